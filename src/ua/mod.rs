@@ -1,0 +1,142 @@
+//! The adapter that lab roles see: listen, dial, call events, and one audio
+//! source and sink per call. A role's code has no line that knows which engine
+//! runs.
+//!
+//! - `native`: our SIP core and media engine
+//! - `impairment`: the lab's network impairer, as values
+
+pub mod impairment;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+pub use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+pub use crate::metrics::MediaStats;
+pub use impairment::Impairment;
+
+/// A call, unique within its UA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// An audio codec of the lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// G.711 µ-law, payload type 0.
+    Pcmu,
+    /// G.711 A-law, payload type 8.
+    Pcma,
+}
+
+/// What a UA needs to start.
+#[derive(Debug, Clone)]
+pub struct UaConfig {
+    /// User part of our Contact and From: `source`, `mixer`, `sink`.
+    pub user: String,
+    /// SIP address, UDP and TCP; port 0 takes a free one. RTP binds to the same IP.
+    pub bind: SocketAddr,
+    /// Codecs in order of priority, for offers; answers follow the peer's order.
+    pub codecs: Vec<Codec>,
+    /// Packet time of what we send, ms: 10 to 60 in steps of 10.
+    pub ptime_ms: u32,
+    /// Minimum playout delay, ms.
+    pub jitter_ms: u32,
+    /// Impairment of received RTP.
+    pub impairment: Option<Impairment>,
+    /// No RTP for this long in a call that should receive is the end of it.
+    pub rtp_timeout: Duration,
+    /// Write every SIP message sent and received here.
+    pub sip_trace: Option<PathBuf>,
+    /// Write one CSV row per received RTP packet here.
+    pub packet_log: Option<PathBuf>,
+}
+
+/// One call's audio: where it comes from and where it goes.
+pub struct Audio {
+    /// What we send.
+    pub source: Box<dyn FrameSource>,
+    /// What we receive.
+    pub sink: Box<dyn FrameSink>,
+}
+
+/// What happens to calls.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UaEvent {
+    /// Somebody calls; decide with `answer` or `reject`.
+    Incoming { call: CallId, from: String, to: String, sip_call_id: String },
+    /// A provisional response to our call other than 100.
+    Progress { call: CallId, status: u16, reason: String },
+    /// The call is up: answered (by us or them) and acknowledged.
+    Answered { call: CallId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    /// The first RTP packet of the far end has arrived.
+    MediaStarted { call: CallId },
+    /// The far end holds us, or takes us back.
+    Hold { call: CallId, held: bool },
+    /// A digit by RFC 4733.
+    Digit { call: CallId, digit: char, duration_ms: u32 },
+    /// The source said [`Fill::End`] and everything before it has been sent.
+    SourceEnded { call: CallId },
+    /// The last event of a call, exactly once.
+    Ended { call: CallId, cause: EndCause },
+    /// The engine cannot go on; every call is gone.
+    Fatal { message: String },
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EndCause {
+    /// We hung up, and the far end confirmed it.
+    LocalHangup,
+    /// We hung up, and the far end never confirmed it.
+    ByeUnanswered,
+    /// They sent BYE.
+    RemoteHangup,
+    /// CANCEL: ours or theirs.
+    Cancelled,
+    /// We refused it.
+    Rejected { status: u16 },
+    /// Our call failed: the final response, or a status of our own making
+    /// (408 no answer, 503 transport).
+    Failed { status: u16, reason: String },
+    /// No RTP for the configured time; BYE was sent.
+    MediaTimeout,
+    /// SIP went wrong inside the call (no ACK, no common codec in a late offer…).
+    Protocol { message: String },
+}
+
+/// Why an operation of a UA failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UaError {
+    #[error("cannot bind {addr}: {error}; choose another --sip-bind or end the program that holds it")]
+    Bind { addr: SocketAddr, error: std::io::Error },
+    #[error("bad SIP URI {uri:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
+    Target { uri: String, reason: String },
+    #[error("cannot write {path}: {error}", path = path.display())]
+    Trace { path: PathBuf, error: std::io::Error },
+    #[error("no such call")]
+    NoSuchCall,
+    #[error("the engine has stopped: {0}")]
+    Stopped(String),
+}
+
+/// A SIP endpoint with audio.
+pub trait Ua: Send {
+    /// The SIP address in use, with the real port; never a wildcard.
+    fn local(&self) -> SocketAddr;
+    /// What happens, in order.
+    fn events(&self) -> &Receiver<UaEvent>;
+    /// Calls `target` (a `sip:` URI, `;transport=tcp` honoured).
+    fn dial(&self, target: &str, audio: Audio) -> Result<CallId, UaError>;
+    /// Answers an incoming call with 200.
+    fn answer(&self, call: CallId, audio: Audio) -> Result<(), UaError>;
+    /// Refuses an incoming call.
+    fn reject(&self, call: CallId, status: u16, reason: &str) -> Result<(), UaError>;
+    /// Ends a call: BYE, CANCEL or a refusal, whichever fits its state.
+    fn hangup(&self, call: CallId) -> Result<(), UaError>;
+    /// Counters so far, over all calls.
+    fn stats(&self) -> MediaStats;
+    /// Hangs everything up, waits for it at most `grace`, and stops.
+    fn shutdown(self: Box<Self>, grace: Duration);
+}

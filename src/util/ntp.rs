@@ -1,0 +1,64 @@
+//! Wall-clock time as a 64-bit NTP timestamp (RFC 5905 §6): 32 bits of seconds
+//! since 1900 and 32 bits of fraction. RTCP sender reports (RFC 3550 §6.4.1)
+//! and the abs-capture-time header extension carry it as it is.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds from 1900-01-01 to 1970-01-01.
+const UNIX_OFFSET: u64 = 2_208_988_800;
+
+/// A point in wall-clock time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct NtpTime(pub u64);
+
+impl NtpTime {
+    /// The NTP timestamp of a system time (before 1970: 1970).
+    pub fn from_system(time: SystemTime) -> Self {
+        let unix = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let fraction = (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
+        NtpTime(((unix.as_secs().wrapping_add(UNIX_OFFSET)) << 32) | fraction)
+    }
+
+    /// Later by `duration`; wraps with the era.
+    pub fn plus(self, duration: Duration) -> Self {
+        NtpTime(self.0.wrapping_add(to_units(duration)))
+    }
+
+    /// Earlier by `duration`; wraps with the era.
+    pub fn minus(self, duration: Duration) -> Self {
+        NtpTime(self.0.wrapping_sub(to_units(duration)))
+    }
+
+    /// Milliseconds from `earlier` to `self`; negative when `self` is earlier.
+    pub fn millis_since(self, earlier: NtpTime) -> f64 {
+        (self.0.wrapping_sub(earlier.0) as i64) as f64 / 4_294_967_296.0 * 1_000.0
+    }
+
+    /// The middle 32 bits, as RTCP's LSR and DLSR use them (RFC 3550 §6.4.1).
+    pub fn middle(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+}
+
+fn to_units(duration: Duration) -> u64 {
+    (duration.as_secs() << 32) | ((u64::from(duration.subsec_nanos()) << 32) / 1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unix_epoch_is_the_ntp_offset() {
+        assert_eq!(NtpTime::from_system(UNIX_EPOCH).0 >> 32, UNIX_OFFSET);
+    }
+
+    #[test]
+    fn plus_then_difference_gives_the_duration_back() {
+        let start = NtpTime::from_system(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123));
+        let later = start.plus(Duration::from_micros(20_250));
+        assert!((later.millis_since(start) - 20.25).abs() < 0.001);
+        assert!((start.millis_since(later) + 20.25).abs() < 0.001);
+        assert_eq!(later.minus(Duration::from_micros(20_250)), start);
+    }
+}
