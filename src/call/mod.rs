@@ -1,1 +1,7 @@
-//! call
+//! Calls: one party's side of a conversation, and what two sides agree on.
+//!
+//! - `leg`: a leg's logic as a machine: SIP and media events in, commands out
+//! - `leg_fsm`: the states of a leg, as a table
+//! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
+
+pub mod leg_fsm;

@@ -1,0 +1,195 @@
+//! Budgets per source address, spent before a message is parsed.
+//!
+//! A bucket is one instant, the theoretical arrival time of the generic cell
+//! rate algorithm: it needs no refill, and a bucket whose instant has passed is
+//! as good as a new one, so that forgetting it costs nobody anything.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How many messages a source may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Messages per second in the long run; at least 1.
+    pub per_second: u32,
+    /// Messages at once after a rest; at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    fn interval(self) -> Duration {
+        Duration::from_secs(1) / self.per_second.max(1)
+    }
+
+    fn tolerance(self) -> Duration {
+        self.interval() * self.burst.max(1).saturating_sub(1)
+    }
+}
+
+/// One token bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    full_again_at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(now: Instant) -> Self {
+        Bucket { full_again_at: now }
+    }
+
+    /// Takes one message out. When there is none left: how long until there is.
+    pub fn take(&mut self, now: Instant, rate: Rate) -> Result<(), Duration> {
+        let at = self.full_again_at.max(now);
+        let ahead = at.duration_since(now);
+        match ahead.checked_sub(rate.tolerance()) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => {
+                self.full_again_at = at + rate.interval();
+                Ok(())
+            }
+        }
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_again_at <= now
+    }
+}
+
+/// The buckets of all sources: an IPv4 address or an IPv6 /64 each. The table
+/// is bounded; sources that find no place in it share one bucket.
+#[derive(Debug)]
+pub struct SourceBudget {
+    rate: Rate,
+    max_sources: usize,
+    buckets: HashMap<IpAddr, Bucket>,
+    overflow: Bucket,
+    next_sweep: Instant,
+}
+
+/// A full table is swept at most this often: a flood of forged sources must not
+/// buy a walk through the table with each datagram.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+impl SourceBudget {
+    /// An empty table.
+    pub fn new(now: Instant, rate: Rate, max_sources: usize) -> Self {
+        SourceBudget {
+            rate,
+            max_sources,
+            buckets: HashMap::new(),
+            overflow: Bucket::new(now),
+            next_sweep: now,
+        }
+    }
+
+    /// Whether one more message from `source` is within its budget.
+    pub fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+        let key = key(source);
+        if let Some(bucket) = self.buckets.get_mut(&key) {
+            return bucket.take(now, self.rate).is_ok();
+        }
+        if self.buckets.len() >= self.max_sources && now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+        }
+        if self.buckets.len() >= self.max_sources {
+            return self.overflow.take(now, self.rate).is_ok();
+        }
+        let mut bucket = Bucket::new(now);
+        let admitted = bucket.take(now, self.rate).is_ok();
+        self.buckets.insert(key, bucket);
+        admitted
+    }
+
+    /// How many sources have a bucket of their own.
+    pub fn sources(&self) -> usize {
+        self.buckets.len()
+    }
+}
+
+/// One subscriber of an IPv6 network usually has a whole /64.
+pub(super) fn key(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 10, burst: 5 };
+
+    fn v4(n: u32) -> IpAddr {
+        IpAddr::V4((0x0a00_0000 + n).into())
+    }
+
+    #[test]
+    fn a_burst_passes_then_only_the_rate() {
+        let t0 = Instant::now();
+        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let passed = (0..100).filter(|_| budget.admit(t0, v4(1))).count();
+        assert_eq!(passed, 5);
+        let passed = (1..=100).filter(|n| budget.admit(t0 + Duration::from_millis(10) * *n, v4(1))).count();
+        assert_eq!(passed, 10, "ten a second");
+    }
+
+    #[test]
+    fn one_source_does_not_spend_anothers_budget() {
+        let t0 = Instant::now();
+        let mut budget = SourceBudget::new(t0, RATE, 8);
+        for _ in 0..100 {
+            budget.admit(t0, v4(1));
+        }
+        assert!(budget.admit(t0, v4(2)));
+    }
+
+    #[test]
+    fn a_rested_source_has_its_whole_burst_again() {
+        let t0 = Instant::now();
+        let mut budget = SourceBudget::new(t0, RATE, 8);
+        while budget.admit(t0, v4(1)) {}
+        let later = t0 + Duration::from_secs(60);
+        assert_eq!((0..100).filter(|_| budget.admit(later, v4(1))).count(), 5);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forged_sources_share_a_budget() {
+        let t0 = Instant::now();
+        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let passed = (0..10_000).filter(|n| budget.admit(t0, v4(*n))).count();
+        assert_eq!(passed, 8 + 5, "eight own buckets, and the shared burst");
+        assert_eq!(budget.sources(), 8);
+        let later = t0 + Duration::from_secs(5);
+        assert!(budget.admit(later, v4(77_777)));
+        assert_eq!(budget.sources(), 1, "rested sources were forgotten");
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_has_one_budget_for_its_network() {
+        let t0 = Instant::now();
+        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let passed = (0..100u16)
+            .filter(|n| {
+                let ip = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, *n);
+                budget.admit(t0, IpAddr::V6(ip))
+            })
+            .count();
+        assert_eq!(passed, 5);
+    }
+
+    #[test]
+    fn an_empty_bucket_says_how_long_to_wait() {
+        let t0 = Instant::now();
+        let mut bucket = Bucket::new(t0);
+        while bucket.take(t0, RATE).is_ok() {}
+        let wait = bucket.take(t0, RATE).expect_err("empty");
+        assert!(bucket.take(t0 + wait, RATE).is_ok());
+    }
+}
