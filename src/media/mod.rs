@@ -1,2 +1,4 @@
 //! media
 pub mod codec;
+pub mod dtmf;
+pub mod resample;

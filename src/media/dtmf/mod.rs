@@ -1,0 +1,23 @@
+//! DTMF as sound (ITU-T Q.23, Q.24).
+//!
+//! - `sequence`: what `--dtmf-seq` says
+
+mod sequence;
+
+pub use sequence::{Sequence, SequenceError};
+
+/// The frequencies of the rows of the keypad, Hz (Q.23).
+pub const ROW_HZ: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
+/// The frequencies of its columns, Hz.
+pub const COLUMN_HZ: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+/// The digits, by row and column.
+pub const KEYPAD: [[char; 4]; 4] =
+    [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
+
+/// The frequencies of a digit (row, column), Hz; none for anything else.
+pub fn frequencies(digit: char) -> Option<(f64, f64)> {
+    KEYPAD.iter().zip(ROW_HZ).find_map(|(row, row_hz)| {
+        let column = row.iter().position(|&key| key == digit)?;
+        Some((row_hz, COLUMN_HZ[column]))
+    })
+}
