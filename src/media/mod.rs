@@ -1,4 +1,43 @@
-//! media
+//! The media engine: RTP in and out, from datagrams to frames of samples.
+//! Neither this room nor `sip` knows the other.
+//!
+//! - `worker`: the media machine, the thread that drives it and its handle
+//! - `session`: one RTP stream pair; `transport`: what lies under RTP
+//! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`: playout
+//! - `impair`: the lab's network impairer; `quality`: the E-model
+//! - `io`: sockets; `ports`: the port pool
+//! - `codec` … `disk`: samples and files
+//!
+//! Machines take the time as an argument, see [`Now`].
+
 pub mod codec;
 pub mod dtmf;
+pub mod impair;
+pub mod ports;
 pub mod resample;
+pub mod session;
+pub mod worker;
+
+use std::time::Instant;
+
+use crate::util::ntp::NtpTime;
+
+/// One reading of both clocks: the monotonic one, on which everything is
+/// scheduled, and the wall clock, which RTCP and capture times carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Monotonic time.
+    pub at: Instant,
+    /// Wall-clock time at the same moment.
+    pub wall: NtpTime,
+}
+
+impl Now {
+    /// The wall-clock time at another monotonic moment, by this reading.
+    pub fn wall_at(&self, at: Instant) -> NtpTime {
+        match at.checked_duration_since(self.at) {
+            Some(ahead) => self.wall.plus(ahead),
+            None => self.wall.minus(self.at.duration_since(at)),
+        }
+    }
+}
