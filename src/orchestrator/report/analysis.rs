@@ -1,0 +1,134 @@
+//! What the recordings say about the sound: one value for both files.
+
+use serde::Serialize;
+
+use super::RATE_HZ;
+use super::align::{self, Alignment};
+use super::compare::{self, Fault, Piece, State};
+use super::digits::{self, Heard};
+use super::recordings::Recordings;
+
+/// What was heard. Empty where a recording is missing.
+#[derive(Debug, Default)]
+pub struct Analysis {
+    /// Where the sent signal lies in the received one.
+    pub alignment: Option<Alignment>,
+    /// The sent signal piece by piece.
+    pub pieces: Vec<Piece>,
+    /// Pieces that did not arrive whole.
+    pub faults: Vec<Fault>,
+    /// Share of what was said that arrived intact, 0 to 1.
+    pub intact: Option<f64>,
+    /// DTMF digits in what arrived.
+    pub digits: Vec<Heard>,
+}
+
+/// Listens to the recordings.
+pub fn listen(recordings: &Recordings) -> Analysis {
+    let mut analysis = Analysis::default();
+    let Some(received) = &recordings.received else { return analysis };
+    analysis.digits = digits::decode(received);
+    let Some(sent) = &recordings.sent else { return analysis };
+    analysis.alignment = align::align(sent, received);
+    if let Some(alignment) = &analysis.alignment {
+        analysis.pieces = compare::compare(sent, received, alignment);
+        analysis.faults = compare::faults(&analysis.pieces, RATE_HZ);
+        analysis.intact = compare::intact_share(&analysis.pieces);
+    }
+    analysis
+}
+
+impl Analysis {
+    /// Furthest that the playout point moved during the call, ms.
+    pub fn moved_ms(&self) -> Option<f64> {
+        let lags = || self.pieces.iter().filter(|p| p.state == State::Intact).map(|p| p.lag);
+        Some((lags().max()? - lags().min()?) as f64 * 1e3 / f64::from(RATE_HZ))
+    }
+
+    /// The digits that were heard, as text.
+    pub fn digits_text(&self) -> String {
+        self.digits.iter().map(|heard| heard.digit).collect()
+    }
+}
+
+/// The analysis as it stands in `report.json`.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    audio: AudioSummary,
+    packets: Vec<PacketSummary>,
+    sip_messages: usize,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct AudioSummary {
+    sent_s: Option<f64>,
+    received_s: Option<f64>,
+    similarity: Option<f64>,
+    gain_db: Option<f64>,
+    intact_pct: Option<f64>,
+    playout_moved_ms: Option<f64>,
+    faults: Vec<FaultSummary>,
+    dtmf_digits: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FaultSummary {
+    at_s: f64,
+    length_s: f64,
+    kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct PacketSummary {
+    role: String,
+    packets: usize,
+    lost: usize,
+    duration_s: f64,
+    mean_spacing_ms: f64,
+    longest_spacing_ms: f64,
+    verdicts: Vec<(String, usize)>,
+}
+
+/// The figures of an analysis without its series.
+pub fn summary(recordings: &Recordings, analysis: &Analysis) -> Summary {
+    let seconds = |samples: &Option<Vec<i16>>| samples.as_ref().map(|s| s.len() as f64 / f64::from(RATE_HZ));
+    let audio = AudioSummary {
+        sent_s: seconds(&recordings.sent),
+        received_s: seconds(&recordings.received),
+        similarity: analysis.alignment.map(|a| a.similarity),
+        gain_db: analysis.alignment.map(|a| 20.0 * a.gain.log10()),
+        intact_pct: analysis.intact.map(|share| share * 100.0),
+        playout_moved_ms: analysis.moved_ms(),
+        faults: analysis
+            .faults
+            .iter()
+            .map(|f| FaultSummary { at_s: f.at_s, length_s: f.length_s, kind: fault_word(f.state) })
+            .collect(),
+        dtmf_digits: analysis.digits_text(),
+    };
+    let packets = recordings
+        .packets
+        .iter()
+        .map(|(role, story)| PacketSummary {
+            role: role.clone(),
+            packets: story.packets,
+            lost: story.lost,
+            duration_s: story.duration_s,
+            mean_spacing_ms: story.mean_spacing_ms,
+            longest_spacing_ms: story.longest_spacing.0,
+            verdicts: story.verdicts.clone(),
+        })
+        .collect();
+    Summary { audio, packets, sip_messages: recordings.ladder.steps.len(), notes: recordings.notes.clone() }
+}
+
+/// A fault in a word.
+pub fn fault_word(state: State) -> &'static str {
+    match state {
+        State::Missing => "missing",
+        State::Damaged => "damaged",
+        State::Intact => "intact",
+        State::Quiet => "quiet",
+    }
+}

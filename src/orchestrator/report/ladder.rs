@@ -1,0 +1,261 @@
+//! The call ladder: the traces of all roles merged into one list of messages,
+//! each once, although it stands in its sender's and in its receiver's trace.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use super::trace::Traced;
+
+/// Longest time that a message may take and still count as the same one.
+const SAME: Duration = Duration::from_secs(5);
+/// Clocks and two threads: it may seem to arrive a little before it was sent.
+const EARLY: Duration = Duration::from_millis(50);
+
+/// A message of the ladder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Since the first message, seconds.
+    pub at_s: f64,
+    /// Index of the sender in [`Ladder::parties`].
+    pub from: usize,
+    /// Index of the receiver.
+    pub to: usize,
+    /// `INVITE`, `200 OK`: what stands on the arrow, safe to show.
+    pub title: String,
+    /// `udp`, `tcp`.
+    pub transport: String,
+    /// From sending to receiving, ms, when both traces have it.
+    pub travel_ms: Option<f64>,
+    /// Sent by a role and not seen by the other, which has a trace.
+    pub vanished: bool,
+    /// The same bytes went the same way before.
+    pub repeated: bool,
+    /// A failure response (400 and above).
+    pub failure: bool,
+    /// The whole message, safe to show.
+    pub text: String,
+}
+
+/// The merged ladder.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ladder {
+    /// Roles, then addresses of strangers, in order of the call.
+    pub parties: Vec<String>,
+    /// The messages in order of time.
+    pub steps: Vec<Step>,
+}
+
+/// Merges traces; each comes with the name of its role, in the order in which
+/// they shall stand.
+pub fn merge(traces: &[(String, Vec<Traced>)]) -> Ladder {
+    let mut ladder = Ladder { parties: traces.iter().map(|(role, _)| role.clone()).collect(), steps: vec![] };
+    let owner = |address: SocketAddr| {
+        traces.iter().position(|(_, messages)| messages.iter().any(|m| m.local() == address))
+    };
+    let mut merged: Vec<Merged> = Vec::new();
+    for (index, (_, messages)) in traces.iter().enumerate() {
+        for message in messages {
+            match merged.iter_mut().find(|m| m.is_other_side(index, message)) {
+                Some(known) => known.other = Some(message.at),
+                None => merged.push(Merged { role: index, message, other: None }),
+            }
+        }
+    }
+    merged.sort_by_key(Merged::time);
+    let Some(start) = merged.first().map(Merged::time) else { return ladder };
+    for (index, entry) in merged.iter().enumerate() {
+        let Merged { role, message, other } = entry;
+        let mut party = |address: SocketAddr| {
+            owner(address).unwrap_or_else(|| {
+                let name = address.to_string();
+                ladder.parties.iter().position(|p| *p == name).unwrap_or_else(|| {
+                    ladder.parties.push(name);
+                    ladder.parties.len() - 1
+                })
+            })
+        };
+        let (from, to) = match message.sent {
+            true => (*role, party(message.to)),
+            false => (party(message.from), *role),
+        };
+        let repeated = merged[..index].iter().any(|before| {
+            before.message.bytes == message.bytes
+                && before.message.from == message.from
+                && before.message.to == message.to
+        });
+        let title = title(&message.bytes);
+        ladder.steps.push(Step {
+            at_s: entry.time().duration_since(start).unwrap_or_default().as_secs_f64(),
+            from,
+            to,
+            transport: message.transport.clone(),
+            travel_ms: other.map(|other| between_ms(message, other)),
+            vanished: message.sent && other.is_none() && owner(message.to).is_some(),
+            repeated,
+            failure: title.starts_with(['4', '5', '6']),
+            title,
+            text: printable(&message.bytes),
+        });
+    }
+    ladder
+}
+
+struct Merged<'a> {
+    role: usize,
+    message: &'a Traced,
+    /// When the other side saw it.
+    other: Option<SystemTime>,
+}
+
+impl Merged<'_> {
+    fn is_other_side(&self, role: usize, message: &Traced) -> bool {
+        let mine = self.message;
+        let (sent, received) = if mine.sent { (mine.at, message.at) } else { (message.at, mine.at) };
+        self.other.is_none()
+            && self.role != role
+            && mine.sent != message.sent
+            && mine.from == message.from
+            && mine.to == message.to
+            && mine.bytes == message.bytes
+            && received + EARLY >= sent
+            && received <= sent + SAME
+    }
+
+    /// When it was sent, as far as known.
+    fn time(&self) -> SystemTime {
+        match self.other {
+            Some(other) => self.message.at.min(other),
+            None => self.message.at,
+        }
+    }
+}
+
+fn between_ms(message: &Traced, other: SystemTime) -> f64 {
+    let (sent, received) = if message.sent { (message.at, other) } else { (other, message.at) };
+    received.duration_since(sent).unwrap_or_default().as_secs_f64() * 1e3
+}
+
+/// Method or status of a message, for its arrow.
+fn title(bytes: &[u8]) -> String {
+    let start: Vec<u8> = bytes.iter().copied().skip_while(|b| matches!(b, b'\r' | b'\n')).take(200).collect();
+    if start.is_empty() {
+        return "keep-alive".to_string();
+    }
+    let line = printable(start.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]));
+    let title = match line.strip_prefix("SIP/2.0 ") {
+        Some(status) => status.to_string(),
+        None => line.split(' ').next().unwrap_or("").to_string(),
+    };
+    let mut short: String = title.chars().take(40).collect();
+    if short.len() < title.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Text for people: line ends stay, other control characters and bytes that are
+/// not UTF-8 become visible signs.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .replace("\r\n", "\n")
+        .chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
+            '\x7f' => '\u{2421}',
+            // C1 controls, and marks that turn the direction of text
+            '\u{80}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            _ => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    const SOURCE: &str = "127.0.0.1:5001";
+    const SINK: &str = "127.0.0.1:5002";
+
+    fn message(ms: u64, sent: bool, from: &str, to: &str, bytes: &[u8]) -> Traced {
+        Traced {
+            at: UNIX_EPOCH + Duration::from_millis(1_000 + ms),
+            sent,
+            transport: "udp".into(),
+            from: from.parse().expect("address"),
+            to: to.parse().expect("address"),
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    fn two(source: Vec<Traced>, sink: Vec<Traced>) -> Ladder {
+        merge(&[("source".into(), source), ("sink".into(), sink)])
+    }
+
+    #[test]
+    fn a_message_in_both_traces_is_one_step() {
+        let ladder = two(
+            vec![
+                message(0, true, SOURCE, SINK, b"INVITE sip:a SIP/2.0\r\n"),
+                message(9, false, SINK, SOURCE, b"SIP/2.0 200 OK\r\n"),
+            ],
+            vec![
+                message(1, false, SOURCE, SINK, b"INVITE sip:a SIP/2.0\r\n"),
+                message(7, true, SINK, SOURCE, b"SIP/2.0 200 OK\r\n"),
+            ],
+        );
+        assert_eq!(ladder.parties, ["source", "sink"]);
+        let titles: Vec<&str> = ladder.steps.iter().map(|s| s.title.as_str()).collect();
+        assert_eq!(titles, ["INVITE", "200 OK"]);
+        assert_eq!(ladder.steps[1].at_s, 0.007);
+        assert_eq!(ladder.steps[1].travel_ms, Some(2.0));
+        assert!(ladder.steps.iter().all(|s| !s.vanished && !s.repeated));
+    }
+
+    #[test]
+    fn a_lost_message_and_its_retransmission_are_told() {
+        let invite = b"INVITE sip:a SIP/2.0\r\n";
+        let ladder = two(
+            vec![message(0, true, SOURCE, SINK, invite), message(6_000, true, SOURCE, SINK, invite)],
+            vec![message(6_001, false, SOURCE, SINK, invite)],
+        );
+        assert_eq!(ladder.steps.len(), 2);
+        assert!(ladder.steps[0].vanished && !ladder.steps[0].repeated);
+        assert!(!ladder.steps[1].vanished && ladder.steps[1].repeated);
+    }
+
+    #[test]
+    fn a_stranger_is_named_by_its_address_and_nothing_of_it_vanishes() {
+        let ladder = merge(&[(
+            "sink".into(),
+            vec![
+                message(0, false, "127.0.0.1:7777", SINK, b"OPTIONS sip:x SIP/2.0\r\n"),
+                message(1, true, SINK, "127.0.0.1:7777", b"SIP/2.0 200 OK\r\n"),
+            ],
+        )]);
+        assert_eq!(ladder.parties, ["sink", "127.0.0.1:7777"]);
+        assert_eq!((ladder.steps[0].from, ladder.steps[0].to), (1, 0));
+        assert!(ladder.steps.iter().all(|s| !s.vanished));
+    }
+
+    #[test]
+    fn hostile_bytes_become_signs() {
+        let ladder = two(
+            vec![message(0, true, SOURCE, SINK, b"\x1b[31mEVIL\xff sip:a SIP/2.0\r\nX: \x07\0\r\n")],
+            vec![],
+        );
+        assert_eq!(ladder.steps[0].title, "\u{241b}[31mEVIL\u{fffd}");
+        assert!(!ladder.steps[0].text.chars().any(|c| c.is_control() && c != '\n'));
+    }
+
+    #[test]
+    fn no_traces_make_an_empty_ladder() {
+        assert_eq!(merge(&[]), Ladder::default());
+        assert!(two(vec![], vec![]).steps.is_empty());
+    }
+}
