@@ -1,1 +1,21 @@
-//! config
+//! What a run is told: names, values, plans. Raw text becomes checked values
+//! here, once, for the command line and for plans.
+//!
+//! - `role_name`: the roles
+//! - `keys`: the table of settings: key, flag, roles, kind, check
+//! - `value`: one parser per value
+//! - `target`: host and port of a target; filling in a port known later
+//! - `plan`, `plan_error`: TOML text → [`plan::Plan`], with line numbers
+//! - `expect`: the plan's limits
+//! - `files`: a plan's file: reading it, resolving paths, the host's address
+
+pub mod expect;
+pub mod files;
+pub mod keys;
+pub mod plan;
+pub mod plan_error;
+pub mod role_name;
+pub mod target;
+pub mod value;
+
+pub use role_name::RoleName;

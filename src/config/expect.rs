@@ -1,0 +1,66 @@
+//! `[expect]`: the limits that a run is judged by.
+
+/// Limits of a plan; none is checked that is not set.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Expect {
+    /// Audio played out at the sink, at least, seconds.
+    pub min_duration_s: Option<f64>,
+    /// Gap between RTP timestamps at any receiver, at most, ms.
+    pub max_rtp_gap_ms: Option<f64>,
+    /// Time between two arrivals at any receiver, at most, ms.
+    pub max_arrival_gap_ms: Option<f64>,
+    /// Loss over the whole chain, at most, percent.
+    pub max_loss_pct: Option<f64>,
+    /// Mouth-to-ear latency, 95th percentile, at most, ms.
+    pub max_latency_ms: Option<f64>,
+    /// MOS of the whole chain, at least.
+    pub min_mos: Option<f64>,
+}
+
+impl Expect {
+    /// Its keys.
+    pub const KEYS: [&'static str; 6] =
+        ["min_duration_s", "max_rtp_gap_ms", "max_arrival_gap_ms", "max_loss_pct", "max_latency_ms", "min_mos"];
+
+    /// The limit of this key, to be set; none for an unknown key.
+    pub fn slot(&mut self, key: &str) -> Option<&mut Option<f64>> {
+        Some(match key {
+            "min_duration_s" => &mut self.min_duration_s,
+            "max_rtp_gap_ms" => &mut self.max_rtp_gap_ms,
+            "max_arrival_gap_ms" => &mut self.max_arrival_gap_ms,
+            "max_loss_pct" => &mut self.max_loss_pct,
+            "max_latency_ms" => &mut self.max_latency_ms,
+            "min_mos" => &mut self.min_mos,
+            _ => return None,
+        })
+    }
+
+    /// Whether a limit makes sense for this key; the error says what would.
+    pub fn check(key: &str, limit: f64) -> Result<(), String> {
+        let range = match key {
+            "max_loss_pct" => 0.0..=100.0,
+            "min_mos" => 1.0..=5.0,
+            _ => 0.0..=1e9,
+        };
+        if range.contains(&limit) {
+            Ok(())
+        } else {
+            Err(format!("not a number from {} to {}", range.start(), range.end()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_its_slot() {
+        let mut expect = Expect::default();
+        for key in Expect::KEYS {
+            *expect.slot(key).unwrap() = Some(1.0);
+        }
+        assert_eq!(expect.min_mos, Some(1.0));
+        assert!(expect.slot("max_loss").is_none());
+    }
+}

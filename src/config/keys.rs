@@ -1,0 +1,191 @@
+//! The one table of settings: each row is a command-line flag and, for roles, a
+//! plan key. A flag's name is its key with dashes for underscores.
+
+use super::role_name::RoleName::{self, Mixer, Orchestrator, Sink, Source};
+use super::value::{self, Read};
+
+/// How a value is written in TOML, and what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A string that names a file to read.
+    InputPath,
+    /// A string that names a file or folder to write.
+    OutputPath,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// `true` or `false`; a flag without a value.
+    Switch,
+}
+
+impl Kind {
+    /// For error messages.
+    pub fn wanted(self) -> &'static str {
+        match self {
+            Kind::Text => "a string in quotes",
+            Kind::InputPath | Kind::OutputPath => "a path in quotes",
+            Kind::Integer => "a whole number without quotes",
+            Kind::Number => "a number without quotes",
+            Kind::Switch => "true or false",
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// snake_case, as in a plan.
+    pub name: &'static str,
+    /// The roles that have it.
+    pub roles: &'static [RoleName],
+    /// How it is written.
+    pub kind: Kind,
+    /// Whether a value is good.
+    pub check: fn(&str) -> Read<()>,
+}
+
+impl Key {
+    /// The command-line flag: `--sip-bind`.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// The roles that have it, for people: `source and mixer`.
+    pub fn role_list(&self) -> String {
+        let names: Vec<&str> = self.roles.iter().map(|role| role.as_str()).collect();
+        match names.split_last() {
+            Some((last, [])) => (*last).to_string(),
+            Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+            None => String::new(),
+        }
+    }
+}
+
+const ALL: &[RoleName] = &RoleName::ALL;
+const CALLS: &[RoleName] = &[Source, Mixer, Sink];
+
+macro_rules! keys {
+    ($($name:ident $roles:expr, $kind:ident, $check:ident;)*) => {
+        /// Every setting of every role.
+        pub const KEYS: &[Key] = &[$(Key {
+            name: stringify!($name),
+            roles: $roles,
+            kind: Kind::$kind,
+            check: |text| value::$check(text).map(drop),
+        }),*];
+    };
+}
+
+keys! {
+    log_format ALL, Text, log_format;
+    color ALL, Text, color;
+    log_level ALL, Text, log_level;
+
+    sip_bind CALLS, Text, sip_bind;
+    target &[Source, Mixer], Text, target;
+    sip_trace CALLS, OutputPath, path;
+    record CALLS, OutputPath, path;
+    rtp_timeout_s CALLS, Number, seconds;
+    engine CALLS, Text, engine;
+
+    audio_file &[Source], InputPath, path;
+    prebuffer_ms &[Source], Integer, prebuffer_ms;
+    ptime_ms &[Source], Integer, ptime_ms;
+    codec &[Source], Text, codec;
+    resampler &[Source], Text, resampler;
+    loop &[Source], Switch, switch;
+    duration_s &[Source], Number, seconds;
+
+    aplay_cmd &[Sink], Text, command;
+    output &[Sink], Text, output;
+    wav &[Sink], OutputPath, path;
+    calls &[Sink], Integer, calls;
+
+    dtmf_seq &[Mixer], Text, dtmf_seq;
+    dtmf_period_ms &[Mixer], Integer, dtmf_period_ms;
+    mix_gain_in &[Mixer], Number, gain;
+    mix_gain_dtmf &[Mixer], Number, gain;
+
+    jitter_ms &[Sink, Mixer], Integer, jitter_ms;
+    force &[Sink, Mixer], Switch, switch;
+    impair &[Sink, Mixer], Text, impair;
+
+    plan &[Orchestrator], InputPath, path;
+    grace_ms &[Orchestrator], Integer, wait_ms;
+    kill_ms &[Orchestrator], Integer, wait_ms;
+    ready_ms &[Orchestrator], Integer, wait_ms;
+    dry_run &[Orchestrator], Switch, switch;
+    report &[Orchestrator], OutputPath, path;
+}
+
+/// The setting of this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The settings of a role.
+pub fn of(role: RoleName) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.roles.contains(&role))
+}
+
+/// What holds between settings of one role. `get` gives the value of a key, as
+/// text, if it is set. The error names the key that is missing or wrong.
+pub fn check_together<'a>(
+    role: RoleName,
+    get: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), (&'static str, String)> {
+    if role == Source && get("audio_file").is_none() {
+        return Err(("audio_file", "a source needs a file to play: MP3, WAV, FLAC or OGG Vorbis".to_string()));
+    }
+    let forced = get("force").is_some_and(|force| force == "true");
+    if let Some(ms) = get("jitter_ms").and_then(|ms| ms.parse::<u32>().ok())
+        && ms < 60
+        && !forced
+    {
+        let why = "a playout delay below 60 ms breaks up on ordinary networks; use at least 60, or add force";
+        return Err(("jitter_ms", why.to_string()));
+    }
+    Ok(())
+}
+
+/// The name among `valid` that is most like `name`.
+pub fn nearest<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    valid
+        .map(|key| (strsim::normalized_damerau_levenshtein(name, key), key))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for key in KEYS {
+            assert_eq!(KEYS.iter().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn low_jitter_needs_force() {
+        let get = |force: Option<&'static str>| {
+            move |key: &str| match key {
+                "jitter_ms" => Some("20"),
+                "force" => force,
+                _ => None,
+            }
+        };
+        assert_eq!(check_together(Sink, get(None)).unwrap_err().0, "jitter_ms");
+        assert_eq!(check_together(Sink, get(Some("true"))), Ok(()));
+    }
+
+    #[test]
+    fn nearest_finds_the_misspelt_key() {
+        assert_eq!(nearest("sip_bnd", of(Sink).map(|key| key.name)), Some("sip_bind"));
+        assert_eq!(nearest("max_rtp_gap", ["max_rtp_gap_ms", "min_mos"].into_iter()), Some("max_rtp_gap_ms"));
+    }
+}

@@ -1,0 +1,53 @@
+//! The roles of the program, by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A role that `--role` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RoleName {
+    /// Starts the others from a plan.
+    Orchestrator,
+    /// Calls and plays a file.
+    Source,
+    /// Answers, adds tones, calls on.
+    Mixer,
+    /// Answers and plays out.
+    Sink,
+}
+
+impl RoleName {
+    /// Every role.
+    pub const ALL: [RoleName; 4] = [RoleName::Orchestrator, RoleName::Source, RoleName::Mixer, RoleName::Sink];
+    /// The roles that a plan starts, in call order.
+    pub const CHAIN: [RoleName; 3] = [RoleName::Source, RoleName::Mixer, RoleName::Sink];
+
+    /// As written after `--role`, in plans, in READY and metrics lines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RoleName::Orchestrator => "orchestrator",
+            RoleName::Source => "source",
+            RoleName::Mixer => "mixer",
+            RoleName::Sink => "sink",
+        }
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The name is none of [`RoleName::ALL`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no such role; choose one of orchestrator, source, mixer, sink")]
+pub struct UnknownRole;
+
+impl FromStr for RoleName {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        RoleName::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}

@@ -1,0 +1,231 @@
+//! Values of flags and plan keys: one parser each, for both. An error says how
+//! to write it right.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use crate::ua::{Codec, Impairment};
+
+/// Result of reading a value; the error is a half sentence for people.
+pub type Read<T> = Result<T, String>;
+
+/// `--sip-bind`: an IP address and a port; port 0 takes a free one.
+pub fn sip_bind(text: &str) -> Read<SocketAddr> {
+    text.parse().map_err(|_| {
+        "not an IP address with a port; write it like 127.0.0.1:5060, [::1]:5060, or with port 0 for any free one"
+            .to_string()
+    })
+}
+
+/// `--target`: a SIP URI. Only the outline is checked here; the UA reads the rest.
+pub fn target(text: &str) -> Read<String> {
+    let fix = "write it like sip:sink@127.0.0.1:5060";
+    let rest = match text.split_once(':') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sip") => rest,
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("sips") => {
+            return Err("the lab has no TLS, so no sips: URI; use sip:".to_string());
+        }
+        _ => return Err(format!("not a SIP URI; {fix}")),
+    };
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("a SIP URI has no spaces; {fix}"));
+    }
+    let host_port = crate::config::target::host_port(rest);
+    if host_port.is_empty() || host_port.starts_with(':') {
+        return Err(format!("the SIP URI names no host; {fix}"));
+    }
+    let host = crate::config::target::host(host_port);
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>()
+        && address.is_unspecified()
+    {
+        return Err(format!("{host} is no address to call; name the host itself, {fix}"));
+    }
+    Ok(text.to_string())
+}
+
+/// `--audio-file`, `--wav`, `--plan` and other paths.
+pub fn path(text: &str) -> Read<std::path::PathBuf> {
+    if text.is_empty() {
+        return Err("an empty path; name a file".to_string());
+    }
+    if text.contains('\0') {
+        return Err("a path cannot hold a zero byte".to_string());
+    }
+    Ok(text.into())
+}
+
+fn whole<T>(text: &str, range: RangeInclusive<T>, unit: &str) -> Read<T>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    match text.parse::<T>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("not a whole number from {} to {}{unit}", range.start(), range.end())),
+    }
+}
+
+fn number(text: &str, range: RangeInclusive<f64>, unit: &str) -> Read<f64> {
+    match text.parse::<f64>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("not a number from {} to {}{unit}", range.start(), range.end())),
+    }
+}
+
+/// `--prebuffer-ms`: the ring behind it holds 4 s.
+pub fn prebuffer_ms(text: &str) -> Read<u32> {
+    whole(text, 1_000..=4_000, " ms")
+}
+
+/// `--ptime-ms`: 10 to 60 in steps of 10.
+pub fn ptime_ms(text: &str) -> Read<u32> {
+    match text.parse() {
+        Ok(ms @ (10 | 20 | 30 | 40 | 50 | 60)) => Ok(ms),
+        _ => Err("not a packet time; choose 10, 20, 30, 40, 50 or 60 ms".to_string()),
+    }
+}
+
+/// `--codec`.
+pub fn codec(text: &str) -> Read<Codec> {
+    match text {
+        "pcmu" => Ok(Codec::Pcmu),
+        "pcma" => Ok(Codec::Pcma),
+        _ => Err("no such codec; choose pcmu or pcma".to_string()),
+    }
+}
+
+/// `--duration-s`, `--rtp-timeout-s`: seconds, fractions allowed.
+pub fn seconds(text: &str) -> Read<f64> {
+    number(text, 0.1..=86_400.0, " s")
+}
+
+/// `--calls`.
+pub fn calls(text: &str) -> Read<u32> {
+    whole(text, 1..=1_000_000, "")
+}
+
+/// `--aplay-cmd`: split like a shell would, run without one.
+pub fn command(text: &str) -> Read<Vec<String>> {
+    match shlex::split(text) {
+        Some(words) if !words.is_empty() => Ok(words),
+        Some(_) => Err("an empty command; name a player that reads S16_LE 8 kHz mono from its stdin".to_string()),
+        None => Err("a quote is not closed".to_string()),
+    }
+}
+
+/// `--dtmf-period-ms`.
+pub fn dtmf_period_ms(text: &str) -> Read<u32> {
+    whole(text, 0..=3_600_000, " ms")
+}
+
+/// `--dtmf-seq`: digits, and number punctuation that is skipped.
+pub fn dtmf_seq(text: &str) -> Read<String> {
+    let digit = |c: char| matches!(c, '0'..='9' | '*' | '#' | 'A'..='D');
+    let punctuation = |c: char| matches!(c, '+' | '-' | '.' | '(' | ')' | ' ');
+    if let Some(odd) = text.chars().find(|&c| !digit(c) && !punctuation(c)) {
+        return Err(format!("{odd:?} is no DTMF digit; use 0-9, *, #, A-D (and + - . ( ) or spaces, skipped)"));
+    }
+    if !text.chars().any(digit) {
+        return Err("no DTMF digit in it; use 0-9, *, #, A-D".to_string());
+    }
+    Ok(text.to_string())
+}
+
+/// `--mix-gain-in`, `--mix-gain-dtmf`: a linear factor.
+pub fn gain(text: &str) -> Read<f64> {
+    number(text, 0.0..=4.0, " (a factor: 1 leaves the level as it is)")
+}
+
+/// `--jitter-ms`: below 60 only with `--force`, which is checked elsewhere.
+pub fn jitter_ms(text: &str) -> Read<u32> {
+    whole(text, 0..=1_000, " ms")
+}
+
+/// `--impair`.
+pub fn impair(text: &str) -> Read<Impairment> {
+    text.parse().map_err(|error: crate::ua::impairment::ImpairmentError| error.to_string())
+}
+
+/// `--grace-ms`, `--kill-ms`, `--ready-ms`.
+pub fn wait_ms(text: &str) -> Read<u64> {
+    whole(text, 1..=3_600_000, " ms")
+}
+
+/// One of a few words.
+fn word(text: &str, words: &[&'static str]) -> Read<&'static str> {
+    words
+        .iter()
+        .copied()
+        .find(|word| *word == text)
+        .ok_or_else(|| format!("not one of its words; choose {}", words.join(", ")))
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident: $words:expr;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(text: &str) -> Read<&'static str> {
+            word(text, $words)
+        }
+    )*};
+}
+
+words! {
+    /// `--log-format`.
+    log_format: &["text", "json"];
+    /// `--color`.
+    color: &["auto", "always", "never"];
+    /// `--log-level`.
+    log_level: &["error", "warn", "info", "debug", "trace"];
+    /// `--resampler`.
+    resampler: &["sinc", "linear"];
+    /// `--output`.
+    output: &["aplay", "auto", "null"];
+    /// `--engine`.
+    engine: &["native"];
+}
+
+/// A switch, which a plan sets with `true` or `false`.
+pub fn switch(text: &str) -> Read<bool> {
+    text.parse().map_err(|_| "neither true nor false".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_need_a_host_and_the_sip_scheme() {
+        for good in ["sip:sink@127.0.0.1:5060", "sip:[::1]:5060;transport=tcp", "SIP:a@host", "sip:sink@127.0.0.1:0"] {
+            assert!(target(good).is_ok(), "{good}");
+        }
+        for bad in ["127.0.0.1:5060", "sips:a@b", "tel:+44", "sip:", "sip:a@", "sip:a b@c", "sip:a@0.0.0.0", "sip:[::]:1"] {
+            assert!(target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dtmf_sequences_take_punctuation_and_refuse_the_rest() {
+        assert!(dtmf_seq("+442083661177").is_ok());
+        assert!(dtmf_seq("(0) 1-2.3*#ABCD").is_ok());
+        assert!(dtmf_seq("12E").unwrap_err().contains("'E'"));
+        assert!(dtmf_seq("+").is_err());
+        assert!(dtmf_seq("").is_err());
+    }
+
+    #[test]
+    fn numbers_keep_to_their_range() {
+        assert_eq!(prebuffer_ms("1000"), Ok(1_000));
+        assert!(prebuffer_ms("999").is_err());
+        assert!(ptime_ms("25").is_err());
+        assert!(calls("0").is_err());
+        assert!(gain("-0.1").is_err());
+        assert!(gain("NaN").is_err());
+        assert!(seconds("0").is_err());
+    }
+
+    #[test]
+    fn player_commands_are_split_like_a_shell_would() {
+        assert_eq!(command("aplay -D 'my card'").unwrap(), ["aplay", "-D", "my card"]);
+        assert!(command("aplay 'open").is_err());
+        assert!(command("  ").is_err());
+    }
+}
