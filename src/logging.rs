@@ -1,1 +1,249 @@
-//! logging
+//! Log lines: one event, one line on standard error, `<ts> <level> <role> <msg>`
+//! or a JSON object. No colour: whoever shows the lines adds it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// `<ts> <level> <role> <msg>`
+    #[default]
+    Text,
+    /// One JSON object a line: `ts`, `level`, `role`, `msg`, and the event's fields.
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set to something.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Whether to colour what goes to a terminal (or not to one).
+    /// `no_color` is the environment's `NO_COLOR`.
+    pub fn enabled(self, terminal: bool, no_color: Option<&std::ffi::OsStr>) -> bool {
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && no_color.is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+/// Where finished lines go, without their line feed.
+pub type Emit = Box<dyn Fn(String) + Send + Sync>;
+
+/// RFC 3339 UTC with milliseconds.
+pub fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+static SETTINGS: OnceLock<(Format, &'static str)> = OnceLock::new();
+
+/// Starts logging for this process; later calls change nothing.
+pub fn init(role: &'static str, level: Level, format: Format) {
+    init_with(role, level, format, Box::new(to_stderr));
+}
+
+/// As [`init`], with another place for the lines.
+pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
+    if SETTINGS.set((format, role)).is_ok() {
+        let lines = Lines { role, format, emit }.with_filter(LevelFilter::from_level(level));
+        let subscriber = tracing_subscriber::registry().with(lines);
+        // fails only if a subscriber is set already, and then that one logs
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+}
+
+/// Writes one error line past `tracing`, for a panic: no lock of ours is taken.
+pub fn emergency(message: &str) {
+    let (format, role) = SETTINGS.get().copied().unwrap_or((Format::Text, "b2b"));
+    to_stderr(line(format, SystemTime::now(), Level::ERROR, role, message.to_string(), Map::new()));
+}
+
+fn to_stderr(mut line: String) {
+    line.push('\n');
+    // a closed pipe is no reason to stop
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+struct Lines {
+    role: &'static str,
+    format: Format,
+    emit: Emit,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = *event.metadata().level();
+        (self.emit)(line(self.format, SystemTime::now(), level, self.role, fields.message, fields.rest));
+    }
+}
+
+fn line(
+    format: Format,
+    time: SystemTime,
+    level: Level,
+    role: &str,
+    message: String,
+    fields: Map<String, Value>,
+) -> String {
+    match format {
+        Format::Text => {
+            let mut text = format!("{} {level:<5} {role} {}", timestamp(time), one_line(&message));
+            for (key, value) in fields {
+                let _ = match value {
+                    Value::String(value) => write!(text, " {key}={}", one_line(&value)),
+                    value => write!(text, " {key}={value}"),
+                };
+            }
+            text
+        }
+        Format::Json => {
+            let mut object = Map::new();
+            object.insert("ts".into(), timestamp(time).into());
+            object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
+            object.insert("role".into(), role.into());
+            object.insert("msg".into(), message.into());
+            for (key, value) in fields {
+                object.entry(key).or_insert(value);
+            }
+            Value::Object(object).to_string()
+        }
+    }
+}
+
+/// Log text may quote what came over the network: it stays one line, without
+/// control characters.
+fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    text.chars()
+        .fold(String::with_capacity(text.len() + 8), |mut out, c| {
+            if c.is_control() {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+            out
+        })
+        .into()
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            ("message", value) => self.message = value.to_string(),
+            (name, value) => {
+                self.rest.insert(name.to_string(), value);
+            }
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn logged(format: Format, log: impl FnOnce()) -> Vec<String> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = lines.clone();
+        let emit: Emit = Box::new(move |line| kept.lock().unwrap().push(line));
+        let layer = Lines { role: "sink", format, emit }.with_filter(LevelFilter::INFO);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        lines.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn text_lines_carry_time_level_role_message_and_fields() {
+        let lines =
+            logged(Format::Text, || tracing::warn!(port = 5060u64, peer = "a\u{1b}b", "no answer\nyet"));
+        let (ts, rest) = lines[0].split_once(' ').unwrap();
+        assert_eq!((ts.len(), ts.ends_with('Z')), (24, true));
+        assert_eq!(rest, "WARN  sink no answer\\nyet peer=a\\u{1b}b port=5060");
+    }
+
+    #[test]
+    fn json_lines_parse_and_keep_types() {
+        let lines = logged(Format::Json, || tracing::info!(port = 5060u64, up = true, "hello \"you\""));
+        let value: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(value["msg"], "hello \"you\"");
+        assert_eq!((&value["level"], &value["role"]), (&"info".into(), &"sink".into()));
+        assert_eq!((&value["port"], &value["up"]), (&5060.into(), &true.into()));
+    }
+
+    #[test]
+    fn levels_below_the_filter_are_left_out() {
+        assert!(logged(Format::Text, || tracing::debug!("no")).is_empty());
+    }
+
+    #[test]
+    fn timestamps_are_utc_with_milliseconds() {
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
+    }
+
+    #[test]
+    fn colour_follows_choice_terminal_and_no_color() {
+        let set = Some(std::ffi::OsStr::new("1"));
+        assert!(Color::Auto.enabled(true, None));
+        assert!(!Color::Auto.enabled(true, set));
+        assert!(!Color::Auto.enabled(false, None));
+        assert!(Color::Always.enabled(false, set));
+        assert!(!Color::Never.enabled(true, None));
+    }
+}

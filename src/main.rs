@@ -1,1 +1,74 @@
-fn main() {}
+//! The program: command line → role → exit code.
+
+use std::process::ExitCode;
+
+use b2b::cli::{self, Flags};
+use b2b::config::RoleName;
+use b2b::logging;
+use b2b::orchestrator::Orchestrator;
+use b2b::role::Role;
+use b2b::role::mixer::Mixer;
+use b2b::role::sink::Sink;
+use b2b::role::source::Source;
+use b2b::util::exit::{Exit, Failure};
+
+/// Runs one role from its flags; the number is the exit code of a run that ended.
+type Run = fn(&Flags) -> anyhow::Result<u8>;
+
+/// What `--role` dispatches to.
+const ROLES: &[(RoleName, Run)] = &[
+    (RoleName::Orchestrator, |flags| Orchestrator::new(flags.orchestrator()?).run()),
+    (RoleName::Source, |flags| call_role(flags, Source::new(flags.source()?))),
+    (RoleName::Mixer, |flags| call_role(flags, Mixer::new(flags.mixer()?))),
+    (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
+];
+
+fn main() -> ExitCode {
+    exit_on_panic();
+    let (role, flags) = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // a closed pipe is the only way for this to fail
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 }.into();
+        }
+    };
+    if role != RoleName::Orchestrator {
+        logging::init(role.as_str(), flags.log_level, flags.log_format);
+    }
+    let Some((_, run)) = ROLES.iter().find(|(name, _)| *name == role) else {
+        logging::emergency(&format!("the role {role} is not built in"));
+        return (Exit::Usage as u8).into();
+    };
+    match run(&flags) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            logging::emergency(&format!("{error:#}"));
+            exit_of(&error).into()
+        }
+    }
+}
+
+/// Source, mixer and sink: on the `ua` adapter, and silent about exit codes but
+/// by their errors.
+fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
+    if let Some(exposure) = flags.exposure() {
+        tracing::warn!("{exposure}");
+    }
+    role.run()?;
+    Ok(Exit::Ok as u8)
+}
+
+/// The exit code that an error asks for. One that asks for none comes from the
+/// operating system under a call (a thread, a pipe): SIP could not go on.
+fn exit_of(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Failure>().map_or(Exit::Sip, |failure| failure.exit) as u8
+}
+
+/// A panic in any thread ends the program with exit code 70.
+fn exit_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        logging::emergency(&format!("panic, which is a bug of b2b: {panic}"));
+        std::process::exit(Exit::Panic as i32);
+    }));
+}

@@ -19,8 +19,14 @@ pub struct Expect {
 
 impl Expect {
     /// Its keys.
-    pub const KEYS: [&'static str; 6] =
-        ["min_duration_s", "max_rtp_gap_ms", "max_arrival_gap_ms", "max_loss_pct", "max_latency_ms", "min_mos"];
+    pub const KEYS: [&'static str; 6] = [
+        "min_duration_s",
+        "max_rtp_gap_ms",
+        "max_arrival_gap_ms",
+        "max_loss_pct",
+        "max_latency_ms",
+        "min_mos",
+    ];
 
     /// The limit of this key, to be set; none for an unknown key.
     pub fn slot(&mut self, key: &str) -> Option<&mut Option<f64>> {

@@ -19,7 +19,7 @@ pub enum LoadError {
     Read { path: PathBuf, error: std::io::Error },
     /// It is wrong.
     #[error("{path}:{line}: {problem}", path = path.display(), line = error.line, problem = error.problem)]
-    Plan { path: PathBuf, error: PlanError },
+    Plan { path: PathBuf, error: Box<PlanError> },
     /// It wants the host's address, and there is none.
     #[error(
         "{path}: YOUR_HOST_IP stands for this host's address, but it has none besides loopback; \
@@ -42,17 +42,19 @@ pub struct LoadedPlan {
 
 /// Reads a plan and resolves what is relative in it.
 pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
-    let mut plan = plan::parse(&text).map_err(|error| LoadError::Plan { path: path.to_path_buf(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
+    let mut plan = plan::parse(&text)
+        .map_err(|error| LoadError::Plan { path: path.to_path_buf(), error: Box::new(error) })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut host = None;
     for setting in plan.settings_mut() {
         if setting.value.contains(HOST_PLACEHOLDER) {
             let address = match host {
                 Some(address) => address,
-                None => primary_address()
-                    .ok_or_else(|| LoadError::NoHostAddress { path: path.to_path_buf() })?,
+                None => {
+                    primary_address().ok_or_else(|| LoadError::NoHostAddress { path: path.to_path_buf() })?
+                }
             };
             host = Some(address);
             setting.value = with_host(&setting.value, address);
@@ -158,12 +160,18 @@ sink.wav = "out/x.wav"
         let here = Path::new("src/lib.rs");
         assert_eq!(resolve(here, Kind::InputPath, folder.path()), here);
         assert_eq!(resolve(Path::new("src/x.wav"), Kind::OutputPath, folder.path()), Path::new("src/x.wav"));
-        assert_eq!(resolve(Path::new("no/x.wav"), Kind::OutputPath, folder.path()), folder.path().join("no/x.wav"));
+        assert_eq!(
+            resolve(Path::new("no/x.wav"), Kind::OutputPath, folder.path()),
+            folder.path().join("no/x.wav")
+        );
     }
 
     #[test]
     fn an_ipv6_host_stands_in_brackets() {
-        assert_eq!(with_host("sip:a@YOUR_HOST_IP:5060", "2001:db8::1".parse().unwrap()), "sip:a@[2001:db8::1]:5060");
+        assert_eq!(
+            with_host("sip:a@YOUR_HOST_IP:5060", "2001:db8::1".parse().unwrap()),
+            "sip:a@[2001:db8::1]:5060"
+        );
     }
 
     #[test]

@@ -131,21 +131,30 @@ pub fn of(role: RoleName) -> impl Iterator<Item = &'static Key> {
     KEYS.iter().filter(move |key| key.roles.contains(&role))
 }
 
-/// What holds between settings of one role. `get` gives the value of a key, as
-/// text, if it is set. The error names the key that is missing or wrong.
-pub fn check_together<'a>(
-    role: RoleName,
-    get: impl Fn(&str) -> Option<&'a str>,
-) -> Result<(), (&'static str, String)> {
-    if role == Source && get("audio_file").is_none() {
-        return Err(("audio_file", "a source needs a file to play: MP3, WAV, FLAC or OGG Vorbis".to_string()));
+/// Settings that have to fit together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Together {
+    /// A file to play is named.
+    pub audio_file: bool,
+    /// The playout delay that was asked for.
+    pub jitter_ms: Option<u32>,
+    /// `force` is on.
+    pub forced: bool,
+}
+
+/// What holds between settings of one role.
+///
+/// # Errors
+/// The key that is missing or wrong, and what to do.
+pub fn check_together(role: RoleName, settings: Together) -> Result<(), (&'static str, String)> {
+    if role == Source && !settings.audio_file {
+        return Err((
+            "audio_file",
+            "a source needs a file to play: MP3, WAV, FLAC or OGG Vorbis".to_string(),
+        ));
     }
-    let forced = get("force").is_some_and(|force| force == "true");
-    if let Some(ms) = get("jitter_ms").and_then(|ms| ms.parse::<u32>().ok())
-        && ms < 60
-        && !forced
-    {
-        let why = "a playout delay below 60 ms breaks up on ordinary networks; use at least 60, or add force";
+    if settings.jitter_ms.is_some_and(|ms| ms < 60) && !settings.forced {
+        let why = "a playout delay below 60 ms breaks up on ordinary networks; use at least 60, or force it: --force, in a plan force = true";
         return Err(("jitter_ms", why.to_string()));
     }
     Ok(())
@@ -172,15 +181,9 @@ mod tests {
 
     #[test]
     fn low_jitter_needs_force() {
-        let get = |force: Option<&'static str>| {
-            move |key: &str| match key {
-                "jitter_ms" => Some("20"),
-                "force" => force,
-                _ => None,
-            }
-        };
-        assert_eq!(check_together(Sink, get(None)).unwrap_err().0, "jitter_ms");
-        assert_eq!(check_together(Sink, get(Some("true"))), Ok(()));
+        let low = Together { jitter_ms: Some(20), ..Together::default() };
+        assert_eq!(check_together(Sink, low).unwrap_err().0, "jitter_ms");
+        assert_eq!(check_together(Sink, Together { forced: true, ..low }), Ok(()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::expect::Expect;
-use super::keys::{self, Key, Kind};
+use super::keys::{self, Key, Kind, Together};
 use super::plan_error::{PlanError, PlanProblem};
 use super::role_name::RoleName;
 
@@ -147,7 +147,12 @@ impl Reader<'_> {
             };
             let settings = self.settings(role, self.table(name, value)?)?;
             let plan = RolePlan { role, settings };
-            keys::check_together(role, |key| plan.get(key)).map_err(|(name, reason)| {
+            let together = Together {
+                audio_file: plan.get("audio_file").is_some(),
+                jitter_ms: plan.get("jitter_ms").and_then(|ms| ms.parse().ok()),
+                forced: plan.get("force") == Some("true"),
+            };
+            keys::check_together(role, together).map_err(|(name, reason)| {
                 let key = format!("{role}.{name}");
                 match plan.settings.iter().find(|setting| setting.name == name) {
                     Some(Setting { value, line, .. }) => {
@@ -161,7 +166,8 @@ impl Reader<'_> {
         }
         for role in [RoleName::Source, RoleName::Sink] {
             if !found.iter().any(|plan| plan.role == role) {
-                let reason = "a plan needs a source and a sink; without mixer.* it is source to sink".to_string();
+                let reason =
+                    "a plan needs a source and a sink; without mixer.* it is source to sink".to_string();
                 let key = format!("{role}.*");
                 return Err(self.error(span.start, PlanProblem::Missing { key, reason }));
             }
@@ -188,7 +194,12 @@ impl Reader<'_> {
                 self.error(span.start, PlanProblem::BadValue { key, value, reason })
             })?;
             written.push(full);
-            settings.push(Setting { name: key.name, value: text, kind: key.kind, line: self.line(span.start) });
+            settings.push(Setting {
+                name: key.name,
+                value: text,
+                kind: key.kind,
+                line: self.line(span.start),
+            });
         }
         Ok(settings)
     }
@@ -198,7 +209,8 @@ impl Reader<'_> {
     fn key(&self, role: RoleName, name: &str, span: Range<usize>) -> Result<&'static Key, PlanError> {
         let wanted = if name == "sip_target" { "target" } else { name };
         let in_plan = |key: &&'static Key| {
-            key.roles.contains(&role) && !(role == RoleName::Orchestrator && NOT_IN_A_PLAN.contains(&key.name))
+            key.roles.contains(&role)
+                && !(role == RoleName::Orchestrator && NOT_IN_A_PLAN.contains(&key.name))
         };
         match keys::find(wanted) {
             Some(key) if in_plan(&key) => Ok(key),
@@ -237,9 +249,16 @@ impl Reader<'_> {
     }
 
     /// A value as it would stand on a command line.
-    fn text_of(&self, key: &str, kind: Kind, value: &toml::Spanned<DeValue<'_>>) -> Result<String, PlanError> {
+    fn text_of(
+        &self,
+        key: &str,
+        kind: Kind,
+        value: &toml::Spanned<DeValue<'_>>,
+    ) -> Result<String, PlanError> {
         let text = match (kind, value.get_ref()) {
-            (Kind::Text | Kind::InputPath | Kind::OutputPath, DeValue::String(text)) => Some(text.to_string()),
+            (Kind::Text | Kind::InputPath | Kind::OutputPath, DeValue::String(text)) => {
+                Some(text.to_string())
+            }
             (Kind::Switch, DeValue::Boolean(on)) => Some(on.to_string()),
             (Kind::Integer | Kind::Number, DeValue::Integer(number)) => {
                 i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
@@ -308,3 +327,7 @@ fn described(value: &DeValue<'_>) -> String {
         other => format!("of type {}", other.type_str()),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -18,7 +18,8 @@ pub enum RoleName {
 
 impl RoleName {
     /// Every role.
-    pub const ALL: [RoleName; 4] = [RoleName::Orchestrator, RoleName::Source, RoleName::Mixer, RoleName::Sink];
+    pub const ALL: [RoleName; 4] =
+        [RoleName::Orchestrator, RoleName::Source, RoleName::Mixer, RoleName::Sink];
     /// The roles that a plan starts, in call order.
     pub const CHAIN: [RoleName; 3] = [RoleName::Source, RoleName::Mixer, RoleName::Sink];
 

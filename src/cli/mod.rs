@@ -1,0 +1,59 @@
+//! The command line: flags, whose they are, and what they become.
+//!
+//! - `flags`: the flags, their help and defaults
+//! - `resolve`: flags → the typed configuration of a role
+//!
+//! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
+
+mod flags;
+mod resolve;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::config::keys::{self, Key};
+use crate::config::role_name::RoleName;
+
+pub use flags::Flags;
+
+/// Reads a command line; the first word is the program's name.
+///
+/// # Errors
+/// A `clap` error: help and version (to be printed, success), or what is wrong.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Flags), clap::Error> {
+    let mut command = Flags::command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let mut flags = Flags::from_arg_matches(&matches)?;
+    let given: Vec<&'static Key> = matches
+        .ids()
+        .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
+        .filter_map(|id| keys::find(id.as_str()))
+        .collect();
+    let Some(role) = flags.role else {
+        return Err(command.error(ErrorKind::MissingRequiredArgument, missing_role(&given)));
+    };
+    if let Some(key) = given.iter().find(|key| !key.roles.contains(&role)) {
+        let message =
+            format!("{} is not a flag of the {role}: it belongs to {}", key.flag(), key.role_list());
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
+    }
+    flags.given = given.iter().map(|key| key.name).collect();
+    Ok((role, flags))
+}
+
+fn missing_role(given: &[&'static Key]) -> String {
+    let fits = |role: &RoleName| given.iter().all(|key| key.roles.contains(role));
+    let fitting: Vec<&str> =
+        RoleName::ALL.iter().filter(|role| fits(role)).map(|role| role.as_str()).collect();
+    match fitting.as_slice() {
+        [only] => format!("no role given; with these flags, add --role {only}"),
+        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer or sink"
+            .to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

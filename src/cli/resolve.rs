@@ -1,0 +1,155 @@
+//! Flags → the typed configuration of a role.
+
+use std::time::Duration;
+
+use crate::cli::Flags;
+use crate::config::files::{self, LoadError};
+use crate::config::keys::{self, Together};
+use crate::config::role_name::RoleName;
+use crate::config::value;
+use crate::orchestrator::OrchestratorConfig;
+use crate::role::mixer::MixerConfig;
+use crate::role::sink::SinkConfig;
+use crate::role::source::SourceConfig;
+use crate::role::{RecordDir, UaOptions};
+use crate::ua::Codec;
+use crate::util::exit::{Exit, Failure};
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+impl Flags {
+    /// What the source is told.
+    pub fn source(&self) -> Result<SourceConfig, Failure> {
+        self.check_together(RoleName::Source)?;
+        Ok(SourceConfig {
+            ua: self.ua(),
+            target: self.required_target()?,
+            audio_file: self.audio_file.clone().unwrap_or_default(),
+            prebuffer: Duration::from_millis(self.prebuffer_ms.into()),
+            resampler: self.resampler,
+            repeat: self.repeat,
+            duration: self.duration_s.map(Duration::from_secs_f64),
+        })
+    }
+
+    /// What the mixer is told.
+    pub fn mixer(&self) -> Result<MixerConfig, Failure> {
+        self.check_together(RoleName::Mixer)?;
+        Ok(MixerConfig {
+            ua: self.ua(),
+            target: self.required_target()?,
+            dtmf_seq: self.dtmf_seq.clone(),
+            dtmf_period: Duration::from_millis(self.dtmf_period_ms.into()),
+            gain_in: self.mix_gain_in as f32,
+            gain_dtmf: self.mix_gain_dtmf as f32,
+        })
+    }
+
+    /// What the sink is told.
+    pub fn sink(&self) -> Result<SinkConfig, Failure> {
+        self.check_together(RoleName::Sink)?;
+        Ok(SinkConfig {
+            ua: self.ua(),
+            output: self.output,
+            player: self.aplay_cmd.clone(),
+            wav: self.wav.clone(),
+            calls: self.calls,
+        })
+    }
+
+    /// What the orchestrator is told, with its plan loaded. Flags that were given
+    /// win over the plan's `[orchestrator]`.
+    pub fn orchestrator(&self) -> Result<OrchestratorConfig, Failure> {
+        let path = self.plan.as_deref();
+        let path =
+            path.ok_or_else(|| usage("--plan is missing; name a plan, like --plan plans/smk.plan.toml"))?;
+        let loaded = files::load(path).map_err(|error: LoadError| usage(error.to_string()))?;
+        let mut flags = self.clone();
+        for setting in &loaded.plan.orchestrator {
+            if !self.given.contains(&setting.name) {
+                flags.set(setting.name, &setting.value).map_err(|reason| {
+                    usage(format!("{}:{}: {}: {reason}", path.display(), setting.line, setting.name))
+                })?;
+            }
+        }
+        if flags.kill_ms < flags.grace_ms {
+            let (kill, grace) = (flags.kill_ms, flags.grace_ms);
+            return Err(usage(format!(
+                "--kill-ms {kill} is below --grace-ms {grace}; make it the larger one"
+            )));
+        }
+        Ok(OrchestratorConfig {
+            plan: loaded,
+            grace: Duration::from_millis(flags.grace_ms),
+            kill: Duration::from_millis(flags.kill_ms),
+            ready: Duration::from_millis(flags.ready_ms),
+            dry_run: flags.dry_run,
+            report: flags.report,
+            format: flags.log_format,
+            color: flags.color,
+            level: flags.log_level,
+        })
+    }
+
+    /// Takes one setting of a plan's `[orchestrator]`.
+    fn set(&mut self, key: &str, text: &str) -> value::Read<()> {
+        match key {
+            "grace_ms" => self.grace_ms = value::wait_ms(text)?,
+            "kill_ms" => self.kill_ms = value::wait_ms(text)?,
+            "ready_ms" => self.ready_ms = value::wait_ms(text)?,
+            "report" => self.report = Some(value::path(text)?),
+            "log_format" => self.log_format = value::log_format(text)?,
+            "log_level" => self.log_level = value::log_level(text)?,
+            "color" => self.color = value::color(text)?,
+            _ => return Err("not a setting of the orchestrator".to_string()),
+        }
+        Ok(())
+    }
+
+    fn required_target(&self) -> Result<String, Failure> {
+        self.target.clone().ok_or_else(|| {
+            usage("--target is missing; say whom to call, like --target sip:sink@127.0.0.1:5070")
+        })
+    }
+
+    fn check_together(&self, role: RoleName) -> Result<(), Failure> {
+        let together = Together {
+            audio_file: self.audio_file.is_some(),
+            jitter_ms: Some(self.jitter_ms),
+            forced: self.force,
+        };
+        keys::check_together(role, together)
+            .map_err(|(key, reason)| usage(format!("--{}: {reason}", key.replace('_', "-"))))
+    }
+
+    fn ua(&self) -> UaOptions {
+        let second = match self.codec {
+            Codec::Pcmu => Codec::Pcma,
+            Codec::Pcma => Codec::Pcmu,
+        };
+        UaOptions {
+            bind: self.sip_bind,
+            codecs: vec![self.codec, second],
+            ptime_ms: self.ptime_ms,
+            jitter_ms: self.jitter_ms,
+            impairment: self.impair,
+            rtp_timeout: Duration::from_secs_f64(self.rtp_timeout_s),
+            sip_trace: self.sip_trace.clone(),
+            record: self.record.clone().map(RecordDir),
+        }
+    }
+
+    /// What a bind address that others can reach exposes; none on loopback.
+    pub fn exposure(&self) -> Option<String> {
+        files::is_exposed(self.sip_bind).then(|| {
+            format!(
+                "--sip-bind {bind}: SIP (UDP and TCP) and RTP are now open to every machine that reaches {ip}, \
+                 without authentication and without encryption",
+                bind = self.sip_bind,
+                ip = self.sip_bind.ip()
+            )
+        })
+    }
+}
