@@ -1,0 +1,211 @@
+//! Character classes and lexical helpers of RFC 3261 §25.1.
+
+use std::borrow::Cow;
+
+/// `token`
+pub const TOKEN: u8 = 1;
+/// `word`, of which Call-ID is made
+pub const WORD: u8 = 2;
+/// host names; the underscore is not in the grammar but in many networks
+pub const HOST: u8 = 4;
+/// what may stand in an unquoted parameter value: wider than `token`, because
+/// tags with `=` or `/` (base64) and bare IPv6 addresses are in use
+pub const VALUE: u8 = 8;
+/// what may stand in a URI; space, controls, `<`, `>` and `"` end or break one
+pub const URI: u8 = 16;
+/// control characters other than HTAB
+pub const CONTROL: u8 = 32;
+
+const CLASS: [u8; 256] = build();
+
+const fn contains(set: &[u8], byte: u8) -> bool {
+    let mut i = 0;
+    while i < set.len() {
+        if set[i] == byte {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+const fn build() -> [u8; 256] {
+    let mut class = [0u8; 256];
+    let mut i = 0;
+    while i < 256 {
+        let byte = i as u8;
+        let mut flags = 0;
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        if alphanumeric || contains(b"-.!%*_+`'~", byte) {
+            flags |= TOKEN;
+        }
+        if flags & TOKEN != 0 || contains(b"()<>:\\\"/[]?{}", byte) {
+            flags |= WORD;
+        }
+        if alphanumeric || contains(b"-._", byte) {
+            flags |= HOST;
+        }
+        if byte > b' ' && byte != 0x7f && !contains(b";,\"<>", byte) {
+            flags |= VALUE;
+        }
+        if byte > b' ' && byte != 0x7f && !contains(b"<>\"", byte) {
+            flags |= URI;
+        }
+        if (byte < b' ' && byte != b'\t') || byte == 0x7f {
+            flags |= CONTROL;
+        }
+        class[i] = flags;
+        i += 1;
+    }
+    class
+}
+
+/// Whether `byte` is in one of `classes`.
+#[inline]
+pub const fn is(byte: u8, classes: u8) -> bool {
+    CLASS[byte as usize] & classes != 0
+}
+
+/// Whether `bytes` is not empty and wholly in one of `classes`.
+pub fn all(bytes: &[u8], classes: u8) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, classes))
+}
+
+/// Linear white space with folding: inside a header value CR and LF occur only
+/// as part of a fold, so each of the four counts as white space.
+#[inline]
+pub const fn is_lws(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// `bytes` without leading and trailing linear white space.
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// `bytes` without leading linear white space.
+pub fn trim_start(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|&byte| !is_lws(byte)).unwrap_or(bytes.len());
+    &bytes[start..]
+}
+
+/// `bytes` without trailing linear white space.
+pub fn trim_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| !is_lws(byte)).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// `1*DIGIT`, leading zeros allowed; `None` for anything else and on overflow.
+pub fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Length of the quoted string that `bytes` begins with, both quotes included;
+/// `None` if it does not begin with one or never ends.
+pub fn quoted_string_len(bytes: &[u8]) -> Option<usize> {
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        let found = at + memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[found] == b'"' {
+            return Some(found + 1);
+        }
+        at = found + 2;
+    }
+}
+
+/// The content of a quoted string without quotes and escapes; anything else is
+/// returned as it is.
+pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let [b'"', inner @ .., b'"'] = bytes else { return Cow::Borrowed(bytes) };
+    if memchr::memchr(b'\\', inner).is_none() {
+        return Cow::Borrowed(inner);
+    }
+    let mut plain = Vec::with_capacity(inner.len());
+    let mut rest = inner.iter();
+    while let Some(&byte) = rest.next() {
+        plain.push(if byte == b'\\' { rest.next().copied().unwrap_or(byte) } else { byte });
+    }
+    Cow::Owned(plain)
+}
+
+/// A header value with each fold made one space (RFC 3261 §7.3.1).
+pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\n', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let mut line = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(fold) = memchr::memchr(b'\n', rest) {
+        line.extend_from_slice(trim_end(&rest[..fold]));
+        line.push(b' ');
+        rest = trim_start(&rest[fold..]);
+    }
+    line.extend_from_slice(rest);
+    Cow::Owned(line)
+}
+
+/// `%HH` escapes decoded; an incomplete escape stays as it came.
+pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let hex = |at: usize| bytes.get(at).and_then(|&byte| (byte as char).to_digit(16));
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                plain.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                plain.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_to_digits_and_range() {
+        assert_eq!(number(b"0068"), Some(68));
+        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
+        for bad in [&b""[..], b"-1", b"+1", b"1 ", b"18446744073709551616"] {
+            assert_eq!(number(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_quoted_string_ends_at_its_own_quote() {
+        assert_eq!(quoted_string_len(br#""a \" b" c"#), Some(8));
+        assert_eq!(quoted_string_len(br#""\\" c"#), Some(4));
+        assert_eq!(quoted_string_len(br#""open"#), None);
+        assert_eq!(quoted_string_len(br#""open\"#), None);
+        assert_eq!(unquote(br#""J \\\" R""#).as_ref(), br#"J \" R"#);
+    }
+
+    #[test]
+    fn folds_become_one_space() {
+        assert_eq!(unfold(b"a  \r\n\t b\r\n c").as_ref(), b"a b c");
+        assert_eq!(unfold(b"a b").as_ref(), b"a b");
+    }
+
+    #[test]
+    fn escapes_decode_once_and_broken_ones_stay() {
+        assert_eq!(unescape(b"%2B%252b%Z1%4").as_ref(), b"+%2b%Z1%4");
+    }
+}

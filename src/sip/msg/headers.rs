@@ -1,0 +1,278 @@
+//! The header fields of a message: raw values in order, and typed views of
+//! those that every layer needs.
+
+use bytes::Bytes;
+
+use super::chars::{self, TOKEN, WORD};
+use super::lines::Field;
+use super::method::Method;
+use super::name::{self, Name};
+use super::name_addr::NameAddr;
+use super::via::Via;
+
+/// Header fields as spans into the message they came in.
+#[derive(Debug, Clone)]
+pub struct Headers {
+    pub(super) raw: Bytes,
+    pub(super) spans: Vec<Span>,
+}
+
+/// One header field: offsets into the message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    start: u32,
+    name_end: u32,
+    value_start: u32,
+    value_end: u32,
+    end: u32,
+    id: u8,
+}
+
+impl Span {
+    /// Offsets fit because `Limits::message` is capped at `u32::MAX`.
+    pub(super) fn new(field: Field, raw: &[u8]) -> Span {
+        Span {
+            start: field.start as u32,
+            name_end: field.name_end as u32,
+            value_start: field.value_start as u32,
+            value_end: field.value_end as u32,
+            end: field.end as u32,
+            id: name::identify(&raw[field.start..field.name_end]),
+        }
+    }
+}
+
+/// Why a header field cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// The field is not there.
+    #[error("missing {0}")]
+    Missing(Name<'static>),
+    /// The field breaks its grammar or range.
+    #[error("invalid {0}")]
+    Invalid(Name<'static>),
+    /// The field may be there once only.
+    #[error("repeated {0}")]
+    Repeated(Name<'static>),
+}
+
+/// The CSeq header field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CSeq {
+    /// The sequence number.
+    pub number: u32,
+    /// The method.
+    pub method: Method,
+}
+
+impl Headers {
+    fn id_matches(&self, span: &Span, name: Name<'_>, id: u8) -> bool {
+        span.id == id && (id != 0 || self.span_name(span).eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    fn span_name(&self, span: &Span) -> &[u8] {
+        &self.raw[span.start as usize..span.name_end as usize]
+    }
+
+    fn span_value(&self, span: &Span) -> &[u8] {
+        &self.raw[span.value_start as usize..span.value_end as usize]
+    }
+
+    /// Every field in order: the name as it was written and the value without
+    /// surrounding white space, folds inside kept.
+    pub fn fields(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
+        self.spans.iter().map(|span| (Name::parse(self.span_name(span)), self.span_value(span)))
+    }
+
+    /// Every field in order as it came: name, colon, value and line end.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.spans.iter().map(|span| &self.raw[span.start as usize..span.end as usize])
+    }
+
+    /// The values of the fields with this name, one a line, in order.
+    pub fn field_values<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
+        let id = name.id();
+        self.spans
+            .iter()
+            .filter(move |span| self.id_matches(span, name, id))
+            .map(|span| self.span_value(span))
+    }
+
+    /// The value of the first field with this name, as it came; a list is not split.
+    pub fn header<'a>(&'a self, name: Name<'a>) -> Option<&'a [u8]> {
+        self.field_values(name).next()
+    }
+
+    /// All values of this name in order; lists are split at their commas
+    /// (RFC 3261 §7.3.1), empty elements left out.
+    pub fn headers<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
+        let list = name.is_list();
+        self.field_values(name).flat_map(move |value| Elements { rest: Some(value), list })
+    }
+
+    /// The value of a field that may be there once only.
+    pub(super) fn single(&self, name: Name<'static>) -> Result<Option<&[u8]>, HeaderError> {
+        let mut values = self.field_values(name);
+        let first = values.next();
+        match values.next() {
+            Some(_) => Err(HeaderError::Repeated(name)),
+            None => Ok(first),
+        }
+    }
+
+    fn required(&self, name: Name<'static>) -> Result<&[u8], HeaderError> {
+        self.header(name).ok_or(HeaderError::Missing(name))
+    }
+
+    /// The top Via.
+    pub fn top_via(&self) -> Result<Via<'_>, HeaderError> {
+        let value = self.required(Name::Via)?;
+        let first = Elements { rest: Some(value), list: true }.next().unwrap_or_default();
+        Via::parse(first).ok_or(HeaderError::Invalid(Name::Via))
+    }
+
+    /// Every Via, top first.
+    pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
+        self.headers(Name::Via).map(|value| Via::parse(value).ok_or(HeaderError::Invalid(Name::Via)))
+    }
+
+    /// From.
+    pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
+        NameAddr::parse(self.required(Name::From)?).ok_or(HeaderError::Invalid(Name::From))
+    }
+
+    /// To.
+    pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
+        NameAddr::parse(self.required(Name::To)?).ok_or(HeaderError::Invalid(Name::To))
+    }
+
+    /// Call-ID.
+    pub fn call_id(&self) -> Result<&[u8], HeaderError> {
+        let value = self.required(Name::CallId)?;
+        let word = |byte: &u8| chars::is(*byte, WORD) || *byte == b'@';
+        if value.is_empty() || !value.iter().all(word) {
+            return Err(HeaderError::Invalid(Name::CallId));
+        }
+        Ok(value)
+    }
+
+    /// CSeq.
+    pub fn cseq(&self) -> Result<CSeq, HeaderError> {
+        let value = self.required(Name::CSeq)?;
+        let invalid = HeaderError::Invalid(Name::CSeq);
+        let digits = value.iter().position(|byte| !byte.is_ascii_digit()).ok_or(invalid)?;
+        let (digits, rest) = value.split_at(digits);
+        let number = chars::number(digits).and_then(|n| u32::try_from(n).ok()).ok_or(invalid)?;
+        let method = chars::trim_start(rest);
+        if method.len() == rest.len() || !chars::all(method, TOKEN) {
+            return Err(invalid);
+        }
+        let method = Method::known(method).unwrap_or_else(|| Method::Other(self.raw.slice_ref(method)));
+        Ok(CSeq { number, method })
+    }
+
+    /// Max-Forwards, 0 to 255 (§20.22).
+    pub fn max_forwards(&self) -> Result<Option<u8>, HeaderError> {
+        self.number(Name::MaxForwards)
+    }
+
+    /// Content-Length as it is written; the parser has held it against the body.
+    pub fn content_length(&self) -> Result<Option<u32>, HeaderError> {
+        self.number(Name::ContentLength)
+    }
+
+    /// A header field whose value is a number that fits `T`: Expires, RSeq,
+    /// Min-SE, …
+    pub fn number<T: TryFrom<u64>>(&self, name: Name<'static>) -> Result<Option<T>, HeaderError> {
+        self.header(name)
+            .map(|value| {
+                let number = chars::number(value).and_then(|number| T::try_from(number).ok());
+                number.ok_or(HeaderError::Invalid(name))
+            })
+            .transpose()
+    }
+
+    /// The media type of the body, lower case or not, without its parameters.
+    pub fn content_type(&self) -> Option<&[u8]> {
+        let value = self.header(Name::ContentType)?;
+        Some(chars::trim_end(value.split(|&byte| byte == b';').next().unwrap_or(value)))
+    }
+
+    /// The first Contact. Absent, and `*`, are `Ok(None)`.
+    pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
+        self.contacts().next().transpose()
+    }
+
+    /// Every Contact in order; `Contact: *` has none.
+    pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
+        self.name_addrs(Name::Contact).filter(|_| !self.contact_is_star())
+    }
+
+    /// Whether Contact is `*` (§10.2.2).
+    pub fn contact_is_star(&self) -> bool {
+        self.header(Name::Contact) == Some(b"*")
+    }
+
+    /// Every Route in order.
+    pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
+        self.name_addrs(Name::Route)
+    }
+
+    /// Every Record-Route in order.
+    pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
+        self.name_addrs(Name::RecordRoute)
+    }
+
+    /// Every value of a header field whose values are `name-addr`s.
+    pub fn name_addrs(&self, name: Name<'static>) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
+        self.headers(name).map(move |value| NameAddr::parse(value).ok_or(HeaderError::Invalid(name)))
+    }
+
+    /// Whether a list of tokens (Supported, Require, Allow, …) has this one,
+    /// without regard to case.
+    pub fn has_token<'a>(&'a self, name: Name<'a>, token: &str) -> bool {
+        self.headers(name).any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+/// The elements of a comma-separated list: commas in quoted strings and in
+/// angle brackets separate nothing.
+struct Elements<'a> {
+    rest: Option<&'a [u8]>,
+    list: bool,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if !self.list {
+            return self.rest.take();
+        }
+        loop {
+            let rest = self.rest?;
+            let comma = element_len(rest);
+            let element = chars::trim(&rest[..comma]);
+            self.rest = rest.get(comma + 1..);
+            if !element.is_empty() {
+                return Some(element);
+            }
+        }
+    }
+}
+
+fn element_len(list: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = list.get(at..).and_then(|rest| memchr::memchr3(b',', b'"', b'<', rest)) {
+        let found = at + found;
+        let skipped = match list[found] {
+            b',' => return found,
+            b'"' => chars::quoted_string_len(&list[found..]),
+            _ => memchr::memchr(b'>', &list[found..]).map(|end| end + 1),
+        };
+        // What never closes belongs to the element; its own parser refuses it.
+        let Some(skipped) = skipped else { break };
+        at = found + skipped;
+    }
+    list.len()
+}

@@ -1,0 +1,191 @@
+//! SIP messages: one `Bytes` each with spans into it. Parsing copies nothing
+//! and normalises nothing; what is written back is what came.
+//!
+//! - `parse`, `lines`, `error`: bytes to message; faults and their answers
+//! - `headers`, `name`, `method`: raw and typed header fields
+//! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
+//! - `writer`, `reply`: requests and responses to bytes
+//! - `framing`: messages from a byte stream
+//! - `chars`: character classes, quoting, folding, escapes
+
+pub mod chars;
+mod error;
+pub mod framing;
+mod headers;
+mod lines;
+mod method;
+mod name;
+mod name_addr;
+mod params;
+mod parse;
+mod reply;
+mod uri;
+mod uri_compare;
+mod via;
+mod writer;
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+pub use error::{ParseError, ParseErrorKind, PartialRequest};
+pub use headers::{CSeq, HeaderError, Headers};
+pub use method::Method;
+pub use name::Name;
+pub use name_addr::NameAddr;
+pub use params::{Param, Params};
+pub use reply::ResponseWriter;
+pub use uri::{Host, Scheme, Uri, UriError};
+pub use via::{MAGIC_COOKIE, Rport, Transport, Via};
+pub use writer::{Quoted, RequestWriter, WriteError};
+
+/// How large a message may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a whole message.
+    pub message: usize,
+    /// Number of header fields.
+    pub headers: usize,
+    /// Bytes of one header field, folds included, and of the start line.
+    pub header_line: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { message: 65_535, headers: 256, header_line: 8_192 }
+    }
+}
+
+/// A request or a response.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+/// A request. Header accessors come from [`Headers`].
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: Method,
+    uri: (u32, u32),
+    headers: Headers,
+    body: usize,
+    source: Option<SocketAddr>,
+}
+
+/// A response. Header accessors come from [`Headers`].
+#[derive(Debug, Clone)]
+pub struct Response {
+    status: u16,
+    reason: (u32, u32),
+    headers: Headers,
+    body: usize,
+}
+
+impl Message {
+    /// Parses one datagram. Leading line ends are skipped; without
+    /// Content-Length the body runs to the end of the datagram, and what stands
+    /// behind the body is dropped (RFC 3261 §18.3).
+    ///
+    /// # Errors
+    /// [`ParseError`], with the makings of an answer where one is possible.
+    pub fn parse(datagram: Bytes, limits: &Limits) -> Result<Message, ParseError> {
+        parse::message(datagram, limits, parse::Framing::Datagram)
+    }
+
+    /// The message as it came.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.raw
+    }
+}
+
+impl Request {
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The Request-URI as it came.
+    pub fn uri_bytes(&self) -> &[u8] {
+        &self.headers.raw[self.uri.0 as usize..self.uri.1 as usize]
+    }
+
+    /// The Request-URI.
+    pub fn uri(&self) -> Result<Uri<'_>, UriError> {
+        Uri::parse(self.uri_bytes())
+    }
+
+    /// The body; it may be empty. Costs a reference count, no copy.
+    pub fn body(&self) -> Bytes {
+        self.headers.raw.slice(self.body..)
+    }
+
+    /// The request as it came.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.headers.raw
+    }
+
+    /// Notes where the request came from. Responses then carry `received` and
+    /// `rport` in the top Via as RFC 3261 §18.2.1 and RFC 3581 §4 say; the
+    /// request itself stays as it came.
+    pub fn set_source(&mut self, source: SocketAddr) {
+        self.source = Some(source);
+    }
+
+    /// Where the request came from.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.source
+    }
+}
+
+impl Response {
+    /// The status code, 100 to 699.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase as it came: any bytes, or none.
+    pub fn reason(&self) -> &[u8] {
+        &self.headers.raw[self.reason.0 as usize..self.reason.1 as usize]
+    }
+
+    /// The body; it may be empty. Costs a reference count, no copy.
+    pub fn body(&self) -> Bytes {
+        self.headers.raw.slice(self.body..)
+    }
+
+    /// The response as it came.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.headers.raw
+    }
+}
+
+impl Deref for Message {
+    type Target = Headers;
+
+    fn deref(&self) -> &Headers {
+        match self {
+            Message::Request(request) => &request.headers,
+            Message::Response(response) => &response.headers,
+        }
+    }
+}
+
+impl Deref for Request {
+    type Target = Headers;
+
+    fn deref(&self) -> &Headers {
+        &self.headers
+    }
+}
+
+impl Deref for Response {
+    type Target = Headers;
+
+    fn deref(&self) -> &Headers {
+        &self.headers
+    }
+}

@@ -1,0 +1,83 @@
+//! `name-addr` and `addr-spec` values: From, To, Contact, Route, Record-Route,
+//! Refer-To (RFC 3261 §20.10, §25.1).
+
+use std::borrow::Cow;
+
+use super::chars::{self, TOKEN};
+use super::params::Params;
+use super::uri::{Scheme, Uri};
+
+/// A URI with an optional display name and header parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct NameAddr<'a> {
+    /// The display name as it came, quotes included.
+    pub display: Option<&'a [u8]>,
+    /// The URI.
+    pub uri: Uri<'a>,
+    /// Header parameters: `tag`, `expires`, `q`, …
+    pub params: Params<'a>,
+    tag: Option<&'a [u8]>,
+}
+
+impl<'a> NameAddr<'a> {
+    /// Parses one value; `None` if it breaks the grammar. Without brackets the
+    /// URI ends at the first semicolon and has neither comma nor question mark
+    /// (§20: such a URI must be in brackets).
+    pub fn parse(raw: &'a [u8]) -> Option<NameAddr<'a>> {
+        let raw = chars::trim(raw);
+        let (display, uri, rest) = if raw.first() == Some(&b'"') {
+            let (display, rest) = raw.split_at(chars::quoted_string_len(raw)?);
+            let (uri, rest) = bracketed(chars::trim_start(rest))?;
+            (Some(display), uri, rest)
+        } else {
+            match memchr::memchr2(b'<', b':', raw)? {
+                bracket if raw[bracket] == b'<' => {
+                    let display = chars::trim_end(&raw[..bracket]);
+                    if !display
+                        .iter()
+                        .all(|&byte| chars::is(byte, TOKEN) || chars::is_lws(byte) || byte >= 0x80)
+                    {
+                        return None;
+                    }
+                    let (uri, rest) = bracketed(&raw[bracket..])?;
+                    ((!display.is_empty()).then_some(display), uri, rest)
+                }
+                _ => {
+                    let end = raw.iter().position(|&byte| byte == b';' || chars::is_lws(byte));
+                    let (uri, rest) = raw.split_at(end.unwrap_or(raw.len()));
+                    let uri = Uri::parse(uri).ok()?;
+                    let bare = memchr::memchr2(b',', b'?', uri.raw).is_none();
+                    (None, (bare || matches!(uri.scheme, Scheme::Other(_))).then_some(uri)?, rest)
+                }
+            }
+        };
+        let mut tag = None;
+        let params = Params::of_header(rest, |param| {
+            if param.is("tag") {
+                tag = tag.or(param.value);
+            }
+        })?;
+        Some(NameAddr { display, uri, params, tag })
+    }
+
+    /// The `tag` parameter as it came.
+    pub fn tag(&self) -> Option<&'a [u8]> {
+        self.tag
+    }
+
+    /// The display name without quotes and their escapes, to show or to write
+    /// anew. It may hold any byte.
+    pub fn display_name(&self) -> Option<Cow<'a, [u8]>> {
+        self.display.map(|display| match chars::unquote(display) {
+            Cow::Borrowed(plain) => chars::unfold(plain),
+            owned => owned,
+        })
+    }
+}
+
+/// `<URI>` and what follows.
+fn bracketed(bytes: &[u8]) -> Option<(Uri<'_>, &[u8])> {
+    let inner = bytes.strip_prefix(b"<")?;
+    let end = memchr::memchr(b'>', inner)?;
+    Some((Uri::parse(&inner[..end]).ok()?, &inner[end + 1..]))
+}

@@ -1,0 +1,121 @@
+//! Parameters behind a semicolon, of header values and of URIs.
+
+use std::borrow::Cow;
+
+use super::chars::{self, TOKEN, VALUE};
+
+/// The `;name=value` parameters of a header value or URI, unparsed until asked.
+/// Names compare without regard to case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Params<'a> {
+    raw: &'a [u8],
+}
+
+/// One parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// The name as it came.
+    pub name: &'a [u8],
+    /// The value as it came, quotes included; `None` without `=`.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Param<'a> {
+    /// Whether the name is `name`, without regard to case.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The value without quotes and their escapes; empty without a value.
+    pub fn unquoted(&self) -> Cow<'a, [u8]> {
+        chars::unquote(self.value.unwrap_or_default())
+    }
+}
+
+impl<'a> Params<'a> {
+    /// Parameters of a URI, from the first `;` on. URIs have no quoting and no
+    /// white space, and nothing to refuse that `Uri` has not refused.
+    pub(super) fn of_uri(raw: &'a [u8]) -> Self {
+        Params { raw }
+    }
+
+    /// Parameters of a header value: empty, or from the first `;` on. `each` is
+    /// called for every parameter; `None` if one breaks the grammar
+    /// (RFC 3261 §25.1 `generic-param`).
+    pub(super) fn of_header(raw: &'a [u8], mut each: impl FnMut(Param<'a>)) -> Option<Self> {
+        let raw = chars::trim(raw);
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let (param, after) = header_param(rest)?;
+            each(param);
+            rest = after;
+        }
+        Some(Params { raw })
+    }
+
+    /// The parameters as they came, from the first `;` on.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Every parameter in order.
+    pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
+        let mut rest = self.raw;
+        std::iter::from_fn(move || {
+            let (param, after) = header_param(rest).or_else(|| uri_param(rest))?;
+            rest = after;
+            Some(param)
+        })
+    }
+
+    /// The first parameter with this name.
+    pub fn get(&self, name: &str) -> Option<Param<'a>> {
+        self.iter().find(|param| param.is(name))
+    }
+
+    /// The value of the first parameter with this name; `None` when absent or
+    /// without a value.
+    pub fn value(&self, name: &str) -> Option<&'a [u8]> {
+        self.get(name)?.value
+    }
+
+    /// Whether a parameter with this name is present.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}
+
+/// `SEMI token [EQUAL gen-value]` and what follows it, white space skipped.
+fn header_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
+    let rest = chars::trim_start(raw.strip_prefix(b";")?);
+    let end = rest.iter().position(|&byte| !chars::is(byte, TOKEN)).unwrap_or(rest.len());
+    let (name, rest) = rest.split_at(end);
+    if name.is_empty() {
+        return None;
+    }
+    let rest = chars::trim_start(rest);
+    let (value, rest) = match rest.strip_prefix(b"=") {
+        None => (None, rest),
+        Some(rest) => {
+            let rest = chars::trim_start(rest);
+            let end = if rest.first() == Some(&b'"') {
+                chars::quoted_string_len(rest)?
+            } else {
+                rest.iter().position(|&byte| !chars::is(byte, VALUE)).unwrap_or(rest.len())
+            };
+            (Some(&rest[..end]), chars::trim_start(&rest[end..]))
+        }
+    };
+    matches!(rest.first(), None | Some(b';')).then_some((Param { name, value }, rest))
+}
+
+/// A URI parameter, whose name has a wider grammar; the next one begins at `;`.
+fn uri_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
+    let rest = raw.strip_prefix(b";")?;
+    let (param, after) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
+    let (name, value) = match memchr::memchr(b'=', param) {
+        Some(equal) => (&param[..equal], Some(&param[equal + 1..])),
+        None => (param, None),
+    };
+    Some((Param { name, value }, after))
+}

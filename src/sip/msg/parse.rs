@@ -1,0 +1,251 @@
+//! From bytes to a message: start line, header fields, the checks that every
+//! message has to pass, and the extent of the body.
+
+use bytes::Bytes;
+
+use super::chars::{self, TOKEN};
+use super::error::{ParseError, ParseErrorKind, PartialRequest};
+use super::headers::{HeaderError, Headers, Span};
+use super::lines::{self, Line};
+use super::method::Method;
+use super::name::Name;
+use super::uri::Uri;
+use super::{Limits, Message, Request, Response};
+
+/// Where a message ends (RFC 3261 §18.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// With the datagram, unless Content-Length says earlier.
+    Datagram,
+    /// Where Content-Length says, which has to be there.
+    Stream,
+}
+
+/// Header fields that may be there once only and that we act upon.
+const SINGLE: [Name<'static>; 5] = [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
+
+/// Room for the header fields of an ordinary request, in one allocation.
+const USUAL_FIELDS: usize = 24;
+
+enum StartLine {
+    Request { method: Method, uri: (u32, u32) },
+    Response { status: u16, reason: (u32, u32) },
+}
+
+pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<Message, ParseError> {
+    let skip = data.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let Some(skip) = skip else { return Err(ParseError { kind: ParseErrorKind::Empty, partial: None }) };
+    let mut raw = data;
+    bytes::Buf::advance(&mut raw, skip);
+
+    let mut fault = Fault(None);
+    if raw.len() > limits.message.min(u32::MAX as usize) {
+        fault.note(ParseErrorKind::Limit("the size of a message"));
+        raw.truncate(limits.message.min(u32::MAX as usize));
+    }
+    let first_end = lines::line_end(&raw, 0).unwrap_or(raw.len());
+    let start = start_line(&raw, first_end, limits, &mut fault);
+    let (spans, head_end) = header_section(&raw, first_end, limits, &mut fault);
+    let mut headers = Headers { raw, spans };
+
+    let is_request = !matches!(start, Some(StartLine::Response { .. }));
+    let cseq = match mandatory(&headers) {
+        Ok(cseq) => Some(cseq),
+        Err(error) => {
+            fault.note(error.into());
+            None
+        }
+    };
+    if is_request && let Err(error) = requests_only(&headers) {
+        fault.note(error.into());
+    }
+    if let (Some(StartLine::Request { method, .. }), Some(cseq)) = (&start, &cseq)
+        && *method != *cseq
+    {
+        fault.note(ParseErrorKind::CSeqMismatch);
+    }
+    let body_end = match body_end(&headers, head_end, framing) {
+        Ok(end) => end,
+        Err(kind) => {
+            fault.note(kind);
+            head_end
+        }
+    };
+
+    match (start, fault.0) {
+        (Some(StartLine::Request { method, uri }), None) => {
+            headers.raw.truncate(body_end);
+            Ok(Message::Request(Request { method, uri, headers, body: head_end, source: None }))
+        }
+        (Some(StartLine::Response { status, reason }), None) => {
+            headers.raw.truncate(body_end);
+            Ok(Message::Response(Response { status, reason, headers, body: head_end }))
+        }
+        (start, fault) => {
+            let partial = match start {
+                Some(StartLine::Request { method, .. }) => PartialRequest::answerable(method, headers),
+                _ => None,
+            };
+            Err(ParseError { kind: fault.unwrap_or(ParseErrorKind::RequestLine), partial })
+        }
+    }
+}
+
+/// The first fault found; a message is read to its end in spite of it, because
+/// its answer needs header fields that may follow.
+struct Fault(Option<ParseErrorKind>);
+
+impl Fault {
+    fn note(&mut self, kind: ParseErrorKind) {
+        self.0.get_or_insert(kind);
+    }
+}
+
+/// Reads the first line, which ends at `end`. `None` if not even a method is
+/// there. A faulty Request-URI or version leaves the method readable.
+fn start_line(raw: &Bytes, end: usize, limits: &Limits, fault: &mut Fault) -> Option<StartLine> {
+    let line = &raw[..end];
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() > limits.header_line {
+        fault.note(ParseErrorKind::Limit("the length of a line"));
+        return None;
+    }
+    let first = memchr::memchr(b' ', line).unwrap_or(line.len());
+    let word = &line[..first];
+    if word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
+        if !word.eq_ignore_ascii_case(b"SIP/2.0") {
+            fault.note(ParseErrorKind::Version);
+            return Some(StartLine::Response { status: 0, reason: (0, 0) });
+        }
+        return Some(status_line(line, first, fault));
+    }
+    if !chars::all(word, TOKEN) {
+        fault.note(ParseErrorKind::RequestLine);
+        return None;
+    }
+    let method = Method::known(word).unwrap_or_else(|| Method::Other(raw.slice(..first)));
+    let last = memchr::memrchr(b' ', line).unwrap_or(first);
+    let uri = line.get(first + 1..last).unwrap_or_default();
+    match version(line.get(last + 1..).unwrap_or_default()) {
+        _ if memchr::memchr2(b' ', b'\t', uri).is_some() || uri.is_empty() => {
+            fault.note(ParseErrorKind::RequestLine);
+        }
+        None => fault.note(ParseErrorKind::RequestLine),
+        Some(false) => fault.note(ParseErrorKind::Version),
+        Some(true) if !Uri::parse(uri).is_ok_and(|uri| uri.headers.is_none()) => {
+            fault.note(ParseErrorKind::RequestUri);
+        }
+        Some(true) => {}
+    }
+    Some(StartLine::Request { method, uri: (first as u32 + 1, last as u32) })
+}
+
+/// Whether a SIP-Version is ours; `None` if it is no SIP-Version.
+fn version(text: &[u8]) -> Option<bool> {
+    let (name, number) = text.split_at_checked(4)?;
+    let dot = memchr::memchr(b'.', number)?;
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let valid = name.eq_ignore_ascii_case(b"SIP/") && digits(&number[..dot]) && digits(&number[dot + 1..]);
+    valid.then(|| number == b"2.0")
+}
+
+/// `SIP/2.0 SP 3DIGIT SP [reason]`; the space before an empty reason may be missing.
+fn status_line(line: &[u8], space: usize, fault: &mut Fault) -> StartLine {
+    let rest = line.get(space + 1..).unwrap_or_default();
+    let (code, reason) = match memchr::memchr(b' ', rest) {
+        Some(end) => (&rest[..end], space + 1 + end + 1),
+        None => (rest, line.len()),
+    };
+    let status = if code.len() == 3 { chars::number(code) } else { None };
+    let status = status.filter(|status| (100..700).contains(status)).unwrap_or_else(|| {
+        fault.note(ParseErrorKind::StatusLine);
+        0
+    });
+    StartLine::Response { status: status as u16, reason: (reason as u32, line.len() as u32) }
+}
+
+/// Reads header fields from `at` to the empty line; returns where the body begins.
+fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault) -> (Vec<Span>, usize) {
+    let mut spans = Vec::with_capacity(USUAL_FIELDS);
+    loop {
+        match lines::line(raw, at) {
+            Line::Field(field) => {
+                if field.end - field.start > limits.header_line {
+                    fault.note(ParseErrorKind::Limit("the length of a line"));
+                } else if spans.len() == limits.headers {
+                    fault.note(ParseErrorKind::Limit("the number of header fields"));
+                    return (spans, field.end);
+                } else {
+                    spans.push(Span::new(field, raw));
+                }
+                at = field.end;
+            }
+            Line::Bad(end) => {
+                fault.note(ParseErrorKind::HeaderLine);
+                at = end;
+            }
+            Line::Empty(body) => return (spans, body),
+            Line::Unterminated => {
+                fault.note(ParseErrorKind::Unterminated);
+                return (spans, raw.len());
+            }
+        }
+    }
+}
+
+/// The header fields that identify transaction and dialog (§8.1.1), of
+/// requests and responses alike. Returns the method of CSeq.
+fn mandatory(headers: &Headers) -> Result<Method, HeaderError> {
+    for name in SINGLE {
+        headers.single(name)?;
+    }
+    headers.top_via()?;
+    headers.from()?;
+    headers.to()?;
+    headers.call_id()?;
+    Ok(headers.cseq()?.method)
+}
+
+/// What a request is refused for but a response is not: losing a 2xx for its
+/// Contact would leave a call half up.
+fn requests_only(headers: &Headers) -> Result<(), HeaderError> {
+    headers.max_forwards()?;
+    headers.contacts().try_for_each(|contact| contact.map(drop))
+}
+
+fn body_end(headers: &Headers, head_end: usize, framing: Framing) -> Result<usize, ParseErrorKind> {
+    let left = headers.raw.len() - head_end;
+    match content_length(headers.field_values(Name::ContentLength))? {
+        Some(length) if length > left => Err(ParseErrorKind::ShortBody),
+        Some(length) => Ok(head_end + length),
+        None if framing == Framing::Stream => Err(HeaderError::Missing(Name::ContentLength).into()),
+        None => Ok(headers.raw.len()),
+    }
+}
+
+/// What all Content-Length fields of a message say together: repeated ones have
+/// to agree, or nobody knows where the message ends (RFC 4475 §3.3.9).
+pub(super) fn content_length<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<usize>, HeaderError> {
+    let mut agreed = None;
+    for value in values {
+        let length = chars::number(value).and_then(|length| usize::try_from(length).ok());
+        let length = length.ok_or(HeaderError::Invalid(Name::ContentLength))?;
+        if agreed.is_some_and(|before| before != length) {
+            return Err(HeaderError::Repeated(Name::ContentLength));
+        }
+        agreed = Some(length);
+    }
+    Ok(agreed)
+}
+
+/// What an answer can be made of, whatever else is wrong with `data`.
+pub(super) fn partial(data: Bytes, limits: &Limits) -> Option<Box<PartialRequest>> {
+    match message(data, limits, Framing::Datagram) {
+        Ok(Message::Request(request)) => PartialRequest::answerable(request.method, request.headers),
+        Ok(Message::Response(_)) => None,
+        Err(error) => error.partial,
+    }
+}

@@ -1,0 +1,121 @@
+//! Responses made from a request (RFC 3261 §8.2.6).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::Request;
+use super::chars;
+use super::headers::Headers;
+use super::name::Name;
+use super::uri::Host;
+use super::via::{Rport, Via};
+use super::writer::{Buffer, WriteError, common_methods, echo};
+
+/// Writes a response. Header fields stand in the order of the calls, behind
+/// those copied from the request.
+#[derive(Debug)]
+#[must_use = "finish() gives the bytes"]
+pub struct ResponseWriter {
+    buffer: Buffer,
+}
+
+common_methods!(ResponseWriter);
+
+impl ResponseWriter {
+    /// A response to `request`: every Via (the top one with `received` and
+    /// `rport`, if [`Request::set_source`] was called), From, To, Call-ID, CSeq,
+    /// and Timestamp in a 100. `to_tag` is added to a To without a tag.
+    pub fn reply_to(request: &Request, status: u16, reason: &str, to_tag: Option<&str>) -> ResponseWriter {
+        let tag = |out: &mut Vec<u8>| to_tag.map(|tag| out.extend_from_slice(tag.as_bytes())).is_some();
+        ResponseWriter { buffer: copied(request, status, reason, request.source, tag) }
+    }
+
+    /// Copies Record-Route, which a response that makes a dialog has to carry
+    /// (§12.1.1).
+    pub fn record_routes(self, request: &Request) -> ResponseWriter {
+        self.copy(request, Name::RecordRoute)
+    }
+}
+
+/// A response with nothing but the copied header fields and a To tag that is
+/// the same for every retransmission (§8.2.7). Header fields that the request
+/// lacks are left out.
+pub(super) fn stateless(headers: &Headers, status: u16, reason: &str, source: Option<SocketAddr>) -> Bytes {
+    let tag = |out: &mut Vec<u8>| {
+        let mut hasher = DefaultHasher::new();
+        for name in [Name::Via, Name::From, Name::CallId, Name::CSeq] {
+            headers.header(name).hash(&mut hasher);
+        }
+        write!(out, "{:016x}", hasher.finish()).is_ok()
+    };
+    // Copied values are cleaned and the reason is ours: nothing can be refused.
+    copied(headers, status, reason, source, tag).finish().unwrap_or_default()
+}
+
+/// `to_tag` appends the tag's text, and says whether there is one.
+fn copied(
+    headers: &Headers,
+    status: u16,
+    reason: &str,
+    source: Option<SocketAddr>,
+    to_tag: impl FnOnce(&mut Vec<u8>) -> bool,
+) -> Buffer {
+    let mut buffer = Buffer::response(status, reason.as_bytes());
+    for (index, value) in headers.headers(Name::Via).enumerate() {
+        match (source, Via::parse(value)) {
+            (Some(source), Some(via)) if index == 0 => {
+                buffer.field(Name::Via, |out| via_with_source(out, &via, source));
+            }
+            _ => buffer.field(Name::Via, |out| echo(out, value)),
+        }
+    }
+    buffer.copy(headers, Name::From);
+    if let Some(value) = headers.header(Name::To) {
+        let add = status != 100 && headers.to().is_ok_and(|to| to.tag().is_none());
+        buffer.field(Name::To, |out| {
+            echo(out, value);
+            let end = out.len();
+            if add {
+                out.extend_from_slice(b";tag=");
+                if !to_tag(out) {
+                    out.truncate(end);
+                }
+            }
+        });
+    }
+    buffer.copy(headers, Name::CallId);
+    buffer.copy(headers, Name::CSeq);
+    if status == 100 {
+        buffer.copy(headers, Name::Timestamp);
+    }
+    buffer
+}
+
+/// The Via as received from `source`: `received` unless sent-by is that very
+/// address (§18.2.1), and with `rport` asked for both of them (RFC 3581 §4). A
+/// `received` that the client wrote itself is dropped.
+fn via_with_source(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
+    let head = &via.raw[..via.raw.len() - via.params.as_bytes().len()];
+    echo(out, chars::trim(head));
+    for param in via.params.iter().filter(|param| !param.is("received")) {
+        out.push(b';');
+        echo(out, param.name);
+        if param.is("rport") && via.rport == Rport::Requested {
+            let _ = write!(out, "={}", source.port());
+        } else if let Some(value) = param.value {
+            out.push(b'=');
+            echo(out, value);
+        }
+    }
+    let ip = source.ip().to_canonical();
+    let same = match via.host {
+        Host::Name(_) => false,
+        host => host.ip() == Some(ip),
+    };
+    if !same || via.rport == Rport::Requested {
+        let _ = write!(out, ";received={ip}");
+    }
+}
