@@ -11,11 +11,15 @@
 //! Machines take the time as an argument, see [`Now`].
 
 pub mod codec;
+pub mod disk;
 pub mod dtmf;
+pub mod file;
 pub mod impair;
+pub mod mix;
 pub mod ports;
 pub mod resample;
 pub mod session;
+pub mod tone;
 pub mod worker;
 
 use std::time::Instant;

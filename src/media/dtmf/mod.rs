@@ -1,9 +1,20 @@
 //! DTMF as sound (ITU-T Q.23, Q.24).
 //!
 //! - `sequence`: what `--dtmf-seq` says
+//! - `generator`: digits to sound
+//! - `goertzel`: the power of one frequency
+//! - `detector`: sound to digits
 
+mod detector;
+#[cfg(test)]
+mod detector_tests;
+mod generator;
+mod goertzel;
 mod sequence;
 
+pub use detector::{Detector, Heard};
+pub use generator::Generator;
+pub use goertzel::goertzel;
 pub use sequence::{Sequence, SequenceError};
 
 /// The frequencies of the rows of the keypad, Hz (Q.23).

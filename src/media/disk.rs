@@ -1,0 +1,1 @@
+//! WAV files, written on their own thread.

@@ -1,0 +1,1 @@
+//! Audio files, decoded into a ring by a thread of their own.

@@ -1,0 +1,98 @@
+//! Mixing: gains, saturation, and how loud a signal is.
+
+/// 0 dBov: the RMS of a full-scale square wave (RFC 6465 §3, after G.100.1).
+const FULL_SCALE: f64 = 32_768.0;
+
+/// Multiplies by `gain` and saturates at both rails.
+#[inline]
+pub fn apply_gain(samples: &mut [i16], gain: f32) {
+    samples.iter_mut().for_each(|sample| *sample = saturate(f32::from(*sample) * gain));
+}
+
+/// Adds `other × gain` to `samples × own_gain` and saturates at both rails.
+#[inline]
+pub fn mix(samples: &mut [i16], own_gain: f32, other: &[f32], gain: f32) {
+    for (sample, &added) in samples.iter_mut().zip(other) {
+        *sample = saturate(f32::from(*sample) * own_gain + added * gain);
+    }
+}
+
+/// The nearest 16-bit value; what lies outside stays at the rail.
+#[inline]
+pub fn saturate(value: f32) -> i16 {
+    // A cast from float to integer saturates, and makes NaN zero.
+    value.round_ties_even() as i16
+}
+
+/// The loudness of a signal, as a running sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Energy {
+    /// Sum of the squared samples.
+    pub sum: u64,
+    /// How many samples.
+    pub samples: u64,
+}
+
+impl Energy {
+    /// The energy of one frame.
+    pub fn of(samples: &[i16]) -> Self {
+        let mut energy = Energy::default();
+        energy.add(samples);
+        energy
+    }
+
+    /// Adds a frame.
+    #[inline]
+    pub fn add(&mut self, samples: &[i16]) {
+        self.sum += samples.iter().map(|&s| u64::from(s.unsigned_abs()).pow(2)).sum::<u64>();
+        self.samples += samples.len() as u64;
+    }
+
+    /// The root of the mean square; 0 without samples.
+    pub fn rms(&self) -> f64 {
+        if self.samples == 0 { 0.0 } else { (self.sum as f64 / self.samples as f64).sqrt() }
+    }
+
+    /// The RMS in dBov; none for digital silence.
+    pub fn dbov(&self) -> Option<f64> {
+        (self.sum > 0).then(|| 20.0 * (self.rms() / FULL_SCALE).log10())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::tone::Oscillator;
+
+    #[test]
+    fn a_sum_beyond_the_rails_stays_at_the_rails() {
+        let mut samples = [i16::MAX, i16::MIN, 30_000, -30_000, 100];
+        mix(&mut samples, 1.0, &[30_000.0, -30_000.0, 2_767.0, -2_768.0, -50.0], 1.0);
+        assert_eq!(samples, [i16::MAX, i16::MIN, i16::MAX, i16::MIN, 50]);
+    }
+
+    #[test]
+    fn each_side_has_its_own_gain() {
+        let mut samples = [1_000, -1_000];
+        mix(&mut samples, 0.5, &[200.0, 200.0], 0.25);
+        assert_eq!(samples, [550, -450]);
+        apply_gain(&mut samples, 100.0);
+        assert_eq!(samples, [i16::MAX, i16::MIN]);
+    }
+
+    #[test]
+    fn a_broken_sample_becomes_silence() {
+        assert_eq!(saturate(f32::NAN), 0);
+        assert_eq!(saturate(f32::INFINITY), i16::MAX);
+        assert_eq!(saturate(f32::NEG_INFINITY), i16::MIN);
+    }
+
+    #[test]
+    fn a_full_scale_sine_has_minus_three_dbov() {
+        let mut tone = Oscillator::new(1_000.0, 8_000);
+        let sine: Vec<i16> = (0..8_000).map(|_| saturate(tone.next_sample() * 32_767.0)).collect();
+        assert!((Energy::of(&sine).dbov().unwrap() + 3.01).abs() < 0.01);
+        assert_eq!(Energy::of(&[i16::MIN; 160]).dbov(), Some(0.0));
+        assert_eq!(Energy::of(&[0; 160]).dbov(), None);
+    }
+}
