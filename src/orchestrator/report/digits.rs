@@ -142,8 +142,9 @@ mod tests {
     fn noise_single_tones_and_silence_hold_no_digit() {
         let mut random = StdRng::seed_from_u64(2);
         let noise: Vec<i16> = (0..80_000).map(|_| random.random_range(-8_000..8_000)).collect();
-        let tone: Vec<i16> =
-            (0..8_000).map(|i| ((f64::from(i) * 770.0 / 8_000.0 * 6.283).sin() * 8_000.0) as i16).collect();
+        let tone: Vec<i16> = (0..8_000)
+            .map(|i| ((f64::from(i) * 770.0 / 8_000.0 * std::f64::consts::TAU).sin() * 8_000.0) as i16)
+            .collect();
         assert_eq!(decode(&noise), []);
         assert_eq!(decode(&tone), []);
         assert_eq!(decode(&[0; 8_000]), []);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::trace::Traced;
+use super::visible;
 
 /// Longest time that a message may take and still count as the same one.
 const SAME: Duration = Duration::from_secs(5);
@@ -153,25 +154,9 @@ fn title(bytes: &[u8]) -> String {
     short
 }
 
-/// Text for people: line ends stay, other control characters and bytes that are
-/// not UTF-8 become visible signs.
+/// Text for people, whatever the bytes are.
 fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .replace("\r\n", "\n")
-        .chars()
-        .map(|c| match c {
-            '\n' | '\t' => c,
-            '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
-            '\x7f' => '\u{2421}',
-            // C1 controls, and marks that turn the direction of text
-            '\u{80}'..='\u{9f}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            _ => c,
-        })
-        .collect()
+    visible(&String::from_utf8_lossy(bytes).replace("\r\n", "\n"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,83 @@
+//! The call ladder as a picture, and its messages in full.
+
+use maud::{Markup, html};
+
+use super::super::ladder::{Ladder, Step};
+
+/// Steps drawn; a longer trace is told in words.
+const DRAWN: usize = 120;
+const TOP: usize = 34;
+const STEP: usize = 34;
+const TIME: usize = 78;
+const LANE: usize = 280;
+
+/// The section about the call.
+pub fn section(ladder: &Ladder) -> Markup {
+    if ladder.steps.is_empty() {
+        return html! {};
+    }
+    let width = TIME + LANE * ladder.parties.len().max(2) - LANE / 2;
+    let shown = &ladder.steps[..ladder.steps.len().min(DRAWN)];
+    let height = TOP + STEP * shown.len() + 14;
+    html! {
+        h2 { "Call" }
+        div.scroll {
+            svg viewBox=(format!("0 0 {width} {height}")) style=(format!("max-width:{width}px")) role="img" aria-label="call ladder" {
+                @for (index, party) in ladder.parties.iter().enumerate() {
+                    text x=(x(index)) y="16" text-anchor="middle" font-weight="600" font-size="14" { (party) }
+                    line x1=(x(index)) x2=(x(index)) y1="24" y2=(height) stroke="var(--grid)" stroke-width="2" {}
+                }
+                @for (index, step) in shown.iter().enumerate() { (arrow(step, TOP + STEP * index + STEP / 2)) }
+            }
+        }
+        @if ladder.steps.len() > DRAWN {
+            p.soft { (ladder.steps.len() - DRAWN) " more messages are not drawn." }
+        }
+        details {
+            summary { "All " (ladder.steps.len()) " messages in full" }
+            @for step in &ladder.steps {
+                details {
+                    summary { (format!("{:.3} s ", step.at_s)) (ladder.parties[step.from]) " → " (ladder.parties[step.to]) " " (step.title) }
+                    pre { (step.text) }
+                }
+            }
+        }
+    }
+}
+
+fn x(party: usize) -> usize {
+    TIME + LANE / 4 + LANE * party
+}
+
+fn arrow(step: &Step, y: usize) -> Markup {
+    let (from, to) = (x(step.from), x(step.to));
+    let colour = match step {
+        Step { vanished: true, .. } | Step { failure: true, .. } => "var(--bad)",
+        Step { repeated: true, .. } => "var(--warn)",
+        _ => "var(--received)",
+    };
+    // The head points to the receiver; a vanished message ends half-way.
+    let (end, back): (usize, isize) = match (step.vanished, from < to) {
+        (false, right) => (to, if right { -9 } else { 9 }),
+        (true, right) => ((from + to) / 2, if right { -9 } else { 9 }),
+    };
+    let base = end as isize + back;
+    let mut remark = String::new();
+    if step.vanished {
+        remark.push_str(" (lost)");
+    } else if step.repeated {
+        remark.push_str(" (again)");
+    }
+    html! {
+        g {
+            text x="4" y=(y + 4) font-size="12" style="fill:var(--soft)" { (format!("{:.3} s", step.at_s)) }
+            text x=((from + to) / 2) y=(y - 5) font-size="13" text-anchor="middle" { (step.title) (remark) }
+            line x1=(from) x2=(end) y1=(y) y2=(y) stroke=(colour) stroke-width="2" {}
+            polygon points=(format!("{end},{y} {base},{} {base},{}", y - 5, y + 5)) fill=(colour) {}
+            title {
+                (step.transport)
+                @if let Some(travel) = step.travel_ms { (format!(", {travel:.1} ms on the way")) }
+            }
+        }
+    }
+}
