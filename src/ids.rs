@@ -1,1 +1,201 @@
-//! ids
+//! Minting of tags, branches and Call-IDs.
+//!
+//! Each token starts with a shard byte, so that more than one signalling shard
+//! can share a port: responses route by branch, in-dialog requests by our tag.
+//! Tags and branches also carry the slab slot of what they name, so a lookup
+//! needs no map; their random part makes them unguessable (RFC 3261 §19.3) and
+//! tells a slot's owners apart. All randomness comes from one seeded
+//! cryptographic generator.
+
+use std::fmt;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// The branch prefix of RFC 3261 §8.1.1.7.
+pub const MAGIC_COOKIE: &str = "z9hG4bK";
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+const TAG_LEN: usize = 2 + 8 + 16;
+const BRANCH_LEN: usize = MAGIC_COOKIE.len() + TAG_LEN;
+const CALL_ID_LEN: usize = 2 + 32;
+
+/// A tag of ours (RFC 3261 §19.3): shard, slot, 64 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tag([u8; TAG_LEN]);
+
+/// A branch of ours (RFC 3261 §8.1.1.7): magic cookie, shard, slot, 64 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Branch([u8; BRANCH_LEN]);
+
+/// A Call-ID of ours (RFC 3261 §8.1.1.4): shard and 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallIdToken([u8; CALL_ID_LEN]);
+
+macro_rules! token_text {
+    ($type:ident) => {
+        impl $type {
+            /// The token as text.
+            pub fn as_str(&self) -> &str {
+                // Only ASCII is ever written into it.
+                std::str::from_utf8(&self.0).unwrap_or_default()
+            }
+
+            /// The token as bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+impl std::borrow::Borrow<[u8]> for Branch {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+token_text!(Tag);
+token_text!(Branch);
+token_text!(CallIdToken);
+
+/// Where a token of ours leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Locator {
+    /// The signalling shard that minted it.
+    pub shard: u8,
+    /// The slab slot of the transaction or usage; compare the whole token
+    /// before believing it.
+    pub slot: u32,
+}
+
+/// Reads a tag that came back to us. `None`: not a tag of our making.
+pub fn locate_tag(tag: &[u8]) -> Option<Locator> {
+    if tag.len() != TAG_LEN {
+        return None;
+    }
+    Some(Locator { shard: from_hex(tag.get(..2)?)? as u8, slot: from_hex(tag.get(2..10)?)? })
+}
+
+/// Reads a branch that came back to us. `None`: not a branch of our making.
+pub fn locate_branch(branch: &[u8]) -> Option<Locator> {
+    locate_tag(branch.strip_prefix(MAGIC_COOKIE.as_bytes())?)
+}
+
+/// The one source of identifiers and of randomness of a signalling shard.
+pub struct Mint {
+    rng: StdRng,
+    shard: u8,
+}
+
+impl Mint {
+    /// In production `seed` comes from the operating system's generator: who
+    /// knows it knows every tag.
+    pub fn new(seed: [u8; 32], shard: u8) -> Self {
+        Mint { rng: StdRng::from_seed(seed), shard }
+    }
+
+    /// A tag for the usage in `slot`.
+    pub fn tag(&mut self, slot: u32) -> Tag {
+        Tag(self.located(slot))
+    }
+
+    /// A branch for the client transaction in `slot`.
+    pub fn branch(&mut self, slot: u32) -> Branch {
+        let mut bytes = [0; BRANCH_LEN];
+        let (cookie, rest) = bytes.split_at_mut(MAGIC_COOKIE.len());
+        cookie.copy_from_slice(MAGIC_COOKIE.as_bytes());
+        rest.copy_from_slice(&self.located(slot));
+        Branch(bytes)
+    }
+
+    /// A Call-ID.
+    pub fn call_id(&mut self) -> CallIdToken {
+        let mut bytes = [0; CALL_ID_LEN];
+        to_hex(&mut bytes[..2], u64::from(self.shard));
+        to_hex(&mut bytes[2..18], self.rng.next_u64());
+        to_hex(&mut bytes[18..], self.rng.next_u64());
+        CallIdToken(bytes)
+    }
+
+    /// 64 random bits, for sequence origins and back-off times.
+    pub fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    fn located(&mut self, slot: u32) -> [u8; TAG_LEN] {
+        let mut bytes = [0; TAG_LEN];
+        to_hex(&mut bytes[..2], u64::from(self.shard));
+        to_hex(&mut bytes[2..10], u64::from(slot));
+        to_hex(&mut bytes[10..], self.rng.next_u64());
+        bytes
+    }
+}
+
+fn to_hex(out: &mut [u8], value: u64) {
+    let digits = out.len();
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = HEX[(value >> (4 * (digits - 1 - i))) as usize & 15];
+    }
+}
+
+fn from_hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0u32, |value, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u32::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_and_branches_lead_back_to_shard_and_slot() {
+        let mut mint = Mint::new([7; 32], 0xa5);
+        let expected = Some(Locator { shard: 0xa5, slot: 0xdead_beef });
+        assert_eq!(locate_tag(mint.tag(0xdead_beef).as_bytes()), expected);
+        let branch = mint.branch(0xdead_beef);
+        assert!(branch.as_str().starts_with(MAGIC_COOKIE));
+        assert_eq!(locate_branch(branch.as_bytes()), expected);
+    }
+
+    #[test]
+    fn foreign_tokens_lead_nowhere() {
+        for foreign in ["", "z9hG4bK", "z9hG4bKnashds8", "1928301774", "zz00000000ffffffffffffffff"] {
+            assert_eq!(locate_tag(foreign.as_bytes()), None, "{foreign}");
+            assert_eq!(locate_branch(foreign.as_bytes()), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_same_slot_gets_a_new_token_each_time() {
+        let mut mint = Mint::new([7; 32], 0);
+        assert_ne!(mint.tag(1), mint.tag(1));
+        assert_ne!(mint.branch(1), mint.branch(1));
+        assert_ne!(mint.call_id(), mint.call_id());
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_tokens_again_and_another_seed_does_not() {
+        let first = |seed| Mint::new([seed; 32], 0).call_id();
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(1), first(2));
+    }
+}

@@ -1,0 +1,78 @@
+//! What an endpoint is told when it is made.
+
+use std::time::Duration;
+
+use crate::sip::msg::Limits;
+use crate::sip::transaction::TimerLengths;
+
+/// Configuration of an endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// User-Agent and Server header fields; empty: neither is sent.
+    pub user_agent: String,
+    /// User part of Contact and of a From that is not given; may be empty.
+    pub user: String,
+    /// T1, T2, T4 and when to send 100.
+    pub timers: TimerLengths,
+    /// What is held at most.
+    pub limits: EndpointLimits,
+    /// What the parser accepts.
+    pub parse: Limits,
+    /// No final response this long after the last provisional one: CANCEL
+    /// (Timer C of RFC 3261 §16.6, for a UA). Default 180 s.
+    pub ring_timeout: Duration,
+    /// An incoming call that its user has not answered this long after the
+    /// INVITE gets 480. Default 300 s.
+    pub answer_timeout: Duration,
+    /// For tags, branches, Call-IDs and back-off times; from the operating
+    /// system's generator in production.
+    pub seed: [u8; 32],
+    /// The shard byte of every identifier.
+    pub shard: u8,
+}
+
+impl EndpointConfig {
+    /// Defaults with a seed.
+    pub fn new(seed: [u8; 32]) -> Self {
+        EndpointConfig {
+            user_agent: String::new(),
+            user: String::new(),
+            timers: TimerLengths::default(),
+            limits: EndpointLimits::default(),
+            parse: Limits::default(),
+            ring_timeout: Duration::from_secs(180),
+            answer_timeout: Duration::from_secs(300),
+            seed,
+            shard: 0,
+        }
+    }
+}
+
+/// What an endpoint holds at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointLimits {
+    /// Server transactions. A call takes two for 32 s after its end. Beyond it
+    /// a request outside any dialog gets 503; an eighth more is kept for
+    /// requests inside dialogs and CANCEL.
+    pub server_transactions: usize,
+    /// Usages.
+    pub usages: usize,
+    /// Stateless refusals (503, 400, 481 …) a second; beyond it silence.
+    pub refusals_per_second: u32,
+    /// Retry-After of a 503, seconds.
+    pub retry_after: u32,
+    /// Early dialogs of one forked INVITE; more forks are ignored until they answer.
+    pub forks: usize,
+}
+
+impl Default for EndpointLimits {
+    fn default() -> Self {
+        EndpointLimits {
+            server_transactions: 131_072,
+            usages: 65_536,
+            refusals_per_second: 2_000,
+            retry_after: 5,
+            forks: 16,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What comes out of an endpoint for its user, in order.
+
+use super::{Flow, ServerTransactionId, UsageId};
+use crate::sip::msg::{Request, Response};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// An INVITE that starts a call: decide with `provisional`, `answer`, `reject`.
+    Incoming { usage: UsageId, request: Request, flow: Flow },
+    /// A request outside any dialog that the endpoint does not answer itself
+    /// (REGISTER, MESSAGE …, those in `allow`): answer it with `respond`.
+    Request { transaction: ServerTransactionId, request: Request, flow: Flow },
+    /// Something inside a call.
+    Usage { usage: UsageId, event: UsageEvent },
+}
+
+/// What happened inside a call. [`UsageEvent::Terminated`] comes exactly once
+/// and last.
+#[derive(Debug)]
+pub enum UsageEvent {
+    /// 101 to 199 to our INVITE.
+    Provisional { response: Response },
+    /// 2xx to our INVITE: the call is up. `ack_wanted`: the INVITE carried no
+    /// offer, so the response does; send the answer with `ack`. Otherwise the
+    /// ACK has gone out.
+    Answered { response: Response, ack_wanted: bool },
+    /// The ACK for our 2xx, to the INVITE or to a re-INVITE. Its body is the
+    /// answer if our 2xx carried the offer.
+    Acknowledged { request: Request },
+    /// A re-INVITE: decide with `answer` or `reject`.
+    ReInvite { request: Request },
+    /// 2xx to our re-INVITE; `ack_wanted` as for `Answered`.
+    ReInviteAnswered { response: Response, ack_wanted: bool },
+    /// Our re-INVITE or UPDATE came to nothing; the session stays as it was.
+    /// 408 and 503 also stand for no response and no transport. 491 comes only
+    /// when the peer has changed the session in the meantime: make a new offer.
+    /// Other 491 are tried again after the back-off of RFC 3261 §14.1.
+    ReInviteFailed { status: u16, reason: String },
+    /// An UPDATE with an offer (RFC 3311): answer with `respond`.
+    Update { transaction: ServerTransactionId, request: Request },
+    /// 2xx to our UPDATE.
+    UpdateAnswered { response: Response },
+    /// INFO, MESSAGE, NOTIFY … in the dialog: answer with `respond`.
+    Request { transaction: ServerTransactionId, request: Request },
+    /// The end of the call.
+    Terminated { cause: Termination },
+}
+
+/// Why a usage ended.
+#[derive(Debug)]
+pub enum Termination {
+    /// We sent BYE and it was answered (481 and 408 count: the far end is gone
+    /// either way).
+    LocalBye,
+    /// We sent BYE and nothing ever came back.
+    ByeUnanswered,
+    /// They sent BYE.
+    RemoteBye { request: Request },
+    /// We cancelled our INVITE; whether by 487, by silence after the CANCEL, or
+    /// by a 2xx that crossed it and got ACK and BYE.
+    LocalCancel,
+    /// They cancelled their INVITE, or sent BYE before our answer; 487 has gone out.
+    RemoteCancel,
+    /// We refused their INVITE.
+    Rejected { status: u16 },
+    /// Our INVITE got a final response of 300 to 699.
+    Failed { response: Response },
+    /// Our INVITE got no response at all (Timer B).
+    NoResponse,
+    /// Our INVITE got provisional responses and then silence; CANCEL was sent.
+    RingTimeout,
+    /// Our user did not decide in time; 480 has gone out.
+    AnswerTimeout,
+    /// The target could not be resolved, connected to or sent to.
+    Unreachable,
+    /// Our 2xx was never acknowledged; BYE was sent (RFC 3261 §13.3.1.4).
+    NoAck,
+    /// The far end broke the protocol; the call was ended as well as possible.
+    Protocol { message: &'static str },
+}

@@ -1,0 +1,109 @@
+//! What waits for [`super::Endpoint::poll_output`], and the open connections.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::{ConnectId, Counters, Event, Flow, FlowId, Output, Transport};
+
+/// The queue of outputs in order.
+#[derive(Default)]
+pub struct Outbox {
+    queue: VecDeque<Output>,
+    pub counters: Counters,
+    /// Connections that are open, as far as we were told.
+    open: HashSet<FlowId>,
+    /// Responses whose connection is gone, waiting for a new one (RFC 3261 §18.2.2).
+    responses: HashMap<ConnectId, Bytes>,
+    last_connect: u64,
+}
+
+/// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4).
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyPath {
+    /// The connection the request came by; UDP: the socket and the address to answer to.
+    pub flow: Flow,
+    /// Where to connect to when the connection is gone: the source address with
+    /// the port of sent-by.
+    pub reconnect: SocketAddr,
+}
+
+impl Outbox {
+    /// Sends.
+    pub fn transmit(&mut self, flow: Flow, data: Bytes) {
+        self.counters.transmitted += 1;
+        self.queue.push_back(Output::Transmit { flow, data });
+    }
+
+    /// Sends a response; over a new connection if the request's is gone.
+    pub fn respond(&mut self, path: &ReplyPath, data: Bytes) {
+        if self.is_usable(&path.flow) {
+            return self.transmit(path.flow, data);
+        }
+        let connect = self.connect(path.flow.transport, path.reconnect);
+        self.responses.insert(connect, data);
+    }
+
+    /// Asks for a way to `remote`.
+    pub fn connect(&mut self, transport: Transport, remote: SocketAddr) -> ConnectId {
+        self.last_connect += 1;
+        let connect = ConnectId(self.last_connect);
+        self.queue.push_back(Output::Connect { connect, transport, remote });
+        connect
+    }
+
+    /// A connection is there; sends the response that waited for it, if that was why.
+    pub fn connected(&mut self, connect: ConnectId, flow: Flow) -> bool {
+        self.saw(&flow);
+        let Some(data) = self.responses.remove(&connect) else { return false };
+        self.transmit(flow, data);
+        true
+    }
+
+    /// No connection; drops the response that waited for it, if that was why.
+    pub fn connect_failed(&mut self, connect: ConnectId) -> bool {
+        self.responses.remove(&connect).is_some()
+    }
+
+    /// A connection shows life.
+    pub fn saw(&mut self, flow: &Flow) {
+        if flow.transport.is_reliable() {
+            self.open.insert(flow.id);
+        }
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, flow: &Flow) {
+        self.open.remove(&flow.id);
+    }
+
+    /// Whether something can be sent on the flow. UDP: always.
+    pub fn is_usable(&self, flow: &Flow) -> bool {
+        !flow.transport.is_reliable() || self.open.contains(&flow.id)
+    }
+
+    /// Gives an event to the user.
+    pub fn event(&mut self, event: Event) {
+        self.queue.push_back(Output::Event(event));
+    }
+
+    /// Any other output.
+    pub fn push(&mut self, output: Output) {
+        self.queue.push_back(output);
+    }
+
+    /// The next output.
+    pub fn pop(&mut self) -> Option<Output> {
+        let output = self.queue.pop_front();
+        if self.queue.is_empty() && self.queue.capacity() > 1_024 {
+            self.queue.shrink_to(64);
+        }
+        output
+    }
+
+    /// Responses that wait for a connection.
+    pub fn waiting(&self) -> usize {
+        self.responses.len()
+    }
+}

@@ -1,0 +1,361 @@
+//! The client transactions of an endpoint: a slab of machines and their timers.
+//!
+//! A response finds its transaction by the slot inside our branch (§17.1.3);
+//! only a CANCEL, which shares its INVITE's branch (§9.1), needs a map.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::slots::give_back;
+use super::timer::TimerTable;
+use super::timer_queue::{Queued, TimerQueue};
+use super::{Action, Timer, TimerLengths, ack_cancel, invite_client, non_invite_client};
+use crate::ids::{Branch, Mint, locate_branch};
+use crate::sip::endpoint::outbox::Outbox;
+use crate::sip::endpoint::{Flow, FlowId};
+use crate::sip::msg::{Method, Response};
+
+/// A client transaction. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientTransactionId {
+    slot: u32,
+    generation: u32,
+}
+
+/// What a step of a machine means to its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome<U> {
+    pub user: U,
+    /// The response is for the user.
+    pub deliver: bool,
+    /// No final response in time (Timer B or F).
+    pub timeout: bool,
+    /// The request could not be sent.
+    pub transport_failed: bool,
+    /// The transaction is gone.
+    pub ended: bool,
+}
+
+enum Machine {
+    Invite(invite_client::State),
+    NonInvite(non_invite_client::State),
+}
+
+#[derive(Clone, Copy)]
+enum Happening {
+    Response(u16),
+    Timer(Timer),
+    TransportError,
+    Abandon,
+}
+
+impl Machine {
+    fn step(&mut self, happening: Happening) -> &'static [Action] {
+        match self {
+            Machine::Invite(state) => {
+                use invite_client::Event as E;
+                let event = match happening {
+                    Happening::Response(..200) => E::Provisional,
+                    Happening::Response(200..300) => E::Success,
+                    Happening::Response(_) => E::Failure,
+                    Happening::Timer(timer) => E::Timer(timer),
+                    Happening::TransportError => E::TransportError,
+                    Happening::Abandon => E::Abandon,
+                };
+                let (next, actions) = invite_client::step(*state, event);
+                *state = next;
+                actions
+            }
+            Machine::NonInvite(state) => {
+                use non_invite_client::Event as E;
+                let event = match happening {
+                    Happening::Response(..200) => E::Provisional,
+                    Happening::Response(_) => E::Final,
+                    Happening::Timer(timer) => E::Timer(timer),
+                    Happening::TransportError => E::TransportError,
+                    Happening::Abandon => return &[],
+                };
+                let (next, actions) = non_invite_client::step(*state, event);
+                *state = next;
+                actions
+            }
+        }
+    }
+
+    fn is_terminated(&self) -> bool {
+        matches!(
+            self,
+            Machine::Invite(invite_client::State::Terminated)
+                | Machine::NonInvite(non_invite_client::State::Terminated)
+        )
+    }
+}
+
+struct Client<U> {
+    branch: Branch,
+    generation: u32,
+    is_cancel: bool,
+    machine: Machine,
+    timers: TimerTable,
+    queued: Queued,
+    flow: Flow,
+    request: Bytes,
+    /// The ACK for a non-2xx, once made.
+    ack: Option<Bytes>,
+    user: U,
+}
+
+/// All client transactions of an endpoint; `U` says whom to tell.
+pub struct ClientTransactions<U> {
+    slab: Slab<Client<U>>,
+    removals: usize,
+    cancels: HashMap<Branch, u32>,
+    by_flow: BTreeSet<(FlowId, SocketAddr, u32)>,
+    timers: TimerQueue<ClientTransactionId>,
+    generation: u32,
+    lengths: TimerLengths,
+}
+
+impl<U: Copy> ClientTransactions<U> {
+    pub fn new(lengths: TimerLengths) -> Self {
+        ClientTransactions {
+            slab: Slab::new(),
+            removals: 0,
+            cancels: HashMap::new(),
+            by_flow: BTreeSet::new(),
+            timers: TimerQueue::default(),
+            generation: 0,
+            lengths,
+        }
+    }
+
+    /// A branch for the transaction that `start` makes next.
+    pub fn branch(&self, mint: &mut Mint) -> Branch {
+        mint.branch(self.slab.vacant_key() as u32)
+    }
+
+    /// Starts a transaction for a request that carries `branch`, and sends it.
+    pub fn start(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        branch: Branch,
+        method: &Method,
+        flow: Flow,
+        request: Bytes,
+        user: U,
+    ) -> ClientTransactionId {
+        let (machine, actions) = match method {
+            Method::Invite => {
+                let (state, actions) = invite_client::START;
+                (Machine::Invite(state), actions)
+            }
+            _ => {
+                let (state, actions) = non_invite_client::START;
+                (Machine::NonInvite(state), actions)
+            }
+        };
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let is_cancel = *method == Method::Cancel;
+        let slot = self.slab.insert(Client {
+            branch,
+            generation,
+            is_cancel,
+            machine,
+            timers: TimerTable::default(),
+            queued: Queued::default(),
+            flow,
+            request,
+            ack: None,
+            user,
+        }) as u32;
+        if is_cancel {
+            self.cancels.insert(branch, slot);
+        }
+        self.by_flow.insert((flow.id, flow.remote, slot));
+        self.perform(now, out, slot, actions, None);
+        ClientTransactionId { slot, generation }
+    }
+
+    /// Takes a response. `None`: it matches no transaction.
+    pub fn response(&mut self, now: Instant, out: &mut Outbox, response: &Response) -> Option<Outcome<U>> {
+        let via = response.top_via().ok()?;
+        let cseq = response.cseq().ok()?;
+        let branch = via.branch()?;
+        let slot = match cseq.method {
+            Method::Cancel => *self.cancels.get(branch)?,
+            _ => locate_branch(branch)?.slot,
+        };
+        let client = self.slab.get(slot as usize)?;
+        let is_invite = matches!(client.machine, Machine::Invite(_));
+        let matches = client.branch.as_bytes() == branch
+            && client.is_cancel == (cseq.method == Method::Cancel)
+            && is_invite == (cseq.method == Method::Invite);
+        if !matches {
+            return None;
+        }
+        Some(self.happen(now, out, slot, Happening::Response(response.status()), Some(response)))
+    }
+
+    /// Gives an INVITE up whose CANCEL had no effect.
+    pub fn abandon(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) -> Option<Outcome<U>> {
+        self.get(id)?;
+        Some(self.happen(now, out, id.slot, Happening::Abandon, None))
+    }
+
+    /// The request of a transaction, its branch and its flow: what a CANCEL is made from.
+    pub fn sent(&self, id: ClientTransactionId) -> Option<(Branch, Flow, &Bytes)> {
+        self.get(id).map(|client| (client.branch, client.flow, &client.request))
+    }
+
+    /// A timer of some transaction is due. `None`: no more of them.
+    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<Outcome<U>> {
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            out.counters.steps += 1;
+            let Some(client) = self.slab.get_mut(id.slot as usize).filter(|c| c.generation == id.generation)
+            else {
+                continue;
+            };
+            if !client.queued.matches(at) {
+                continue;
+            }
+            match client.timers.take_due(now) {
+                Some(timer) => return Some(self.happen(now, out, id.slot, Happening::Timer(timer), None)),
+                None => self.timers.arm(&mut client.queued, client.timers.next(), id),
+            }
+        }
+        None
+    }
+
+    /// A request on `flow` could not be sent, or the connection is gone.
+    /// `None`: no more transactions on it.
+    pub fn transport_error(&mut self, now: Instant, out: &mut Outbox, flow: Flow) -> Vec<Outcome<U>> {
+        let range = (flow.id, flow.remote, 0)..=(flow.id, flow.remote, u32::MAX);
+        let slots: Vec<u32> = self.by_flow.range(range).map(|(_, _, slot)| *slot).collect();
+        slots
+            .into_iter()
+            .map(|slot| self.happen(now, out, slot, Happening::TransportError, None))
+            .collect()
+    }
+
+    /// When [`Self::timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Transactions, timer entries, map entries, slab capacity.
+    pub fn holdings(&self) -> [usize; 4] {
+        [
+            self.slab.len(),
+            self.timers.len(),
+            self.cancels.len() + self.by_flow.len(),
+            self.slab.capacity(),
+        ]
+    }
+
+    fn get(&self, id: ClientTransactionId) -> Option<&Client<U>> {
+        self.slab.get(id.slot as usize).filter(|client| client.generation == id.generation)
+    }
+
+    fn happen(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        slot: u32,
+        happening: Happening,
+        response: Option<&Response>,
+    ) -> Outcome<U> {
+        let client = &mut self.slab[slot as usize];
+        let actions = client.machine.step(happening);
+        self.perform(now, out, slot, actions, response)
+    }
+
+    fn perform(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        slot: u32,
+        mut actions: &'static [Action],
+        response: Option<&Response>,
+    ) -> Outcome<U> {
+        out.counters.steps += 1;
+        let client = &mut self.slab[slot as usize];
+        let reliable = client.flow.transport.is_reliable();
+        let mut outcome = Outcome {
+            user: client.user,
+            deliver: false,
+            timeout: false,
+            transport_failed: false,
+            ended: false,
+        };
+        if actions.is_empty() && response.is_some() {
+            out.counters.absorbed += 1;
+        }
+        loop {
+            let mut at_once = None;
+            for action in actions {
+                match *action {
+                    Action::Send => out.transmit(client.flow, client.request.clone()),
+                    Action::SendAck => {
+                        if client.ack.is_none()
+                            && let Some(response) = response
+                        {
+                            client.ack = ack_cancel::ack(&client.request, response);
+                        }
+                        match &client.ack {
+                            Some(ack) => out.transmit(client.flow, ack.clone()),
+                            None => out.counters.unbuildable += 1,
+                        }
+                    }
+                    Action::Start(timer) => match self.lengths.first(timer, reliable) {
+                        Some(length) if length.is_zero() => at_once = Some(timer),
+                        Some(length) => client.timers.start(now, timer, length),
+                        None => {}
+                    },
+                    Action::Double(timer) => {
+                        out.counters.retransmitted += 1;
+                        let length = self.lengths.doubled(timer, client.timers.interval());
+                        client.timers.start(now, timer, length);
+                    }
+                    Action::Slow(timer) => {
+                        out.counters.retransmitted += 1;
+                        client.timers.start(now, timer, self.lengths.t2);
+                    }
+                    Action::Stop(timer) => client.timers.stop(timer),
+                    Action::Deliver => outcome.deliver = true,
+                    Action::Timeout => outcome.timeout = true,
+                    Action::TransportFailed => outcome.transport_failed = true,
+                    Action::SendTrying => {}
+                }
+            }
+            match at_once {
+                Some(timer) => actions = client.machine.step(Happening::Timer(timer)),
+                None => break,
+            }
+        }
+        if client.machine.is_terminated() {
+            outcome.ended = true;
+            self.remove(slot);
+        } else {
+            let id = ClientTransactionId { slot, generation: client.generation };
+            self.timers.arm(&mut client.queued, client.timers.next(), id);
+        }
+        outcome
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let client = self.slab.remove(slot as usize);
+        self.by_flow.remove(&(client.flow.id, client.flow.remote, slot));
+        if client.is_cancel {
+            self.cancels.remove(client.branch.as_bytes());
+        }
+        if give_back(&mut self.slab, &mut self.removals) {
+            self.cancels.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The INVITE client transaction (RFC 3261 §17.1.1, figure 5, with the
+//! Accepted state of RFC 6026 §7.2).
+
+use super::{Action, Timer};
+use Action::*;
+
+/// States.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Calling,
+    Proceeding,
+    Completed,
+    Accepted,
+    Terminated,
+}
+
+/// What happens to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// 1xx
+    Provisional,
+    /// 2xx
+    Success,
+    /// 3xx to 6xx
+    Failure,
+    Timer(Timer),
+    TransportError,
+    /// The transaction user gives it up: 64*T1 after its CANCEL (§9.1).
+    Abandon,
+}
+
+/// What the machine does when it is made.
+pub const START: (State, &[Action]) = (State::Calling, &[Send, Start(Timer::A), Start(Timer::B)]);
+
+/// The table.
+pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
+    use {Event as E, State as S};
+    match (state, event) {
+        (S::Calling, E::Timer(Timer::A)) => (S::Calling, &[Send, Double(Timer::A)]),
+        (S::Calling, E::Timer(Timer::B)) => (S::Terminated, &[Timeout]),
+        (S::Calling, E::TransportError) => (S::Terminated, &[TransportFailed]),
+        (S::Calling, E::Provisional) => (S::Proceeding, &[Stop(Timer::A), Stop(Timer::B), Deliver]),
+        (S::Proceeding, E::Provisional) => (S::Proceeding, &[Deliver]),
+        (S::Calling | S::Proceeding, E::Success) => {
+            (S::Accepted, &[Stop(Timer::A), Start(Timer::M), Deliver])
+        }
+        (S::Calling | S::Proceeding, E::Failure) => {
+            (S::Completed, &[Stop(Timer::A), SendAck, Start(Timer::D), Deliver])
+        }
+        (S::Completed, E::Failure) => (S::Completed, &[SendAck]),
+        // The user has its final response: nothing more to tell it.
+        (S::Completed, E::TransportError | E::Timer(Timer::D)) => (S::Terminated, &[]),
+        (S::Accepted, E::Success) => (S::Accepted, &[Deliver]),
+        (S::Accepted, E::Timer(Timer::M)) => (S::Terminated, &[]),
+        (S::Calling | S::Proceeding, E::Abandon) => (S::Terminated, &[]),
+        // In Proceeding a lost connection is no end: the final response may
+        // come over another one (§18.2.2). The user's Timer C bounds the wait.
+        (state, _) => (state, &[]),
+    }
+}

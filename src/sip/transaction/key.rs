@@ -1,0 +1,61 @@
+//! Matching of requests to server transactions (RFC 3261 §17.2.3).
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use crate::sip::msg::{Host, Method, Request, Via};
+
+/// Writes the key of the transaction that `request` belongs to, as if its
+/// method were `method`: a CANCEL finds its INVITE that way (§9.2). ACK has the
+/// key of its INVITE. `None`: a header field that it needs is missing.
+pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &Method) -> Option<()> {
+    key.clear();
+    match via.rfc3261_branch() {
+        Some(branch) => {
+            key.push(b'3');
+            key.extend_from_slice(branch);
+            key.push(0);
+            match via.host {
+                Host::Name(name) => key.extend(name.bytes().map(|byte| byte.to_ascii_lowercase())),
+                Host::V4(ip) => key.extend_from_slice(&ip.octets()),
+                Host::V6(ip) => key.extend_from_slice(&ip.octets()),
+            }
+            key.push(0);
+            key.extend_from_slice(&via.port.unwrap_or(5060).to_be_bytes());
+        }
+        // RFC 2543. The To tag is left out: only the ACK of a transaction
+        // carries one that its INVITE did not, and its Call-ID, From tag, CSeq
+        // and Via say the same.
+        None => {
+            key.push(b'2');
+            key.extend_from_slice(request.uri_bytes());
+            key.push(0);
+            key.extend_from_slice(request.call_id().ok()?);
+            key.push(0);
+            key.extend_from_slice(request.from().ok()?.tag().unwrap_or_default());
+            key.push(0);
+            key.extend_from_slice(&request.cseq().ok()?.number.to_be_bytes());
+            key.extend_from_slice(via.raw);
+        }
+    }
+    key.push(0);
+    match method {
+        Method::Invite | Method::Ack => key.extend_from_slice(b"INVITE"),
+        method => key.extend_from_slice(method.as_bytes()),
+    }
+    Some(())
+}
+
+/// What two copies of one request that came by different ways have in common
+/// (§8.2.2.2), hashed. `None`: in a dialog, or a method that cannot be merged.
+pub fn merge_key(request: &Request, hasher: &impl BuildHasher) -> Option<u64> {
+    if matches!(request.method(), Method::Ack | Method::Cancel) || request.to().ok()?.tag().is_some() {
+        return None;
+    }
+    let cseq = request.cseq().ok()?;
+    let mut hasher = hasher.build_hasher();
+    request.call_id().ok()?.hash(&mut hasher);
+    request.from().ok()?.tag().hash(&mut hasher);
+    cseq.number.hash(&mut hasher);
+    request.method().as_bytes().hash(&mut hasher);
+    Some(hasher.finish())
+}

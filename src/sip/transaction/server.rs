@@ -1,0 +1,378 @@
+//! The server transactions of an endpoint: a slab of machines and their timers.
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::key::{merge_key, server_key};
+use super::slots::give_back;
+use super::timer::TimerTable;
+use super::timer_queue::{Queued, TimerQueue};
+use super::{Action, Timer, TimerLengths, invite_server, non_invite_server};
+use crate::sip::endpoint::ServerTransactionId;
+use crate::sip::endpoint::outbox::{Outbox, ReplyPath};
+use crate::sip::msg::{Method, Request, ResponseWriter, Via};
+
+enum Machine {
+    Invite(invite_server::State),
+    NonInvite(non_invite_server::State),
+}
+
+#[derive(Clone, Copy)]
+enum Happening {
+    Retransmission,
+    Ack,
+    Respond(u16),
+    Timer(Timer),
+}
+
+impl Machine {
+    fn step(&mut self, happening: Happening) -> &'static [Action] {
+        match self {
+            Machine::Invite(state) => {
+                use invite_server::Event as E;
+                let event = match happening {
+                    Happening::Retransmission => E::Retransmission,
+                    Happening::Ack => E::Ack,
+                    Happening::Respond(..200) => E::Provisional,
+                    Happening::Respond(200..300) => E::Success,
+                    Happening::Respond(_) => E::Failure,
+                    Happening::Timer(timer) => E::Timer(timer),
+                };
+                let (next, actions) = invite_server::step(*state, event);
+                *state = next;
+                actions
+            }
+            Machine::NonInvite(state) => {
+                use non_invite_server::Event as E;
+                let event = match happening {
+                    Happening::Retransmission => E::Retransmission,
+                    Happening::Ack => return &[],
+                    Happening::Respond(..200) => E::Provisional,
+                    Happening::Respond(_) => E::Final,
+                    Happening::Timer(timer) => E::Timer(timer),
+                };
+                let (next, actions) = non_invite_server::step(*state, event);
+                *state = next;
+                actions
+            }
+        }
+    }
+
+    fn is_terminated(&self) -> bool {
+        matches!(
+            self,
+            Machine::Invite(invite_server::State::Terminated)
+                | Machine::NonInvite(non_invite_server::State::Terminated)
+        )
+    }
+
+    fn is_undecided(&self) -> bool {
+        matches!(
+            self,
+            Machine::Invite(invite_server::State::Proceeding)
+                | Machine::NonInvite(
+                    non_invite_server::State::Trying | non_invite_server::State::Proceeding
+                )
+        )
+    }
+}
+
+struct Server<U> {
+    generation: u32,
+    machine: Machine,
+    timers: TimerTable,
+    queued: Queued,
+    key: Arc<[u8]>,
+    merge_key: Option<u64>,
+    path: ReplyPath,
+    /// Until the final response.
+    request: Option<Box<Request>>,
+    /// The last response, as long as it may have to be sent again.
+    response: Bytes,
+    user: U,
+}
+
+/// What a request that matches a transaction was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matched<U> {
+    /// A retransmission, or an ACK for a refusal: done with.
+    Absorbed,
+    /// An ACK on the branch of an INVITE that was answered with 2xx.
+    AckForUser(U),
+}
+
+/// All server transactions of an endpoint; `U` says whose they are.
+pub struct ServerTransactions<U> {
+    slab: Slab<Server<U>>,
+    removals: usize,
+    keys: HashMap<Arc<[u8]>, u32>,
+    merge_keys: HashMap<u64, u32>,
+    hasher: RandomState,
+    scratch: Vec<u8>,
+    timers: TimerQueue<ServerTransactionId>,
+    generation: u32,
+    lengths: TimerLengths,
+}
+
+impl<U: Copy> ServerTransactions<U> {
+    pub fn new(lengths: TimerLengths) -> Self {
+        ServerTransactions {
+            slab: Slab::new(),
+            removals: 0,
+            keys: HashMap::new(),
+            merge_keys: HashMap::new(),
+            hasher: RandomState::new(),
+            scratch: Vec::new(),
+            timers: TimerQueue::default(),
+            generation: 0,
+            lengths,
+        }
+    }
+
+    /// Gives a request to the transaction it belongs to, if there is one.
+    pub fn matched(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        request: &Request,
+        via: &Via<'_>,
+    ) -> Option<Matched<U>> {
+        server_key(&mut self.scratch, request, via, request.method())?;
+        let slot = *self.keys.get(self.scratch.as_slice())?;
+        let user = self.slab.get(slot as usize)?.user;
+        let happening = match request.method() {
+            Method::Ack => Happening::Ack,
+            _ => Happening::Retransmission,
+        };
+        let deliver = self.happen(now, out, slot, happening);
+        Some(if deliver { Matched::AckForUser(user) } else { Matched::Absorbed })
+    }
+
+    /// The INVITE transaction that a CANCEL means (§9.2).
+    pub fn cancelled(&mut self, cancel: &Request, via: &Via<'_>) -> Option<(ServerTransactionId, U)> {
+        server_key(&mut self.scratch, cancel, via, &Method::Invite)?;
+        let slot = *self.keys.get(self.scratch.as_slice())?;
+        let server = self.slab.get(slot as usize)?;
+        Some((ServerTransactionId { slot, generation: server.generation }, server.user))
+    }
+
+    /// Whether a request that matches no transaction is one that came by another
+    /// way before (§8.2.2.2).
+    pub fn is_merged(&self, request: &Request) -> bool {
+        merge_key(request, &self.hasher).is_some_and(|key| self.merge_keys.contains_key(&key))
+    }
+
+    /// Starts a transaction for a request that matches none.
+    pub fn start(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        request: Request,
+        path: ReplyPath,
+        user: U,
+    ) -> Option<ServerTransactionId> {
+        let via = request.top_via().ok()?;
+        server_key(&mut self.scratch, &request, &via, request.method())?;
+        let key: Arc<[u8]> = Arc::from(self.scratch.as_slice());
+        let (machine, actions) = match request.method() {
+            Method::Invite => {
+                let (state, actions) = invite_server::START;
+                (Machine::Invite(state), actions)
+            }
+            _ => {
+                let (state, actions) = non_invite_server::START;
+                (Machine::NonInvite(state), actions)
+            }
+        };
+        let merge_key = merge_key(&request, &self.hasher);
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let slot = self.slab.insert(Server {
+            generation,
+            machine,
+            timers: TimerTable::default(),
+            queued: Queued::default(),
+            key: key.clone(),
+            merge_key,
+            path,
+            request: Some(Box::new(request)),
+            response: Bytes::new(),
+            user,
+        }) as u32;
+        self.keys.insert(key, slot);
+        if let Some(merge_key) = merge_key {
+            self.merge_keys.insert(merge_key, slot);
+        }
+        self.perform(now, out, slot, actions);
+        Some(ServerTransactionId { slot, generation })
+    }
+
+    /// Says whose a transaction is.
+    pub fn assign(&mut self, id: ServerTransactionId, user: U) {
+        if self.request(id).is_some() {
+            self.slab[id.slot as usize].user = user;
+        }
+    }
+
+    /// The request of a transaction that has no final response yet.
+    pub fn request(&self, id: ServerTransactionId) -> Option<&Request> {
+        let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation)?;
+        server.request.as_deref().filter(|_| server.machine.is_undecided())
+    }
+
+    /// Where its responses go.
+    pub fn path(&self, id: ServerTransactionId) -> Option<ReplyPath> {
+        let server = self.slab.get(id.slot as usize)?;
+        (server.generation == id.generation).then_some(server.path)
+    }
+
+    /// Sends a response. `false`: too late.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        id: ServerTransactionId,
+        status: u16,
+        response: Bytes,
+    ) -> bool {
+        if self.request(id).is_none() {
+            return false;
+        }
+        self.slab[id.slot as usize].response = response;
+        self.happen(now, out, id.slot, Happening::Respond(status));
+        true
+    }
+
+    /// Timers that are due.
+    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) {
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            out.counters.steps += 1;
+            let Some(server) = self.slab.get_mut(id.slot as usize).filter(|s| s.generation == id.generation)
+            else {
+                continue;
+            };
+            if !server.queued.matches(at) {
+                continue;
+            }
+            match server.timers.take_due(now) {
+                Some(timer) => {
+                    self.happen(now, out, id.slot, Happening::Timer(timer));
+                }
+                None => self.timers.arm(&mut server.queued, server.timers.next(), id),
+            }
+        }
+    }
+
+    /// When [`Self::timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Transactions, timer entries, map entries, slab capacity.
+    pub fn holdings(&self) -> [usize; 4] {
+        [
+            self.slab.len(),
+            self.timers.len(),
+            self.keys.len() + self.merge_keys.len(),
+            self.slab.capacity(),
+        ]
+    }
+
+    fn happen(&mut self, now: Instant, out: &mut Outbox, slot: u32, happening: Happening) -> bool {
+        let actions = self.slab[slot as usize].machine.step(happening);
+        if matches!(happening, Happening::Retransmission | Happening::Ack) {
+            out.counters.absorbed += 1;
+        }
+        if matches!(happening, Happening::Retransmission) && !actions.is_empty() {
+            out.counters.retransmitted += 1;
+        }
+        self.perform(now, out, slot, actions)
+    }
+
+    fn perform(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        slot: u32,
+        mut actions: &'static [Action],
+    ) -> bool {
+        out.counters.steps += 1;
+        let server = &mut self.slab[slot as usize];
+        let reliable = server.path.flow.transport.is_reliable();
+        let mut deliver = false;
+        loop {
+            let mut at_once = None;
+            for action in actions {
+                match *action {
+                    Action::Send if server.response.is_empty() => {}
+                    Action::Send => out.respond(&server.path, server.response.clone()),
+                    Action::SendTrying => {
+                        if let Some(request) = server.request.as_deref() {
+                            server.response = trying(request, &server.path);
+                            out.respond(&server.path, server.response.clone());
+                        }
+                    }
+                    Action::Start(timer) => match self.lengths.first(timer, reliable) {
+                        Some(length) if length.is_zero() => at_once = Some(timer),
+                        Some(length) => server.timers.start(now, timer, length),
+                        None => {}
+                    },
+                    Action::Double(timer) => {
+                        out.counters.retransmitted += 1;
+                        let length = self.lengths.doubled(timer, server.timers.interval());
+                        server.timers.start(now, timer, length);
+                    }
+                    Action::Stop(timer) => server.timers.stop(timer),
+                    Action::Deliver => deliver = true,
+                    // Only client machines ask for these.
+                    Action::SendAck | Action::Slow(_) | Action::Timeout | Action::TransportFailed => {}
+                }
+            }
+            match at_once {
+                Some(timer) => actions = server.machine.step(Happening::Timer(timer)),
+                None => break,
+            }
+        }
+        if server.machine.is_terminated() {
+            self.remove(slot);
+            return deliver;
+        }
+        if !server.machine.is_undecided() {
+            server.request = None;
+        }
+        // RFC 6026: from here on the 2xx is its user's business; and an ACK ends
+        // all need for the refusal.
+        if let Machine::Invite(invite_server::State::Accepted | invite_server::State::Confirmed) =
+            server.machine
+        {
+            server.response = Bytes::new();
+        }
+        let id = ServerTransactionId { slot, generation: server.generation };
+        self.timers.arm(&mut server.queued, server.timers.next(), id);
+        deliver
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let server = self.slab.remove(slot as usize);
+        self.keys.remove(&server.key);
+        if let Some(merge_key) = server.merge_key
+            && self.merge_keys.get(&merge_key) == Some(&slot)
+        {
+            self.merge_keys.remove(&merge_key);
+        }
+        if give_back(&mut self.slab, &mut self.removals) {
+            self.keys.shrink_to_fit();
+            self.merge_keys.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Timers A to M (RFC 3261 table 4, RFC 6026 §7) and the slots they live in.
+
+use std::time::{Duration, Instant};
+
+/// A timer of a transaction machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// INVITE request retransmission.
+    A,
+    /// INVITE client time-out.
+    B,
+    /// Wait for retransmissions of a final response to INVITE.
+    D,
+    /// Non-INVITE request retransmission.
+    E,
+    /// Non-INVITE client time-out.
+    F,
+    /// Final response to INVITE, retransmission.
+    G,
+    /// Wait for the ACK.
+    H,
+    /// Wait for retransmitted ACKs.
+    I,
+    /// Wait for retransmitted non-INVITE requests.
+    J,
+    /// Wait for retransmitted non-INVITE responses.
+    K,
+    /// Wait for retransmitted INVITEs after a 2xx (RFC 6026).
+    L,
+    /// Wait for retransmitted and forked 2xx (RFC 6026).
+    M,
+    /// An INVITE without any response so far gets a 100 (§17.2.1).
+    Trying,
+    /// A non-INVITE request that nobody answered: after 64*T1 its client has
+    /// given up and an answer would be noise (RFC 4320 §4.2).
+    Unanswered,
+}
+
+/// A machine has at most two timers at a time: one that makes it send, one
+/// that ends its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    Sending = 0,
+    Ending = 1,
+}
+
+impl Timer {
+    /// Where the timer lives.
+    pub fn slot(self) -> Slot {
+        match self {
+            Timer::A | Timer::E | Timer::G | Timer::Trying => Slot::Sending,
+            _ => Slot::Ending,
+        }
+    }
+}
+
+/// The constants of RFC 3261 §17.1.1.1 and §17.1.2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerLengths {
+    /// Round-trip estimate, default 500 ms.
+    pub t1: Duration,
+    /// Longest retransmission interval of non-INVITE requests and INVITE
+    /// responses, default 4 s.
+    pub t2: Duration,
+    /// Longest time a message stays in the network, default 5 s.
+    pub t4: Duration,
+    /// An INVITE not answered in this time gets a 100; zero: at once. Default 200 ms.
+    pub trying: Duration,
+}
+
+impl Default for TimerLengths {
+    fn default() -> Self {
+        TimerLengths {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            trying: Duration::from_millis(200),
+        }
+    }
+}
+
+impl TimerLengths {
+    /// 64*T1: how long a request or a 2xx is tried.
+    pub fn give_up(&self) -> Duration {
+        self.t1 * 64
+    }
+
+    /// The first length of a timer. `None`: the timer does not run on this kind
+    /// of transport. Zero: it fires at once.
+    pub fn first(&self, timer: Timer, reliable: bool) -> Option<Duration> {
+        match timer {
+            Timer::A | Timer::E | Timer::G => (!reliable).then_some(self.t1),
+            Timer::B | Timer::F | Timer::H | Timer::L | Timer::M | Timer::Unanswered => Some(self.give_up()),
+            // "at least 32 seconds" (§17.1.1.2)
+            Timer::D if !reliable => Some(self.give_up().max(Duration::from_secs(32))),
+            Timer::J if !reliable => Some(self.give_up()),
+            Timer::I | Timer::K if !reliable => Some(self.t4),
+            Timer::D | Timer::I | Timer::J | Timer::K => Some(Duration::ZERO),
+            Timer::Trying => Some(self.trying),
+        }
+    }
+
+    /// The length after `last`.
+    pub fn doubled(&self, timer: Timer, last: Duration) -> Duration {
+        match timer {
+            Timer::A => last * 2,
+            _ => (last * 2).min(self.t2),
+        }
+    }
+}
+
+/// The running timers of one machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TimerTable {
+    running: [Option<(Timer, Instant)>; 2],
+    interval: Duration,
+}
+
+impl TimerTable {
+    /// Runs `timer` for `length` from `now`.
+    pub fn start(&mut self, now: Instant, timer: Timer, length: Duration) {
+        if timer.slot() == Slot::Sending {
+            self.interval = length;
+        }
+        self.running[timer.slot() as usize] = Some((timer, now + length));
+    }
+
+    /// The last length of the sending timer.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Stops `timer` if it runs.
+    pub fn stop(&mut self, timer: Timer) {
+        let slot = &mut self.running[timer.slot() as usize];
+        if slot.is_some_and(|(running, _)| running == timer) {
+            *slot = None;
+        }
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Instant> {
+        self.running.iter().flatten().map(|(_, at)| *at).min()
+    }
+
+    /// Takes one timer that is due. The ending timer goes first: what is over
+    /// is not sent again.
+    pub fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        for slot in [Slot::Ending, Slot::Sending] {
+            let slot = &mut self.running[slot as usize];
+            if let Some((timer, at)) = *slot
+                && at <= now
+            {
+                *slot = None;
+                return Some(timer);
+            }
+        }
+        None
+    }
+}
