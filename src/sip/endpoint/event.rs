@@ -30,6 +30,8 @@ pub enum UsageEvent {
     Acknowledged { request: Request },
     /// A re-INVITE: decide with `answer` or `reject`.
     ReInvite { request: Request },
+    /// The re-INVITE was cancelled by its sender; 487 has gone out.
+    ReInviteCancelled,
     /// 2xx to our re-INVITE; `ack_wanted` as for `Answered`.
     ReInviteAnswered { response: Response, ack_wanted: bool },
     /// Our re-INVITE or UPDATE came to nothing; the session stays as it was.

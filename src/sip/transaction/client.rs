@@ -186,7 +186,7 @@ impl<U: Copy> ClientTransactions<U> {
     pub fn response(&mut self, now: Instant, out: &mut Outbox, response: &Response) -> Option<Outcome<U>> {
         let via = response.top_via().ok()?;
         let cseq = response.cseq().ok()?;
-        let branch = via.branch()?;
+        let branch = via.branch?;
         let slot = match cseq.method {
             Method::Cancel => *self.cancels.get(branch)?,
             _ => locate_branch(branch)?.slot,
@@ -237,10 +237,7 @@ impl<U: Copy> ClientTransactions<U> {
     pub fn transport_error(&mut self, now: Instant, out: &mut Outbox, flow: Flow) -> Vec<Outcome<U>> {
         let range = (flow.id, flow.remote, 0)..=(flow.id, flow.remote, u32::MAX);
         let slots: Vec<u32> = self.by_flow.range(range).map(|(_, _, slot)| *slot).collect();
-        slots
-            .into_iter()
-            .map(|slot| self.happen(now, out, slot, Happening::TransportError, None))
-            .collect()
+        slots.into_iter().map(|slot| self.happen(now, out, slot, Happening::TransportError, None)).collect()
     }
 
     /// When [`Self::timeout`] wants to be called.
@@ -250,12 +247,7 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// Transactions, timer entries, map entries, slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [
-            self.slab.len(),
-            self.timers.len(),
-            self.cancels.len() + self.by_flow.len(),
-            self.slab.capacity(),
-        ]
+        [self.slab.len(), self.timers.len(), self.cancels.len() + self.by_flow.len(), self.slab.capacity()]
     }
 
     fn get(&self, id: ClientTransactionId) -> Option<&Client<U>> {

@@ -35,9 +35,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Trying | S::Proceeding, E::Timer(Timer::F)) => (S::Terminated, &[Timeout]),
         (S::Trying | S::Proceeding, E::TransportError) => (S::Terminated, &[TransportFailed]),
         (S::Trying | S::Proceeding, E::Provisional) => (S::Proceeding, &[Deliver]),
-        (S::Trying | S::Proceeding, E::Final) => {
-            (S::Completed, &[Stop(Timer::E), Start(Timer::K), Deliver])
-        }
+        (S::Trying | S::Proceeding, E::Final) => (S::Completed, &[Stop(Timer::E), Start(Timer::K), Deliver]),
         (S::Completed, E::Timer(Timer::K)) => (S::Terminated, &[]),
         (state, _) => (state, &[]),
     }

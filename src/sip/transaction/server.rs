@@ -75,9 +75,7 @@ impl Machine {
         matches!(
             self,
             Machine::Invite(invite_server::State::Proceeding)
-                | Machine::NonInvite(
-                    non_invite_server::State::Trying | non_invite_server::State::Proceeding
-                )
+                | Machine::NonInvite(non_invite_server::State::Trying | non_invite_server::State::Proceeding)
         )
     }
 }
@@ -280,12 +278,7 @@ impl<U: Copy> ServerTransactions<U> {
 
     /// Transactions, timer entries, map entries, slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [
-            self.slab.len(),
-            self.timers.len(),
-            self.keys.len() + self.merge_keys.len(),
-            self.slab.capacity(),
-        ]
+        [self.slab.len(), self.timers.len(), self.keys.len() + self.merge_keys.len(), self.slab.capacity()]
     }
 
     fn happen(&mut self, now: Instant, out: &mut Outbox, slot: u32, happening: Happening) -> bool {
@@ -299,13 +292,7 @@ impl<U: Copy> ServerTransactions<U> {
         self.perform(now, out, slot, actions)
     }
 
-    fn perform(
-        &mut self,
-        now: Instant,
-        out: &mut Outbox,
-        slot: u32,
-        mut actions: &'static [Action],
-    ) -> bool {
+    fn perform(&mut self, now: Instant, out: &mut Outbox, slot: u32, mut actions: &'static [Action]) -> bool {
         out.counters.steps += 1;
         let server = &mut self.slab[slot as usize];
         let reliable = server.path.flow.transport.is_reliable();
@@ -318,7 +305,7 @@ impl<U: Copy> ServerTransactions<U> {
                     Action::Send => out.respond(&server.path, server.response.clone()),
                     Action::SendTrying => {
                         if let Some(request) = server.request.as_deref() {
-                            server.response = trying(request, &server.path);
+                            server.response = trying(request);
                             out.respond(&server.path, server.response.clone());
                         }
                     }
@@ -375,4 +362,10 @@ impl<U: Copy> ServerTransactions<U> {
             self.merge_keys.shrink_to_fit();
         }
     }
+}
+
+/// The 100 that stops the client's retransmissions (§8.2.6.1).
+fn trying(request: &Request) -> Bytes {
+    // Copied values are cleaned and the rest is ours: nothing can be refused.
+    ResponseWriter::reply_to(request, 100, "Trying", None).finish().unwrap_or_default()
 }

@@ -1,0 +1,38 @@
+//! Requests made from the INVITE of a transaction: the ACK for a non-2xx
+//! (RFC 3261 §17.1.1.3) and the CANCEL (§9.1). Both carry the INVITE's top Via,
+//! branch included.
+
+use bytes::Bytes;
+
+use crate::sip::msg::{Headers, Limits, Message, Method, Name, Request, RequestWriter, Response};
+
+/// The ACK that a non-2xx response to `invite` gets: To is the response's.
+pub fn ack(invite: &Bytes, response: &Response) -> Option<Bytes> {
+    from_invite(invite, Method::Ack, Some(response))
+}
+
+/// The CANCEL for `invite`.
+pub fn cancel(invite: &Bytes) -> Option<Bytes> {
+    from_invite(invite, Method::Cancel, None)
+}
+
+fn from_invite(invite: &Bytes, method: Method, response: Option<&Response>) -> Option<Bytes> {
+    let Ok(Message::Request(invite)) = Message::parse(invite.clone(), &Limits::default()) else {
+        return None;
+    };
+    let invite: &Request = &invite;
+    let to: &Headers = match response {
+        Some(response) => response,
+        None => invite,
+    };
+    RequestWriter::new(&method, invite.uri_bytes())
+        .header(Name::Via, invite.top_via().ok()?.raw)
+        .header(Name::MaxForwards, "70")
+        .copy(invite, Name::Route)
+        .copy(invite, Name::From)
+        .copy(to, Name::To)
+        .copy(invite, Name::CallId)
+        .header_fmt(Name::CSeq, format_args!("{} {method}", invite.cseq().ok()?.number))
+        .finish()
+        .ok()
+}
