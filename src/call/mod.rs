@@ -3,5 +3,9 @@
 //! - `leg`: a leg's logic as a machine: SIP and media events in, commands out
 //! - `leg_fsm`: the states of a leg, as a table
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
+//! - `digits`: digits that come as INFO
 
+pub mod digits;
+pub mod leg;
 pub mod leg_fsm;
+pub mod negotiate;

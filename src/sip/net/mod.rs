@@ -1,10 +1,23 @@
 //! Network drivers: sockets, clock and name resolution around the sans-IO
-//! endpoint.
+//! endpoint, on one current-thread tokio runtime.
 //!
-//! - `budget`: messages per source, before parsing
+//! - `stack`: the endpoint with its sockets, asked for its next event
+//! - `udp`: one UDP socket
+//! - `connection`: one TCP connection's task; `connections`: their table
+//! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `local_addr`: the concrete local address of a flow
+//! - `resolve`: names to addresses
 //! - `trace`: the SIP trace file
 
 pub mod budget;
+mod connection;
+mod connections;
+pub mod limits;
 pub mod local_addr;
+mod resolve;
+mod stack;
 pub mod trace;
+mod udp;
+
+pub use limits::{NetCounters, NetLimits};
+pub use stack::{NetConfig, NetError, SipStack};

@@ -1,0 +1,63 @@
+//! Digits that come as SIP INFO.
+
+/// How long a digit was if its sender does not say, ms.
+const DEFAULT_DURATION_MS: u32 = 160;
+
+/// Reads the body of an INFO: `application/dtmf-relay` (`Signal=5`,
+/// `Duration=160`) or `application/dtmf` (the digit alone). None: it holds no
+/// digit.
+pub fn from_info(content_type: &[u8], body: &[u8]) -> Option<(char, u32)> {
+    let media_type = content_type.split(|byte| *byte == b';').next()?.trim_ascii();
+    let body = std::str::from_utf8(body).ok()?;
+    if media_type.eq_ignore_ascii_case(b"application/dtmf-relay") {
+        let field = |name: &str| {
+            body.lines().find_map(|line| {
+                let (key, value) = line.split_once('=')?;
+                key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+            })
+        };
+        let digit = digit(field("Signal")?)?;
+        let duration = field("Duration").and_then(|value| value.parse().ok());
+        Some((digit, duration.unwrap_or(DEFAULT_DURATION_MS)))
+    } else if media_type.eq_ignore_ascii_case(b"application/dtmf") {
+        Some((digit(body.trim())?, DEFAULT_DURATION_MS))
+    } else {
+        None
+    }
+}
+
+/// A digit as written, or as an event number (RFC 4733 §3.2: 10 is `*`, 11 `#`).
+fn digit(text: &str) -> Option<char> {
+    match text {
+        "10" => return Some('*'),
+        "11" => return Some('#'),
+        _ => {}
+    }
+    let mut chars = text.chars();
+    let digit = chars.next()?.to_ascii_uppercase();
+    (chars.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')).then_some(digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_forms() {
+        let relay = b"application/dtmf-relay";
+        assert_eq!(from_info(relay, b"Signal=5\r\nDuration=250\r\n"), Some(('5', 250)));
+        assert_eq!(from_info(relay, b"Signal= *\nduration= 90"), Some(('*', 90)));
+        assert_eq!(from_info(b"Application/DTMF-Relay;x=y", b"signal=d"), Some(('D', 160)));
+        assert_eq!(from_info(b"application/dtmf", b"#\r\n"), Some(('#', 160)));
+        assert_eq!(from_info(relay, b"Signal=11\r\n"), Some(('#', 160)));
+    }
+
+    #[test]
+    fn what_is_no_digit_is_none() {
+        for body in [&b""[..], b"Signal=\r\n", b"Signal=E\r\n", b"Signal=55\r\n", b"Duration=5", b"\xff\xfe"]
+        {
+            assert_eq!(from_info(b"application/dtmf-relay", body), None, "{body:?}");
+        }
+        assert_eq!(from_info(b"text/plain", b"5"), None);
+    }
+}

@@ -1,0 +1,512 @@
+//! A leg: one party's side of a call. A machine: what happens goes in, what to
+//! do comes out of [`Leg::poll`]; no endpoint, no socket, no clock.
+//!
+//! Input: the usage's [`UsageEvent`]s, the media session's silence, and the
+//! application's wishes. Output: [`LegOutput`]s in order, to be carried out at
+//! once. [`LegOutput::Ended`] comes exactly once and last; after it a leg takes
+//! everything and does nothing.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use sdp_types::Session;
+
+use super::digits;
+use super::leg_fsm::{self, LegEvent, LegState, TerminationCause};
+use super::negotiate::{self, LocalMedia, NegotiateError};
+use crate::media::session::{Direction, MediaParams};
+use crate::sip::endpoint::{Body, Reply, ServerTransactionId, Termination, UsageEvent};
+use crate::sip::msg::{Headers, Method, Request, Response};
+
+/// What a leg wants done, or has to tell.
+#[derive(Debug)]
+pub enum LegOutput {
+    /// A provisional response to their INVITE.
+    Provisional { status: u16 },
+    /// 2xx to their INVITE or re-INVITE, with this session description.
+    Accept { sdp: Bytes },
+    /// A refusal of their INVITE or re-INVITE.
+    Reject { status: u16, reason: String },
+    /// The ACK to their 2xx, with the answer to the offer in it.
+    Ack { sdp: Bytes },
+    /// End the answered call.
+    Bye,
+    /// End our unanswered call.
+    Cancel,
+    /// The final response to a request inside the dialog.
+    Respond { transaction: ServerTransactionId, reply: Reply },
+    /// Offer and answer settled this for the media session.
+    ConfigureMedia(Box<MediaParams>),
+    /// The media session has done its work.
+    CloseMedia,
+    /// News: a provisional response other than 100 to our INVITE.
+    Progress { status: u16, reason: String },
+    /// News: the call is up, acknowledged.
+    Answered(Box<MediaParams>),
+    /// News: the far end holds us, or takes us back.
+    Hold { held: bool },
+    /// News: a digit by INFO.
+    Digit { digit: char, duration_ms: u32 },
+    /// News: the end.
+    Ended(TerminationCause),
+}
+
+/// The leg is in no state for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not possible in state {0:?}")]
+pub struct WrongState(pub LegState);
+
+/// Offers that wait for an answer.
+#[derive(Debug)]
+enum OfferAnswer {
+    Stable,
+    /// Theirs, in their INVITE: the answer goes into our 2xx.
+    Theirs(Box<Session>),
+    /// They sent an INVITE without one: our 2xx will offer.
+    Wanted,
+    /// Ours: the answer comes in a response, or in the ACK to our 2xx.
+    Ours,
+}
+
+/// One party's side of a call.
+#[derive(Debug)]
+pub struct Leg {
+    inbound: bool,
+    state: LegState,
+    local: LocalMedia,
+    version: u64,
+    offer_answer: OfferAnswer,
+    media: Option<MediaParams>,
+    held: bool,
+    /// 2xx and ACK have both passed.
+    confirmed: bool,
+    /// BYE, CANCEL or a refusal is on its way: only the end counts now.
+    ending: bool,
+    late_events: u64,
+    outputs: VecDeque<LegOutput>,
+}
+
+impl Leg {
+    /// A leg for an INVITE that came. `local.rtp` may have port 0 until
+    /// [`Leg::answer`]. An offer that we cannot take is refused at once; else
+    /// the caller hears 180, and the application is to decide.
+    pub fn inbound(local: LocalMedia, invite: &Request) -> Self {
+        let mut leg = Leg::new(true, local, OfferAnswer::Stable);
+        match description(invite, invite.body()) {
+            Ok(None) => leg.offer_answer = OfferAnswer::Wanted,
+            Ok(Some(offer)) => match negotiate::check_offer(&leg.local, &offer) {
+                Ok(()) => leg.offer_answer = OfferAnswer::Theirs(Box::new(offer)),
+                Err(error) => leg.refuse(error.status().0, error.status().1),
+            },
+            Err(Unreadable::MediaType) => leg.refuse(415, "Unsupported Media Type"),
+            Err(Unreadable::Sdp(error)) => leg.refuse(error.status().0, error.status().1),
+        }
+        if !leg.ending {
+            leg.advance(LegEvent::Ring);
+            leg.outputs.push_back(LegOutput::Provisional { status: 180 });
+        }
+        leg
+    }
+
+    /// A leg for an INVITE of ours, and the offer to put into it.
+    pub fn outbound(local: LocalMedia) -> (Self, Bytes) {
+        let mut leg = Leg::new(false, local, OfferAnswer::Ours);
+        let offer = leg.offer();
+        (leg, offer)
+    }
+
+    fn new(inbound: bool, local: LocalMedia, offer_answer: OfferAnswer) -> Self {
+        Leg {
+            inbound,
+            state: LegState::Created,
+            local,
+            version: 0,
+            offer_answer,
+            media: None,
+            held: false,
+            confirmed: false,
+            ending: false,
+            late_events: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Where the leg is in its life.
+    pub fn state(&self) -> LegState {
+        self.state
+    }
+
+    /// Events that came too late to matter, so far.
+    pub fn late_events(&self) -> u64 {
+        self.late_events
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<LegOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Answers with 200; `rtp` is where we receive.
+    ///
+    /// # Errors
+    /// There is no call of theirs that waits for an answer.
+    pub fn answer(&mut self, rtp: std::net::SocketAddr) -> Result<(), WrongState> {
+        if !self.inbound || self.ending || self.state != LegState::Ringing {
+            return Err(WrongState(self.state));
+        }
+        self.local.rtp = rtp;
+        self.advance(LegEvent::Answer);
+        if let Err(error) = self.accept() {
+            // Only the port has changed since the offer was checked.
+            self.refuse(error.status().0, error.status().1);
+        }
+        Ok(())
+    }
+
+    /// Refuses their call.
+    ///
+    /// # Errors
+    /// There is none that waits for an answer.
+    pub fn reject(&mut self, status: u16, reason: &str) -> Result<(), WrongState> {
+        if !self.inbound || self.ending || self.state != LegState::Ringing {
+            return Err(WrongState(self.state));
+        }
+        self.refuse(status, reason);
+        Ok(())
+    }
+
+    /// Ends the call, however far it has come. A second time does nothing.
+    pub fn hangup(&mut self) {
+        if self.ending || self.state.is_over() {
+            return;
+        }
+        match (self.state, self.inbound) {
+            (LegState::Answered, _) => self.bye(),
+            (_, true) => self.refuse(480, "Temporarily Unavailable"),
+            (_, false) => {
+                self.ending = true;
+                self.outputs.push_back(LegOutput::Cancel);
+            }
+        }
+    }
+
+    /// The media session heard nothing for too long. Ends the call, unless the
+    /// far end holds us and so may be silent. The end is told at once: nobody
+    /// may be there to answer the BYE.
+    pub fn rtp_timeout(&mut self) {
+        if self.state == LegState::Answered && !self.held && !self.ending {
+            self.bye();
+            self.end(TerminationCause::MediaTimeout);
+        }
+    }
+
+    /// Ends the leg without a word from the far end: the time to wait is over.
+    pub fn abandon(&mut self, cause: TerminationCause) {
+        self.end(cause);
+    }
+
+    /// Takes what happened in the dialog.
+    pub fn usage_event(&mut self, event: UsageEvent) {
+        if self.state.is_over() {
+            self.late(event);
+            return;
+        }
+        match event {
+            UsageEvent::Provisional { response } => self.provisional(&response),
+            UsageEvent::Answered { response, ack_wanted } => self.answered(&response, ack_wanted),
+            UsageEvent::Acknowledged { request } => self.acknowledged(&request),
+            UsageEvent::ReInvite { request } => self.reinvite(&request),
+            UsageEvent::Update { transaction, request } => self.update(transaction, &request),
+            UsageEvent::Request { transaction, request } => {
+                let reply = self.request(&request);
+                self.outputs.push_back(LegOutput::Respond { transaction, reply });
+            }
+            UsageEvent::Terminated { cause } => self.end(termination(cause)),
+            // What we said in the 2xx never became a session: nothing to undo.
+            UsageEvent::ReInviteCancelled => self.offer_answer = OfferAnswer::Stable,
+            // We send neither.
+            UsageEvent::ReInviteAnswered { .. }
+            | UsageEvent::ReInviteFailed { .. }
+            | UsageEvent::UpdateAnswered { .. } => self.late_events += 1,
+        }
+    }
+
+    fn late(&mut self, event: UsageEvent) {
+        self.late_events += 1;
+        // What waits for a response still gets one.
+        match event {
+            UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
+                self.outputs.push_back(LegOutput::Respond { transaction, reply: Reply::status(481) });
+            }
+            UsageEvent::ReInvite { .. } => {
+                self.outputs.push_back(LegOutput::Reject { status: 481, reason: String::new() });
+            }
+            _ => {}
+        }
+    }
+
+    fn provisional(&mut self, response: &Response) {
+        let session = description(response, response.body()).ok().flatten();
+        let early = session.and_then(|answer| negotiate::apply_answer(&self.local, &answer).ok());
+        match early {
+            Some(params) if !self.ending => {
+                self.advance(LegEvent::EarlyMedia);
+                self.configure(params);
+            }
+            _ => self.advance(LegEvent::Ring),
+        }
+        let reason = String::from_utf8_lossy(response.reason()).into_owned();
+        self.outputs.push_back(LegOutput::Progress { status: response.status(), reason });
+    }
+
+    fn answered(&mut self, response: &Response, ack_wanted: bool) {
+        self.advance(LegEvent::Answer);
+        let session = description(response, response.body()).map_err(|_| "the answer is not SDP".to_owned());
+        let settled = session.and_then(|session| match (session, ack_wanted) {
+            (Some(offer), true) => {
+                let (sdp, params) = self.make_answer(&offer).map_err(|error| error.to_string())?;
+                self.outputs.push_back(LegOutput::Ack { sdp });
+                Ok(params)
+            }
+            (Some(answer), false) => {
+                negotiate::apply_answer(&self.local, &answer).map_err(|error| error.to_string())
+            }
+            // The answer may have come in a reliable provisional response.
+            (None, false) => self.media.clone().ok_or_else(|| "200 without an answer".to_owned()),
+            (None, true) => Err("200 without an offer".to_owned()),
+        });
+        self.offer_answer = OfferAnswer::Stable;
+        if self.ending {
+            // It crossed our CANCEL.
+            self.outputs.push_back(LegOutput::Bye);
+            return;
+        }
+        match settled {
+            Ok(params) => self.confirm(params),
+            Err(message) => self.give_up(message),
+        }
+    }
+
+    fn acknowledged(&mut self, ack: &Request) {
+        if let OfferAnswer::Ours = self.offer_answer {
+            self.offer_answer = OfferAnswer::Stable;
+            let answer = description(ack, ack.body()).ok().flatten();
+            let settled = match answer {
+                Some(answer) => {
+                    negotiate::apply_answer(&self.local, &answer).map_err(|error| error.to_string())
+                }
+                None => Err("ACK without an answer to our offer".to_owned()),
+            };
+            match settled {
+                Ok(params) if !self.ending => self.configure(params),
+                Err(message) if !self.ending => return self.give_up(message),
+                _ => {}
+            }
+        }
+        match self.media.clone() {
+            Some(params) if !self.confirmed && !self.ending => self.confirm(params),
+            _ => {}
+        }
+    }
+
+    fn reinvite(&mut self, request: &Request) {
+        if self.ending || self.state != LegState::Answered {
+            self.outputs.push_back(LegOutput::Reject { status: 481, reason: String::new() });
+            return;
+        }
+        let refusal = match description(request, request.body()) {
+            Ok(offer) => {
+                self.offer_answer =
+                    offer.map_or(OfferAnswer::Wanted, |offer| OfferAnswer::Theirs(Box::new(offer)));
+                self.accept().err().map(|error| error.status())
+            }
+            Err(Unreadable::MediaType) => Some((415, "Unsupported Media Type")),
+            Err(Unreadable::Sdp(error)) => Some(error.status()),
+        };
+        if let Some((status, reason)) = refusal {
+            // The session stays as it was (RFC 3261 §14.2).
+            self.offer_answer = OfferAnswer::Stable;
+            self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
+        }
+    }
+
+    fn update(&mut self, transaction: ServerTransactionId, request: &Request) {
+        let reply = match description(request, request.body()) {
+            Ok(None) => Reply::status(200),
+            // RFC 3311 §5.2: an offer of the other side waits for its answer.
+            Ok(Some(_)) if !matches!(self.offer_answer, OfferAnswer::Stable) => Reply {
+                status: 500,
+                headers: vec![(Bytes::from_static(b"Retry-After"), Bytes::from_static(b"5"))],
+                ..Reply::default()
+            },
+            Ok(Some(offer)) => match self.make_answer(&offer) {
+                Ok((sdp, params)) => {
+                    self.configure(params);
+                    Reply { status: 200, body: Some(Body::sdp(sdp)), ..Reply::default() }
+                }
+                Err(error) => refusal(error.status()),
+            },
+            Err(Unreadable::MediaType) => Reply::status(415),
+            Err(Unreadable::Sdp(error)) => refusal(error.status()),
+        };
+        self.outputs.push_back(LegOutput::Respond { transaction, reply });
+    }
+
+    fn request(&mut self, request: &Request) -> Reply {
+        if *request.method() != Method::Info {
+            return Reply::status(405);
+        }
+        let body = request.body();
+        let Some(content_type) = request.content_type() else {
+            // RFC 2976: an INFO without a body only asks whether we are there.
+            return Reply::status(if body.is_empty() { 200 } else { 415 });
+        };
+        match digits::from_info(content_type, &body) {
+            Some((digit, duration_ms)) => {
+                self.outputs.push_back(LegOutput::Digit { digit, duration_ms });
+                Reply::status(200)
+            }
+            None => Reply::status(415),
+        }
+    }
+
+    /// Our 2xx to their INVITE, with an answer or, if they did not offer, an offer.
+    fn accept(&mut self) -> Result<(), NegotiateError> {
+        match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
+            OfferAnswer::Theirs(offer) => {
+                let (sdp, params) = self.make_answer(&offer)?;
+                self.outputs.push_back(LegOutput::Accept { sdp });
+                self.configure(params);
+            }
+            OfferAnswer::Wanted | OfferAnswer::Stable | OfferAnswer::Ours => {
+                let sdp = self.offer();
+                self.offer_answer = OfferAnswer::Ours;
+                self.outputs.push_back(LegOutput::Accept { sdp });
+            }
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self) -> Bytes {
+        self.version += 1;
+        negotiate::write(&negotiate::make_offer(&self.local, self.version, Direction::SEND_RECV)).into()
+    }
+
+    fn make_answer(&mut self, offer: &Session) -> Result<(Bytes, MediaParams), NegotiateError> {
+        let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
+        self.version += 1;
+        Ok((negotiate::write(&answer).into(), params))
+    }
+
+    fn configure(&mut self, mut params: MediaParams) {
+        // The old hold gives no address: RTCP goes on to the one before.
+        if let Some(before) = &self.media
+            && params.remote_rtp.ip().is_unspecified()
+        {
+            params.remote_rtp = before.remote_rtp;
+            params.remote_rtcp = before.remote_rtcp;
+        }
+        let held = !params.direction.send;
+        self.media = Some(params.clone());
+        self.outputs.push_back(LegOutput::ConfigureMedia(Box::new(params)));
+        if self.confirmed {
+            self.tell_hold(held);
+        }
+    }
+
+    fn confirm(&mut self, params: MediaParams) {
+        if self.media.as_ref() != Some(&params) {
+            self.configure(params.clone());
+        }
+        self.confirmed = true;
+        let held = !params.direction.send;
+        self.outputs.push_back(LegOutput::Answered(Box::new(params)));
+        self.tell_hold(held);
+    }
+
+    fn tell_hold(&mut self, held: bool) {
+        if self.held != held {
+            self.held = held;
+            self.outputs.push_back(LegOutput::Hold { held });
+        }
+    }
+
+    fn bye(&mut self) {
+        self.ending = true;
+        self.outputs.push_back(LegOutput::CloseMedia);
+        self.outputs.push_back(LegOutput::Bye);
+    }
+
+    fn refuse(&mut self, status: u16, reason: &str) {
+        self.ending = true;
+        self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
+    }
+
+    /// Answered, but there is nothing to talk with.
+    fn give_up(&mut self, message: String) {
+        self.bye();
+        self.end(TerminationCause::Protocol { message });
+    }
+
+    fn end(&mut self, cause: TerminationCause) {
+        if self.state.is_over() {
+            return;
+        }
+        self.advance(cause.event());
+        self.ending = true;
+        self.outputs.push_back(LegOutput::CloseMedia);
+        self.outputs.push_back(LegOutput::Ended(cause));
+    }
+
+    fn advance(&mut self, event: LegEvent) {
+        match leg_fsm::next(self.state, event) {
+            Ok(state) => self.state = state,
+            Err(_) => self.late_events += 1,
+        }
+    }
+}
+
+fn refusal((status, reason): (u16, &str)) -> Reply {
+    Reply { status, reason: reason.to_owned(), ..Reply::default() }
+}
+
+enum Unreadable {
+    /// A body, but no session description.
+    MediaType,
+    Sdp(NegotiateError),
+}
+
+/// The session description of a message; None: it has no body.
+fn description(headers: &Headers, body: Bytes) -> Result<Option<Session>, Unreadable> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    match headers.content_type() {
+        Some(media_type) if media_type.eq_ignore_ascii_case(b"application/sdp") => {
+            negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
+        }
+        _ => Err(Unreadable::MediaType),
+    }
+}
+
+fn termination(cause: Termination) -> TerminationCause {
+    let failed = |status: u16, reason: &str| TerminationCause::Failed { status, reason: reason.to_owned() };
+    match cause {
+        Termination::LocalBye => TerminationCause::LocalHangup,
+        Termination::ByeUnanswered => TerminationCause::ByeUnanswered,
+        Termination::RemoteBye { .. } => TerminationCause::RemoteHangup,
+        Termination::LocalCancel | Termination::RemoteCancel => TerminationCause::Cancelled,
+        Termination::Rejected { status } => TerminationCause::Rejected { status },
+        Termination::Failed { response } => {
+            failed(response.status(), &String::from_utf8_lossy(response.reason()))
+        }
+        Termination::NoResponse => failed(408, "No Response"),
+        Termination::RingTimeout => failed(408, "Rang Without Answer"),
+        Termination::Unreachable => failed(503, "Unreachable"),
+        Termination::AnswerTimeout => TerminationCause::Rejected { status: 480 },
+        Termination::NoAck => {
+            TerminationCause::Protocol { message: "our 200 was never acknowledged".to_owned() }
+        }
+        Termination::Protocol { message } => TerminationCause::Protocol { message: message.to_owned() },
+    }
+}

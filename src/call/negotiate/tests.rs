@@ -1,0 +1,239 @@
+use super::*;
+
+fn local() -> LocalMedia {
+    LocalMedia {
+        rtp: "127.0.0.1:20000".parse().expect("address"),
+        codecs: vec![Codec::Pcmu, Codec::Pcma],
+        ptime_ms: 20,
+        session_id: 42,
+    }
+}
+
+/// An offer with these media lines after a usual session part.
+fn offer(lines: &str) -> Session {
+    let text = format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}");
+    parse(text.as_bytes()).expect("test offer")
+}
+
+fn answer_to(lines: &str) -> Result<(String, MediaParams), NegotiateError> {
+    make_answer(&local(), 1, &offer(lines))
+        .map(|(answer, params)| (String::from_utf8(write(&answer)).expect("utf-8"), params))
+}
+
+#[test]
+fn the_offer_has_what_the_lab_promises_in_order() {
+    let text = String::from_utf8(write(&make_offer(&local(), 7, Direction::SEND_RECV))).expect("utf-8");
+    assert_eq!(
+        text,
+        "v=0\r\n\
+         o=- 42 7 IN IP4 127.0.0.1\r\n\
+         s=-\r\n\
+         c=IN IP4 127.0.0.1\r\n\
+         t=0 0\r\n\
+         m=audio 20000 RTP/AVP 0 8 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\n\
+         a=rtpmap:8 PCMA/8000\r\n\
+         a=rtpmap:101 telephone-event/8000\r\n\
+         a=fmtp:101 0-16\r\n\
+         a=ptime:20\r\n\
+         a=extmap:1 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n\
+         a=rtcp-mux\r\n\
+         a=sendrecv\r\n"
+    );
+}
+
+#[test]
+fn two_of_us_agree_on_everything() {
+    let caller = local();
+    let callee = LocalMedia { rtp: "127.0.0.2:30000".parse().expect("address"), ..local() };
+    let sent = make_offer(&caller, 1, Direction::SEND_RECV);
+    let (answer, at_callee) = make_answer(&callee, 1, &sent).expect("answer");
+    let at_caller = apply_answer(&caller, &answer).expect("applied");
+    assert_eq!(at_callee.remote_rtp, caller.rtp);
+    assert_eq!(at_caller.remote_rtp, callee.rtp);
+    for params in [&at_callee, &at_caller] {
+        assert_eq!(params.send, SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20 });
+        assert_eq!(params.receive, [(0, Codec::Pcmu), (8, Codec::Pcma)]);
+        assert_eq!(params.telephone_event_pt, Some(101));
+        assert_eq!(params.abs_capture_time_id, Some(1));
+        assert_eq!(params.direction, Direction::SEND_RECV);
+        assert!(params.rtcp_mux);
+    }
+}
+
+#[test]
+fn the_answer_keeps_the_offerers_order_of_codecs() {
+    let (text, params) = answer_to("m=audio 4000 RTP/AVP 8 0\r\n").expect("answer");
+    assert!(text.contains("m=audio 20000 RTP/AVP 8 0\r\n"), "{text}");
+    assert_eq!(params.send.codec, Codec::Pcma);
+    assert_eq!(params.telephone_event_pt, None);
+    assert_eq!(params.abs_capture_time_id, None);
+    assert!(!params.rtcp_mux && !text.contains("rtcp-mux"));
+}
+
+#[test]
+fn dynamic_numbers_are_theirs_and_a_map_beats_the_static_meaning() {
+    let (text, params) = answer_to(
+        "m=audio 4000 RTP/AVP 0 97 96 98\r\na=rtpmap:0 L16/8000\r\na=rtpmap:97 pcma/8000/1\r\n\
+         a=rtpmap:96 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000\r\n",
+    )
+    .expect("answer");
+    assert_eq!(params.send.payload_type, 97);
+    assert_eq!(params.receive, [(97, Codec::Pcma)]);
+    assert_eq!(params.telephone_event_pt, Some(96));
+    assert!(text.contains("m=audio 20000 RTP/AVP 97 96\r\n"), "{text}");
+}
+
+#[test]
+fn our_numbers_stay_ours_when_the_answer_numbers_otherwise() {
+    let answer =
+        offer("m=audio 4000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n");
+    let params = apply_answer(&local(), &answer).expect("applied");
+    assert_eq!(params.send.payload_type, 8);
+    assert_eq!(params.receive, [(8, Codec::Pcma)]);
+    assert_eq!(params.telephone_event_pt, Some(101), "they send under the number of our offer");
+}
+
+#[test]
+fn packet_time_follows_the_far_end_within_its_limits() {
+    let ptime = |lines: &str| {
+        answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{lines}")).expect("answer").1.send.ptime_ms
+    };
+    assert_eq!(ptime(""), 20);
+    for ms in [10, 20, 30, 40, 50, 60] {
+        assert_eq!(ptime(&format!("a=ptime:{ms}\r\n")), ms);
+    }
+    assert_eq!(ptime("a=ptime:33\r\n"), 20, "cannot be sent: ours");
+    assert_eq!(ptime("a=ptime:0\r\n"), 20);
+    assert_eq!(ptime("a=ptime:4294967296\r\n"), 20);
+    assert_eq!(ptime("a=ptime:60\r\na=maxptime:40\r\n"), 40);
+    assert_eq!(ptime("a=maxptime:15\r\n"), 10);
+    assert_eq!(ptime("a=maxptime:5\r\n"), 10, "the least we can");
+    assert_eq!(ptime("a=ptime:30.0\r\n"), 30);
+}
+
+#[test]
+fn directions_are_turned_round_on_both_levels() {
+    let cases = [
+        ("", (true, true), "a=sendrecv"),
+        ("a=sendonly\r\n", (false, true), "a=recvonly"),
+        ("a=recvonly\r\n", (true, false), "a=sendonly"),
+        ("a=inactive\r\n", (false, false), "a=inactive"),
+    ];
+    for (line, (send, receive), written) in cases {
+        let (text, params) = answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{line}")).expect("answer");
+        assert_eq!(params.direction, Direction { send, receive }, "{line}");
+        assert!(text.contains(written), "{text}");
+    }
+    let session_level = parse(
+        b"v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\na=sendonly\r\n\
+          m=audio 4000 RTP/AVP 0\r\n",
+    )
+    .expect("parses");
+    let (_, params) = make_answer(&local(), 1, &session_level).expect("answer");
+    assert_eq!(params.direction, Direction { send: false, receive: true });
+}
+
+#[test]
+fn a_zero_address_is_the_old_hold() {
+    let (text, params) = answer_to("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n").expect("answer");
+    assert!(!params.direction.send);
+    assert!(text.contains("a=recvonly"), "{text}");
+}
+
+#[test]
+fn the_first_usable_line_is_taken_and_the_others_are_refused_in_place() {
+    let (text, params) = answer_to(
+        "m=video 5000 RTP/AVP 31\r\nm=audio 5002 RTP/SAVP 0\r\nm=audio 5004 RTP/AVP 9\r\n\
+         m=audio 5006 RTP/AVP 0\r\nm=audio 5008 RTP/AVP 8\r\nm=application 9 TCP/BFCP *\r\n",
+    )
+    .expect("answer");
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(
+        lines,
+        [
+            "m=video 0 RTP/AVP 31",
+            "m=audio 0 RTP/SAVP 0",
+            "m=audio 0 RTP/AVP 9",
+            "m=audio 20000 RTP/AVP 0",
+            "m=audio 0 RTP/AVP 8",
+            "m=application 0 TCP/BFCP *"
+        ]
+    );
+    assert_eq!(params.remote_rtp.port(), 5006);
+}
+
+#[test]
+fn the_answer_repeats_the_times_of_the_offer() {
+    let sent = parse(
+        b"v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=2873397496 2873404696\r\n\
+          m=audio 4000 RTP/AVP 0\r\n",
+    )
+    .expect("parses");
+    let (answer, _) = make_answer(&local(), 1, &sent).expect("answer");
+    assert!(String::from_utf8(write(&answer)).expect("utf-8").contains("t=2873397496 2873404696\r\n"));
+}
+
+#[test]
+fn rtcp_goes_where_the_attribute_says() {
+    let rtcp =
+        |line: &str| answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{line}")).expect("answer").1.remote_rtcp;
+    assert_eq!(rtcp(""), None);
+    assert_eq!(rtcp("a=rtcp:4009\r\n"), "127.0.0.9:4009".parse().ok());
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.8\r\n"), "127.0.0.8:4009".parse().ok());
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 224.0.0.1\r\n"), None);
+    assert_eq!(rtcp("a=rtcp:0\r\n"), None);
+}
+
+#[test]
+fn what_cannot_be_agreed_to_says_why() {
+    assert_eq!(answer_to("m=audio 4000 RTP/AVP 9 18\r\n"), Err(NegotiateError::NoCommonCodec));
+    assert_eq!(answer_to("m=audio 0 RTP/AVP 0\r\n"), Err(NegotiateError::NoAudio));
+    assert_eq!(answer_to("m=video 4000 RTP/AVP 31\r\n"), Err(NegotiateError::NoAudio));
+    assert_eq!(answer_to(""), Err(NegotiateError::NoAudio));
+    assert_eq!(NegotiateError::NoCommonCodec.status().0, 488);
+    for address in ["IP4 224.2.2.2/127", "IP4 255.255.255.255", "IP4 example.invalid", "IP6 ::1"] {
+        let error = answer_to(&format!("m=audio 4000 RTP/AVP 0\r\nc=IN {address}\r\n")).expect_err(address);
+        assert!(matches!(error, NegotiateError::Address(_)), "{address}: {error}");
+    }
+    let no_connection =
+        parse(b"v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n")
+            .expect("parses");
+    assert!(matches!(check_offer(&local(), &no_connection), Err(NegotiateError::Address(_))));
+}
+
+#[test]
+fn a_refused_or_empty_answer_is_an_error() {
+    assert_eq!(apply_answer(&local(), &offer("m=audio 0 RTP/AVP 0\r\n")), Err(NegotiateError::NoAudio));
+    assert_eq!(apply_answer(&local(), &offer("")), Err(NegotiateError::NoAudio));
+    assert_eq!(
+        apply_answer(&local(), &offer("m=audio 4000 RTP/AVP 18\r\n")),
+        Err(NegotiateError::NoCommonCodec)
+    );
+}
+
+#[test]
+fn hostile_descriptions_are_values() {
+    let many =
+        format!("v=0\r\no=a 1 1 IN IP4 1.2.3.4\r\ns=-\r\nt=0 0\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(500));
+    let hostile: [&[u8]; 6] =
+        [b"", b"v=1\r\n", b"\0\0\0", b"v=0\r\nm=audio 99999 RTP/AVP 0\r\n", &[b'a'; 20_000], many.as_bytes()];
+    for body in hostile {
+        let error = parse(body).and_then(|session| check_offer(&local(), &session)).expect_err("hostile");
+        assert!(matches!(error.status().0, 400 | 488));
+    }
+    // Formats that are no payload types.
+    assert_eq!(answer_to("m=audio 4000 RTP/AVP 256 -1 x 128\r\n"), Err(NegotiateError::NoCommonCodec));
+    let bad_extension = answer_to(&format!("m=audio 4000 RTP/AVP 0\r\na=extmap:255 {ABS_CAPTURE_TIME}\r\n"));
+    assert_eq!(bad_extension.expect("answer").1.abs_capture_time_id, None);
+}
+
+#[test]
+fn ipv6_is_written_and_read_as_such() {
+    let v6 = LocalMedia { rtp: "[::1]:20000".parse().expect("address"), ..local() };
+    let sent = make_offer(&v6, 1, Direction::SEND_RECV);
+    let text = String::from_utf8(write(&sent)).expect("utf-8");
+    assert!(text.contains("c=IN IP6 ::1\r\n"), "{text}");
+    let (_, params) = make_answer(&v6, 1, &parse(text.as_bytes()).expect("parses")).expect("answer");
+    assert_eq!(params.remote_rtp, v6.rtp);
+}

@@ -1,0 +1,165 @@
+//! The table of TCP connections, with its limits.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::budget::key;
+use super::connection::{self, ConnectionEvent};
+use super::limits::NetLimits;
+use crate::sip::msg::Limits;
+
+/// Events of all connections that may wait for the stack; more, and the
+/// connections wait.
+const EVENT_QUEUE: usize = 1024;
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    ByUs,
+    ByPeer,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    opened: Opened,
+    queue: mpsc::Sender<Bytes>,
+    task: AbortHandle,
+}
+
+/// What became of a message to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queued {
+    Yes,
+    /// There is no such connection (any more).
+    NoConnection,
+    /// The peer has not read for so long that its queue was full: the
+    /// connection is closed and gone.
+    NotReading,
+}
+
+/// All TCP connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limits: NetLimits,
+    message_limits: Limits,
+    next_id: u64,
+    by_id: HashMap<u64, Connection>,
+    /// To reuse what is open (RFC 3261 §18.1.1).
+    by_remote: HashMap<SocketAddr, u64>,
+    per_source: HashMap<IpAddr, usize>,
+    events: mpsc::Sender<ConnectionEvent>,
+}
+
+impl Connections {
+    /// An empty table whose ids start at `first_id`, and where its events come out.
+    pub(super) fn new(
+        first_id: u64,
+        limits: NetLimits,
+        message_limits: Limits,
+    ) -> (Self, mpsc::Receiver<ConnectionEvent>) {
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let table = Connections {
+            limits,
+            message_limits,
+            next_id: first_id,
+            by_id: HashMap::new(),
+            by_remote: HashMap::new(),
+            per_source: HashMap::new(),
+            events,
+        };
+        (table, receiver)
+    }
+
+    /// Whether there is room for one more from `source`.
+    pub(super) fn has_room(&self, source: IpAddr, opened: Opened) -> bool {
+        let own = self.per_source.get(&key(source)).copied().unwrap_or(0);
+        self.by_id.len() < self.limits.max_connections
+            && (opened == Opened::ByUs || own < self.limits.max_connections_per_source)
+    }
+
+    /// Takes a connected stream in and starts its task.
+    ///
+    /// # Errors
+    /// The stream has no addresses: it is closed already.
+    pub(super) fn add(&mut self, stream: TcpStream, opened: Opened) -> std::io::Result<u64> {
+        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+        // Signalling is small messages that somebody waits for.
+        stream.set_nodelay(true)?;
+        let id = self.next_id;
+        self.next_id += 1;
+        let (queue, outgoing) = mpsc::channel(self.limits.write_queue);
+        let task = tokio::spawn(connection::run(
+            id,
+            stream,
+            (queue.downgrade(), outgoing),
+            self.events.clone(),
+            self.limits.clone(),
+            self.message_limits.clone(),
+        ));
+        if opened == Opened::ByPeer {
+            *self.per_source.entry(key(remote.ip())).or_default() += 1;
+        }
+        self.by_remote.insert(remote, id);
+        self.by_id.insert(id, Connection { local, remote, opened, queue, task: task.abort_handle() });
+        Ok(id)
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Connection> {
+        self.by_id.get(&id)
+    }
+
+    /// An open connection to `remote`.
+    pub(super) fn to(&self, remote: SocketAddr) -> Option<u64> {
+        self.by_remote.get(&remote).copied()
+    }
+
+    /// Queues a message; never waits.
+    pub(super) fn send(&mut self, id: u64, data: Bytes) -> Queued {
+        let Some(connection) = self.by_id.get(&id) else { return Queued::NoConnection };
+        match connection.queue.try_send(data) {
+            Ok(()) => Queued::Yes,
+            Err(mpsc::error::TrySendError::Closed(_)) => Queued::NoConnection,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                connection.task.abort();
+                self.remove(id);
+                Queued::NotReading
+            }
+        }
+    }
+
+    /// Forgets a connection that has ended. False when it was gone already.
+    pub(super) fn remove(&mut self, id: u64) -> bool {
+        let Some(connection) = self.by_id.remove(&id) else { return false };
+        if self.by_remote.get(&connection.remote) == Some(&id) {
+            self.by_remote.remove(&connection.remote);
+        }
+        if connection.opened == Opened::ByPeer {
+            let source = key(connection.remote.ip());
+            if let Some(count) = self.per_source.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    self.per_source.remove(&source);
+                }
+            }
+        }
+        true
+    }
+
+    /// Lets every connection write what is queued and close.
+    pub(super) fn finish(&mut self) {
+        self.by_remote.clear();
+        self.per_source.clear();
+        self.by_id.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}

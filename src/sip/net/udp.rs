@@ -1,0 +1,60 @@
+//! One UDP socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+/// The largest datagram there is.
+const MAX_DATAGRAM: usize = 65_535;
+/// Asked of the kernel for each direction, which may grant less: room for a
+/// burst while another call is worked on.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub(super) struct UdpPort {
+    socket: UdpSocket,
+    /// As bound: may be a wildcard.
+    pub(super) bound: SocketAddr,
+    buffer: Box<[u8]>,
+}
+
+impl UdpPort {
+    /// Binds. An IPv6 socket takes IPv6 only.
+    pub(super) fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+        socket.set_send_buffer_size(SOCKET_BUFFER)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let bound = socket.local_addr()?;
+        Ok(UdpPort { socket, bound, buffer: vec![0; MAX_DATAGRAM].into() })
+    }
+
+    /// Ready when a datagram may wait.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error here shows again, and is dealt with, in `receive`.
+        self.socket.poll_recv_ready(cx).map(|_| ())
+    }
+
+    /// The next datagram, or None when the socket is empty. Errors of the
+    /// socket (an ICMP answer to what we sent) concern no datagram: None too.
+    pub(super) fn receive(&mut self) -> Option<(&[u8], SocketAddr)> {
+        let (len, from) = self.socket.try_recv_from(&mut self.buffer).ok()?;
+        Some((self.buffer.get(..len)?, from))
+    }
+
+    /// Sends at once or not at all: a datagram that finds the send buffer full
+    /// is lost, as it could be on the wire, and the transaction repeats it.
+    pub(super) fn send(&self, data: &Bytes, to: SocketAddr) -> io::Result<()> {
+        self.socket.try_send_to(data, to).map(|_| ())
+    }
+}
