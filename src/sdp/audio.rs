@@ -1,0 +1,207 @@
+//! An audio line with everything that belongs to it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sdp_types::{Attribute, Connection, Direction, ExtMap, Media, Session};
+
+use super::{Format, SdpError, connection_ip};
+
+/// An audio line: read from a description with session-level values filled in,
+/// or to be written into an offer or answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioMedia {
+    /// Where the describing party receives RTP. The unspecified address means
+    /// an old-style hold (RFC 3264 §8.4).
+    pub address: IpAddr,
+    /// RTP port; 0 refuses the line.
+    pub port: u16,
+    /// `RTP/AVP`, …
+    pub protocol: String,
+    /// Formats in order of preference. Dynamic payload types without an rtpmap
+    /// are left out.
+    pub formats: Vec<Format>,
+    /// Direction as the describing party sees it.
+    pub direction: Direction,
+    /// Packet time that the describing party wants to receive, ms.
+    pub ptime_ms: Option<u32>,
+    /// Longest packet time that it can receive, ms.
+    pub maxptime_ms: Option<u32>,
+    /// RTP and RTCP on one port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// RTCP port, if it is not the one after the RTP port (RFC 3605).
+    pub rtcp_port: Option<u16>,
+    /// RTCP address, if `a=rtcp` names one.
+    pub rtcp_address: Option<IpAddr>,
+    /// RTP header extensions (RFC 8285).
+    pub extensions: Vec<ExtMap>,
+}
+
+/// Whether this is RTP without encryption, which every profile of RFC 3551 and
+/// RFC 4585 is.
+pub(super) fn is_plain_rtp(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("RTP/AVP") || protocol.eq_ignore_ascii_case("RTP/AVPF")
+}
+
+impl AudioMedia {
+    /// A line that sends and receives these formats at this address.
+    pub fn new(rtp: SocketAddr, formats: Vec<Format>) -> AudioMedia {
+        AudioMedia {
+            address: rtp.ip(),
+            port: rtp.port(),
+            protocol: "RTP/AVP".to_owned(),
+            formats,
+            direction: Direction::SendRecv,
+            ptime_ms: None,
+            maxptime_ms: None,
+            rtcp_mux: false,
+            rtcp_port: None,
+            rtcp_address: None,
+            extensions: Vec::new(),
+        }
+    }
+
+    pub(super) fn read(session: &Session, media: &Media, index: usize) -> Result<AudioMedia, SdpError> {
+        let connection = media.connections.first().or(session.connection.as_ref());
+        let connection = connection.ok_or(SdpError::NoConnection(index))?;
+        let mut audio =
+            AudioMedia::new((connection_ip(connection, index)?, media.port).into(), formats(media));
+        audio.protocol.clone_from(&media.proto);
+        audio.direction =
+            direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
+        audio.ptime_ms = milliseconds(media, "ptime");
+        audio.maxptime_ms = milliseconds(media, "maxptime");
+        audio.rtcp_mux = named(&media.attributes, "rtcp-mux").next().is_some();
+        if let Some(rtcp) = named(&media.attributes, "rtcp").next().and_then(|it| it.value.as_deref()) {
+            let mut words = rtcp.split_ascii_whitespace();
+            audio.rtcp_port = words.next().and_then(|port| port.parse().ok()).filter(|port| *port != 0);
+            audio.rtcp_address = words.nth(2).and_then(|address| address.parse().ok());
+        }
+        audio.extensions = named(&media.attributes, "extmap")
+            .chain(named(&session.attributes, "extmap"))
+            .filter_map(|extmap| extmap.value.as_deref()?.parse().ok())
+            .collect();
+        Ok(audio)
+    }
+
+    /// Where RTP goes.
+    pub fn rtp(&self) -> SocketAddr {
+        (self.address, self.port).into()
+    }
+
+    /// Where RTCP goes if both sides agree on mux or not: the RTP address, the
+    /// one of `a=rtcp`, or the port after RTP (RFC 3550 §11, RFC 3605, RFC 5761).
+    pub fn rtcp(&self, mux: bool) -> SocketAddr {
+        if mux {
+            return self.rtp();
+        }
+        let port = self.rtcp_port.unwrap_or(self.port.saturating_add(1));
+        (self.rtcp_address.unwrap_or(self.address), port).into()
+    }
+
+    /// Whether the line is RTP without encryption.
+    pub fn is_plain_rtp(&self) -> bool {
+        is_plain_rtp(&self.protocol)
+    }
+
+    /// Whether the line refuses or ends its stream.
+    pub fn is_refused(&self) -> bool {
+        self.port == 0
+    }
+
+    /// Whether the describing party takes no media from us: by direction, or by
+    /// the unspecified address of RFC 2543.
+    pub fn is_hold(&self) -> bool {
+        !self.direction.has_recv() || self.address.is_unspecified()
+    }
+
+    /// The format with this payload type.
+    pub fn format(&self, payload_type: u8) -> Option<&Format> {
+        self.formats.iter().find(|format| format.payload_type == payload_type)
+    }
+
+    /// The `telephone-event` format with the clock rate of `audio`.
+    pub fn telephone_event(&self, clock_rate: u32) -> Option<&Format> {
+        self.formats.iter().find(|format| format.is_telephone_event() && format.clock_rate == clock_rate)
+    }
+
+    /// Id of the RTP header extension with this URI.
+    pub fn extension_id(&self, uri: &str) -> Option<u8> {
+        self.extensions.iter().find(|extension| extension.uri == uri).map(|extension| extension.id)
+    }
+
+    /// The line as `sdp-types` has it.
+    pub(super) fn write(&self) -> Media {
+        let types: Vec<String> = self.formats.iter().map(|format| format.payload_type.to_string()).collect();
+        let mut attributes = Vec::new();
+        for format in &self.formats {
+            attributes.push(Attribute::with_value("rtpmap", format.rtpmap()));
+            if let Some(fmtp) = &format.fmtp {
+                attributes.push(Attribute::with_value("fmtp", format!("{} {fmtp}", format.payload_type)));
+            }
+        }
+        attributes.extend(self.ptime_ms.map(|ms| Attribute::with_value("ptime", ms)));
+        attributes.extend(self.maxptime_ms.map(|ms| Attribute::with_value("maxptime", ms)));
+        attributes.push(Attribute::new(self.direction));
+        attributes.extend(self.rtcp_port.map(|port| {
+            let address = self.rtcp_address.map(|ip| {
+                let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+                format!(" IN {family} {ip}")
+            });
+            Attribute::with_value("rtcp", format!("{port}{}", address.unwrap_or_default()))
+        }));
+        attributes.extend(self.rtcp_mux.then(|| Attribute::new("rtcp-mux")));
+        attributes.extend(self.extensions.iter().map(|extmap| Attribute::with_value("extmap", extmap)));
+        Media {
+            media: "audio".to_owned(),
+            port: self.port,
+            num_ports: None,
+            proto: self.protocol.clone(),
+            fmt: if types.is_empty() { "0".to_owned() } else { types.join(" ") },
+            media_title: None,
+            connections: vec![Connection::from_ip_addr(self.address)],
+            bandwidths: Vec::new(),
+            key: None,
+            attributes,
+        }
+    }
+}
+
+fn named<'a>(attributes: &'a [Attribute], name: &'a str) -> impl Iterator<Item = &'a Attribute> {
+    attributes.iter().filter(move |attribute| attribute.attribute.eq_ignore_ascii_case(name))
+}
+
+/// The formats of the `m=` line in its order, explained by rtpmap and fmtp.
+fn formats(media: &Media) -> Vec<Format> {
+    let value = |attribute: &'_ Attribute| attribute.value.clone();
+    let maps: Vec<Format> = named(&media.attributes, "rtpmap")
+        .filter_map(|rtpmap| Format::from_rtpmap(rtpmap.value.as_deref()?))
+        .collect();
+    let fmtp: Vec<String> = named(&media.attributes, "fmtp").filter_map(value).collect();
+    let parameters = |payload_type: u8| {
+        fmtp.iter().find_map(|line| {
+            let (first, rest) = line.trim().split_once(' ')?;
+            (first.parse() == Ok(payload_type)).then(|| rest.trim().to_owned())
+        })
+    };
+    let mut formats: Vec<Format> = Vec::new();
+    for payload_type in media.fmt.split_ascii_whitespace().filter_map(|word| word.parse::<u8>().ok()) {
+        let mapped = maps.iter().find(|map| map.payload_type == payload_type).cloned();
+        let known = formats.iter().any(|format| format.payload_type == payload_type);
+        if let Some(format) = mapped.or_else(|| Format::from_static(payload_type))
+            && !known
+        {
+            formats.push(Format { fmtp: parameters(payload_type), ..format });
+        }
+    }
+    formats
+}
+
+fn direction(attributes: &[Attribute]) -> Option<Direction> {
+    attributes.iter().find_map(|attribute| attribute.attribute.parse().ok())
+}
+
+/// A time attribute; a fraction is cut off, 0 and nonsense are no value.
+fn milliseconds(media: &Media, name: &str) -> Option<u32> {
+    let value = named(&media.attributes, name).next()?.value.as_deref()?;
+    value.trim().split('.').next()?.parse().ok().filter(|ms| *ms > 0)
+}

@@ -1,0 +1,219 @@
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> SessionDescription {
+    SessionDescription::parse(text.as_bytes()).unwrap()
+}
+
+fn audio(text: &str) -> AudioMedia {
+    parse(text).audio(0).unwrap()
+}
+
+const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+
+#[test]
+fn static_payload_types_need_no_rtpmap() {
+    let audio = audio(&format!("{HEAD}m=audio 4000 RTP/AVP 9 8 0 18 96\r\n"));
+    let names: Vec<_> = audio.formats.iter().map(|format| (format.payload_type, &*format.encoding)).collect();
+    assert_eq!(names, [(9, "G722"), (8, "PCMA"), (0, "PCMU"), (18, "G729")]);
+    assert_eq!(audio.formats[0].clock_rate, 8_000, "RFC 3551 §4.5.2: G.722 ticks at 8000");
+}
+
+#[test]
+fn an_rtpmap_explains_dynamic_types_and_wins_over_the_static_table() {
+    let audio = audio(&format!(
+        "{HEAD}m=audio 4000 RTP/AVP 111 101 8\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n\
+         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=rtpmap:8 PCMU/8000\r\n"
+    ));
+    assert!(audio.formats[0].is("OPUS", 48_000) && audio.formats[0].channels == 2);
+    assert_eq!(audio.formats[0].fmtp.as_deref(), Some("useinbandfec=1"));
+    assert_eq!(audio.telephone_event(8_000).unwrap().fmtp.as_deref(), Some("0-16"));
+    assert_eq!(audio.telephone_event(48_000), None);
+    assert!(audio.format(8).unwrap().is("PCMU", 8_000));
+}
+
+#[test]
+fn media_level_connection_and_direction_win_over_session_level() {
+    let text = format!(
+        "{HEAD}a=sendonly\r\nm=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::7\r\na=recvonly\r\nm=audio 4002 RTP/AVP 0\r\n"
+    );
+    let first = audio(&text);
+    assert_eq!(first.rtp(), "[2001:db8::7]:4000".parse::<SocketAddr>().unwrap());
+    assert_eq!(first.direction, Direction::RecvOnly);
+    let second = parse(&text).audio(1).unwrap();
+    assert_eq!(second.rtp(), "192.0.2.1:4002".parse::<SocketAddr>().unwrap());
+    assert_eq!(second.direction, Direction::SendOnly);
+}
+
+#[test]
+fn hold_is_understood_in_the_old_and_the_new_way() {
+    for (line, held) in [
+        ("a=sendonly\r\n", true),
+        ("a=inactive\r\n", true),
+        ("a=recvonly\r\n", false),
+        ("", false),
+        ("c=IN IP4 0.0.0.0\r\n", true),
+    ] {
+        assert_eq!(audio(&format!("{HEAD}m=audio 4000 RTP/AVP 0\r\n{line}")).is_hold(), held, "{line}");
+    }
+}
+
+#[test]
+fn rtcp_goes_where_the_description_says() {
+    let with = |lines: &str| audio(&format!("{HEAD}m=audio 4000 RTP/AVP 0\r\n{lines}"));
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    assert_eq!(with("").rtcp(false), address("192.0.2.1:4001"));
+    assert_eq!(with("a=rtcp:5000\r\n").rtcp(false), address("192.0.2.1:5000"));
+    assert_eq!(with("a=rtcp:5000 IN IP4 192.0.2.9\r\n").rtcp(false), address("192.0.2.9:5000"));
+    let muxed = with("a=rtcp-mux\r\n");
+    assert!(muxed.rtcp_mux);
+    assert_eq!(muxed.rtcp(true), address("192.0.2.1:4000"));
+    assert_eq!(audio(&format!("{HEAD}m=audio 65535 RTP/AVP 0\r\n")).rtcp(false).port(), 65_535);
+}
+
+#[test]
+fn ptime_and_extensions_are_read() {
+    let audio = audio(&format!(
+        "{HEAD}m=audio 4000 RTP/AVP 0\r\na=ptime:30\r\na=maxptime:60\r\na=extmap:3/sendonly urn:x:y attr\r\na=extmap:4 urn:z\r\n"
+    ));
+    assert_eq!((audio.ptime_ms, audio.maxptime_ms), (Some(30), Some(60)));
+    assert_eq!(audio.extension_id("urn:x:y"), Some(3));
+    assert_eq!(audio.extension_id("urn:z"), Some(4));
+    assert_eq!(audio.extension_id("urn:none"), None);
+    let none = |value: &str| {
+        super::tests::audio(&format!("{HEAD}m=audio 4000 RTP/AVP 0\r\na=ptime:{value}\r\n")).ptime_ms
+    };
+    assert_eq!((none("0"), none("x"), none("20.5")), (None, None, Some(20)));
+}
+
+#[test]
+fn sloppy_descriptions_are_taken() {
+    let sloppy =
+        "v=0\no=x 1 1 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\na=rtpmap:0 PCMU/8000\n\n";
+    assert!(audio(sloppy).format(0).is_some());
+    let text = String::from_utf8(parse(sloppy).to_bytes()).unwrap();
+    assert!(text.contains("\r\ns=-\r\n") && text.contains("\r\nt=0 0\r\n"), "{text}");
+    let latin1 =
+        [HEAD.replace("s=-", "s=caf").as_bytes(), b"m=audio 4 RTP/AVP 0\r\na=tool:\xe9\r\n"].concat();
+    assert!(SessionDescription::parse(&latin1).is_ok());
+}
+
+#[test]
+fn unusable_descriptions_are_refused_with_the_reason() {
+    let refuse = |text: &str| SessionDescription::parse(text.as_bytes()).unwrap_err();
+    assert!(matches!(refuse("hello"), SdpError::Malformed(_)));
+    assert!(matches!(refuse(""), SdpError::Malformed(_)));
+    assert!(matches!(refuse(&format!("{HEAD}m=audio 99999 RTP/AVP 0\r\n")), SdpError::Malformed(_)));
+    assert!(matches!(refuse(&" ".repeat(MAX_SIZE + 1)), SdpError::TooLarge(_)));
+    let bare = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    assert!(matches!(parse(bare).audio(0), Err(SdpError::NoConnection(0))));
+    for address in ["host.example", "224.2.1.1/127", "192.0.2.300"] {
+        let text = format!("{bare}c=IN IP4 {address}\r\n");
+        assert!(matches!(parse(&text).audio(0), Err(SdpError::Address(0, _))), "{address}");
+    }
+    assert!(matches!(
+        parse(&format!("{HEAD}m=video 4000 RTP/AVP 31\r\n")).audio(0),
+        Err(SdpError::NotAudio(0))
+    ));
+    assert!(matches!(parse(HEAD).audio(0), Err(SdpError::NotAudio(0))));
+}
+
+#[test]
+fn the_usable_audio_line_is_found_among_several() {
+    let text = format!(
+        "{HEAD}m=video 5000 RTP/AVP 31\r\nm=audio 0 RTP/AVP 0\r\nm=audio 4000 RTP/SAVP 0\r\nm=audio 4002 RTP/AVP 0\r\n"
+    );
+    assert_eq!(parse(&text).audio_index(), Some(3));
+    assert_eq!(parse(&format!("{HEAD}m=audio 0 RTP/AVP 0\r\n")).audio_index(), Some(0));
+    assert_eq!(parse(HEAD).audio_index(), None);
+}
+
+fn origin() -> Origin {
+    Origin { session_id: 7, version: 1, address: "192.0.2.5".parse().unwrap() }
+}
+
+fn our_audio() -> AudioMedia {
+    let formats = vec![Format::pcmu(), Format::pcma(), Format::telephone_event(101)];
+    let mut audio = AudioMedia::new("192.0.2.5:6000".parse().unwrap(), formats);
+    audio.ptime_ms = Some(20);
+    audio
+}
+
+#[test]
+fn an_offer_is_written_in_the_rfcs_order() {
+    let text = String::from_utf8(SessionDescription::offer(&origin(), &our_audio()).to_bytes()).unwrap();
+    let expected = "v=0\r\no=- 7 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\n\
+                    m=audio 6000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+                    a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n";
+    assert_eq!(text, expected);
+    assert_eq!(parse(&text).origin(), ("7", 1));
+}
+
+#[test]
+fn an_answer_has_a_line_for_each_offered_line_and_refuses_the_others() {
+    let offer = parse(&format!(
+        "{HEAD}m=video 5000 RTP/AVP 31\r\na=rtpmap:31 H261/90000\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/SAVP 8\r\n"
+    ));
+    let answer = SessionDescription::answer(&origin(), &offer, 1, &our_audio());
+    let lines: Vec<_> = answer.lines().map(|line| (line.media, line.port, line.protocol)).collect();
+    assert_eq!(lines, [("video", 0, "RTP/AVP"), ("audio", 6000, "RTP/AVP"), ("audio", 0, "RTP/SAVP")]);
+    assert_eq!(answer.audio(1).unwrap(), our_audio());
+}
+
+fn format() -> impl Strategy<Value = Format> {
+    (
+        96u8..128,
+        "[A-Za-z][A-Za-z0-9-]{0,12}",
+        1u32..200_000,
+        1u8..3,
+        proptest::option::of("[a-z0-9=;-]{1,20}"),
+    )
+        .prop_map(|(payload_type, encoding, clock_rate, channels, fmtp)| Format {
+            payload_type,
+            encoding,
+            clock_rate,
+            channels,
+            fmtp,
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_reads_back_the_same(
+        address in any::<[u8; 4]>().prop_map(IpAddr::from).prop_filter("unicast", |ip| !ip.is_multicast()),
+        (port, version) in any::<(u16, u64)>(),
+        mut formats in proptest::collection::vec(format(), 1..6),
+        (ptime_ms, rtcp_port) in (proptest::option::of(1u32..200), proptest::option::of(1u16..)),
+        rtcp_mux in any::<bool>(),
+        direction in proptest::sample::select(vec![Direction::SendRecv, Direction::SendOnly, Direction::Inactive]),
+    ) {
+        formats.sort_by_key(|format| format.payload_type);
+        formats.dedup_by_key(|format| format.payload_type);
+        let mut audio = AudioMedia::new((address, port).into(), formats);
+        (audio.ptime_ms, audio.rtcp_port, audio.rtcp_mux, audio.direction) = (ptime_ms, rtcp_port, rtcp_mux, direction);
+        let written = SessionDescription::offer(&Origin { version, ..origin() }, &audio);
+        let read = SessionDescription::parse(&written.to_bytes()).unwrap();
+        prop_assert_eq!(&read, &written);
+        prop_assert_eq!(read.audio(0).unwrap(), audio);
+    }
+
+    #[test]
+    fn any_bytes_that_parse_print_to_the_same_description(
+        tail in proptest::collection::vec("[abcikmoprstuvz]=[ -~]{0,30}", 0..12),
+        bytes in proptest::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let text = format!("{HEAD}{}\r\n", tail.join("\r\n"));
+        for input in [text.as_bytes(), &bytes] {
+            if let Ok(first) = SessionDescription::parse(input) {
+                let second = SessionDescription::parse(&first.to_bytes()).unwrap();
+                prop_assert_eq!(first.to_bytes(), second.to_bytes());
+                for index in 0..first.lines().count() {
+                    drop(first.audio(index));
+                }
+            }
+        }
+    }
+}
