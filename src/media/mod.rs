@@ -11,13 +11,16 @@
 //! Machines take the time as an argument, see [`Now`].
 
 pub mod codec;
+pub mod conceal;
 pub mod disk;
 pub mod dtmf;
 pub mod file;
 pub mod impair;
 pub mod mix;
 pub mod ports;
+pub mod quality;
 pub mod resample;
+pub mod rtp;
 pub mod session;
 pub mod tone;
 pub mod worker;

@@ -1,0 +1,295 @@
+//! RTCP (RFC 3550 §6): compound packets of SR or RR, SDES with a CNAME, and BYE.
+
+/// Packet types.
+const SR: u8 = 200;
+const RR: u8 = 201;
+const SDES: u8 = 202;
+const BYE: u8 = 203;
+/// SDES item.
+const CNAME: u8 = 1;
+
+/// Octets of the longest compound packet that [`Report::write`] produces.
+pub const MAX_LEN: usize = 28 + 24 + 8 + 2 + MAX_CNAME + 4 + 8;
+/// Octets of the longest canonical name.
+pub const MAX_CNAME: usize = 64;
+
+/// Why bytes are not a compound RTCP packet (RFC 3550 A.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RtcpError {
+    #[error("shorter than an RTCP header")]
+    Short,
+    #[error("version is not 2")]
+    Version,
+    #[error("does not begin with SR or RR")]
+    First,
+    #[error("a length goes beyond the datagram")]
+    Length,
+}
+
+/// Times of a sender report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SenderInfo {
+    /// NTP timestamp.
+    pub ntp: u64,
+    /// The same moment on the RTP clock.
+    pub rtp: u32,
+    pub packets: u32,
+    /// Payload octets.
+    pub octets: u32,
+}
+
+/// A report block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportBlock {
+    /// Of whom it speaks.
+    pub ssrc: u32,
+    pub fraction_lost: u8,
+    /// 24 bits, signed.
+    pub cumulative_lost: i32,
+    pub highest_sequence: u32,
+    pub jitter: u32,
+    /// Last SR: middle 32 bits of its NTP timestamp.
+    pub lsr: u32,
+    /// Delay since it, 1/65536 s.
+    pub dlsr: u32,
+}
+
+/// What is sent: SR when there is `sender`, else RR; always SDES; BYE at the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    pub ssrc: u32,
+    pub sender: Option<SenderInfo>,
+    pub block: Option<ReportBlock>,
+    /// Longer names are cut at [`MAX_CNAME`] octets.
+    pub cname: &'a [u8],
+    pub bye: bool,
+}
+
+/// What a received compound packet said, as far as two parties need it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Who sent it.
+    pub ssrc: u32,
+    /// From a sender report.
+    pub sender: Option<SenderInfo>,
+    /// The block that speaks of our SSRC.
+    pub block: Option<ReportBlock>,
+    pub bye: bool,
+}
+
+impl Report<'_> {
+    /// Writes the compound packet to the front of `buffer`; returns its length.
+    pub fn write(&self, buffer: &mut [u8; MAX_LEN]) -> usize {
+        let mut out = Writer { buffer, len: 0 };
+        let blocks = u8::from(self.block.is_some());
+        let start = out.begin(if self.sender.is_some() { SR } else { RR }, blocks);
+        out.put(&self.ssrc.to_be_bytes());
+        if let Some(info) = self.sender {
+            out.put(&info.ntp.to_be_bytes());
+            out.put(&info.rtp.to_be_bytes());
+            out.put(&info.packets.to_be_bytes());
+            out.put(&info.octets.to_be_bytes());
+        }
+        if let Some(block) = self.block {
+            out.put(&block.ssrc.to_be_bytes());
+            let lost = block.cumulative_lost.clamp(-0x80_0000, 0x7F_FFFF) as u32 & 0xFF_FFFF;
+            out.put(&((u32::from(block.fraction_lost) << 24) | lost).to_be_bytes());
+            out.put(&block.highest_sequence.to_be_bytes());
+            out.put(&block.jitter.to_be_bytes());
+            out.put(&block.lsr.to_be_bytes());
+            out.put(&block.dlsr.to_be_bytes());
+        }
+        out.end(start);
+
+        let start = out.begin(SDES, 1);
+        out.put(&self.ssrc.to_be_bytes());
+        let cname = &self.cname[..self.cname.len().min(MAX_CNAME)];
+        out.put(&[CNAME, cname.len() as u8]);
+        out.put(cname);
+        out.put(&[0]); // the end of the items, then to the next word
+        while !out.len.is_multiple_of(4) {
+            out.put(&[0]);
+        }
+        out.end(start);
+
+        if self.bye {
+            let start = out.begin(BYE, 1);
+            out.put(&self.ssrc.to_be_bytes());
+            out.end(start);
+        }
+        out.len
+    }
+}
+
+struct Writer<'a> {
+    buffer: &'a mut [u8; MAX_LEN],
+    len: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.buffer[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn begin(&mut self, packet_type: u8, count: u8) -> usize {
+        let start = self.len;
+        self.put(&[0x80 | count, packet_type, 0, 0]);
+        start
+    }
+
+    fn end(&mut self, start: usize) {
+        let words = ((self.len - start) / 4 - 1) as u16;
+        self.buffer[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
+    }
+}
+
+/// Reads a compound packet; `ours` is the SSRC whose report block is wanted.
+/// Unknown packet types are passed over, as §6.1 asks.
+pub fn parse(datagram: &[u8], ours: u32) -> Result<Received, RtcpError> {
+    let mut received = Received::default();
+    let mut rest = datagram;
+    let mut first = true;
+    while !rest.is_empty() {
+        let &[flags, packet_type, l0, l1] = rest.first_chunk::<4>().ok_or(RtcpError::Short)?;
+        if flags >> 6 != 2 {
+            return Err(RtcpError::Version);
+        }
+        let len = usize::from(u16::from_be_bytes([l0, l1])) * 4 + 4;
+        let (packet, after) = rest.split_at_checked(len).ok_or(RtcpError::Length)?;
+        let body = &packet[4..];
+        let count = usize::from(flags & 0x1F);
+        if first && packet_type != SR && packet_type != RR {
+            return Err(RtcpError::First);
+        }
+        match packet_type {
+            SR | RR => {
+                let ssrc = word(body, 0).ok_or(RtcpError::Length)?;
+                if first {
+                    received.ssrc = ssrc;
+                }
+                let mut blocks = body.get(4..).unwrap_or_default();
+                if packet_type == SR {
+                    let (info, after) = blocks.split_at_checked(20).ok_or(RtcpError::Length)?;
+                    received.sender = sender_info(info);
+                    blocks = after;
+                }
+                for block in blocks.chunks_exact(24).take(count) {
+                    received.block =
+                        report_block(block).filter(|block| block.ssrc == ours).or(received.block);
+                }
+            }
+            BYE => received.bye = true,
+            _ => {}
+        }
+        first = false;
+        rest = after;
+    }
+    if first { Err(RtcpError::Short) } else { Ok(received) }
+}
+
+fn word(bytes: &[u8], index: usize) -> Option<u32> {
+    bytes.get(index * 4..)?.first_chunk::<4>().map(|word| u32::from_be_bytes(*word))
+}
+
+fn sender_info(bytes: &[u8]) -> Option<SenderInfo> {
+    Some(SenderInfo {
+        ntp: (u64::from(word(bytes, 0)?) << 32) | u64::from(word(bytes, 1)?),
+        rtp: word(bytes, 2)?,
+        packets: word(bytes, 3)?,
+        octets: word(bytes, 4)?,
+    })
+}
+
+fn report_block(bytes: &[u8]) -> Option<ReportBlock> {
+    let loss = word(bytes, 1)?;
+    Some(ReportBlock {
+        ssrc: word(bytes, 0)?,
+        fraction_lost: (loss >> 24) as u8,
+        cumulative_lost: ((loss << 8) as i32) >> 8,
+        highest_sequence: word(bytes, 2)?,
+        jitter: word(bytes, 3)?,
+        lsr: word(bytes, 4)?,
+        dlsr: word(bytes, 5)?,
+    })
+}
+
+/// The round trip from a report block of ours that arrived at `arrival` (middle
+/// 32 bits of the NTP time), ms; `None` when the far end had no SR of ours yet
+/// or its numbers cannot be right.
+pub fn round_trip_ms(block: &ReportBlock, arrival: u32) -> Option<f64> {
+    if block.lsr == 0 {
+        return None;
+    }
+    let ticks = arrival.wrapping_sub(block.lsr).wrapping_sub(block.dlsr) as i32;
+    // Clocks of 1/65536 s may round to just below zero.
+    (-66..65_536 * 60).contains(&ticks).then(|| f64::from(ticks.max(0)) * 1_000.0 / 65_536.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BLOCK: ReportBlock = ReportBlock {
+        ssrc: 7,
+        fraction_lost: 12,
+        cumulative_lost: -3,
+        highest_sequence: 0x1_0005,
+        jitter: 44,
+        lsr: 0xB705_2000,
+        dlsr: 0x0005_4000,
+    };
+
+    #[test]
+    fn reads_what_it_writes() {
+        let info = SenderInfo { ntp: 0xB44D_B705_2000_0000, rtp: 99, packets: 5, octets: 800 };
+        for sender in [None, Some(info)] {
+            for block in [None, Some(BLOCK)] {
+                for (cname, bye) in [(&b"a"[..], false), (b"ab", true), (b"abc", false), (&[b'x'; 200], true)]
+                {
+                    let mut buffer = [0; MAX_LEN];
+                    let len = Report { ssrc: 9, sender, block, cname, bye }.write(&mut buffer);
+                    assert!(len.is_multiple_of(4));
+                    assert_eq!(parse(&buffer[..len], 7), Ok(Received { ssrc: 9, sender, block, bye }));
+                    assert_eq!(parse(&buffer[..len], 8).unwrap().block, None, "of another");
+                }
+            }
+        }
+    }
+
+    /// The example of RFC 3550 §6.4.1, figure 2: 6.125 s.
+    #[test]
+    fn round_trip_of_the_rfc_example() {
+        assert_eq!(round_trip_ms(&BLOCK, 0xB710_8000), Some(6_125.0));
+        assert_eq!(round_trip_ms(&ReportBlock { lsr: 0, ..BLOCK }, 0xB710_8000), None);
+        assert_eq!(round_trip_ms(&BLOCK, 0xB705_2000), None, "before it was sent");
+    }
+
+    #[test]
+    fn refuses_what_is_not_compound_rtcp() {
+        assert_eq!(parse(&[], 0), Err(RtcpError::Short));
+        assert_eq!(parse(&[0x80, SR, 0], 0), Err(RtcpError::Short));
+        assert_eq!(parse(&[0x80, SDES, 0, 0], 0), Err(RtcpError::First));
+        assert_eq!(parse(&[0x40, RR, 0, 1, 0, 0, 0, 0], 0), Err(RtcpError::Version));
+        assert_eq!(parse(&[0x80, RR, 0, 2, 0, 0, 0, 0], 0), Err(RtcpError::Length));
+        assert_eq!(parse(&[0x80, SR, 0, 1, 0, 0, 0, 0], 0), Err(RtcpError::Length));
+        assert!(parse(&[0x9F, RR, 0, 1, 0, 0, 0, 9], 0).is_ok(), "fewer blocks than counted");
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(mut datagram in proptest::collection::vec(any::<u8>(), 0..120), kind in 198u8..206) {
+            if datagram.len() > 3 {
+                datagram[0] |= 0x80;
+                datagram[0] &= 0xBF;
+                datagram[1] = kind;
+                datagram[2] = 0;
+            }
+            if let Ok(Received { block: Some(block), .. }) = parse(&datagram, 0) {
+                let _ = round_trip_ms(&block, 1);
+            }
+        }
+    }
+}

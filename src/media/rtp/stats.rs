@@ -1,0 +1,232 @@
+//! What a receiver measures of an accepted stream: interarrival jitter (RFC
+//! 3550 §6.4.1, A.8) and gaps. All times in RTP ticks at 8 kHz or in ms.
+
+use std::time::{Duration, Instant};
+
+use super::histogram::Histogram;
+use crate::frame::RATE_HZ;
+
+const TICKS_PER_MS: f64 = RATE_HZ as f64 / 1_000.0;
+
+/// Jitter and gaps of one received stream, over SSRC changes.
+#[derive(Debug, Clone)]
+pub struct StreamStats {
+    epoch: Instant,
+    /// Arrival minus timestamp of the packet before, ticks.
+    transit: Option<f64>,
+    jitter: f64,
+    percentiles: Histogram,
+    last_arrival: Option<Instant>,
+    arrival_gap: Duration,
+    gaps: GapMeter,
+}
+
+impl StreamStats {
+    /// Nothing received yet. `epoch` is any moment before the first arrival.
+    pub fn new(epoch: Instant) -> Self {
+        StreamStats {
+            epoch,
+            transit: None,
+            jitter: 0.0,
+            percentiles: Histogram::default(),
+            last_arrival: None,
+            arrival_gap: Duration::ZERO,
+            gaps: GapMeter::default(),
+        }
+    }
+
+    /// Counts a packet of the media clock, in order of arrival.
+    pub fn media(&mut self, sequence: u64, timestamp: u32, arrival: Instant) {
+        let ticks = arrival.saturating_duration_since(self.epoch).as_secs_f64() * f64::from(RATE_HZ);
+        // The timestamp wraps; the difference of two transits does not care once
+        // it is brought back into half a cycle.
+        let transit = ticks - f64::from(timestamp);
+        if let Some(before) = self.transit.replace(transit) {
+            let cycle = 4_294_967_296.0;
+            let difference = transit - before;
+            let difference = difference - (difference / cycle).round() * cycle;
+            self.jitter += (difference.abs() - self.jitter) / 16.0;
+            self.percentiles.record(self.jitter / TICKS_PER_MS);
+        }
+        self.gaps.record(sequence, timestamp);
+        self.arrived(arrival);
+    }
+
+    /// Counts a packet whose timestamp does not follow the media clock: a
+    /// telephone-event packet, which keeps the timestamp of its start. `until` is
+    /// the timestamp up to which it speaks.
+    pub fn event(&mut self, sequence: u64, until: u32, arrival: Instant) {
+        self.gaps.record(sequence, until);
+        self.arrived(arrival);
+    }
+
+    fn arrived(&mut self, arrival: Instant) {
+        if let Some(before) = self.last_arrival.replace(arrival) {
+            self.arrival_gap = self.arrival_gap.max(arrival.saturating_duration_since(before));
+        }
+    }
+
+    /// The stream has a new timestamp origin: what is measured across the change
+    /// would mean nothing.
+    pub fn new_source(&mut self) {
+        self.transit = None;
+        self.gaps.new_source();
+    }
+
+    /// Time does not count while nothing is expected (hold).
+    pub fn pause(&mut self) {
+        self.last_arrival = None;
+    }
+
+    /// Jitter estimate, ticks: what a report block carries.
+    pub fn jitter_ticks(&self) -> u32 {
+        self.jitter as u32
+    }
+
+    /// Percentile of the jitter estimate over the call, ms.
+    pub fn jitter_ms(&self, percent: f64) -> f64 {
+        self.percentiles.percentile(percent)
+    }
+
+    /// Longest time between two arrivals, ms.
+    pub fn arrival_gap_ms(&self) -> f64 {
+        self.arrival_gap.as_secs_f64() * 1_000.0
+    }
+
+    /// Longest step between the timestamps of packets that follow each other in
+    /// sequence, ms: the ptime when nothing was lost.
+    pub fn rtp_gap_ms(&self) -> f64 {
+        f64::from(self.gaps.longest()) / TICKS_PER_MS
+    }
+}
+
+/// Packets held in sequence order before their gap counts.
+const WINDOW: u64 = 32;
+
+/// Finds timestamp steps in sequence order although packets come out of order.
+#[derive(Debug, Clone, Default)]
+struct GapMeter {
+    window: [Option<(u64, u32)>; WINDOW as usize],
+    highest: u64,
+    settled: Steps,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Steps {
+    last: Option<u32>,
+    longest: u32,
+}
+
+impl Steps {
+    fn next(&mut self, timestamp: u32) {
+        if let Some(last) = self.last.replace(timestamp) {
+            let step = timestamp.wrapping_sub(last) as i32;
+            self.longest = self.longest.max(step.max(0) as u32);
+        }
+    }
+}
+
+impl GapMeter {
+    fn record(&mut self, sequence: u64, timestamp: u32) {
+        if sequence + WINDOW <= self.highest {
+            return;
+        }
+        if sequence > self.highest {
+            let first = self.highest.saturating_sub(WINDOW - 1);
+            let leaving = self.highest.min(sequence.saturating_sub(WINDOW));
+            for old in first..=leaving {
+                if let Some((number, timestamp)) = self.window[(old % WINDOW) as usize].take() {
+                    debug_assert_eq!(number, old);
+                    self.settled.next(timestamp);
+                }
+            }
+            self.highest = sequence;
+        }
+        self.window[(sequence % WINDOW) as usize] = Some((sequence, timestamp));
+    }
+
+    /// Runs over the window in sequence order.
+    fn with_window(&self) -> Steps {
+        let mut steps = self.settled;
+        for number in self.highest.saturating_sub(WINDOW - 1)..=self.highest {
+            if let Some((_, timestamp)) = self.window[(number % WINDOW) as usize] {
+                steps.next(timestamp);
+            }
+        }
+        steps
+    }
+
+    fn longest(&self) -> u32 {
+        self.with_window().longest
+    }
+
+    fn new_source(&mut self) {
+        let longest = self.longest();
+        *self = GapMeter { settled: Steps { last: None, longest }, ..GapMeter::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: Instant, ms: f64) -> Instant {
+        epoch + Duration::from_secs_f64(ms / 1_000.0)
+    }
+
+    /// Arrivals at 0, 20, 45, 60, 80, 115 ms of packets sent every 20 ms. The
+    /// transit changes by 0, 5, -5, 0, 15 ms: 0, 40, 40, 0, 120 ticks.
+    /// J: 0; 40/16 = 2.5; 2.5 + 37.5/16 = 4.84375; 4.84375·15/16 = 4.541015625;
+    /// 4.541015625 + (120 − 4.541015625)/16 = 11.75720214…
+    #[test]
+    fn jitter_of_a_hand_computed_trace() {
+        let epoch = Instant::now();
+        let expected = [0.0, 0.0, 2.5, 4.84375, 4.541_015_625, 11.757_202_148_437_5];
+        for origin in [0u32, u32::MAX - 300] {
+            let mut stats = StreamStats::new(epoch);
+            let arrivals = [0.0, 20.0, 45.0, 60.0, 80.0, 115.0];
+            for (n, (ms, jitter)) in arrivals.into_iter().zip(expected).enumerate() {
+                stats.media(n as u64, origin.wrapping_add(n as u32 * 160), at(epoch, ms));
+                assert!((stats.jitter - jitter).abs() < 1e-3, "{n}: {} {jitter}", stats.jitter);
+            }
+            assert_eq!(stats.jitter_ticks(), 11);
+            assert!((stats.jitter_ms(100.0) - 11.757 / 8.0).abs() < 0.1);
+            assert!((stats.arrival_gap_ms() - 35.0).abs() < 1e-6);
+            assert_eq!(stats.rtp_gap_ms(), 20.0);
+        }
+    }
+
+    #[test]
+    fn timestamp_gaps_are_found_in_sequence_order() {
+        let epoch = Instant::now();
+        let mut stats = StreamStats::new(epoch);
+        let mut media = |number: u64| stats.media(number, (number * 160) as u32, at(epoch, 0.0));
+        for number in (0..100).flat_map(|pair| [1_000 + 2 * pair + 1, 1_000 + 2 * pair]) {
+            media(number);
+        }
+        assert_eq!(stats.rtp_gap_ms(), 20.0, "swapped packets leave no gap");
+        stats.media(1_201, 1_201 * 160, at(epoch, 0.0));
+        assert_eq!(stats.rtp_gap_ms(), 40.0, "one is lost so far");
+        stats.media(1_200, 1_200 * 160, at(epoch, 0.0));
+        assert_eq!(stats.rtp_gap_ms(), 20.0, "it was only late");
+        stats.media(1_300, 1_205 * 160, at(epoch, 0.0));
+        assert_eq!(stats.rtp_gap_ms(), 80.0);
+        for number in 1_301..1_400 {
+            stats.media(number, (number - 95) as u32 * 160, at(epoch, 0.0));
+        }
+        assert_eq!(stats.rtp_gap_ms(), 80.0, "kept after it left the window");
+    }
+
+    #[test]
+    fn a_new_source_leaves_no_gap_and_no_jitter() {
+        let epoch = Instant::now();
+        let mut stats = StreamStats::new(epoch);
+        stats.media(1, 0, at(epoch, 0.0));
+        stats.media(2, 160, at(epoch, 20.0));
+        stats.new_source();
+        stats.media(70_000, 4_000_000, at(epoch, 40.0));
+        stats.media(70_001, 4_000_160, at(epoch, 60.0));
+        assert_eq!(stats.rtp_gap_ms(), 20.0);
+        assert!(stats.jitter < 1e-3);
+    }
+}

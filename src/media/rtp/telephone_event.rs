@@ -1,0 +1,167 @@
+//! Receiving telephone events (RFC 4733): one digit per event, however many of
+//! its packets come, come twice or are lost.
+
+use std::time::{Duration, Instant};
+
+use crate::frame::RATE_HZ;
+
+/// An event whose packets stop without an end bit has ended after this time.
+const LOST_END: Duration = Duration::from_millis(120);
+
+/// A digit that was pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digit {
+    /// `0`–`9`, `*`, `#`, `A`–`D`.
+    pub digit: char,
+    /// As far as it is known: all of it when the end came.
+    pub duration_ms: u32,
+}
+
+/// Collects the packets of events. An event's key is its RTP timestamp.
+#[derive(Debug, Clone, Default)]
+pub struct EventReceiver {
+    current: Option<Event>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Event {
+    timestamp: u32,
+    code: u8,
+    /// Ticks of the segments before this one (RFC 4733 §2.5.1.3).
+    segments: u32,
+    duration: u16,
+    last_arrival: Instant,
+    reported: bool,
+}
+
+impl EventReceiver {
+    /// Takes the payload of an event packet; a digit comes out with the first
+    /// end packet, or with the next event when every end was lost.
+    pub fn packet(&mut self, timestamp: u32, payload: &[u8], arrival: Instant) -> Option<Digit> {
+        let &[code, flags, d0, d1] = payload.first_chunk::<4>()?;
+        let duration = u16::from_be_bytes([d0, d1]);
+        let end = flags & 0x80 != 0;
+        let mut unfinished = None;
+        match &mut self.current {
+            Some(event) if event.timestamp == timestamp => {
+                event.duration = event.duration.max(duration);
+                event.last_arrival = arrival;
+            }
+            Some(event) if (timestamp.wrapping_sub(event.timestamp) as i32) < 0 => return None,
+            // A long event goes on in a new segment where the last one ended.
+            Some(event)
+                if event.code == code
+                    && !event.reported
+                    && timestamp == event.timestamp.wrapping_add(u32::from(u16::MAX)) =>
+            {
+                event.segments += u32::from(u16::MAX);
+                event.timestamp = timestamp;
+                event.duration = duration;
+                event.last_arrival = arrival;
+            }
+            _ => {
+                unfinished = self.report();
+                self.current = Some(Event {
+                    timestamp,
+                    code,
+                    segments: 0,
+                    duration,
+                    last_arrival: arrival,
+                    reported: false,
+                });
+            }
+        }
+        // An unfinished event before one whose only packet is its end: the end
+        // is repeated, and if not, `expire` reports it.
+        if unfinished.is_none() && end { self.report() } else { unfinished }
+    }
+
+    /// Reports an event whose packets have stopped.
+    pub fn expire(&mut self, now: Instant) -> Option<Digit> {
+        let event = self.current.as_ref()?;
+        if now.saturating_duration_since(event.last_arrival) < LOST_END { None } else { self.report() }
+    }
+
+    /// The far end has a new timestamp origin.
+    pub fn new_source(&mut self) -> Option<Digit> {
+        let digit = self.report();
+        self.current = None;
+        digit
+    }
+
+    fn report(&mut self) -> Option<Digit> {
+        let event = self.current.as_mut().filter(|event| !event.reported)?;
+        event.reported = true;
+        let ticks = u64::from(event.segments) + u64::from(event.duration);
+        let duration_ms = (ticks * 1_000 / u64::from(RATE_HZ)) as u32;
+        digit(event.code).map(|digit| Digit { digit, duration_ms })
+    }
+}
+
+/// The digit of a DTMF event code (RFC 4733 table 3).
+fn digit(code: u8) -> Option<char> {
+    b"0123456789*#ABCD".get(usize::from(code)).map(|&byte| char::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(code: u8, end: bool, duration: u16) -> [u8; 4] {
+        let [d0, d1] = duration.to_be_bytes();
+        [code, if end { 0x8A } else { 0x0A }, d0, d1]
+    }
+
+    #[test]
+    fn one_digit_per_event_with_repeated_ends() {
+        let now = Instant::now();
+        let mut receiver = EventReceiver::default();
+        assert_eq!(receiver.packet(1_000, &payload(5, false, 160), now), None);
+        assert_eq!(receiver.packet(1_000, &payload(5, false, 320), now), None);
+        let digit = receiver.packet(1_000, &payload(5, true, 800), now);
+        assert_eq!(digit, Some(Digit { digit: '5', duration_ms: 100 }));
+        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), now), None);
+        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), now), None);
+        assert_eq!(receiver.expire(now + Duration::from_secs(1)), None);
+        assert!(receiver.packet(2_000, &payload(5, true, 400), now).is_some(), "pressed again");
+    }
+
+    #[test]
+    fn a_lost_end_is_noticed_by_the_next_event_or_by_time() {
+        let now = Instant::now();
+        let mut receiver = EventReceiver::default();
+        receiver.packet(u32::MAX - 100, &payload(10, false, 480), now);
+        let digit = receiver.packet(1_000, &payload(11, false, 160), now);
+        assert_eq!(digit, Some(Digit { digit: '*', duration_ms: 60 }), "timestamps wrap");
+        assert_eq!(receiver.expire(now + Duration::from_millis(50)), None);
+        let digit = receiver.expire(now + Duration::from_millis(200));
+        assert_eq!(digit, Some(Digit { digit: '#', duration_ms: 20 }));
+        assert_eq!(receiver.expire(now + Duration::from_millis(400)), None);
+    }
+
+    #[test]
+    fn an_older_event_does_not_come_back() {
+        let now = Instant::now();
+        let mut receiver = EventReceiver::default();
+        assert!(receiver.packet(5_000, &payload(1, true, 160), now).is_some());
+        assert_eq!(receiver.packet(4_000, &payload(2, true, 160), now), None);
+    }
+
+    #[test]
+    fn a_long_event_in_segments_is_one_digit() {
+        let now = Instant::now();
+        let mut receiver = EventReceiver::default();
+        assert_eq!(receiver.packet(0, &payload(15, false, u16::MAX), now), None);
+        assert_eq!(receiver.packet(65_535, &payload(15, false, 160), now), None);
+        let digit = receiver.packet(65_535, &payload(15, true, 8_065), now);
+        assert_eq!(digit, Some(Digit { digit: 'D', duration_ms: 9_200 }));
+    }
+
+    #[test]
+    fn other_events_and_short_payloads_are_no_digits() {
+        let now = Instant::now();
+        let mut receiver = EventReceiver::default();
+        assert_eq!(receiver.packet(0, &payload(16, true, 160), now), None, "flash");
+        assert_eq!(receiver.packet(900, &[1, 0x80, 0], now), None);
+    }
+}
