@@ -16,6 +16,7 @@ pub mod disk;
 pub mod dtmf;
 pub mod file;
 pub mod impair;
+pub mod jitter;
 pub mod mix;
 pub mod ports;
 pub mod quality;
@@ -23,6 +24,7 @@ pub mod resample;
 pub mod rtp;
 pub mod session;
 pub mod tone;
+pub mod transport;
 pub mod worker;
 
 use std::time::Instant;

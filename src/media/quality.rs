@@ -55,9 +55,8 @@ mod tests {
         close(mos(5.0, 0.0), 3.92);
     }
 
-    /// G.107 §7.5 by hand: at 200 ms X = 1, Idd = 25·(2^(1/6) − 3·(1 + 3^-6)^(1/6)
-    /// + 2) = 3.045; at 400 ms X = 2, Idd = 25·(65^(1/6) − 3·(1 + (2/3)^6)^(1/6) + 2)
-    /// = 24.08.
+    /// G.107 §7.5 by hand. At 200 ms X = 1: 25·(2^(1/6) − 3·(1 + 3^-6)^(1/6) + 2);
+    /// at 400 ms X = 2: 25·(65^(1/6) − 3·(1 + (2/3)^6)^(1/6) + 2).
     #[test]
     fn delay_impairment_by_hand() {
         close(delay_impairment(100.0), 0.0);
@@ -69,7 +68,6 @@ mod tests {
     fn the_scale_has_ends() {
         assert_eq!(mos(100.0, 10_000.0), 1.0);
         assert_eq!(mos_of_r(101.0), 4.5);
-        assert!(mos(f64::NAN, f64::NAN).is_nan() || mos(f64::NAN, f64::NAN) >= 1.0);
         let mut last = 5.0;
         for delay in (0..1_000).step_by(10) {
             let now = mos(1.0, f64::from(delay));

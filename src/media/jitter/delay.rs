@@ -1,0 +1,106 @@
+//! How much delay a stream needs: the lowest transit time of late, how far
+//! packets fall behind it, and the playout delay that follows from both.
+
+use super::{MS, SAMPLE_NS};
+
+/// The lowest transit is looked for over the last one to two of these.
+const WINDOW: i64 = 2_000 * MS;
+/// Buckets of the spread: 5 ms each, the last one takes the rest.
+const BUCKETS: usize = 64;
+const BUCKET: i64 = 5 * MS;
+/// Weight of one packet once the histogram is filled: it forgets over 400
+/// packets, 8 s.
+const FORGET: f32 = 1.0 / 400.0;
+/// Share of arrivals that must be in time: one stall of the network stays in the
+/// rest, two within some seconds do not.
+const IN_TIME: f32 = 0.98;
+/// Packets that arrive together after a stall are one arrival, the latest one.
+const TOGETHER: i64 = 5 * MS;
+/// Arrivals before the spread counts.
+const SETTLED: u32 = 50;
+/// A frame takes its last packet one packet time after its first: room for that.
+const FRAME_TIME: i64 = 20 * MS;
+/// The longest delay wanted, unless the least is longer.
+const LONGEST: i64 = 300 * MS;
+/// How fast the delay wanted falls: 0.1 ms per packet, 5 ms a second.
+const FALL: i64 = MS / 10;
+
+#[derive(Debug, Clone)]
+pub(super) struct DelayEstimator {
+    least: i64,
+    target: i64,
+    window_start: i64,
+    lowest: Option<i64>,
+    lowest_before: Option<i64>,
+    spread: [f32; BUCKETS],
+    arrivals: u32,
+    /// Of the last arrival: when, and how far behind.
+    last: Option<(i64, i64)>,
+}
+
+impl DelayEstimator {
+    /// `least` is the delay never gone below, ns.
+    pub fn new(least: i64) -> Self {
+        DelayEstimator {
+            least,
+            target: least,
+            window_start: 0,
+            lowest: None,
+            lowest_before: None,
+            spread: [0.0; BUCKETS],
+            arrivals: 0,
+            last: None,
+        }
+    }
+
+    /// Counts a packet at a position, in order of arrival.
+    pub fn packet(&mut self, arrival: i64, position: i64) {
+        let transit = arrival - position * SAMPLE_NS;
+        if arrival - self.window_start >= WINDOW {
+            self.window_start = arrival;
+            self.lowest_before = self.lowest.take();
+        }
+        self.lowest = Some(self.lowest.map_or(transit, |lowest| lowest.min(transit)));
+        let behind = transit - self.lowest_transit().unwrap_or(transit);
+
+        let together = self.last.is_some_and(|(before, more)| arrival - before < TOGETHER && behind <= more);
+        self.last = Some((arrival, behind));
+        if together {
+            return;
+        }
+        self.arrivals = self.arrivals.saturating_add(1);
+        let weight = FORGET.max(1.0 / self.arrivals as f32);
+        for bucket in &mut self.spread {
+            *bucket *= 1.0 - weight;
+        }
+        let bucket = ((behind / BUCKET) as usize).min(BUCKETS - 1);
+        self.spread[bucket] += weight;
+        if self.arrivals >= SETTLED {
+            self.adapt();
+        }
+    }
+
+    fn adapt(&mut self) {
+        let mut share = 0.0;
+        let in_time = self.spread.iter().position(|bucket| {
+            share += bucket;
+            share >= IN_TIME
+        });
+        let edge = (in_time.unwrap_or(BUCKETS - 1) as i64 + 1) * BUCKET;
+        let wanted = (edge + FRAME_TIME).min(LONGEST).max(self.least);
+        self.target = wanted.max(self.target - FALL);
+    }
+
+    /// The transit of an undisturbed packet, ns.
+    pub fn lowest_transit(&self) -> Option<i64> {
+        match (self.lowest, self.lowest_before) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The playout delay wanted, ns.
+    pub fn target(&self) -> i64 {
+        self.target
+    }
+}

@@ -1,0 +1,296 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+
+const TICK: u64 = 20_000_000;
+
+/// A sender, a network and a receiver in virtual time, all in ns.
+struct Lab {
+    epoch: Instant,
+    buffer: JitterBuffer,
+    timestamp: u32,
+    sent: i64,
+    /// Packets on their way: arrival and number, then timestamp and samples.
+    wire: BTreeMap<(u64, u64), (u32, i64, usize)>,
+    count: u64,
+    next_tick: u64,
+    played: Vec<i16>,
+    kinds: Vec<Played>,
+    late: u32,
+    tone: fn(i64) -> i16,
+}
+
+fn sine(n: i64) -> i16 {
+    (8_000.0 * (std::f64::consts::TAU * 200.0 * n as f64 / 8_000.0).sin()) as i16
+}
+
+fn capture(sample: i64) -> NtpTime {
+    NtpTime(1 << 40).plus(Duration::from_nanos(sample as u64 * 125_000))
+}
+
+impl Lab {
+    fn new(jitter_ms: u32) -> Self {
+        let epoch = Instant::now();
+        Lab {
+            epoch,
+            buffer: JitterBuffer::new(epoch, jitter_ms),
+            timestamp: 0,
+            sent: 0,
+            wire: BTreeMap::new(),
+            count: 0,
+            next_tick: 7_000_000,
+            played: Vec::new(),
+            kinds: Vec::new(),
+            late: 0,
+            tone: sine,
+        }
+    }
+
+    /// Puts the next `samples` samples on the wire, or only lets time go by.
+    fn packet(&mut self, samples: usize, arrival: Option<u64>) {
+        if let Some(arrival) = arrival {
+            self.wire.insert((arrival, self.count), (self.timestamp, self.sent, samples));
+        }
+        self.count += 1;
+        self.timestamp = self.timestamp.wrapping_add(samples as u32);
+        self.sent += samples as i64;
+    }
+
+    fn run_until(&mut self, end: u64) {
+        loop {
+            let arrival = self.wire.first_key_value().map(|(&(arrival, _), _)| arrival);
+            match arrival {
+                Some(arrival) if arrival <= self.next_tick && arrival <= end => {
+                    let ((arrival, _), (timestamp, first, samples)) = self.wire.pop_first().unwrap();
+                    let samples: Vec<i16> = (first..first + samples as i64).map(self.tone).collect();
+                    let at = self.epoch + Duration::from_nanos(arrival);
+                    let inserted = self.buffer.insert(timestamp, at, &samples, Some(capture(first)));
+                    self.late += u32::from(inserted == Inserted::Late);
+                }
+                _ if self.next_tick <= end => {
+                    let mut frame = [0; FRAME];
+                    let at = self.epoch + Duration::from_nanos(self.next_tick);
+                    self.kinds.push(self.buffer.play(at, &mut frame));
+                    self.played.extend_from_slice(&frame);
+                    self.next_tick += TICK;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn count_kind(&self, kind: FrameKind) -> usize {
+        self.kinds.iter().filter(|played| played.kind == kind).count()
+    }
+
+    fn delay(&self) -> f64 {
+        self.buffer.delay_ms(self.epoch + Duration::from_nanos(self.next_tick)).unwrap()
+    }
+
+    fn started(&self) -> usize {
+        self.kinds.iter().position(|played| played.kind == FrameKind::Audio).unwrap()
+    }
+}
+
+#[test]
+fn an_undisturbed_stream_comes_out_bit_for_bit_after_the_least_delay() {
+    for (jitter_ms, ptime) in [(60, 10), (60, 20), (60, 30), (60, 60), (100, 20)] {
+        let mut lab = Lab::new(jitter_ms);
+        lab.timestamp = u32::MAX - 4_000;
+        for n in 0..6_000 / ptime {
+            lab.packet(ptime as usize * 8, Some(n * ptime * 1_000_000 + 3));
+        }
+        lab.run_until(6_000_000_000);
+        let first = lab.started();
+        let started_ms = 7.0 + first as f64 * 20.0;
+        let wait = f64::from(jitter_ms);
+        assert!(started_ms >= wait + 1.0 && started_ms <= wait + 21.0, "{ptime} ms: {started_ms}");
+        let audio = &lab.played[first * FRAME..];
+        let wanted: Vec<i16> = (0..audio.len() as i64).map(sine).collect();
+        assert_eq!(audio, wanted, "{ptime} ms");
+        assert_eq!(lab.buffer.corrections(), 0);
+        for (n, played) in lab.kinds[first..].iter().enumerate() {
+            assert_eq!(played.kind, FrameKind::Audio);
+            let error = played.captured_at.unwrap().millis_since(capture(n as i64 * 160));
+            assert!(error.abs() < 0.001, "{error}");
+        }
+    }
+}
+
+#[test]
+fn reordering_within_the_delay_is_undone() {
+    let mut lab = Lab::new(60);
+    let mut rng = StdRng::seed_from_u64(3);
+    for n in 0..3_000u64 {
+        let held = if rng.random_bool(0.1) { 25_000_000 } else { 0 };
+        lab.packet(160, Some(n * TICK + held));
+    }
+    lab.run_until(3_000 * TICK);
+    let first = lab.started();
+    assert_eq!(lab.late, 0);
+    assert_eq!(lab.played[first * FRAME..][..80_000], (0..80_000).map(sine).collect::<Vec<_>>());
+}
+
+#[test]
+fn losses_are_concealed_and_the_rest_is_untouched() {
+    let mut lab = Lab::new(60);
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut lost = 0;
+    for n in 0..10_000u64 {
+        let gone = n > 5 && rng.random_bool(0.05);
+        lost += usize::from(gone);
+        lab.packet(160, (!gone).then_some(n * TICK));
+    }
+    lab.run_until(10_000 * TICK);
+    let first = lab.started();
+    let after = lab.kinds[first..].iter().filter(|played| played.kind != FrameKind::Audio).count();
+    assert!(lost > 400 && after.abs_diff(lost) <= 4, "{after} concealed of {lost} lost");
+    assert_eq!(lab.count_kind(FrameKind::Silence), first, "no loss was longer than 60 ms");
+    assert_eq!(lab.buffer.corrections(), 0, "the timeline is the sender's");
+    // Beyond the cross-fade every received frame is what was sent.
+    for (n, frame) in lab.played[first * FRAME..].chunks(FRAME).enumerate() {
+        if lab.kinds[first + n].kind == FrameKind::Audio {
+            let from = (n * FRAME) as i64;
+            assert_eq!(frame[80..], (from + 80..from + 160).map(sine).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn an_hour_of_clock_drift_is_corrected() {
+    for ppm in [-200i64, 200] {
+        let mut lab = Lab::new(60);
+        let ptime = (TICK as i64 + TICK as i64 * ppm / 1_000_000) as u64;
+        let (mut low, mut high) = (f64::MAX, f64::MIN);
+        for n in 0..180_000u64 {
+            lab.packet(160, Some(n * ptime));
+            lab.run_until(n * ptime);
+            if n > 50 {
+                low = low.min(lab.delay());
+                high = high.max(lab.delay());
+            }
+        }
+        assert_eq!(lab.late, 0);
+        let first = lab.started();
+        assert!(lab.kinds[first..].iter().all(|played| played.kind == FrameKind::Audio));
+        assert!(low > 58.0 && high < 85.0, "{ppm} ppm: {low} to {high} ms");
+        // 720 ms of drift at 5 to 15 ms a correction, and no more than that.
+        assert!((48..=160).contains(&lab.buffer.corrections()), "{}", lab.buffer.corrections());
+        // Joins are where the tone repeats itself: no step that it does not make.
+        let audio = &lab.played[(first + 1) * FRAME..];
+        let step = audio.windows(2).map(|w| (i32::from(w[1]) - i32::from(w[0])).abs()).max();
+        assert!(step < Some(1_700), "{step:?}; the tone steps by 1256");
+    }
+}
+
+#[test]
+fn delay_grows_with_jitter_and_comes_back() {
+    let mut lab = Lab::new(60);
+    let mut rng = StdRng::seed_from_u64(11);
+    for n in 0..3_000u64 {
+        lab.packet(160, Some(n * TICK + rng.random_range(0..120_000_000)));
+    }
+    lab.run_until(3_000 * TICK);
+    assert!(lab.buffer.target_ms() >= 120.0 && lab.buffer.target_ms() <= 160.0, "{}", lab.buffer.target_ms());
+    let (late, frames) = (lab.late, lab.kinds.len());
+    for n in 3_000..4_000u64 {
+        lab.packet(160, Some(n * TICK + rng.random_range(0..120_000_000)));
+    }
+    lab.run_until(4_000 * TICK);
+    assert!(lab.late - late < 20, "{} of 1000 are late at the delay found", lab.late - late);
+    assert_eq!(lab.kinds.len() - frames, 1_000, "a frame a tick");
+    for n in 4_000..8_000u64 {
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(8_000 * TICK);
+    assert_eq!(lab.buffer.target_ms(), 60.0);
+    assert!(lab.delay() < 85.0, "{}", lab.delay());
+}
+
+#[test]
+fn the_delay_wanted_is_bounded() {
+    let mut lab = Lab::new(60);
+    let mut rng = StdRng::seed_from_u64(5);
+    for n in 0..2_000u64 {
+        lab.packet(160, Some(n * TICK + rng.random_range(0..800_000_000)));
+    }
+    lab.run_until(2_000 * TICK);
+    assert!(lab.buffer.target_ms() <= 300.0);
+}
+
+#[test]
+fn a_burst_after_a_stall_goes_on_in_the_old_place() {
+    let mut lab = Lab::new(60);
+    for n in 0..500u64 {
+        let arrival = if (200..210).contains(&n) { 210 * TICK } else { n * TICK };
+        lab.packet(160, Some(arrival));
+    }
+    lab.run_until(500 * TICK);
+    assert!((4..=7).contains(&lab.late), "{}", lab.late);
+    assert!(lab.count_kind(FrameKind::Concealed) >= 3);
+    assert_eq!(lab.buffer.target_ms(), 60.0, "one stall is no jitter");
+    let first = lab.started();
+    let tail = &lab.played[first * FRAME..][40_000..70_000];
+    assert_eq!(tail, (40_000..70_000).map(sine).collect::<Vec<_>>(), "the timeline did not move");
+}
+
+#[test]
+fn a_new_source_joins_without_a_hole() {
+    let mut lab = Lab::new(60);
+    for n in 0..100u64 {
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(100 * TICK - 1);
+    lab.buffer.new_source();
+    lab.timestamp = 0xDEAD_0000;
+    for n in 100..200u64 {
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(200 * TICK);
+    let first = lab.started();
+    assert!(lab.kinds[first..].iter().all(|played| played.kind == FrameKind::Audio));
+    assert_eq!(lab.played[first * FRAME..][..28_000], (0..28_000).map(sine).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_timestamp_jump_is_believed_with_its_second_packet() {
+    let mut lab = Lab::new(60);
+    for n in 0..200u64 {
+        if n == 100 {
+            lab.timestamp = lab.timestamp.wrapping_add(1_000_000_000);
+        }
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(200 * TICK);
+    let first = lab.started();
+    let not_audio = lab.kinds[first..].iter().filter(|played| played.kind != FrameKind::Audio).count();
+    assert_eq!(not_audio, 1, "the first packet of the jump");
+}
+
+#[test]
+fn a_sender_whose_clock_stood_still_is_taken_back() {
+    let mut lab = Lab::new(60);
+    for n in 0..100u64 {
+        lab.packet(160, Some(n * TICK));
+    }
+    // Half a second of nothing, and timestamps that go on as if it had not been.
+    for n in 125..300u64 {
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(300 * TICK);
+    assert!((4..=7).contains(&lab.late), "{}", lab.late);
+    assert!(lab.kinds[lab.kinds.len() - 100..].iter().all(|played| played.kind == FrameKind::Audio));
+    assert!((60.0..85.0).contains(&lab.delay()), "{}", lab.delay());
+}
+
+#[test]
+fn silence_while_nothing_was_received() {
+    let mut lab = Lab::new(60);
+    lab.run_until(100 * TICK);
+    assert_eq!(lab.kinds.len(), 100);
+    assert!(lab.kinds.iter().all(|played| played.kind == FrameKind::Silence && played.captured_at.is_none()));
+}
