@@ -1,0 +1,265 @@
+//! A file to mono samples at its own rate.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::TimeBase;
+
+use super::FileError;
+use super::sniff::{SNIFF_LENGTH, format_name};
+
+/// Packets in a row that may fail: before the first that decodes, and later.
+const FAILURES_AT_START: u32 = 16;
+const FAILURES_IN_A_ROW: u32 = 1_000;
+/// The shortest and the longest part that may be missing from a file and is replaced
+/// by silence: 20 ms and 10 s.
+const SHORTEST_GAP_PER_S: i64 = 50;
+const LONGEST_GAP_S: i64 = 10;
+
+/// Reads one file from its start to its end. Delay and padding that an encoder
+/// added are cut off where the file says so.
+pub struct Decoder {
+    path: PathBuf,
+    file: File,
+    format_name: &'static str,
+    reader: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track: u32,
+    rate_hz: u32,
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    /// The samples in `mono` have been decoded but not given out.
+    held: bool,
+    failures_in_a_row: u32,
+    corrupt: u64,
+    /// Whether the track counts time in samples, and where the next packet is due.
+    counts_samples: bool,
+    due: Option<i64>,
+}
+
+impl Decoder {
+    /// Opens a file and decodes its first packet.
+    ///
+    /// # Errors
+    /// When the file cannot be read, its format is not one of ours, or nothing in
+    /// it decodes.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let open_error = |error| FileError::Open { path: path.to_path_buf(), error };
+        let file = File::open(path).map_err(open_error)?;
+        if !file.metadata().map_err(open_error)?.is_file() {
+            return Err(open_error(std::io::Error::other("not a regular file")));
+        }
+        Self::from_file(path, file)
+    }
+
+    /// The same file again, from its start.
+    pub fn reopen(&self) -> Result<Self, FileError> {
+        let file =
+            self.file.try_clone().map_err(|error| FileError::Open { path: self.path.clone(), error })?;
+        Self::from_file(&self.path, file)
+    }
+
+    fn from_file(path: &Path, mut file: File) -> Result<Self, FileError> {
+        let (format_name, source) = (|| {
+            file.rewind()?;
+            let mut head = Vec::with_capacity(SNIFF_LENGTH);
+            file.by_ref().take(SNIFF_LENGTH as u64).read_to_end(&mut head)?;
+            file.seek(SeekFrom::Start(0))?;
+            Ok((format_name(&head), file.try_clone()?))
+        })()
+        .map_err(|error| FileError::Open { path: path.to_path_buf(), error })?;
+
+        let unsupported = |reason: String| FileError::Unsupported {
+            path: path.to_path_buf(),
+            format: format_name.to_string(),
+            reason,
+        };
+        let mut hint = Hint::new();
+        if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
+            hint.with_extension(extension);
+        }
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let reader = symphonia::default::get_probe()
+            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|error| unsupported(error.to_string()))?;
+        let (track, decoder) = Self::track_decoder(reader.as_ref()).map_err(unsupported)?;
+        let mut decoder = Decoder {
+            path: path.to_path_buf(),
+            file,
+            format_name,
+            reader,
+            decoder,
+            track,
+            rate_hz: 0,
+            interleaved: Vec::new(),
+            mono: Vec::new(),
+            held: false,
+            failures_in_a_row: 0,
+            corrupt: 0,
+            counts_samples: false,
+            due: None,
+        };
+        decoder.held = decoder.decode()?;
+        if !decoder.held {
+            return Err(FileError::Empty { path: decoder.path, format: format_name.to_string() });
+        }
+        Ok(decoder)
+    }
+
+    fn track_decoder(reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), String> {
+        let track = reader.default_track(TrackType::Audio).ok_or("no audio track that we know")?;
+        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters.ok_or("no codec is named")?, &AudioDecoderOptions::default())
+            .map_err(|error| error.to_string())?;
+        Ok((track.id, decoder))
+    }
+
+    /// What the file is, in words.
+    pub fn format_name(&self) -> &'static str {
+        self.format_name
+    }
+
+    /// The rate of [`Decoder::samples`], Hz. It may change on the way: files can be
+    /// chained.
+    pub fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
+    /// Packets that could not be decoded; silence stands for them.
+    pub fn corrupt(&self) -> u64 {
+        self.corrupt
+    }
+
+    /// Goes on to the next samples, of which there is then at least one; false at
+    /// the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read on. A packet that is merely corrupt is counted
+    /// and replaced by silence.
+    pub fn advance(&mut self) -> Result<bool, FileError> {
+        if std::mem::take(&mut self.held) { Ok(true) } else { self.decode() }
+    }
+
+    /// The samples that [`Decoder::advance`] went on to: the average of all
+    /// channels, full scale ±1.
+    pub fn samples(&self) -> &[f32] {
+        &self.mono
+    }
+
+    /// Decodes the next packet that has samples into `mono`; false at the end.
+    fn decode(&mut self) -> Result<bool, FileError> {
+        loop {
+            let packet = match self.reader.next_packet() {
+                Ok(Some(packet)) if packet.track_id == self.track => packet,
+                Ok(Some(_)) => continue,
+                Ok(None) => return Ok(false),
+                // A file cut short ends where it ends.
+                Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Ok(false);
+                }
+                Err(Error::IoError(error)) => {
+                    return Err(FileError::Open { path: self.path.clone(), error });
+                }
+                // The next file of a chain (Ogg).
+                Err(Error::ResetRequired) => {
+                    let (track, decoder) = Self::track_decoder(self.reader.as_ref())
+                        .map_err(|reason| self.unreadable(reason))?;
+                    (self.track, self.decoder, self.due) = (track, decoder, None);
+                    continue;
+                }
+                Err(error) => {
+                    self.failed(&error)?;
+                    continue;
+                }
+            };
+            // Before the first sound there is no timeline to keep.
+            let missing = if self.rate_hz > 0 { self.missing_before(&packet) } else { 0 };
+            self.mono.clear();
+            self.mono.resize(missing, 0.0);
+            self.due = Some(packet.pts.get().saturating_add_unsigned(packet.dur.get()));
+            match self.decoder.decode(&packet) {
+                Ok(decoded) => {
+                    let (rate_hz, channels) = (decoded.spec().rate(), decoded.spec().channels().count());
+                    decoded.copy_to_vec_interleaved(&mut self.interleaved);
+                    if self.rate_hz != rate_hz {
+                        (self.rate_hz, self.counts_samples) = (rate_hz, self.track_counts_samples(rate_hz));
+                        self.mono.clear();
+                    }
+                    self.failures_in_a_row = 0;
+                    self.downmix(channels);
+                }
+                Err(error) => {
+                    self.failed(&error)?;
+                    if self.counts_samples {
+                        let frames = packet.dur.get().min(u64::from(self.rate_hz)) as usize;
+                        self.mono.resize(missing + frames, 0.0);
+                    }
+                }
+            }
+            if !self.mono.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Samples that should have come before this packet: the reader dropped a part
+    /// of the file. Counted as corrupt.
+    fn missing_before(&mut self, packet: &Packet) -> usize {
+        let gap = self.due.map_or(0, |due| packet.pts.get().saturating_sub(due));
+        // Less is a reader's rounding (Vorbis' first blocks), more is another timeline.
+        let rate = i64::from(self.rate_hz);
+        if !self.counts_samples || gap < rate / SHORTEST_GAP_PER_S || gap > rate * LONGEST_GAP_S {
+            return 0;
+        }
+        self.corrupt += 1;
+        gap as usize
+    }
+
+    fn track_counts_samples(&self, rate_hz: u32) -> bool {
+        let track = self.reader.tracks().iter().find(|track| track.id == self.track);
+        track.and_then(|track| track.time_base) == TimeBase::try_from_recip(rate_hz)
+    }
+
+    /// Adds the average of the channels to `mono`.
+    fn downmix(&mut self, channels: usize) {
+        if channels > 0 {
+            let scale = 1.0 / channels as f32;
+            let frames = self.interleaved.chunks_exact(channels);
+            self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() * scale));
+        }
+    }
+
+    /// Counts a failure; an error when there are too many of them.
+    fn failed(&mut self, error: &Error) -> Result<(), FileError> {
+        self.corrupt += 1;
+        self.failures_in_a_row += 1;
+        let limit = if self.rate_hz == 0 { FAILURES_AT_START } else { FAILURES_IN_A_ROW };
+        if self.failures_in_a_row >= limit {
+            return Err(self.unreadable(error.to_string()));
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, reason: String) -> FileError {
+        FileError::Corrupt { path: self.path.clone(), format: self.format_name.to_string(), reason }
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("path", &self.path)
+            .field("format", &self.format_name)
+            .field("rate_hz", &self.rate_hz)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! The decoder against small files of every format, and against broken ones.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::media::dtmf::goertzel;
+use crate::media::mix::saturate;
+
+pub(super) fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/audio").join(name)
+}
+
+/// A WAV of one tone on every channel.
+pub(super) fn write_wav(path: &Path, rate_hz: u32, channels: u16, seconds: f64) {
+    let spec = hound::WavSpec {
+        channels,
+        sample_rate: rate_hz,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    let mut tone = crate::media::tone::Oscillator::new(440.0, rate_hz);
+    for _ in 0..(seconds * f64::from(rate_hz)) as usize {
+        let sample = saturate(16_384.0 * tone.next_sample());
+        (0..channels).for_each(|_| writer.write_sample(sample).unwrap());
+    }
+    writer.finalize().unwrap();
+}
+
+fn decode(path: &Path) -> Result<(Vec<f32>, u32, u64), FileError> {
+    let mut decoder = Decoder::open(path)?;
+    let mut samples = Vec::new();
+    while decoder.advance()? {
+        assert!(!decoder.samples().is_empty());
+        samples.extend_from_slice(decoder.samples());
+    }
+    Ok((samples, decoder.rate_hz(), decoder.corrupt()))
+}
+
+fn level(samples: &[f32], hz: f64, rate_hz: u32) -> f64 {
+    let samples: Vec<i16> = samples.iter().map(|&sample| saturate(sample * 32_768.0)).collect();
+    (2.0 * goertzel(&samples, hz, rate_hz)).sqrt() / 32_768.0
+}
+
+#[test]
+fn every_format_gives_its_length_and_the_average_of_its_channels() {
+    for (name, expected_rate) in [("tone.flac", 22_050), ("tone.ogg", 22_050), ("tone.mp3", 44_100)] {
+        let (samples, rate_hz, corrupt) = decode(&data(name)).unwrap();
+        assert_eq!((rate_hz, corrupt), (expected_rate, 0), "{name}");
+        // Exactly: the delay and the padding of the MP3 encoder are cut off.
+        assert_eq!(samples.len(), rate_hz as usize / 2, "{name}");
+        // Half scale on one of two channels; lame keeps 0.4 dB for itself.
+        let level = level(&samples, 440.0, rate_hz);
+        assert!((level - 0.25).abs() < 0.015, "{name}: {level}");
+    }
+}
+
+#[test]
+fn wav_is_read_at_any_rate_and_number_of_channels() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tone.wav");
+    for (rate_hz, channels) in [(8_000, 1), (44_100, 2), (48_000, 6)] {
+        write_wav(&path, rate_hz, channels, 0.5);
+        let (samples, rate, _) = decode(&path).unwrap();
+        assert_eq!((rate, samples.len()), (rate_hz, rate_hz as usize / 2));
+        assert!((level(&samples, 440.0, rate_hz) - 0.5).abs() < 0.01);
+    }
+}
+
+#[test]
+fn the_sample_recording_decodes_without_a_corrupt_packet() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/sample.mp3");
+    let (samples, rate_hz, corrupt) = decode(&path).unwrap();
+    assert_eq!((rate_hz, corrupt), (44_100, 0));
+    assert!(samples.len() >= 65 * 44_100, "{} s", samples.len() / 44_100);
+    let square = samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
+    let dbov = 10.0 * square.log10();
+    assert!((-35.0..-6.0).contains(&dbov), "{dbov} dBov");
+}
+
+#[test]
+fn corrupt_packets_in_the_middle_are_counted_and_the_timeline_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("corrupt.flac");
+    let mut bytes = std::fs::read(data("tone.flac")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 40].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let (samples, rate_hz, corrupt) = decode(&path).unwrap();
+    assert_eq!(samples.len(), 11_025);
+    assert!(corrupt > 0);
+    assert!(level(&samples[..2_000], 440.0, rate_hz) > 0.24);
+}
+
+#[test]
+fn garbage_between_mp3_frames_is_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("garbage.mp3");
+    let mut bytes = std::fs::read(data("tone.mp3")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 300].fill(0x00);
+    std::fs::write(&path, bytes).unwrap();
+    let (samples, rate_hz, _) = decode(&path).unwrap();
+    assert!(samples.len() > 15_000 && samples.len() <= 22_050, "{}", samples.len());
+    let level = level(&samples[..4_410], 440.0, rate_hz);
+    assert!(level > 0.23, "{level}");
+}
+
+#[test]
+fn a_file_cut_short_plays_to_where_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["tone.mp3", "tone.flac"] {
+        let path = dir.path().join(name);
+        let bytes = std::fs::read(data(name)).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() * 3 / 4]).unwrap();
+        let (samples, rate_hz, _) = decode(&path).unwrap();
+        assert!(samples.len() > rate_hz as usize / 8, "{name}: {}", samples.len());
+        assert!(samples.len() < rate_hz as usize / 2, "{name}: {}", samples.len());
+    }
+}
+
+/// An Ogg page (RFC 3533 §6) with one packet.
+fn ogg_page(flags: u8, sequence: u32, packet: &[u8]) -> Vec<u8> {
+    let mut page =
+        [b"OggS\0".as_slice(), &[flags], &[0; 8], &7u32.to_le_bytes(), &sequence.to_le_bytes(), &[0; 4]]
+            .concat();
+    page.extend([1, packet.len() as u8]);
+    page.extend(packet);
+    let crc = page.iter().fold(0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
+            (crc << 1) ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 }
+        })
+    });
+    page[22..26].copy_from_slice(&crc.to_le_bytes());
+    page
+}
+
+#[test]
+fn ogg_opus_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("speech.ogg");
+    let head = [b"OpusHead\x01\x01".as_slice(), &312u16.to_le_bytes(), &48_000u32.to_le_bytes(), &[0, 0, 0]]
+        .concat();
+    let tags = b"OpusTags\x04\0\0\0none\0\0\0\0";
+    let file = [ogg_page(2, 0, &head), ogg_page(0, 1, tags), ogg_page(4, 2, &[0xF8, 0xFF, 0xFE])].concat();
+    std::fs::write(&path, file).unwrap();
+    let error = Decoder::open(&path).unwrap_err();
+    assert!(matches!(&error, FileError::Unsupported { format, .. } if format == "Ogg Opus"), "{error}");
+    assert!(error.to_string().contains("Ogg Opus"));
+}
+
+#[test]
+fn what_is_no_audio_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Decoder::open(&path).unwrap_err().to_string()
+    };
+    assert!(file("notes.mp3", b"Dear all,\nplease find the file attached.\n").contains("text"));
+    assert!(file("empty.wav", b"").contains("an empty file"));
+    assert!(file("call.m4a", b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom\0\0\0\0").contains("MP4"));
+    let noise: Vec<u8> = (0..20_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    file("noise.mp3", &noise);
+    let missing = Decoder::open(&dir.path().join("missing.mp3")).unwrap_err();
+    assert!(matches!(missing, FileError::Open { .. }));
+    assert!(matches!(Decoder::open(dir.path()).unwrap_err(), FileError::Open { .. }));
+}
+
+#[test]
+fn a_wav_without_samples_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nothing.wav");
+    write_wav(&path, 8_000, 1, 0.0);
+    assert!(matches!(Decoder::open(&path).unwrap_err(), FileError::Empty { .. }));
+}
