@@ -4,10 +4,9 @@
 #
 # usage: scripts/make-sample.sh [output.mp3]
 #
-# Nothing in it lies above 3.4 kHz on purpose but the voices' own sibilants, no
-# two tones sound together that make a DTMF digit, and no pause is longer than
-# 0.5 s: a second of silence in a recording is then a fault of the chain, not of
-# the sample.
+# All tones lie below 3.4 kHz and outside of 650 to 1700 Hz, where DTMF is: the
+# mixer's digits stay readable over them. No pause is longer than 0.5 s: a second
+# of silence in a recording is then a fault of the chain, not of the sample.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -51,18 +50,18 @@ tone() {
 say en-gb+f3 0.5 "Welcome to the telephone audio laboratory. You are listening to a test recording. It travels in fifty small packets every second."
 tone 1.0 sine 440
 say en-gb+m3 0.2 "If every word reaches you, whole and in its order, then no packet was lost on the way. If you hear a click, a stutter, or a hole, then something went wrong."
-tone 3.0 sine 300:3300
+tone 2.0 sine 1800:3300
 say en-us+f2 0.8 "Five quick foxes watched the lazy river bend around the mill. She sells fresh bread at the corner shop every Thursday."
-tone 0.5 sine 523
-tone 0.5 sine 659
-tone 0.5 sine 784
+tone 0.5 sine 330
+tone 0.5 sine 392
+tone 0.5 sine 494
 say en-gb-scotland+m7 0.3 "Now listen to the numbers. One. Two. Three. Four. Five. Six. Seven. Eight. Nine. Ten."
-tone 3.0 sine 3000-200
+tone 2.0 sine 600-200
 say en-gb-x-rp+f4 0.6 "A jitter buffer waits for a moment, so that late packets may still arrive in time. Wait too short, and the voice breaks."
-tone 1.0 sine 1000
+tone 1.0 sine 2000
 say en-us+m1 0.4 "The quiet harbour lay under a pale morning sky. Two fishing boats left with the tide, and a dog barked twice from the end of the pier."
-tone 0.4 sine 880
-tone 0.4 sine 660
+tone 0.4 sine 587
+tone 0.4 sine 440
 say en-gb+f3 0.5 "This was the whole recording. If you have followed it up to here without a gap, the laboratory works. Thank you for listening, and goodbye."
 
 sox "${parts[@]}" "$work/joined.wav"

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::RATE_HZ;
 use super::align::{self, Alignment};
 use super::compare::{self, Fault, Piece, State};
-use super::digits::{self, Heard};
 use super::recordings::Recordings;
+use crate::media::dtmf::{Detector, Heard};
 
 /// What was heard. Empty where a recording is missing.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Analysis {
 pub fn listen(recordings: &Recordings) -> Analysis {
     let mut analysis = Analysis::default();
     let Some(received) = &recordings.received else { return analysis };
-    analysis.digits = digits::decode(received);
+    analysis.digits = Detector::decode(received);
     let Some(sent) = &recordings.sent else { return analysis };
     analysis.alignment = align::align(sent, received);
     if let Some(alignment) = &analysis.alignment {
@@ -43,6 +43,14 @@ impl Analysis {
     pub fn moved_ms(&self) -> Option<f64> {
         let lags = || self.pieces.iter().filter(|p| p.state == State::Intact).map(|p| p.lag);
         Some((lags().max()? - lags().min()?) as f64 * 1e3 / f64::from(RATE_HZ))
+    }
+
+    /// How loud it arrived, dB against how it was sent: the median of all pieces.
+    pub fn gain_db(&self) -> Option<f64> {
+        let intact = self.pieces.iter().filter(|p| p.state == State::Intact);
+        let mut gains: Vec<f64> = intact.map(|p| p.gain).collect();
+        gains.sort_by(f64::total_cmp);
+        gains.get(gains.len() / 2).map(|gain| 20.0 * gain.log10())
     }
 
     /// The digits that were heard, as text.
@@ -97,7 +105,7 @@ pub fn summary(recordings: &Recordings, analysis: &Analysis) -> Summary {
         sent_s: seconds(&recordings.sent),
         received_s: seconds(&recordings.received),
         similarity: analysis.alignment.map(|a| a.similarity),
-        gain_db: analysis.alignment.map(|a| 20.0 * a.gain.log10()),
+        gain_db: analysis.gain_db(),
         intact_pct: analysis.intact.map(|share| share * 100.0),
         playout_moved_ms: analysis.moved_ms(),
         faults: analysis

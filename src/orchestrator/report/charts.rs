@@ -97,11 +97,11 @@ pub fn waveforms(
                 .set_label_area_size(LabelAreaPosition::Bottom, bottom)
                 .build_cartesian_2d(span.from_s..span.to_s, -peak..peak)?;
             time_mesh(&mut chart, name, 1, |_| String::new(), bottom > 0)?;
-            let least = (span.to_s - span.from_s) / 400.0;
+            let least = (span.to_s - span.from_s) / 250.0;
             chart.draw_series(faults.iter().map(|fault| {
                 let colour = if fault.state == State::Missing { BAD } else { WARN };
                 let to = fault.at_s + fault.length_s.max(least);
-                Rectangle::new([(fault.at_s, -peak), (to, peak)], colour.mix(0.35).filled())
+                Rectangle::new([(fault.at_s, -peak), (to, peak)], colour.mix(0.5).filled())
             }))?;
             let low = series.iter().map(|(at, low, _)| (*at, *low));
             let high = series.iter().rev().map(|(at, _, high)| (*at, *high));

@@ -56,7 +56,8 @@ pub fn merge(traces: &[(String, Vec<Traced>)]) -> Ladder {
     let mut merged: Vec<Merged> = Vec::new();
     for (index, (_, messages)) in traces.iter().enumerate() {
         for message in messages {
-            match merged.iter_mut().find(|m| m.is_other_side(index, message)) {
+            let sides = merged.iter_mut().filter(|m| m.is_other_side(index, message));
+            match sides.min_by_key(|m| apart(m.message.at, message.at)) {
                 Some(known) => known.other = Some(message.at),
                 None => merged.push(Merged { role: index, message, other: None }),
             }
@@ -129,6 +130,10 @@ impl Merged<'_> {
             None => self.message.at,
         }
     }
+}
+
+fn apart(a: SystemTime, b: SystemTime) -> Duration {
+    a.duration_since(b).unwrap_or_else(|earlier| earlier.duration())
 }
 
 fn between_ms(message: &Traced, other: SystemTime) -> f64 {

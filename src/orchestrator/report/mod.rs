@@ -3,7 +3,7 @@
 //! orchestrator's record.
 //!
 //! - `recordings`: reads the files; what is missing becomes a note
-//! - `align`, `compare`, `digits`: what was sent against what arrived
+//! - `align`, `compare`: what was sent against what arrived
 //! - `analysis`: all of that together
 //! - `packets`: packet timing, jitter and losses from the packet logs
 //! - `trace`, `ladder`: SIP traces, merged into one call ladder
@@ -14,7 +14,6 @@ pub mod align;
 mod analysis;
 mod charts;
 pub mod compare;
-pub mod digits;
 mod html;
 pub mod ladder;
 pub mod packets;

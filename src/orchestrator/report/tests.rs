@@ -104,6 +104,7 @@ fn a_good_run_is_told_from_its_recordings() {
 
     let (json, page) = written(dir.path(), &run(dir.path()));
     assert_eq!(json["analysis"]["audio"]["intact_pct"], 100.0);
+    assert!(json["analysis"]["audio"]["gain_db"].as_f64().is_some_and(|db| db.abs() < 0.01));
     assert_eq!(json["analysis"]["packets"][0]["lost"], 0);
     assert_eq!(json["analysis"]["sip_messages"], 1);
     assert_eq!(json["analysis"]["notes"].as_array().map(Vec::len), Some(0), "{}", json["analysis"]["notes"]);

@@ -104,10 +104,11 @@ fn expectations(list: &[Expectation]) -> Markup {
             h2 { "Expected and measured" }
             div.scroll {
                 table {
-                    tr { th { "expectation" } th { "expected" } th { "measured" } th { "" } }
+                    tr { th { "" } th.left { "expectation" } th { "expected" } th { "measured" } }
                     @for item in list {
                         tr {
-                            td { (item.name) }
+                            @if item.pass { td.good-text { "met" } } @else { td.bad-text { b { "not met" } } }
+                            td.left { (item.name) }
                             td { (bound(item.bound)) " " (figure(item.expected)) " " (item.unit) }
                             td {
                                 @match item.measured {
@@ -115,7 +116,6 @@ fn expectations(list: &[Expectation]) -> Markup {
                                     None => "nothing",
                                 }
                             }
-                            @if item.pass { td.good-text { "met" } } @else { td.bad-text { b { "not met" } } }
                         }
                     }
                 }

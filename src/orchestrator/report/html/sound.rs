@@ -10,7 +10,11 @@ use super::super::charts::{self, Span};
 use super::super::recordings::Recordings;
 use super::super::spectrogram;
 use super::one;
+use crate::media::codec::g711::ulaw_encode;
 
+/// Recordings up to this long can be played on the page, seconds; longer ones
+/// would make it too large.
+const PLAYABLE: f64 = 180.0;
 /// Faults listed in words; the chart shows all.
 const LISTED: usize = 20;
 
@@ -30,7 +34,8 @@ pub fn section(recordings: &Recordings, analysis: &Analysis) -> Markup {
         samples.as_ref().map_or_else(Vec::new, |s| charts::envelope(s, RATE_HZ, offset_s, span))
     };
     let (upper, lower) = (envelope(sent, 0.0), envelope(received, offset_s));
-    let marks: Vec<(f64, char)> = analysis.digits.iter().map(|d| (d.at_s + offset_s, d.digit)).collect();
+    let marks: Vec<(f64, char)> =
+        analysis.digits.iter().map(|d| (d.start as f64 / rate + offset_s, d.digit)).collect();
     html! {
         h2 { "Sound" }
         p { (summary(recordings, analysis)) }
@@ -45,6 +50,8 @@ pub fn section(recordings: &Recordings, analysis: &Analysis) -> Markup {
                 span.key style="background:var(--warn)" {} "arrived in part"
             }
         }
+        (player("sent", sent))
+        (player("arrived", received))
         (picture("sent", sent, 0.0, span, &[]))
         (picture("arrived", received, offset_s, span, &marks))
         @if !marks.is_empty() {
@@ -57,10 +64,10 @@ fn summary(recordings: &Recordings, analysis: &Analysis) -> Markup {
     let digits = analysis.digits_text();
     html! {
         @match (&recordings.sent, &recordings.received, analysis.alignment) {
-            (Some(_), Some(_), Some(alignment)) => {
+            (Some(_), Some(_), Some(_)) => {
                 "What was sent was found in what arrived"
                 @if let Some(intact) = analysis.intact { ", " b { (one(intact * 100.0)) " % of it whole" } }
-                ", at " (one(20.0 * alignment.gain.log10())) " dB"
+                @if let Some(gain) = analysis.gain_db() { ", at " (one(gain)) " dB" }
                 @if let Some(moved) = analysis.moved_ms() { "; the playout point moved by " (one(moved)) " ms" }
                 "."
             }
@@ -85,6 +92,43 @@ fn faults(analysis: &Analysis) -> Markup {
     }
 }
 
+/// A player for a recording, as a WAV of µ-law bytes (format tag 7).
+fn player(name: &str, samples: &Option<Vec<i16>>) -> Markup {
+    let short = samples.as_ref().filter(|s| s.len() as f64 <= PLAYABLE * f64::from(RATE_HZ));
+    html! {
+        @if let Some(samples) = short {
+            figure {
+                figcaption { (name) }
+                audio controls preload="none" src=(format!("data:audio/wav;base64,{}", STANDARD.encode(wav(samples)))) {}
+            }
+        }
+    }
+}
+
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let length = samples.len() as u32;
+    let mut file = Vec::with_capacity(samples.len() + 58);
+    file.extend(b"RIFF");
+    file.extend((50 + length).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(18u32.to_le_bytes());
+    for half in [7, 1] {
+        file.extend(u16::to_le_bytes(half)); // µ-law, one channel
+    }
+    file.extend(RATE_HZ.to_le_bytes());
+    file.extend(RATE_HZ.to_le_bytes()); // a byte a sample
+    for half in [1, 8, 0] {
+        file.extend(u16::to_le_bytes(half)); // block, bits, no extension
+    }
+    file.extend(b"fact");
+    file.extend(4u32.to_le_bytes());
+    file.extend(length.to_le_bytes());
+    file.extend(b"data");
+    file.extend(length.to_le_bytes());
+    file.extend(samples.iter().map(|s| ulaw_encode(*s)));
+    file
+}
+
 fn picture(
     name: &str,
     samples: &Option<Vec<i16>>,
@@ -99,5 +143,21 @@ fn picture(
     });
     html! {
         @if let Some(svg) = svg { figure { div.scroll { (PreEscaped(svg)) } } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_players_file_has_the_lengths_that_it_says() {
+        let file = wav(&[0; 1_000]);
+        let number =
+            |at: usize| u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]) as usize;
+        assert_eq!(number(4) + 8, file.len());
+        assert_eq!(&file[38..42], b"fact");
+        assert_eq!(&file[50..54], b"data");
+        assert_eq!((number(46), number(54), file.len()), (1_000, 1_000, 1_058));
     }
 }
