@@ -101,7 +101,7 @@ impl Connections {
             (queue.downgrade(), outgoing),
             self.events.clone(),
             self.limits.clone(),
-            self.message_limits.clone(),
+            self.message_limits,
         ));
         if opened == Opened::ByPeer {
             *self.per_source.entry(key(remote.ip())).or_default() += 1;

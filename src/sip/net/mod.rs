@@ -2,7 +2,8 @@
 //! endpoint, on one current-thread tokio runtime.
 //!
 //! - `stack`: the endpoint with its sockets, asked for its next event
-//! - `udp`: one UDP socket
+//! - `inputs`, `outputs`: what comes in, what goes out
+//! - `sockets`: making sockets; `udp`: one UDP socket
 //! - `connection`: one TCP connection's task; `connections`: their table
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `local_addr`: the concrete local address of a flow
@@ -12,9 +13,12 @@
 pub mod budget;
 mod connection;
 mod connections;
+mod inputs;
 pub mod limits;
 pub mod local_addr;
+mod outputs;
 mod resolve;
+mod sockets;
 mod stack;
 pub mod trace;
 mod udp;

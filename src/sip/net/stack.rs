@@ -1,29 +1,27 @@
 //! The endpoint on the network: one struct that owns the sockets, the clock and
 //! the endpoint, and is asked for its next event.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::budget::SourceBudget;
-use super::connection::{CloseReason, ConnectionEvent};
-use super::connections::{Connections, Opened, Queued};
+use super::connection::ConnectionEvent;
+use super::connections::Connections;
 use super::limits::{NetCounters, NetLimits};
 use super::local_addr::{self, LocalAddresses};
-use super::resolve;
+use super::sockets;
 use super::trace::{Direction, Record, SipTrace};
 use super::udp::UdpPort;
-use crate::sip::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, Output, ResolveId, Transport};
-use crate::sip::msg::{Limits, Message, ParseError};
+use crate::sip::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
+use crate::sip::msg::Limits;
 
 /// Where a stack listens, and its limits.
 #[derive(Debug, Clone)]
@@ -55,10 +53,6 @@ pub enum NetError {
     Trace { path: PathBuf, error: io::Error },
 }
 
-/// Datagrams read, or connection events taken, before the outputs that they
-/// caused go out: bounds what one busy socket delays everything else.
-const BATCH: usize = 128;
-
 /// An [`Endpoint`] with its sockets and its clock. Lives on one current-thread
 /// tokio runtime; nothing of it is shared.
 ///
@@ -73,32 +67,26 @@ const BATCH: usize = 128;
 /// go to the endpoint itself; what they cause is sent by the next call of
 /// [`SipStack::next_event`].
 pub struct SipStack {
-    endpoint: Endpoint,
-    udp: Vec<UdpPort>,
-    listeners: Vec<TcpListener>,
-    connections: Connections,
-    connection_events: mpsc::Receiver<ConnectionEvent>,
+    pub(super) endpoint: Endpoint,
+    pub(super) udp: Vec<UdpPort>,
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) connections: Connections,
+    pub(super) connection_events: mpsc::Receiver<ConnectionEvent>,
     /// Results of connects and lookups, from tasks of their own.
-    results: (mpsc::UnboundedSender<TaskResult>, mpsc::UnboundedReceiver<TaskResult>),
-    timer: Pin<Box<Sleep>>,
-    armed_for: Option<Instant>,
-    budget: SourceBudget,
-    locals: LocalAddresses,
+    pub(super) results: (mpsc::UnboundedSender<TaskResult>, mpsc::UnboundedReceiver<TaskResult>),
+    pub(super) timer: Pin<Box<Sleep>>,
+    pub(super) armed_for: Option<Instant>,
+    pub(super) budget: SourceBudget,
+    pub(super) locals: LocalAddresses,
     /// Connections to close when everything has been sent.
-    closing: Vec<Flow>,
-    limits: NetLimits,
-    trace: Option<SipTrace>,
-    counters: NetCounters,
-}
-
-/// What came of reading a socket.
-struct Read {
-    fed: bool,
-    empty: bool,
+    pub(super) closing: Vec<Flow>,
+    pub(super) limits: NetLimits,
+    pub(super) trace: Option<SipTrace>,
+    pub(super) counters: NetCounters,
 }
 
 /// What a task of ours brought back.
-enum TaskResult {
+pub(super) enum TaskResult {
     Connected { connect: ConnectId, stream: io::Result<TcpStream> },
     Resolved { resolve: ResolveId, targets: Vec<(Transport, SocketAddr)> },
 }
@@ -113,7 +101,8 @@ impl SipStack {
         let mut udp = Vec::new();
         let mut listeners = Vec::new();
         for addr in config.bind {
-            let (port, listener) = bind_both(addr).map_err(|error| NetError::Bind { addr, error })?;
+            let (port, listener) =
+                sockets::bind_both(addr).map_err(|error| NetError::Bind { addr, error })?;
             udp.push(port);
             listeners.push(listener);
         }
@@ -192,281 +181,11 @@ impl SipStack {
         let _ = tokio::time::timeout(patience, finished).await;
     }
 
-    /// Carries out what the endpoint wants, up to its next event.
-    fn pump(&mut self) -> Option<Event> {
-        while let Some(output) = self.endpoint.poll_output() {
-            match output {
-                Output::Transmit { flow, data } => self.transmit(flow, data),
-                Output::Connect { connect, transport, remote } => self.connect(connect, transport, remote),
-                Output::Resolve { resolve, host, port, transport } => {
-                    let results = self.results.0.clone();
-                    tokio::spawn(async move {
-                        let targets = resolve::targets(&host, port, transport).await;
-                        let _ = results.send(TaskResult::Resolved { resolve, targets });
-                    });
-                }
-                Output::Event(event) => return Some(event),
-            }
-        }
-        None
-    }
-
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.endpoint.handle_input(Instant::now(), input);
     }
 
-    fn transmit(&mut self, flow: Flow, data: Bytes) {
-        self.trace(Direction::Sent, &flow, &data);
-        let sent = match flow.transport {
-            Transport::Udp => match self.udp_port(flow.id).map(|port| port.send(&data, flow.remote)) {
-                Some(Ok(())) => true,
-                // Full: lost like a datagram on the wire, and repeated like one.
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.counters.send_errors += 1;
-                    return;
-                }
-                Some(Err(_)) | None => false,
-            },
-            // Every connection is in one table, whatever it speaks.
-            _ => match self.connections.send(flow.id.0, data) {
-                Queued::Yes => true,
-                Queued::NoConnection => false,
-                Queued::NotReading => {
-                    self.counters.closed_not_reading += 1;
-                    self.input(Input::FlowClosed { flow });
-                    return;
-                }
-            },
-        };
-        if sent {
-            self.counters.sent += 1;
-        } else {
-            self.counters.send_errors += 1;
-            self.input(Input::SendFailed { flow });
-        }
-    }
-
-    fn udp_port(&self, id: FlowId) -> Option<&UdpPort> {
-        self.udp.get(usize::try_from(id.0).ok()?)
-    }
-
-    fn connect(&mut self, connect: ConnectId, transport: Transport, remote: SocketAddr) {
-        match transport {
-            Transport::Udp => {
-                let port = self.udp.iter().position(|port| port.bound.is_ipv4() == remote.is_ipv4());
-                let flow = port.and_then(|index| self.udp_flow(index, remote).ok());
-                self.input(match flow {
-                    Some(flow) => Input::Connected { connect, flow },
-                    None => Input::ConnectFailed { connect },
-                });
-            }
-            Transport::Tcp => {
-                if let Some(flow) = self.connections.to(remote).and_then(|id| self.tcp_flow(id)) {
-                    self.input(Input::Connected { connect, flow });
-                    return;
-                }
-                let local = self.udp.iter().map(|port| port.bound).find(|b| b.is_ipv4() == remote.is_ipv4());
-                let (Some(local), true) = (local, self.connections.has_room(remote.ip(), Opened::ByUs))
-                else {
-                    self.input(Input::ConnectFailed { connect });
-                    return;
-                };
-                let results = self.results.0.clone();
-                let limit = self.limits.connect_timeout;
-                tokio::spawn(async move {
-                    let opening = open(SocketAddr::new(local.ip(), 0), remote);
-                    let stream = tokio::time::timeout(limit, opening)
-                        .await
-                        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                    let _ = results.send(TaskResult::Connected { connect, stream });
-                });
-            }
-            _ => self.input(Input::ConnectFailed { connect }),
-        }
-    }
-
-    /// Ready when the endpoint has been given something.
-    fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut fed = self.close_broken();
-        fed |= self.poll_timer(cx);
-        for index in 0..self.udp.len() {
-            fed |= self.poll_udp(index, cx);
-        }
-        fed |= self.poll_connections(cx);
-        fed |= self.poll_listeners(cx);
-        while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
-            self.task_result(result);
-            fed = true;
-        }
-        if fed { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.endpoint.next_timeout() else {
-            self.armed_for = None;
-            return false;
-        };
-        if self.armed_for != Some(deadline) {
-            self.armed_for = Some(deadline);
-            self.timer.as_mut().reset(deadline.into());
-        }
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        self.armed_for = None;
-        self.input(Input::Timeout);
-        true
-    }
-
-    fn poll_udp(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
-        // Only an empty socket wakes us again: read until it is, unless there is
-        // something to send first.
-        while self.udp.get(index).is_some_and(|port| port.poll_readable(cx).is_ready()) {
-            match self.read_udp(index) {
-                Read { fed: true, .. } => return true,
-                Read { empty: true, .. } => {}
-                Read { .. } => {
-                    // A flood, all of it over budget: let others have a turn.
-                    cx.waker().wake_by_ref();
-                    return false;
-                }
-            }
-        }
-        false
-    }
-
-    fn read_udp(&mut self, index: usize) -> Read {
-        let mut fed = false;
-        let now = Instant::now();
-        for _ in 0..BATCH {
-            let received = self.udp.get_mut(index).and_then(UdpPort::receive);
-            let Some((data, remote)) = received else { return Read { fed, empty: true } };
-            if !self.budget.admit(now, remote.ip()) {
-                self.counters.over_budget += 1;
-                continue;
-            }
-            // A keep-alive: common on UDP too, although RFC 5626 has STUN there.
-            if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-                continue;
-            }
-            let data = Bytes::copy_from_slice(data);
-            if let Ok(flow) = self.udp_flow(index, remote) {
-                self.counters.received += 1;
-                self.trace(Direction::Received, &flow, &data);
-                self.endpoint.handle_input(now, Input::Datagram { flow, data });
-                fed = true;
-            }
-        }
-        Read { fed, empty: false }
-    }
-
-    fn poll_connections(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut fed = false;
-        for _ in 0..BATCH {
-            match self.connection_events.poll_recv(cx) {
-                Poll::Ready(Some(event)) => fed |= self.connection_event(event),
-                Poll::Ready(None) | Poll::Pending => return fed,
-            }
-        }
-        // More may wait, and nobody would tell us.
-        cx.waker().wake_by_ref();
-        fed
-    }
-
-    fn connection_event(&mut self, event: ConnectionEvent) -> bool {
-        match event {
-            ConnectionEvent::Message { id, message, last } => {
-                let Some(flow) = self.tcp_flow(id) else { return false };
-                if last {
-                    self.counters.closed_bad_framing += 1;
-                    self.closing.push(flow);
-                }
-                self.stream_message(flow, message)
-            }
-            ConnectionEvent::Closed { id, reason } => {
-                let flow = self.tcp_flow(id);
-                match reason {
-                    CloseReason::Closed => {}
-                    CloseReason::NotReading => self.counters.closed_not_reading += 1,
-                    CloseReason::Timeout => self.counters.closed_timeout += 1,
-                }
-                self.connections.remove(id);
-                let Some(flow) = flow else { return false };
-                self.input(Input::FlowClosed { flow });
-                true
-            }
-        }
-    }
-
-    fn stream_message(&mut self, flow: Flow, message: Result<Message, ParseError>) -> bool {
-        let now = Instant::now();
-        if !self.budget.admit(now, flow.remote.ip()) {
-            self.counters.over_budget += 1;
-            return false;
-        }
-        self.counters.received += 1;
-        if let Ok(message) = &message {
-            self.trace(Direction::Received, &flow, message.as_bytes());
-        }
-        self.endpoint.handle_input(now, Input::Message { flow, message });
-        true
-    }
-
-    /// Closes what is to be closed, now that the last answers are queued.
-    fn close_broken(&mut self) -> bool {
-        let fed = !self.closing.is_empty();
-        for flow in std::mem::take(&mut self.closing) {
-            self.connections.remove(flow.id.0);
-            self.input(Input::FlowClosed { flow });
-        }
-        fed
-    }
-
-    fn poll_listeners(&mut self, cx: &mut Context<'_>) -> bool {
-        for listener in &self.listeners {
-            // An error here concerns a connection that is gone already, or our
-            // own lack of descriptors; in both cases there is nothing to take.
-            while let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                let Ok((stream, remote)) = accepted else { continue };
-                let added = self.connections.has_room(remote.ip(), Opened::ByPeer)
-                    && self.connections.add(stream, Opened::ByPeer).is_ok();
-                if added {
-                    self.counters.connections_opened += 1;
-                } else {
-                    self.counters.connections_refused += 1;
-                }
-            }
-        }
-        // A connection is nothing to the endpoint before its first message.
-        false
-    }
-
-    fn task_result(&mut self, result: TaskResult) {
-        let input = match result {
-            TaskResult::Resolved { resolve, mut targets } => {
-                targets
-                    .retain(|(_, addr)| self.udp.iter().any(|port| port.bound.is_ipv4() == addr.is_ipv4()));
-                if targets.is_empty() {
-                    Input::ResolveFailed { resolve }
-                } else {
-                    Input::Resolved { resolve, targets }
-                }
-            }
-            TaskResult::Connected { connect, stream } => {
-                let added = stream.and_then(|stream| self.connections.add(stream, Opened::ByUs));
-                match added.ok().and_then(|id| self.tcp_flow(id)) {
-                    Some(flow) => {
-                        self.counters.connections_opened += 1;
-                        Input::Connected { connect, flow }
-                    }
-                    None => Input::ConnectFailed { connect },
-                }
-            }
-        };
-        self.input(input);
-    }
-
-    fn trace(&self, direction: Direction, flow: &Flow, data: &Bytes) {
+    pub(super) fn trace(&self, direction: Direction, flow: &Flow, data: &Bytes) {
         let Some(trace) = &self.trace else { return };
         trace.write(Record {
             at: SystemTime::now(),
@@ -478,13 +197,13 @@ impl SipStack {
         });
     }
 
-    fn udp_flow(&mut self, index: usize, remote: SocketAddr) -> io::Result<Flow> {
+    pub(super) fn udp_flow(&mut self, index: usize, remote: SocketAddr) -> io::Result<Flow> {
         let port = self.udp.get(index).ok_or(io::ErrorKind::NotFound)?;
         let local = self.locals.of_flow(port.bound, remote)?;
         Ok(Flow { transport: Transport::Udp, local, remote, id: FlowId(index as u64) })
     }
 
-    fn tcp_flow(&self, id: u64) -> Option<Flow> {
+    pub(super) fn tcp_flow(&self, id: u64) -> Option<Flow> {
         let connection = self.connections.get(id)?;
         // Peers reach us where we listen, not at the port of a connection we opened.
         let listener = self.udp.iter().find(|port| port.bound.is_ipv4() == connection.local.is_ipv4())?;
@@ -495,44 +214,4 @@ impl SipStack {
             id: FlowId(id),
         })
     }
-}
-
-/// Tries for a port that is free for UDP and TCP.
-const PORT_TRIES: u32 = 32;
-
-/// Binds UDP and TCP on the same port.
-fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, TcpListener)> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let udp = UdpPort::bind(addr)?;
-        match listen(udp.bound) {
-            Ok(listener) => return Ok((udp, listener)),
-            Err(error)
-                if addr.port() == 0 && tries < PORT_TRIES && error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = tcp_socket(addr)?;
-    // A restart must not wait for the last run's connections to time out.
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(1024)
-}
-
-async fn open(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = tcp_socket(local)?;
-    socket.bind(local)?;
-    socket.connect(remote).await
-}
-
-fn tcp_socket(addr: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if addr.is_ipv6() {
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-    }
-    Ok(socket)
 }

@@ -3,8 +3,14 @@
 //!
 //! Input: the usage's [`UsageEvent`]s, the media session's silence, and the
 //! application's wishes. Output: [`LegOutput`]s in order, to be carried out at
-//! once. [`LegOutput::Ended`] comes exactly once and last; after it a leg takes
-//! everything and does nothing.
+//! once. [`LegOutput::Ended`] comes exactly once; after it a leg takes everything
+//! and only refuses what still comes.
+//!
+//! - `session`: its side of offer and answer
+
+mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -13,10 +19,11 @@ use sdp_types::Session;
 
 use super::digits;
 use super::leg_fsm::{self, LegEvent, LegState, TerminationCause};
-use super::negotiate::{self, LocalMedia, NegotiateError};
-use crate::media::session::{Direction, MediaParams};
+use super::negotiate::{self, LocalMedia};
+use crate::media::session::MediaParams;
 use crate::sip::endpoint::{Body, Reply, ServerTransactionId, Termination, UsageEvent};
-use crate::sip::msg::{Headers, Method, Request, Response};
+use crate::sip::msg::{Method, Request, Response};
+use session::{Unreadable, description};
 
 /// What a leg wants done, or has to tell.
 #[derive(Debug)]
@@ -370,67 +377,6 @@ impl Leg {
         }
     }
 
-    /// Our 2xx to their INVITE, with an answer or, if they did not offer, an offer.
-    fn accept(&mut self) -> Result<(), NegotiateError> {
-        match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
-            OfferAnswer::Theirs(offer) => {
-                let (sdp, params) = self.make_answer(&offer)?;
-                self.outputs.push_back(LegOutput::Accept { sdp });
-                self.configure(params);
-            }
-            OfferAnswer::Wanted | OfferAnswer::Stable | OfferAnswer::Ours => {
-                let sdp = self.offer();
-                self.offer_answer = OfferAnswer::Ours;
-                self.outputs.push_back(LegOutput::Accept { sdp });
-            }
-        }
-        Ok(())
-    }
-
-    fn offer(&mut self) -> Bytes {
-        self.version += 1;
-        negotiate::write(&negotiate::make_offer(&self.local, self.version, Direction::SEND_RECV)).into()
-    }
-
-    fn make_answer(&mut self, offer: &Session) -> Result<(Bytes, MediaParams), NegotiateError> {
-        let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
-        self.version += 1;
-        Ok((negotiate::write(&answer).into(), params))
-    }
-
-    fn configure(&mut self, mut params: MediaParams) {
-        // The old hold gives no address: RTCP goes on to the one before.
-        if let Some(before) = &self.media
-            && params.remote_rtp.ip().is_unspecified()
-        {
-            params.remote_rtp = before.remote_rtp;
-            params.remote_rtcp = before.remote_rtcp;
-        }
-        let held = !params.direction.send;
-        self.media = Some(params.clone());
-        self.outputs.push_back(LegOutput::ConfigureMedia(Box::new(params)));
-        if self.confirmed {
-            self.tell_hold(held);
-        }
-    }
-
-    fn confirm(&mut self, params: MediaParams) {
-        if self.media.as_ref() != Some(&params) {
-            self.configure(params.clone());
-        }
-        self.confirmed = true;
-        let held = !params.direction.send;
-        self.outputs.push_back(LegOutput::Answered(Box::new(params)));
-        self.tell_hold(held);
-    }
-
-    fn tell_hold(&mut self, held: bool) {
-        if self.held != held {
-            self.held = held;
-            self.outputs.push_back(LegOutput::Hold { held });
-        }
-    }
-
     fn bye(&mut self) {
         self.ending = true;
         self.outputs.push_back(LegOutput::CloseMedia);
@@ -468,25 +414,6 @@ impl Leg {
 
 fn refusal((status, reason): (u16, &str)) -> Reply {
     Reply { status, reason: reason.to_owned(), ..Reply::default() }
-}
-
-enum Unreadable {
-    /// A body, but no session description.
-    MediaType,
-    Sdp(NegotiateError),
-}
-
-/// The session description of a message; None: it has no body.
-fn description(headers: &Headers, body: Bytes) -> Result<Option<Session>, Unreadable> {
-    if body.is_empty() {
-        return Ok(None);
-    }
-    match headers.content_type() {
-        Some(media_type) if media_type.eq_ignore_ascii_case(b"application/sdp") => {
-            negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
-        }
-        _ => Err(Unreadable::MediaType),
-    }
 }
 
 fn termination(cause: Termination) -> TerminationCause {

@@ -1,0 +1,94 @@
+//! A leg's side of offer and answer: its descriptions, and what they do to its
+//! media.
+
+use bytes::Bytes;
+use sdp_types::Session;
+
+use super::{Leg, LegOutput, OfferAnswer};
+use crate::call::negotiate::{self, NegotiateError};
+use crate::media::session::{Direction, MediaParams};
+use crate::sip::msg::Headers;
+
+impl Leg {
+    /// Our 2xx to their INVITE, with an answer or, if they did not offer, an offer.
+    pub(super) fn accept(&mut self) -> Result<(), NegotiateError> {
+        match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
+            OfferAnswer::Theirs(offer) => {
+                let (sdp, params) = self.make_answer(&offer)?;
+                self.outputs.push_back(LegOutput::Accept { sdp });
+                self.configure(params);
+            }
+            OfferAnswer::Wanted | OfferAnswer::Stable | OfferAnswer::Ours => {
+                let sdp = self.offer();
+                self.offer_answer = OfferAnswer::Ours;
+                self.outputs.push_back(LegOutput::Accept { sdp });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn offer(&mut self) -> Bytes {
+        self.version += 1;
+        negotiate::write(&negotiate::make_offer(&self.local, self.version, Direction::SEND_RECV)).into()
+    }
+
+    pub(super) fn make_answer(&mut self, offer: &Session) -> Result<(Bytes, MediaParams), NegotiateError> {
+        let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
+        self.version += 1;
+        Ok((negotiate::write(&answer).into(), params))
+    }
+
+    pub(super) fn configure(&mut self, mut params: MediaParams) {
+        // The old hold gives no address: RTCP goes on to the one before.
+        if let Some(before) = &self.media
+            && params.remote_rtp.ip().is_unspecified()
+        {
+            params.remote_rtp = before.remote_rtp;
+            params.remote_rtcp = before.remote_rtcp;
+        }
+        let held = !params.direction.send;
+        self.media = Some(params.clone());
+        self.outputs.push_back(LegOutput::ConfigureMedia(Box::new(params)));
+        if self.confirmed {
+            self.tell_hold(held);
+        }
+    }
+
+    pub(super) fn confirm(&mut self, params: MediaParams) {
+        // Again even if early media had the same: silence is counted from here.
+        if !self.inbound || self.media.as_ref() != Some(&params) {
+            self.configure(params.clone());
+        }
+        self.confirmed = true;
+        let held = !params.direction.send;
+        self.outputs.push_back(LegOutput::Answered(Box::new(params)));
+        self.tell_hold(held);
+    }
+
+    pub(super) fn tell_hold(&mut self, held: bool) {
+        if self.held != held {
+            self.held = held;
+            self.outputs.push_back(LegOutput::Hold { held });
+        }
+    }
+}
+
+/// Why a body is of no use to us.
+pub(super) enum Unreadable {
+    /// A body, but no session description.
+    MediaType,
+    Sdp(NegotiateError),
+}
+
+/// The session description of a message; None: it has no body.
+pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Session>, Unreadable> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    match headers.content_type() {
+        Some(media_type) if media_type.eq_ignore_ascii_case(b"application/sdp") => {
+            negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
+        }
+        _ => Err(Unreadable::MediaType),
+    }
+}

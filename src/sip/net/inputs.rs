@@ -1,0 +1,208 @@
+//! What comes in: time, datagrams, connections, and the results of tasks.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::connection::{CloseReason, ConnectionEvent};
+use super::connections::Opened;
+use super::stack::{SipStack, TaskResult};
+use super::trace::Direction;
+use super::udp::UdpPort;
+use crate::sip::endpoint::{Flow, Input};
+use crate::sip::msg::{Message, ParseError};
+
+/// Datagrams read, or connection events taken, before the outputs that they
+/// caused go out: bounds what one busy socket delays everything else.
+const BATCH: usize = 128;
+
+/// What came of reading a socket.
+struct Read {
+    fed: bool,
+    empty: bool,
+}
+
+impl SipStack {
+    /// Ready when the endpoint has been given something.
+    pub(super) fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut fed = self.close_broken();
+        fed |= self.poll_timer(cx);
+        for index in 0..self.udp.len() {
+            fed |= self.poll_udp(index, cx);
+        }
+        fed |= self.poll_connections(cx);
+        fed |= self.poll_listeners(cx);
+        while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
+            self.task_result(result);
+            fed = true;
+        }
+        if fed { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.endpoint.next_timeout() else {
+            self.armed_for = None;
+            return false;
+        };
+        if self.armed_for != Some(deadline) {
+            self.armed_for = Some(deadline);
+            self.timer.as_mut().reset(deadline.into());
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.armed_for = None;
+        self.input(Input::Timeout);
+        true
+    }
+
+    fn poll_udp(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
+        // Only an empty socket wakes us again: read until it is, unless there is
+        // something to send first.
+        while self.udp.get(index).is_some_and(|port| port.poll_readable(cx).is_ready()) {
+            match self.read_udp(index) {
+                Read { fed: true, .. } => return true,
+                Read { empty: true, .. } => {}
+                Read { .. } => {
+                    // A flood, all of it over budget: let others have a turn.
+                    cx.waker().wake_by_ref();
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    fn read_udp(&mut self, index: usize) -> Read {
+        let mut fed = false;
+        let now = Instant::now();
+        for _ in 0..BATCH {
+            let received = self.udp.get_mut(index).and_then(UdpPort::receive);
+            let Some((data, remote)) = received else { return Read { fed, empty: true } };
+            if !self.budget.admit(now, remote.ip()) {
+                self.counters.over_budget += 1;
+                continue;
+            }
+            // A keep-alive: common on UDP too, although RFC 5626 has STUN there.
+            if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+                continue;
+            }
+            let data = Bytes::copy_from_slice(data);
+            if let Ok(flow) = self.udp_flow(index, remote) {
+                self.counters.received += 1;
+                self.trace(Direction::Received, &flow, &data);
+                self.endpoint.handle_input(now, Input::Datagram { flow, data });
+                fed = true;
+            }
+        }
+        Read { fed, empty: false }
+    }
+
+    fn poll_connections(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut fed = false;
+        for _ in 0..BATCH {
+            match self.connection_events.poll_recv(cx) {
+                Poll::Ready(Some(event)) => fed |= self.connection_event(event),
+                Poll::Ready(None) | Poll::Pending => return fed,
+            }
+        }
+        // More may wait, and nobody would tell us.
+        cx.waker().wake_by_ref();
+        fed
+    }
+
+    fn connection_event(&mut self, event: ConnectionEvent) -> bool {
+        match event {
+            ConnectionEvent::Message { id, message, last } => {
+                let Some(flow) = self.tcp_flow(id) else { return false };
+                if last {
+                    self.counters.closed_bad_framing += 1;
+                    self.closing.push(flow);
+                }
+                self.stream_message(flow, message)
+            }
+            ConnectionEvent::Closed { id, reason } => {
+                let flow = self.tcp_flow(id);
+                match reason {
+                    CloseReason::Closed => {}
+                    CloseReason::NotReading => self.counters.closed_not_reading += 1,
+                    CloseReason::Timeout => self.counters.closed_timeout += 1,
+                }
+                self.connections.remove(id);
+                let Some(flow) = flow else { return false };
+                self.input(Input::FlowClosed { flow });
+                true
+            }
+        }
+    }
+
+    fn stream_message(&mut self, flow: Flow, message: Result<Message, ParseError>) -> bool {
+        let now = Instant::now();
+        if !self.budget.admit(now, flow.remote.ip()) {
+            self.counters.over_budget += 1;
+            return false;
+        }
+        self.counters.received += 1;
+        if let Ok(message) = &message {
+            self.trace(Direction::Received, &flow, message.as_bytes());
+        }
+        self.endpoint.handle_input(now, Input::Message { flow, message });
+        true
+    }
+
+    /// Closes what is to be closed, now that the last answers are queued.
+    fn close_broken(&mut self) -> bool {
+        let fed = !self.closing.is_empty();
+        for flow in std::mem::take(&mut self.closing) {
+            self.connections.remove(flow.id.0);
+            self.input(Input::FlowClosed { flow });
+        }
+        fed
+    }
+
+    fn poll_listeners(&mut self, cx: &mut Context<'_>) -> bool {
+        for listener in &self.listeners {
+            // An error here concerns a connection that is gone already, or our
+            // own lack of descriptors; in both cases there is nothing to take.
+            while let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                let Ok((stream, remote)) = accepted else { continue };
+                let added = self.connections.has_room(remote.ip(), Opened::ByPeer)
+                    && self.connections.add(stream, Opened::ByPeer).is_ok();
+                if added {
+                    self.counters.connections_opened += 1;
+                } else {
+                    self.counters.connections_refused += 1;
+                }
+            }
+        }
+        // A connection is nothing to the endpoint before its first message.
+        false
+    }
+
+    fn task_result(&mut self, result: TaskResult) {
+        let input = match result {
+            TaskResult::Resolved { resolve, mut targets } => {
+                targets
+                    .retain(|(_, addr)| self.udp.iter().any(|port| port.bound.is_ipv4() == addr.is_ipv4()));
+                if targets.is_empty() {
+                    Input::ResolveFailed { resolve }
+                } else {
+                    Input::Resolved { resolve, targets }
+                }
+            }
+            TaskResult::Connected { connect, stream } => {
+                let added = stream.and_then(|stream| self.connections.add(stream, Opened::ByUs));
+                match added.ok().and_then(|id| self.tcp_flow(id)) {
+                    Some(flow) => {
+                        self.counters.connections_opened += 1;
+                        Input::Connected { connect, flow }
+                    }
+                    None => Input::ConnectFailed { connect },
+                }
+            }
+        };
+        self.input(input);
+    }
+}

@@ -1,0 +1,48 @@
+//! Making sockets: one port for UDP and TCP, and connections out.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::udp::UdpPort;
+
+/// Tries for a port that is free for UDP and TCP.
+const PORT_TRIES: u32 = 32;
+
+/// Binds UDP and TCP on the same port.
+pub(super) fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, TcpListener)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let udp = UdpPort::bind(addr)?;
+        match listen(udp.bound) {
+            Ok(listener) => return Ok((udp, listener)),
+            Err(error)
+                if addr.port() == 0 && tries < PORT_TRIES && error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(addr)?;
+    // A restart must not wait for the last run's connections to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(1024)
+}
+
+pub(super) async fn open(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+    let socket = tcp_socket(local)?;
+    socket.bind(local)?;
+    socket.connect(remote).await
+}
+
+fn tcp_socket(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if addr.is_ipv6() {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    Ok(socket)
+}
