@@ -45,6 +45,8 @@ impl SessionDescription {
         audio: &AudioMedia,
     ) -> SessionDescription {
         let mut session = origin.session();
+        // RFC 3264 §6: the t= line is the offer's.
+        session.times.clone_from(&offer.session.times);
         session.medias = offer
             .session
             .medias

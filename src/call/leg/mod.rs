@@ -15,12 +15,12 @@ mod tests;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use sdp_types::Session;
 
 use super::digits;
 use super::leg_fsm::{self, LegEvent, LegState, TerminationCause};
-use super::negotiate::{self, LocalMedia};
+use super::negotiate::{self, Described, LocalMedia};
 use crate::media::session::MediaParams;
+use crate::sdp::SessionDescription;
 use crate::sip::endpoint::{Body, Reply, ServerTransactionId, Termination, UsageEvent};
 use crate::sip::msg::{Method, Request, Response};
 use session::{Unreadable, description};
@@ -68,7 +68,7 @@ pub struct WrongState(pub LegState);
 enum OfferAnswer {
     Stable,
     /// Theirs, in their INVITE: the answer goes into our 2xx.
-    Theirs(Box<Session>),
+    Theirs(Box<SessionDescription>),
     /// They sent an INVITE without one: our 2xx will offer.
     Wanted,
     /// Ours: the answer comes in a response, or in the ACK to our 2xx.
@@ -82,6 +82,8 @@ pub struct Leg {
     state: LegState,
     local: LocalMedia,
     version: u64,
+    /// The last description that we sent.
+    last: Option<Described>,
     offer_answer: OfferAnswer,
     media: Option<MediaParams>,
     held: bool,
@@ -128,6 +130,7 @@ impl Leg {
             state: LegState::Created,
             local,
             version: 0,
+            last: None,
             offer_answer,
             media: None,
             held: false,
@@ -254,7 +257,7 @@ impl Leg {
 
     fn provisional(&mut self, response: &Response) {
         let session = description(response, response.body()).ok().flatten();
-        let early = session.and_then(|answer| negotiate::apply_answer(&self.local, &answer).ok());
+        let early = session.and_then(|answer| self.apply_answer(&answer).ok());
         match early {
             Some(params) if !self.ending => {
                 self.advance(LegEvent::EarlyMedia);
@@ -275,9 +278,7 @@ impl Leg {
                 self.outputs.push_back(LegOutput::Ack { sdp });
                 Ok(params)
             }
-            (Some(answer), false) => {
-                negotiate::apply_answer(&self.local, &answer).map_err(|error| error.to_string())
-            }
+            (Some(answer), false) => self.apply_answer(&answer).map_err(|error| error.to_string()),
             // The answer may have come in a reliable provisional response.
             (None, false) => self.media.clone().ok_or_else(|| "200 without an answer".to_owned()),
             (None, true) => Err("200 without an offer".to_owned()),
@@ -299,9 +300,7 @@ impl Leg {
             self.offer_answer = OfferAnswer::Stable;
             let answer = description(ack, ack.body()).ok().flatten();
             let settled = match answer {
-                Some(answer) => {
-                    negotiate::apply_answer(&self.local, &answer).map_err(|error| error.to_string())
-                }
+                Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
                 None => Err("ACK without an answer to our offer".to_owned()),
             };
             match settled {

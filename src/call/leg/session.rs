@@ -2,11 +2,11 @@
 //! media.
 
 use bytes::Bytes;
-use sdp_types::Session;
 
 use super::{Leg, LegOutput, OfferAnswer};
 use crate::call::negotiate::{self, NegotiateError};
-use crate::media::session::{Direction, MediaParams};
+use crate::media::session::MediaParams;
+use crate::sdp::{self, SessionDescription};
 use crate::sip::msg::Headers;
 
 impl Leg {
@@ -29,13 +29,26 @@ impl Leg {
 
     pub(super) fn offer(&mut self) -> Bytes {
         self.version += 1;
-        negotiate::write(&negotiate::make_offer(&self.local, self.version, Direction::SEND_RECV)).into()
+        let offer = negotiate::make_offer(&self.local, self.version, self.last.as_ref());
+        let sdp = offer.description.to_bytes().into();
+        self.last = Some(offer);
+        sdp
     }
 
-    pub(super) fn make_answer(&mut self, offer: &Session) -> Result<(Bytes, MediaParams), NegotiateError> {
+    pub(super) fn make_answer(
+        &mut self,
+        offer: &SessionDescription,
+    ) -> Result<(Bytes, MediaParams), NegotiateError> {
         let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
         self.version += 1;
-        Ok((negotiate::write(&answer).into(), params))
+        let sdp = answer.description.to_bytes().into();
+        self.last = Some(answer);
+        Ok((sdp, params))
+    }
+
+    pub(super) fn apply_answer(&self, answer: &SessionDescription) -> Result<MediaParams, NegotiateError> {
+        let offer = self.last.as_ref().ok_or(NegotiateError::NoAudio)?;
+        negotiate::apply_answer(&self.local, offer, answer)
     }
 
     pub(super) fn configure(&mut self, mut params: MediaParams) {
@@ -81,12 +94,12 @@ pub(super) enum Unreadable {
 }
 
 /// The session description of a message; None: it has no body.
-pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Session>, Unreadable> {
+pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<SessionDescription>, Unreadable> {
     if body.is_empty() {
         return Ok(None);
     }
     match headers.content_type() {
-        Some(media_type) if media_type.eq_ignore_ascii_case(b"application/sdp") => {
+        Some(media_type) if media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) => {
             negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
         }
         _ => Err(Unreadable::MediaType),

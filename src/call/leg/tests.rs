@@ -241,7 +241,7 @@ fn each_description_of_a_leg_has_the_next_version_of_one_session() {
             LegOutput::Accept { sdp } => negotiate::parse(&sdp).ok(),
             _ => None,
         })
-        .map(|session| (session.origin.sess_id, session.origin.sess_version))
+        .map(|description| (description.origin().0.to_owned(), description.origin().1))
         .collect();
     assert_eq!(origins, [("42".to_owned(), 1), ("42".to_owned(), 2), ("42".to_owned(), 3)]);
 }

@@ -1,35 +1,33 @@
 //! Offer and answer (RFC 3264) for one audio stream, as pure functions: session
 //! descriptions in, session descriptions and [`MediaParams`] out.
 //!
-//! - `remote`: what the far end says about its audio
-//! - `local`: the descriptions that we write
+//! - `remote`: what the far end's audio line comes to for us
 //!
 //! What an answer settles does not depend on who asked first, so both sides end
 //! in `settle`.
 
-mod local;
 mod remote;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 
-use sdp_types::{Media, Session};
-
 use crate::media::codec::Codec;
 use crate::media::session::{Direction, MediaParams, SendFormat};
+use crate::sdp::{self, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
 use remote::RemoteAudio;
 
 /// The header extension that carries the capture time.
 pub const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+
+/// Our local number for it in offers.
+const ABS_CAPTURE_TIME_ID: u8 = 1;
 
 /// Payload type under which we offer `telephone-event` (RFC 4733).
 pub const TELEPHONE_EVENT_PT: u8 = 101;
 
 /// Media lines that a description may have; more is hostile.
 const MAX_MEDIA_LINES: usize = 32;
-/// Size that a description may have, bytes.
-const MAX_SIZE: usize = 16 * 1024;
 
 /// Our side of a session description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +42,15 @@ pub struct LocalMedia {
     pub ptime_ms: u32,
     /// `sess-id` of the `o=` line: the same for all of a leg's descriptions.
     pub session_id: u64,
+}
+
+/// A description of ours, and which of its lines is the audio that we use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// To be sent.
+    pub description: SessionDescription,
+    /// Index of our line.
+    pub audio: usize,
 }
 
 /// Why a description could not be agreed to.
@@ -71,33 +78,47 @@ impl NegotiateError {
     }
 }
 
+impl From<SdpError> for NegotiateError {
+    fn from(error: SdpError) -> Self {
+        match error {
+            SdpError::Malformed(_) | SdpError::TooLarge(_) => NegotiateError::Malformed(error.to_string()),
+            SdpError::NoConnection(_) | SdpError::Address(..) => NegotiateError::Address(error.to_string()),
+            SdpError::NotAudio(_) => NegotiateError::NoAudio,
+        }
+    }
+}
+
 /// Reads a description from a message body.
 ///
 /// # Errors
 /// It is not one, or beyond our limits.
-pub fn parse(body: &[u8]) -> Result<Session, NegotiateError> {
-    if body.len() > MAX_SIZE {
-        return Err(NegotiateError::Malformed(format!("{} bytes, more than {MAX_SIZE}", body.len())));
+pub fn parse(body: &[u8]) -> Result<SessionDescription, NegotiateError> {
+    let description = SessionDescription::parse(body)?;
+    match description.lines().count() {
+        0..=MAX_MEDIA_LINES => Ok(description),
+        lines => Err(NegotiateError::Malformed(format!("{lines} media lines, more than {MAX_MEDIA_LINES}"))),
     }
-    let session = Session::parse(body).map_err(|error| NegotiateError::Malformed(error.to_string()))?;
-    if session.medias.len() > MAX_MEDIA_LINES {
-        return Err(NegotiateError::Malformed(format!("more than {MAX_MEDIA_LINES} media lines")));
-    }
-    Ok(session)
-}
-
-/// Writes a description into a message body.
-pub fn write(session: &Session) -> Vec<u8> {
-    let mut body = Vec::with_capacity(512);
-    // Writing into a Vec cannot fail.
-    let _ = session.write(&mut body);
-    body
 }
 
 /// Our offer. `version` goes up with each description that a leg sends (RFC
-/// 3264 §8).
-pub fn make_offer(local: &LocalMedia, version: u64, direction: Direction) -> Session {
-    local::offer(local, version, direction)
+/// 3264 §8). `last` is the description of ours before it, whose lines keep their
+/// places.
+pub fn make_offer(local: &LocalMedia, version: u64, last: Option<&Described>) -> Described {
+    let mut formats: Vec<Format> =
+        local.codecs.iter().map(|codec| format(codec.payload_type(), *codec)).collect();
+    formats.push(telephone_event(TELEPHONE_EVENT_PT));
+    let mut audio = AudioMedia::new(local.rtp, formats);
+    audio.ptime_ms = Some(local.ptime_ms);
+    audio.rtcp_mux = true;
+    audio.extensions = vec![ExtMap::new(ABS_CAPTURE_TIME_ID, ABS_CAPTURE_TIME)];
+    let origin = origin(local, version);
+    match last {
+        Some(last) => Described {
+            description: SessionDescription::reoffer(&origin, &last.description, last.audio, &audio),
+            audio: last.audio,
+        },
+        None => Described { description: SessionDescription::offer(&origin, &audio), audio: 0 },
+    }
 }
 
 /// Whether an offer has a stream that we could take. What it says is what
@@ -105,43 +126,62 @@ pub fn make_offer(local: &LocalMedia, version: u64, direction: Direction) -> Ses
 ///
 /// # Errors
 /// See [`NegotiateError`].
-pub fn check_offer(local: &LocalMedia, offer: &Session) -> Result<(), NegotiateError> {
+pub fn check_offer(local: &LocalMedia, offer: &SessionDescription) -> Result<(), NegotiateError> {
     choose(local, offer).map(|_| ())
 }
 
 /// Our answer to an offer: its first usable audio line taken, every other line
-/// refused with port 0 (RFC 3264 §6), codecs in the offerer's order.
+/// refused with port 0 (RFC 3264 §6), codecs in the offerer's order and under
+/// the offerer's numbers.
 ///
 /// # Errors
 /// See [`NegotiateError`]; refuse with its [`NegotiateError::status`].
 pub fn make_answer(
     local: &LocalMedia,
     version: u64,
-    offer: &Session,
-) -> Result<(Session, MediaParams), NegotiateError> {
+    offer: &SessionDescription,
+) -> Result<(Described, MediaParams), NegotiateError> {
     let (index, remote) = choose(local, offer)?;
-    // Under their numbers, so that both ways have the same.
     let params = settle(local, &remote, &remote.formats, remote.telephone_event)?;
-    Ok((local::answer(local, version, offer, index, &remote, &params), params))
+
+    let mut formats: Vec<Format> = params.receive.iter().map(|(pt, codec)| format(*pt, *codec)).collect();
+    formats.extend(params.telephone_event_pt.map(telephone_event));
+    let mut audio = AudioMedia::new(local.rtp, formats);
+    audio.protocol.clone_from(&remote.protocol);
+    audio.ptime_ms = Some(params.send.ptime_ms);
+    audio.rtcp_mux = params.rtcp_mux;
+    audio.extensions =
+        params.abs_capture_time_id.map(|id| ExtMap::new(id, ABS_CAPTURE_TIME)).into_iter().collect();
+    audio.direction = match (params.direction.send, params.direction.receive) {
+        (true, true) => sdp::Direction::SendRecv,
+        (true, false) => sdp::Direction::SendOnly,
+        (false, true) => sdp::Direction::RecvOnly,
+        (false, false) => sdp::Direction::Inactive,
+    };
+    let description = SessionDescription::answer(&origin(local, version), offer, index, &audio);
+    Ok((Described { description, audio: index }, params))
 }
 
 /// What the answer to our offer settles.
 ///
 /// # Errors
 /// See [`NegotiateError`]: the call cannot go on; end it.
-pub fn apply_answer(local: &LocalMedia, answer: &Session) -> Result<MediaParams, NegotiateError> {
-    // We offer one line; an answer has the same lines in the same order (§6).
-    let media = answer.medias.first().ok_or(NegotiateError::NoAudio)?;
-    let remote = usable(local, answer, media)?;
+pub fn apply_answer(
+    local: &LocalMedia,
+    offer: &Described,
+    answer: &SessionDescription,
+) -> Result<MediaParams, NegotiateError> {
+    // An answer has the lines of the offer in their order (RFC 3264 §6).
+    let remote = usable(local, answer, offer.audio)?;
     let ours: Vec<_> = local.codecs.iter().map(|codec| (codec.payload_type(), *codec)).collect();
     settle(local, &remote, &ours, Some(TELEPHONE_EVENT_PT))
 }
 
-/// The first audio line that we can use, or what is wrong with the best one.
-fn choose(local: &LocalMedia, offer: &Session) -> Result<(usize, RemoteAudio), NegotiateError> {
+/// The first audio line that we can use, or what is wrong with the last one.
+fn choose(local: &LocalMedia, offer: &SessionDescription) -> Result<(usize, RemoteAudio), NegotiateError> {
     let mut error = NegotiateError::NoAudio;
-    for (index, media) in offer.medias.iter().enumerate() {
-        match usable(local, offer, media) {
+    for index in 0..offer.lines().count() {
+        match usable(local, offer, index) {
             Ok(remote) => return Ok((index, remote)),
             Err(NegotiateError::NoAudio) => {}
             Err(why) => error = why,
@@ -150,14 +190,15 @@ fn choose(local: &LocalMedia, offer: &Session) -> Result<(usize, RemoteAudio), N
     Err(error)
 }
 
-fn usable(local: &LocalMedia, session: &Session, media: &Media) -> Result<RemoteAudio, NegotiateError> {
-    let remote = RemoteAudio::read(session, media)?;
+fn usable(
+    local: &LocalMedia,
+    description: &SessionDescription,
+    index: usize,
+) -> Result<RemoteAudio, NegotiateError> {
+    let remote = RemoteAudio::new(&description.audio(index)?)?;
     if remote.rtp.is_ipv4() != local.rtp.is_ipv4() {
-        return Err(NegotiateError::Address(format!(
-            "{} is not of our address family ({})",
-            remote.rtp.ip(),
-            local.rtp.ip()
-        )));
+        let (theirs, ours) = (remote.rtp.ip(), local.rtp.ip());
+        return Err(NegotiateError::Address(format!("{theirs} is not of our address family ({ours})")));
     }
     if !remote.formats.iter().any(|(_, codec)| local.codecs.contains(codec)) {
         return Err(NegotiateError::NoCommonCodec);
@@ -187,7 +228,20 @@ fn settle(
         receive: receive_as.iter().filter(|(_, codec)| common(codec)).copied().collect(),
         telephone_event_pt: telephone_event.filter(|_| remote.telephone_event.is_some()),
         abs_capture_time_id: remote.abs_capture_time,
-        direction: remote.our_direction(),
+        direction: Direction { send: remote.receives, receive: remote.sends },
         rtcp_mux: remote.rtcp_mux,
     })
+}
+
+fn origin(local: &LocalMedia, version: u64) -> Origin {
+    Origin { session_id: local.session_id, version, address: local.rtp.ip() }
+}
+
+fn format(payload_type: u8, codec: Codec) -> Format {
+    Format::new(payload_type, codec.name(), codec.clock_rate())
+}
+
+/// Every DTMF event and flash (RFC 4733 §3.2).
+fn telephone_event(payload_type: u8) -> Format {
+    Format { fmtp: Some("0-16".to_owned()), ..Format::telephone_event(payload_type) }
 }

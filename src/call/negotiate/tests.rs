@@ -9,20 +9,23 @@ fn local() -> LocalMedia {
     }
 }
 
+fn text(described: &Described) -> String {
+    String::from_utf8(described.description.to_bytes()).expect("utf-8")
+}
+
 /// An offer with these media lines after a usual session part.
-fn offer(lines: &str) -> Session {
+fn offer(lines: &str) -> SessionDescription {
     let text = format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}");
     parse(text.as_bytes()).expect("test offer")
 }
 
 fn answer_to(lines: &str) -> Result<(String, MediaParams), NegotiateError> {
-    make_answer(&local(), 1, &offer(lines))
-        .map(|(answer, params)| (String::from_utf8(write(&answer)).expect("utf-8"), params))
+    make_answer(&local(), 1, &offer(lines)).map(|(answer, params)| (text(&answer), params))
 }
 
 #[test]
 fn the_offer_has_what_the_lab_promises_in_order() {
-    let text = String::from_utf8(write(&make_offer(&local(), 7, Direction::SEND_RECV))).expect("utf-8");
+    let text = text(&make_offer(&local(), 7, None));
     assert_eq!(
         text,
         "v=0\r\n\
@@ -36,9 +39,9 @@ fn the_offer_has_what_the_lab_promises_in_order() {
          a=rtpmap:101 telephone-event/8000\r\n\
          a=fmtp:101 0-16\r\n\
          a=ptime:20\r\n\
-         a=extmap:1 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n\
+         a=sendrecv\r\n\
          a=rtcp-mux\r\n\
-         a=sendrecv\r\n"
+         a=extmap:1 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n"
     );
 }
 
@@ -46,9 +49,9 @@ fn the_offer_has_what_the_lab_promises_in_order() {
 fn two_of_us_agree_on_everything() {
     let caller = local();
     let callee = LocalMedia { rtp: "127.0.0.2:30000".parse().expect("address"), ..local() };
-    let sent = make_offer(&caller, 1, Direction::SEND_RECV);
-    let (answer, at_callee) = make_answer(&callee, 1, &sent).expect("answer");
-    let at_caller = apply_answer(&caller, &answer).expect("applied");
+    let sent = make_offer(&caller, 1, None);
+    let (answer, at_callee) = make_answer(&callee, 1, &sent.description).expect("answer");
+    let at_caller = apply_answer(&caller, &sent, &answer.description).expect("applied");
     assert_eq!(at_callee.remote_rtp, caller.rtp);
     assert_eq!(at_caller.remote_rtp, callee.rtp);
     for params in [&at_callee, &at_caller] {
@@ -88,7 +91,7 @@ fn dynamic_numbers_are_theirs_and_a_map_beats_the_static_meaning() {
 fn our_numbers_stay_ours_when_the_answer_numbers_otherwise() {
     let answer =
         offer("m=audio 4000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n");
-    let params = apply_answer(&local(), &answer).expect("applied");
+    let params = apply_answer(&local(), &make_offer(&local(), 1, None), &answer).expect("applied");
     assert_eq!(params.send.payload_type, 8);
     assert_eq!(params.receive, [(8, Codec::Pcma)]);
     assert_eq!(params.telephone_event_pt, Some(101), "they send under the number of our offer");
@@ -171,7 +174,7 @@ fn the_answer_repeats_the_times_of_the_offer() {
     )
     .expect("parses");
     let (answer, _) = make_answer(&local(), 1, &sent).expect("answer");
-    assert!(String::from_utf8(write(&answer)).expect("utf-8").contains("t=2873397496 2873404696\r\n"));
+    assert!(text(&answer).contains("t=2873397496 2873404696\r\n"));
 }
 
 #[test]
@@ -204,10 +207,16 @@ fn what_cannot_be_agreed_to_says_why() {
 
 #[test]
 fn a_refused_or_empty_answer_is_an_error() {
-    assert_eq!(apply_answer(&local(), &offer("m=audio 0 RTP/AVP 0\r\n")), Err(NegotiateError::NoAudio));
-    assert_eq!(apply_answer(&local(), &offer("")), Err(NegotiateError::NoAudio));
     assert_eq!(
-        apply_answer(&local(), &offer("m=audio 4000 RTP/AVP 18\r\n")),
+        apply_answer(&local(), &make_offer(&local(), 1, None), &offer("m=audio 0 RTP/AVP 0\r\n")),
+        Err(NegotiateError::NoAudio)
+    );
+    assert_eq!(
+        apply_answer(&local(), &make_offer(&local(), 1, None), &offer("")),
+        Err(NegotiateError::NoAudio)
+    );
+    assert_eq!(
+        apply_answer(&local(), &make_offer(&local(), 1, None), &offer("m=audio 4000 RTP/AVP 18\r\n")),
         Err(NegotiateError::NoCommonCodec)
     );
 }
@@ -231,9 +240,22 @@ fn hostile_descriptions_are_values() {
 #[test]
 fn ipv6_is_written_and_read_as_such() {
     let v6 = LocalMedia { rtp: "[::1]:20000".parse().expect("address"), ..local() };
-    let sent = make_offer(&v6, 1, Direction::SEND_RECV);
-    let text = String::from_utf8(write(&sent)).expect("utf-8");
+    let sent = make_offer(&v6, 1, None);
+    let text = text(&sent);
     assert!(text.contains("c=IN IP6 ::1\r\n"), "{text}");
     let (_, params) = make_answer(&v6, 1, &parse(text.as_bytes()).expect("parses")).expect("answer");
     assert_eq!(params.remote_rtp, v6.rtp);
+}
+
+#[test]
+fn an_offer_inside_the_call_keeps_the_lines_in_their_places() {
+    let theirs = offer("m=video 5000 RTP/AVP 31\r\nm=audio 5002 RTP/AVP 0\r\n");
+    let (answer, _) = make_answer(&local(), 1, &theirs).expect("answer");
+    let again = make_offer(&local(), 2, Some(&answer));
+    let text = text(&again);
+    assert!(text.contains("o=- 42 2 IN"), "{text}");
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(lines, ["m=video 0 RTP/AVP 31", "m=audio 20000 RTP/AVP 0 8 101"]);
+    let params = apply_answer(&local(), &again, &theirs).expect("applied");
+    assert_eq!(params.remote_rtp.port(), 5002);
 }
