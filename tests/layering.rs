@@ -1,0 +1,442 @@
+//! Holds the borders between the rooms of this crate: who may import whom, where
+//! `unsafe` and the clock may stand, how long a file may be.
+//!
+//! It reads the sources as text. That is enough for `crate::` and `super::`
+//! paths, and needs no compiler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may import whom; the longest name that fits a module counts. A room may
+/// always import itself. Rooms that assemble name what they may reach, too:
+/// nobody goes around the adapter to a plane.
+const BORDERS: &[(&str, &[&str])] = &[
+    // Leaves: nothing of ours, but the small things in util.
+    ("util", &[]),
+    ("ids", &["util"]),
+    ("frame", &["util"]),
+    ("metrics", &["util"]),
+    ("logging", &["util"]),
+    ("sdp", &["util"]),
+    // Planes: neither knows the other.
+    ("sip", &["ids", "metrics", "util"]),
+    ("media", &["frame", "ids", "metrics", "util"]),
+    // Calls.
+    ("call", &["frame", "ids", "media", "metrics", "sdp", "sip", "util"]),
+    // The adapter: values only; an engine has a room of its own.
+    ("ua", &["frame", "metrics", "util"]),
+    ("ua::native", &["call", "frame", "ids", "metrics", "ua", "util"]),
+    ("ua::baresip", &["frame", "metrics", "ua", "util"]),
+    // Assembly. Roles use calls through the adapter, and signal processing.
+    ("role", &["config", "frame", "logging", "media", "metrics", "ua", "util"]),
+    ("config", &["frame", "logging", "media", "role", "ua", "util"]),
+    ("cli", &["config", "frame", "logging", "media", "orchestrator", "role", "ua", "util"]),
+    ("orchestrator", &["config", "frame", "logging", "media", "metrics", "role", "ua", "util"]),
+];
+
+/// Parts of a plane that assembling rooms must leave alone, although they may use
+/// the rest of it: they drive calls.
+const ONLY_CALLS: &[&str] = &["media::session", "media::transport", "media::worker", "media::io"];
+const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator"];
+
+/// Where the clock is read: drivers, and threads that talk to people or disks.
+const CLOCK: &[&str] = &[
+    "logging",
+    "main",
+    "media::disk",
+    "media::io",
+    "media::worker::thread",
+    "orchestrator",
+    "role",
+    "sip::net",
+    "ua::native",
+];
+
+/// Where `unsafe` may stand.
+const UNSAFE: &[&str] = &["media::io", "ua::baresip"];
+
+const MAX_LINES: usize = 500;
+
+/// A source file with its place in the module tree.
+struct Source {
+    path: PathBuf,
+    /// `sip::msg::uri`; empty for `lib.rs`.
+    module: String,
+    text: String,
+    /// The whole file is test code.
+    test: bool,
+}
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    report(crate_sources().iter().flat_map(imports_across_borders).collect());
+}
+
+#[test]
+fn unsafe_stands_only_where_it_is_needed() {
+    report(crate_sources().iter().flat_map(unsafe_outside).collect());
+}
+
+#[test]
+fn the_clock_is_read_only_in_drivers() {
+    report(crate_sources().iter().flat_map(clock_outside).collect());
+}
+
+#[test]
+fn files_are_short() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "examples"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 50, "the sources were not found");
+    let lines = |path: &PathBuf| fs::read_to_string(path).expect("readable source").lines().count();
+    let long = files.iter().map(|path| (path, lines(path))).filter(|(_, lines)| *lines > MAX_LINES);
+    report(
+        long.map(|(path, lines)| format!("{}: {lines} lines: look for its second subject", path.display()))
+            .collect(),
+    );
+}
+
+fn report(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+// ---- the rules
+
+fn imports_across_borders(source: &Source) -> Vec<String> {
+    let module = source.module.as_str();
+    if module.is_empty() || module == "main" {
+        return Vec::new();
+    }
+    let Some((room, allowed)) =
+        BORDERS.iter().filter(|(room, _)| within(module, room)).max_by_key(|(room, _)| room.len())
+    else {
+        return vec![format!("{}: the room of {module} is not in the table", source.path.display())];
+    };
+    let assembles = ASSEMBLY.contains(room);
+    imports(source)
+        .into_iter()
+        .filter(|target| {
+            let welcome = within(target, room) || allowed.iter().any(|room| within(target, room));
+            let hidden = assembles && ONLY_CALLS.iter().any(|part| within(target, part));
+            !welcome || hidden
+        })
+        .map(|target| format!("{}: {module} must not import {target}", source.path.display()))
+        .collect()
+}
+
+fn unsafe_outside(source: &Source) -> Vec<String> {
+    let tokens = tokens(&source.text);
+    let found = tokens.iter().any(|token| token == "unsafe");
+    let allowed = UNSAFE.iter().any(|room| within(&source.module, room));
+    match found && !allowed {
+        true => vec![format!("{}: unsafe outside of {UNSAFE:?}", source.path.display())],
+        false => Vec::new(),
+    }
+}
+
+fn clock_outside(source: &Source) -> Vec<String> {
+    if source.test || CLOCK.iter().any(|room| within(&source.module, room)) {
+        return Vec::new();
+    }
+    let tokens = tokens(without_tests(&source.text));
+    let read = tokens.windows(3).filter(|three| {
+        matches!(three[0].as_str(), "Instant" | "SystemTime") && three[1] == "::" && three[2] == "now"
+    });
+    read.map(|three| format!("{}: {}::now() outside of a driver", source.path.display(), three[0])).collect()
+}
+
+/// Whether a path lies in a module.
+fn within(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+// ---- reading the sources
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn crate_sources() -> Vec<Source> {
+    let (src, mut files) = (root().join("src"), Vec::new());
+    rust_files(&src, &mut files);
+    assert!(files.len() > 50, "the sources were not found");
+    files.sort();
+    let mut sources: Vec<Source> = files
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("readable source");
+            let inside = path.strip_prefix(&src).expect("inside src").with_extension("");
+            let mut parts: Vec<String> =
+                inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+            if matches!(parts.last().map(String::as_str), Some("mod" | "lib")) {
+                parts.pop();
+            }
+            Source { path, module: parts.join("::"), text, test: false }
+        })
+        .collect();
+    let tests: Vec<String> = sources.iter().flat_map(test_modules).collect();
+    for source in &mut sources {
+        source.test = tests.iter().any(|test| within(&source.module, test));
+    }
+    sources
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.expect("readable folder").path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Modules in files of their own that exist for tests only.
+fn test_modules(source: &Source) -> Vec<String> {
+    let tokens = tokens(&source.text);
+    let mut names = Vec::new();
+    for (index, window) in tokens.windows(7).enumerate() {
+        if window.iter().map(String::as_str).eq(["#", "[", "cfg", "(", "test", ")", "]"]) {
+            let after: Vec<&str> = tokens[index + 7..].iter().map(String::as_str).take(8).collect();
+            let declared = after.iter().position(|token| *token == "mod").filter(|at| *at <= 4);
+            if let Some(at) = declared
+                && after.get(at + 2) == Some(&";")
+            {
+                names.push(join(&source.module, after[at + 1]));
+            }
+        }
+    }
+    names
+}
+
+/// The source up to its inline test module, which stands at the end.
+fn without_tests(text: &str) -> &str {
+    let inline = text.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
+        let line = text[*at..].lines().nth(1).unwrap_or("");
+        line.ends_with('{')
+    });
+    inline.map_or(text, |(at, _)| &text[..at])
+}
+
+/// Everything of this crate that a source names, as paths from the crate's root.
+fn imports(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let all = tokens(&source.text);
+    for index in starts(&all, "crate") {
+        tree(&all, index + 2, String::new(), &mut found);
+    }
+    // `super` means something else inside of an inline module.
+    let own = tokens(without_tests(&source.text));
+    for index in starts(&own, "super") {
+        let mut module = source.module.as_str();
+        let mut at = index;
+        while own.get(at).is_some_and(|token| token == "super") {
+            module = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+            at += 2;
+        }
+        tree(&own, at, module.to_string(), &mut found);
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Where a path begins with this word.
+fn starts(tokens: &[String], word: &str) -> Vec<usize> {
+    let begins = |at: usize| at == 0 || tokens[at - 1] != "::";
+    let goes_on = |at: usize| tokens.get(at + 1).is_some_and(|token| token == "::");
+    (0..tokens.len()).filter(|&at| tokens[at] == word && begins(at) && goes_on(at)).collect()
+}
+
+/// Follows a path, with its `{a, b}`, and collects its ends; gives the place after it.
+fn tree(tokens: &[String], mut at: usize, mut path: String, found: &mut Vec<String>) -> usize {
+    loop {
+        match tokens.get(at).map(String::as_str) {
+            Some("{") => {
+                at += 1;
+                while tokens.get(at).is_some_and(|token| token != "}") {
+                    at = tree(tokens, at, path.clone(), found).max(at + 1);
+                    while tokens.get(at).is_some_and(|token| token != "," && token != "}") {
+                        at += 1; // `as name`
+                    }
+                    at += usize::from(tokens.get(at).is_some_and(|token| token == ","));
+                }
+                return at + 1;
+            }
+            Some("self") => at += 1,
+            Some(name) if name.starts_with(|c: char| c.is_alphabetic() || c == '_') => {
+                path = join(&path, name);
+                at += 1;
+            }
+            _ => {}
+        }
+        if tokens.get(at).is_none_or(|token| token != "::") {
+            found.push(path);
+            return at;
+        }
+        at += 1;
+        if !tokens.get(at).is_some_and(|token| token == "{" || is_name(token)) {
+            found.push(path); // `::*`, `::<T>`
+            return at;
+        }
+    }
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_string() } else { format!("{path}::{name}") }
+}
+
+/// Names and signs of a source; comments, strings and characters are left out.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(length) = string(rest) {
+            length
+        } else if first.is_alphanumeric() || first == '_' {
+            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            tokens.push(rest[..length].to_string());
+            length
+        } else if rest.starts_with("::") {
+            tokens.push("::".to_string());
+            2
+        } else {
+            if !first.is_whitespace() {
+                tokens.push(first.to_string());
+            }
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    tokens
+}
+
+/// Length of the string, byte string, raw string or character that begins here.
+fn string(text: &str) -> Option<usize> {
+    let body = text.strip_prefix('b').unwrap_or(text);
+    if let Some(raw) = body.strip_prefix('r') {
+        let hashes = raw.len() - raw.trim_start_matches('#').len();
+        if raw[hashes..].starts_with('"') {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let from = text.len() - raw.len() + hashes + 1;
+            return Some(text[from..].find(&end).map_or(text.len(), |at| from + at + end.len()));
+        }
+    }
+    let quote = body.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let from = text.len() - body.len() + 1;
+    let mut chars = text[from..].char_indices();
+    if quote == '\'' && !body.starts_with("'\\") {
+        // A character has its end right behind it; a lifetime has none.
+        let (_, inside) = chars.next()?;
+        return text[from + inside.len_utf8()..].starts_with('\'').then(|| from + inside.len_utf8() + 1);
+    }
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            c if c == quote => return Some(from + at + 1),
+            _ => {}
+        }
+    }
+    Some(text.len())
+}
+
+// ---- the rules catch what they are for
+
+#[cfg(test)]
+mod rules {
+    use super::*;
+
+    fn source(module: &str, text: &str) -> Source {
+        Source { path: PathBuf::from("made.rs"), module: module.into(), text: text.into(), test: false }
+    }
+
+    fn imported(module: &str, text: &str) -> Vec<String> {
+        imports(&source(module, text))
+    }
+
+    #[test]
+    fn a_plane_that_imports_the_other_is_caught_however_it_is_written() {
+        for text in [
+            "use crate::media::mix;",
+            "use crate::{ids, media::mix};",
+            "use crate::{\n    media::{self, mix},\n};",
+            "pub(crate) use crate::media as m;",
+            "fn f() { let x = crate::media::mix::<u8>(1); }",
+            "use super::super::media::mix;",
+        ] {
+            assert_eq!(imports_across_borders(&source("sip::msg", text)).len().min(1), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_room_may_import_passes() {
+        let text = "use crate::ids::Token; use crate::util::{exit, ntp::NtpTime}; use super::uri::Uri;";
+        assert_eq!(imports_across_borders(&source("sip::msg", text)), [""; 0]);
+        assert_eq!(
+            imports_across_borders(&source("call::leg", "use crate::{sip::msg, media, sdp};")),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_room_without_a_border_is_caught() {
+        assert_eq!(imports_across_borders(&source("attic::box", "")).len(), 1);
+    }
+
+    #[test]
+    fn roles_must_not_go_around_the_adapter() {
+        assert_eq!(
+            imports_across_borders(&source("role::sink", "use crate::media::worker::MediaWorker;")).len(),
+            1
+        );
+        assert_eq!(imports_across_borders(&source("role::sink", "use crate::call::leg::Leg;")).len(), 1);
+        assert_eq!(imports_across_borders(&source("role::sink", "use crate::media::mix;")), [""; 0]);
+    }
+
+    #[test]
+    fn comments_and_strings_import_nothing() {
+        let text = "// crate::media::mix\n/* crate::media */ const A: &str = \"crate::media\\\"crate::media\";\n\
+            const B: &str = r#\"crate::\"media\"#; fn f<'a>(c: &'a u8) -> char { '\"' } use crate::ids::X;";
+        assert_eq!(imported("sip", text), ["ids::X"]);
+    }
+
+    #[test]
+    fn groups_are_followed_to_their_ends() {
+        let text = "use crate::{a::{b, c::d as e}, f::*, g};";
+        assert_eq!(imported("x", text), ["a::b", "a::c::d", "f", "g"]);
+    }
+
+    #[test]
+    fn unsafe_is_caught_outside_of_its_rooms() {
+        let text = "fn f() { unsafe { g() } }";
+        assert_eq!(unsafe_outside(&source("sip::msg", text)).len(), 1);
+        assert_eq!(unsafe_outside(&source("media::io::batch", text)).len(), 0);
+        assert_eq!(unsafe_outside(&source("sip::msg", "#![forbid(unsafe_code)] // unsafe")).len(), 0);
+    }
+
+    #[test]
+    fn the_clock_is_caught_outside_of_drivers_and_tests() {
+        let text = "fn f() { let t = std::time::Instant::now(); }";
+        assert_eq!(clock_outside(&source("sip::dialog", text)).len(), 1);
+        assert_eq!(clock_outside(&source("sip::net::stack", text)).len(), 0);
+        let tested = "fn f() {}\n#[cfg(test)]\nmod tests {\n    fn g() { Instant::now(); }\n}\n";
+        assert_eq!(clock_outside(&source("sip::dialog", tested)).len(), 0);
+    }
+
+    #[test]
+    fn modules_for_tests_are_known() {
+        let text = "#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod pair;\nmod real;\n#[cfg(test)]\nfn f() {}\nmod other;";
+        assert_eq!(test_modules(&source("sip", text)), ["sip::tests", "sip::pair"]);
+    }
+}
