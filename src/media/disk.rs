@@ -1,1 +1,315 @@
-//! WAV files, written on their own thread.
+//! WAV files, written on their own thread and valid at every moment.
+//!
+//! Each write puts the samples behind what is there, and then the whole header
+//! with the new sizes over the old one. Whenever the process is killed, the header
+//! tells of no sample that is not there; at worst a few more follow than it says.
+//! (A general WAV writer updates its header in several writes, which may be torn.)
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::frame::RATE_HZ;
+use crate::media::latency::Latency;
+use crate::media::tap::{Pace, Tap, Tapped, tap};
+
+const HEADER: usize = 44;
+/// What the ring holds while the disk is slow.
+const RING: Duration = Duration::from_secs(4);
+
+/// Why a recording cannot be made or has ended.
+#[derive(Debug, thiserror::Error, Clone)]
+pub enum DiskError {
+    #[error("cannot create the recording {path}: {reason}", path = path.display())]
+    Create { path: PathBuf, reason: String },
+    #[error("cannot write the recording {path}: {reason}; free some space or choose another place", path = path.display())]
+    Write { path: PathBuf, reason: String },
+    #[error("the recording {path} is full: a WAV file ends at 4 GiB", path = path.display())]
+    Full { path: PathBuf },
+    #[error("the recording {path} was not written to its end in time", path = path.display())]
+    Stuck { path: PathBuf },
+}
+
+/// A mono S16 WAV file at 8 kHz that grows. Every write leaves a valid file.
+#[derive(Debug)]
+pub struct WavFile {
+    path: PathBuf,
+    file: File,
+    data_bytes: u32,
+    buffer: Vec<u8>,
+}
+
+impl WavFile {
+    /// Creates the file, and the directory it lies in; a file in its place is lost.
+    pub fn create(path: &Path) -> Result<Self, DiskError> {
+        let error = |error: io::Error| DiskError::Create { path: path.into(), reason: error.to_string() };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(error)?;
+        }
+        let file = File::create(path).map_err(error)?;
+        file.write_all_at(&header(0), 0).map_err(error)?;
+        Ok(WavFile { path: path.into(), file, data_bytes: 0, buffer: Vec::new() })
+    }
+
+    /// Adds samples.
+    pub fn write(&mut self, samples: &[i16]) -> Result<(), DiskError> {
+        self.buffer.clear();
+        self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        let added = u32::try_from(self.buffer.len()).unwrap_or(u32::MAX);
+        let grown = self
+            .data_bytes
+            .checked_add(added)
+            .filter(|&size| size <= u32::MAX - HEADER as u32)
+            .ok_or_else(|| DiskError::Full { path: self.path.clone() })?;
+        let written = self
+            .file
+            .write_all_at(&self.buffer, HEADER as u64 + u64::from(self.data_bytes))
+            .and_then(|()| self.file.write_all_at(&header(grown), 0));
+        written.map_err(|error| DiskError::Write { path: self.path.clone(), reason: error.to_string() })?;
+        self.data_bytes = grown;
+        Ok(())
+    }
+}
+
+/// The header of a file with this much data: RIFF, `fmt ` for PCM, `data`.
+fn header(data_bytes: u32) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let mut at = 0;
+    let mut put = |bytes: &[u8]| {
+        header[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    put(b"RIFF");
+    put(&(data_bytes + HEADER as u32 - 8).to_le_bytes());
+    put(b"WAVEfmt ");
+    put(&16u32.to_le_bytes());
+    put(&1u16.to_le_bytes()); // PCM
+    put(&1u16.to_le_bytes()); // channels
+    put(&RATE_HZ.to_le_bytes());
+    put(&(RATE_HZ * 2).to_le_bytes()); // bytes a second
+    put(&2u16.to_le_bytes()); // bytes a sample, all channels
+    put(&16u16.to_le_bytes()); // bits a sample
+    put(b"data");
+    put(&data_bytes.to_le_bytes());
+    header
+}
+
+/// A recording that is being written by its own thread.
+#[derive(Debug)]
+pub struct Recorder {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    failure: OnceLock<DiskError>,
+    latency: Latency,
+    stop: AtomicBool,
+}
+
+impl Recorder {
+    /// Creates the file and starts the thread. Frames go into the tap; the
+    /// recording ends when the tap is dropped or [`Recorder::finish`] is called.
+    pub fn start(path: &Path) -> Result<(Recorder, Tap), DiskError> {
+        let file = WavFile::create(path)?;
+        let (tap, tapped) = tap(RING);
+        let shared = Arc::new(Shared::default());
+        let thread = std::thread::Builder::new()
+            .name("disk".into())
+            .spawn({
+                let shared = shared.clone();
+                move || write_all(file, tapped, &shared)
+            })
+            .map_err(|error| DiskError::Create { path: path.into(), reason: error.to_string() })?;
+        Ok((Recorder { path: path.into(), shared, thread }, tap))
+    }
+
+    /// Why the recording has ended before its time, if it has.
+    pub fn failure(&self) -> Option<&DiskError> {
+        self.shared.failure.get()
+    }
+
+    /// Time from capture to the end of the write, ms: p50 and p95; none before the
+    /// first frame that has a capture time.
+    pub fn latency_ms(&self) -> Option<(f64, f64)> {
+        self.shared.latency.p50_p95_ms()
+    }
+
+    /// Writes what is left and closes the file. Waits at most `within`.
+    pub fn finish(self, within: Duration) -> Result<(), DiskError> {
+        self.shared.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        let deadline = Instant::now() + within;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(DiskError::Stuck { path: self.path });
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.shared.failure.get().cloned().map_or(Ok(()), Err)
+    }
+}
+
+fn write_all(mut file: WavFile, mut frames: Tapped, shared: &Shared) {
+    let mut pace = Pace::new(Instant::now());
+    let mut lost = 0;
+    loop {
+        let stopping = shared.stop.load(Ordering::Acquire);
+        let mut found = false;
+        while let Some(chunk) = frames.take() {
+            found = true;
+            if let Err(error) = file.write(chunk.samples()) {
+                tracing::error!("{error}");
+                let _ = shared.failure.set(error);
+                return;
+            }
+            if let Some(captured_at) = chunk.captured_at {
+                shared.latency.record(captured_at, SystemTime::now());
+            }
+        }
+        if frames.dropped() > lost {
+            lost = frames.dropped();
+            tracing::warn!("the disk is too slow for {}: {lost} frames are missing", file.path.display());
+        }
+        if stopping || frames.is_over() {
+            return;
+        }
+        std::thread::park_timeout(pace.rest(Instant::now(), found));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::util::ntp::NtpTime;
+
+    /// Reads a WAV strictly: the sizes in the header must lie within the file.
+    fn read(path: &Path) -> Vec<i16> {
+        let bytes = std::fs::read(path).unwrap();
+        let size = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!(size(4), size(40) + 36, "RIFF and data disagree");
+        assert!(size(40) + HEADER <= bytes.len(), "the header tells of {} bytes", size(40));
+        let mut reader = hound::WavReader::open(path).unwrap();
+        let spec = reader.spec();
+        assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (1, 8_000, 16));
+        reader.samples::<i16>().map(|sample| sample.unwrap()).collect()
+    }
+
+    #[test]
+    fn the_file_is_valid_after_every_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/folder/call.wav");
+        let mut file = WavFile::create(&path).unwrap();
+        assert!(read(&path).is_empty());
+        for n in 1..=10 {
+            file.write(&[n; 160]).unwrap();
+            assert_eq!(read(&path).len(), 160 * n as usize);
+        }
+        assert_eq!(read(&path)[160..320], [2; 160]);
+    }
+
+    #[test]
+    fn a_recorder_writes_what_the_tap_got_and_measures_the_delay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("call.wav");
+        let (recorder, mut tap) = Recorder::start(&path).unwrap();
+        let captured = NtpTime::from_system(SystemTime::now() - Duration::from_millis(100));
+        (0..50).for_each(|n| tap.push(&[n; 160], Some(captured)));
+        drop(tap);
+        let shared = recorder.shared.clone();
+        recorder.finish(Duration::from_secs(60)).unwrap();
+        let samples = read(&path);
+        assert_eq!((samples.len(), samples[0], samples[7_999]), (8_000, 0, 49));
+        let (p50, _) = shared.latency.p50_p95_ms().unwrap();
+        assert!(p50 >= 99.0, "{p50}");
+    }
+
+    #[test]
+    fn finish_writes_what_is_in_the_ring_even_when_the_tap_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("call.wav");
+        let (recorder, mut tap) = Recorder::start(&path).unwrap();
+        tap.push(&[5; 160], None);
+        recorder.finish(Duration::from_secs(60)).unwrap();
+        assert_eq!(read(&path), [5; 160]);
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_recording_with_a_reason() {
+        // Every write to /dev/full fails with ENOSPC, the header's already.
+        let error = WavFile::create(Path::new("/dev/full")).unwrap_err();
+        assert!(error.to_string().contains("No space left"), "{error}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = WavFile::create(&dir.path().join("call.wav")).unwrap();
+        file.file = File::options().write(true).open("/dev/full").unwrap();
+        let (mut tap, tapped) = tap(RING);
+        (0..300).for_each(|_| tap.push(&[1; 160], None));
+        let shared = Shared::default();
+        // Returns although the tap is still open, and the tap goes on without harm.
+        write_all(file, tapped, &shared);
+        tap.push(&[1; 160], None);
+        let error = shared.failure.get().expect("a failure").to_string();
+        assert!(error.contains("No space left") && error.contains("call.wav"), "{error}");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_refused_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(matches!(Recorder::start(&dir.path().join("file/call.wav")), Err(DiskError::Create { .. })));
+        assert!(matches!(Recorder::start(dir.path()), Err(DiskError::Create { .. })));
+    }
+
+    #[test]
+    fn four_gib_are_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = WavFile::create(&dir.path().join("call.wav")).unwrap();
+        file.data_bytes = u32::MAX - HEADER as u32 - 100;
+        assert!(matches!(file.write(&[0; 160]), Err(DiskError::Full { .. })));
+    }
+
+    /// The child of the test below: writes without end.
+    #[test]
+    #[ignore = "run as a child by the_file_is_valid_after_sigkill"]
+    fn child_writes_until_killed() {
+        let Some(path) = std::env::var_os("B2B_TEST_WAV") else { return };
+        let mut file = WavFile::create(Path::new(&path)).unwrap();
+        loop {
+            file.write(&[1_234; 160]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_file_is_valid_after_sigkill() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..5 {
+            let path = dir.path().join(format!("{round}.wav"));
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "--ignored", "media::disk::tests::child_writes_until_killed"])
+                .env("B2B_TEST_WAV", &path)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let start = Instant::now();
+            while std::fs::metadata(&path).map_or(0, |data| data.len()) < 20_000 {
+                assert!(start.elapsed() < Duration::from_secs(60), "the child does not write");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let samples = read(&path);
+            assert!(samples.len() > 9_000 && samples.iter().all(|&sample| sample == 1_234));
+        }
+    }
+}
