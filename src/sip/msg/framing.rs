@@ -76,6 +76,12 @@ impl StreamDecoder {
         self.buffer.len() - self.start
     }
 
+    /// Bytes that the buffer can hold without growing.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The next item; `None` until more is pushed.
     pub fn next_item(&mut self) -> Option<StreamItem> {
         loop {

@@ -19,6 +19,8 @@ mod name_addr;
 mod params;
 mod parse;
 mod reply;
+#[cfg(test)]
+mod tests;
 mod uri;
 mod uri_compare;
 mod via;

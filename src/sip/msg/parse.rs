@@ -48,7 +48,6 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     let (spans, head_end) = header_section(&raw, first_end, limits, &mut fault);
     let mut headers = Headers { raw, spans };
 
-    let is_request = !matches!(start, Some(StartLine::Response { .. }));
     let cseq = match mandatory(&headers) {
         Ok(cseq) => Some(cseq),
         Err(error) => {
@@ -56,13 +55,13 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
             None
         }
     };
-    if is_request && let Err(error) = requests_only(&headers) {
-        fault.note(error.into());
-    }
-    if let (Some(StartLine::Request { method, .. }), Some(cseq)) = (&start, &cseq)
-        && *method != *cseq
-    {
-        fault.note(ParseErrorKind::CSeqMismatch);
+    if let Some(StartLine::Request { method, .. }) = &start {
+        if let Err(error) = requests_only(method, &headers) {
+            fault.note(error.into());
+        }
+        if cseq.is_some_and(|cseq| cseq != *method) {
+            fault.note(ParseErrorKind::CSeqMismatch);
+        }
     }
     let body_end = match body_end(&headers, head_end, framing) {
         Ok(end) => end,
@@ -208,10 +207,19 @@ fn mandatory(headers: &Headers) -> Result<Method, HeaderError> {
 }
 
 /// What a request is refused for but a response is not: losing a 2xx for its
-/// Contact would leave a call half up.
-fn requests_only(headers: &Headers) -> Result<(), HeaderError> {
+/// Contact would leave a call half up. Header fields that the method does not
+/// need are ignored if they are malformed (§8.2.2).
+fn requests_only(method: &Method, headers: &Headers) -> Result<(), HeaderError> {
     headers.max_forwards()?;
-    headers.contacts().try_for_each(|contact| contact.map(drop))
+    match method {
+        Method::Invite
+        | Method::Register
+        | Method::Subscribe
+        | Method::Notify
+        | Method::Refer
+        | Method::Update => headers.contacts().try_for_each(|contact| contact.map(drop)),
+        _ => Ok(()),
+    }
 }
 
 fn body_end(headers: &Headers, head_end: usize, framing: Framing) -> Result<usize, ParseErrorKind> {

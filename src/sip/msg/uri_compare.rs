@@ -17,6 +17,9 @@ impl Uri<'_> {
     /// one, differs from none. `tel` and unknown schemes compare byte by byte
     /// behind the scheme.
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
+        if self.raw == other.raw {
+            return true;
+        }
         match (self.scheme, other.scheme) {
             (Scheme::Sip, Scheme::Sip) | (Scheme::Sips, Scheme::Sips) => {
                 optional(self.user, other.user, |a, b| plain(a) == plain(b))
