@@ -1,6 +1,16 @@
 //! Dialogs (RFC 3261 §12) and the INVITE usage.
 //!
+//! - `state`: a dialog: identifiers, route set, target, sequence numbers
+//! - `hop`: where a URI leads
+//! - `request`: requests inside a dialog, to bytes
+//! - `offer_answer`: the offer/answer phase of a dialog
 //! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
+//! - `usage`: what is known of one call leg
 
 pub mod callee_fsm;
 pub mod caller_fsm;
+pub mod hop;
+pub mod offer_answer;
+pub mod request;
+pub mod state;
+pub mod usage;

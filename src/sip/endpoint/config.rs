@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::sip::msg::Limits;
+use crate::sip::msg::{Limits, Method};
 use crate::sip::transaction::TimerLengths;
 
 /// Configuration of an endpoint.
@@ -12,6 +12,10 @@ pub struct EndpointConfig {
     pub user_agent: String,
     /// User part of Contact and of a From that is not given; may be empty.
     pub user: String,
+    /// Methods other than those of a call that come up as requests to be answered
+    /// with `respond`, inside dialogs and outside: INFO, MESSAGE, REGISTER, …
+    /// Without INFO here an INFO in a call gets 200 and is forgotten.
+    pub accept: Vec<Method>,
     /// T1, T2, T4 and when to send 100.
     pub timers: TimerLengths,
     /// What is held at most.
@@ -37,6 +41,7 @@ impl EndpointConfig {
         EndpointConfig {
             user_agent: String::new(),
             user: String::new(),
+            accept: Vec::new(),
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),
             parse: Limits::default(),

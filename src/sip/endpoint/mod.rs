@@ -7,14 +7,28 @@
 //! - `command`: what the user asks for, as values, and the errors
 //! - `counters`: what happened, as numbers
 //! - `outbox`: outputs in order, and the open connections
+//! - `receive`, `refuse`: what comes in, and what is refused without state
+//! - `caller`: our INVITE that starts a call; `callee`: theirs
+//! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
+//! - `send`: the way to a peer, and requests on it
+//! - `usages`: the slab of usages, their timers and their end
 
+mod callee;
+mod caller;
 pub mod command;
 pub mod config;
 pub mod counters;
 pub mod event;
 pub mod flow;
 pub mod outbox;
+mod receive;
+mod refuse;
+mod reinvite;
+mod send;
+mod session;
+mod usages;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +41,15 @@ pub use counters::{Counters, Holdings};
 pub use event::{Event, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
 
+use crate::ids::Mint;
+use crate::sip::dialog::request::Identity;
 use crate::sip::msg::{Message, ParseError};
+use crate::sip::transaction::client::ClientTransactions;
+use crate::sip::transaction::server::ServerTransactions;
+use outbox::Outbox;
+use refuse::Budget;
+use send::{User, Waiting};
+use usages::Usages;
 
 /// An INVITE usage: one call leg from its INVITE to its terminal event. Never
 /// used twice.
@@ -95,19 +117,62 @@ pub enum Output {
 /// take the output until there is none, and wake it at
 /// [`Endpoint::next_timeout`] with [`Input::Timeout`]. `now` never goes back.
 pub struct Endpoint {
-    out: outbox::Outbox,
+    config: EndpointConfig,
+    identity: Identity,
+    mint: Mint,
+    out: Outbox,
+    clients: ClientTransactions<User>,
+    servers: ServerTransactions<Option<UsageId>>,
+    usages: Usages,
+    connecting: HashMap<ConnectId, Box<Waiting>>,
+    resolving: HashMap<ResolveId, Box<Waiting>>,
+    last_resolve: u64,
+    budget: Budget,
 }
 
 impl Endpoint {
     /// An endpoint without calls.
     pub fn new(config: EndpointConfig) -> Self {
-        let _ = config;
-        Endpoint { out: outbox::Outbox::default() }
+        let mut mint = Mint::new(config.seed, config.shard);
+        let secret = [mint.random(), mint.random()];
+        Endpoint {
+            identity: Identity {
+                user: config.user.clone(),
+                user_agent: config.user_agent.clone(),
+                allow: receive::allow(&config.accept),
+            },
+            mint,
+            out: Outbox::default(),
+            clients: ClientTransactions::new(config.timers),
+            servers: ServerTransactions::new(config.timers, secret),
+            usages: Usages::default(),
+            connecting: HashMap::new(),
+            resolving: HashMap::new(),
+            last_resolve: 0,
+            budget: Budget::new(secret, config.limits.refusals_per_second),
+            config,
+        }
     }
 
     /// Puts something in.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
-        let _ = (now, input);
+        match input {
+            Input::Datagram { flow, data } => {
+                let message = Message::parse(data, &self.config.parse);
+                self.receive(now, flow, message);
+            }
+            Input::Message { flow, message } => self.receive(now, flow, message),
+            Input::FlowClosed { flow } => {
+                self.out.closed(&flow);
+                self.transport_error(now, flow);
+            }
+            Input::SendFailed { flow } => self.transport_error(now, flow),
+            Input::Connected { connect, flow } => self.connected(now, connect, flow),
+            Input::ConnectFailed { connect } => self.connect_failed(now, connect),
+            Input::Resolved { resolve, targets } => self.resolved(now, resolve, targets),
+            Input::ResolveFailed { resolve } => self.resolved(now, resolve, Vec::new()),
+            Input::Timeout => self.timeout(now),
+        }
     }
 
     /// Takes something out; what comes first happened first.
@@ -117,7 +182,26 @@ impl Endpoint {
 
     /// When to put [`Input::Timeout`] in; `None`: not before the next input.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        [self.clients.next_timeout(), self.servers.next_timeout(), self.usages.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        while let Some(outcome) = self.clients.timeout(now, &mut self.out) {
+            self.client_outcome(now, outcome, None);
+        }
+        self.servers.timeout(now, &mut self.out);
+        while let Some(usage) = self.usages.due(now, &mut self.out) {
+            self.usage_timeout(now, usage);
+        }
+    }
+
+    fn transport_error(&mut self, now: Instant, flow: Flow) {
+        for outcome in self.clients.transport_error(now, &mut self.out, flow) {
+            self.client_outcome(now, outcome, None);
+        }
     }
 
     /// Counters so far.
@@ -125,118 +209,19 @@ impl Endpoint {
         &self.out.counters
     }
 
-    /// Starts a call; everything else comes as events of the usage.
-    ///
-    /// # Errors
-    /// The target is not a URI that can be called, a header is not one, or there
-    /// are too many calls.
-    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<UsageId, InviteError> {
-        let _ = now;
-        Err(InviteError::BadTarget {
-            target: String::from_utf8_lossy(&invite.target).into_owned(),
-            reason: "not built yet".to_owned(),
-        })
-    }
-
-    /// Sends 101 to 199 to an INVITE that starts a call.
-    ///
-    /// # Errors
-    /// The call is gone or already answered.
-    pub fn provisional(
-        &mut self,
-        now: Instant,
-        usage: UsageId,
-        status: u16,
-        reason: &str,
-        body: Option<Body>,
-    ) -> Result<(), CommandError> {
-        let _ = (now, usage, status, reason, body);
-        Err(CommandError::Gone)
-    }
-
-    /// Answers an INVITE or re-INVITE with 200.
-    ///
-    /// # Errors
-    /// There is no INVITE to answer.
-    pub fn answer(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
-        let _ = (now, usage, body);
-        Err(CommandError::Gone)
-    }
-
-    /// Refuses an INVITE (the call ends) or a re-INVITE (it goes on) with 300 to
-    /// 699; an empty reason takes the standard phrase.
-    ///
-    /// # Errors
-    /// There is no INVITE to refuse.
-    pub fn reject(
-        &mut self,
-        now: Instant,
-        usage: UsageId,
-        status: u16,
-        reason: &str,
-    ) -> Result<(), CommandError> {
-        let _ = (now, usage, status, reason);
-        Err(CommandError::Gone)
-    }
-
-    /// Sends the ACK with our answer after `Answered` or `ReInviteAnswered` with
-    /// `ack_wanted`.
-    ///
-    /// # Errors
-    /// No ACK is wanted.
-    pub fn ack(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
-        let _ = (now, usage, body);
-        Err(CommandError::Gone)
-    }
-
-    /// Gives up our INVITE before its answer; `Terminated` follows when it is over.
-    ///
-    /// # Errors
-    /// The call is not ours or is answered: use `bye`.
-    pub fn cancel(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
-        let _ = (now, usage);
-        Err(CommandError::Gone)
-    }
-
-    /// Hangs up an answered call; `Terminated` follows when it is over.
-    ///
-    /// # Errors
-    /// The call is not answered: use `cancel` or `reject`.
-    pub fn bye(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
-        let _ = (now, usage);
-        Err(CommandError::Gone)
-    }
-
-    /// Sends a re-INVITE with a new offer (none: the far end offers).
-    ///
-    /// # Errors
-    /// The call is not up, or an offer is under way in either direction.
-    pub fn reinvite(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
-        let _ = (now, usage, body);
-        Err(CommandError::Gone)
-    }
-
-    /// Sends an UPDATE with a new offer (RFC 3311).
-    ///
-    /// # Errors
-    /// There is no dialog yet, or an offer is under way in either direction.
-    pub fn update(&mut self, now: Instant, usage: UsageId, body: Body) -> Result<(), CommandError> {
-        let _ = (now, usage, body);
-        Err(CommandError::Gone)
-    }
-
-    /// Answers a request that came as `Event::Request`, `UsageEvent::Request` or
-    /// `UsageEvent::Update`.
-    ///
-    /// # Errors
-    /// It is answered already, or too old to answer (64*T1).
-    pub fn respond(
-        &mut self,
-        now: Instant,
-        transaction: ServerTransactionId,
-        reply: Reply,
-    ) -> Result<(), CommandError> {
-        let _ = (now, transaction, reply);
-        Err(CommandError::Gone)
+    /// What is held at the moment.
+    pub fn holdings(&self) -> Holdings {
+        let clients = self.clients.holdings();
+        let servers = self.servers.holdings();
+        let usages = self.usages.holdings();
+        Holdings {
+            client_transactions: clients[0],
+            server_transactions: servers[0],
+            usages: usages[0],
+            timer_entries: clients[1] + servers[1] + usages[1],
+            waiting: self.connecting.len() + self.resolving.len() + self.out.waiting(),
+            map_entries: clients[2] + servers[2],
+            slab_capacity: clients[3] + servers[3] + usages[2],
+        }
     }
 }

@@ -143,10 +143,9 @@ impl<U: Copy> ClientTransactions<U> {
         &mut self,
         now: Instant,
         out: &mut Outbox,
-        branch: Branch,
-        method: &Method,
         flow: Flow,
-        request: Bytes,
+        method: &Method,
+        (branch, request): (Branch, Bytes),
         user: U,
     ) -> ClientTransactionId {
         let (machine, actions) = match method {

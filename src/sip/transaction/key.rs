@@ -1,6 +1,6 @@
 //! Matching of requests to server transactions (RFC 3261 §17.2.3).
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::sip::msg::{Host, Method, Request, Via};
 
@@ -46,13 +46,15 @@ pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &
 }
 
 /// What two copies of one request that came by different ways have in common
-/// (§8.2.2.2), hashed. `None`: in a dialog, or a method that cannot be merged.
-pub fn merge_key(request: &Request, hasher: &impl BuildHasher) -> Option<u64> {
+/// (§8.2.2.2), hashed with a secret, so that nobody can make two calls
+/// collide. `None`: in a dialog, or a method that cannot be merged.
+pub fn merge_key(request: &Request, secret: [u64; 2]) -> Option<u64> {
     if matches!(request.method(), Method::Ack | Method::Cancel) || request.to().ok()?.tag().is_some() {
         return None;
     }
     let cseq = request.cseq().ok()?;
-    let mut hasher = hasher.build_hasher();
+    let mut hasher = DefaultHasher::new();
+    secret.hash(&mut hasher);
     request.call_id().ok()?.hash(&mut hasher);
     request.from().ok()?.tag().hash(&mut hasher);
     cseq.number.hash(&mut hasher);

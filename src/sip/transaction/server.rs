@@ -1,7 +1,6 @@
 //! The server transactions of an endpoint: a slab of machines and their timers.
 
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -110,7 +109,7 @@ pub struct ServerTransactions<U> {
     removals: usize,
     keys: HashMap<Arc<[u8]>, u32>,
     merge_keys: HashMap<u64, u32>,
-    hasher: RandomState,
+    secret: [u64; 2],
     scratch: Vec<u8>,
     timers: TimerQueue<ServerTransactionId>,
     generation: u32,
@@ -118,13 +117,14 @@ pub struct ServerTransactions<U> {
 }
 
 impl<U: Copy> ServerTransactions<U> {
-    pub fn new(lengths: TimerLengths) -> Self {
+    /// `secret` keys the hashes of requests.
+    pub fn new(lengths: TimerLengths, secret: [u64; 2]) -> Self {
         ServerTransactions {
             slab: Slab::new(),
             removals: 0,
             keys: HashMap::new(),
             merge_keys: HashMap::new(),
-            hasher: RandomState::new(),
+            secret,
             scratch: Vec::new(),
             timers: TimerQueue::default(),
             generation: 0,
@@ -162,7 +162,7 @@ impl<U: Copy> ServerTransactions<U> {
     /// Whether a request that matches no transaction is one that came by another
     /// way before (§8.2.2.2).
     pub fn is_merged(&self, request: &Request) -> bool {
-        merge_key(request, &self.hasher).is_some_and(|key| self.merge_keys.contains_key(&key))
+        merge_key(request, self.secret).is_some_and(|key| self.merge_keys.contains_key(&key))
     }
 
     /// Starts a transaction for a request that matches none.
@@ -187,7 +187,7 @@ impl<U: Copy> ServerTransactions<U> {
                 (Machine::NonInvite(state), actions)
             }
         };
-        let merge_key = merge_key(&request, &self.hasher);
+        let merge_key = merge_key(&request, self.secret);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let slot = self.slab.insert(Server {
@@ -272,7 +272,7 @@ impl<U: Copy> ServerTransactions<U> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slab.len()
     }
 

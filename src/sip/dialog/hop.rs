@@ -1,0 +1,91 @@
+//! The next hop of a request: what of a URI says where to send it (RFC 3261
+//! §8.1.2, RFC 3263 §4 as far as no name has to be looked up).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::sip::msg::{Host, Scheme, Transport, Uri};
+
+/// Where a URI leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hop {
+    /// An address: no lookup is needed.
+    Address(Transport, SocketAddr),
+    /// A name to look up, with what the URI says about port and transport.
+    Name { host: Arc<str>, port: Option<u16>, transport: Option<Transport> },
+    /// Not a URI that a request can be sent to.
+    Nowhere,
+}
+
+impl Hop {
+    /// The hop of a URI.
+    pub fn of(uri: &Uri<'_>) -> Hop {
+        let secure = match uri.scheme {
+            Scheme::Sip => false,
+            Scheme::Sips => true,
+            _ => return Hop::Nowhere,
+        };
+        let named = uri.transport().map(Transport::parse);
+        if named == Some(None) {
+            return Hop::Nowhere;
+        }
+        let transport = match named.flatten() {
+            None | Some(Transport::Tcp) if secure => Some(Transport::Tls),
+            other => other,
+        };
+        // `maddr` overrides the host (§19.1.1).
+        let maddr = uri.params.value("maddr").and_then(|maddr| std::str::from_utf8(maddr).ok());
+        let ip = match maddr {
+            Some(maddr) => maddr.trim_matches(['[', ']']).parse().ok(),
+            None => uri.host.and_then(|host| host.ip()),
+        };
+        if let Some(ip) = ip {
+            let transport = transport.unwrap_or(Transport::Udp);
+            let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
+            return Hop::Address(transport, SocketAddr::new(ip, port));
+        }
+        match (maddr, uri.host) {
+            (Some(name), _) | (None, Some(Host::Name(name))) => {
+                Hop::Name { host: Arc::from(name), port: uri.port, transport }
+            }
+            _ => Hop::Nowhere,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hop(uri: &str) -> Hop {
+        Hop::of(&Uri::parse(uri.as_bytes()).unwrap())
+    }
+
+    fn address(transport: Transport, address: &str) -> Hop {
+        Hop::Address(transport, address.parse().unwrap())
+    }
+
+    #[test]
+    fn literals_need_no_lookup() {
+        assert_eq!(hop("sip:a@192.0.2.1"), address(Transport::Udp, "192.0.2.1:5060"));
+        assert_eq!(
+            hop("sip:[2001:db8::1]:5070;transport=TCP"),
+            address(Transport::Tcp, "[2001:db8::1]:5070")
+        );
+        assert_eq!(hop("sips:a@192.0.2.1"), address(Transport::Tls, "192.0.2.1:5061"));
+        assert_eq!(hop("sip:a@example.com;maddr=192.0.2.9"), address(Transport::Udp, "192.0.2.9:5060"));
+    }
+
+    #[test]
+    fn names_are_looked_up_with_what_the_uri_says() {
+        let expected =
+            Hop::Name { host: Arc::from("example.com"), port: Some(5070), transport: Some(Transport::Tcp) };
+        assert_eq!(hop("sip:a@example.com:5070;transport=tcp"), expected);
+    }
+
+    #[test]
+    fn other_schemes_and_transports_lead_nowhere() {
+        assert_eq!(hop("tel:+1-201-555-0123"), Hop::Nowhere);
+        assert_eq!(hop("sip:a@192.0.2.1;transport=pigeon"), Hop::Nowhere);
+    }
+}

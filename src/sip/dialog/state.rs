@@ -1,0 +1,299 @@
+//! A dialog (RFC 3261 §12): identifiers, route set, remote target, sequence
+//! numbers. Its texts lie in one allocation, so that an idle call is small and
+//! does not keep the messages alive that made it.
+
+use crate::ids::Tag;
+use crate::sip::endpoint::Flow;
+use crate::sip::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
+
+use super::hop::Hop;
+use super::offer_answer::OfferAnswer;
+
+/// The texts of a dialog, in the order they lie in.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    CallId,
+    /// From of our requests, with our tag.
+    Local,
+    /// To of our requests, with the remote tag once there is one.
+    Remote,
+    RemoteTag,
+    /// Remote target as it came in Contact.
+    Target,
+    FirstRoute,
+    /// The rest of the route set, as one header value.
+    OtherRoutes,
+}
+
+const PARTS: usize = 7;
+
+/// Why a message does not make a dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoDialog {
+    #[error("missing or invalid Contact")]
+    Contact,
+    #[error("invalid Record-Route")]
+    RecordRoute,
+    #[error("missing or invalid From, To, Call-ID or CSeq")]
+    Identity,
+}
+
+/// State of a dialog, or of one about to be made by our INVITE.
+#[derive(Debug, Clone)]
+pub struct Dialog {
+    text: Box<[u8]>,
+    ends: [u32; PARTS],
+    pub local_tag: Tag,
+    /// Of our last request.
+    pub local_cseq: u32,
+    /// Of their last request.
+    pub remote_cseq: Option<u32>,
+    /// The flow of the last exchange.
+    pub flow: Option<Flow>,
+    pub offer_answer: OfferAnswer,
+}
+
+impl Dialog {
+    /// What our INVITE starts from: no remote tag, and the target is the
+    /// Request-URI. `local` and `remote` are From and To without tags.
+    pub fn outgoing(
+        call_id: &[u8],
+        (local, local_tag): (&[u8], Tag),
+        remote: &[u8],
+        target: &[u8],
+        route: &[impl AsRef<[u8]>],
+        cseq: u32,
+    ) -> Dialog {
+        let mut builder = Builder::default();
+        builder.part(Part::CallId, call_id);
+        builder.local(local, local_tag);
+        builder.part(Part::Remote, remote);
+        builder.part(Part::RemoteTag, b"");
+        builder.part(Part::Target, target);
+        builder.routes(route.iter().map(AsRef::as_ref));
+        builder.dialog(local_tag, cseq, None)
+    }
+
+    /// The dialog of a UAS (§12.1.1).
+    pub fn from_request(request: &Request, local_tag: Tag, cseq: u32) -> Result<Dialog, NoDialog> {
+        let mut builder = Builder::default();
+        builder.part(Part::CallId, request.call_id().map_err(|_| NoDialog::Identity)?);
+        builder.local(request.header(Name::To).ok_or(NoDialog::Identity)?, local_tag);
+        builder.remote(request, Name::From)?;
+        builder.part(Part::Target, target(contact(request)?.uri));
+        let routes: Vec<&[u8]> = record_routes(request)?;
+        builder.routes(routes.into_iter());
+        let remote_cseq = request.cseq().map_err(|_| NoDialog::Identity)?.number;
+        let mut dialog = builder.dialog(local_tag, cseq, Some(remote_cseq));
+        dialog.flow = None;
+        Ok(dialog)
+    }
+
+    /// The dialog of a UAC (§12.1.2) out of the state its INVITE was sent with.
+    /// Without Contact a provisional response keeps the INVITE's target.
+    pub fn from_response(&self, response: &Response) -> Result<Dialog, NoDialog> {
+        let target = match contact(response) {
+            Ok(contact) => target(contact.uri),
+            Err(_) if response.status() < 200 => self.target(),
+            Err(error) => return Err(error),
+        };
+        let mut routes = record_routes(response)?;
+        routes.reverse();
+        self.with(response, target, &routes)
+    }
+
+    /// As good as it gets for a 2xx that is not fit to make a dialog of: the
+    /// remote tag of the response, the INVITE's target and routes.
+    pub fn salvaged(&self, response: &Response) -> Result<Dialog, NoDialog> {
+        let routes: Vec<&[u8]> = [Part::FirstRoute, Part::OtherRoutes]
+            .into_iter()
+            .map(|part| self.get(part))
+            .filter(|route| !route.is_empty())
+            .collect();
+        self.with(response, self.target(), &routes)
+    }
+
+    fn with(&self, response: &Response, target: &[u8], routes: &[&[u8]]) -> Result<Dialog, NoDialog> {
+        let mut builder = Builder::default();
+        builder.part(Part::CallId, self.call_id());
+        builder.part(Part::Local, self.local());
+        builder.remote(response, Name::To)?;
+        builder.part(Part::Target, target);
+        builder.routes(routes.iter().copied());
+        let mut dialog = builder.dialog(self.local_tag, self.local_cseq, None);
+        dialog.flow = self.flow;
+        dialog.offer_answer = self.offer_answer;
+        Ok(dialog)
+    }
+
+    fn get(&self, part: Part) -> &[u8] {
+        let index = part as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.text[start..self.ends[index] as usize]
+    }
+
+    pub fn call_id(&self) -> &[u8] {
+        self.get(Part::CallId)
+    }
+
+    /// From of our requests.
+    pub fn local(&self) -> &[u8] {
+        self.get(Part::Local)
+    }
+
+    /// To of our requests.
+    pub fn remote(&self) -> &[u8] {
+        self.get(Part::Remote)
+    }
+
+    /// Empty: a peer of RFC 2543, or none yet.
+    pub fn remote_tag(&self) -> &[u8] {
+        self.get(Part::RemoteTag)
+    }
+
+    /// The remote target as it came.
+    pub fn target(&self) -> &[u8] {
+        self.get(Part::Target)
+    }
+
+    /// Takes the Contact of a target refresh request or its 2xx as the new
+    /// remote target (§12.2); without a usable one nothing changes.
+    pub fn refresh_target(&mut self, message: &Headers) {
+        let Ok(contact) = contact(message) else { return };
+        let target = target(contact.uri);
+        if target == self.target() {
+            return;
+        }
+        let mut builder = Builder::default();
+        for part in [Part::CallId, Part::Local, Part::Remote, Part::RemoteTag] {
+            builder.part(part, self.get(part));
+        }
+        builder.part(Part::Target, target);
+        builder.part(Part::FirstRoute, self.get(Part::FirstRoute));
+        builder.part(Part::OtherRoutes, self.get(Part::OtherRoutes));
+        (self.text, self.ends) = (builder.text.into(), builder.ends);
+    }
+
+    /// Gives the local side its URI when that was not known before the flow.
+    pub fn set_local(&mut self, local: &[u8]) {
+        let mut builder = Builder::default();
+        builder.part(Part::CallId, self.call_id());
+        builder.local(local, self.local_tag);
+        for part in [Part::Remote, Part::RemoteTag, Part::Target, Part::FirstRoute, Part::OtherRoutes] {
+            builder.part(part, self.get(part));
+        }
+        (self.text, self.ends) = (builder.text.into(), builder.ends);
+    }
+
+    fn first_route(&self) -> Option<NameAddr<'_>> {
+        NameAddr::parse(self.get(Part::FirstRoute))
+    }
+
+    /// Where the next request goes (§12.2.1.1): the first route, or the target.
+    pub fn hop(&self) -> Hop {
+        match self.first_route() {
+            Some(route) => Hop::of(&route.uri),
+            None => Uri::parse(self.target()).map_or(Hop::Nowhere, |uri| Hop::of(&uri)),
+        }
+    }
+
+    /// Request-URI of the next request, and its Route values (§12.2.1.1). When
+    /// the first router is a strict one its URI is the Request-URI and the
+    /// target comes last in Route.
+    pub fn request_uri(&self) -> (&[u8], Vec<Vec<u8>>) {
+        let routes = || {
+            [self.get(Part::FirstRoute), self.get(Part::OtherRoutes)]
+                .into_iter()
+                .filter(|route| !route.is_empty())
+                .map(<[u8]>::to_vec)
+        };
+        match self.first_route() {
+            Some(route) if !route.uri.is_loose_router() => {
+                let last = [b"<", self.target(), b">"].concat();
+                (target(route.uri), routes().skip(1).chain([last]).collect())
+            }
+            _ => (self.target(), routes().collect()),
+        }
+    }
+}
+
+/// The URI without what stands behind `?`: no Request-URI may have that (§19.1.1).
+fn target(uri: Uri<'_>) -> &[u8] {
+    let headers = uri.headers.map_or(0, |headers| headers.len() + 1);
+    uri.raw.get(..uri.raw.len().saturating_sub(headers)).unwrap_or(uri.raw)
+}
+
+fn contact(message: &Headers) -> Result<NameAddr<'_>, NoDialog> {
+    message.contact().ok().flatten().ok_or(NoDialog::Contact)
+}
+
+fn record_routes(message: &Headers) -> Result<Vec<&[u8]>, NoDialog> {
+    if message.record_routes().any(|route| route.is_err()) {
+        return Err(NoDialog::RecordRoute);
+    }
+    Ok(message.headers(Name::RecordRoute).collect())
+}
+
+#[derive(Default)]
+struct Builder {
+    text: Vec<u8>,
+    ends: [u32; PARTS],
+}
+
+impl Builder {
+    fn end(&mut self, part: Part) {
+        self.ends[part as usize] = self.text.len() as u32;
+    }
+
+    /// Appends a text; folds and control characters become spaces, so that it
+    /// can be written again.
+    fn append(&mut self, text: &[u8]) {
+        let clean = |byte: &u8| if chars::is(*byte, chars::CONTROL) { b' ' } else { *byte };
+        self.text.extend(chars::unfold(text).iter().map(clean));
+    }
+
+    fn part(&mut self, part: Part, text: &[u8]) {
+        self.append(text);
+        self.end(part);
+    }
+
+    fn local(&mut self, uri: &[u8], tag: Tag) {
+        self.append(uri);
+        if !uri.is_empty() {
+            self.append(b";tag=");
+            self.append(tag.as_bytes());
+        }
+        self.end(Part::Local);
+    }
+
+    fn remote(&mut self, message: &Headers, name: Name<'static>) -> Result<(), NoDialog> {
+        let value = message.header(name).ok_or(NoDialog::Identity)?;
+        let parsed = NameAddr::parse(value).ok_or(NoDialog::Identity)?;
+        self.part(Part::Remote, value);
+        self.part(Part::RemoteTag, parsed.tag().unwrap_or_default());
+        Ok(())
+    }
+
+    fn routes<'a>(&mut self, mut routes: impl Iterator<Item = &'a [u8]>) {
+        self.part(Part::FirstRoute, routes.next().unwrap_or_default());
+        for (index, route) in routes.enumerate() {
+            if index > 0 {
+                self.append(b", ");
+            }
+            self.append(route);
+        }
+        self.end(Part::OtherRoutes);
+    }
+
+    fn dialog(self, local_tag: Tag, local_cseq: u32, remote_cseq: Option<u32>) -> Dialog {
+        Dialog {
+            text: self.text.into(),
+            ends: self.ends,
+            local_tag,
+            local_cseq,
+            remote_cseq,
+            flow: None,
+            offer_answer: OfferAnswer::Idle,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The INVITE usage: what is known of one call leg between two events.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::state::Dialog;
+use super::{callee_fsm, caller_fsm};
+use crate::ids::Tag;
+use crate::sip::endpoint::{Body, Flow, ServerTransactionId};
+use crate::sip::transaction::client::ClientTransactionId;
+use crate::sip::transaction::timer_queue::Queued;
+
+/// Where a usage is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Our INVITE is not answered.
+    Caller(caller_fsm::State),
+    /// Their INVITE is not answered, or our answer not acknowledged.
+    Callee(callee_fsm::State),
+    /// The session is up.
+    Established,
+    /// Our BYE is on its way.
+    Ending,
+    /// The last event is out; stragglers are still dealt with.
+    Over,
+}
+
+/// A usage.
+pub struct Usage {
+    pub generation: u32,
+    pub phase: Phase,
+    pub local_tag: Tag,
+    /// Whether the Call-ID is ours: decides who waits longer after glare (§14.1).
+    pub owns_call_id: bool,
+    /// Early dialogs, one per fork; once confirmed, the one that was.
+    pub dialogs: Vec<Dialog>,
+    /// INVITEs of ours: the one under way, and those whose 2xx may come again.
+    pub ours: Vec<OurInvite>,
+    /// The INVITE of theirs that is not answered or not acknowledged.
+    pub theirs: Option<Box<TheirInvite>>,
+    pub queued: Queued,
+}
+
+/// An INVITE or re-INVITE of ours.
+pub struct OurInvite {
+    pub cseq: u32,
+    pub transaction: Option<ClientTransactionId>,
+    /// What the INVITE that starts the call was sent with; forks are made from it.
+    pub origin: Option<Box<Dialog>>,
+    /// Whether it carried an offer.
+    pub offered: bool,
+    /// For another try after glare.
+    pub body: Option<Body>,
+    /// The peer has changed the session since: the offer is out of date.
+    pub superseded: bool,
+    pub progress: Progress,
+    /// Ring time-out, end of waiting after CANCEL, or next try after glare.
+    pub deadline: Option<Instant>,
+    pub ring_timeout: Duration,
+    /// The ACK for its 2xx, to be sent for each retransmission.
+    pub ack: Option<(Flow, Bytes)>,
+    /// Remote tags of forks that got ACK and BYE.
+    pub dismissed: Vec<Bytes>,
+}
+
+impl OurInvite {
+    /// An INVITE that is about to be sent.
+    pub fn new(cseq: u32, offered: bool) -> Self {
+        OurInvite {
+            cseq,
+            transaction: None,
+            origin: None,
+            offered,
+            body: None,
+            superseded: false,
+            progress: Progress::Open,
+            deadline: None,
+            ring_timeout: Duration::ZERO,
+            ack: None,
+            dismissed: Vec::new(),
+        }
+    }
+}
+
+/// How far an INVITE of ours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// No final response.
+    Open,
+    /// 491: waits for its next try.
+    BackOff,
+    /// 2xx with an offer: our user owes an ACK.
+    AckOwed,
+    /// 2xx: only retransmissions and other forks can come.
+    Succeeded,
+    /// Refused or given up.
+    Failed,
+}
+
+/// An INVITE or re-INVITE of theirs.
+pub struct TheirInvite {
+    pub transaction: ServerTransactionId,
+    pub cseq: u32,
+    /// Whether it is the one that started the call.
+    pub initial: bool,
+    /// Until our user decides.
+    pub answer_by: Option<Instant>,
+    /// Our 2xx, until its ACK.
+    pub success: Option<Success>,
+}
+
+/// A 2xx under way (§13.3.1.4).
+pub struct Success {
+    pub response: Bytes,
+    pub resend_at: Instant,
+    pub interval: Duration,
+    pub give_up_at: Instant,
+}
+
+impl Usage {
+    /// Whether the last event is out.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether something of it can still be asked for.
+    pub fn is_needed(&self) -> bool {
+        !self.is_over() || self.ours.iter().any(|ours| ours.progress == Progress::Succeeded)
+    }
+
+    /// The INVITE of ours with this CSeq.
+    pub fn ours(&mut self, cseq: u32) -> Option<&mut OurInvite> {
+        self.ours.iter_mut().find(|ours| ours.cseq == cseq)
+    }
+
+    /// Whether an INVITE of ours is under way.
+    pub fn is_inviting(&self) -> bool {
+        self.ours.iter().any(|ours| matches!(ours.progress, Progress::Open | Progress::AckOwed))
+    }
+
+    /// The dialog with this remote tag.
+    pub fn dialog(&mut self, remote_tag: &[u8]) -> Option<&mut Dialog> {
+        self.dialogs.iter_mut().find(|dialog| dialog.remote_tag() == remote_tag)
+    }
+
+    /// The earliest deadline.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let theirs = self.theirs.as_deref();
+        let success = theirs.and_then(|theirs| theirs.success.as_ref());
+        let answer_by = theirs.and_then(|theirs| theirs.answer_by);
+        let resend = success.map(|success| success.resend_at.min(success.give_up_at));
+        self.ours.iter().filter_map(|ours| ours.deadline).chain(answer_by).chain(resend).min()
+    }
+}

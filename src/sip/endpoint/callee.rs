@@ -1,0 +1,374 @@
+//! Their INVITE that starts a call, and our answer to any INVITE: provisional
+//! responses, 2xx until its ACK, CANCEL (RFC 3261 §13.3, §9.2).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::{Body, CommandError};
+use super::outbox::ReplyPath;
+use super::refuse::reason;
+use super::send::User;
+use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
+use crate::ids::Tag;
+use crate::sip::dialog::callee_fsm::{self, Action, Cause};
+use crate::sip::dialog::offer_answer::OfferAnswer;
+use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::state::{Dialog, NoDialog};
+use crate::sip::dialog::usage::{Phase, Success, TheirInvite, Usage};
+use crate::sip::msg::{Method, Name, Request, ResponseWriter};
+
+/// What an answer to their INVITE is made of.
+struct Answer<'a> {
+    status: u16,
+    reason: &'a str,
+    body: Option<Body>,
+}
+
+impl Endpoint {
+    /// An INVITE without a To tag that has passed every check.
+    pub(super) fn incoming(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
+        if self.usages.len() >= self.config.limits.usages {
+            return self.overloaded(now, &path, &request);
+        }
+        let tag = self.mint.tag(self.usages.vacant_slot());
+        let cseq = (self.mint.random() & 0xffff) as u32;
+        let mut dialog = match Dialog::from_request(&request, tag, cseq) {
+            Ok(dialog) => dialog,
+            Err(error @ (NoDialog::Contact | NoDialog::RecordRoute | NoDialog::Identity)) => {
+                let reason = format!("Bad Request: {error}");
+                return self.refuse_with(now, &path, &request, 400, &reason, &[]);
+            }
+        };
+        dialog.flow = Some(flow);
+        dialog.offer_answer = OfferAnswer::after_request(!request.body().is_empty(), false);
+        let cseq = dialog.remote_cseq.unwrap_or_default();
+        let copy = request.clone();
+        let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) else { return };
+        let usage = self.usages.insert(Usage {
+            generation: 0,
+            phase: Phase::Callee(callee_fsm::State::Incoming),
+            local_tag: tag,
+            owns_call_id: false,
+            dialogs: vec![dialog],
+            ours: Vec::new(),
+            theirs: Some(Box::new(TheirInvite {
+                transaction,
+                cseq,
+                initial: true,
+                answer_by: Some(now + self.config.answer_timeout),
+                success: None,
+            })),
+            queued: Default::default(),
+        });
+        self.servers.assign(transaction, Some(usage));
+        self.usages.arm(now, usage);
+        self.out.event(Event::Incoming { usage, request, flow });
+    }
+
+    /// Sends 101 to 199 to an INVITE that starts a call; an empty reason takes
+    /// the standard phrase.
+    ///
+    /// # Errors
+    /// The call is gone or already answered.
+    pub fn provisional(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        status: u16,
+        reason: &str,
+        body: Option<Body>,
+    ) -> Result<(), CommandError> {
+        if !(101..200).contains(&status) {
+            return Err(CommandError::WrongState("a provisional status is 101 to 199"));
+        }
+        let (transaction, tag, _) = self.undecided(usage)?;
+        let answer = Answer { status, reason, body };
+        let response = self.dialog_response(transaction, tag, answer)?;
+        self.servers.respond(now, &mut self.out, transaction, status, response);
+        Ok(())
+    }
+
+    /// Answers an INVITE or re-INVITE with 200.
+    ///
+    /// # Errors
+    /// There is no INVITE to answer.
+    pub fn answer(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
+        let (transaction, tag, initial) = self.undecided(usage)?;
+        let has_body = body.is_some();
+        let answer = Answer { status: 200, reason: "OK", body };
+        let response = self.dialog_response(transaction, tag, answer)?;
+        let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
+        let Some(it) = self.usages.get_mut(usage) else { return Err(CommandError::Gone) };
+        if let Some(dialog) = it.dialogs.first_mut() {
+            dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
+        }
+        if let Some(theirs) = it.theirs.as_deref_mut() {
+            theirs.answer_by = None;
+            theirs.success = Some(Success {
+                response: response.clone(),
+                resend_at: now + t1,
+                interval: t1,
+                give_up_at: now + give_up,
+            });
+        }
+        if initial {
+            self.callee_event(now, usage, callee_fsm::Event::Answer, None);
+        }
+        self.servers.respond(now, &mut self.out, transaction, 200, response);
+        self.usages.arm(now, usage);
+        Ok(())
+    }
+
+    /// Refuses an INVITE (the call ends) or a re-INVITE (it goes on) with 300 to
+    /// 699; an empty reason takes the standard phrase.
+    ///
+    /// # Errors
+    /// There is no INVITE to refuse.
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), CommandError> {
+        if !(300..700).contains(&status) {
+            return Err(CommandError::WrongState("a refusal's status is 300 to 699"));
+        }
+        let (transaction, tag, initial) = self.undecided(usage)?;
+        let response = self.dialog_response(transaction, tag, Answer { status, reason, body: None })?;
+        self.servers.respond(now, &mut self.out, transaction, status, response);
+        self.forget_their_offer(usage);
+        if initial {
+            self.callee_event(now, usage, callee_fsm::Event::Reject, Some(status));
+        }
+        Ok(())
+    }
+
+    /// The INVITE of theirs that our user has not decided on.
+    fn undecided(&self, usage: UsageId) -> Result<(ServerTransactionId, Tag, bool), CommandError> {
+        let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let theirs = it.theirs.as_deref().filter(|theirs| theirs.success.is_none());
+        let theirs = theirs.ok_or(CommandError::WrongState("no INVITE is waiting for an answer"))?;
+        Ok((theirs.transaction, it.local_tag, theirs.initial))
+    }
+
+    fn dialog_response(
+        &self,
+        transaction: ServerTransactionId,
+        tag: Tag,
+        answer: Answer<'_>,
+    ) -> Result<Bytes, CommandError> {
+        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
+        let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
+        let phrase = if answer.reason.is_empty() { reason(answer.status) } else { answer.reason };
+        let mut writer = ResponseWriter::reply_to(request, answer.status, phrase, Some(tag.as_str()));
+        if answer.status < 300 {
+            writer = writer
+                .record_routes(request)
+                .header_fmt(Name::Contact, format_args!("<{}>", self.identity.uri(&flow)))
+                .header(Name::Allow, &self.identity.allow);
+        }
+        writer = self.served(writer);
+        if let Some(body) = &answer.body {
+            let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
+            writer = writer.body(content_type, &body.data);
+        }
+        writer.finish().map_err(|error| CommandError::BadHeader { name: error.to_string() })
+    }
+
+    /// Sends a final refusal of our own to the INVITE that nobody has decided on.
+    pub(super) fn refuse_pending(&mut self, now: Instant, usage: UsageId, status: u16) {
+        let Ok((transaction, tag, _)) = self.undecided(usage) else { return };
+        let answer = Answer { status, reason: "", body: None };
+        if let Ok(response) = self.dialog_response(transaction, tag, answer) {
+            self.servers.respond(now, &mut self.out, transaction, status, response);
+        }
+        self.forget_their_offer(usage);
+    }
+
+    fn forget_their_offer(&mut self, usage: UsageId) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        if it.theirs.as_deref().is_some_and(|theirs| theirs.success.is_none()) {
+            it.theirs = None;
+        }
+        if let Some(dialog) = it.dialogs.first_mut() {
+            dialog.offer_answer = OfferAnswer::Idle;
+        }
+    }
+
+    /// CANCEL (§9.2): 200 if there is something to cancel, whatever comes of it.
+    pub(super) fn cancel_received(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        request: Request,
+        target: Option<(ServerTransactionId, Option<UsageId>)>,
+    ) {
+        let Some((invite, usage)) = target else { return self.refuse(now, &path, &request, 481) };
+        let tag = usage.and_then(|usage| self.usages.get(usage)).map(|usage| usage.local_tag);
+        match tag {
+            Some(tag) => {
+                self.answer_now(now, path, request, (tag, usage), 200, &[]);
+            }
+            // The call is over, and has been answered with another final response.
+            None => self.refuse(now, &path, &request, 200),
+        }
+        let Some(usage) = usage else { return };
+        let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());
+        let Some(theirs) = theirs.filter(|it| it.transaction == invite && it.success.is_none()) else {
+            return;
+        };
+        if theirs.initial {
+            self.callee_event(now, usage, callee_fsm::Event::Cancel, None);
+        } else {
+            self.refuse_pending(now, usage, 487);
+            self.usage_event(usage, UsageEvent::ReInviteCancelled);
+        }
+    }
+
+    /// An ACK inside a dialog of ours. `false`: for no 2xx that we know.
+    pub(super) fn acknowledged(&mut self, now: Instant, id: UsageId, request: Request) -> bool {
+        let Some(usage) = self.usages.get_mut(id) else { return false };
+        let Ok(cseq) = request.cseq() else { return false };
+        let Some(theirs) = usage.theirs.as_deref() else { return false };
+        if theirs.cseq != cseq.number || theirs.success.is_none() {
+            return false;
+        }
+        let initial = theirs.initial;
+        usage.theirs = None;
+        if let Some(dialog) = usage.dialogs.first_mut() {
+            dialog.offer_answer = OfferAnswer::Idle;
+        }
+        if initial {
+            self.callee_event(now, id, callee_fsm::Event::Ack, None);
+        }
+        self.usage_event(id, UsageEvent::Acknowledged { request });
+        true
+    }
+
+    /// Their BYE before our answer was acknowledged. `false`: not such a case.
+    pub(super) fn bye_before_ack(&mut self, now: Instant, id: UsageId, request: &Request) -> bool {
+        let is_callee = self.usages.get(id).is_some_and(|it| matches!(it.phase, Phase::Callee(_)));
+        if is_callee {
+            self.callee_step(now, id, callee_fsm::Event::Bye, None, Some(request));
+        }
+        is_callee
+    }
+
+    /// Our user hangs up before our answer was acknowledged. `false`: not such a case.
+    pub(super) fn hang_up_before_ack(&mut self, now: Instant, id: UsageId) -> bool {
+        let waiting = self.usages.get(id).is_some_and(|it| {
+            matches!(
+                it.phase,
+                Phase::Callee(callee_fsm::State::AwaitingAck | callee_fsm::State::HangupPending)
+            )
+        });
+        if waiting {
+            self.callee_event(now, id, callee_fsm::Event::Hangup, None);
+        }
+        waiting
+    }
+
+    /// An INVITE of theirs has waited long enough for our user or for its ACK.
+    pub(super) fn their_invite_deadline(&mut self, now: Instant, id: UsageId) {
+        let t2 = self.config.timers.t2;
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Some(theirs) = usage.theirs.as_deref_mut() else { return };
+        let initial = theirs.initial;
+        let transaction = theirs.transaction;
+        let Some(success) = theirs.success.as_mut() else {
+            theirs.answer_by = None;
+            if initial {
+                self.callee_event(now, id, callee_fsm::Event::AnswerTimeout, None);
+            } else {
+                self.refuse_pending(now, id, 480);
+            }
+            return;
+        };
+        if success.give_up_at <= now {
+            usage.theirs = None;
+            if initial {
+                self.callee_event(now, id, callee_fsm::Event::AckTimeout, None);
+            } else {
+                // §14.2 with §13.3.1.4: no ACK for a re-INVITE ends the session too.
+                self.send_bye(now, id, User::Nobody);
+                self.terminate(now, id, Termination::NoAck);
+            }
+        } else if success.resend_at <= now {
+            success.interval = (success.interval * 2).min(t2);
+            success.resend_at = now + success.interval;
+            let response = success.response.clone();
+            if let Some(path) = self.servers.path(transaction) {
+                self.out.counters.retransmitted += 1;
+                self.out.respond(&path, response);
+            }
+        }
+    }
+
+    fn callee_event(&mut self, now: Instant, id: UsageId, event: callee_fsm::Event, status: Option<u16>) {
+        self.callee_step(now, id, event, status, None);
+    }
+
+    fn callee_step(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        event: callee_fsm::Event,
+        status: Option<u16>,
+        bye: Option<&Request>,
+    ) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Phase::Callee(state) = usage.phase else { return };
+        let (next, actions) = callee_fsm::step(state, event);
+        usage.phase = match next {
+            callee_fsm::State::Confirmed => Phase::Established,
+            next => Phase::Callee(next),
+        };
+        self.out.counters.steps += 1;
+        for action in actions {
+            match *action {
+                // `answer` and `reject` send; `acknowledged` delivers.
+                Action::SendSuccess | Action::SendRefusal | Action::DeliverAck => {}
+                Action::StopSuccess => {
+                    if let Some(usage) = self.usages.get_mut(id) {
+                        usage.theirs = None;
+                    }
+                }
+                Action::SendStatus(status) => self.refuse_pending(now, id, status),
+                Action::SendBye => {
+                    // With its end still to come the usage waits for the answer.
+                    let ends = actions.iter().any(|action| matches!(action, Action::End(_)));
+                    if let Some(usage) = self.usages.get_mut(id).filter(|_| !ends) {
+                        usage.phase = Phase::Ending;
+                    }
+                    self.send_bye(now, id, if ends { User::Nobody } else { User::Bye(id) });
+                }
+                Action::End(cause) => {
+                    let cause = match cause {
+                        Cause::Rejected => Termination::Rejected { status: status.unwrap_or_default() },
+                        Cause::AnswerTimeout => Termination::AnswerTimeout,
+                        Cause::RemoteCancel => Termination::RemoteCancel,
+                        Cause::LocalBye => Termination::LocalBye,
+                        Cause::NoAck => Termination::NoAck,
+                        Cause::RemoteBye => match bye {
+                            Some(request) => Termination::RemoteBye { request: request.clone() },
+                            None => Termination::RemoteCancel,
+                        },
+                    };
+                    self.terminate(now, id, cause);
+                }
+            }
+        }
+    }
+
+    /// A BYE in the confirmed dialog.
+    pub(super) fn send_bye(&mut self, now: Instant, id: UsageId, user: User) {
+        let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) else {
+            return;
+        };
+        dialog.local_cseq += 1;
+        let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
+        self.dispatch(now, dialog, Draft::new(Method::Bye, cseq, None), user);
+    }
+}

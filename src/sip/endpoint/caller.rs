@@ -1,0 +1,389 @@
+//! Our INVITE that starts a call: provisional responses, forks, 2xx and ACK,
+//! CANCEL (RFC 3261 §13.2, §9.1).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::{Body, CommandError, Invite, InviteError};
+use super::send::User;
+use super::{Endpoint, Termination, UsageEvent, UsageId};
+use crate::sip::dialog::caller_fsm::{self, Action, Cause, Event};
+use crate::sip::dialog::hop::Hop;
+use crate::sip::dialog::offer_answer::OfferAnswer;
+use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::state::Dialog;
+use crate::sip::dialog::usage::{OurInvite, Phase, Progress, Usage};
+use crate::sip::msg::{Method, NameAddr, Response, Uri, chars};
+use crate::sip::transaction::ack_cancel;
+use crate::sip::transaction::client::ClientTransactionId;
+
+impl Endpoint {
+    /// Starts a call; everything else comes as events of the usage.
+    ///
+    /// # Errors
+    /// The target is not a URI that can be called, a header is not one, or there
+    /// are too many calls.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<UsageId, InviteError> {
+        check(&invite)?;
+        let limit = self.config.limits.usages;
+        if self.usages.len() >= limit {
+            return Err(InviteError::TooMany { limit });
+        }
+        let tag = self.mint.tag(self.usages.vacant_slot());
+        let call_id = self.mint.call_id();
+        let to = match &invite.to {
+            Some(to) => to.to_vec(),
+            None => [b"<", invite.target.as_ref(), b">"].concat(),
+        };
+        let from = invite.from.as_deref().unwrap_or_default();
+        let cseq = 1 + (self.mint.random() & 0xffff) as u32;
+        let mut origin =
+            Dialog::outgoing(call_id.as_bytes(), (from, tag), &to, &invite.target, &invite.route, cseq);
+        let offered = invite.body.is_some();
+        origin.offer_answer = OfferAnswer::after_request(offered, true);
+        let dialog = origin.clone();
+        let id = self.usages.insert(Usage {
+            generation: 0,
+            phase: Phase::Caller(caller_fsm::State::Connecting),
+            local_tag: tag,
+            owns_call_id: true,
+            dialogs: Vec::new(),
+            ours: vec![OurInvite {
+                origin: Some(Box::new(origin)),
+                ring_timeout: invite.ring_timeout.unwrap_or(self.config.ring_timeout),
+                ..OurInvite::new(cseq, offered)
+            }],
+            theirs: None,
+            queued: Default::default(),
+        });
+        let draft = Draft { method: Method::Invite, cseq, headers: invite.headers, body: invite.body };
+        self.dispatch(now, dialog, draft, User::Invite(id, cseq));
+        Ok(id)
+    }
+
+    /// Gives up our INVITE before its answer; `Terminated` follows when it is over.
+    ///
+    /// # Errors
+    /// The call is not ours or is answered: use `bye`.
+    pub fn cancel(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
+        match self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?.phase {
+            Phase::Caller(_) => self.caller_event(now, usage, Event::Cancel, None),
+            _ => return Err(CommandError::WrongState("only our own unanswered INVITE can be cancelled")),
+        }
+        Ok(())
+    }
+
+    /// Sends the ACK with our answer after `Answered` or `ReInviteAnswered` with
+    /// `ack_wanted`.
+    ///
+    /// # Errors
+    /// No ACK is wanted.
+    pub fn ack(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let ours = it.ours.iter_mut().find(|ours| ours.progress == Progress::AckOwed);
+        let ours = ours.ok_or(CommandError::WrongState("no ACK is wanted"))?;
+        ours.progress = Progress::Succeeded;
+        let cseq = ours.cseq;
+        if let Some(dialog) = it.dialogs.first_mut() {
+            dialog.offer_answer = OfferAnswer::Idle;
+        }
+        self.send_ack(now, usage, cseq, body);
+        Ok(())
+    }
+
+    /// Whether the flow that an INVITE waited for is still of use.
+    pub(super) fn still_wants_invite(&mut self, usage: UsageId, cseq: u32) -> bool {
+        self.usages
+            .get_mut(usage)
+            .is_some_and(|it| !matches!(it.phase, Phase::Ending | Phase::Over) && it.ours(cseq).is_some())
+    }
+
+    /// Our INVITE is on its way.
+    pub(super) fn invite_sent(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        cseq: u32,
+        transaction: ClientTransactionId,
+    ) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let Some(ours) = it.ours(cseq) else { return };
+        ours.transaction = Some(transaction);
+        if ours.origin.is_some() {
+            self.caller_event(now, usage, Event::Sent, None);
+        }
+    }
+
+    /// A response to an INVITE of ours.
+    pub(super) fn invite_response(&mut self, now: Instant, usage: UsageId, cseq: u32, response: Response) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let phase = it.phase;
+        let Some(ours) = it.ours(cseq) else { return };
+        if ours.origin.is_none() {
+            return self.reinvite_response(now, usage, cseq, response);
+        }
+        let status = response.status();
+        if ours.progress != Progress::Open {
+            if (200..300).contains(&status) {
+                self.late_success(now, usage, cseq, response);
+            }
+            return;
+        }
+        if !matches!(phase, Phase::Caller(_)) {
+            return;
+        }
+        let event = match status {
+            ..200 => {
+                self.early_dialog(usage, cseq, &response);
+                Event::Provisional
+            }
+            200..300 => Event::Success,
+            _ => Event::Failure,
+        };
+        self.caller_event(now, usage, event, Some(response));
+    }
+
+    /// No response at all, or no way to send.
+    pub(super) fn invite_failed(&mut self, now: Instant, usage: UsageId, cseq: u32, timeout: bool) {
+        let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours(cseq)) else { return };
+        if ours.origin.is_none() {
+            return self.reinvite_unanswered(now, usage, cseq, if timeout { 408 } else { 503 });
+        }
+        let event = if timeout { Event::NoResponse } else { Event::Unreachable };
+        self.caller_event(now, usage, event, None);
+    }
+
+    /// The INVITE transaction is gone: no more 2xx can come.
+    pub(super) fn invite_ended(&mut self, usage: UsageId, cseq: u32) {
+        if let Some(it) = self.usages.get_mut(usage) {
+            it.ours.retain_mut(|ours| {
+                let owes = matches!(ours.progress, Progress::AckOwed | Progress::BackOff);
+                if ours.cseq == cseq {
+                    ours.transaction = None;
+                }
+                ours.cseq != cseq || owes
+            });
+            it.ours.shrink_to_fit();
+        }
+        self.usages.settle(usage);
+    }
+
+    /// The ring time-out, or the end of waiting after CANCEL.
+    pub(super) fn invite_deadline(&mut self, now: Instant, usage: UsageId, cseq: u32) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let phase = it.phase;
+        let Some(ours) = it.ours(cseq) else { return };
+        ours.deadline = None;
+        if ours.origin.is_none() {
+            return self.reinvite_unanswered(now, usage, cseq, 408);
+        }
+        let event = match phase {
+            Phase::Caller(caller_fsm::State::Proceeding) => Event::RingTimeout,
+            _ => Event::CancelTimeout,
+        };
+        self.caller_event(now, usage, event, None);
+    }
+
+    fn caller_event(&mut self, now: Instant, id: UsageId, event: Event, response: Option<Response>) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Phase::Caller(state) = usage.phase else { return };
+        let (next, actions) = caller_fsm::step(state, event);
+        usage.phase = Phase::Caller(next);
+        self.out.counters.steps += 1;
+        let Some(cseq) = usage.ours.first().map(|ours| ours.cseq) else { return };
+        for action in actions {
+            match *action {
+                Action::StartRing => {
+                    if let Some(ours) = self.usages.get_mut(id).and_then(|it| it.ours(cseq)) {
+                        ours.deadline = Some(now + ours.ring_timeout);
+                    }
+                    self.usages.arm(now, id);
+                }
+                Action::Deliver => {
+                    if let Some(response) = response.clone().filter(|response| response.status() > 100) {
+                        self.usage_event(id, UsageEvent::Provisional { response });
+                    }
+                }
+                Action::SendCancel => self.send_cancel(now, id, cseq),
+                Action::GuardCancel => {
+                    let wait = self.config.timers.give_up();
+                    if let Some(ours) = self.usages.get_mut(id).and_then(|it| it.ours(cseq)) {
+                        ours.deadline = Some(now + wait);
+                    }
+                    self.usages.arm(now, id);
+                }
+                Action::Abandon => {
+                    let transaction =
+                        self.usages.get_mut(id).and_then(|it| it.ours(cseq)).and_then(|it| it.transaction);
+                    if let Some(transaction) = transaction {
+                        self.clients.abandon(now, &mut self.out, transaction);
+                    }
+                }
+                Action::Confirm => {
+                    if let Some(response) = response.clone() {
+                        self.confirm(now, id, cseq, response);
+                    }
+                }
+                Action::AckAndBye => {
+                    if let Some(response) = &response {
+                        self.dismiss(now, id, cseq, response);
+                    }
+                }
+                Action::End(cause) => {
+                    let cause = termination(cause, response.clone());
+                    self.terminate(now, id, cause);
+                }
+            }
+        }
+    }
+
+    /// Makes or refreshes the early dialog that a provisional response tells of.
+    fn early_dialog(&mut self, usage: UsageId, cseq: u32, response: &Response) {
+        let limit = self.config.limits.forks;
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let Some(tag) = response.to().ok().and_then(|to| to.tag()) else { return };
+        if it.dialog(tag).is_some() || it.dialogs.len() >= limit {
+            return;
+        }
+        let origin = it.ours(cseq).and_then(|ours| ours.origin.as_deref());
+        if let Some(Ok(dialog)) = origin.map(|origin| origin.from_response(response)) {
+            it.dialogs.push(dialog);
+        }
+    }
+
+    /// The first 2xx: its dialog is the call's, other early ones are forgotten
+    /// (§13.2.2.4).
+    fn confirm(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Some(ours) = usage.ours(cseq) else { return };
+        ours.deadline = None;
+        let offered = ours.offered;
+        let Some(Ok(mut dialog)) = ours.origin.as_deref().map(|origin| origin.from_response(&response))
+        else {
+            self.dismiss(now, id, cseq, &response);
+            let cause = Termination::Protocol { message: "2xx without a usable Contact or To" };
+            return self.terminate(now, id, cause);
+        };
+        ours.progress = if offered { Progress::Succeeded } else { Progress::AckOwed };
+        // Requests inside the early dialog have counted on (UPDATE).
+        if let Some(early) = usage.dialog(dialog.remote_tag()) {
+            dialog.local_cseq = early.local_cseq;
+            dialog.remote_cseq = early.remote_cseq;
+        }
+        dialog.offer_answer = dialog.offer_answer.after_success(!response.body().is_empty(), false);
+        usage.dialogs = vec![dialog];
+        usage.phase = Phase::Established;
+        if offered {
+            self.send_ack(now, id, cseq, None);
+        }
+        self.usage_event(id, UsageEvent::Answered { response, ack_wanted: !offered });
+    }
+
+    /// A 2xx after the one that decided: ours again, or another fork's.
+    fn late_success(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or_default();
+        let is_ours = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
+        if is_ours {
+            self.repeat_ack(id, cseq);
+        } else {
+            self.dismiss(now, id, cseq, &response);
+        }
+    }
+
+    /// Sends the ACK again, if it has been sent.
+    pub(super) fn repeat_ack(&mut self, id: UsageId, cseq: u32) {
+        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
+        if let Some((flow, ack)) = ours.and_then(|ours| ours.ack.clone()) {
+            self.out.counters.retransmitted += 1;
+            self.out.transmit(flow, ack);
+        }
+    }
+
+    /// ACK and BYE for a 2xx that we have no use for; for its retransmissions
+    /// only the ACK.
+    fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
+        let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) else { return };
+        ours.deadline = None;
+        if ours.progress == Progress::Open {
+            ours.progress = Progress::Succeeded;
+        }
+        let Some(origin) = ours.origin.as_deref() else { return };
+        let Ok(dialog) = origin.from_response(response).or_else(|_| origin.salvaged(response)) else {
+            self.out.counters.unbuildable += 1;
+            return;
+        };
+        let tag = Bytes::copy_from_slice(dialog.remote_tag());
+        let is_new = !ours.dismissed.contains(&tag);
+        if is_new {
+            ours.dismissed.push(tag);
+        }
+        let bye_cseq = dialog.local_cseq + 1;
+        self.dispatch(now, dialog.clone(), Draft::new(Method::Ack, cseq, None), User::Nobody);
+        if is_new {
+            self.dispatch(now, dialog, Draft::new(Method::Bye, bye_cseq, None), User::Nobody);
+        }
+    }
+
+    /// The ACK for a 2xx (§13.2.2.4).
+    pub(super) fn send_ack(&mut self, now: Instant, id: UsageId, cseq: u32, body: Option<Body>) {
+        let Some(dialog) = self.usages.get(id).and_then(|usage| usage.dialogs.first()).cloned() else {
+            return;
+        };
+        self.dispatch(now, dialog, Draft::new(Method::Ack, cseq, body), User::Invite(id, cseq));
+    }
+
+    fn send_cancel(&mut self, now: Instant, id: UsageId, cseq: u32) {
+        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
+        let Some(transaction) = ours.and_then(|ours| ours.transaction) else { return };
+        let Some((branch, flow, invite)) = self.clients.sent(transaction) else { return };
+        match ack_cancel::cancel(invite) {
+            Some(data) => {
+                let request = (branch, data);
+                self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody);
+            }
+            None => self.out.counters.unbuildable += 1,
+        }
+    }
+}
+
+fn termination(cause: Cause, response: Option<Response>) -> Termination {
+    match (cause, response) {
+        (Cause::Failed, Some(response)) => Termination::Failed { response },
+        (Cause::Failed | Cause::NoResponse, _) => Termination::NoResponse,
+        (Cause::Unreachable, _) => Termination::Unreachable,
+        (Cause::LocalCancel, _) => Termination::LocalCancel,
+        (Cause::RingTimeout, _) => Termination::RingTimeout,
+    }
+}
+
+fn check(invite: &Invite) -> Result<(), InviteError> {
+    let bad_target = |reason: String| InviteError::BadTarget {
+        target: String::from_utf8_lossy(&invite.target).into_owned(),
+        reason,
+    };
+    let uri = Uri::parse(&invite.target).map_err(|error| bad_target(error.to_string()))?;
+    if uri.headers.is_some() {
+        return Err(bad_target("header fields behind '?' cannot be sent in a Request-URI".to_owned()));
+    }
+    if invite.route.is_empty() && Hop::of(&uri) == Hop::Nowhere {
+        return Err(bad_target("not a sip: URI with a transport that is there".to_owned()));
+    }
+    let control = |value: &[u8]| value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
+    let name_addr = |value: &[u8]| !control(value) && NameAddr::parse(value).is_some();
+    let bad = |name: &str| InviteError::BadHeader { name: name.to_owned() };
+    if !invite.from.iter().all(|it| name_addr(it)) {
+        return Err(bad("From"));
+    }
+    if !invite.to.iter().all(|it| name_addr(it)) {
+        return Err(bad("To"));
+    }
+    if !invite.route.iter().all(|it| name_addr(it)) {
+        return Err(bad("Route"));
+    }
+    match invite.headers.iter().find(|(name, value)| !chars::all(name, chars::TOKEN) || control(value)) {
+        Some((name, _)) => Err(bad(&String::from_utf8_lossy(name))),
+        None => Ok(()),
+    }
+}

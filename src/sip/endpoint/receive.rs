@@ -1,0 +1,166 @@
+//! What comes in: to its transaction, its usage, or a refusal (RFC 3261 §8.2).
+
+use std::time::Instant;
+
+use super::outbox::ReplyPath;
+use super::refuse::reply_path;
+use super::{Endpoint, Event, Flow, UsageId};
+use crate::sip::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri};
+use crate::sip::transaction::server::Matched;
+
+/// Methods that belong to calls and that we answer ourselves.
+const OURS: [Method; 7] =
+    [Method::Invite, Method::Ack, Method::Bye, Method::Cancel, Method::Options, Method::Update, Method::Info];
+
+/// The value of Allow.
+pub(super) fn allow(accept: &[Method]) -> String {
+    let names = OURS.iter().chain(accept.iter().filter(|method| !OURS.contains(method)));
+    names.map(Method::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Endpoint {
+    pub(super) fn receive(&mut self, now: Instant, flow: Flow, message: Result<Message, ParseError>) {
+        self.out.saw(&flow);
+        match message {
+            Ok(Message::Request(mut request)) => {
+                self.out.counters.requests_in += 1;
+                request.set_source(flow.remote);
+                self.request(now, flow, request);
+            }
+            Ok(Message::Response(response)) => {
+                self.out.counters.responses_in += 1;
+                self.response(now, response);
+            }
+            Err(error) => self.malformed(now, flow, &error),
+        }
+    }
+
+    fn response(&mut self, now: Instant, response: Response) {
+        match self.clients.response(now, &mut self.out, &response) {
+            Some(outcome) => self.client_outcome(now, outcome, Some(response)),
+            None => self.out.counters.stray_responses += 1,
+        }
+    }
+
+    fn request(&mut self, now: Instant, flow: Flow, request: Request) {
+        // The parser has seen to it that there is one.
+        let Ok(via) = request.top_via() else { return };
+        let path = reply_path(flow, &via);
+        match self.servers.matched(now, &mut self.out, &request, &via) {
+            Some(Matched::Absorbed) => return,
+            Some(Matched::AckForUser(_)) => return self.ack_received(now, request),
+            None => {}
+        }
+        match request.method() {
+            Method::Ack => self.ack_received(now, request),
+            Method::Cancel => {
+                let target = self.servers.cancelled(&request, &via);
+                self.cancel_received(now, path, request, target);
+            }
+            _ if request.to().is_ok_and(|to| to.tag().is_some()) => self.within(now, path, flow, request),
+            _ => self.outside(now, path, flow, request),
+        }
+    }
+
+    /// A request with a To tag: for a dialog that we have, or 481.
+    fn within(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
+        let Some(usage) = self.usages.of_request(&request) else {
+            return self.refuse(now, &path, &request, 481);
+        };
+        let limit = self.config.limits.server_transactions;
+        if self.servers.count() >= limit + limit / 8 {
+            return self.overloaded(now, &path, &request);
+        }
+        self.in_dialog(now, path, flow, usage, request);
+    }
+
+    /// A request without a To tag (§8.2.1, §8.2.2).
+    fn outside(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
+        if self.servers.count() >= self.config.limits.server_transactions {
+            return self.overloaded(now, &path, &request);
+        }
+        let method = request.method().clone();
+        let accepted = self.config.accept.contains(&method);
+        if !accepted && !OURS.contains(&method) {
+            return self.not_allowed(now, &path, &request);
+        }
+        // `tel` and `sips` can be meant for us; what else there is we do not know.
+        let scheme = Uri::parse(request.uri_bytes()).map(|uri| matches!(uri.scheme, Scheme::Other(_)));
+        match scheme {
+            Ok(false) => {}
+            Ok(true) => return self.refuse(now, &path, &request, 416),
+            Err(_) => return self.refuse(now, &path, &request, 400),
+        }
+        // An OPTIONS that has run out of hops is answered here (§11).
+        if request.max_forwards() == Ok(Some(0)) && method != Method::Options {
+            return self.refuse(now, &path, &request, 483);
+        }
+        if self.servers.is_merged(&request) {
+            self.out.counters.merged += 1;
+            return self.refuse(now, &path, &request, 482);
+        }
+        if self.refuses_extension(now, &path, &request) {
+            return;
+        }
+        match method {
+            Method::Invite => self.incoming(now, path, flow, request),
+            Method::Options => self.options(now, &path, &request),
+            _ if accepted => {
+                let copy = request.clone();
+                if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) {
+                    self.out.event(Event::Request { transaction, request, flow });
+                }
+            }
+            // BYE, UPDATE, INFO without a dialog.
+            _ => self.refuse(now, &path, &request, 481),
+        }
+    }
+
+    /// 503 with Retry-After (§21.5.4).
+    pub(super) fn overloaded(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
+        self.out.counters.overloaded += 1;
+        let wait = self.config.limits.retry_after.to_string();
+        let headers = [(Name::RetryAfter, wait.as_bytes())];
+        self.refuse_with(now, path, request, 503, "Service Unavailable", &headers);
+    }
+
+    pub(super) fn not_allowed(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
+        let allow = self.identity.allow.clone();
+        let headers = [(Name::Allow, allow.as_bytes())];
+        self.refuse_with(now, path, request, 405, "Method Not Allowed", &headers);
+    }
+
+    /// 200 with what we can do (§11.2).
+    pub(super) fn options(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
+        let allow = self.identity.allow.clone();
+        let headers = [
+            (Name::Allow, allow.as_bytes()),
+            (Name::Accept, &b"application/sdp"[..]),
+            (Name::AcceptEncoding, b"identity"),
+            (Name::AcceptLanguage, b"en"),
+            (Name::Supported, b""),
+        ];
+        self.refuse_with(now, path, request, 200, "OK", &headers);
+    }
+
+    /// 420 if the request needs an extension: we have none (§8.2.2.3).
+    pub(super) fn refuses_extension(&mut self, now: Instant, path: &ReplyPath, request: &Request) -> bool {
+        let required: Vec<&[u8]> = request.headers(Name::Require).collect();
+        if required.is_empty() {
+            return false;
+        }
+        let unsupported = required.join(&b", "[..]);
+        let headers = [(Name::Unsupported, unsupported.as_slice())];
+        self.refuse_with(now, path, request, 420, "Bad Extension", &headers);
+        true
+    }
+
+    /// The usage that an ACK for a 2xx belongs to.
+    fn ack_received(&mut self, now: Instant, request: Request) {
+        let usage: Option<UsageId> = self.usages.of_request(&request);
+        let taken = usage.is_some_and(|usage| self.acknowledged(now, usage, request));
+        if !taken {
+            self.out.counters.stray_acks += 1;
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Refusals without state (RFC 3261 §8.2.7): a retransmission is refused again
+//! with the same To tag, nothing is kept, and a flood is answered only as far as
+//! a budget goes.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::outbox::ReplyPath;
+use super::{Endpoint, Flow};
+use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via};
+
+/// Stateless answers a second.
+pub(super) struct Budget {
+    secret: [u64; 2],
+    per_second: u32,
+    second: Option<Instant>,
+    spent: u32,
+}
+
+impl Budget {
+    pub fn new(secret: [u64; 2], per_second: u32) -> Self {
+        Budget { secret, per_second, second: None, spent: 0 }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        if self.second.is_none_or(|second| now.saturating_duration_since(second) >= Duration::from_secs(1)) {
+            self.second = Some(now);
+            self.spent = 0;
+        }
+        self.spent += 1;
+        self.spent <= self.per_second
+    }
+
+    /// A To tag that is the same for every copy of a request.
+    fn tag(&self, request: &Request) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.secret.hash(&mut hasher);
+        for name in [Name::Via, Name::From, Name::CallId, Name::CSeq] {
+            request.header(name).hash(&mut hasher);
+        }
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// Where responses go (§18.2.2, RFC 3581 §4): over UDP to the source address,
+/// at the source port if the client asked for it with `rport`, else at the port
+/// of sent-by.
+pub(super) fn reply_path(flow: Flow, via: &Via<'_>) -> ReplyPath {
+    let mut sent_by = flow.remote;
+    sent_by.set_port(via.port.unwrap_or(5060));
+    let to_source = flow.transport.is_reliable() || via.rport != Rport::Absent;
+    let remote = if to_source { flow.remote } else { sent_by };
+    ReplyPath { flow: Flow { remote, ..flow }, reconnect: sent_by }
+}
+
+/// The standard reason phrase (§21).
+pub(super) fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        181 => "Call Is Being Forwarded",
+        182 => "Queued",
+        183 => "Session Progress",
+        200 => "OK",
+        202 => "Accepted",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        410 => "Gone",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        420 => "Bad Extension",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        483 => "Too Many Hops",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        491 => "Request Pending",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "Version Not Supported",
+        513 => "Message Too Large",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        other => match other / 100 {
+            1 => "Progress",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Client Error",
+            5 => "Server Error",
+            _ => "Global Failure",
+        },
+    }
+}
+
+impl Endpoint {
+    /// Answers without state; beyond the budget: silence.
+    pub(super) fn refuse(&mut self, now: Instant, path: &ReplyPath, request: &Request, status: u16) {
+        self.refuse_with(now, path, request, status, reason(status), &[]);
+    }
+
+    /// The same with a reason phrase and header fields.
+    pub(super) fn refuse_with(
+        &mut self,
+        now: Instant,
+        path: &ReplyPath,
+        request: &Request,
+        status: u16,
+        reason: &str,
+        headers: &[(Name<'_>, &[u8])],
+    ) {
+        if !self.budget.take(now) {
+            self.out.counters.dropped += 1;
+            return;
+        }
+        let tag = self.budget.tag(request);
+        let mut writer = ResponseWriter::reply_to(request, status, reason, Some(&tag));
+        for (name, value) in headers {
+            writer = writer.header(*name, value);
+        }
+        match self.served(writer).finish() {
+            Ok(response) => {
+                if status >= 300 {
+                    self.out.counters.refused += 1;
+                }
+                self.out.respond(path, response);
+            }
+            Err(_) => self.out.counters.unbuildable += 1,
+        }
+    }
+
+    /// Adds Server.
+    pub(super) fn served(&self, writer: ResponseWriter) -> ResponseWriter {
+        match self.identity.user_agent.as_str() {
+            "" => writer,
+            agent => writer.header(Name::Server, agent),
+        }
+    }
+
+    /// A message that did not parse: 400, 505 or 513 where one is possible.
+    pub(super) fn malformed(&mut self, now: Instant, flow: Flow, error: &ParseError) {
+        // Line ends alone keep a flow alive and are no fault.
+        if error.kind == ParseErrorKind::Empty {
+            return;
+        }
+        self.out.counters.malformed += 1;
+        let Some(path) = error
+            .partial
+            .as_deref()
+            .and_then(|partial| partial.headers().top_via().ok())
+            .map(|via| reply_path(flow, &via))
+        else {
+            return;
+        };
+        if !self.budget.take(now) {
+            self.out.counters.dropped += 1;
+            return;
+        }
+        if let Some(response) = error.response(flow.remote).filter(|it: &Bytes| !it.is_empty()) {
+            self.out.counters.refused += 1;
+            self.out.respond(&path, response);
+        }
+    }
+}

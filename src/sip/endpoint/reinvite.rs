@@ -1,0 +1,270 @@
+//! Changing a session: re-INVITE and UPDATE in both directions, and glare
+//! (RFC 3261 §14, RFC 3311).
+
+use std::time::{Duration, Instant};
+
+use super::command::{Body, CommandError};
+use super::outbox::ReplyPath;
+use super::send::User;
+use super::{Endpoint, UsageEvent, UsageId};
+use crate::ids::Tag;
+use crate::sip::dialog::offer_answer::OfferAnswer;
+use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
+use crate::sip::msg::{Method, Name, Request, Response};
+
+/// INVITEs of ours whose 2xx may still come again; more re-INVITEs have to wait.
+const LINGERING: usize = 8;
+
+impl Endpoint {
+    /// Sends a re-INVITE with a new offer (none: the far end offers).
+    ///
+    /// # Errors
+    /// The call is not up, or an offer is under way in either direction.
+    pub fn reinvite(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
+        let ring_timeout = self.config.ring_timeout;
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        if it.phase != Phase::Established {
+            return Err(CommandError::WrongState("the call is not up"));
+        }
+        if it.theirs.is_some() || it.ours.iter().any(|ours| ours.progress != Progress::Succeeded) {
+            return Err(CommandError::WrongState("another INVITE is under way"));
+        }
+        if it.ours.len() >= LINGERING {
+            return Err(CommandError::WrongState("too many re-INVITEs at once"));
+        }
+        let Some(dialog) = it.dialogs.first_mut() else { return Err(CommandError::Gone) };
+        if dialog.offer_answer != OfferAnswer::Idle {
+            return Err(CommandError::WrongState("an offer is under way"));
+        }
+        dialog.local_cseq += 1;
+        let cseq = dialog.local_cseq;
+        dialog.offer_answer = OfferAnswer::after_request(body.is_some(), true);
+        let dialog = dialog.clone();
+        it.ours.push(OurInvite { body: body.clone(), ring_timeout, ..OurInvite::new(cseq, body.is_some()) });
+        self.dispatch(now, dialog, Draft::new(Method::Invite, cseq, body), User::Invite(usage, cseq));
+        Ok(())
+    }
+
+    /// Sends an UPDATE with a new offer (RFC 3311).
+    ///
+    /// # Errors
+    /// There is no dialog yet, or an offer is under way in either direction.
+    pub fn update(&mut self, now: Instant, usage: UsageId, body: Body) -> Result<(), CommandError> {
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        if !matches!(it.phase, Phase::Established | Phase::Caller(_) | Phase::Callee(_)) {
+            return Err(CommandError::WrongState("the call is ending"));
+        }
+        let dialog = it.dialogs.first_mut().ok_or(CommandError::WrongState("there is no dialog yet"))?;
+        if dialog.offer_answer != OfferAnswer::Idle {
+            return Err(CommandError::WrongState("an offer is under way"));
+        }
+        dialog.local_cseq += 1;
+        dialog.offer_answer = OfferAnswer::LocalOffer;
+        let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
+        self.dispatch(now, dialog, Draft::new(Method::Update, cseq, Some(body)), User::Update(usage));
+        Ok(())
+    }
+
+    /// A re-INVITE (§14.2).
+    pub(super) fn reinvite_received(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        whose: (Tag, Option<UsageId>),
+        request: Request,
+    ) {
+        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let decided = usage.theirs.as_deref().map(|theirs| theirs.success.is_some());
+        let refusal = match (usage.phase, decided) {
+            (Phase::Ending | Phase::Over, _) => Some(481),
+            // The first one is still to be answered.
+            (_, Some(false)) => Some(500),
+            // Our 2xx is not acknowledged: this one has overtaken the ACK
+            // (RFC 5407 §3.1.4), or ours is under way.
+            (_, Some(true)) => Some(491),
+            (Phase::Caller(_) | Phase::Callee(_), None) => Some(491),
+            (Phase::Established, None) if usage.is_inviting() => Some(491),
+            (Phase::Established, None) => {
+                usage.dialogs.first().and_then(|dialog| dialog.offer_answer.refuses_offer())
+            }
+        };
+        if let Some(status) = refusal {
+            return self.answer_later(now, path, whose, request, status);
+        }
+        let has_body = !request.body().is_empty();
+        let Ok(cseq) = request.cseq() else { return };
+        let cseq = cseq.number;
+        for ours in usage.ours.iter_mut() {
+            ours.superseded = true;
+        }
+        if let Some(dialog) = usage.dialogs.first_mut() {
+            dialog.refresh_target(&request);
+            dialog.offer_answer = OfferAnswer::after_request(has_body, false);
+        }
+        let copy = request.clone();
+        let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) else { return };
+        let answer_by = Some(now + self.config.answer_timeout);
+        if let Some(usage) = self.usages.get_mut(id) {
+            usage.theirs =
+                Some(Box::new(TheirInvite { transaction, cseq, initial: false, answer_by, success: None }));
+        }
+        self.usages.arm(now, id);
+        self.usage_event(id, UsageEvent::ReInvite { request });
+    }
+
+    /// An UPDATE (RFC 3311 §5.2).
+    pub(super) fn update_received(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        whose: (Tag, Option<UsageId>),
+        request: Request,
+    ) {
+        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let remote_tag = request.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+        let Some(dialog) = usage.dialog(remote_tag) else { return };
+        if request.body().is_empty() {
+            dialog.refresh_target(&request);
+            return self.answer_now(now, path, request, whose, 200, &[]);
+        }
+        if let Some(status) = dialog.offer_answer.refuses_offer() {
+            return self.answer_later(now, path, whose, request, status);
+        }
+        dialog.refresh_target(&request);
+        dialog.offer_answer = OfferAnswer::RemoteOffer;
+        for ours in usage.ours.iter_mut() {
+            ours.superseded = true;
+        }
+        let copy = request.clone();
+        if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) {
+            self.usage_event(id, UsageEvent::Update { transaction, request });
+        }
+    }
+
+    /// 491, or 500 with a Retry-After between 0 and 10 s (§14.2).
+    fn answer_later(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        whose: (Tag, Option<UsageId>),
+        request: Request,
+        status: u16,
+    ) {
+        let wait = (self.mint.random() % 11).to_string();
+        let headers = [(Name::RetryAfter, wait.as_bytes())];
+        let headers = if status == 500 { &headers[..] } else { &[] };
+        self.answer_now(now, path, request, whose, status, headers);
+    }
+
+    /// A response to a re-INVITE of ours.
+    pub(super) fn reinvite_response(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
+        let status = response.status();
+        let random = self.mint.random();
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let phase = usage.phase;
+        let back_off = back_off(random, usage.owns_call_id);
+        let Some(ours) = usage.ours(cseq) else { return };
+        match status {
+            ..200 => {
+                ours.deadline = Some(now + ours.ring_timeout);
+                self.usages.arm(now, id);
+            }
+            200..300 if ours.progress == Progress::Succeeded => self.repeat_ack(id, cseq),
+            200..300 if ours.progress != Progress::Open => {}
+            200..300 => {
+                ours.deadline = None;
+                ours.body = None;
+                // After a hang-up the 2xx only needs its ACK.
+                let ack_wanted = !ours.offered && phase == Phase::Established;
+                ours.progress = if ack_wanted { Progress::AckOwed } else { Progress::Succeeded };
+                if let Some(dialog) = usage.dialogs.first_mut() {
+                    dialog.refresh_target(&response);
+                    dialog.offer_answer =
+                        dialog.offer_answer.after_success(!response.body().is_empty(), false);
+                }
+                if !ack_wanted {
+                    self.send_ack(now, id, cseq, None);
+                }
+                if phase == Phase::Established {
+                    self.usage_event(id, UsageEvent::ReInviteAnswered { response, ack_wanted });
+                }
+            }
+            491 if phase == Phase::Established && !ours.superseded => {
+                ours.progress = Progress::BackOff;
+                ours.deadline = Some(now + back_off);
+                self.usages.arm(now, id);
+                self.offer_is_over(id);
+            }
+            _ => {
+                let reason = String::from_utf8_lossy(response.reason()).into_owned();
+                self.reinvite_over(now, id, cseq, status, reason);
+            }
+        }
+    }
+
+    /// Tries again after glare, unless the peer has changed the session.
+    pub(super) fn retry_reinvite(&mut self, now: Instant, id: UsageId, cseq: u32) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Some(index) = usage.ours.iter().position(|ours| ours.cseq == cseq) else { return };
+        let ours = usage.ours.remove(index);
+        if ours.superseded || self.reinvite(now, id, ours.body).is_err() {
+            self.reinvite_failed_event(id, 491, "Request Pending".to_owned());
+        }
+    }
+
+    /// No final response to a re-INVITE of ours, or no way to send it.
+    pub(super) fn reinvite_unanswered(&mut self, now: Instant, id: UsageId, cseq: u32, status: u16) {
+        let transaction = self.usages.get_mut(id).and_then(|it| it.ours(cseq)).and_then(|it| it.transaction);
+        if let Some(transaction) = transaction {
+            self.clients.abandon(now, &mut self.out, transaction);
+        }
+        self.reinvite_over(now, id, cseq, status, String::new());
+    }
+
+    fn reinvite_over(&mut self, now: Instant, id: UsageId, cseq: u32, status: u16, reason: String) {
+        if let Some(usage) = self.usages.get_mut(id) {
+            usage.ours.retain(|ours| ours.cseq != cseq);
+        }
+        self.update_failed(now, id, status, reason);
+    }
+
+    fn offer_is_over(&mut self, id: UsageId) {
+        if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
+            dialog.offer_answer = OfferAnswer::Idle;
+        }
+    }
+
+    pub(super) fn update_response(&mut self, now: Instant, id: UsageId, response: Response) {
+        let status = response.status();
+        if status >= 300 {
+            let reason = String::from_utf8_lossy(response.reason()).into_owned();
+            return self.update_failed(now, id, status, reason);
+        }
+        if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
+            dialog.refresh_target(&response);
+        }
+        self.offer_is_over(id);
+        self.usage_event(id, UsageEvent::UpdateAnswered { response });
+    }
+
+    /// Our offer came to nothing. 408 and 481 say that the dialog is gone
+    /// (§12.2.1.2): the call ends.
+    pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, status: u16, reason: String) {
+        self.offer_is_over(id);
+        let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
+        if phase == Phase::Ending {
+            return;
+        }
+        self.reinvite_failed_event(id, status, reason);
+        if matches!(status, 408 | 481) && phase == Phase::Established {
+            self.hang_up(now, id);
+        }
+    }
+}
+
+/// The wait after glare (§14.1): 2.1 to 4 s for the owner of the Call-ID, up to
+/// 2 s for the other, in steps of 10 ms.
+fn back_off(random: u64, owns_call_id: bool) -> Duration {
+    Duration::from_millis(10 * if owns_call_id { 210 + random % 191 } else { random % 201 })
+}

@@ -1,0 +1,240 @@
+//! The way to a peer: resolve, connect, and put a request on the flow (RFC 3261
+//! §8.1.2, §18.1.1).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{ConnectId, Endpoint, Flow, Output, ResolveId, Termination, Transport, UsageEvent, UsageId};
+use crate::sip::dialog::hop::Hop;
+use crate::sip::dialog::request::{self, Draft};
+use crate::sip::dialog::state::Dialog;
+use crate::sip::msg::{Method, Response};
+use crate::sip::transaction::client::Outcome;
+
+/// Larger requests do not go over UDP if there is another way (§18.1.1).
+const LARGE: usize = 1_300;
+
+/// Whom the outcome of a client transaction concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum User {
+    /// The INVITE with this CSeq. For an ACK: the INVITE it is for.
+    Invite(UsageId, u32),
+    Bye(UsageId),
+    Update(UsageId),
+    /// Nobody: CANCEL, and BYE to a fork that lost.
+    Nobody,
+}
+
+/// A request that waits for its flow.
+pub(super) struct Waiting {
+    dialog: Dialog,
+    draft: Draft,
+    user: User,
+    /// Other ways to try, best first.
+    targets: VecDeque<(Transport, SocketAddr)>,
+    /// The UDP flow of a large request, should TCP not work.
+    udp: Option<Flow>,
+}
+
+impl Endpoint {
+    /// Sends a request, as soon as there is a way.
+    pub(super) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
+        let hop = dialog.hop();
+        let flow = dialog.flow.filter(|flow| self.out.is_usable(flow));
+        let mut waiting = Waiting { dialog, draft, user, targets: VecDeque::new(), udp: None };
+        match hop {
+            Hop::Address(transport, remote) => match flow {
+                Some(flow) if flow.transport == transport && flow.remote == remote => {
+                    self.launch(now, flow, waiting);
+                }
+                // The socket that reaches this host also reaches its other ports.
+                Some(flow)
+                    if transport == Transport::Udp
+                        && flow.transport == transport
+                        && flow.remote.ip() == remote.ip() =>
+                {
+                    self.launch(now, Flow { remote, ..flow }, waiting);
+                }
+                _ => {
+                    waiting.targets.push_back((transport, remote));
+                    self.next_target(now, Box::new(waiting));
+                }
+            },
+            Hop::Name { host, port, transport } => {
+                self.last_resolve += 1;
+                let resolve = ResolveId(self.last_resolve);
+                self.out.push(Output::Resolve { resolve, host, port, transport });
+                self.resolving.insert(resolve, Box::new(waiting));
+            }
+            Hop::Nowhere => self.fall_back(now, waiting),
+        }
+    }
+
+    fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
+        match waiting.targets.pop_front() {
+            Some((transport, remote)) => {
+                let connect = self.out.connect(transport, remote);
+                self.connecting.insert(connect, waiting);
+            }
+            None => self.fall_back(now, *waiting),
+        }
+    }
+
+    /// Inside a dialog the flow that the peer came by is better than none: its
+    /// Contact may not be reachable from here.
+    fn fall_back(&mut self, now: Instant, waiting: Waiting) {
+        match waiting.dialog.flow.filter(|flow| self.out.is_usable(flow)) {
+            Some(flow) => self.launch(now, flow, waiting),
+            None => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Instant, connect: ConnectId, flow: Flow) {
+        if self.out.connected(connect, flow) {
+            return;
+        }
+        if let Some(waiting) = self.connecting.remove(&connect) {
+            self.launch(now, flow, *waiting);
+        }
+        if self.connecting.is_empty() {
+            self.connecting.shrink_to(64);
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, now: Instant, connect: ConnectId) {
+        if self.out.connect_failed(connect) {
+            return;
+        }
+        let Some(waiting) = self.connecting.remove(&connect) else { return };
+        match waiting.udp {
+            Some(flow) => self.launch(now, flow, *waiting),
+            None => self.next_target(now, waiting),
+        }
+    }
+
+    pub(super) fn resolved(
+        &mut self,
+        now: Instant,
+        resolve: ResolveId,
+        targets: Vec<(Transport, SocketAddr)>,
+    ) {
+        if let Some(mut waiting) = self.resolving.remove(&resolve) {
+            waiting.targets = targets.into();
+            self.next_target(now, waiting);
+        }
+    }
+
+    /// Writes the request for this flow and sends it.
+    fn launch(&mut self, now: Instant, flow: Flow, mut waiting: Waiting) {
+        if let User::Invite(usage, cseq) = waiting.user
+            && waiting.draft.method == Method::Invite
+            && !self.still_wants_invite(usage, cseq)
+        {
+            return;
+        }
+        if waiting.dialog.local().is_empty() {
+            let local = format!("<{}>", self.identity.uri(&flow));
+            waiting.dialog.set_local(local.as_bytes());
+        }
+        let branch = self.clients.branch(&mut self.mint);
+        let Waiting { dialog, draft, user, .. } = &waiting;
+        let Ok(data) = request::write(dialog, draft, &flow, branch, &self.identity) else {
+            self.out.counters.unbuildable += 1;
+            return self.undeliverable(now, *user, draft.method == Method::Ack);
+        };
+        if data.len() > LARGE && flow.transport == Transport::Udp && waiting.udp.is_none() {
+            waiting.udp = Some(flow);
+            let connect = self.out.connect(Transport::Tcp, flow.remote);
+            self.connecting.insert(connect, Box::new(waiting));
+            return;
+        }
+        self.remember_flow(&waiting.user, &waiting.dialog, flow);
+        if waiting.draft.method == Method::Ack {
+            if let User::Invite(usage, cseq) = waiting.user
+                && let Some(ours) = self.usages.get_mut(usage).and_then(|usage| usage.ours(cseq))
+            {
+                ours.ack = Some((flow, data.clone()));
+            }
+            return self.out.transmit(flow, data);
+        }
+        let method = &waiting.draft.method;
+        let id = self.clients.start(now, &mut self.out, flow, method, (branch, data), waiting.user);
+        if let User::Invite(usage, cseq) = waiting.user {
+            self.invite_sent(now, usage, cseq, id);
+        }
+    }
+
+    /// The dialog keeps the flow for the next request. What a large request went
+    /// by is no rule for the others.
+    fn remember_flow(&mut self, user: &User, sent: &Dialog, flow: Flow) {
+        let (User::Invite(id, _) | User::Bye(id) | User::Update(id)) = *user else { return };
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        if let Some(dialog) = usage.dialog(sent.remote_tag()) {
+            dialog.flow = Some(flow);
+        }
+        if let User::Invite(_, cseq) = *user
+            && let Some(ours) = usage.ours(cseq)
+            && let Some(origin) = ours.origin.as_deref_mut()
+        {
+            origin.flow = Some(flow);
+            if origin.local().is_empty() {
+                *origin = sent.clone();
+                origin.flow = Some(flow);
+            }
+        }
+    }
+
+    /// A request could not be sent at all. A lost ACK is the peer's to notice:
+    /// it sends its 2xx again.
+    fn undeliverable(&mut self, now: Instant, user: User, is_ack: bool) {
+        if is_ack {
+            return;
+        }
+        let outcome = Outcome { user, deliver: false, timeout: false, transport_failed: true, ended: true };
+        self.client_outcome(now, outcome, None);
+    }
+
+    /// Tells whoever is concerned what a client transaction has come to.
+    pub(super) fn client_outcome(
+        &mut self,
+        now: Instant,
+        outcome: Outcome<User>,
+        response: Option<Response>,
+    ) {
+        let response = response.filter(|_| outcome.deliver);
+        match outcome.user {
+            User::Invite(usage, cseq) => {
+                if let Some(response) = response {
+                    self.invite_response(now, usage, cseq, response);
+                } else if outcome.timeout || outcome.transport_failed {
+                    self.invite_failed(now, usage, cseq, outcome.timeout);
+                }
+                if outcome.ended {
+                    self.invite_ended(usage, cseq);
+                }
+            }
+            User::Bye(usage) => {
+                if response.is_some_and(|response| response.status() >= 200) {
+                    self.terminate(now, usage, Termination::LocalBye);
+                } else if outcome.timeout || outcome.transport_failed {
+                    self.terminate(now, usage, Termination::ByeUnanswered);
+                }
+            }
+            User::Update(usage) => match response {
+                Some(response) if response.status() < 200 => {}
+                Some(response) => self.update_response(now, usage, response),
+                None if outcome.timeout || outcome.transport_failed => {
+                    let status = if outcome.timeout { 408 } else { 503 };
+                    self.update_failed(now, usage, status, String::new());
+                }
+                None => {}
+            },
+            User::Nobody => {}
+        }
+    }
+
+    pub(super) fn reinvite_failed_event(&mut self, usage: UsageId, status: u16, reason: String) {
+        self.usage_event(usage, UsageEvent::ReInviteFailed { status, reason });
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests inside a call (RFC 3261 §12.2): BYE, and what its user answers.
+
+use std::time::Instant;
+
+use super::command::{CommandError, Reply};
+use super::outbox::ReplyPath;
+use super::refuse::reason;
+use super::send::User;
+use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
+use crate::ids::Tag;
+use crate::sip::dialog::offer_answer::OfferAnswer;
+use crate::sip::dialog::usage::{Phase, Progress};
+use crate::sip::msg::{Method, Name, Request, ResponseWriter};
+
+impl Endpoint {
+    /// A request for a dialog of this usage that matches no transaction.
+    pub(super) fn in_dialog(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        flow: Flow,
+        id: UsageId,
+        request: Request,
+    ) {
+        let Some(usage) = self.usages.get_mut(id).filter(|usage| !usage.is_over()) else {
+            return self.refuse(now, &path, &request, 481);
+        };
+        let local_tag = usage.local_tag;
+        let remote_tag = request.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+        let (Some(dialog), Ok(cseq)) = (usage.dialog(remote_tag), request.cseq()) else {
+            return self.refuse(now, &path, &request, 481);
+        };
+        // §12.2.2: out of order.
+        if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
+            return self.refuse(now, &path, &request, 500);
+        }
+        let allowed = matches!(
+            request.method(),
+            Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options
+        ) || self.config.accept.contains(request.method());
+        // There is no reliable provisional response of ours (RFC 3262 §3).
+        if *request.method() == Method::Prack {
+            return self.refuse(now, &path, &request, 481);
+        }
+        if !allowed {
+            dialog.remote_cseq = Some(cseq.number);
+            return self.not_allowed(now, &path, &request);
+        }
+        if self.refuses_extension(now, &path, &request) {
+            return;
+        }
+        if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialog(remote_tag)) {
+            dialog.remote_cseq = Some(cseq.number);
+            // A peer that has come back by another connection is reached by that one.
+            if dialog.flow.is_none_or(|known| known.transport == flow.transport) {
+                dialog.flow = Some(flow);
+            }
+        }
+        let whose = (local_tag, Some(id));
+        match request.method() {
+            Method::Bye => {
+                self.answer_now(now, path, request.clone(), whose, 200, &[]);
+                self.bye_received(now, id, request);
+            }
+            Method::Invite => self.reinvite_received(now, path, whose, request),
+            Method::Update => self.update_received(now, path, whose, request),
+            Method::Options => self.options(now, &path, &request),
+            Method::Info if !self.config.accept.contains(&Method::Info) => {
+                self.answer_now(now, path, request, whose, 200, &[]);
+            }
+            _ => {
+                let copy = request.clone();
+                if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) {
+                    self.usage_event(id, UsageEvent::Request { transaction, request });
+                }
+            }
+        }
+    }
+
+    /// Starts a server transaction for a request and answers it at once.
+    pub(super) fn answer_now(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        request: Request,
+        (tag, usage): (Tag, Option<UsageId>),
+        status: u16,
+        headers: &[(Name<'_>, &[u8])],
+    ) {
+        let mut writer = ResponseWriter::reply_to(&request, status, reason(status), Some(tag.as_str()));
+        for (name, value) in headers {
+            writer = writer.header(*name, value);
+        }
+        if matches!(request.method(), Method::Update) && status < 300 {
+            let uri = self.identity.uri(&path.flow);
+            writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
+        }
+        let Ok(response) = self.served(writer).finish() else {
+            self.out.counters.unbuildable += 1;
+            return;
+        };
+        if let Some(transaction) = self.servers.start(now, &mut self.out, request, path, usage) {
+            self.servers.respond(now, &mut self.out, transaction, status, response);
+        }
+    }
+
+    fn bye_received(&mut self, now: Instant, id: UsageId, request: Request) {
+        if self.bye_before_ack(now, id, &request) {
+            return;
+        }
+        let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
+        match phase {
+            Phase::Established => self.terminate(now, id, Termination::RemoteBye { request }),
+            // Both hang up at once: it was our wish, and the far end agrees.
+            Phase::Ending => self.terminate(now, id, Termination::LocalBye),
+            // A BYE in an early dialog of our own INVITE: the final response is
+            // still to come and says how the call ends.
+            _ => {}
+        }
+    }
+
+    /// Hangs up an answered call; `Terminated` follows when it is over.
+    ///
+    /// # Errors
+    /// The call is not answered: use `cancel` or `reject`.
+    pub fn bye(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
+        let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let phase = it.phase;
+        match phase {
+            Phase::Established => self.hang_up(now, usage),
+            Phase::Ending => {}
+            _ if self.hang_up_before_ack(now, usage) => {}
+            _ => return Err(CommandError::WrongState("the call is not answered: cancel or reject it")),
+        }
+        Ok(())
+    }
+
+    /// BYE in an established session.
+    pub(super) fn hang_up(&mut self, now: Instant, id: UsageId) {
+        self.refuse_pending(now, id, 487);
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        usage.phase = Phase::Ending;
+        usage.theirs = None;
+        let mut owed = None;
+        usage.ours.retain_mut(|ours| {
+            ours.deadline = None;
+            if ours.progress == Progress::AckOwed {
+                owed = Some(ours.cseq);
+                ours.progress = Progress::Succeeded;
+            }
+            ours.progress != Progress::BackOff
+        });
+        // The far end's 2xx has to be acknowledged all the same (§13.2.2.4).
+        if let Some(cseq) = owed {
+            self.send_ack(now, id, cseq, None);
+        }
+        self.send_bye(now, id, User::Bye(id));
+    }
+
+    /// Answers a request that came as `Event::Request`, `UsageEvent::Request` or
+    /// `UsageEvent::Update`.
+    ///
+    /// # Errors
+    /// It is answered already, or too old to answer (64*T1).
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        transaction: ServerTransactionId,
+        reply: Reply,
+    ) -> Result<(), CommandError> {
+        if !(200..700).contains(&reply.status) {
+            return Err(CommandError::WrongState("a final status is 200 to 699"));
+        }
+        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
+        let usage = self.usages.of_request(request);
+        let tag = match usage.and_then(|usage| self.usages.get(usage)) {
+            Some(usage) => usage.local_tag,
+            None => self.mint.tag(transaction.slot),
+        };
+        let is_update = *request.method() == Method::Update;
+        let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
+        let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
+        for (name, value) in &reply.headers {
+            writer = writer.header(Name::parse(name), value);
+        }
+        if is_update
+            && reply.status < 300
+            && let Some(path) = self.servers.path(transaction)
+        {
+            let uri = self.identity.uri(&path.flow);
+            writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
+        }
+        if let Some(body) = &reply.body {
+            let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
+            writer = writer.body(content_type, &body.data);
+        }
+        let response = self
+            .served(writer)
+            .finish()
+            .map_err(|error| CommandError::BadHeader { name: error.to_string() })?;
+        if is_update {
+            let remote_tag = request.from().ok().and_then(|from| from.tag()).unwrap_or_default().to_vec();
+            if let Some(dialog) =
+                usage.and_then(|usage| self.usages.get_mut(usage)).and_then(|it| it.dialog(&remote_tag))
+            {
+                dialog.offer_answer = OfferAnswer::Idle;
+            }
+        }
+        self.servers.respond(now, &mut self.out, transaction, reply.status, response);
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! The slab of usages, their timers and their end.
+
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::outbox::Outbox;
+use super::{Endpoint, Event, Termination, UsageEvent, UsageId};
+use crate::ids::locate_tag;
+use crate::sip::dialog::usage::{Phase, Progress, Usage};
+use crate::sip::msg::Request;
+use crate::sip::transaction::slots::give_back;
+use crate::sip::transaction::timer_queue::TimerQueue;
+
+/// A deadline further away than this is looked at again on the way, so that the
+/// entries of calls that were answered meanwhile do not pile up.
+const HORIZON: Duration = Duration::from_secs(16);
+
+/// All usages of an endpoint.
+#[derive(Default)]
+pub(super) struct Usages {
+    slab: Slab<Usage>,
+    removals: usize,
+    timers: TimerQueue<UsageId>,
+    generation: u32,
+}
+
+impl Usages {
+    /// Where the next usage will be: its tag has to say so.
+    pub fn vacant_slot(&self) -> u32 {
+        self.slab.vacant_key() as u32
+    }
+
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub fn insert(&mut self, mut usage: Usage) -> UsageId {
+        self.generation = self.generation.wrapping_add(1);
+        usage.generation = self.generation;
+        UsageId { slot: self.slab.insert(usage) as u32, generation: self.generation }
+    }
+
+    pub fn get(&self, id: UsageId) -> Option<&Usage> {
+        self.slab.get(id.slot as usize).filter(|usage| usage.generation == id.generation)
+    }
+
+    pub fn get_mut(&mut self, id: UsageId) -> Option<&mut Usage> {
+        self.slab.get_mut(id.slot as usize).filter(|usage| usage.generation == id.generation)
+    }
+
+    /// The usage whose dialog a request belongs to (§12.2.2): our tag leads to
+    /// it, Call-ID and remote tag have to agree.
+    pub fn of_request(&self, request: &Request) -> Option<UsageId> {
+        let to = request.to().ok()?;
+        let tag = to.tag()?;
+        let slot = locate_tag(tag)?.slot;
+        let usage = self.slab.get(slot as usize)?;
+        let remote_tag = request.from().ok()?;
+        let remote_tag = remote_tag.tag().unwrap_or_default();
+        let call_id = request.call_id().ok()?;
+        let known = usage.local_tag.as_bytes() == tag
+            && usage.dialogs.iter().any(|it| it.call_id() == call_id && it.remote_tag() == remote_tag);
+        known.then_some(UsageId { slot, generation: usage.generation })
+    }
+
+    /// Makes sure that the usage wakes at its earliest deadline, or at the horizon
+    /// to look again.
+    pub fn arm(&mut self, now: Instant, id: UsageId) {
+        let Some(usage) = self.slab.get_mut(id.slot as usize).filter(|it| it.generation == id.generation)
+        else {
+            return;
+        };
+        let deadline = usage.next_deadline().map(|deadline| deadline.min(now + HORIZON));
+        self.timers.arm(&mut usage.queued, deadline, id);
+    }
+
+    /// The next usage that has something to do now.
+    pub fn due(&mut self, now: Instant, out: &mut Outbox) -> Option<UsageId> {
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            out.counters.steps += 1;
+            let Some(usage) = self.get_mut(id) else { continue };
+            if !usage.queued.matches(at) {
+                continue;
+            }
+            match usage.next_deadline() {
+                Some(deadline) if deadline <= now => return Some(id),
+                _ => self.arm(now, id),
+            }
+        }
+        None
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Removes the usage if nothing of it can be asked for any more.
+    pub fn settle(&mut self, id: UsageId) {
+        if self.get(id).is_some_and(|usage| !usage.is_needed()) {
+            self.slab.remove(id.slot as usize);
+            give_back(&mut self.slab, &mut self.removals);
+        }
+    }
+
+    /// Usages, timer entries, slab capacity.
+    pub fn holdings(&self) -> [usize; 3] {
+        [self.slab.len(), self.timers.len(), self.slab.capacity()]
+    }
+}
+
+impl Endpoint {
+    /// Gives an event of a usage to the user, unless its last one is out.
+    pub(super) fn usage_event(&mut self, usage: UsageId, event: UsageEvent) {
+        if self.usages.get(usage).is_some_and(|it| !it.is_over()) {
+            self.out.event(Event::Usage { usage, event });
+        }
+    }
+
+    /// Ends a usage: its last event. Only stragglers are dealt with from now on.
+    pub(super) fn terminate(&mut self, now: Instant, id: UsageId, cause: Termination) {
+        if self.usages.get(id).is_none_or(Usage::is_over) {
+            return;
+        }
+        // What they still ask for inside a session that is over (§15.1.2).
+        self.refuse_pending(now, id, 487);
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        usage.theirs = None;
+        usage.ours.retain_mut(|ours| {
+            ours.deadline = None;
+            ours.body = None;
+            ours.progress == Progress::Succeeded
+        });
+        if usage.ours.is_empty() {
+            usage.dialogs = Vec::new();
+        }
+        self.usage_event(id, UsageEvent::Terminated { cause });
+        if let Some(usage) = self.usages.get_mut(id) {
+            usage.phase = Phase::Over;
+        }
+        self.usages.settle(id);
+    }
+
+    /// Something a usage asked to be woken for.
+    pub(super) fn usage_timeout(&mut self, now: Instant, id: UsageId) {
+        let Some(usage) = self.usages.get(id) else { return };
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let ours = usage.ours.iter().find(|ours| due(ours.deadline)).map(|ours| (ours.cseq, ours.progress));
+        if let Some((cseq, progress)) = ours {
+            match progress {
+                Progress::BackOff => self.retry_reinvite(now, id, cseq),
+                _ => self.invite_deadline(now, id, cseq),
+            }
+        } else {
+            self.their_invite_deadline(now, id);
+        }
+        // The usage may have more that is due: it stays armed until it has not.
+        self.usages.arm(now, id);
+    }
+}
