@@ -6,9 +6,11 @@
 //! - `impairment`: the lab's network impairer, as values
 
 pub mod impairment;
+pub mod native;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -115,6 +117,8 @@ pub enum UaError {
     Target { uri: String, reason: String },
     #[error("cannot write {path}: {error}", path = path.display())]
     Trace { path: PathBuf, error: std::io::Error },
+    #[error("no media for the call: {0}")]
+    Media(String),
     #[error("no such call")]
     NoSuchCall,
     #[error("the engine has stopped: {0}")]
@@ -139,4 +143,38 @@ pub trait Ua: Send {
     fn stats(&self) -> MediaStats;
     /// Hangs everything up, waits for it at most `grace`, and stops.
     fn shutdown(self: Box<Self>, grace: Duration);
+}
+
+/// The engines behind [`Ua`], as `--engine` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// Our own SIP core and media engine.
+    #[default]
+    Native,
+}
+
+/// Why an engine name was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unknown engine {0:?}; use native")]
+pub struct UnknownEngine(pub String);
+
+impl FromStr for Engine {
+    type Err = UnknownEngine;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "native" => Ok(Engine::Native),
+            other => Err(UnknownEngine(other.to_owned())),
+        }
+    }
+}
+
+/// Starts a UA on an engine.
+///
+/// # Errors
+/// The address cannot be bound, or a trace cannot be written.
+pub fn open(engine: Engine, config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
+    match engine {
+        Engine::Native => Ok(Box::new(native::open(config)?)),
+    }
 }

@@ -156,15 +156,20 @@ impl Leg {
         self.outputs.pop_front()
     }
 
-    /// Answers with 200; `rtp` is where we receive.
+    /// Whether their call waits for our decision.
+    pub fn is_waiting(&self) -> bool {
+        self.inbound && !self.ending && self.state == LegState::Ringing
+    }
+
+    /// Answers with 200; `rtp_port` is where we receive.
     ///
     /// # Errors
     /// There is no call of theirs that waits for an answer.
-    pub fn answer(&mut self, rtp: std::net::SocketAddr) -> Result<(), WrongState> {
-        if !self.inbound || self.ending || self.state != LegState::Ringing {
+    pub fn answer(&mut self, rtp_port: u16) -> Result<(), WrongState> {
+        if !self.is_waiting() {
             return Err(WrongState(self.state));
         }
-        self.local.rtp = rtp;
+        self.local.rtp.set_port(rtp_port);
         self.advance(LegEvent::Answer);
         if let Err(error) = self.accept() {
             // Only the port has changed since the offer was checked.
@@ -178,7 +183,7 @@ impl Leg {
     /// # Errors
     /// There is none that waits for an answer.
     pub fn reject(&mut self, status: u16, reason: &str) -> Result<(), WrongState> {
-        if !self.inbound || self.ending || self.state != LegState::Ringing {
+        if !self.is_waiting() {
             return Err(WrongState(self.state));
         }
         self.refuse(status, reason);

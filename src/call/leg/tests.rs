@@ -73,7 +73,7 @@ fn transaction() -> ServerTransactionId {
 /// A leg of theirs that is up.
 fn answered_inbound() -> Leg {
     let mut leg = Leg::inbound(local(), &invite(OFFER));
-    leg.answer(local().rtp).expect("waits for an answer");
+    leg.answer(20_000).expect("waits for an answer");
     leg.usage_event(UsageEvent::Acknowledged { request: request("ACK", "", "") });
     outputs(&mut leg);
     leg
@@ -84,7 +84,7 @@ fn their_call_rings_is_answered_and_hung_up_by_them() {
     let mut leg = Leg::inbound(local(), &invite(OFFER));
     assert_eq!(outputs(&mut leg), ["180"]);
     assert_eq!(leg.state(), LegState::Ringing);
-    leg.answer(local().rtp).expect("waits for an answer");
+    leg.answer(20_000).expect("waits for an answer");
     assert_eq!(outputs(&mut leg), ["accept", "media 127.0.0.9:4000 (true, true)"]);
     leg.usage_event(UsageEvent::Acknowledged { request: request("ACK", "", "") });
     assert_eq!(outputs(&mut leg), ["answered PCMA"]);
@@ -104,7 +104,7 @@ fn an_offer_that_we_cannot_take_is_refused_before_the_application_sees_it() {
     ] {
         let mut leg = Leg::inbound(local(), &invite(&body));
         assert_eq!(outputs(&mut leg), [format!("reject {status}")], "{body}");
-        assert!(leg.answer(local().rtp).is_err());
+        assert!(leg.answer(20_000).is_err());
         leg.usage_event(UsageEvent::Terminated { cause: Termination::Rejected { status } });
         assert_eq!(
             outputs(&mut leg),
@@ -118,7 +118,7 @@ fn an_offer_that_we_cannot_take_is_refused_before_the_application_sees_it() {
 #[test]
 fn an_invite_without_an_offer_gets_ours_and_the_ack_answers_it() {
     let mut leg = Leg::inbound(local(), &invite(""));
-    leg.answer(local().rtp).expect("waits for an answer");
+    leg.answer(20_000).expect("waits for an answer");
     assert_eq!(outputs(&mut leg), ["180", "accept"], "nothing is settled yet");
     leg.usage_event(UsageEvent::Acknowledged { request: request("ACK", "application/sdp", OFFER) });
     assert_eq!(outputs(&mut leg), ["media 127.0.0.9:4000 (true, true)", "answered PCMA"]);
@@ -127,7 +127,7 @@ fn an_invite_without_an_offer_gets_ours_and_the_ack_answers_it() {
 #[test]
 fn an_ack_without_the_answer_ends_the_call() {
     let mut leg = Leg::inbound(local(), &invite(""));
-    leg.answer(local().rtp).expect("waits for an answer");
+    leg.answer(20_000).expect("waits for an answer");
     outputs(&mut leg);
     leg.usage_event(UsageEvent::Acknowledged { request: request("ACK", "", "") });
     let told = outputs(&mut leg);
@@ -233,7 +233,7 @@ fn a_reinvite_that_cannot_be_met_leaves_the_session_as_it_was() {
 #[test]
 fn each_description_of_a_leg_has_the_next_version_of_one_session() {
     let mut leg = Leg::inbound(local(), &invite(OFFER));
-    leg.answer(local().rtp).expect("waits for an answer");
+    leg.answer(20_000).expect("waits for an answer");
     leg.usage_event(UsageEvent::ReInvite { request: invite(OFFER) });
     leg.usage_event(UsageEvent::ReInvite { request: invite("") });
     let origins: Vec<(String, u64)> = std::iter::from_fn(|| leg.poll())
