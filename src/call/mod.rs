@@ -4,8 +4,10 @@
 //! - `leg_fsm`: the states of a leg, as a table
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
+//! - `service`: legs at work between the SIP stack and the media worker
 
 pub mod digits;
 pub mod leg;
 pub mod leg_fsm;
 pub mod negotiate;
+pub mod service;

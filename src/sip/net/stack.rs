@@ -141,6 +141,11 @@ impl SipStack {
         &mut self.endpoint
     }
 
+    /// The stack's clock, for commands to the endpoint.
+    pub fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// What the drivers counted so far.
     pub fn counters(&self) -> NetCounters {
         self.counters

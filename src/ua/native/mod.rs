@@ -1,18 +1,12 @@
-//! Our own engine behind the [`Ua`] trait: a signalling thread with the SIP
-//! stack and the calls' legs, and a media worker.
+//! Our own engine behind the [`Ua`] trait: a signalling thread around a
+//! `CallService`, which has the SIP stack, the legs and the media worker.
 //!
-//! - `calls`: the table of calls and what they are made of
-//! - `signalling`: the thread: SIP and media events, commands, time
-//! - `perform`: what a leg wants, carried out
-//! - `stats`: counters of several sessions in one
+//! - `signalling`: the thread: commands in, events out
 //!
 //! The handle holds channels only. A command is answered by the signalling
 //! thread at once; it never waits for the network.
 
-mod calls;
-mod perform;
 mod signalling;
-mod stats;
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -75,7 +69,7 @@ pub fn open(config: UaConfig) -> Result<NativeUa, UaError> {
     let stopped = |error: std::io::Error| UaError::Stopped(format!("no signalling thread: {error}"));
     let thread = std::thread::Builder::new()
         .name("signalling".into())
-        .spawn(move || signalling::run(config, command_receiver, events, &ready))
+        .spawn(move || signalling::run(config, command_receiver, &events, &ready))
         .map_err(stopped)?;
     let local =
         bound.recv().map_err(|_| UaError::Stopped("the signalling thread died at its start".into()))??;

@@ -1,0 +1,118 @@
+//! The table of legs, found by each of their names.
+
+use std::collections::HashMap;
+
+use super::{LegAudio, LegId};
+use crate::call::leg::Leg;
+use crate::call::leg_fsm::{LegState, TerminationCause};
+use crate::media::worker::SessionId;
+use crate::sip::endpoint::UsageId;
+
+/// A leg with its dialog usage and its media session.
+pub(super) struct Entry {
+    pub(super) leg: Leg,
+    pub(super) usage: UsageId,
+    pub(super) session: Option<SessionId>,
+    /// Until the session takes it.
+    pub(super) audio: Option<LegAudio>,
+    /// Attach the audio with the first settled media; else only when the leg is
+    /// answered: a file must not begin before somebody listens.
+    pub(super) early_audio: bool,
+    /// The application knows of it.
+    pub(super) told: bool,
+    pub(super) ended: Option<TerminationCause>,
+    /// The endpoint has told the usage's end.
+    pub(super) usage_over: bool,
+}
+
+impl Entry {
+    pub(super) fn new(leg: Leg, usage: UsageId, told: bool) -> Self {
+        Entry {
+            leg,
+            usage,
+            session: None,
+            audio: None,
+            early_audio: false,
+            told,
+            ended: None,
+            usage_over: false,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.leg.state() == LegState::Answered
+    }
+}
+
+/// All legs.
+#[derive(Default)]
+pub(super) struct Legs {
+    by_id: HashMap<LegId, Entry>,
+    by_usage: HashMap<UsageId, LegId>,
+    by_session: HashMap<SessionId, LegId>,
+    last: u64,
+}
+
+impl Legs {
+    pub(super) fn insert(&mut self, entry: Entry) -> LegId {
+        self.last += 1;
+        let id = LegId(self.last);
+        self.by_usage.insert(entry.usage, id);
+        if let Some(session) = entry.session {
+            self.by_session.insert(session, id);
+        }
+        self.by_id.insert(id, entry);
+        id
+    }
+
+    pub(super) fn get(&mut self, id: LegId) -> Option<&mut Entry> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn of_usage(&self, usage: UsageId) -> Option<LegId> {
+        self.by_usage.get(&usage).copied()
+    }
+
+    pub(super) fn of_session(&self, session: SessionId) -> Option<LegId> {
+        self.by_session.get(&session).copied()
+    }
+
+    pub(super) fn set_session(&mut self, id: LegId, session: SessionId) {
+        if let Some(entry) = self.by_id.get_mut(&id) {
+            entry.session = Some(session);
+            self.by_session.insert(session, id);
+        }
+    }
+
+    pub(super) fn session_closed(&mut self, session: SessionId) {
+        if let Some(id) = self.by_session.remove(&session)
+            && let Some(entry) = self.by_id.get_mut(&id)
+        {
+            entry.session = None;
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: LegId) {
+        if let Some(entry) = self.by_id.remove(&id) {
+            self.by_usage.remove(&entry.usage);
+            if let Some(session) = entry.session {
+                self.by_session.remove(&session);
+            }
+        }
+    }
+
+    /// In the order of their beginning.
+    pub(super) fn ids(&self) -> Vec<LegId> {
+        let mut ids: Vec<_> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_id.values()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}

@@ -1,0 +1,378 @@
+//! Legs at work: the SIP stack, the media worker and the table of legs on one
+//! thread. What a leg wants is carried out in the same turn in which something
+//! happened to it; nothing is shared and nothing locked.
+//!
+//! - `legs`: the table of legs
+//! - `happenings`: what the stack and the worker tell
+//! - `perform`: what a leg wants, carried out
+//! - `stats`: counters of several sessions in one
+
+mod happenings;
+mod legs;
+mod perform;
+mod stats;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::leg::Leg;
+use super::leg_fsm::TerminationCause;
+use super::negotiate::LocalMedia;
+use crate::frame::{FrameSink, FrameSource};
+use crate::media::session::SessionConfig;
+use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
+use crate::metrics::MediaStats;
+use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Event, Flow, Invite, Reply, UsageEvent, UsageId};
+use crate::sip::msg::{Scheme, Uri};
+use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
+use legs::{Entry, Legs};
+
+pub use crate::media::codec::Codec;
+pub use crate::media::impair::ImpairConfig;
+
+/// How long connections may take to write what is queued when we close.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
+/// How long the media worker may take to close its sessions.
+const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A leg, unique within its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u64);
+
+/// What a service needs to start.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// User part of our Contact and From.
+    pub user: String,
+    /// SIP address, UDP and TCP; RTP binds to the same IP.
+    pub bind: SocketAddr,
+    /// Codecs in order of priority, for offers.
+    pub codecs: Vec<Codec>,
+    /// Packet time of what we send, ms.
+    pub ptime_ms: u32,
+    /// Minimum playout delay, ms.
+    pub jitter_ms: u32,
+    /// Impairment of received RTP.
+    pub impairment: Option<ImpairConfig>,
+    /// No RTP for this long ends a leg that should receive.
+    pub rtp_timeout: Duration,
+    /// Write every SIP message here.
+    pub sip_trace: Option<PathBuf>,
+    /// Write one CSV row per received RTP packet here.
+    pub packet_log: Option<PathBuf>,
+    /// Seeds of SIP identifiers and of RTP's random starts: from the operating
+    /// system's generator, except in tests.
+    pub seed: [u8; 32],
+}
+
+/// A leg's audio: where it comes from and where it goes.
+pub struct LegAudio {
+    /// What we send.
+    pub source: Box<dyn FrameSource>,
+    /// What we receive.
+    pub sink: Box<dyn FrameSink>,
+}
+
+/// What happens to legs, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServiceEvent {
+    /// Somebody calls, with an offer that we can take: `answer` or `reject`.
+    Incoming { leg: LegId, from: String, to: String, sip_call_id: String },
+    /// A provisional response other than 100 to our INVITE.
+    Progress { leg: LegId, status: u16, reason: String },
+    /// The leg is answered and acknowledged.
+    Answered { leg: LegId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    /// The first RTP packet has arrived.
+    MediaStarted { leg: LegId },
+    /// The far end holds us, or takes us back.
+    Hold { leg: LegId, held: bool },
+    /// A digit, by RFC 4733 or INFO.
+    Digit { leg: LegId, digit: char, duration_ms: u32 },
+    /// The source has ended, and everything before its end is sent.
+    SourceEnded { leg: LegId },
+    /// The last event of a leg; its media session is closed.
+    Ended { leg: LegId, cause: TerminationCause },
+    /// The media worker is gone, and every leg's audio with it.
+    MediaLost,
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
+    Bind { addr: SocketAddr, error: std::io::Error },
+    #[error("cannot write {path}: {error}; choose a path that can be written", path = path.display())]
+    Trace { path: PathBuf, error: std::io::Error },
+    #[error("bad SIP URI {uri:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
+    Target { uri: String, reason: String },
+    #[error("no media for the leg: {0}")]
+    Media(String),
+    #[error("no such leg, or it is past that")]
+    NoSuchLeg,
+    #[error("the system refused a thread: {0}")]
+    System(std::io::Error),
+}
+
+/// The SIP stack, the media worker and the legs between them. Lives on one
+/// current-thread tokio runtime; its clock is the stack's.
+///
+/// Commands are methods; they return at once, and what comes of them are events
+/// of [`CallService::next_event`].
+pub struct CallService {
+    stack: SipStack,
+    media: MediaHandle,
+    media_events: mpsc::UnboundedReceiver<MediaEvent>,
+    media_lost: bool,
+    legs: Legs,
+    news: VecDeque<ServiceEvent>,
+    config: ServiceConfig,
+    draining: bool,
+    /// Counters of closed sessions.
+    closed: MediaStats,
+    session_id: u64,
+}
+
+impl CallService {
+    /// Binds and starts. Must be called within the tokio runtime that the
+    /// service will live on.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    pub fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
+        let endpoint = Endpoint::new(EndpointConfig {
+            user_agent: concat!("b2b/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user: config.user.clone(),
+            ..EndpointConfig::new(config.seed)
+        });
+        let net = NetConfig { trace: config.sip_trace.clone(), ..NetConfig::new(config.bind) };
+        let stack = SipStack::bind(net, endpoint).map_err(|error| match error {
+            NetError::Bind { addr, error } => ServiceError::Bind { addr, error },
+            NetError::Trace { path, error } => ServiceError::Trace { path, error },
+        })?;
+        let [a, b, c, d, e, f, g, h, ..] = config.seed;
+        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let worker = WorkerConfig {
+            packet_log: config.packet_log.clone(),
+            ..WorkerConfig::new(config.bind.ip(), seed)
+        };
+        let (media, worker_events) = MediaWorker::spawn(worker).map_err(|error| match error {
+            SpawnError::PacketLog { path, error } => ServiceError::Trace { path, error },
+            SpawnError::System(error) => ServiceError::System(error),
+        })?;
+        // From the worker's channel into the runtime's, until the worker ends.
+        let (forward, media_events) = mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .name("media-events".into())
+            .spawn(move || worker_events.iter().all(|event| forward.send(event).is_ok()))
+            .map_err(ServiceError::System)?;
+        Ok(CallService {
+            stack,
+            media,
+            media_events,
+            media_lost: false,
+            legs: Legs::default(),
+            news: VecDeque::new(),
+            draining: false,
+            closed: MediaStats::default(),
+            // Below 2^63, as RFC 3264 §5 wants it.
+            session_id: seed >> 32,
+            config,
+        })
+    }
+
+    /// The SIP address, with the real port; never a wildcard.
+    pub fn local(&self) -> SocketAddr {
+        self.stack.local().unwrap_or(self.config.bind)
+    }
+
+    /// Moves everything until there is news. Nothing is lost when the future is
+    /// dropped half way.
+    pub async fn next_event(&mut self) -> ServiceEvent {
+        loop {
+            if let Some(event) = self.news.pop_front() {
+                return event;
+            }
+            tokio::select! {
+                event = self.stack.next_event() => self.sip_event(event),
+                event = self.media_events.recv(), if !self.media_lost => match event {
+                    Some(event) => self.media_event(event),
+                    None => {
+                        self.media_lost = true;
+                        self.news.push_back(ServiceEvent::MediaLost);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Calls `target`, a `sip:` URI.
+    ///
+    /// # Errors
+    /// The target cannot be called, or there is no media session for it.
+    pub fn dial(&mut self, target: &str, audio: LegAudio) -> Result<LegId, ServiceError> {
+        let bad = |reason: String| ServiceError::Target { uri: target.to_owned(), reason };
+        let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(error.to_string()))?;
+        if uri.scheme != Scheme::Sip {
+            return Err(bad("only sip: can be dialled".to_owned()));
+        }
+        let host = uri.host.and_then(|host| host.ip());
+        if host.is_some_and(|ip| ip.is_unspecified()) {
+            return Err(bad("a wildcard address reaches nobody".to_owned()));
+        }
+        if host.is_some_and(|ip| ip.is_ipv4() != self.config.bind.is_ipv4()) {
+            return Err(bad(format!("its address family is not that of our bind {}", self.config.bind)));
+        }
+        let ip = host.and_then(|ip| local_addr::towards(ip).ok());
+        let ip = ip.unwrap_or_else(|| local_addr::concrete(self.config.bind).ip());
+        let (session, rtp) = self.open_session()?;
+        let mut local = self.local_media(ip);
+        local.rtp.set_port(rtp.port());
+        let (leg, offer) = Leg::outbound(local);
+        let invite = Invite {
+            target: Bytes::copy_from_slice(target.as_bytes()),
+            body: Some(Body::sdp(offer)),
+            ..Invite::default()
+        };
+        let now = self.stack.now();
+        let usage = self.stack.endpoint().invite(now, invite).map_err(|error| {
+            self.media.close(session);
+            bad(error.to_string())
+        })?;
+        let mut entry = Entry::new(leg, usage, true);
+        entry.session = Some(session);
+        entry.audio = Some(audio);
+        Ok(self.legs.insert(entry))
+    }
+
+    /// Answers an incoming leg with 200.
+    ///
+    /// # Errors
+    /// It does not wait for an answer, or there is no media session for it; it
+    /// is refused with 503 then.
+    pub fn answer(&mut self, id: LegId, audio: LegAudio) -> Result<(), ServiceError> {
+        if !self.legs.get(id).is_some_and(|entry| entry.told && entry.leg.is_waiting()) {
+            return Err(ServiceError::NoSuchLeg);
+        }
+        let opened = self.open_session();
+        let Some(entry) = self.legs.get(id) else { return Err(ServiceError::NoSuchLeg) };
+        let result = match opened {
+            Ok((session, rtp)) => {
+                entry.audio = Some(audio);
+                let answered = entry.leg.answer(rtp.port());
+                self.legs.set_session(id, session);
+                answered.map_err(|_| {
+                    self.media.close(session);
+                    ServiceError::NoSuchLeg
+                })
+            }
+            Err(error) => {
+                let _ = entry.leg.reject(503, "No Media Port");
+                Err(error)
+            }
+        };
+        self.perform(id);
+        result
+    }
+
+    /// Refuses an incoming leg.
+    ///
+    /// # Errors
+    /// It does not wait for an answer.
+    pub fn reject(&mut self, id: LegId, status: u16, reason: &str) -> Result<(), ServiceError> {
+        let refused = self.with_leg(id, |leg| leg.reject(status, reason).is_ok());
+        if refused == Some(true) { Ok(()) } else { Err(ServiceError::NoSuchLeg) }
+    }
+
+    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits its state.
+    ///
+    /// # Errors
+    /// There is no such leg.
+    pub fn hangup(&mut self, id: LegId) -> Result<(), ServiceError> {
+        self.with_leg(id, Leg::hangup).ok_or(ServiceError::NoSuchLeg)
+    }
+
+    /// Counters so far, over all legs.
+    pub fn stats(&self) -> MediaStats {
+        let mut total = self.closed;
+        for session in self.legs.iter().filter_map(|entry| entry.session) {
+            if let Some(stats) = self.media.stats(session) {
+                stats::add(&mut total, &stats);
+            }
+        }
+        total.in_call = self.legs.iter().any(Entry::is_up);
+        total
+    }
+
+    /// Hangs every leg up, and refuses new ones with 503 from now on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        for id in self.legs.ids() {
+            let _ = self.with_leg(id, Leg::hangup);
+        }
+    }
+
+    /// Whether nothing is left of any leg.
+    pub fn is_idle(&self) -> bool {
+        self.legs.is_empty() && self.news.is_empty()
+    }
+
+    /// Waits for nobody any more: ends what is left, closes everything, and
+    /// gives out the last events.
+    pub async fn close(mut self) -> Vec<ServiceEvent> {
+        for id in self.legs.ids() {
+            if let Some(entry) = self.legs.get(id) {
+                entry.leg.hangup();
+                let cause =
+                    if entry.is_up() { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
+                entry.leg.abandon(cause);
+            }
+            self.perform(id);
+        }
+        self.media.shutdown();
+        let closing = async {
+            while let Some(event) = self.media_events.recv().await {
+                self.media_event(event);
+            }
+        };
+        if tokio::time::timeout(MEDIA_PATIENCE, closing).await.is_err() {
+            tracing::warn!("the media worker did not say that it has ended");
+        }
+        self.stack.close(CLOSE_PATIENCE).await;
+        self.news.into()
+    }
+
+    /// Acts on a leg that the application knows, and carries out what it wants.
+    fn with_leg<T>(&mut self, id: LegId, act: impl FnOnce(&mut Leg) -> T) -> Option<T> {
+        let result = self.legs.get(id).filter(|entry| entry.told).map(|entry| act(&mut entry.leg));
+        self.perform(id);
+        result
+    }
+
+    fn open_session(&self) -> Result<(SessionId, SocketAddr), ServiceError> {
+        let session = SessionConfig {
+            jitter_ms: self.config.jitter_ms,
+            impairment: self.config.impairment,
+            rtp_timeout: Some(self.config.rtp_timeout),
+        };
+        self.media.open(session).map_err(|error| ServiceError::Media(error.to_string()))
+    }
+
+    /// Our side of a new leg, its port not yet known. `towards_peer` is our
+    /// address as the peer sees it; a concrete bind counts more.
+    fn local_media(&mut self, towards_peer: IpAddr) -> LocalMedia {
+        self.session_id += 1;
+        let bound = self.config.bind.ip();
+        let ip = if bound.is_unspecified() { towards_peer } else { bound };
+        LocalMedia {
+            rtp: SocketAddr::new(ip, 0),
+            codecs: self.config.codecs.clone(),
+            ptime_ms: self.config.ptime_ms,
+            session_id: self.session_id,
+        }
+    }
+}

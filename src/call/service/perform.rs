@@ -1,0 +1,109 @@
+//! What a leg wants, carried out: on the endpoint, on the media worker, and as
+//! news for the application.
+
+use super::{CallService, LegId, ServiceEvent};
+use crate::call::leg::LegOutput;
+use crate::media::session::MediaParams;
+use crate::sip::endpoint::{Body, CommandError};
+
+impl CallService {
+    /// Carries out everything that a leg wants, and lets it go when nothing of
+    /// it is left.
+    pub(super) fn perform(&mut self, id: LegId) {
+        while let Some(output) = self.legs.get(id).and_then(|entry| entry.leg.poll()) {
+            self.perform_one(id, output);
+        }
+        self.finish(id);
+    }
+
+    fn perform_one(&mut self, leg: LegId, output: LegOutput) {
+        let Some(entry) = self.legs.get(leg) else { return };
+        let (usage, session, told) = (entry.usage, entry.session, entry.told);
+        let now = self.stack.now();
+        let endpoint = self.stack.endpoint();
+        let result = match output {
+            LegOutput::Provisional { status } => endpoint.provisional(now, usage, status, "", None),
+            LegOutput::Accept { sdp } => endpoint.answer(now, usage, Some(Body::sdp(sdp))),
+            LegOutput::Reject { status, reason } => match endpoint.reject(now, usage, status, &reason) {
+                // The application's own words must not keep the caller waiting.
+                Err(CommandError::BadHeader { .. }) => endpoint.reject(now, usage, status, ""),
+                other => other,
+            },
+            LegOutput::Ack { sdp } => endpoint.ack(now, usage, Some(Body::sdp(sdp))),
+            LegOutput::Bye => endpoint.bye(now, usage),
+            LegOutput::Cancel => endpoint.cancel(now, usage),
+            LegOutput::Respond { transaction, reply } => endpoint.respond(now, transaction, reply),
+            LegOutput::ConfigureMedia(params) => return self.configure(leg, *params),
+            LegOutput::CloseMedia => {
+                return session.into_iter().for_each(|session| self.media.close(session));
+            }
+            LegOutput::Progress { status, reason } => {
+                return self.tell(told, ServiceEvent::Progress { leg, status, reason });
+            }
+            LegOutput::Answered(params) => {
+                self.attach(leg);
+                let (codec, ptime_ms) = (params.send.codec, params.send.ptime_ms);
+                let remote_rtp = params.remote_rtp;
+                return self.tell(told, ServiceEvent::Answered { leg, codec, ptime_ms, remote_rtp });
+            }
+            LegOutput::Hold { held } => return self.tell(told, ServiceEvent::Hold { leg, held }),
+            LegOutput::Digit { digit, duration_ms } => {
+                return self.tell(told, ServiceEvent::Digit { leg, digit, duration_ms });
+            }
+            LegOutput::Ended(cause) => {
+                entry.ended = Some(cause);
+                return;
+            }
+        };
+        // The far end was faster: what it did comes as an event.
+        if let Err(error) = result {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    fn configure(&mut self, id: LegId, params: MediaParams) {
+        let Some(entry) = self.legs.get(id) else { return };
+        let early = entry.early_audio;
+        if let Some(session) = entry.session
+            && let Err(error) = self.media.configure(session, params)
+        {
+            tracing::warn!("leg {}: the media session refused its parameters: {error}", id.0);
+        }
+        if early {
+            self.attach(id);
+        }
+    }
+
+    /// Gives the leg's audio to its session, once.
+    fn attach(&mut self, id: LegId) {
+        let Some(entry) = self.legs.get(id) else { return };
+        let Some(session) = entry.session else { return };
+        if let Some(audio) = entry.audio.take()
+            && let Err(error) = self.media.attach(session, audio.source, audio.sink)
+        {
+            tracing::warn!("leg {}: the media session took no audio: {error}", id.0);
+        }
+    }
+
+    /// Tells the end once the media session has said its last, and forgets the
+    /// leg once the endpoint has too.
+    pub(super) fn finish(&mut self, leg: LegId) {
+        let Some(entry) = self.legs.get(leg) else { return };
+        if entry.session.is_some() || !entry.leg.state().is_over() {
+            return;
+        }
+        let (told, usage_over) = (entry.told, entry.usage_over);
+        if let Some(cause) = entry.ended.take() {
+            self.tell(told, ServiceEvent::Ended { leg, cause });
+        }
+        if usage_over {
+            self.legs.remove(leg);
+        }
+    }
+
+    pub(super) fn tell(&mut self, told: bool, event: ServiceEvent) {
+        if told {
+            self.news.push_back(event);
+        }
+    }
+}
