@@ -16,6 +16,7 @@ pub mod disk;
 pub mod dtmf;
 pub mod file;
 pub mod impair;
+pub mod io;
 pub mod jitter;
 pub mod latency;
 pub mod mix;

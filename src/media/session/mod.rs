@@ -2,7 +2,443 @@
 //! time as an argument; no socket, no clock, no thread.
 //!
 //! - `params`: what offer and answer settled, as values
+//! - `sender`, `receiver`, `reports`: RTP out, RTP in, RTCP
+//! - `record`: what is kept of every received packet
+//!
+//! Who drives a session hands it datagrams with the time of their arrival, then,
+//! at [`Session::next_wake`], calls [`Session::play`] and after that
+//! [`Session::send`] and [`Session::maintain`]. What comes out goes to an
+//! [`Output`].
 
 mod params;
+mod receiver;
+mod record;
+mod reports;
+mod sender;
 
 pub use params::{Direction, MediaParams, ParamsError, SendFormat, SessionConfig};
+pub use record::{PacketRecord, Verdict};
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::Now;
+use super::impair::Impairer;
+use super::jitter::FRAME;
+use super::quality;
+use super::rtp::telephone_event::Digit;
+use super::rtp::{RtpPacket, rtcp};
+use super::transport::demux::{Protocol, classify};
+use super::transport::path::Path;
+use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
+use crate::metrics::MediaStats;
+use receiver::{Payload, Receiver};
+use reports::Reports;
+use sender::{Sender, Sent};
+
+/// Playout is one frame of 20 ms per tick.
+pub const TICK: Duration = Duration::from_millis(20);
+/// Ticks and packets overdue by more than this are given up: a few are caught
+/// up, a thread that stood still for longer leaves a gap.
+const CATCH_UP: Duration = Duration::from_millis(200);
+/// Packets that came earlier than this before the first `configure` are stale.
+const STALE: Duration = Duration::from_millis(40);
+/// A capture time further away than this is a clock that is not ours.
+const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
+
+/// Which of a session's two sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    Rtp,
+    Rtcp,
+}
+
+/// What happens in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The first RTP packet was accepted.
+    Started,
+    /// RFC 4733.
+    Digit(Digit),
+    /// See [`SessionConfig::rtp_timeout`].
+    RtpTimeout,
+    /// Everything before the source's end was sent.
+    SourceEnded,
+}
+
+/// Where a session puts what comes out of it.
+pub trait Output {
+    /// A datagram to be sent from that socket.
+    fn transmit(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]);
+    /// An event.
+    fn event(&mut self, event: SessionEvent);
+    /// The fate of a received RTP packet.
+    fn received(&mut self, record: PacketRecord);
+}
+
+/// See the module's text. About 30 KB, all taken at its start.
+pub struct Session {
+    config: SessionConfig,
+    /// Set by `configure`.
+    settled: Option<Settled>,
+    source: Option<Box<dyn FrameSource>>,
+    sink: Option<Box<dyn FrameSink>>,
+    sender: Sender,
+    receiver: Receiver,
+    reports: Reports,
+    impairer: Option<Impairer<SocketAddr>>,
+    next_play: Option<Instant>,
+    /// When RTP was last a reason to be content; `None` when no timeout runs.
+    timeout_since: Option<Instant>,
+    started: bool,
+    /// Mouth to ear, smoothed, ms.
+    delay_ms: Option<f64>,
+    injected: u64,
+    unknown: u64,
+    malformed: u64,
+    concealed: u64,
+    digits: u64,
+    skipped_ticks: u64,
+}
+
+struct Settled {
+    params: MediaParams,
+    path: Path,
+    since: Instant,
+}
+
+impl Session {
+    /// A session that nothing is known of yet. `epoch` is any moment before its
+    /// first packet.
+    pub fn new(config: SessionConfig, epoch: Instant, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        // RFC 7022 §4.2: a random CNAME says nothing about who or where we are.
+        let cname = format!("{:024x}", rng.random::<u128>() >> 32);
+        Session {
+            settled: None,
+            source: None,
+            sink: None,
+            sender: Sender::new(rng.random(), rng.random(), rng.random()),
+            receiver: Receiver::new(epoch, config.jitter_ms),
+            reports: Reports::new(rng.random(), cname.as_bytes()),
+            impairer: config.impairment.map(Impairer::new),
+            next_play: None,
+            timeout_since: None,
+            started: false,
+            delay_ms: None,
+            injected: 0,
+            unknown: 0,
+            malformed: 0,
+            concealed: 0,
+            digits: 0,
+            skipped_ticks: 0,
+            config,
+        }
+    }
+
+    /// What offer and answer settled. `tick` is the next tick of the worker.
+    pub fn configure(&mut self, now: Now, tick: Instant, params: MediaParams) {
+        let path = match self.settled.take() {
+            Some(mut settled) => {
+                settled.path.signal(params.remote_rtp);
+                settled.path
+            }
+            None => Path::new(params.remote_rtp),
+        };
+        if params.direction.receive {
+            self.timeout_since = Some(now.at);
+        } else {
+            self.timeout_since = None;
+            self.receiver.stats.pause();
+        }
+        self.reports.start(now.at);
+        self.settled = Some(Settled { params, path, since: now.at });
+        self.schedule(tick);
+    }
+
+    /// New audio in place of what there was, which is handed back.
+    pub fn attach(
+        &mut self,
+        tick: Instant,
+        source: Box<dyn FrameSource>,
+        sink: Box<dyn FrameSink>,
+    ) -> (Option<Box<dyn FrameSource>>, Option<Box<dyn FrameSink>>) {
+        self.sender.new_source();
+        let before = (self.source.replace(source), self.sink.replace(sink));
+        self.schedule(tick);
+        before
+    }
+
+    fn schedule(&mut self, tick: Instant) {
+        let Some(settled) = &self.settled else { return };
+        // Without a sink too: what arrives is judged and played to nobody.
+        self.next_play.get_or_insert(tick);
+        if settled.params.direction.send && self.source.is_some() {
+            self.sender.start(tick, settled.params.send, settled.params.abs_capture_time_id);
+        } else {
+            self.sender.stop();
+        }
+    }
+
+    /// Whether datagrams can be judged. Before, they are best left where they are.
+    pub fn listens(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    /// Takes a datagram that one of the sockets received at `arrival`.
+    pub fn datagram(
+        &mut self,
+        now: Now,
+        arrival: Instant,
+        channel: Channel,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut impl Output,
+    ) {
+        let protocol = match channel {
+            Channel::Rtp => classify(datagram),
+            Channel::Rtcp => Protocol::Rtcp,
+        };
+        match protocol {
+            Protocol::Other => self.malformed += 1,
+            Protocol::Rtcp => self.rtcp(now, arrival, from, datagram),
+            Protocol::Rtp => match &mut self.impairer {
+                None => self.rtp(arrival, from, datagram, out),
+                Some(impairer) => {
+                    if !impairer.offer(arrival, from, datagram) {
+                        out.received(record(arrival, datagram, Verdict::ImpairedLost));
+                    }
+                }
+            },
+        }
+    }
+
+    /// Lets packets through whose delay by the impairer is over. To be called at
+    /// each wake, after the datagrams and before `play`.
+    pub fn release_impaired(&mut self, until: Instant, out: &mut impl Output) {
+        let Some(mut impairer) = self.impairer.take() else { return };
+        while impairer.release(until, |arrival, from, data| self.rtp(arrival, from, data, out)).is_some() {}
+        self.impairer = Some(impairer);
+    }
+
+    fn rtcp(&mut self, now: Now, arrival: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Some(settled) = &self.settled else { return };
+        if settled.path.admits_rtcp(from) {
+            // Counted in there; nothing else follows from a bad report.
+            let _ = self.reports.received(now, arrival, datagram, self.sender.ssrc);
+        } else {
+            self.injected += 1;
+        }
+    }
+
+    fn rtp(&mut self, arrival: Instant, from: SocketAddr, datagram: &[u8], out: &mut impl Output) {
+        let verdict = self.judge(arrival, from, datagram, out);
+        out.received(record(arrival, datagram, verdict));
+    }
+
+    fn judge(
+        &mut self,
+        arrival: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut impl Output,
+    ) -> Verdict {
+        let Some(settled) = &mut self.settled else { return Verdict::Unexpected };
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            self.malformed += 1;
+            return Verdict::Malformed;
+        };
+        if arrival + STALE < settled.since && !self.started {
+            return Verdict::Unexpected;
+        }
+        if Payload::of(packet.payload_type, &settled.params).is_none() {
+            self.unknown += 1;
+            return Verdict::UnknownPayload;
+        }
+        if !settled.path.admit(from) {
+            self.injected += 1;
+            return Verdict::Injected;
+        }
+        let digits = &mut self.digits;
+        let verdict = self.receiver.packet(arrival, &packet, datagram, &settled.params, |digit| {
+            *digits += 1;
+            out.event(SessionEvent::Digit(digit));
+        });
+        if self.receiver.packets > 0 && !self.started {
+            self.started = true;
+            out.event(SessionEvent::Started);
+        }
+        if settled.params.direction.receive {
+            self.timeout_since = Some(self.timeout_since.map_or(arrival, |since| since.max(arrival)));
+        }
+        verdict
+    }
+
+    /// When this session must be called next; `None` while it has nothing to do.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let timeout = self.timeout_since.zip(self.config.rtp_timeout).map(|(since, timeout)| since + timeout);
+        [self.next_play, self.sender.deadline(), self.reports.due(), timeout].into_iter().flatten().min()
+    }
+
+    /// The earliest of playout and sending that is due at `now`: the moment of
+    /// one tick. What is overdue for too long is given up here.
+    pub fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(limit) = now.checked_sub(CATCH_UP) {
+            self.sender.skip_before(limit);
+            while let Some(tick) = self.next_play.filter(|tick| *tick < limit) {
+                self.next_play = Some(tick + TICK);
+                self.skipped_ticks += 1;
+            }
+        }
+        [self.next_play, self.sender.deadline()].into_iter().flatten().min().filter(|due| *due <= now)
+    }
+
+    /// Plays the frame of the tick at `tick`, if it is this session's turn.
+    pub fn play(&mut self, now: Now, tick: Instant) {
+        if self.next_play.is_none_or(|next| next > tick) {
+            return;
+        }
+        self.next_play = Some(tick + TICK);
+        let mut samples = [0; FRAME];
+        let played = self.receiver.buffer.play(tick, &mut samples);
+        if played.kind == FrameKind::Concealed {
+            self.concealed += 1;
+        }
+        if let Some(captured_at) = played.captured_at.filter(|_| played.kind == FrameKind::Audio) {
+            let delay = now.wall_at(tick).millis_since(captured_at);
+            if (0.0..BELIEVABLE_DELAY_MS).contains(&delay) {
+                self.delay_ms = Some(self.delay_ms.map_or(delay, |mean| mean + (delay - mean) / 64.0));
+            }
+        }
+        let Some(sink) = &mut self.sink else { return };
+        sink.frame(&InFrame { samples: &samples, captured_at: played.captured_at, kind: played.kind });
+    }
+
+    /// Sends the packets due at `tick`.
+    pub fn send(&mut self, now: Now, tick: Instant, out: &mut impl Output) {
+        let Some(settled) = &self.settled else { return };
+        let Some(source) = &mut self.source else { return };
+        let to = settled.path.destination();
+        while self.sender.deadline().is_some_and(|deadline| deadline <= tick) {
+            let transmit = |packet: &[u8]| out.transmit(Channel::Rtp, to, packet);
+            if self.sender.send(now, source.as_mut(), transmit) == Some(Sent::SourceEnded) {
+                out.event(SessionEvent::SourceEnded);
+            }
+        }
+    }
+
+    /// What is due beside audio: reports, the timeout, digits without an end.
+    pub fn maintain(&mut self, now: Now, out: &mut impl Output) {
+        if let Some(digit) = self.receiver.events.expire(now.at) {
+            self.digits += 1;
+            out.event(SessionEvent::Digit(digit));
+        }
+        if self.reports.due().is_some_and(|due| due <= now.at) {
+            self.report(now, false, out);
+        }
+        if let Some((since, timeout)) = self.timeout_since.zip(self.config.rtp_timeout)
+            && since + timeout <= now.at
+        {
+            self.timeout_since = None;
+            out.event(SessionEvent::RtpTimeout);
+        }
+    }
+
+    /// The last report, with BYE (RFC 3550 §6.6).
+    pub fn bye(&mut self, now: Now, out: &mut impl Output) {
+        self.report(now, true, out);
+    }
+
+    fn report(&mut self, now: Now, bye: bool, out: &mut impl Output) {
+        let Some(settled) = &self.settled else { return };
+        let rtp = settled.path.destination();
+        let (channel, to) = if settled.params.rtcp_mux {
+            (Channel::Rtp, rtp)
+        } else {
+            let next_port = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
+            (Channel::Rtcp, settled.params.remote_rtcp.unwrap_or(next_port))
+        };
+        let mut buffer = [0; rtcp::MAX_LEN];
+        let len = self.reports.report(now, bye, &mut self.sender, &mut self.receiver, &mut buffer);
+        out.transmit(channel, to, &buffer[..len]);
+    }
+
+    /// Counters so far.
+    pub fn stats(&self, now: Instant) -> MediaStats {
+        let receiver = &self.receiver;
+        let expected = receiver.validator.expected();
+        let lost = receiver.validator.lost();
+        let loss_pct = 100.0 * (lost + receiver.late) as f64 / expected.max(1) as f64;
+        let known_delay = || {
+            let network = self.reports.rtt_ms.unwrap_or(0.0) / 2.0;
+            receiver.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
+        };
+        let delay = self.delay_ms.or_else(known_delay);
+        MediaStats {
+            packets_tx: self.sender.packets,
+            packets_rx: receiver.packets,
+            bytes_tx: self.sender.octets,
+            bytes_rx: receiver.octets,
+            lost,
+            late: receiver.late,
+            duplicates: receiver.duplicates,
+            reordered: receiver.reordered,
+            injected: self.injected,
+            concealed: self.concealed,
+            underruns: self.sender.underruns,
+            digits: self.digits,
+            jitter_ms_p50: receiver.stats.jitter_ms(50.0),
+            jitter_ms_p95: receiver.stats.jitter_ms(95.0),
+            rtp_gap_ms_max: receiver.stats.rtp_gap_ms(),
+            arrival_gap_ms_max: receiver.stats.arrival_gap_ms(),
+            rtt_ms: self.reports.rtt_ms,
+            mos: (expected > 0).then(|| quality::mos(loss_pct, delay.unwrap_or(0.0))),
+            in_call: self.settled.is_some(),
+        }
+    }
+
+    /// Counters that [`MediaStats`] has no room for.
+    pub fn diagnostics(&self) -> Diagnostics {
+        Diagnostics {
+            malformed: self.malformed + self.reports.malformed,
+            unknown_payload: self.unknown,
+            skipped_packets: self.sender.skipped,
+            skipped_ticks: self.skipped_ticks,
+            corrections: self.receiver.buffer.corrections(),
+        }
+    }
+}
+
+/// See [`Session::diagnostics`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// Datagrams that were neither RTP nor RTCP.
+    pub malformed: u64,
+    /// RTP packets with a payload type that was not negotiated.
+    pub unknown_payload: u64,
+    /// Packets never sent, and ticks never played, because the thread was kept
+    /// from running.
+    pub skipped_packets: u64,
+    pub skipped_ticks: u64,
+    /// Pitch periods inserted or removed.
+    pub corrections: u64,
+}
+
+fn record(arrival: Instant, datagram: &[u8], verdict: Verdict) -> PacketRecord {
+    let packet = RtpPacket::parse(datagram).ok();
+    PacketRecord {
+        arrival,
+        sequence: packet.map_or(0, |packet| packet.sequence),
+        timestamp: packet.map_or(0, |packet| packet.timestamp),
+        ssrc: packet.map_or(0, |packet| packet.ssrc),
+        payload_type: packet.map_or(0, |packet| packet.payload_type),
+        size: datagram.len().min(usize::from(u16::MAX)) as u16,
+        verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,35 @@
 //! How the rest of the program speaks to a media worker.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
+use super::machine::Command;
+use super::packet_log::PacketLog;
+use super::published::Published;
+use super::thread::{Driver, Shared, UdpLink};
 use super::{MediaEvent, SessionId, SpawnError, WorkerConfig};
 use crate::frame::{FrameSink, FrameSource};
-use crate::media::session::{MediaParams, ParamsError, SessionConfig};
+use crate::media::io::udp::bind_pair;
+use crate::media::io::wake::Wake;
+use crate::media::ports::PortPool;
+use crate::media::session::{MediaParams, ParamsError, Session, SessionConfig};
 use crate::metrics::MediaStats;
+
+/// Commands that wait for the thread; a tick takes them all.
+const COMMANDS: usize = 256;
+/// How long a command waits for room. The thread looks every 20 ms at least.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Ports tried before the range counts as taken.
+const TRIES: usize = 256;
 
 /// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,24 +65,64 @@ pub enum CommandError {
     Stopped,
 }
 
-/// A handle of a media worker; clones speak to the same one.
+/// A handle of a media worker; clones speak to the same one. The worker ends
+/// with the last of them.
 #[derive(Clone)]
-pub struct MediaHandle {}
+pub struct MediaHandle(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    bind_ip: IpAddr,
+    epoch: Instant,
+    commands: Sender<Command<UdpLink>>,
+    /// Apart from the commands, so that a close never finds them full.
+    releases: Sender<SessionId>,
+    registry: Mutex<Registry>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Registry {
+    rng: StdRng,
+    next_id: u64,
+    open: HashMap<SessionId, Arc<Published>>,
+}
+
+/// A panic of another thread leaves nothing half done behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl MediaHandle {
     /// Opens a session: binds its sockets, in the caller's thread, and says
     /// where RTP is received. RTCP is one port above.
     pub fn open(&self, config: SessionConfig) -> Result<(SessionId, SocketAddr), OpenError> {
-        let _ = config;
-        Err(OpenError::Stopped)
+        let inner = &*self.0;
+        let link = inner.bind()?;
+        let local = SocketAddr::new(inner.bind_ip, link.port);
+        let published = Arc::new(Published::default());
+        let (id, seed) = {
+            let mut registry = lock(&inner.registry);
+            registry.next_id += 1;
+            (SessionId(registry.next_id), registry.rng.random())
+        };
+        let session = Box::new(Session::new(config, inner.epoch, seed));
+        let command = Command::Open { id, session, link, published: published.clone() };
+        match inner.command(command) {
+            Ok(()) => {
+                lock(&inner.registry).open.insert(id, published);
+                Ok((id, local))
+            }
+            Err(CommandError::Busy) => Err(OpenError::Busy),
+            Err(_) => Err(OpenError::Stopped),
+        }
     }
 
     /// Tells a session what offer and answer settled; sending starts with the
     /// next tick once a source is attached.
     pub fn configure(&self, id: SessionId, params: MediaParams) -> Result<(), CommandError> {
         params.validate()?;
-        let _ = id;
-        Err(CommandError::Stopped)
+        self.0.known(id)?;
+        self.0.command(Command::Configure { id, params: Box::new(params) })
     }
 
     /// Gives a session its audio, in place of what it had. Dropping the replaced
@@ -71,28 +133,123 @@ impl MediaHandle {
         source: Box<dyn FrameSource>,
         sink: Box<dyn FrameSink>,
     ) -> Result<(), CommandError> {
-        let _ = (id, source, sink);
-        Err(CommandError::Stopped)
+        self.0.known(id)?;
+        self.0.command(Command::Attach { id, source, sink })
     }
 
     /// Closes a session: RTCP BYE, sockets closed, `Closed` reported. Never
     /// fails and never waits; a second call does nothing.
     pub fn close(&self, id: SessionId) {
-        let _ = id;
+        if lock(&self.0.registry).open.remove(&id).is_some() {
+            // Only a stopped worker refuses, and that has closed everything.
+            let _ = self.0.releases.send(id);
+            self.0.shared.wake.wake();
+        }
     }
 
     /// Counters of an open session, at most a fifth of a second old.
     pub fn stats(&self, id: SessionId) -> Option<MediaStats> {
-        let _ = id;
-        None
+        lock(&self.0.registry).open.get(&id).map(|published| published.load())
     }
 
     /// Closes every session and waits for the thread and the packet log.
-    pub fn shutdown(&self) {}
+    pub fn shutdown(&self) {
+        self.0.stop();
+        lock(&self.0.registry).open.clear();
+        for thread in lock(&self.0.threads).drain(..) {
+            // A panicked media thread has printed its message already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Inner {
+    fn bind(&self) -> Result<UdpLink, OpenError> {
+        for _ in 0..TRIES {
+            let port = lock(&self.shared.ports).take(Instant::now()).ok_or(OpenError::Ports)?;
+            match bind_pair(self.bind_ip, port) {
+                Ok((rtp, rtcp)) => return Ok(UdpLink { rtp, rtcp, port, shared: self.shared.clone() }),
+                Err(error) => {
+                    lock(&self.shared.ports).refused(port);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        let addr = SocketAddr::new(self.bind_ip, port);
+                        return Err(OpenError::Bind { addr, error });
+                    }
+                }
+            }
+        }
+        Err(OpenError::Ports)
+    }
+
+    fn known(&self, id: SessionId) -> Result<(), CommandError> {
+        let open = lock(&self.registry).open.contains_key(&id);
+        open.then_some(()).ok_or(CommandError::NoSuchSession)
+    }
+
+    fn command(&self, command: Command<UdpLink>) -> Result<(), CommandError> {
+        if self.shared.stop.load(Ordering::Acquire) {
+            return Err(CommandError::Stopped);
+        }
+        match self.commands.send_timeout(command, PATIENCE) {
+            Ok(()) => {
+                self.shared.wake.wake();
+                Ok(())
+            }
+            Err(SendTimeoutError::Timeout(_)) => Err(CommandError::Busy),
+            Err(SendTimeoutError::Disconnected(_)) => Err(CommandError::Stopped),
+        }
+    }
+
+    fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake.wake();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 pub(super) fn spawn(config: WorkerConfig) -> Result<(MediaHandle, Receiver<MediaEvent>), SpawnError> {
-    let _ = config;
-    let (_, events) = crossbeam_channel::unbounded();
-    Ok((MediaHandle {}, events))
+    let mut rng = StdRng::seed_from_u64(config.seed);
+    let shared = Arc::new(Shared {
+        wake: Wake::new().map_err(SpawnError::System)?,
+        stop: AtomicBool::new(false),
+        ports: Mutex::new(PortPool::new(config.port_range, rng.random_range(0..usize::from(u16::MAX)))),
+    });
+    let mut threads = Vec::new();
+    let log = match config.packet_log {
+        Some(path) => {
+            let (log, thread) = PacketLog::create(&path)
+                .map_err(|error| SpawnError::PacketLog { path: path.clone(), error })?;
+            threads.push(thread);
+            Some(log)
+        }
+        None => None,
+    };
+    let (commands, command_queue) = crossbeam_channel::bounded(COMMANDS);
+    let (releases, release_queue) = crossbeam_channel::unbounded();
+    let (event_queue, events) = crossbeam_channel::unbounded();
+    let driver = Driver {
+        shared: shared.clone(),
+        commands: command_queue,
+        releases: release_queue,
+        events: event_queue,
+        log,
+    };
+    let epoch = Instant::now();
+    let thread = std::thread::Builder::new().name("media".into()).spawn(move || driver.run());
+    threads.insert(0, thread.map_err(SpawnError::System)?);
+    let inner = Inner {
+        shared,
+        bind_ip: config.bind_ip,
+        epoch,
+        commands,
+        releases,
+        registry: Mutex::new(Registry { rng, next_id: 0, open: HashMap::new() }),
+        threads: Mutex::new(threads),
+    };
+    Ok((MediaHandle(Arc::new(inner)), events))
 }

@@ -1,14 +1,21 @@
 //! The media worker: one plain thread that carries the RTP of many sessions.
 //!
 //! - `handle`: how the rest of the program speaks to it
+//! - `machine`: sessions, ticks and commands, without I/O; `thread`: its driver
+//! - `published`: counters for other threads; `packet_log`: the CSV of packets
 //!
 //! Commands go in over a bounded channel (closing a session never waits for
 //! room in it), events come out as values and are never dropped, counters are
 //! snapshots.
 
 mod handle;
+pub mod machine;
+mod packet_log;
+mod published;
+mod thread;
 
 pub use handle::{CommandError, MediaHandle, OpenError};
+pub use published::Published;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

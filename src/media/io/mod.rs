@@ -1,0 +1,12 @@
+//! System calls of the media thread.
+//!
+//! - `udp`: a session's socket pair; batched receiving with kernel times
+//! - `wake`: sleeping until a moment or until somebody has a command
+//!
+//! A worker does not wait on its RTP sockets. Playout only happens on ticks, and
+//! the kernel says when a packet came, so it is enough to empty the sockets at
+//! each tick: one wake and, per session, one receive and one send in 20 ms. An
+//! epoll set would wake the thread once more per packet and win nothing.
+
+pub mod udp;
+pub mod wake;

@@ -1,0 +1,206 @@
+//! A session's sockets: RTP and RTCP, received in batches with kernel times.
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{SockAddr, SockAddrStorage};
+
+use crate::media::Now;
+use crate::util::ntp::NtpTime;
+
+/// Datagrams taken by one call.
+const BATCH: usize = 8;
+/// Octets of a datagram; what is longer is cut, and no RTP of ours is.
+const SIZE: usize = 1_500;
+/// Room for one `timespec` control message, aligned.
+const CONTROL: usize = 8;
+/// A kernel time further back than this says that the wall clock was set.
+const OLDEST: Duration = Duration::from_secs(5);
+/// Errors in a row after which a socket is left alone until the next look.
+const ERRORS: u32 = 16;
+
+/// Binds the RTP socket to `port` and the RTCP socket to the one above.
+pub fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+    let rtcp_port = port.checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((bind(SocketAddr::new(ip, port))?, bind(SocketAddr::new(ip, rtcp_port))?))
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    Ok(socket)
+}
+
+struct Place {
+    data: [u8; SIZE],
+    address: SockAddrStorage,
+    control: [u64; CONTROL],
+}
+
+/// Buffers of one batch, 13 KB; one per thread.
+pub struct Batch {
+    places: Box<[Place; BATCH]>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let place = || Place { data: [0; SIZE], address: SockAddrStorage::zeroed(), control: [0; CONTROL] };
+        Batch { places: Box::new(std::array::from_fn(|_| place())) }
+    }
+}
+
+impl Batch {
+    /// Empties the socket: hands over every datagram with the moment of its
+    /// arrival and its source. Errors that ICMP reports for packets sent before
+    /// are passed over; their number is returned.
+    pub fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        now: Now,
+        mut take: impl FnMut(Instant, SocketAddr, &[u8]),
+    ) -> u32 {
+        let mut errors = 0;
+        loop {
+            match self.fill(socket, now, &mut take) {
+                Ok(BATCH) => {}
+                Ok(_) => return errors,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return errors,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    errors += 1;
+                    if errors >= ERRORS {
+                        return errors;
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        socket: &UdpSocket,
+        now: Now,
+        take: &mut impl FnMut(Instant, SocketAddr, &[u8]),
+    ) -> io::Result<usize> {
+        let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|n| libc::iovec {
+            iov_base: (&raw mut self.places[n].data).cast(),
+            iov_len: SIZE,
+        });
+        let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|n| {
+            let place = &mut self.places[n];
+            // SAFETY: msghdr is a C struct of integers and pointers, for which all
+            // zeroes are valid.
+            let mut header: libc::msghdr = unsafe { mem::zeroed() };
+            header.msg_name = (&raw mut place.address).cast();
+            header.msg_namelen = place.address.size_of();
+            header.msg_iov = &raw mut vectors[n];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut place.control).cast();
+            header.msg_controllen = mem::size_of_val(&place.control) as _;
+            libc::mmsghdr { msg_hdr: header, msg_len: 0 }
+        });
+        // SAFETY: every pointer in `headers` leads into `vectors` or into
+        // `self.places`, both of which outlive the call and are not touched during
+        // it, with the lengths given beside them; the count is that of `headers`.
+        let count = unsafe {
+            let flags = libc::MSG_DONTWAIT as _;
+            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, flags, std::ptr::null_mut())
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (header, place) in headers.iter().zip(self.places.iter_mut()).take(count) {
+            // SAFETY: the kernel has filled in this header, its control buffer is
+            // alive and its length is what the kernel set.
+            let arrival = unsafe { kernel_time(&header.msg_hdr) };
+            let arrival = arrival.map_or(now.at, |wall| moment(now, wall));
+            let address = mem::replace(&mut place.address, SockAddrStorage::zeroed());
+            // SAFETY: the kernel wrote an address of this length into the storage.
+            let address = unsafe { SockAddr::new(address, header.msg_hdr.msg_namelen) };
+            let Some(source) = address.as_socket() else { continue };
+            let len = (header.msg_len as usize).min(SIZE);
+            take(arrival, source, &place.data[..len]);
+        }
+        Ok(count)
+    }
+}
+
+/// The SO_TIMESTAMPNS control message.
+///
+/// # Safety
+/// `header` must come from a successful receive with its buffers still alive.
+unsafe fn kernel_time(header: &libc::msghdr) -> Option<NtpTime> {
+    // SAFETY: the macros walk the control buffer within `msg_controllen`, which
+    // the kernel set; a message of this type holds one timespec, read unaligned.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(control) = message.as_ref() {
+            if control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == libc::SCM_TIMESTAMPNS {
+                let time: libc::timespec = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                let seconds = u64::try_from(time.tv_sec).ok()?;
+                let nanos = u32::try_from(time.tv_nsec).ok()?;
+                return Some(NtpTime::from_system(UNIX_EPOCH + Duration::new(seconds, nanos)));
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+        None
+    }
+}
+
+/// The monotonic moment of a wall-clock time just past.
+fn moment(now: Now, wall: NtpTime) -> Instant {
+    let age = Duration::try_from_secs_f64(now.wall.millis_since(wall) / 1_000.0).unwrap_or_default();
+    if age > OLDEST { now.at } else { now.at.checked_sub(age).unwrap_or(now.at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn now() -> Now {
+        Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
+    }
+
+    #[test]
+    fn a_batch_has_times_and_sources_and_survives_icmp() {
+        for ip in ["127.0.0.1", "::1"] {
+            let Ok(receiver) = bind(SocketAddr::new(ip.parse().unwrap(), 0)) else {
+                assert_eq!(ip, "::1", "no IPv4 loopback");
+                continue;
+            };
+            let sender = UdpSocket::bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+            let before = Instant::now();
+            for n in 0..20u8 {
+                sender.send_to(&[n; 3], receiver.local_addr().unwrap()).unwrap();
+            }
+            // A port where nobody listens: ICMP answers.
+            let closed =
+                UdpSocket::bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap().local_addr().unwrap();
+            receiver.send_to(b"x", closed).unwrap();
+            let after = now();
+            let mut seen = Vec::new();
+            Batch::default().receive(&receiver, after, |arrival, source, data| {
+                assert_eq!(source, sender.local_addr().unwrap());
+                assert!(arrival + Duration::from_millis(1) >= before && arrival <= after.at);
+                assert_eq!(data.len(), 3);
+                seen.push(data[0]);
+            });
+            assert_eq!(seen, (0..20).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_does_not_move_arrivals() {
+        let now = now();
+        assert_eq!(moment(now, now.wall.minus(Duration::from_secs(3_600))), now.at);
+        assert_eq!(moment(now, now.wall.plus(Duration::from_secs(3_600))), now.at);
+        let back = now.at.duration_since(moment(now, now.wall.minus(Duration::from_millis(7))));
+        assert!((back.as_secs_f64() - 0.007).abs() < 1e-6);
+    }
+}

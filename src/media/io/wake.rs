@@ -1,0 +1,53 @@
+//! Sleeping until a moment or until somebody has a command.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+
+/// An eventfd that ends a sleep.
+#[derive(Debug)]
+pub struct Wake(EventFd);
+
+impl Wake {
+    /// Fails when the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Wake(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?))
+    }
+
+    /// Ends the sleep, or the next one when there is none now.
+    pub fn wake(&self) {
+        // The only failure is a full counter, and then a wake is pending anyway.
+        let _ = self.0.write(1);
+    }
+
+    /// Sleeps for `timeout` at most; for ever when it is `None`.
+    pub fn wait(&self, timeout: Option<Duration>) {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            // Resets the counter; nothing to read is what was wanted.
+            _ => drop(self.0.read()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_before_the_sleep_counts_once() {
+        let wake = Wake::new().unwrap();
+        wake.wake();
+        wake.wake();
+        wake.wait(None);
+        let start = std::time::Instant::now();
+        wake.wait(Some(Duration::from_millis(30)));
+        assert!(start.elapsed() >= Duration::from_millis(30), "the counter was reset");
+    }
+}

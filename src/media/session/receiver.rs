@@ -1,0 +1,176 @@
+//! The receiving half: accepted packets into the jitter buffer, digits out.
+
+use std::time::Instant;
+
+use super::params::MediaParams;
+use super::record::Verdict;
+use crate::media::codec::Codec;
+use crate::media::jitter::{Inserted, JitterBuffer, MAX_PACKET as MAX_SAMPLES};
+use crate::media::rtp::RtpPacket;
+use crate::media::rtp::stats::StreamStats;
+use crate::media::rtp::telephone_event::{Digit, EventReceiver};
+use crate::media::rtp::validator::{Accepted, Validator, Verdict as Sequence};
+use crate::util::ntp::NtpTime;
+
+/// Comfort noise (RFC 3389), a static payload type.
+const COMFORT_NOISE: u8 = 13;
+/// Octets of the longest packet held in probation; a longer one is forgotten.
+const MAX_HELD: usize = 1_500;
+
+/// What a payload type means here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payload {
+    Audio(Codec),
+    TelephoneEvent,
+    ComfortNoise,
+}
+
+impl Payload {
+    pub fn of(payload_type: u8, params: &MediaParams) -> Option<Payload> {
+        if params.telephone_event_pt == Some(payload_type) {
+            return Some(Payload::TelephoneEvent);
+        }
+        match params.receive.iter().find(|(known, _)| *known == payload_type) {
+            Some(&(_, codec)) => Some(Payload::Audio(codec)),
+            None if payload_type == COMFORT_NOISE => Some(Payload::ComfortNoise),
+            None => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    arrival: Instant,
+    len: usize,
+    data: Box<[u8; MAX_HELD]>,
+}
+
+pub(super) struct Receiver {
+    pub validator: Validator,
+    pub stats: StreamStats,
+    pub buffer: JitterBuffer,
+    pub events: EventReceiver,
+    held: Held,
+    pub packets: u64,
+    pub octets: u64,
+    pub late: u64,
+    pub duplicates: u64,
+    pub reordered: u64,
+}
+
+impl Receiver {
+    pub fn new(epoch: Instant, jitter_ms: u32) -> Self {
+        Receiver {
+            validator: Validator::default(),
+            stats: StreamStats::new(epoch),
+            buffer: JitterBuffer::new(epoch, jitter_ms),
+            events: EventReceiver::default(),
+            held: Held { arrival: epoch, len: 0, data: Box::new([0; MAX_HELD]) },
+            packets: 0,
+            octets: 0,
+            late: 0,
+            duplicates: 0,
+            reordered: 0,
+        }
+    }
+
+    /// Takes a packet whose source address is believed. At most one digit comes
+    /// of one call: the packet before a new source is never a telephone event's
+    /// end that matters to both.
+    pub fn packet(
+        &mut self,
+        arrival: Instant,
+        packet: &RtpPacket<'_>,
+        datagram: &[u8],
+        params: &MediaParams,
+        mut digit: impl FnMut(Digit),
+    ) -> Verdict {
+        match self.validator.check(packet.ssrc, packet.sequence) {
+            Sequence::Hold => {
+                self.hold(arrival, datagram);
+                Verdict::Probation
+            }
+            Sequence::Implausible => Verdict::Implausible,
+            Sequence::Duplicate => {
+                self.duplicates += 1;
+                Verdict::Duplicate
+            }
+            Sequence::NewSource(place) => {
+                self.stats.new_source();
+                self.buffer.new_source();
+                if let Some(found) = self.events.new_source() {
+                    digit(found);
+                }
+                self.take_held(place, params, &mut digit);
+                self.accepted(arrival, packet, place, params, &mut digit)
+            }
+            Sequence::Accept(place) => self.accepted(arrival, packet, place, params, &mut digit),
+        }
+    }
+
+    fn hold(&mut self, arrival: Instant, datagram: &[u8]) {
+        self.held.arrival = arrival;
+        self.held.len = 0;
+        if let Some(room) = self.held.data.get_mut(..datagram.len()) {
+            room.copy_from_slice(datagram);
+            self.held.len = datagram.len();
+        }
+    }
+
+    /// The packet before the one that made its source valid.
+    fn take_held(&mut self, next: Accepted, params: &MediaParams, digit: &mut impl FnMut(Digit)) {
+        let data = *self.held.data;
+        if let Ok(packet) = RtpPacket::parse(&data[..self.held.len]) {
+            let place = Accepted { sequence: next.sequence - 1, reordered: false };
+            self.accepted(self.held.arrival, &packet, place, params, digit);
+        }
+    }
+
+    fn accepted(
+        &mut self,
+        arrival: Instant,
+        packet: &RtpPacket<'_>,
+        place: Accepted,
+        params: &MediaParams,
+        digit: &mut impl FnMut(Digit),
+    ) -> Verdict {
+        self.packets += 1;
+        self.octets += packet.payload.len() as u64;
+        self.reordered += u64::from(place.reordered);
+        match Payload::of(packet.payload_type, params) {
+            Some(Payload::Audio(codec)) => {
+                self.stats.media(place.sequence, packet.timestamp, arrival);
+                let mut samples = [0; MAX_SAMPLES];
+                let count = codec.decode(packet.payload, &mut samples);
+                let captured_at = params
+                    .abs_capture_time_id
+                    .and_then(|id| packet.extensions.abs_capture_time(id))
+                    .map(NtpTime);
+                match self.buffer.insert(packet.timestamp, arrival, &samples[..count], captured_at) {
+                    Inserted::InTime => Verdict::Played,
+                    Inserted::Implausible => Verdict::Implausible,
+                    Inserted::Late => {
+                        self.late += 1;
+                        Verdict::Late
+                    }
+                }
+            }
+            Some(Payload::TelephoneEvent) => {
+                let duration = match packet.payload {
+                    [_, _, d0, d1, ..] => u32::from(u16::from_be_bytes([*d0, *d1])),
+                    _ => 0,
+                };
+                let until = packet.timestamp.wrapping_add(duration.saturating_sub(160));
+                self.stats.event(place.sequence, until, arrival);
+                if let Some(found) = self.events.packet(packet.timestamp, packet.payload, arrival) {
+                    digit(found);
+                }
+                Verdict::Event
+            }
+            Some(Payload::ComfortNoise) | None => {
+                self.stats.event(place.sequence, packet.timestamp, arrival);
+                Verdict::ComfortNoise
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What is kept of every received RTP packet, for the packet log.
+
+use std::fmt;
+use std::time::Instant;
+
+/// What became of a packet. The names are those of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Decoded in time.
+    Played,
+    /// Held until a second packet in sequence confirms its source.
+    Probation,
+    /// A telephone event.
+    Event,
+    /// Comfort noise: counted, not played.
+    ComfortNoise,
+    /// Came after its playout time.
+    Late,
+    /// Received before.
+    Duplicate,
+    /// From another address than the locked one.
+    Injected,
+    /// Lost on purpose by the impairer.
+    ImpairedLost,
+    /// A payload type that was not negotiated.
+    UnknownPayload,
+    /// Too far from the sequence or the timeline to be believed.
+    Implausible,
+    /// Arrived before the session knew what to expect.
+    Unexpected,
+    /// Not an RTP packet.
+    Malformed,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Played => "played",
+            Verdict::Probation => "probation",
+            Verdict::Event => "event",
+            Verdict::ComfortNoise => "comfort-noise",
+            Verdict::Late => "late",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Injected => "injected",
+            Verdict::ImpairedLost => "impaired-lost",
+            Verdict::UnknownPayload => "unknown-payload",
+            Verdict::Implausible => "implausible",
+            Verdict::Unexpected => "unexpected",
+            Verdict::Malformed => "malformed",
+        })
+    }
+}
+
+/// One received RTP packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketRecord {
+    /// When the kernel received it; after the impairer when there is one.
+    pub arrival: Instant,
+    /// Zero like the next ones when the packet was malformed.
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    pub payload_type: u8,
+    /// Octets of the datagram.
+    pub size: u16,
+    pub verdict: Verdict,
+}

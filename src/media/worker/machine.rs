@@ -1,0 +1,228 @@
+//! The media machine: many sessions, one thread, the time as an argument.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::published::Published;
+use super::{MediaEvent, SessionId};
+use crate::frame::{FrameSink, FrameSource};
+use crate::media::Now;
+use crate::media::session::{Channel, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK};
+
+/// How often counters are published and RTCP sockets are looked at.
+const CHORES: Duration = Duration::from_millis(200);
+
+/// A session's way to the network: two sockets, or a simulation of them.
+pub trait Link {
+    /// Buffers that the links of one machine share.
+    type Batch: Default;
+
+    /// Hands over what has arrived since the last call: moment, source, octets.
+    fn receive(
+        &mut self,
+        channel: Channel,
+        now: Now,
+        batch: &mut Self::Batch,
+        take: impl FnMut(Instant, SocketAddr, &[u8]),
+    );
+
+    /// Sends a datagram; what cannot be sent is lost, like on any network.
+    fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]);
+}
+
+/// What can be asked of a machine.
+pub enum Command<L> {
+    /// A new session with its link.
+    Open { id: SessionId, session: Box<Session>, link: L, published: Arc<Published> },
+    /// See [`Session::configure`].
+    Configure { id: SessionId, params: Box<MediaParams> },
+    /// See [`Session::attach`].
+    Attach { id: SessionId, source: Box<dyn FrameSource>, sink: Box<dyn FrameSink> },
+}
+
+struct Entry<L> {
+    id: SessionId,
+    session: Box<Session>,
+    link: L,
+    published: Arc<Published>,
+}
+
+/// Sessions of one thread and one phase: their ticks fall together, so that a
+/// mixer between two of them forwards within a tick. In a tick every sink is
+/// served before any source.
+pub struct Machine<L: Link> {
+    sessions: Vec<Entry<L>>,
+    batch: L::Batch,
+    /// A tick; all others are multiples of 20 ms away.
+    phase: Instant,
+    chores: Instant,
+}
+
+impl<L: Link> Machine<L> {
+    /// An empty machine whose ticks fall on `phase` and every 20 ms from there.
+    pub fn new(phase: Instant) -> Self {
+        Machine { sessions: Vec::new(), batch: L::Batch::default(), phase, chores: phase }
+    }
+
+    /// Obeys a command; one for a session that is gone does nothing.
+    pub fn command(&mut self, now: Now, command: Command<L>) {
+        let tick = self.tick_from(now.at);
+        match command {
+            Command::Open { id, session, link, published } => {
+                self.sessions.push(Entry { id, session, link, published });
+            }
+            Command::Configure { id, params } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.configure(now, tick, *params);
+                }
+            }
+            Command::Attach { id, source, sink } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.attach(tick, source, sink);
+                }
+            }
+        }
+    }
+
+    /// Closes a session: BYE goes out, its link, source and sink are dropped.
+    pub fn release(&mut self, now: Now, id: SessionId, mut event: impl FnMut(MediaEvent)) {
+        let Some(index) = self.sessions.iter().position(|entry| entry.id == id) else { return };
+        let mut entry = self.sessions.remove(index);
+        let mut no_log = |_: &Now, _: PacketRecord| {};
+        let mut out = Out { id, link: &mut entry.link, event: &mut event, log: &mut no_log, now };
+        entry.session.bye(now, &mut out);
+        let stats = entry.session.stats(now.at);
+        entry.published.store(&stats);
+        drop(entry);
+        event(MediaEvent::Closed { id, stats: Box::new(stats) });
+    }
+
+    /// One turn: takes what has arrived, serves every tick that is due, and sees
+    /// to reports and timeouts. `log` gets every received packet with its
+    /// wall-clock reading.
+    pub fn turn(
+        &mut self,
+        now: Now,
+        mut event: impl FnMut(MediaEvent),
+        mut log: impl FnMut(&Now, PacketRecord),
+    ) {
+        let chores = now.at >= self.chores;
+        for Entry { id, session, link, .. } in &mut self.sessions {
+            if !session.listens() {
+                continue;
+            }
+            // Out borrows the link, which receiving needs itself: what a datagram
+            // causes is never a transmission.
+            let mut out = Inward { id: *id, event: &mut event, log: &mut log, now };
+            let mut take = |channel| {
+                link.receive(channel, now, &mut self.batch, |arrival, from, datagram| {
+                    session.datagram(now, arrival, channel, from, datagram, &mut out);
+                });
+            };
+            take(Channel::Rtp);
+            if chores {
+                take(Channel::Rtcp);
+            }
+            session.release_impaired(now.at, &mut out);
+        }
+        while let Some(tick) = self.next_due(now.at) {
+            for entry in &mut self.sessions {
+                entry.session.play(now, tick);
+            }
+            for Entry { id, session, link, .. } in &mut self.sessions {
+                session.send(now, tick, &mut Out { id: *id, link, event: &mut event, log: &mut log, now });
+            }
+        }
+        for Entry { id, session, link, published } in &mut self.sessions {
+            session.maintain(now, &mut Out { id: *id, link, event: &mut event, log: &mut log, now });
+            if chores {
+                published.store(&session.stats(now.at));
+            }
+        }
+        if chores {
+            self.chores = now.at + CHORES;
+        }
+    }
+
+    fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        self.sessions.iter_mut().filter_map(|entry| entry.session.next_due(now)).min()
+    }
+
+    /// When [`Machine::turn`] must be called next; `None` while nothing is due.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.sessions.iter().filter_map(|entry| entry.session.next_wake()).min()
+    }
+
+    /// Sessions open now.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions.iter().map(|entry| (entry.id, entry.session.as_ref()))
+    }
+
+    fn find(&mut self, id: SessionId) -> Option<&mut Entry<L>> {
+        self.sessions.iter_mut().find(|entry| entry.id == id)
+    }
+
+    /// The first tick at or after `at`.
+    fn tick_from(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.phase).as_nanos();
+        let ticks = since.div_ceil(TICK.as_nanos());
+        self.phase + Duration::from_nanos((ticks * TICK.as_nanos()) as u64)
+    }
+}
+
+/// Where a session's output goes during a turn.
+struct Out<'a, L, E, P> {
+    id: SessionId,
+    link: &'a mut L,
+    event: &'a mut E,
+    log: &'a mut P,
+    now: Now,
+}
+
+impl<L: Link, E: FnMut(MediaEvent), P: FnMut(&Now, PacketRecord)> Output for Out<'_, L, E, P> {
+    fn transmit(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]) {
+        self.link.send(channel, to, datagram);
+    }
+
+    fn event(&mut self, event: SessionEvent) {
+        (self.event)(named(self.id, event));
+    }
+
+    fn received(&mut self, record: PacketRecord) {
+        (self.log)(&self.now, record);
+    }
+}
+
+/// The same while the link is busy receiving.
+struct Inward<'a, E, P> {
+    id: SessionId,
+    event: &'a mut E,
+    log: &'a mut P,
+    now: Now,
+}
+
+impl<E: FnMut(MediaEvent), P: FnMut(&Now, PacketRecord)> Output for Inward<'_, E, P> {
+    fn transmit(&mut self, _: Channel, _: SocketAddr, _: &[u8]) {
+        debug_assert!(false, "a received datagram caused a transmission");
+    }
+
+    fn event(&mut self, event: SessionEvent) {
+        (self.event)(named(self.id, event));
+    }
+
+    fn received(&mut self, record: PacketRecord) {
+        (self.log)(&self.now, record);
+    }
+}
+
+fn named(id: SessionId, event: SessionEvent) -> MediaEvent {
+    match event {
+        SessionEvent::Started => MediaEvent::Started { id },
+        SessionEvent::Digit(digit) => {
+            MediaEvent::Digit { id, digit: digit.digit, duration_ms: digit.duration_ms }
+        }
+        SessionEvent::RtpTimeout => MediaEvent::RtpTimeout { id },
+        SessionEvent::SourceEnded => MediaEvent::SourceEnded { id },
+    }
+}

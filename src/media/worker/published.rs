@@ -1,0 +1,112 @@
+//! Counters of a session for other threads: written by the media thread without
+//! a lock, read at any time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::metrics::MediaStats;
+
+/// A snapshot of [`MediaStats`]. A reader may see two counters of different
+/// moments, at most a fifth of a second apart.
+#[derive(Debug, Default)]
+pub struct Published([AtomicU64; 20]);
+
+/// What stands for `None`; no measurement is NaN.
+fn optional(value: Option<f64>) -> u64 {
+    value.unwrap_or(f64::NAN).to_bits()
+}
+
+impl Published {
+    /// Replaces the snapshot.
+    pub fn store(&self, stats: &MediaStats) {
+        let values = [
+            stats.packets_tx,
+            stats.packets_rx,
+            stats.bytes_tx,
+            stats.bytes_rx,
+            stats.lost,
+            stats.late,
+            stats.duplicates,
+            stats.reordered,
+            stats.injected,
+            stats.concealed,
+            stats.underruns,
+            stats.digits,
+            stats.jitter_ms_p50.to_bits(),
+            stats.jitter_ms_p95.to_bits(),
+            stats.rtp_gap_ms_max.to_bits(),
+            stats.arrival_gap_ms_max.to_bits(),
+            optional(stats.rtt_ms),
+            optional(stats.mos),
+            u64::from(stats.in_call),
+        ];
+        for (cell, value) in self.0.iter().zip(values) {
+            cell.store(value, Ordering::Relaxed);
+        }
+        self.0[19].store(1, Ordering::Release);
+    }
+
+    /// Reads the snapshot; all zero before the first one.
+    pub fn load(&self) -> MediaStats {
+        if self.0[19].load(Ordering::Acquire) == 0 {
+            return MediaStats::default();
+        }
+        let value = |cell: usize| self.0[cell].load(Ordering::Relaxed);
+        let float = |cell: usize| f64::from_bits(value(cell));
+        let optional = |cell: usize| Some(float(cell)).filter(|value| !value.is_nan());
+        MediaStats {
+            packets_tx: value(0),
+            packets_rx: value(1),
+            bytes_tx: value(2),
+            bytes_rx: value(3),
+            lost: value(4),
+            late: value(5),
+            duplicates: value(6),
+            reordered: value(7),
+            injected: value(8),
+            concealed: value(9),
+            underruns: value(10),
+            digits: value(11),
+            jitter_ms_p50: float(12),
+            jitter_ms_p95: float(13),
+            rtp_gap_ms_max: float(14),
+            arrival_gap_ms_max: float(15),
+            rtt_ms: optional(16),
+            mos: optional(17),
+            in_call: value(18) != 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_was_stored() {
+        let published = Published::default();
+        assert_eq!(published.load(), MediaStats::default());
+        let stats = MediaStats {
+            packets_tx: 1,
+            packets_rx: 2,
+            bytes_tx: 3,
+            bytes_rx: 4,
+            lost: 5,
+            late: 6,
+            duplicates: 7,
+            reordered: 8,
+            injected: 9,
+            concealed: 10,
+            underruns: 11,
+            digits: 12,
+            jitter_ms_p50: 1.5,
+            jitter_ms_p95: 2.5,
+            rtp_gap_ms_max: 20.0,
+            arrival_gap_ms_max: 21.0,
+            rtt_ms: None,
+            mos: Some(4.3),
+            in_call: true,
+        };
+        published.store(&stats);
+        assert_eq!(published.load(), stats);
+    }
+}

@@ -1,0 +1,130 @@
+//! The thread that drives a media machine: its clock, its sockets, its sleep.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::machine::{Command, Link, Machine};
+use super::packet_log::PacketLog;
+use super::{MediaEvent, SessionId};
+use crate::media::Now;
+use crate::media::io::udp::Batch;
+use crate::media::io::wake::Wake;
+use crate::media::ports::PortPool;
+use crate::media::session::Channel;
+use crate::util::ntp::NtpTime;
+
+/// What the handles and the thread share.
+pub(super) struct Shared {
+    pub wake: Wake,
+    pub stop: AtomicBool,
+    pub ports: Mutex<PortPool>,
+}
+
+/// A session's sockets, and the port they give back when they close.
+pub(super) struct UdpLink {
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+    pub port: u16,
+    pub shared: Arc<Shared>,
+}
+
+impl Link for UdpLink {
+    type Batch = Batch;
+
+    fn receive(
+        &mut self,
+        channel: Channel,
+        now: Now,
+        batch: &mut Batch,
+        take: impl FnMut(Instant, SocketAddr, &[u8]),
+    ) {
+        batch.receive(self.socket(channel), now, take);
+    }
+
+    fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]) {
+        // A full buffer, an unreachable peer: the network lost it.
+        let _ = self.socket(channel).send_to(datagram, to);
+    }
+}
+
+impl UdpLink {
+    fn socket(&self, channel: Channel) -> &UdpSocket {
+        match channel {
+            Channel::Rtp => &self.rtp,
+            Channel::Rtcp => &self.rtcp,
+        }
+    }
+}
+
+impl Drop for UdpLink {
+    fn drop(&mut self) {
+        let mut ports = self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.give_back(Instant::now(), self.port);
+    }
+}
+
+/// The thread's ends of the channels.
+pub(super) struct Driver {
+    pub shared: Arc<Shared>,
+    pub commands: Receiver<Command<UdpLink>>,
+    pub releases: Receiver<SessionId>,
+    pub events: Sender<MediaEvent>,
+    pub log: Option<PacketLog>,
+}
+
+fn now() -> Now {
+    Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
+}
+
+impl Driver {
+    pub fn run(mut self) {
+        let mut machine = Machine::new(Instant::now());
+        loop {
+            let stop = self.shared.stop.load(Ordering::Acquire);
+            let now = now();
+            self.obey(&mut machine, now, stop);
+            if stop {
+                return;
+            }
+            let events = &self.events;
+            let log = &mut self.log;
+            machine.turn(
+                now,
+                |event| report(events, event),
+                |now, record| {
+                    if let Some(log) = log {
+                        log.push(now, record);
+                    }
+                },
+            );
+            let sleep = machine.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
+            if sleep != Some(Duration::ZERO) {
+                self.shared.wake.wait(sleep);
+            }
+        }
+    }
+
+    /// Takes every command; then the releases that were there before them, since
+    /// a session's commands come before its release.
+    fn obey(&mut self, machine: &mut Machine<UdpLink>, now: Now, stop: bool) {
+        let releases = self.releases.len();
+        for command in self.commands.try_iter() {
+            machine.command(now, command);
+        }
+        let all = || machine.sessions().map(|(id, _)| id).collect();
+        let gone: Vec<SessionId> =
+            if stop { all() } else { self.releases.try_iter().take(releases).collect() };
+        for id in gone {
+            machine.release(now, id, |event| report(&self.events, event));
+        }
+    }
+}
+
+/// Nobody listens any more when the program is on its way out.
+fn report(events: &Sender<MediaEvent>, event: MediaEvent) {
+    let _ = events.send(event);
+}
