@@ -74,7 +74,16 @@ pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
 /// Writes one error line past `tracing`, for a panic: no lock of ours is taken.
 pub fn emergency(message: &str) {
     let (format, role) = SETTINGS.get().copied().unwrap_or((Format::Text, "b2b"));
-    to_stderr(line(format, SystemTime::now(), Level::ERROR, role, message.to_string(), Map::new()));
+    to_stderr(plain_line(format, Level::ERROR, role, message));
+}
+
+/// From now on a panic in any thread ends the process with this exit code, after
+/// a line that says where it was.
+pub fn exit_on_panic(code: i32) {
+    std::panic::set_hook(Box::new(move |panic| {
+        emergency(&format!("panic, which is a bug of b2b: {panic}"));
+        std::process::exit(code);
+    }));
 }
 
 fn to_stderr(mut line: String) {
@@ -98,7 +107,8 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-fn line(
+/// A finished line, without its line feed.
+pub fn line(
     format: Format,
     time: SystemTime,
     level: Level,
@@ -129,6 +139,11 @@ fn line(
             Value::Object(object).to_string()
         }
     }
+}
+
+/// A line without fields.
+pub fn plain_line(format: Format, level: Level, role: &str, message: &str) -> String {
+    line(format, SystemTime::now(), level, role, message.to_string(), Map::new())
 }
 
 /// Log text may quote what came over the network: it stays one line, without

@@ -24,7 +24,7 @@ const ROLES: &[(RoleName, Run)] = &[
 ];
 
 fn main() -> ExitCode {
-    exit_on_panic();
+    logging::exit_on_panic(Exit::Panic as i32);
     let (role, flags) = match cli::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -63,12 +63,4 @@ fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
 /// operating system under a call (a thread, a pipe): SIP could not go on.
 fn exit_of(error: &anyhow::Error) -> u8 {
     error.downcast_ref::<Failure>().map_or(Exit::Sip, |failure| failure.exit) as u8
-}
-
-/// A panic in any thread ends the program with exit code 70.
-fn exit_on_panic() {
-    std::panic::set_hook(Box::new(|panic| {
-        logging::emergency(&format!("panic, which is a bug of b2b: {panic}"));
-        std::process::exit(Exit::Panic as i32);
-    }));
 }

@@ -1,16 +1,49 @@
 //! Starts one process per role of a plan, follows their output, judges the run.
 //!
+//! - `run`: the driver; `slot`: one role of it
+//! - `command`: command lines; `child`: processes; `output`: what they write
+//! - `ready`, `shutdown`, `stall`: the READY line, the table of the end, a watch
+//! - `signals`, `console`, `tag`, `journal`, `rollup`: in and out
+//! - `chain`, `verdict`, `summary`: figures, exit code, final table
 //! - `record`: what a run leaves behind, for the final table and the report
 //! - `report`: `report.json` and `report.html`
 
+pub mod chain;
+pub mod child;
+pub mod command;
+pub mod console;
+mod journal;
+pub mod output;
+pub mod ready;
 pub mod record;
 pub mod report;
+mod rollup;
+mod run;
+pub mod shutdown;
+pub mod signals;
+mod slot;
+pub mod stall;
+mod summary;
+pub mod tag;
+mod verdict;
 
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
+use crossbeam_channel::bounded;
+use serde_json::json;
+
+use crate::config::RoleName;
 use crate::config::files::LoadedPlan;
-use crate::logging::{Color, Format};
+use crate::logging::{self, Color, Format};
+use crate::util::exit::{Exit, Failure};
+use command::Common;
+use console::Console;
+use record::RunRecord;
+use run::Surroundings;
+use signals::Interrupts;
 
 /// What the orchestrator is told.
 #[derive(Debug, Clone)]
@@ -35,20 +68,140 @@ pub struct OrchestratorConfig {
     pub level: tracing::Level,
 }
 
+impl OrchestratorConfig {
+    /// Where the roles record for the report.
+    pub fn recordings(&self) -> Option<PathBuf> {
+        self.report.as_ref().map(|folder| folder.join("recordings"))
+    }
+
+    fn common(&self) -> Common {
+        Common { format: self.format, level: self.level, recordings: self.recordings() }
+    }
+}
+
 /// Runs a plan.
 #[derive(Debug)]
 pub struct Orchestrator {
     config: OrchestratorConfig,
+    program: Option<PathBuf>,
 }
 
 impl Orchestrator {
-    /// An orchestrator that has not started.
+    /// An orchestrator that has not started; its roles are this very program.
     pub fn new(config: OrchestratorConfig) -> Self {
-        Orchestrator { config }
+        Orchestrator { config, program: None }
     }
 
-    /// Runs the plan to its end; the number is the exit code.
+    /// Starts another program for the roles.
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Orchestrator { program: Some(program), ..self }
+    }
+
+    /// Runs the plan to its end; the number is the exit code. Call it on the main
+    /// thread: children die with the thread that started them.
+    ///
+    /// # Errors
+    /// What keeps a run from starting, with the exit code in a [`Failure`].
     pub fn run(self) -> anyhow::Result<u8> {
-        anyhow::bail!("not built yet: {}", self.config.plan.path.display())
+        let config = &self.config;
+        let program = match self.program {
+            Some(program) => program,
+            None => std::env::current_exe().context("cannot find this program's own file")?,
+        };
+        if config.dry_run {
+            let lines = command::dry_run(&program, &config.plan.plan, &config.common());
+            // a closed pipe has seen enough
+            let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+            return Ok(Exit::Ok as u8);
+        }
+        if let Some(folder) = config.recordings() {
+            prepare(&folder)?;
+        }
+        let terminal = std::io::stdout().is_terminal();
+        let color = config.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
+        let console = Console::start(std::io::stdout(), terminal.then_some(columns))?;
+        log_to(&console, config, color);
+        let wake = bounded(1);
+        let interrupts = Interrupts::catch(wake.0.clone())?;
+        let surroundings = Surroundings { program, interrupts, console, color, wake };
+        let mut run = run::run(config, &surroundings);
+        let report = config.report.as_deref().map(|folder| write_report(folder, &mut run));
+        let may_wait = || surroundings.interrupts.next().is_none();
+        let report = report.map(|line| match config.format {
+            Format::Text => line,
+            Format::Json => logging::plain_line(config.format, tracing::Level::INFO, "orchestrator", &line),
+        });
+        for line in last_lines(config.format, &run).into_iter().chain(report) {
+            surroundings.console.important_line(line, may_wait);
+        }
+        surroundings.console.finish(may_wait);
+        Ok(run.verdict.exit_code)
+    }
+}
+
+/// Makes the folder for recordings, without those of an earlier run.
+fn prepare(folder: &Path) -> Result<(), Failure> {
+    let failure = |error: std::io::Error| {
+        let folder = folder.display();
+        Failure::new(Exit::Usage, format!("cannot write to {folder}: {error}; choose another --report"))
+    };
+    std::fs::create_dir_all(folder).map_err(failure)?;
+    for role in RoleName::CHAIN {
+        for name in ["sent.wav", "received.wav", "packets.csv", "sip"] {
+            match std::fs::remove_file(folder.join(format!("{role}.{name}"))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failure(error)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Events of libraries below us go where our own lines go.
+fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
+    let (console, format) = (console.clone(), config.format);
+    let tag = tag::tag(RoleName::Orchestrator, color);
+    let emit = move |line: String| {
+        console.line(match format {
+            Format::Text => format!("{tag} {line}"),
+            Format::Json => line,
+        });
+    };
+    logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, Box::new(emit));
+}
+
+/// Columns of the terminal.
+fn columns() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())
+}
+
+/// Writes the report. A run that went well and cannot say so has failed.
+fn write_report(folder: &Path, run: &mut RunRecord) -> String {
+    match report::write(folder, run) {
+        Ok(written) => format!("report    {}", written.html.display()),
+        Err(error) => {
+            if run.verdict.ok {
+                run.verdict.ok = false;
+                run.verdict.exit_code = Exit::Audio as u8;
+                run.verdict.headline = format!("the run went well, but its report is missing: {error}");
+            }
+            format!("report    {error}")
+        }
+    }
+}
+
+/// The final table, or in JSON one line with everything but the timeline.
+fn last_lines(format: Format, run: &RunRecord) -> Vec<String> {
+    match format {
+        Format::Text => summary::lines(run),
+        Format::Json => {
+            let run = RunRecord { timeline: Vec::new(), ..run.clone() };
+            let ts = logging::timestamp(std::time::SystemTime::now());
+            let role = RoleName::Orchestrator.as_str();
+            vec![
+                json!({"ts": ts, "level": "info", "role": role, "msg": "summary", "summary": run})
+                    .to_string(),
+            ]
+        }
     }
 }

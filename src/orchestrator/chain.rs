@@ -1,0 +1,183 @@
+//! Figures of the whole chain, from the last metrics line of each role, and the
+//! plan's expectations held against them.
+
+use super::record::{Bound, ChainFigures, Expectation, Hop, RoleRecord};
+use crate::config::expect::Expect;
+use crate::media::quality;
+use crate::metrics::MetricsLine;
+
+/// Figures of a chain; `roles` in call order.
+pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
+    let hops: Vec<Hop> = roles
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [from, to] => hop(from, to),
+            _ => None,
+        })
+        .collect();
+    // without a word of one receiver, nothing is known about the whole
+    let complete = !hops.is_empty() && hops.len() + 1 == roles.len();
+    // 1 − ∏(1 − lossᵢ), in a form that keeps one hop's figure exact
+    let over = |part: fn(&Hop) -> f64| {
+        complete.then(|| hops.iter().map(part).fold(0.0, |sum, loss| sum + loss - sum * loss / 100.0))
+    };
+    let longest = |part: fn(&Hop) -> f64| complete.then(|| hops.iter().map(part).fold(0.0, f64::max));
+    let sink = roles.last().and_then(|role| role.metrics.as_ref());
+    let delay = sink.and_then(|line| line.latency_ms_p50);
+    let unheard = over(|hop| percent(hop.lost + hop.late, hop.packets_rx + hop.lost));
+    ChainFigures {
+        loss_pct: over(|hop| hop.loss_pct),
+        rtp_gap_ms_max: longest(|hop| hop.rtp_gap_ms_max),
+        arrival_gap_ms_max: longest(|hop| hop.arrival_gap_ms_max),
+        latency_ms_p50: delay,
+        latency_ms_p95: sink.and_then(|line| line.latency_ms_p95),
+        mos: unheard.zip(delay).map(|(loss, delay)| quality::mos(loss, delay)),
+        duration_s: sink.map(|line| line.duration_s),
+        hops,
+    }
+}
+
+/// One stream, as its receiver counted it; none when the receiver heard nothing.
+fn hop(from: &RoleRecord, to: &RoleRecord) -> Option<Hop> {
+    let received: &MetricsLine = to.metrics.as_ref().filter(|line| line.packets_rx > 0)?;
+    Some(Hop {
+        from: from.role.clone(),
+        to: to.role.clone(),
+        packets_tx: from.metrics.as_ref().map_or(0, |line| line.packets_tx),
+        packets_rx: received.packets_rx,
+        lost: received.rtp_loss,
+        loss_pct: percent(received.rtp_loss, received.packets_rx + received.rtp_loss),
+        rtp_gap_ms_max: received.rtp_gap_ms_max,
+        arrival_gap_ms_max: received.arrival_gap_ms_max,
+        jitter_ms_p50: received.jitter_ms_p50,
+        jitter_ms_p95: received.jitter_ms_p95,
+        late: received.late,
+        concealed: received.concealed,
+    })
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+/// Holds the limits of a plan against what was measured.
+pub fn check(expect: &Expect, chain: &ChainFigures) -> Vec<Expectation> {
+    use Bound::{AtLeast, AtMost};
+    let rows = [
+        ("min_duration_s", expect.min_duration_s, AtLeast, chain.duration_s, "s"),
+        ("max_rtp_gap_ms", expect.max_rtp_gap_ms, AtMost, chain.rtp_gap_ms_max, "ms"),
+        ("max_arrival_gap_ms", expect.max_arrival_gap_ms, AtMost, chain.arrival_gap_ms_max, "ms"),
+        ("max_loss_pct", expect.max_loss_pct, AtMost, chain.loss_pct, "%"),
+        ("max_latency_ms", expect.max_latency_ms, AtMost, chain.latency_ms_p95, "ms"),
+        ("min_mos", expect.min_mos, AtLeast, chain.mos, ""),
+    ];
+    rows.into_iter()
+        .filter_map(|(name, limit, bound, measured, unit)| {
+            let expected = limit?;
+            // a value that is no number meets nothing
+            let measured = measured.filter(|value| value.is_finite());
+            let pass = measured.is_some_and(|measured| match bound {
+                AtMost => measured <= expected,
+                AtLeast => measured >= expected,
+            });
+            Some(Expectation { name: name.into(), bound, expected, measured, unit: unit.into(), pass })
+        })
+        .collect()
+}
+
+impl Expectation {
+    /// `max_loss_pct: expected at most 0 %, measured 0.42 %`
+    pub fn line(&self) -> String {
+        let bound = match self.bound {
+            Bound::AtMost => "at most",
+            Bound::AtLeast => "at least",
+        };
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        let measured = match self.measured {
+            Some(value) => format!("measured {value:.2}{unit}"),
+            None => "not measured: nothing arrived, or the sink did not say".to_string(),
+        };
+        format!("{}: expected {bound} {}{unit}, {measured}", self.name, self.expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestrator::record::RoleEnd;
+
+    fn role(name: &str, metrics: Option<MetricsLine>) -> RoleRecord {
+        RoleRecord {
+            role: name.into(),
+            pid: None,
+            command: String::new(),
+            sip: None,
+            ready_ms: None,
+            end: RoleEnd::default(),
+            last_error: None,
+            stalled: false,
+            lines_dropped: 0,
+            metrics,
+            sip_trace: None,
+        }
+    }
+
+    fn received(packets_rx: u64, rtp_loss: u64) -> Option<MetricsLine> {
+        Some(MetricsLine { packets_rx, rtp_loss, rtp_gap_ms_max: 20.0, ..MetricsLine::default() })
+    }
+
+    fn chain() -> Vec<RoleRecord> {
+        let mut sink = received(900, 100).unwrap();
+        sink.latency_ms_p50 = Some(150.0);
+        sink.latency_ms_p95 = Some(170.0);
+        sink.rtp_gap_ms_max = 60.0;
+        sink.duration_s = 20.0;
+        vec![role("source", received(0, 0)), role("mixer", received(500, 500)), role("sink", Some(sink))]
+    }
+
+    #[test]
+    fn losses_of_hops_combine() {
+        let figures = figures(&chain());
+        assert_eq!(figures.hops.len(), 2);
+        assert!((figures.loss_pct.unwrap() - 55.0).abs() < 1e-9, "1 - 0.5 * 0.9");
+        assert_eq!(figures.rtp_gap_ms_max, Some(60.0));
+        assert_eq!(figures.mos, Some(quality::mos(figures.loss_pct.unwrap(), 150.0)));
+    }
+
+    #[test]
+    fn late_packets_lower_the_mos_but_are_no_loss() {
+        let mut roles = chain();
+        let before = figures(&roles);
+        roles[2].metrics.as_mut().unwrap().late = 300;
+        let after = figures(&roles);
+        assert_eq!(before.loss_pct, after.loss_pct);
+        assert!(after.mos < before.mos);
+    }
+
+    #[test]
+    fn a_receiver_that_heard_nothing_leaves_the_chain_unmeasured() {
+        let mut roles = chain();
+        roles[1].metrics = None;
+        let figures = figures(&roles);
+        assert_eq!((figures.loss_pct, figures.mos), (None, None));
+        let expect = Expect { max_loss_pct: Some(100.0), ..Expect::default() };
+        let checked = check(&expect, &figures);
+        assert!(!checked[0].pass);
+        assert!(checked[0].line().contains("not measured"), "{}", checked[0].line());
+    }
+
+    #[test]
+    fn expectations_show_expected_and_measured() {
+        let expect = Expect {
+            max_loss_pct: Some(0.0),
+            min_duration_s: Some(20.0),
+            max_latency_ms: Some(165.0),
+            ..Expect::default()
+        };
+        let checked = check(&expect, &figures(&chain()));
+        let passed: Vec<_> =
+            checked.iter().map(|expectation| (expectation.name.as_str(), expectation.pass)).collect();
+        assert_eq!(passed, [("min_duration_s", true), ("max_loss_pct", false), ("max_latency_ms", false)]);
+        assert_eq!(checked[1].line(), "max_loss_pct: expected at most 0 %, measured 55.00 %");
+    }
+}

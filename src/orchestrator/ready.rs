@@ -1,0 +1,91 @@
+//! The READY line of a child: the whole contract in one line.
+//!
+//! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`
+
+use std::net::SocketAddr;
+
+use crate::config::RoleName;
+
+/// What a READY line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Who is ready.
+    pub role: RoleName,
+    /// Where its UA is bound; a real address and a real port.
+    pub sip: SocketAddr,
+    /// The codec it prefers.
+    pub codec: String,
+    /// Audio in a packet, ms.
+    pub ptime_ms: u32,
+}
+
+/// Why a READY line was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "READY line not understood: {reason}; it should read READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms"
+)]
+pub struct ReadyError {
+    reason: &'static str,
+}
+
+/// Whether a line means to be a READY line.
+pub fn is_ready(line: &str) -> bool {
+    line == "READY" || line.starts_with("READY ")
+}
+
+/// Reads the READY line of `role`, strictly: these fields, in this order.
+pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
+    let fail = |reason| ReadyError { reason };
+    let words: Vec<&str> = line.split(' ').collect();
+    let &["READY", role_word, sip, codec, ptime] = words.as_slice() else {
+        return Err(fail("not five words with one space between them"));
+    };
+    let field = |word: &'static str, text: &'_ str| text.strip_prefix(word).map(str::to_string);
+    let named = field("role=", role_word).ok_or(fail("no role="))?;
+    if named != role.as_str() {
+        return Err(fail("another role than was started"));
+    }
+    let sip = field("sip=", sip).ok_or(fail("no sip="))?;
+    let sip: SocketAddr = sip.parse().map_err(|_| fail("sip= is no address with a port"))?;
+    if sip.port() == 0 || sip.ip().is_unspecified() {
+        return Err(fail("sip= is not the real address and port"));
+    }
+    let codec = field("codec=", codec).filter(|codec| matches!(codec.as_str(), "pcmu" | "pcma"));
+    let codec = codec.ok_or(fail("codec= is neither pcmu nor pcma"))?;
+    let ptime = ptime.strip_prefix("ptime=").and_then(|text| text.strip_suffix("ms"));
+    let ptime_ms = ptime.and_then(|text| text.parse().ok()).ok_or(fail("ptime= is not like 20ms"))?;
+    Ok(Ready { role, sip, codec, ptime_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_line_of_the_contract() {
+        let ready =
+            parse("READY role=sink sip=127.0.0.1:5070 codec=pcmu ptime=20ms", RoleName::Sink).unwrap();
+        assert_eq!(ready.sip, "127.0.0.1:5070".parse().unwrap());
+        assert_eq!((ready.codec.as_str(), ready.ptime_ms), ("pcmu", 20));
+        assert!(parse("READY role=mixer sip=[::1]:5 codec=pcma ptime=10ms", RoleName::Mixer).is_ok());
+    }
+
+    #[test]
+    fn refuses_anything_else() {
+        for line in [
+            "READY",
+            "READY role=sink sip=127.0.0.1:5070 codec=pcmu ptime=20ms ",
+            "READY  role=sink sip=127.0.0.1:5070 codec=pcmu ptime=20ms",
+            "READY role=mixer sip=127.0.0.1:5070 codec=pcmu ptime=20ms",
+            "READY role=sink sip=127.0.0.1:0 codec=pcmu ptime=20ms",
+            "READY role=sink sip=0.0.0.0:5070 codec=pcmu ptime=20ms",
+            "READY role=sink sip=localhost:5070 codec=pcmu ptime=20ms",
+            "READY role=sink sip=127.0.0.1:5070 codec=opus ptime=20ms",
+            "READY role=sink sip=127.0.0.1:5070 codec=pcmu ptime=20",
+            "READY sip=127.0.0.1:5070 role=sink codec=pcmu ptime=20ms",
+        ] {
+            assert!(parse(line, RoleName::Sink).is_err(), "{line}");
+        }
+        assert!(!is_ready("READYX"));
+    }
+}

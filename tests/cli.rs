@@ -1,0 +1,103 @@
+//! The program from outside: exit codes and messages of its command line.
+
+use std::process::{Command, Output};
+
+fn b2b(line: &str) -> Output {
+    let words = shlex::split(line).expect("quotes");
+    Command::new(env!("CARGO_BIN_EXE_b2b")).args(words).output().expect("run")
+}
+
+fn refused(line: &str) -> String {
+    let output = b2b(line);
+    assert_eq!(output.status.code(), Some(64), "{line}");
+    assert!(output.stdout.is_empty(), "{line}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn every_argument_error_is_exit_64_and_says_what_to_do() {
+    for (line, text) in [
+        ("", "add --role"),
+        ("--role", "value"),
+        ("--role snik", "choose one of"),
+        ("--role sink --no-such-flag", "unexpected argument"),
+        ("--role sink extra", "unexpected argument"),
+        ("--role sink --audio-file a.mp3", "belongs to source"),
+        ("--role source --wav a.wav", "belongs to sink"),
+        ("--role sink --sip-bind nonsense", "write it like 127.0.0.1:5060"),
+        ("--role sink --jitter-ms 20", "--force"),
+        ("--role sink --calls 0", "from 1"),
+        ("--role sink --aplay-cmd \"aplay 'x\"", "quotes"),
+        ("--role sink --impair los=1", "unknown key"),
+        ("--role mixer", "--target"),
+        ("--role mixer --target sip:a@127.0.0.1 --dtmf-seq 12x", "DTMF"),
+        ("--role source --target sip:a@127.0.0.1", "--audio-file"),
+        ("--role source --audio-file a.mp3", "--target"),
+        ("--role orchestrator", "--plan"),
+        ("--role orchestrator --plan /no/such/plan.toml", "/no/such/plan.toml"),
+    ] {
+        let message = refused(line);
+        assert!(message.contains(text), "{line}: {message}");
+    }
+}
+
+#[test]
+fn help_and_version_succeed() {
+    let help = b2b("--help");
+    assert_eq!(help.status.code(), Some(0));
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    for text in ["no authentication and no TLS", "Examples:", "[default: 60]", "Orchestrator:"] {
+        assert!(help.contains(text), "{text}");
+    }
+    let version = b2b("--version");
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(version.stdout, format!("b2b {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
+}
+
+#[test]
+fn plan_errors_name_file_line_and_the_nearest_key() {
+    let folder = tempfile::tempdir().expect("folder");
+    let plan = folder.path().join("my plan.toml");
+    std::fs::write(&plan, "[topology]\nsource.audio_file = \"a.mp3\"\nsink.sip_bnd = \"127.0.0.1:0\"\n")
+        .expect("write");
+    let message = refused(&format!("--role orchestrator --plan '{}'", plan.display()));
+    assert!(message.contains("my plan.toml:3:"), "{message}");
+    assert!(message.contains("`sink.sip_bind`"), "{message}");
+}
+
+#[test]
+fn a_dry_run_prints_command_lines_that_a_shell_reads_back() {
+    let folder = tempfile::tempdir().expect("folder");
+    let plan = folder.path().join("plan.toml");
+    let text = "[topology]\nsource.audio_file = \"/no such/a's.mp3\"\nmixer.dtmf_seq = \"+44 (0) 1\"\nsink.output = \"null\"\n";
+    std::fs::write(&plan, text).expect("write");
+    let output = b2b(&format!("--role orchestrator --plan '{}' --dry-run", plan.display()));
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let commands: Vec<Vec<String>> = stdout
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| shlex::split(line).expect("quotes"))
+        .collect();
+    let roles: Vec<&str> = commands.iter().map(|words| words[2].as_str()).collect();
+    assert_eq!(roles, ["sink", "mixer", "source"]);
+    assert!(commands[1].contains(&"+44 (0) 1".to_string()));
+    assert!(commands[2].contains(&"/no such/a's.mp3".to_string()));
+    assert!(commands.iter().all(|words| words[0] == env!("CARGO_BIN_EXE_b2b")));
+}
+
+#[test]
+fn every_shipped_plan_is_a_good_plan() {
+    let mut plans = 0;
+    for folder in ["plans", "plans/strict"] {
+        for entry in std::fs::read_dir(folder).expect("folder") {
+            let path = entry.expect("entry").path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let output = b2b(&format!("--role orchestrator --plan '{}' --dry-run", path.display()));
+                assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+                plans += 1;
+            }
+        }
+    }
+    assert!(plans >= 3);
+}
