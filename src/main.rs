@@ -10,6 +10,7 @@ use b2b::role::Role;
 use b2b::role::mixer::Mixer;
 use b2b::role::sink::Sink;
 use b2b::role::source::Source;
+use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
 
 /// Runs one role from its flags; the number is the exit code of a run that ended.
@@ -62,5 +63,12 @@ fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
 /// The exit code that an error asks for. One that asks for none comes from the
 /// operating system under a call (a thread, a pipe): SIP could not go on.
 fn exit_of(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<Failure>().map_or(Exit::Sip, |failure| failure.exit) as u8
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit as u8;
+    }
+    match error.downcast_ref::<UaError>() {
+        Some(UaError::Target { .. }) => Exit::Usage as u8,
+        Some(UaError::Trace { .. }) => Exit::Audio as u8,
+        _ => Exit::Sip as u8,
+    }
 }

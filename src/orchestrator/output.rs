@@ -7,6 +7,7 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -189,6 +190,28 @@ impl Reader {
     }
 }
 
+/// Says that lines are being dropped, but not more often than once a minute.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DropWarnings {
+    last: Option<Instant>,
+    counted: u64,
+}
+
+impl DropWarnings {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Takes the number of lines dropped so far; gives how many to warn about now.
+    pub fn on(&mut self, now: Instant, dropped: u64) -> Option<u64> {
+        let due = self.last.is_none_or(|last| now >= last + Self::EVERY);
+        if dropped == self.counted || !due {
+            return None;
+        }
+        let fresh = dropped.saturating_sub(self.counted);
+        *self = DropWarnings { last: Some(now), counted: dropped };
+        Some(fresh)
+    }
+}
+
 /// The level of a log line, text or JSON, in capitals; none when it is no log line.
 fn level(text: &str) -> Option<String> {
     let level = if text.starts_with('{') {
@@ -253,6 +276,18 @@ mod tests {
         let json = br#"{"ts":"x","level":"error","role":"sink","msg":"gone"}"#.to_vec();
         assert!(read(Vec::new(), json).last_error().unwrap().contains("gone"));
         assert_eq!(read(b"ERROR\n".to_vec(), Vec::new()).last_error(), None);
+    }
+
+    #[test]
+    fn drops_are_warned_about_once_a_minute_with_the_count() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut warnings = DropWarnings::default();
+        assert_eq!(warnings.on(at(0), 0), None);
+        assert_eq!(warnings.on(at(1), 5), Some(5));
+        assert_eq!(warnings.on(at(2), 900), None);
+        assert_eq!(warnings.on(at(61), 1_000), Some(995));
+        assert_eq!(warnings.on(at(200), 1_000), None);
     }
 
     #[test]

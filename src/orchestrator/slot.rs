@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::child::Child;
 use super::console::Console;
 use super::journal::Journal;
+use super::output::DropWarnings;
 use super::ready::Ready;
 use super::record::{EventKind, RoleEnd, RoleRecord};
 use super::rollup::Standing;
@@ -16,8 +17,6 @@ use crate::metrics::MetricsLine;
 
 /// Lines taken from one child before the next child's turn.
 const LINES_A_TURN: usize = 64;
-/// Between two warnings about dropped lines.
-const DROP_WARNING_EVERY: Duration = Duration::from_secs(60);
 /// How long the output of a child that has ended may lag behind its end.
 const OUTPUT_LAG: Duration = Duration::from_millis(500);
 
@@ -38,7 +37,7 @@ pub struct Slot {
     stalled: bool,
     ever_stalled: bool,
     second_ready: bool,
-    drops_warned: Option<(Instant, u64)>,
+    drops: DropWarnings,
     reaped: Option<Instant>,
     ended: bool,
 }
@@ -56,7 +55,7 @@ impl Slot {
             stalled: false,
             ever_stalled: false,
             second_ready: false,
-            drops_warned: None,
+            drops: DropWarnings::default(),
             reaped: None,
             ended: false,
         }
@@ -124,14 +123,7 @@ impl Slot {
             let Some(line) = child.output.next_line() else { break };
             journal.child(role, child.pid(), line);
         }
-        let dropped = child.output.dropped();
-        let (last, counted) = match self.drops_warned {
-            Some((last, counted)) => (Some(last), counted),
-            None => (None, 0),
-        };
-        if dropped > counted && last.is_none_or(|last| now >= last + DROP_WARNING_EVERY) {
-            self.drops_warned = Some((now, dropped));
-            let lines = dropped - counted;
+        if let Some(lines) = self.drops.on(now, child.output.dropped()) {
             let text =
                 format!("dropped {lines} lines of the {role}: it writes faster than they can be shown");
             journal.event(now, EventKind::Warning, Some(role), text);
