@@ -45,6 +45,7 @@ const CLOCK: &[&str] = &[
     "main",
     "media::disk",
     "media::io",
+    "media::worker::handle",
     "media::worker::thread",
     "orchestrator",
     "role",
