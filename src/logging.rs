@@ -56,6 +56,12 @@ pub fn timestamp(time: SystemTime) -> String {
 
 static SETTINGS: OnceLock<(Format, &'static str)> = OnceLock::new();
 
+/// Says who this process is, for lines written before logging starts.
+pub fn identify(role: &'static str, format: Format) {
+    // the first one stays
+    let _ = SETTINGS.set((format, role));
+}
+
 /// Starts logging for this process; later calls change nothing.
 pub fn init(role: &'static str, level: Level, format: Format) {
     init_with(role, level, format, Box::new(to_stderr));
@@ -63,12 +69,11 @@ pub fn init(role: &'static str, level: Level, format: Format) {
 
 /// As [`init`], with another place for the lines.
 pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
-    if SETTINGS.set((format, role)).is_ok() {
-        let lines = Lines { role, format, emit }.with_filter(LevelFilter::from_level(level));
-        let subscriber = tracing_subscriber::registry().with(lines);
-        // fails only if a subscriber is set already, and then that one logs
-        let _ = tracing::subscriber::set_global_default(subscriber);
-    }
+    identify(role, format);
+    let lines = Lines { role, format, emit }.with_filter(LevelFilter::from_level(level));
+    let subscriber = tracing_subscriber::registry().with(lines);
+    // fails only if a subscriber is set already, and then that one logs
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Writes one error line past `tracing`, for a panic: no lock of ours is taken.

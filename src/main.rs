@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 }.into();
         }
     };
+    logging::identify(role.as_str(), flags.log_format);
     if role != RoleName::Orchestrator {
         logging::init(role.as_str(), flags.log_level, flags.log_format);
     }
