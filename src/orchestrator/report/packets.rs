@@ -22,7 +22,7 @@ pub struct Row {
 /// A packet log as figures and series; times in seconds from its first packet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PacketStory {
-    /// Packets in the log.
+    /// Packets of the stream.
     pub packets: usize,
     /// Sequence numbers that never came.
     pub lost: usize,
@@ -40,7 +40,7 @@ pub struct PacketStory {
     pub jitter: Vec<(f64, f64)>,
     /// When packets were missed that never came, seconds.
     pub losses: Vec<f64>,
-    /// Verdicts and how often each was given, most frequent first.
+    /// Verdicts of all rows and how often each was given, most frequent first.
     pub verdicts: Vec<(String, usize)>,
 }
 
@@ -84,9 +84,19 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
+/// Verdicts of rows that are not part of the stream: packets that the impairer
+/// lost, and what somebody else sent.
+const NOT_OF_THE_STREAM: [&str; 5] = ["impaired-lost", "implausible", "injected", "malformed", "unexpected"];
+
 /// Tells the story of a log. RTP timestamps run at `rate` Hz.
-pub fn tell(rows: &[Row], unreadable: usize, rate: u32) -> PacketStory {
+pub fn tell(log: &[Row], unreadable: usize, rate: u32) -> PacketStory {
+    let of_the_stream = |row: &&Row| !NOT_OF_THE_STREAM.contains(&row.verdict.as_str());
+    let mut rows: Vec<Row> = log.iter().filter(of_the_stream).cloned().collect();
+    // A row is written when the packet's fate is known.
+    rows.sort_by_key(|row| row.arrival_ns);
+    let rows = rows.as_slice();
     let mut story = PacketStory { packets: rows.len(), unreadable, ..PacketStory::default() };
+    story.verdicts = verdicts(log);
     let Some(first) = rows.first() else { return story };
     let seconds = |ns: u64| Duration::from_nanos(ns.saturating_sub(first.arrival_ns)).as_secs_f64();
     let mut jitter_ms = 0.0;
@@ -110,14 +120,19 @@ pub fn tell(rows: &[Row], unreadable: usize, rate: u32) -> PacketStory {
         story.mean_spacing_ms = story.duration_s * 1e3 / (rows.len() - 1) as f64;
     }
     losses(rows, &mut story, seconds);
-    for row in rows {
-        match story.verdicts.iter_mut().find(|(verdict, _)| *verdict == row.verdict) {
+    story
+}
+
+fn verdicts(log: &[Row]) -> Vec<(String, usize)> {
+    let mut verdicts: Vec<(String, usize)> = Vec::new();
+    for row in log {
+        match verdicts.iter_mut().find(|(verdict, _)| *verdict == row.verdict) {
             Some((_, count)) => *count += 1,
-            None => story.verdicts.push((row.verdict.clone(), 1)),
+            None => verdicts.push((row.verdict.clone(), 1)),
         }
     }
-    story.verdicts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    story
+    verdicts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    verdicts
 }
 
 /// Counts the sequence numbers that never came, stream by stream, and notes when
@@ -165,7 +180,7 @@ mod tests {
                 timestamp: u32::from(seq).wrapping_mul(160),
                 ssrc: 1,
                 payload_type: 0,
-                verdict: "accepted".into(),
+                verdict: "played".into(),
             })
             .collect()
     }
@@ -174,7 +189,7 @@ mod tests {
     fn reads_rows_and_counts_those_it_cannot() {
         let (rows, unreadable) = parse(
             "arrival_ns,seq,timestamp,ssrc,payload_type,size,verdict\n\
-             1000,7,160,0xdeadbeef,0,172,accepted\n\
+             1000,7,160,0xdeadbeef,0,172,played\n\
              2000,8,320,99,0,172,late\r\n\
              3000,70000,320,99,0,172,late\n\
              half a row\n",
@@ -212,6 +227,23 @@ mod tests {
         );
         assert_eq!(story.lost, 3);
         assert_eq!(story.losses, [0.08, 0.14]);
+    }
+
+    #[test]
+    fn a_packet_that_the_impairer_lost_is_lost_and_an_injected_one_is_not_counted() {
+        let mut rows = log(&[(0, 1), (20, 2), (25, 700), (40, 3)]);
+        rows[1].verdict = "impaired-lost".into();
+        rows[2].verdict = "injected".into();
+        let story = tell(&rows, 0, 8_000);
+        assert_eq!((story.packets, story.lost), (2, 1));
+        assert_eq!(story.verdicts.len(), 3);
+    }
+
+    #[test]
+    fn rows_in_another_order_than_their_arrivals_are_sorted() {
+        let story = tell(&log(&[(0, 1), (40, 3), (20, 2), (60, 4)]), 0, 8_000);
+        assert_eq!(story.longest_spacing.0, 20.0);
+        assert!(story.jitter.iter().all(|(_, jitter)| *jitter < 1e-9));
     }
 
     #[test]

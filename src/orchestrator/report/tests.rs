@@ -76,7 +76,7 @@ fn sounds() -> (Vec<i16>, Vec<i16>) {
 }
 
 fn log(packets: impl Iterator<Item = u64>) -> String {
-    let rows = packets.map(|n| format!("{},{n},{},7,0,172,accepted\n", n * 20_000_000, n * 160));
+    let rows = packets.map(|n| format!("{},{n},{},7,0,172,played\n", n * 20_000_000, n * 160));
     format!("arrival_ns,seq,timestamp,ssrc,payload_type,size,verdict\n{}", rows.collect::<String>())
 }
 
