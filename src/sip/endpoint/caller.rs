@@ -284,8 +284,9 @@ impl Endpoint {
     fn late_success(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or_default();
-        let is_ours = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
-        if is_ours {
+        let confirmed = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
+        let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.iter().any(|it| it == tag));
+        if confirmed && !dismissed {
             self.repeat_ack(id, cseq);
         } else {
             self.dismiss(now, id, cseq, &response);

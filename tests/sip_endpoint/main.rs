@@ -1,0 +1,11 @@
+//! The SIP endpoint in virtual time: two of them joined by a seeded network, or
+//! one and a hand-made peer.
+
+mod callee;
+mod caller;
+mod calls;
+mod flood;
+mod pair;
+mod refusals;
+mod schedules;
+mod session;
