@@ -74,9 +74,7 @@ impl Receiver {
         }
     }
 
-    /// Takes a packet whose source address is believed. At most one digit comes
-    /// of one call: the packet before a new source is never a telephone event's
-    /// end that matters to both.
+    /// Takes a packet whose source address is believed; digits go to `digit`.
     pub fn packet(
         &mut self,
         arrival: Instant,

@@ -226,3 +226,7 @@ fn named(id: SessionId, event: SessionEvent) -> MediaEvent {
         SessionEvent::SourceEnded => MediaEvent::SourceEnded { id },
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -88,3 +88,6 @@ impl MediaWorker {
         handle::spawn(config)
     }
 }
+
+#[cfg(test)]
+mod tests;

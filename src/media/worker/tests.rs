@@ -1,0 +1,164 @@
+//! The whole worker on loopback sockets. Nothing here depends on being on time.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+use crate::media::codec::Codec;
+use crate::media::session::{Direction, MediaParams, SendFormat, SessionConfig};
+
+const LONG: Duration = Duration::from_secs(20);
+
+struct Frames(u64);
+
+impl FrameSource for Frames {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        if self.0 == 0 {
+            return Fill::End;
+        }
+        self.0 -= 1;
+        frame.samples.fill(5_000);
+        Fill::Audio
+    }
+}
+
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicU64>);
+
+impl FrameSink for Count {
+    fn frame(&mut self, frame: &InFrame<'_>) {
+        if frame.kind == FrameKind::Audio && frame.samples[80] > 4_000 && frame.captured_at.is_some() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn worker(seed: u64) -> (MediaHandle, Receiver<MediaEvent>) {
+    MediaWorker::spawn(WorkerConfig::new(Ipv4Addr::LOCALHOST.into(), seed)).unwrap()
+}
+
+fn params(remote_rtp: SocketAddr) -> MediaParams {
+    MediaParams {
+        remote_rtp,
+        remote_rtcp: None,
+        send: SendFormat { payload_type: 8, codec: Codec::Pcma, ptime_ms: 20 },
+        receive: vec![(8, Codec::Pcma)],
+        telephone_event_pt: Some(101),
+        abs_capture_time_id: Some(3),
+        direction: Direction::SEND_RECV,
+        rtcp_mux: true,
+    }
+}
+
+fn until(events: &Receiver<MediaEvent>, wanted: impl Fn(&MediaEvent) -> bool) -> MediaEvent {
+    let end = Instant::now() + LONG;
+    loop {
+        let event = events.recv_deadline(end).expect("the event never came");
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn two_sessions_exchange_audio_over_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("packets.csv");
+    let config =
+        WorkerConfig { packet_log: Some(log.clone()), ..WorkerConfig::new(Ipv4Addr::LOCALHOST.into(), 11) };
+    let (handle, events) = MediaWorker::spawn(config).unwrap();
+    let (a, a_rtp) = handle.open(SessionConfig::default()).unwrap();
+    let (b, b_rtp) = handle.open(SessionConfig::default()).unwrap();
+    assert!(a_rtp.port().is_multiple_of(2) && a_rtp != b_rtp);
+    let heard = Count::default();
+    handle.attach(a, Box::new(Frames(25)), Box::new(Count::default())).unwrap();
+    handle.attach(b, Box::new(Frames(0)), Box::new(heard.clone())).unwrap();
+    handle.configure(b, params(a_rtp)).unwrap();
+    handle.configure(a, params(b_rtp)).unwrap();
+    until(&events, |event| *event == MediaEvent::Started { id: b });
+    until(&events, |event| *event == MediaEvent::SourceEnded { id: a });
+    let end = Instant::now() + LONG;
+    while heard.0.load(Ordering::Relaxed) < 25 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(heard.0.load(Ordering::Relaxed) >= 20, "{:?}", handle.stats(b));
+    handle.close(a);
+    handle.close(a);
+    let MediaEvent::Closed { stats, .. } =
+        until(&events, |event| matches!(event, MediaEvent::Closed { id, .. } if *id == a))
+    else {
+        unreachable!()
+    };
+    assert!(stats.packets_tx >= 25 && stats.packets_rx >= 20);
+    assert_eq!(handle.stats(a), None);
+    assert!(handle.configure(a, params(b_rtp)).is_err());
+    handle.shutdown();
+    until(&events, |event| matches!(event, MediaEvent::Closed { id, .. } if *id == b));
+    let rows = std::fs::read_to_string(log).unwrap();
+    assert!(rows.lines().filter(|row| row.ends_with(",played")).count() >= 40, "{rows}");
+    assert!(matches!(handle.open(SessionConfig::default()), Err(OpenError::Stopped)));
+}
+
+#[test]
+fn a_peer_that_is_gone_does_not_stop_a_session() {
+    let (handle, events) = worker(12);
+    let (id, local) = handle.open(SessionConfig::default()).unwrap();
+    // Nobody listens there: every packet is answered by ICMP.
+    let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let remote = peer.local_addr().unwrap();
+    drop(peer);
+    handle.attach(id, Box::new(Frames(5)), Box::new(Count::default())).unwrap();
+    handle.configure(id, params(remote)).unwrap();
+    until(&events, |event| *event == MediaEvent::SourceEnded { id });
+    // And now somebody does, at the same address.
+    let peer = UdpSocket::bind(remote).unwrap();
+    peer.set_read_timeout(Some(LONG)).unwrap();
+    let mut buffer = [0; 2_000];
+    let (_, from) = peer.recv_from(&mut buffer).unwrap();
+    assert_eq!(from, local);
+    let packets: [&[u8]; 2] =
+        [&[0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[0x80, 8, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0]];
+    for packet in packets {
+        peer.send_to(packet, local).unwrap();
+    }
+    until(&events, |event| *event == MediaEvent::Started { id });
+}
+
+#[test]
+fn a_worker_ends_with_its_last_handle() {
+    let (handle, events) = worker(13);
+    let other = handle.clone();
+    let (id, _) = handle.open(SessionConfig::default()).unwrap();
+    drop(handle);
+    assert_eq!(other.stats(id), Some(MediaStats::default()));
+    drop(other);
+    until(&events, |event| matches!(event, MediaEvent::Closed { .. }));
+    assert!(events.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let (handle, _events) = worker(14);
+    let (id, local) = handle.open(SessionConfig::default()).unwrap();
+    let mut bad = params(local);
+    bad.send.ptime_ms = 25;
+    assert!(matches!(handle.configure(id, bad), Err(CommandError::Params(_))));
+    let gone = SessionId(99);
+    assert_eq!(handle.configure(gone, params(local)), Err(CommandError::NoSuchSession));
+    handle.close(gone);
+
+    let config = WorkerConfig { port_range: 1..=1, ..WorkerConfig::new(Ipv4Addr::LOCALHOST.into(), 1) };
+    let (handle, _events) = MediaWorker::spawn(config).unwrap();
+    assert!(matches!(handle.open(SessionConfig::default()), Err(OpenError::Ports)));
+
+    let elsewhere: IpAddr = Ipv4Addr::new(203, 0, 113, 1).into();
+    let (handle, _events) = MediaWorker::spawn(WorkerConfig::new(elsewhere, 1)).unwrap();
+    assert!(matches!(handle.open(SessionConfig::default()), Err(OpenError::Bind { .. })));
+
+    let path = tempfile::tempdir().unwrap().path().join("no/such/folder.csv");
+    let config = WorkerConfig { packet_log: Some(path), ..WorkerConfig::new(elsewhere, 1) };
+    assert!(matches!(MediaWorker::spawn(config), Err(SpawnError::PacketLog { .. })));
+}
