@@ -27,7 +27,7 @@ use crate::frame::{FrameSink, FrameSource};
 use crate::media::session::SessionConfig;
 use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
 use crate::metrics::MediaStats;
-use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Event, Flow, Invite, Reply, UsageEvent, UsageId};
+use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Invite};
 use crate::sip::msg::{Scheme, Uri};
 use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
 use legs::{Entry, Legs};
