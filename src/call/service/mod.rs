@@ -28,7 +28,7 @@ use crate::media::session::SessionConfig;
 use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
 use crate::metrics::MediaStats;
 use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Invite};
-use crate::sip::msg::{Scheme, Uri};
+use crate::sip::msg::{Method, Scheme, Uri};
 use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
 use legs::{Entry, Legs};
 
@@ -147,6 +147,8 @@ impl CallService {
         let endpoint = Endpoint::new(EndpointConfig {
             user_agent: concat!("b2b/", env!("CARGO_PKG_VERSION")).to_owned(),
             user: config.user.clone(),
+            // Digits come by it.
+            accept: vec![Method::Info],
             ..EndpointConfig::new(config.seed)
         });
         let net = NetConfig { trace: config.sip_trace.clone(), ..NetConfig::new(config.bind) };
