@@ -110,7 +110,7 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Shared {
     failure: OnceLock<DiskError>,
-    latency: Latency,
+    latency: Arc<Latency>,
     stop: AtomicBool,
 }
 
@@ -136,10 +136,9 @@ impl Recorder {
         self.shared.failure.get()
     }
 
-    /// Time from capture to the end of the write, ms: p50 and p95; none before the
-    /// first frame that has a capture time.
-    pub fn latency_ms(&self) -> Option<(f64, f64)> {
-        self.shared.latency.p50_p95_ms()
+    /// Time from capture to the end of the write.
+    pub fn latency(&self) -> Arc<Latency> {
+        self.shared.latency.clone()
     }
 
     /// Writes what is left and closes the file. Waits at most `within`.
@@ -225,11 +224,11 @@ mod tests {
         let captured = NtpTime::from_system(SystemTime::now() - Duration::from_millis(100));
         (0..50).for_each(|n| tap.push(&[n; 160], Some(captured)));
         drop(tap);
-        let shared = recorder.shared.clone();
+        let latency = recorder.latency();
         recorder.finish(Duration::from_secs(60)).unwrap();
         let samples = read(&path);
         assert_eq!((samples.len(), samples[0], samples[7_999]), (8_000, 0, 49));
-        let (p50, _) = shared.latency.p50_p95_ms().unwrap();
+        let (p50, _) = latency.p50_p95_ms().unwrap();
         assert!(p50 >= 99.0, "{p50}");
     }
 

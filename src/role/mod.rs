@@ -3,20 +3,70 @@
 //! - `source`: plays a file into a call
 //! - `mixer`: one process, two legs; adds DTMF to what it forwards
 //! - `sink`: answers and plays or records what it hears
+//! - `life`: what every role does: signals, READY, metrics, waiting
+//! - `endings`: how a call's end becomes an exit code
 //! - `options`: what every role is told about its UA, and the record directory
 //! - `player`: the child process that plays (`aplay`)
 
+mod endings;
+#[cfg(test)]
+mod fake_ua;
+mod life;
 pub mod mixer;
 mod options;
 pub mod player;
+#[cfg(test)]
+mod player_tests;
 pub mod sink;
+#[cfg(test)]
+mod sink_tests;
 pub mod source;
+#[cfg(test)]
+mod source_tests;
 
 pub use options::{RecordDir, UaOptions};
+
+use crate::ua::{Fill, FrameSource, OutFrame, Ua, UaEvent};
 
 /// A program that runs to its end.
 pub trait Role {
     /// Runs until the role's work is done or it is told to stop. An error that is
     /// a [`crate::util::exit::Failure`] carries the exit code.
     fn run(self) -> anyhow::Result<()>;
+}
+
+/// The UA of a role.
+fn open_ua(role: &str, options: &UaOptions) -> anyhow::Result<Box<dyn Ua>> {
+    if let Some(dir) = &options.record {
+        std::fs::create_dir_all(dir.path())
+            .map_err(|error| endings::of_audio(format!("cannot create {}: {error}", dir.path().display())))?;
+    }
+    let _ = options.ua_config(role);
+    anyhow::bail!("no engine yet")
+}
+
+/// What a role sends that only listens.
+struct Silence;
+
+impl FrameSource for Silence {
+    fn fill(&mut self, _: &mut OutFrame<'_>) -> Fill {
+        Fill::Silence
+    }
+}
+
+/// Logs an event that needs no decision.
+fn say(event: &UaEvent) {
+    match event {
+        UaEvent::Progress { status, reason, .. } => tracing::info!("{status} {reason}"),
+        UaEvent::Answered { codec, ptime_ms, remote_rtp, .. } => {
+            tracing::info!("the call is up: {codec:?}, {ptime_ms} ms, RTP with {remote_rtp}");
+        }
+        UaEvent::MediaStarted { .. } => tracing::info!("RTP is coming in"),
+        UaEvent::Hold { held: true, .. } => tracing::info!("the far end holds us"),
+        UaEvent::Hold { held: false, .. } => tracing::info!("the far end takes us back"),
+        UaEvent::Digit { digit, duration_ms, .. } => {
+            tracing::info!("digit {digit} by telephone-event, {duration_ms} ms");
+        }
+        other => tracing::debug!("{other:?}"),
+    }
 }

@@ -3,7 +3,11 @@
 //! - `ntp`: wall-clock time as NTP timestamps (RFC 5905 §6)
 //! - `exit`: the process exit codes and the error that carries one
 //! - `lines`: bounded lines from streams that nobody trusts
+//! - `signal`: SIGTERM, SIGINT and SIGHUP as values
+//! - `process`: CPU time, memory, the parent
 
 pub mod exit;
 pub mod lines;
 pub mod ntp;
+pub mod process;
+pub mod signal;
