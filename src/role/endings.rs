@@ -29,7 +29,7 @@ pub(super) fn of_call(cause: &EndCause, whom: &str, stopping: bool) -> Result<()
 pub(super) fn of_ua(error: &UaError) -> Failure {
     let exit = match error {
         UaError::Target { .. } | UaError::Trace { .. } => Exit::Usage,
-        UaError::Bind { .. } | UaError::NoSuchCall | UaError::Stopped(_) => Exit::Sip,
+        UaError::Bind { .. } | UaError::Media(_) | UaError::NoSuchCall | UaError::Stopped(_) => Exit::Sip,
     };
     Failure::new(exit, error.to_string())
 }

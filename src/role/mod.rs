@@ -41,8 +41,7 @@ fn open_ua(role: &str, options: &UaOptions) -> anyhow::Result<Box<dyn Ua>> {
         std::fs::create_dir_all(dir.path())
             .map_err(|error| endings::of_audio(format!("cannot create {}: {error}", dir.path().display())))?;
     }
-    let _ = options.ua_config(role);
-    anyhow::bail!("no engine yet")
+    crate::ua::open(options.engine, options.ua_config(role)).map_err(|error| endings::of_ua(&error).into())
 }
 
 /// What a role sends that only listens.

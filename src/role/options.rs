@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::ua::{Codec, Impairment, UaConfig};
+use crate::ua::{Codec, Engine, Impairment, UaConfig};
 
 /// The options that source, mixer and sink share.
 #[derive(Debug, Clone)]
 pub struct UaOptions {
+    /// `--engine`
+    pub engine: Engine,
     /// `--sip-bind`: SIP over UDP and TCP; RTP uses the same IP.
     pub bind: SocketAddr,
     /// `--codec` first, then the others: the order of our offers.
@@ -30,6 +32,7 @@ pub struct UaOptions {
 impl Default for UaOptions {
     fn default() -> Self {
         UaOptions {
+            engine: Engine::default(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             ptime_ms: 20,
