@@ -26,7 +26,7 @@ mod source_tests;
 
 pub use options::{RecordDir, UaOptions};
 
-use crate::ua::{Fill, FrameSource, OutFrame, Ua, UaEvent};
+use crate::ua::{Fill, FrameSink, FrameSource, InFrame, OutFrame, Ua, UaEvent};
 
 /// A program that runs to its end.
 pub trait Role {
@@ -51,6 +51,13 @@ impl FrameSource for Silence {
     fn fill(&mut self, _: &mut OutFrame<'_>) -> Fill {
         Fill::Silence
     }
+}
+
+/// Where sound goes that nobody wants.
+struct Discard;
+
+impl FrameSink for Discard {
+    fn frame(&mut self, _: &InFrame<'_>) {}
 }
 
 /// Logs an event that needs no decision.

@@ -11,8 +11,8 @@ use crate::media::file::{FileStream, Read, Samples, StreamOptions};
 use crate::media::resample::Method;
 use crate::media::tap::Tap;
 use crate::role::life::{HANGUP_GRACE, Life, Measured, Wake};
-use crate::role::{Role, UaOptions, endings};
-use crate::ua::{Audio, CallId, Fill, FrameSink, FrameSource, InFrame, OutFrame, Ua, UaEvent};
+use crate::role::{Discard, Role, UaOptions, endings};
+use crate::ua::{Audio, CallId, Fill, FrameSource, OutFrame, Ua, UaEvent};
 use crate::util::exit::Failure;
 
 /// What is always decoded before READY.
@@ -244,11 +244,4 @@ impl FrameSource for FileReader {
         }
         fill
     }
-}
-
-/// A source does not listen.
-struct Discard;
-
-impl FrameSink for Discard {
-    fn frame(&mut self, _: &InFrame<'_>) {}
 }
