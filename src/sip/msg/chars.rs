@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 /// `token`
 pub const TOKEN: u8 = 1;
-/// `word`, of which Call-ID is made
-pub const WORD: u8 = 2;
+/// `word` and `@`, of which a Call-ID is made
+pub const CALL_ID: u8 = 2;
 /// host names; the underscore is not in the grammar but in many networks
 pub const HOST: u8 = 4;
 /// what may stand in an unquoted parameter value: wider than `token`, because
@@ -39,8 +39,8 @@ const fn build() -> [u8; 256] {
         if alphanumeric || contains(b"-.!%*_+`'~", byte) {
             flags |= TOKEN;
         }
-        if flags & TOKEN != 0 || contains(b"()<>:\\\"/[]?{}", byte) {
-            flags |= WORD;
+        if flags & TOKEN != 0 || contains(b"()<>:\\\"/[]?{}@", byte) {
+            flags |= CALL_ID;
         }
         if alphanumeric || contains(b"-._", byte) {
             flags |= HOST;
@@ -66,9 +66,35 @@ pub const fn is(byte: u8, classes: u8) -> bool {
     CLASS[byte as usize] & classes != 0
 }
 
+/// The classes of `byte`.
+#[inline]
+pub const fn classes(byte: u8) -> u8 {
+    CLASS[byte as usize]
+}
+
 /// Whether `bytes` is not empty and wholly in one of `classes`.
+#[inline]
 pub fn all(bytes: &[u8], classes: u8) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, classes))
+    !bytes.is_empty() && span(bytes, classes) == bytes.len()
+}
+
+/// How many bytes at the front of `bytes` are in the class `class`.
+#[inline]
+pub fn span(bytes: &[u8], class: u8) -> usize {
+    let mut end = 0;
+    // Eight at a time: half the instructions of one at a time.
+    while let Some(&[a, b, c, d, e, f, g, h]) = bytes.get(end..).and_then(|rest| rest.first_chunk::<8>()) {
+        let common =
+            [b, c, d, e, f, g, h].into_iter().fold(classes(a), |common, byte| common & classes(byte));
+        if common & class == 0 {
+            break;
+        }
+        end += 8;
+    }
+    while end < bytes.len() && is(bytes[end], class) {
+        end += 1;
+    }
+    end
 }
 
 /// Linear white space with folding: inside a header value CR and LF occur only
@@ -79,20 +105,31 @@ pub const fn is_lws(byte: u8) -> bool {
 }
 
 /// `bytes` without leading and trailing linear white space.
+#[inline]
 pub fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
 /// `bytes` without leading linear white space.
-pub fn trim_start(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|&byte| !is_lws(byte)).unwrap_or(bytes.len());
-    &bytes[start..]
+#[inline]
+pub fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_lws(*first)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// `bytes` without trailing linear white space.
-pub fn trim_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|&byte| !is_lws(byte)).map_or(0, |last| last + 1);
-    &bytes[..end]
+#[inline]
+pub fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = bytes
+        && is_lws(*last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// `1*DIGIT`, leading zeros allowed; `None` for anything else and on overflow.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::chars::{self, TOKEN, WORD};
+use super::chars::{self, CALL_ID, TOKEN};
 use super::lines::Field;
 use super::method::Method;
 use super::name::{self, Name};
@@ -14,8 +14,55 @@ use super::via::Via;
 #[derive(Debug, Clone)]
 pub struct Headers {
     pub(super) raw: Bytes,
-    pub(super) spans: Vec<Span>,
+    pub(super) spans: Spans,
+    /// What `check` has found; absent while a message is malformed.
+    checked: Option<Checked>,
 }
+
+/// What every layer reads of a message that has passed [`Headers::check`].
+#[derive(Debug, Clone)]
+struct Checked {
+    from_tag: Option<(u32, u32)>,
+    to_tag: Option<(u32, u32)>,
+    cseq: CSeq,
+}
+
+/// Where the header fields are.
+#[derive(Debug, Clone)]
+pub(super) struct Spans {
+    all: Vec<Span>,
+    /// By id: one more than the index of the first field with that name, 0 if
+    /// there is none.
+    first: [u32; name::HOT + 1],
+    /// By id: whether there is a second one.
+    repeated: [bool; name::HOT + 1],
+}
+
+impl Spans {
+    pub(super) fn with_capacity(fields: usize) -> Spans {
+        let all = Vec::with_capacity(fields);
+        Spans { all, first: [0; name::HOT + 1], repeated: [false; name::HOT + 1] }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn push(&mut self, span: Span) {
+        let id = usize::from(span.id);
+        self.all.push(span);
+        if let Some(first) = self.first.get_mut(id) {
+            if *first == 0 {
+                *first = self.all.len() as u32;
+            } else {
+                self.repeated[id] = true;
+            }
+        }
+    }
+}
+
+/// Header fields that may be there once only and that we act upon.
+const SINGLE: [Name<'static>; 5] = [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
 
 /// One header field: offsets into the message.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +113,35 @@ pub struct CSeq {
 }
 
 impl Headers {
+    pub(super) fn new(raw: Bytes, spans: Spans) -> Headers {
+        Headers { raw, spans, checked: None }
+    }
+
+    /// Checks the fields that identify transaction and dialog (§8.1.1), of
+    /// requests and responses alike, and keeps what they say.
+    pub(super) fn check(&mut self) -> Result<(), HeaderError> {
+        if let Some(&name) = SINGLE.iter().find(|name| self.is_repeated(**name)) {
+            return Err(HeaderError::Repeated(name));
+        }
+        self.top_via()?;
+        let from_tag = self.from()?.tag().map(|tag| self.offsets(tag));
+        let to_tag = self.to()?.tag().map(|tag| self.offsets(tag));
+        self.call_id()?;
+        let cseq = self.cseq()?;
+        self.checked = Some(Checked { from_tag, to_tag, cseq });
+        Ok(())
+    }
+
+    /// Where `part`, a piece of this message, stands in it.
+    fn offsets(&self, part: &[u8]) -> (u32, u32) {
+        let start = part.as_ptr().addr() - self.raw.as_ptr().addr();
+        (start as u32, (start + part.len()) as u32)
+    }
+
+    fn at(&self, (start, end): (u32, u32)) -> &[u8] {
+        &self.raw[start as usize..end as usize]
+    }
+
     fn id_matches(&self, span: &Span, name: Name<'_>, id: u8) -> bool {
         span.id == id && (id != 0 || self.span_name(span).eq_ignore_ascii_case(name.as_bytes()))
     }
@@ -81,26 +157,35 @@ impl Headers {
     /// Every field in order: the name as it was written and the value without
     /// surrounding white space, folds inside kept.
     pub fn fields(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
-        self.spans.iter().map(|span| (Name::parse(self.span_name(span)), self.span_value(span)))
+        self.spans.all.iter().map(|span| (Name::parse(self.span_name(span)), self.span_value(span)))
     }
 
     /// Every field in order as it came: name, colon, value and line end.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.spans.iter().map(|span| &self.raw[span.start as usize..span.end as usize])
+        self.spans.all.iter().map(|span| &self.raw[span.start as usize..span.end as usize])
     }
 
     /// The values of the fields with this name, one a line, in order.
     pub fn field_values<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
         let id = name.id();
         self.spans
+            .all
             .iter()
             .filter(move |span| self.id_matches(span, name, id))
             .map(|span| self.span_value(span))
     }
 
     /// The value of the first field with this name, as it came; a list is not split.
+    #[inline]
     pub fn header<'a>(&'a self, name: Name<'a>) -> Option<&'a [u8]> {
-        self.field_values(name).next()
+        let id = usize::from(name.id());
+        match self.spans.first.get(id) {
+            Some(&first) if id != 0 => {
+                let index = first.checked_sub(1)?;
+                Some(self.span_value(self.spans.all.get(index as usize)?))
+            }
+            _ => self.field_values(name).next(),
+        }
     }
 
     /// All values of this name in order; lists are split at their commas
@@ -110,14 +195,9 @@ impl Headers {
         self.field_values(name).flat_map(move |value| Elements { rest: Some(value), list })
     }
 
-    /// The value of a field that may be there once only.
-    pub(super) fn single(&self, name: Name<'static>) -> Result<Option<&[u8]>, HeaderError> {
-        let mut values = self.field_values(name);
-        let first = values.next();
-        match values.next() {
-            Some(_) => Err(HeaderError::Repeated(name)),
-            None => Ok(first),
-        }
+    /// Whether a field that every message is asked for is there more than once.
+    pub(super) fn is_repeated(&self, name: Name<'static>) -> bool {
+        self.spans.repeated.get(usize::from(name.id())).is_some_and(|repeated| *repeated)
     }
 
     fn required(&self, name: Name<'static>) -> Result<&[u8], HeaderError> {
@@ -146,18 +226,36 @@ impl Headers {
         NameAddr::parse(self.required(Name::To)?).ok_or(HeaderError::Invalid(Name::To))
     }
 
+    /// The From tag; absent only from RFC 2543 clients.
+    pub fn from_tag(&self) -> Option<&[u8]> {
+        match &self.checked {
+            Some(checked) => checked.from_tag.map(|tag| self.at(tag)),
+            None => self.from().ok()?.tag(),
+        }
+    }
+
+    /// The To tag.
+    pub fn to_tag(&self) -> Option<&[u8]> {
+        match &self.checked {
+            Some(checked) => checked.to_tag.map(|tag| self.at(tag)),
+            None => self.to().ok()?.tag(),
+        }
+    }
+
     /// Call-ID.
     pub fn call_id(&self) -> Result<&[u8], HeaderError> {
         let value = self.required(Name::CallId)?;
-        let word = |byte: &u8| chars::is(*byte, WORD) || *byte == b'@';
-        if value.is_empty() || !value.iter().all(word) {
-            return Err(HeaderError::Invalid(Name::CallId));
+        match self.checked.is_some() || chars::all(value, CALL_ID) {
+            true => Ok(value),
+            false => Err(HeaderError::Invalid(Name::CallId)),
         }
-        Ok(value)
     }
 
     /// CSeq.
     pub fn cseq(&self) -> Result<CSeq, HeaderError> {
+        if let Some(checked) = &self.checked {
+            return Ok(checked.cseq.clone());
+        }
         let value = self.required(Name::CSeq)?;
         let invalid = HeaderError::Invalid(Name::CSeq);
         let digits = value.iter().position(|byte| !byte.is_ascii_digit()).ok_or(invalid)?;
@@ -200,12 +298,28 @@ impl Headers {
 
     /// The first Contact. Absent, and `*`, are `Ok(None)`.
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
-        self.contacts().next().transpose()
+        self.first_contacts().next().transpose()
+    }
+
+    /// The contacts of the first Contact field.
+    fn first_contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
+        let value = self.header(Name::Contact).filter(|value| *value != b"*");
+        let invalid = HeaderError::Invalid(Name::Contact);
+        Elements { rest: value, list: true }.map(move |value| NameAddr::parse(value).ok_or(invalid))
+    }
+
+    /// Whether every contact is valid.
+    pub(super) fn check_contacts(&self) -> Result<(), HeaderError> {
+        match self.is_repeated(Name::Contact) {
+            false => self.first_contacts().try_for_each(|contact| contact.map(drop)),
+            true => self.contacts().try_for_each(|contact| contact.map(drop)),
+        }
     }
 
     /// Every Contact in order; `Contact: *` has none.
     pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, HeaderError>> {
-        self.name_addrs(Name::Contact).filter(|_| !self.contact_is_star())
+        let star = self.contact_is_star();
+        self.name_addrs(Name::Contact).filter(move |_| !star)
     }
 
     /// Whether Contact is `*` (§10.2.2).

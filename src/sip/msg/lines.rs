@@ -53,9 +53,11 @@ pub(super) fn line(buffer: &[u8], at: usize) -> Line {
         }
     }
     let text = &buffer[at..end];
-    let name_len = text.iter().position(|&byte| !chars::is(byte, TOKEN)).unwrap_or(text.len());
-    let blanks = text[name_len..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let colon = name_len + blanks;
+    let name_len = chars::span(text, TOKEN);
+    let mut colon = name_len;
+    while matches!(text.get(colon), Some(b' ' | b'\t')) {
+        colon += 1;
+    }
     if name_len == 0 || text.get(colon) != Some(&b':') {
         return Line::Bad(end);
     }

@@ -23,6 +23,7 @@ macro_rules! names {
         const LIST: &[bool] = &[false, $($list),*];
 
         impl<'a> Name<'a> {
+            #[inline]
             pub(super) fn id(self) -> u8 {
                 match self {
                     $(Name::$variant => Code::$variant as u8 + 1,)*
@@ -33,8 +34,17 @@ macro_rules! names {
     };
 }
 
-// variant, long form, compact form (0: none), comma-separated list
+// variant, long form, compact form (0: none), comma-separated list; the first
+// `HOT` ones are those that every message is asked for
 names! {
+    Via "Via" b'v' true
+    From "From" b'f' false
+    To "To" b't' false
+    CallId "Call-ID" b'i' false
+    CSeq "CSeq" 0 false
+    MaxForwards "Max-Forwards" 0 false
+    Contact "Contact" b'm' true
+    ContentLength "Content-Length" b'l' false
     Accept "Accept" 0 true
     AcceptContact "Accept-Contact" b'a' true
     AcceptEncoding "Accept-Encoding" 0 true
@@ -44,28 +54,22 @@ names! {
     AllowEvents "Allow-Events" b'u' true
     AuthenticationInfo "Authentication-Info" 0 false
     Authorization "Authorization" 0 false
-    CallId "Call-ID" b'i' false
     CallInfo "Call-Info" 0 true
-    Contact "Contact" b'm' true
     ContentDisposition "Content-Disposition" 0 false
     ContentEncoding "Content-Encoding" b'e' true
     ContentLanguage "Content-Language" 0 true
-    ContentLength "Content-Length" b'l' false
     ContentType "Content-Type" b'c' false
-    CSeq "CSeq" 0 false
     Date "Date" 0 false
     Diversion "Diversion" 0 true
     ErrorInfo "Error-Info" 0 true
     Event "Event" b'o' false
     Expires "Expires" 0 false
     FlowTimer "Flow-Timer" 0 false
-    From "From" b'f' false
     HistoryInfo "History-Info" 0 true
     Identity "Identity" b'y' false
     IdentityInfo "Identity-Info" b'n' false
     InReplyTo "In-Reply-To" 0 true
     Join "Join" 0 false
-    MaxForwards "Max-Forwards" 0 false
     MimeVersion "MIME-Version" 0 false
     MinExpires "Min-Expires" 0 false
     MinSe "Min-SE" 0 false
@@ -103,13 +107,14 @@ names! {
     Supported "Supported" b'k' true
     TargetDialog "Target-Dialog" 0 false
     Timestamp "Timestamp" 0 false
-    To "To" b't' false
     Unsupported "Unsupported" 0 true
     UserAgent "User-Agent" 0 false
-    Via "Via" b'v' true
     Warning "Warning" 0 true
     WwwAuthenticate "WWW-Authenticate" 0 false
 }
+
+/// How many ids are those of fields that every message is asked for.
+pub(super) const HOT: usize = 8;
 
 const fn hash(len: usize, first: u8, last: u8) -> u8 {
     let mixed = (len as u32 * 37) ^ ((first | 0x20) as u32 * 5) ^ ((last | 0x20) as u32 * 91);
@@ -157,7 +162,9 @@ pub(super) fn identify(text: &[u8]) -> u8 {
             let mut slot = hash(text.len(), first, last);
             loop {
                 let id = TABLE[usize::from(slot)];
-                if id == 0 || TEXT[usize::from(id)].as_bytes().eq_ignore_ascii_case(text) {
+                let known = TEXT[usize::from(id)].as_bytes();
+                // Nearly all are written in their canonical form.
+                if id == 0 || known == text || known.eq_ignore_ascii_case(text) {
                     return id;
                 }
                 slot = slot.wrapping_add(1);

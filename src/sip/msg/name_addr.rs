@@ -43,8 +43,8 @@ impl<'a> NameAddr<'a> {
                     ((!display.is_empty()).then_some(display), uri, rest)
                 }
                 _ => {
-                    let end = raw.iter().position(|&byte| byte == b';' || chars::is_lws(byte));
-                    let (uri, rest) = raw.split_at(end.unwrap_or(raw.len()));
+                    let ends = |byte: &u8| *byte == b';' || chars::is_lws(*byte);
+                    let (uri, rest) = raw.split_at(raw.iter().position(ends).unwrap_or(raw.len()));
                     let uri = Uri::parse(uri).ok()?;
                     let bare = memchr::memchr2(b',', b'?', uri.raw).is_none();
                     (None, (bare || matches!(uri.scheme, Scheme::Other(_))).then_some(uri)?, rest)
@@ -76,6 +76,7 @@ impl<'a> NameAddr<'a> {
 }
 
 /// `<URI>` and what follows.
+#[inline]
 fn bracketed(bytes: &[u8]) -> Option<(Uri<'_>, &[u8])> {
     let inner = bytes.strip_prefix(b"<")?;
     let end = memchr::memchr(b'>', inner)?;

@@ -42,6 +42,7 @@ impl<'a> Params<'a> {
     /// Parameters of a header value: empty, or from the first `;` on. `each` is
     /// called for every parameter; `None` if one breaks the grammar
     /// (RFC 3261 §25.1 `generic-param`).
+    #[inline]
     pub(super) fn of_header(raw: &'a [u8], mut each: impl FnMut(Param<'a>)) -> Option<Self> {
         let raw = chars::trim(raw);
         let mut rest = raw;
@@ -86,10 +87,10 @@ impl<'a> Params<'a> {
 }
 
 /// `SEMI token [EQUAL gen-value]` and what follows it, white space skipped.
+#[inline]
 fn header_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
     let rest = chars::trim_start(raw.strip_prefix(b";")?);
-    let end = rest.iter().position(|&byte| !chars::is(byte, TOKEN)).unwrap_or(rest.len());
-    let (name, rest) = rest.split_at(end);
+    let (name, rest) = rest.split_at(chars::span(rest, TOKEN));
     if name.is_empty() {
         return None;
     }
@@ -101,7 +102,7 @@ fn header_param(raw: &[u8]) -> Option<(Param<'_>, &[u8])> {
             let end = if rest.first() == Some(&b'"') {
                 chars::quoted_string_len(rest)?
             } else {
-                rest.iter().position(|&byte| !chars::is(byte, VALUE)).unwrap_or(rest.len())
+                chars::span(rest, VALUE)
             };
             (Some(&rest[..end]), chars::trim_start(&rest[end..]))
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::chars::{self, TOKEN};
 use super::error::{ParseError, ParseErrorKind, PartialRequest};
-use super::headers::{HeaderError, Headers, Span};
+use super::headers::{HeaderError, Headers, Span, Spans};
 use super::lines::{self, Line};
 use super::method::Method;
 use super::name::Name;
@@ -20,9 +20,6 @@ pub(super) enum Framing {
     /// Where Content-Length says, which has to be there.
     Stream,
 }
-
-/// Header fields that may be there once only and that we act upon.
-const SINGLE: [Name<'static>; 5] = [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
 
 /// Room for the header fields of an ordinary request, in one allocation.
 const USUAL_FIELDS: usize = 24;
@@ -46,20 +43,16 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     let first_end = lines::line_end(&raw, 0).unwrap_or(raw.len());
     let start = start_line(&raw, first_end, limits, &mut fault);
     let (spans, head_end) = header_section(&raw, first_end, limits, &mut fault);
-    let mut headers = Headers { raw, spans };
+    let mut headers = Headers::new(raw, spans);
 
-    let cseq = match mandatory(&headers) {
-        Ok(cseq) => Some(cseq),
-        Err(error) => {
-            fault.note(error.into());
-            None
-        }
-    };
+    if let Err(error) = headers.check() {
+        fault.note(error.into());
+    }
     if let Some(StartLine::Request { method, .. }) = &start {
         if let Err(error) = requests_only(method, &headers) {
             fault.note(error.into());
         }
-        if cseq.is_some_and(|cseq| cseq != *method) {
+        if headers.cseq().is_ok_and(|cseq| cseq.method != *method) {
             fault.note(ParseErrorKind::CSeqMismatch);
         }
     }
@@ -165,8 +158,8 @@ fn status_line(line: &[u8], space: usize, fault: &mut Fault) -> StartLine {
 }
 
 /// Reads header fields from `at` to the empty line; returns where the body begins.
-fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault) -> (Vec<Span>, usize) {
-    let mut spans = Vec::with_capacity(USUAL_FIELDS);
+fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault) -> (Spans, usize) {
+    let mut spans = Spans::with_capacity(USUAL_FIELDS);
     loop {
         match lines::line(raw, at) {
             Line::Field(field) => {
@@ -193,19 +186,6 @@ fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault)
     }
 }
 
-/// The header fields that identify transaction and dialog (§8.1.1), of
-/// requests and responses alike. Returns the method of CSeq.
-fn mandatory(headers: &Headers) -> Result<Method, HeaderError> {
-    for name in SINGLE {
-        headers.single(name)?;
-    }
-    headers.top_via()?;
-    headers.from()?;
-    headers.to()?;
-    headers.call_id()?;
-    Ok(headers.cseq()?.method)
-}
-
 /// What a request is refused for but a response is not: losing a 2xx for its
 /// Contact would leave a call half up. Header fields that the method does not
 /// need are ignored if they are malformed (§8.2.2).
@@ -217,14 +197,18 @@ fn requests_only(method: &Method, headers: &Headers) -> Result<(), HeaderError> 
         | Method::Subscribe
         | Method::Notify
         | Method::Refer
-        | Method::Update => headers.contacts().try_for_each(|contact| contact.map(drop)),
+        | Method::Update => headers.check_contacts(),
         _ => Ok(()),
     }
 }
 
 fn body_end(headers: &Headers, head_end: usize, framing: Framing) -> Result<usize, ParseErrorKind> {
     let left = headers.raw.len() - head_end;
-    match content_length(headers.field_values(Name::ContentLength))? {
+    let length = match headers.is_repeated(Name::ContentLength) {
+        false => content_length(headers.header(Name::ContentLength).into_iter()),
+        true => content_length(headers.field_values(Name::ContentLength)),
+    };
+    match length? {
         Some(length) if length > left => Err(ParseErrorKind::ShortBody),
         Some(length) => Ok(head_end + length),
         None if framing == Framing::Stream => Err(HeaderError::Missing(Name::ContentLength).into()),

@@ -72,21 +72,20 @@ pub enum UriError {
 
 impl<'a> Host<'a> {
     /// Takes a host off the front of `bytes`; the rest begins behind it.
+    #[inline]
     pub(super) fn take(bytes: &'a [u8]) -> Option<(Host<'a>, &'a [u8])> {
         if let Some(inner) = bytes.strip_prefix(b"[") {
             let end = memchr::memchr(b']', inner)?;
             let address = std::str::from_utf8(&inner[..end]).ok()?.parse().ok()?;
             return Some((Host::V6(address), &inner[end + 1..]));
         }
-        let end = bytes.iter().position(|&byte| !chars::is(byte, HOST)).unwrap_or(bytes.len());
-        let (text, rest) = bytes.split_at(end);
-        let name = std::str::from_utf8(text).ok()?;
-        if text.first()?.is_ascii_digit()
-            && let Ok(address) = name.parse()
-        {
-            return Some((Host::V4(address), rest));
-        }
-        Some((Host::Name(name), rest))
+        let (text, rest) = bytes.split_at(chars::span(bytes, HOST));
+        let host = match ipv4(text) {
+            Some(address) => Host::V4(address),
+            None if text.is_empty() => return None,
+            None => Host::Name(std::str::from_utf8(text).ok()?),
+        };
+        Some((host, rest))
     }
 
     /// The address, if the host is one.
@@ -109,6 +108,37 @@ impl fmt::Display for Host<'_> {
     }
 }
 
+/// Four decimal octets without leading zeros. The standard library's parser
+/// does the same at several times the cost, and addresses are in every message.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    if text.len() > 15 || !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    let mut octets = [0u8; 4];
+    let mut index = 0;
+    let mut value: Option<u16> = None;
+    for &byte in text {
+        match (byte, value) {
+            (b'.', Some(octet)) => {
+                octets[index] = octet as u8;
+                value = None;
+                index += 1;
+                if index == 4 {
+                    return None;
+                }
+            }
+            (b'0'..=b'9', None) => value = Some(u16::from(byte - b'0')),
+            (b'0'..=b'9', Some(octet)) if octet != 0 => {
+                value = Some(octet * 10 + u16::from(byte - b'0')).filter(|octet| *octet < 256);
+                value?;
+            }
+            _ => return None,
+        }
+    }
+    octets[index] = value? as u8;
+    (index == 3).then(|| octets.into())
+}
+
 /// Takes `:port` off the front of `bytes` if it is there.
 pub(super) fn take_port(bytes: &[u8]) -> Option<(Option<u16>, &[u8])> {
     let Some(rest) = bytes.strip_prefix(b":") else { return Some((None, bytes)) };
@@ -120,74 +150,71 @@ pub(super) fn take_port(bytes: &[u8]) -> Option<(Option<u16>, &[u8])> {
 impl<'a> Uri<'a> {
     /// Parses a URI without brackets or white space around it.
     pub fn parse(raw: &'a [u8]) -> Result<Uri<'a>, UriError> {
-        if !raw.iter().all(|&byte| chars::is(byte, URI)) {
+        let (scheme, rest) = match raw {
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', rest @ ..] => (Scheme::Sip, rest),
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', rest @ ..] => (Scheme::Sips, rest),
+            [b't' | b'T', b'e' | b'E', b'l' | b'L', b':', rest @ ..] => (Scheme::Tel, rest),
+            _ => {
+                let colon = memchr::memchr(b':', raw).ok_or(UriError::Scheme)?;
+                let (name, rest) = (&raw[..colon], &raw[colon + 1..]);
+                let valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+                if !name.first().is_some_and(u8::is_ascii_alphabetic) || !name.iter().all(valid) {
+                    return Err(UriError::Scheme);
+                }
+                (Scheme::Other(name), rest)
+            }
+        };
+        if !chars::all(raw, URI) {
             return Err(UriError::Character);
         }
-        let colon = memchr::memchr(b':', raw).ok_or(UriError::Scheme)?;
-        let (name, rest) = (&raw[..colon], &raw[colon + 1..]);
-        let valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-        if !name.first().is_some_and(u8::is_ascii_alphabetic) || !name.iter().all(valid) {
-            return Err(UriError::Scheme);
-        }
-        let scheme = match name {
-            _ if name.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
-            _ if name.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
-            _ if name.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
-            _ => Scheme::Other(name),
-        };
-        let uri = Uri {
-            raw,
-            scheme,
-            user: None,
-            password: None,
-            host: None,
-            port: None,
-            params: Params::default(),
-            headers: None,
-        };
         match scheme {
-            Scheme::Sip | Scheme::Sips => uri.sip(rest),
-            Scheme::Tel => uri.tel(rest),
-            Scheme::Other(_) => Ok(uri),
+            Scheme::Sip | Scheme::Sips => Uri::sip(raw, scheme, rest),
+            Scheme::Tel => {
+                let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+                let number = (end > 0).then_some(&rest[..end]).ok_or(UriError::Number)?;
+                Ok(Uri {
+                    user: Some(number),
+                    params: Params::of_uri(&rest[end..]),
+                    ..Uri::opaque(raw, scheme)
+                })
+            }
+            Scheme::Other(_) => Ok(Uri::opaque(raw, scheme)),
         }
     }
 
-    fn sip(mut self, mut rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
-        // `@` stands nowhere unescaped but behind the user part, which itself
-        // may contain `;`, `?`, `/` and `,` (§25.1 user-unreserved).
+    fn opaque(raw: &'a [u8], scheme: Scheme<'a>) -> Uri<'a> {
+        let params = Params::default();
+        Uri { raw, scheme, user: None, password: None, host: None, port: None, params, headers: None }
+    }
+
+    /// Parses what stands behind `sip:`. `@` stands nowhere unescaped but behind
+    /// the user part, which itself may contain `;`, `?`, `/` and `,` (§25.1
+    /// user-unreserved).
+    #[inline]
+    fn sip(raw: &'a [u8], scheme: Scheme<'a>, rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
+        let (mut user, mut password, mut host) = (None, None, rest);
         if let Some(at) = memchr::memchr(b'@', rest) {
             let info = &rest[..at];
-            let (user, password) = match memchr::memchr(b':', info) {
-                Some(colon) => (&info[..colon], Some(&info[colon + 1..])),
-                None => (info, None),
-            };
-            if user.is_empty() {
+            host = &rest[at + 1..];
+            match info.iter().position(|&byte| byte == b':') {
+                Some(colon) => (user, password) = (Some(&info[..colon]), Some(&info[colon + 1..])),
+                None => user = Some(info),
+            }
+            if user.is_some_and(<[u8]>::is_empty) {
                 return Err(UriError::User);
             }
-            (self.user, self.password) = (Some(user), password);
-            rest = &rest[at + 1..];
         }
-        let (host, rest) = Host::take(rest).ok_or(UriError::Host)?;
-        let (port, rest) = take_port(rest).ok_or(UriError::Port)?;
-        (self.host, self.port) = (Some(host), port);
-        let (params, headers) = match memchr::memchr(b'?', rest) {
-            Some(mark) => (&rest[..mark], Some(&rest[mark + 1..])),
-            None => (rest, None),
+        let (host, after) = Host::take(host).ok_or(UriError::Host)?;
+        let (port, after) = take_port(after).ok_or(UriError::Port)?;
+        let (params, headers) = match after.iter().position(|&byte| byte == b'?') {
+            Some(mark) => (&after[..mark], Some(&after[mark + 1..])),
+            None => (after, None),
         };
         if !matches!(params.first(), None | Some(b';')) {
             return Err(UriError::Host);
         }
-        (self.params, self.headers) = (Params::of_uri(params), headers);
-        Ok(self)
-    }
-
-    fn tel(mut self, rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
-        let (number, params) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
-        if number.is_empty() {
-            return Err(UriError::Number);
-        }
-        (self.user, self.params) = (Some(number), Params::of_uri(params));
-        Ok(self)
+        let params = Params::of_uri(params);
+        Ok(Uri { raw, scheme, user, password, host: Some(host), port, params, headers })
     }
 
     /// The user part (or telephone number) with its escapes decoded: to look

@@ -93,10 +93,14 @@ impl<'a> Via<'a> {
     /// Parses one value; `None` if it breaks the grammar.
     pub fn parse(raw: &'a [u8]) -> Option<Via<'a>> {
         let raw = chars::trim(raw);
-        let rest = protocol_part(raw, |name| name.eq_ignore_ascii_case(b"SIP"))?;
-        let rest = protocol_part(rest, |version| version == b"2.0")?;
-        let end = rest.iter().position(|&byte| !chars::is(byte, TOKEN))?;
-        let (transport, rest) = rest.split_at(end);
+        let rest = match raw.strip_prefix(b"SIP/2.0/") {
+            Some(rest) => rest,
+            None => {
+                let rest = protocol_part(raw, |name| name.eq_ignore_ascii_case(b"SIP"))?;
+                protocol_part(rest, |version| version == b"2.0")?
+            }
+        };
+        let (transport, rest) = rest.split_at(chars::span(rest, TOKEN));
         if transport.is_empty() || !chars::is_lws(*rest.first()?) {
             return None;
         }

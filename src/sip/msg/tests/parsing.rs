@@ -119,6 +119,8 @@ fn folded_values_work_and_stay_folded() {
     assert_eq!(message.from().unwrap().display_name().unwrap().as_ref(), b"J R \\\"");
     assert_eq!(message.from().unwrap().tag(), Some(&b"98asjd8"[..]));
     assert_eq!(message.to().unwrap().tag(), Some(&b"19n"[..]));
+    assert_eq!((message.from_tag(), message.to_tag()), (Some(&b"98asjd8"[..]), Some(&b"19n"[..])));
+    assert_eq!(request(options("", "")).to_tag(), None);
     assert_eq!(message.header(Name::Subject), Some(&b""[..]));
     let vias: Vec<_> = message.vias().map(Result::unwrap).collect();
     let seen: Vec<_> =

@@ -72,7 +72,12 @@ fn hosts_print_as_they_are_written() {
         assert_eq!(uri(&format!("sip:{text}")).host.unwrap().to_string(), text);
     }
     assert_eq!(uri("sip:192.0.2.1").host.unwrap().ip(), Some("192.0.2.1".parse().unwrap()));
-    assert_eq!(uri("sip:1.example.com").host, Some(Host::Name("1.example.com")));
+    for name in
+        ["1.example.com", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1..3.4", "1.2.3.", "999999.1.1.1"]
+    {
+        assert!(name.parse::<std::net::Ipv4Addr>().is_err());
+        assert_eq!(uri(&format!("sip:{name}")).host, Some(Host::Name(name)));
+    }
 }
 
 fn name_addr(text: &str) -> Option<NameAddr<'_>> {
