@@ -235,6 +235,25 @@ fn no_rtp_ends_the_call() {
 }
 
 #[test]
+fn a_host_name_is_resolved_to_an_address_that_we_can_reach() {
+    let (alice, bob) = (open("alice", "127.0.0.1:0"), open("bob", "127.0.0.1:0"));
+    alice.dial(&format!("sip:bob@localhost:{}", bob.local().port()), silence()).expect("dialled");
+    bob.reject(incoming(&*bob), 603, "Decline").expect("refused");
+    assert_eq!(ended(&*alice), EndCause::Failed { status: 603, reason: "Decline".into() });
+}
+
+#[test]
+fn a_call_to_where_nobody_listens_fails_at_once_over_tcp() {
+    let alice = open("alice", "127.0.0.1:0");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("address");
+    alice.dial(&format!("sip:bob@{free};transport=tcp"), silence()).expect("dialled");
+    match ended(&*alice) {
+        EndCause::Failed { status, .. } => assert_eq!(status, 503),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn targets_that_cannot_be_called_say_so() {
     let alice = open("alice", "127.0.0.1:0");
     for target in
@@ -443,6 +462,47 @@ fn digits_by_info_are_told() {
     peer.send(&*bob, &peer.in_dialog("INFO", 2, &ok, "application/dtmf-relay", relay));
     peer.expect("SIP/2.0 200");
     assert_eq!(event(&*bob), UaEvent::Digit { call, digit: '7', duration_ms: 200 });
+}
+
+#[test]
+fn digits_by_rtp_are_told_once_each() {
+    let (peer, bob) = (Peer::new(), open("bob", "127.0.0.1:0"));
+    let rtp = UdpSocket::bind("127.0.0.1:0").expect("socket");
+    let port = rtp.local_addr().expect("address").port();
+    let offer = OFFER.replace("39998 RTP/AVP 8 0", &format!("{port} RTP/AVP 0 96"))
+        + "a=rtpmap:96 telephone-event/8000\r\n";
+    peer.send(&*bob, &peer.invite("rtp-digits", &offer));
+    let call = incoming(&*bob);
+    bob.answer(call, silence()).expect("answered");
+    let ok = peer.expect("SIP/2.0 200");
+    assert!(ok.contains("a=rtpmap:96 telephone-event/8000\r\n"), "{ok}");
+    peer.send(&*bob, &peer.in_dialog("ACK", 1, &ok, "", ""));
+    answered(&*bob);
+    let line = ok.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio line");
+    let to: SocketAddr =
+        format!("127.0.0.1:{}", line.split(' ').next().unwrap_or_default()).parse().expect("port");
+    // Audio first, so that the source is known; then each event thrice, as RFC
+    // 4733 §2.5.1.4 has its end sent.
+    let mut sequence = 0u16;
+    let mut send = |payload_type: u8, timestamp: u32, payload: &[u8]| {
+        sequence += 1;
+        let mut packet = vec![0x80, payload_type];
+        packet.extend_from_slice(&sequence.to_be_bytes());
+        packet.extend_from_slice(&timestamp.to_be_bytes());
+        packet.extend_from_slice(&77u32.to_be_bytes());
+        packet.extend_from_slice(payload);
+        rtp.send_to(&packet, to).expect("sent");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    (0..20).for_each(|n| send(0, n * 160, &[0xff; 160]));
+    for (event, start) in [(5u8, 4000), (11, 8000)] {
+        for _ in 0..3 {
+            send(96, start, &[event, 0x80 | 10, 0x06, 0x40]);
+        }
+    }
+    for digit in ['5', '#'] {
+        assert_eq!(event(&*bob), UaEvent::Digit { call, digit, duration_ms: 200 });
+    }
 }
 
 #[test]
