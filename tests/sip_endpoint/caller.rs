@@ -284,3 +284,30 @@ fn a_lost_connection_before_any_response_ends_the_call_and_after_one_does_not() 
         }
     }
 }
+
+#[test]
+fn a_reliable_provisional_response_gets_one_prack_and_counts_once() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (a, invite) = pair.call_by_hand();
+    let cseq = field(&invite, "CSeq").split(' ').next().unwrap().to_owned();
+    let reliable = |rseq: u32| format!("{CONTACT}Require: 100rel\r\nRSeq: {rseq}\r\n");
+    for rseq in [700, 700, 702, 701] {
+        pair.answer_by_hand(&invite, "183 Session Progress", "far", &reliable(rseq));
+    }
+    let acknowledged: Vec<String> = pair
+        .wire
+        .iter()
+        .filter(|sent| sent.line().starts_with("PRACK sip:hand@192.0.2.2:5060 "))
+        .map(|sent| field(&sent.text(), "RAck").to_owned())
+        .collect();
+    assert_eq!(acknowledged, [format!("700 {cseq} INVITE"), format!("701 {cseq} INVITE")]);
+    assert_eq!(pair.take(A).len(), 2);
+    // The ACK has the INVITE's number, the BYE goes on from the last PRACK's.
+    pair.answer_by_hand(&invite, "200 OK", "far", CONTACT);
+    assert_eq!(field(&pair.last(A, "ACK"), "CSeq"), format!("{cseq} ACK"));
+    let now = pair.now;
+    pair.ends[A].bye(now, a).unwrap();
+    pair.flush();
+    let next = cseq.parse::<u32>().unwrap() + 3;
+    assert_eq!(field(&pair.last(A, "BYE"), "CSeq"), format!("{next} BYE"));
+}

@@ -238,6 +238,7 @@ fn control_characters_do_not_get_out() {
         invite("<sip:a@b>\r\nEvil: yes", "X-A", "b"),
         invite("<sip:a@b>", "X-A", "b\r\nEvil: yes"),
         invite("<sip:a@b>", "X A", "b"),
+        invite("<sip:a@b>", "v", "SIP/2.0/UDP evil"),
     ] {
         assert!(pair.ends[A].invite(now, bad).is_err());
     }

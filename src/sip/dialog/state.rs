@@ -51,6 +51,8 @@ pub struct Dialog {
     /// The flow of the last exchange.
     pub flow: Option<Flow>,
     pub offer_answer: OfferAnswer,
+    /// RSeq of the last reliable provisional response (RFC 3262 §4).
+    pub remote_rseq: Option<u32>,
 }
 
 impl Dialog {
@@ -294,6 +296,7 @@ impl Builder {
             remote_cseq,
             flow: None,
             offer_answer: OfferAnswer::Idle,
+            remote_rseq: None,
         }
     }
 }

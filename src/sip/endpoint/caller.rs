@@ -14,9 +14,23 @@ use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::Dialog;
 use crate::sip::dialog::usage::{OurInvite, Phase, Progress, Usage};
-use crate::sip::msg::{Method, NameAddr, Response, Uri, chars};
+use crate::sip::msg::{Method, Name, NameAddr, Response, Uri, chars};
 use crate::sip::transaction::ack_cancel;
 use crate::sip::transaction::client::ClientTransactionId;
+
+/// Header fields that the endpoint writes itself.
+const OURS: [Name<'static>; 10] = [
+    Name::Via,
+    Name::From,
+    Name::To,
+    Name::CallId,
+    Name::CSeq,
+    Name::Contact,
+    Name::MaxForwards,
+    Name::Route,
+    Name::ContentType,
+    Name::ContentLength,
+];
 
 impl Endpoint {
     /// Starts a call; everything else comes as events of the usage.
@@ -136,6 +150,9 @@ impl Endpoint {
         let event = match status {
             ..200 => {
                 self.early_dialog(usage, cseq, &response);
+                if !self.acknowledge_provisional(now, usage, cseq, &response) {
+                    return;
+                }
                 Event::Provisional
             }
             200..300 => Event::Success,
@@ -266,12 +283,19 @@ impl Endpoint {
             return self.terminate(now, id, cause);
         };
         ours.progress = if offered { Progress::Succeeded } else { Progress::AckOwed };
-        // Requests inside the early dialog have counted on (UPDATE).
+        dialog.offer_answer = match offered {
+            true => OfferAnswer::Idle,
+            false => OfferAnswer::after_request(!response.body().is_empty(), false),
+        };
+        // Requests inside the early dialog have counted on (PRACK, UPDATE).
         if let Some(early) = usage.dialog(dialog.remote_tag()) {
             dialog.local_cseq = early.local_cseq;
             dialog.remote_cseq = early.remote_cseq;
+            // An UPDATE under way does not end with the 2xx.
+            if early.offer_answer == OfferAnswer::RemoteOffer {
+                dialog.offer_answer = OfferAnswer::RemoteOffer;
+            }
         }
-        dialog.offer_answer = dialog.offer_answer.after_success(!response.body().is_empty(), false);
         usage.dialogs = vec![dialog];
         usage.phase = Phase::Established;
         if offered {
@@ -383,7 +407,10 @@ fn check(invite: &Invite) -> Result<(), InviteError> {
     if !invite.route.iter().all(|it| name_addr(it)) {
         return Err(bad("Route"));
     }
-    match invite.headers.iter().find(|(name, value)| !chars::all(name, chars::TOKEN) || control(value)) {
+    let unfit = |(name, value): &&(Bytes, Bytes)| {
+        !chars::all(name, chars::TOKEN) || control(value) || OURS.contains(&Name::parse(name))
+    };
+    match invite.headers.iter().find(unfit) {
         Some((name, _)) => Err(bad(&String::from_utf8_lossy(name))),
         None => Ok(()),
     }

@@ -10,6 +10,7 @@
 //! - `receive`, `refuse`: what comes in, and what is refused without state
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
+//! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `send`: the way to a peer, and requests on it
 //! - `usages`: the slab of usages, their timers and their end
 
@@ -24,6 +25,7 @@ pub mod outbox;
 mod receive;
 mod refuse;
 mod reinvite;
+mod reliable;
 mod send;
 mod session;
 mod usages;

@@ -21,6 +21,9 @@ pub mod slots;
 pub mod timer;
 pub mod timer_queue;
 
+#[cfg(test)]
+mod machine_tests;
+
 pub use timer::{Timer, TimerLengths};
 
 /// What a machine asks for on a transition, in order.

@@ -241,7 +241,8 @@ impl<U: Copy> ServerTransactions<U> {
         if self.request(id).is_none() {
             return false;
         }
-        self.slab[id.slot as usize].response = response;
+        // It may lie here for 32 s: without the room that the writer left.
+        self.slab[id.slot as usize].response = Bytes::copy_from_slice(&response);
         self.happen(now, out, id.slot, Happening::Respond(status));
         true
     }
