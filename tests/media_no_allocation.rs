@@ -42,11 +42,19 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One datagram may be under way per direction and channel: enough for 20 ms
-/// packets that arrive before the next one.
+/// A datagram under way.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    to: SocketAddr,
+    from: SocketAddr,
+    data: [u8; 256],
+    len: usize,
+}
+
+/// Enough for 20 ms packets that arrive before the next one.
 #[derive(Default)]
 struct Wire {
-    slots: [Option<(SocketAddr, SocketAddr, [u8; 256], usize)>; 8],
+    slots: [Option<UnderWay>; 8],
 }
 
 struct TestLink {
@@ -73,8 +81,8 @@ impl Link for TestLink {
     ) {
         let here = self.address(channel);
         for n in 0..8 {
-            let slot = self.wire.borrow_mut().slots[n].take_if(|(to, ..)| *to == here);
-            if let Some((_, from, data, len)) = slot {
+            let slot = self.wire.borrow_mut().slots[n].take_if(|datagram| datagram.to == here);
+            if let Some(UnderWay { from, data, len, .. }) = slot {
                 take(now.at, from, &data[..len]);
             }
         }
@@ -86,7 +94,7 @@ impl Link for TestLink {
         if let Some(free) = wire.slots.iter_mut().find(|slot| slot.is_none()) {
             let mut data = [0; 256];
             data[..datagram.len()].copy_from_slice(datagram);
-            *free = Some((to, from, data, datagram.len()));
+            *free = Some(UnderWay { to, from, data, len: datagram.len() });
         }
     }
 }

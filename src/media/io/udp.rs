@@ -23,6 +23,9 @@ const CONTROL: usize = 8;
 const OLDEST: Duration = Duration::from_secs(5);
 /// Errors in a row after which a socket is left alone until the next look.
 const ERRORS: u32 = 16;
+/// Batches taken at one look: a flood does not keep the thread, the kernel drops
+/// what its buffer cannot hold.
+const BATCHES: u32 = 32;
 
 /// Binds the RTP socket to `port` and the RTCP socket to the one above.
 pub fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
@@ -66,7 +69,7 @@ impl Batch {
         mut take: impl FnMut(Instant, SocketAddr, &[u8]),
     ) -> u32 {
         let mut errors = 0;
-        loop {
+        for _ in 0..BATCHES {
             match self.fill(socket, now, &mut take) {
                 Ok(BATCH) => {}
                 Ok(_) => return errors,
@@ -80,6 +83,7 @@ impl Batch {
                 }
             }
         }
+        errors
     }
 
     fn fill(

@@ -26,6 +26,7 @@ pub const MAX_PACKET: usize = 960;
 
 const SAMPLE_NS: i64 = 125_000;
 const MS: i64 = 1_000_000;
+const TICK_NS: i64 = FRAME as i64 * SAMPLE_NS;
 /// Samples held: 1.024 s.
 const RING: usize = 8_192;
 /// Packets held: 64 of 10 ms are more than the longest delay.
@@ -86,6 +87,8 @@ pub struct JitterBuffer {
     position: Option<i64>,
     start_at: i64,
     playing: bool,
+    /// When the last frame was played.
+    last_tick: i64,
     delay: DelayEstimator,
     /// A correction towards less delay is under way.
     shrinking: bool,
@@ -111,6 +114,7 @@ impl JitterBuffer {
             position: None,
             start_at: 0,
             playing: false,
+            last_tick: 0,
             delay: DelayEstimator::new(i64::from(jitter_ms) * MS),
             shrinking: false,
             pause: 0,
@@ -199,14 +203,18 @@ impl JitterBuffer {
         }
     }
 
-    /// Plays the frame of the tick at `at`. Ticks are 20 ms apart.
+    /// Plays the frame of the tick at `at`. Ticks are 20 ms apart; where some were
+    /// left out the timeline goes on all the same.
     pub fn play(&mut self, at: Instant, frame: &mut [i16; FRAME]) -> Played {
         let now = self.nanos(at);
         let Some(position) = self.position.filter(|_| self.playing || now >= self.start_at) else {
             frame.fill(0);
             return Played { captured_at: None, kind: FrameKind::Silence };
         };
+        let missed = if self.playing { now - self.last_tick - TICK_NS } else { 0 };
+        let position = position + missed.max(0) / SAMPLE_NS;
         self.playing = true;
+        self.last_tick = now;
         let kind = match self.correction(now, position) {
             Some(step) => {
                 self.concealer.good(frame_of(self, position, step, frame));
@@ -220,12 +228,11 @@ impl JitterBuffer {
         };
         let captured_at = self.captured_at(position);
         self.release();
-        Played { captured_at, kind }
+        Played { captured_at: captured_at.filter(|_| kind != FrameKind::Silence), kind }
     }
 
-    /// How many samples to skip (positive) or to repeat (negative) in this frame.
-    /// Decides and, where the signal allows it, prepares nothing: the samples are
-    /// made by `frame_of`.
+    /// How many samples to skip (positive) or to repeat (negative) in this frame,
+    /// if the delay asks for it and the signal allows it; `frame_of` makes them.
     fn correction(&mut self, now: i64, position: i64) -> Option<i64> {
         if self.pause > 0 {
             self.pause -= 1;

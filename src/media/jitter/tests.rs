@@ -288,6 +288,28 @@ fn a_sender_whose_clock_stood_still_is_taken_back() {
 }
 
 #[test]
+fn ticks_left_out_are_time_gone_by() {
+    let mut lab = Lab::new(60);
+    for n in 0..200u64 {
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(100 * TICK);
+    let before = lab.delay();
+    lab.next_tick += 15 * TICK;
+    lab.run_until(150 * TICK);
+    assert_eq!(lab.delay(), before);
+    let tail = lab.played.len() - 1_600;
+    assert_eq!(lab.played[tail..][..160], lab_samples(&lab, tail, 15));
+    assert_eq!(lab.buffer.corrections(), 0);
+}
+
+/// What belongs at `index` of what was played when `missed` ticks were left out.
+fn lab_samples(lab: &Lab, index: usize, missed: usize) -> Vec<i16> {
+    let from = (index + missed * FRAME - lab.started() * FRAME) as i64;
+    (from..from + 160).map(sine).collect()
+}
+
+#[test]
 fn silence_while_nothing_was_received() {
     let mut lab = Lab::new(60);
     lab.run_until(100 * TICK);

@@ -3,19 +3,21 @@
 //!
 //! - `params`: what offer and answer settled, as values
 //! - `sender`, `receiver`, `reports`: RTP out, RTP in, RTCP
-//! - `record`: what is kept of every received packet
+//! - `record`: what is kept of every received packet; `counters`: of all of them
 //!
 //! Who drives a session hands it datagrams with the time of their arrival, then,
 //! at [`Session::next_wake`], calls [`Session::play`] and after that
 //! [`Session::send`] and [`Session::maintain`]. What comes out goes to an
 //! [`Output`].
 
+mod counters;
 mod params;
 mod receiver;
 mod record;
 mod reports;
 mod sender;
 
+pub use counters::Diagnostics;
 pub use params::{Direction, MediaParams, ParamsError, SendFormat, SessionConfig};
 pub use record::{PacketRecord, Verdict};
 
@@ -28,13 +30,11 @@ use rand::{RngExt, SeedableRng};
 use super::Now;
 use super::impair::Impairer;
 use super::jitter::FRAME;
-use super::quality;
 use super::rtp::telephone_event::Digit;
 use super::rtp::{RtpPacket, rtcp};
 use super::transport::demux::{Protocol, classify};
 use super::transport::path::Path;
 use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
-use crate::metrics::MediaStats;
 use receiver::{Payload, Receiver};
 use reports::Reports;
 use sender::{Sender, Sent};
@@ -159,17 +159,12 @@ impl Session {
         self.schedule(tick);
     }
 
-    /// New audio in place of what there was, which is handed back.
-    pub fn attach(
-        &mut self,
-        tick: Instant,
-        source: Box<dyn FrameSource>,
-        sink: Box<dyn FrameSink>,
-    ) -> (Option<Box<dyn FrameSource>>, Option<Box<dyn FrameSink>>) {
+    /// New audio in place of what there was, which is dropped here.
+    pub fn attach(&mut self, tick: Instant, source: Box<dyn FrameSource>, sink: Box<dyn FrameSink>) {
         self.sender.new_source();
-        let before = (self.source.replace(source), self.sink.replace(sink));
+        self.source = Some(source);
+        self.sink = Some(sink);
         self.schedule(tick);
-        before
     }
 
     fn schedule(&mut self, tick: Instant) {
@@ -365,66 +360,6 @@ impl Session {
         let len = self.reports.report(now, bye, &mut self.sender, &mut self.receiver, &mut buffer);
         out.transmit(channel, to, &buffer[..len]);
     }
-
-    /// Counters so far.
-    pub fn stats(&self, now: Instant) -> MediaStats {
-        let receiver = &self.receiver;
-        let expected = receiver.validator.expected();
-        let lost = receiver.validator.lost();
-        let loss_pct = 100.0 * (lost + receiver.late) as f64 / expected.max(1) as f64;
-        let known_delay = || {
-            let network = self.reports.rtt_ms.unwrap_or(0.0) / 2.0;
-            receiver.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
-        };
-        let delay = self.delay_ms.or_else(known_delay);
-        MediaStats {
-            packets_tx: self.sender.packets,
-            packets_rx: receiver.packets,
-            bytes_tx: self.sender.octets,
-            bytes_rx: receiver.octets,
-            lost,
-            late: receiver.late,
-            duplicates: receiver.duplicates,
-            reordered: receiver.reordered,
-            injected: self.injected,
-            concealed: self.concealed,
-            underruns: self.sender.underruns,
-            digits: self.digits,
-            jitter_ms_p50: receiver.stats.jitter_ms(50.0),
-            jitter_ms_p95: receiver.stats.jitter_ms(95.0),
-            rtp_gap_ms_max: receiver.stats.rtp_gap_ms(),
-            arrival_gap_ms_max: receiver.stats.arrival_gap_ms(),
-            rtt_ms: self.reports.rtt_ms,
-            mos: (expected > 0).then(|| quality::mos(loss_pct, delay.unwrap_or(0.0))),
-            in_call: self.settled.is_some(),
-        }
-    }
-
-    /// Counters that [`MediaStats`] has no room for.
-    pub fn diagnostics(&self) -> Diagnostics {
-        Diagnostics {
-            malformed: self.malformed + self.reports.malformed,
-            unknown_payload: self.unknown,
-            skipped_packets: self.sender.skipped,
-            skipped_ticks: self.skipped_ticks,
-            corrections: self.receiver.buffer.corrections(),
-        }
-    }
-}
-
-/// See [`Session::diagnostics`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Diagnostics {
-    /// Datagrams that were neither RTP nor RTCP.
-    pub malformed: u64,
-    /// RTP packets with a payload type that was not negotiated.
-    pub unknown_payload: u64,
-    /// Packets never sent, and ticks never played, because the thread was kept
-    /// from running.
-    pub skipped_packets: u64,
-    pub skipped_ticks: u64,
-    /// Pitch periods inserted or removed.
-    pub corrections: u64,
 }
 
 fn record(arrival: Instant, datagram: &[u8], verdict: Verdict) -> PacketRecord {

@@ -155,6 +155,10 @@ impl Sender {
         };
         let captured_at = match fill {
             Some((Fill::Audio, captured_at)) => captured_at,
+            Some((Fill::Silence, captured_at)) => {
+                samples.fill(0);
+                captured_at
+            }
             _ => {
                 samples.fill(0);
                 slot

@@ -46,11 +46,11 @@ impl FrameSource for Script {
 }
 
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<(FrameKind, Option<NtpTime>, i16)>>>);
+struct Heard(Arc<Mutex<Vec<FrameKind>>>);
 
 impl FrameSink for Heard {
     fn frame(&mut self, frame: &InFrame<'_>) {
-        self.0.lock().unwrap().push((frame.kind, frame.captured_at, frame.samples[80]));
+        self.0.lock().unwrap().push(frame.kind);
     }
 }
 
@@ -302,9 +302,9 @@ fn playout_survives_a_change_of_ssrc() {
         bench.receive(u64::from(n) * 20 + 1, 4_000, &bytes);
     }
     let heard = bench.heard.0.lock().unwrap();
-    let start = heard.iter().position(|(kind, ..)| *kind == FrameKind::Audio).unwrap();
+    let start = heard.iter().position(|kind| *kind == FrameKind::Audio).unwrap();
     assert!(start <= 5);
-    assert!(heard[start..].iter().all(|(kind, ..)| *kind == FrameKind::Audio), "without a hole");
+    assert!(heard[start..].iter().all(|kind| *kind == FrameKind::Audio), "without a hole");
     let stats = bench.session.stats(bench.epoch);
     assert_eq!((stats.lost, stats.packets_rx), (0, 200), "the packet in probation too");
     assert_eq!(stats.rtp_gap_ms_max, 20.0);
@@ -392,7 +392,7 @@ fn impairment_costs_the_quality_that_g107_says() {
         assert!((stats.mos.unwrap() - mos).abs() < 0.1, "{loss_pct} %: {:?}", stats.mos);
         let heard = bench.heard.0.lock().unwrap();
         assert_eq!(heard.len(), 30_000, "a frame a tick");
-        assert!(heard[5..].iter().all(|(kind, ..)| *kind != FrameKind::Silence));
+        assert!(heard[5..].iter().all(|kind| *kind != FrameKind::Silence));
         let lost = bench.out.verdicts.iter().filter(|verdict| **verdict == Verdict::ImpairedLost).count();
         assert!((stats.lost as i64 - lost as i64).abs() <= 2, "{} {lost}", stats.lost);
         assert!(stats.duplicates > 0 && stats.reordered > 0);

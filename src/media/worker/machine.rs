@@ -94,6 +94,7 @@ impl<L: Link> Machine<L> {
         entry.session.bye(now, &mut out);
         let stats = entry.session.stats(now.at);
         entry.published.store(&stats);
+        tracing::debug!(id = id.0, diagnostics = ?entry.session.diagnostics(), "media session closed");
         drop(entry);
         event(MediaEvent::Closed { id, stats: Box::new(stats) });
     }

@@ -6,7 +6,7 @@
 //!
 //! Commands go in over a bounded channel (closing a session never waits for
 //! room in it), events come out as values and are never dropped, counters are
-//! snapshots.
+//! snapshots. The channel of events is disconnected when the thread has ended.
 
 mod handle;
 pub mod machine;
