@@ -55,6 +55,18 @@ fn help_and_version_succeed() {
 }
 
 #[test]
+fn a_bind_address_that_others_reach_is_warned_about() {
+    // an address for documentation (RFC 5737): no host has it, so nothing is exposed
+    let output = b2b("--role sink --output null --sip-bind 192.0.2.1:0");
+    assert_eq!(output.status.code(), Some(65));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.contains("without authentication and without encryption"), "{stderr}");
+    let quiet = b2b("--role sink --output aplay --aplay-cmd /no/such/player --sip-bind 127.0.0.1:0");
+    assert_eq!(quiet.status.code(), Some(66));
+    assert!(!String::from_utf8(quiet.stderr).expect("UTF-8").contains("encryption"));
+}
+
+#[test]
 fn plan_errors_name_file_line_and_the_nearest_key() {
     let folder = tempfile::tempdir().expect("folder");
     let plan = folder.path().join("my plan.toml");

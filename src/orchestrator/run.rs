@@ -27,6 +27,8 @@ use crate::util::exit::Exit;
 const POLL: Duration = Duration::from_millis(50);
 /// Between two rollups.
 const ROLLUP_EVERY: Duration = Duration::from_secs(5);
+/// The first rollup waits this much longer: until the roles' first metrics are in.
+const ROLLUP_LAG: Duration = Duration::from_millis(500);
 /// Between two status lines.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// How long output may go on coming when every child has ended.
@@ -66,7 +68,7 @@ pub fn run(config: &OrchestratorConfig, surroundings: &Surroundings) -> RunRecor
         timeline: Timeline::default(),
         ending: Ending::default(),
         started: started.0,
-        next_rollup: started.0 + ROLLUP_EVERY,
+        next_rollup: started.0 + ROLLUP_EVERY + ROLLUP_LAG,
         next_status: started.0,
         over_since: None,
         killed_at: None,
