@@ -18,6 +18,7 @@ use crate::sip::msg::{Limits, Message, ParseError};
 
 /// What a connection task tells the stack.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages; a box would cost each an allocation")]
 pub(super) enum ConnectionEvent {
     /// A message. `last`: nothing that follows could be read as one, so the
     /// connection is to be closed once this one is answered.
