@@ -160,6 +160,10 @@ impl Stage {
         });
     }
 
+    pub(super) fn ringing(&self, call: CallId) {
+        let _ = self.events.send(UaEvent::Progress { call, status: 180, reason: "Ringing".into() });
+    }
+
     pub(super) fn ended(&self, call: CallId, cause: EndCause) {
         let _ = self.events.send(UaEvent::Ended { call, cause });
     }

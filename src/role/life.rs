@@ -20,8 +20,12 @@ const METRICS_PERIOD: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(100);
 /// A shutdown that takes longer is cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a UA may take to hang up and stop.
+/// How long the far end may take to confirm a hang-up.
 pub(super) const HANGUP_GRACE: Duration = Duration::from_secs(5);
+/// The same when the far end has never said a word: a CANCEL would have to wait for
+/// its first response (RFC 3261 §9.1), and there may be nobody. Also for a UA whose
+/// calls have ended.
+pub(super) const UNHEARD_GRACE: Duration = Duration::from_secs(1);
 
 /// What a role woke up for.
 #[derive(Debug, PartialEq)]

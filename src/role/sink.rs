@@ -11,7 +11,7 @@ use crate::frame::RATE_HZ;
 use crate::media::disk::Recorder;
 use crate::media::latency::Latency;
 use crate::media::tap::Tap;
-use crate::role::life::{HANGUP_GRACE, Life, Measured, Wake};
+use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
 use crate::role::player::{Player, PlayerCommand};
 use crate::role::{Role, Silence, UaOptions, endings};
 use crate::ua::{Audio, CallId, EndCause, FrameKind, FrameSink, InFrame, Ua, UaEvent};
@@ -95,7 +95,7 @@ impl Sink {
         let Serving { outputs, .. } = serving;
 
         let (stats, latency) = (ua.stats(), outputs.latency.clone());
-        ua.shutdown(HANGUP_GRACE);
+        ua.shutdown(UNHEARD_GRACE);
         let closed = outputs.close();
         life.report_last(&stats, &measured(latency.as_deref(), &played));
         result?;

@@ -10,7 +10,7 @@ use crate::media::disk::Recorder;
 use crate::media::file::{FileStream, Read, Samples, StreamOptions};
 use crate::media::resample::Method;
 use crate::media::tap::Tap;
-use crate::role::life::{HANGUP_GRACE, Life, Measured, Wake};
+use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
 use crate::role::{Discard, Role, UaOptions, endings};
 use crate::ua::{Audio, CallId, Fill, FrameSource, OutFrame, Ua, UaEvent};
 use crate::util::exit::Failure;
@@ -18,7 +18,7 @@ use crate::util::exit::Failure;
 /// What is always decoded before READY.
 const LEAST_PREBUFFER: Duration = Duration::from_millis(1_000);
 /// From the last packet to the BYE: the jitter buffers on the way still hold sound.
-const DRAIN: Duration = Duration::from_millis(300);
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// What the source is told.
 #[derive(Debug, Clone)]
@@ -87,14 +87,16 @@ impl Source {
             ua: ua.as_ref(),
             call,
             stopping: false,
+            heard: false,
             hang_up_at: None,
             hung_up_at: None,
             failure: None,
+            warned: false,
         };
         let result = playing.until_ended(&mut life, &mut stream, recorder.as_ref(), &sent);
 
         let (stats, measured) = (ua.stats(), measured(&sent));
-        ua.shutdown(HANGUP_GRACE);
+        ua.shutdown(UNHEARD_GRACE);
         let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish(HANGUP_GRACE));
         life.report_last(&stats, &measured);
         result?;
@@ -115,11 +117,15 @@ struct Playing<'a> {
     ua: &'a dyn Ua,
     call: CallId,
     stopping: bool,
+    /// The far end has said something.
+    heard: bool,
     /// When the drain is over.
     hang_up_at: Option<Instant>,
     hung_up_at: Option<Instant>,
     /// Why the role fails although the call ends well.
     failure: Option<Failure>,
+    /// The user knows that the file is corrupt.
+    warned: bool,
 }
 
 impl Playing<'_> {
@@ -148,8 +154,10 @@ impl Playing<'_> {
             if self.hang_up_at.is_some_and(|at| now >= at) {
                 self.hang_up();
             }
-            if self.hung_up_at.is_some_and(|at| now >= at + HANGUP_GRACE) {
-                return Err(self.failure.take().unwrap_or_else(endings::unconfirmed));
+            let patience = if self.heard { HANGUP_GRACE } else { UNHEARD_GRACE };
+            if self.hung_up_at.is_some_and(|at| now >= at + patience) {
+                let failure = self.failure.take().or_else(|| self.heard.then(endings::unconfirmed));
+                return failure.map_or(Ok(()), Err);
             }
             life.report(self.ua, || measured(sent));
         }
@@ -171,17 +179,24 @@ impl Playing<'_> {
                 tracing::info!("refused a call from {from}: a source takes none");
                 let _ = self.ua.reject(call, 486, "Busy Here");
             }
-            other => super::say(&other),
+            other => {
+                self.heard |= matches!(other, UaEvent::Progress { .. } | UaEvent::Answered { .. });
+                super::say(&other);
+            }
         }
         None
     }
 
     /// Looks at what sends no events.
     fn look(&mut self, stream: &mut FileStream, recorder: Option<&Recorder>) {
+        let path = self.config.audio_file.display();
+        if stream.corrupt() > 0 && !self.warned {
+            self.warned = true;
+            tracing::warn!("{path} is corrupt in places; silence stands for them");
+        }
         if let Some(end) = stream.poll_end() {
             if end.corrupt > 0 {
-                let path = self.config.audio_file.display();
-                tracing::warn!("{path}: {} corrupt parts were replaced by silence", end.corrupt);
+                tracing::warn!("{path}: {} corrupt parts in all", end.corrupt);
             }
             if let Some(error) = end.error {
                 tracing::error!("{error}");

@@ -136,9 +136,19 @@ fn a_silent_peer_and_an_unanswered_bye_are_sip_errors() {
 fn a_hang_up_that_is_never_confirmed_does_not_hang() {
     let stage = start(config());
     let (call, ..) = stage.dialled();
+    stage.ringing(call);
     stage.signals.send(Signal::SIGINT).unwrap();
     assert_eq!(stage.hung_up(), call);
     assert_eq!(exit_of(&stage.finish().0), Exit::Sip);
+}
+
+#[test]
+fn a_signal_while_nobody_is_there_at_all_ends_well() {
+    let stage = start(config());
+    let (call, ..) = stage.dialled();
+    stage.signals.send(Signal::SIGTERM).unwrap();
+    assert_eq!(stage.hung_up(), call);
+    assert_eq!(exit_of(&stage.finish().0), Exit::Ok);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub struct StreamEnd {
     pub error: Option<FileError>,
 }
 
-/// A file that is being decoded. Dropping it stops the thread.
+/// A file that is being decoded. Dropping it tells the thread to stop.
 #[derive(Debug)]
 pub struct FileStream {
     shared: Arc<Shared>,
@@ -136,9 +136,9 @@ impl FileStream {
 impl Drop for FileStream {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        // Not joined: a file system that hangs must not hang whoever stops.
+        if let Some(thread) = &self.thread {
             thread.thread().unpark();
-            let _ = thread.join();
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::media::dtmf::{Generator, Sequence};
-use crate::role::life::{HANGUP_GRACE, Life, Measured, Wake};
+use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
 use crate::role::{Discard, Role, Silence, UaOptions, endings};
 use crate::ua::{Audio, CallId, EndCause, Ua, UaEvent};
 use crate::util::exit::Failure;
@@ -75,7 +75,7 @@ impl Mixer {
         };
         let result = bridging.until_ended(&mut life);
         let stats = ua.stats();
-        ua.shutdown(HANGUP_GRACE);
+        ua.shutdown(UNHEARD_GRACE);
         life.report_last(&stats, &measured(&loudness));
         Ok(result?)
     }
@@ -97,6 +97,8 @@ fn measured(loudness: &Loudness) -> Measured {
 struct Legs {
     inbound: Option<CallId>,
     outbound: Option<CallId>,
+    /// The far end of the outbound leg has said something.
+    heard: bool,
     caller: String,
 }
 
@@ -131,8 +133,12 @@ impl Bridging<'_> {
             if ended {
                 return std::mem::replace(&mut self.result, Ok(()));
             }
-            if self.hung_up_at.is_some_and(|at| at.elapsed() >= HANGUP_GRACE) {
-                return std::mem::replace(&mut self.result, Ok(())).and(Err(endings::unconfirmed()));
+            // Nobody confirms the end of a leg whose far end was never there.
+            let unheard = self.legs.as_ref().is_some_and(|legs| legs.inbound.is_none() && !legs.heard);
+            let patience = if unheard { UNHEARD_GRACE } else { HANGUP_GRACE };
+            if self.hung_up_at.is_some_and(|at| at.elapsed() >= patience) {
+                let end = if unheard { Ok(()) } else { Err(endings::unconfirmed()) };
+                return std::mem::replace(&mut self.result, Ok(())).and(end);
             }
             life.report(self.ua, || measured(&self.loudness));
         }
@@ -143,7 +149,14 @@ impl Bridging<'_> {
             UaEvent::Fatal { message } => return Err(endings::of_engine(&message)),
             UaEvent::Incoming { call, from, .. } => return self.incoming(call, from),
             UaEvent::Ended { call, cause } => self.ended(call, &cause),
-            other => super::say(&other),
+            other => {
+                if let (UaEvent::Progress { call, .. } | UaEvent::Answered { call, .. }, Some(legs)) =
+                    (&other, &mut self.legs)
+                {
+                    legs.heard |= legs.outbound == Some(*call);
+                }
+                super::say(&other);
+            }
         }
         Ok(())
     }
@@ -180,7 +193,7 @@ impl Bridging<'_> {
             }
         };
         let given_up = inbound.is_none();
-        self.legs = Some(Legs { inbound, outbound: Some(outbound), caller: from });
+        self.legs = Some(Legs { inbound, outbound: Some(outbound), heard: false, caller: from });
         if given_up {
             self.hang_up();
         }

@@ -146,6 +146,7 @@ fn a_signal_hangs_both_up_or_just_ends() {
 fn a_leg_whose_end_is_never_confirmed_does_not_hang() {
     let stage = start(config());
     let (inbound, _, outbound, _) = both_legs(&stage);
+    stage.ringing(outbound);
     stage.ended(inbound, EndCause::RemoteHangup);
     assert_eq!(stage.hung_up(), outbound);
     assert_eq!(exit_of(&stage.finish().0), Exit::Sip);
