@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn long_run_rates_are_what_was_asked_for() {
-        const N: u32 = 200_000;
+        const N: u32 = 100_000;
         let all = ImpairConfig { loss_pct: 5.0, jitter_ms: 20.0, reorder_pct: 2.0, dup_pct: 1.0, seed: 7 };
         let near = |value: f64, wanted: f64| assert!((value / wanted - 1.0).abs() < 0.06, "{value} {wanted}");
         near(f64::from(run(ImpairConfig { loss_pct: 5.0, ..OFF }, N).lost), f64::from(N) * 0.05);
