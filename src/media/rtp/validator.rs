@@ -234,5 +234,4 @@ impl Source {
 }
 
 #[cfg(test)]
-#[path = "validator_tests.rs"]
 mod tests;

@@ -229,5 +229,4 @@ fn named(id: SessionId, event: SessionEvent) -> MediaEvent {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
