@@ -129,6 +129,12 @@ impl Usage {
         !self.is_over() || self.ours.iter().any(|ours| ours.progress == Progress::Succeeded)
     }
 
+    /// Forgets INVITEs of ours that succeeded and whose transaction is gone: no
+    /// 2xx of theirs can come any more.
+    pub fn forget_finished(&mut self) {
+        self.ours.retain(|ours| ours.progress != Progress::Succeeded || ours.transaction.is_some());
+    }
+
     /// The INVITE of ours with this CSeq.
     pub fn ours(&mut self, cseq: u32) -> Option<&mut OurInvite> {
         self.ours.iter_mut().find(|ours| ours.cseq == cseq)

@@ -103,6 +103,9 @@ impl Endpoint {
             dialog.offer_answer = OfferAnswer::Idle;
         }
         self.send_ack(now, usage, cseq, body);
+        if let Some(it) = self.usages.get_mut(usage) {
+            it.forget_finished();
+        }
         Ok(())
     }
 

@@ -154,6 +154,9 @@ impl Endpoint {
         if let Some(cseq) = owed {
             self.send_ack(now, id, cseq, None);
         }
+        if let Some(usage) = self.usages.get_mut(id) {
+            usage.forget_finished();
+        }
         self.send_bye(now, id, User::Bye(id));
     }
 

@@ -127,6 +127,9 @@ impl Endpoint {
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.theirs = None;
         usage.ours.retain_mut(|ours| {
+            if let (Progress::Open, Some(transaction)) = (ours.progress, ours.transaction) {
+                self.clients.orphan(now, &mut self.out, transaction);
+            }
             ours.deadline = None;
             ours.body = None;
             ours.progress == Progress::Succeeded

@@ -51,6 +51,7 @@ enum Happening {
     Timer(Timer),
     TransportError,
     Abandon,
+    Orphan,
 }
 
 impl Machine {
@@ -65,6 +66,7 @@ impl Machine {
                     Happening::Timer(timer) => E::Timer(timer),
                     Happening::TransportError => E::TransportError,
                     Happening::Abandon => E::Abandon,
+                    Happening::Orphan => E::Orphan,
                 };
                 let (next, actions) = invite_client::step(*state, event);
                 *state = next;
@@ -77,7 +79,7 @@ impl Machine {
                     Happening::Response(_) => E::Final,
                     Happening::Timer(timer) => E::Timer(timer),
                     Happening::TransportError => E::TransportError,
-                    Happening::Abandon => return &[],
+                    Happening::Abandon | Happening::Orphan => return &[],
                 };
                 let (next, actions) = non_invite_client::step(*state, event);
                 *state = next;
@@ -205,6 +207,13 @@ impl<U: Copy> ClientTransactions<U> {
     pub fn abandon(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) -> Option<Outcome<U>> {
         self.get(id)?;
         Some(self.happen(now, out, id.slot, Happening::Abandon, None))
+    }
+
+    /// The user of an INVITE is gone: its transaction ends by itself.
+    pub fn orphan(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) {
+        if self.get(id).is_some() {
+            self.happen(now, out, id.slot, Happening::Orphan, None);
+        }
     }
 
     /// The request of a transaction, its branch and its flow: what a CANCEL is made from.

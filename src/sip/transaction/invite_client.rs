@@ -11,6 +11,8 @@ pub enum State {
     Proceeding,
     Completed,
     Accepted,
+    /// Nobody wants the answer; a refusal is still acknowledged.
+    Orphaned,
     Terminated,
 }
 
@@ -27,6 +29,8 @@ pub enum Event {
     TransportError,
     /// The transaction user gives it up: 64*T1 after its CANCEL (§9.1).
     Abandon,
+    /// The user is gone: the session ended while its re-INVITE was under way.
+    Orphan,
 }
 
 /// What the machine does when it is made.
@@ -53,6 +57,9 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Accepted, E::Success) => (S::Accepted, &[Deliver]),
         (S::Accepted, E::Timer(Timer::M)) => (S::Terminated, &[]),
         (S::Calling | S::Proceeding, E::Abandon) => (S::Terminated, &[]),
+        (S::Calling | S::Proceeding, E::Orphan) => (S::Orphaned, &[Stop(Timer::A), Start(Timer::B)]),
+        (S::Orphaned, E::Failure) => (S::Completed, &[SendAck, Start(Timer::D)]),
+        (S::Orphaned, E::Success | E::TransportError | E::Timer(Timer::B)) => (S::Terminated, &[]),
         // In Proceeding a lost connection is no end: the final response may
         // come over another one (§18.2.2). The user's Timer C bounds the wait.
         (state, _) => (state, &[]),

@@ -68,7 +68,7 @@ fn walk<S: Copy + PartialEq + std::fmt::Debug, E: Copy + std::fmt::Debug>(
 #[test]
 fn an_invite_client_cannot_last_for_ever_but_for_its_users_timer_c() {
     use invite_client::{Event as E, START, State as S, step};
-    let mut events = vec![E::Provisional, E::Success, E::Failure, E::TransportError, E::Abandon];
+    let mut events = vec![E::Provisional, E::Success, E::Failure, E::TransportError, E::Abandon, E::Orphan];
     events.extend(TIMERS.map(E::Timer));
     walk(START, S::Terminated, &[S::Proceeding], &events, step);
 }
