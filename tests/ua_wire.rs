@@ -4,10 +4,12 @@
 mod ua_support;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use b2b::ua::{self, CallId, Codec, EndCause, Engine, Ua, UaConfig, UaEvent};
-use ua_support::{OFFER, Peer, answered, config, ended, event, header, incoming, open, reply, silence};
+use ua_support::{
+    OFFER, PATIENCE, Peer, answered, config, ended, event, header, incoming, open, reply, silence,
+};
 
 #[test]
 fn no_rtp_ends_the_call() {
@@ -210,4 +212,37 @@ fn a_storm_of_repeated_200s_and_late_requests_harms_nothing() {
     peer.send(&*alice, &peer.request("OPTIONS", "alive", "Max-Forwards: 70\r\n", ""));
     peer.expect("SIP/2.0 200");
     assert!(alice.events().is_empty(), "the end was the last event");
+}
+
+#[test]
+fn shutdown_waits_for_an_unanswered_bye_no_longer_than_its_grace() {
+    let (peer, bob, call, _) = call_up("gone");
+    let events = bob.events().clone();
+    let before = Instant::now();
+    bob.shutdown(Duration::from_millis(200));
+    // A BYE is given up after 32 s; half of that leaves room for a slow machine.
+    assert!(before.elapsed() < Duration::from_secs(16));
+    peer.expect("BYE ");
+    let last = events.iter().last();
+    assert_eq!(last, Some(UaEvent::Ended { call, cause: EndCause::ByeUnanswered }));
+}
+
+#[test]
+fn a_dropped_ua_still_says_goodbye() {
+    let (peer, bob, _, _) = call_up("dropped");
+    drop(bob);
+    peer.expect("BYE ");
+}
+
+#[test]
+fn new_calls_are_refused_while_it_shuts_down() {
+    let (peer, bob, _, _) = call_up("old");
+    let addr = bob.local();
+    let stopping = std::thread::spawn(move || bob.shutdown(PATIENCE));
+    let bye = peer.expect("BYE ");
+    peer.socket.send_to(peer.invite("new", OFFER).as_bytes(), addr).expect("sent");
+    peer.expect("SIP/2.0 503");
+    peer.socket.send_to(peer.request("ACK", "new", "", "").as_bytes(), addr).expect("sent");
+    peer.socket.send_to(reply(&bye, "200 OK").as_bytes(), addr).expect("sent");
+    stopping.join().expect("stopped");
 }
