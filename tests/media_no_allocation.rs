@@ -1,13 +1,10 @@
 //! The media path takes no memory: thousands of ticks of a machine with loss,
-//! jitter, reordering, duplicates and a packet log, under an allocator that
-//! counts. One test in one binary, so that nothing else allocates meanwhile.
+//! jitter, reordering, duplicates and a packet log, while allocations are counted.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
@@ -20,27 +17,6 @@ use b2b::media::session::{
 use b2b::media::worker::machine::{Command, Link, Machine};
 use b2b::media::worker::{MediaEvent, Published, SessionId};
 use b2b::util::ntp::NtpTime;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A datagram under way.
 #[derive(Clone, Copy)]
@@ -172,12 +148,10 @@ fn no_allocation_in_thousands_of_ticks() {
     for _ in 0..100 {
         turn(&mut machine);
     }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    for _ in 0..20_000 {
-        turn(&mut machine);
-    }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    assert_eq!(allocations, 0);
+    let allocated = allocation_counter::measure(|| (0..20_000).for_each(|_| turn(&mut machine)));
+    assert_eq!(allocated.count_total, 0);
+    let control = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(control.count_total, 1, "the counter counts");
     assert_eq!(events, 2, "both have started");
 
     // The ticks did what they are for.
