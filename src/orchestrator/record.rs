@@ -155,9 +155,10 @@ pub struct Hop {
     pub from: String,
     /// Receiving role.
     pub to: String,
-    /// Packets sent by `from`. The mixer's count includes only what it sends on.
+    /// Packets that `from` sent to `to`.
     pub packets_tx: u64,
-    /// Packets received by `to`.
+    /// Packets that `to` received from `from`. The mixer counts both its calls
+    /// together; here and below, this stream's share of that.
     pub packets_rx: u64,
     /// Packets that never arrived, by sequence number.
     pub lost: u64,
