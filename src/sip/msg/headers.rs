@@ -176,7 +176,7 @@ impl Headers {
     }
 
     /// The value of the first field with this name, as it came; a list is not split.
-    #[inline]
+    #[inline(always)]
     pub fn header<'a>(&'a self, name: Name<'a>) -> Option<&'a [u8]> {
         let id = usize::from(name.id());
         match self.spans.first.get(id) {
@@ -376,6 +376,9 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 fn element_len(list: &[u8]) -> usize {
+    if memchr::memchr(b',', list).is_none() {
+        return list.len();
+    }
     let mut at = 0;
     while let Some(found) = list.get(at..).and_then(|rest| memchr::memchr3(b',', b'"', b'<', rest)) {
         let found = at + found;

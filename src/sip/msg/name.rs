@@ -23,7 +23,7 @@ macro_rules! names {
         const LIST: &[bool] = &[false, $($list),*];
 
         impl<'a> Name<'a> {
-            #[inline]
+            #[inline(always)]
             pub(super) fn id(self) -> u8 {
                 match self {
                     $(Name::$variant => Code::$variant as u8 + 1,)*
