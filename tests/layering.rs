@@ -178,7 +178,8 @@ fn crate_sources() -> Vec<Source> {
         .collect();
     let tests: Vec<String> = sources.iter().flat_map(test_modules).collect();
     for source in &mut sources {
-        source.test = tests.iter().any(|test| within(&source.module, test));
+        let named = source.module.split("::").any(|part| part == "tests" || part.ends_with("_tests"));
+        source.test = named || tests.iter().any(|test| within(&source.module, test));
     }
     sources
 }
