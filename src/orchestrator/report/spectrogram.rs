@@ -9,7 +9,7 @@ const WINDOW: usize = 256;
 /// Rows of the picture: one a frequency bin.
 const ROWS: usize = WINDOW / 2;
 /// Range of the colours, dBFS of a sine.
-const DARKEST_DB: f32 = -90.0;
+const DARKEST_DB: f32 = -80.0;
 const BRIGHTEST_DB: f32 = -15.0;
 
 /// The spectrogram of `span` as an indexed PNG of [`COLUMNS`] × 128 pixels, 0 Hz
