@@ -109,6 +109,9 @@ fn interop_malformed_messages_leave_a_call_unharmed() {
     let received = sink.wait_ok().metrics();
     drop(stuck.read(&mut answer));
     assert_eq!(received["rtp_loss"], 0);
-    assert_eq!(sent["packets_tx"], received["packets_rx"]);
+    // What leaves while BYE is on its way may not be counted any more.
+    let (sent, received) = (sent["packets_tx"].as_u64(), received["packets_rx"].as_u64());
+    let (sent, received) = (sent.expect("a count"), received.expect("a count"));
+    assert!(sent >= 500 && (sent - 2..=sent).contains(&received), "{sent} sent, {received} received");
     assert_arrived(&said, &samples(&heard), 0.98);
 }
