@@ -261,6 +261,13 @@ fn an_impairment_is_said() {
 }
 
 #[test]
+fn a_role_that_stands_still_during_a_call_is_flagged_once_and_in_the_end() {
+    let ended = Scene::new("ready+still+metrics=0+follow+exit=0", "", SOURCE, "").run("");
+    assert_eq!(ended.stdout.matches("the sink is stalled").count(), 1);
+    has(&ended, "stalled   sink: no packet moved");
+}
+
+#[test]
 fn a_dry_run_starts_nothing() {
     let scene = Scene::new(PATIENT, PATIENT, PATIENT, "");
     let ended = scene.run("--dry-run");
