@@ -81,6 +81,8 @@ pub struct JitterBuffer {
     epoch: Instant,
     samples: Box<[i16; RING]>,
     slots: [Slot; SLOTS],
+    /// Slots beyond this one are free: few are in use, and only those are looked at.
+    used: usize,
     /// A timestamp of the stream and its position.
     anchor: Option<(u32, i64)>,
     /// Next position to play and whether playing has begun.
@@ -110,6 +112,7 @@ impl JitterBuffer {
             epoch,
             samples: Box::new([0; RING]),
             slots: [Slot::default(); SLOTS],
+            used: 0,
             anchor: None,
             position: None,
             start_at: 0,
@@ -189,11 +192,17 @@ impl JitterBuffer {
         if samples.is_empty() {
             return;
         }
-        // The same start again replaces; else a slot that is free or furthest back.
-        let slot = match self.slots.iter().position(|slot| slot.len > 0 && slot.start == start) {
+        // The same start again replaces; else a free slot, or the one furthest back.
+        let same = self.held().iter().position(|slot| slot.len > 0 && slot.start == start);
+        let free = || self.held().iter().position(|slot| slot.len == 0);
+        let slot = match same.or_else(free) {
             Some(slot) => slot,
+            None if self.used < SLOTS => {
+                self.used += 1;
+                self.used - 1
+            }
             None => {
-                let oldest = self.slots.iter().enumerate().min_by_key(|(_, slot)| (slot.len > 0, slot.end()));
+                let oldest = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.end());
                 oldest.map_or(0, |(slot, _)| slot)
             }
         };
@@ -295,7 +304,7 @@ impl JitterBuffer {
 
     fn captured_at(&mut self, position: i64) -> Option<NtpTime> {
         let covering = |slot: &&Slot| slot.start <= position && position < slot.end();
-        if let Some(slot) = self.slots.iter().find(covering) {
+        if let Some(slot) = self.held().iter().find(covering) {
             self.capture = slot.captured_at.map(|time| (slot.start, time));
         }
         let (start, time) = self.capture?;
@@ -306,18 +315,25 @@ impl JitterBuffer {
     /// Frees what has been played.
     fn release(&mut self) {
         let Some(position) = self.position else { return };
-        for slot in self.slots.iter_mut().filter(|slot| slot.end() <= position) {
+        for slot in self.slots[..self.used].iter_mut().filter(|slot| slot.end() <= position) {
             slot.len = 0;
         }
+        while self.used > 0 && self.slots[self.used - 1].len == 0 {
+            self.used -= 1;
+        }
+    }
+
+    fn held(&self) -> &[Slot] {
+        &self.slots[..self.used]
     }
 
     fn covered_until(&self, position: i64) -> Option<i64> {
         let covering = |slot: &&Slot| slot.start <= position && position < slot.end();
-        self.slots.iter().filter(covering).map(Slot::end).max()
+        self.held().iter().filter(covering).map(Slot::end).max()
     }
 
     fn next_start(&self, position: i64) -> Option<i64> {
-        self.slots.iter().filter(|slot| slot.len > 0 && slot.start > position).map(|slot| slot.start).min()
+        self.held().iter().filter(|slot| slot.len > 0 && slot.start > position).map(|slot| slot.start).min()
     }
 
     fn holds(&self, position: i64, count: usize) -> bool {

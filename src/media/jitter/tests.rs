@@ -310,6 +310,20 @@ fn lab_samples(lab: &Lab, index: usize, missed: usize) -> Vec<i16> {
 }
 
 #[test]
+fn more_packets_than_slots_push_the_oldest_out() {
+    let mut lab = Lab::new(60);
+    // 100 packets of 8 ms at once, all of them within the ring.
+    for _ in 0..100 {
+        lab.packet(64, Some(1_000_000));
+    }
+    lab.run_until(900_000_000);
+    assert_eq!(lab.buffer.used, 0, "all are played or pushed out");
+    // 25 whole frames; packets that early also look like delay to be taken back.
+    let audio = lab.count_kind(FrameKind::Audio);
+    assert!((20..=SLOTS * 64 / FRAME).contains(&audio), "{audio}");
+}
+
+#[test]
 fn silence_while_nothing_was_received() {
     let mut lab = Lab::new(60);
     lab.run_until(100 * TICK);
