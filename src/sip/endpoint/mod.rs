@@ -78,6 +78,7 @@ pub struct ResolveId(pub u64);
 
 /// What a driver puts in with [`Endpoint::handle_input`].
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Input {
     /// One datagram as it came.
     Datagram { flow: Flow, data: Bytes },
@@ -103,6 +104,7 @@ pub enum Input {
 
 /// What a driver takes out with [`Endpoint::poll_output`].
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Output {
     /// Send these bytes on this flow. On a flow that is closed: drop them (the
     /// endpoint has been or will be told by [`Input::FlowClosed`]).
