@@ -240,6 +240,17 @@ fn early_forks_beyond_the_limit_are_ignored_until_they_answer() {
 }
 
 #[test]
+fn a_far_end_with_endless_forks_gets_a_bounded_number_of_byes() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (_, invite) = pair.call_by_hand();
+    for fork in 0..200 {
+        pair.answer_by_hand(&invite, "200 OK", &format!("fork{fork}"), CONTACT);
+    }
+    assert_eq!(pair.sent(A, "BYE").len(), 16);
+    assert_eq!(pair.take(A).len(), 1);
+}
+
+#[test]
 fn responses_that_are_not_ours_change_nothing() {
     let mut pair = Pair::new(Network::QUIET);
     let (_, invite) = pair.call_by_hand();

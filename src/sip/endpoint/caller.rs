@@ -332,6 +332,7 @@ impl Endpoint {
     /// ACK and BYE for a 2xx that we have no use for; for its retransmissions
     /// only the ACK.
     fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
+        let limit = self.config.limits.forks;
         let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) else { return };
         ours.deadline = None;
         if ours.progress == Progress::Open {
@@ -344,6 +345,9 @@ impl Endpoint {
         };
         let tag = Bytes::copy_from_slice(dialog.remote_tag());
         let is_new = !ours.dismissed.contains(&tag);
+        if is_new && ours.dismissed.len() >= limit {
+            return;
+        }
         if is_new {
             ours.dismissed.push(tag);
         }

@@ -66,7 +66,8 @@ pub struct EndpointLimits {
     pub refusals_per_second: u32,
     /// Retry-After of a 503, seconds.
     pub retry_after: u32,
-    /// Early dialogs of one forked INVITE; more forks are ignored until they answer.
+    /// Early dialogs of one forked INVITE (more forks are ignored until they
+    /// answer), and forks that get ACK and BYE because another one had answered.
     pub forks: usize,
 }
 

@@ -36,6 +36,11 @@ impl Endpoint {
     }
 
     fn response(&mut self, now: Instant, response: Response) {
+        // More than one Via: it was meant for somebody else (§8.1.3.3).
+        if response.vias().nth(1).is_some() {
+            self.out.counters.stray_responses += 1;
+            return;
+        }
         match self.clients.response(now, &mut self.out, &response) {
             Some(outcome) => self.client_outcome(now, outcome, Some(response)),
             None => self.out.counters.stray_responses += 1,
