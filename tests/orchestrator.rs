@@ -61,15 +61,15 @@ fn a_slow_ready_is_waited_for() {
 
 #[test]
 fn who_is_not_ready_in_time_is_named() {
-    let ended = Scene::new(PATIENT, "catch+wait+exit=0", SOURCE, "").run("--ready-ms 300");
+    let ended = Scene::new(PATIENT, "catch+wait+exit=0", SOURCE, "").run("--ready-ms 2000");
     assert_eq!(ended.code, Some(67));
-    has(&ended, "the mixer was not READY within 300 ms (and so source was not started)");
+    has(&ended, "the mixer was not READY within 2000 ms (and so source was not started)");
     has(&ended, "never started");
 }
 
 #[test]
 fn a_ready_line_that_breaks_the_contract_does_not_count() {
-    let ended = Scene::new("catch+badready+wait+exit=0", "", SOURCE, "").run("--ready-ms 300");
+    let ended = Scene::new("catch+badready+wait+exit=0", "", SOURCE, "").run("--ready-ms 2000");
     assert_eq!(ended.code, Some(67));
     has(&ended, "READY line not understood");
 }
@@ -179,7 +179,7 @@ fn a_role_that_does_not_follow_the_end_is_told() {
 #[test]
 fn a_role_that_ignores_sigterm_is_killed_and_named() {
     let scene = Scene::new(DEAF, "", "ready+exit=0", "");
-    let ended = scene.run("--grace-ms 100 --kill-ms 300");
+    let ended = scene.run("--grace-ms 100 --kill-ms 3000");
     assert_eq!(ended.code, Some(67));
     has(&ended, "still running: sink");
     has(&ended, "SIGKILL to sink");
