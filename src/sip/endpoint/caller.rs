@@ -262,7 +262,7 @@ impl Endpoint {
     fn early_dialog(&mut self, usage: UsageId, cseq: u32, response: &Response) {
         let limit = self.config.limits.forks;
         let Some(it) = self.usages.get_mut(usage) else { return };
-        let Some(tag) = response.to().ok().and_then(|to| to.tag()) else { return };
+        let Some(tag) = response.to_tag() else { return };
         if it.dialog(tag).is_some() || it.dialogs.len() >= limit {
             return;
         }
@@ -310,7 +310,7 @@ impl Endpoint {
     /// A 2xx after the one that decided: ours again, or another fork's.
     fn late_success(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let Some(usage) = self.usages.get_mut(id) else { return };
-        let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or_default();
+        let tag = response.to_tag().unwrap_or_default();
         let confirmed = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
         let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.iter().any(|it| it == tag));
         if confirmed && !dismissed {

@@ -62,7 +62,7 @@ impl Endpoint {
                 let target = self.servers.cancelled(&request, &via);
                 self.cancel_received(now, path, request, target);
             }
-            _ if request.to().is_ok_and(|to| to.tag().is_some()) => self.within(now, path, flow, request),
+            _ if request.to_tag().is_some() => self.within(now, path, flow, request),
             _ => self.outside(now, path, flow, request),
         }
     }

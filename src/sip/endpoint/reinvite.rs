@@ -122,7 +122,7 @@ impl Endpoint {
         request: Request,
     ) {
         let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
-        let remote_tag = request.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+        let remote_tag = request.from_tag().unwrap_or_default();
         let Some(dialog) = usage.dialog(remote_tag) else { return };
         if request.body().is_empty() {
             dialog.refresh_target(&request);

@@ -24,7 +24,7 @@ impl Endpoint {
         let Some(rseq) = response.number::<u32>(Name::RSeq).ok().flatten().filter(|_| is_reliable) else {
             return true;
         };
-        let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or_default();
+        let tag = response.to_tag().unwrap_or_default();
         let Some(dialog) = self.usages.get_mut(usage).and_then(|it| it.dialog(tag)) else { return true };
         if dialog.remote_rseq.is_some_and(|last| last.checked_add(1) != Some(rseq)) {
             return false;

@@ -26,7 +26,7 @@ impl Endpoint {
             return self.refuse(now, &path, &request, 481);
         };
         let local_tag = usage.local_tag;
-        let remote_tag = request.from().ok().and_then(|from| from.tag()).unwrap_or_default();
+        let remote_tag = request.from_tag().unwrap_or_default();
         let (Some(dialog), Ok(cseq)) = (usage.dialog(remote_tag), request.cseq()) else {
             return self.refuse(now, &path, &request, 481);
         };
@@ -202,7 +202,7 @@ impl Endpoint {
             .finish()
             .map_err(|error| CommandError::BadHeader { name: error.to_string() })?;
         if is_update {
-            let remote_tag = request.from().ok().and_then(|from| from.tag()).unwrap_or_default().to_vec();
+            let remote_tag = request.from_tag().unwrap_or_default().to_vec();
             if let Some(dialog) =
                 usage.and_then(|usage| self.usages.get_mut(usage)).and_then(|it| it.dialog(&remote_tag))
             {

@@ -52,12 +52,10 @@ impl Usages {
     /// The usage whose dialog a request belongs to (§12.2.2): our tag leads to
     /// it, Call-ID and remote tag have to agree.
     pub fn of_request(&self, request: &Request) -> Option<UsageId> {
-        let to = request.to().ok()?;
-        let tag = to.tag()?;
+        let tag = request.to_tag()?;
         let slot = locate_tag(tag)?.slot;
         let usage = self.slab.get(slot as usize)?;
-        let remote_tag = request.from().ok()?;
-        let remote_tag = remote_tag.tag().unwrap_or_default();
+        let remote_tag = request.from_tag().unwrap_or_default();
         let call_id = request.call_id().ok()?;
         let known = usage.local_tag.as_bytes() == tag
             && usage.dialogs.iter().any(|it| it.call_id() == call_id && it.remote_tag() == remote_tag);

@@ -74,7 +74,7 @@ fn copied(
     }
     buffer.copy(headers, Name::From);
     if let Some(value) = headers.header(Name::To) {
-        let add = status != 100 && headers.to().is_ok_and(|to| to.tag().is_none());
+        let add = status != 100 && headers.to_tag().is_none() && headers.to().is_ok();
         buffer.field(Name::To, |out| {
             echo(out, value);
             let end = out.len();

@@ -53,6 +53,10 @@ pub enum NetError {
     Trace { path: PathBuf, error: io::Error },
 }
 
+/// Turns that the stack may take, when there is always something to read, before
+/// the tasks of connections get theirs.
+const TURNS: u32 = 64;
+
 /// An [`Endpoint`] with its sockets and its clock. Lives on one current-thread
 /// tokio runtime; nothing of it is shared.
 ///
@@ -76,6 +80,8 @@ pub struct SipStack {
     pub(super) results: (mpsc::UnboundedSender<TaskResult>, mpsc::UnboundedReceiver<TaskResult>),
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) armed_for: Option<Instant>,
+    /// Turns since connections last had theirs.
+    turns: u32,
     pub(super) budget: SourceBudget,
     pub(super) locals: LocalAddresses,
     /// Connections to close when everything has been sent.
@@ -122,6 +128,7 @@ impl SipStack {
             results: mpsc::unbounded_channel(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed_for: None,
+            turns: 0,
             budget: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
             locals: LocalAddresses::default(),
             closing: Vec::new(),
@@ -163,7 +170,14 @@ impl SipStack {
             if let Some(event) = self.pump() {
                 return event;
             }
-            std::future::poll_fn(|cx| self.poll_inputs(cx)).await;
+            // The runtime's own budget would cut a burst in pieces, each with a
+            // wake-up through the kernel; turns are counted here instead.
+            self.turns += 1;
+            if self.turns >= TURNS {
+                self.turns = 0;
+                tokio::task::yield_now().await;
+            }
+            tokio::task::unconstrained(std::future::poll_fn(|cx| self.poll_inputs(cx))).await;
         }
     }
 

@@ -31,7 +31,7 @@ pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &
             key.push(0);
             key.extend_from_slice(request.call_id().ok()?);
             key.push(0);
-            key.extend_from_slice(request.from().ok()?.tag().unwrap_or_default());
+            key.extend_from_slice(request.from_tag().unwrap_or_default());
             key.push(0);
             key.extend_from_slice(&request.cseq().ok()?.number.to_be_bytes());
             key.extend_from_slice(via.raw);
@@ -49,14 +49,14 @@ pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &
 /// (§8.2.2.2), hashed with a secret, so that nobody can make two calls
 /// collide. `None`: in a dialog, or a method that cannot be merged.
 pub fn merge_key(request: &Request, secret: [u64; 2]) -> Option<u64> {
-    if matches!(request.method(), Method::Ack | Method::Cancel) || request.to().ok()?.tag().is_some() {
+    if matches!(request.method(), Method::Ack | Method::Cancel) || request.to_tag().is_some() {
         return None;
     }
     let cseq = request.cseq().ok()?;
     let mut hasher = DefaultHasher::new();
     secret.hash(&mut hasher);
     request.call_id().ok()?.hash(&mut hasher);
-    request.from().ok()?.tag().hash(&mut hasher);
+    request.from_tag().hash(&mut hasher);
     cseq.number.hash(&mut hasher);
     request.method().as_bytes().hash(&mut hasher);
     Some(hasher.finish())
