@@ -8,6 +8,7 @@ use super::lines::Field;
 use super::method::Method;
 use super::name::{self, Name};
 use super::name_addr::NameAddr;
+use super::offsets::{Part, ViaAt};
 use super::via::Via;
 
 /// Header fields as spans into the message they came in.
@@ -22,8 +23,9 @@ pub struct Headers {
 /// What every layer reads of a message that has passed [`Headers::check`].
 #[derive(Debug, Clone)]
 struct Checked {
-    from_tag: Option<(u32, u32)>,
-    to_tag: Option<(u32, u32)>,
+    via: ViaAt,
+    from_tag: Option<Part>,
+    to_tag: Option<Part>,
     cseq: CSeq,
 }
 
@@ -123,23 +125,13 @@ impl Headers {
         if let Some(&name) = SINGLE.iter().find(|name| self.is_repeated(**name)) {
             return Err(HeaderError::Repeated(name));
         }
-        self.top_via()?;
-        let from_tag = self.from()?.tag().map(|tag| self.offsets(tag));
-        let to_tag = self.to()?.tag().map(|tag| self.offsets(tag));
+        let via = ViaAt::of(&self.raw, &self.top_via()?);
+        let from_tag = self.from()?.tag().map(|tag| Part::of(&self.raw, tag));
+        let to_tag = self.to()?.tag().map(|tag| Part::of(&self.raw, tag));
         self.call_id()?;
         let cseq = self.cseq()?;
-        self.checked = Some(Checked { from_tag, to_tag, cseq });
+        self.checked = Some(Checked { via, from_tag, to_tag, cseq });
         Ok(())
-    }
-
-    /// Where `part`, a piece of this message, stands in it.
-    fn offsets(&self, part: &[u8]) -> (u32, u32) {
-        let start = part.as_ptr().addr() - self.raw.as_ptr().addr();
-        (start as u32, (start + part.len()) as u32)
-    }
-
-    fn at(&self, (start, end): (u32, u32)) -> &[u8] {
-        &self.raw[start as usize..end as usize]
     }
 
     fn id_matches(&self, span: &Span, name: Name<'_>, id: u8) -> bool {
@@ -206,6 +198,9 @@ impl Headers {
 
     /// The top Via.
     pub fn top_via(&self) -> Result<Via<'_>, HeaderError> {
+        if let Some(checked) = &self.checked {
+            return Ok(checked.via.get(&self.raw));
+        }
         let value = self.required(Name::Via)?;
         let first = Elements { rest: Some(value), list: true }.next().unwrap_or_default();
         Via::parse(first).ok_or(HeaderError::Invalid(Name::Via))
@@ -229,7 +224,7 @@ impl Headers {
     /// The From tag; absent only from RFC 2543 clients.
     pub fn from_tag(&self) -> Option<&[u8]> {
         match &self.checked {
-            Some(checked) => checked.from_tag.map(|tag| self.at(tag)),
+            Some(checked) => checked.from_tag.map(|tag| tag.get(&self.raw)),
             None => self.from().ok()?.tag(),
         }
     }
@@ -237,7 +232,7 @@ impl Headers {
     /// The To tag.
     pub fn to_tag(&self) -> Option<&[u8]> {
         match &self.checked {
-            Some(checked) => checked.to_tag.map(|tag| self.at(tag)),
+            Some(checked) => checked.to_tag.map(|tag| tag.get(&self.raw)),
             None => self.to().ok()?.tag(),
         }
     }

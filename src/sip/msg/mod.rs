@@ -2,7 +2,7 @@
 //! and normalises nothing; what is written back is what came.
 //!
 //! - `parse`, `lines`, `error`: bytes to message; faults and their answers
-//! - `headers`, `name`, `method`: raw and typed header fields
+//! - `headers`, `offsets`, `name`, `method`: raw and typed header fields
 //! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
@@ -16,6 +16,7 @@ mod lines;
 mod method;
 mod name;
 mod name_addr;
+mod offsets;
 mod params;
 mod parse;
 mod reply;

@@ -33,6 +33,11 @@ impl<'a> Param<'a> {
 }
 
 impl<'a> Params<'a> {
+    /// Parameters of a header value that `of_header` has accepted before.
+    pub(super) fn checked(raw: &'a [u8]) -> Self {
+        Params { raw }
+    }
+
     /// Parameters of a URI, from the first `;` on. URIs have no quoting and no
     /// white space, and nothing to refuse that `Uri` has not refused.
     pub(super) fn of_uri(raw: &'a [u8]) -> Self {
