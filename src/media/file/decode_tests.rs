@@ -174,3 +174,41 @@ fn a_wav_without_samples_is_empty() {
     write_wav(&path, 8_000, 1, 0.0);
     assert!(matches!(Decoder::open(&path).unwrap_err(), FileError::Empty { .. }));
 }
+
+/// A file from outside may hold anything: it plays in part or is refused, in time.
+#[test]
+fn mutated_files_never_panic_or_run_for_ever() {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    let dir = tempfile::tempdir().unwrap();
+    let rounds = std::env::var("B2B_TEST_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let wav = dir.path().join("tone.wav");
+    write_wav(&wav, 22_050, 2, 0.2);
+    let mut random = StdRng::seed_from_u64(4);
+    for original in [data("tone.mp3"), data("tone.flac"), data("tone.ogg"), wav] {
+        let bytes = std::fs::read(&original).unwrap();
+        let path = dir.path().join("mutated").with_extension(original.extension().unwrap());
+        for _ in 0..rounds {
+            let mut bytes = bytes.clone();
+            for _ in 0..random.random_range(1..20) {
+                // Headers are where the damage is done.
+                let end = if random.random_bool(0.5) { 100 } else { bytes.len() };
+                let at = random.random_range(0..end.min(bytes.len()));
+                match random.random_range(0..4) {
+                    0 => bytes[at] = random.random_range(0..=255),
+                    1 => bytes[at] ^= 1 << random.random_range(0..8),
+                    2 => bytes[at..].iter_mut().take(8).for_each(|byte| *byte = 0xFF),
+                    _ => bytes.truncate(at.max(200)),
+                }
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let mut decoded = 0;
+            if let Ok(mut decoder) = Decoder::open(&path) {
+                while decoded < 10_000_000 && decoder.advance().unwrap_or(false) {
+                    decoded += decoder.samples().len();
+                }
+            }
+            assert!(decoded < 10_000_000, "half a second of file gives minutes of sound");
+        }
+    }
+}
