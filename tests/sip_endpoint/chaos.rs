@@ -102,7 +102,7 @@ impl Users {
 #[test]
 fn whatever_users_and_network_do_each_call_ends_once_and_nothing_is_left() {
     let (mut up, mut changed) = (0, 0);
-    for seed in 0..150 {
+    for seed in 0..100 {
         let network = Network { loss: 0.15, duplicate: 0.1, delay_ms: (1, 200), seed };
         let configs =
             [1, 2].map(|end| EndpointConfig { accept: vec![Method::Info, Method::Message], ..config(end) });
@@ -132,5 +132,5 @@ fn whatever_users_and_network_do_each_call_ends_once_and_nothing_is_left() {
         up += users.up;
         changed += users.changed;
     }
-    assert!(up > 500 && changed > 100, "{up} calls came up, {changed} changes were answered");
+    assert!(up > 300 && changed > 60, "{up} calls came up, {changed} changes were answered");
 }
