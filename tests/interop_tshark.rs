@@ -19,7 +19,8 @@ struct Packet {
     timestamp: u32,
 }
 
-/// The RTP streams of a capture, by SSRC, those longer than a second.
+/// The RTP streams of a capture, by SSRC, those of a minute and more: whatever
+/// else runs on loopback does not matter.
 fn streams(capture: &Path) -> Vec<Vec<Packet>> {
     let output = Command::new("tshark")
         .args(["-r"])
@@ -42,7 +43,7 @@ fn streams(capture: &Path) -> Vec<Vec<Packet>> {
             None => streams.push((ssrc.to_string(), vec![packet])),
         }
     }
-    streams.into_iter().map(|(_, packets)| packets).filter(|packets| packets.len() > 50).collect()
+    streams.into_iter().map(|(_, packets)| packets).filter(|packets| packets.len() > 3_000).collect()
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn interop_tshark_finds_no_gap_in_the_main_job() {
         captured.log
     );
 
-    let mut forward = 0;
+    let mut streams_seen = 0;
     for packets in streams(&capture) {
         let (first, last) = (&packets[0], &packets[packets.len() - 1]);
         let mean = (last.time - first.time) * 1e3 / (packets.len() - 1) as f64;
@@ -81,12 +82,12 @@ fn interop_tshark_finds_no_gap_in_the_main_job() {
         let jumps = packets.windows(2).filter(|two| two[1].timestamp.wrapping_sub(two[0].timestamp) != 160);
         assert_eq!(jumps.count(), 0, "timestamps that do not follow each other");
         assert!((mean - 20.0).abs() <= 0.05, "mean {mean} ms");
-        forward += usize::from(packets.len() > 3_000);
+        streams_seen += 1;
         // How late a packet leaves depends on the machine: the figure is printed,
         // and a limit is only set where the machine is known to be quiet.
         if std::env::var_os("B2B_QUIET_MACHINE").is_some() {
             assert!(longest <= 40.0, "longest gap {longest} ms");
         }
     }
-    assert!(forward >= 2, "source to mixer and mixer to sink: {forward} long streams");
+    assert!(streams_seen >= 2, "source to mixer and mixer to sink: only {streams_seen} streams of a minute");
 }
