@@ -53,6 +53,17 @@ impl Analysis {
         gains.get(gains.len() / 2).map(|gain| 20.0 * gain.log10())
     }
 
+    /// The digits that were heard, for people: what repeats stands once, with how
+    /// often it was heard and what came after the last whole time.
+    pub fn digits_told(&self) -> (String, usize, String) {
+        let digits: Vec<char> = self.digits.iter().map(|heard| heard.digit).collect();
+        let repeats = |period: &usize| digits.iter().zip(digits.iter().skip(*period)).all(|(a, b)| a == b);
+        let period = (1..digits.len()).find(repeats).unwrap_or(digits.len()).max(1);
+        let whole = digits.len() / period;
+        let text = |digits: &[char]| digits.iter().collect::<String>();
+        (text(&digits[..period.min(digits.len())]), whole, text(&digits[whole * period..]))
+    }
+
     /// The digits that were heard, as text.
     pub fn digits_text(&self) -> String {
         self.digits.iter().map(|heard| heard.digit).collect()
@@ -138,5 +149,25 @@ pub fn fault_word(state: State) -> &'static str {
         State::Damaged => "damaged",
         State::Intact => "intact",
         State::Quiet => "quiet",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(digits: &str) -> (String, usize, String) {
+        let heard = |(at, digit)| Heard { digit, start: at as u64 * 2_000, length: 1_600 };
+        Analysis { digits: digits.chars().enumerate().map(heard).collect(), ..Analysis::default() }
+            .digits_told()
+    }
+
+    #[test]
+    fn repeated_digits_are_told_once() {
+        assert_eq!(told("4242424"), ("42".into(), 3, "4".into()));
+        assert_eq!(told("1177"), ("1177".into(), 1, String::new()));
+        assert_eq!(told("555"), ("5".into(), 3, String::new()));
+        assert_eq!(told("5"), ("5".into(), 1, String::new()));
+        assert_eq!(told(""), (String::new(), 0, String::new()));
     }
 }

@@ -31,6 +31,9 @@ const VARIABLES: [(&str, &str); 6] = [
     ("#060606", "var(--warn)"),
 ];
 
+/// Marks that have room over a picture.
+pub const MARKS: usize = 80;
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type DrawResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -124,7 +127,8 @@ pub fn picture(name: &str, png_uri: &str, top_hz: f64, span: Span, marks: &[(f64
             .build_cartesian_2d(span.from_s..span.to_s, 0.0..top_hz)?;
         time_mesh(&mut chart, name, 4, |hz| format!("{:.0} kHz", hz / 1e3), true)?;
         place = chart.plotting_area().get_pixel_range();
-        for (at, digit) in marks.iter().filter(|(at, _)| (span.from_s..span.to_s).contains(at)) {
+        let room = marks.len() <= MARKS;
+        for (at, digit) in marks.iter().filter(|(at, _)| room && (span.from_s..span.to_s).contains(at)) {
             let (x, _) = chart.backend_coord(&(*at, 0.0));
             let style = ("sans-serif", 12).into_font().color(&INK);
             area.draw(&Text::new(digit.to_string(), (x, 3), style))?;

@@ -88,9 +88,37 @@ fn number(text: &str) -> Option<u32> {
 /// lost, and what somebody else sent.
 const NOT_OF_THE_STREAM: [&str; 5] = ["impaired-lost", "implausible", "injected", "malformed", "unexpected"];
 
+/// Streams told of one log; a longer list is somebody playing with SSRCs.
+const STREAMS: usize = 4;
+
+/// The streams of a log, each told by itself: the mixer receives two. Those with
+/// the most packets, in order of their beginning.
+pub fn streams(log: &[Row], unreadable: usize, rate: u32) -> Vec<PacketStory> {
+    let mut streams: Vec<(u32, usize)> = Vec::new();
+    for row in log.iter().filter(of_the_stream) {
+        match streams.iter().position(|(ssrc, _)| *ssrc == row.ssrc) {
+            Some(index) => streams[index].1 += 1,
+            None if streams.len() < 64 => streams.push((row.ssrc, 1)),
+            None => {}
+        }
+    }
+    let mut longest = streams.clone();
+    longest.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    longest.truncate(STREAMS);
+    streams.retain(|stream| longest.contains(stream));
+    if streams.len() < 2 {
+        return vec![tell(log, unreadable, rate)];
+    }
+    let of = |ssrc: u32| log.iter().filter(|row| row.ssrc == ssrc).cloned().collect::<Vec<Row>>();
+    streams.iter().map(|(ssrc, _)| tell(&of(*ssrc), unreadable, rate)).collect()
+}
+
+fn of_the_stream(row: &&Row) -> bool {
+    !NOT_OF_THE_STREAM.contains(&row.verdict.as_str())
+}
+
 /// Tells the story of a log. RTP timestamps run at `rate` Hz.
 pub fn tell(log: &[Row], unreadable: usize, rate: u32) -> PacketStory {
-    let of_the_stream = |row: &&Row| !NOT_OF_THE_STREAM.contains(&row.verdict.as_str());
     let mut rows: Vec<Row> = log.iter().filter(of_the_stream).cloned().collect();
     // A row is written when the packet's fate is known.
     rows.sort_by_key(|row| row.arrival_ns);
@@ -244,6 +272,18 @@ mod tests {
         let story = tell(&log(&[(0, 1), (40, 3), (20, 2), (60, 4)]), 0, 8_000);
         assert_eq!(story.longest_spacing.0, 20.0);
         assert!(story.jitter.iter().all(|(_, jitter)| *jitter < 1e-9));
+    }
+
+    #[test]
+    fn two_streams_in_one_log_are_told_apart() {
+        let mut rows = log(&[(0, 1), (5, 700), (20, 2), (25, 701), (40, 3), (45, 703)]);
+        rows.iter_mut().filter(|row| row.seq >= 700).for_each(|row| row.ssrc = 2);
+        let stories = streams(&rows, 0, 8_000);
+        let told: Vec<(usize, usize, f64)> =
+            stories.iter().map(|s| (s.packets, s.lost, s.mean_spacing_ms)).collect();
+        assert_eq!(told, [(3, 0, 20.0), (3, 1, 20.0)]);
+        assert_eq!(streams(&rows[..1], 0, 8_000).len(), 1);
+        assert_eq!(streams(&[], 0, 8_000).len(), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Recordings {
     pub sent: Option<Vec<i16>>,
     /// What the sink played out, 8 kHz mono.
     pub received: Option<Vec<i16>>,
-    /// Per receiving role.
+    /// Per receiving role and stream.
     pub packets: Vec<(String, PacketStory)>,
     /// All SIP traces, merged.
     pub ladder: Ladder,
@@ -50,9 +50,16 @@ pub fn read(run: &RunRecord) -> Recordings {
             && let Some(text) = noted(&mut all.notes, bytes(&log))
         {
             let (rows, unreadable) = packets::parse(&String::from_utf8_lossy(&text));
-            let story = packets::tell(&rows, unreadable, RATE_HZ);
-            if story.packets > 0 || name != "source" {
-                all.packets.push((name.to_string(), story));
+            let stories = packets::streams(&rows, unreadable, RATE_HZ);
+            let streams = stories.len();
+            for (index, story) in stories.into_iter().enumerate() {
+                let title = match streams {
+                    1 => name.to_string(),
+                    _ => format!("{name}, stream {} of {streams}", index + 1),
+                };
+                if story.packets > 0 || name != "source" {
+                    all.packets.push((title, story));
+                }
             }
         }
         let path = role.sip_trace.clone().unwrap_or_else(|| folder.join(format!("{name}.sip")));

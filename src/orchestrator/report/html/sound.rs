@@ -54,14 +54,14 @@ pub fn section(recordings: &Recordings, analysis: &Analysis) -> Markup {
         (player("arrived", received))
         (picture("sent", sent, 0.0, span, &[]))
         (picture("arrived", received, offset_s, span, &marks))
-        @if !marks.is_empty() {
+        @if !marks.is_empty() && marks.len() <= charts::MARKS {
             p.soft { "Above the lower picture: DTMF digits where they were heard in what arrived." }
         }
     }
 }
 
 fn summary(recordings: &Recordings, analysis: &Analysis) -> Markup {
-    let digits = analysis.digits_text();
+    let (sequence, times, rest) = analysis.digits_told();
     html! {
         @match (&recordings.sent, &recordings.received, analysis.alignment) {
             (Some(_), Some(_), Some(_)) => {
@@ -75,7 +75,12 @@ fn summary(recordings: &Recordings, analysis: &Analysis) -> Markup {
             (None, Some(_), _) => "What was sent was not recorded, so there is nothing to compare with.",
             _ => "What arrived was not recorded.",
         }
-        @if !digits.is_empty() { " DTMF digits heard: " code { (digits) } "." }
+        @if !analysis.digits.is_empty() {
+            " DTMF digits heard: " code { (sequence) }
+            @if times > 1 { ", " (times) " times" }
+            @if !rest.is_empty() { ", then " code { (rest) } }
+            "."
+        }
     }
 }
 
