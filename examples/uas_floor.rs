@@ -1,0 +1,38 @@
+//! The floor of `scripts/bench-uas.sh`: a blocking socket loop that copies five
+//! header fields of each INVITE and BYE behind `SIP/2.0 200 OK` and knows nothing
+//! else of SIP. What a call costs here is what the kernel and the copying cost.
+//!
+//! `cargo run --release --example uas_floor -- 127.0.0.1:5060`
+
+use std::net::UdpSocket;
+
+fn main() -> anyhow::Result<()> {
+    let bind = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5060".to_owned());
+    let socket = UdpSocket::bind(&bind)?;
+    let local = socket.local_addr()?;
+    println!("listening on {local}");
+    let mut request = [0; 65_535];
+    let mut response = Vec::with_capacity(2048);
+    loop {
+        let (length, from) = socket.recv_from(&mut request)?;
+        let request = &request[..length];
+        if request.starts_with(b"ACK ") {
+            continue;
+        }
+        response.clear();
+        response.extend_from_slice(b"SIP/2.0 200 OK\r\n");
+        for line in request.split(|byte| *byte == b'\n') {
+            let copied: [&[u8]; 5] = [b"Via:", b"From:", b"To:", b"Call-ID:", b"CSeq:"];
+            if copied.iter().any(|name| line.starts_with(name)) {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                response.extend_from_slice(line);
+                if line.starts_with(b"To:") && request.starts_with(b"INVITE ") {
+                    response.extend_from_slice(b";tag=floor");
+                }
+                response.extend_from_slice(b"\r\n");
+            }
+        }
+        response.extend_from_slice(format!("Contact: <sip:{local}>\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        socket.send_to(&response, from)?;
+    }
+}
