@@ -213,7 +213,13 @@ impl Writer {
                 match self.write(&bytes, stop_at) {
                     Ok(true) => {}
                     // Told to stop while the player did not read.
-                    Ok(false) => return self.end(Duration::ZERO),
+                    Ok(false) => {
+                        tracing::warn!(
+                            "the player stopped reading: {} frames were not played",
+                            frames.dropped()
+                        );
+                        return self.end(Duration::ZERO);
+                    }
                     Err(_) => return self.fail(),
                 }
                 if let Some(captured_at) = chunk.captured_at {
