@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -17,6 +17,9 @@ use crate::sip::msg::{Message, ParseError};
 /// Datagrams read, or connection events taken, before the outputs that they
 /// caused go out: bounds what one busy socket delays everything else.
 const BATCH: usize = 128;
+
+/// Timers may be this late: T1 is 500 ms, and what is due is done together.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What came of reading a socket.
 struct Read {
@@ -41,21 +44,26 @@ impl SipStack {
         if fed { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// The timer is moved only to be earlier, and by no less than a tick: moving
+    /// it costs a system call and a wake-up, and calls move deadlines all the
+    /// time. One that fires too early finds nothing due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.endpoint.next_timeout() else {
-            self.armed_for = None;
-            return false;
-        };
-        if self.armed_for != Some(deadline) {
-            self.armed_for = Some(deadline);
-            self.timer.as_mut().reset(deadline.into());
+        let Some(deadline) = self.endpoint.next_timeout() else { return false };
+        let now = Instant::now();
+        if deadline <= now {
+            self.input(Input::Timeout);
+            return true;
         }
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return false;
+        let at = deadline.max(now + TICK);
+        if self.armed_for.is_none_or(|armed| at < armed) {
+            self.armed_for = Some(at);
+            self.timer.as_mut().reset(at.into());
         }
-        self.armed_for = None;
-        self.input(Input::Timeout);
-        true
+        while self.timer.as_mut().poll(cx).is_ready() {
+            self.armed_for = Some(at);
+            self.timer.as_mut().reset(at.into());
+        }
+        false
     }
 
     fn poll_udp(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
