@@ -47,6 +47,88 @@ pub struct MediaStats {
     pub in_call: bool,
 }
 
+impl MediaStats {
+    /// Adds the counters of another session: counts by sum, worst cases by maximum
+    /// (MOS by minimum). Percentiles of several calls cannot be had from their
+    /// percentiles; the worse call's stand for both.
+    pub fn add(&mut self, other: &MediaStats) {
+        // Named one by one: a new field must be decided on here.
+        let MediaStats {
+            packets_tx,
+            packets_rx,
+            bytes_tx,
+            bytes_rx,
+            lost,
+            late,
+            duplicates,
+            reordered,
+            injected,
+            concealed,
+            underruns,
+            digits,
+            jitter_ms_p50,
+            jitter_ms_p95,
+            rtp_gap_ms_max,
+            arrival_gap_ms_max,
+            rtt_ms,
+            mos,
+            in_call,
+        } = *other;
+        self.packets_tx += packets_tx;
+        self.packets_rx += packets_rx;
+        self.bytes_tx += bytes_tx;
+        self.bytes_rx += bytes_rx;
+        self.lost += lost;
+        self.late += late;
+        self.duplicates += duplicates;
+        self.reordered += reordered;
+        self.injected += injected;
+        self.concealed += concealed;
+        self.underruns += underruns;
+        self.digits += digits;
+        self.jitter_ms_p50 = self.jitter_ms_p50.max(jitter_ms_p50);
+        self.jitter_ms_p95 = self.jitter_ms_p95.max(jitter_ms_p95);
+        self.rtp_gap_ms_max = self.rtp_gap_ms_max.max(rtp_gap_ms_max);
+        self.arrival_gap_ms_max = self.arrival_gap_ms_max.max(arrival_gap_ms_max);
+        self.rtt_ms = worse(self.rtt_ms, rtt_ms, f64::max);
+        self.mos = worse(self.mos, mos, f64::min);
+        self.in_call |= in_call;
+    }
+}
+
+fn worse(a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(pick(a, b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Counters of a UA, by who placed the calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct UaStats {
+    /// Calls that came to us.
+    pub incoming: MediaStats,
+    /// Calls that we placed.
+    pub outgoing: MediaStats,
+}
+
+impl UaStats {
+    /// All calls together.
+    pub fn total(&self) -> MediaStats {
+        let mut total = self.incoming;
+        total.add(&self.outgoing);
+        total
+    }
+
+    /// What passes through from the caller to the callee: received on calls that
+    /// came, sent on calls that we placed. What goes back the other way is left out.
+    pub fn through(&self) -> MediaStats {
+        let MediaStats { packets_tx, bytes_tx, underruns, .. } = self.outgoing;
+        let in_call = self.incoming.in_call || self.outgoing.in_call;
+        MediaStats { packets_tx, bytes_tx, underruns, in_call, ..self.incoming }
+    }
+}
+
 /// The metrics line of a role: one JSON object on standard output every 5 s,
 /// and one with `final = true` at the end. Times in ms, sizes in bytes,
 /// counters monotonic.
@@ -54,7 +136,8 @@ pub struct MediaStats {
 pub struct MetricsLine {
     /// RFC 3339 UTC with milliseconds.
     pub ts: String,
-    /// `source`, `mixer` or `sink`.
+    /// `source`, `mixer` or `sink`. The mixer counts what passes through it: received
+    /// from its caller, sent to its target.
     pub role: String,
     /// Process id.
     pub pid: u32,
@@ -97,4 +180,37 @@ pub struct MetricsLine {
     pub rms_out_dbov: Option<f64>,
     /// The impairment that was on, as given to `--impair`.
     pub impair: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_up_and_the_worst_case_stands() {
+        let mut total = MediaStats::default();
+        let first =
+            MediaStats { packets_rx: 10, jitter_ms_p95: 3.0, mos: Some(4.0), ..MediaStats::default() };
+        let second = MediaStats {
+            packets_rx: 5,
+            jitter_ms_p95: 1.0,
+            mos: Some(3.5),
+            rtt_ms: Some(2.0),
+            ..MediaStats::default()
+        };
+        total.add(&first);
+        total.add(&second);
+        assert_eq!(total.packets_rx, 15);
+        assert_eq!(total.jitter_ms_p95, 3.0);
+        assert_eq!(total.mos, Some(3.5));
+        assert_eq!(total.rtt_ms, Some(2.0));
+    }
+
+    #[test]
+    fn what_passes_through_is_received_from_the_caller_and_sent_to_the_callee() {
+        let incoming = MediaStats { packets_rx: 100, lost: 3, packets_tx: 7, ..MediaStats::default() };
+        let outgoing = MediaStats { packets_rx: 8, lost: 50, packets_tx: 101, ..MediaStats::default() };
+        let through = UaStats { incoming, outgoing }.through();
+        assert_eq!((through.packets_rx, through.lost, through.packets_tx), (100, 3, 101));
+    }
 }

@@ -35,11 +35,13 @@ fn call_each_other(bind: &str, transport: &str) {
     }
     alice_heard.wait_for(25);
     bob_heard.wait_for(25);
-    wait_until("the counters follow", || alice.stats().in_call && alice.stats().packets_rx >= 25);
+    wait_until("the counters follow", || {
+        alice.stats().outgoing.in_call && alice.stats().outgoing.packets_rx >= 25
+    });
     alice.hangup(dialled).expect("hung up");
     assert_eq!(ended(&*alice), EndCause::LocalHangup);
     assert_eq!(ended(&*bob), EndCause::RemoteHangup);
-    let stats = bob.stats();
+    let stats = bob.stats().incoming;
     assert!(!stats.in_call && stats.packets_rx >= 25 && stats.packets_tx >= 25, "{stats:?}");
     assert!(matches!(alice.hangup(dialled), Err(UaError::NoSuchCall)), "it is over");
     alice.shutdown(Duration::from_secs(5));

@@ -36,37 +36,24 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
 }
 
 /// The stream from one role to the next, as its receiver counted it; none when
-/// the receiver heard nothing.
-///
-/// A role counts over all its calls, and the far end of a call sends back silence.
-/// So the mixer's counters hold two streams each way: what it sent back to its
-/// caller is taken off, and what it received is shared out by what was sent to it.
+/// the receiver heard nothing. Silence that goes back is in nobody's way: the mixer
+/// does not count it, and source and sink count it on their other side.
 fn hop(roles: &[RoleRecord], index: usize) -> Option<Hop> {
-    let line = |index: usize| roles.get(index).and_then(|role| role.metrics.as_ref());
     let (from, to) = (roles.get(index)?, roles.get(index + 1)?);
-    let received: &MetricsLine = line(index + 1).filter(|line| line.packets_rx > 0)?;
-    let sent_back =
-        index.checked_sub(1).and_then(line).map_or(0, |caller| caller.packets_rx + caller.rtp_loss);
-    let packets_tx = line(index).map_or(0, |line| line.packets_tx).saturating_sub(sent_back);
-    let from_behind = line(index + 2).map_or(0, |line| line.packets_tx);
-    let share = match packets_tx + from_behind {
-        0 => 1.0,
-        all => packets_tx as f64 / all as f64,
-    };
+    let received: &MetricsLine = to.metrics.as_ref().filter(|line| line.packets_rx > 0)?;
     Some(Hop {
         from: from.role.clone(),
         to: to.role.clone(),
-        packets_tx,
-        packets_rx: (received.packets_rx as f64 * share).round() as u64,
-        // up: one lost packet of two streams is not none of one
-        lost: (received.rtp_loss as f64 * share).ceil() as u64,
+        packets_tx: from.metrics.as_ref().map_or(0, |line| line.packets_tx),
+        packets_rx: received.packets_rx,
+        lost: received.rtp_loss,
         loss_pct: percent(received.rtp_loss, received.packets_rx + received.rtp_loss),
         rtp_gap_ms_max: received.rtp_gap_ms_max,
         arrival_gap_ms_max: received.arrival_gap_ms_max,
         jitter_ms_p50: received.jitter_ms_p50,
         jitter_ms_p95: received.jitter_ms_p95,
-        late: (received.late as f64 * share).ceil() as u64,
-        concealed: (received.concealed as f64 * share).ceil() as u64,
+        late: received.late,
+        concealed: received.concealed,
     })
 }
 
@@ -156,24 +143,6 @@ mod tests {
         assert!((figures.loss_pct.unwrap() - 55.0).abs() < 1e-9, "1 - 0.5 * 0.9");
         assert_eq!(figures.rtp_gap_ms_max, Some(60.0));
         assert_eq!(figures.mos, Some(quality::mos(figures.loss_pct.unwrap(), 150.0)));
-    }
-
-    #[test]
-    fn silence_that_is_sent_back_is_not_counted_as_the_call() {
-        let line = |packets_tx, packets_rx, rtp_loss| {
-            Some(MetricsLine { packets_tx, packets_rx, rtp_loss, ..MetricsLine::default() })
-        };
-        // 1000 each way on each leg; the mixer loses 10 % of what it receives
-        let roles = [
-            role("source", line(1_000, 1_000, 0)),
-            role("mixer", line(2_000, 1_800, 200)),
-            role("sink", line(1_000, 1_000, 0)),
-        ];
-        let figures = figures(&roles);
-        let counts: Vec<_> =
-            figures.hops.iter().map(|hop| (hop.packets_tx, hop.packets_rx, hop.lost)).collect();
-        assert_eq!(counts, [(1_000, 900, 100), (1_000, 1_000, 0)]);
-        assert_eq!(figures.loss_pct, Some(10.0));
     }
 
     #[test]

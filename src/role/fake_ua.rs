@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::UaOptions;
 use super::life::Life;
-use crate::ua::{Audio, CallId, EndCause, MediaStats, Ua, UaError, UaEvent};
+use crate::ua::{Audio, CallId, EndCause, MediaStats, Ua, UaError, UaEvent, UaStats};
 
 /// What a role has asked its UA for.
 pub(super) enum Asked {
@@ -63,8 +63,9 @@ impl Ua for FakeUa {
         Ok(())
     }
 
-    fn stats(&self) -> MediaStats {
-        MediaStats { packets_tx: 7, ..MediaStats::default() }
+    fn stats(&self) -> UaStats {
+        let outgoing = MediaStats { packets_tx: 7, ..MediaStats::default() };
+        UaStats { outgoing, ..UaStats::default() }
     }
 
     fn shutdown(self: Box<Self>, _: Duration) {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, never, select};
 use nix::sys::signal::Signal;
 
-use crate::metrics::{MediaStats, MetricsLine};
+use crate::metrics::{MediaStats, MetricsLine, UaStats};
 use crate::role::UaOptions;
 use crate::ua::{Codec, Ua, UaEvent};
 use crate::util::exit::{Exit, Failure};
@@ -54,6 +54,8 @@ pub(super) struct Life {
     role: &'static str,
     out: Box<dyn Write + Send>,
     signals: Receiver<Signal>,
+    /// Which of its calls' counters a role reports.
+    view: fn(&UaStats) -> MediaStats,
     impair: Option<String>,
     next_tick: Instant,
     metrics: Metrics,
@@ -88,6 +90,7 @@ impl Life {
             role,
             out,
             signals,
+            view: UaStats::total,
             impair: options.impairment.map(|impairment| impairment.to_string()),
             next_tick: now + TICK,
             metrics: Metrics {
@@ -98,6 +101,11 @@ impl Life {
                 unchanged: 0,
             },
         }
+    }
+
+    /// Reports of all counters only these.
+    pub(super) fn view(&mut self, view: fn(&UaStats) -> MediaStats) {
+        self.view = view;
     }
 
     /// Prints the READY line.
@@ -142,7 +150,7 @@ impl Life {
         }
         let cpu = process::cpu_time();
         let used = cpu.saturating_sub(self.metrics.cpu);
-        let stats = ua.stats();
+        let stats = (self.view)(&ua.stats());
         if self.metrics.stalled(&stats) {
             tracing::warn!("stalled: a call is up, but no packet came or went for two metrics periods");
         }
@@ -152,9 +160,9 @@ impl Life {
     }
 
     /// Prints the last metrics line.
-    pub(super) fn report_last(&mut self, stats: &MediaStats, measured: &Measured) {
+    pub(super) fn report_last(&mut self, stats: &UaStats, measured: &Measured) {
         let cpu_pct = percent(process::cpu_time(), self.metrics.started.elapsed());
-        let line = self.line(stats, measured, cpu_pct, true);
+        let line = self.line(&(self.view)(stats), measured, cpu_pct, true);
         self.print_json(&line);
     }
 

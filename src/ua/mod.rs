@@ -16,7 +16,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 pub use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
-pub use crate::metrics::MediaStats;
+pub use crate::metrics::{MediaStats, UaStats};
 pub use impairment::Impairment;
 
 /// A call, unique within its UA.
@@ -139,8 +139,8 @@ pub trait Ua: Send {
     fn reject(&self, call: CallId, status: u16, reason: &str) -> Result<(), UaError>;
     /// Ends a call: BYE, CANCEL or a refusal, whichever fits its state.
     fn hangup(&self, call: CallId) -> Result<(), UaError>;
-    /// Counters so far, over all calls.
-    fn stats(&self) -> MediaStats;
+    /// Counters so far, by who placed the calls.
+    fn stats(&self) -> UaStats;
     /// Hangs everything up, waits for it at most `grace`, and stops.
     fn shutdown(self: Box<Self>, grace: Duration);
 }

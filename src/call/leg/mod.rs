@@ -141,6 +141,11 @@ impl Leg {
         }
     }
 
+    /// Whether they called us.
+    pub fn is_inbound(&self) -> bool {
+        self.inbound
+    }
+
     /// Where the leg is in its life.
     pub fn state(&self) -> LegState {
         self.state

@@ -2,7 +2,7 @@
 //! about.
 
 use super::legs::Entry;
-use super::{CallService, ServiceEvent, stats};
+use super::{CallService, ServiceEvent};
 use crate::call::leg::Leg;
 use crate::media::worker::MediaEvent;
 use crate::sip::endpoint::{Event, Flow, Reply, UsageEvent, UsageId};
@@ -56,10 +56,13 @@ impl CallService {
         | MediaEvent::Digit { id, .. }
         | MediaEvent::RtpTimeout { id }
         | MediaEvent::Closed { id, .. }) = event;
-        if let MediaEvent::Closed { stats, .. } = &event {
-            stats::add(&mut self.closed, stats);
-        }
+        // A session without a leg was closed before anything came or went.
         let Some(leg) = self.legs.of_session(id) else { return };
+        if let (MediaEvent::Closed { stats, .. }, Some(entry)) = (&event, self.legs.get(leg)) {
+            let mut stats = **stats;
+            stats.in_call = false;
+            entry.side(&mut self.closed).add(&stats);
+        }
         match event {
             MediaEvent::Started { .. } => self.tell(true, ServiceEvent::MediaStarted { leg }),
             MediaEvent::SourceEnded { .. } => self.tell(true, ServiceEvent::SourceEnded { leg }),

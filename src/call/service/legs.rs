@@ -6,6 +6,7 @@ use super::{LegAudio, LegId};
 use crate::call::leg::Leg;
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::media::worker::SessionId;
+use crate::metrics::{MediaStats, UaStats};
 use crate::sip::endpoint::UsageId;
 
 /// A leg with its dialog usage and its media session.
@@ -37,6 +38,11 @@ impl Entry {
             ended: None,
             usage_over: false,
         }
+    }
+
+    /// The counters that this leg's belong to.
+    pub(super) fn side<'a>(&self, stats: &'a mut UaStats) -> &'a mut MediaStats {
+        if self.leg.is_inbound() { &mut stats.incoming } else { &mut stats.outgoing }
     }
 
     pub(super) fn is_up(&self) -> bool {

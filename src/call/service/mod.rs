@@ -5,12 +5,10 @@
 //! - `legs`: the table of legs
 //! - `happenings`: what the stack and the worker tell
 //! - `perform`: what a leg wants, carried out
-//! - `stats`: counters of several sessions in one
 
 mod happenings;
 mod legs;
 mod perform;
-mod stats;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +24,7 @@ use super::negotiate::LocalMedia;
 use crate::frame::{FrameSink, FrameSource};
 use crate::media::session::SessionConfig;
 use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
-use crate::metrics::MediaStats;
+use crate::metrics::UaStats;
 use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Invite};
 use crate::sip::msg::{Method, Scheme, Uri};
 use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
@@ -133,7 +131,7 @@ pub struct CallService {
     config: ServiceConfig,
     draining: bool,
     /// Counters of closed sessions.
-    closed: MediaStats,
+    closed: UaStats,
     session_id: u64,
 }
 
@@ -180,7 +178,7 @@ impl CallService {
             legs: Legs::default(),
             news: VecDeque::new(),
             draining: false,
-            closed: MediaStats::default(),
+            closed: UaStats::default(),
             // Below 2^63, as RFC 3264 §5 wants it.
             session_id: seed >> 32,
             config,
@@ -299,14 +297,15 @@ impl CallService {
     }
 
     /// Counters so far, over all legs.
-    pub fn stats(&self) -> MediaStats {
+    pub fn stats(&self) -> UaStats {
         let mut total = self.closed;
-        for session in self.legs.iter().filter_map(|entry| entry.session) {
-            if let Some(stats) = self.media.stats(session) {
-                stats::add(&mut total, &stats);
+        for entry in self.legs.iter() {
+            let side = entry.side(&mut total);
+            if let Some(stats) = entry.session.and_then(|session| self.media.stats(session)) {
+                side.add(&stats);
             }
+            side.in_call = entry.is_up();
         }
-        total.in_call = self.legs.iter().any(Entry::is_up);
         total
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::media::dtmf::{Generator, Sequence};
 use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
 use crate::role::{Discard, Role, Silence, UaOptions, endings};
-use crate::ua::{Audio, CallId, EndCause, Ua, UaEvent};
+use crate::ua::{Audio, CallId, EndCause, Ua, UaEvent, UaStats};
 use crate::util::exit::Failure;
 use mixing::{Gains, Loudness, crossing};
 
@@ -61,6 +61,7 @@ impl Mixer {
         {
             tracing::info!("dtmf: playing {sequence}; skipped {:?}", sequence.skipped());
         }
+        life.view(UaStats::through);
         let ua = open_ua(&config.ua)?;
         life.ready(ua.local(), &config.ua);
         let loudness = Arc::new(Loudness::default());

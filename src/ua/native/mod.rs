@@ -15,7 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc;
 
-use super::{Audio, CallId, MediaStats, Ua, UaConfig, UaError, UaEvent};
+use super::{Audio, CallId, Ua, UaConfig, UaError, UaEvent, UaStats};
 
 /// A command to the signalling thread, with where its answer goes.
 enum Command {
@@ -40,7 +40,7 @@ enum Command {
         reply: Sender<Result<(), UaError>>,
     },
     Stats {
-        reply: Sender<MediaStats>,
+        reply: Sender<UaStats>,
     },
     /// Answered when it is done.
     Shutdown {
@@ -120,7 +120,7 @@ impl Ua for NativeUa {
         self.ask(|reply| Command::Hangup { call, reply })?
     }
 
-    fn stats(&self) -> MediaStats {
+    fn stats(&self) -> UaStats {
         self.ask(|reply| Command::Stats { reply }).unwrap_or_default()
     }
 

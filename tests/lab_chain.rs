@@ -1,0 +1,150 @@
+//! Source -> sink and source -> mixer -> sink as programs: what arrives is what
+//! left, in order and without a hole.
+#![cfg(feature = "lab")]
+
+mod common;
+
+use std::path::Path;
+
+use common::audio::{find, read_wav, speech_like, write_wav};
+use common::child::{B2b, b2b};
+
+const RATE: u32 = 8_000;
+
+/// Runs a plan made of these `[topology]` and `[expect]` lines in a new
+/// directory with `speech.wav` in it; gives the directory and the ended process.
+fn run_plan(seconds: f64, topology: &str, expect: &str, args: &[&str]) -> (tempfile::TempDir, B2b) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    write_wav(&dir.path().join("speech.wav"), RATE, &speech_like(RATE, seconds));
+    let wav = dir.path().join("out.wav");
+    let plan = format!(
+        "[topology]\nsource.audio_file = \"speech.wav\"\nsink.sip_bind = \"127.0.0.1:0\"\n\
+         sink.output = \"null\"\nsink.wav = {wav:?}\n{topology}\n[expect]\n{expect}\n"
+    );
+    let path = dir.path().join("test.plan.toml");
+    std::fs::write(&path, plan).expect("written");
+    let mut args = args.to_vec();
+    args.splice(0..0, ["--role", "orchestrator", "--plan", path.to_str().expect("UTF-8")]);
+    let mut it = b2b(&args);
+    it.wait();
+    (dir, it)
+}
+
+const DIRECT: &str = "source.sip_target = \"sip:sink@127.0.0.1:0\"";
+const MIXED: &str = "source.sip_target = \"sip:mixer@127.0.0.1:0\"\n\
+     mixer.sip_bind = \"127.0.0.1:0\"\nmixer.sip_target = \"sip:sink@127.0.0.1:0\"";
+
+/// Every second of what was sent is found in what arrived, at one common offset:
+/// nothing is missing, doubled or shifted by more than `slack` samples.
+fn assert_same_audio(dir: &Path, slack: usize, floor: f64) {
+    let sent = speech_like(RATE, 70.0);
+    let got = read_wav(&dir.join("out.wav"));
+    let sent = &sent[..sent.len().min(got.len())];
+    let second = RATE as usize;
+    let (score, start) = find(&sent[second..2 * second], &got, 0..3 * second);
+    assert!(score > floor, "the first full second is found, with {score:.3}");
+    let lag = start as i64 - second as i64;
+    let whole = (got.len() as i64 - lag.max(0)) as usize / second;
+    for n in 2..whole.saturating_sub(1) {
+        let expected = (n * second) as i64 + lag;
+        let window = (expected as usize).saturating_sub(slack)..expected as usize + slack + 1;
+        let (score, _) = find(&sent[n * second..(n + 1) * second], &got, window);
+        assert!(score > floor, "second {n} is found where it belongs, with {score:.3}");
+    }
+}
+
+#[test]
+fn what_a_source_sends_is_what_the_sink_writes() {
+    let (dir, mut it) =
+        run_plan(8.0, DIRECT, "min_duration_s = 7.9\nmax_rtp_gap_ms = 20\nmax_loss_pct = 0", &[]);
+    it.assert_exit(0);
+    assert_same_audio(dir.path(), 0, 0.99);
+}
+
+#[test]
+fn a_call_over_tcp_carries_the_same_audio() {
+    let over_tcp = DIRECT.replace("127.0.0.1:0", "127.0.0.1:0;transport=tcp");
+    let (dir, mut it) = run_plan(5.0, &over_tcp, "max_loss_pct = 0", &[]);
+    it.assert_exit(0);
+    assert_same_audio(dir.path(), 0, 0.99);
+}
+
+#[test]
+fn an_a_law_call_with_30_ms_packets_over_ipv6_carries_the_same_audio() {
+    let topology = "source.sip_target = \"sip:sink@[::1]:0\"\nsource.sip_bind = \"[::1]:0\"\n\
+                    source.codec = \"pcma\"\nsource.ptime_ms = 30";
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    write_wav(&dir.path().join("speech.wav"), RATE, &speech_like(RATE, 5.0));
+    let wav = dir.path().join("out.wav");
+    let plan = format!(
+        "[topology]\nsource.audio_file = \"speech.wav\"\nsink.sip_bind = \"[::1]:0\"\n\
+         sink.output = \"null\"\nsink.wav = {wav:?}\n{topology}\n"
+    );
+    let path = dir.path().join("v6.plan.toml");
+    std::fs::write(&path, plan).expect("written");
+    b2b(&["--role", "orchestrator", "--plan", path.to_str().expect("UTF-8")]).assert_exit(0);
+    assert_same_audio(dir.path(), 0, 0.99);
+}
+
+#[test]
+fn the_mixer_adds_digits_in_order_and_leaves_the_speech_in() {
+    let topology = format!("{MIXED}\nmixer.dtmf_seq = \"+44 (20) 8*#A\"");
+    let (dir, mut it) = run_plan(8.0, &topology, "max_rtp_gap_ms = 20\nmax_loss_pct = 0", &[]);
+    it.assert_exit(0);
+    // The tones lie over the speech: found, but less alike.
+    assert_same_audio(dir.path(), 0, 0.3);
+    let got = read_wav(&dir.path().join("out.wav"));
+    let digits: String = b2b::media::dtmf::Detector::decode(&got).iter().map(|heard| heard.digit).collect();
+    let sequence = "44208*#A";
+    // A tone that a busy machine tore apart is heard twice: ask for two whole rounds.
+    assert!(digits.contains(&sequence.repeat(2)), "the sequence, again and again: {digits}");
+}
+
+#[test]
+fn a_violated_expectation_is_exit_1_with_expected_and_measured() {
+    let (_dir, mut it) = run_plan(2.0, DIRECT, "min_duration_s = 30", &[]);
+    it.assert_exit(1);
+    let output = it.output();
+    let line = output.lines().find(|line| line.contains("min_duration_s")).unwrap_or_default();
+    assert!(line.contains("30") && (line.contains("2.") || line.contains("1.9")), "{output}");
+}
+
+#[test]
+fn loss_and_jitter_are_survived_without_a_hole_in_the_timeline() {
+    let topology = format!("{DIRECT}\nsink.impair = \"loss=5,jitter=20,reorder=2,dup=1,seed=7\"");
+    let (dir, mut it) = run_plan(12.0, &topology, "min_duration_s = 11.9", &[]);
+    it.assert_exit(0);
+    assert!(it.output().contains("loss=5"), "the summary says that the impairer was on\n{}", it.output());
+    // The buffer may stretch time a little where it adapts.
+    assert_same_audio(dir.path(), 1_600, 0.5);
+}
+
+#[test]
+fn the_report_is_made_from_what_the_roles_recorded() {
+    let report = tempfile::tempdir().expect("a temporary directory");
+    let topology = format!("{MIXED}\nmixer.dtmf_seq = \"12\"");
+    let (_dir, mut it) =
+        run_plan(4.0, &topology, "max_loss_pct = 0", &["--report", report.path().to_str().expect("UTF-8")]);
+    it.assert_exit(0);
+    let json = std::fs::read_to_string(report.path().join("report.json")).expect("report.json");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert!(json.to_string().contains("max_loss_pct"));
+    let html = std::fs::read_to_string(report.path().join("report.html")).expect("report.html");
+    for part in ["INVITE", "<svg", "data:image/png;base64,", "BYE"] {
+        assert!(html.contains(part), "{part} is in the page");
+    }
+    assert!(
+        !html.contains("<script src") && !html.contains("http://www.") || html.contains("w3.org"),
+        "self-contained"
+    );
+}
+
+/// The long one: run by `.ci/run`.
+#[test]
+#[ignore = "takes a minute"]
+fn a_minute_through_the_mixer_has_no_gap_and_no_loss() {
+    let expect = "min_duration_s = 60\nmax_rtp_gap_ms = 20\nmax_loss_pct = 0\nmax_latency_ms = 250";
+    let (dir, mut it) = run_plan(60.5, MIXED, expect, &[]);
+    it.assert_exit(0);
+    assert_same_audio(dir.path(), 1_600, 0.9);
+}
