@@ -5,10 +5,11 @@
 mod common;
 
 use std::net::UdpSocket;
+use std::process::Command;
 use std::time::Duration;
 
 use common::audio::{speech_like, write_wav};
-use common::child::{PATIENCE, role};
+use common::child::{B2b, PATIENCE, role};
 use nix::sys::signal::Signal;
 
 /// A directory with a WAV of so many seconds of speech-like audio.
@@ -274,4 +275,24 @@ fn a_wav_is_valid_after_sigkill() {
     sink.wait();
     let samples = common::audio::read_wav(&out);
     assert!(samples.len() >= 14_000, "{} samples in the header", samples.len());
+}
+
+#[test]
+fn a_wav_that_can_grow_no_further_ends_the_sink_with_66_and_the_call_with_bye() {
+    let (dir, wav) = wav_of(30.0);
+    let out = dir.path().join("out.wav");
+    // A limit of 32 KiB on files stands for a full disk: it needs no file system of its own.
+    let limited = r#"trap '' XFSZ; ulimit -f 64; exec "$0" "$@""#;
+    let mut sink = B2b::start(
+        Command::new("sh")
+            .args(["-c", limited, env!("CARGO_BIN_EXE_b2b"), "--role", "sink", "--output", "null", "--wav"])
+            .arg(&out),
+    );
+    let target = format!("sip:sink@{}", sink.ready());
+    let mut source = role("source", &["--target", &target, "--audio-file", &wav]);
+    sink.assert_exit(66);
+    assert!(sink.stderr().iter().any(|line| line.contains("out.wav")), "{}", sink.output());
+    source.wait();
+    assert!(source.output().contains("ended"), "{}", source.output());
+    assert!(!common::audio::read_wav(&out).is_empty(), "what was written is a valid WAV");
 }
