@@ -312,6 +312,11 @@ impl JitterBuffer {
         Some(if position >= start { time.plus(offset) } else { time.minus(offset) })
     }
 
+    /// Whether samples wait to be played.
+    pub fn holds_any(&self) -> bool {
+        self.held().iter().any(|slot| slot.len > 0)
+    }
+
     /// Frees what has been played.
     fn release(&mut self) {
         let Some(position) = self.position else { return };

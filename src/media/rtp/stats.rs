@@ -73,9 +73,10 @@ impl StreamStats {
         self.gaps.new_source();
     }
 
-    /// Time does not count while nothing is expected (hold).
+    /// Nothing is expected (hold): neither time nor timestamps count across it.
     pub fn pause(&mut self) {
         self.last_arrival = None;
+        self.new_source();
     }
 
     /// Jitter estimate, ticks: what a report block carries.

@@ -19,6 +19,12 @@ pub struct Diagnostics {
     pub skipped_ticks: u64,
     /// Pitch periods inserted or removed.
     pub corrections: u64,
+    /// Times that the far end used our SSRC (RFC 3550 §8.2).
+    pub collisions: u64,
+    /// Digits beyond what anybody can press.
+    pub refused_digits: u64,
+    /// Datagrams that found the RTP socket's buffer full.
+    pub overflowed: u64,
 }
 
 impl Session {
@@ -64,6 +70,9 @@ impl Session {
             skipped_packets: self.sender.skipped,
             skipped_ticks: self.skipped_ticks,
             corrections: self.receiver.buffer.corrections(),
+            collisions: self.collisions.seen,
+            refused_digits: self.digit_gate.refused,
+            overflowed: self.overflowed,
         }
     }
 }

@@ -4,13 +4,16 @@
 //! - `params`: what offer and answer settled, as values
 //! - `sender`, `receiver`, `reports`: RTP out, RTP in, RTCP
 //! - `record`: what is kept of every received packet; `counters`: of all of them
+//! - `collision`: our SSRC from the far end; `digit_gate`: digits, but no flood
 //!
 //! Who drives a session hands it datagrams with the time of their arrival, then,
 //! at [`Session::next_wake`], calls [`Session::play`] and after that
 //! [`Session::send`] and [`Session::maintain`]. What comes out goes to an
 //! [`Output`].
 
+mod collision;
 mod counters;
+mod digit_gate;
 mod params;
 mod receiver;
 mod record;
@@ -35,15 +38,19 @@ use super::rtp::{RtpPacket, rtcp};
 use super::transport::demux::{Protocol, classify};
 use super::transport::path::Path;
 use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
+use collision::Collisions;
+use digit_gate::DigitGate;
 use receiver::{Payload, Receiver};
 use reports::Reports;
 use sender::{Sender, Sent};
 
 /// Playout is one frame of 20 ms per tick.
 pub const TICK: Duration = Duration::from_millis(20);
-/// Ticks and packets overdue by more than this are given up: a few are caught
-/// up, a thread that stood still for longer leaves a gap.
+/// A thread that came this late catches up; one that came later (a stopped
+/// process) gives up all but the tick that is due, instead of bursting.
 const CATCH_UP: Duration = Duration::from_millis(200);
+/// Frames played out at most when a session closes.
+const LAST_FRAMES: u32 = 20;
 /// Packets that came earlier than this before the first `configure` are stale.
 const STALE: Duration = Duration::from_millis(40);
 /// A capture time further away than this is a clock that is not ours.
@@ -89,6 +96,7 @@ pub struct Session {
     sender: Sender,
     receiver: Receiver,
     reports: Reports,
+    collisions: Collisions,
     impairer: Option<Impairer<SocketAddr>>,
     next_play: Option<Instant>,
     /// When RTP was last a reason to be content; `None` when no timeout runs.
@@ -101,7 +109,9 @@ pub struct Session {
     malformed: u64,
     concealed: u64,
     digits: u64,
+    digit_gate: DigitGate,
     skipped_ticks: u64,
+    overflowed: u64,
 }
 
 struct Settled {
@@ -124,6 +134,7 @@ impl Session {
             sender: Sender::new(rng.random(), rng.random(), rng.random()),
             receiver: Receiver::new(epoch, config.jitter_ms),
             reports: Reports::new(rng.random(), cname.as_bytes()),
+            collisions: Collisions::new(rng.random()),
             impairer: config.impairment.map(Impairer::new),
             next_play: None,
             timeout_since: None,
@@ -134,13 +145,19 @@ impl Session {
             malformed: 0,
             concealed: 0,
             digits: 0,
+            digit_gate: DigitGate::new(epoch),
             skipped_ticks: 0,
+            overflowed: 0,
             config,
         }
     }
 
     /// What offer and answer settled. `tick` is the next tick of the worker.
     pub fn configure(&mut self, now: Now, tick: Instant, params: MediaParams) {
+        let received = self.settled.as_ref().is_none_or(|settled| settled.params.direction.receive);
+        if !received || !params.direction.receive {
+            self.receiver.stats.pause();
+        }
         let path = match self.settled.take() {
             Some(mut settled) => {
                 settled.path.signal(params.remote_rtp);
@@ -152,7 +169,6 @@ impl Session {
             self.timeout_since = Some(now.at);
         } else {
             self.timeout_since = None;
-            self.receiver.stats.pause();
         }
         self.reports.start(now.at);
         self.settled = Some(Settled { params, path, since: now.at });
@@ -222,8 +238,10 @@ impl Session {
     fn rtcp(&mut self, now: Now, arrival: Instant, from: SocketAddr, datagram: &[u8]) {
         let Some(settled) = &self.settled else { return };
         if settled.path.admits_rtcp(from) {
-            // Counted in there; nothing else follows from a bad report.
-            let _ = self.reports.received(now, arrival, datagram, self.sender.ssrc);
+            // A bad report is counted in there; nothing else follows from it.
+            if let Ok(ssrc) = self.reports.received(now, arrival, datagram, self.sender.ssrc) {
+                self.collisions.check(ssrc, self.sender.ssrc, from.ip());
+            }
         } else {
             self.injected += 1;
         }
@@ -257,10 +275,13 @@ impl Session {
             self.injected += 1;
             return Verdict::Injected;
         }
-        let digits = &mut self.digits;
+        self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());
+        let (digits, gate) = (&mut self.digits, &mut self.digit_gate);
         let verdict = self.receiver.packet(arrival, &packet, datagram, &settled.params, |digit| {
-            *digits += 1;
-            out.event(SessionEvent::Digit(digit));
+            if gate.admit(arrival) {
+                *digits += 1;
+                out.event(SessionEvent::Digit(digit));
+            }
         });
         if self.receiver.packets > 0 && !self.started {
             self.started = true;
@@ -268,6 +289,8 @@ impl Session {
         }
         if settled.params.direction.receive {
             self.timeout_since = Some(self.timeout_since.map_or(arrival, |since| since.max(arrival)));
+        } else {
+            self.receiver.stats.pause();
         }
         verdict
     }
@@ -281,9 +304,13 @@ impl Session {
     /// The earliest of playout and sending that is due at `now`: the moment of
     /// one tick. What is overdue for too long is given up here.
     pub fn next_due(&mut self, now: Instant) -> Option<Instant> {
-        if let Some(limit) = now.checked_sub(CATCH_UP) {
-            self.sender.skip_before(limit);
-            while let Some(tick) = self.next_play.filter(|tick| *tick < limit) {
+        if let Some(limit) = now.checked_sub(TICK) {
+            let too_late = |due: Option<Instant>| due.is_some_and(|due| due + CATCH_UP < now);
+            if too_late(self.sender.deadline()) {
+                self.sender.skip_before(limit);
+            }
+            let stood_still = too_late(self.next_play);
+            while let Some(tick) = self.next_play.filter(|tick| stood_still && *tick < limit) {
                 self.next_play = Some(tick + TICK);
                 self.skipped_ticks += 1;
             }
@@ -327,9 +354,15 @@ impl Session {
 
     /// What is due beside audio: reports, the timeout, digits without an end.
     pub fn maintain(&mut self, now: Now, out: &mut impl Output) {
-        if let Some(digit) = self.receiver.events.expire(now.at) {
+        let ended = self.receiver.events.expire(now.at);
+        if let Some(digit) = ended.filter(|_| self.digit_gate.admit(now.at)) {
             self.digits += 1;
             out.event(SessionEvent::Digit(digit));
+        }
+        if let Some(ssrc) = self.collisions.take_new() {
+            // RFC 3550 §8.2: BYE under the old identifier, then a new one.
+            self.report(now, true, out);
+            self.sender.change_ssrc(ssrc);
         }
         if self.reports.due().is_some_and(|due| due <= now.at) {
             self.report(now, false, out);
@@ -340,6 +373,20 @@ impl Session {
             self.timeout_since = None;
             out.event(SessionEvent::RtpTimeout);
         }
+    }
+
+    /// Plays what the jitter buffer still holds, at once: the call is over, and
+    /// what has arrived is to be heard.
+    pub fn play_out(&mut self, now: Now) {
+        for _ in 0..LAST_FRAMES {
+            let Some(tick) = self.next_play.filter(|_| self.receiver.buffer.holds_any()) else { return };
+            self.play(now, tick);
+        }
+    }
+
+    /// The kernel has dropped this many datagrams of the RTP socket so far.
+    pub fn overflowed(&mut self, total: u64) {
+        self.overflowed = total;
     }
 
     /// The last report, with BYE (RFC 3550 §6.6).
@@ -377,3 +424,5 @@ fn record(arrival: Instant, datagram: &[u8], verdict: Verdict) -> PacketRecord {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;

@@ -70,11 +70,12 @@ impl Reports {
         let sends = sender.since_report > 0 || self.sent_before;
         self.sent_before = sender.since_report > 0;
         sender.since_report = 0;
+        let (packets, octets) = sender.counts();
         let info = sends.then(|| SenderInfo {
             ntp: now.wall.0,
             rtp: sender.timestamp_at(now.at),
-            packets: sender.packets as u32,
-            octets: sender.octets as u32,
+            packets: packets as u32,
+            octets: octets as u32,
         });
         let block = receiver.validator.report().map(|loss| {
             let (lsr, dlsr) = match self.last_sr {
@@ -97,14 +98,14 @@ impl Reports {
         Report { ssrc: sender.ssrc, sender: info, block, cname: &self.cname, bye }.write(buffer)
     }
 
-    /// Takes a compound packet of the far end.
+    /// Takes a compound packet of the far end; gives the SSRC it is from.
     pub fn received(
         &mut self,
         now: Now,
         arrival: Instant,
         datagram: &[u8],
         ours: u32,
-    ) -> Result<(), RtcpError> {
+    ) -> Result<u32, RtcpError> {
         let received = rtcp::parse(datagram, ours).inspect_err(|_| self.malformed += 1)?;
         if let Some(info) = received.sender {
             self.last_sr = Some(((info.ntp >> 16) as u32, arrival));
@@ -113,6 +114,6 @@ impl Reports {
             let rtt = rtcp::round_trip_ms(&block, now.wall_at(arrival).middle());
             self.rtt_ms = rtt.or(self.rtt_ms);
         }
-        Ok(())
+        Ok(received.ssrc)
     }
 }

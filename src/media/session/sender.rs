@@ -32,6 +32,8 @@ pub(super) struct Sender {
     pub skipped: u64,
     /// Packets since the last two reports (RFC 3550 §6.4).
     pub since_report: u64,
+    /// Packets and octets sent under SSRCs before this one.
+    before: (u64, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +79,19 @@ impl Sender {
             underruns: 0,
             skipped: 0,
             since_report: 0,
+            before: (0, 0),
         }
+    }
+
+    /// Goes on under another SSRC (RFC 3550 §8.2).
+    pub fn change_ssrc(&mut self, ssrc: u32) {
+        self.ssrc = ssrc;
+        self.before = (self.packets, self.octets);
+    }
+
+    /// Packets and octets under this SSRC: what a sender report counts (§6.4.1).
+    pub fn counts(&self) -> (u64, u64) {
+        (self.packets - self.before.0, self.octets - self.before.1)
     }
 
     /// Sends in this format from `first` on; time that went by since the last
