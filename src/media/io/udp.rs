@@ -23,9 +23,11 @@ const CONTROL: usize = 8;
 const OLDEST: Duration = Duration::from_secs(5);
 /// Errors in a row after which a socket is left alone until the next look.
 const ERRORS: u32 = 16;
-/// Batches taken at one look: a flood does not keep the thread, the kernel drops
-/// what its buffer cannot hold.
-const BATCHES: u32 = 32;
+/// Batches taken at one look: more than the kernel's buffer holds, so that a look
+/// empties it, and still a bound on what a flood costs.
+const BATCHES: u32 = 128;
+/// Octets of the kernel's buffer asked for; the system may give less.
+const KERNEL_BUFFER: usize = 1 << 18;
 
 /// Binds the RTP socket to `port` and the RTCP socket to the one above.
 pub fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
@@ -37,6 +39,9 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    // The default does as well where this is refused.
+    let _ = setsockopt(&socket, sockopt::RcvBuf, &KERNEL_BUFFER);
     Ok(socket)
 }
 
@@ -44,6 +49,16 @@ struct Place {
     data: [u8; SIZE],
     address: SockAddrStorage,
     control: [u64; CONTROL],
+}
+
+/// What one look at a socket found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Datagrams handed over.
+    pub datagrams: u32,
+    /// Datagrams that the kernel has dropped since the socket was opened because
+    /// its buffer was full; `None` when nothing was said of it now.
+    pub overflowed: Option<u32>,
 }
 
 /// Buffers of one batch, 13 KB; one per thread.
@@ -61,35 +76,36 @@ impl Default for Batch {
 impl Batch {
     /// Empties the socket: hands over every datagram with the moment of its
     /// arrival and its source. Errors that ICMP reports for packets sent before
-    /// are passed over; their number is returned.
+    /// are passed over.
     pub fn receive(
         &mut self,
         socket: &UdpSocket,
         now: Now,
         mut take: impl FnMut(Instant, SocketAddr, &[u8]),
-    ) -> u32 {
-        let mut errors = 0;
+    ) -> Received {
+        let (mut received, mut errors) = (Received::default(), 0);
         for _ in 0..BATCHES {
-            match self.fill(socket, now, &mut take) {
+            match self.fill(socket, now, &mut received, &mut take) {
                 Ok(BATCH) => {}
-                Ok(_) => return errors,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return errors,
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     errors += 1;
                     if errors >= ERRORS {
-                        return errors;
+                        break;
                     }
                 }
             }
         }
-        errors
+        received
     }
 
     fn fill(
         &mut self,
         socket: &UdpSocket,
         now: Now,
+        received: &mut Received,
         take: &mut impl FnMut(Instant, SocketAddr, &[u8]),
     ) -> io::Result<usize> {
         let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|n| libc::iovec {
@@ -120,8 +136,10 @@ impl Batch {
         for (header, place) in headers.iter().zip(self.places.iter_mut()).take(count) {
             // SAFETY: the kernel has filled in this header, its control buffer is
             // alive and its length is what the kernel set.
-            let arrival = unsafe { kernel_time(&header.msg_hdr) };
-            let arrival = arrival.map_or(now.at, |wall| moment(now, wall));
+            let told = unsafe { control(&header.msg_hdr) };
+            let arrival = told.time.map_or(now.at, |wall| moment(now, wall));
+            received.datagrams += 1;
+            received.overflowed = told.overflowed.or(received.overflowed);
             let address = mem::replace(&mut place.address, SockAddrStorage::zeroed());
             // SAFETY: the kernel wrote an address of this length into the storage.
             let address = unsafe { SockAddr::new(address, header.msg_hdr.msg_namelen) };
@@ -133,26 +151,44 @@ impl Batch {
     }
 }
 
-/// The SO_TIMESTAMPNS control message.
+/// What the kernel says of a datagram.
+#[derive(Default)]
+struct Told {
+    time: Option<NtpTime>,
+    overflowed: Option<u32>,
+}
+
+/// The control messages SO_TIMESTAMPNS and SO_RXQ_OVFL.
 ///
 /// # Safety
 /// `header` must come from a successful receive with its buffers still alive.
-unsafe fn kernel_time(header: &libc::msghdr) -> Option<NtpTime> {
+unsafe fn control(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the macros walk the control buffer within `msg_controllen`, which
-    // the kernel set; a message of this type holds one timespec, read unaligned.
+    // the kernel set; a message of the one type holds one timespec, of the other
+    // one 32-bit number, read unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = message.as_ref() {
-            if control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == libc::SCM_TIMESTAMPNS {
-                let time: libc::timespec = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                let seconds = u64::try_from(time.tv_sec).ok()?;
-                let nanos = u32::try_from(time.tv_nsec).ok()?;
-                return Some(NtpTime::from_system(UNIX_EPOCH + Duration::new(seconds, nanos)));
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    told.time = wall(std::ptr::read_unaligned(libc::CMSG_DATA(message).cast()));
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    told.overflowed = Some(std::ptr::read_unaligned(libc::CMSG_DATA(message).cast()));
+                }
+                _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
-        None
     }
+    told
+}
+
+fn wall(time: libc::timespec) -> Option<NtpTime> {
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    let nanos = u32::try_from(time.tv_nsec).ok()?;
+    Some(NtpTime::from_system(UNIX_EPOCH + Duration::new(seconds, nanos)))
 }
 
 /// The monotonic moment of a wall-clock time just past.
@@ -197,6 +233,23 @@ mod tests {
             });
             assert_eq!(seen, (0..20).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn one_look_empties_a_flooded_socket_and_tells_what_was_dropped() {
+        let receiver = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..20_000 {
+            sender.send_to(&[0; 172], receiver.local_addr().unwrap()).unwrap();
+        }
+        let mut batch = Batch::default();
+        let held = batch.receive(&receiver, now(), |_, _, _| {}).datagrams;
+        assert!(held > 100 && held < 20_000, "{held}");
+        sender.send_to(b"legitimate", receiver.local_addr().unwrap()).unwrap();
+        let mut last = Vec::new();
+        let received = batch.receive(&receiver, now(), |_, _, bytes| last = bytes.to_vec());
+        assert_eq!((received.datagrams, &last[..]), (1, &b"legitimate"[..]), "the first look left nothing");
+        assert_eq!(received.overflowed, Some(20_000 - held));
     }
 
     #[test]

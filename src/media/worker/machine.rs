@@ -8,10 +8,15 @@ use super::published::Published;
 use super::{MediaEvent, SessionId};
 use crate::frame::{FrameSink, FrameSource};
 use crate::media::Now;
+use crate::media::io::udp::Received;
 use crate::media::session::{Channel, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK};
 
 /// How often counters are published and RTCP sockets are looked at.
 const CHORES: Duration = Duration::from_millis(200);
+/// A session that got more datagrams than this since the last look is flooded: the
+/// sockets are looked at again soon, so that wanted packets find room in them.
+const FLOOD: u32 = 64;
+const SOON: Duration = Duration::from_millis(4);
 
 /// A session's way to the network: two sockets, or a simulation of them.
 pub trait Link {
@@ -25,7 +30,7 @@ pub trait Link {
         now: Now,
         batch: &mut Self::Batch,
         take: impl FnMut(Instant, SocketAddr, &[u8]),
-    );
+    ) -> Received;
 
     /// Sends a datagram; what cannot be sent is lost, like on any network.
     fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]);
@@ -57,12 +62,14 @@ pub struct Machine<L: Link> {
     /// A tick; all others are multiples of 20 ms away.
     phase: Instant,
     chores: Instant,
+    /// When to look at the sockets before the next tick.
+    look_again: Option<Instant>,
 }
 
 impl<L: Link> Machine<L> {
     /// An empty machine whose ticks fall on `phase` and every 20 ms from there.
     pub fn new(phase: Instant) -> Self {
-        Machine { sessions: Vec::new(), batch: L::Batch::default(), phase, chores: phase }
+        Machine { sessions: Vec::new(), batch: L::Batch::default(), phase, chores: phase, look_again: None }
     }
 
     /// Obeys a command; one for a session that is gone does nothing.
@@ -91,10 +98,16 @@ impl<L: Link> Machine<L> {
         let mut entry = self.sessions.remove(index);
         let mut no_log = |_: &Now, _: PacketRecord| {};
         let mut out = Out { id, link: &mut entry.link, event: &mut event, log: &mut no_log, now };
+        entry.session.play_out(now);
         entry.session.bye(now, &mut out);
         let stats = entry.session.stats(now.at);
         entry.published.store(&stats);
-        tracing::debug!(id = id.0, diagnostics = ?entry.session.diagnostics(), "media session closed");
+        let diagnostics = entry.session.diagnostics();
+        if diagnostics.overflowed > 0 {
+            let count = diagnostics.overflowed;
+            tracing::warn!("{count} datagrams found the RTP socket full: a flood, or a machine too busy");
+        }
+        tracing::debug!(id = id.0, ?diagnostics, "media session closed");
         drop(entry);
         event(MediaEvent::Closed { id, stats: Box::new(stats) });
     }
@@ -109,6 +122,7 @@ impl<L: Link> Machine<L> {
         mut log: impl FnMut(&Now, PacketRecord),
     ) {
         let chores = now.at >= self.chores;
+        self.look_again = None;
         for Entry { id, session, link, .. } in &mut self.sessions {
             if !session.listens() {
                 continue;
@@ -119,11 +133,17 @@ impl<L: Link> Machine<L> {
             let mut take = |channel| {
                 link.receive(channel, now, &mut self.batch, |arrival, from, datagram| {
                     session.datagram(now, arrival, channel, from, datagram, &mut out);
-                });
+                })
             };
-            take(Channel::Rtp);
+            let received = take(Channel::Rtp);
+            if received.datagrams > FLOOD {
+                self.look_again = Some(now.at + SOON);
+            }
             if chores {
                 take(Channel::Rtcp);
+            }
+            if let Some(total) = received.overflowed {
+                session.overflowed(u64::from(total));
             }
             session.release_impaired(now.at, &mut out);
         }
@@ -152,7 +172,8 @@ impl<L: Link> Machine<L> {
 
     /// When [`Machine::turn`] must be called next; `None` while nothing is due.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.sessions.iter().filter_map(|entry| entry.session.next_wake()).min()
+        let sessions = self.sessions.iter().filter_map(|entry| entry.session.next_wake());
+        sessions.chain(self.look_again).min()
     }
 
     /// Sessions open now.

@@ -5,8 +5,9 @@
 //! - `published`: counters for other threads; `packet_log`: the CSV of packets
 //!
 //! Commands go in over a bounded channel (closing a session never waits for
-//! room in it), events come out as values and are never dropped, counters are
-//! snapshots. The channel of events is disconnected when the thread has ended.
+//! room in it), events come out as values, of which only digits that nobody reads
+//! are ever dropped, counters are snapshots. The channel of events is disconnected
+//! when the thread has ended.
 
 mod handle;
 pub mod machine;

@@ -11,7 +11,7 @@ use super::machine::{Command, Link, Machine};
 use super::packet_log::PacketLog;
 use super::{MediaEvent, SessionId};
 use crate::media::Now;
-use crate::media::io::udp::Batch;
+use crate::media::io::udp::{Batch, Received};
 use crate::media::io::wake::Wake;
 use crate::media::ports::PortPool;
 use crate::media::session::Channel;
@@ -41,8 +41,8 @@ impl Link for UdpLink {
         now: Now,
         batch: &mut Batch,
         take: impl FnMut(Instant, SocketAddr, &[u8]),
-    ) {
-        batch.receive(self.socket(channel), now, take);
+    ) -> Received {
+        batch.receive(self.socket(channel), now, take)
     }
 
     fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]) {
@@ -124,7 +124,30 @@ impl Driver {
     }
 }
 
-/// Nobody listens any more when the program is on its way out.
+/// Digits wait for a reader up to here; other events are few and never dropped.
+const DIGITS_WAITING: usize = 1_024;
+
 fn report(events: &Sender<MediaEvent>, event: MediaEvent) {
+    if matches!(event, MediaEvent::Digit { .. }) && events.len() >= DIGITS_WAITING {
+        return;
+    }
+    // Nobody listens any more when the program is on its way out.
     let _ = events.send(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_that_nobody_reads_are_bounded_and_the_end_is_still_told() {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let id = SessionId(1);
+        for _ in 0..100_000 {
+            report(&sender, MediaEvent::Digit { id, digit: '1', duration_ms: 40 });
+        }
+        report(&sender, MediaEvent::RtpTimeout { id });
+        assert_eq!(receiver.len(), DIGITS_WAITING + 1);
+        assert_eq!(receiver.iter().nth(DIGITS_WAITING), Some(MediaEvent::RtpTimeout { id }));
+    }
 }

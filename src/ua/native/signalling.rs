@@ -125,8 +125,14 @@ fn obey(service: &mut CallService, command: Command) {
     }
 }
 
+/// Digits wait for a role up to here; what a role must know is never dropped.
+const DIGITS_WAITING: usize = 1_024;
+
 /// A role that is gone needs no news.
 fn tell(events: &Sender<UaEvent>, event: ServiceEvent) {
+    if matches!(event, ServiceEvent::Digit { .. }) && events.len() >= DIGITS_WAITING {
+        return;
+    }
     let _ = events.send(match event {
         ServiceEvent::Incoming { leg, from, to, sip_call_id } => {
             UaEvent::Incoming { call: call_id(leg), from, to, sip_call_id }

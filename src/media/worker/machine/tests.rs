@@ -52,14 +52,16 @@ impl Link for SimLink {
         now: Now,
         _: &mut (),
         mut take: impl FnMut(Instant, SocketAddr, &[u8]),
-    ) {
+    ) -> Received {
         let local = self.local(channel);
         let mut net = self.net.borrow_mut();
         let (here, rest): (VecDeque<_>, _) =
             net.wire.drain(..).partition(|(at, to, ..)| *at <= now.at && *to == local);
         net.wire = rest;
         drop(net);
+        let datagrams = here.len() as u32;
         here.into_iter().for_each(|(at, _, from, bytes)| take(at, from, &bytes));
+        Received { datagrams, overflowed: None }
     }
 
     fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]) {
@@ -273,6 +275,41 @@ fn closing_says_bye_and_reports_the_last_counters() {
     assert_eq!(lab.stats(&b).packets_tx, 100, "the other one goes on");
     let audio = b.heard.lock().unwrap().iter().filter(|(kind, _)| *kind == FrameKind::Audio).count();
     assert_eq!(audio, 50, "what was sent is played to its end");
+}
+
+#[test]
+fn the_last_words_before_a_close_are_played() {
+    let mut lab = Lab::new(0.0);
+    let (a, b) = (lab.party(1, 4_000, 5_000), lab.party(2, 5_000, 4_000));
+    *a.level.lock().unwrap() = 4_000;
+    lab.run_for(SECOND, Duration::ZERO);
+    let sent = lab.stats(&a).packets_tx as usize;
+    lab.now += Duration::from_millis(1);
+    lab.turn();
+    let received = lab.stats(&b).packets_rx as usize;
+    let heard = |b: &Party| b.heard.lock().unwrap().iter().filter(|(_, level)| *level > 3_000).count();
+    assert!(heard(&b) <= received - 3, "the buffer holds some");
+    let now = lab.clock();
+    lab.machine.release(now, b.id, |_| {});
+    assert_eq!((sent, received, heard(&b)), (50, 50, 50));
+}
+
+#[test]
+fn a_flooded_session_is_looked_at_before_the_next_tick() {
+    let mut lab = Lab::new(0.0);
+    let _a = lab.party(1, 4_000, 5_000);
+    lab.turn();
+    let tick = lab.epoch + Duration::from_millis(20);
+    assert_eq!(lab.machine.next_wake(), Some(tick));
+    for _ in 0..1_000 {
+        let at = lab.now;
+        lab.net.borrow_mut().wire.push_back((at, address(4_000), address(6_666), vec![0x80; 172]));
+    }
+    lab.turn();
+    assert_eq!(lab.machine.next_wake(), Some(lab.now + SOON));
+    lab.now += SOON;
+    lab.turn();
+    assert_eq!(lab.machine.next_wake(), Some(tick), "the flood is over");
 }
 
 #[test]
