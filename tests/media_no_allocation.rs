@@ -11,6 +11,7 @@ use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b::media::Now;
 use b2b::media::codec::Codec;
 use b2b::media::impair::ImpairConfig;
+use b2b::media::io::udp::Received;
 use b2b::media::session::{
     Channel, Direction, MediaParams, PacketRecord, SendFormat, Session, SessionConfig,
 };
@@ -54,7 +55,7 @@ impl Link for TestLink {
         now: Now,
         _: &mut (),
         mut take: impl FnMut(Instant, SocketAddr, &[u8]),
-    ) {
+    ) -> Received {
         let here = self.address(channel);
         for n in 0..8 {
             let slot = self.wire.borrow_mut().slots[n].take_if(|datagram| datagram.to == here);
@@ -62,6 +63,7 @@ impl Link for TestLink {
                 take(now.at, from, &data[..len]);
             }
         }
+        Received::default()
     }
 
     fn send(&mut self, channel: Channel, to: SocketAddr, datagram: &[u8]) {
