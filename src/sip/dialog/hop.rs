@@ -1,7 +1,7 @@
 //! The next hop of a request: what of a URI says where to send it (RFC 3261
 //! §8.1.2, RFC 3263 §4 as far as no name has to be looked up).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::sip::msg::{Host, Scheme, Transport, Uri};
@@ -15,6 +15,14 @@ pub enum Hop {
     Name { host: Arc<str>, port: Option<u16>, transport: Option<Transport> },
     /// Not a URI that a request can be sent to.
     Nowhere,
+}
+
+/// Whether a request can be sent there: not to the unspecified address, which
+/// would come back to us, not to many hosts at once, not to port 0.
+pub fn is_one_host(address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let many = ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !ip.is_unspecified() && !many && address.port() != 0
 }
 
 impl Hop {
@@ -42,7 +50,8 @@ impl Hop {
         if let Some(ip) = ip {
             let transport = transport.unwrap_or(Transport::Udp);
             let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
-            return Hop::Address(transport, SocketAddr::new(ip, port));
+            let address = SocketAddr::new(ip, port);
+            return if is_one_host(address) { Hop::Address(transport, address) } else { Hop::Nowhere };
         }
         match (maddr, uri.host) {
             (Some(name), _) | (None, Some(Host::Name(name))) => {
@@ -81,6 +90,14 @@ mod tests {
         let expected =
             Hop::Name { host: Arc::from("example.com"), port: Some(5070), transport: Some(Transport::Tcp) };
         assert_eq!(hop("sip:a@example.com:5070;transport=tcp"), expected);
+    }
+
+    #[test]
+    fn what_is_not_one_host_is_nowhere() {
+        for host in ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "224.0.1.75", "[ff02::1]", "255.255.255.255"] {
+            assert_eq!(hop(&format!("sip:a@{host}:5060")), Hop::Nowhere, "{host}");
+        }
+        assert_eq!(hop("sip:a@192.0.2.1:0"), Hop::Nowhere);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{ConnectId, Endpoint, Flow, Output, ResolveId, Termination, Transport, UsageEvent, UsageId};
-use crate::sip::dialog::hop::Hop;
+use crate::sip::dialog::hop::{Hop, is_one_host};
 use crate::sip::dialog::request::{self, Draft};
 use crate::sip::dialog::state::Dialog;
 use crate::sip::msg::{Method, Response};
@@ -121,6 +121,7 @@ impl Endpoint {
     ) {
         if let Some(mut waiting) = self.resolving.remove(&resolve) {
             waiting.targets = targets.into();
+            waiting.targets.retain(|(_, address)| is_one_host(*address));
             self.next_target(now, waiting);
         }
     }

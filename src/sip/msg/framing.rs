@@ -10,6 +10,7 @@ use super::{Limits, Message};
 
 /// What came out of a stream.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum StreamItem {
     /// A message.
     Message(Message),

@@ -1,10 +1,13 @@
 //! What comes in: time, datagrams, connections, and the results of tasks.
 
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::net::TcpStream;
 
 use super::connection::{CloseReason, ConnectionEvent};
 use super::connections::Opened;
@@ -21,6 +24,9 @@ const BATCH: usize = 128;
 /// Timers may be this late: T1 is 500 ms, and what is due is done together.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How long nothing is accepted after the system refused to.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What came of reading a socket.
 struct Read {
     fed: bool,
@@ -36,7 +42,7 @@ impl SipStack {
             fed |= self.poll_udp(index, cx);
         }
         fed |= self.poll_connections(cx);
-        fed |= self.poll_listeners(cx);
+        self.poll_listeners(cx);
         while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
             self.task_result(result);
             fed = true;
@@ -87,8 +93,11 @@ impl SipStack {
         let mut fed = false;
         let now = Instant::now();
         for _ in 0..BATCH {
-            let received = self.udp.get_mut(index).and_then(UdpPort::receive);
-            let Some((data, remote)) = received else { return Read { fed, empty: true } };
+            let (data, remote) = match self.udp.get_mut(index).map(UdpPort::receive) {
+                Some(Ok(received)) => received,
+                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => continue,
+                Some(Err(_)) | None => return Read { fed, empty: true },
+            };
             if !self.budget.admit(now, remote.ip()) {
                 self.counters.over_budget += 1;
                 continue;
@@ -170,23 +179,55 @@ impl SipStack {
         fed
     }
 
-    fn poll_listeners(&mut self, cx: &mut Context<'_>) -> bool {
-        for listener in &self.listeners {
-            // An error here concerns a connection that is gone already, or our
-            // own lack of descriptors; in both cases there is nothing to take.
-            while let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                let Ok((stream, remote)) = accepted else { continue };
-                let added = self.connections.has_room(remote.ip(), Opened::ByPeer)
-                    && self.connections.add(stream, Opened::ByPeer).is_ok();
-                if added {
-                    self.counters.connections_opened += 1;
-                } else {
-                    self.counters.connections_refused += 1;
+    /// Takes new connections in. They are nothing to the endpoint before their
+    /// first message.
+    fn poll_listeners(&mut self, cx: &mut Context<'_>) {
+        if let Some(pause) = &mut self.accept_pause {
+            if pause.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.accept_pause = None;
+        }
+        for index in 0..self.listeners.len() {
+            for turn in 0..=BATCH {
+                if turn == BATCH {
+                    // More may wait, and nobody would tell us.
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                match self.listeners.get(index).map(|listener| listener.poll_accept(cx)) {
+                    Some(Poll::Ready(Ok((stream, remote)))) => self.accepted(stream, remote),
+                    // It was gone before we came to it.
+                    Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Some(Poll::Ready(Err(error))) => return self.pause_accepting(cx, &error),
+                    Some(Poll::Pending) | None => break,
                 }
             }
         }
-        // A connection is nothing to the endpoint before its first message.
-        false
+    }
+
+    fn accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let added = self.connections.has_room(remote.ip(), Opened::ByPeer)
+            && self.connections.add(stream, Opened::ByPeer).is_ok();
+        if added {
+            self.counters.connections_opened += 1;
+        } else {
+            self.counters.connections_refused += 1;
+        }
+    }
+
+    /// No descriptors, or no memory: the connection waits in the kernel's queue,
+    /// and its listener would be ready again at once.
+    fn pause_accepting(&mut self, cx: &mut Context<'_>, error: &io::Error) {
+        if self.counters.accept_errors == 0 {
+            tracing::warn!("cannot accept a TCP connection: {error}; later ones are counted only");
+        }
+        self.counters.accept_errors += 1;
+        let pause = self.accept_pause.insert(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
+        // For its waker: it cannot be over yet.
+        if pause.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn task_result(&mut self, result: TaskResult) {

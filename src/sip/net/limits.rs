@@ -62,6 +62,8 @@ pub struct NetCounters {
     pub connections_opened: u64,
     /// Connections refused because there were too many.
     pub connections_refused: u64,
+    /// Times that the system refused to accept one: no descriptors left.
+    pub accept_errors: u64,
     /// Connections closed because the peer did not read.
     pub closed_not_reading: u64,
     /// Connections closed because what came was not SIP, or beyond a limit.

@@ -74,6 +74,8 @@ pub struct SipStack {
     pub(super) endpoint: Endpoint,
     pub(super) udp: Vec<UdpPort>,
     pub(super) listeners: Vec<TcpListener>,
+    /// Runs while nothing is accepted.
+    pub(super) accept_pause: Option<Pin<Box<Sleep>>>,
     pub(super) connections: Connections,
     pub(super) connection_events: mpsc::Receiver<ConnectionEvent>,
     /// Results of connects and lookups, from tasks of their own.
@@ -123,6 +125,7 @@ impl SipStack {
             endpoint,
             udp,
             listeners,
+            accept_pause: None,
             connections,
             connection_events,
             results: mpsc::unbounded_channel(),

@@ -45,11 +45,11 @@ impl UdpPort {
         self.socket.poll_recv_ready(cx).map(|_| ())
     }
 
-    /// The next datagram, or None when the socket is empty. Errors of the
-    /// socket (an ICMP answer to what we sent) concern no datagram: None too.
-    pub(super) fn receive(&mut self) -> Option<(&[u8], SocketAddr)> {
-        let (len, from) = self.socket.try_recv_from(&mut self.buffer).ok()?;
-        Some((self.buffer.get(..len)?, from))
+    /// The next datagram. `WouldBlock`: the socket is empty. Any other error (an
+    /// ICMP answer to what we sent) concerns no datagram, and more may follow.
+    pub(super) fn receive(&mut self) -> io::Result<(&[u8], SocketAddr)> {
+        let (len, from) = self.socket.try_recv_from(&mut self.buffer)?;
+        Ok((self.buffer.get(..len).unwrap_or_default(), from))
     }
 
     /// Sends at once or not at all: a datagram that finds the send buffer full
