@@ -185,11 +185,12 @@ fn formats(media: &Media) -> Vec<Format> {
     };
     let mut formats: Vec<Format> = Vec::new();
     for payload_type in media.fmt.split_ascii_whitespace().filter_map(|word| word.parse::<u8>().ok()) {
+        // Each type once: a hostile line may hold thousands of words and maps.
+        if payload_type > 127 || formats.iter().any(|format| format.payload_type == payload_type) {
+            continue;
+        }
         let mapped = maps.iter().find(|map| map.payload_type == payload_type).cloned();
-        let known = formats.iter().any(|format| format.payload_type == payload_type);
-        if let Some(format) = mapped.or_else(|| Format::from_static(payload_type))
-            && !known
-        {
+        if let Some(format) = mapped.or_else(|| Format::from_static(payload_type)) {
             formats.push(Format { fmtp: parameters(payload_type), ..format });
         }
     }

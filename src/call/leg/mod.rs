@@ -348,6 +348,8 @@ impl Leg {
 
     fn update(&mut self, transaction: ServerTransactionId, request: &Request) {
         let reply = match description(request, request.body()) {
+            // Nothing is negotiated any more.
+            _ if self.ending => Reply::status(481),
             Ok(None) => Reply::status(200),
             // RFC 3311 §5.2: an offer of the other side waits for its answer.
             Ok(Some(_)) if !matches!(self.offer_answer, OfferAnswer::Stable) => Reply {

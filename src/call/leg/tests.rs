@@ -262,6 +262,38 @@ fn update_is_answered_like_a_reinvite_and_waits_for_an_open_offer() {
 }
 
 #[test]
+fn after_our_hang_up_nothing_is_negotiated() {
+    let mut leg = answered_inbound();
+    leg.hangup();
+    outputs(&mut leg);
+    let held = format!("{OFFER}a=sendonly\r\n");
+    leg.usage_event(UsageEvent::Update {
+        transaction: transaction(),
+        request: request("UPDATE", "application/sdp", &held),
+    });
+    assert_eq!(outputs(&mut leg), ["respond 481"], "no media, no news of a hold");
+    leg.usage_event(UsageEvent::ReInvite { request: invite(&held) });
+    assert_eq!(outputs(&mut leg), ["reject 481"]);
+}
+
+#[test]
+fn a_reinvite_may_change_codec_port_and_address() {
+    let mut leg = answered_inbound();
+    let moved = OFFER
+        .replace("4000 RTP/AVP 8 0", "4010 RTP/AVP 0")
+        .replace("c=IN IP4 127.0.0.9", "c=IN IP4 127.0.0.7");
+    leg.usage_event(UsageEvent::ReInvite { request: invite(&moved) });
+    let params = std::iter::from_fn(|| leg.poll()).find_map(|output| match output {
+        LegOutput::ConfigureMedia(params) => Some(params),
+        _ => None,
+    });
+    let params = params.expect("settled");
+    assert_eq!(params.remote_rtp, "127.0.0.7:4010".parse().expect("address"));
+    assert_eq!(params.send.codec, Codec::Pcmu);
+    assert_eq!(leg.state(), LegState::Answered);
+}
+
+#[test]
 fn digits_by_info_are_told_and_other_requests_refused() {
     let mut leg = answered_inbound();
     let mut ask = |request: Request| {

@@ -25,7 +25,7 @@ use crate::frame::{FrameSink, FrameSource};
 use crate::media::session::SessionConfig;
 use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
 use crate::metrics::UaStats;
-use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Invite};
+use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, EndpointLimits, Invite};
 use crate::sip::msg::{Method, Scheme, Uri};
 use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
 use legs::{Entry, Legs};
@@ -37,6 +37,14 @@ pub use crate::media::impair::ImpairConfig;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
 /// How long the media worker may take to close its sessions.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A lab role is in a few calls, and is to stay small under any flood.
+const LIMITS: EndpointLimits = EndpointLimits {
+    server_transactions: 16_384,
+    server_bytes: 32 << 20,
+    usages: 2_048,
+    ..EndpointLimits::DEFAULT
+};
 
 /// A leg, unique within its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,6 +155,7 @@ impl CallService {
             user: config.user.clone(),
             // Digits come by it.
             accept: vec![Method::Info],
+            limits: LIMITS,
             ..EndpointConfig::new(config.seed)
         });
         let net = NetConfig { trace: config.sip_trace.clone(), ..NetConfig::new(config.bind) };

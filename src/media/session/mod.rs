@@ -405,7 +405,10 @@ impl Session {
         };
         let mut buffer = [0; rtcp::MAX_LEN];
         let len = self.reports.report(now, bye, &mut self.sender, &mut self.receiver, &mut buffer);
-        out.transmit(channel, to, &buffer[..len]);
+        // Held from the start by the zero address: nobody is there yet.
+        if !to.ip().is_unspecified() {
+            out.transmit(channel, to, &buffer[..len]);
+        }
     }
 }
 

@@ -339,6 +339,19 @@ fn the_timeout_runs_while_rtp_is_expected_and_is_armed_again() {
 }
 
 #[test]
+fn nothing_is_sent_to_the_zero_address_of_an_old_hold() {
+    let hold = MediaParams {
+        remote_rtp: SocketAddr::from(([0, 0, 0, 0], 4_000)),
+        direction: Direction { send: false, receive: true },
+        ..params(20)
+    };
+    let mut bench = Bench::new(SessionConfig::default(), hold, Script(Vec::new()));
+    (0..1_000).for_each(|n| bench.wake(n * 20));
+    bench.session.bye(bench.now(20_000), &mut bench.out);
+    assert!(bench.out.sent.is_empty());
+}
+
+#[test]
 fn reports_measure_the_round_trip_and_end_with_bye() {
     let mut near = Bench::plain();
     let mut far = Bench::new(SessionConfig::default(), params(20), Script(Vec::new()));

@@ -39,7 +39,28 @@ pub struct Usage {
     pub ours: Vec<OurInvite>,
     /// The INVITE of theirs that is not answered or not acknowledged.
     pub theirs: Option<Box<TheirInvite>>,
+    /// Requests of theirs inside the call.
+    pub requests: PerSecond,
     pub queued: Queued,
+}
+
+/// How often something happened in this second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PerSecond {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl PerSecond {
+    /// Counts once more; whether that is within `limit` a second.
+    pub fn take(&mut self, now: Instant, limit: u32) -> bool {
+        let over = |since| now.saturating_duration_since(since) >= Duration::from_secs(1);
+        if self.since.is_none_or(over) {
+            *self = PerSecond { since: Some(now), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= limit
+    }
 }
 
 /// An INVITE or re-INVITE of ours.
@@ -62,6 +83,8 @@ pub struct OurInvite {
     pub ack: Option<(Flow, Bytes)>,
     /// Remote tags of forks that got ACK and BYE.
     pub dismissed: Vec<Bytes>,
+    /// Reliable provisional responses that got their PRACK.
+    pub pracks: u8,
 }
 
 impl OurInvite {
@@ -79,6 +102,7 @@ impl OurInvite {
             ring_timeout: Duration::ZERO,
             ack: None,
             dismissed: Vec::new(),
+            pracks: 0,
         }
     }
 }

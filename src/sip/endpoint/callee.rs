@@ -59,6 +59,7 @@ impl Endpoint {
                 answer_by: Some(now + self.config.answer_timeout),
                 success: None,
             })),
+            requests: Default::default(),
             queued: Default::default(),
         });
         self.servers.assign(transaction, Some(usage));
@@ -168,6 +169,10 @@ impl Endpoint {
                 .record_routes(request)
                 .header_fmt(Name::Contact, format_args!("<{}>", self.identity.uri(&flow)))
                 .header(Name::Allow, &self.identity.allow);
+        }
+        if answer.status == 415 {
+            // §21.4.13
+            writer = writer.header(Name::Accept, "application/sdp");
         }
         writer = self.served(writer);
         if let Some(body) = &answer.body {

@@ -69,6 +69,7 @@ impl Endpoint {
                 ..OurInvite::new(cseq, offered)
             }],
             theirs: None,
+            requests: Default::default(),
             queued: Default::default(),
         });
         let draft = Draft { method: Method::Invite, cseq, headers: invite.headers, body: invite.body };
@@ -400,7 +401,9 @@ fn check(invite: &Invite) -> Result<(), InviteError> {
         return Err(bad_target("header fields behind '?' cannot be sent in a Request-URI".to_owned()));
     }
     if invite.route.is_empty() && Hop::of(&uri) == Hop::Nowhere {
-        return Err(bad_target("not a sip: URI that leads to a host by a transport that is there".to_owned()));
+        return Err(bad_target(
+            "not a sip: URI that leads to a host by a transport that is there".to_owned(),
+        ));
     }
     let control = |value: &[u8]| value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
     let name_addr = |value: &[u8]| !control(value) && NameAddr::parse(value).is_some();

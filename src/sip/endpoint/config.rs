@@ -60,9 +60,15 @@ pub struct EndpointLimits {
     /// a request outside any dialog gets 503; an eighth more is kept for
     /// requests inside dialogs and CANCEL.
     pub server_transactions: usize,
+    /// Bytes of the messages that server transactions keep, with the same eighth
+    /// more: a request until its answer, the answer for 32 s.
+    pub server_bytes: usize,
     /// Usages.
     pub usages: usize,
-    /// Stateless refusals (503, 400, 481 …) a second; beyond it silence.
+    /// Requests a second inside one call, BYE and ACK aside; beyond it 503.
+    pub requests_per_call: u32,
+    /// Stateless refusals (503, 400, 481 …) a second; beyond it silence. One
+    /// source gets half of them at most.
     pub refusals_per_second: u32,
     /// Retry-After of a 503, seconds.
     pub retry_after: u32,
@@ -71,14 +77,21 @@ pub struct EndpointLimits {
     pub forks: usize,
 }
 
+impl EndpointLimits {
+    /// For a server of some thousand calls.
+    pub const DEFAULT: EndpointLimits = EndpointLimits {
+        server_transactions: 131_072,
+        server_bytes: 256 << 20,
+        usages: 65_536,
+        requests_per_call: 100,
+        refusals_per_second: 2_000,
+        retry_after: 5,
+        forks: 16,
+    };
+}
+
 impl Default for EndpointLimits {
     fn default() -> Self {
-        EndpointLimits {
-            server_transactions: 131_072,
-            usages: 65_536,
-            refusals_per_second: 2_000,
-            retry_after: 5,
-            forks: 16,
-        }
+        EndpointLimits::DEFAULT
     }
 }

@@ -196,7 +196,9 @@ impl Endpoint {
         while let Some(outcome) = self.clients.timeout(now, &mut self.out) {
             self.client_outcome(now, outcome, None);
         }
-        self.servers.timeout(now, &mut self.out);
+        while let Some((usage, request)) = self.servers.timeout(now, &mut self.out) {
+            self.unanswered(usage, &request);
+        }
         while let Some(usage) = self.usages.due(now, &mut self.out) {
             self.usage_timeout(now, usage);
         }

@@ -18,6 +18,17 @@ pub(super) fn allow(accept: &[Method]) -> String {
     names.map(Method::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Header fields of the 200 to OPTIONS.
+pub(super) fn abilities(allow: &str) -> [(Name<'static>, &[u8]); 5] {
+    [
+        (Name::Allow, allow.as_bytes()),
+        (Name::Accept, b"application/sdp"),
+        (Name::AcceptEncoding, b"identity"),
+        (Name::AcceptLanguage, b"en"),
+        (Name::Supported, b""),
+    ]
+}
+
 impl Endpoint {
     pub(super) fn receive(&mut self, now: Instant, flow: Flow, message: Result<Message, ParseError>) {
         self.out.saw(&flow);
@@ -73,7 +84,7 @@ impl Endpoint {
             return self.refuse(now, &path, &request, 481);
         };
         let limit = self.config.limits.server_transactions;
-        if self.servers.count() >= limit + limit / 8 {
+        if self.servers.count() >= limit + limit / 8 || self.servers.bytes() >= self.server_bytes(9) {
             return self.overloaded(now, &path, &request);
         }
         self.in_dialog(now, path, flow, usage, request);
@@ -81,7 +92,8 @@ impl Endpoint {
 
     /// A request without a To tag (§8.2.1, §8.2.2).
     fn outside(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
-        if self.servers.count() >= self.config.limits.server_transactions {
+        let limit = self.config.limits.server_transactions;
+        if self.servers.count() >= limit || self.servers.bytes() >= self.server_bytes(8) {
             return self.overloaded(now, &path, &request);
         }
         let method = request.method().clone();
@@ -110,7 +122,8 @@ impl Endpoint {
         match method {
             Method::Invite => self.incoming(now, path, flow, request),
             Method::Options => self.options(now, &path, &request),
-            _ if accepted => {
+            // RFC 6086 §4.2.2: INFO lives inside a dialog, whoever takes it there.
+            _ if accepted && method != Method::Info => {
                 let copy = request.clone();
                 if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) {
                     self.out.event(Event::Request { transaction, request, flow });
@@ -121,6 +134,11 @@ impl Endpoint {
         }
     }
 
+    /// So many eighths of what messages may take.
+    fn server_bytes(&self, eighths: usize) -> usize {
+        self.config.limits.server_bytes / 8 * eighths
+    }
+
     /// 503 with Retry-After (§21.5.4).
     pub(super) fn overloaded(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
         self.out.counters.overloaded += 1;
@@ -129,23 +147,16 @@ impl Endpoint {
         self.refuse_with(now, path, request, 503, "Service Unavailable", &headers);
     }
 
-    pub(super) fn not_allowed(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
+    fn not_allowed(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
         let allow = self.identity.allow.clone();
         let headers = [(Name::Allow, allow.as_bytes())];
         self.refuse_with(now, path, request, 405, "Method Not Allowed", &headers);
     }
 
     /// 200 with what we can do (§11.2).
-    pub(super) fn options(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
+    fn options(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
         let allow = self.identity.allow.clone();
-        let headers = [
-            (Name::Allow, allow.as_bytes()),
-            (Name::Accept, &b"application/sdp"[..]),
-            (Name::AcceptEncoding, b"identity"),
-            (Name::AcceptLanguage, b"en"),
-            (Name::Supported, b""),
-        ];
-        self.refuse_with(now, path, request, 200, "OK", &headers);
+        self.refuse_with(now, path, request, 200, "OK", &abilities(&allow));
     }
 
     /// 420 if the request needs an extension: we have none (§8.2.2.3).

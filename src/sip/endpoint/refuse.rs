@@ -3,34 +3,39 @@
 //! a budget goes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::outbox::ReplyPath;
 use super::{Endpoint, Flow};
+use crate::sip::dialog::usage::PerSecond;
 use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via};
 
-/// Stateless answers a second.
+/// Stateless answers a second, over all and for each source.
 pub(super) struct Budget {
     secret: [u64; 2],
     per_second: u32,
-    second: Option<Instant>,
-    spent: u32,
+    all: PerSecond,
+    /// By the hash of the source; who shares a place shares its part.
+    sources: [PerSecond; SOURCES],
 }
+
+const SOURCES: usize = 64;
 
 impl Budget {
     pub fn new(secret: [u64; 2], per_second: u32) -> Self {
-        Budget { secret, per_second, second: None, spent: 0 }
+        Budget { secret, per_second, all: PerSecond::default(), sources: [PerSecond::default(); SOURCES] }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
-        if self.second.is_none_or(|second| now.saturating_duration_since(second) >= Duration::from_secs(1)) {
-            self.second = Some(now);
-            self.spent = 0;
-        }
-        self.spent += 1;
-        self.spent <= self.per_second
+    fn take(&mut self, now: Instant, source: IpAddr) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (self.secret, source.to_canonical()).hash(&mut hasher);
+        let index = hasher.finish() as usize % SOURCES;
+        // What one source may not have must not be taken from the others.
+        self.sources.get_mut(index).is_some_and(|it| it.take(now, self.per_second.div_ceil(2)))
+            && self.all.take(now, self.per_second)
     }
 
     /// A To tag that is the same for every copy of a request.
@@ -119,7 +124,7 @@ impl Endpoint {
         reason: &str,
         headers: &[(Name<'_>, &[u8])],
     ) {
-        if !self.budget.take(now) {
+        if !self.budget.take(now, path.flow.remote.ip()) {
             self.out.counters.dropped += 1;
             return;
         }
@@ -162,7 +167,7 @@ impl Endpoint {
         else {
             return;
         };
-        if !self.budget.take(now) {
+        if !self.budget.take(now, flow.remote.ip()) {
             self.out.counters.dropped += 1;
             return;
         }

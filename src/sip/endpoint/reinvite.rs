@@ -142,6 +142,20 @@ impl Endpoint {
         }
     }
 
+    /// Our user never answered a request, and its time is over. The offer in an
+    /// UPDATE is no longer open then: new ones may be made.
+    pub(super) fn unanswered(&mut self, usage: Option<UsageId>, request: &Request) {
+        if *request.method() != Method::Update {
+            return;
+        }
+        let remote_tag = request.from_tag().unwrap_or_default();
+        if let Some(dialog) =
+            usage.and_then(|id| self.usages.get_mut(id)).and_then(|usage| usage.dialog(remote_tag))
+        {
+            dialog.offer_answer = OfferAnswer::Idle;
+        }
+    }
+
     /// 491, or 500 with a Retry-After between 0 and 10 s (§14.2).
     fn answer_later(
         &mut self,

@@ -10,6 +10,10 @@ use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::msg::{Method, Name, Response};
 
+/// PRACKs for one INVITE: each is a transaction of ours for up to 32 s, and the
+/// far end decides how many it asks for.
+const PRACKS: u8 = 64;
+
 impl Endpoint {
     /// Sends the PRACK that a reliable provisional response wants. `false`: the
     /// response is a copy, or has overtaken another one, and says nothing new.
@@ -25,7 +29,11 @@ impl Endpoint {
             return true;
         };
         let tag = response.to_tag().unwrap_or_default();
-        let Some(dialog) = self.usages.get_mut(usage).and_then(|it| it.dialog(tag)) else { return true };
+        let Some(it) = self.usages.get_mut(usage) else { return true };
+        if it.ours(cseq).is_some_and(|ours| ours.pracks >= PRACKS) {
+            return false;
+        }
+        let Some(dialog) = it.dialog(tag) else { return true };
         if dialog.remote_rseq.is_some_and(|last| last.checked_add(1) != Some(rseq)) {
             return false;
         }
@@ -37,6 +45,9 @@ impl Endpoint {
         }
         dialog.local_cseq += 1;
         let dialog = dialog.clone();
+        if let Some(ours) = it.ours(cseq) {
+            ours.pracks += 1;
+        }
         let mut draft = Draft::new(Method::Prack, dialog.local_cseq, None);
         draft.headers.push(("RAck".into(), format!("{rseq} {cseq} INVITE").into()));
         self.dispatch(now, dialog, draft, User::Nobody);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::command::{CommandError, Reply};
 use super::outbox::ReplyPath;
+use super::receive::abilities;
 use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
@@ -42,9 +43,17 @@ impl Endpoint {
         if *request.method() == Method::Prack {
             return self.refuse(now, &path, &request, 481);
         }
+        let limit = self.config.limits.requests_per_call;
+        if *request.method() != Method::Bye && !usage.requests.take(now, limit) {
+            return self.overloaded(now, &path, &request);
+        }
+        let whose = (local_tag, Some(id));
         if !allowed {
-            dialog.remote_cseq = Some(cseq.number);
-            return self.not_allowed(now, &path, &request);
+            if let Some(dialog) = usage.dialog(remote_tag) {
+                dialog.remote_cseq = Some(cseq.number);
+            }
+            let allow = self.identity.allow.clone();
+            return self.answer_now(now, path, request, whose, 405, &[(Name::Allow, allow.as_bytes())]);
         }
         if self.refuses_extension(now, &path, &request) {
             return;
@@ -56,7 +65,6 @@ impl Endpoint {
                 dialog.flow = Some(flow);
             }
         }
-        let whose = (local_tag, Some(id));
         match request.method() {
             Method::Bye => {
                 self.answer_now(now, path, request.clone(), whose, 200, &[]);
@@ -64,7 +72,10 @@ impl Endpoint {
             }
             Method::Invite => self.reinvite_received(now, path, whose, request),
             Method::Update => self.update_received(now, path, whose, request),
-            Method::Options => self.options(now, &path, &request),
+            Method::Options => {
+                let allow = self.identity.allow.clone();
+                self.answer_now(now, path, request, whose, 200, &abilities(&allow));
+            }
             Method::Info if !self.config.accept.contains(&Method::Info) => {
                 self.answer_now(now, path, request, whose, 200, &[]);
             }

@@ -91,7 +91,17 @@ struct Server<U> {
     request: Option<Box<Request>>,
     /// The last response, as long as it may have to be sent again.
     response: Bytes,
+    /// What of `ServerTransactions::bytes` is its.
+    weight: usize,
     user: U,
+}
+
+impl<U> Server<U> {
+    /// Bytes of the messages that it keeps.
+    fn weigh(&self) -> usize {
+        let request = self.request.as_deref().map_or(0, |request| request.as_bytes().len());
+        self.key.len() + request + self.response.len()
+    }
 }
 
 /// What a request that matches a transaction was.
@@ -107,6 +117,7 @@ pub enum Matched<U> {
 pub struct ServerTransactions<U> {
     slab: Slab<Server<U>>,
     removals: usize,
+    bytes: usize,
     keys: HashMap<Arc<[u8]>, u32>,
     merge_keys: HashMap<u64, u32>,
     secret: [u64; 2],
@@ -122,6 +133,7 @@ impl<U: Copy> ServerTransactions<U> {
         ServerTransactions {
             slab: Slab::new(),
             removals: 0,
+            bytes: 0,
             keys: HashMap::new(),
             merge_keys: HashMap::new(),
             secret,
@@ -200,6 +212,7 @@ impl<U: Copy> ServerTransactions<U> {
             path,
             request: Some(Box::new(request)),
             response: Bytes::new(),
+            weight: 0,
             user,
         }) as u32;
         self.keys.insert(key, slot);
@@ -247,8 +260,9 @@ impl<U: Copy> ServerTransactions<U> {
         true
     }
 
-    /// Timers that are due.
-    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) {
+    /// Runs the timers that are due. A request that its user never answered
+    /// comes back, with whose it is; `None`: no more of them.
+    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<(U, Box<Request>)> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
             let Some(server) = self.slab.get_mut(id.slot as usize).filter(|s| s.generation == id.generation)
@@ -260,16 +274,27 @@ impl<U: Copy> ServerTransactions<U> {
             }
             match server.timers.take_due(now) {
                 Some(timer) => {
+                    let unanswered = (timer == Timer::Unanswered).then(|| server.request.take()).flatten();
+                    let user = server.user;
                     self.happen(now, out, id.slot, Happening::Timer(timer));
+                    if let Some(request) = unanswered {
+                        return Some((user, request));
+                    }
                 }
                 None => self.timers.arm(&mut server.queued, server.timers.next(), id),
             }
         }
+        None
     }
 
     /// When [`Self::timeout`] wants to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// Bytes of the messages that they keep.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many there are.
@@ -345,6 +370,8 @@ impl<U: Copy> ServerTransactions<U> {
         {
             server.response = Bytes::new();
         }
+        let weight = server.weigh();
+        self.bytes = self.bytes + weight - std::mem::replace(&mut server.weight, weight);
         let id = ServerTransactionId { slot, generation: server.generation };
         self.timers.arm(&mut server.queued, server.timers.next(), id);
         deliver
@@ -352,6 +379,7 @@ impl<U: Copy> ServerTransactions<U> {
 
     fn remove(&mut self, slot: u32) {
         let server = self.slab.remove(slot as usize);
+        self.bytes -= server.weight;
         self.keys.remove(&server.key);
         if let Some(merge_key) = server.merge_key
             && self.merge_keys.get(&merge_key) == Some(&slot)
