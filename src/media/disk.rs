@@ -147,6 +147,11 @@ impl Recorder {
         Ok((Recorder { path: path.into(), shared, thread }, tap))
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Why the recording has ended before its time, if it has.
     pub fn failure(&self) -> Option<&DiskError> {
         self.shared.failure.get()

@@ -131,7 +131,8 @@ impl Orchestrator {
             Format::Text => line,
             Format::Json => logging::plain_line(config.format, tracing::Level::INFO, "orchestrator", &line),
         });
-        for line in last_lines(config.format, &run).into_iter().chain(report) {
+        let heard = heard(config).filter(|_| config.format == Format::Text);
+        for line in last_lines(config.format, &run).into_iter().chain(heard).chain(report) {
             surroundings.console.important_line(line, may_wait);
         }
         surroundings.console.finish(may_wait);
@@ -188,6 +189,12 @@ fn write_report(folder: &Path, run: &mut RunRecord) -> String {
             format!("report    {error}")
         }
     }
+}
+
+/// Where the sink wrote what it heard, if it did.
+fn heard(config: &OrchestratorConfig) -> Option<String> {
+    let wav = config.plan.plan.role(RoleName::Sink)?.get("wav")?;
+    Path::new(wav).exists().then(|| format!("heard     {wav}"))
 }
 
 /// The final table, or in JSON one line with everything but the timeline.

@@ -65,7 +65,7 @@ fn say(event: &UaEvent) {
     match event {
         UaEvent::Progress { status, reason, .. } => tracing::info!("{status} {reason}"),
         UaEvent::Answered { codec, ptime_ms, remote_rtp, .. } => {
-            tracing::info!("the call is up: {codec:?}, {ptime_ms} ms, RTP with {remote_rtp}");
+            tracing::info!("the call is up: {codec}, {ptime_ms} ms a packet, RTP with {remote_rtp}");
         }
         UaEvent::MediaStarted { .. } => tracing::info!("RTP is coming in"),
         UaEvent::Hold { held: true, .. } => tracing::info!("the far end holds us"),

@@ -55,7 +55,9 @@ pub enum PlayerCommandError {
 pub enum PlayerError {
     #[error("cannot start the player {command:?}: {reason}; install it, or use --output null")]
     Start { command: String, reason: String },
-    #[error("the player {command:?} has ended by itself ({status}){said}")]
+    #[error(
+        "the player {command:?} has ended by itself ({status}){said}; mend it with --aplay-cmd, or use --output auto or null"
+    )]
     Ended { command: String, status: String, said: String },
 }
 

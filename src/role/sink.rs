@@ -187,8 +187,10 @@ impl Outputs {
         }
         let mut result = Ok(());
         for recorder in self.recorders {
-            if let Err(error) = recorder.finish(HANGUP_GRACE) {
-                result = Err(endings::of_audio(error));
+            let path = recorder.path().to_path_buf();
+            match recorder.finish(HANGUP_GRACE) {
+                Ok(()) => tracing::info!("recorded to {}", path.display()),
+                Err(error) => result = Err(endings::of_audio(error)),
             }
         }
         result
@@ -303,7 +305,7 @@ impl Serving<'_> {
 
     fn ended(&mut self, call: CallId, cause: &EndCause) {
         let Some(current) = self.call.take_if(|current| current.id == call) else { return };
-        tracing::info!("the call has ended: {cause:?}");
+        tracing::info!("the call has ended: {cause}");
         self.hung_up_at = None;
         self.take_taps_back();
         match endings::of_call(cause, &current.from, self.stopping) {

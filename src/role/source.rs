@@ -168,7 +168,7 @@ impl Playing<'_> {
         match event {
             UaEvent::Fatal { message } => return Some(Err(endings::of_engine(&message))),
             UaEvent::Ended { call, cause } if call == self.call => {
-                tracing::info!("the call has ended: {cause:?}");
+                tracing::info!("the call has ended: {cause}");
                 return Some(endings::of_call(&cause, &self.config.target, self.stopping));
             }
             UaEvent::SourceEnded { call } if call == self.call => {

@@ -8,6 +8,7 @@
 pub mod impairment;
 pub mod native;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -30,6 +31,16 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, payload type 8.
     Pcma,
+}
+
+impl fmt::Display for Codec {
+    /// As SDP writes it (RFC 3551 table 4).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+        })
+    }
 }
 
 /// What a UA needs to start.
@@ -108,6 +119,22 @@ pub enum EndCause {
     Protocol { message: String },
 }
 
+impl fmt::Display for EndCause {
+    /// The end as one says it: "the call has ended: …".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EndCause::LocalHangup => f.write_str("we hung up"),
+            EndCause::ByeUnanswered => f.write_str("we hung up, and nobody answered our BYE"),
+            EndCause::RemoteHangup => f.write_str("the far end hung up"),
+            EndCause::Cancelled => f.write_str("cancelled before the answer"),
+            EndCause::Rejected { status } => write!(f, "we refused it with {status}"),
+            EndCause::Failed { status, reason } => write!(f, "{status} {reason}"),
+            EndCause::MediaTimeout => f.write_str("no RTP for too long"),
+            EndCause::Protocol { message } => f.write_str(message),
+        }
+    }
+}
+
 /// Why an operation of a UA failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UaError {
@@ -176,5 +203,24 @@ impl FromStr for Engine {
 pub fn open(engine: Engine, config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
     match engine {
         Engine::Native => Ok(Box::new(native::open(config)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_words_and_not_names_of_ours() {
+        assert_eq!(format!("{} {}", Codec::Pcmu, Codec::Pcma), "PCMU PCMA");
+        let causes = [
+            (EndCause::LocalHangup, "we hung up"),
+            (EndCause::RemoteHangup, "the far end hung up"),
+            (EndCause::Failed { status: 486, reason: "Busy Here".into() }, "486 Busy Here"),
+            (EndCause::MediaTimeout, "no RTP for too long"),
+        ];
+        for (cause, words) in causes {
+            assert_eq!(cause.to_string(), words);
+        }
     }
 }

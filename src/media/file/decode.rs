@@ -53,9 +53,13 @@ impl Decoder {
     /// it decodes.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let open_error = |error| FileError::Open { path: path.to_path_buf(), error };
-        let file = File::open(path).map_err(open_error)?;
-        if !file.metadata().map_err(open_error)?.is_file() {
+        // Asked before it is opened: opening a FIFO waits for whoever writes to it.
+        if !std::fs::metadata(path).map_err(open_error)?.is_file() {
             return Err(open_error(std::io::Error::other("not a regular file")));
+        }
+        let file = File::open(path).map_err(open_error)?;
+        if file.metadata().map_err(open_error)?.len() == 0 {
+            return Err(open_error(std::io::Error::other("it is an empty file")));
         }
         Self::from_file(path, file)
     }

@@ -378,10 +378,13 @@ impl Session {
     /// Plays what the jitter buffer still holds, at once: the call is over, and
     /// what has arrived is to be heard.
     pub fn play_out(&mut self, now: Now) {
+        // The last frame may end in the middle, which is not a loss.
+        let concealed = self.concealed;
         for _ in 0..LAST_FRAMES {
-            let Some(tick) = self.next_play.filter(|_| self.receiver.buffer.holds_any()) else { return };
+            let Some(tick) = self.next_play.filter(|_| self.receiver.buffer.holds_any()) else { break };
             self.play(now, tick);
         }
+        self.concealed = concealed;
     }
 
     /// The kernel has dropped this many datagrams of the RTP socket so far.

@@ -107,6 +107,12 @@ impl<L: Link> Machine<L> {
             let count = diagnostics.overflowed;
             tracing::warn!("{count} datagrams found the RTP socket full: a flood, or a machine too busy");
         }
+        if diagnostics.skipped_packets + diagnostics.skipped_ticks > 0 {
+            let (packets, frames) = (diagnostics.skipped_packets, diagnostics.skipped_ticks);
+            tracing::warn!(
+                "the process was kept from running: {packets} packets not sent, {frames} frames not played"
+            );
+        }
         tracing::debug!(id = id.0, ?diagnostics, "media session closed");
         drop(entry);
         event(MediaEvent::Closed { id, stats: Box::new(stats) });

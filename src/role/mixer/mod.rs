@@ -211,7 +211,7 @@ impl Bridging<'_> {
         } else {
             return;
         };
-        tracing::info!("the leg with {whom} has ended: {cause:?}");
+        tracing::info!("the leg with {whom} has ended: {cause}");
         // A leg that we end because of the other one may end in any confirmed way.
         let ending = self.stopping || self.hung_up_at.is_some();
         if let Err(failure) = endings::of_call(cause, whom, ending) {
