@@ -134,6 +134,20 @@ fn missing_to_from_call_id_and_cseq_get_400_where_it_can_be_said() {
 }
 
 #[test]
+fn a_broken_via_and_a_request_line_too_long_are_answered_where_they_came_from() {
+    let mut pair = Pair::new(Network::QUIET);
+    let invite = String::from_utf8(Hand::invite().data().to_vec()).unwrap();
+    let broken = invite.replace("192.0.2.1;branch=z9hG4bKhand1;rport", "192.0.2.15;;,;,,");
+    pair.deliver(B, Transport::Udp, broken.into());
+    assert!(pair.last(B, "SIP/2.0").starts_with("SIP/2.0 400 "));
+    assert_eq!(pair.wire.last().unwrap().to, pair.addresses[A]);
+    let long = invite.replace("sip:callee@", &format!("sip:{}@", "c".repeat(9_000)));
+    pair.deliver(B, Transport::Udp, long.into());
+    assert!(pair.last(B, "SIP/2.0").starts_with("SIP/2.0 513 "));
+    assert!(pair.take(B).is_empty());
+}
+
+#[test]
 fn missing_contact_gets_400() {
     let mut pair = Pair::new(Network::QUIET);
     let mut invite = Hand::invite();

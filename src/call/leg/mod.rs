@@ -7,7 +7,9 @@
 //! and only refuses what still comes.
 //!
 //! - `session`: its side of offer and answer
+//! - `requests`: what the far end asks for inside the call
 
+mod requests;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -16,13 +18,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::digits;
 use super::leg_fsm::{self, LegEvent, LegState, TerminationCause};
 use super::negotiate::{self, Described, LocalMedia};
 use crate::media::session::MediaParams;
 use crate::sdp::SessionDescription;
-use crate::sip::endpoint::{Body, Reply, ServerTransactionId, Termination, UsageEvent};
-use crate::sip::msg::{Method, Request, Response};
+use crate::sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
+use crate::sip::msg::{Request, Response};
 use session::{Unreadable, description};
 
 /// What a leg wants done, or has to tell.
@@ -325,69 +326,6 @@ impl Leg {
         }
     }
 
-    fn reinvite(&mut self, request: &Request) {
-        if self.ending || self.state != LegState::Answered {
-            self.outputs.push_back(LegOutput::Reject { status: 481, reason: String::new() });
-            return;
-        }
-        let refusal = match description(request, request.body()) {
-            Ok(offer) => {
-                self.offer_answer =
-                    offer.map_or(OfferAnswer::Wanted, |offer| OfferAnswer::Theirs(Box::new(offer)));
-                self.accept().err().map(|error| error.status())
-            }
-            Err(Unreadable::MediaType) => Some((415, "Unsupported Media Type")),
-            Err(Unreadable::Sdp(error)) => Some(error.status()),
-        };
-        if let Some((status, reason)) = refusal {
-            // The session stays as it was (RFC 3261 §14.2).
-            self.offer_answer = OfferAnswer::Stable;
-            self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
-        }
-    }
-
-    fn update(&mut self, transaction: ServerTransactionId, request: &Request) {
-        let reply = match description(request, request.body()) {
-            // Nothing is negotiated any more.
-            _ if self.ending => Reply::status(481),
-            Ok(None) => Reply::status(200),
-            // RFC 3311 §5.2: an offer of the other side waits for its answer.
-            Ok(Some(_)) if !matches!(self.offer_answer, OfferAnswer::Stable) => Reply {
-                status: 500,
-                headers: vec![(Bytes::from_static(b"Retry-After"), Bytes::from_static(b"5"))],
-                ..Reply::default()
-            },
-            Ok(Some(offer)) => match self.make_answer(&offer) {
-                Ok((sdp, params)) => {
-                    self.configure(params);
-                    Reply { status: 200, body: Some(Body::sdp(sdp)), ..Reply::default() }
-                }
-                Err(error) => refusal(error.status()),
-            },
-            Err(Unreadable::MediaType) => Reply::status(415),
-            Err(Unreadable::Sdp(error)) => refusal(error.status()),
-        };
-        self.outputs.push_back(LegOutput::Respond { transaction, reply });
-    }
-
-    fn request(&mut self, request: &Request) -> Reply {
-        if *request.method() != Method::Info {
-            return Reply::status(405);
-        }
-        let body = request.body();
-        let Some(content_type) = request.content_type() else {
-            // RFC 2976: an INFO without a body only asks whether we are there.
-            return Reply::status(if body.is_empty() { 200 } else { 415 });
-        };
-        match digits::from_info(content_type, &body) {
-            Some((digit, duration_ms)) => {
-                self.outputs.push_back(LegOutput::Digit { digit, duration_ms });
-                Reply::status(200)
-            }
-            None => Reply::status(415),
-        }
-    }
-
     fn bye(&mut self) {
         self.ending = true;
         self.outputs.push_back(LegOutput::CloseMedia);
@@ -421,10 +359,6 @@ impl Leg {
             Err(_) => self.late_events += 1,
         }
     }
-}
-
-fn refusal((status, reason): (u16, &str)) -> Reply {
-    Reply { status, reason: reason.to_owned(), ..Reply::default() }
 }
 
 fn termination(cause: Termination) -> TerminationCause {

@@ -7,7 +7,7 @@ use super::{Leg, LegOutput, OfferAnswer};
 use crate::call::negotiate::{self, NegotiateError};
 use crate::media::session::MediaParams;
 use crate::sdp::{self, SessionDescription};
-use crate::sip::msg::Headers;
+use crate::sip::msg::{Headers, Name};
 
 impl Leg {
     /// Our 2xx to their INVITE, with an answer or, if they did not offer, an offer.
@@ -98,7 +98,9 @@ pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Sessi
     if body.is_empty() {
         return Ok(None);
     }
+    let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
     match headers.content_type() {
+        _ if !headers.headers(Name::ContentEncoding).all(plain) => Err(Unreadable::MediaType),
         Some(media_type) if media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) => {
             negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
         }

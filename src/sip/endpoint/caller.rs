@@ -9,28 +9,13 @@ use super::command::{Body, CommandError, Invite, InviteError};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::caller_fsm::{self, Action, Cause, Event};
-use crate::sip::dialog::hop::Hop;
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::Dialog;
 use crate::sip::dialog::usage::{OurInvite, Phase, Progress, Usage};
-use crate::sip::msg::{Method, Name, NameAddr, Response, Uri, chars};
+use crate::sip::msg::{Method, Response};
 use crate::sip::transaction::ack_cancel;
 use crate::sip::transaction::client::ClientTransactionId;
-
-/// Header fields that the endpoint writes itself.
-const OURS: [Name<'static>; 10] = [
-    Name::Via,
-    Name::From,
-    Name::To,
-    Name::CallId,
-    Name::CSeq,
-    Name::Contact,
-    Name::MaxForwards,
-    Name::Route,
-    Name::ContentType,
-    Name::ContentLength,
-];
 
 impl Endpoint {
     /// Starts a call; everything else comes as events of the usage.
@@ -39,7 +24,7 @@ impl Endpoint {
     /// The target is not a URI that can be called, a header is not one, or there
     /// are too many calls.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<UsageId, InviteError> {
-        check(&invite)?;
+        invite.check()?;
         let limit = self.config.limits.usages;
         if self.usages.len() >= limit {
             return Err(InviteError::TooMany { limit });
@@ -388,40 +373,5 @@ fn termination(cause: Cause, response: Option<Response>) -> Termination {
         (Cause::Unreachable, _) => Termination::Unreachable,
         (Cause::LocalCancel, _) => Termination::LocalCancel,
         (Cause::RingTimeout, _) => Termination::RingTimeout,
-    }
-}
-
-fn check(invite: &Invite) -> Result<(), InviteError> {
-    let bad_target = |reason: String| InviteError::BadTarget {
-        target: String::from_utf8_lossy(&invite.target).into_owned(),
-        reason,
-    };
-    let uri = Uri::parse(&invite.target).map_err(|error| bad_target(error.to_string()))?;
-    if uri.headers.is_some() {
-        return Err(bad_target("header fields behind '?' cannot be sent in a Request-URI".to_owned()));
-    }
-    if invite.route.is_empty() && Hop::of(&uri) == Hop::Nowhere {
-        return Err(bad_target(
-            "not a sip: URI that leads to a host by a transport that is there".to_owned(),
-        ));
-    }
-    let control = |value: &[u8]| value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
-    let name_addr = |value: &[u8]| !control(value) && NameAddr::parse(value).is_some();
-    let bad = |name: &str| InviteError::BadHeader { name: name.to_owned() };
-    if !invite.from.iter().all(|it| name_addr(it)) {
-        return Err(bad("From"));
-    }
-    if !invite.to.iter().all(|it| name_addr(it)) {
-        return Err(bad("To"));
-    }
-    if !invite.route.iter().all(|it| name_addr(it)) {
-        return Err(bad("Route"));
-    }
-    let unfit = |(name, value): &&(Bytes, Bytes)| {
-        !chars::all(name, chars::TOKEN) || control(value) || OURS.contains(&Name::parse(name))
-    };
-    match invite.headers.iter().find(unfit) {
-        Some((name, _)) => Err(bad(&String::from_utf8_lossy(name))),
-        None => Ok(()),
     }
 }

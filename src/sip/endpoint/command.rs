@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::sip::dialog::hop::Hop;
+use crate::sip::msg::{Name, NameAddr, Uri, chars};
+
 /// A message body, opaque here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
@@ -36,6 +39,58 @@ pub struct Invite {
     pub body: Option<Body>,
     /// Instead of the endpoint's `ring_timeout`.
     pub ring_timeout: Option<Duration>,
+}
+
+/// Header fields that the endpoint writes itself.
+const OURS: [Name<'static>; 10] = [
+    Name::Via,
+    Name::From,
+    Name::To,
+    Name::CallId,
+    Name::CSeq,
+    Name::Contact,
+    Name::MaxForwards,
+    Name::Route,
+    Name::ContentType,
+    Name::ContentLength,
+];
+
+impl Invite {
+    /// Whether it can be sent.
+    pub(super) fn check(&self) -> Result<(), InviteError> {
+        let bad_target = |reason: String| InviteError::BadTarget {
+            target: String::from_utf8_lossy(&self.target).into_owned(),
+            reason,
+        };
+        let uri = Uri::parse(&self.target).map_err(|error| bad_target(error.to_string()))?;
+        if uri.headers.is_some() {
+            return Err(bad_target("header fields behind '?' cannot be sent in a Request-URI".to_owned()));
+        }
+        if self.route.is_empty() && Hop::of(&uri) == Hop::Nowhere {
+            return Err(bad_target(
+                "not a sip: URI that leads to a host by a transport that is there".to_owned(),
+            ));
+        }
+        let control = |value: &[u8]| value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
+        let name_addr = |value: &[u8]| !control(value) && NameAddr::parse(value).is_some();
+        let bad = |name: &str| InviteError::BadHeader { name: name.to_owned() };
+        if !self.from.iter().all(|it| name_addr(it)) {
+            return Err(bad("From"));
+        }
+        if !self.to.iter().all(|it| name_addr(it)) {
+            return Err(bad("To"));
+        }
+        if !self.route.iter().all(|it| name_addr(it)) {
+            return Err(bad("Route"));
+        }
+        let unfit = |(name, value): &&(Bytes, Bytes)| {
+            !chars::all(name, chars::TOKEN) || control(value) || OURS.contains(&Name::parse(name))
+        };
+        match self.headers.iter().find(unfit) {
+            Some((name, _)) => Err(bad(&String::from_utf8_lossy(name))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A response to send with `respond`.

@@ -159,14 +159,10 @@ impl Endpoint {
             return;
         }
         self.out.counters.malformed += 1;
-        let Some(path) = error
-            .partial
-            .as_deref()
-            .and_then(|partial| partial.headers().top_via().ok())
-            .map(|via| reply_path(flow, &via))
-        else {
-            return;
-        };
+        let Some(partial) = error.partial.as_deref() else { return };
+        // A Via that tells nothing still came from somewhere.
+        let source = ReplyPath { flow, reconnect: flow.remote };
+        let path = partial.headers().top_via().map_or(source, |via| reply_path(flow, &via));
         if !self.budget.take(now, flow.remote.ip()) {
             self.out.counters.dropped += 1;
             return;

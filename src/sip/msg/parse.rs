@@ -101,7 +101,6 @@ fn start_line(raw: &Bytes, end: usize, limits: &Limits, fault: &mut Fault) -> Op
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() > limits.header_line {
         fault.note(ParseErrorKind::Limit("the length of a line"));
-        return None;
     }
     let first = memchr::memchr(b' ', line).unwrap_or(line.len());
     let word = &line[..first];

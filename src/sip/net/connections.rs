@@ -77,11 +77,17 @@ impl Connections {
         (table, receiver)
     }
 
-    /// Whether there is room for one more from `source`.
+    /// Whether there is room for one more from `source`. An eighth is kept for
+    /// connections that we open.
     pub(super) fn has_room(&self, source: IpAddr, opened: Opened) -> bool {
+        let most = self.limits.max_connections;
         let own = self.per_source.get(&key(source)).copied().unwrap_or(0);
-        self.by_id.len() < self.limits.max_connections
-            && (opened == Opened::ByUs || own < self.limits.max_connections_per_source)
+        match opened {
+            Opened::ByUs => self.by_id.len() < most,
+            Opened::ByPeer => {
+                self.by_id.len() < most - most / 8 && own < self.limits.max_connections_per_source
+            }
+        }
     }
 
     /// Takes a connected stream in and starts its task.

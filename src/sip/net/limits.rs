@@ -12,7 +12,7 @@ pub struct NetLimits {
     pub per_source: Rate,
     /// Sources with a bucket of their own.
     pub max_sources: usize,
-    /// TCP connections at once.
+    /// TCP connections at once; an eighth is for those that we open.
     pub max_connections: usize,
     /// TCP connections at once that one source address opened.
     pub max_connections_per_source: usize,

@@ -15,6 +15,9 @@ use crate::call::service::{
 };
 use crate::ua::{Audio, CallId, Codec, EndCause, UaConfig, UaError, UaEvent};
 
+/// Events that wait for a role, before some are left out.
+const NEWS: usize = 4_096;
+
 enum Step {
     Event(ServiceEvent),
     Command(Option<Command>),
@@ -128,8 +131,16 @@ fn obey(service: &mut CallService, command: Command) {
 /// Digits wait for a role up to here; what a role must know is never dropped.
 const DIGITS_WAITING: usize = 1_024;
 
-/// A role that is gone needs no news.
+/// A role that is gone needs no news; one that is behind is spared the news of
+/// which a peer can make any number within one call.
 fn tell(events: &Sender<UaEvent>, event: ServiceEvent) {
+    let endless = matches!(
+        event,
+        ServiceEvent::Progress { .. } | ServiceEvent::Digit { .. } | ServiceEvent::Hold { .. }
+    );
+    if endless && events.len() >= NEWS {
+        return;
+    }
     if matches!(event, ServiceEvent::Digit { .. }) && events.len() >= DIGITS_WAITING {
         return;
     }
@@ -213,5 +224,25 @@ fn end_cause(cause: TerminationCause) -> EndCause {
         TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
         TerminationCause::MediaTimeout => EndCause::MediaTimeout,
         TerminationCause::Protocol { message } => EndCause::Protocol { message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_is_behind_misses_endless_news_but_no_end() {
+        let (events, told) = crossbeam_channel::unbounded();
+        let leg = LegId(1);
+        for _ in 0..3 * NEWS {
+            tell(&events, ServiceEvent::Digit { leg, digit: '1', duration_ms: 100 });
+            tell(&events, ServiceEvent::Hold { leg, held: true });
+            tell(&events, ServiceEvent::Progress { leg, status: 180, reason: String::new() });
+        }
+        tell(&events, ServiceEvent::Ended { leg, cause: TerminationCause::RemoteHangup });
+        assert_eq!(told.len(), NEWS + 1);
+        let last = told.iter().nth(NEWS);
+        assert_eq!(last, Some(UaEvent::Ended { call: CallId(1), cause: EndCause::RemoteHangup }));
     }
 }
