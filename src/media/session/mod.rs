@@ -2,7 +2,8 @@
 //! time as an argument; no socket, no clock, no thread.
 //!
 //! - `params`: what offer and answer settled, as values
-//! - `sender`, `receiver`, `reports`: RTP out, RTP in, RTCP
+//! - `inbound`: what arrives, judged; `receiver`: RTP in, `sender`: RTP out,
+//!   `reports`: RTCP
 //! - `record`: what is kept of every received packet; `counters`: of all of them
 //! - `collision`: our SSRC from the far end; `digit_gate`: digits, but no flood
 //!
@@ -14,6 +15,7 @@
 mod collision;
 mod counters;
 mod digit_gate;
+mod inbound;
 mod params;
 mod receiver;
 mod record;
@@ -33,14 +35,13 @@ use rand::{RngExt, SeedableRng};
 use super::Now;
 use super::impair::Impairer;
 use super::jitter::FRAME;
+use super::rtp::rtcp;
 use super::rtp::telephone_event::Digit;
-use super::rtp::{RtpPacket, rtcp};
-use super::transport::demux::{Protocol, classify};
 use super::transport::path::Path;
 use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
 use collision::Collisions;
 use digit_gate::DigitGate;
-use receiver::{Payload, Receiver};
+use receiver::Receiver;
 use reports::Reports;
 use sender::{Sender, Sent};
 
@@ -51,8 +52,6 @@ pub const TICK: Duration = Duration::from_millis(20);
 const CATCH_UP: Duration = Duration::from_millis(200);
 /// Frames played out at most when a session closes.
 const LAST_FRAMES: u32 = 20;
-/// Packets that came earlier than this before the first `configure` are stale.
-const STALE: Duration = Duration::from_millis(40);
 /// A capture time further away than this is a clock that is not ours.
 const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
 
@@ -116,6 +115,9 @@ pub struct Session {
 
 struct Settled {
     params: MediaParams,
+    /// No RTP would mean that the far end is gone. Not so when it holds us: with
+    /// `sendonly` too, many send no music.
+    expects_rtp: bool,
     path: Path,
     since: Instant,
 }
@@ -165,13 +167,11 @@ impl Session {
             }
             None => Path::new(params.remote_rtp),
         };
-        if params.direction.receive {
-            self.timeout_since = Some(now.at);
-        } else {
-            self.timeout_since = None;
-        }
+        let held = !params.direction.send && self.sender.packets > 0;
+        let expects_rtp = params.direction.receive && !held;
+        self.timeout_since = expects_rtp.then_some(now.at);
         self.reports.start(now.at);
-        self.settled = Some(Settled { params, path, since: now.at });
+        self.settled = Some(Settled { params, expects_rtp, path, since: now.at });
         self.schedule(tick);
     }
 
@@ -197,102 +197,6 @@ impl Session {
     /// Whether datagrams can be judged. Before, they are best left where they are.
     pub fn listens(&self) -> bool {
         self.settled.is_some()
-    }
-
-    /// Takes a datagram that one of the sockets received at `arrival`.
-    pub fn datagram(
-        &mut self,
-        now: Now,
-        arrival: Instant,
-        channel: Channel,
-        from: SocketAddr,
-        datagram: &[u8],
-        out: &mut impl Output,
-    ) {
-        let protocol = match channel {
-            Channel::Rtp => classify(datagram),
-            Channel::Rtcp => Protocol::Rtcp,
-        };
-        match protocol {
-            Protocol::Other => self.malformed += 1,
-            Protocol::Rtcp => self.rtcp(now, arrival, from, datagram),
-            Protocol::Rtp => match &mut self.impairer {
-                None => self.rtp(arrival, from, datagram, out),
-                Some(impairer) => {
-                    if !impairer.offer(arrival, from, datagram) {
-                        out.received(record(arrival, datagram, Verdict::ImpairedLost));
-                    }
-                }
-            },
-        }
-    }
-
-    /// Lets packets through whose delay by the impairer is over. To be called at
-    /// each wake, after the datagrams and before `play`.
-    pub fn release_impaired(&mut self, until: Instant, out: &mut impl Output) {
-        let Some(mut impairer) = self.impairer.take() else { return };
-        while impairer.release(until, |arrival, from, data| self.rtp(arrival, from, data, out)).is_some() {}
-        self.impairer = Some(impairer);
-    }
-
-    fn rtcp(&mut self, now: Now, arrival: Instant, from: SocketAddr, datagram: &[u8]) {
-        let Some(settled) = &self.settled else { return };
-        if settled.path.admits_rtcp(from) {
-            // A bad report is counted in there; nothing else follows from it.
-            if let Ok(ssrc) = self.reports.received(now, arrival, datagram, self.sender.ssrc) {
-                self.collisions.check(ssrc, self.sender.ssrc, from.ip());
-            }
-        } else {
-            self.injected += 1;
-        }
-    }
-
-    fn rtp(&mut self, arrival: Instant, from: SocketAddr, datagram: &[u8], out: &mut impl Output) {
-        let verdict = self.judge(arrival, from, datagram, out);
-        out.received(record(arrival, datagram, verdict));
-    }
-
-    fn judge(
-        &mut self,
-        arrival: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-        out: &mut impl Output,
-    ) -> Verdict {
-        let Some(settled) = &mut self.settled else { return Verdict::Unexpected };
-        let Ok(packet) = RtpPacket::parse(datagram) else {
-            self.malformed += 1;
-            return Verdict::Malformed;
-        };
-        if arrival + STALE < settled.since && !self.started {
-            return Verdict::Unexpected;
-        }
-        if Payload::of(packet.payload_type, &settled.params).is_none() {
-            self.unknown += 1;
-            return Verdict::UnknownPayload;
-        }
-        if !settled.path.admit(from) {
-            self.injected += 1;
-            return Verdict::Injected;
-        }
-        self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());
-        let (digits, gate) = (&mut self.digits, &mut self.digit_gate);
-        let verdict = self.receiver.packet(arrival, &packet, datagram, &settled.params, |digit| {
-            if gate.admit(arrival) {
-                *digits += 1;
-                out.event(SessionEvent::Digit(digit));
-            }
-        });
-        if self.receiver.packets > 0 && !self.started {
-            self.started = true;
-            out.event(SessionEvent::Started);
-        }
-        if settled.params.direction.receive {
-            self.timeout_since = Some(self.timeout_since.map_or(arrival, |since| since.max(arrival)));
-        } else {
-            self.receiver.stats.pause();
-        }
-        verdict
     }
 
     /// When this session must be called next; `None` while it has nothing to do.
@@ -412,19 +316,6 @@ impl Session {
         if !to.ip().is_unspecified() {
             out.transmit(channel, to, &buffer[..len]);
         }
-    }
-}
-
-fn record(arrival: Instant, datagram: &[u8], verdict: Verdict) -> PacketRecord {
-    let packet = RtpPacket::parse(datagram).ok();
-    PacketRecord {
-        arrival,
-        sequence: packet.map_or(0, |packet| packet.sequence),
-        timestamp: packet.map_or(0, |packet| packet.timestamp),
-        ssrc: packet.map_or(0, |packet| packet.ssrc),
-        payload_type: packet.map_or(0, |packet| packet.payload_type),
-        size: datagram.len().min(usize::from(u16::MAX)) as u16,
-        verdict,
     }
 }
 

@@ -30,8 +30,8 @@ impl Default for SessionConfig {
 pub struct Direction {
     /// We send.
     pub send: bool,
-    /// We expect to receive. While this is off no RTP timeout runs; what
-    /// arrives all the same is played.
+    /// We expect to receive. While this is off, and while we are held, no RTP
+    /// timeout runs; what arrives all the same is played.
     pub receive: bool,
 }
 

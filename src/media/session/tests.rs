@@ -7,6 +7,7 @@ use crate::frame::{Fill, OutFrame};
 use crate::media::codec::Codec;
 use crate::media::impair::ImpairConfig;
 use crate::media::rtp::RtpHeader;
+use crate::media::rtp::RtpPacket;
 use crate::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);

@@ -2,6 +2,7 @@
 
 use super::tests::{Bench, Script, address, audio, packet, params};
 use super::*;
+use crate::media::rtp::RtpPacket;
 
 fn ssrcs(bench: &Bench) -> Vec<u32> {
     let mut ssrcs: Vec<u32> = bench.rtp().iter().map(|bytes| RtpPacket::parse(bytes).unwrap().ssrc).collect();
@@ -103,6 +104,26 @@ fn a_hold_leaves_no_gap_in_the_figures_and_ours_goes_on_with_time() {
     assert!(back.marker);
     assert_eq!(back.sequence, last.sequence.wrapping_add(1));
     assert_eq!(back.timestamp.wrapping_sub(last.timestamp), 1_501 * 160);
+}
+
+#[test]
+fn a_hold_without_music_is_no_timeout_but_an_announcement_that_stops_is() {
+    let direction = Direction { send: false, receive: true };
+    let only_receiving = MediaParams { direction, ..params(20) };
+    let timed_out = |bench: &Bench| bench.out.events.contains(&SessionEvent::RtpTimeout);
+    let mut bench = Bench::plain();
+    bench.wake(0);
+    bench.session.configure(bench.now(1_000), bench.now(1_000).at, only_receiving.clone());
+    (0..2).for_each(|n| bench.receive(2_000 + u64::from(n) * 20, 4_000, &audio(9, n)));
+    bench.wake(60_000);
+    assert!(!timed_out(&bench));
+    bench.session.configure(bench.now(60_000), bench.now(60_000).at, params(20));
+    bench.wake(81_000);
+    assert!(timed_out(&bench), "taken back, and silent");
+
+    let mut bench = Bench::new(SessionConfig::default(), only_receiving, Script(Vec::new()));
+    bench.wake(21_000);
+    assert!(timed_out(&bench), "never held: one way from its start");
 }
 
 #[test]

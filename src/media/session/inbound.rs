@@ -1,0 +1,125 @@
+//! What arrives at a session's sockets: told apart, judged, and counted.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::receiver::Payload;
+use super::{Channel, Output, PacketRecord, Session, SessionEvent, Verdict};
+use crate::media::Now;
+use crate::media::rtp::RtpPacket;
+use crate::media::transport::demux::{Protocol, classify};
+
+/// Packets that came earlier than this before the first `configure` are stale.
+const STALE: Duration = Duration::from_millis(40);
+
+impl Session {
+    /// Takes a datagram that one of the sockets received at `arrival`.
+    pub fn datagram(
+        &mut self,
+        now: Now,
+        arrival: Instant,
+        channel: Channel,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut impl Output,
+    ) {
+        let protocol = match channel {
+            Channel::Rtp => classify(datagram),
+            Channel::Rtcp => Protocol::Rtcp,
+        };
+        match protocol {
+            Protocol::Other => self.malformed += 1,
+            Protocol::Rtcp => self.rtcp(now, arrival, from, datagram),
+            Protocol::Rtp => match &mut self.impairer {
+                None => self.rtp(arrival, from, datagram, out),
+                Some(impairer) => {
+                    if !impairer.offer(arrival, from, datagram) {
+                        out.received(record(arrival, datagram, Verdict::ImpairedLost));
+                    }
+                }
+            },
+        }
+    }
+
+    /// Lets packets through whose delay by the impairer is over. To be called at
+    /// each wake, after the datagrams and before `play`.
+    pub fn release_impaired(&mut self, until: Instant, out: &mut impl Output) {
+        let Some(mut impairer) = self.impairer.take() else { return };
+        while impairer.release(until, |arrival, from, data| self.rtp(arrival, from, data, out)).is_some() {}
+        self.impairer = Some(impairer);
+    }
+
+    fn rtcp(&mut self, now: Now, arrival: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Some(settled) = &self.settled else { return };
+        if settled.path.admits_rtcp(from) {
+            // A bad report is counted in there; nothing else follows from it.
+            if let Ok(ssrc) = self.reports.received(now, arrival, datagram, self.sender.ssrc) {
+                self.collisions.check(ssrc, self.sender.ssrc, from.ip());
+            }
+        } else {
+            self.injected += 1;
+        }
+    }
+
+    fn rtp(&mut self, arrival: Instant, from: SocketAddr, datagram: &[u8], out: &mut impl Output) {
+        let verdict = self.judge(arrival, from, datagram, out);
+        out.received(record(arrival, datagram, verdict));
+    }
+
+    fn judge(
+        &mut self,
+        arrival: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut impl Output,
+    ) -> Verdict {
+        let Some(settled) = &mut self.settled else { return Verdict::Unexpected };
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            self.malformed += 1;
+            return Verdict::Malformed;
+        };
+        if arrival + STALE < settled.since && !self.started {
+            return Verdict::Unexpected;
+        }
+        if Payload::of(packet.payload_type, &settled.params).is_none() {
+            self.unknown += 1;
+            return Verdict::UnknownPayload;
+        }
+        if !settled.path.admit(from) {
+            self.injected += 1;
+            return Verdict::Injected;
+        }
+        self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());
+        let (digits, gate) = (&mut self.digits, &mut self.digit_gate);
+        let verdict = self.receiver.packet(arrival, &packet, datagram, &settled.params, |digit| {
+            if gate.admit(arrival) {
+                *digits += 1;
+                out.event(SessionEvent::Digit(digit));
+            }
+        });
+        if self.receiver.packets > 0 && !self.started {
+            self.started = true;
+            out.event(SessionEvent::Started);
+        }
+        if settled.expects_rtp {
+            self.timeout_since = Some(self.timeout_since.map_or(arrival, |since| since.max(arrival)));
+        }
+        if !settled.params.direction.receive {
+            self.receiver.stats.pause();
+        }
+        verdict
+    }
+}
+
+fn record(arrival: Instant, datagram: &[u8], verdict: Verdict) -> PacketRecord {
+    let packet = RtpPacket::parse(datagram).ok();
+    PacketRecord {
+        arrival,
+        sequence: packet.map_or(0, |packet| packet.sequence),
+        timestamp: packet.map_or(0, |packet| packet.timestamp),
+        ssrc: packet.map_or(0, |packet| packet.ssrc),
+        payload_type: packet.map_or(0, |packet| packet.payload_type),
+        size: datagram.len().min(usize::from(u16::MAX)) as u16,
+        verdict,
+    }
+}
