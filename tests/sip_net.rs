@@ -310,16 +310,16 @@ fn ipv6_is_served_over_both_transports() {
 
 #[test]
 fn connections_are_limited_per_source_and_in_total() {
-    let limits = NetLimits { max_connections_per_source: 3, max_connections: 5, ..NetLimits::default() };
+    let limits = NetLimits { max_connections_per_source: 4, max_connections: 8, ..NetLimits::default() };
     let server = Server::start("127.0.0.1:0", limits);
-    let mut kept: Vec<TcpStream> = (0..3).map(|_| server.tcp()).collect();
+    let mut kept: Vec<TcpStream> = (0..4).map(|_| server.tcp()).collect();
     kept.iter_mut().for_each(ask);
-    assert_eq!(read_to_close(&mut server.tcp()), "", "the fourth of one source");
-    let mut others: Vec<TcpStream> = (0..2).map(|_| server.tcp_from("127.0.0.2")).collect();
+    assert_eq!(read_to_close(&mut server.tcp()), "", "the fifth of one source");
+    let mut others: Vec<TcpStream> = (0..3).map(|_| server.tcp_from("127.0.0.2")).collect();
     others.iter_mut().for_each(ask);
-    assert_eq!(read_to_close(&mut server.tcp_from("127.0.0.3")), "", "the sixth of all");
+    assert_eq!(read_to_close(&mut server.tcp_from("127.0.0.3")), "", "the eighth is for one of ours");
     kept.pop();
-    server.wait_for("a place is free", |_, connections| connections == 4);
+    server.wait_for("a place is free", |_, connections| connections == 6);
     ask(&mut server.tcp_from("127.0.0.3"));
     assert_eq!(server.counters().0.connections_refused, 2);
 }
