@@ -5,7 +5,9 @@
 //! - `legs`: the table of legs
 //! - `happenings`: what the stack and the worker tell
 //! - `perform`: what a leg wants, carried out
+//! - `ending`: draining and closing
 
+mod ending;
 mod happenings;
 mod legs;
 mod perform;
@@ -32,11 +34,6 @@ use legs::{Entry, Legs};
 
 pub use crate::media::codec::Codec;
 pub use crate::media::impair::ImpairConfig;
-
-/// How long connections may take to write what is queued when we close.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
-/// How long the media worker may take to close its sessions.
-const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A lab role is in a few calls, and is to stay small under any flood.
 const LIMITS: EndpointLimits = EndpointLimits {
@@ -316,44 +313,6 @@ impl CallService {
             side.in_call = entry.is_up();
         }
         total
-    }
-
-    /// Hangs every leg up, and refuses new ones with 503 from now on.
-    pub fn drain(&mut self) {
-        self.draining = true;
-        for id in self.legs.ids() {
-            let _ = self.with_leg(id, Leg::hangup);
-        }
-    }
-
-    /// Whether nothing is left of any leg.
-    pub fn is_idle(&self) -> bool {
-        self.legs.is_empty() && self.news.is_empty()
-    }
-
-    /// Waits for nobody any more: ends what is left, closes everything, and
-    /// gives out the last events.
-    pub async fn close(mut self) -> Vec<ServiceEvent> {
-        for id in self.legs.ids() {
-            if let Some(entry) = self.legs.get(id) {
-                entry.leg.hangup();
-                let cause =
-                    if entry.is_up() { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
-                entry.leg.abandon(cause);
-            }
-            self.perform(id);
-        }
-        self.media.shutdown();
-        let closing = async {
-            while let Some(event) = self.media_events.recv().await {
-                self.media_event(event);
-            }
-        };
-        if tokio::time::timeout(MEDIA_PATIENCE, closing).await.is_err() {
-            tracing::warn!("the media worker did not say that it has ended");
-        }
-        self.stack.close(CLOSE_PATIENCE).await;
-        self.news.into()
     }
 
     /// Acts on a leg that the application knows, and carries out what it wants.

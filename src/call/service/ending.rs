@@ -1,0 +1,69 @@
+//! The end of a service: no new legs, then none at all.
+
+use std::time::Duration;
+
+use super::{CallService, ServiceEvent};
+use crate::call::leg::Leg;
+use crate::call::leg_fsm::TerminationCause;
+
+/// How long connections may take to write what is queued when we close.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
+/// How long the media worker may take to close its sessions.
+const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
+
+impl CallService {
+    /// Hangs every leg up, and refuses new ones with 503 from now on.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        for id in self.legs.ids() {
+            let _ = self.with_leg(id, Leg::hangup);
+        }
+    }
+
+    /// Whether nothing is left of any leg.
+    pub fn is_idle(&self) -> bool {
+        self.legs.is_empty() && self.news.is_empty()
+    }
+
+    /// Waits for nobody any more: ends what is left, closes everything, and
+    /// gives out the last events.
+    pub async fn close(mut self) -> Vec<ServiceEvent> {
+        for id in self.legs.ids() {
+            if let Some(entry) = self.legs.get(id) {
+                entry.leg.hangup();
+                let cause =
+                    if entry.is_up() { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
+                entry.leg.abandon(cause);
+            }
+            self.perform(id);
+        }
+        self.media.shutdown();
+        let closing = async {
+            while let Some(event) = self.media_events.recv().await {
+                self.media_event(event);
+            }
+        };
+        if tokio::time::timeout(MEDIA_PATIENCE, closing).await.is_err() {
+            tracing::warn!("the media worker did not say that it has ended");
+        }
+        self.tell_refused();
+        self.stack.close(CLOSE_PATIENCE).await;
+        self.news.into()
+    }
+
+    /// What was refused or dropped is nobody's event; here it is said once.
+    fn tell_refused(&mut self) {
+        let (net, sip) = (self.stack.counters(), *self.stack.endpoint().counters());
+        let dropped = net.over_budget + sip.dropped;
+        let connections = net.connections_refused + net.closed_not_reading + net.closed_bad_framing;
+        if dropped + connections + net.accept_errors + sip.malformed + sip.overloaded > 0 {
+            tracing::info!(
+                "SIP refused: {} malformed messages, {} requests for want of room, {dropped} messages \
+                 dropped unanswered, {connections} connections, {} not accepted by the system",
+                sip.malformed,
+                sip.overloaded,
+                net.accept_errors
+            );
+        }
+    }
+}
