@@ -51,3 +51,15 @@ fn the_plan_of_the_design_folder_is_valid() {
     assert_eq!(plan.roles.len(), 3);
     assert!(text.contains("YOUR_HOST_IP"));
 }
+
+/// `output = "auto"` plays nowhere without a sound card: then only a recording
+/// shows when sound arrives.
+#[test]
+fn a_plan_that_expects_a_latency_has_a_place_to_measure_it() {
+    for path in plans().into_iter().chain([root().join("designs/example.plan.toml")]) {
+        let plan = parse(&fs::read_to_string(&path).expect("the plan")).expect("valid");
+        let sink = plan.role(RoleName::Sink).expect("a sink");
+        let measured = sink.get("wav").is_some() || sink.get("output") == Some("aplay");
+        assert!(measured || plan.expect.max_latency_ms.is_none(), "{}", path.display());
+    }
+}

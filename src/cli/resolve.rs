@@ -145,11 +145,14 @@ impl Flags {
     /// What a bind address that others can reach exposes; none on loopback.
     pub fn exposure(&self) -> Option<String> {
         files::is_exposed(self.sip_bind).then(|| {
+            let whom = match self.sip_bind.ip() {
+                ip if ip.is_unspecified() => "any address of this host".to_string(),
+                ip => ip.to_string(),
+            };
             format!(
-                "--sip-bind {bind}: SIP (UDP and TCP) and RTP are now open to every machine that reaches {ip}, \
+                "--sip-bind {bind}: SIP (UDP and TCP) and RTP are now open to every machine that reaches {whom}, \
                  without authentication and without encryption",
                 bind = self.sip_bind,
-                ip = self.sip_bind.ip()
             )
         })
     }

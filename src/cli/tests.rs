@@ -127,5 +127,6 @@ fn only_addresses_that_others_reach_are_exposed() {
     let exposure = |bind: &str| parsed(&format!("--role sink --sip-bind {bind}")).unwrap().1.exposure();
     assert_eq!(exposure("127.0.0.2:5060"), None);
     assert!(exposure("0.0.0.0:5060").unwrap().contains("without authentication"));
+    assert!(exposure("0.0.0.0:5060").unwrap().contains("reaches any address of this host"));
     assert!(exposure("192.0.2.1:5060").is_some());
 }

@@ -96,7 +96,10 @@ impl Expectation {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let measured = match self.measured {
             Some(value) => format!("measured {value:.2}{unit}"),
-            None => "not measured: nothing arrived, or the sink did not say".to_string(),
+            None if self.name == "max_latency_ms" || self.name == "min_mos" => {
+                "not measured: nothing arrived, or the sink neither plays nor records (give it a wav)".into()
+            }
+            None => "not measured: nothing arrived".to_string(),
         };
         format!("{}: expected {bound} {}{unit}, {measured}", self.name, self.expected)
     }
@@ -161,10 +164,11 @@ mod tests {
         roles[1].metrics = None;
         let figures = figures(&roles);
         assert_eq!((figures.loss_pct, figures.mos), (None, None));
-        let expect = Expect { max_loss_pct: Some(100.0), ..Expect::default() };
+        let expect = Expect { max_loss_pct: Some(100.0), max_latency_ms: Some(1_000.0), ..Expect::default() };
         let checked = check(&expect, &figures);
-        assert!(!checked[0].pass);
+        assert!(!checked[0].pass && !checked[1].pass);
         assert!(checked[0].line().contains("not measured"), "{}", checked[0].line());
+        assert!(checked[1].line().contains("give it a wav"), "{}", checked[1].line());
     }
 
     #[test]

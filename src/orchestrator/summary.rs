@@ -111,7 +111,7 @@ fn chain(chain: &ChainFigures) -> Vec<String> {
                 "latency   mouth to ear p50 {p50:.1} ms, p95 {p95:.1} ms (without the player's own buffer)"
             )
         }
-        None => "latency   mouth to ear not measured".to_string(),
+        None => "latency   mouth to ear not measured (nothing was played or recorded)".to_string(),
     });
     lines.push(format!("quality   MOS {} (E-model, G.107)", measured(chain.mos, "", 2)));
     lines
