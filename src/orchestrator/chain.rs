@@ -164,7 +164,7 @@ mod tests {
         roles[1].metrics = None;
         let figures = figures(&roles);
         assert_eq!((figures.loss_pct, figures.mos), (None, None));
-        let expect = Expect { max_loss_pct: Some(100.0), max_latency_ms: Some(1_000.0), ..Expect::default() };
+        let expect = Expect { max_loss_pct: Some(100.0), min_mos: Some(1.0), ..Expect::default() };
         let checked = check(&expect, &figures);
         assert!(!checked[0].pass && !checked[1].pass);
         assert!(checked[0].line().contains("not measured"), "{}", checked[0].line());
