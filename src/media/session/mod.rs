@@ -47,9 +47,10 @@ use sender::{Sender, Sent};
 
 /// Playout is one frame of 20 ms per tick.
 pub const TICK: Duration = Duration::from_millis(20);
-/// A thread that came this late catches up; one that came later (a stopped
-/// process) gives up all but the tick that is due, instead of bursting.
-const CATCH_UP: Duration = Duration::from_millis(200);
+/// A thread that came this late catches up: a busy machine then costs delay, and no
+/// packet. One that came later (a stopped process) gives up all but the tick that is
+/// due, instead of bursting.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// Frames played out at most when a session closes.
 const LAST_FRAMES: u32 = 20;
 /// A capture time further away than this is a clock that is not ours.

@@ -177,17 +177,27 @@ fn an_hour_of_packets_ends_on_its_deadline() {
 }
 
 #[test]
+fn after_a_short_stall_everything_due_is_sent_and_played() {
+    let mut bench = Bench::plain();
+    bench.wake(0);
+    bench.wake(500);
+    assert_eq!(bench.rtp().len(), 1 + 25);
+    assert_eq!(bench.session.diagnostics().skipped_packets, 0);
+    assert_eq!(bench.heard.0.lock().unwrap().len(), 1 + 25, "playout does the same");
+}
+
+#[test]
 fn after_a_long_stall_only_what_is_due_is_sent_and_time_goes_on() {
     let mut bench = Bench::plain();
     bench.wake(0);
-    bench.wake(1_000);
+    bench.wake(3_000);
     let packets = bench.rtp();
     assert_eq!(packets.len(), 1 + 2, "what was due in the last 20 ms");
-    assert_eq!(bench.session.diagnostics().skipped_packets, 48);
+    assert_eq!(bench.session.diagnostics().skipped_packets, 148);
     let first = RtpPacket::parse(&packets[0]).unwrap();
     let next = RtpPacket::parse(&packets[1]).unwrap();
     assert_eq!(next.sequence, first.sequence.wrapping_add(1));
-    assert_eq!(next.timestamp, first.timestamp.wrapping_add(49 * 160));
+    assert_eq!(next.timestamp, first.timestamp.wrapping_add(149 * 160));
     assert!(next.marker);
     assert_eq!(bench.heard.0.lock().unwrap().len(), 3, "playout does the same");
 }
