@@ -23,6 +23,8 @@ impl Session {
         datagram: &[u8],
         out: &mut impl Output,
     ) {
+        // Takes neither room nor luck from the stream that is impaired.
+        let injected = self.settled.as_ref().is_some_and(|settled| settled.path.refuses(from));
         let protocol = match channel {
             Channel::Rtp => classify(datagram),
             Channel::Rtcp => Protocol::Rtcp,
@@ -30,7 +32,7 @@ impl Session {
         match protocol {
             Protocol::Other => self.malformed += 1,
             Protocol::Rtcp => self.rtcp(now, arrival, from, datagram),
-            Protocol::Rtp => match &mut self.impairer {
+            Protocol::Rtp => match self.impairer.as_mut().filter(|_| !injected) {
                 None => self.rtp(arrival, from, datagram, out),
                 Some(impairer) => {
                     if !impairer.offer(arrival, from, datagram) {

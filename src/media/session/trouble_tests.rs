@@ -2,6 +2,7 @@
 
 use super::tests::{Bench, Script, address, audio, packet, params};
 use super::*;
+use crate::media::impair::ImpairConfig;
 use crate::media::rtp::RtpPacket;
 
 fn ssrcs(bench: &Bench) -> Vec<u32> {
@@ -67,6 +68,26 @@ fn a_far_end_of_digits_only_is_slowed_down() {
     let event = [5, 0x8A, 0, 160];
     bench.receive(20_000, 4_000, &packet(101, 9, 10_000, 9_000_000, &event));
     assert_eq!(bench.session.stats(bench.epoch).digits, digits + 1, "then people are heard again");
+}
+
+#[test]
+fn a_flood_changes_nothing_of_what_the_impairer_does_to_the_stream() {
+    let impairment = ImpairConfig { loss_pct: 5.0, jitter_ms: 20.0, reorder_pct: 1.0, dup_pct: 1.0, seed: 7 };
+    let run = |flood: u32| {
+        let config = SessionConfig { impairment: Some(impairment), ..SessionConfig::default() };
+        let mut bench = Bench::new(config, params(20), Script(Vec::new()));
+        for n in 0..500u32 {
+            bench.wake(u64::from(n) * 20);
+            bench.receive(u64::from(n) * 20 + 5, 4_000, &audio(9, n));
+            // Once the source is locked.
+            (0..flood).filter(|_| n > 20).for_each(|_| {
+                bench.receive(u64::from(n) * 20 + 5, 6_666, &audio(7, n));
+            });
+        }
+        let stats = bench.session.stats(bench.epoch);
+        (stats.packets_rx, stats.lost, stats.duplicates, stats.reordered, stats.late)
+    };
+    assert_eq!(run(0), run(300));
 }
 
 /// Both sides of a hold: RFC 3264 §8.4.

@@ -55,6 +55,11 @@ impl Path {
         true
     }
 
+    /// Whether `source` can be refused already, without counting the packet.
+    pub fn refuses(&self, source: SocketAddr) -> bool {
+        matches!(self.lock, Lock::Locked(locked) if locked != source)
+    }
+
     /// Where RTP goes: to the locked source, else where it was signalled.
     pub fn destination(&self) -> SocketAddr {
         match self.lock {
@@ -91,6 +96,7 @@ mod tests {
             assert!(path.admit(address(4_000)));
         }
         assert!(!path.admit(address(5_000)));
+        assert!(path.refuses(address(5_000)) && !path.refuses(address(4_000)));
         assert!(path.admit(address(4_000)));
         assert_eq!(path.destination(), address(4_000));
     }

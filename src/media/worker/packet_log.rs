@@ -10,11 +10,13 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::media::Now;
-use crate::media::session::PacketRecord;
+use crate::media::session::{PacketRecord, Verdict};
 use crate::util::ntp::NtpTime;
 
 /// Records between the threads: more than a second of 50 calls.
 const RING: usize = 4_096;
+/// Of them, for packets that are not of a stream.
+const STRAY: usize = 256;
 /// How often the writer looks into the ring.
 const PERIOD: Duration = Duration::from_millis(100);
 /// Seconds from 1900 to 1970.
@@ -24,6 +26,7 @@ const UNIX_OFFSET: u64 = 2_208_988_800;
 pub struct PacketLog {
     ring: Producer<(u64, PacketRecord)>,
     dropped: u64,
+    strays: u64,
 }
 
 impl PacketLog {
@@ -35,11 +38,18 @@ impl PacketLog {
         let (ring, records) = RingBuffer::new(RING);
         let thread =
             std::thread::Builder::new().name("packet-log".into()).spawn(move || run(records, file))?;
-        Ok((PacketLog { ring, dropped: 0 }, thread))
+        Ok((PacketLog { ring, dropped: 0, strays: 0 }, thread))
     }
 
-    /// Takes a record; drops it when the disk does not keep up.
+    /// Takes a record; drops it when the disk does not keep up. Of packets that are
+    /// not of a stream it takes a part only, so that a flood of them leaves room.
     pub fn push(&mut self, now: &Now, record: PacketRecord) {
+        let stray =
+            matches!(record.verdict, Verdict::Injected | Verdict::Malformed | Verdict::UnknownPayload);
+        if stray && self.ring.slots() < RING - STRAY {
+            self.strays += 1;
+            return;
+        }
         let arrival_ns = unix_nanos(now.wall_at(record.arrival));
         if self.ring.push((arrival_ns, record)).is_err() {
             self.dropped += 1;
@@ -51,6 +61,9 @@ impl Drop for PacketLog {
     fn drop(&mut self) {
         if self.dropped > 0 {
             tracing::warn!("the packet log lacks {} rows: the disk did not keep up", self.dropped);
+        }
+        if self.strays > 0 {
+            tracing::warn!("the packet log leaves out {} packets that were not of a call", self.strays);
         }
     }
 }
@@ -95,7 +108,28 @@ mod tests {
     use std::time::{Instant, UNIX_EPOCH};
 
     use super::*;
-    use crate::media::session::Verdict;
+
+    #[test]
+    fn a_flood_leaves_room_for_the_rows_of_the_stream() {
+        let (ring, mut rows) = RingBuffer::new(RING);
+        let mut log = PacketLog { ring, dropped: 0, strays: 0 };
+        let now = Now { at: Instant::now(), wall: NtpTime::from_system(UNIX_EPOCH) };
+        let record = |verdict| PacketRecord {
+            arrival: now.at,
+            sequence: 0,
+            timestamp: 0,
+            ssrc: 0,
+            payload_type: 0,
+            size: 172,
+            verdict,
+        };
+        (0..100_000).for_each(|_| log.push(&now, record(Verdict::Injected)));
+        log.push(&now, record(Verdict::Played));
+        let rows: Vec<_> = std::iter::from_fn(|| rows.pop().ok()).collect();
+        assert!(rows.len() <= STRAY + 2, "{}", rows.len());
+        assert_eq!(rows.last().unwrap().1.verdict, Verdict::Played);
+        assert_eq!((log.dropped, log.strays + rows.len() as u64), (0, 100_001));
+    }
 
     #[test]
     fn rows_are_written_before_the_thread_ends() {
