@@ -1,12 +1,16 @@
-//! What an idle established call holds in memory, counted by the allocator.
+//! What calls hold in memory, counted by the allocator.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
+use b2b::call::leg::Leg;
+use b2b::call::negotiate::LocalMedia;
+use b2b::media::codec::Codec;
 use b2b::sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Output, Transport, UsageEvent,
 };
+use b2b::sip::msg::{Limits, Message};
 use bytes::Bytes;
 
 fn request(method: &str, call: usize, cseq: u32, to_tag: &str, body: &str) -> Bytes {
@@ -86,4 +90,26 @@ fn an_idle_call_is_small_and_leaves_nothing() {
     let left = held + timers + ended.bytes_current;
     println!("bytes left after {CALLS} calls: {left}");
     assert!(left < 300_000, "{left} bytes left");
+}
+
+#[test]
+fn a_call_that_rings_holds_its_offer_as_it_came() {
+    let attributes = "a=x\r\n".repeat(6_000);
+    let offer = format!(
+        "v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP 0\r\n{attributes}"
+    );
+    let invite = Message::parse(request("INVITE", 1, 1, "", &offer), &Limits::default()).unwrap();
+    let Message::Request(invite) = invite else { panic!("a request was written") };
+    let local = LocalMedia {
+        rtp: "192.0.2.2:20000".parse().unwrap(),
+        codecs: vec![Codec::Pcmu],
+        ptime_ms: 20,
+        session_id: 1,
+    };
+    let mut legs = Vec::with_capacity(100);
+    let held = measure(|| legs.extend((0..100).map(|_| Leg::inbound(local.clone(), &invite)))).bytes_current;
+    assert!(legs.iter().all(Leg::is_waiting));
+    assert!(held / 100 < 4_000, "{} bytes for a leg; the offer has {}", held / 100, offer.len());
+    assert!(legs.iter_mut().all(|leg| leg.answer(20_000).is_ok()));
 }

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use super::leg_fsm::{self, LegEvent, LegState, TerminationCause};
 use super::negotiate::{self, Described, LocalMedia};
 use crate::media::session::MediaParams;
-use crate::sdp::SessionDescription;
 use crate::sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
 use crate::sip::msg::{Request, Response};
 use session::{Unreadable, description};
@@ -68,8 +67,9 @@ pub struct WrongState(pub LegState);
 #[derive(Debug)]
 enum OfferAnswer {
     Stable,
-    /// Theirs, in their INVITE: the answer goes into our 2xx.
-    Theirs(Box<SessionDescription>),
+    /// Theirs, in their INVITE: the answer goes into our 2xx. As it came: read,
+    /// it takes ten times the room, and it may ring for minutes.
+    Theirs(Bytes),
     /// They sent an INVITE without one: our 2xx will offer.
     Wanted,
     /// Ours: the answer comes in a response, or in the ACK to our 2xx.
@@ -105,7 +105,7 @@ impl Leg {
         match description(invite, invite.body()) {
             Ok(None) => leg.offer_answer = OfferAnswer::Wanted,
             Ok(Some(offer)) => match negotiate::check_offer(&leg.local, &offer) {
-                Ok(()) => leg.offer_answer = OfferAnswer::Theirs(Box::new(offer)),
+                Ok(()) => leg.offer_answer = OfferAnswer::Theirs(invite.body()),
                 Err(error) => leg.refuse(error.status().0, error.status().1),
             },
             Err(Unreadable::MediaType) => leg.refuse(415, "Unsupported Media Type"),

@@ -18,7 +18,7 @@ impl Leg {
         let refusal = match description(request, request.body()) {
             Ok(offer) => {
                 self.offer_answer =
-                    offer.map_or(OfferAnswer::Wanted, |offer| OfferAnswer::Theirs(Box::new(offer)));
+                    offer.map_or(OfferAnswer::Wanted, |_| OfferAnswer::Theirs(request.body()));
                 self.accept().err().map(|error| error.status())
             }
             Err(Unreadable::MediaType) => Some((415, "Unsupported Media Type")),

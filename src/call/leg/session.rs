@@ -14,7 +14,7 @@ impl Leg {
     pub(super) fn accept(&mut self) -> Result<(), NegotiateError> {
         match std::mem::replace(&mut self.offer_answer, OfferAnswer::Stable) {
             OfferAnswer::Theirs(offer) => {
-                let (sdp, params) = self.make_answer(&offer)?;
+                let (sdp, params) = self.make_answer(&negotiate::parse(&offer)?)?;
                 self.outputs.push_back(LegOutput::Accept { sdp });
                 self.configure(params);
             }
