@@ -6,6 +6,7 @@ mod caller;
 mod calls;
 mod chaos;
 mod flood;
+mod hand;
 mod hostile;
 mod mangled;
 mod pair;

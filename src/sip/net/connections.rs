@@ -14,8 +14,8 @@ use super::limits::NetLimits;
 use crate::sip::msg::Limits;
 
 /// Events of all connections that may wait for the stack; more, and the
-/// connections wait.
-const EVENT_QUEUE: usize = 1024;
+/// connections wait, each in its turn. Messages may be large: not too many.
+const EVENT_QUEUE: usize = 256;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
