@@ -128,9 +128,6 @@ fn obey(service: &mut CallService, command: Command) {
     }
 }
 
-/// Digits wait for a role up to here; what a role must know is never dropped.
-const DIGITS_WAITING: usize = 1_024;
-
 /// A role that is gone needs no news; one that is behind is spared the news of
 /// which a peer can make any number within one call.
 fn tell(events: &Sender<UaEvent>, event: ServiceEvent) {
@@ -139,9 +136,6 @@ fn tell(events: &Sender<UaEvent>, event: ServiceEvent) {
         ServiceEvent::Progress { .. } | ServiceEvent::Digit { .. } | ServiceEvent::Hold { .. }
     );
     if endless && events.len() >= NEWS {
-        return;
-    }
-    if matches!(event, ServiceEvent::Digit { .. }) && events.len() >= DIGITS_WAITING {
         return;
     }
     let _ = events.send(match event {
