@@ -8,7 +8,7 @@ use super::lines::Field;
 use super::method::Method;
 use super::name::{self, Name};
 use super::name_addr::NameAddr;
-use super::offsets::{Part, ViaAt};
+use super::offsets::{NameAddrAt, Part, ViaAt};
 use super::via::Via;
 
 /// Header fields as spans into the message they came in.
@@ -18,6 +18,8 @@ pub struct Headers {
     pub(super) spans: Spans,
     /// What `check` has found; absent while a message is malformed.
     checked: Option<Checked>,
+    /// What `check_contacts` has found: the first Contact.
+    contact: Option<NameAddrAt>,
 }
 
 /// What every layer reads of a message that has passed [`Headers::check`].
@@ -79,14 +81,14 @@ pub(super) struct Span {
 
 impl Span {
     /// Offsets fit because `Limits::message` is capped at `u32::MAX`.
-    pub(super) fn new(field: Field, raw: &[u8]) -> Span {
+    pub(super) fn new(field: Field) -> Span {
         Span {
             start: field.start as u32,
             name_end: field.name_end as u32,
             value_start: field.value_start as u32,
             value_end: field.value_end as u32,
             end: field.end as u32,
-            id: name::identify(&raw[field.start..field.name_end]),
+            id: field.id,
         }
     }
 }
@@ -116,7 +118,7 @@ pub struct CSeq {
 
 impl Headers {
     pub(super) fn new(raw: Bytes, spans: Spans) -> Headers {
-        Headers { raw, spans, checked: None }
+        Headers { raw, spans, checked: None, contact: None }
     }
 
     /// Checks the fields that identify transaction and dialog (§8.1.1), of
@@ -264,6 +266,11 @@ impl Headers {
         Ok(CSeq { number, method })
     }
 
+    /// The method that CSeq names, of a message that has passed `check`.
+    pub(super) fn cseq_method(&self) -> Option<&Method> {
+        self.checked.as_ref().map(|checked| &checked.cseq.method)
+    }
+
     /// Max-Forwards, 0 to 255 (§20.22).
     pub fn max_forwards(&self) -> Result<Option<u8>, HeaderError> {
         self.number(Name::MaxForwards)
@@ -293,7 +300,10 @@ impl Headers {
 
     /// The first Contact. Absent, and `*`, are `Ok(None)`.
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
-        self.first_contacts().next().transpose()
+        match &self.contact {
+            Some(contact) => Ok(Some(contact.get(&self.raw))),
+            None => self.first_contacts().next().transpose(),
+        }
     }
 
     /// The contacts of the first Contact field.
@@ -303,12 +313,17 @@ impl Headers {
         Elements { rest: value, list: true }.map(move |value| NameAddr::parse(value).ok_or(invalid))
     }
 
-    /// Whether every contact is valid.
-    pub(super) fn check_contacts(&self) -> Result<(), HeaderError> {
-        match self.is_repeated(Name::Contact) {
-            false => self.first_contacts().try_for_each(|contact| contact.map(drop)),
-            true => self.contacts().try_for_each(|contact| contact.map(drop)),
+    /// Checks that every contact is valid, and keeps the first.
+    pub(super) fn check_contacts(&mut self) -> Result<(), HeaderError> {
+        let mut contacts = self.first_contacts();
+        let first = contacts.next().transpose()?.map(|contact| NameAddrAt::of(&self.raw, &contact));
+        contacts.try_for_each(|contact| contact.map(drop))?;
+        drop(contacts);
+        if self.is_repeated(Name::Contact) {
+            self.contacts().try_for_each(|contact| contact.map(drop))?;
         }
+        self.contact = first;
+        Ok(())
     }
 
     /// Every Contact in order; `Contact: *` has none.

@@ -1,6 +1,7 @@
 //! Splitting a header section into fields: line ends, folding, the colon.
 
 use super::chars::{self, TOKEN};
+use super::name;
 
 /// One header field as offsets into the buffer it was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub(super) struct Field {
     pub start: usize,
     /// End of the name.
     pub name_end: usize,
+    /// Id of the name, 0 if it is not a known one.
+    pub id: u8,
     /// The value without surrounding white space, folds inside kept.
     pub value_start: usize,
     /// End of the value.
@@ -53,17 +56,20 @@ pub(super) fn line(buffer: &[u8], at: usize) -> Line {
         }
     }
     let text = &buffer[at..end];
-    let name_len = chars::span(text, TOKEN);
-    let mut colon = name_len;
-    while matches!(text.get(colon), Some(b' ' | b'\t')) {
-        colon += 1;
+    // Names are short: a loop is there before `memchr` has begun.
+    let Some(colon) = text.iter().position(|&byte| byte == b':') else { return Line::Bad(end) };
+    let mut name = &text[..colon];
+    while let [shorter @ .., b' ' | b'\t'] = name {
+        name = shorter;
     }
-    if name_len == 0 || text.get(colon) != Some(&b':') {
+    // A known name is a token.
+    let id = name::identify(name);
+    if id == 0 && !chars::all(name, TOKEN) {
         return Line::Bad(end);
     }
     let behind = &text[colon + 1..];
     let value = chars::trim_start(behind);
     let value_start = end - value.len();
     let value_end = value_start + chars::trim_end(value).len();
-    Line::Field(Field { start: at, name_end: at + name_len, value_start, value_end, end })
+    Line::Field(Field { start: at, name_end: at + name.len(), id, value_start, value_end, end })
 }

@@ -16,7 +16,7 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// Header parameters: `tag`, `expires`, `q`, …
     pub params: Params<'a>,
-    tag: Option<&'a [u8]>,
+    pub(super) tag: Option<&'a [u8]>,
 }
 
 impl<'a> NameAddr<'a> {

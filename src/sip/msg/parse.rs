@@ -49,10 +49,10 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
         fault.note(error.into());
     }
     if let Some(StartLine::Request { method, .. }) = &start {
-        if let Err(error) = requests_only(method, &headers) {
+        if let Err(error) = requests_only(method, &mut headers) {
             fault.note(error.into());
         }
-        if headers.cseq().is_ok_and(|cseq| cseq.method != *method) {
+        if headers.cseq_method().is_some_and(|other| other != method) {
             fault.note(ParseErrorKind::CSeqMismatch);
         }
     }
@@ -168,7 +168,7 @@ fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault)
                     fault.note(ParseErrorKind::Limit("the number of header fields"));
                     return (spans, field.end);
                 } else {
-                    spans.push(Span::new(field, raw));
+                    spans.push(Span::new(field));
                 }
                 at = field.end;
             }
@@ -188,7 +188,7 @@ fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault)
 /// What a request is refused for but a response is not: losing a 2xx for its
 /// Contact would leave a call half up. Header fields that the method does not
 /// need are ignored if they are malformed (§8.2.2).
-fn requests_only(method: &Method, headers: &Headers) -> Result<(), HeaderError> {
+fn requests_only(method: &Method, headers: &mut Headers) -> Result<(), HeaderError> {
     headers.max_forwards()?;
     match method {
         Method::Invite

@@ -111,32 +111,26 @@ impl fmt::Display for Host<'_> {
 /// Four decimal octets without leading zeros. The standard library's parser
 /// does the same at several times the cost, and addresses are in every message.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    if text.len() > 15 || !text.first()?.is_ascii_digit() {
-        return None;
-    }
-    let mut octets = [0u8; 4];
-    let mut index = 0;
-    let mut value: Option<u16> = None;
-    for &byte in text {
-        match (byte, value) {
-            (b'.', Some(octet)) => {
-                octets[index] = octet as u8;
-                value = None;
-                index += 1;
-                if index == 4 {
-                    return None;
-                }
-            }
-            (b'0'..=b'9', None) => value = Some(u16::from(byte - b'0')),
-            (b'0'..=b'9', Some(octet)) if octet != 0 => {
-                value = Some(octet * 10 + u16::from(byte - b'0')).filter(|octet| *octet < 256);
-                value?;
-            }
-            _ => return None,
+    let (a, rest) = octet(text)?;
+    let (b, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (c, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (d, rest) = octet(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then(|| Ipv4Addr::new(a, b, c, d))
+}
+
+/// Takes an octet off the front of `text`; what follows is no digit of it.
+#[inline]
+fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    const ZERO: u8 = b'0';
+    match *text {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..] => {
+            let value = u16::from(a - ZERO) * 100 + u16::from(b - ZERO) * 10 + u16::from(c - ZERO);
+            Some((u8::try_from(value).ok()?, rest))
         }
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', ref rest @ ..] => Some(((a - ZERO) * 10 + (b - ZERO), rest)),
+        [a @ b'0'..=b'9', ref rest @ ..] => Some((a - ZERO, rest)),
+        _ => None,
     }
-    octets[index] = value? as u8;
-    (index == 3).then(|| octets.into())
 }
 
 /// Takes `:port` off the front of `bytes` if it is there.

@@ -161,3 +161,37 @@ fn via_tells_rport_and_branches_apart() {
         assert!(Via::parse(broken.as_bytes()).is_none(), "{broken}");
     }
 }
+
+#[test]
+fn the_first_contact_is_kept_with_all_its_parts() {
+    let values = [
+        "\"A, B\" <sip:al;x=1:se:cret@[2001:db8::1]:5070;transport=tcp?Subject=x>;q=0.5;tag=t;+sip.instance=\"<u>\"",
+        "Alice <sips:alice@192.0.2.4>",
+        "sip:bob@example.com;expires=5",
+        "<tel:+44-20;phone-context=uk>;q=1",
+        "<im:bob@example.com>",
+    ];
+    for value in values {
+        let line = format!("Contact: {value}, <sip:second@example.com>\r\n");
+        let invite = options(&line, "").replace("OPTIONS", "INVITE");
+        let invite = request(invite);
+        let kept = invite.contact().unwrap().unwrap();
+        let parsed = NameAddr::parse(value.as_bytes()).unwrap();
+        assert_eq!(format!("{kept:?}"), format!("{parsed:?}"), "{value}");
+    }
+}
+
+#[test]
+fn addresses_have_four_octets_without_leading_zeros() {
+    let host = |text: &'static str| Uri::parse(text.as_bytes()).map(|uri| uri.host.unwrap());
+    for octets in [[0, 0, 0, 0], [9, 10, 99, 100], [199, 200, 249, 255]] {
+        let [a, b, c, d] = octets;
+        let uri = format!("sip:{a}.{b}.{c}.{d}:5060");
+        assert_eq!(Uri::parse(uri.as_bytes()).unwrap().host, Some(Host::V4(octets.into())));
+    }
+    for name in
+        ["sip:1.2.3", "sip:1.2.3.4.5", "sip:1.2.3.04", "sip:1.2.3.256", "sip:1.2.3.1000", "sip:1..2.3"]
+    {
+        assert!(matches!(host(name), Ok(Host::Name(_)) | Err(_)), "{name}");
+    }
+}
