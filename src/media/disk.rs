@@ -1,8 +1,7 @@
 //! WAV files, written on their own thread and valid at every moment.
 //!
 //! Each write puts the samples behind what is there; after every 200 ms of sound,
-//! and whenever there is nothing to write, the whole header with the new sizes goes
-//! over the old one. Whenever the process is killed, the header tells of no sample
+//! and when no more comes, the whole header with the new sizes goes over the old one. Whenever the process is killed, the header tells of no sample
 //! that is not there; at worst 200 ms more follow than it says. (A general WAV
 //! writer updates its header in several writes, which may be torn.)
 
@@ -15,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use crate::frame::RATE_HZ;
 use crate::media::latency::Latency;
 use crate::media::tap::{Pace, Tap, Tapped, tap};
@@ -22,6 +23,10 @@ use crate::media::tap::{Pace, Tap, Tapped, tap};
 const HEADER: usize = 44;
 /// Bytes of sound after which the header is written again: 200 ms.
 const HEADER_EVERY: u32 = RATE_HZ * 2 / 5;
+/// How often a recording that need not be prompt is written.
+const GATHER: Duration = Duration::from_millis(250);
+/// Bytes of sound for which room is taken at once: 8 s.
+const RESERVE: u32 = RATE_HZ * 2 * 8;
 /// What the ring holds while the disk is slow.
 const RING: Duration = Duration::from_secs(4);
 
@@ -46,6 +51,9 @@ pub struct WavFile {
     /// Bytes of sound in the file, and what the header says of them.
     data_bytes: u32,
     settled_bytes: u32,
+    /// Bytes of sound for which there is room on the disk, and whether to ask for more.
+    reserved_bytes: u32,
+    reserves: bool,
     buffer: Vec<u8>,
 }
 
@@ -58,7 +66,15 @@ impl WavFile {
         }
         let file = File::create(path).map_err(error)?;
         file.write_all_at(&header(0), 0).map_err(error)?;
-        Ok(WavFile { path: path.into(), file, data_bytes: 0, settled_bytes: 0, buffer: Vec::new() })
+        Ok(WavFile {
+            path: path.into(),
+            file,
+            data_bytes: 0,
+            settled_bytes: 0,
+            reserved_bytes: 0,
+            reserves: true,
+            buffer: Vec::new(),
+        })
     }
 
     /// Adds samples.
@@ -71,10 +87,25 @@ impl WavFile {
             .checked_add(added)
             .filter(|&size| size <= u32::MAX - HEADER as u32)
             .ok_or_else(|| DiskError::Full { path: self.path.clone() })?;
+        self.reserve(grown);
         let written = self.file.write_all_at(&self.buffer, HEADER as u64 + u64::from(self.data_bytes));
         written.map_err(|error| self.write_error(&error))?;
         self.data_bytes = grown;
         if self.data_bytes - self.settled_bytes >= HEADER_EVERY { self.settle() } else { Ok(()) }
+    }
+
+    /// Takes room for what comes, behind the end of the file: a small write then
+    /// costs a file system half of what it does if it has to find room each time.
+    fn reserve(&mut self, bytes: u32) {
+        if !self.reserves || bytes <= self.reserved_bytes {
+            return;
+        }
+        let (offset, length) = (HEADER as i64 + i64::from(self.data_bytes), i64::from(RESERVE));
+        let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length);
+        // Not every file system can do it, and a full one has no such room: then
+        // the writes themselves tell.
+        self.reserves = added.is_ok();
+        self.reserved_bytes = self.data_bytes.saturating_add(RESERVE);
     }
 
     /// Makes the header tell of everything that is written.
@@ -83,6 +114,16 @@ impl WavFile {
             let written = self.file.write_all_at(&header(self.data_bytes), 0);
             written.map_err(|error| self.write_error(&error))?;
             self.settled_bytes = self.data_bytes;
+        }
+        Ok(())
+    }
+
+    /// Settles, and gives back the room that was taken and is not needed.
+    pub fn close(mut self) -> Result<(), DiskError> {
+        self.settle()?;
+        if self.reserved_bytes > self.data_bytes {
+            // It stays reserved where this fails, which harms nobody.
+            let _ = self.file.set_len(HEADER as u64 + u64::from(self.data_bytes));
         }
         Ok(())
     }
@@ -115,6 +156,15 @@ fn header(data_bytes: u32) -> [u8; HEADER] {
     header
 }
 
+/// When sound is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// Each frame as soon as it comes: the moment of its arrival is measured.
+    Prompt,
+    /// A few times a second, which wakes the machine less often.
+    Gathered,
+}
+
 /// A recording that is being written by its own thread.
 #[derive(Debug)]
 pub struct Recorder {
@@ -133,7 +183,7 @@ struct Shared {
 impl Recorder {
     /// Creates the file and starts the thread. Frames go into the tap; the
     /// recording ends when the tap is dropped or [`Recorder::finish`] is called.
-    pub fn start(path: &Path) -> Result<(Recorder, Tap), DiskError> {
+    pub fn start(path: &Path, writing: Writing) -> Result<(Recorder, Tap), DiskError> {
         let file = WavFile::create(path)?;
         let (tap, tapped) = tap(RING);
         let shared = Arc::new(Shared::default());
@@ -141,7 +191,7 @@ impl Recorder {
             .name("disk".into())
             .spawn({
                 let shared = shared.clone();
-                move || write_all(file, tapped, &shared)
+                move || write_all(file, tapped, writing, &shared)
             })
             .map_err(|error| DiskError::Create { path: path.into(), reason: error.to_string() })?;
         Ok((Recorder { path: path.into(), shared, thread }, tap))
@@ -157,7 +207,8 @@ impl Recorder {
         self.shared.failure.get()
     }
 
-    /// Time from capture to the end of the write.
+    /// Time from capture to the end of the write, which has a meaning only if
+    /// writing is prompt.
     pub fn latency(&self) -> Arc<Latency> {
         self.shared.latency.clone()
     }
@@ -177,27 +228,38 @@ impl Recorder {
     }
 }
 
-fn write_all(mut file: WavFile, mut frames: Tapped, shared: &Shared) {
-    if let Err(error) = write_until_over(&mut file, &mut frames, shared).and_then(|()| file.settle()) {
+fn write_all(mut file: WavFile, mut frames: Tapped, writing: Writing, shared: &Shared) {
+    let written = write_until_over(&mut file, &mut frames, writing, shared);
+    // The header lies inside the file: it can be right even on a full disk.
+    let closed = file.close();
+    if let Err(error) = written.and(closed) {
         tracing::error!("{error}");
-        // The header lies inside the file: it can be right even on a full disk.
-        let _ = file.settle();
         let _ = shared.failure.set(error);
     }
 }
 
-fn write_until_over(file: &mut WavFile, frames: &mut Tapped, shared: &Shared) -> Result<(), DiskError> {
+fn write_until_over(
+    file: &mut WavFile,
+    frames: &mut Tapped,
+    writing: Writing,
+    shared: &Shared,
+) -> Result<(), DiskError> {
     let mut pace = Pace::new(Instant::now());
+    let (mut samples, mut captured) = (Vec::new(), Vec::new());
     let mut lost = 0;
     loop {
         let stopping = shared.stop.load(Ordering::Acquire);
-        let mut found = false;
+        samples.clear();
+        captured.clear();
         while let Some(chunk) = frames.take() {
-            found = true;
-            file.write(chunk.samples())?;
-            if let Some(captured_at) = chunk.captured_at {
-                shared.latency.record(captured_at, SystemTime::now());
-            }
+            samples.extend_from_slice(chunk.samples());
+            captured.extend(chunk.captured_at);
+        }
+        let found = !samples.is_empty();
+        if found {
+            file.write(&samples)?;
+            let written_at = SystemTime::now();
+            captured.iter().for_each(|&captured_at| shared.latency.record(captured_at, written_at));
         }
         if frames.dropped() > lost {
             lost = frames.dropped();
@@ -206,10 +268,12 @@ fn write_until_over(file: &mut WavFile, frames: &mut Tapped, shared: &Shared) ->
         if stopping || frames.is_over() {
             return Ok(());
         }
-        if !found {
+        let now = Instant::now();
+        if !found && pace.is_idle(now) {
             file.settle()?;
         }
-        std::thread::park_timeout(pace.rest(Instant::now(), found));
+        let rest = pace.rest(now, found);
+        std::thread::park_timeout(if writing == Writing::Prompt { rest } else { GATHER });
     }
 }
 
@@ -253,7 +317,7 @@ mod tests {
     fn a_recorder_writes_what_the_tap_got_and_measures_the_delay() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("call.wav");
-        let (recorder, mut tap) = Recorder::start(&path).unwrap();
+        let (recorder, mut tap) = Recorder::start(&path, Writing::Prompt).unwrap();
         let captured = NtpTime::from_system(SystemTime::now() - Duration::from_millis(100));
         (0..50).for_each(|n| tap.push(&[n; 160], Some(captured)));
         drop(tap);
@@ -269,7 +333,7 @@ mod tests {
     fn finish_writes_what_is_in_the_ring_even_when_the_tap_lives() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("call.wav");
-        let (recorder, mut tap) = Recorder::start(&path).unwrap();
+        let (recorder, mut tap) = Recorder::start(&path, Writing::Gathered).unwrap();
         tap.push(&[5; 160], None);
         recorder.finish(Duration::from_secs(60)).unwrap();
         assert_eq!(read(&path), [5; 160]);
@@ -288,7 +352,7 @@ mod tests {
         (0..300).for_each(|_| tap.push(&[1; 160], None));
         let shared = Shared::default();
         // Returns although the tap is still open, and the tap goes on without harm.
-        write_all(file, tapped, &shared);
+        write_all(file, tapped, Writing::Prompt, &shared);
         tap.push(&[1; 160], None);
         let error = shared.failure.get().expect("a failure").to_string();
         assert!(error.contains("No space left") && error.contains("call.wav"), "{error}");
@@ -298,8 +362,10 @@ mod tests {
     fn a_place_that_cannot_be_written_is_refused_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        assert!(matches!(Recorder::start(&dir.path().join("file/call.wav")), Err(DiskError::Create { .. })));
-        assert!(matches!(Recorder::start(dir.path()), Err(DiskError::Create { .. })));
+        for path in [dir.path().join("file/call.wav"), dir.path().to_path_buf()] {
+            let started = Recorder::start(&path, Writing::Prompt);
+            assert!(matches!(started, Err(DiskError::Create { .. })), "{path:?}");
+        }
     }
 
     #[test]

@@ -125,6 +125,11 @@ impl Pace {
         Pace { due: now, found: now }
     }
 
+    /// Whether no frame has come for so long that none is on its way.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.found) > Self::IDLE
+    }
+
     /// How long to sleep after a look that found something, or did not.
     pub fn rest(&mut self, now: Instant, found: bool) -> Duration {
         if found {
@@ -132,7 +137,7 @@ impl Pace {
             // A look that came late (retries, a busy machine) shows when frames come.
             let expected = self.due + Self::FRAME - Self::CREEP;
             self.due = if expected > now { expected } else { now + Self::FRAME - Self::CREEP };
-        } else if now.saturating_duration_since(self.found) > Self::IDLE {
+        } else if self.is_idle(now) {
             self.due = now;
             return Self::FRAME;
         } else {

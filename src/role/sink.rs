@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::frame::RATE_HZ;
-use crate::media::disk::Recorder;
+use crate::media::disk::{Recorder, Writing};
 use crate::media::latency::Latency;
 use crate::media::tap::Tap;
 use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
@@ -151,7 +151,9 @@ impl Outputs {
         let mut outputs = Outputs { player, player_needed, recorders: Vec::new(), latency };
         let recorded = config.ua.record.as_ref().map(|dir| dir.file("sink.received.wav"));
         for path in config.wav.iter().chain(recorded.iter()) {
-            match Recorder::start(path) {
+            // What is measured is prompt, and only that.
+            let writing = if outputs.latency.is_none() { Writing::Prompt } else { Writing::Gathered };
+            match Recorder::start(path, writing) {
                 Ok((recorder, tap)) => {
                     outputs.latency.get_or_insert_with(|| recorder.latency());
                     outputs.recorders.push(recorder);
@@ -240,7 +242,7 @@ struct Current {
 impl Serving<'_> {
     fn until_done(&mut self, life: &mut Life) -> Result<(), Failure> {
         loop {
-            match life.wait(self.ua) {
+            match life.wait(self.ua, None) {
                 Wake::Call(event) => self.event(event)?,
                 Wake::Stop(signal) => {
                     tracing::info!("{signal}: ending");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::frame::RATE_HZ;
-use crate::media::disk::Recorder;
+use crate::media::disk::{Recorder, Writing};
 use crate::media::file::{FileStream, Read, Samples, StreamOptions};
 use crate::media::resample::Method;
 use crate::media::tap::Tap;
@@ -69,8 +69,8 @@ impl Source {
         tracing::info!("{path}: {} at {} Hz", stream.format_name(), stream.rate_hz());
         let (recorder, tap) = match &config.ua.record {
             Some(dir) => {
-                let (recorder, tap) =
-                    Recorder::start(&dir.file("source.sent.wav")).map_err(endings::of_audio)?;
+                let (recorder, tap) = Recorder::start(&dir.file("source.sent.wav"), Writing::Gathered)
+                    .map_err(endings::of_audio)?;
                 (Some(recorder), Some(tap))
             }
             None => (None, None),
@@ -137,7 +137,7 @@ impl Playing<'_> {
         sent: &AtomicU64,
     ) -> Result<(), Failure> {
         loop {
-            match life.wait(self.ua) {
+            match life.wait(self.ua, self.hang_up_at) {
                 Wake::Call(event) => {
                     if let Some(ended) = self.event(event) {
                         return self.failure.take().map_or(ended, Err);
