@@ -16,8 +16,8 @@ use crate::util::{process, signal};
 
 /// How often the metrics line is printed.
 const METRICS_PERIOD: Duration = Duration::from_secs(5);
-/// How often a role looks at what sends no events.
-const TICK: Duration = Duration::from_millis(100);
+/// How often a role looks at what sends no events. Each look wakes the process.
+const TICK: Duration = Duration::from_millis(500);
 /// A shutdown that takes longer is cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the far end may take to confirm a hang-up.
@@ -118,10 +118,12 @@ impl Life {
         self.print(&format!("READY role={role} sip={sip} codec={codec} ptime={ptime}ms"));
     }
 
-    /// Waits for the next thing to do. Ticks keep coming whatever else happens.
-    pub(super) fn wait(&mut self, ua: &dyn Ua) -> Wake {
+    /// Waits for the next thing to do, until the moment `deadline` at most: then,
+    /// and every half second whatever else happens, comes a tick.
+    pub(super) fn wait(&mut self, ua: &dyn Ua, deadline: Option<Instant>) -> Wake {
         let now = Instant::now();
-        if now >= self.next_tick {
+        let until = deadline.map_or(self.next_tick, |deadline| deadline.min(self.next_tick));
+        if now >= until {
             self.next_tick = now + TICK;
             return Wake::Tick;
         }
@@ -134,7 +136,7 @@ impl Life {
                 Ok(event) => Wake::Call(event),
                 Err(_) => Wake::Call(UaEvent::Fatal { message: "the engine is gone".into() }),
             },
-            default(self.next_tick - now) => {
+            default(until - now) => {
                 self.next_tick = Instant::now() + TICK;
                 Wake::Tick
             }

@@ -25,13 +25,17 @@ impl Wake {
         let _ = self.0.write(1);
     }
 
-    /// Sleeps for `timeout` at most; for ever when it is `None`.
-    pub fn wait(&self, timeout: Option<Duration>) {
+    /// Sleeps for `timeout` at most; for ever when it is `None`. Whether it was
+    /// woken, and did not merely wake up.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            // Resets the counter; nothing to read is what was wanted.
-            _ => drop(self.0.read()),
+            Ok(0) | Err(Errno::EINTR) => false,
+            _ => {
+                // Resets the counter; nothing to read is what was wanted.
+                let _ = self.0.read();
+                true
+            }
         }
     }
 }
@@ -45,9 +49,9 @@ mod tests {
         let wake = Wake::new().unwrap();
         wake.wake();
         wake.wake();
-        wake.wait(None);
+        assert!(wake.wait(None));
         let start = std::time::Instant::now();
-        wake.wait(Some(Duration::from_millis(30)));
+        assert!(!wake.wait(Some(Duration::from_millis(30))));
         assert!(start.elapsed() >= Duration::from_millis(30), "the counter was reset");
     }
 }

@@ -26,7 +26,7 @@ use crate::metrics::MediaStats;
 
 /// Commands that wait for the thread; a tick takes them all.
 const COMMANDS: usize = 256;
-/// How long a command waits for room. The thread looks every 20 ms at least.
+/// How long a command waits for room. Each one wakes the thread.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Ports tried before the range counts as taken.
 const TRIES: usize = 256;
@@ -147,7 +147,7 @@ impl MediaHandle {
         }
     }
 
-    /// Counters of an open session, at most a fifth of a second old.
+    /// Counters of an open session, at most half a second old.
     pub fn stats(&self, id: SessionId) -> Option<MediaStats> {
         lock(&self.0.registry).open.get(&id).map(|published| published.load())
     }

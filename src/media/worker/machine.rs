@@ -12,7 +12,7 @@ use crate::media::io::udp::Received;
 use crate::media::session::{Channel, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK};
 
 /// How often counters are published and RTCP sockets are looked at.
-const CHORES: Duration = Duration::from_millis(200);
+const CHORES: Duration = Duration::from_millis(500);
 /// A session that got more datagrams than this since the last look is flooded: the
 /// sockets are looked at again soon, so that wanted packets find room in them.
 const FLOOD: u32 = 64;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::metrics::MediaStats;
 
 /// A snapshot of [`MediaStats`]. A reader may see two counters of different
-/// moments, at most a fifth of a second apart.
+/// moments, at most half a second apart.
 #[derive(Debug, Default)]
 pub struct Published([AtomicU64; 20]);
 

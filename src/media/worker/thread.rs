@@ -83,12 +83,16 @@ fn now() -> Now {
 impl Driver {
     pub fn run(mut self) {
         let mut machine = Machine::new(Instant::now());
+        // Whoever wants something wakes the thread; a tick does not look for it.
+        let mut woken = true;
         loop {
-            let stop = self.shared.stop.load(Ordering::Acquire);
             let now = now();
-            self.obey(&mut machine, now, stop);
-            if stop {
-                return;
+            if woken {
+                let stop = self.shared.stop.load(Ordering::Acquire);
+                self.obey(&mut machine, now, stop);
+                if stop {
+                    return;
+                }
             }
             let events = &self.events;
             let log = &mut self.log;
@@ -102,9 +106,7 @@ impl Driver {
                 },
             );
             let sleep = machine.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
-            if sleep != Some(Duration::ZERO) {
-                self.shared.wake.wait(sleep);
-            }
+            woken = sleep == Some(Duration::ZERO) || self.shared.wake.wait(sleep);
         }
     }
 

@@ -118,7 +118,7 @@ struct Bridging<'a> {
 impl Bridging<'_> {
     fn until_ended(&mut self, life: &mut Life) -> Result<(), Failure> {
         loop {
-            match life.wait(self.ua) {
+            match life.wait(self.ua, None) {
                 Wake::Call(event) => self.event(event)?,
                 Wake::Stop(signal) => {
                     tracing::info!("{signal}: hanging up");
