@@ -219,6 +219,38 @@ fn endless_reliable_provisional_responses_get_a_bounded_number_of_pracks() {
 }
 
 #[test]
+fn a_2xx_that_nobody_wants_gets_a_bounded_number_of_acks() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (a, invite) = pair.call_by_hand();
+    pair.answer_by_hand(&invite, "180 Ringing", "far", "");
+    let now = pair.now;
+    pair.ends[A].cancel(now, a).unwrap();
+    pair.flush();
+    for _ in 0..500 {
+        pair.answer_by_hand(&invite, "200 OK", "far", "Contact: <sip:far@example.com>\r\n");
+    }
+    assert_eq!((pair.sent(A, "ACK").len(), pair.sent(A, "BYE").len()), (16, 1));
+    assert_eq!(pair.ends[A].holdings().waiting, 0);
+}
+
+#[test]
+fn a_contact_over_tcp_that_cannot_be_connected_to_gives_way_to_the_flow() {
+    for tcp in [true, false] {
+        let mut pair = Pair::new(Network::QUIET);
+        pair.tcp = tcp;
+        let contact = "sip:hand@192.0.2.1:5090;transport=tcp";
+        let invite = Hand { extra: format!("Contact: <{contact}>\r\n"), ..Hand::invite() };
+        let (b, _) = up(&mut pair, &invite);
+        let now = pair.now;
+        pair.ends[B].bye(now, b).unwrap();
+        pair.flush();
+        let bye = pair.wire.iter().find(|sent| sent.line().starts_with("BYE")).unwrap();
+        let expected = if tcp { (Transport::Tcp, 5090) } else { (Transport::Udp, 5060) };
+        assert_eq!((bye.transport, bye.to.port()), expected);
+    }
+}
+
+#[test]
 fn one_source_leaves_refusals_for_the_others() {
     let limits = EndpointLimits { refusals_per_second: 10, ..EndpointLimits::default() };
     let mut pair = Pair::with(Network::QUIET, [config(1), EndpointConfig { limits, ..config(2) }], ADDRESSES);

@@ -81,8 +81,8 @@ pub struct OurInvite {
     pub ring_timeout: Duration,
     /// The ACK for its 2xx, to be sent for each retransmission.
     pub ack: Option<(Flow, Bytes)>,
-    /// Remote tags of forks that got ACK and BYE.
-    pub dismissed: Vec<Bytes>,
+    /// Remote tags of forks that got ACK and BYE, and how many ACKs.
+    pub dismissed: Vec<(Bytes, u8)>,
     /// Reliable provisional responses that got their PRACK.
     pub pracks: u8,
 }

@@ -17,6 +17,10 @@ use crate::sip::msg::{Method, Response};
 use crate::sip::transaction::ack_cancel;
 use crate::sip::transaction::client::ClientTransactionId;
 
+/// ACKs for the 2xx of one fork that we have no use for: in 64*T1 an honest one
+/// comes eleven times, and each ACK may cost a lookup or a connection.
+const DISMISSAL_ACKS: u8 = 16;
+
 impl Endpoint {
     /// Starts a call; everything else comes as events of the usage.
     ///
@@ -298,7 +302,7 @@ impl Endpoint {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let tag = response.to_tag().unwrap_or_default();
         let confirmed = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
-        let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.iter().any(|it| it == tag));
+        let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.iter().any(|(it, _)| it == tag));
         if confirmed && !dismissed {
             self.repeat_ack(id, cseq);
         } else {
@@ -329,13 +333,14 @@ impl Endpoint {
             self.out.counters.unbuildable += 1;
             return;
         };
-        let tag = Bytes::copy_from_slice(dialog.remote_tag());
-        let is_new = !ours.dismissed.contains(&tag);
-        if is_new && ours.dismissed.len() >= limit {
-            return;
-        }
-        if is_new {
-            ours.dismissed.push(tag);
+        let full = ours.dismissed.len() >= limit;
+        let known = ours.dismissed.iter_mut().find(|(tag, _)| tag == dialog.remote_tag());
+        let is_new = known.is_none();
+        match known {
+            Some((_, acks)) if *acks >= DISMISSAL_ACKS => return,
+            Some((_, acks)) => *acks += 1,
+            None if full => return,
+            None => ours.dismissed.push((Bytes::copy_from_slice(dialog.remote_tag()), 1)),
         }
         let bye_cseq = dialog.local_cseq + 1;
         self.dispatch(now, dialog.clone(), Draft::new(Method::Ack, cseq, None), User::Nobody);

@@ -17,6 +17,10 @@ use crate::sip::msg::Limits;
 /// connections wait, each in its turn. Messages may be large: not too many.
 const EVENT_QUEUE: usize = 256;
 
+/// Connections being opened at once: each is a descriptor for up to
+/// `connect_timeout`, and peers say in Contact where to.
+const MAX_OPENING: usize = 256;
+
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
@@ -54,6 +58,8 @@ pub(super) struct Connections {
     /// To reuse what is open (RFC 3261 §18.1.1).
     by_remote: HashMap<SocketAddr, u64>,
     per_source: HashMap<IpAddr, usize>,
+    /// Being opened by us.
+    opening: usize,
     events: mpsc::Sender<ConnectionEvent>,
 }
 
@@ -72,6 +78,7 @@ impl Connections {
             by_id: HashMap::new(),
             by_remote: HashMap::new(),
             per_source: HashMap::new(),
+            opening: 0,
             events,
         };
         (table, receiver)
@@ -83,11 +90,21 @@ impl Connections {
         let most = self.limits.max_connections;
         let own = self.per_source.get(&key(source)).copied().unwrap_or(0);
         match opened {
-            Opened::ByUs => self.by_id.len() < most,
+            Opened::ByUs => self.by_id.len() + self.opening < most && self.opening < MAX_OPENING,
             Opened::ByPeer => {
                 self.by_id.len() < most - most / 8 && own < self.limits.max_connections_per_source
             }
         }
+    }
+
+    /// One more is being opened; `opened` follows, whatever becomes of it.
+    pub(super) fn opening(&mut self) {
+        self.opening += 1;
+    }
+
+    /// One is no longer being opened.
+    pub(super) fn opened(&mut self) {
+        self.opening = self.opening.saturating_sub(1);
     }
 
     /// Takes a connected stream in and starts its task.

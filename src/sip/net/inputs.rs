@@ -242,6 +242,7 @@ impl SipStack {
                 }
             }
             TaskResult::Connected { connect, stream } => {
+                self.connections.opened();
                 let added = stream.and_then(|stream| self.connections.add(stream, Opened::ByUs));
                 match added.ok().and_then(|id| self.tcp_flow(id)) {
                     Some(flow) => {

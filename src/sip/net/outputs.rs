@@ -88,6 +88,7 @@ impl SipStack {
                     self.input(Input::ConnectFailed { connect });
                     return;
                 };
+                self.connections.opening();
                 let results = self.results.0.clone();
                 let limit = self.limits.connect_timeout;
                 tokio::spawn(async move {
