@@ -291,6 +291,20 @@ fn a_message_byte_by_byte_is_one_message() {
 }
 
 #[test]
+fn who_asks_and_sends_no_more_is_answered_before_the_connection_closes() {
+    let server = Server::start("127.0.0.1:0", NetLimits::default());
+    for _ in 0..20 {
+        let mut stream = server.tcp();
+        let from = stream.local_addr().expect("address");
+        let both = options("TCP", from) + &options("TCP", from);
+        stream.write_all(both.as_bytes()).expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+        assert_eq!(read_to_close(&mut stream).matches("SIP/2.0 200").count(), 2);
+    }
+    server.wait_for("nothing is left", |_, connections| connections == 0);
+}
+
+#[test]
 fn a_keep_alive_is_answered() {
     let server = Server::start("127.0.0.1:0", NetLimits::default());
     let mut stream = server.tcp();

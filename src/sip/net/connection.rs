@@ -23,6 +23,8 @@ pub(super) enum ConnectionEvent {
     /// A message. `last`: nothing that follows could be read as one, so the
     /// connection is to be closed once this one is answered.
     Message { id: u64, message: Result<Message, ParseError>, last: bool },
+    /// The peer sends no more; what it asked before is still to be answered.
+    Ended { id: u64 },
     /// The last event of a connection.
     Closed { id: u64, reason: CloseReason },
 }
@@ -93,7 +95,14 @@ impl Reader {
         loop {
             let data = match timeout_at(deadline, half.read(&mut chunk)).await {
                 Err(_) => return CloseReason::Timeout,
-                Ok(Err(_) | Ok(0)) => return CloseReason::Closed,
+                Ok(Err(_)) => return CloseReason::Closed,
+                Ok(Ok(0)) => {
+                    if self.events.send(ConnectionEvent::Ended { id: self.id }).await.is_err() {
+                        return CloseReason::Closed;
+                    }
+                    // The stack drops the queue when the answers are in it.
+                    return std::future::pending().await;
+                }
                 Ok(Ok(len)) => chunk.get(..len).unwrap_or_default(),
             };
             let was_partial = decoder.buffered() > 0;

@@ -140,6 +140,11 @@ impl SipStack {
                 }
                 self.stream_message(flow, message)
             }
+            ConnectionEvent::Ended { id } => {
+                let flow = self.tcp_flow(id);
+                self.closing.extend(flow);
+                flow.is_some()
+            }
             ConnectionEvent::Closed { id, reason } => {
                 let flow = self.tcp_flow(id);
                 match reason {

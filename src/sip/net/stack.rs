@@ -195,7 +195,7 @@ impl SipStack {
             while open > 0 {
                 match self.connection_events.recv().await {
                     Some(ConnectionEvent::Closed { .. }) => open -= 1,
-                    Some(ConnectionEvent::Message { .. }) => {}
+                    Some(ConnectionEvent::Message { .. } | ConnectionEvent::Ended { .. }) => {}
                     None => break,
                 }
             }
