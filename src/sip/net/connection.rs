@@ -44,9 +44,10 @@ pub(super) enum CloseReason {
 const CHUNK: usize = 16 * 1024;
 
 /// Runs a connection to its end. Ends when the last strong sender of `queue`
-/// is gone and everything in it has been written.
+/// is gone and everything in it has been written. `trusted`: we opened it, and
+/// the peer need not say anything soon.
 pub(super) async fn run(
-    id: u64,
+    (id, trusted): (u64, bool),
     mut stream: TcpStream,
     queue: (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>),
     events: mpsc::Sender<ConnectionEvent>,
@@ -57,7 +58,7 @@ pub(super) async fn run(
     let (read_half, write_half) = stream.split();
     let reader = Reader { id, keep_alive, events: events.clone(), net: net.clone() };
     let reason = tokio::select! {
-        reason = reader.run(read_half, StreamDecoder::new(limits)) => reason,
+        reason = reader.run(read_half, StreamDecoder::new(limits), trusted) => reason,
         reason = write(write_half, outgoing, net.write_stall) => reason,
     };
     // Close before the news of it: who hears of it may connect again.
@@ -87,11 +88,12 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut half: ReadHalf<'_>, mut decoder: StreamDecoder) -> CloseReason {
+    async fn run(self, mut half: ReadHalf<'_>, mut decoder: StreamDecoder, trusted: bool) -> CloseReason {
         let mut chunk = vec![0; CHUNK];
         let mut pace = Bucket::new(std::time::Instant::now());
-        let mut proven = false;
-        let mut deadline = Instant::now() + self.net.message_timeout;
+        let mut proven = trusted;
+        let patience = if proven { self.net.idle_timeout } else { self.net.message_timeout };
+        let mut deadline = Instant::now() + patience;
         loop {
             let data = match timeout_at(deadline, half.read(&mut chunk)).await {
                 Err(_) => return CloseReason::Timeout,

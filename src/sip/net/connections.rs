@@ -119,7 +119,7 @@ impl Connections {
         self.next_id += 1;
         let (queue, outgoing) = mpsc::channel(self.limits.write_queue);
         let task = tokio::spawn(connection::run(
-            id,
+            (id, opened == Opened::ByUs),
             stream,
             (queue.downgrade(), outgoing),
             self.events.clone(),
