@@ -4,12 +4,17 @@
 //! the working directory: for a file to read, where the file is; for a file to
 //! write, where its folder is. If it is in neither place, the plan's folder.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::keys::Kind;
 use super::plan::{self, HOST_PLACEHOLDER, Plan};
 use super::plan_error::PlanError;
+
+/// Octets of the largest plan.
+const LARGEST: u64 = 1 << 20;
 
 /// Why a plan could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +47,7 @@ pub struct LoadedPlan {
 
 /// Reads a plan and resolves what is relative in it.
 pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
+    let text = read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
     let mut plan = plan::parse(&text)
         .map_err(|error| LoadError::Plan { path: path.to_path_buf(), error: Box::new(error) })?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -65,6 +69,16 @@ pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
         }
     }
     Ok(LoadedPlan { path: path.to_path_buf(), text, plan })
+}
+
+/// The text of a plan; not more of it than a plan can have, whatever the path is.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if read as u64 > LARGEST {
+        return Err(std::io::Error::other("it is larger than 1 MiB; that is no plan"));
+    }
+    Ok(text)
 }
 
 fn with_host(value: &str, address: IpAddr) -> String {
@@ -140,6 +154,12 @@ source.audio_file = "a.wav"
 source.sip_target = "sip:sink@YOUR_HOST_IP:5060"
 sink.wav = "out/x.wav"
 "#;
+
+    #[test]
+    fn a_plan_without_end_is_refused() {
+        let error = load(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("larger than 1 MiB"), "{error}");
+    }
 
     #[test]
     fn files_are_looked_for_beside_the_plan() {

@@ -321,6 +321,9 @@ fn entries<'t, 'i>(table: &'t DeTable<'i>) -> Entries<'t, 'i> {
 fn described(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string {text:?}"),
+        DeValue::Integer(number) if number.as_str().len() > 18 => {
+            format!("the whole number {}, which is too large", number.as_str())
+        }
         DeValue::Integer(number) => format!("the whole number {}", number.as_str()),
         DeValue::Float(number) => format!("the number {}", number.as_str()),
         DeValue::Boolean(on) => on.to_string(),

@@ -113,7 +113,7 @@ fn wrong_types_say_what_is_wanted() {
         ("source.loop = \"yes\"", "wants true or false"),
         ("mixer.mix_gain_in = true", "wants a number"),
         ("sink.wavs = [1]", "no `sink.wavs`"),
-        ("sink.calls = 99999999999999999999", "wants a whole number"),
+        ("sink.calls = 99999999999999999999", "which is too large"),
         ("mixer = 1", "wants a table"),
         ("[expect]\nmin_mos = \"4\"", "wants a number"),
         ("[orchestrator]\nreport = 1", "wants a path"),

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -63,6 +64,10 @@ impl WavFile {
         let error = |error: io::Error| DiskError::Create { path: path.into(), reason: error.to_string() };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(error)?;
+        }
+        // Opening a FIFO would wait for a reader, and no header could be corrected.
+        if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
+            return Err(error(io::Error::other("a WAV cannot be written to a pipe; name a file")));
         }
         let file = File::create(path).map_err(error)?;
         file.write_all_at(&header(0), 0).map_err(error)?;
@@ -362,7 +367,9 @@ mod tests {
     fn a_place_that_cannot_be_written_is_refused_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        for path in [dir.path().join("file/call.wav"), dir.path().to_path_buf()] {
+        let fifo = dir.path().join("fifo.wav"); // nobody waits for its reader
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [dir.path().join("file/call.wav"), dir.path().to_path_buf(), fifo] {
             let started = Recorder::start(&path, Writing::Prompt);
             assert!(matches!(started, Err(DiskError::Create { .. })), "{path:?}");
         }
