@@ -66,8 +66,9 @@ pub struct MediaLine<'a> {
 
 impl SessionDescription {
     /// Parses a description. Lines may end with LF only, and `o=`, `s=` and `t=`
-    /// may be missing: peers do both, and nothing we do depends on them. Text
-    /// that is not UTF-8 is read with replacement characters.
+    /// may be missing: peers do both, and nothing we do depends on them. NULs at
+    /// the end, which some peers count in, are left out. Text that is not UTF-8
+    /// is read with replacement characters.
     ///
     /// # Errors
     /// [`SdpError::Malformed`], [`SdpError::TooLarge`].
@@ -75,7 +76,8 @@ impl SessionDescription {
         if body.len() > MAX_SIZE {
             return Err(SdpError::TooLarge(body.len()));
         }
-        let mut session = sdp_types::Session::parse(String::from_utf8_lossy(body).as_bytes())?;
+        let text = String::from_utf8_lossy(body);
+        let mut session = sdp_types::Session::parse(text.trim_end_matches('\0').as_bytes())?;
         if session.session_name.is_empty() {
             // What RFC 8866 §5.3 says to write for a session without a name.
             session.session_name.push('-');

@@ -96,6 +96,7 @@ fn sloppy_descriptions_are_taken() {
     assert!(audio(sloppy).format(0).is_some());
     let text = String::from_utf8(parse(sloppy).to_bytes()).unwrap();
     assert!(text.contains("\r\ns=-\r\n") && text.contains("\r\nt=0 0\r\n"), "{text}");
+    assert!(audio(&format!("{sloppy}\0")).format(0).is_some());
     let latin1 =
         [HEAD.replace("s=-", "s=caf").as_bytes(), b"m=audio 4 RTP/AVP 0\r\na=tool:\xe9\r\n"].concat();
     assert!(SessionDescription::parse(&latin1).is_ok());
