@@ -1,6 +1,6 @@
 //! How a call's end becomes the end of a role.
 
-use crate::ua::{EndCause, UaError};
+use crate::ua::{CallId, EndCause, Ua, UaError};
 use crate::util::exit::{Exit, Failure};
 
 /// What the end of a call means for the exit code. `whom` is the far end, as the
@@ -22,6 +22,14 @@ pub(super) fn of_call(cause: &EndCause, whom: &str, stopping: bool) -> Result<()
             failure(format!("no RTP from {whom} for too long (--rtp-timeout-s); the call was ended"))
         }
         EndCause::Protocol { message } => failure(format!("the call with {whom} broke: {message}")),
+    }
+}
+
+/// Hangs a call up. One that has just ended by itself needs none: its end is on its way.
+pub(super) fn hang_up(ua: &dyn Ua, call: CallId) {
+    match ua.hangup(call) {
+        Ok(()) | Err(UaError::NoSuchCall) => {}
+        Err(error) => tracing::warn!("hang-up: {error}"),
     }
 }
 

@@ -338,9 +338,7 @@ impl Serving<'_> {
         self.stopping = true;
         if let (Some(call), None) = (&self.call, self.hung_up_at) {
             self.hung_up_at = Some(Instant::now());
-            if let Err(error) = self.ua.hangup(call.id) {
-                tracing::warn!("hang-up: {error}");
-            }
+            endings::hang_up(self.ua, call.id);
         }
     }
 }

@@ -216,9 +216,7 @@ impl Playing<'_> {
         if self.hung_up_at.is_none() {
             self.hung_up_at = Some(Instant::now());
             self.hang_up_at = None;
-            if let Err(error) = self.ua.hangup(self.call) {
-                tracing::warn!("hang-up: {error}");
-            }
+            endings::hang_up(self.ua, self.call);
         }
     }
 }

@@ -231,9 +231,7 @@ impl Bridging<'_> {
         }
         self.hung_up_at = Some(Instant::now());
         for call in legs.inbound.iter().chain(&legs.outbound) {
-            if let Err(error) = self.ua.hangup(*call) {
-                tracing::warn!("hang-up: {error}");
-            }
+            endings::hang_up(self.ua, *call);
         }
     }
 }
