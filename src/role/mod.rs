@@ -62,17 +62,43 @@ impl FrameSink for Discard {
 
 /// Logs an event that needs no decision.
 fn say(event: &UaEvent) {
-    match event {
-        UaEvent::Progress { status, reason, .. } => tracing::info!("{status} {reason}"),
+    match words(event) {
+        Some(words) => tracing::info!("{words}"),
+        None => tracing::debug!("{event:?}"),
+    }
+}
+
+/// An event in words, if people want to hear of it.
+fn words(event: &UaEvent) -> Option<String> {
+    Some(match event {
+        UaEvent::Progress { status, reason, .. } => format!("{status} {reason}"),
         UaEvent::Answered { codec, ptime_ms, remote_rtp, .. } => {
-            tracing::info!("the call is up: {codec}, {ptime_ms} ms a packet, RTP with {remote_rtp}");
+            format!("the call is up: {codec}, {ptime_ms} ms a packet, RTP with {remote_rtp}")
         }
-        UaEvent::MediaStarted { .. } => tracing::info!("RTP is coming in"),
-        UaEvent::Hold { held: true, .. } => tracing::info!("the far end holds us"),
-        UaEvent::Hold { held: false, .. } => tracing::info!("the far end takes us back"),
+        UaEvent::MediaStarted { .. } => "RTP is coming in".to_string(),
+        UaEvent::Hold { held: true, .. } => "the far end holds us".to_string(),
+        UaEvent::Hold { held: false, .. } => "the far end takes us back".to_string(),
         UaEvent::Digit { digit, duration_ms, .. } => {
-            tracing::info!("digit {digit} by telephone-event, {duration_ms} ms");
+            format!("the far end pressed {digit} for {duration_ms} ms")
         }
-        other => tracing::debug!("{other:?}"),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ua::{CallId, Codec};
+
+    #[test]
+    fn news_are_told_in_words_and_what_roles_handle_is_not() {
+        let call = CallId(1);
+        let remote_rtp = std::net::SocketAddr::from(([127, 0, 0, 1], 4_000));
+        let answered = UaEvent::Answered { call, codec: Codec::Pcma, ptime_ms: 30, remote_rtp };
+        let told = words(&answered).unwrap();
+        assert_eq!(told, "the call is up: PCMA, 30 ms a packet, RTP with 127.0.0.1:4000");
+        let digit = UaEvent::Digit { call, digit: '#', duration_ms: 100 };
+        assert_eq!(words(&digit).unwrap(), "the far end pressed # for 100 ms");
+        assert_eq!(words(&UaEvent::SourceEnded { call }), None);
     }
 }

@@ -156,10 +156,27 @@ impl Bridging<'_> {
                 {
                     legs.heard |= legs.outbound == Some(*call);
                 }
-                super::say(&other);
+                self.say(&other);
             }
         }
         Ok(())
+    }
+
+    /// Logs an event that needs no decision, with the leg that it is about.
+    fn say(&self, event: &UaEvent) {
+        let (UaEvent::Progress { call, .. }
+        | UaEvent::Answered { call, .. }
+        | UaEvent::MediaStarted { call }
+        | UaEvent::Hold { call, .. }
+        | UaEvent::Digit { call, .. }) = event
+        else {
+            return super::say(event);
+        };
+        let inbound = self.legs.as_ref().is_some_and(|legs| legs.inbound == Some(*call));
+        let leg = if inbound { "caller" } else { "target" };
+        if let Some(words) = super::words(event) {
+            tracing::info!("{leg}: {words}");
+        }
     }
 
     /// Takes the first caller, and calls on at the same time.
