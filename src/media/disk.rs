@@ -1,9 +1,12 @@
 //! WAV files, written on their own thread and valid at every moment.
 //!
 //! Each write puts the samples behind what is there; after every 200 ms of sound,
-//! and when no more comes, the whole header with the new sizes goes over the old one. Whenever the process is killed, the header tells of no sample
-//! that is not there; at worst 200 ms more follow than it says. (A general WAV
-//! writer updates its header in several writes, which may be torn.)
+//! and when no more comes, the whole header with the new sizes goes over the old one.
+//! Whenever the process is killed, the header tells of no sample that is not there;
+//! at worst 200 ms more follow than it says. (A general WAV writer updates its header
+//! in several writes, which may be torn.)
+//!
+//! This is a driver, a thread with a file: it reads the clock.
 
 use std::fs::File;
 use std::io;
