@@ -68,7 +68,7 @@ fn exit_of(error: &anyhow::Error) -> u8 {
         return failure.exit as u8;
     }
     match error.downcast_ref::<UaError>() {
-        Some(UaError::Target { .. }) => Exit::Usage as u8,
+        Some(UaError::Target { .. } | UaError::Unsupported(_)) => Exit::Usage as u8,
         Some(UaError::Trace { .. }) => Exit::Audio as u8,
         _ => Exit::Sip as u8,
     }

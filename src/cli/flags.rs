@@ -14,7 +14,7 @@ use crate::media::dtmf::Sequence;
 use crate::media::resample::Method;
 use crate::role::player::PlayerCommand;
 use crate::role::sink::Output;
-use crate::ua::{Codec, Impairment};
+use crate::ua::{Codec, Engine, Impairment};
 
 const ABOUT: &str = "\
 A media lab for voice calls over SIP and RTP: a source plays a file into a call, \
@@ -82,9 +82,9 @@ pub struct Flags {
     /// End a call that gets no RTP for this long
     #[arg(long, help_heading = "Source, mixer and sink", value_name = "SECONDS", default_value = "20", value_parser = value::seconds)]
     pub rtp_timeout_s: f64,
-    /// The engine for SIP and RTP; there is one
+    /// The engine for SIP and RTP: native, or baresip in a build with that feature
     #[arg(long, help_heading = "Source, mixer and sink", value_name = "NAME", default_value = "native", value_parser = value::engine)]
-    pub engine: &'static str,
+    pub engine: Engine,
 
     // source, mixer
     /// Whom to call, like sip:sink@127.0.0.1:5070; with ;transport=tcp over TCP

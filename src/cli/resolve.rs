@@ -130,7 +130,7 @@ impl Flags {
             Codec::Pcma => Codec::Pcmu,
         };
         UaOptions {
-            engine: self.engine.parse().unwrap_or_default(),
+            engine: self.engine,
             bind: self.sip_bind,
             codecs: vec![self.codec, second],
             ptime_ms: self.ptime_ms,

@@ -9,7 +9,7 @@ use crate::media::dtmf::{Sequence, SequenceError};
 use crate::media::resample::Method;
 use crate::role::player::{PlayerCommand, PlayerCommandError};
 use crate::role::sink::Output;
-use crate::ua::{Codec, Impairment};
+use crate::ua::{Codec, Engine, Impairment};
 
 /// Result of reading a value; the error is a half sentence for people.
 pub type Read<T> = Result<T, String>;
@@ -189,12 +189,9 @@ pub fn log_level(text: &str) -> Read<tracing::Level> {
     }
 }
 
-/// `--engine`: what is behind `ua`; there is one.
-pub fn engine(text: &str) -> Read<&'static str> {
-    match text {
-        "native" => Ok("native"),
-        _ => Err("no such engine; the only one is native".to_string()),
-    }
+/// `--engine`: what is behind `ua`.
+pub fn engine(text: &str) -> Read<Engine> {
+    text.parse().map_err(|_| "no such engine; choose native or baresip".to_string())
 }
 
 /// A switch, which a plan sets with `true` or `false`.

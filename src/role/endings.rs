@@ -36,7 +36,7 @@ pub(super) fn hang_up(ua: &dyn Ua, call: CallId) {
 /// A UA that cannot start or act.
 pub(super) fn of_ua(error: &UaError) -> Failure {
     let exit = match error {
-        UaError::Target { .. } | UaError::Trace { .. } => Exit::Usage,
+        UaError::Target { .. } | UaError::Trace { .. } | UaError::Unsupported(_) => Exit::Usage,
         UaError::Bind { .. } | UaError::Media(_) | UaError::NoSuchCall | UaError::Stopped(_) => Exit::Sip,
     };
     Failure::new(exit, error.to_string())

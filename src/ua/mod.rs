@@ -3,8 +3,11 @@
 //! runs.
 //!
 //! - `native`: our SIP core and media engine
+//! - `baresip`: libbaresip; cargo feature `baresip`
 //! - `impairment`: the lab's network impairer, as values
 
+#[cfg(feature = "baresip")]
+pub mod baresip;
 pub mod impairment;
 pub mod native;
 
@@ -150,6 +153,9 @@ pub enum UaError {
     NoSuchCall,
     #[error("the engine has stopped: {0}")]
     Stopped(String),
+    /// The engine is not in this build, or it has no such ability.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 /// A SIP endpoint with audio.
@@ -178,11 +184,22 @@ pub enum Engine {
     /// Our own SIP core and media engine.
     #[default]
     Native,
+    /// libbaresip, in builds with the cargo feature `baresip`.
+    Baresip,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Native => "native",
+            Engine::Baresip => "baresip",
+        })
+    }
 }
 
 /// Why an engine name was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unknown engine {0:?}; use native")]
+#[error("unknown engine {0:?}; use native or baresip")]
 pub struct UnknownEngine(pub String);
 
 impl FromStr for Engine {
@@ -191,6 +208,7 @@ impl FromStr for Engine {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "native" => Ok(Engine::Native),
+            "baresip" => Ok(Engine::Baresip),
             other => Err(UnknownEngine(other.to_owned())),
         }
     }
@@ -199,10 +217,19 @@ impl FromStr for Engine {
 /// Starts a UA on an engine.
 ///
 /// # Errors
-/// The address cannot be bound, or a trace cannot be written.
+/// The address cannot be bound, a trace cannot be written, or the engine cannot do
+/// what the configuration asks of it.
 pub fn open(engine: Engine, config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
     match engine {
         Engine::Native => Ok(Box::new(native::open(config)?)),
+        #[cfg(feature = "baresip")]
+        Engine::Baresip => Ok(baresip::open(config)?),
+        #[cfg(not(feature = "baresip"))]
+        Engine::Baresip => Err(UaError::Unsupported(
+            "this build has no baresip engine; install libbaresip 4.0 or later and build with \
+             cargo build --release --features baresip"
+                .into(),
+        )),
     }
 }
 
