@@ -113,3 +113,74 @@ fn every_shipped_plan_is_a_good_plan() {
     }
     assert!(plans >= 3);
 }
+
+/// A build without the engine says so before it opens, writes or starts anything.
+#[cfg(not(feature = "baresip"))]
+#[test]
+fn an_engine_that_was_not_built_is_exit_64_and_says_how_to_build_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let plan = |name: &str, mixer: &str| {
+        let text = format!(
+            "[topology]\nsource.audio_file = \"/no/such.mp3\"\nsink.wav = \"{}\"\n{mixer}\n",
+            path("plan.wav")
+        );
+        std::fs::write(path(name), text).expect("write");
+        path(name)
+    };
+    let (plain, mixed) = (plan("plain.toml", ""), plan("mixed.toml", "mixer.engine = \"baresip\""));
+    let written = format!("--record '{0}' --sip-trace '{0}.sip' --engine baresip", path("record"));
+    for line in [
+        format!("--role source --target sip:a@127.0.0.1 --audio-file /no/such.mp3 {written}"),
+        format!("--role source {written}"),
+        format!("--role mixer --target sip:a@127.0.0.1 {written}"),
+        format!("--role sink --output null --wav '{}' {written}", path("heard.wav")),
+        format!("--role orchestrator --plan '{plain}' --engine baresip --report '{}'", path("report")),
+        format!("--role orchestrator --plan '{mixed}' --report '{}'", path("report")),
+        format!("--role orchestrator --plan '{mixed}' --dry-run"),
+    ] {
+        let message = refused(&line);
+        for text in ["no baresip engine", "libbaresip 4.0", "cargo build --release --features baresip"] {
+            assert!(message.contains(text), "{line}: {message}");
+        }
+        assert_eq!(
+            message.contains("mixed.toml:4: `mixer.engine`"),
+            line.contains("mixed.toml"),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "no child was started: {message}");
+    }
+    let mut left: Vec<_> =
+        std::fs::read_dir(folder.path()).expect("folder").map(|it| it.expect("entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["mixed.toml", "plain.toml"], "nothing was written");
+}
+
+#[test]
+fn the_orchestrator_s_engine_is_that_of_every_role_whatever_the_plan_says() {
+    let folder = tempfile::tempdir().expect("folder");
+    let plan = folder.path().join("plan.toml");
+    let text =
+        "[topology]\nsource.audio_file = \"a.mp3\"\nmixer.engine = \"baresip\"\nsink.output = \"null\"\n";
+    std::fs::write(&plan, text).expect("write");
+    let engines = |flags: &str| {
+        let output = b2b(&format!("--role orchestrator --plan '{}' --dry-run {flags}", plan.display()));
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        let commands = stdout.lines().filter(|line| !line.starts_with('#'));
+        let named =
+            |line: &str| line.split("--engine ").nth(1).map(|rest| rest.split(' ').next().map(str::to_owned));
+        commands.map(|line| named(line).flatten()).collect::<Vec<_>>()
+    };
+    let all = |engine: &str| vec![Some(engine.to_owned()); 3];
+    // A plan for an engine that this build lacks can be run on the one that it has.
+    assert_eq!(engines("--engine native"), all("native"));
+    if cfg!(feature = "baresip") {
+        assert_eq!(engines("--engine baresip"), all("baresip"));
+        assert_eq!(engines(""), [None, Some("baresip".to_owned()), None]);
+    }
+    let plan_wide = format!("{text}[orchestrator]\nengine = \"native\"\n");
+    std::fs::write(&plan, plan_wide).expect("write");
+    let message = refused(&format!("--role orchestrator --plan '{}'", plan.display()));
+    assert!(message.contains("plan.toml:6: there is no `orchestrator.engine`"), "{message}");
+}

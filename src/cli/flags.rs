@@ -38,6 +38,9 @@ Examples:
     b2b --role mixer  --sip-bind 127.0.0.1:5080 --target sip:sink@127.0.0.1:5070 --dtmf-seq 123
     b2b --role source --target sip:mixer@127.0.0.1:5080 --audio-file assets/sample.mp3
 
+  The same plan on the other engine, in a build with the feature baresip:
+    b2b --role orchestrator --plan plans/smk.plan.toml --engine baresip
+
   A bad network, the same each time:
     b2b --role sink --sip-bind 127.0.0.1:5070 --output null --impair loss=5,jitter=20,seed=7
 
@@ -67,6 +70,10 @@ pub struct Flags {
     /// What to log: error, warn, info, debug or trace
     #[arg(long, help_heading = "Every role", value_name = "LEVEL", default_value = "info", value_parser = value::log_level)]
     pub log_level: Level,
+    /// The engine for SIP and RTP: native, or baresip in a build with that feature. The
+    /// orchestrator's is that of every role, whatever the plan says
+    #[arg(long, help_heading = "Every role", value_name = "NAME", default_value = "native", value_parser = value::engine)]
+    pub engine: Engine,
 
     // source, mixer, sink
     /// Where SIP listens (source: its local address), over UDP and TCP; port 0
@@ -82,10 +89,6 @@ pub struct Flags {
     /// End a call that gets no RTP for this long
     #[arg(long, help_heading = "Source, mixer and sink", value_name = "SECONDS", default_value = "20", value_parser = value::seconds)]
     pub rtp_timeout_s: f64,
-    /// The engine for SIP and RTP: native, or baresip in a build with that feature
-    #[arg(long, help_heading = "Source, mixer and sink", value_name = "NAME", default_value = "native", value_parser = value::engine)]
-    pub engine: Engine,
-
     // source, mixer
     /// Whom to call, like sip:sink@127.0.0.1:5070; with ;transport=tcp over TCP
     #[arg(long, help_heading = "Source and mixer (required)", value_name = "SIP-URI", value_parser = value::target)]

@@ -22,6 +22,7 @@ fn usage(message: impl Into<String>) -> Failure {
 impl Flags {
     /// What the source is told.
     pub fn source(&self) -> Result<SourceConfig, Failure> {
+        self.check_engine()?;
         self.check_together(RoleName::Source)?;
         Ok(SourceConfig {
             ua: self.ua(),
@@ -36,6 +37,7 @@ impl Flags {
 
     /// What the mixer is told.
     pub fn mixer(&self) -> Result<MixerConfig, Failure> {
+        self.check_engine()?;
         self.check_together(RoleName::Mixer)?;
         Ok(MixerConfig {
             ua: self.ua(),
@@ -49,6 +51,7 @@ impl Flags {
 
     /// What the sink is told.
     pub fn sink(&self) -> Result<SinkConfig, Failure> {
+        self.check_engine()?;
         self.check_together(RoleName::Sink)?;
         Ok(SinkConfig {
             ua: self.ua(),
@@ -60,12 +63,20 @@ impl Flags {
     }
 
     /// What the orchestrator is told, with its plan loaded. Flags that were given
-    /// win over the plan's `[orchestrator]`.
+    /// win over the plan's `[orchestrator]`, and `--engine` over its `<role>.engine`.
     pub fn orchestrator(&self) -> Result<OrchestratorConfig, Failure> {
+        self.check_engine()?;
         let path = self.plan.as_deref();
         let path =
             path.ok_or_else(|| usage("--plan is missing; name a plan, like --plan plans/smk.plan.toml"))?;
-        let loaded = files::load(path).map_err(|error: LoadError| usage(error.to_string()))?;
+        let mut loaded = files::load(path).map_err(|error: LoadError| usage(error.to_string()))?;
+        if self.given.contains(&"engine") {
+            loaded.plan.roles.iter_mut().for_each(|role| role.set_engine(self.engine));
+        }
+        loaded.plan.check_engines().map_err(|error| {
+            let error = Box::new(error);
+            usage(LoadError::Plan { path: path.to_path_buf(), error }.to_string())
+        })?;
         let mut flags = self.clone();
         for setting in &loaded.plan.orchestrator {
             if !self.given.contains(&setting.name) {
@@ -112,6 +123,11 @@ impl Flags {
         self.target.clone().ok_or_else(|| {
             usage("--target is missing; say whom to call, like --target sip:sink@127.0.0.1:5070")
         })
+    }
+
+    /// An engine that is not there is said before anything is opened or written.
+    fn check_engine(&self) -> Result<(), Failure> {
+        self.engine.in_this_build().map_err(|error| usage(error.to_string()))
     }
 
     fn check_together(&self, role: RoleName) -> Result<(), Failure> {

@@ -83,13 +83,13 @@ keys! {
     log_format ALL, Text, log_format;
     color ALL, Text, color;
     log_level ALL, Text, log_level;
+    engine ALL, Text, engine;
 
     sip_bind CALLS, Text, sip_bind;
     target &[Source, Mixer], Text, target;
     sip_trace CALLS, OutputPath, path;
     record CALLS, OutputPath, path;
     rtp_timeout_s CALLS, Number, seconds;
-    engine CALLS, Text, engine;
 
     audio_file &[Source], InputPath, path;
     prebuffer_ms &[Source], Integer, prebuffer_ms;

@@ -11,12 +11,14 @@ use super::expect::Expect;
 use super::keys::{self, Key, Kind, Together};
 use super::plan_error::{PlanError, PlanProblem};
 use super::role_name::RoleName;
+use crate::ua::Engine;
 
 /// Stands in a value for the host's primary address.
 pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
 
-/// Keys of `[orchestrator]`: its flags, without the two that make no sense here.
-const NOT_IN_A_PLAN: [&str; 2] = ["plan", "dry_run"];
+/// Keys of `[orchestrator]`: its flags, without those that make no sense here. A plan
+/// names the engine of each role.
+const NOT_IN_A_PLAN: [&str; 3] = ["plan", "dry_run", "engine"];
 
 /// A plan, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +49,7 @@ pub struct Setting {
     pub value: String,
     /// How it is written, and whether it is a path.
     pub kind: Kind,
-    /// Line in the plan.
+    /// Line in the plan; 0 for what the command line set.
     pub line: usize,
 }
 
@@ -55,6 +57,18 @@ impl RolePlan {
     /// The value of a setting.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.settings.iter().find(|setting| setting.name == name).map(|setting| setting.value.as_str())
+    }
+
+    /// The engine that it runs on.
+    pub fn engine(&self) -> Engine {
+        self.get("engine").and_then(|name| name.parse().ok()).unwrap_or_default()
+    }
+
+    /// Puts it on this engine, whatever it says.
+    pub fn set_engine(&mut self, engine: Engine) {
+        self.settings.retain(|setting| setting.name != "engine");
+        let value = engine.to_string();
+        self.settings.push(Setting { name: "engine", value, kind: Kind::Text, line: 0 });
     }
 
     /// The command-line flags of these settings.
@@ -78,6 +92,25 @@ impl Plan {
     /// The plan of one role, if it takes part.
     pub fn role(&self, role: RoleName) -> Option<&RolePlan> {
         self.roles.iter().find(|plan| plan.role == role)
+    }
+
+    /// Whether this build has the engine of every role.
+    ///
+    /// # Errors
+    /// The first role whose engine it has not, with its line.
+    pub fn check_engines(&self) -> Result<(), PlanError> {
+        for role in &self.roles {
+            let line = role
+                .settings
+                .iter()
+                .find(|setting| setting.name == "engine")
+                .map_or(0, |setting| setting.line);
+            role.engine().in_this_build().map_err(|error| {
+                let (key, value) = (format!("{}.engine", role.role), role.engine().to_string());
+                PlanError { line, problem: PlanProblem::BadValue { key, value, reason: error.to_string() } }
+            })?;
+        }
+        Ok(())
     }
 
     /// Every setting, to be resolved.

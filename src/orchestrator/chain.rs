@@ -61,8 +61,10 @@ fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
 }
 
-/// Holds the limits of a plan against what was measured.
-pub fn check(expect: &Expect, chain: &ChainFigures) -> Vec<Expectation> {
+/// Holds the limits of a plan against what was measured. Where an engine of the chain
+/// carries no time stamps (`latency_measured` is false), limits on latency, and on the
+/// MOS that is made of it, are not judged.
+pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> Vec<Expectation> {
     use Bound::{AtLeast, AtMost};
     let rows = [
         ("min_duration_s", expect.min_duration_s, AtLeast, chain.duration_s, "s"),
@@ -81,9 +83,23 @@ pub fn check(expect: &Expect, chain: &ChainFigures) -> Vec<Expectation> {
                 AtMost => measured <= expected,
                 AtLeast => measured >= expected,
             });
-            Some(Expectation { name: name.into(), bound, expected, measured, unit: unit.into(), pass })
+            let judged = latency_measured || measured.is_some() || !needs_latency(name);
+            Some(Expectation {
+                name: name.into(),
+                bound,
+                expected,
+                measured,
+                unit: unit.into(),
+                pass,
+                judged,
+            })
         })
         .collect()
+}
+
+/// Whether a limit is on something that is made of mouth-to-ear latency.
+fn needs_latency(name: &str) -> bool {
+    matches!(name, "max_latency_ms" | "min_mos")
 }
 
 impl Expectation {
@@ -96,7 +112,8 @@ impl Expectation {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let measured = match self.measured {
             Some(value) => format!("measured {value:.2}{unit}"),
-            None if self.name == "max_latency_ms" || self.name == "min_mos" => {
+            None if !self.judged => "not judged: it takes the native engine in every role".to_string(),
+            None if needs_latency(&self.name) => {
                 "not measured: nothing arrived, or the sink neither plays nor records (give it a wav)".into()
             }
             None => "not measured: nothing arrived".to_string(),
@@ -114,6 +131,7 @@ mod tests {
         RoleRecord {
             role: name.into(),
             pid: None,
+            engine: "native".into(),
             command: String::new(),
             sip: None,
             ready_ms: None,
@@ -165,10 +183,43 @@ mod tests {
         let figures = figures(&roles);
         assert_eq!((figures.loss_pct, figures.mos), (None, None));
         let expect = Expect { max_loss_pct: Some(100.0), min_mos: Some(1.0), ..Expect::default() };
-        let checked = check(&expect, &figures);
+        let checked = check(&expect, &figures, true);
         assert!(!checked[0].pass && !checked[1].pass);
         assert!(checked[0].line().contains("not measured"), "{}", checked[0].line());
         assert!(checked[1].line().contains("give it a wav"), "{}", checked[1].line());
+    }
+
+    #[test]
+    fn latency_is_judged_only_where_the_engines_can_measure_it() {
+        let mut roles = chain();
+        let expect = Expect {
+            max_latency_ms: Some(250.0),
+            min_mos: Some(4.0),
+            min_duration_s: Some(10.0),
+            max_arrival_gap_ms: Some(40.0),
+            ..Expect::default()
+        };
+        let judged = |roles: &[RoleRecord], measured| {
+            let checked = check(&expect, &figures(roles), measured);
+            checked.iter().map(|it| (it.name.clone(), it.judged, it.missed())).collect::<Vec<_>>()
+        };
+        let row = |name: &str, judged, missed| (name.to_string(), judged, missed);
+        let sink = roles[2].metrics.as_mut().unwrap();
+        (sink.latency_ms_p50, sink.latency_ms_p95) = (None, None);
+        let met = [row("min_duration_s", true, false), row("max_arrival_gap_ms", true, false)];
+        assert_eq!(judged(&roles, true)[..2], met);
+        assert_eq!(
+            judged(&roles, true)[2..],
+            [row("max_latency_ms", true, true), row("min_mos", true, true)]
+        );
+        assert_eq!(judged(&roles, false)[..2], met);
+        let open = [row("max_latency_ms", false, false), row("min_mos", false, false)];
+        assert_eq!(judged(&roles, false)[2..], open);
+        let line = check(&expect, &figures(&roles), false)[2].line();
+        assert!(line.contains("not judged"), "{line}");
+        // What nobody heard is missed on every engine.
+        roles[2].metrics = None;
+        assert_eq!(judged(&roles, false)[0], row("min_duration_s", true, true));
     }
 
     #[test]
@@ -179,7 +230,7 @@ mod tests {
             max_latency_ms: Some(165.0),
             ..Expect::default()
         };
-        let checked = check(&expect, &figures(&chain()));
+        let checked = check(&expect, &figures(&chain()), true);
         let passed: Vec<_> =
             checked.iter().map(|expectation| (expectation.name.as_str(), expectation.pass)).collect();
         assert_eq!(passed, [("min_duration_s", true), ("max_loss_pct", false), ("max_latency_ms", false)]);

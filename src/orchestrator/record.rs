@@ -92,6 +92,8 @@ pub struct RoleRecord {
     pub role: String,
     /// Process id; none when it was never started.
     pub pid: Option<u32>,
+    /// What did SIP and RTP: `native` or `baresip`.
+    pub engine: String,
     /// The command line, quoted for a shell.
     pub command: String,
     /// The SIP address of its READY line.
@@ -187,12 +189,22 @@ pub struct Expectation {
     pub bound: Bound,
     /// The limit.
     pub expected: f64,
-    /// What was measured; none when nothing could be, which is a failure.
+    /// What was measured; none when nothing could be, which is a failure if it was
+    /// judged.
     pub measured: Option<f64>,
     /// `ms`, `%`, `s` or empty.
     pub unit: String,
     /// Whether it was met.
     pub pass: bool,
+    /// False for what the engines of the chain cannot measure: neither met nor missed.
+    pub judged: bool,
+}
+
+impl Expectation {
+    /// It was judged and not met.
+    pub fn missed(&self) -> bool {
+        self.judged && !self.pass
+    }
 }
 
 /// Which side of the limit is good.

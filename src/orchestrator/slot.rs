@@ -169,6 +169,7 @@ impl Slot {
         RoleRecord {
             role: role.to_string(),
             pid: self.child.as_ref().map(Child::pid),
+            engine: self.plan.engine().to_string(),
             command: self.command.clone(),
             sip: self.ready.as_ref().map(|(ready, _)| ready.sip.to_string()),
             ready_ms: self.ready.as_ref().map(|(_, took)| took.as_millis() as u64),

@@ -1,6 +1,7 @@
 //! The end of a run for people: the final table and what follows from it.
 
-use super::record::{ChainFigures, RoleRecord, RunRecord};
+use super::record::{ChainFigures, Expectation, RoleRecord, RunRecord};
+use crate::ua::Engine;
 
 /// The lines of the final table, the chain's figures, the expectations and the
 /// verdict.
@@ -8,7 +9,7 @@ pub fn lines(run: &RunRecord) -> Vec<String> {
     let mut lines = vec![String::new()];
     lines.extend(table(&run.roles));
     lines.push(String::new());
-    lines.extend(chain(&run.chain));
+    lines.extend(chain(&run.chain, &run.roles));
     for impairment in &run.impairments {
         lines.push(format!("impaired  {}: {} (on purpose, --impair)", impairment.role, impairment.value));
     }
@@ -25,18 +26,34 @@ pub fn lines(run: &RunRecord) -> Vec<String> {
         ));
     }
     for expectation in &run.expectations {
-        let word = if expectation.pass { "met " } else { "NOT MET " };
+        let word = match expectation {
+            met if met.pass => "met ",
+            missed if missed.missed() => "NOT MET ",
+            _ => "",
+        };
         lines.push(format!("expected  {word}{}", expectation.line()));
     }
-    if !run.expectations.is_empty() && run.expectations.iter().all(|expectation| expectation.pass) {
-        lines.push(format!("expected  all {} expectations of the plan are met", run.expectations.len()));
-    }
+    lines.extend(all_met(&run.expectations));
     for reason in &run.verdict.reasons {
         lines.push(format!("reason    {reason}"));
     }
     let word = if run.verdict.ok { "OK" } else { "FAILED" };
     lines.push(format!("verdict   {word} (exit {}): {}", run.verdict.exit_code, run.verdict.headline));
     lines
+}
+
+/// That nothing was missed, if so.
+fn all_met(expectations: &[Expectation]) -> Option<String> {
+    let judged = expectations.iter().filter(|expectation| expectation.judged).count();
+    if judged == 0 || expectations.iter().any(Expectation::missed) {
+        return None;
+    }
+    Some(match expectations.len() - judged {
+        0 => format!("expected  all {judged} expectations of the plan are met"),
+        open => format!(
+            "expected  all {judged} expectations of the plan that were judged are met; {open} not judged"
+        ),
+    })
 }
 
 const COLUMNS: [&str; 10] =
@@ -87,8 +104,14 @@ fn row(role: &RoleRecord) -> [String; COLUMNS.len()] {
     ]
 }
 
-fn chain(chain: &ChainFigures) -> Vec<String> {
+fn chain(chain: &ChainFigures, roles: &[RoleRecord]) -> Vec<String> {
     let mut lines = Vec::new();
+    let native = roles.iter().all(|role| role.engine == Engine::Native.to_string());
+    if !native {
+        let engines: Vec<String> =
+            roles.iter().map(|role| format!("{} {}", role.role, role.engine)).collect();
+        lines.push(format!("engines   {}", engines.join(", ")));
+    }
     let mut path: Vec<&str> = chain.hops.iter().map(|hop| hop.from.as_str()).collect();
     path.extend(chain.hops.last().map(|hop| hop.to.as_str()));
     let path = path.join(" -> ");
@@ -111,6 +134,9 @@ fn chain(chain: &ChainFigures) -> Vec<String> {
                 "latency   mouth to ear p50 {p50:.1} ms, p95 {p95:.1} ms (without the player's own buffer)"
             )
         }
+        None if !native => {
+            "latency   mouth to ear not measured (only the native engine carries the time stamps)".to_string()
+        }
         None => "latency   mouth to ear not measured (nothing was played or recorded)".to_string(),
     });
     lines.push(format!("quality   MOS {} (E-model, G.107)", measured(chain.mos, "", 2)));
@@ -121,12 +147,13 @@ fn chain(chain: &ChainFigures) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::metrics::MetricsLine;
-    use crate::orchestrator::record::RoleEnd;
+    use crate::orchestrator::record::{Bound, RoleEnd};
 
     fn role(name: &str, metrics: Option<MetricsLine>) -> RoleRecord {
         RoleRecord {
             role: name.into(),
             pid: Some(1),
+            engine: "native".into(),
             command: String::new(),
             sip: None,
             ready_ms: None,
@@ -153,8 +180,36 @@ mod tests {
 
     #[test]
     fn an_unmeasured_chain_says_so() {
-        let lines = chain(&ChainFigures::default()).join("\n");
+        let lines = chain(&ChainFigures::default(), &[]).join("\n");
         assert!(lines.contains("not measured"), "{lines}");
         assert!(!lines.contains("->"), "{lines}");
+    }
+
+    #[test]
+    fn engines_are_named_where_one_is_not_the_default() {
+        let mut roles = vec![role("source", None), role("sink", None)];
+        let lines = |roles: &[RoleRecord]| chain(&ChainFigures::default(), roles).join("\n");
+        assert!(!lines(&roles).contains("engines"));
+        roles[1].engine = "baresip".into();
+        assert!(lines(&roles).contains("engines   source native, sink baresip"), "{}", lines(&roles));
+        assert!(lines(&roles).contains("only the native engine"), "{}", lines(&roles));
+    }
+
+    #[test]
+    fn what_was_not_judged_is_counted_apart() {
+        let row = |pass, judged| Expectation {
+            name: "x".into(),
+            bound: Bound::AtMost,
+            expected: 1.0,
+            measured: None,
+            unit: String::new(),
+            pass,
+            judged,
+        };
+        assert!(all_met(&[row(true, true), row(true, true)]).unwrap().contains("all 2"));
+        let line = all_met(&[row(true, true), row(false, false)]).unwrap();
+        assert!(line.contains("all 1") && line.contains("1 not judged"), "{line}");
+        assert_eq!(all_met(&[row(false, true)]), None);
+        assert_eq!(all_met(&[row(false, false)]), None);
     }
 }

@@ -73,11 +73,12 @@ pub fn record(
 ) -> RunRecord {
     let ended = SystemTime::now();
     let chain = chain::figures(&roles);
+    let latency_measured = config.plan.plan.roles.iter().all(|role| role.engine().measures_latency());
     let judged = ending.failed.is_none() && ending.interrupted.is_none();
     let expect = &config.plan.plan.expect;
-    let expectations = if judged { chain::check(expect, &chain) } else { Vec::new() };
+    let expectations = if judged { chain::check(expect, &chain, latency_measured) } else { Vec::new() };
     let missed: Vec<String> =
-        expectations.iter().filter(|expectation| !expectation.pass).map(|missed| missed.line()).collect();
+        expectations.iter().filter(|expectation| expectation.missed()).map(|missed| missed.line()).collect();
     let (exit_code, headline, mut reasons) = match (ending.failed, ending.interrupted) {
         (Some(failed), _) => (failed.code, failed.reason, Vec::new()),
         (None, Some(signal)) => {

@@ -188,6 +188,29 @@ pub enum Engine {
     Baresip,
 }
 
+/// What whoever asks for the baresip engine is told in a build without it.
+const NO_BARESIP: &str = "this build has no baresip engine; install libre and libbaresip 4.0 or later \
+                          (docs/engines.md says how) and build with: cargo build --release --features baresip";
+
+impl Engine {
+    /// Whether this build has it.
+    ///
+    /// # Errors
+    /// [`UaError::Unsupported`]: it has not, and how to build one that has.
+    pub fn in_this_build(self) -> Result<(), UaError> {
+        match self {
+            Engine::Baresip if cfg!(not(feature = "baresip")) => Err(UaError::Unsupported(NO_BARESIP.into())),
+            Engine::Native | Engine::Baresip => Ok(()),
+        }
+    }
+
+    /// Whether its RTP carries when audio was captured ([`InFrame::captured_at`]): what
+    /// mouth-to-ear latency is measured by.
+    pub fn measures_latency(self) -> bool {
+        self == Engine::Native
+    }
+}
+
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -225,11 +248,7 @@ pub fn open(engine: Engine, config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
         #[cfg(feature = "baresip")]
         Engine::Baresip => Ok(baresip::open(config)?),
         #[cfg(not(feature = "baresip"))]
-        Engine::Baresip => Err(UaError::Unsupported(
-            "this build has no baresip engine; install libbaresip 4.0 or later and build with \
-             cargo build --release --features baresip"
-                .into(),
-        )),
+        Engine::Baresip => Err(UaError::Unsupported(NO_BARESIP.into())),
     }
 }
 

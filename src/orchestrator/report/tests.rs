@@ -14,6 +14,7 @@ fn run(folder: &Path) -> RunRecord {
     let role = |role: &str| RoleRecord {
         role: role.into(),
         pid: Some(4711),
+        engine: "native".into(),
         command: format!("b2b --role {role}"),
         sip: Some("127.0.0.1:5060".into()),
         ready_ms: Some(30),
@@ -210,6 +211,7 @@ fn a_violated_expectation_is_shown_with_both_figures() {
         measured: Some(133.25),
         unit: "ms".into(),
         pass: false,
+        judged: true,
     }];
     let (json, page) = written(dir.path(), &run);
     assert_eq!(json["expectations"][0]["measured"], 133.25);

@@ -84,7 +84,7 @@ fn tiles(run: &RunRecord, analysis: &Analysis) -> Markup {
             div.tile.bad[bad] { b { (value.unwrap_or_else(|| "–".into())) } span { (name) } }
         }
     };
-    let failed = |key: &str| run.expectations.iter().any(|e| e.name == key && !e.pass);
+    let failed = |key: &str| run.expectations.iter().any(|e| e.name == key && e.missed());
     let digits = analysis.digits_text();
     html! {
         div.tiles {
@@ -107,7 +107,9 @@ fn expectations(list: &[Expectation]) -> Markup {
                     tr { th { "" } th.left { "expectation" } th { "expected" } th { "measured" } }
                     @for item in list {
                         tr {
-                            @if item.pass { td.good-text { "met" } } @else { td.bad-text { b { "not met" } } }
+                            @if item.pass { td.good-text { "met" } }
+                            @else if item.missed() { td.bad-text { b { "not met" } } }
+                            @else { td { "not judged" } }
                             td.left { (item.name) }
                             td { (bound(item.bound)) " " (figure(item.expected)) " " (item.unit) }
                             td {

@@ -16,7 +16,7 @@ pub fn figures(run: &RunRecord) -> Markup {
         h3 { "Roles" }
         div.scroll { table {
             tr {
-                th { "role" } th { "sent" } th { "received" } th { "late" } th { "concealed" } th { "underruns" }
+                th { "role" } th { "engine" } th { "sent" } th { "received" } th { "late" } th { "concealed" } th { "underruns" }
                 th { "jitter p50" } th { "p95" } th { "CPU" } th { "memory" } th { "round trip" } th.left { "end" }
             }
             @for role in &run.roles { (role_row(role)) }
@@ -61,6 +61,7 @@ fn role_row(role: &RoleRecord) -> Markup {
     html! {
         tr {
             td { (role.role) }
+            td { (role.engine) }
             @if let Some(m) = &role.metrics {
                 td { (m.packets_tx) }
                 td { (m.packets_rx) }
