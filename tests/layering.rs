@@ -386,7 +386,7 @@ mod rules {
         let text = "use crate::ids::Token; use crate::util::{exit, ntp::NtpTime}; use super::uri::Uri;";
         assert_eq!(imports_across_borders(&source("sip::msg", text)), [""; 0]);
         assert_eq!(
-            imports_across_borders(&source("call::leg", "use crate::{sip::msg, media, sdp};")),
+            imports_across_borders(&source("call::agent::leg", "use crate::{sip::msg, media, sdp};")),
             [""; 0]
         );
     }
@@ -402,7 +402,10 @@ mod rules {
             imports_across_borders(&source("role::sink", "use crate::media::worker::MediaWorker;")).len(),
             1
         );
-        assert_eq!(imports_across_borders(&source("role::sink", "use crate::call::leg::Leg;")).len(), 1);
+        assert_eq!(
+            imports_across_borders(&source("role::sink", "use crate::call::agent::leg::Leg;")).len(),
+            1
+        );
         assert_eq!(imports_across_borders(&source("role::sink", "use crate::media::mix;")), [""; 0]);
     }
 

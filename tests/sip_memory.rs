@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use b2b::call::leg::Leg;
+use b2b::call::agent::leg::Leg;
 use b2b::call::negotiate::LocalMedia;
 use b2b::media::codec::Codec;
 use b2b::sip::endpoint::{

@@ -1,5 +1,5 @@
 //! Our own engine behind the [`Ua`] trait: a signalling thread around a
-//! `CallService`, which has the SIP stack, the legs and the media worker.
+//! `AgentService`, which has the SIP stack, the legs and the media worker.
 //!
 //! - `signalling`: the thread: commands in, events out
 //!

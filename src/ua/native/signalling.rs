@@ -1,4 +1,4 @@
-//! The signalling thread: commands in, events out, around a [`CallService`].
+//! The signalling thread: commands in, events out, around a [`AgentService`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Command;
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::service::{
-    CallService, Codec as ServiceCodec, ImpairConfig, LegAudio, LegId, ServiceConfig, ServiceError,
-    ServiceEvent,
+use crate::call::LegId;
+use crate::call::agent::{
+    AgentConfig, AgentError, AgentEvent, AgentService, Codec as ServiceCodec, ImpairConfig, LegAudio,
 };
+use crate::call::leg_fsm::TerminationCause;
 use crate::ua::{Audio, CallId, Codec, EndCause, UaConfig, UaError, UaEvent};
 
 /// Events that wait for a role, before some are left out.
 const NEWS: usize = 4_096;
 
 enum Step {
-    Event(ServiceEvent),
+    Event(AgentEvent),
     Command(Option<Command>),
     GraceOver,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(
         }
     };
     let done = runtime.block_on(async {
-        match CallService::start(service_config(config)) {
+        match AgentService::start(agent_config(config)) {
             Ok(service) => {
                 let _ = ready.send(Ok(service.local()));
                 serve(service, commands, events).await
@@ -59,7 +59,7 @@ pub(super) fn run(
 
 /// Serves until shutdown. Returns whom to tell that it is done.
 async fn serve(
-    mut service: CallService,
+    mut service: AgentService,
     mut commands: mpsc::UnboundedReceiver<Command>,
     events: &Sender<UaEvent>,
 ) -> Option<Sender<()>> {
@@ -72,7 +72,7 @@ async fn serve(
             () = sleep_until(until) => Step::GraceOver,
         };
         match step {
-            Step::Event(ServiceEvent::MediaLost) => {
+            Step::Event(AgentEvent::MediaLost) => {
                 let message = "the media worker has stopped".to_owned();
                 let _ = events.send(UaEvent::Fatal { message });
                 break;
@@ -106,7 +106,7 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn obey(service: &mut CallService, command: Command) {
+fn obey(service: &mut AgentService, command: Command) {
     // A caller that has stopped waiting needs no answer.
     match command {
         Command::Dial { target, audio, reply } => {
@@ -130,36 +130,34 @@ fn obey(service: &mut CallService, command: Command) {
 
 /// A role that is gone needs no news; one that is behind is spared the news of
 /// which a peer can make any number within one call.
-fn tell(events: &Sender<UaEvent>, event: ServiceEvent) {
-    let endless = matches!(
-        event,
-        ServiceEvent::Progress { .. } | ServiceEvent::Digit { .. } | ServiceEvent::Hold { .. }
-    );
+fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
+    let endless =
+        matches!(event, AgentEvent::Progress { .. } | AgentEvent::Digit { .. } | AgentEvent::Hold { .. });
     if endless && events.len() >= NEWS {
         return;
     }
     let _ = events.send(match event {
-        ServiceEvent::Incoming { leg, from, to, sip_call_id } => {
+        AgentEvent::Incoming { leg, from, to, sip_call_id } => {
             UaEvent::Incoming { call: call_id(leg), from, to, sip_call_id }
         }
-        ServiceEvent::Progress { leg, status, reason } => {
+        AgentEvent::Progress { leg, status, reason } => {
             UaEvent::Progress { call: call_id(leg), status, reason }
         }
-        ServiceEvent::Answered { leg, codec, ptime_ms, remote_rtp } => {
+        AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp } => {
             let codec = match codec {
                 ServiceCodec::Pcmu => Codec::Pcmu,
                 ServiceCodec::Pcma => Codec::Pcma,
             };
             UaEvent::Answered { call: call_id(leg), codec, ptime_ms, remote_rtp }
         }
-        ServiceEvent::MediaStarted { leg } => UaEvent::MediaStarted { call: call_id(leg) },
-        ServiceEvent::Hold { leg, held } => UaEvent::Hold { call: call_id(leg), held },
-        ServiceEvent::Digit { leg, digit, duration_ms } => {
+        AgentEvent::MediaStarted { leg } => UaEvent::MediaStarted { call: call_id(leg) },
+        AgentEvent::Hold { leg, held } => UaEvent::Hold { call: call_id(leg), held },
+        AgentEvent::Digit { leg, digit, duration_ms } => {
             UaEvent::Digit { call: call_id(leg), digit, duration_ms }
         }
-        ServiceEvent::SourceEnded { leg } => UaEvent::SourceEnded { call: call_id(leg) },
-        ServiceEvent::Ended { leg, cause } => UaEvent::Ended { call: call_id(leg), cause: end_cause(cause) },
-        ServiceEvent::MediaLost => UaEvent::Fatal { message: "the media worker has stopped".to_owned() },
+        AgentEvent::SourceEnded { leg } => UaEvent::SourceEnded { call: call_id(leg) },
+        AgentEvent::Ended { leg, cause } => UaEvent::Ended { call: call_id(leg), cause: end_cause(cause) },
+        AgentEvent::MediaLost => UaEvent::Fatal { message: "the media worker has stopped".to_owned() },
     });
 }
 
@@ -171,12 +169,12 @@ fn leg_audio(audio: Audio) -> LegAudio {
     LegAudio { source: audio.source, sink: audio.sink }
 }
 
-fn service_config(config: UaConfig) -> ServiceConfig {
+fn agent_config(config: UaConfig) -> AgentConfig {
     let codec = |codec: &Codec| match codec {
         Codec::Pcmu => ServiceCodec::Pcmu,
         Codec::Pcma => ServiceCodec::Pcma,
     };
-    ServiceConfig {
+    AgentConfig {
         user: config.user,
         bind: config.bind,
         codecs: config.codecs.iter().map(codec).collect(),
@@ -196,14 +194,14 @@ fn service_config(config: UaConfig) -> ServiceConfig {
     }
 }
 
-fn ua_error(error: ServiceError) -> UaError {
+fn ua_error(error: AgentError) -> UaError {
     match error {
-        ServiceError::Bind { addr, error } => UaError::Bind { addr, error },
-        ServiceError::Trace { path, error } => UaError::Trace { path, error },
-        ServiceError::Target { uri, reason } => UaError::Target { uri, reason },
-        ServiceError::Media(reason) => UaError::Media(reason),
-        ServiceError::NoSuchLeg => UaError::NoSuchCall,
-        ServiceError::System(error) => UaError::Stopped(format!("the system refused a thread: {error}")),
+        AgentError::Bind { addr, error } => UaError::Bind { addr, error },
+        AgentError::Trace { path, error } => UaError::Trace { path, error },
+        AgentError::Target { uri, reason } => UaError::Target { uri, reason },
+        AgentError::Media(reason) => UaError::Media(reason),
+        AgentError::NoSuchLeg => UaError::NoSuchCall,
+        AgentError::System(error) => UaError::Stopped(format!("the system refused a thread: {error}")),
     }
 }
 
@@ -230,11 +228,11 @@ mod tests {
         let (events, told) = crossbeam_channel::unbounded();
         let leg = LegId(1);
         for _ in 0..3 * NEWS {
-            tell(&events, ServiceEvent::Digit { leg, digit: '1', duration_ms: 100 });
-            tell(&events, ServiceEvent::Hold { leg, held: true });
-            tell(&events, ServiceEvent::Progress { leg, status: 180, reason: String::new() });
+            tell(&events, AgentEvent::Digit { leg, digit: '1', duration_ms: 100 });
+            tell(&events, AgentEvent::Hold { leg, held: true });
+            tell(&events, AgentEvent::Progress { leg, status: 180, reason: String::new() });
         }
-        tell(&events, ServiceEvent::Ended { leg, cause: TerminationCause::RemoteHangup });
+        tell(&events, AgentEvent::Ended { leg, cause: TerminationCause::RemoteHangup });
         assert_eq!(told.len(), NEWS + 1);
         let last = told.iter().nth(NEWS);
         assert_eq!(last, Some(UaEvent::Ended { call: CallId(1), cause: EndCause::RemoteHangup }));

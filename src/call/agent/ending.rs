@@ -1,9 +1,9 @@
-//! The end of a service: no new legs, then none at all.
+//! The end of an agent: no new legs, then none at all.
 
 use std::time::Duration;
 
-use super::{CallService, ServiceEvent};
-use crate::call::leg::Leg;
+use super::{AgentEvent, AgentService};
+use crate::call::agent::leg::Leg;
 use crate::call::leg_fsm::TerminationCause;
 
 /// How long connections may take to write what is queued when we close.
@@ -11,7 +11,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
 /// How long the media worker may take to close its sessions.
 const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
 
-impl CallService {
+impl AgentService {
     /// Hangs every leg up, and refuses new ones with 503 from now on.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -27,7 +27,7 @@ impl CallService {
 
     /// Waits for nobody any more: ends what is left, closes everything, and
     /// gives out the last events.
-    pub async fn close(mut self) -> Vec<ServiceEvent> {
+    pub async fn close(mut self) -> Vec<AgentEvent> {
         for id in self.legs.ids() {
             if let Some(entry) = self.legs.get(id) {
                 entry.leg.hangup();

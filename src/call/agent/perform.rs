@@ -1,12 +1,12 @@
 //! What a leg wants, carried out: on the endpoint, on the media worker, and as
 //! news for the application.
 
-use super::{CallService, LegId, ServiceEvent};
-use crate::call::leg::LegOutput;
+use super::{AgentEvent, AgentService, LegId};
+use crate::call::agent::leg::LegOutput;
 use crate::media::session::MediaParams;
 use crate::sip::endpoint::{Body, CommandError};
 
-impl CallService {
+impl AgentService {
     /// Carries out everything that a leg wants, and lets it go when nothing of
     /// it is left.
     pub(super) fn perform(&mut self, id: LegId) {
@@ -38,17 +38,17 @@ impl CallService {
                 return session.into_iter().for_each(|session| self.media.close(session));
             }
             LegOutput::Progress { status, reason } => {
-                return self.tell(told, ServiceEvent::Progress { leg, status, reason });
+                return self.tell(told, AgentEvent::Progress { leg, status, reason });
             }
             LegOutput::Answered(params) => {
                 self.attach(leg);
                 let (codec, ptime_ms) = (params.send.codec, params.send.ptime_ms);
                 let remote_rtp = params.remote_rtp;
-                return self.tell(told, ServiceEvent::Answered { leg, codec, ptime_ms, remote_rtp });
+                return self.tell(told, AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp });
             }
-            LegOutput::Hold { held } => return self.tell(told, ServiceEvent::Hold { leg, held }),
+            LegOutput::Hold { held } => return self.tell(told, AgentEvent::Hold { leg, held }),
             LegOutput::Digit { digit, duration_ms } => {
-                return self.tell(told, ServiceEvent::Digit { leg, digit, duration_ms });
+                return self.tell(told, AgentEvent::Digit { leg, digit, duration_ms });
             }
             LegOutput::Ended(cause) => {
                 entry.ended = Some(cause);
@@ -94,14 +94,14 @@ impl CallService {
         }
         let (told, usage_over) = (entry.told, entry.usage_over);
         if let Some(cause) = entry.ended.take() {
-            self.tell(told, ServiceEvent::Ended { leg, cause });
+            self.tell(told, AgentEvent::Ended { leg, cause });
         }
         if usage_over {
             self.legs.remove(leg);
         }
     }
 
-    pub(super) fn tell(&mut self, told: bool, event: ServiceEvent) {
+    pub(super) fn tell(&mut self, told: bool, event: AgentEvent) {
         if told {
             self.news.push_back(event);
         }

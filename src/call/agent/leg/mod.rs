@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::leg_fsm::{self, LegEvent, LegState, TerminationCause};
-use super::negotiate::{self, Described, LocalMedia};
+use crate::call::leg_fsm::{self, LegEvent, LegState, TerminationCause};
+use crate::call::negotiate::{self, Described, LocalMedia};
 use crate::media::session::MediaParams;
 use crate::sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
 use crate::sip::msg::{Request, Response};

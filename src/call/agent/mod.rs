@@ -1,7 +1,9 @@
-//! Legs at work: the SIP stack, the media worker and the table of legs on one
-//! thread. What a leg wants is carried out in the same turn in which something
-//! happened to it; nothing is shared and nothing locked.
+//! Legs that end here in an audio source and sink, as the lab and a phone have
+//! them: the SIP stack, the media worker and the table of legs on one thread.
+//! What a leg wants is carried out in the same turn in which something happened
+//! to it; nothing is shared and nothing locked.
 //!
+//! - `leg`: a leg's logic as a machine: SIP and media events in, commands out
 //! - `legs`: the table of legs
 //! - `happenings`: what the stack and the worker tell
 //! - `perform`: what a leg wants, carried out
@@ -9,6 +11,7 @@
 
 mod ending;
 mod happenings;
+pub mod leg;
 mod legs;
 mod perform;
 
@@ -20,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::leg::Leg;
+use super::LegId;
 use super::leg_fsm::TerminationCause;
 use super::negotiate::LocalMedia;
 use crate::frame::{FrameSink, FrameSource};
@@ -30,6 +33,7 @@ use crate::metrics::UaStats;
 use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, EndpointLimits, Invite};
 use crate::sip::msg::{Method, Scheme, Uri};
 use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
+use leg::Leg;
 use legs::{Entry, Legs};
 
 pub use crate::media::codec::Codec;
@@ -43,13 +47,9 @@ const LIMITS: EndpointLimits = EndpointLimits {
     ..EndpointLimits::DEFAULT
 };
 
-/// A leg, unique within its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegId(pub u64);
-
-/// What a service needs to start.
+/// What an agent needs to start.
 #[derive(Debug, Clone)]
-pub struct ServiceConfig {
+pub struct AgentConfig {
     /// User part of our Contact and From.
     pub user: String,
     /// SIP address, UDP and TCP; RTP binds to the same IP.
@@ -83,7 +83,7 @@ pub struct LegAudio {
 
 /// What happens to legs, in order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ServiceEvent {
+pub enum AgentEvent {
     /// Somebody calls, with an offer that we can take: `answer` or `reject`.
     Incoming { leg: LegId, from: String, to: String, sip_call_id: String },
     /// A provisional response other than 100 to our INVITE.
@@ -106,7 +106,7 @@ pub enum ServiceEvent {
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
+pub enum AgentError {
     #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
     Bind { addr: SocketAddr, error: std::io::Error },
     #[error("cannot write {path}: {error}; choose a path that can be written", path = path.display())]
@@ -125,28 +125,28 @@ pub enum ServiceError {
 /// current-thread tokio runtime; its clock is the stack's.
 ///
 /// Commands are methods; they return at once, and what comes of them are events
-/// of [`CallService::next_event`].
-pub struct CallService {
+/// of [`AgentService::next_event`].
+pub struct AgentService {
     stack: SipStack,
     media: MediaHandle,
     media_events: mpsc::UnboundedReceiver<MediaEvent>,
     media_lost: bool,
     legs: Legs,
-    news: VecDeque<ServiceEvent>,
-    config: ServiceConfig,
+    news: VecDeque<AgentEvent>,
+    config: AgentConfig,
     draining: bool,
     /// Counters of closed sessions.
     closed: UaStats,
     session_id: u64,
 }
 
-impl CallService {
+impl AgentService {
     /// Binds and starts. Must be called within the tokio runtime that the
     /// service will live on.
     ///
     /// # Errors
-    /// See [`ServiceError`].
-    pub fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
+    /// See [`AgentError`].
+    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let endpoint = Endpoint::new(EndpointConfig {
             user_agent: concat!("b2b/", env!("CARGO_PKG_VERSION")).to_owned(),
             user: config.user.clone(),
@@ -157,8 +157,8 @@ impl CallService {
         });
         let net = NetConfig { trace: config.sip_trace.clone(), ..NetConfig::new(config.bind) };
         let stack = SipStack::bind(net, endpoint).map_err(|error| match error {
-            NetError::Bind { addr, error } => ServiceError::Bind { addr, error },
-            NetError::Trace { path, error } => ServiceError::Trace { path, error },
+            NetError::Bind { addr, error } => AgentError::Bind { addr, error },
+            NetError::Trace { path, error } => AgentError::Trace { path, error },
         })?;
         let [a, b, c, d, e, f, g, h, ..] = config.seed;
         let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -167,16 +167,16 @@ impl CallService {
             ..WorkerConfig::new(config.bind.ip(), seed)
         };
         let (media, worker_events) = MediaWorker::spawn(worker).map_err(|error| match error {
-            SpawnError::PacketLog { path, error } => ServiceError::Trace { path, error },
-            SpawnError::System(error) => ServiceError::System(error),
+            SpawnError::PacketLog { path, error } => AgentError::Trace { path, error },
+            SpawnError::System(error) => AgentError::System(error),
         })?;
         // From the worker's channel into the runtime's, until the worker ends.
         let (forward, media_events) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("media-events".into())
             .spawn(move || worker_events.iter().all(|event| forward.send(event).is_ok()))
-            .map_err(ServiceError::System)?;
-        Ok(CallService {
+            .map_err(AgentError::System)?;
+        Ok(AgentService {
             stack,
             media,
             media_events,
@@ -198,7 +198,7 @@ impl CallService {
 
     /// Moves everything until there is news. Nothing is lost when the future is
     /// dropped half way.
-    pub async fn next_event(&mut self) -> ServiceEvent {
+    pub async fn next_event(&mut self) -> AgentEvent {
         loop {
             if let Some(event) = self.news.pop_front() {
                 return event;
@@ -209,7 +209,7 @@ impl CallService {
                     Some(event) => self.media_event(event),
                     None => {
                         self.media_lost = true;
-                        self.news.push_back(ServiceEvent::MediaLost);
+                        self.news.push_back(AgentEvent::MediaLost);
                     }
                 },
             }
@@ -220,8 +220,8 @@ impl CallService {
     ///
     /// # Errors
     /// The target cannot be called, or there is no media session for it.
-    pub fn dial(&mut self, target: &str, audio: LegAudio) -> Result<LegId, ServiceError> {
-        let bad = |reason: String| ServiceError::Target { uri: target.to_owned(), reason };
+    pub fn dial(&mut self, target: &str, audio: LegAudio) -> Result<LegId, AgentError> {
+        let bad = |reason: String| AgentError::Target { uri: target.to_owned(), reason };
         let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(error.to_string()))?;
         if uri.scheme != Scheme::Sip {
             return Err(bad("only sip: can be dialled".to_owned()));
@@ -260,12 +260,12 @@ impl CallService {
     /// # Errors
     /// It does not wait for an answer, or there is no media session for it; it
     /// is refused with 503 then.
-    pub fn answer(&mut self, id: LegId, audio: LegAudio) -> Result<(), ServiceError> {
+    pub fn answer(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
         if !self.legs.get(id).is_some_and(|entry| entry.told && entry.leg.is_waiting()) {
-            return Err(ServiceError::NoSuchLeg);
+            return Err(AgentError::NoSuchLeg);
         }
         let opened = self.open_session();
-        let Some(entry) = self.legs.get(id) else { return Err(ServiceError::NoSuchLeg) };
+        let Some(entry) = self.legs.get(id) else { return Err(AgentError::NoSuchLeg) };
         let result = match opened {
             Ok((session, rtp)) => {
                 entry.audio = Some(audio);
@@ -273,7 +273,7 @@ impl CallService {
                 self.legs.set_session(id, session);
                 answered.map_err(|_| {
                     self.media.close(session);
-                    ServiceError::NoSuchLeg
+                    AgentError::NoSuchLeg
                 })
             }
             Err(error) => {
@@ -289,17 +289,17 @@ impl CallService {
     ///
     /// # Errors
     /// It does not wait for an answer.
-    pub fn reject(&mut self, id: LegId, status: u16, reason: &str) -> Result<(), ServiceError> {
+    pub fn reject(&mut self, id: LegId, status: u16, reason: &str) -> Result<(), AgentError> {
         let refused = self.with_leg(id, |leg| leg.reject(status, reason).is_ok());
-        if refused == Some(true) { Ok(()) } else { Err(ServiceError::NoSuchLeg) }
+        if refused == Some(true) { Ok(()) } else { Err(AgentError::NoSuchLeg) }
     }
 
     /// Ends a leg: BYE, CANCEL or a refusal, whichever fits its state.
     ///
     /// # Errors
     /// There is no such leg.
-    pub fn hangup(&mut self, id: LegId) -> Result<(), ServiceError> {
-        self.with_leg(id, Leg::hangup).ok_or(ServiceError::NoSuchLeg)
+    pub fn hangup(&mut self, id: LegId) -> Result<(), AgentError> {
+        self.with_leg(id, Leg::hangup).ok_or(AgentError::NoSuchLeg)
     }
 
     /// Counters so far, over all legs.
@@ -322,13 +322,13 @@ impl CallService {
         result
     }
 
-    fn open_session(&self) -> Result<(SessionId, SocketAddr), ServiceError> {
+    fn open_session(&self) -> Result<(SessionId, SocketAddr), AgentError> {
         let session = SessionConfig {
             jitter_ms: self.config.jitter_ms,
             impairment: self.config.impairment,
             rtp_timeout: Some(self.config.rtp_timeout),
         };
-        self.media.open(session).map_err(|error| ServiceError::Media(error.to_string()))
+        self.media.open(session).map_err(|error| AgentError::Media(error.to_string()))
     }
 
     /// Our side of a new leg, its port not yet known. `towards_peer` is our

@@ -2,13 +2,13 @@
 //! about.
 
 use super::legs::Entry;
-use super::{CallService, ServiceEvent};
-use crate::call::leg::Leg;
+use super::{AgentEvent, AgentService};
+use crate::call::agent::leg::Leg;
 use crate::media::worker::MediaEvent;
 use crate::sip::endpoint::{Event, Flow, Reply, UsageEvent, UsageId};
 use crate::sip::msg::Request;
 
-impl CallService {
+impl AgentService {
     pub(super) fn sip_event(&mut self, event: Event) {
         match event {
             Event::Incoming { usage, request, flow } => self.incoming(usage, &request, &flow),
@@ -40,7 +40,7 @@ impl CallService {
         entry.early_audio = true;
         let leg = self.legs.insert(entry);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let event = ServiceEvent::Incoming {
+        let event = AgentEvent::Incoming {
             leg,
             from: request.from().map(|from| text(from.uri.raw)).unwrap_or_default(),
             to: request.to().map(|to| text(to.uri.raw)).unwrap_or_default(),
@@ -64,10 +64,10 @@ impl CallService {
             entry.side(&mut self.closed).add(&stats);
         }
         match event {
-            MediaEvent::Started { .. } => self.tell(true, ServiceEvent::MediaStarted { leg }),
-            MediaEvent::SourceEnded { .. } => self.tell(true, ServiceEvent::SourceEnded { leg }),
+            MediaEvent::Started { .. } => self.tell(true, AgentEvent::MediaStarted { leg }),
+            MediaEvent::SourceEnded { .. } => self.tell(true, AgentEvent::SourceEnded { leg }),
             MediaEvent::Digit { digit, duration_ms, .. } => {
-                self.tell(true, ServiceEvent::Digit { leg, digit, duration_ms });
+                self.tell(true, AgentEvent::Digit { leg, digit, duration_ms });
             }
             MediaEvent::RtpTimeout { .. } => {
                 let _ = self.with_leg(leg, Leg::rtp_timeout);

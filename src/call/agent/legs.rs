@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{LegAudio, LegId};
-use crate::call::leg::Leg;
+use crate::call::agent::leg::Leg;
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::media::worker::SessionId;
 use crate::metrics::{MediaStats, UaStats};
