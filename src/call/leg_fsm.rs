@@ -12,8 +12,11 @@
 //! answered leg never becomes Failed, whatever ends it: its [`TerminationCause`]
 //! says how.
 
+use serde::{Deserialize, Serialize};
+
 /// Where a leg is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LegState {
     /// INVITE sent or received, nothing else yet.
     Created,
@@ -68,7 +71,8 @@ impl LegEvent {
 }
 
 /// Why a leg ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TerminationCause {
     /// We sent BYE, and it was answered.
     LocalHangup,

@@ -1,24 +1,30 @@
 //! Calls: one party's side of a conversation, and what two sides agree on.
 //!
-//! - `leg_fsm`: the states of a leg, as a table
+//! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
+//! - `lookup`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
 //! - `agent`: legs that end here, in an audio source and sink
 
+use serde::{Deserialize, Serialize};
+
 pub mod agent;
+pub mod bridge_fsm;
+pub mod call_fsm;
 pub mod digits;
 pub mod leg_fsm;
+pub mod lookup;
 pub mod negotiate;
 
 /// One party's side of a call. Never used twice in a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LegId(pub u64);
 
 /// The whole conversation: the leg that began it and whatever it was joined to.
 /// Never used twice in a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallId(pub u64);
 
 /// Two legs joined. Never used twice in a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BridgeId(pub u64);

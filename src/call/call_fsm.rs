@@ -1,0 +1,239 @@
+//! The state of a call as a table: state and event in, state out, no I/O.
+//!
+//! | state \ event | begins | Bridge | Release | Enter… | Transfer | Park | Merge | End |
+//! |---|---|---|---|---|---|---|---|---|
+//! | Idle | Incoming, Outgoing | | | | | | | |
+//! | IncomingCall, OutgoingCall | | Bridged | | yes | Transferring | Parking | | Idle |
+//! | Bridged | | | yes | yes | Transferring | Parking | Merging | Idle |
+//! | InIvr, InQueue | | Bridged | yes | yes | Transferring | Parking | | Idle |
+//! | InConference | | Bridged | yes | yes | Transferring | Parking | Merging | Idle |
+//! | Transferring | | Bridged | yes | yes | | Parking | Merging | Idle |
+//! | Parking | | Bridged | yes | yes | Transferring | | | Idle |
+//! | Merging | | Bridged | yes | InConference | | | | Idle |
+//!
+//! `Release` gives leg A back to its handler: the call is again what it began as.
+//! Nothing enters the state that it is in already. `TransferFailed` and
+//! `MergeFailed` lead back to `Bridged`: the old bridge stands until the new one
+//! does. Recording is a flag beside the state.
+
+use serde::{Deserialize, Serialize};
+
+/// What a call is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    /// No leg: not begun, or over.
+    Idle,
+    /// Leg A came in and is with its handler, answered or not; leg B may be dialled.
+    IncomingCall,
+    /// We dialled leg A; leg B may be dialled.
+    OutgoingCall,
+    /// Legs A and B are joined, held or not.
+    Bridged,
+    /// Leg A is with a menu, a prompt or a voicemail box.
+    InIvr,
+    /// Leg A waits for somebody to serve it.
+    InQueue,
+    /// Leg A is in a room.
+    InConference,
+    /// A leg is on its way to somebody else.
+    Transferring,
+    /// Leg A waits to be picked up.
+    Parking,
+    /// Two calls are becoming one.
+    Merging,
+}
+
+impl CallState {
+    /// Every state.
+    pub const ALL: [CallState; 10] = [
+        CallState::Idle,
+        CallState::IncomingCall,
+        CallState::OutgoingCall,
+        CallState::Bridged,
+        CallState::InIvr,
+        CallState::InQueue,
+        CallState::InConference,
+        CallState::Transferring,
+        CallState::Parking,
+        CallState::Merging,
+    ];
+}
+
+/// Which side of a leg we are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallDirection {
+    /// They sent the INVITE.
+    Inbound,
+    /// We sent the INVITE.
+    Outbound,
+}
+
+/// What moves a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallEvent {
+    /// An inbound leg was adopted as leg A.
+    Incoming,
+    /// An outbound leg was created as leg A.
+    Originate,
+    /// Legs A and B are answered and joined.
+    Bridge,
+    /// Leg A is alone and back with its handler; the direction is leg A's.
+    Release(CallDirection),
+    /// Leg A is given to a menu.
+    EnterIvr,
+    /// Leg A is given to a queue.
+    EnterQueue,
+    /// Leg A is given to a room.
+    EnterConference,
+    /// A transfer was asked for and accepted.
+    Transfer,
+    /// The transfer's target did not answer: the old parties talk on.
+    TransferFailed,
+    /// Leg A is parked.
+    Park,
+    /// Another call is to become one with this one.
+    Merge,
+    /// It did not: the old parties talk on.
+    MergeFailed,
+    /// The last leg ended.
+    End,
+}
+
+impl CallEvent {
+    /// Every event.
+    pub const ALL: [CallEvent; 14] = [
+        CallEvent::Incoming,
+        CallEvent::Originate,
+        CallEvent::Bridge,
+        CallEvent::Release(CallDirection::Inbound),
+        CallEvent::Release(CallDirection::Outbound),
+        CallEvent::EnterIvr,
+        CallEvent::EnterQueue,
+        CallEvent::EnterConference,
+        CallEvent::Transfer,
+        CallEvent::TransferFailed,
+        CallEvent::Park,
+        CallEvent::Merge,
+        CallEvent::MergeFailed,
+        CallEvent::End,
+    ];
+}
+
+/// An event that the state has no place for. It changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a call in state {state:?} takes no {event:?}; count it and go on")]
+pub struct IllegalEvent {
+    pub state: CallState,
+    pub event: CallEvent,
+}
+
+/// The table.
+///
+/// # Errors
+/// The event has no place in this state; the state stays.
+pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEvent> {
+    use CallEvent as E;
+    use CallState as S;
+    let to = match (state, event) {
+        (S::Idle, E::Incoming) => S::IncomingCall,
+        (S::Idle, E::Originate) => S::OutgoingCall,
+        // Before a call begins and after it has ended there is nothing to do with it.
+        (S::Idle, _) => return Err(IllegalEvent { state, event }),
+        (_, E::End) => S::Idle,
+
+        (S::Transferring, E::TransferFailed) | (S::Merging, E::MergeFailed) => S::Bridged,
+        // Merging ends in one of these ways and in no other.
+        (S::Merging, E::EnterConference) => S::InConference,
+        (S::Merging, E::EnterIvr | E::EnterQueue | E::Transfer | E::Park) => {
+            return Err(IllegalEvent { state, event });
+        }
+        // With a handler already.
+        (S::IncomingCall | S::OutgoingCall, E::Release(_)) => return Err(IllegalEvent { state, event }),
+
+        (_, E::Bridge) => S::Bridged,
+        (_, E::Release(CallDirection::Inbound)) => S::IncomingCall,
+        (_, E::Release(CallDirection::Outbound)) => S::OutgoingCall,
+        (_, E::EnterIvr) => S::InIvr,
+        (_, E::EnterQueue) => S::InQueue,
+        (_, E::EnterConference) => S::InConference,
+        (_, E::Transfer) => S::Transferring,
+        (_, E::Park) => S::Parking,
+        (S::Bridged | S::InConference | S::Transferring, E::Merge) => S::Merging,
+        (_, E::Incoming | E::Originate | E::TransferFailed | E::Merge | E::MergeFailed) => {
+            return Err(IllegalEvent { state, event });
+        }
+    };
+    if to == state { Err(IllegalEvent { state, event }) } else { Ok(to) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CallState::*;
+    use super::*;
+
+    /// One letter a state, in the order of [`CallState::ALL`]; `-` is illegal. Columns
+    /// in the order of [`CallEvent::ALL`].
+    const TABLE: [&str; 10] = [
+        // I O B ri ro ivr que cnf T TF P M MF End
+        "io------------", // Idle
+        "--b--vqct-p--.", // IncomingCall
+        "--b--vqct-p--.", // OutgoingCall
+        "---iovqct-pm-.", // Bridged
+        "--bio-qct-p--.", // InIvr
+        "--biov-ct-p--.", // InQueue
+        "--biovq-t-pm-.", // InConference
+        "--biovqc-bpm-.", // Transferring
+        "--biovqct----.", // Parking
+        "--bio--c----b.", // Merging
+    ];
+
+    fn letter(state: CallState) -> char {
+        match state {
+            Idle => '.',
+            IncomingCall => 'i',
+            OutgoingCall => 'o',
+            Bridged => 'b',
+            InIvr => 'v',
+            InQueue => 'q',
+            InConference => 'c',
+            Transferring => 't',
+            Parking => 'p',
+            Merging => 'm',
+        }
+    }
+
+    #[test]
+    fn every_state_and_event_is_as_the_table_says() {
+        for (state, row) in CallState::ALL.into_iter().zip(TABLE) {
+            assert_eq!(row.len(), CallEvent::ALL.len());
+            for (event, expected) in CallEvent::ALL.into_iter().zip(row.chars()) {
+                let got = next(state, event);
+                assert_eq!(got.map_or('-', letter), expected, "{state:?} + {event:?}");
+                assert_eq!(got.err(), (expected == '-').then_some(IllegalEvent { state, event }));
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_can_be_reached_and_left() {
+        for state in CallState::ALL {
+            let reached = CallState::ALL
+                .iter()
+                .any(|from| CallEvent::ALL.iter().any(|event| next(*from, *event) == Ok(state)));
+            let left = CallEvent::ALL.iter().any(|event| next(state, *event).is_ok());
+            assert!(reached && left, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_beginning_leads_out_of_idle_and_the_end_leads_there_from_everywhere() {
+        for state in CallState::ALL.into_iter().filter(|state| *state != Idle) {
+            assert_eq!(next(state, CallEvent::End), Ok(Idle));
+        }
+        let out = CallEvent::ALL.into_iter().filter(|event| next(Idle, *event).is_ok());
+        assert_eq!(out.collect::<Vec<_>>(), [CallEvent::Incoming, CallEvent::Originate]);
+    }
+}

@@ -1,0 +1,198 @@
+//! From a target in words (`user/1001`, `gateway/carrier/+44…`, `group/sales`,
+//! `sip:…`) to the URIs to dial.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sip::endpoint::Flow;
+
+/// What is looked up, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupRequest {
+    /// `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`, `sips:…`.
+    pub target: String,
+    /// Who calls, as a URI or number, where a resolver treats callers differently.
+    pub caller: Option<String>,
+    /// Where the call came from; none for calls that we originate.
+    pub source: Option<SocketAddr>,
+    /// When: bindings expire, health changes.
+    pub now: Instant,
+}
+
+impl LookupRequest {
+    /// A lookup without a caller.
+    pub fn new(target: impl Into<String>, now: Instant) -> Self {
+        LookupRequest { target: target.into(), caller: None, source: None, now }
+    }
+
+    /// The same, for another target.
+    pub fn with_target(&self, target: impl Into<String>) -> Self {
+        LookupRequest { target: target.into(), ..self.clone() }
+    }
+}
+
+/// What a target turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookupKind {
+    /// Somebody who registers here.
+    User,
+    /// A number behind a provider.
+    Gateway,
+    /// Several of the others.
+    Group,
+    /// A URI.
+    Direct,
+}
+
+/// Where a target can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupResult {
+    pub kind: LookupKind,
+    /// The target as it was asked for.
+    pub original: String,
+    /// In the order of [`ResolvedContact::priority`]; never empty.
+    pub contacts: Vec<ResolvedContact>,
+}
+
+impl LookupResult {
+    /// Contacts in the order to dial them. Those of the same priority keep their order.
+    pub fn new(kind: LookupKind, original: &str, mut contacts: Vec<ResolvedContact>) -> Self {
+        contacts.sort_by_key(|contact| contact.priority);
+        LookupResult { kind, original: original.to_owned(), contacts }
+    }
+
+    /// Contacts of one priority at a time: what parallel dialling dials together.
+    pub fn tiers(&self) -> impl Iterator<Item = &[ResolvedContact]> {
+        self.contacts.chunk_by(|a, b| a.priority == b.priority)
+    }
+}
+
+/// A URI to dial, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedContact {
+    /// The Request-URI.
+    pub uri: String,
+    /// Lower is dialled first.
+    pub priority: u16,
+    /// The connection that the party registered by (RFC 5626): no new one is made
+    /// while it stands.
+    pub flow: Option<Flow>,
+    /// Where to send to instead of where the URI says: the address that the party
+    /// registered from, or an outbound proxy, as a SIP URI.
+    pub next_hop: Option<String>,
+    /// The gateway that this goes through, which counts the call as one of its channels.
+    pub gateway: Option<GatewayUse>,
+    /// What `From` has to say towards this contact, as a URI; none: the caller's.
+    pub from: Option<String>,
+}
+
+impl ResolvedContact {
+    /// A URI and nothing else.
+    pub fn new(uri: impl Into<String>, priority: u16) -> Self {
+        ResolvedContact { uri: uri.into(), priority, flow: None, next_hop: None, gateway: None, from: None }
+    }
+}
+
+/// Through which host of which gateway a contact goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayUse {
+    /// The gateway's name in the configuration.
+    pub name: Arc<str>,
+    /// Its host, as configured.
+    pub host: Arc<str>,
+    /// For its challenges.
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+/// A digest user and password. `Debug` does not show the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+    /// Only for this realm; none: for any.
+    pub realm: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .field("password", &"…")
+            .field("realm", &self.realm)
+            .finish()
+    }
+}
+
+/// Why a target cannot be dialled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    #[error(
+        "'{target}' is no target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI: {why}"
+    )]
+    BadTarget { target: String, why: Cow<'static, str> },
+    #[error("no resolver takes '{target}'; {known}")]
+    NoResolver { target: String, known: String },
+    #[error("there is no user '{user}'; add [users.{user}] or correct the route")]
+    UnknownUser { user: String },
+    #[error("user '{user}' is not registered; check that the phone's registration arrives here")]
+    NotRegistered { user: String },
+    #[error("there is no gateway '{gateway}'; add [gateways.{gateway}] or correct the route")]
+    UnknownGateway { gateway: String },
+    #[error("no host of gateway '{gateway}' answers ({hosts}); check the way to the provider")]
+    GatewayDown { gateway: String, hosts: String },
+    #[error("gateway '{gateway}' has all of its {limit} channels in use; raise its limit or add a gateway")]
+    GatewayFull { gateway: String, limit: u32 },
+    #[error("there is no group '{group}'; add [groups.{group}] or correct the route")]
+    UnknownGroup { group: String },
+    #[error("group '{group}' contains itself ({path}); take one of these memberships away")]
+    GroupCycle { group: String, path: String },
+    #[error("groups are nested more than {limit} deep at '{group}'; flatten them")]
+    GroupTooDeep { group: String, limit: usize },
+    #[error("nobody in group '{group}' can be reached: {why}")]
+    GroupUnreachable { group: String, why: String },
+    #[error("'{target}' may not be called: {why}")]
+    NotAllowed { target: String, why: Cow<'static, str> },
+    #[error("the lookup of '{target}' failed: {why}; try again, and see the log of the store behind it")]
+    Unavailable { target: String, why: String },
+}
+
+impl LookupError {
+    /// What the caller gets if nothing else can be dialled: a SIP status and its reason.
+    pub fn status(&self) -> (u16, &'static str) {
+        match self {
+            LookupError::BadTarget { .. } => (484, "Address Incomplete"),
+            LookupError::NoResolver { .. }
+            | LookupError::UnknownUser { .. }
+            | LookupError::UnknownGateway { .. }
+            | LookupError::UnknownGroup { .. } => (404, "Not Found"),
+            LookupError::NotRegistered { .. } | LookupError::GroupUnreachable { .. } => {
+                (480, "Temporarily Unavailable")
+            }
+            LookupError::GatewayDown { .. } | LookupError::GatewayFull { .. } => (503, "Service Unavailable"),
+            LookupError::NotAllowed { .. } => (403, "Forbidden"),
+            LookupError::GroupCycle { .. }
+            | LookupError::GroupTooDeep { .. }
+            | LookupError::Unavailable { .. } => (500, "Server Internal Error"),
+        }
+    }
+}
+
+/// What a lookup comes to. `Ok(None)`: not this resolver's kind of target.
+pub type LookupFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<LookupResult>, LookupError>> + Send + 'a>>;
+
+/// Turns targets into contacts. It may wait: it runs as a task beside the calls.
+pub trait Resolver: Send + Sync {
+    /// For messages: `user`, `gateway`, …
+    fn name(&self) -> &str;
+
+    /// Looks a target up. `Ok(None)` lets the next resolver of a chain try.
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a>;
+}
