@@ -1,15 +1,25 @@
-//! Source -> sink and source -> mixer -> sink as programs: what arrives is what
-//! left, in order and without a hole.
+//! Source -> sink and source -> mixer -> sink as programs, on every engine of this
+//! build and with engines mixed: what arrives is what left, in order and without a hole.
 #![cfg(feature = "lab")]
 
+#[macro_use]
 mod common;
 
 use std::path::Path;
 
+use b2b::ua::Engine;
 use common::audio::{find, read_wav, speech_like, write_wav};
 use common::child::{B2b, b2b};
 
 const RATE: u32 = 8_000;
+
+/// Every role on this engine.
+fn on(engine: Engine) -> [&'static str; 2] {
+    match engine {
+        Engine::Native => ["--engine", "native"],
+        Engine::Baresip => ["--engine", "baresip"],
+    }
+}
 
 /// Runs a plan made of these `[topology]` and `[expect]` lines in a new
 /// directory with `speech.wav` in it; gives the directory and the ended process.
@@ -62,23 +72,33 @@ fn assert_same_audio(dir: &Path, floor: f64) {
 /// By how much playout may move between two quarters, in samples.
 const SLACK: usize = 800;
 
-#[test]
-fn what_a_source_sends_is_what_the_sink_writes() {
-    let (dir, mut it) = run_plan(8.0, DIRECT, "min_duration_s = 7.9\nmax_loss_pct = 0", &[]);
+on_every_engine! {
+    what_a_source_sends_is_what_the_sink_writes,
+    a_call_over_tcp_carries_the_same_audio,
+    an_a_law_call_with_30_ms_packets_over_ipv6_carries_the_same_audio,
+    the_mixer_adds_digits_in_order_and_leaves_the_speech_in,
+    a_violated_expectation_is_exit_1_with_expected_and_measured,
+    loss_and_jitter_are_survived_without_a_hole_in_the_timeline,
+    the_report_is_made_from_what_the_roles_recorded,
+    #[ignore = "takes a minute"]
+    a_minute_through_the_mixer_has_no_gap_and_no_loss,
+    a_limit_on_latency_is_judged_where_it_can_be_measured,
+}
+
+fn what_a_source_sends_is_what_the_sink_writes(engine: Engine) {
+    let (dir, mut it) = run_plan(8.0, DIRECT, "min_duration_s = 7.9\nmax_loss_pct = 0", &on(engine));
     it.assert_exit(0);
     assert_same_audio(dir.path(), 0.99);
 }
 
-#[test]
-fn a_call_over_tcp_carries_the_same_audio() {
+fn a_call_over_tcp_carries_the_same_audio(engine: Engine) {
     let over_tcp = DIRECT.replace("127.0.0.1:0", "127.0.0.1:0;transport=tcp");
-    let (dir, mut it) = run_plan(5.0, &over_tcp, "max_loss_pct = 0", &[]);
+    let (dir, mut it) = run_plan(5.0, &over_tcp, "max_loss_pct = 0", &on(engine));
     it.assert_exit(0);
     assert_same_audio(dir.path(), 0.99);
 }
 
-#[test]
-fn an_a_law_call_with_30_ms_packets_over_ipv6_carries_the_same_audio() {
+fn an_a_law_call_with_30_ms_packets_over_ipv6_carries_the_same_audio(engine: Engine) {
     let topology = "source.sip_target = \"sip:sink@[::1]:0\"\nsource.sip_bind = \"[::1]:0\"\n\
                     source.codec = \"pcma\"\nsource.ptime_ms = 30";
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -90,14 +110,15 @@ fn an_a_law_call_with_30_ms_packets_over_ipv6_carries_the_same_audio() {
     );
     let path = dir.path().join("v6.plan.toml");
     std::fs::write(&path, plan).expect("written");
-    b2b(&["--role", "orchestrator", "--plan", path.to_str().expect("UTF-8")]).assert_exit(0);
+    let engine = engine.to_string();
+    let args = ["--role", "orchestrator", "--engine", &engine, "--plan", path.to_str().expect("UTF-8")];
+    b2b(&args).assert_exit(0);
     assert_same_audio(dir.path(), 0.99);
 }
 
-#[test]
-fn the_mixer_adds_digits_in_order_and_leaves_the_speech_in() {
+fn the_mixer_adds_digits_in_order_and_leaves_the_speech_in(engine: Engine) {
     let topology = format!("{MIXED}\nmixer.dtmf_seq = \"+44 (20) 8*#A\"");
-    let (dir, mut it) = run_plan(8.0, &topology, "max_loss_pct = 0", &[]);
+    let (dir, mut it) = run_plan(8.0, &topology, "max_loss_pct = 0", &on(engine));
     it.assert_exit(0);
     // The tones lie over the speech: found, but less alike.
     assert_same_audio(dir.path(), 0.3);
@@ -108,30 +129,28 @@ fn the_mixer_adds_digits_in_order_and_leaves_the_speech_in() {
     assert!(digits.contains(&sequence.repeat(2)), "the sequence, again and again: {digits}");
 }
 
-#[test]
-fn a_violated_expectation_is_exit_1_with_expected_and_measured() {
-    let (_dir, mut it) = run_plan(2.0, DIRECT, "min_duration_s = 30", &[]);
+fn a_violated_expectation_is_exit_1_with_expected_and_measured(engine: Engine) {
+    let (_dir, mut it) = run_plan(2.0, DIRECT, "min_duration_s = 30", &on(engine));
     it.assert_exit(1);
     let output = it.output();
     let line = output.lines().find(|line| line.contains("min_duration_s")).unwrap_or_default();
     assert!(line.contains("30") && (line.contains("2.") || line.contains("1.9")), "{output}");
 }
 
-#[test]
-fn loss_and_jitter_are_survived_without_a_hole_in_the_timeline() {
+fn loss_and_jitter_are_survived_without_a_hole_in_the_timeline(engine: Engine) {
     let topology = format!("{DIRECT}\nsink.impair = \"loss=5,jitter=20,reorder=2,dup=1,seed=7\"");
-    let (dir, mut it) = run_plan(12.0, &topology, "min_duration_s = 11.9", &[]);
+    let (dir, mut it) = run_plan(12.0, &topology, "min_duration_s = 11.9", &on(engine));
     it.assert_exit(0);
     assert!(it.output().contains("loss=5"), "the summary says that the impairer was on\n{}", it.output());
     assert_same_audio(dir.path(), 0.5);
 }
 
-#[test]
-fn the_report_is_made_from_what_the_roles_recorded() {
+fn the_report_is_made_from_what_the_roles_recorded(engine: Engine) {
     let report = tempfile::tempdir().expect("a temporary directory");
     let topology = format!("{MIXED}\nmixer.dtmf_seq = \"12\"");
-    let (_dir, mut it) =
-        run_plan(4.0, &topology, "max_loss_pct = 0", &["--report", report.path().to_str().expect("UTF-8")]);
+    let engine = engine.to_string();
+    let args = ["--engine", &engine, "--report", report.path().to_str().expect("UTF-8")];
+    let (_dir, mut it) = run_plan(4.0, &topology, "max_loss_pct = 0", &args);
     it.assert_exit(0);
     let json = std::fs::read_to_string(report.path().join("report.json")).expect("report.json");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
@@ -146,12 +165,45 @@ fn the_report_is_made_from_what_the_roles_recorded() {
     );
 }
 
-/// The long one: run by `.ci/run`.
+fn a_limit_on_latency_is_judged_where_it_can_be_measured(engine: Engine) {
+    // No chain is this fast.
+    let (_dir, mut it) = run_plan(2.0, DIRECT, "max_latency_ms = 1\nmax_loss_pct = 0", &on(engine));
+    let judged = engine.measures_latency();
+    it.assert_exit(if judged { 1 } else { 0 });
+    assert_eq!(it.output().contains("NOT MET max_latency_ms"), judged, "{}", it.output());
+    assert_eq!(it.output().contains("not judged"), !judged, "{}", it.output());
+}
+
+/// Speech goes through a chain whose roles run on these engines.
+#[cfg(feature = "baresip")]
+fn mixed(source: Engine, mixer: Engine, sink: Engine) {
+    let engines =
+        format!("source.engine = \"{source}\"\nmixer.engine = \"{mixer}\"\nsink.engine = \"{sink}\"");
+    let topology = format!("{MIXED}\n{engines}");
+    let expect = "min_duration_s = 7.9\nmax_loss_pct = 0\nmax_latency_ms = 1";
+    let (dir, mut it) = run_plan(8.0, &topology, expect, &[]);
+    it.assert_exit(0);
+    let line = format!("engines   source {source}, mixer {mixer}, sink {sink}");
+    assert!(it.output().contains(&line), "{}", it.output());
+    assert_same_audio(dir.path(), 0.9);
+}
+
+#[cfg(feature = "baresip")]
 #[test]
-#[ignore = "takes a minute"]
-fn a_minute_through_the_mixer_has_no_gap_and_no_loss() {
+fn speech_goes_through_a_baresip_mixer_between_native_ends() {
+    mixed(Engine::Native, Engine::Baresip, Engine::Native);
+}
+
+#[cfg(feature = "baresip")]
+#[test]
+fn speech_goes_through_a_native_mixer_between_baresip_ends() {
+    mixed(Engine::Baresip, Engine::Native, Engine::Baresip);
+}
+
+/// The long one: run by `.ci/run`.
+fn a_minute_through_the_mixer_has_no_gap_and_no_loss(engine: Engine) {
     let expect = "min_duration_s = 60\nmax_rtp_gap_ms = 20\nmax_loss_pct = 0\nmax_latency_ms = 250";
-    let (dir, mut it) = run_plan(60.5, MIXED, expect, &[]);
+    let (dir, mut it) = run_plan(60.5, MIXED, expect, &on(engine));
     it.assert_exit(0);
     assert_same_audio(dir.path(), 0.9);
 }

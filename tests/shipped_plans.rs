@@ -2,12 +2,16 @@
 //! what assets/README.md says.
 #![cfg(feature = "lab")]
 
+#[macro_use]
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use b2b::config::RoleName;
 use b2b::config::files::load;
 use b2b::config::plan::parse;
+use b2b::ua::Engine;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -61,5 +65,20 @@ fn a_plan_that_expects_a_latency_has_a_place_to_measure_it() {
         let sink = plan.role(RoleName::Sink).expect("a sink");
         let measured = sink.get("wav").is_some() || sink.get("output") == Some("aplay");
         assert!(measured || plan.expect.max_latency_ms.is_none(), "{}", path.display());
+    }
+}
+
+on_every_engine! {
+    #[ignore = "takes more than two minutes"]
+    the_plans_for_everybody_pass,
+}
+
+/// All limits of the plan are met, but those on latency where it is not measured.
+fn the_plans_for_everybody_pass(engine: Engine) {
+    for plan in ["plans/sk.plan.toml", "plans/smk.plan.toml"] {
+        let engine = engine.to_string();
+        let mut run = common::child::b2b(&["--role", "orchestrator", "--plan", plan, "--engine", &engine]);
+        run.assert_exit(0);
+        assert!(run.output().contains("expected  all "), "{}", run.output());
     }
 }

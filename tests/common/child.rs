@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use b2b::ua::Engine;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -25,9 +26,10 @@ pub fn b2b(args: &[&str]) -> B2b {
     B2b::start(Command::new(env!("CARGO_BIN_EXE_b2b")).args(args))
 }
 
-/// Starts one role with `--role`.
-pub fn role(role: &str, args: &[&str]) -> B2b {
-    B2b::start(Command::new(env!("CARGO_BIN_EXE_b2b")).args(["--role", role]).args(args))
+/// Starts one role on an engine.
+pub fn role(engine: Engine, role: &str, args: &[&str]) -> B2b {
+    let engine = engine.to_string();
+    b2b(&[&["--role", role, "--engine", &engine], args].concat())
 }
 
 impl B2b {

@@ -4,3 +4,18 @@
 
 pub mod audio;
 pub mod child;
+
+/// Makes each of these functions, which take an engine, a test of every engine of this
+/// build: `native::name` and, with the feature, `baresip::name`.
+#[allow(unused_macros, reason = "not every test program has such tests")]
+macro_rules! on_every_engine {
+    ($($(#[$attribute:meta])* $test:ident,)*) => {
+        mod native {
+            $(#[test] $(#[$attribute])* fn $test() { super::$test(b2b::ua::Engine::Native); })*
+        }
+        #[cfg(feature = "baresip")]
+        mod baresip {
+            $(#[test] $(#[$attribute])* fn $test() { super::$test(b2b::ua::Engine::Baresip); })*
+        }
+    };
+}
