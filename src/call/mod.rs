@@ -4,6 +4,7 @@
 //! - `lookup`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
+//! - `controller`: who carries the media of joined legs
 //! - `agent`: legs that end here, in an audio source and sink
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub mod agent;
 pub mod bridge_fsm;
 pub mod call_fsm;
+pub mod controller;
 pub mod digits;
 pub mod leg_fsm;
 pub mod lookup;

@@ -22,6 +22,7 @@ pub mod latency;
 pub mod mix;
 pub mod ports;
 pub mod quality;
+pub mod relay;
 pub mod resample;
 pub mod rtp;
 pub mod session;

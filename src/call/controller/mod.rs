@@ -1,0 +1,223 @@
+//! Who carries the media of joined legs. Above this trait nobody knows whether it
+//! is the engine inside of this process or another machine.
+//!
+//! - `future`: answers that are mostly there at once
+//! - `values`: what is asked for and what happens
+//! - `verbs`: what applications will ask for
+//!
+//! The far end's words are session descriptions, exactly as they came in its
+//! messages; what comes back is to be sent exactly as it is. A controller keeps what
+//! it has told each far end and what it was told: the caller only says which offer or
+//! answer belongs to which endpoint.
+
+mod future;
+mod values;
+mod verbs;
+
+use bytes::Bytes;
+
+pub use crate::media::relay::{Drops, EndpointStats, Flow, RtcpStats, Sources};
+pub use future::MediaFuture;
+pub use values::{
+    AddressFamily, Capabilities, Capability, EndpointId, EndpointSpec, Joined, LocalDescription, MediaError,
+    MediaEvent, PairPolicy, Route,
+};
+pub use verbs::{Collected, ConferenceId, DigitPlan, PromptId, RecordingId};
+
+/// Carries media. Every operation is started by the call itself, whether or not the
+/// future is polled, and in the order of the calls. A future may be dropped: the
+/// operation still happens.
+///
+/// How a call uses it:
+/// - A's INVITE with an offer: `allocate_endpoint` for both, `pair_offer(A, B)`; B's
+///   180 to 200 with a description: `pair_answer(B, A)`, and `bridge(A, B)` as soon as
+///   media may flow. Forks: one endpoint a branch; losers are released.
+/// - INVITE without an offer: B is invited without one too, then `pair_offer(B, A)`
+///   for our 200 and `pair_answer(A, B)` for the ACK to B; or `local_offer(B)`.
+/// - Re-INVITE, UPDATE, hold: `pair_offer`, `pair_answer` again, in either direction.
+///   If the other side refuses: `withdraw_offer`; everything stays as it was.
+/// - Hold that b2b answers itself: `local_answer`.
+/// - Transfer of A from B to C: `local_offer(C, Some(A))`, C's answer to
+///   `apply_remote(C)`, `unbridge(A, B)`, `bridge(A, C)`. If [`Joined`] says that this
+///   needs a transcoder and A could do better: `local_offer(A, Some(C))` in a
+///   re-INVITE, `apply_remote(A)`, `bridge(A, C)` again.
+pub trait MediaController: Send + Sync {
+    /// What this controller can do. Does not change.
+    fn capabilities(&self) -> Capabilities;
+
+    /// A place where one party's media will arrive.
+    ///
+    /// # Errors
+    /// `NoPorts`, `Family`, `Stopped`.
+    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)>;
+
+    /// Ends an endpoint, and its part in a bridge. `Closed` follows, with the last
+    /// counters. A second call does nothing.
+    fn release_endpoint(&self, endpoint: EndpointId);
+
+    /// `offer` is what `from`'s party offers; gives what to offer to `to`'s party in
+    /// its place. Nothing changes for the media yet.
+    ///
+    /// # Errors
+    /// `Description`: refuse `from`'s offer with [`MediaError::status`].
+    fn pair_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        offer: Bytes,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes>;
+
+    /// `answer` is what `from`'s party answers to the last offer that it was sent by
+    /// `pair_offer(to, from)`; gives the answer to `to`'s party. May be called again
+    /// with a later answer (183, then 200), and with answers of other branches: as long
+    /// as they come to the same, `to` is answered with the same octets. Endpoints that
+    /// are bridged follow at once.
+    ///
+    /// # Errors
+    /// `Description`: end `from`'s leg.
+    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes>;
+
+    /// An offer of ours to this party: of what `like`'s party can do, where one is
+    /// given and has said so, else of every codec that we have and `policy` allows.
+    ///
+    /// # Errors
+    /// `Description`: `policy` leaves nothing to offer.
+    fn local_offer(
+        &self,
+        endpoint: EndpointId,
+        like: Option<EndpointId>,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes>;
+
+    /// The party's answer to what `local_offer` offered.
+    ///
+    /// # Errors
+    /// `Description`: end the leg.
+    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()>;
+
+    /// Our own answer to the party's offer, as the joined or the last joined party would
+    /// give it: for hold and resume that go no further than to b2b.
+    ///
+    /// # Errors
+    /// `Description`: refuse the offer with [`MediaError::status`].
+    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes>;
+
+    /// The offer that waits for an answer of this party's, or that this party made, is
+    /// refused: what was agreed before stands. Without one it does nothing.
+    fn withdraw_offer(&self, endpoint: EndpointId);
+
+    /// Joins two endpoints: what one receives goes to the other. Both must have
+    /// described themselves; whichever was joined to something else is so no more. Again for
+    /// the same two: works out anew how.
+    ///
+    /// # Errors
+    /// `NoCommonCodec`, `Undescribed`.
+    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined>;
+
+    /// Parts two endpoints; what they receive goes nowhere. Does nothing if they are
+    /// not joined.
+    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()>;
+
+    /// An endpoint's counters now.
+    ///
+    /// # Errors
+    /// `NoSuchEndpoint`: `Closed` has brought or will bring the last ones.
+    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats>;
+
+    // ---- what applications will ask for; refused until a controller has it
+
+    /// Plays a prompt to the party once; gives its name at its start.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn play_prompt(&self, endpoint: EndpointId, prompt: &str) -> MediaFuture<PromptId> {
+        let _ = (endpoint, prompt);
+        MediaFuture::unsupported(Capability::Prompts)
+    }
+
+    /// Collects digits.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
+        let _ = (endpoint, plan);
+        MediaFuture::unsupported(Capability::DigitCollection)
+    }
+
+    /// Plays a prompt that the first digit ends, and collects digits.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn play_and_collect(
+        &self,
+        endpoint: EndpointId,
+        prompt: &str,
+        plan: &DigitPlan,
+    ) -> MediaFuture<Collected> {
+        let _ = (endpoint, prompt, plan);
+        MediaFuture::unsupported(Capability::DigitCollection)
+    }
+
+    /// Records what the party says, and what it hears where it is bridged, to a file.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn start_recording(&self, endpoint: EndpointId, path: &std::path::Path) -> MediaFuture<RecordingId> {
+        let _ = (endpoint, path);
+        MediaFuture::unsupported(Capability::Recording)
+    }
+
+    /// Ends a recording; its file is complete when this is ready.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<()> {
+        let _ = recording;
+        MediaFuture::unsupported(Capability::Recording)
+    }
+
+    /// A room for more than two.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn create_conference(&self) -> MediaFuture<ConferenceId> {
+        MediaFuture::unsupported(Capability::Conferences)
+    }
+
+    /// Lets a party into a room.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn add_to_conference(&self, conference: ConferenceId, endpoint: EndpointId) -> MediaFuture<()> {
+        let _ = (conference, endpoint);
+        MediaFuture::unsupported(Capability::Conferences)
+    }
+
+    /// Takes a party out of a room.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) -> MediaFuture<()> {
+        let _ = (conference, endpoint);
+        MediaFuture::unsupported(Capability::Conferences)
+    }
+
+    /// Plays music to a party until it is stopped.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
+        let _ = (endpoint, class);
+        MediaFuture::unsupported(Capability::MusicOnHold)
+    }
+
+    /// Ends the music.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    fn stop_moh(&self, endpoint: EndpointId) -> MediaFuture<()> {
+        let _ = endpoint;
+        MediaFuture::unsupported(Capability::MusicOnHold)
+    }
+}

@@ -1,0 +1,263 @@
+//! What is asked of a controller, and what happens in it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::EndpointStats;
+use crate::call::negotiate::NegotiateError;
+
+/// A media endpoint; unique within its controller, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u64);
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressFamily {
+    V4,
+    V6,
+}
+
+impl AddressFamily {
+    /// The family of an address.
+    pub fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() { AddressFamily::V4 } else { AddressFamily::V6 }
+    }
+}
+
+/// What an endpoint is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointSpec {
+    /// The party's: that of its offer's address, or of its signalling.
+    pub family: AddressFamily,
+    /// An endpoint that this one will be bridged to: they had better be near.
+    pub near: Option<EndpointId>,
+    /// `Timeout` when no RTP came for this long although it should; `None` for never.
+    pub rtp_timeout: Option<Duration>,
+}
+
+impl EndpointSpec {
+    /// An endpoint that reports a minute of silence.
+    pub fn new(family: AddressFamily) -> Self {
+        EndpointSpec { family, near: None, rtp_timeout: Some(Duration::from_secs(60)) }
+    }
+
+    /// The same, near that one.
+    pub fn near(mut self, other: EndpointId) -> Self {
+        self.near = Some(other);
+        self
+    }
+}
+
+/// Where an endpoint receives, as the party will be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalDescription {
+    /// RTP, and RTCP of those that multiplex.
+    pub rtp: SocketAddr,
+}
+
+/// What may pass from one leg to the other. What is not RTP audio never does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairPolicy {
+    /// Encoding names that may be offered, in the order in which they are offered; empty:
+    /// everything in the offerer's order. `telephone-event` and `CN` need not be named.
+    pub codecs: Vec<String>,
+    /// Also offer what the controller can transcode to, after the offerer's own codecs.
+    pub transcode: bool,
+    /// Ask for this packet time instead of passing on the other side's.
+    pub ptime_ms: Option<u32>,
+    /// `telephone-event` may pass.
+    pub telephone_event: bool,
+    /// Attributes of the audio line that we do not know pass. Those that carry addresses,
+    /// keys or topology never do.
+    pub unknown_attributes: bool,
+    /// URIs of the RTP header extensions that may pass (RFC 8285).
+    pub extensions: Vec<String>,
+    /// Offer to multiplex RTCP (RFC 5761); what is offered to us is accepted anyway.
+    pub rtcp_mux: bool,
+}
+
+impl Default for PairPolicy {
+    fn default() -> Self {
+        PairPolicy {
+            codecs: Vec::new(),
+            transcode: true,
+            ptime_ms: None,
+            telephone_event: true,
+            unknown_attributes: false,
+            extensions: vec![crate::call::negotiate::ABS_CAPTURE_TIME.to_owned()],
+            rtcp_mux: true,
+        }
+    }
+}
+
+/// How one direction of a bridge is carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Payloads pass untouched. The encoding name that is preferred.
+    Relay { encoding: String },
+    /// Decoded and encoded again: encoding names.
+    Transcode { from: String, to: String },
+}
+
+/// How a bridge carries media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// From the first endpoint to the second.
+    pub forward: Route,
+    /// From the second to the first.
+    pub backward: Route,
+}
+
+impl Joined {
+    /// Whether nothing is decoded.
+    pub fn is_relay(&self) -> bool {
+        matches!((&self.forward, &self.backward), (Route::Relay { .. }, Route::Relay { .. }))
+    }
+}
+
+/// What happens to media.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MediaEvent {
+    /// The first RTP packet of the party was believed. Once.
+    Started { endpoint: EndpointId, from: SocketAddr },
+    /// No RTP for the configured time although it is expected. Once; armed again by the
+    /// next packet and by every offer and answer.
+    Timeout { endpoint: EndpointId },
+    /// RTP of the party comes from another address now, and goes there.
+    SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
+    /// A digit by RFC 4733, once per press. Where the endpoint is bridged and the other
+    /// party takes `telephone-event`, it has been passed on already.
+    Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool },
+    /// An endpoint's last event: its ports rest.
+    Closed { endpoint: EndpointId, stats: Box<EndpointStats> },
+    /// The controller is gone, and all media with it. The last event.
+    Lost { reason: String },
+}
+
+/// One thing that a controller may be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Endpoints of their own: `local_offer`, `apply_remote`, `local_answer`.
+    Endpoints,
+    /// `pair_offer` and `pair_answer`.
+    Pairs,
+    /// `bridge` of any two endpoints.
+    Bridges,
+    /// Bridges between different codecs.
+    Transcoding,
+    /// `Digit` events.
+    DigitEvents,
+    /// `Timeout` events.
+    Timeouts,
+    /// `stats` while a call is up.
+    Statistics,
+    /// `play_prompt`.
+    Prompts,
+    /// `collect_dtmf`, `play_and_collect`.
+    DigitCollection,
+    /// `start_recording`.
+    Recording,
+    /// `create_conference`.
+    Conferences,
+    /// `start_moh`.
+    MusicOnHold,
+}
+
+impl Capability {
+    /// Every one.
+    pub const ALL: [Capability; 12] = [
+        Capability::Endpoints,
+        Capability::Pairs,
+        Capability::Bridges,
+        Capability::Transcoding,
+        Capability::DigitEvents,
+        Capability::Timeouts,
+        Capability::Statistics,
+        Capability::Prompts,
+        Capability::DigitCollection,
+        Capability::Recording,
+        Capability::Conferences,
+        Capability::MusicOnHold,
+    ];
+}
+
+/// What a controller can do: a set. A configuration that needs more is refused when it
+/// is loaded, with [`Capabilities::missing`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities(u32);
+
+impl Capabilities {
+    /// These.
+    pub const fn of(capabilities: &[Capability]) -> Self {
+        let (mut set, mut n) = (0, 0);
+        while n < capabilities.len() {
+            set |= 1 << capabilities[n] as u32;
+            n += 1;
+        }
+        Capabilities(set)
+    }
+
+    /// Whether this is one of them.
+    pub const fn has(self, capability: Capability) -> bool {
+        self.0 & (1 << capability as u32) != 0
+    }
+
+    /// What of `needed` is not here.
+    pub fn missing(self, needed: Capabilities) -> impl Iterator<Item = Capability> {
+        Capability::ALL.into_iter().filter(move |one| needed.has(*one) && !self.has(*one))
+    }
+}
+
+/// Why a controller did not do as it was told. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MediaError {
+    #[error("this media controller cannot do {0:?}; choose another one in the configuration")]
+    Unsupported(Capability),
+    #[error("no free RTP port; widen the port range or end calls")]
+    NoPorts,
+    #[error("no media address of the family {0:?}; add one to the configuration")]
+    Family(AddressFamily),
+    #[error("no such media endpoint: it is released")]
+    NoSuchEndpoint(EndpointId),
+    #[error(transparent)]
+    Description(#[from] NegotiateError),
+    #[error("the legs share no codec, and one of theirs cannot be transcoded")]
+    NoCommonCodec,
+    #[error("a leg has not described its media yet: wait for its offer or answer")]
+    Undescribed,
+    #[error("there is no offer that this could be the answer to")]
+    NoOffer,
+    #[error("the media controller has stopped; start it again")]
+    Stopped,
+}
+
+impl MediaError {
+    /// The response that refuses the offer or the call that this concerns.
+    pub fn status(&self) -> (u16, &'static str) {
+        match self {
+            MediaError::Description(error) => error.status(),
+            MediaError::NoCommonCodec => (488, "Not Acceptable Here"),
+            MediaError::Family(_) => (488, "Incompatible Network Address Format"),
+            MediaError::NoPorts | MediaError::Stopped => (503, "No Media Resources"),
+            MediaError::Unsupported(_)
+            | MediaError::NoSuchEndpoint(_)
+            | MediaError::Undescribed
+            | MediaError::NoOffer => (500, "Server Internal Error"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_controller_lacks_is_named() {
+        let has = Capabilities::of(&[Capability::Pairs, Capability::Bridges]);
+        let needs = Capabilities::of(&[Capability::Pairs, Capability::Recording, Capability::MusicOnHold]);
+        let missing: Vec<_> = has.missing(needs).collect();
+        assert_eq!(missing, [Capability::Recording, Capability::MusicOnHold]);
+        assert_eq!(needs.missing(needs).next(), None);
+        assert!(Capability::ALL.iter().all(|one| Capabilities::of(&Capability::ALL).has(*one)));
+    }
+}

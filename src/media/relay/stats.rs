@@ -1,0 +1,154 @@
+//! What a relay endpoint has seen and done, as a snapshot: the matter of which a
+//! media verdict is made.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// RTP of one direction at one endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// RTP packets.
+    pub packets: u64,
+    /// Octets of RTP packets, headers included.
+    pub bytes: u64,
+    /// When the first one came or went.
+    pub first: Option<Instant>,
+    /// When the last one came or went.
+    pub last: Option<Instant>,
+}
+
+/// Datagrams that were not forwarded, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// No RTP packet: lengths that lie, version not 2.
+    pub malformed: u64,
+    /// Neither RTP nor RTCP: STUN, DTLS, keep-alives (RFC 7983).
+    pub other_protocol: u64,
+    /// From another address than the locked one: an injection.
+    pub source: u64,
+    /// Of a stream (SSRC) that has not proved itself, or has been replaced.
+    pub stream: u64,
+    /// A payload type that was not agreed, or that the other leg does not have.
+    pub payload_type: u64,
+    /// The other leg is held or does not want to receive.
+    pub held: u64,
+    /// There is no other leg, or nobody knows yet where it receives.
+    pub unjoined: u64,
+    /// The transcoder could make nothing of the payload.
+    pub undecodable: u64,
+    /// The system refused to send.
+    pub send_failed: u64,
+}
+
+impl Drops {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let Drops {
+            malformed,
+            other_protocol,
+            source,
+            stream,
+            payload_type,
+            held,
+            unjoined,
+            undecodable,
+            send_failed,
+        } = *self;
+        malformed
+            + other_protocol
+            + source
+            + stream
+            + payload_type
+            + held
+            + unjoined
+            + undecodable
+            + send_failed
+    }
+}
+
+/// Where packets came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Where the far end said that it receives; `None` before it said anything.
+    pub signalled: Option<SocketAddr>,
+    /// The address that is believed, once one has proved itself.
+    pub locked: Option<SocketAddr>,
+    /// How often the believed address changed without a word of signalling.
+    pub changes: u32,
+    /// The last address that was not believed.
+    pub refused: Option<SocketAddr>,
+}
+
+/// What RTCP said and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RtcpStats {
+    /// Compound packets sent.
+    pub sent: u32,
+    /// Compound packets received and read.
+    pub received: u32,
+    /// Not compound RTCP, or from nowhere known.
+    pub refused: u32,
+    /// Round trip to the far end, ms.
+    pub rtt_ms: Option<f64>,
+    /// What the far end says it lost of what we sent, in 256ths of the last interval.
+    pub far_fraction_lost: Option<u8>,
+    /// The same since the start, packets.
+    pub far_lost: Option<i32>,
+    /// The far end said goodbye.
+    pub bye: bool,
+}
+
+/// One endpoint's counters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EndpointStats {
+    /// When the endpoint was allocated.
+    pub since: Instant,
+    /// RTP that came in from the far end and was believed.
+    pub received: Flow,
+    /// RTP that was sent to the far end.
+    pub sent: Flow,
+    /// What came in and went no further.
+    pub dropped: Drops,
+    /// Where it came from.
+    pub sources: Sources,
+    /// The far end's stream.
+    pub ssrc: Option<u32>,
+    /// How often it changed.
+    pub ssrc_changes: u32,
+    /// Missing by sequence number (RFC 3550 A.3).
+    pub lost: u64,
+    /// Interarrival jitter now (RFC 3550 §6.4.1).
+    pub jitter: Duration,
+    /// Payload type of the last packet that was believed.
+    pub payload_type: Option<u8>,
+    /// The last payload type that was refused.
+    pub payload_type_refused: Option<u8>,
+    /// RFC 4733 digits.
+    pub digits: u32,
+    /// Times that RTP failed to come for the configured time.
+    pub timeouts: u32,
+    /// RTCP.
+    pub rtcp: RtcpStats,
+}
+
+impl EndpointStats {
+    /// Nothing seen yet.
+    pub fn new(since: Instant) -> Self {
+        EndpointStats {
+            since,
+            received: Flow::default(),
+            sent: Flow::default(),
+            dropped: Drops::default(),
+            sources: Sources::default(),
+            ssrc: None,
+            ssrc_changes: 0,
+            lost: 0,
+            jitter: Duration::ZERO,
+            payload_type: None,
+            payload_type_refused: None,
+            digits: 0,
+            timeouts: 0,
+            rtcp: RtcpStats::default(),
+        }
+    }
+}
