@@ -1,0 +1,315 @@
+//! Dialling as a machine: rounds of targets one after the other, the targets of
+//! a round together; the first 2xx wins. No I/O, and time is an argument.
+//!
+//! What happens to branches goes in, what to do comes out of [`Dial::poll`], in
+//! order; [`DialOutput::Won`] or [`DialOutput::Failed`] is the last of them and
+//! comes once. After it every other branch has been cancelled.
+//!
+//! | branch \ event | 18x | 2xx | 3xx | 4xx, 5xx, silence | 6xx | time-out, caller gone |
+//! |---|---|---|---|---|---|---|
+//! | open | told | wins | its contacts join | over | all over | CANCEL, over |
+//! | over | – | nothing here: the usage ends it with BYE | – | – | – | – |
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A branch, numbered from 0 as they were started.
+pub type BranchNo = u16;
+
+/// Branches that one dialling may start in all: redirects cannot multiply
+/// without end.
+const MAX_BRANCHES: usize = 64;
+
+/// How a branch, or all of it, came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialFailure {
+    /// The status that the far end gave, or 408 and 503 for silence and no way.
+    pub status: u16,
+    pub reason: String,
+    /// The Q.850 cause of its Reason header field (RFC 3326).
+    pub q850: Option<u8>,
+}
+
+impl DialFailure {
+    /// A failure without a Q.850 cause.
+    pub fn new(status: u16, reason: &str) -> Self {
+        DialFailure { status, reason: reason.to_owned(), q850: None }
+    }
+}
+
+/// What a dialling is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialLimits {
+    /// How long a round may take until somebody answers.
+    pub round: Duration,
+    /// How long all of it may take.
+    pub total: Duration,
+    /// How many 3xx are followed.
+    pub redirects: u8,
+}
+
+/// What a dialling wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DialOutput<T> {
+    /// Send an INVITE with a Call-ID of its own.
+    Start(BranchNo, T),
+    /// Give the branch up.
+    Cancel(BranchNo),
+    /// Tell the caller of it. `early_media`: this branch's session is what the
+    /// caller hears from now on.
+    Progress { branch: BranchNo, status: u16, early_media: bool },
+    /// The call is this branch's.
+    Won(BranchNo),
+    /// Nobody answered.
+    Failed(DialFailure),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Branch {
+    /// `last_resort`: a refusal by the far end is final, only trouble on the way
+    /// leads to the next round.
+    Open { stops_at_refusal: bool },
+    Over,
+}
+
+/// A target with what the machine has to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialTarget<T> {
+    pub target: T,
+    /// Through a gateway: its "busy" is the callee's, and another gateway would
+    /// only say it again. Only trouble on the way leads to the next round.
+    pub stops_at_refusal: bool,
+}
+
+/// One dialling.
+#[derive(Debug)]
+pub struct Dial<T> {
+    rounds: VecDeque<Vec<DialTarget<T>>>,
+    branches: Vec<Branch>,
+    limits: DialLimits,
+    redirects: u8,
+    round_ends: Option<Instant>,
+    ends: Instant,
+    /// Whose early media the caller hears.
+    early: Option<BranchNo>,
+    last_progress: u16,
+    best: Option<DialFailure>,
+    over: bool,
+    outputs: VecDeque<DialOutput<T>>,
+}
+
+impl<T> Dial<T> {
+    /// Begins with the first round. Without any target it fails at once with 404.
+    pub fn new(now: Instant, rounds: Vec<Vec<DialTarget<T>>>, limits: DialLimits) -> Self {
+        let mut dial = Dial {
+            rounds: rounds.into(),
+            branches: Vec::new(),
+            limits,
+            redirects: 0,
+            round_ends: None,
+            ends: now + limits.total,
+            early: None,
+            last_progress: 0,
+            best: None,
+            over: false,
+            outputs: VecDeque::new(),
+        };
+        dial.next_round(now);
+        dial
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<DialOutput<T>> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether `Won` or `Failed` has been decided.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// When to call [`Dial::timeout`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        Some(self.round_ends.map_or(self.ends, |at| at.min(self.ends)))
+    }
+
+    /// 101 to 199 on a branch.
+    pub fn provisional(&mut self, branch: BranchNo, status: u16, has_session: bool) {
+        if !self.is_open(branch) {
+            return;
+        }
+        // The caller hears the first branch that has something to hear.
+        let early_media = has_session && self.early.is_none_or(|early| early == branch);
+        if early_media {
+            self.early = Some(branch);
+            self.last_progress = status;
+            self.outputs.push_back(DialOutput::Progress { branch, status, early_media });
+        } else if self.early.is_none() && status != self.last_progress {
+            self.last_progress = status;
+            self.outputs.push_back(DialOutput::Progress { branch, status, early_media });
+        }
+    }
+
+    /// 2xx on a branch.
+    pub fn answered(&mut self, branch: BranchNo) {
+        if !self.is_open(branch) {
+            return;
+        }
+        self.set_over(branch);
+        self.cancel_all();
+        self.over = true;
+        self.outputs.push_back(DialOutput::Won(branch));
+    }
+
+    /// 3xx on a branch: its contacts are tried in its place, together.
+    pub fn redirected(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, targets: Vec<T>) {
+        if !self.is_open(branch) {
+            return;
+        }
+        if targets.is_empty() || self.redirects >= self.limits.redirects {
+            return self.failed(now, branch, failure);
+        }
+        self.redirects += 1;
+        let stops_at_refusal = self.set_over(branch);
+        self.remember(failure);
+        for target in targets {
+            self.start(DialTarget { target, stops_at_refusal });
+        }
+        self.round_over(now);
+    }
+
+    /// A final response of 300 to 699 on a branch, or what stands for one.
+    pub fn failed(&mut self, now: Instant, branch: BranchNo, failure: DialFailure) {
+        if !self.is_open(branch) {
+            return;
+        }
+        let stops_at_refusal = self.set_over(branch);
+        if self.early == Some(branch) {
+            self.early = None;
+        }
+        // 6xx speaks for the callee wherever he is (RFC 3261 §21.6).
+        let is_final = failure.status >= 600 || stops_at_refusal && !is_trouble(failure.status);
+        self.remember(failure);
+        if is_final {
+            self.cancel_all();
+            self.rounds.clear();
+        }
+        self.round_over(now);
+    }
+
+    /// The caller has gone.
+    pub fn cancel(&mut self) {
+        if self.over {
+            return;
+        }
+        self.cancel_all();
+        self.fail(DialFailure::new(487, "Request Terminated"));
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, now: Instant) {
+        if self.over {
+            return;
+        }
+        let all = self.ends <= now;
+        if all || self.round_ends.is_some_and(|at| at <= now) {
+            self.cancel_all();
+            self.early = None;
+            self.remember(DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") });
+            if all {
+                self.rounds.clear();
+            }
+            self.round_over(now);
+        }
+    }
+
+    fn round_over(&mut self, now: Instant) {
+        if !self.over && !self.branches.iter().any(|branch| matches!(branch, Branch::Open { .. })) {
+            self.next_round(now);
+        }
+    }
+
+    fn next_round(&mut self, now: Instant) {
+        while let Some(targets) = self.rounds.pop_front() {
+            let before = self.branches.len();
+            for target in targets {
+                self.start(target);
+            }
+            if self.branches.len() > before {
+                self.round_ends = Some(now + self.limits.round);
+                return;
+            }
+        }
+        let failure = self.best.take().unwrap_or_else(|| DialFailure::new(404, "Not Found"));
+        self.fail(failure);
+    }
+
+    fn start(&mut self, target: DialTarget<T>) {
+        if self.branches.len() < MAX_BRANCHES {
+            let branch = self.branches.len() as BranchNo;
+            self.branches.push(Branch::Open { stops_at_refusal: target.stops_at_refusal });
+            self.outputs.push_back(DialOutput::Start(branch, target.target));
+        }
+    }
+
+    fn fail(&mut self, failure: DialFailure) {
+        self.over = true;
+        self.outputs.push_back(DialOutput::Failed(failure));
+    }
+
+    fn cancel_all(&mut self) {
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            if matches!(branch, Branch::Open { .. }) {
+                *branch = Branch::Over;
+                self.outputs.push_back(DialOutput::Cancel(number as BranchNo));
+            }
+        }
+    }
+
+    fn is_open(&self, branch: BranchNo) -> bool {
+        !self.over && matches!(self.branches.get(usize::from(branch)), Some(Branch::Open { .. }))
+    }
+
+    fn set_over(&mut self, branch: BranchNo) -> bool {
+        match self.branches.get_mut(usize::from(branch)) {
+            Some(it) => match std::mem::replace(it, Branch::Over) {
+                Branch::Open { stops_at_refusal } => stops_at_refusal,
+                Branch::Over => false,
+            },
+            None => false,
+        }
+    }
+
+    fn remember(&mut self, failure: DialFailure) {
+        if self.best.as_ref().is_none_or(|best| rank(failure.status) < rank(best.status)) {
+            self.best = Some(failure);
+        }
+    }
+}
+
+/// Trouble on the way, which another way may not have.
+fn is_trouble(status: u16) -> bool {
+    matches!(status, 408 | 430 | 500..=599)
+}
+
+/// What the caller had rather hear: 6xx, then what says most about the callee,
+/// then trouble on the way (RFC 3261 §16.7, step 6).
+fn rank(status: u16) -> u8 {
+    match status {
+        600.. => 0,
+        486 => 1,
+        400..=407 | 409..=479 | 481..=485 | 488..=499 => 2,
+        480 => 3,
+        408 => 4,
+        487 => 6,
+        300..=399 => 7,
+        _ => 5,
+    }
+}
+
+#[cfg(test)]
+#[path = "dial_tests.rs"]
+mod tests;

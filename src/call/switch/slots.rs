@@ -1,0 +1,104 @@
+//! A slab whose keys are never used twice: a key that outlived its value finds
+//! nothing.
+
+use slab::Slab;
+
+/// A slot and which of its owners is meant: `generation << 32 | slot`.
+pub(super) type Key = u64;
+
+pub(super) struct Slots<T> {
+    slab: Slab<(u32, T)>,
+    generation: u32,
+    removals: usize,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Slots { slab: Slab::new(), generation: 0, removals: 0 }
+    }
+}
+
+impl<T> Slots<T> {
+    /// Puts in what `make` makes of its own key.
+    pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        // Zero is no generation: a key is never 0.
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        let generation = self.generation;
+        let entry = self.slab.vacant_entry();
+        let key = u64::from(generation) << 32 | entry.key() as u64;
+        entry.insert((generation, make(key)));
+        key
+    }
+
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let (generation, value) = self.slab.get(slot(key))?;
+        (*generation == generation_of(key)).then_some(value)
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let (generation, value) = self.slab.get_mut(slot(key))?;
+        (*generation == generation_of(key)).then_some(value)
+    }
+
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        let (_, value) = self.slab.try_remove(slot(key))?;
+        // The memory of a storm is given back once most of it is unused.
+        self.removals += 1;
+        if self.removals > self.slab.capacity() && self.slab.len() < self.slab.capacity() / 8 {
+            self.removals = 0;
+            self.slab.shrink_to_fit();
+        }
+        Some(value)
+    }
+
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    pub fn keys(&self) -> Vec<Key> {
+        self.slab.iter().map(|(slot, (generation, _))| u64::from(*generation) << 32 | slot as u64).collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slab.iter().map(|(_, (_, value))| value)
+    }
+}
+
+fn slot(key: Key) -> usize {
+    (key & u64::from(u32::MAX)) as usize
+}
+
+fn generation_of(key: Key) -> u32 {
+    (key >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_outlived_its_value_finds_nothing() {
+        let mut slots = Slots::default();
+        let first = slots.insert(|_| "first");
+        assert_eq!(slots.remove(first), Some("first"));
+        let second = slots.insert(|_| "second");
+        assert_eq!(slot(first), slot(second), "the slot is used again");
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn keys_of_all_that_is_there() {
+        let mut slots = Slots::default();
+        let keys: Vec<Key> = (0..3).map(|n| slots.insert(|_| n)).collect();
+        slots.remove(keys[1]);
+        assert_eq!(slots.keys(), [keys[0], keys[2]]);
+        assert_eq!(slots.len(), 2);
+    }
+}
