@@ -6,6 +6,9 @@
 //! - `digits`: digits that come as INFO
 //! - `controller`: who carries the media of joined legs
 //! - `agent`: legs that end here, in an audio source and sink
+//! - `switch`: legs that are joined: dialling, bridges, transfers
+//! - `service`: the library's front: a handle on the switch
+//! - `handler`: the seam for applications
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +17,12 @@ pub mod bridge_fsm;
 pub mod call_fsm;
 pub mod controller;
 pub mod digits;
+pub mod handler;
 pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;
+pub mod service;
+pub mod switch;
 
 /// One party's side of a call. Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -66,9 +66,10 @@ pub enum DialOutput<T> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Branch {
-    /// `last_resort`: a refusal by the far end is final, only trouble on the way
-    /// leads to the next round.
-    Open { stops_at_refusal: bool },
+    /// `stops_at_refusal`: see [`DialTarget`].
+    Open {
+        stops_at_refusal: bool,
+    },
     Over,
 }
 

@@ -149,8 +149,7 @@ fn nobody_to_dial_is_not_found() {
 #[test]
 fn branches_do_not_multiply_without_end() {
     let now = Instant::now();
-    let mut dial =
-        Dial::new(now, vec![vec![target("a")]], DialLimits { redirects: u8::MAX, ..LIMITS });
+    let mut dial = Dial::new(now, vec![vec![target("a")]], DialLimits { redirects: u8::MAX, ..LIMITS });
     let mut started = 0;
     let mut next = 0;
     while !dial.is_over() {

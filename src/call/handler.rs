@@ -1,0 +1,102 @@
+//! The seam for applications: who takes incoming calls, and what he decides.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use super::service::{CallService, DialRequest};
+use super::{CallId, LegId};
+use crate::sip::msg::{Name, Request};
+
+/// A handler's work, as a future. It is polled on the thread of the calls: it
+/// may wait, and must not block.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerAction> + Send>>;
+
+/// Somebody who takes incoming calls: a route table, a menu, a queue.
+///
+/// A handler that panics or never comes back ends only its own call; the caller
+/// of one that never answers gets 480 after the endpoint's `answer_timeout`.
+pub trait ApplicationHandler: Send + Sync {
+    /// For logs and events.
+    fn name(&self) -> &str;
+
+    /// Whether it wants this call. The first handler that does gets it.
+    fn can_handle(&self, _call: &IncomingCall) -> bool {
+        true
+    }
+
+    /// Decides on the call. A future that is ready when it is first polled costs
+    /// no task.
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture;
+}
+
+/// What becomes of an incoming call when its handler has come back.
+#[derive(Debug, Clone)]
+pub enum HandlerAction {
+    /// Not for this handler: the next one is asked. Without a next one: 404.
+    Continue,
+    /// The handler has done what it wanted. A leg that is neither answered nor
+    /// dialled for is refused with 480.
+    Complete,
+    /// Dial this and join it with the caller.
+    Dial(Box<DialRequest>),
+    /// Look this target up, dial it and join it with the caller.
+    TransferTo(String),
+    /// Join the caller with this leg.
+    Bridge(LegId),
+    /// Refuse an unanswered caller with this status of 300 to 699; hang up an
+    /// answered one.
+    Reject { status: u16, reason: String },
+    /// Hang up; an unanswered caller gets 603.
+    Disconnect,
+}
+
+/// A call that has come in and is not decided on.
+#[derive(Clone)]
+pub struct IncomingCall {
+    /// The call that this would be leg A of.
+    pub call: CallId,
+    /// The caller's leg.
+    pub leg: LegId,
+    /// The INVITE.
+    pub request: Request,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Who the caller has proved to be; none: trusted by address, or nobody asked.
+    pub identity: Option<String>,
+}
+
+impl IncomingCall {
+    /// The user part of the Request-URI: the number that was dialled.
+    pub fn called(&self) -> String {
+        let uri = self.request.uri().ok();
+        let user = uri.as_ref().map(|uri| uri.user.unwrap_or_default());
+        String::from_utf8_lossy(user.unwrap_or_default()).into_owned()
+    }
+
+    /// The user part of From.
+    pub fn caller(&self) -> String {
+        let user = self.request.from().ok().and_then(|from| from.uri.user);
+        String::from_utf8_lossy(user.unwrap_or_default()).into_owned()
+    }
+
+    /// The first value of a header field of the INVITE.
+    pub fn header(&self, name: &str) -> Option<Bytes> {
+        self.request.header(Name::parse(name.as_bytes())).map(Bytes::copy_from_slice)
+    }
+}
+
+impl fmt::Debug for IncomingCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingCall")
+            .field("call", &self.call)
+            .field("leg", &self.leg)
+            .field("called", &self.called())
+            .field("caller", &self.caller())
+            .field("source", &self.source)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}

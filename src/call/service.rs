@@ -1,0 +1,315 @@
+//! The library's front for calls: a handle that can be cloned, whose methods
+//! become commands to the thread that owns the calls.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::bridge_fsm::BridgeMode;
+use super::handler::IncomingCall;
+use super::leg_fsm::TerminationCause;
+use super::lookup::{LookupError, LookupResult, ResolvedContact};
+use super::switch::command::Command;
+pub use super::switch::dial::DialFailure;
+use super::{BridgeId, CallId, LegId};
+
+/// Whom to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialTo {
+    /// To be looked up: `user/1001`, `sip:bob@192.0.2.4`, …
+    Target(String),
+    /// Looked up already.
+    Contacts(Vec<ResolvedContact>),
+}
+
+/// In which order contacts are dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DialOrder {
+    /// One after the other, by priority.
+    #[default]
+    Serial,
+    /// Those of one priority together, priorities one after the other.
+    Parallel,
+}
+
+/// How to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialOptions {
+    pub order: DialOrder,
+    /// How long the contacts that are dialled together may ring.
+    pub ring_timeout: Duration,
+    /// How long all of it may take.
+    pub total_timeout: Duration,
+    /// How many redirects (3xx) are followed.
+    pub max_redirects: u8,
+    /// From of the new leg, `"Ann" <sip:ann@example.com>`; none: the caller's
+    /// name and number at our own address.
+    pub from: Option<String>,
+    /// More header fields for the INVITE.
+    pub headers: Vec<(String, String)>,
+    /// What the bridge does with requests inside the call.
+    pub mode: BridgeMode,
+    /// Whether the end of one leg ends the other.
+    pub auto_hangup: bool,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        DialOptions {
+            order: DialOrder::Serial,
+            ring_timeout: Duration::from_secs(60),
+            total_timeout: Duration::from_secs(180),
+            max_redirects: 5,
+            from: None,
+            headers: Vec::new(),
+            mode: BridgeMode::Transparent,
+            auto_hangup: true,
+        }
+    }
+}
+
+/// Whom to dial, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialRequest {
+    pub to: DialTo,
+    pub options: DialOptions,
+}
+
+impl DialRequest {
+    /// A target to be looked up, with the usual options.
+    pub fn to(target: impl Into<String>) -> Self {
+        DialRequest { to: DialTo::Target(target.into()), options: DialOptions::default() }
+    }
+
+    /// Contacts that are known, with the usual options.
+    pub fn contacts(contacts: Vec<ResolvedContact>) -> Self {
+        DialRequest { to: DialTo::Contacts(contacts), options: DialOptions::default() }
+    }
+}
+
+/// Why nobody could be dialled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    #[error("the target cannot be dialled: {0}")]
+    Lookup(#[from] LookupError),
+    #[error("nobody answered: {} {}", .0.status, .0.reason)]
+    Failed(DialFailure),
+    #[error("the caller has hung up meanwhile; nothing is left to do")]
+    CallerGone,
+    #[error("{0}; correct the request")]
+    Invalid(String),
+    #[error("the service is stopping; dial elsewhere")]
+    Stopping,
+}
+
+impl DialError {
+    /// The status that a caller gets for it.
+    pub fn status(&self) -> u16 {
+        match self {
+            DialError::Lookup(error) => error.status().0,
+            DialError::Failed(failure) => failure.status,
+            DialError::CallerGone => 487,
+            DialError::Invalid(_) => 500,
+            DialError::Stopping => 503,
+        }
+    }
+}
+
+/// Why a command about a leg, a bridge or a call was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    #[error("no such leg, bridge or call: it is over; forget it")]
+    Gone,
+    #[error("not possible now: {0}")]
+    WrongState(&'static str),
+    #[error("no media for it: {0}")]
+    Media(String),
+    #[error("the service is stopping; nothing new begins")]
+    Stopping,
+}
+
+/// What [`CallService::wait_for_termination`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Watched {
+    Leg(LegId),
+    Bridge(BridgeId),
+    Call(CallId),
+}
+
+impl From<LegId> for Watched {
+    fn from(leg: LegId) -> Self {
+        Watched::Leg(leg)
+    }
+}
+
+impl From<BridgeId> for Watched {
+    fn from(bridge: BridgeId) -> Self {
+        Watched::Bridge(bridge)
+    }
+}
+
+impl From<CallId> for Watched {
+    fn from(call: CallId) -> Self {
+        Watched::Call(call)
+    }
+}
+
+/// How a leg, a bridge or a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallEnd {
+    /// Of a bridge or a call: the cause of the leg that ended first.
+    pub cause: TerminationCause,
+    /// From the answer to the end; none: it was never answered.
+    pub talked: Option<Duration>,
+}
+
+/// The handle of the outside on calls. Every method becomes a command to the
+/// thread that owns the calls, and waits for its answer; dropping the future
+/// drops only the answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CallService {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl CallService {
+    #[allow(dead_code, reason = "the switch itself is on its way")]
+    pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
+        CallService { commands }
+    }
+
+    /// Turns a target into the contacts to dial.
+    ///
+    /// # Errors
+    /// Nobody is reached by it; see [`LookupError`].
+    pub async fn lookup(&self, target: &str) -> Result<LookupResult, LookupError> {
+        let target = target.to_owned();
+        let answer = self.ask(|reply| Command::Lookup { target: target.clone(), reply }).await;
+        answer.unwrap_or_else(|| {
+            Err(LookupError::Unavailable { target, why: "the service is stopping".to_owned() })
+        })
+    }
+
+    /// Takes an incoming call's leg over: it stays, whatever the handler returns,
+    /// until it is hung up. The caller hears 180.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    pub async fn adopt_inbound_leg(&self, call: &IncomingCall) -> Result<LegId, CallError> {
+        let leg = call.leg;
+        self.command(|reply| Command::Adopt { leg, reply }).await.map(|()| leg)
+    }
+
+    /// Answers an adopted leg with media of our own.
+    ///
+    /// # Errors
+    /// The leg does not wait for an answer, or there is no media for it.
+    pub async fn answer(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::Answer { leg, reply }).await
+    }
+
+    /// Refuses an adopted leg with 300 to 699; an empty reason takes the standard phrase.
+    ///
+    /// # Errors
+    /// The leg does not wait for an answer.
+    pub async fn reject(&self, leg: LegId, status: u16, reason: &str) -> Result<(), CallError> {
+        let reason = reason.to_owned();
+        self.command(|reply| Command::Reject { leg, status, reason, reply }).await
+    }
+
+    /// Dials one contact after the other until one answers: a leg with media of
+    /// our own, in a call of its own.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
+        self.ask(|reply| Command::Dial { request: Box::new(request), reply })
+            .await
+            .unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// Dials the contacts of one priority together; the first to answer wins.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn dial_parallel(&self, mut request: DialRequest) -> Result<LegId, DialError> {
+        request.options.order = DialOrder::Parallel;
+        self.dial(request).await
+    }
+
+    /// Dials for a caller: what the callee offers and answers goes across, early
+    /// media too, and with the answer both are joined. Takes the leg over as
+    /// [`CallService::adopt_inbound_leg`] does. When nobody answers the leg still
+    /// waits for a decision.
+    ///
+    /// # Errors
+    /// Nobody answers, or the caller gives up.
+    pub async fn dial_and_bridge(&self, leg: LegId, request: DialRequest) -> Result<BridgeId, DialError> {
+        self.ask(|reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
+            .await
+            .unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// Joins two answered legs.
+    ///
+    /// # Errors
+    /// One is not answered, or joined already, or the media cannot be joined.
+    pub async fn create_bridge(
+        &self,
+        a: LegId,
+        b: LegId,
+        mode: BridgeMode,
+        auto_hangup: bool,
+    ) -> Result<BridgeId, CallError> {
+        self.ask(|reply| Command::Bridge { a, b, mode, auto_hangup, reply })
+            .await
+            .unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Sends the party of a leg's other side to another target, as its REFER would.
+    ///
+    /// # Errors
+    /// The leg is not in a bridge.
+    pub async fn transfer(&self, leg: LegId, target: &str) -> Result<(), CallError> {
+        let target = target.to_owned();
+        self.command(|reply| Command::Transfer { leg, target, reply }).await
+    }
+
+    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits.
+    ///
+    /// # Errors
+    /// There is no such leg.
+    pub async fn hangup(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::Hangup { leg, reply }).await
+    }
+
+    /// Ends every leg of a call.
+    ///
+    /// # Errors
+    /// There is no such call.
+    pub async fn hangup_call(&self, call: CallId) -> Result<(), CallError> {
+        self.command(|reply| Command::HangupCall { call, reply }).await
+    }
+
+    /// Waits for the end of a leg, a bridge or a call.
+    ///
+    /// # Errors
+    /// It is over already.
+    pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
+        let what = what.into();
+        self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))
+    }
+
+    async fn command(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<(), CallError>>) -> Command,
+    ) -> Result<(), CallError> {
+        self.ask(make).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// None: the calls' thread has ended.
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(make(reply)).ok()?;
+        answer.await.ok()
+    }
+}
