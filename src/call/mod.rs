@@ -1,6 +1,7 @@
 //! Calls: one party's side of a conversation, and what two sides agree on.
 //!
 //! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
+//! - `event`, `bus`: what b2b tells the world, and how it gets there
 //! - `lookup`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
@@ -14,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 pub mod agent;
 pub mod bridge_fsm;
+pub mod bus;
 pub mod call_fsm;
 pub mod controller;
 pub mod digits;
+pub mod event;
 pub mod handler;
 pub mod leg_fsm;
 pub mod lookup;

@@ -1,0 +1,407 @@
+//! The event bus: a bounded window of the latest events that any number of
+//! subscribers read, each at its own pace.
+//!
+//! A subscriber is a place in the window and nothing else, so publishing costs the
+//! same for one as for a hundred: an allocation for the event, a push, a wake-up of
+//! those who wait. It never waits for a subscriber to read. Who is slower than the
+//! window is long loses its own oldest events and is told how many. That is what
+//! `tokio::sync::broadcast` does, too; it has no way to go on from a number, which
+//! a client needs whose connection broke.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::event::{Event, Published};
+
+/// Publishes; clones publish to the same bus. When the last one is dropped,
+/// subscribers read what is left and then the end.
+#[derive(Debug, Clone)]
+pub struct EventBus {
+    publisher: Arc<Publisher>,
+}
+
+#[derive(Debug)]
+struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    window: Mutex<Window>,
+    /// For those who wait in a task.
+    tasks: Notify,
+    /// For those who wait in a thread.
+    threads: Condvar,
+}
+
+#[derive(Debug)]
+struct Window {
+    events: VecDeque<Arc<Published>>,
+    capacity: usize,
+    /// Number of the first event of this process.
+    first: u64,
+    /// Number of the next event.
+    next: u64,
+    waiting_threads: usize,
+    closed: bool,
+}
+
+impl Window {
+    /// Number of the oldest event that is still there.
+    fn oldest(&self) -> u64 {
+        self.next - self.events.len() as u64
+    }
+}
+
+/// What a subscriber gets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// The next event.
+    Event(Arc<Published>),
+    /// This many events were lost, because the subscriber was too slow. The oldest
+    /// that is left comes next.
+    Lagged(u64),
+}
+
+/// Why a subscription cannot go on from a number. Subscribe anew, and read the state
+/// of what is of interest once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    #[error("event {after} is of an earlier run, this one began with {first}; subscribe anew")]
+    EarlierRun { after: u64, first: u64 },
+    #[error("event {after} is not published yet, the latest is {latest}; subscribe anew")]
+    Future { after: u64, latest: u64 },
+}
+
+/// Nothing came in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no event in time; ask again")]
+pub struct TimedOut;
+
+impl EventBus {
+    /// A bus that keeps the latest `capacity` events (at least one). Its first event
+    /// has the number `first_seq`: given the start of the process in microseconds
+    /// since 1970, numbers rise over restarts, and [`EventBus::resume`] can tell
+    /// runs apart.
+    pub fn new(capacity: usize, first_seq: u64) -> Self {
+        let capacity = capacity.max(1);
+        let window = Window {
+            events: VecDeque::with_capacity(capacity),
+            capacity,
+            first: first_seq,
+            next: first_seq,
+            waiting_threads: 0,
+            closed: false,
+        };
+        let shared = Shared { window: Mutex::new(window), tasks: Notify::new(), threads: Condvar::new() };
+        EventBus { publisher: Arc::new(Publisher { shared: Arc::new(shared) }) }
+    }
+
+    /// Publishes an event that happened at `time`; gives its number.
+    pub fn publish(&self, time: SystemTime, event: Event) -> u64 {
+        let shared = &self.publisher.shared;
+        // Allocated, and what it pushes out freed, outside of the lock.
+        let mut published = Arc::new(Published { seq: 0, time, event });
+        let mut window = shared.lock();
+        let seq = window.next;
+        if let Some(published) = Arc::get_mut(&mut published) {
+            published.seq = seq;
+        }
+        let oldest = if window.events.len() == window.capacity { window.events.pop_front() } else { None };
+        window.events.push_back(published);
+        window.next += 1;
+        let wake_threads = window.waiting_threads > 0;
+        drop(window);
+        drop(oldest);
+        shared.tasks.notify_waiters();
+        if wake_threads {
+            shared.threads.notify_all();
+        }
+        seq
+    }
+
+    /// Everything from now on.
+    pub fn subscribe(&self) -> Subscriber {
+        let next = self.publisher.shared.lock().next;
+        self.subscriber(next)
+    }
+
+    /// Everything after the event with this number. What has left the window since
+    /// is reported as [`Received::Lagged`].
+    ///
+    /// # Errors
+    /// The number is not of this run.
+    pub fn resume(&self, after: u64) -> Result<Subscriber, ResumeError> {
+        let window = self.publisher.shared.lock();
+        let (first, next) = (window.first, window.next);
+        drop(window);
+        match after.checked_add(1) {
+            Some(from) if from < first => Err(ResumeError::EarlierRun { after, first }),
+            Some(from) if from <= next => Ok(self.subscriber(from)),
+            _ => Err(ResumeError::Future { after, latest: next.saturating_sub(1) }),
+        }
+    }
+
+    fn subscriber(&self, next: u64) -> Subscriber {
+        Subscriber { shared: self.publisher.shared.clone(), next, lost: 0 }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.tasks.notify_waiters();
+        self.shared.threads.notify_all();
+    }
+}
+
+impl Shared {
+    /// Nothing panics while it holds the lock; were it poisoned, the window would
+    /// still be whole.
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the bus, in a task or in a thread.
+#[derive(Debug)]
+pub struct Subscriber {
+    shared: Arc<Shared>,
+    next: u64,
+    lost: u64,
+}
+
+impl Subscriber {
+    /// The next event; waits for it. None: the bus is closed and everything is read.
+    /// Nothing is lost when the future is dropped.
+    pub async fn recv(&mut self) -> Option<Received> {
+        let shared = self.shared.clone();
+        loop {
+            let mut notified = std::pin::pin!(shared.tasks.notified());
+            // Registered before the look at the window: what comes after it wakes us.
+            notified.as_mut().enable();
+            let taken = self.take(&shared.lock());
+            match taken {
+                Taken::Nothing => notified.await,
+                Taken::Closed => return None,
+                Taken::Received(received) => return Some(received),
+            }
+        }
+    }
+
+    /// The next event; waits for it in this thread, at most for `patience`. `Ok(None)`:
+    /// the bus is closed and everything is read.
+    ///
+    /// # Errors
+    /// Nothing came in time.
+    pub fn recv_blocking(&mut self, patience: Duration) -> Result<Option<Received>, TimedOut> {
+        let shared = self.shared.clone();
+        let next = self.next;
+        let mut window = shared.lock();
+        window.waiting_threads += 1;
+        let empty = |window: &mut Window| window.next == next && !window.closed;
+        let waited = shared.threads.wait_timeout_while(window, patience, empty);
+        let (mut window, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        window.waiting_threads -= 1;
+        match self.take(&window) {
+            Taken::Nothing => Err(TimedOut),
+            Taken::Closed => Ok(None),
+            Taken::Received(received) => Ok(Some(received)),
+        }
+    }
+
+    /// The next event, if there is one now.
+    pub fn try_recv(&mut self) -> Option<Received> {
+        let shared = self.shared.clone();
+        match self.take(&shared.lock()) {
+            Taken::Received(received) => Some(received),
+            Taken::Nothing | Taken::Closed => None,
+        }
+    }
+
+    /// How many events this subscriber has lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn take(&mut self, window: &Window) -> Taken {
+        let oldest = window.oldest();
+        if self.next < oldest {
+            let lost = oldest - self.next;
+            self.next = oldest;
+            self.lost += lost;
+            return Taken::Received(Received::Lagged(lost));
+        }
+        match window.events.get((self.next - oldest) as usize) {
+            Some(event) => {
+                self.next += 1;
+                Taken::Received(Received::Event(event.clone()))
+            }
+            None if window.closed => Taken::Closed,
+            None => Taken::Nothing,
+        }
+    }
+}
+
+enum Taken {
+    Received(Received),
+    Nothing,
+    Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn publish(bus: &EventBus, calls: usize) -> u64 {
+        bus.publish(UNIX_EPOCH, Event::Draining { calls })
+    }
+
+    /// Everything there is now: the numbers of `Draining`, losses negative.
+    fn read(subscriber: &mut Subscriber) -> Vec<i64> {
+        std::iter::from_fn(|| subscriber.try_recv()).map(number).collect()
+    }
+
+    fn number(received: Received) -> i64 {
+        match received {
+            Received::Lagged(lost) => -(lost as i64),
+            Received::Event(published) => match published.event {
+                Event::Draining { calls } => calls as i64,
+                _ => panic!("not ours"),
+            },
+        }
+    }
+
+    #[test]
+    fn everybody_gets_everything_in_order_from_when_they_came() {
+        let bus = EventBus::new(8, 100);
+        let mut early = bus.subscribe();
+        assert_eq!((publish(&bus, 1), publish(&bus, 2)), (100, 101));
+        let mut late = bus.subscribe();
+        publish(&bus, 3);
+        assert_eq!(read(&mut early), [1, 2, 3]);
+        assert_eq!(read(&mut late), [3]);
+        assert_eq!(early.lost(), 0);
+    }
+
+    #[test]
+    fn a_slow_subscriber_loses_its_oldest_and_only_it() {
+        let bus = EventBus::new(4, 0);
+        let (mut slow, mut quick) = (bus.subscribe(), bus.subscribe());
+        for n in 0..10 {
+            publish(&bus, n);
+            assert_eq!(read(&mut quick), [n as i64]);
+        }
+        assert_eq!(read(&mut slow), [-6, 6, 7, 8, 9]);
+        assert_eq!((slow.lost(), quick.lost()), (6, 0));
+    }
+
+    #[test]
+    fn a_subscription_goes_on_from_a_number() {
+        let bus = EventBus::new(4, 100);
+        for n in 0..6 {
+            publish(&bus, n);
+        }
+        assert_eq!(read(&mut bus.resume(103).unwrap()), [4, 5]);
+        assert_eq!(read(&mut bus.resume(105).unwrap()), [0i64; 0]);
+        // 101 has left the window.
+        assert_eq!(read(&mut bus.resume(100).unwrap()), [-1, 2, 3, 4, 5]);
+        assert_eq!(read(&mut bus.resume(99).unwrap()), [-2, 2, 3, 4, 5]);
+        assert_eq!(bus.resume(98).unwrap_err(), ResumeError::EarlierRun { after: 98, first: 100 });
+        assert_eq!(bus.resume(106).unwrap_err(), ResumeError::Future { after: 106, latest: 105 });
+        assert!(bus.resume(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_number_of_an_event_is_its_own() {
+        let bus = EventBus::new(4, 7);
+        let mut subscriber = bus.subscribe();
+        publish(&bus, 1);
+        publish(&bus, 2);
+        let Some(Received::Event(first)) = subscriber.try_recv() else { panic!("no event") };
+        assert_eq!(first.seq, 7);
+        assert_eq!(read(&mut bus.resume(first.seq).unwrap()), [2]);
+    }
+
+    #[test]
+    fn the_end_comes_after_what_is_left() {
+        let bus = EventBus::new(4, 0);
+        let other = bus.clone();
+        let mut subscriber = bus.subscribe();
+        drop(bus);
+        publish(&other, 1);
+        drop(other);
+        assert_eq!(subscriber.recv_blocking(LONG).map(|got| got.map(number)), Ok(Some(1)));
+        assert_eq!(subscriber.recv_blocking(LONG), Ok(None));
+    }
+
+    #[test]
+    fn a_thread_waits_and_gives_up() {
+        let bus = EventBus::new(4, 0);
+        let mut subscriber = bus.subscribe();
+        assert_eq!(subscriber.recv_blocking(Duration::from_millis(1)), Err(TimedOut));
+        let thread = std::thread::spawn(move || subscriber.recv_blocking(LONG));
+        publish(&bus, 5);
+        assert_eq!(thread.join().unwrap().map(|got| got.map(number)), Ok(Some(5)));
+    }
+
+    #[tokio::test]
+    async fn a_task_waits_and_a_dropped_wait_loses_nothing() {
+        let bus = EventBus::new(64, 0);
+        let mut subscriber = bus.subscribe();
+        let gave_up = tokio::time::timeout(Duration::from_millis(1), subscriber.recv()).await;
+        assert!(gave_up.is_err());
+        let task = tokio::spawn(async move {
+            let mut got = Vec::new();
+            while let Some(received) = subscriber.recv().await {
+                got.push(number(received));
+            }
+            got
+        });
+        for n in 0..20 {
+            publish(&bus, n);
+            tokio::task::yield_now().await;
+        }
+        drop(bus);
+        assert_eq!(task.await.unwrap(), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn many_publishers_and_readers_agree_on_one_order() {
+        let bus = EventBus::new(4_096, 0);
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut subscriber = bus.subscribe();
+                std::thread::spawn(move || {
+                    let mut got = Vec::new();
+                    while let Ok(Some(received)) = subscriber.recv_blocking(LONG) {
+                        got.push(number(received));
+                    }
+                    got
+                })
+            })
+            .collect();
+        let publishers: Vec<_> = (0..4)
+            .map(|n| {
+                let bus = bus.clone();
+                std::thread::spawn(move || {
+                    for k in 0..500 {
+                        publish(&bus, n * 1_000 + k);
+                    }
+                })
+            })
+            .collect();
+        publishers.into_iter().for_each(|thread| thread.join().unwrap());
+        drop(bus);
+        let read: Vec<Vec<i64>> = readers.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(read[0].len(), 2_000);
+        assert!(read.iter().all(|other| *other == read[0]));
+    }
+}

@@ -1,0 +1,372 @@
+//! What b2b tells the world: one enum for SIP, media, applications and the system.
+//!
+//! As JSON an event is flat: `{"seq":7,"time":"2026-…Z","type":"leg_state","call":3,…}`.
+//! Consumers skip types and fields that they do not know.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::bridge_fsm::{BridgeMode, BridgeState, HeldBy};
+use super::call_fsm::{CallDirection, CallEvent, CallState};
+use super::leg_fsm::{LegState, TerminationCause};
+use super::lookup::LookupKind;
+use super::{BridgeId, CallId, LegId};
+
+/// An event with its place in the order of all events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// Rises by one with each event.
+    pub seq: u64,
+    /// When it happened; RFC 3339 in JSON.
+    #[serde(with = "rfc3339")]
+    pub time: SystemTime,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Where an event comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plane {
+    Sip,
+    Media,
+    Application,
+    System,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    // ---- SIP: calls, legs, bridges
+    /// A call moved in `call_fsm`.
+    CallState { call: CallId, from: CallState, to: CallState, event: CallEvent },
+    /// A machine got an event that it has no place for.
+    IllegalEvent { call: Option<CallId>, what: String },
+    /// A leg was adopted (inbound) or created (outbound). `peer` is the other party's URI.
+    LegCreated { call: CallId, leg: LegId, direction: CallDirection, peer: String, gateway: Option<String> },
+    /// A leg moved in `leg_fsm`; `cause` with the last transition.
+    LegState {
+        call: CallId,
+        leg: LegId,
+        from: LegState,
+        to: LegState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<TerminationCause>,
+    },
+    /// Two legs belong together from now on.
+    BridgeCreated { call: CallId, bridge: BridgeId, a: LegId, b: LegId, mode: BridgeMode },
+    /// A bridge moved in `bridge_fsm`.
+    BridgeState { call: CallId, bridge: BridgeId, from: BridgeState, to: BridgeState, held_by: HeldBy },
+    /// A party holds (or held and holds no more) the other.
+    Hold { call: CallId, leg: LegId, held: bool },
+
+    // ---- SIP: dialling
+    /// A target was looked up.
+    Lookup { call: Option<CallId>, target: String, kind: LookupKind, contacts: usize },
+    /// It could not be.
+    LookupFailed { call: Option<CallId>, target: String, status: u16, error: String },
+    /// An INVITE goes to a contact.
+    Dialling { call: CallId, leg: LegId, uri: String, gateway: Option<String> },
+    /// A contact did not take the call; `next` says whether another one is tried.
+    DialFailed { call: CallId, leg: LegId, status: u16, reason: String, next: bool },
+    /// One of several contacts answered; the others were cancelled.
+    DialWon { call: CallId, leg: LegId, cancelled: usize },
+    /// 3xx: the call goes on to another contact.
+    Redirected { call: CallId, leg: LegId, to: String },
+
+    // ---- SIP: transfer
+    /// REFER came, or an application wants it.
+    TransferRequested { call: CallId, leg: LegId, kind: TransferKind, target: String },
+    /// The target's latest status.
+    TransferProgress { call: CallId, leg: LegId, status: u16 },
+    /// It is over: 2xx for good, anything else for bad.
+    TransferEnded { call: CallId, leg: LegId, status: u16 },
+
+    // ---- SIP: registrations, both ways
+    /// A binding is new or refreshed.
+    Registered { aor: String, contact: String, expires_s: u32, source: Option<SocketAddr> },
+    /// A binding is gone.
+    Unregistered { aor: String, contact: String, expired: bool },
+    /// Our registration at a provider.
+    GatewayRegistration { gateway: String, registered: bool, status: Option<u16>, reason: String },
+    /// A host of a provider answers, or does not any more.
+    GatewayHealth { gateway: String, host: String, up: bool, reason: String },
+    /// A wrong password, or none where one is needed.
+    AuthenticationFailed { source: IpAddr, user: String, method: String },
+    /// A source is refused for a time.
+    Banned { source: IpAddr, for_s: u64, reason: String },
+
+    // ---- media
+    /// What a leg agreed on. `transcoded` when the other leg has another codec.
+    MediaNegotiated { call: CallId, leg: LegId, codec: String, remote: SocketAddr, transcoded: bool },
+    /// The first packet came from the party.
+    MediaStarted { call: CallId, leg: LegId, from: SocketAddr },
+    /// Packets come from another address than before.
+    MediaSourceChanged { call: CallId, leg: LegId, from: SocketAddr, to: SocketAddr },
+    /// Nothing came for too long.
+    MediaTimeout { call: CallId, leg: LegId, silent_ms: u64 },
+    /// A digit.
+    Digit { call: CallId, leg: LegId, digit: char, duration_ms: u32, by: DigitBy },
+    /// How a leg's media fares; counts since its start.
+    Quality { call: CallId, leg: LegId, quality: Quality },
+    /// What was wrong with a call's media, in words; nothing is published of a good one.
+    Verdict { call: CallId, cause: String, text: String },
+    /// Recording began or ended.
+    Recording { call: CallId, on: bool },
+
+    // ---- applications
+    /// A handler got the call.
+    HandlerStarted { call: CallId, handler: String },
+    /// A handler is done with it.
+    HandlerEnded { call: CallId, handler: String, action: String },
+    /// A handler panicked, hung or failed; its call ends.
+    HandlerFailed { call: CallId, handler: String, error: String },
+    /// An application's own news.
+    Application { call: Option<CallId>, app: String, name: String, data: serde_json::Value },
+
+    // ---- system
+    /// Listening.
+    Listening { transport: String, address: SocketAddr },
+    /// A new configuration is in force, or was refused with this error.
+    Reloaded { error: Option<String> },
+    /// No new calls; these are left.
+    Draining { calls: usize },
+    /// Too much to do: since when is in `time`, over when `on` is false.
+    Overload { on: bool, reason: String },
+    /// Something that an operator has to look at.
+    Error { component: String, message: String },
+}
+
+/// How a call is handed on (RFC 5589).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferKind {
+    /// REFER to a URI.
+    Blind,
+    /// REFER with Replaces.
+    Attended,
+}
+
+/// How a digit came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DigitBy {
+    /// RFC 4733.
+    TelephoneEvent,
+    /// SIP INFO.
+    Info,
+    /// As sound.
+    Tone,
+}
+
+/// A leg's media in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Quality {
+    pub packets_received: u64,
+    pub packets_sent: u64,
+    /// Never received, of those that the party sent.
+    pub packets_lost: u64,
+    /// RFC 3550 A.8.
+    pub jitter_ms: f64,
+    pub round_trip_ms: Option<f64>,
+    /// E-model (G.107), 1 to 4.5.
+    pub mos: Option<f64>,
+}
+
+impl Event {
+    /// Where it comes from.
+    pub fn plane(&self) -> Plane {
+        match self {
+            Event::CallState { .. }
+            | Event::IllegalEvent { .. }
+            | Event::LegCreated { .. }
+            | Event::LegState { .. }
+            | Event::BridgeCreated { .. }
+            | Event::BridgeState { .. }
+            | Event::Hold { .. }
+            | Event::Lookup { .. }
+            | Event::LookupFailed { .. }
+            | Event::Dialling { .. }
+            | Event::DialFailed { .. }
+            | Event::DialWon { .. }
+            | Event::Redirected { .. }
+            | Event::TransferRequested { .. }
+            | Event::TransferProgress { .. }
+            | Event::TransferEnded { .. }
+            | Event::Registered { .. }
+            | Event::Unregistered { .. }
+            | Event::GatewayRegistration { .. }
+            | Event::GatewayHealth { .. }
+            | Event::AuthenticationFailed { .. }
+            | Event::Banned { .. } => Plane::Sip,
+            Event::MediaNegotiated { .. }
+            | Event::MediaStarted { .. }
+            | Event::MediaSourceChanged { .. }
+            | Event::MediaTimeout { .. }
+            | Event::Digit { .. }
+            | Event::Quality { .. }
+            | Event::Verdict { .. }
+            | Event::Recording { .. } => Plane::Media,
+            Event::HandlerStarted { .. }
+            | Event::HandlerEnded { .. }
+            | Event::HandlerFailed { .. }
+            | Event::Application { .. } => Plane::Application,
+            Event::Listening { .. }
+            | Event::Reloaded { .. }
+            | Event::Draining { .. }
+            | Event::Overload { .. }
+            | Event::Error { .. } => Plane::System,
+        }
+    }
+
+    /// The call that it is about, if it is about one.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Event::CallState { call, .. }
+            | Event::LegCreated { call, .. }
+            | Event::LegState { call, .. }
+            | Event::BridgeCreated { call, .. }
+            | Event::BridgeState { call, .. }
+            | Event::Hold { call, .. }
+            | Event::Dialling { call, .. }
+            | Event::DialFailed { call, .. }
+            | Event::DialWon { call, .. }
+            | Event::Redirected { call, .. }
+            | Event::TransferRequested { call, .. }
+            | Event::TransferProgress { call, .. }
+            | Event::TransferEnded { call, .. }
+            | Event::MediaNegotiated { call, .. }
+            | Event::MediaStarted { call, .. }
+            | Event::MediaSourceChanged { call, .. }
+            | Event::MediaTimeout { call, .. }
+            | Event::Digit { call, .. }
+            | Event::Quality { call, .. }
+            | Event::Verdict { call, .. }
+            | Event::Recording { call, .. }
+            | Event::HandlerStarted { call, .. }
+            | Event::HandlerEnded { call, .. }
+            | Event::HandlerFailed { call, .. } => Some(*call),
+            Event::IllegalEvent { call, .. }
+            | Event::Lookup { call, .. }
+            | Event::LookupFailed { call, .. }
+            | Event::Application { call, .. } => *call,
+            Event::Registered { .. }
+            | Event::Unregistered { .. }
+            | Event::GatewayRegistration { .. }
+            | Event::GatewayHealth { .. }
+            | Event::AuthenticationFailed { .. }
+            | Event::Banned { .. }
+            | Event::Listening { .. }
+            | Event::Reloaded { .. }
+            | Event::Draining { .. }
+            | Event::Overload { .. }
+            | Event::Error { .. } => None,
+        }
+    }
+}
+
+/// Times as RFC 3339 with microseconds, in UTC.
+pub(crate) mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_micros(*time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn published(event: Event) -> Published {
+        Published { seq: 7, time: UNIX_EPOCH + Duration::from_micros(1_500_250), event }
+    }
+
+    #[test]
+    fn an_event_is_flat_json_with_number_and_time() {
+        let event = published(Event::LegState {
+            call: CallId(3),
+            leg: LegId(4),
+            from: LegState::Ringing,
+            to: LegState::Failed,
+            cause: Some(TerminationCause::Failed { status: 486, reason: "Busy Here".into() }),
+        });
+        assert_eq!(
+            serde_json::to_value(&event).unwrap(),
+            json!({
+                "seq": 7, "time": "1970-01-01T00:00:01.500250Z", "type": "leg_state", "call": 3, "leg": 4,
+                "from": "ringing", "to": "failed",
+                "cause": { "failed": { "status": 486, "reason": "Busy Here" } },
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let (call, leg) = (CallId(1), LegId(2));
+        let address = "192.0.2.1:5060".parse().unwrap();
+        let events = [
+            Event::CallState {
+                call,
+                from: CallState::Bridged,
+                to: CallState::IncomingCall,
+                event: CallEvent::Release(CallDirection::Inbound),
+            },
+            Event::BridgeState {
+                call,
+                bridge: BridgeId(5),
+                from: BridgeState::Active,
+                to: BridgeState::Held,
+                held_by: HeldBy::A,
+            },
+            Event::Lookup { call: None, target: "user/1001".into(), kind: LookupKind::User, contacts: 2 },
+            Event::Digit { call, leg, digit: '#', duration_ms: 120, by: DigitBy::Info },
+            Event::Quality { call, leg, quality: Quality { jitter_ms: 1.5, ..Quality::default() } },
+            Event::MediaStarted { call, leg, from: address },
+            Event::Banned { source: address.ip(), for_s: 60, reason: "12 wrong passwords".into() },
+            Event::Application {
+                call: None,
+                app: "queue".into(),
+                name: "agent".into(),
+                data: json!({"id": [1]}),
+            },
+            Event::Reloaded { error: None },
+        ];
+        for event in events {
+            let event = published(event);
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Published>(&text).unwrap(), event, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_consumer_can_tell_the_plane_and_the_call() {
+        let digit = Event::Digit {
+            call: CallId(9),
+            leg: LegId(1),
+            digit: '1',
+            duration_ms: 80,
+            by: DigitBy::TelephoneEvent,
+        };
+        assert_eq!((digit.plane(), digit.call()), (Plane::Media, Some(CallId(9))));
+        let drain = Event::Draining { calls: 3 };
+        assert_eq!((drain.plane(), drain.call()), (Plane::System, None));
+        let lookup =
+            Event::LookupFailed { call: Some(CallId(2)), target: "x".into(), status: 404, error: "-".into() };
+        assert_eq!((lookup.plane(), lookup.call()), (Plane::Sip, Some(CallId(2))));
+    }
+}
