@@ -2,6 +2,7 @@
 //!
 //! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
 //! - `event`, `bus`: what b2b tells the world, and how it gets there
+//! - `failure`, `reason`: what a failed call is to the caller, SIP and Q.850
 //! - `lookup`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
@@ -20,10 +21,12 @@ pub mod call_fsm;
 pub mod controller;
 pub mod digits;
 pub mod event;
+pub mod failure;
 pub mod handler;
 pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;
+pub mod reason;
 pub mod service;
 pub mod switch;
 

@@ -1,0 +1,196 @@
+//! The Reason header field (RFC 3326): why a request was sent or a call failed,
+//! as another protocol puts it.
+
+use std::fmt;
+
+use crate::sip::msg::chars;
+
+/// Values that a message may have; more is hostile.
+const MAX_VALUES: usize = 8;
+/// Bytes of a text that we keep.
+const MAX_TEXT: usize = 128;
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    pub protocol: Protocol,
+    pub cause: Option<u16>,
+    pub text: Option<String>,
+}
+
+/// Whose causes a value speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// A SIP status.
+    Sip,
+    /// An ITU-T Q.850 cause, decimal.
+    Q850,
+    Other(String),
+}
+
+impl Reason {
+    /// `Q.850;cause=17;text="USER_BUSY"`.
+    pub fn q850(cause: u8) -> Self {
+        let text = super::failure::q850_name(cause).to_owned();
+        Reason { protocol: Protocol::Q850, cause: Some(u16::from(cause)), text: Some(text) }
+    }
+
+    /// `SIP;cause=200;text="Call completed elsewhere"`: for the CANCELs to those who
+    /// did not win (RFC 3326 §3.1).
+    pub fn completed_elsewhere() -> Self {
+        let text = "Call completed elsewhere".to_owned();
+        Reason { protocol: Protocol::Sip, cause: Some(200), text: Some(text) }
+    }
+
+    /// Reads all values of one header field; what is none is left out.
+    pub fn parse_list(field: &[u8]) -> Vec<Reason> {
+        split(field, b',').take(MAX_VALUES).filter_map(Reason::parse).collect()
+    }
+
+    /// Reads one value: a protocol and parameters. None: it is none.
+    pub fn parse(value: &[u8]) -> Option<Reason> {
+        let mut parts = split(value, b';');
+        let protocol = text(chars::trim(parts.next()?));
+        if protocol.is_empty() || !protocol.bytes().all(is_token) {
+            return None;
+        }
+        let protocol = match protocol.as_str() {
+            name if name.eq_ignore_ascii_case("SIP") => Protocol::Sip,
+            name if name.eq_ignore_ascii_case("Q.850") => Protocol::Q850,
+            _ => Protocol::Other(protocol),
+        };
+        let mut reason = Reason { protocol, cause: None, text: None };
+        for part in parts {
+            let Some(equals) = memchr::memchr(b'=', part) else { continue };
+            let (name, value) = (chars::trim(&part[..equals]), chars::trim(&part[equals + 1..]));
+            if name.eq_ignore_ascii_case(b"cause") && reason.cause.is_none() {
+                reason.cause = chars::number(value).and_then(|cause| u16::try_from(cause).ok());
+            } else if name.eq_ignore_ascii_case(b"text") && reason.text.is_none() {
+                reason.text = Some(text(&chars::unquote(value)));
+            }
+        }
+        Some(reason)
+    }
+
+    /// The Q.850 cause among several values, if one is there and in range.
+    pub fn q850_among(reasons: &[Reason]) -> Option<u8> {
+        let mut q850 = reasons.iter().filter(|reason| reason.protocol == Protocol::Q850);
+        q850.find_map(|reason| reason.cause.and_then(|cause| u8::try_from(cause).ok()).filter(|it| *it < 128))
+    }
+}
+
+/// As it is written into a message: nothing that came from outside can end the value.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.protocol {
+            Protocol::Sip => f.write_str("SIP")?,
+            Protocol::Q850 => f.write_str("Q.850")?,
+            Protocol::Other(name) if !name.is_empty() && name.bytes().all(is_token) => f.write_str(name)?,
+            Protocol::Other(_) => f.write_str("unknown")?,
+        }
+        if let Some(cause) = self.cause {
+            write!(f, ";cause={cause}")?;
+        }
+        if let Some(text) = &self.text {
+            f.write_str(";text=\"")?;
+            for c in text.chars().filter(|c| !c.is_control()) {
+                if matches!(c, '"' | '\\') {
+                    f.write_str("\\")?;
+                }
+                write!(f, "{c}")?;
+            }
+            f.write_str("\"")?;
+        }
+        Ok(())
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+/// Text from outside, bounded, without control characters.
+fn text(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
+    String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Parts between separators that are not inside of a quoted string.
+fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    bytes.split(move |byte| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        match byte {
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => return *byte == separator && !quoted,
+        }
+        false
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(protocol: Protocol, cause: Option<u16>, text: Option<&str>) -> Reason {
+        Reason { protocol, cause, text: text.map(str::to_owned) }
+    }
+
+    #[test]
+    fn reads_what_is_met_in_practice() {
+        let field =
+            br#"SIP ;cause=200 ;text="Call completed elsewhere", q.850;cause=16;text=Normal , x-acme;rate=2"#;
+        assert_eq!(
+            Reason::parse_list(field),
+            [
+                reason(Protocol::Sip, Some(200), Some("Call completed elsewhere")),
+                reason(Protocol::Q850, Some(16), Some("Normal")),
+                reason(Protocol::Other("x-acme".into()), None, None),
+            ]
+        );
+        assert_eq!(Reason::q850_among(&Reason::parse_list(field)), Some(16));
+    }
+
+    #[test]
+    fn separators_inside_of_quotes_are_text() {
+        let field = br#"Q.850;text="a, b; \"c\" \\";cause=17,SIP;cause=486"#;
+        let parsed = Reason::parse_list(field);
+        assert_eq!(parsed[0], reason(Protocol::Q850, Some(17), Some("a, b; \"c\" \\")));
+        assert_eq!(parsed[1].cause, Some(486));
+        assert_eq!(parsed[0].to_string(), r#"Q.850;cause=17;text="a, b; \"c\" \\""#);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for reason in [Reason::q850(17), Reason::completed_elsewhere(), reason(Protocol::Sip, None, None)] {
+            assert_eq!(Reason::parse(reason.to_string().as_bytes()), Some(reason));
+        }
+        assert_eq!(Reason::q850(17).to_string(), r#"Q.850;cause=17;text="USER_BUSY""#);
+    }
+
+    #[test]
+    fn nonsense_is_left_out_and_never_written() {
+        for field in [&b""[..], b";cause=1", b",,,", b"a b;cause=1", b"\"SIP\";cause=1", b"\xff\xfe;x"] {
+            assert_eq!(Reason::parse_list(field), [], "{field:?}");
+        }
+        for cause in ["-1", "1x", "", "65536", "99999999999999999999999"] {
+            assert_eq!(Reason::parse(format!("Q.850;cause={cause}").as_bytes()).unwrap().cause, None);
+        }
+        let causes = Reason::parse_list(b"Q.850;cause=300,Q.850;cause=34");
+        assert_eq!(Reason::q850_among(&causes), Some(34));
+        let nasty = reason(Protocol::Other("a\r\nb".into()), Some(1), Some("x\r\nVia: y"));
+        assert_eq!(nasty.to_string(), "unknown;cause=1;text=\"xVia: y\"");
+    }
+
+    #[test]
+    fn a_flood_of_values_is_bounded() {
+        let many = "Q.850;cause=1,".repeat(10_000);
+        assert_eq!(Reason::parse_list(many.as_bytes()).len(), MAX_VALUES);
+        let long = format!("SIP;text=\"{}\"", "é".repeat(10_000));
+        assert!(Reason::parse(long.as_bytes()).unwrap().text.unwrap().len() <= MAX_TEXT + 3);
+    }
+}
