@@ -30,7 +30,7 @@ fn a_bye_in_an_early_dialog_is_answered_and_ends_the_invite_with_487() {
     pair.hand(&invite.next("BYE", 11, &ringing));
     assert_eq!(field(&pair.last(B, "SIP/2.0 200"), "CSeq"), "11 BYE");
     assert_eq!(field(&pair.last(B, "SIP/2.0 487"), "CSeq"), "10 INVITE");
-    assert!(matches!(pair.ended(B), Termination::RemoteCancel));
+    assert!(matches!(pair.ended(B), Termination::RemoteCancel { .. }));
     let now = pair.now;
     assert_eq!(pair.ends[B].answer(now, b, None), Err(CommandError::Gone));
     pair.assert_nothing_left();

@@ -61,7 +61,7 @@ fn cancel_is_answered_with_200_and_487() {
         pair.ends[A].cancel(now, a).unwrap();
         pair.settle();
         assert!(matches!(pair.ended(A), Termination::LocalCancel));
-        assert!(matches!(pair.ended(B), Termination::RemoteCancel));
+        assert!(matches!(pair.ended(B), Termination::RemoteCancel { .. }));
         assert_eq!(pair.sent(B, "SIP/2.0 487").len(), 1);
         assert_eq!(pair.sent(B, "SIP/2.0 200").len(), 1);
         pair.assert_nothing_left();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use b2b::sip::endpoint::{
-    Body, EndpointConfig, Event, Invite, Reply, ServerTransactionId, Transport, UsageEvent, UsageId,
+    Body, EndpointConfig, Event, InDialog, Invite, Reply, ServerTransactionId, Transport, UsageEvent, UsageId,
 };
 use b2b::sip::msg::Method;
 use rand::rngs::StdRng;
@@ -32,6 +32,7 @@ impl Users {
                         assert_eq!(self.calls[end].insert(usage, false), None, "seed {seed}");
                     }
                     Event::Request { transaction, .. } => self.waiting[end].push(transaction),
+                    Event::Response { .. } => {}
                     Event::Usage { usage, event } => {
                         let over = self.calls[end].get_mut(&usage).unwrap();
                         assert!(!*over, "seed {seed}: {event:?} after the last event");
@@ -73,7 +74,7 @@ impl Users {
             return;
         }
         let usage = live[random.random_range(0..live.len())];
-        let _ = match random.random_range(0..16) {
+        let _ = match random.random_range(0..17) {
             0..3 => endpoint.provisional(now, usage, 180, "", body),
             3..7 => endpoint.answer(now, usage, body),
             7 => endpoint.reject(now, usage, 488, ""),
@@ -81,6 +82,9 @@ impl Users {
             11 => endpoint.cancel(now, usage),
             12 => endpoint.bye(now, usage),
             13..15 => endpoint.reinvite(now, usage, body),
+            15 => endpoint
+                .request(now, usage, InDialog { method: Method::Message, headers: Vec::new(), body })
+                .map(|_| ()),
             _ => endpoint.update(now, usage, Body::sdp("update")),
         };
     }

@@ -113,6 +113,12 @@ impl Pair {
         }
     }
 
+    /// Another network from now on.
+    pub fn set_network(&mut self, network: Network) {
+        self.network = network;
+        self.random = StdRng::seed_from_u64(network.seed);
+    }
+
     /// The flow of `end` to the other one.
     pub fn flow(&self, end: usize, transport: Transport) -> Flow {
         let id = FlowId(if transport == Transport::Udp { 1 } else { 2 });

@@ -11,7 +11,7 @@ use crate::sip::msg::Request;
 impl AgentService {
     pub(super) fn sip_event(&mut self, event: Event) {
         match event {
-            Event::Incoming { usage, request, flow } => self.incoming(usage, &request, &flow),
+            Event::Incoming { usage, request, flow, .. } => self.incoming(usage, &request, &flow),
             Event::Usage { usage, event } => {
                 let Some(id) = self.legs.of_usage(usage) else { return };
                 let Some(entry) = self.legs.get(id) else { return };
@@ -19,6 +19,8 @@ impl AgentService {
                 entry.leg.usage_event(event);
                 self.perform(id);
             }
+            // We send no requests outside calls.
+            Event::Response { .. } => {}
             Event::Request { transaction, .. } => {
                 // Nothing of ours takes requests outside a call.
                 let now = self.stack.now();

@@ -14,6 +14,8 @@ pub enum State {
     CancelPending,
     /// A provisional response has come.
     Proceeding,
+    /// Refused for want of credentials: our user may have them.
+    Challenged,
     /// CANCEL sent at our user's wish.
     Cancelling,
     /// CANCEL sent because nobody answers.
@@ -35,6 +37,10 @@ pub enum Event {
     Success,
     /// 3xx to 6xx
     Failure,
+    /// 401 or 407 that our user wants to hear of.
+    Challenge,
+    /// Our user has credentials.
+    Again,
     /// Timer B.
     NoResponse,
     /// Not resolved, not connected, not sent.
@@ -73,6 +79,10 @@ pub enum Action {
     Confirm,
     /// The 2xx crossed our wish to stop: ACK and BYE (§15).
     AckAndBye,
+    /// Ask the user for credentials, and wait 64*T1 for them.
+    AskCredentials,
+    /// Send the INVITE again, with the next number.
+    SendAgain,
     End(Cause),
 }
 
@@ -86,19 +96,23 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Calling | S::Proceeding, E::Provisional) => (S::Proceeding, &[StartRing, Deliver]),
         (S::Calling | S::Proceeding, E::Success) => (S::Answered, &[Confirm]),
         (S::Calling | S::Proceeding, E::Failure) => (S::Over, &[End(C::Failed)]),
+        (S::Calling | S::Proceeding, E::Challenge) => (S::Challenged, &[AskCredentials]),
+        (S::Challenged, E::Again) => (S::Connecting, &[SendAgain]),
+        (S::Challenged, E::Cancel) => (S::Over, &[End(C::LocalCancel)]),
+        (S::Challenged, E::CancelTimeout) => (S::Over, &[End(C::Failed)]),
         (S::Calling, E::NoResponse) => (S::Over, &[End(C::NoResponse)]),
         (S::Calling, E::Cancel) => (S::CancelPending, &[]),
         (S::Proceeding, E::Cancel) => (S::Cancelling, &[SendCancel, GuardCancel]),
         (S::Proceeding, E::RingTimeout) => (S::GivingUp, &[SendCancel, GuardCancel]),
         (S::CancelPending, E::Provisional) => (S::Cancelling, &[SendCancel, GuardCancel]),
         (S::CancelPending | S::Cancelling, E::Success) => (S::Over, &[AckAndBye, End(C::LocalCancel)]),
-        (S::CancelPending | S::Cancelling, E::Failure | E::NoResponse | E::Unreachable) => {
+        (S::CancelPending | S::Cancelling, E::Failure | E::Challenge | E::NoResponse | E::Unreachable) => {
             (S::Over, &[End(C::LocalCancel)])
         }
         (S::Cancelling, E::CancelTimeout) => (S::Over, &[Abandon, End(C::LocalCancel)]),
         (S::GivingUp, E::Cancel) => (S::Cancelling, &[]),
         (S::GivingUp, E::Success) => (S::Over, &[AckAndBye, End(C::RingTimeout)]),
-        (S::GivingUp, E::Failure) => (S::Over, &[End(C::RingTimeout)]),
+        (S::GivingUp, E::Failure | E::Challenge) => (S::Over, &[End(C::RingTimeout)]),
         (S::GivingUp, E::CancelTimeout) => (S::Over, &[Abandon, End(C::RingTimeout)]),
         (state, _) => (state, &[]),
     }

@@ -2,7 +2,8 @@
 //!
 //! - `state`: a dialog: identifiers, route set, target, sequence numbers
 //! - `hop`: where a URI leads
-//! - `request`: requests inside a dialog, to bytes
+//! - `identity`: what our messages say about us; advertised addresses
+//! - `request`: requests to bytes
 //! - `offer_answer`: the offer/answer phase of a dialog
 //! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
 //! - `usage`: what is known of one call leg
@@ -10,6 +11,7 @@
 pub mod callee_fsm;
 pub mod caller_fsm;
 pub mod hop;
+pub mod identity;
 pub mod offer_answer;
 pub mod request;
 pub mod state;

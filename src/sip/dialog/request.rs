@@ -1,61 +1,47 @@
-//! Requests inside a dialog, and the INVITE that starts one, to bytes.
-
-use std::net::SocketAddr;
+//! Requests inside a dialog, the INVITE that starts one, and requests outside of
+//! any, to bytes.
 
 use bytes::Bytes;
 
+use super::hop::Hop;
+use super::identity::Identity;
 use super::state::Dialog;
 use crate::ids::Branch;
-use crate::sip::endpoint::{Body, Flow};
-use crate::sip::msg::{Method, Name, RequestWriter, Transport, WriteError};
+use crate::sip::endpoint::{Body, Flow, HeaderFields};
+use crate::sip::msg::{Method, Name, RequestWriter, WriteError};
+
+/// Hops of a request that starts here (RFC 3261 §8.1.1.6).
+pub const MAX_FORWARDS: u8 = 70;
 
 /// A request that waits for its flow, and with it for Via and Contact.
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub method: Method,
     pub cseq: u32,
+    pub max_forwards: u8,
     /// More header fields.
-    pub headers: Vec<(Bytes, Bytes)>,
+    pub headers: HeaderFields,
     pub body: Option<Body>,
+    /// Parameters of our Contact, from the first `;` on; none: Contact stands
+    /// only where it is a matter of course.
+    pub contact: Option<Bytes>,
+    /// Where to send it, if not where the dialog leads.
+    pub outbound: Option<Hop>,
 }
 
 impl Draft {
     /// A request without header fields of its own.
     pub fn new(method: Method, cseq: u32, body: Option<Body>) -> Self {
-        Draft { method, cseq, headers: Vec::new(), body }
+        Draft {
+            method,
+            cseq,
+            max_forwards: MAX_FORWARDS,
+            headers: Vec::new(),
+            body,
+            contact: None,
+            outbound: None,
+        }
     }
-}
-
-/// What all our messages say about us.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// User part of Contact.
-    pub user: String,
-    /// User-Agent and Server; may be empty.
-    pub user_agent: String,
-    /// Allow.
-    pub allow: String,
-}
-
-impl Identity {
-    /// Our URI at the local address of a flow.
-    pub fn uri(&self, flow: &Flow) -> String {
-        let at = if self.user.is_empty() { "" } else { "@" };
-        let transport = match flow.transport {
-            Transport::Udp => "",
-            Transport::Tcp => ";transport=tcp",
-            Transport::Tls => ";transport=tls",
-            Transport::Sctp => ";transport=sctp",
-            Transport::Ws => ";transport=ws",
-            Transport::Wss => ";transport=wss",
-        };
-        format!("sip:{}{at}{}{transport}", self.user, host_port(flow.local))
-    }
-}
-
-/// An address without an IPv6 scope, which nobody else understands.
-pub fn host_port(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port())
 }
 
 /// Writes a request (§12.2.1.1, §8.1.1).
@@ -67,11 +53,10 @@ pub fn write(
     identity: &Identity,
 ) -> Result<Bytes, WriteError> {
     let (uri, routes) = dialog.request_uri();
-    let mut writer = RequestWriter::new(&draft.method, uri).header_fmt(
-        Name::Via,
-        format_args!("SIP/2.0/{} {};branch={branch};rport", flow.transport.as_str(), host_port(flow.local)),
-    );
-    writer = writer.header(Name::MaxForwards, "70");
+    let (transport, sent_by) = (flow.transport.as_str(), identity.sent_by(flow));
+    let mut writer = RequestWriter::new(&draft.method, uri)
+        .header_fmt(Name::Via, format_args!("SIP/2.0/{transport} {sent_by};branch={branch};rport"))
+        .header_fmt(Name::MaxForwards, format_args!("{}", draft.max_forwards));
     for route in &routes {
         writer = writer.header(Name::Route, route);
     }
@@ -80,11 +65,23 @@ pub fn write(
         .header(Name::To, dialog.remote())
         .header(Name::CallId, dialog.call_id())
         .header_fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method));
-    // Target refresh requests (§12.2, RFC 3311 §5.1).
-    if matches!(draft.method, Method::Invite | Method::Update) {
-        writer = writer
-            .header_fmt(Name::Contact, format_args!("<{}>", identity.uri(flow)))
-            .header(Name::Allow, &identity.allow);
+    // Target refresh requests (§12.2, RFC 3311 §5.1), and those that make dialogs.
+    let refreshes = matches!(draft.method, Method::Invite | Method::Update);
+    if refreshes || draft.contact.is_some() || draft.method == Method::Refer {
+        let uri = identity.uri(flow, dialog.contact_user());
+        writer = match &draft.contact {
+            Some(params) => {
+                let params = std::str::from_utf8(params).unwrap_or_default();
+                writer.header_fmt(Name::Contact, format_args!("<{uri}>{params}"))
+            }
+            None => writer.header_fmt(Name::Contact, format_args!("<{uri}>")),
+        };
+    }
+    if refreshes {
+        writer = writer.header(Name::Allow, &identity.allow);
+        if !identity.supported.is_empty() {
+            writer = writer.header(Name::Supported, &identity.supported);
+        }
     }
     if !identity.user_agent.is_empty() {
         writer = writer.header(Name::UserAgent, &identity.user_agent);

@@ -23,9 +23,11 @@ enum Part {
     FirstRoute,
     /// The rest of the route set, as one header value.
     OtherRoutes,
+    /// User part of our Contact, if it is not the endpoint's.
+    ContactUser,
 }
 
-const PARTS: usize = 7;
+const PARTS: usize = 8;
 
 /// Why a message does not make a dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,9 @@ pub struct Dialog {
     pub remote_cseq: Option<u32>,
     /// The flow of the last exchange.
     pub flow: Option<Flow>,
+    /// Requests go by the flow as long as it is there, wherever routes and
+    /// target lead: the peer sits behind a NAT.
+    pub pinned: bool,
     pub offer_answer: OfferAnswer,
     /// RSeq of the last reliable provisional response (RFC 3262 §4).
     pub remote_rseq: Option<u32>,
@@ -64,6 +69,7 @@ impl Dialog {
         remote: &[u8],
         target: &[u8],
         route: &[impl AsRef<[u8]>],
+        contact_user: &[u8],
         cseq: u32,
     ) -> Dialog {
         let mut builder = Builder::default();
@@ -73,6 +79,7 @@ impl Dialog {
         builder.part(Part::RemoteTag, b"");
         builder.part(Part::Target, target);
         builder.routes(route.iter().map(AsRef::as_ref));
+        builder.part(Part::ContactUser, contact_user);
         builder.dialog(local_tag, cseq, None)
     }
 
@@ -85,6 +92,7 @@ impl Dialog {
         builder.part(Part::Target, target(contact(request)?.uri));
         let routes: Vec<&[u8]> = record_routes(request)?;
         builder.routes(routes.into_iter());
+        builder.part(Part::ContactUser, b"");
         let remote_cseq = request.cseq().map_err(|_| NoDialog::Identity)?.number;
         let mut dialog = builder.dialog(local_tag, cseq, Some(remote_cseq));
         dialog.flow = None;
@@ -122,8 +130,10 @@ impl Dialog {
         builder.remote(response, Name::To)?;
         builder.part(Part::Target, target);
         builder.routes(routes.iter().copied());
+        builder.part(Part::ContactUser, self.contact_user());
         let mut dialog = builder.dialog(self.local_tag, self.local_cseq, None);
         dialog.flow = self.flow;
+        dialog.pinned = self.pinned;
         dialog.offer_answer = self.offer_answer;
         Ok(dialog)
     }
@@ -158,6 +168,11 @@ impl Dialog {
         self.get(Part::Target)
     }
 
+    /// User part of our Contact; empty: the endpoint's.
+    pub fn contact_user(&self) -> &[u8] {
+        self.get(Part::ContactUser)
+    }
+
     /// Takes the Contact of a target refresh request or its 2xx as the new
     /// remote target (§12.2); without a usable one nothing changes.
     pub fn refresh_target(&mut self, message: &Headers) {
@@ -171,8 +186,9 @@ impl Dialog {
             builder.part(part, self.get(part));
         }
         builder.part(Part::Target, target);
-        builder.part(Part::FirstRoute, self.get(Part::FirstRoute));
-        builder.part(Part::OtherRoutes, self.get(Part::OtherRoutes));
+        for part in [Part::FirstRoute, Part::OtherRoutes, Part::ContactUser] {
+            builder.part(part, self.get(part));
+        }
         (self.text, self.ends) = (builder.text.into(), builder.ends);
     }
 
@@ -181,7 +197,14 @@ impl Dialog {
         let mut builder = Builder::default();
         builder.part(Part::CallId, self.call_id());
         builder.local(local, self.local_tag);
-        for part in [Part::Remote, Part::RemoteTag, Part::Target, Part::FirstRoute, Part::OtherRoutes] {
+        for part in [
+            Part::Remote,
+            Part::RemoteTag,
+            Part::Target,
+            Part::FirstRoute,
+            Part::OtherRoutes,
+            Part::ContactUser,
+        ] {
             builder.part(part, self.get(part));
         }
         (self.text, self.ends) = (builder.text.into(), builder.ends);
@@ -295,6 +318,7 @@ impl Builder {
             local_cseq,
             remote_cseq,
             flow: None,
+            pinned: false,
             offer_answer: OfferAnswer::Idle,
             remote_rseq: None,
         }

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::hop::Hop;
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm};
 use crate::ids::Tag;
-use crate::sip::endpoint::{Body, Flow, ServerTransactionId};
+use crate::sip::endpoint::{Body, Flow, HeaderFields, ServerTransactionId};
+use crate::sip::msg::Response;
 use crate::sip::transaction::client::ClientTransactionId;
 use crate::sip::transaction::timer_queue::Queued;
 
@@ -33,15 +35,28 @@ pub struct Usage {
     pub local_tag: Tag,
     /// Whether the Call-ID is ours: decides who waits longer after glare (§14.1).
     pub owns_call_id: bool,
+    /// Whether our user answers challenges.
+    pub authorizes: bool,
     /// Early dialogs, one per fork; once confirmed, the one that was.
     pub dialogs: Vec<Dialog>,
     /// INVITEs of ours: the one under way, and those whose 2xx may come again.
     pub ours: Vec<OurInvite>,
     /// The INVITE of theirs that is not answered or not acknowledged.
     pub theirs: Option<Box<TheirInvite>>,
+    /// How the call is to end, once our user has said so.
+    pub parting: Option<Box<Parting>>,
     /// Requests of theirs inside the call.
     pub requests: PerSecond,
     pub queued: Queued,
+}
+
+/// What goes with the BYE or CANCEL of ours that ends a call.
+#[derive(Debug, Default)]
+pub struct Parting {
+    pub headers: HeaderFields,
+    /// The BYE was challenged: until when its user may send credentials.
+    pub challenged_until: Option<Instant>,
+    pub challenges: u8,
 }
 
 /// How often something happened in this second.
@@ -69,9 +84,12 @@ pub struct OurInvite {
     pub transaction: Option<ClientTransactionId>,
     /// What the INVITE that starts the call was sent with; forks are made from it.
     pub origin: Option<Box<Dialog>>,
+    /// What it takes to send it again after a refusal, where that may come.
+    pub again: Option<Box<Again>>,
     /// Whether it carried an offer.
     pub offered: bool,
     /// For another try after glare.
+    pub headers: HeaderFields,
     pub body: Option<Body>,
     /// The peer has changed the session since: the offer is out of date.
     pub superseded: bool,
@@ -94,7 +112,9 @@ impl OurInvite {
             cseq,
             transaction: None,
             origin: None,
+            again: None,
             offered,
+            headers: Vec::new(),
             body: None,
             superseded: false,
             progress: Progress::Open,
@@ -105,6 +125,22 @@ impl OurInvite {
             pracks: 0,
         }
     }
+}
+
+/// An INVITE that may have to be sent again with other header fields.
+#[derive(Debug)]
+pub struct Again {
+    pub headers: HeaderFields,
+    pub body: Option<Body>,
+    pub max_forwards: u8,
+    pub outbound: Option<Hop>,
+    /// Whether a challenge goes to our user.
+    pub authorizes: bool,
+    /// What our user gave last.
+    pub credentials: HeaderFields,
+    pub tries: u8,
+    /// Why it is to be sent again.
+    pub refusal: Option<Response>,
 }
 
 /// How far an INVITE of ours is.
@@ -180,6 +216,8 @@ impl Usage {
         let success = theirs.and_then(|theirs| theirs.success.as_ref());
         let answer_by = theirs.and_then(|theirs| theirs.answer_by);
         let resend = success.map(|success| success.resend_at.min(success.give_up_at));
-        self.ours.iter().filter_map(|ours| ours.deadline).chain(answer_by).chain(resend).min()
+        let challenged = self.parting.as_deref().and_then(|parting| parting.challenged_until);
+        let ours = self.ours.iter().filter_map(|ours| ours.deadline);
+        ours.chain(answer_by).chain(resend).chain(challenged).min()
     }
 }

@@ -5,25 +5,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{Body, CommandError};
+use super::command::{Body, CommandError, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
-use crate::ids::Tag;
 use crate::sip::dialog::callee_fsm::{self, Action, Cause};
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::{Dialog, NoDialog};
 use crate::sip::dialog::usage::{Phase, Success, TheirInvite, Usage};
 use crate::sip::msg::{Method, Name, Request, ResponseWriter};
-
-/// What an answer to their INVITE is made of.
-struct Answer<'a> {
-    status: u16,
-    reason: &'a str,
-    body: Option<Body>,
-}
 
 impl Endpoint {
     /// An INVITE without a To tag that has passed every check.
@@ -50,6 +42,7 @@ impl Endpoint {
             phase: Phase::Callee(callee_fsm::State::Incoming),
             local_tag: tag,
             owns_call_id: false,
+            authorizes: false,
             dialogs: vec![dialog],
             ours: Vec::new(),
             theirs: Some(Box::new(TheirInvite {
@@ -59,6 +52,7 @@ impl Endpoint {
                 answer_by: Some(now + self.config.answer_timeout),
                 success: None,
             })),
+            parting: None,
             requests: Default::default(),
             queued: Default::default(),
         });
@@ -83,11 +77,7 @@ impl Endpoint {
         if !(101..200).contains(&status) {
             return Err(CommandError::WrongState("a provisional status is 101 to 199"));
         }
-        let (transaction, tag, _) = self.undecided(usage)?;
-        let answer = Answer { status, reason, body };
-        let response = self.dialog_response(transaction, tag, answer)?;
-        self.servers.respond(now, &mut self.out, transaction, status, response);
-        Ok(())
+        self.reply(now, usage, Reply { reason: reason.to_owned(), body, ..Reply::status(status) })
     }
 
     /// Answers an INVITE or re-INVITE with 200.
@@ -95,30 +85,7 @@ impl Endpoint {
     /// # Errors
     /// There is no INVITE to answer.
     pub fn answer(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
-        let (transaction, tag, initial) = self.undecided(usage)?;
-        let has_body = body.is_some();
-        let answer = Answer { status: 200, reason: "OK", body };
-        let response = self.dialog_response(transaction, tag, answer)?;
-        let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
-        let Some(it) = self.usages.get_mut(usage) else { return Err(CommandError::Gone) };
-        if let Some(dialog) = it.dialogs.first_mut() {
-            dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
-        }
-        if let Some(theirs) = it.theirs.as_deref_mut() {
-            theirs.answer_by = None;
-            theirs.success = Some(Success {
-                response: response.clone(),
-                resend_at: now + t1,
-                interval: t1,
-                give_up_at: now + give_up,
-            });
-        }
-        if initial {
-            self.callee_event(now, usage, callee_fsm::Event::Answer, None);
-        }
-        self.servers.respond(now, &mut self.out, transaction, 200, response);
-        self.usages.arm(now, usage);
-        Ok(())
+        self.reply(now, usage, Reply { body, ..Reply::status(200) })
     }
 
     /// Refuses an INVITE (the call ends) or a re-INVITE (it goes on) with 300 to
@@ -136,46 +103,120 @@ impl Endpoint {
         if !(300..700).contains(&status) {
             return Err(CommandError::WrongState("a refusal's status is 300 to 699"));
         }
-        let (transaction, tag, initial) = self.undecided(usage)?;
-        let response = self.dialog_response(transaction, tag, Answer { status, reason, body: None })?;
-        self.servers.respond(now, &mut self.out, transaction, status, response);
-        self.forget_their_offer(usage);
-        if initial {
-            self.callee_event(now, usage, callee_fsm::Event::Reject, Some(status));
+        self.reply(now, usage, Reply { reason: reason.to_owned(), ..Reply::status(status) })
+    }
+
+    /// Responds to an INVITE or re-INVITE with 101 to 699: `provisional`, `answer`
+    /// and `reject` with header fields and body.
+    ///
+    /// # Errors
+    /// There is no INVITE to respond to, or a header field is not one.
+    pub fn reply(&mut self, now: Instant, usage: UsageId, reply: Reply) -> Result<(), CommandError> {
+        if !(101..700).contains(&reply.status) {
+            return Err(CommandError::WrongState("a status is 101 to 699"));
+        }
+        let redirects = (300..400).contains(&reply.status);
+        let contact = |(name, _): &(Bytes, Bytes)| redirects && Name::parse(name) == Name::Contact;
+        match reply.headers.iter().any(contact) {
+            // Where else to try (§21.3).
+            true => check_headers(&reply.headers.iter().filter(|it| !contact(it)).cloned().collect())?,
+            false => check_headers(&reply.headers)?,
+        }
+        let (transaction, initial) = self.undecided(usage)?;
+        let response = self.dialog_response(transaction, usage, &reply)?;
+        match reply.status {
+            ..200 => {
+                self.servers.respond(now, &mut self.out, transaction, reply.status, response);
+            }
+            200..300 => {
+                self.accept(
+                    now,
+                    usage,
+                    (transaction, initial),
+                    reply.body.is_some(),
+                    (reply.status, response),
+                );
+            }
+            status => {
+                self.servers.respond(now, &mut self.out, transaction, status, response);
+                self.forget_their_offer(usage);
+                if initial {
+                    self.callee_event(now, usage, callee_fsm::Event::Reject, Some(status));
+                }
+            }
         }
         Ok(())
     }
 
-    /// The INVITE of theirs that our user has not decided on.
-    fn undecided(&self, usage: UsageId) -> Result<(ServerTransactionId, Tag, bool), CommandError> {
+    /// Sends the 2xx, again and again until its ACK (§13.3.1.4).
+    fn accept(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        (transaction, initial): (ServerTransactionId, bool),
+        has_body: bool,
+        (status, response): (u16, Bytes),
+    ) {
+        let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        if let Some(dialog) = it.dialogs.first_mut() {
+            dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
+        }
+        if let Some(theirs) = it.theirs.as_deref_mut() {
+            theirs.answer_by = None;
+            theirs.success = Some(Success {
+                response: response.clone(),
+                resend_at: now + t1,
+                interval: t1,
+                give_up_at: now + give_up,
+            });
+        }
+        if initial {
+            self.callee_event(now, usage, callee_fsm::Event::Answer, None);
+        }
+        self.servers.respond(now, &mut self.out, transaction, status, response);
+        self.usages.arm(now, usage);
+    }
+
+    /// The INVITE of theirs that our user has not decided on, and whether it is
+    /// the one that started the call.
+    fn undecided(&self, usage: UsageId) -> Result<(ServerTransactionId, bool), CommandError> {
         let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let theirs = it.theirs.as_deref().filter(|theirs| theirs.success.is_none());
         let theirs = theirs.ok_or(CommandError::WrongState("no INVITE is waiting for an answer"))?;
-        Ok((theirs.transaction, it.local_tag, theirs.initial))
+        Ok((theirs.transaction, theirs.initial))
     }
 
     fn dialog_response(
         &self,
         transaction: ServerTransactionId,
-        tag: Tag,
-        answer: Answer<'_>,
+        usage: UsageId,
+        reply: &Reply,
     ) -> Result<Bytes, CommandError> {
+        let tag = self.usages.get(usage).ok_or(CommandError::Gone)?.local_tag;
         let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
         let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
-        let phrase = if answer.reason.is_empty() { reason(answer.status) } else { answer.reason };
-        let mut writer = ResponseWriter::reply_to(request, answer.status, phrase, Some(tag.as_str()));
-        if answer.status < 300 {
+        let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
+        let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
+        if reply.status < 300 {
+            let uri = self.identity.uri(&flow, self.contact_user(Some(usage)));
             writer = writer
                 .record_routes(request)
-                .header_fmt(Name::Contact, format_args!("<{}>", self.identity.uri(&flow)))
+                .header_fmt(Name::Contact, format_args!("<{uri}>"))
                 .header(Name::Allow, &self.identity.allow);
+            if !self.identity.supported.is_empty() {
+                writer = writer.header(Name::Supported, &self.identity.supported);
+            }
         }
-        if answer.status == 415 {
+        if reply.status == 415 {
             // §21.4.13
             writer = writer.header(Name::Accept, "application/sdp");
         }
         writer = self.served(writer);
-        if let Some(body) = &answer.body {
+        for (name, value) in &reply.headers {
+            writer = writer.header(Name::parse(name), value);
+        }
+        if let Some(body) = &reply.body {
             let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
             writer = writer.body(content_type, &body.data);
         }
@@ -184,9 +225,8 @@ impl Endpoint {
 
     /// Sends a final refusal of our own to the INVITE that nobody has decided on.
     pub(super) fn refuse_pending(&mut self, now: Instant, usage: UsageId, status: u16) {
-        let Ok((transaction, tag, _)) = self.undecided(usage) else { return };
-        let answer = Answer { status, reason: "", body: None };
-        if let Ok(response) = self.dialog_response(transaction, tag, answer) {
+        let Ok((transaction, _)) = self.undecided(usage) else { return };
+        if let Ok(response) = self.dialog_response(transaction, usage, &Reply::status(status)) {
             self.servers.respond(now, &mut self.out, transaction, status, response);
         }
         self.forget_their_offer(usage);
@@ -214,7 +254,7 @@ impl Endpoint {
         let tag = usage.and_then(|usage| self.usages.get(usage)).map(|usage| usage.local_tag);
         match tag {
             Some(tag) => {
-                self.answer_now(now, path, request, (tag, usage), 200, &[]);
+                self.answer_now(now, path, request.clone(), (tag, usage), 200, &[]);
             }
             // The call is over, and has been answered with another final response.
             None => self.refuse(now, &path, &request, 200),
@@ -225,7 +265,7 @@ impl Endpoint {
             return;
         };
         if theirs.initial {
-            self.callee_event(now, usage, callee_fsm::Event::Cancel, None);
+            self.callee_step(now, usage, callee_fsm::Event::Cancel, None, Some(&request));
         } else {
             self.refuse_pending(now, usage, 487);
             self.usage_event(usage, UsageEvent::ReInviteCancelled);
@@ -321,7 +361,7 @@ impl Endpoint {
         id: UsageId,
         event: callee_fsm::Event,
         status: Option<u16>,
-        bye: Option<&Request>,
+        request: Option<&Request>,
     ) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Phase::Callee(state) = usage.phase else { return };
@@ -350,16 +390,13 @@ impl Endpoint {
                     self.send_bye(now, id, if ends { User::Nobody } else { User::Bye(id) });
                 }
                 Action::End(cause) => {
-                    let cause = match cause {
-                        Cause::Rejected => Termination::Rejected { status: status.unwrap_or_default() },
-                        Cause::AnswerTimeout => Termination::AnswerTimeout,
-                        Cause::RemoteCancel => Termination::RemoteCancel,
-                        Cause::LocalBye => Termination::LocalBye,
-                        Cause::NoAck => Termination::NoAck,
-                        Cause::RemoteBye => match bye {
-                            Some(request) => Termination::RemoteBye { request: request.clone() },
-                            None => Termination::RemoteCancel,
-                        },
+                    let cause = match (cause, request.cloned()) {
+                        (Cause::RemoteCancel, Some(request)) => Termination::RemoteCancel { request },
+                        (Cause::RemoteBye, Some(request)) => Termination::RemoteBye { request },
+                        (Cause::Rejected, _) => Termination::Rejected { status: status.unwrap_or_default() },
+                        (Cause::AnswerTimeout, _) => Termination::AnswerTimeout,
+                        (Cause::LocalBye, _) => Termination::LocalBye,
+                        (Cause::NoAck | Cause::RemoteCancel | Cause::RemoteBye, _) => Termination::NoAck,
                     };
                     self.terminate(now, id, cause);
                 }
@@ -367,13 +404,14 @@ impl Endpoint {
         }
     }
 
-    /// A BYE in the confirmed dialog.
+    /// A BYE in the confirmed dialog, with the header fields that its user gave.
     pub(super) fn send_bye(&mut self, now: Instant, id: UsageId, user: User) {
-        let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) else {
-            return;
-        };
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let headers = usage.parting.as_deref().map(|parting| parting.headers.clone()).unwrap_or_default();
+        let Some(dialog) = usage.dialogs.first_mut() else { return };
         dialog.local_cseq += 1;
         let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
-        self.dispatch(now, dialog, Draft::new(Method::Bye, cseq, None), user);
+        let draft = Draft { headers, ..Draft::new(Method::Bye, cseq, None) };
+        self.dispatch(now, dialog, draft, user);
     }
 }

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{Body, CommandError, Invite, InviteError};
+use super::command::{Body, CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::caller_fsm::{self, Action, Cause, Event};
 use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
 use crate::sip::dialog::state::Dialog;
-use crate::sip::dialog::usage::{OurInvite, Phase, Progress, Usage};
+use crate::sip::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
 use crate::sip::msg::{Method, Response};
 use crate::sip::transaction::ack_cancel;
 use crate::sip::transaction::client::ClientTransactionId;
@@ -28,7 +28,7 @@ impl Endpoint {
     /// The target is not a URI that can be called, a header is not one, or there
     /// are too many calls.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<UsageId, InviteError> {
-        invite.check()?;
+        let outbound = invite.addressing().check()?;
         let limit = self.config.limits.usages;
         if self.usages.len() >= limit {
             return Err(InviteError::TooMany { limit });
@@ -41,8 +41,30 @@ impl Endpoint {
         };
         let from = invite.from.as_deref().unwrap_or_default();
         let cseq = 1 + (self.mint.random() & 0xffff) as u32;
-        let mut origin =
-            Dialog::outgoing(call_id.as_bytes(), (from, tag), &to, &invite.target, &invite.route, cseq);
+        let contact_user = invite.contact_user.as_deref().unwrap_or_default();
+        let mut origin = Dialog::outgoing(
+            call_id.as_bytes(),
+            (from, tag),
+            &to,
+            &invite.target,
+            &invite.route,
+            contact_user,
+            cseq,
+        );
+        (origin.flow, origin.pinned) = (invite.flow, invite.flow.is_some());
+        let max_forwards = invite.max_forwards.unwrap_or(MAX_FORWARDS);
+        let again = invite.authorizes.then(|| {
+            Box::new(Again {
+                headers: invite.headers.clone(),
+                body: invite.body.clone(),
+                max_forwards,
+                outbound: outbound.clone(),
+                authorizes: true,
+                credentials: Vec::new(),
+                tries: 0,
+                refusal: None,
+            })
+        });
         let offered = invite.body.is_some();
         origin.offer_answer = OfferAnswer::after_request(offered, true);
         let dialog = origin.clone();
@@ -51,17 +73,25 @@ impl Endpoint {
             phase: Phase::Caller(caller_fsm::State::Connecting),
             local_tag: tag,
             owns_call_id: true,
+            authorizes: invite.authorizes,
             dialogs: Vec::new(),
             ours: vec![OurInvite {
                 origin: Some(Box::new(origin)),
+                again,
                 ring_timeout: invite.ring_timeout.unwrap_or(self.config.ring_timeout),
                 ..OurInvite::new(cseq, offered)
             }],
             theirs: None,
+            parting: None,
             requests: Default::default(),
             queued: Default::default(),
         });
-        let draft = Draft { method: Method::Invite, cseq, headers: invite.headers, body: invite.body };
+        let draft = Draft {
+            max_forwards,
+            headers: invite.headers,
+            outbound,
+            ..Draft::new(Method::Invite, cseq, invite.body)
+        };
         self.dispatch(now, dialog, draft, User::Invite(id, cseq));
         Ok(id)
     }
@@ -71,8 +101,26 @@ impl Endpoint {
     /// # Errors
     /// The call is not ours or is answered: use `bye`.
     pub fn cancel(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
+        self.cancel_with(now, usage, Vec::new())
+    }
+
+    /// The same with header fields in the CANCEL, say Reason (RFC 3326). A 2xx
+    /// that crosses it gets them in its BYE.
+    ///
+    /// # Errors
+    /// As for `cancel`, or a header field is not one.
+    pub fn cancel_with(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        headers: HeaderFields,
+    ) -> Result<(), CommandError> {
+        check_headers(&headers)?;
         match self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?.phase {
-            Phase::Caller(_) => self.caller_event(now, usage, Event::Cancel, None),
+            Phase::Caller(_) => {
+                self.part_with(usage, headers);
+                self.caller_event(now, usage, Event::Cancel, None);
+            }
             _ => return Err(CommandError::WrongState("only our own unanswered INVITE can be cancelled")),
         }
         Ok(())
@@ -149,7 +197,7 @@ impl Endpoint {
                 Event::Provisional
             }
             200..300 => Event::Success,
-            _ => Event::Failure,
+            status => self.refusal_event(usage, cseq, status),
         };
         self.caller_event(now, usage, event, Some(response));
     }
@@ -195,7 +243,13 @@ impl Endpoint {
         self.caller_event(now, usage, event, None);
     }
 
-    fn caller_event(&mut self, now: Instant, id: UsageId, event: Event, response: Option<Response>) {
+    pub(super) fn caller_event(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        event: Event,
+        response: Option<Response>,
+    ) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Phase::Caller(state) = usage.phase else { return };
         let (next, actions) = caller_fsm::step(state, event);
@@ -240,8 +294,12 @@ impl Endpoint {
                         self.dismiss(now, id, cseq, response);
                     }
                 }
+                Action::AskCredentials => self.ask_credentials(now, id, cseq, response.clone()),
+                Action::SendAgain => self.invite_again(now, id),
                 Action::End(cause) => {
-                    let cause = termination(cause, response.clone());
+                    let again = self.usages.get_mut(id).and_then(|it| it.ours.first_mut()?.again.take());
+                    let refusal = || again.and_then(|again| again.refusal);
+                    let cause = termination(cause, response.clone().or_else(refusal));
                     self.terminate(now, id, cause);
                 }
             }
@@ -345,7 +403,10 @@ impl Endpoint {
         let bye_cseq = dialog.local_cseq + 1;
         self.dispatch(now, dialog.clone(), Draft::new(Method::Ack, cseq, None), User::Nobody);
         if is_new {
-            self.dispatch(now, dialog, Draft::new(Method::Bye, bye_cseq, None), User::Nobody);
+            let headers =
+                self.usages.get_mut(id).and_then(|it| it.parting.take()).unwrap_or_default().headers;
+            let draft = Draft { headers, ..Draft::new(Method::Bye, bye_cseq, None) };
+            self.dispatch(now, dialog, draft, User::Nobody);
         }
     }
 
@@ -358,10 +419,11 @@ impl Endpoint {
     }
 
     fn send_cancel(&mut self, now: Instant, id: UsageId, cseq: u32) {
-        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
-        let Some(transaction) = ours.and_then(|ours| ours.transaction) else { return };
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Some(transaction) = usage.ours(cseq).and_then(|ours| ours.transaction) else { return };
+        let headers = usage.parting.as_deref().map_or(&[][..], |parting| &parting.headers);
         let Some((branch, flow, invite)) = self.clients.sent(transaction) else { return };
-        match ack_cancel::cancel(invite) {
+        match ack_cancel::cancel(invite, headers) {
             Some(data) => {
                 let request = (branch, data);
                 self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody);

@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Flow;
+use crate::ids::Tag;
 use crate::sip::dialog::hop::Hop;
-use crate::sip::msg::{Name, NameAddr, Uri, chars};
+use crate::sip::msg::{Method, Name, NameAddr, Uri, chars};
+
+/// More header fields of a message, in order: name and value.
+pub type HeaderFields = Vec<(Bytes, Bytes)>;
 
 /// A message body, opaque here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +38,96 @@ pub struct Invite {
     pub to: Option<Bytes>,
     /// Preloaded route set, one name-addr each (`<sip:proxy;lr>`).
     pub route: Vec<Bytes>,
+    /// The URI of an outbound proxy that gets the request without standing in
+    /// Route; none: the first route, or the target.
+    pub outbound: Option<Bytes>,
+    /// Send it, and every later request of the call, by this flow as long as it
+    /// is there: a registered contact behind a NAT. When it is gone the target
+    /// has to do.
+    pub flow: Option<Flow>,
+    /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.
+    pub max_forwards: Option<u8>,
+    /// User part of our Contact; none: the endpoint's.
+    pub contact_user: Option<Bytes>,
     /// More header fields.
-    pub headers: Vec<(Bytes, Bytes)>,
+    pub headers: HeaderFields,
     /// The offer; none: the far end offers in its 2xx.
     pub body: Option<Body>,
     /// Instead of the endpoint's `ring_timeout`.
     pub ring_timeout: Option<Duration>,
+    /// 401 and 407 come as [`super::UsageEvent::Challenged`] and wait for
+    /// `authorize`; else they end the call like other refusals.
+    pub authorizes: bool,
+}
+
+/// A request inside a call: INFO, MESSAGE, NOTIFY, OPTIONS …
+#[derive(Debug, Clone)]
+pub struct InDialog {
+    pub method: Method,
+    pub headers: HeaderFields,
+    pub body: Option<Body>,
+}
+
+/// Call-ID, From tag and number of a request outside any dialog. To answer a
+/// challenge send the request again with [`Self::next`] and the credentials
+/// (RFC 3261 §22.2); a REGISTER keeps the Call-ID for all its refreshes (§10.2.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestIdentity {
+    pub call_id: Bytes,
+    pub from_tag: Tag,
+    pub cseq: u32,
+}
+
+impl RequestIdentity {
+    /// The same with the next number.
+    pub fn next(&self) -> Self {
+        RequestIdentity { cseq: self.cseq.wrapping_add(1) & 0x7fff_ffff, ..self.clone() }
+    }
+}
+
+/// A request outside any dialog: REGISTER, OPTIONS, MESSAGE, SUBSCRIBE …
+#[derive(Debug, Clone)]
+pub struct OutOfDialog {
+    pub method: Method,
+    /// Request-URI, used as it is.
+    pub target: Bytes,
+    /// From without its tag; none: our user at our address.
+    pub from: Option<Bytes>,
+    /// To; none: the target.
+    pub to: Option<Bytes>,
+    /// From `Endpoint::identify`; none: a new one.
+    pub identity: Option<RequestIdentity>,
+    /// As for [`Invite`].
+    pub route: Vec<Bytes>,
+    pub outbound: Option<Bytes>,
+    pub flow: Option<Flow>,
+    pub max_forwards: Option<u8>,
+    pub contact_user: Option<Bytes>,
+    /// Adds our Contact with these parameters (`;expires=300`, or empty).
+    pub contact: Option<Bytes>,
+    pub headers: HeaderFields,
+    pub body: Option<Body>,
+}
+
+impl OutOfDialog {
+    /// A request without header fields of its own.
+    pub fn new(method: Method, target: impl Into<Bytes>) -> Self {
+        OutOfDialog {
+            method,
+            target: target.into(),
+            from: None,
+            to: None,
+            identity: None,
+            route: Vec::new(),
+            outbound: None,
+            flow: None,
+            max_forwards: None,
+            contact_user: None,
+            contact: None,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
 }
 
 /// Header fields that the endpoint writes itself.
@@ -55,25 +144,81 @@ const OURS: [Name<'static>; 10] = [
     Name::ContentLength,
 ];
 
-impl Invite {
-    /// Whether it can be sent.
-    pub(super) fn check(&self) -> Result<(), InviteError> {
+pub(super) fn has_control(value: &[u8]) -> bool {
+    value.iter().any(|&byte| chars::is(byte, chars::CONTROL))
+}
+
+/// Whether the user may add these fields.
+pub(super) fn check_headers(headers: &HeaderFields) -> Result<(), CommandError> {
+    let unfit = |(name, value): &&(Bytes, Bytes)| {
+        !chars::all(name, chars::TOKEN) || has_control(value) || OURS.contains(&Name::parse(name))
+    };
+    match headers.iter().find(unfit) {
+        Some((name, _)) => Err(CommandError::BadHeader { name: String::from_utf8_lossy(name).into_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// What `Invite` and `OutOfDialog` have in common.
+pub(super) struct Addressing<'a> {
+    pub target: &'a Bytes,
+    pub from: &'a Option<Bytes>,
+    pub to: &'a Option<Bytes>,
+    pub route: &'a [Bytes],
+    pub outbound: &'a Option<Bytes>,
+    pub flow: Option<Flow>,
+    pub contact_user: &'a Option<Bytes>,
+    pub headers: &'a HeaderFields,
+}
+
+macro_rules! addressing {
+    ($type:ident) => {
+        impl $type {
+            /// Where it goes, and what is to be checked of it.
+            pub(super) fn addressing(&self) -> Addressing<'_> {
+                Addressing {
+                    target: &self.target,
+                    from: &self.from,
+                    to: &self.to,
+                    route: &self.route,
+                    outbound: &self.outbound,
+                    flow: self.flow,
+                    contact_user: &self.contact_user,
+                    headers: &self.headers,
+                }
+            }
+        }
+    };
+}
+addressing!(Invite);
+addressing!(OutOfDialog);
+
+impl Addressing<'_> {
+    /// Whether it can be sent; the outbound proxy's hop.
+    pub fn check(&self) -> Result<Option<Hop>, InviteError> {
         let bad_target = |reason: String| InviteError::BadTarget {
-            target: String::from_utf8_lossy(&self.target).into_owned(),
+            target: String::from_utf8_lossy(self.target).into_owned(),
             reason,
         };
-        let uri = Uri::parse(&self.target).map_err(|error| bad_target(error.to_string()))?;
+        let uri = Uri::parse(self.target).map_err(|error| bad_target(error.to_string()))?;
         if uri.headers.is_some() {
             return Err(bad_target("header fields behind '?' cannot be sent in a Request-URI".to_owned()));
         }
-        if self.route.is_empty() && Hop::of(&uri) == Hop::Nowhere {
+        let elsewhere = !self.route.is_empty() || self.outbound.is_some() || self.flow.is_some();
+        if !elsewhere && Hop::of(&uri) == Hop::Nowhere {
             return Err(bad_target(
                 "not a sip: URI that leads to a host by a transport that is there".to_owned(),
             ));
         }
-        let control = |value: &[u8]| value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
-        let name_addr = |value: &[u8]| !control(value) && NameAddr::parse(value).is_some();
         let bad = |name: &str| InviteError::BadHeader { name: name.to_owned() };
+        let outbound = match self.outbound {
+            Some(proxy) => match Uri::parse(proxy).map(|uri| Hop::of(&uri)) {
+                Ok(hop) if hop != Hop::Nowhere => Some(hop),
+                _ => return Err(bad("the outbound proxy")),
+            },
+            None => None,
+        };
+        let name_addr = |value: &[u8]| !has_control(value) && NameAddr::parse(value).is_some();
         if !self.from.iter().all(|it| name_addr(it)) {
             return Err(bad("From"));
         }
@@ -83,26 +228,30 @@ impl Invite {
         if !self.route.iter().all(|it| name_addr(it)) {
             return Err(bad("Route"));
         }
-        let unfit = |(name, value): &&(Bytes, Bytes)| {
-            !chars::all(name, chars::TOKEN) || control(value) || OURS.contains(&Name::parse(name))
-        };
-        match self.headers.iter().find(unfit) {
-            Some((name, _)) => Err(bad(&String::from_utf8_lossy(name))),
-            None => Ok(()),
+        let user = |user: &Bytes| Uri::parse(&[b"sip:", user.as_ref(), b"@a"].concat()).is_ok();
+        if !self.contact_user.iter().all(|it| std::str::from_utf8(it).is_ok() && user(it)) {
+            return Err(bad("Contact"));
+        }
+        match check_headers(self.headers) {
+            Err(CommandError::BadHeader { name }) => Err(InviteError::BadHeader { name }),
+            _ => Ok(outbound),
         }
     }
 }
 
-/// A response to send with `respond`.
+/// A response to send with `respond` or `reply`.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// 200 to 699.
+    /// 200 to 699; for `reply` 101 to 699.
     pub status: u16,
     /// Empty: the standard phrase.
     pub reason: String,
     /// More header fields.
-    pub headers: Vec<(Bytes, Bytes)>,
+    pub headers: HeaderFields,
     pub body: Option<Body>,
+    /// A provisional response to an INVITE goes out reliably (RFC 3262) if the
+    /// peer can do that. One that its peer requires to be reliable always is.
+    pub reliable: bool,
 }
 
 impl Reply {
@@ -112,7 +261,7 @@ impl Reply {
     }
 }
 
-/// Why a call could not be started.
+/// Why a call could not be started, or a request outside any dialog not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     #[error("bad target {target:?}: {reason}; write it like sip:name@127.0.0.1:5060")]

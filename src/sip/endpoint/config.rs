@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sip::dialog::identity::Advertised;
 use crate::sip::msg::{Limits, Method};
 use crate::sip::transaction::TimerLengths;
 
@@ -12,6 +13,9 @@ pub struct EndpointConfig {
     pub user_agent: String,
     /// User part of Contact and of a From that is not given; may be empty.
     pub user: String,
+    /// Addresses that stand in Via and Contact instead of those of our listeners;
+    /// the first one that fits a flow counts.
+    pub advertised: Vec<Advertised>,
     /// Methods other than those of a call that come up as requests to be answered
     /// with `respond`, inside dialogs and outside: INFO, MESSAGE, REGISTER, …
     /// Without INFO here an INFO in a call gets 200 and is forgotten.
@@ -41,6 +45,7 @@ impl EndpointConfig {
         EndpointConfig {
             user_agent: String::new(),
             user: String::new(),
+            advertised: Vec::new(),
             accept: Vec::new(),
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),

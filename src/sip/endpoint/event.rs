@@ -1,6 +1,6 @@
 //! What comes out of an endpoint for its user, in order.
 
-use super::{Flow, ServerTransactionId, UsageId};
+use super::{Flow, RequestId, ServerTransactionId, UsageId};
 use crate::sip::msg::{Request, Response};
 
 /// What happened.
@@ -11,16 +11,33 @@ pub enum Event {
     /// A request outside any dialog that the endpoint does not answer itself
     /// (REGISTER, MESSAGE …, those in `allow`): answer it with `respond`.
     Request { transaction: ServerTransactionId, request: Request, flow: Flow },
+    /// What became of a request of ours outside any dialog, once; and the flow
+    /// that it went by, if it went.
+    Response { request: RequestId, result: Result<Response, RequestFailure>, flow: Option<Flow> },
     /// Something inside a call.
     Usage { usage: UsageId, event: UsageEvent },
+}
+
+/// Why a request of ours got no final response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailure {
+    #[error("no final response in 64*T1")]
+    NoResponse,
+    #[error("the target could not be resolved, connected to or sent to")]
+    Unreachable,
 }
 
 /// What happened inside a call. [`UsageEvent::Terminated`] comes exactly once
 /// and last.
 #[derive(Debug)]
 pub enum UsageEvent {
-    /// 101 to 199 to our INVITE.
+    /// 101 to 199 to our INVITE. Its To tag names the early dialog: an INVITE
+    /// that forks has several.
     Provisional { response: Response },
+    /// 401 or 407 to our INVITE, or to our BYE, of a call with
+    /// [`super::Invite::authorizes`]: send it again with `authorize`, or
+    /// `cancel` it. Who does neither in 64*T1 gets the end of the call.
+    Challenged { response: Response },
     /// 2xx to our INVITE: the call is up. `ack_wanted`: the INVITE carried no
     /// offer, so the response does; send the answer with `ack`. Otherwise the
     /// ACK has gone out.
@@ -38,13 +55,17 @@ pub enum UsageEvent {
     /// 408 and 503 also stand for no response and no transport. 491 comes only
     /// when the peer has changed the session in the meantime: make a new offer.
     /// Other 491 are tried again after the back-off of RFC 3261 §14.1.
-    ReInviteFailed { status: u16, reason: String },
+    /// The response, if there was one, holds a challenge or Retry-After: `Some` for
+    /// those that came from the far end.
+    ReInviteFailed { status: u16, reason: String, response: Option<Box<Response>> },
     /// An UPDATE with an offer (RFC 3311): answer with `respond`.
     Update { transaction: ServerTransactionId, request: Request },
     /// 2xx to our UPDATE.
     UpdateAnswered { response: Response },
     /// INFO, MESSAGE, NOTIFY … in the dialog: answer with `respond`.
     Request { transaction: ServerTransactionId, request: Request },
+    /// What became of a request of ours inside the call, once.
+    Response { request: RequestId, result: Result<Response, RequestFailure> },
     /// The end of the call.
     Terminated { cause: Termination },
 }
@@ -62,8 +83,9 @@ pub enum Termination {
     /// We cancelled our INVITE; whether by 487, by silence after the CANCEL, or
     /// by a 2xx that crossed it and got ACK and BYE.
     LocalCancel,
-    /// They cancelled their INVITE, or sent BYE before our answer; 487 has gone out.
-    RemoteCancel,
+    /// They cancelled their INVITE, or sent BYE before our answer; 487 has gone
+    /// out. `request` is the CANCEL or the BYE; it may carry Reason (RFC 3326).
+    RemoteCancel { request: Request },
     /// We refused their INVITE.
     Rejected { status: u16 },
     /// Our INVITE got a final response of 300 to 699.

@@ -9,6 +9,8 @@
 //! - `outbox`: outputs in order, and the open connections
 //! - `receive`, `refuse`: what comes in, and what is refused without state
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
+//! - `challenge`: our INVITE or BYE again, with credentials
+//! - `requests`: other requests of ours, inside a call and outside
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `send`: the way to a peer, and requests on it
@@ -16,6 +18,7 @@
 
 mod callee;
 mod caller;
+mod challenge;
 pub mod command;
 pub mod config;
 pub mod counters;
@@ -26,6 +29,7 @@ mod receive;
 mod refuse;
 mod reinvite;
 mod reliable;
+mod requests;
 mod send;
 mod session;
 mod usages;
@@ -37,14 +41,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use command::{Body, CommandError, Invite, InviteError, Reply};
+pub use crate::sip::dialog::identity::Advertised;
+pub use command::{
+    Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
+};
 pub use config::{EndpointConfig, EndpointLimits};
 pub use counters::{Counters, Holdings};
-pub use event::{Event, Termination, UsageEvent};
+pub use event::{Event, RequestFailure, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
+pub use requests::DialogFacts;
 
 use crate::ids::Mint;
-use crate::sip::dialog::request::Identity;
+use crate::sip::dialog::identity::Identity;
 use crate::sip::msg::{Message, ParseError};
 use crate::sip::transaction::client::ClientTransactions;
 use crate::sip::transaction::server::ServerTransactions;
@@ -67,6 +75,10 @@ pub struct ServerTransactionId {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
 }
+
+/// A request of ours that is not an INVITE, BYE or UPDATE. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub(crate) u64);
 
 /// Names a [`Output::Connect`] in its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,6 +143,7 @@ pub struct Endpoint {
     connecting: HashMap<ConnectId, Box<Waiting>>,
     resolving: HashMap<ResolveId, Box<Waiting>>,
     last_resolve: u64,
+    last_request: u64,
     budget: Budget,
 }
 
@@ -144,6 +157,8 @@ impl Endpoint {
                 user: config.user.clone(),
                 user_agent: config.user_agent.clone(),
                 allow: receive::allow(&config.accept),
+                supported: String::new(),
+                advertised: config.advertised.clone(),
             },
             mint,
             out: Outbox::default(),
@@ -153,6 +168,7 @@ impl Endpoint {
             connecting: HashMap::new(),
             resolving: HashMap::new(),
             last_resolve: 0,
+            last_request: 0,
             budget: Budget::new(secret, config.limits.refusals_per_second),
             config,
         }

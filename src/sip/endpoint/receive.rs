@@ -36,7 +36,7 @@ impl Endpoint {
             Ok(Message::Request(mut request)) => {
                 self.out.counters.requests_in += 1;
                 request.set_source(flow.remote);
-                self.request(now, flow, request);
+                self.incoming_request(now, flow, request);
             }
             Ok(Message::Response(response)) => {
                 self.out.counters.responses_in += 1;
@@ -58,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    fn request(&mut self, now: Instant, flow: Flow, request: Request) {
+    fn incoming_request(&mut self, now: Instant, flow: Flow, request: Request) {
         // The parser has seen to it that there is one.
         let Ok(via) = request.top_via() else { return };
         let path = reply_path(flow, &via);

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::command::{Body, CommandError};
+use super::command::{Body, CommandError, HeaderFields, check_headers};
 use super::outbox::ReplyPath;
-use super::send::User;
+use super::send::{Failure, User};
 use super::{Endpoint, UsageEvent, UsageId};
 use crate::ids::Tag;
 use crate::sip::dialog::offer_answer::OfferAnswer;
@@ -22,6 +22,21 @@ impl Endpoint {
     /// # Errors
     /// The call is not up, or an offer is under way in either direction.
     pub fn reinvite(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
+        self.reinvite_with(now, usage, Vec::new(), body)
+    }
+
+    /// The same with header fields.
+    ///
+    /// # Errors
+    /// As for `reinvite`, or a header field is not one.
+    pub fn reinvite_with(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        headers: HeaderFields,
+        body: Option<Body>,
+    ) -> Result<(), CommandError> {
+        check_headers(&headers)?;
         let ring_timeout = self.config.ring_timeout;
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         if it.phase != Phase::Established {
@@ -41,8 +56,14 @@ impl Endpoint {
         let cseq = dialog.local_cseq;
         dialog.offer_answer = OfferAnswer::after_request(body.is_some(), true);
         let dialog = dialog.clone();
-        it.ours.push(OurInvite { body: body.clone(), ring_timeout, ..OurInvite::new(cseq, body.is_some()) });
-        self.dispatch(now, dialog, Draft::new(Method::Invite, cseq, body), User::Invite(usage, cseq));
+        it.ours.push(OurInvite {
+            headers: headers.clone(),
+            body: body.clone(),
+            ring_timeout,
+            ..OurInvite::new(cseq, body.is_some())
+        });
+        let draft = Draft { headers, ..Draft::new(Method::Invite, cseq, body) };
+        self.dispatch(now, dialog, draft, User::Invite(usage, cseq));
         Ok(())
     }
 
@@ -51,18 +72,38 @@ impl Endpoint {
     /// # Errors
     /// There is no dialog yet, or an offer is under way in either direction.
     pub fn update(&mut self, now: Instant, usage: UsageId, body: Body) -> Result<(), CommandError> {
+        self.update_with(now, usage, Vec::new(), Some(body))
+    }
+
+    /// The same with header fields. Without a body it changes no session: such a
+    /// one may go at any time.
+    ///
+    /// # Errors
+    /// As for `update`, or a header field is not one.
+    pub fn update_with(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        headers: HeaderFields,
+        body: Option<Body>,
+    ) -> Result<(), CommandError> {
+        check_headers(&headers)?;
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         if !matches!(it.phase, Phase::Established | Phase::Caller(_) | Phase::Callee(_)) {
             return Err(CommandError::WrongState("the call is ending"));
         }
         let dialog = it.dialogs.first_mut().ok_or(CommandError::WrongState("there is no dialog yet"))?;
-        if dialog.offer_answer != OfferAnswer::Idle {
+        let offers = body.is_some();
+        if offers && dialog.offer_answer != OfferAnswer::Idle {
             return Err(CommandError::WrongState("an offer is under way"));
         }
         dialog.local_cseq += 1;
-        dialog.offer_answer = OfferAnswer::LocalOffer;
+        if offers {
+            dialog.offer_answer = OfferAnswer::LocalOffer;
+        }
         let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
-        self.dispatch(now, dialog, Draft::new(Method::Update, cseq, Some(body)), User::Update(usage));
+        let draft = Draft { headers, ..Draft::new(Method::Update, cseq, body) };
+        self.dispatch(now, dialog, draft, User::Update(usage, offers));
         Ok(())
     }
 
@@ -211,8 +252,7 @@ impl Endpoint {
                 self.offer_is_over(id);
             }
             _ => {
-                let reason = String::from_utf8_lossy(response.reason()).into_owned();
-                self.reinvite_over(now, id, cseq, status, reason);
+                self.reinvite_over(now, id, cseq, Failure::Response(Box::new(response)));
             }
         }
     }
@@ -222,8 +262,8 @@ impl Endpoint {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(index) = usage.ours.iter().position(|ours| ours.cseq == cseq) else { return };
         let ours = usage.ours.remove(index);
-        if ours.superseded || self.reinvite(now, id, ours.body).is_err() {
-            self.reinvite_failed_event(id, 491, "Request Pending".to_owned());
+        if ours.superseded || self.reinvite_with(now, id, ours.headers, ours.body).is_err() {
+            self.reinvite_failed_event(id, Failure::Status(491));
         }
     }
 
@@ -233,44 +273,45 @@ impl Endpoint {
         if let Some(transaction) = transaction {
             self.clients.abandon(now, &mut self.out, transaction);
         }
-        self.reinvite_over(now, id, cseq, status, String::new());
+        self.reinvite_over(now, id, cseq, Failure::Status(status));
     }
 
-    fn reinvite_over(&mut self, now: Instant, id: UsageId, cseq: u32, status: u16, reason: String) {
+    fn reinvite_over(&mut self, now: Instant, id: UsageId, cseq: u32, failure: Failure) {
         if let Some(usage) = self.usages.get_mut(id) {
             usage.ours.retain(|ours| ours.cseq != cseq);
         }
-        self.update_failed(now, id, status, reason);
+        self.offer_is_over(id);
+        self.update_failed(now, id, failure);
     }
 
-    fn offer_is_over(&mut self, id: UsageId) {
+    pub(super) fn offer_is_over(&mut self, id: UsageId) {
         if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
             dialog.offer_answer = OfferAnswer::Idle;
         }
     }
 
-    pub(super) fn update_response(&mut self, now: Instant, id: UsageId, response: Response) {
-        let status = response.status();
-        if status >= 300 {
-            let reason = String::from_utf8_lossy(response.reason()).into_owned();
-            return self.update_failed(now, id, status, reason);
+    pub(super) fn update_response(&mut self, now: Instant, id: UsageId, offered: bool, response: Response) {
+        if offered {
+            self.offer_is_over(id);
+        }
+        if response.status() >= 300 {
+            return self.update_failed(now, id, Failure::Response(Box::new(response)));
         }
         if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
             dialog.refresh_target(&response);
         }
-        self.offer_is_over(id);
         self.usage_event(id, UsageEvent::UpdateAnswered { response });
     }
 
-    /// Our offer came to nothing. 408 and 481 say that the dialog is gone
+    /// A re-INVITE or UPDATE of ours came to nothing. 408 and 481 say that the dialog is gone
     /// (§12.2.1.2): the call ends.
-    pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, status: u16, reason: String) {
-        self.offer_is_over(id);
+    pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, failure: Failure) {
         let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
         if phase == Phase::Ending {
             return;
         }
-        self.reinvite_failed_event(id, status, reason);
+        let status = failure.status();
+        self.reinvite_failed_event(id, failure);
         if matches!(status, 408 | 481) && phase == Phase::Established {
             self.hang_up(now, id);
         }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{ConnectId, Endpoint, Flow, Output, ResolveId, Termination, Transport, UsageEvent, UsageId};
+use super::{
+    ConnectId, Endpoint, Flow, Output, RequestId, ResolveId, Termination, Transport, UsageEvent, UsageId,
+};
 use crate::sip::dialog::hop::{Hop, is_one_host};
 use crate::sip::dialog::request::{self, Draft};
 use crate::sip::dialog::state::Dialog;
@@ -21,9 +23,29 @@ pub(super) enum User {
     /// The INVITE with this CSeq. For an ACK: the INVITE it is for.
     Invite(UsageId, u32),
     Bye(UsageId),
-    Update(UsageId),
-    /// Nobody: CANCEL, and BYE to a fork that lost.
+    /// An UPDATE, and whether it carries an offer.
+    Update(UsageId, bool),
+    Request(UsageId, RequestId),
+    /// A request outside any dialog.
+    Outside(RequestId),
+    /// Nobody: CANCEL, PRACK, and BYE to a fork that lost.
     Nobody,
+}
+
+/// Why a re-INVITE or UPDATE of ours came to nothing.
+pub(super) enum Failure {
+    Response(Box<Response>),
+    /// 408: no response; 503: no way to send it; 491: out of date.
+    Status(u16),
+}
+
+impl Failure {
+    pub fn status(&self) -> u16 {
+        match self {
+            Failure::Response(response) => response.status(),
+            Failure::Status(status) => *status,
+        }
+    }
 }
 
 /// A request that waits for its flow.
@@ -40,8 +62,11 @@ pub(super) struct Waiting {
 impl Endpoint {
     /// Sends a request, as soon as there is a way.
     pub(super) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
-        let hop = dialog.hop();
         let flow = dialog.flow.filter(|flow| self.out.is_usable(flow));
+        if let Some(flow) = flow.filter(|_| dialog.pinned) {
+            return self.launch_on(now, flow, dialog, draft, user);
+        }
+        let hop = draft.outbound.clone().unwrap_or_else(|| dialog.hop());
         let mut waiting = Waiting { dialog, draft, user, targets: VecDeque::new(), udp: None };
         match hop {
             Hop::Address(transport, remote) => match flow {
@@ -69,6 +94,13 @@ impl Endpoint {
             }
             Hop::Nowhere => self.fall_back(now, waiting),
         }
+    }
+
+    /// Sends a request by a flow that is known to lead there.
+    pub(super) fn launch_on(&mut self, now: Instant, flow: Flow, dialog: Dialog, draft: Draft, user: User) {
+        // No other way is looked for, however large it is.
+        let udp = (flow.transport == Transport::Udp).then_some(flow);
+        self.launch(now, flow, Waiting { dialog, draft, user, targets: VecDeque::new(), udp });
     }
 
     fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
@@ -135,7 +167,7 @@ impl Endpoint {
             return;
         }
         if waiting.dialog.local().is_empty() {
-            let local = format!("<{}>", self.identity.uri(&flow));
+            let local = format!("<{}>", self.identity.uri(&flow, b""));
             waiting.dialog.set_local(local.as_bytes());
         }
         let branch = self.clients.branch(&mut self.mint);
@@ -169,7 +201,9 @@ impl Endpoint {
     /// The dialog keeps the flow for the next request. What a large request went
     /// by is no rule for the others.
     fn remember_flow(&mut self, user: &User, sent: &Dialog, flow: Flow) {
-        let (User::Invite(id, _) | User::Bye(id) | User::Update(id)) = *user else { return };
+        let (User::Invite(id, _) | User::Bye(id) | User::Update(id, _) | User::Request(id, _)) = *user else {
+            return;
+        };
         let Some(usage) = self.usages.get_mut(id) else { return };
         if let Some(dialog) = usage.dialog(sent.remote_tag()) {
             dialog.flow = Some(flow);
@@ -192,7 +226,8 @@ impl Endpoint {
         if is_ack {
             return;
         }
-        let outcome = Outcome { user, deliver: false, timeout: false, transport_failed: true, ended: true };
+        let outcome =
+            Outcome { user, deliver: false, timeout: false, transport_failed: true, ended: true, flow: None };
         self.client_outcome(now, outcome, None);
     }
 
@@ -216,26 +251,46 @@ impl Endpoint {
                 }
             }
             User::Bye(usage) => {
+                if response.as_ref().is_some_and(|response| self.bye_challenged(now, usage, response)) {
+                    return;
+                }
                 if response.is_some_and(|response| response.status() >= 200) {
                     self.terminate(now, usage, Termination::LocalBye);
                 } else if outcome.timeout || outcome.transport_failed {
                     self.terminate(now, usage, Termination::ByeUnanswered);
                 }
             }
-            User::Update(usage) => match response {
+            User::Update(usage, offered) => match response {
                 Some(response) if response.status() < 200 => {}
-                Some(response) => self.update_response(now, usage, response),
+                Some(response) => self.update_response(now, usage, offered, response),
                 None if outcome.timeout || outcome.transport_failed => {
                     let status = if outcome.timeout { 408 } else { 503 };
-                    self.update_failed(now, usage, status, String::new());
+                    if offered {
+                        self.offer_is_over(usage);
+                    }
+                    self.update_failed(now, usage, Failure::Status(status));
                 }
                 None => {}
             },
+            User::Request(usage, request) => self.request_outcome(usage, request, &outcome, response),
+            User::Outside(request) => self.outside_outcome(request, &outcome, response),
             User::Nobody => {}
         }
     }
 
-    pub(super) fn reinvite_failed_event(&mut self, usage: UsageId, status: u16, reason: String) {
-        self.usage_event(usage, UsageEvent::ReInviteFailed { status, reason });
+    /// Our offer came to nothing: by a response, or by a status that stands for
+    /// none.
+    pub(super) fn reinvite_failed_event(&mut self, usage: UsageId, failure: Failure) {
+        let event = match failure {
+            Failure::Response(response) => UsageEvent::ReInviteFailed {
+                status: response.status(),
+                reason: String::from_utf8_lossy(response.reason()).into_owned(),
+                response: Some(response),
+            },
+            Failure::Status(status) => {
+                UsageEvent::ReInviteFailed { status, reason: String::new(), response: None }
+            }
+        };
+        self.usage_event(usage, event);
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use super::command::{CommandError, Reply};
+use super::command::{CommandError, HeaderFields, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::receive::abilities;
 use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::ids::Tag;
+use crate::sip::dialog::callee_fsm::State;
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::usage::{Phase, Progress};
 use crate::sip::msg::{Method, Name, Request, ResponseWriter};
@@ -103,7 +104,7 @@ impl Endpoint {
             writer = writer.header(*name, value);
         }
         if matches!(request.method(), Method::Update) && status < 300 {
-            let uri = self.identity.uri(&path.flow);
+            let uri = self.identity.uri(&path.flow, self.contact_user(usage));
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
         let Ok(response) = self.served(writer).finish() else {
@@ -135,11 +136,32 @@ impl Endpoint {
     /// # Errors
     /// The call is not answered: use `cancel` or `reject`.
     pub fn bye(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
+        self.bye_with(now, usage, Vec::new())
+    }
+
+    /// The same with header fields in the BYE, say Reason (RFC 3326).
+    ///
+    /// # Errors
+    /// As for `bye`, or a header field is not one.
+    pub fn bye_with(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        headers: HeaderFields,
+    ) -> Result<(), CommandError> {
+        check_headers(&headers)?;
         let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let phase = it.phase;
         match phase {
-            Phase::Established => self.hang_up(now, usage),
+            Phase::Established => {
+                self.part_with(usage, headers);
+                self.hang_up(now, usage);
+            }
             Phase::Ending => {}
+            Phase::Callee(State::AwaitingAck) => {
+                self.part_with(usage, headers);
+                self.hang_up_before_ack(now, usage);
+            }
             _ if self.hang_up_before_ack(now, usage) => {}
             _ => return Err(CommandError::WrongState("the call is not answered: cancel or reject it")),
         }
@@ -201,7 +223,7 @@ impl Endpoint {
             && reply.status < 300
             && let Some(path) = self.servers.path(transaction)
         {
-            let uri = self.identity.uri(&path.flow);
+            let uri = self.identity.uri(&path.flow, self.contact_user(usage));
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
         if let Some(body) = &reply.body {

@@ -7,6 +7,7 @@ use slab::Slab;
 use super::outbox::Outbox;
 use super::{Endpoint, Event, Termination, UsageEvent, UsageId};
 use crate::ids::locate_tag;
+use crate::sip::dialog::state::Dialog;
 use crate::sip::dialog::usage::{Phase, Progress, Usage};
 use crate::sip::msg::Request;
 use crate::sip::transaction::slots::give_back;
@@ -108,6 +109,12 @@ impl Usages {
 }
 
 impl Endpoint {
+    /// User part of our Contact in this call; empty: the endpoint's.
+    pub(super) fn contact_user(&self, usage: Option<UsageId>) -> &[u8] {
+        let dialog = usage.and_then(|usage| self.usages.get(usage)).and_then(|it| it.dialogs.first());
+        dialog.map_or(b"", Dialog::contact_user)
+    }
+
     /// Gives an event of a usage to the user, unless its last one is out.
     pub(super) fn usage_event(&mut self, usage: UsageId, event: UsageEvent) {
         if self.usages.get(usage).is_some_and(|it| !it.is_over()) {
@@ -124,12 +131,15 @@ impl Endpoint {
         self.refuse_pending(now, id, 487);
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.theirs = None;
+        usage.parting = None;
         usage.ours.retain_mut(|ours| {
             if let (Progress::Open, Some(transaction)) = (ours.progress, ours.transaction) {
                 self.clients.orphan(now, &mut self.out, transaction);
             }
             ours.deadline = None;
             ours.body = None;
+            ours.headers = Vec::new();
+            ours.again = None;
             ours.progress == Progress::Succeeded
         });
         if usage.ours.is_empty() {
@@ -152,7 +162,7 @@ impl Endpoint {
                 Progress::BackOff => self.retry_reinvite(now, id, cseq),
                 _ => self.invite_deadline(now, id, cseq),
             }
-        } else {
+        } else if !self.bye_challenge_deadline(now, id) {
             self.their_invite_deadline(now, id);
         }
         // The usage may have more that is due: it stays armed until it has not.

@@ -8,15 +8,20 @@ use crate::sip::msg::{Headers, Limits, Message, Method, Name, Request, RequestWr
 
 /// The ACK that a non-2xx response to `invite` gets: To is the response's.
 pub fn ack(invite: &Bytes, response: &Response) -> Option<Bytes> {
-    from_invite(invite, Method::Ack, Some(response))
+    from_invite(invite, Method::Ack, Some(response), &[])
 }
 
-/// The CANCEL for `invite`.
-pub fn cancel(invite: &Bytes) -> Option<Bytes> {
-    from_invite(invite, Method::Cancel, None)
+/// The CANCEL for `invite`, with more header fields.
+pub fn cancel(invite: &Bytes, headers: &[(Bytes, Bytes)]) -> Option<Bytes> {
+    from_invite(invite, Method::Cancel, None, headers)
 }
 
-fn from_invite(invite: &Bytes, method: Method, response: Option<&Response>) -> Option<Bytes> {
+fn from_invite(
+    invite: &Bytes,
+    method: Method,
+    response: Option<&Response>,
+    headers: &[(Bytes, Bytes)],
+) -> Option<Bytes> {
     let Ok(Message::Request(invite)) = Message::parse(invite.clone(), &Limits::default()) else {
         return None;
     };
@@ -25,14 +30,16 @@ fn from_invite(invite: &Bytes, method: Method, response: Option<&Response>) -> O
         Some(response) => response,
         None => invite,
     };
-    RequestWriter::new(&method, invite.uri_bytes())
+    let mut writer = RequestWriter::new(&method, invite.uri_bytes())
         .header(Name::Via, invite.top_via().ok()?.raw)
         .header(Name::MaxForwards, "70")
         .copy(invite, Name::Route)
         .copy(invite, Name::From)
         .copy(to, Name::To)
         .copy(invite, Name::CallId)
-        .header_fmt(Name::CSeq, format_args!("{} {method}", invite.cseq().ok()?.number))
-        .finish()
-        .ok()
+        .header_fmt(Name::CSeq, format_args!("{} {method}", invite.cseq().ok()?.number));
+    for (name, value) in headers {
+        writer = writer.header(Name::parse(name), value);
+    }
+    writer.finish().ok()
 }

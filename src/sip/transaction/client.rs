@@ -38,6 +38,8 @@ pub struct Outcome<U> {
     pub transport_failed: bool,
     /// The transaction is gone.
     pub ended: bool,
+    /// The way of the request, if it went.
+    pub flow: Option<Flow>,
 }
 
 enum Machine {
@@ -292,6 +294,7 @@ impl<U: Copy> ClientTransactions<U> {
             timeout: false,
             transport_failed: false,
             ended: false,
+            flow: Some(client.flow),
         };
         if actions.is_empty() && response.is_some() {
             out.counters.absorbed += 1;

@@ -233,7 +233,7 @@ impl Leg {
             return;
         }
         match event {
-            UsageEvent::Provisional { response } => self.provisional(&response),
+            UsageEvent::Provisional { response, .. } => self.provisional(&response),
             UsageEvent::Answered { response, ack_wanted } => self.answered(&response, ack_wanted),
             UsageEvent::Acknowledged { request } => self.acknowledged(&request),
             UsageEvent::ReInvite { request } => self.reinvite(&request),
@@ -245,10 +245,8 @@ impl Leg {
             UsageEvent::Terminated { cause } => self.end(termination(cause)),
             // What we said in the 2xx never became a session: nothing to undo.
             UsageEvent::ReInviteCancelled => self.offer_answer = OfferAnswer::Stable,
-            // We send neither.
-            UsageEvent::ReInviteAnswered { .. }
-            | UsageEvent::ReInviteFailed { .. }
-            | UsageEvent::UpdateAnswered { .. } => self.late_events += 1,
+            // We send nothing that these could be the outcome of.
+            _ => self.late_events += 1,
         }
     }
 
@@ -367,7 +365,7 @@ fn termination(cause: Termination) -> TerminationCause {
         Termination::LocalBye => TerminationCause::LocalHangup,
         Termination::ByeUnanswered => TerminationCause::ByeUnanswered,
         Termination::RemoteBye { .. } => TerminationCause::RemoteHangup,
-        Termination::LocalCancel | Termination::RemoteCancel => TerminationCause::Cancelled,
+        Termination::LocalCancel | Termination::RemoteCancel { .. } => TerminationCause::Cancelled,
         Termination::Rejected { status } => TerminationCause::Rejected { status },
         Termination::Failed { response } => {
             failed(response.status(), &String::from_utf8_lossy(response.reason()))

@@ -1,0 +1,170 @@
+//! What our messages say about us: sent-by of Via, our URI in Contact, Allow,
+//! Supported, User-Agent.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::sip::endpoint::Flow;
+use crate::sip::msg::Transport;
+
+/// The address by which the outside reaches a listener of ours, instead of its
+/// own: behind a NAT, or by a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertised {
+    /// The listener. An unspecified IP stands for every address of ours, port 0
+    /// for every port.
+    pub listener: SocketAddr,
+    /// Only of this transport; none: of all.
+    pub transport: Option<Transport>,
+    /// Host as it stands in a URI: a name, an IPv4 address, an IPv6 address in brackets.
+    pub host: String,
+    /// None: the listener's.
+    pub port: Option<u16>,
+    /// Networks (address, prefix length) whose hosts reach us by our own address.
+    pub inside: Vec<(IpAddr, u8)>,
+}
+
+impl Advertised {
+    fn applies(&self, flow: &Flow) -> bool {
+        let listener = self.listener;
+        let ip = listener.ip().is_unspecified() || listener.ip() == flow.local.ip();
+        let port = listener.port() == 0 || listener.port() == flow.local.port();
+        let transport = self.transport.is_none_or(|transport| transport == flow.transport);
+        ip && port && transport && !self.inside.iter().any(|net| contains(*net, flow.remote.ip()))
+    }
+}
+
+fn contains((net, prefix): (IpAddr, u8), ip: IpAddr) -> bool {
+    let same = |a: &[u8], b: &[u8]| {
+        let bits = usize::from(prefix).min(a.len() * 8);
+        let (whole, rest) = (bits / 8, bits % 8);
+        let mask = |byte: u8| byte & !(0xffu16 >> rest) as u8;
+        let tail = rest == 0 || a.get(whole).copied().map(mask) == b.get(whole).copied().map(mask);
+        a.get(..whole) == b.get(..whole) && tail
+    };
+    match (net, ip.to_canonical()) {
+        (IpAddr::V4(net), IpAddr::V4(ip)) => same(&net.octets(), &ip.octets()),
+        (IpAddr::V6(net), IpAddr::V6(ip)) => same(&net.octets(), &ip.octets()),
+        _ => false,
+    }
+}
+
+/// What all our messages say about us.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// User part of Contact.
+    pub user: String,
+    /// User-Agent and Server; may be empty.
+    pub user_agent: String,
+    /// Allow.
+    pub allow: String,
+    /// Supported; may be empty.
+    pub supported: String,
+    pub advertised: Vec<Advertised>,
+}
+
+impl Identity {
+    /// Host and port for the top Via of what is sent on `flow`.
+    pub fn sent_by(&self, flow: &Flow) -> SentBy<'_> {
+        SentBy { local: flow.local, advertised: self.advertised.iter().find(|it| it.applies(flow)) }
+    }
+
+    /// Our URI for a peer on `flow`; an empty `user` takes the endpoint's.
+    pub fn uri<'a>(&'a self, flow: &Flow, user: &'a [u8]) -> OurUri<'a> {
+        let user = match std::str::from_utf8(user) {
+            Ok(user) if !user.is_empty() => user,
+            _ => &self.user,
+        };
+        OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport }
+    }
+}
+
+/// `host:port` of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct SentBy<'a> {
+    local: SocketAddr,
+    advertised: Option<&'a Advertised>,
+}
+
+impl fmt::Display for SentBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.advertised {
+            Some(it) => write!(f, "{}:{}", it.host, it.port.unwrap_or(self.local.port())),
+            // Without an IPv6 scope, which nobody else understands.
+            None => SocketAddr::new(self.local.ip(), self.local.port()).fmt(f),
+        }
+    }
+}
+
+/// A URI of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct OurUri<'a> {
+    user: &'a str,
+    sent_by: SentBy<'a>,
+    transport: Transport,
+}
+
+impl fmt::Display for OurUri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.user.is_empty() { "" } else { "@" };
+        let transport = match self.transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+            Transport::Sctp => ";transport=sctp",
+            Transport::Ws => ";transport=ws",
+            Transport::Wss => ";transport=wss",
+        };
+        write!(f, "sip:{}{at}{}{transport}", self.user, self.sent_by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::endpoint::FlowId;
+
+    fn identity(advertised: Vec<Advertised>) -> Identity {
+        Identity {
+            user: "b2b".to_owned(),
+            user_agent: String::new(),
+            allow: String::new(),
+            supported: String::new(),
+            advertised,
+        }
+    }
+
+    fn flow(transport: Transport, local: &str, remote: &str) -> Flow {
+        let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+        Flow { transport, local, remote, id: FlowId(1) }
+    }
+
+    #[test]
+    fn outside_sees_the_advertised_address_and_inside_our_own() {
+        let identity = identity(vec![Advertised {
+            listener: "0.0.0.0:5060".parse().unwrap(),
+            transport: Some(Transport::Udp),
+            host: "sip.example.com".to_owned(),
+            port: Some(15_060),
+            inside: vec![("10.1.0.0".parse().unwrap(), 20)],
+        }]);
+        let uri = |transport, local, remote| identity.uri(&flow(transport, local, remote), b"").to_string();
+        let local = "10.1.0.2:5060";
+        assert_eq!(uri(Transport::Udp, local, "198.51.100.7:5060"), "sip:b2b@sip.example.com:15060");
+        assert_eq!(uri(Transport::Udp, local, "10.1.15.9:5060"), "sip:b2b@10.1.0.2:5060");
+        assert_eq!(uri(Transport::Udp, local, "10.1.16.9:5060"), "sip:b2b@sip.example.com:15060");
+        assert_eq!(uri(Transport::Tcp, local, "198.51.100.7:5060"), "sip:b2b@10.1.0.2:5060;transport=tcp");
+        assert_eq!(
+            uri(Transport::Udp, "10.1.0.2:5070", "198.51.100.7:5060"),
+            "sip:b2b@10.1.0.2:5070",
+            "another listener"
+        );
+    }
+
+    #[test]
+    fn ipv6_stands_in_brackets_and_a_user_of_its_own_comes_first() {
+        let flow = flow(Transport::Udp, "[2001:db8::1]:5060", "[2001:db8::2]:5060");
+        assert_eq!(identity(Vec::new()).uri(&flow, b"line1").to_string(), "sip:line1@[2001:db8::1]:5060");
+        assert_eq!(identity(Vec::new()).sent_by(&flow).to_string(), "[2001:db8::1]:5060");
+    }
+}

@@ -1,0 +1,143 @@
+//! Our INVITE again after a refusal that need not be the last word: with
+//! credentials after 401 or 407 (RFC 3261 §22.2). Our BYE likewise.
+
+use std::time::Instant;
+
+use super::command::{CommandError, HeaderFields, check_headers};
+use super::send::User;
+use super::{Endpoint, Termination, UsageEvent, UsageId};
+use crate::sip::dialog::caller_fsm::{Event, State};
+use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::usage::Phase;
+use crate::sip::msg::{Method, Response};
+
+/// How often one INVITE or BYE is sent again: a far end could go on for ever.
+const TRIES: u8 = 8;
+
+impl Endpoint {
+    /// Sends the INVITE or BYE of [`UsageEvent::Challenged`] again, with the same
+    /// Call-ID and From tag and the next number. `headers` are its own and these:
+    /// `Authorization`, `Proxy-Authorization`, or both.
+    ///
+    /// # Errors
+    /// No challenge waits.
+    pub fn authorize(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        headers: HeaderFields,
+    ) -> Result<(), CommandError> {
+        check_headers(&headers)?;
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let ours = it.ours.first_mut().and_then(|ours| ours.again.as_deref_mut());
+        match (it.phase, ours, it.parting.as_deref_mut()) {
+            (Phase::Caller(State::Challenged), Some(again), _) => {
+                again.credentials = headers;
+                self.caller_event(now, usage, Event::Again, None);
+            }
+            (Phase::Ending, _, Some(parting)) if parting.challenged_until.is_some() => {
+                parting.challenged_until = None;
+                parting.headers.extend(headers);
+                self.send_bye(now, usage, User::Bye(usage));
+            }
+            _ => return Err(CommandError::WrongState("no challenge waits for an answer")),
+        }
+        Ok(())
+    }
+
+    /// What a refusal of our INVITE means: the end, or another try.
+    pub(super) fn refusal_event(&mut self, usage: UsageId, cseq: u32, status: u16) -> Event {
+        let again =
+            self.usages.get_mut(usage).and_then(|it| it.ours(cseq)).and_then(|it| it.again.as_deref());
+        match (status, again) {
+            (401 | 407, Some(again)) if again.authorizes && again.tries < TRIES => Event::Challenge,
+            _ => Event::Failure,
+        }
+    }
+
+    /// The next INVITE takes the place of the refused one, whose transaction still
+    /// acknowledges copies of the refusal.
+    pub(super) fn renew_invite(&mut self, usage: UsageId, cseq: u32, response: Option<&Response>) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        it.dialogs.clear();
+        let Some(ours) = it.ours(cseq) else { return };
+        ours.cseq += 1;
+        ours.transaction = None;
+        ours.pracks = 0;
+        if let Some(origin) = ours.origin.as_deref_mut() {
+            origin.local_cseq = ours.cseq;
+        }
+        if let Some(again) = ours.again.as_deref_mut() {
+            again.tries += 1;
+            again.refusal = response.cloned();
+        }
+    }
+
+    /// Waits for the user's credentials.
+    pub(super) fn ask_credentials(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        cseq: u32,
+        response: Option<Response>,
+    ) {
+        self.renew_invite(usage, cseq, response.as_ref());
+        let wait = self.config.timers.give_up();
+        if let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()) {
+            ours.deadline = Some(now + wait);
+        }
+        self.usages.arm(now, usage);
+        if let Some(response) = response {
+            self.usage_event(usage, UsageEvent::Challenged { response });
+        }
+    }
+
+    /// Sends the INVITE that `renew_invite` has made room for.
+    pub(super) fn invite_again(&mut self, now: Instant, usage: UsageId) {
+        let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()) else { return };
+        let (Some(origin), Some(again)) = (ours.origin.as_deref(), ours.again.as_deref()) else { return };
+        ours.deadline = None;
+        let mut headers = again.headers.clone();
+        headers.extend(again.credentials.iter().cloned());
+        let (dialog, cseq) = (origin.clone(), ours.cseq);
+        let draft = Draft {
+            headers,
+            max_forwards: again.max_forwards,
+            outbound: again.outbound.clone(),
+            ..Draft::new(Method::Invite, cseq, again.body.clone())
+        };
+        // Who asked has to get it: not the next address of the same name.
+        match dialog.flow.filter(|flow| self.out.is_usable(flow)) {
+            Some(flow) => self.launch_on(now, flow, dialog, draft, User::Invite(usage, cseq)),
+            None => self.dispatch(now, dialog, draft, User::Invite(usage, cseq)),
+        }
+    }
+
+    /// The final response to our BYE. `true`: it goes on with credentials.
+    pub(super) fn bye_challenged(&mut self, now: Instant, usage: UsageId, response: &Response) -> bool {
+        let until = now + self.config.timers.give_up();
+        let Some(it) = self.usages.get_mut(usage) else { return false };
+        if !it.authorizes || it.phase != Phase::Ending || !matches!(response.status(), 401 | 407) {
+            return false;
+        }
+        let parting = it.parting.get_or_insert_default();
+        if parting.challenges >= TRIES {
+            return false;
+        }
+        parting.challenges += 1;
+        parting.challenged_until = Some(until);
+        self.usages.arm(now, usage);
+        self.usage_event(usage, UsageEvent::Challenged { response: response.clone() });
+        true
+    }
+
+    /// Nobody has met the challenge of our BYE. `false`: nothing was due.
+    pub(super) fn bye_challenge_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
+        let until = self.usages.get(usage).and_then(|it| it.parting.as_deref()?.challenged_until);
+        let due = until.is_some_and(|at| at <= now);
+        if due {
+            self.terminate(now, usage, Termination::ByeUnanswered);
+        }
+        due
+    }
+}

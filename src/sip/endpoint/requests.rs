@@ -1,0 +1,213 @@
+//! Requests of ours other than INVITE, UPDATE and BYE: inside a call (RFC 3261
+//! §12.2.1) and outside any dialog (§8.1).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::{
+    CommandError, HeaderFields, InDialog, InviteError, OutOfDialog, RequestIdentity, check_headers,
+    has_control,
+};
+use super::send::User;
+use super::{Endpoint, Event, Flow, RequestFailure, RequestId, UsageEvent, UsageId};
+use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
+use crate::sip::dialog::state::Dialog;
+use crate::sip::dialog::usage::Phase;
+use crate::sip::msg::{Method, NameAddr, Response};
+use crate::sip::transaction::client::Outcome;
+
+/// No usage is in this slot: the tags of requests outside any dialog lead nowhere.
+const NO_SLOT: u32 = u32::MAX;
+
+/// What is known of a call's dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialogFacts<'a> {
+    pub call_id: &'a [u8],
+    /// From of our requests, To of our responses.
+    pub local_tag: &'a str,
+    /// Empty before the far end has given one.
+    pub remote_tag: &'a [u8],
+    /// Contact of the far end, or the target of our INVITE.
+    pub remote_target: &'a [u8],
+    /// The way of the last exchange.
+    pub flow: Option<Flow>,
+}
+
+impl Endpoint {
+    /// Sends a request inside a call, early dialogs included: INFO, MESSAGE,
+    /// OPTIONS, NOTIFY … Its final response comes as [`UsageEvent::Response`], if
+    /// the call does not end before.
+    ///
+    /// # Errors
+    /// There is no dialog, or the method has a command of its own.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        request: InDialog,
+    ) -> Result<RequestId, CommandError> {
+        check_headers(&request.headers)?;
+        let InDialog { method, headers, body } = request;
+        if matches!(
+            method,
+            Method::Invite | Method::Ack | Method::Cancel | Method::Bye | Method::Prack | Method::Update
+        ) {
+            return Err(CommandError::WrongState("this method has a command of its own"));
+        }
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        if it.phase == Phase::Ending {
+            return Err(CommandError::WrongState("the call is ending"));
+        }
+        let dialog = it.dialogs.first_mut().ok_or(CommandError::WrongState("there is no dialog yet"))?;
+        dialog.local_cseq += 1;
+        let draft = Draft { headers, ..Draft::new(method, dialog.local_cseq, body) };
+        let dialog = dialog.clone();
+        let id = self.next_request();
+        self.dispatch(now, dialog, draft, User::Request(usage, id));
+        Ok(id)
+    }
+
+    /// Sends a request outside any dialog: REGISTER, OPTIONS, MESSAGE … What
+    /// becomes of it comes as [`Event::Response`].
+    ///
+    /// # Errors
+    /// As for `invite`.
+    pub fn request_outside(&mut self, now: Instant, request: OutOfDialog) -> Result<RequestId, InviteError> {
+        let outbound = request.addressing().check()?;
+        let method = request.method;
+        if matches!(method, Method::Invite | Method::Ack | Method::Cancel | Method::Bye) {
+            return Err(InviteError::BadHeader { name: "the method".to_owned() });
+        }
+        let params = |params: &Bytes| {
+            let whole = [b"<sip:a>", params.as_ref()].concat();
+            !has_control(params) && std::str::from_utf8(params).is_ok() && NameAddr::parse(&whole).is_some()
+        };
+        if !request.contact.iter().all(params) {
+            return Err(InviteError::BadHeader { name: "Contact".to_owned() });
+        }
+        let RequestIdentity { call_id, from_tag, cseq } = match request.identity {
+            Some(identity) => identity,
+            None => self.identify(),
+        };
+        let to = match &request.to {
+            Some(to) => to.to_vec(),
+            None => [b"<", request.target.as_ref(), b">"].concat(),
+        };
+        let mut dialog = Dialog::outgoing(
+            &call_id,
+            (request.from.as_deref().unwrap_or_default(), from_tag),
+            &to,
+            &request.target,
+            &request.route,
+            request.contact_user.as_deref().unwrap_or_default(),
+            cseq,
+        );
+        (dialog.flow, dialog.pinned) = (request.flow, request.flow.is_some());
+        let draft = Draft {
+            method,
+            cseq,
+            max_forwards: request.max_forwards.unwrap_or(MAX_FORWARDS),
+            headers: request.headers,
+            body: request.body,
+            contact: request.contact,
+            outbound,
+        };
+        let id = self.next_request();
+        self.dispatch(now, dialog, draft, User::Outside(id));
+        Ok(id)
+    }
+
+    /// A Call-ID, From tag and first number for requests outside any dialog that
+    /// belong together.
+    pub fn identify(&mut self) -> RequestIdentity {
+        RequestIdentity {
+            call_id: Bytes::copy_from_slice(self.mint.call_id().as_bytes()),
+            from_tag: self.mint.tag(NO_SLOT),
+            cseq: 1,
+        }
+    }
+
+    /// Whether requests inside the call go by the flow of its last exchange as
+    /// long as that is there, whatever Contact says: for a peer behind a NAT.
+    ///
+    /// # Errors
+    /// The call is gone.
+    pub fn keep_flow(&mut self, usage: UsageId, keep: bool) -> Result<(), CommandError> {
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
+        it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.pinned = keep);
+        Ok(())
+    }
+
+    /// The dialog of a call; of several early ones the first.
+    pub fn dialog(&self, usage: UsageId) -> Option<DialogFacts<'_>> {
+        let it = self.usages.get(usage)?;
+        let origin = || it.ours.first().and_then(|ours| ours.origin.as_deref());
+        let dialog = it.dialogs.first().or_else(origin)?;
+        Some(DialogFacts {
+            call_id: dialog.call_id(),
+            local_tag: it.local_tag.as_str(),
+            remote_tag: dialog.remote_tag(),
+            remote_target: dialog.target(),
+            flow: dialog.flow,
+        })
+    }
+
+    /// Our URI as it stands in Contact for a peer on `flow`; an empty user takes
+    /// the endpoint's.
+    pub fn contact_uri(&self, flow: &Flow, user: &[u8]) -> String {
+        self.identity.uri(flow, user).to_string()
+    }
+
+    pub(super) fn next_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
+    }
+
+    pub(super) fn outside_outcome(
+        &mut self,
+        request: RequestId,
+        outcome: &Outcome<User>,
+        response: Option<Response>,
+    ) {
+        if let Some(result) = result(outcome, response) {
+            self.out.event(Event::Response { request, result, flow: outcome.flow });
+        }
+    }
+
+    pub(super) fn request_outcome(
+        &mut self,
+        usage: UsageId,
+        request: RequestId,
+        outcome: &Outcome<User>,
+        response: Option<Response>,
+    ) {
+        if let Some(result) = result(outcome, response) {
+            self.usage_event(usage, UsageEvent::Response { request, result });
+        }
+    }
+
+    /// Header fields for the BYE or CANCEL that ends a call, whenever it goes out.
+    pub(super) fn part_with(&mut self, usage: UsageId, headers: HeaderFields) {
+        if let Some(it) = self.usages.get_mut(usage)
+            && !headers.is_empty()
+        {
+            it.parting.get_or_insert_default().headers = headers;
+        }
+    }
+}
+
+/// What a client transaction has come to; `None`: nothing yet.
+pub(super) fn result(
+    outcome: &Outcome<User>,
+    response: Option<Response>,
+) -> Option<Result<Response, RequestFailure>> {
+    match response {
+        Some(response) if response.status() < 200 => None,
+        Some(response) => Some(Ok(response)),
+        None if outcome.timeout => Some(Err(RequestFailure::NoResponse)),
+        None if outcome.transport_failed => Some(Err(RequestFailure::Unreachable)),
+        None => None,
+    }
+}
