@@ -23,13 +23,17 @@ pub mod sip;
 pub mod ua;
 pub mod util;
 
-#[cfg(feature = "lab")]
+#[cfg(feature = "program")]
 pub mod cli;
-#[cfg(feature = "lab")]
+#[cfg(feature = "program")]
 pub mod config;
-#[cfg(feature = "lab")]
+#[cfg(feature = "program")]
 pub mod logging;
+
 #[cfg(feature = "lab")]
 pub mod orchestrator;
 #[cfg(feature = "lab")]
 pub mod role;
+
+#[cfg(feature = "server")]
+pub mod b2bua;

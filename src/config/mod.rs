@@ -8,13 +8,21 @@
 //! - `plan`, `plan_error`: TOML text → [`plan::Plan`], with line numbers
 //! - `expect`: the plan's limits
 //! - `files`: a plan's file: reading it, resolving paths, the host's address
+//! - `server`: the server's configuration
 
+#[cfg(feature = "lab")]
 pub mod expect;
+#[cfg(feature = "lab")]
 pub mod files;
 pub mod keys;
+#[cfg(feature = "lab")]
 pub mod plan;
+#[cfg(feature = "lab")]
 pub mod plan_error;
 pub mod role_name;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "lab")]
 pub mod target;
 pub mod value;
 

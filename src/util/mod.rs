@@ -5,9 +5,11 @@
 //! - `lines`: bounded lines from streams that nobody trusts
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
 //! - `process`: CPU time, memory, the parent
+//! - `redact`: numbers in log lines
 
 pub mod exit;
 pub mod lines;
 pub mod ntp;
 pub mod process;
+pub mod redact;
 pub mod signal;

@@ -1,0 +1,251 @@
+//! Which route takes a call. Pure: a request in, a decision out.
+//!
+//! Routes are asked in the order of the configuration; the first in which everything
+//! matches that it names decides. What it costs: no allocation for a route that does
+//! not match, one for the trail of those before the one that does.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use regex::Captures;
+
+use crate::config::server::{Action, Policy, Route, ServerConfig, SourceMatch, Strategy, Target};
+use crate::sip::msg::Method;
+
+/// The class of callers that are only trusted by address.
+pub use crate::config::server::TRUSTED_CLASS;
+
+/// What routing knows of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteRequest<'a> {
+    /// INVITE, or a method outside of a dialog.
+    pub method: &'a Method,
+    /// User part of the Request-URI, unescaped.
+    pub called: &'a str,
+    /// User part of From, or what the caller is configured to be.
+    pub caller: &'a str,
+    /// The class of the user or gateway, [`TRUSTED_CLASS`], or none.
+    pub class: Option<&'a str>,
+    /// Where it comes from.
+    pub origin: Origin<'a>,
+    /// The address that it came from.
+    pub address: IpAddr,
+}
+
+/// Who a request was found to come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A user who gave a password.
+    User(&'a str),
+    /// A gateway, by its access list.
+    Gateway(&'a str),
+    /// A trusted address.
+    Trusted,
+    /// Nobody who is known.
+    Unknown,
+}
+
+/// What is to be done with a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteDecision {
+    /// The route that matched, by its place in the configuration; none: no route did.
+    pub route: Option<usize>,
+    /// Its name, for logs and records.
+    pub name: Option<Arc<str>>,
+    /// Why each earlier route did not match, in order.
+    pub misses: Vec<Miss>,
+    /// What happens.
+    pub outcome: Outcome,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It goes on.
+    Dial(Dial),
+    /// It is answered.
+    Reject { status: u16, reason: Option<Arc<str>> },
+    /// An application takes it.
+    App(Arc<str>),
+}
+
+/// A call that goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dial {
+    /// Whom to look up: `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`.
+    pub targets: Vec<String>,
+    /// The called number, rewritten.
+    pub called: String,
+    /// The caller's number, rewritten.
+    pub caller: String,
+    /// What else holds.
+    pub policy: Arc<Policy>,
+}
+
+/// Why a route does not match. The first of these, in this order, that is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// Another method.
+    Method,
+    /// Another class of callers.
+    Class,
+    /// From elsewhere.
+    Source,
+    /// Another called number.
+    Called,
+    /// Another caller.
+    Caller,
+}
+
+/// The routes of a configuration, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Router {
+    routes: Vec<Prepared>,
+}
+
+#[derive(Debug, Clone)]
+struct Prepared {
+    route: Route,
+    name: Arc<str>,
+    outcome: PreparedOutcome,
+}
+
+#[derive(Debug, Clone)]
+enum PreparedOutcome {
+    Dial { targets: Vec<Target>, policy: Arc<Policy> },
+    Done(Outcome),
+}
+
+impl Router {
+    /// The routes of this configuration.
+    pub fn new(config: &ServerConfig) -> Self {
+        Router { routes: config.routes.iter().map(Prepared::new).collect() }
+    }
+
+    /// Which route takes the call, and what becomes of it. Without a route, 404.
+    pub fn route(&self, request: &RouteRequest<'_>) -> RouteDecision {
+        let mut misses = Vec::new();
+        for (index, prepared) in self.routes.iter().enumerate() {
+            match matched(&prepared.route, request) {
+                Ok(found) => {
+                    let outcome = prepared.outcome(request, &found);
+                    let name = Some(prepared.name.clone());
+                    return RouteDecision { route: Some(index), name, misses, outcome };
+                }
+                Err(miss) => {
+                    if misses.is_empty() {
+                        misses.reserve_exact(self.routes.len() - index);
+                    }
+                    misses.push(miss);
+                }
+            }
+        }
+        let outcome = Outcome::Reject { status: 404, reason: None };
+        RouteDecision { route: None, name: None, misses, outcome }
+    }
+}
+
+/// What the patterns of a route found in the numbers.
+struct Found<'a> {
+    called: Option<Captures<'a>>,
+    caller: Option<Captures<'a>>,
+}
+
+fn matched<'a>(route: &Route, request: &RouteRequest<'a>) -> Result<Found<'a>, Miss> {
+    if !route.methods.contains(request.method) {
+        return Err(Miss::Method);
+    }
+    if !route.classes.is_empty() && !route.classes.iter().any(|class| Some(class.as_str()) == request.class) {
+        return Err(Miss::Class);
+    }
+    if !route.sources.is_empty() && !route.sources.iter().any(|source| comes_from(source, request)) {
+        return Err(Miss::Source);
+    }
+    // asking first is cheaper than looking for groups, and most routes do not match
+    if route.called.as_ref().is_some_and(|pattern| !pattern.matches(request.called)) {
+        return Err(Miss::Called);
+    }
+    if route.caller.as_ref().is_some_and(|pattern| !pattern.matches(request.caller)) {
+        return Err(Miss::Caller);
+    }
+    Ok(Found {
+        called: route.called.as_ref().and_then(|pattern| pattern.captures(request.called)),
+        caller: route.caller.as_ref().and_then(|pattern| pattern.captures(request.caller)),
+    })
+}
+
+fn comes_from(source: &SourceMatch, request: &RouteRequest<'_>) -> bool {
+    match source {
+        SourceMatch::Gateway(name) => request.origin == Origin::Gateway(name),
+        SourceMatch::User(name) => request.origin == Origin::User(name),
+        SourceMatch::Users => matches!(request.origin, Origin::User(_)),
+        SourceMatch::Trusted => request.origin == Origin::Trusted,
+        SourceMatch::Net(net) => net.contains(&request.address),
+    }
+}
+
+impl Prepared {
+    fn new(route: &Route) -> Self {
+        let outcome = match &route.action {
+            Action::Dial { targets, policy } => {
+                PreparedOutcome::Dial { targets: targets.clone(), policy: Arc::new((**policy).clone()) }
+            }
+            Action::Reject { status, reason } => PreparedOutcome::Done(Outcome::Reject {
+                status: *status,
+                reason: reason.as_deref().map(Arc::from),
+            }),
+            Action::App { name } => PreparedOutcome::Done(Outcome::App(name.as_str().into())),
+        };
+        Prepared { name: route.name.as_str().into(), route: route.clone(), outcome }
+    }
+
+    fn outcome(&self, request: &RouteRequest<'_>, found: &Found<'_>) -> Outcome {
+        let (targets, policy) = match &self.outcome {
+            PreparedOutcome::Done(outcome) => return outcome.clone(),
+            PreparedOutcome::Dial { targets, policy } => (targets, policy),
+        };
+        let as_it_is = |filled: &mut String, text: &str| filled.push_str(text);
+        let rewritten = |template: &Option<_>, number: &str, found| match template {
+            Some(template) => crate::config::server::Template::fill(template, number, found, as_it_is),
+            None => number.to_string(),
+        };
+        let called = rewritten(&policy.set_called, request.called, found.called.as_ref());
+        let caller = rewritten(&policy.set_caller, request.caller, found.caller.as_ref());
+        let target = |target: &Target| match target {
+            Target::User(name) => {
+                format!("user/{}", name.fill(request.called, found.called.as_ref(), as_it_is))
+            }
+            Target::Gateway { name, number: Some(number) } => {
+                format!("gateway/{name}/{}", number.fill(request.called, found.called.as_ref(), as_it_is))
+            }
+            Target::Gateway { name, number: None } => format!("gateway/{name}/{called}"),
+            Target::Group(name) => format!("group/{name}"),
+            Target::Uri(uri) => uri.fill(request.called, found.called.as_ref(), push_escaped),
+        };
+        let targets = targets.iter().map(target).collect();
+        Outcome::Dial(Dial { targets, called, caller, policy: policy.clone() })
+    }
+}
+
+/// Text as the user part of a URI (RFC 3261 §25.1 user): what a caller dialled must
+/// not become another host, or a parameter.
+fn push_escaped(filled: &mut String, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&byte) {
+            filled.push(char::from(byte));
+        } else {
+            filled.push('%');
+            for nibble in [byte >> 4, byte & 15] {
+                filled.push(char::from(HEX.get(usize::from(nibble)).copied().unwrap_or(b'0')));
+            }
+        }
+    }
+}
+
+impl Dial {
+    /// How the targets are tried.
+    pub fn strategy(&self) -> Strategy {
+        self.policy.strategy
+    }
+}

@@ -1,0 +1,173 @@
+//! What has to fit together: names that are used once and exist, tables that need
+//! each other.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use ipnet::IpNet;
+
+use super::docs::{self, SectionDoc};
+use super::error::{ConfigError, ConfigProblem};
+use super::parties::Gateway;
+use super::reader::Section;
+use super::{Action, ServerConfig};
+use crate::config::keys::nearest;
+use crate::sip::msg::Transport;
+
+/// The class of callers that are only trusted by address.
+pub const TRUSTED_CLASS: &str = "trusted";
+
+/// Names that were read so far, each with its line.
+#[derive(Debug, Default)]
+pub struct Names {
+    users: HashMap<String, usize>,
+    gateways: HashMap<String, usize>,
+    groups: HashMap<String, usize>,
+    routes: HashMap<String, usize>,
+    classes: Vec<String>,
+    sources: Vec<(IpNet, String)>,
+}
+
+impl Names {
+    pub fn add_user(&mut self, section: &Section<'_>, key: &str, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.users, "the user or alias", section, key, name)
+    }
+
+    pub fn add_gateway(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.gateways, "the gateway", section, "name", name)
+    }
+
+    pub fn add_group(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.groups, "the group", section, "name", name)
+    }
+
+    pub fn add_route(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.routes, "the route", section, "name", name)
+    }
+
+    pub fn add_class(&mut self, class: &str) {
+        if !self.has_class(class) {
+            self.classes.push(class.to_string());
+        }
+    }
+
+    /// The very same block on two gateways would leave a call with two origins.
+    pub fn add_sources(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
+        for net in &gateway.sources {
+            if let Some((_, other)) = self.sources.iter().find(|(taken, _)| taken == net) {
+                let reason = format!("it is a source of the gateway {other:?} already; keep one");
+                return Err(section.bad("sources", section.place("sources"), &net.to_string(), reason));
+            }
+        }
+        self.sources.extend(gateway.sources.iter().map(|net| (*net, gateway.name.clone())));
+        Ok(())
+    }
+
+    pub fn has_class(&self, class: &str) -> bool {
+        class == TRUSTED_CLASS || self.classes.iter().any(|known| known == class)
+    }
+
+    pub fn no_such_class(&self, key: String, class: &str) -> ConfigProblem {
+        let known = self.classes.iter().map(String::as_str).chain([TRUSTED_CLASS]);
+        no_such(key, "class of callers", class, known)
+    }
+
+    pub fn no_such_user(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.users, key, "user", name)
+    }
+
+    pub fn no_such_gateway(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.gateways, key, "gateway", name)
+    }
+
+    pub fn no_such_group(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.groups, key, "group", name)
+    }
+}
+
+fn add(
+    names: &mut HashMap<String, usize>,
+    what: &'static str,
+    section: &Section<'_>,
+    key: &str,
+    name: &str,
+) -> Result<(), ConfigError> {
+    match names.entry(name.to_string()) {
+        Entry::Vacant(free) => {
+            free.insert(section.lines.line(section.place(key)));
+            Ok(())
+        }
+        Entry::Occupied(taken) => {
+            let problem = ConfigProblem::Taken { what, name: name.to_string(), first: *taken.get() };
+            Err(section.error(key, problem))
+        }
+    }
+}
+
+fn missing(
+    names: &HashMap<String, usize>,
+    key: String,
+    what: &'static str,
+    name: &str,
+) -> Option<ConfigProblem> {
+    (!names.contains_key(name)).then(|| no_such(key, what, name, names.keys().map(String::as_str)))
+}
+
+fn no_such<'a>(
+    key: String,
+    what: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> ConfigProblem {
+    // sorted, so that of equally near ones the same is named each time
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    let hint = match nearest(name, known.into_iter()) {
+        Some(nearest) => format!("; did you mean {nearest:?}?"),
+        None => format!("; there is no {what} at all"),
+    };
+    ConfigProblem::NoSuch { key, what, name: name.to_string(), hint }
+}
+
+/// What one table needs from another. The error names the table and key to point at.
+pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'static str, ConfigProblem)> {
+    let listens = config.server.listen.iter().any(|listener| listener.transport == Transport::Tls);
+    let certified = config.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+    if listens && !certified {
+        let reason = "a tls: listener needs [tls] with certificate and key".to_string();
+        let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
+        return Err((&docs::SERVER, "listen", problem));
+    }
+    Ok(())
+}
+
+impl ServerConfig {
+    /// What is allowed but hardly meant, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for route in &self.routes {
+            let Action::Dial { targets, .. } = &route.action else { continue };
+            let out = targets.iter().find(|target| matches!(target, super::Target::Gateway { .. }));
+            if let Some(out) = out
+                && route.classes.is_empty()
+                && route.sources.is_empty()
+                && self.gateways.iter().any(|gateway| !gateway.sources.is_empty())
+            {
+                warnings.push(format!(
+                    "route {} (line {}) sends calls from anybody to {out}, those from gateways too: \
+                     strangers could call through at your cost; add class = \"internal\"",
+                    route.name, route.line
+                ));
+            }
+        }
+        if self.server.trusted.iter().any(|net| net.prefix_len() == 0) {
+            warnings.push(
+                "server.trusted holds the whole Internet: anybody may call without a password".to_string(),
+            );
+        }
+        if self.routes.is_empty() {
+            warnings.push("there is no [[route]]: every call is answered with 404".to_string());
+        }
+        warnings
+    }
+}

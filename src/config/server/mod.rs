@@ -1,0 +1,270 @@
+//! What the server is told: TOML text → [`ServerConfig`], checked as a whole.
+//!
+//! - `parties`: users, gateways, groups; `route`: routes and what they do
+//! - `pattern`: patterns on numbers and the templates that use what they found
+//! - `secret`: values that no log shows
+//! - `docs`: the table of every key, which `docs/server.md` prints
+//! - `reader`, `error`: TOML with lines; what can be wrong
+//! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
+//! - `load`: the file, its neighbours and the environment
+//! - `diff`: what a new configuration changes; `capacity`: how many calls fit
+//! - `summary`: `--dry-run`
+
+mod check;
+pub mod docs;
+pub mod error;
+pub mod load;
+mod parse;
+mod parse_parties;
+mod parse_route;
+pub mod parties;
+pub mod pattern;
+mod reader;
+pub mod route;
+pub mod secret;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::logging::Format;
+use crate::sip::msg::Transport;
+use crate::util::redact::Redaction;
+
+pub use check::TRUSTED_CLASS;
+pub use error::{ConfigError, ConfigProblem};
+pub use load::{LoadError, load};
+pub use parse::{Outside, parse};
+pub use parties::{Gateway, GatewayHost, Group, Strategy, User};
+pub use pattern::{Pattern, Rewrite, Template};
+pub use route::{Action, BridgeMode, Failover, HeaderRule, MediaPath, Policy, Route, SourceMatch, Target};
+pub use secret::Secret;
+
+/// A whole configuration. Everything in it is valid, and fits together: every name
+/// that a route or a group uses exists.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerConfig {
+    /// `[server]`.
+    pub server: Server,
+    /// `[tls]`; there whenever a listener or a gateway needs it.
+    pub tls: Option<Tls>,
+    /// `[media]`.
+    pub media: Media,
+    /// `[http]`; none when it is off.
+    pub http: Option<Http>,
+    /// `[registrar]`.
+    pub registrar: Registrar,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    /// `[[user]]`, in the order of the file.
+    pub users: Vec<User>,
+    /// `[[gateway]]`, in the order of the file.
+    pub gateways: Vec<Gateway>,
+    /// `[[group]]`, in the order of the file.
+    pub groups: Vec<Group>,
+    /// `[[route]]`: the first that matches decides.
+    pub routes: Vec<Route>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where SIP listens; at least one.
+    pub listen: Vec<Listener>,
+    /// The address that peers are told instead of the one that a socket is bound
+    /// to, behind NAT: in Via, Contact and (unless `[media]` has its own) SDP.
+    pub advertise: Option<Advertise>,
+    /// Domains that are ours, in lower case. Ours are the listeners' addresses and
+    /// the advertised one, too.
+    pub domains: Vec<String>,
+    /// The realm of digest challenges (RFC 3261 §22.1).
+    pub realm: String,
+    /// `User-Agent` and `Server`.
+    pub user_agent: String,
+    /// Sources that may call without a password.
+    pub trusted: Vec<IpNet>,
+    /// Where bindings are kept.
+    pub store: Store,
+    /// Where call records go, JSON lines; none: nowhere.
+    pub cdr: Option<PathBuf>,
+    /// How long calls may go on after SIGTERM.
+    pub drain: Duration,
+}
+
+/// One SIP listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// UDP, TCP or TLS.
+    pub transport: Transport,
+    /// Port 0 takes a free one.
+    pub bind: SocketAddr,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = self.transport.as_str().to_ascii_lowercase();
+        write!(f, "{transport}:{}", self.bind)
+    }
+}
+
+/// An advertised address: a host, and a port if it is not the listener's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertise {
+    /// An IP address without brackets, or a name.
+    pub host: String,
+    /// The port, if another than the listener's.
+    pub port: Option<u16>,
+}
+
+/// Where bindings are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// Lost at a restart.
+    Memory,
+    /// In this SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM, the chain with the server's certificate first; none where only gateways
+    /// need TLS.
+    pub certificate: Option<PathBuf>,
+    /// PEM; there with the certificate.
+    pub key: Option<PathBuf>,
+    /// PEM of the authorities that gateways are checked against; none: the system's.
+    pub authorities: Option<PathBuf>,
+    /// How often the files are looked at for a new certificate; none: at SIGHUP only.
+    pub reload: Option<Duration>,
+}
+
+/// `[media]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    /// Where RTP is bound; none: the IP address of the SIP listener that the leg uses.
+    pub bind: Option<IpAddr>,
+    /// The address that SDP names, if it is not the one that is bound.
+    pub advertise: Option<IpAddr>,
+    /// First and last port of RTP and RTCP, both included.
+    pub ports: (u16, u16),
+    /// Media threads.
+    pub threads: usize,
+    /// What b2b offers and takes where the route does not say, best first.
+    pub codecs: Vec<Codec>,
+    /// A leg without RTP for this long, while it is not held, is ended; none: never.
+    pub rtp_timeout: Option<Duration>,
+}
+
+/// A codec that b2b can put into an offer by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    Opus,
+    G722,
+    Pcmu,
+    Pcma,
+}
+
+impl Codec {
+    /// Every codec.
+    pub const ALL: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
+
+    /// As the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Codec::Opus => "opus",
+            Codec::G722 => "g722",
+            Codec::Pcmu => "pcmu",
+            Codec::Pcma => "pcma",
+        }
+    }
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where the control interface listens.
+    pub bind: SocketAddr,
+    /// The bearer token; always there when `bind` is not a loopback address.
+    pub token: Option<Secret>,
+}
+
+/// `[registrar]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registrar {
+    /// Shorter bindings are answered with 423.
+    pub min_expires: Duration,
+    /// Longer ones are cut to this.
+    pub max_expires: Duration,
+    /// Where the request names no time.
+    pub default_expires: Duration,
+    /// How long a nonce may be used.
+    pub nonce_life: Duration,
+    /// Bindings of one user, unless `[[user]]` says otherwise.
+    pub max_contacts: usize,
+    /// Bindings of all users.
+    pub max_bindings: usize,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls at once; more are answered with 503.
+    pub calls: usize,
+    /// New calls a second, all sources together.
+    pub calls_per_s: u32,
+    /// Calls at once of one source that is not trusted.
+    pub source_calls: usize,
+    /// Messages a second of one source, before parsing.
+    pub source_messages_per_s: u32,
+    /// TCP and TLS connections at once.
+    pub connections: usize,
+    /// Failed authentications of one source within the ban time, before it is banned.
+    pub auth_failures: u32,
+    /// How long a source stays banned.
+    pub ban: Duration,
+    /// How long a call may ring, where its route does not say.
+    pub ring: Duration,
+    /// How long a call may last; none: without end.
+    pub duration: Option<Duration>,
+    /// 3xx answers that are followed for one call.
+    pub redirects: u8,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The lowest level that is written.
+    pub level: tracing::Level,
+    /// Text or JSON.
+    pub format: Format,
+    /// What is left of numbers in log lines.
+    pub redact: Redaction,
+    /// Every SIP message goes into this file.
+    pub sip_trace: Option<PathBuf>,
+}
+
+impl ServerConfig {
+    /// The user of this name or alias.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.is(name))
+    }
+
+    /// The gateway of this name.
+    pub fn gateway(&self, name: &str) -> Option<&Gateway> {
+        self.gateways.iter().find(|gateway| gateway.name == name)
+    }
+
+    /// The group of this name.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

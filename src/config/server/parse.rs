@@ -1,0 +1,446 @@
+//! From text to a [`ServerConfig`]: the tables that stand once.
+//!
+//! [`parse`] is pure: what it needs from outside comes through [`Outside`].
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::check::{self, Names};
+use super::docs::{self, SectionDoc};
+use super::error::{ConfigError, ConfigProblem};
+use super::reader::{Lines, Read, Section, described};
+use super::{
+    Advertise, Codec, Http, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig, Store, Tls,
+};
+use super::{parse_parties, parse_route};
+use crate::config::keys::nearest;
+use crate::config::value;
+use crate::logging::Format;
+use crate::sip::msg::Transport;
+use crate::util::redact::Redaction;
+
+/// What a configuration refers to outside of its text.
+pub trait Outside {
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The text of a file that holds a secret; `path` is [`Outside::resolve`]d.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn secret_file(&self, path: &std::path::Path) -> std::io::Result<String>;
+
+    /// A path of the text, relative to the file's folder.
+    fn resolve(&self, path: &str) -> PathBuf;
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigError> {
+    let lines = Lines::of(text);
+    let root = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        lines.error(at, ConfigProblem::Syntax(error.message().replace('\n', " ")))
+    })?;
+    let root = Root::open(&lines, root.get_ref())?;
+    let server = server(&root.one(&docs::SERVER)?, outside)?;
+    let tls = match root.once.contains_key("tls") {
+        true => Some(tls(&root.one(&docs::TLS)?, outside)?),
+        false => None,
+    };
+    let media = media(&root.one(&docs::MEDIA)?)?;
+    let http = http(&root.one(&docs::HTTP)?, outside)?;
+    let registrar = registrar(&root.one(&docs::REGISTRAR)?)?;
+    let limits = limits(&root.one(&docs::LIMITS)?)?;
+    let log = log(&root.one(&docs::LOG)?, outside)?;
+    let mut names = Names::default();
+    let users = root.many(&docs::USER)?;
+    let users = users.into_iter().map(|section| parse_parties::user(section, outside, &mut names));
+    let users = users.collect::<Result<Vec<_>, _>>()?;
+    let gateways = root.many(&docs::GATEWAY)?;
+    let gateways = gateways.into_iter().map(|section| parse_parties::gateway(section, outside, &mut names));
+    let gateways = gateways.collect::<Result<Vec<_>, _>>()?;
+    let groups = root.many(&docs::GROUP)?;
+    let groups = groups.into_iter().map(|section| parse_parties::group(section, &mut names));
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    let routes = root.many(&docs::ROUTE)?.into_iter().enumerate();
+    let routes = routes.map(|(index, section)| parse_route::route(section, index, &mut names));
+    let routes = routes.collect::<Result<Vec<_>, _>>()?;
+    let config =
+        ServerConfig { server, tls, media, http, registrar, limits, log, users, gateways, groups, routes };
+    check::together(&config).map_err(|(table, key, problem)| root.error(table, key, problem))?;
+    Ok(config)
+}
+
+/// The file's tables, sorted out.
+struct Root<'a> {
+    lines: &'a Lines,
+    once: HashMap<&'static str, (usize, &'a DeTable<'a>)>,
+    many: HashMap<&'static str, Vec<(usize, &'a DeTable<'a>)>>,
+}
+
+impl<'a> Root<'a> {
+    const ONCE: [&'static SectionDoc; 7] =
+        [&docs::SERVER, &docs::TLS, &docs::MEDIA, &docs::HTTP, &docs::REGISTRAR, &docs::LIMITS, &docs::LOG];
+    const MANY: [&'static SectionDoc; 4] = [&docs::USER, &docs::GATEWAY, &docs::GROUP, &docs::ROUTE];
+
+    fn open(lines: &'a Lines, table: &'a DeTable<'a>) -> Result<Self, ConfigError> {
+        let mut root = Root { lines, once: HashMap::new(), many: HashMap::new() };
+        let mut entries: Vec<(&str, Range<usize>, _)> =
+            table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+        entries.sort_by_key(|(_, span, _)| span.start);
+        for (name, span, value) in entries {
+            let at = span.start;
+            let once = Self::ONCE.iter().find(|doc| doc.name == name);
+            let many = Self::MANY.iter().find(|doc| doc.name == name);
+            match (once, many, value.get_ref()) {
+                (Some(doc), _, DeValue::Table(table)) => {
+                    root.once.insert(doc.name, (at, table));
+                }
+                (_, Some(doc), DeValue::Array(items)) => {
+                    for item in items {
+                        let DeValue::Table(table) = item.get_ref() else {
+                            return Err(lines.error(item.span().start, wrong(doc, item.get_ref())));
+                        };
+                        root.many.entry(doc.name).or_default().push((item.span().start, table));
+                    }
+                }
+                (Some(doc), _, value) | (_, Some(doc), value) => {
+                    return Err(lines.error(at, wrong(doc, value)));
+                }
+                (None, None, _) => {
+                    let all = Self::ONCE.iter().chain(&Self::MANY).map(|doc| doc.name);
+                    let nearest = nearest(name, all).unwrap_or_default().to_string();
+                    return Err(lines.error(at, ConfigProblem::UnknownKey { key: name.to_string(), nearest }));
+                }
+            }
+        }
+        Ok(root)
+    }
+
+    /// A table that stands once, or is empty when it is not there.
+    fn one(&self, doc: &'static SectionDoc) -> Result<Section<'a>, ConfigError> {
+        match self.once.get(doc.name) {
+            Some((at, table)) => Section::open(self.lines, doc, *at, table),
+            None => Ok(Section::absent(self.lines, doc)),
+        }
+    }
+
+    fn many(&self, doc: &'static SectionDoc) -> Result<Vec<Section<'a>>, ConfigError> {
+        let tables = self.many.get(doc.name).map(Vec::as_slice).unwrap_or_default();
+        tables.iter().map(|(at, table)| Section::open(self.lines, doc, *at, table)).collect()
+    }
+
+    /// An error at a key of a table that stands once.
+    fn error(&self, doc: &'static SectionDoc, key: &str, problem: ConfigProblem) -> ConfigError {
+        let place = self.one(doc).map_or(0, |section| section.place(key));
+        self.lines.error(place, problem)
+    }
+}
+
+fn wrong(doc: &SectionDoc, value: &DeValue<'_>) -> ConfigProblem {
+    let other = |text: &str| match text.contains("[[") {
+        true => format!("[{}]", doc.name),
+        false => format!("[[{}]]", doc.name),
+    };
+    match value {
+        DeValue::Table(_) | DeValue::Array(_) => ConfigProblem::Brackets {
+            table: doc.name.to_string(),
+            right: doc.written.to_string(),
+            wrong: other(doc.written),
+        },
+        value => ConfigProblem::WrongType {
+            key: doc.name.to_string(),
+            found: described(value).to_string(),
+            wanted: format!("a table: {}", doc.written),
+        },
+    }
+}
+
+fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, ConfigError> {
+    let listen = section.parsed_list("listen", listener)?;
+    let listen = listen.unwrap_or_else(|| {
+        let bind = SocketAddr::from(([127, 0, 0, 1], 5060));
+        [Transport::Udp, Transport::Tcp].map(|transport| Listener { transport, bind }).to_vec()
+    });
+    if listen.is_empty() {
+        return Err(section.bad("listen", section.place("listen"), "", "no listener; name at least one"));
+    }
+    for (index, one) in listen.iter().enumerate() {
+        if one.bind.port() != 0 && listen.iter().take(index).any(|other| other == one) {
+            let at = section.place("listen");
+            return Err(section.bad("listen", at, &one.to_string(), "listed twice; keep one"));
+        }
+    }
+    let domains = section.parsed_list("domains", domain)?.unwrap_or_default();
+    let realm = section.parsed("realm", quotable)?;
+    let server = Server {
+        listen,
+        advertise: section.parsed("advertise", advertise)?,
+        realm: realm.or_else(|| domains.first().cloned()).unwrap_or_else(|| "b2b".to_string()),
+        domains,
+        user_agent: section
+            .parsed("user_agent", quotable)?
+            .unwrap_or_else(|| concat!("b2b/", env!("CARGO_PKG_VERSION")).to_string()),
+        trusted: section.parsed_list("trusted", parse_parties::network)?.unwrap_or_default(),
+        store: match section.parsed("store", store)? {
+            Some(Some(path)) => Store::Sqlite(outside.resolve(&path)),
+            Some(None) => Store::Memory,
+            None => Store::Sqlite(outside.resolve("b2b.sqlite")),
+        },
+        cdr: section.parsed("cdr", path)?.map(|path| outside.resolve(&path)),
+        drain: section.seconds("drain_s", 0..=86_400)?.unwrap_or(Duration::from_secs(30)),
+    };
+    section.finish();
+    Ok(server)
+}
+
+fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, ConfigError> {
+    let file = |path: Option<String>| path.map(|path| outside.resolve(&path));
+    let tls = Tls {
+        certificate: file(section.parsed("certificate", path)?),
+        key: file(section.parsed("key", path)?),
+        authorities: file(section.parsed("authorities", path)?),
+        reload: none_if_zero(section.seconds("reload_s", 0..=86_400)?.unwrap_or(Duration::from_secs(3600))),
+    };
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => return Err(section.missing("key", "a certificate needs its private key")),
+        (None, Some(_)) => return Err(section.missing("certificate", "a key needs its certificate")),
+        _ => section.finish(),
+    }
+    Ok(tls)
+}
+
+fn media(section: &Section<'_>) -> Result<Media, ConfigError> {
+    let timeout = section.seconds("rtp_timeout_s", 0..=86_400)?.unwrap_or(Duration::from_secs(120));
+    let media = Media {
+        bind: section.parsed("bind", ip)?,
+        advertise: section.parsed("advertise", reachable_ip)?,
+        ports: section.parsed("ports", ports)?.unwrap_or((20_000, 29_999)),
+        threads: section.whole("threads", 1..=64)?.unwrap_or(1) as usize,
+        codecs: codecs(section)?.unwrap_or_else(|| Codec::ALL.to_vec()),
+        rtp_timeout: none_if_zero(timeout),
+    };
+    section.finish();
+    Ok(media)
+}
+
+fn http(section: &Section<'_>, outside: &dyn Outside) -> Result<Option<Http>, ConfigError> {
+    let bind = section.parsed("listen", |text| match text {
+        "off" => Ok(None),
+        text => value::sip_bind(text).map(Some).map_err(|_| "write it like 127.0.0.1:8080, or off".into()),
+    })?;
+    let bind = bind.unwrap_or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
+    let token = secret(section, ["token", "token_file"], outside)?;
+    let open = bind.filter(|bind| token.is_none() && !bind.ip().is_loopback());
+    section.finish();
+    match open {
+        Some(bind) => {
+            let reason = format!("others can reach {bind}; set token or token_file, or listen on 127.0.0.1");
+            Err(section.missing("token", reason))
+        }
+        None => Ok(bind.map(|bind| Http { bind, token })),
+    }
+}
+
+fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
+    let seconds = |key, most, default| {
+        section.seconds(key, 1..=most).map(|found| found.unwrap_or(Duration::from_secs(default)))
+    };
+    let registrar = Registrar {
+        min_expires: seconds("min_expires_s", 86_400, 60)?,
+        max_expires: seconds("max_expires_s", 604_800, 3600)?,
+        default_expires: seconds("default_expires_s", 604_800, 3600)?,
+        nonce_life: section.seconds("nonce_s", 10..=86_400)?.unwrap_or(Duration::from_secs(300)),
+        max_contacts: section.whole("max_contacts", 1..=1_000)?.unwrap_or(10) as usize,
+        max_bindings: section.whole("max_bindings", 1..=10_000_000)?.unwrap_or(100_000) as usize,
+    };
+    section.finish();
+    if registrar.max_expires < registrar.min_expires {
+        let key = if section.has("max_expires_s") { "max_expires_s" } else { "min_expires_s" };
+        let reason = "the longest expiry is below the shortest".to_string();
+        let value = format!("{} s", registrar.max_expires.as_secs());
+        return Err(
+            section.error(key, ConfigProblem::BadValue { key: section.full("max_expires_s"), value, reason })
+        );
+    }
+    Ok(registrar)
+}
+
+fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
+    let count = |key, most, default| section.whole(key, 1..=most).map(|found| found.unwrap_or(default));
+    let limits = Limits {
+        calls: count("calls", 1_000_000, 10_000)? as usize,
+        calls_per_s: count("calls_per_s", 100_000, 500)? as u32,
+        source_calls: count("source_calls", 1_000_000, 100)? as usize,
+        source_messages_per_s: count("source_messages_per_s", 1_000_000, 10_000)? as u32,
+        connections: count("connections", 1_000_000, 1_000)? as usize,
+        auth_failures: count("auth_failures", 10_000, 10)? as u32,
+        ban: Duration::from_secs(count("ban_s", 86_400, 300)?),
+        ring: Duration::from_secs(count("ring_s", 3_600, 60)?),
+        duration: none_if_zero(
+            section.seconds("call_s", 0..=604_800)?.unwrap_or(Duration::from_secs(43_200)),
+        ),
+        redirects: section.whole("redirects", 0..=20)?.unwrap_or(5) as u8,
+    };
+    section.finish();
+    Ok(limits)
+}
+
+fn log(section: &Section<'_>, outside: &dyn Outside) -> Result<Log, ConfigError> {
+    let log = Log {
+        level: section.parsed("level", value::log_level)?.unwrap_or(tracing::Level::INFO),
+        format: section.parsed("format", value::log_format)?.unwrap_or(Format::Text),
+        redact: section
+            .parsed("redact", |text| match text {
+                "off" => Ok(Redaction::Off),
+                "numbers" => Ok(Redaction::Numbers),
+                _ => Err("no such choice; choose off or numbers".to_string()),
+            })?
+            .unwrap_or_default(),
+        sip_trace: section.parsed("sip_trace", path)?.map(|path| outside.resolve(&path)),
+    };
+    section.finish();
+    Ok(log)
+}
+
+// ---- values
+
+/// A secret that stands in the file, in the environment (`"${NAME}"`) or in a file
+/// of its own. `keys` are the key of the first two and that of the last.
+pub(super) fn secret(
+    section: &Section<'_>,
+    keys: [&'static str; 2],
+    outside: &dyn Outside,
+) -> Result<Option<Secret>, ConfigError> {
+    let [inline, file] = keys;
+    let bad = |key: &str, reason: String| {
+        section.error(key, ConfigProblem::BadSecret { key: section.full(key), reason })
+    };
+    let inline_text = section.text_of_secret(inline)?;
+    let file_text = section.parsed(file, path)?;
+    let (key, text) = match (inline_text, file_text) {
+        (Some(_), Some(_)) => {
+            let (key, other) = (section.full(inline), section.full(file));
+            return Err(section.error(file, ConfigProblem::Both { key, other, reason: "keep one".into() }));
+        }
+        (None, None) => return Ok(None),
+        (Some(text), None) => match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) => {
+                let missing = || bad(inline, format!("the environment has no {name:?}; set it"));
+                (inline, outside.variable(name).ok_or_else(missing)?)
+            }
+            None => (inline, text),
+        },
+        (None, Some(path)) => {
+            let path = outside.resolve(&path);
+            let text = outside.secret_file(&path);
+            let text = text.map_err(|error| bad(file, format!("cannot read {}: {error}", path.display())))?;
+            (file, text.lines().next().unwrap_or_default().to_string())
+        }
+    };
+    if text.is_empty() {
+        return Err(bad(key, "it is empty".to_string()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(bad(key, "a control character, which cannot be in it".to_string()));
+    }
+    Ok(Some(Secret::new(text)))
+}
+
+pub(super) fn codecs(section: &Section<'_>) -> Result<Option<Vec<Codec>>, ConfigError> {
+    let codecs = section.parsed_list("codecs", |text| {
+        let codec = Codec::ALL.into_iter().find(|codec| codec.as_str() == text);
+        codec.ok_or_else(|| "no such codec; choose from opus, g722, pcmu, pcma".to_string())
+    })?;
+    let twice = codecs
+        .iter()
+        .flatten()
+        .enumerate()
+        .find(|(index, codec)| codecs.iter().flatten().take(*index).any(|other| other == *codec));
+    match twice {
+        Some((_, codec)) => {
+            Err(section.bad("codecs", section.place("codecs"), codec.as_str(), "listed twice; keep one"))
+        }
+        None => Ok(codecs),
+    }
+}
+
+fn none_if_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+fn listener(text: &str) -> Read<Listener> {
+    let fix = "write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061";
+    let (transport, bind) = text.split_once(':').ok_or(fix)?;
+    let transport = parse_parties::transport(transport).map_err(|_| fix)?;
+    Ok(Listener { transport, bind: bind.parse().map_err(|_| fix)? })
+}
+
+fn advertise(text: &str) -> Read<Advertise> {
+    let (host, port) = parse_parties::host_port(text)?;
+    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        return Err("no address to be reached at; name the address that peers use".to_string());
+    }
+    Ok(Advertise { host, port })
+}
+
+fn domain(text: &str) -> Read<String> {
+    match parse_parties::host_port(text)? {
+        (host, None) => Ok(host),
+        _ => Err("a domain has no port".to_string()),
+    }
+}
+
+/// Text that goes into a quoted string or a header as it is.
+fn quotable(text: &str) -> Read<String> {
+    match text.trim() {
+        "" => Err("it is empty".to_string()),
+        text if text.contains(['"', '\\']) => Err("quotes and backslashes cannot be in it".to_string()),
+        text => Ok(text.to_string()),
+    }
+}
+
+fn store(text: &str) -> Read<Option<String>> {
+    match text.split_once(':') {
+        None if text == "memory" => Ok(None),
+        Some(("sqlite", file)) => path(file).map(Some),
+        _ => Err("no such store; write memory, or sqlite: and a path".to_string()),
+    }
+}
+
+fn path(text: &str) -> Read<String> {
+    value::path(text).map(|_| text.to_string())
+}
+
+fn ip(text: &str) -> Read<IpAddr> {
+    text.parse().map_err(|_| "not an IP address".to_string())
+}
+
+fn reachable_ip(text: &str) -> Read<IpAddr> {
+    ip(text).and_then(|ip| match ip.is_unspecified() {
+        true => Err("no address to be reached at; name the address that peers use".to_string()),
+        false => Ok(ip),
+    })
+}
+
+fn ports(text: &str) -> Read<(u16, u16)> {
+    let fix = "write it like 20000-29999";
+    let (first, last) = text.split_once('-').ok_or(fix)?;
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| fix);
+    let (first, last) = (port(first)?, port(last)?);
+    if first < 1024 {
+        return Err("ports below 1024 belong to others; begin at 1024 or above".to_string());
+    }
+    if last < first || last - first < 3 {
+        return Err("too few for one call, which takes four; make the range larger".to_string());
+    }
+    Ok((first, last))
+}

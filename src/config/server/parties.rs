@@ -1,0 +1,137 @@
+//! Who can be called: users, gateways, groups.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Codec, Rewrite, Secret, Target};
+use crate::sip::msg::Transport;
+
+/// `[[user]]`: someone who registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// User part of the AOR, and the digest username.
+    pub name: String,
+    /// What digest answers are checked against.
+    pub credentials: Credentials,
+    /// Other names and numbers that reach the user.
+    pub aliases: Vec<String>,
+    /// The name that callees see.
+    pub display_name: Option<String>,
+    /// The number that callees see; none: the user's name.
+    pub caller_id: Option<String>,
+    /// The class that routes ask for.
+    pub class: String,
+    /// Bindings at once; none: as `[registrar]` says.
+    pub max_contacts: Option<usize>,
+    /// Calls at once; none: any number.
+    pub max_calls: Option<usize>,
+    /// Line in the file.
+    pub line: usize,
+}
+
+impl User {
+    /// Whether this is a name of the user.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}
+
+/// What a digest answer is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// The password: every algorithm works.
+    Password(Secret),
+    /// `H(username:realm:password)` in lower-case hex (RFC 7616 §3.4.2), good for the
+    /// configured realm only. At least one is there.
+    Ha1 { md5: Option<Secret>, sha256: Option<Secret> },
+}
+
+/// `[[gateway]]`: a trunk to a provider or another PBX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its name in routes, logs and records.
+    pub name: String,
+    /// Where it is reached, in order of priority; at least one.
+    pub hosts: Vec<GatewayHost>,
+    /// The transport; none: as RFC 3263 finds it.
+    pub transport: Option<Transport>,
+    /// How we answer its challenges.
+    pub auth: Option<GatewayAuth>,
+    /// User part of From; none: the caller's number.
+    pub from_user: Option<String>,
+    /// Host part of From; none: the host that is called.
+    pub from_domain: Option<String>,
+    /// We register there, with this expiry.
+    pub register: Option<Duration>,
+    /// OPTIONS this often; none: never.
+    pub options: Option<Duration>,
+    /// Calls from these addresses are calls from this gateway.
+    pub sources: Vec<IpNet>,
+    /// The class of its calls, which routes ask for.
+    pub class: String,
+    /// Calls at once, both ways together; none: any number.
+    pub channels: Option<usize>,
+    /// Rules on the called number of calls to it; the first that matches applies.
+    pub called: Vec<Rewrite>,
+    /// The same on the caller's number.
+    pub caller: Vec<Rewrite>,
+    /// What is offered to it; empty: as the route or `[media]` says.
+    pub codecs: Vec<Codec>,
+    /// Line in the file.
+    pub line: usize,
+}
+
+/// One host of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayHost {
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// The port; none: as RFC 3263 finds it.
+    pub port: Option<u16>,
+    /// Lower ones first; equal ones share the calls.
+    pub priority: u16,
+}
+
+/// How we answer a gateway's challenges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayAuth {
+    /// The digest username.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// `[[group]]`: several that are called as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name in routes.
+    pub name: String,
+    /// Whom it calls; at least one, none of them a group.
+    pub members: Vec<Target>,
+    /// In which order.
+    pub strategy: Strategy,
+    /// How long a member rings (serial), or all of them (parallel).
+    pub timeout: Duration,
+    /// Line in the file.
+    pub line: usize,
+}
+
+/// How several targets are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// One after the other, until one answers.
+    Serial,
+    /// All at once; the first that answers wins.
+    Parallel,
+}
+
+impl Strategy {
+    /// As the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Serial => "serial",
+            Strategy::Parallel => "parallel",
+        }
+    }
+}
