@@ -15,7 +15,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("util", &[]),
     ("ids", &["util"]),
     ("frame", &["util"]),
-    ("metrics", &["util"]),
+    ("metrics", &["frame", "util"]),
     ("logging", &["util"]),
     ("sdp", &["util"]),
     // Planes: neither knows the other.
@@ -53,6 +53,7 @@ const CLOCK: &[&str] = &[
     "orchestrator",
     "role",
     "sip::net",
+    "ua::baresip",
     "ua::native",
 ];
 

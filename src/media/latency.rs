@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::media::rtp::histogram::Histogram;
+use crate::metrics::histogram::Histogram;
 use crate::util::ntp::NtpTime;
 
 /// A histogram that one thread fills and another reads. Not for media threads: it

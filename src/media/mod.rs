@@ -4,7 +4,7 @@
 //! - `worker`: the media machine, the thread that drives it and its handle
 //! - `session`: one RTP stream pair; `transport`: what lies under RTP
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`: playout
-//! - `impair`: the lab's network impairer; `quality`: the E-model
+//! - `impair`: the lab's network impairer
 //! - `io`: sockets; `ports`: the port pool
 //! - `codec` … `disk`: samples and files
 //!
@@ -21,7 +21,6 @@ pub mod jitter;
 pub mod latency;
 pub mod mix;
 pub mod ports;
-pub mod quality;
 pub mod relay;
 pub mod resample;
 pub mod rtp;

@@ -3,8 +3,8 @@
 
 use super::record::{Bound, ChainFigures, Expectation, Hop, RoleRecord};
 use crate::config::expect::Expect;
-use crate::media::quality;
 use crate::metrics::MetricsLine;
+use crate::metrics::quality;
 
 /// Figures of a chain; `roles` in call order.
 pub fn figures(roles: &[RoleRecord]) -> ChainFigures {

@@ -4,14 +4,11 @@
 //! - `extension`: header extensions (RFC 8285) and abs-capture-time
 //! - `rtcp`: SR, RR, SDES and BYE, read and written
 //! - `validator`: sequence numbers, loss and SSRC probation (A.1, A.3)
-//! - `stats`: interarrival jitter (A.8) and gaps; `histogram`: percentiles
 //! - `telephone_event`: RFC 4733 digits
 
 pub mod extension;
-pub mod histogram;
 pub mod packet;
 pub mod rtcp;
-pub mod stats;
 pub mod telephone_event;
 pub mod validator;
 

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{Session, TICK};
-use crate::media::quality;
 use crate::metrics::MediaStats;
+use crate::metrics::quality;
 
 /// See [`Session::diagnostics`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use super::record::Verdict;
 use crate::media::codec::Codec;
 use crate::media::jitter::{Inserted, JitterBuffer, MAX_PACKET as MAX_SAMPLES};
 use crate::media::rtp::RtpPacket;
-use crate::media::rtp::stats::StreamStats;
 use crate::media::rtp::telephone_event::{Digit, EventReceiver};
 use crate::media::rtp::validator::{Accepted, Validator, Verdict as Sequence};
+use crate::metrics::stream::StreamStats;
 use crate::util::ntp::NtpTime;
 
 /// Comfort noise (RFC 3389), a static payload type.

@@ -1,4 +1,12 @@
 //! Counters of a UA and the JSON line that every role prints.
+//!
+//! - `stream`: what a receiver measures of an RTP stream: jitter (RFC 3550 A.8), gaps
+//! - `histogram`: percentiles without allocation
+//! - `quality`: the E-model
+
+pub mod histogram;
+pub mod quality;
+pub mod stream;
 
 use serde::{Deserialize, Serialize};
 
