@@ -87,6 +87,9 @@ pub struct ResolvedContact {
     /// Where to send to instead of where the URI says: the address that the party
     /// registered from, or an outbound proxy, as a SIP URI.
     pub next_hop: Option<String>,
+    /// Route values to begin with, as a list: the path that the party registered by
+    /// (RFC 3327). It goes before `flow` and `next_hop`.
+    pub path: Option<String>,
     /// The gateway that this goes through, which counts the call as one of its channels.
     pub gateway: Option<GatewayUse>,
     /// What `From` has to say towards this contact, as a URI; none: the caller's.
@@ -96,7 +99,15 @@ pub struct ResolvedContact {
 impl ResolvedContact {
     /// A URI and nothing else.
     pub fn new(uri: impl Into<String>, priority: u16) -> Self {
-        ResolvedContact { uri: uri.into(), priority, flow: None, next_hop: None, gateway: None, from: None }
+        ResolvedContact {
+            uri: uri.into(),
+            priority,
+            flow: None,
+            next_hop: None,
+            path: None,
+            gateway: None,
+            from: None,
+        }
     }
 }
 

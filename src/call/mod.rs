@@ -3,7 +3,7 @@
 //! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
 //! - `event`, `bus`: what b2b tells the world, and how it gets there
 //! - `failure`, `reason`: what a failed call is to the caller, SIP and Q.850
-//! - `lookup`: from a target in words to the URIs to dial
+//! - `lookup`, `resolver`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
 //! - `controller`: who carries the media of joined legs
@@ -27,6 +27,7 @@ pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;
 pub mod reason;
+pub mod resolver;
 pub mod service;
 pub mod switch;
 

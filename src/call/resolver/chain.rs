@@ -1,0 +1,64 @@
+//! One resolver after the other.
+
+use std::sync::Arc;
+
+use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
+
+/// Asks its resolvers in order; the first result counts. One that fails does not hide
+/// the next (a second directory may know the user), but a refusal is final. If nobody
+/// has a result, the first failure is the answer.
+#[derive(Clone, Default)]
+pub struct ChainResolver {
+    resolvers: Vec<Arc<dyn Resolver>>,
+}
+
+impl ChainResolver {
+    /// These, in order.
+    pub fn new(resolvers: Vec<Arc<dyn Resolver>>) -> Self {
+        ChainResolver { resolvers }
+    }
+
+    /// One more at the end.
+    pub fn with(mut self, resolver: impl Resolver + 'static) -> Self {
+        self.resolvers.push(Arc::new(resolver));
+        self
+    }
+
+    /// Looks a target up that has to be somebody's.
+    ///
+    /// # Errors
+    /// What the first resolver said that the target belongs to, or
+    /// [`LookupError::NoResolver`].
+    pub async fn resolve(&self, request: &LookupRequest) -> Result<LookupResult, LookupError> {
+        let known: Vec<&str> = self.resolvers.iter().map(|resolver| resolver.name()).collect();
+        let known = match known.is_empty() {
+            true => "none is configured".to_owned(),
+            false => format!("there are: {}", known.join(", ")),
+        };
+        let nobody = || LookupError::NoResolver { target: request.target.clone(), known };
+        self.first(request).await?.ok_or_else(nobody)
+    }
+
+    async fn first(&self, request: &LookupRequest) -> Result<Option<LookupResult>, LookupError> {
+        let mut failure = None;
+        for resolver in &self.resolvers {
+            match resolver.lookup(request).await {
+                Ok(Some(result)) => return Ok(Some(result)),
+                Ok(None) => {}
+                Err(refusal @ LookupError::NotAllowed { .. }) => return Err(refusal),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(None), Err)
+    }
+}
+
+impl Resolver for ChainResolver {
+    fn name(&self) -> &str {
+        "chain"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        Box::pin(self.first(request))
+    }
+}

@@ -1,0 +1,188 @@
+//! `gateway/carrier/+44…`: a number behind a provider.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{escape_user, ready, rest};
+use crate::call::lookup::{
+    Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
+    ResolvedContact, Resolver,
+};
+use crate::sip::msg::Transport;
+
+/// A provider.
+#[derive(Clone)]
+pub struct Gateway {
+    pub name: Arc<str>,
+    /// Where it is reached; at least one.
+    pub hosts: Vec<GatewayHost>,
+    /// None: as RFC 3263 finds it.
+    pub transport: Option<Transport>,
+    /// For its challenges.
+    pub credentials: Option<Arc<Credentials>>,
+    /// `From` towards it, as a URI; none: the caller's.
+    pub from: Option<String>,
+    /// From the number in the target to the number on the wire.
+    pub rewrite: Rewrite,
+    /// Calls at once; none: any number.
+    pub channels: Option<u32>,
+}
+
+/// How a called number is written for a gateway.
+pub type Rewrite = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+impl Gateway {
+    /// A gateway with these hosts, in the order of their priority, and nothing else.
+    pub fn new(name: &str, hosts: impl IntoIterator<Item = GatewayHost>) -> Self {
+        Gateway {
+            name: name.into(),
+            hosts: hosts.into_iter().collect(),
+            transport: None,
+            credentials: None,
+            from: None,
+            rewrite: Arc::new(str::to_owned),
+            channels: None,
+        }
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gateway { name, hosts, transport, credentials, from, rewrite: _, channels } = self;
+        f.debug_struct("Gateway")
+            .field("name", name)
+            .field("hosts", hosts)
+            .field("transport", transport)
+            .field("credentials", credentials)
+            .field("from", from)
+            .field("channels", channels)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A host of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayHost {
+    /// As in a URI: name or address, IPv6 in brackets, with a port where it is not the
+    /// usual one.
+    pub host: Arc<str>,
+    /// Lower is dialled first.
+    pub priority: u16,
+}
+
+impl GatewayHost {
+    /// A host.
+    pub fn new(host: &str, priority: u16) -> Self {
+        GatewayHost { host: host.into(), priority }
+    }
+}
+
+/// `prefix` at the beginning of a number becomes `with`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrefixRule {
+    pub prefix: String,
+    pub with: String,
+}
+
+impl PrefixRule {
+    /// A rule.
+    pub fn new(prefix: &str, with: &str) -> Self {
+        PrefixRule { prefix: prefix.to_owned(), with: with.to_owned() }
+    }
+
+    /// The first rule whose prefix the number has is applied.
+    pub fn rewrite(rules: Vec<PrefixRule>) -> Rewrite {
+        Arc::new(move |number| {
+            let applied =
+                rules.iter().find_map(|rule| Some((rule, number.strip_prefix(rule.prefix.as_str())?)));
+            applied.map_or_else(|| number.to_owned(), |(rule, rest)| format!("{}{rest}", rule.with))
+        })
+    }
+}
+
+/// How a host answered when it was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Up,
+    /// Nobody has asked: it is dialled as if it were up.
+    Unknown,
+    /// It does not answer, or our registration there has failed.
+    Down,
+}
+
+/// Who knows how gateways fare.
+pub trait GatewayStatus: Send + Sync {
+    /// Whether a host answers.
+    fn health(&self, gateway: &str, host: &str) -> Health;
+    /// Calls through the gateway now, both ways. Who dials counts the new one when he
+    /// dials: between lookup and dialling another call may take the last channel.
+    fn channels_in_use(&self, gateway: &str) -> u32;
+}
+
+/// Resolves `gateway/<name>/<number>`.
+pub struct GatewayResolver<S> {
+    gateways: HashMap<Arc<str>, Gateway>,
+    status: S,
+}
+
+impl<S: GatewayStatus> GatewayResolver<S> {
+    /// These gateways; of two with the same name the last.
+    pub fn new(gateways: impl IntoIterator<Item = Gateway>, status: S) -> Self {
+        let gateways = gateways.into_iter().map(|gateway| (gateway.name.clone(), gateway)).collect();
+        GatewayResolver { gateways, status }
+    }
+
+    fn resolve(&self, target: &str, rest: &str) -> Result<LookupResult, LookupError> {
+        let bad = |why: &'static str| LookupError::BadTarget { target: target.to_owned(), why: why.into() };
+        let (name, number) = rest.split_once('/').ok_or_else(|| bad("the number is missing"))?;
+        let unknown = || LookupError::UnknownGateway { gateway: name.to_owned() };
+        let gateway = self.gateways.get(name).ok_or_else(unknown)?;
+        let number = (gateway.rewrite)(number.trim());
+        if number.is_empty() {
+            return Err(bad("the number is empty"));
+        }
+        if let Some(limit) = gateway.channels
+            && self.status.channels_in_use(name) >= limit
+        {
+            return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
+        }
+        let user = escape_user(&number);
+        let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
+        let contacts: Vec<_> =
+            gateway.hosts.iter().filter(up).map(|host| contact(gateway, host, &user)).collect();
+        if contacts.is_empty() {
+            let hosts: Vec<&str> = gateway.hosts.iter().map(|host| &*host.host).collect();
+            return Err(LookupError::GatewayDown { gateway: name.to_owned(), hosts: hosts.join(", ") });
+        }
+        Ok(LookupResult::new(LookupKind::Gateway, target, contacts))
+    }
+}
+
+fn contact(gateway: &Gateway, host: &GatewayHost, user: &str) -> ResolvedContact {
+    let mut uri = format!("sip:{user}@{}", host.host);
+    if let Some(transport) = gateway.transport {
+        uri.push_str(";transport=");
+        uri.push_str(&transport.as_str().to_ascii_lowercase());
+    }
+    ResolvedContact {
+        gateway: Some(GatewayUse {
+            name: gateway.name.clone(),
+            host: host.host.clone(),
+            credentials: gateway.credentials.clone(),
+        }),
+        from: gateway.from.clone(),
+        ..ResolvedContact::new(uri, host.priority)
+    }
+}
+
+impl<S: GatewayStatus> Resolver for GatewayResolver<S> {
+    fn name(&self) -> &str {
+        "gateway"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        let rest = rest(&request.target, "gateway");
+        ready(rest.map(|rest| self.resolve(&request.target, rest)).transpose())
+    }
+}

@@ -1,0 +1,48 @@
+//! The resolvers: one a kind of target, and a chain of them.
+//!
+//! - `user`: `user/1001`, from the bindings of the registrar
+//! - `gateway`: `gateway/carrier/+44…`, a number behind a provider
+//! - `group`: `group/sales`, several of the others, nested
+//! - `direct`: `sip:` and `sips:`, where a policy allows it
+//! - `chain`: one after the other
+
+pub mod chain;
+pub mod direct;
+pub mod gateway;
+pub mod group;
+pub mod user;
+
+pub use chain::ChainResolver;
+pub use direct::{DirectPolicy, DirectResolver, HostPattern};
+pub use gateway::{Gateway, GatewayHost, GatewayResolver, GatewayStatus, Health, PrefixRule};
+pub use group::{Group, GroupResolver, Member};
+pub use user::{Binding, Bindings, BindingsFuture, UserResolver};
+
+use super::lookup::{LookupError, LookupFuture, LookupResult};
+
+/// A lookup that is done.
+fn ready<'a>(result: Result<Option<LookupResult>, LookupError>) -> LookupFuture<'a> {
+    Box::pin(std::future::ready(result))
+}
+
+/// The rest of a target of this kind. None: it is of another kind.
+fn rest<'a>(target: &'a str, kind: &str) -> Option<&'a str> {
+    let (head, rest) = target.split_once('/')?;
+    head.eq_ignore_ascii_case(kind).then_some(rest)
+}
+
+/// The user part of a URI: what may not stand there is escaped (RFC 3261 §25.1).
+fn escape_user(text: &str) -> String {
+    let mut user = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            user.push(char::from(byte));
+        } else {
+            user.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    user
+}
+
+#[cfg(test)]
+mod tests;

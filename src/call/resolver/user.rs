@@ -1,0 +1,94 @@
+//! `user/1001`: where somebody who registers here is reached.
+
+use std::pin::Pin;
+use std::time::Instant;
+
+use super::rest;
+use crate::call::lookup::{
+    LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
+};
+use crate::sip::endpoint::Flow;
+
+/// One place where a user is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The contact URI.
+    pub contact: String,
+    /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10); more is better.
+    pub q: u16,
+    /// The connection that the registration came by, while it stands.
+    pub flow: Option<Flow>,
+    /// The address that the registration came from as a SIP URI, if the contact itself
+    /// cannot be reached (NAT).
+    pub next_hop: Option<String>,
+    /// `Path` (RFC 3327), a list as in a Route.
+    pub path: Option<String>,
+}
+
+/// The bindings of a user that have not expired; none: there is no such user. The
+/// error is for people.
+pub type BindingsFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<Binding>>, String>> + Send + 'a>>;
+
+/// Who knows where users are: the registrar, through an adapter. A closure from user
+/// and time to a result will do.
+pub trait Bindings: Send + Sync {
+    /// Where a user is now.
+    fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a>;
+}
+
+impl<F> Bindings for F
+where
+    F: Fn(&str, Instant) -> Result<Option<Vec<Binding>>, String> + Send + Sync,
+{
+    fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a> {
+        Box::pin(std::future::ready(self(user, now)))
+    }
+}
+
+/// Resolves `user/<name>`.
+pub struct UserResolver<B> {
+    bindings: B,
+}
+
+impl<B: Bindings> UserResolver<B> {
+    /// Users as these bindings know them.
+    pub fn new(bindings: B) -> Self {
+        UserResolver { bindings }
+    }
+
+    async fn resolve(&self, user: &str, request: &LookupRequest) -> Result<LookupResult, LookupError> {
+        let bindings = self.bindings.bindings(user, request.now).await;
+        let bindings = bindings
+            .map_err(|why| LookupError::Unavailable { target: request.target.clone(), why })?
+            .ok_or_else(|| LookupError::UnknownUser { user: user.to_owned() })?;
+        if bindings.is_empty() {
+            return Err(LookupError::NotRegistered { user: user.to_owned() });
+        }
+        let contacts = bindings.into_iter().map(|binding| ResolvedContact {
+            flow: binding.flow,
+            next_hop: binding.next_hop,
+            path: binding.path,
+            ..ResolvedContact::new(binding.contact, 1_000 - binding.q.min(1_000))
+        });
+        Ok(LookupResult::new(LookupKind::User, &request.target, contacts.collect()))
+    }
+}
+
+impl<B: Bindings> Resolver for UserResolver<B> {
+    fn name(&self) -> &str {
+        "user"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        Box::pin(async move {
+            match rest(&request.target, "user") {
+                None => Ok(None),
+                Some("") => Err(LookupError::BadTarget {
+                    target: request.target.clone(),
+                    why: "the user's name is missing".into(),
+                }),
+                Some(user) => self.resolve(user, request).await.map(Some),
+            }
+        })
+    }
+}
