@@ -15,7 +15,7 @@ use b2b::ua::Engine;
 use common::audio::{speech_like, write_wav};
 use common::child::{B2b, role};
 use nix::sys::signal::Signal;
-use ua_support::{OFFER, Peer, header, reply};
+use ua_support::{OFFER, Peer, header, reply, wait_until};
 
 on_every_engine! {
     no_rtp_ends_the_call_with_bye_and_65,
@@ -30,6 +30,9 @@ on_every_engine! {
     rubbish_on_the_sip_port_harms_nothing,
     a_storm_of_repeated_200s_harms_nothing,
     an_unanswered_bye_is_given_up_with_65,
+    calls_leave_no_descriptor_and_no_thread_behind,
+    #[ignore = "takes a minute"]
+    two_hundred_calls_leave_no_memory_behind,
     #[ignore = "takes half a minute"]
     a_call_to_where_nobody_listens_fails_with_65,
 }
@@ -39,13 +42,15 @@ struct Scene {
     sink: B2b,
     at: SocketAddr,
     peer: Peer,
+    /// Calls that have ended.
+    served: usize,
 }
 
 impl Scene {
     fn new(engine: Engine, more: &[&str]) -> Self {
         let mut sink = role(engine, "sink", &[&["--output", "null"], more].concat());
         let at = sink.ready();
-        Scene { sink, at, peer: Peer::new() }
+        Scene { sink, at, peer: Peer::new(), served: 0 }
     }
 
     fn send(&self, message: &str) {
@@ -326,4 +331,86 @@ fn a_call_to_where_nobody_listens_fails_with_65(engine: Engine) {
     let target = format!("sip:nobody@{free}");
     role(engine, "source", &["--target", &target, "--audio-file", wav.to_str().expect("UTF-8")])
         .assert_exit(65);
+}
+
+/// What a process holds.
+#[derive(Debug)]
+struct Held {
+    descriptors: usize,
+    threads: usize,
+}
+
+impl Held {
+    fn no_more_than(&self, before: &Held) -> bool {
+        self.descriptors <= before.descriptors && self.threads <= before.threads
+    }
+}
+
+impl Scene {
+    /// So many calls with a bit of sound in each, one after the other.
+    fn calls(&mut self, name: &str, count: u32) {
+        for n in 0..count {
+            let mut stream = Stream::new();
+            let call = format!("{name}-{n}");
+            self.send(&self.peer.invite(&call, &stream.offer("0")));
+            let ok = self.peer.expect("SIP/2.0 200");
+            assert!(header(&ok, "Call-ID").starts_with(&call), "{ok}");
+            self.send(&self.peer.in_dialog("ACK", 1, &ok, "", ""));
+            stream.to = Some(rtp_address(&ok));
+            (0..5).for_each(|sequence| stream.audio(sequence));
+            self.send(&self.peer.in_dialog("BYE", 2, &ok, "", ""));
+            loop {
+                let ok = self.peer.expect("SIP/2.0 200");
+                if header(&ok, "CSeq") == "2 BYE" {
+                    break;
+                }
+            }
+            self.served += 1;
+            // Until the role has heard of it, it is busy.
+            let over =
+                |sink: &B2b| sink.stderr().iter().filter(|line| line.contains("call has ended")).count();
+            wait_until("the end of the call", || over(&self.sink) == self.served);
+        }
+    }
+
+    fn held(&self) -> Held {
+        let count = |what: &str| {
+            std::fs::read_dir(format!("/proc/{}/{what}", self.sink.pid())).expect("it runs").count()
+        };
+        Held { descriptors: count("fd"), threads: count("task") }
+    }
+
+    /// Anonymous memory, kB.
+    fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.sink.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+fn calls_leave_no_descriptor_and_no_thread_behind(engine: Engine) {
+    let mut scene = Scene::new(engine, &["--calls", "100"]);
+    scene.calls("first", 5);
+    let before = scene.held();
+    scene.calls("then", 20);
+    // What closes a little later is no leak.
+    wait_until("what the calls held is given back", || scene.held().no_more_than(&before));
+    scene.sink.signal(Signal::SIGTERM);
+    scene.sink.assert_exit(0);
+}
+
+fn two_hundred_calls_leave_no_memory_behind(engine: Engine) {
+    let mut scene = Scene::new(engine, &["--calls", "1000"]);
+    scene.calls("first", 200);
+    let (before, memory_before) = (scene.held(), scene.memory_kb());
+    // Transactions stay for 64 times T1 (RFC 3261 §17): what the second half takes,
+    // the first half has given back by now.
+    std::thread::sleep(Duration::from_secs(34));
+    scene.calls("second", 200);
+    wait_until("what the calls held is given back", || scene.held().no_more_than(&before));
+    let growth_kb = scene.memory_kb().saturating_sub(memory_before);
+    println!("{engine}: {before:?}, {memory_before} kB, then {growth_kb} kB more");
+    assert!(growth_kb < 200, "{growth_kb} kB more after 200 more calls");
+    scene.sink.signal(Signal::SIGTERM);
+    scene.sink.assert_exit(0);
 }
