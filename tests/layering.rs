@@ -53,6 +53,7 @@ const CLOCK: &[&str] = &[
     "orchestrator",
     "role",
     "sip::net",
+    "sip::registrar::sqlite",
     "ua::baresip",
     "ua::native",
 ];

@@ -5,10 +5,14 @@
 //! - `transaction`: the four machines of RFC 3261 §17
 //! - `dialog`: dialogs and the INVITE usage
 //! - `endpoint`: all of it behind one door, without I/O
+//! - `auth`: digest, both sides, and what failures cost
+//! - `registrar`: addresses of record and where they are reached
 //! - `net`: sockets, clock and name resolution around the endpoint
 
+pub mod auth;
 pub mod dialog;
 pub mod endpoint;
 pub mod msg;
 pub mod net;
+pub mod registrar;
 pub mod transaction;

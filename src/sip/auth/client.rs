@@ -1,0 +1,318 @@
+//! The side that is asked: challenges in, credentials out. One client stands for
+//! one account at one peer and keeps what it was asked, so that later requests
+//! carry credentials from the start.
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::Side;
+use super::digest::{Algorithm, HexDigest, Qop, Signed};
+use super::fields::{Challenge, OfferedQop};
+use super::server::HeaderFields;
+use crate::sip::msg::{Method, Response, chars};
+
+/// Realms that one account answers at most.
+const MAX_REALMS: usize = 8;
+
+/// `stale` answers in a row to credentials that were made for the very nonce of
+/// the answer before: beyond it the peer will never be content.
+const MAX_STALE: u32 = 3;
+
+/// Why a challenge cannot be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChallengeError {
+    #[error("the response is neither 401 nor 407: nothing to answer")]
+    NotAChallenge,
+    #[error("no challenge that we can answer ({offered}); Digest with MD5, SHA-256 or SHA-512-256 is needed")]
+    Unsupported { offered: String },
+    #[error("user name or password refused by realm {realm:?}; check the account's settings")]
+    Refused { realm: String },
+    #[error("realm {realm:?} finds every nonce stale, even its newest; ask its operator")]
+    AlwaysStale { realm: String },
+}
+
+/// Credentials of one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authorized {
+    /// To be added to the request; and to the ACK, if it is an INVITE (§22.1).
+    pub headers: HeaderFields,
+    /// Side, realm and nonce that they were made for.
+    made_for: Vec<(Side, Bytes, Bytes)>,
+}
+
+/// An account's credentials.
+#[derive(Clone)]
+enum Secret {
+    Password(String),
+    Ha1 { algorithm: Algorithm, ha1: HexDigest },
+}
+
+/// What one realm asked last.
+struct Session {
+    side: Side,
+    realm: Bytes,
+    nonce: Bytes,
+    opaque: Option<Bytes>,
+    algorithm: Algorithm,
+    /// A session variant: HA1 of its first cnonce.
+    session_cnonce: Option<String>,
+    qop: bool,
+    /// Requests that this nonce was used for.
+    count: u32,
+    /// Credentials for this nonce were accepted.
+    proven: bool,
+    stale: u32,
+}
+
+/// Answers challenges for one account.
+pub struct DigestClient {
+    user: String,
+    secret: Secret,
+    rng: StdRng,
+    sessions: Vec<Session>,
+}
+
+impl DigestClient {
+    /// An account with its password. `seed` makes the cnonces.
+    pub fn new(user: impl Into<String>, password: impl Into<String>, seed: [u8; 32]) -> Self {
+        let secret = Secret::Password(password.into());
+        DigestClient { user: user.into(), secret, rng: StdRng::from_seed(seed), sessions: Vec::new() }
+    }
+
+    /// An account of which only H(user:realm:password) is known: it answers one
+    /// realm with one algorithm.
+    pub fn with_ha1(user: impl Into<String>, algorithm: Algorithm, ha1: HexDigest, seed: [u8; 32]) -> Self {
+        let secret = Secret::Ha1 { algorithm, ha1 };
+        DigestClient { user: user.into(), secret, rng: StdRng::from_seed(seed), sessions: Vec::new() }
+    }
+
+    /// Takes a 401 or 407 in; `sent` are the credentials that its request carried.
+    /// Then [`DigestClient::authorize`] the request again, with its next CSeq.
+    ///
+    /// # Errors
+    /// [`ChallengeError`]: there is no use in trying again.
+    pub fn challenged(&mut self, response: &Response, sent: &Authorized) -> Result<(), ChallengeError> {
+        let side = Side::of_status(response.status()).ok_or(ChallengeError::NotAChallenge)?;
+        let challenges: Vec<Challenge<'_>> = response
+            .field_values(side.challenge())
+            .flat_map(split_challenges)
+            .filter_map(Challenge::parse)
+            .collect();
+        let mut realms: Vec<&[u8]> = challenges.iter().map(|challenge| challenge.realm).collect();
+        realms.sort_unstable();
+        realms.dedup();
+        let mut answerable = false;
+        for realm in realms.into_iter().take(MAX_REALMS) {
+            let of_realm = challenges.iter().filter(|challenge| challenge.realm == realm);
+            // The strongest that both sides can do, not the first: the order could
+            // be an attacker's.
+            let best = of_realm
+                .filter(|it| self.can_answer(it))
+                .max_by_key(|it| (it.algorithm, it.qop == OfferedQop::Auth, it.session));
+            if let Some(challenge) = best {
+                self.adopt(side, challenge, sent)?;
+                answerable = true;
+            }
+        }
+        match answerable {
+            true => Ok(()),
+            false => Err(ChallengeError::Unsupported { offered: offered(response, side) }),
+        }
+    }
+
+    /// Credentials for a request, one header field for each realm that has asked
+    /// before; none before the first challenge. Each call counts the nonces up, so
+    /// call it once for each request sent. `uri` is the Request-URI.
+    pub fn authorize(&mut self, method: &Method, uri: &[u8]) -> Authorized {
+        let mut authorized = Authorized::default();
+        for session in &mut self.sessions {
+            session.count += 1;
+            let cnonce = match &session.session_cnonce {
+                Some(cnonce) => cnonce.clone(),
+                None => format!("{:016x}", self.rng.next_u64()),
+            };
+            let value = session.credentials(&self.user, &self.secret, method, uri, &cnonce);
+            let name = Bytes::from_static(session.side.credentials().as_bytes());
+            authorized.headers.push((name, Bytes::from(value)));
+            authorized.made_for.push((session.side, session.realm.clone(), session.nonce.clone()));
+        }
+        authorized
+    }
+
+    /// The peer has accepted these credentials: any response but 401 and 407. From
+    /// now on a refusal of the same nonce means that it has run out, whether the
+    /// peer says `stale` or not.
+    pub fn accepted(&mut self, sent: &Authorized) {
+        for (side, realm, nonce) in &sent.made_for {
+            if let Some(session) = self.session(*side, realm)
+                && session.nonce == nonce
+            {
+                session.proven = true;
+                session.stale = 0;
+            }
+        }
+    }
+
+    fn session(&mut self, side: Side, realm: &[u8]) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.side == side && session.realm == realm)
+    }
+
+    fn can_answer(&self, challenge: &Challenge<'_>) -> bool {
+        let Some(algorithm) = challenge.algorithm else { return false };
+        let known = match &self.secret {
+            Secret::Password(_) => true,
+            Secret::Ha1 { algorithm: only, .. } => *only == algorithm,
+        };
+        // A session variant hashes a cnonce, which only a qop can carry.
+        let form = match challenge.qop {
+            OfferedQop::Auth => true,
+            OfferedQop::None => !challenge.session,
+            OfferedQop::Other => false,
+        };
+        let plain = |value: &[u8]| !value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
+        known
+            && form
+            && plain(challenge.realm)
+            && plain(challenge.nonce)
+            && challenge.opaque.is_none_or(plain)
+    }
+
+    fn adopt(
+        &mut self,
+        side: Side,
+        challenge: &Challenge<'_>,
+        sent: &Authorized,
+    ) -> Result<(), ChallengeError> {
+        let realm = || String::from_utf8_lossy(challenge.realm).into_owned();
+        let used = sent.made_for.iter().find(|(of, realm, _)| *of == side && realm == challenge.realm);
+        let held = self.session(side, challenge.realm);
+        let mut stale = 0;
+        if let Some((_, _, used)) = used {
+            let current = held.as_ref().filter(|session| session.nonce == *used);
+            let proven = current.is_none_or(|session| session.proven);
+            if !proven {
+                if !challenge.stale {
+                    return Err(ChallengeError::Refused { realm: realm() });
+                }
+                stale = current.map_or(0, |session| session.stale) + 1;
+                if stale > MAX_STALE {
+                    return Err(ChallengeError::AlwaysStale { realm: realm() });
+                }
+            }
+        }
+        let nonce = Bytes::copy_from_slice(challenge.nonce);
+        if let Some(session) = held
+            && session.nonce == nonce
+        {
+            // Asked again with the nonce that we have: its count goes on.
+            session.stale = stale;
+            session.proven = false;
+            return Ok(());
+        }
+        let algorithm = challenge.algorithm.unwrap_or(Algorithm::Md5);
+        let session_cnonce = challenge.session.then(|| format!("{:016x}", self.rng.next_u64()));
+        let session = Session {
+            side,
+            realm: Bytes::copy_from_slice(challenge.realm),
+            nonce,
+            opaque: challenge.opaque.map(Bytes::copy_from_slice),
+            algorithm,
+            session_cnonce,
+            qop: challenge.qop == OfferedQop::Auth,
+            count: 0,
+            proven: false,
+            stale,
+        };
+        self.sessions.retain(|held| held.side != side || held.realm != session.realm);
+        if self.sessions.len() >= MAX_REALMS {
+            self.sessions.remove(0);
+        }
+        self.sessions.push(session);
+        Ok(())
+    }
+}
+
+impl Session {
+    fn credentials(&self, user: &str, secret: &Secret, method: &Method, uri: &[u8], cnonce: &str) -> String {
+        let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        // Hashed as it is written: with its escapes, without its quotes.
+        let user = quoted(user);
+        let ha1 = match secret {
+            Secret::Password(password) => {
+                self.algorithm.ha1(user.as_bytes(), &self.realm, password.as_bytes())
+            }
+            Secret::Ha1 { ha1, .. } => *ha1,
+        };
+        let ha1 = match &self.session_cnonce {
+            Some(first) => self.algorithm.session_ha1(&ha1, &self.nonce, first.as_bytes()),
+            None => ha1,
+        };
+        let nc = format!("{:08x}", self.count);
+        let qop = Qop { qop: b"auth", nc: nc.as_bytes(), cnonce: cnonce.as_bytes() };
+        let signed =
+            Signed { method: method.as_bytes(), uri, nonce: &self.nonce, qop: self.qop.then_some(qop) };
+        let response = self.algorithm.response(&ha1, &signed);
+        let lossless = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let mut value = format!(
+            "Digest username=\"{user}\", realm=\"{}\", nonce=\"{}\", uri=\"{}\", response=\"{}\", algorithm={}{}",
+            lossless(&self.realm),
+            lossless(&self.nonce),
+            lossless(uri),
+            response.as_str(),
+            self.algorithm,
+            if self.session_cnonce.is_some() { "-sess" } else { "" },
+        );
+        if self.qop {
+            value.push_str(&format!(", cnonce=\"{cnonce}\", qop=auth, nc={nc}"));
+        }
+        if let Some(opaque) = &self.opaque {
+            value.push_str(&format!(", opaque=\"{}\"", lossless(opaque)));
+        }
+        value
+    }
+}
+
+/// The schemes that a response offers, for people.
+fn offered(response: &Response, side: Side) -> String {
+    let values: Vec<_> = response
+        .field_values(side.challenge())
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect();
+    match values.is_empty() {
+        true => format!("no {}", side.challenge()),
+        false => values.join("; "),
+    }
+}
+
+/// Challenges of one header field: some servers write two into one, behind a comma
+/// (RFC 7235 §4.1).
+fn split_challenges(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let whole = rest.take()?;
+        let next = next_digest(whole);
+        rest = next.map(|at| &whole[at..]);
+        Some(&whole[..next.unwrap_or(whole.len())])
+    })
+}
+
+/// Where the next `Digest` scheme begins, outside of quotes, behind a comma.
+fn next_digest(value: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = value.get(at..).and_then(|rest| memchr::memchr2(b'"', b',', rest)) {
+        let here = at + found;
+        if value[here] == b'"' {
+            at = here + chars::quoted_string_len(&value[here..])?;
+            continue;
+        }
+        let rest = chars::trim_start(&value[here + 1..]);
+        if rest.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Digest"))
+            && rest.get(6).is_some_and(|&byte| chars::is_lws(byte))
+        {
+            return Some(value.len() - rest.len());
+        }
+        at = here + 1;
+    }
+    None
+}

@@ -1,0 +1,263 @@
+//! The parameter lists of `Authorization` and `WWW-Authenticate` (RFC 7616 §3.3,
+//! §3.4), read as phones write them: values quoted that should not be and the
+//! other way round, odd case, space around `=`, a comma too many.
+
+use crate::sip::msg::chars::{self, TOKEN};
+
+use super::digest::{Algorithm, Qop};
+
+/// Parameters in one header field at most: more is no mistake of a phone.
+const MAX_PARAMS: usize = 32;
+
+/// `name=value` pairs behind the scheme.
+#[derive(Debug, Clone, Copy)]
+struct AuthParams<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> AuthParams<'a> {
+    /// The parameters, if the scheme is Digest.
+    fn digest(value: &'a [u8]) -> Option<Self> {
+        let (scheme, rest) = value.split_at_checked(6)?;
+        let space = rest.first().is_some_and(|&byte| chars::is_lws(byte));
+        (scheme.eq_ignore_ascii_case(b"Digest") && space).then_some(AuthParams { rest })
+    }
+}
+
+/// The next pair; `Some(None)` where the list breaks its grammar.
+impl<'a> Iterator for AuthParams<'a> {
+    type Item = Option<(&'a [u8], &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let [b',', rest @ ..] = chars::trim_start(self.rest) {
+            self.rest = rest;
+        }
+        let rest = chars::trim_start(self.rest);
+        self.rest = &[];
+        if rest.is_empty() {
+            return None;
+        }
+        let (name, rest) = rest.split_at(chars::span(rest, TOKEN));
+        let [b'=', rest @ ..] = chars::trim_start(rest) else { return Some(None) };
+        let rest = chars::trim_start(rest);
+        let quoted = chars::quoted_string_len(rest);
+        let (value, rest) = match quoted {
+            Some(len) => (&rest[1..len - 1], &rest[len..]),
+            None if rest.first() == Some(&b'"') => return Some(None),
+            None => {
+                let ends = |byte: &u8| *byte == b',' || chars::is_lws(*byte);
+                rest.split_at(rest.iter().position(ends).unwrap_or(rest.len()))
+            }
+        };
+        self.rest = rest;
+        Some((!name.is_empty()).then_some((name, value)))
+    }
+}
+
+/// Reads parameters into places; `false`: broken grammar, too many, or one of
+/// those named twice, of which nobody could say which one counts.
+fn read<'a>(params: AuthParams<'a>, places: &mut [(&str, &mut Option<&'a [u8]>)]) -> bool {
+    for (index, param) in params.enumerate() {
+        let Some((name, value)) = param.filter(|_| index < MAX_PARAMS) else { return false };
+        let place = places.iter_mut().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        if let Some((_, place)) = place
+            && place.replace(value).is_some()
+        {
+            return false;
+        }
+    }
+    true
+}
+
+/// What stands in `Authorization`: values without their quotes, escapes kept,
+/// which is how they are hashed.
+#[derive(Debug, Clone, Copy)]
+pub struct DigestCredentials<'a> {
+    pub username: &'a [u8],
+    pub realm: &'a [u8],
+    pub nonce: &'a [u8],
+    pub uri: &'a [u8],
+    pub response: &'a [u8],
+    /// As it came; none is MD5.
+    pub algorithm: Option<&'a [u8]>,
+    /// None: the form of RFC 2069.
+    pub qop: Option<Qop<'a>>,
+}
+
+impl<'a> DigestCredentials<'a> {
+    /// Reads the value of an `Authorization`. `Ok(None)`: another scheme.
+    ///
+    /// # Errors
+    /// `Err(())`: Digest, but broken, or without what it must have.
+    #[allow(clippy::result_unit_err, reason = "there is nothing to tell an attacker")]
+    pub fn parse(value: &'a [u8]) -> Result<Option<Self>, ()> {
+        let Some(params) = AuthParams::digest(value) else { return Ok(None) };
+        let (mut username, mut realm, mut nonce, mut uri, mut response) = (None, None, None, None, None);
+        let (mut algorithm, mut qop, mut nc, mut cnonce) = (None, None, None, None);
+        let well = read(
+            params,
+            &mut [
+                ("username", &mut username),
+                ("realm", &mut realm),
+                ("nonce", &mut nonce),
+                ("uri", &mut uri),
+                ("response", &mut response),
+                ("algorithm", &mut algorithm),
+                ("qop", &mut qop),
+                ("nc", &mut nc),
+                ("cnonce", &mut cnonce),
+            ],
+        );
+        // An empty qop is none: it is what some phones make of a challenge without.
+        let qop = match (qop.filter(|qop| !qop.is_empty()), nc, cnonce) {
+            (None, ..) => None,
+            (Some(qop), Some(nc), Some(cnonce)) => Some(Qop { qop, nc, cnonce }),
+            (Some(_), ..) => return Err(()),
+        };
+        match (username, realm, nonce, uri, response) {
+            (Some(username), Some(realm), Some(nonce), Some(uri), Some(response)) if well => {
+                let it = DigestCredentials { username, realm, nonce, uri, response, algorithm, qop };
+                Ok(Some(it))
+            }
+            _ => Err(()),
+        }
+    }
+}
+
+/// What stands in `WWW-Authenticate`: values without their quotes, escapes kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge<'a> {
+    pub realm: &'a [u8],
+    pub nonce: &'a [u8],
+    pub opaque: Option<&'a [u8]>,
+    /// `None`: one that we do not know.
+    pub algorithm: Option<Algorithm>,
+    /// The session variant of the algorithm.
+    pub session: bool,
+    pub stale: bool,
+    pub qop: OfferedQop,
+}
+
+/// What a challenge offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferedQop {
+    /// No `qop` at all: the form of RFC 2069.
+    None,
+    /// `auth`, alone or among others.
+    Auth,
+    /// Only what we do not do, as `auth-int`.
+    Other,
+}
+
+impl<'a> Challenge<'a> {
+    /// Reads the value of a `WWW-Authenticate`. `None`: another scheme, or broken.
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        let params = AuthParams::digest(value)?;
+        let (mut realm, mut nonce, mut opaque) = (None, None, None);
+        let (mut algorithm, mut stale, mut qop) = (None, None, None);
+        let well = read(
+            params,
+            &mut [
+                ("realm", &mut realm),
+                ("nonce", &mut nonce),
+                ("opaque", &mut opaque),
+                ("algorithm", &mut algorithm),
+                ("stale", &mut stale),
+                ("qop", &mut qop),
+            ],
+        );
+        let algorithm = match algorithm {
+            Some(token) => Algorithm::parse(token),
+            None => Some((Algorithm::Md5, false)),
+        };
+        let qop = match qop.map(chars::trim) {
+            None | Some(b"") => OfferedQop::None,
+            Some(list) => {
+                let auth = |qop: &[u8]| chars::trim(qop).eq_ignore_ascii_case(b"auth");
+                match list.split(|&byte| byte == b',').any(auth) {
+                    true => OfferedQop::Auth,
+                    false => OfferedQop::Other,
+                }
+            }
+        };
+        well.then_some(Challenge {
+            realm: realm?,
+            nonce: nonce?,
+            opaque,
+            algorithm: algorithm.map(|(algorithm, _)| algorithm),
+            session: algorithm.is_some_and(|(_, session)| session),
+            stale: stale.is_some_and(|stale| stale.eq_ignore_ascii_case(b"true")),
+            qop,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &[u8]) -> &str {
+        std::str::from_utf8(value).unwrap()
+    }
+
+    #[test]
+    fn credentials_are_read_however_they_are_quoted() {
+        for written in [
+            "Digest username=\"1001\", realm=\"b2b\", nonce=\"n\", uri=\"sip:b2b\", response=\"00\", \
+             algorithm=MD5, cnonce=\"c\", qop=auth, nc=00000001",
+            "digest username=1001,realm=b2b,nonce=n,uri=sip:b2b,response=00,algorithm=\"MD5\",cnonce=c,\
+             qop=\"auth\",nc=\"00000001\"",
+            "DIGEST  Username = \"1001\" ,, REALM=\"b2b\"\r\n ,nonce=\"n\",uri=\"sip:b2b\",x=\"a,b\\\"\",\
+             response=\"00\", algorithm=MD5,cnonce=\"c\",qop=auth,nc=00000001,",
+            "Digest username=\"1001\" realm=\"b2b\" nonce=\"n\" uri=\"sip:b2b\" response=\"00\" \
+             algorithm=MD5 cnonce=\"c\" qop=auth nc=00000001",
+        ] {
+            let read = DigestCredentials::parse(written.as_bytes()).expect(written).expect(written);
+            let qop = read.qop.expect(written);
+            let all = [read.username, read.realm, read.nonce, read.uri, read.response, qop.nc, qop.cnonce];
+            assert_eq!(all.map(text), ["1001", "b2b", "n", "sip:b2b", "00", "00000001", "c"], "{written}");
+            assert_eq!((text(qop.qop), read.algorithm.map(text)), ("auth", Some("MD5")));
+        }
+    }
+
+    #[test]
+    fn what_is_not_digest_is_skipped_and_what_is_broken_is_told() {
+        for other in ["Basic dXNlcg==", "Digestive username=1", "", "Bearer x"] {
+            assert!(matches!(DigestCredentials::parse(other.as_bytes()), Ok(None)), "{other}");
+        }
+        let whole = "Digest username=a,realm=b,nonce=c,uri=d,response=e";
+        assert!(matches!(DigestCredentials::parse(whole.as_bytes()), Ok(Some(_))));
+        let many = format!("{whole}{}", ",x=1".repeat(40));
+        for broken in [
+            "Digest username=a,realm=b,nonce=c,uri=d",
+            "Digest username=a,realm=b,nonce=c,uri=d,response=\"e",
+            "Digest username=a,realm=b,nonce=c,uri=d,response",
+            "Digest username=a,realm=b,nonce=c,uri=d,response=e,=x",
+            "Digest username=a,username=b,realm=b,nonce=c,uri=d,response=e",
+            "Digest username=a,realm=b,nonce=c,uri=d,response=e,qop=auth",
+            "Digest username=a,realm=b,nonce=c,uri=d,response=e,qop=auth,nc=1",
+            &many,
+        ] {
+            assert!(matches!(DigestCredentials::parse(broken.as_bytes()), Err(())), "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_empty_qop_is_none() {
+        let value = "Digest username=a,realm=b,nonce=c,uri=d,response=e,qop=\"\"";
+        assert!(DigestCredentials::parse(value.as_bytes()).unwrap().unwrap().qop.is_none());
+    }
+
+    #[test]
+    fn challenges_are_read_with_several_qops_and_unknown_algorithms() {
+        let read = |value: &'static str| Challenge::parse(value.as_bytes());
+        let two = read("Digest realm=\"a\", nonce=\"n\", qop=\"auth-int, auth\", stale=TRUE").unwrap();
+        assert_eq!((two.qop, two.stale, two.algorithm), (OfferedQop::Auth, true, Some(Algorithm::Md5)));
+        let int = read("Digest realm=a,nonce=n,qop=auth-int,algorithm=\"md5-sess\",opaque=\"\"").unwrap();
+        assert_eq!((int.qop, int.session, int.opaque), (OfferedQop::Other, true, Some(&b""[..])));
+        let old = read("Digest nonce=n,realm=\"a b\",algorithm=SHA-1,stale=false").unwrap();
+        assert_eq!((old.qop, old.stale, old.algorithm), (OfferedQop::None, false, None));
+        assert_eq!(read("Digest realm=a"), None);
+        assert_eq!(read("Basic realm=a"), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! Digest authentication, both sides (RFC 3261 §22, RFC 7616, RFC 8760), and
+//! what failures cost.
+//!
+//! - `digest`: algorithms, HA1, HA2, the response
+//! - `fields`: the parameter lists of challenges and credentials, as phones write them
+//! - `nonce`: nonces that need no memory; `nonce_count`: which counts were used
+//! - `server`: challenges out, credentials in, a verdict
+//! - `client`: challenges in, credentials out
+//! - `penalty`: who fails is slowed and banned for a time
+//!
+//! Machines: time is an argument, randomness a seed.
+
+pub mod client;
+pub mod digest;
+pub mod fields;
+mod nonce;
+mod nonce_count;
+pub mod penalty;
+pub mod server;
+
+pub use client::{Authorized, ChallengeError, DigestClient};
+pub use digest::{Algorithm, HexDigest};
+pub use penalty::{Penalties, PenaltyConfig, Standing};
+pub use server::{Credentials, DigestConfig, DigestServer, Secret, Verdict};
+
+use crate::sip::msg::Name;
+
+/// Who asks for credentials: a user agent server (registrars are one) with 401,
+/// or a proxy with 407.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// 401, `WWW-Authenticate`, `Authorization`.
+    Server,
+    /// 407, `Proxy-Authenticate`, `Proxy-Authorization`.
+    Proxy,
+}
+
+impl Side {
+    /// The status of the response that asks.
+    pub fn status(self) -> u16 {
+        match self {
+            Side::Server => 401,
+            Side::Proxy => 407,
+        }
+    }
+
+    /// The side that asks with this status.
+    pub fn of_status(status: u16) -> Option<Side> {
+        match status {
+            401 => Some(Side::Server),
+            407 => Some(Side::Proxy),
+            _ => None,
+        }
+    }
+
+    /// The header field with the challenge.
+    pub fn challenge(self) -> Name<'static> {
+        match self {
+            Side::Server => Name::WwwAuthenticate,
+            Side::Proxy => Name::ProxyAuthenticate,
+        }
+    }
+
+    /// The header field with the credentials.
+    pub fn credentials(self) -> Name<'static> {
+        match self {
+            Side::Server => Name::Authorization,
+            Side::Proxy => Name::ProxyAuthorization,
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The side that asks: challenges out, credentials in, a verdict.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Side;
+use super::digest::{Algorithm, HexDigest, Signed};
+use super::fields::DigestCredentials;
+use super::nonce::{NonceId, NonceMint};
+use super::nonce_count::NonceCounts;
+use crate::sip::msg::{Method, Request, Uri, chars};
+
+/// Credentials looked at in one request at most: each costs up to three hashes.
+const MAX_CREDENTIALS: usize = 4;
+
+/// What is known of a user.
+#[derive(Clone)]
+pub enum Secret<'a> {
+    /// The password itself.
+    Password(Cow<'a, str>),
+    /// H(user:realm:password) with the algorithm that was asked for.
+    Ha1(HexDigest),
+}
+
+/// Where users are looked up.
+pub trait Credentials {
+    /// The secret of `user`, spelled as the phone sends it (some send
+    /// `1001@example.com`). `None`: no such user, or no HA1 of this algorithm. It
+    /// should take as long either way.
+    fn secret(&self, user: &str, realm: &str, algorithm: Algorithm) -> Option<Secret<'_>>;
+}
+
+/// What a [`DigestServer`] is told.
+#[derive(Debug, Clone)]
+pub struct DigestConfig {
+    /// One challenge each, in this order. MD5 first: old phones look at the first
+    /// challenge only; what knows SHA-256 is expected to look at all (RFC 8760 §2.4).
+    pub algorithms: Vec<Algorithm>,
+    /// A nonce is good this long. Longer than registrations last, so that a refresh
+    /// needs no second round; replays are refused by their count all the same.
+    pub nonce_lifetime: Duration,
+    /// Nonces whose counts are held, some 60 bytes each. Beyond it the oldest ones
+    /// are asked again.
+    pub max_nonces: usize,
+    /// Refuse responses without `qop` (RFC 2069). They are taken once a nonce
+    /// otherwise.
+    pub require_qop: bool,
+    /// The user in the `uri` parameter must be that of the Request-URI; REGISTER is
+    /// exempt. Switch it off behind a proxy that changes the Request-URI.
+    pub check_uri: bool,
+}
+
+impl Default for DigestConfig {
+    fn default() -> Self {
+        DigestConfig {
+            algorithms: vec![Algorithm::Md5, Algorithm::Sha256],
+            nonce_lifetime: Duration::from_secs(2 * 3600),
+            max_nonces: 262_144,
+            require_qop: false,
+            check_uri: true,
+        }
+    }
+}
+
+/// Header fields for a response, as `Reply::headers` takes them.
+pub type HeaderFields = Vec<(Bytes, Bytes)>;
+
+/// What to think of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The sender knows the user's password.
+    Authenticated {
+        /// As the credentials name it.
+        user: String,
+    },
+    /// No credentials for this realm, or such whose nonce is used up: answer with
+    /// this. No failure: it is how every conversation begins.
+    Challenge { status: u16, headers: HeaderFields },
+    /// Wrong user or password, with a nonce that this source did get from us: a
+    /// failure to count. Answer with this as well.
+    Rejected { status: u16, headers: HeaderFields, user: String },
+    /// Credentials that cannot be read, or are for another Request-URI: 400.
+    Malformed,
+}
+
+/// What happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DigestCounters {
+    pub authenticated: u64,
+    /// Challenges to requests without credentials.
+    pub challenged: u64,
+    /// Challenges because the nonce was expired, of another source, or not ours.
+    pub stale: u64,
+    /// Challenges because a nonce count came again.
+    pub replayed: u64,
+    pub rejected: u64,
+    pub malformed: u64,
+}
+
+/// Asks for credentials and verifies them.
+pub struct DigestServer {
+    config: DigestConfig,
+    mint: NonceMint,
+    counts: NonceCounts,
+    /// Stands in where there is no user: the work is the same.
+    nobody: String,
+    counters: DigestCounters,
+}
+
+/// Who sent a request and what he is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The address that the request came from.
+    pub source: IpAddr,
+    pub realm: &'a str,
+    pub side: Side,
+}
+
+/// One set of credentials.
+enum Outcome {
+    Good(String),
+    Wrong(String),
+    Stale,
+    Replayed,
+    Malformed,
+    /// For another realm or scheme, or in a form that we did not offer.
+    NotForUs,
+}
+
+impl DigestServer {
+    /// In production `seed` comes from the operating system's generator.
+    pub fn new(config: DigestConfig, seed: [u8; 32], now: Instant) -> Self {
+        let nobody = Algorithm::Sha256.hash(&[b"nobody", &seed]).as_str()[..16].to_owned();
+        DigestServer {
+            mint: NonceMint::new(seed, now),
+            counts: NonceCounts::new(config.max_nonces),
+            nobody,
+            counters: DigestCounters::default(),
+            config,
+        }
+    }
+
+    /// What to think of `request`. ACK and CANCEL cannot be asked (§22.1): do not
+    /// put them here.
+    pub fn verify(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        asked: Asked<'_>,
+        users: &dyn Credentials,
+    ) -> Verdict {
+        let lifetime = self.config.nonce_lifetime.as_millis() as u64;
+        self.counts.expire(self.mint.ms(now).saturating_sub(lifetime));
+        let mut worst = Outcome::NotForUs;
+        for value in request.field_values(asked.side.credentials()).take(MAX_CREDENTIALS) {
+            match self.outcome(now, request, value, asked, users) {
+                Outcome::Good(user) => {
+                    self.counters.authenticated += 1;
+                    return Verdict::Authenticated { user };
+                }
+                Outcome::NotForUs => {}
+                Outcome::Malformed if !matches!(worst, Outcome::NotForUs) => {}
+                // A wrong password counts, whatever stands beside it.
+                outcome if !matches!(worst, Outcome::Wrong(_)) => worst = outcome,
+                _ => {}
+            }
+        }
+        let (counter, stale) = match &worst {
+            Outcome::Stale => (&mut self.counters.stale, true),
+            Outcome::Replayed => (&mut self.counters.replayed, true),
+            Outcome::Wrong(_) => (&mut self.counters.rejected, false),
+            Outcome::Malformed => (&mut self.counters.malformed, false),
+            Outcome::NotForUs | Outcome::Good(_) => (&mut self.counters.challenged, false),
+        };
+        *counter += 1;
+        let status = asked.side.status();
+        match worst {
+            Outcome::Malformed => Verdict::Malformed,
+            Outcome::Wrong(user) => {
+                Verdict::Rejected { status, headers: self.challenge(now, asked, stale), user }
+            }
+            _ => Verdict::Challenge { status, headers: self.challenge(now, asked, stale) },
+        }
+    }
+
+    /// Header fields that ask for credentials.
+    pub fn challenge(&mut self, now: Instant, asked: Asked<'_>, stale: bool) -> HeaderFields {
+        let nonce = self.mint.mint(now, asked.source, asked.realm);
+        let stale = if stale { ", stale=true" } else { "" };
+        let name = Bytes::from_static(asked.side.challenge().as_bytes());
+        let realm = asked.realm;
+        let challenges = self.config.algorithms.iter().map(|algorithm| {
+            let value = format!(
+                "Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
+            );
+            (name.clone(), Bytes::from(value))
+        });
+        challenges.collect()
+    }
+
+    /// Counters so far.
+    pub fn counters(&self) -> DigestCounters {
+        self.counters
+    }
+
+    /// Nonces whose counts are held.
+    pub fn nonces_held(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn outcome(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        value: &[u8],
+        asked: Asked<'_>,
+        users: &dyn Credentials,
+    ) -> Outcome {
+        let given = match DigestCredentials::parse(value) {
+            Ok(Some(given)) => given,
+            Ok(None) => return Outcome::NotForUs,
+            Err(()) => return Outcome::Malformed,
+        };
+        if given.realm != asked.realm.as_bytes() {
+            return Outcome::NotForUs;
+        }
+        let algorithm = match given.algorithm.map_or(Some((Algorithm::Md5, false)), Algorithm::parse) {
+            Some((algorithm, false)) if self.config.algorithms.contains(&algorithm) => algorithm,
+            _ => return Outcome::NotForUs,
+        };
+        match given.qop {
+            Some(qop) if !qop.qop.eq_ignore_ascii_case(b"auth") => return Outcome::NotForUs,
+            None if self.config.require_qop => return Outcome::NotForUs,
+            _ => {}
+        }
+        // A nonce that is not ours is never worth a look at the password: otherwise
+        // who makes up nonces could try passwords and be told `stale` for the right one.
+        let lifetime = self.config.nonce_lifetime;
+        let Some(nonce) = self.mint.check(now, given.nonce, asked.source, asked.realm, lifetime) else {
+            return Outcome::Stale;
+        };
+        let user = String::from_utf8_lossy(&chars::unquote(given.username)).into_owned();
+        if !self.is_right(&user, request.method(), &given, algorithm, asked.realm, users) {
+            return Outcome::Wrong(user);
+        }
+        if self.config.check_uri && !is_for(&given, request) {
+            return Outcome::Malformed;
+        }
+        self.count(nonce, &given, user)
+    }
+
+    /// Whether the digest is that of the user's password. The work is the same for
+    /// users that do not exist.
+    fn is_right(
+        &self,
+        user: &str,
+        method: &Method,
+        given: &DigestCredentials<'_>,
+        algorithm: Algorithm,
+        realm: &str,
+        users: &dyn Credentials,
+    ) -> bool {
+        let secret = users.secret(user, realm, algorithm);
+        let exists = secret.is_some();
+        let (password, stored) = match &secret {
+            Some(Secret::Password(password)) => (password.as_ref(), None),
+            Some(Secret::Ha1(ha1)) => (self.nobody.as_str(), Some(ha1)),
+            None => (self.nobody.as_str(), None),
+        };
+        let made = algorithm.ha1(given.username, realm.as_bytes(), password.as_bytes());
+        let ha1 = stored.filter(|ha1| ha1.as_bytes().len() == algorithm.hex_len()).unwrap_or(&made);
+        let signed = Signed { method: method.as_bytes(), uri: given.uri, nonce: given.nonce, qop: given.qop };
+        let expected = algorithm.response(ha1, &signed);
+        let same = HexDigest::parse(given.response).is_some_and(|response| response == expected);
+        same & exists
+    }
+
+    /// The count last: only who knows the password can use one up.
+    fn count(&mut self, nonce: NonceId, given: &DigestCredentials<'_>, user: String) -> Outcome {
+        let count = match given.qop {
+            Some(qop) => hex_count(qop.nc),
+            // Without a count a nonce is good once.
+            None => Some(1),
+        };
+        match count {
+            None | Some(0) => Outcome::Malformed,
+            Some(count) if self.counts.take(nonce, count) => Outcome::Good(user),
+            Some(_) => Outcome::Replayed,
+        }
+    }
+}
+
+fn hex_count(nc: &[u8]) -> Option<u32> {
+    let digits = (1..=8).contains(&nc.len()) && nc.iter().all(u8::is_ascii_hexdigit);
+    digits.then(|| u32::from_str_radix(std::str::from_utf8(nc).ok()?, 16).ok())?
+}
+
+/// Whether credentials are for this request (§22.4): hosts, ports and parameters
+/// are written differently by many phones, the user part is not. What REGISTER is
+/// for stands in its To.
+fn is_for(given: &DigestCredentials<'_>, request: &Request) -> bool {
+    if *request.method() == Method::Register {
+        return true;
+    }
+    match (Uri::parse(given.uri), request.uri()) {
+        (Ok(signed), Ok(uri)) => signed.user_unescaped() == uri.user_unescaped(),
+        _ => false,
+    }
+}

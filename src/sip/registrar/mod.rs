@@ -1,0 +1,33 @@
+//! The registrar (RFC 3261 §10): addresses of record and the contacts at which
+//! they are reached at the moment.
+//!
+//! - `aor`: an address of record in its canonical form
+//! - `binding`: AOR to contact, with expiry and the flow that it came by
+//! - `store`: the `LocationStore` trait, and one in memory
+//! - `sqlite`: one that a restart does not empty (feature `server`)
+//! - `wish`: what a REGISTER asks for; `rules`: what becomes of the bindings
+//! - `service`: the machine around them: `handle`, `lookup`, expiry, keep-alive
+//! - `deadlines`: when to look at a binding again
+//! - `pending`: replies that wait until their binding would survive a crash
+
+pub mod aor;
+pub mod binding;
+mod deadlines;
+pub mod pending;
+mod rules;
+pub mod service;
+#[cfg(feature = "server")]
+pub mod sqlite;
+pub mod store;
+mod wish;
+
+pub use aor::Aor;
+pub use binding::{Binding, BindingFlow, BindingId};
+pub use pending::PendingReplies;
+pub use service::{
+    AorPolicy, KeepAlive, KeepAliveKind, Registrar, RegistrarConfig, RegistrarCounters, RegistrarEvent,
+    RegistrarReply, Removal,
+};
+#[cfg(feature = "server")]
+pub use sqlite::{Durability, SqliteStore, StoreError};
+pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome};

@@ -1,0 +1,45 @@
+//! Replies that wait until a crash could not undo what they say.
+
+use std::collections::VecDeque;
+
+use super::store::{Commit, LocationStore, Outcome};
+
+/// Things that wait for commits, in order. `T` is what a server needs to send the
+/// reply: transaction and reply.
+#[derive(Debug)]
+pub struct PendingReplies<T> {
+    waiting: VecDeque<(Commit, T)>,
+}
+
+impl<T> Default for PendingReplies<T> {
+    fn default() -> Self {
+        PendingReplies { waiting: VecDeque::new() }
+    }
+}
+
+impl<T> PendingReplies<T> {
+    /// Keeps `it` until the outcome of `commit` is known.
+    pub fn push(&mut self, commit: Commit, it: T) {
+        self.waiting.push_back((commit, it));
+    }
+
+    /// The next one whose outcome is known: `Kept` sends the reply as it is,
+    /// `Failed` 500 instead (RFC 3261 §10.3 step 7).
+    pub fn pop(&mut self, store: &dyn LocationStore) -> Option<(Outcome, T)> {
+        let (commit, _) = self.waiting.front()?;
+        match store.outcome(*commit) {
+            Outcome::Pending => None,
+            outcome => self.waiting.pop_front().map(|(_, it)| (outcome, it)),
+        }
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}

@@ -1,0 +1,83 @@
+//! What becomes of the bindings of an address of record (RFC 3261 §10.3 steps 6
+//! and 7): all of a REGISTER, or nothing of it.
+
+use std::sync::Arc;
+
+use super::binding::Binding;
+use super::wish::{Refusal, Wanted, Wish};
+
+/// One thing to do. Indices are those of the bindings and of the contacts wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Add { wanted: usize },
+    Replace { binding: usize, wanted: usize },
+    Remove { binding: usize },
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub call_id: &'a [u8],
+    pub cseq: u32,
+}
+
+/// The steps that lead from the bindings that are alive to those wanted.
+pub(super) fn steps(
+    bindings: &[Arc<Binding>],
+    wish: &Wish<'_>,
+    asker: Asker<'_>,
+    max_contacts: usize,
+) -> Result<Vec<Step>, Refusal> {
+    let in_order = |binding: &Binding| *binding.call_id != *asker.call_id || asker.cseq > binding.cseq;
+    let contacts = match wish {
+        Wish::Query => return Ok(Vec::new()),
+        Wish::RemoveAll => {
+            return match bindings.iter().all(|binding| in_order(binding)) {
+                true => Ok((0..bindings.len()).map(|binding| Step::Remove { binding }).collect()),
+                false => Err(Refusal::OutOfOrder),
+            };
+        }
+        Wish::Update(contacts) => contacts,
+    };
+    let mut steps = Vec::with_capacity(contacts.len());
+    let mut taken = vec![false; bindings.len()];
+    let (mut added, mut removed) = (0, 0);
+    for (wanted, contact) in contacts.iter().enumerate() {
+        let mut found = false;
+        for (binding, old) in bindings.iter().enumerate() {
+            let Some(taken) = taken.get_mut(binding).filter(|taken| !**taken) else { continue };
+            if !is_same(old, contact) {
+                continue;
+            }
+            if !in_order(old) {
+                return Err(Refusal::OutOfOrder);
+            }
+            *taken = true;
+            // Two old ones may both be equivalent to it and not to each other.
+            if contact.expires == 0 || found {
+                steps.push(Step::Remove { binding });
+                removed += 1;
+            } else {
+                steps.push(Step::Replace { binding, wanted });
+            }
+            found = true;
+        }
+        if !found && contact.expires > 0 {
+            steps.push(Step::Add { wanted });
+            added += 1;
+        }
+    }
+    match added > 0 && bindings.len() + added - removed > max_contacts {
+        true => Err(Refusal::TooManyContacts),
+        false => Ok(steps),
+    }
+}
+
+/// Whether a contact is the one of a binding: with a reg-id the same flow of the
+/// same phone, whatever its URI has become (RFC 5626 §6); else by URI.
+fn is_same(binding: &Binding, wanted: &Wanted<'_>) -> bool {
+    match (wanted.instance, wanted.reg_id, &binding.instance, binding.reg_id) {
+        (Some(instance), Some(reg_id), Some(old), Some(old_id)) => instance == &**old && reg_id == old_id,
+        _ => binding.uri().is_some_and(|uri| uri.equivalent(&wanted.contact.uri)),
+    }
+}

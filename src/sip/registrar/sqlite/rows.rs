@@ -1,0 +1,154 @@
+//! Bindings as rows. Rows are found by their id alone: the memory is the index.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Row, Statement, params};
+
+use super::{Clocks, Durability};
+use crate::sip::endpoint::Transport;
+use crate::sip::registrar::aor::Aor;
+use crate::sip::registrar::binding::{Binding, BindingFlow, BindingId};
+use crate::sip::registrar::store::{Change, LocationStore, MemoryStore};
+
+/// Marks the file as ours (`b2bR`).
+const APPLICATION: i32 = 0x6232_6252;
+const VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE binding (
+    id INTEGER PRIMARY KEY, aor TEXT NOT NULL, contact BLOB NOT NULL, params BLOB NOT NULL,
+    q INTEGER NOT NULL, expires_ms INTEGER NOT NULL, call_id BLOB NOT NULL, cseq INTEGER NOT NULL,
+    path BLOB NOT NULL, transport TEXT NOT NULL, local TEXT NOT NULL, remote TEXT NOT NULL,
+    via_proxy INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL
+);";
+
+const COLUMNS: &str = "id, aor, contact, params, q, expires_ms, call_id, cseq, path, transport, local, remote, \
+                       via_proxy, instance, reg_id, user_agent";
+
+/// Makes the database ready. `Some`: it is not ours, with what was found.
+pub fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<Option<String>> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let new = tables == 0 && application == 0;
+    if !new && (application != APPLICATION || version != VERSION) {
+        return Ok(Some(format!("application {application:#x}, version {version}, {tables} tables")));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = match durability {
+        Durability::Process => "NORMAL",
+        Durability::Power => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    if new {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        connection.pragma_update(None, "application_id", APPLICATION)?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch("COMMIT")?;
+    }
+    Ok(None)
+}
+
+/// Reads what is alive and deletes the rest; tells how many rows made no sense.
+pub fn load(connection: &Connection, clocks: &Clocks, memory: &mut MemoryStore) -> rusqlite::Result<usize> {
+    connection.execute("DELETE FROM binding WHERE expires_ms <= ?", [clocks.wall_ms])?;
+    let mut skipped = 0;
+    let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM binding ORDER BY id"))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        match binding(row, clocks) {
+            Ok(Some((aor, binding))) => memory.apply(&aor, vec![Change::Put(Arc::new(binding))]),
+            Ok(None) | Err(_) => skipped += 1,
+        }
+    }
+    Ok(skipped)
+}
+
+fn binding(row: &Row<'_>, clocks: &Clocks) -> rusqlite::Result<Option<(Aor, Binding)>> {
+    let blob = |at| row.get::<_, Vec<u8>>(at).map(Vec::into_boxed_slice);
+    let text = |at| row.get::<_, String>(at);
+    let address = |at| Ok::<_, rusqlite::Error>(text(at)?.parse::<SocketAddr>().ok());
+    let (Ok(aor), Some(expires)) = (text(1)?.parse::<Aor>(), clocks.to_steady(row.get(5)?)) else {
+        return Ok(None);
+    };
+    let (Some(transport), Some(local), Some(remote)) =
+        (Transport::parse(text(9)?.as_bytes()), address(10)?, address(11)?)
+    else {
+        return Ok(None);
+    };
+    let binding = Binding {
+        id: BindingId(row.get::<_, i64>(0)?.cast_unsigned()),
+        contact: blob(2)?,
+        params: blob(3)?,
+        q: row.get(4)?,
+        expires,
+        call_id: blob(6)?,
+        cseq: row.get(7)?,
+        path: blob(8)?,
+        // Connections and socket numbers do not outlive the process.
+        flow: BindingFlow { transport, local, remote, id: None },
+        via_proxy: row.get(12)?,
+        instance: row.get::<_, Option<Vec<u8>>>(13)?.map(Vec::into_boxed_slice),
+        reg_id: row.get(14)?,
+        user_agent: text(15)?.into(),
+    };
+    Ok(binding.uri().is_some().then_some((aor, binding)))
+}
+
+/// The statements of the writer.
+pub struct Statements<'a> {
+    begin: Statement<'a>,
+    put: Statement<'a>,
+    remove: Statement<'a>,
+    commit: Statement<'a>,
+}
+
+impl<'a> Statements<'a> {
+    pub fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let put =
+            format!("INSERT OR REPLACE INTO binding ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        Ok(Statements {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            put: connection.prepare(&put)?,
+            remove: connection.prepare("DELETE FROM binding WHERE id = ?")?,
+            commit: connection.prepare("COMMIT")?,
+        })
+    }
+
+    pub fn begin(&mut self) -> rusqlite::Result<()> {
+        self.begin.execute([]).map(drop)
+    }
+
+    pub fn commit(&mut self) -> rusqlite::Result<()> {
+        self.commit.execute([]).map(drop)
+    }
+
+    pub fn remove(&mut self, id: BindingId) -> rusqlite::Result<()> {
+        self.remove.execute([id.0.cast_signed()]).map(drop)
+    }
+
+    pub fn put(&mut self, clocks: &Clocks, aor: &Aor, binding: &Binding) -> rusqlite::Result<()> {
+        let put = self.put.execute(params![
+            binding.id.0.cast_signed(),
+            aor.as_str(),
+            &*binding.contact,
+            &*binding.params,
+            binding.q,
+            clocks.to_wall(binding.expires),
+            &*binding.call_id,
+            binding.cseq,
+            &*binding.path,
+            binding.flow.transport.as_str(),
+            binding.flow.local.to_string(),
+            binding.flow.remote.to_string(),
+            binding.via_proxy,
+            binding.instance.as_deref(),
+            binding.reg_id,
+            &*binding.user_agent,
+        ]);
+        put.map(drop)
+    }
+}
