@@ -4,8 +4,10 @@
 //! - `hop`: where a URI leads
 //! - `identity`: what our messages say about us; advertised addresses
 //! - `request`: requests to bytes
+//! - `replaces`: Replaces and Refer-To, as values
 //! - `offer_answer`: the offer/answer phase of a dialog
 //! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
+//! - `refer_fsm`: the two sides of a REFER, as tables
 //! - `usage`: what is known of one call leg
 
 pub mod callee_fsm;
@@ -13,6 +15,8 @@ pub mod caller_fsm;
 pub mod hop;
 pub mod identity;
 pub mod offer_answer;
+pub mod refer_fsm;
+pub mod replaces;
 pub mod request;
 pub mod state;
 pub mod usage;

@@ -67,7 +67,7 @@ pub fn write(
         .header_fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method));
     // Target refresh requests (§12.2, RFC 3311 §5.1), and those that make dialogs.
     let refreshes = matches!(draft.method, Method::Invite | Method::Update);
-    if refreshes || draft.contact.is_some() || draft.method == Method::Refer {
+    if refreshes || draft.contact.is_some() || matches!(draft.method, Method::Refer | Method::Notify) {
         let uri = identity.uri(flow, dialog.contact_user());
         writer = match &draft.contact {
             Some(params) => {

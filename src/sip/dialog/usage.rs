@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::hop::Hop;
+use super::refer_fsm::{notifier, subscriber};
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm};
 use crate::ids::Tag;
-use crate::sip::endpoint::{Body, Flow, HeaderFields, ServerTransactionId};
+use crate::sip::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
 use crate::sip::msg::Response;
 use crate::sip::transaction::client::ClientTransactionId;
 use crate::sip::transaction::timer_queue::Queued;
@@ -45,6 +46,8 @@ pub struct Usage {
     pub theirs: Option<Box<TheirInvite>>,
     /// How the call is to end, once our user has said so.
     pub parting: Option<Box<Parting>>,
+    /// REFERs that are not done with.
+    pub refers: Vec<Refer>,
     /// Requests of theirs inside the call.
     pub requests: PerSecond,
     pub queued: Queued,
@@ -57,6 +60,32 @@ pub struct Parting {
     /// The BYE was challenged: until when its user may send credentials.
     pub challenged_until: Option<Instant>,
     pub challenges: u8,
+}
+
+/// A REFER and its implicit subscription (RFC 3515).
+#[derive(Debug)]
+pub struct Refer {
+    pub id: ReferId,
+    /// Of the REFER: what its NOTIFYs name it by.
+    pub cseq: u32,
+    pub role: ReferRole,
+    pub expires_at: Option<Instant>,
+}
+
+/// Who asked whom.
+#[derive(Debug)]
+pub enum ReferRole {
+    /// They asked us.
+    Notifier {
+        state: notifier::State,
+        transaction: ServerTransactionId,
+        /// They want no NOTIFY (RFC 4488).
+        silent: bool,
+        /// The newest status line.
+        told: (u16, String),
+    },
+    /// We asked them.
+    Subscriber(subscriber::State),
 }
 
 /// How often something happened in this second.
@@ -186,7 +215,16 @@ impl Usage {
 
     /// Whether something of it can still be asked for.
     pub fn is_needed(&self) -> bool {
-        !self.is_over() || self.ours.iter().any(|ours| ours.progress == Progress::Succeeded)
+        !self.is_over()
+            || !self.refers.is_empty()
+            || self.ours.iter().any(|ours| ours.progress == Progress::Succeeded)
+    }
+
+    /// Gives the dialogs back when nothing can be sent in them any more.
+    pub fn forget_dialogs(&mut self) {
+        if self.is_over() && self.ours.is_empty() && self.refers.is_empty() {
+            self.dialogs = Vec::new();
+        }
     }
 
     /// Forgets INVITEs of ours that succeeded and whose transaction is gone: no
@@ -218,6 +256,7 @@ impl Usage {
         let resend = success.map(|success| success.resend_at.min(success.give_up_at));
         let challenged = self.parting.as_deref().and_then(|parting| parting.challenged_until);
         let ours = self.ours.iter().filter_map(|ours| ours.deadline);
-        ours.chain(answer_by).chain(resend).chain(challenged).min()
+        let refers = self.refers.iter().filter_map(|refer| refer.expires_at);
+        ours.chain(refers).chain(answer_by).chain(resend).chain(challenged).min()
     }
 }

@@ -23,6 +23,10 @@ impl Endpoint {
         if self.usages.len() >= self.config.limits.usages {
             return self.overloaded(now, &path, &request);
         }
+        let replaces = match self.replaced_by(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.refuse(now, &path, &request, status),
+        };
         let tag = self.mint.tag(self.usages.vacant_slot());
         let cseq = (self.mint.random() & 0xffff) as u32;
         let mut dialog = match Dialog::from_request(&request, tag, cseq) {
@@ -53,12 +57,13 @@ impl Endpoint {
                 success: None,
             })),
             parting: None,
+            refers: Vec::new(),
             requests: Default::default(),
             queued: Default::default(),
         });
         self.servers.assign(transaction, Some(usage));
         self.usages.arm(now, usage);
-        self.out.event(Event::Incoming { usage, request, flow });
+        self.out.event(Event::Incoming { usage, request, flow, replaces });
     }
 
     /// Sends 101 to 199 to an INVITE that starts a call; an empty reason takes

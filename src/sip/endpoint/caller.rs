@@ -83,6 +83,7 @@ impl Endpoint {
             }],
             theirs: None,
             parting: None,
+            refers: Vec::new(),
             requests: Default::default(),
             queued: Default::default(),
         });

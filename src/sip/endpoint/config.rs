@@ -20,6 +20,8 @@ pub struct EndpointConfig {
     /// with `respond`, inside dialogs and outside: INFO, MESSAGE, REGISTER, …
     /// Without INFO here an INFO in a call gets 200 and is forgotten.
     pub accept: Vec<Method>,
+    /// What it can do beyond RFC 3261, and says so.
+    pub extensions: Extensions,
     /// T1, T2, T4 and when to send 100.
     pub timers: TimerLengths,
     /// What is held at most.
@@ -39,6 +41,33 @@ pub struct EndpointConfig {
     pub shard: u8,
 }
 
+/// Extensions that an endpoint offers and takes part in. All are off by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// REFER inside calls, both ways, with its NOTIFYs (RFC 3515, RFC 4488):
+    /// [`super::UsageEvent::Refer`].
+    pub refer: bool,
+    /// Replaces in an INVITE (RFC 3891): [`super::Event::Incoming`] names the call.
+    pub replaces: bool,
+}
+
+impl Extensions {
+    /// Option tags, for Supported, and what Require may ask for.
+    fn tags(&self) -> impl Iterator<Item = &'static str> {
+        [("replaces", self.replaces), ("norefersub", self.refer)]
+            .into_iter()
+            .filter_map(|(tag, on)| on.then_some(tag))
+    }
+
+    pub(super) fn supported(&self) -> String {
+        self.tags().collect::<Vec<_>>().join(", ")
+    }
+
+    pub(super) fn has(&self, tag: &[u8]) -> bool {
+        self.tags().any(|known| tag.eq_ignore_ascii_case(known.as_bytes()))
+    }
+}
+
 impl EndpointConfig {
     /// Defaults with a seed.
     pub fn new(seed: [u8; 32]) -> Self {
@@ -47,6 +76,7 @@ impl EndpointConfig {
             user: String::new(),
             advertised: Vec::new(),
             accept: Vec::new(),
+            extensions: Extensions::default(),
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),
             parse: Limits::default(),

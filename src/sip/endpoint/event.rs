@@ -1,13 +1,16 @@
 //! What comes out of an endpoint for its user, in order.
 
-use super::{Flow, RequestId, ServerTransactionId, UsageId};
+use super::{Flow, ReferId, RequestId, ServerTransactionId, UsageId};
 use crate::sip::msg::{Request, Response};
 
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// An INVITE that starts a call: decide with `provisional`, `answer`, `reject`.
-    Incoming { usage: UsageId, request: Request, flow: Flow },
+    /// An INVITE that starts a call: decide with `provisional`, `answer`, `reject`
+    /// or `reply`. `replaces`: it is to take the place of that call (RFC 3891). Who
+    /// may do so is for its user to decide; after a 2xx the replaced call is to be
+    /// ended with `bye`, or `cancel` if it is not answered.
+    Incoming { usage: UsageId, request: Request, flow: Flow, replaces: Option<UsageId> },
     /// A request outside any dialog that the endpoint does not answer itself
     /// (REGISTER, MESSAGE …, those in `allow`): answer it with `respond`.
     Request { transaction: ServerTransactionId, request: Request, flow: Flow },
@@ -66,6 +69,14 @@ pub enum UsageEvent {
     Request { transaction: ServerTransactionId, request: Request },
     /// What became of a request of ours inside the call, once.
     Response { request: RequestId, result: Result<Response, RequestFailure> },
+    /// A REFER: `ReferTo::of` it says whom to call. Answer with `answer_refer`,
+    /// then tell with `notify_refer`.
+    Refer { refer: ReferId, request: Request },
+    /// What became of our REFER, once.
+    ReferAnswered { refer: ReferId, result: Result<Response, RequestFailure> },
+    /// How far the call is that we asked the far end to make: its status line.
+    /// `last`: nothing more will come; without a status nobody knows how it ended.
+    ReferProgress { refer: ReferId, status: Option<(u16, String)>, last: bool },
     /// The end of the call.
     Terminated { cause: Termination },
 }

@@ -11,6 +11,7 @@
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
 //! - `challenge`: our INVITE or BYE again, with credentials
 //! - `requests`: other requests of ours, inside a call and outside
+//! - `refer`, `replace`: transfer
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `send`: the way to a peer, and requests on it
@@ -26,9 +27,11 @@ pub mod event;
 pub mod flow;
 pub mod outbox;
 mod receive;
+mod refer;
 mod refuse;
 mod reinvite;
 mod reliable;
+mod replace;
 mod requests;
 mod send;
 mod session;
@@ -42,10 +45,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use crate::sip::dialog::identity::Advertised;
+pub use crate::sip::dialog::replaces::{ReferTo, Replaces};
 pub use command::{
     Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
 };
-pub use config::{EndpointConfig, EndpointLimits};
+pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use counters::{Counters, Holdings};
 pub use event::{Event, RequestFailure, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
@@ -79,6 +83,10 @@ pub struct ServerTransactionId {
 /// A request of ours that is not an INVITE, BYE or UPDATE. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(crate) u64);
+
+/// A REFER of ours or theirs. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReferId(pub(crate) u64);
 
 /// Names a [`Output::Connect`] in its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,8 +164,8 @@ impl Endpoint {
             identity: Identity {
                 user: config.user.clone(),
                 user_agent: config.user_agent.clone(),
-                allow: receive::allow(&config.accept),
-                supported: String::new(),
+                allow: receive::allow(&config),
+                supported: config.extensions.supported(),
                 advertised: config.advertised.clone(),
             },
             mint,

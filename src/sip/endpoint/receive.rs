@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::outbox::ReplyPath;
 use super::refuse::reply_path;
-use super::{Endpoint, Event, Flow, UsageId};
+use super::{Endpoint, EndpointConfig, Event, Flow, UsageId};
 use crate::sip::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri};
 use crate::sip::transaction::server::Matched;
 
@@ -13,19 +13,27 @@ const OURS: [Method; 7] =
     [Method::Invite, Method::Ack, Method::Bye, Method::Cancel, Method::Options, Method::Update, Method::Info];
 
 /// The value of Allow.
-pub(super) fn allow(accept: &[Method]) -> String {
-    let names = OURS.iter().chain(accept.iter().filter(|method| !OURS.contains(method)));
-    names.map(Method::to_string).collect::<Vec<_>>().join(", ")
+pub(super) fn allow(config: &EndpointConfig) -> String {
+    let extensions = [Method::Refer, Method::Notify];
+    let extensions = extensions.iter().filter(|_| config.extensions.refer);
+    let more = extensions.chain(config.accept.iter().filter(|method| !OURS.contains(method)));
+    let mut names: Vec<&Method> = OURS.iter().collect();
+    for method in more {
+        if !names.contains(&method) {
+            names.push(method);
+        }
+    }
+    names.into_iter().map(Method::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Header fields of the 200 to OPTIONS.
-pub(super) fn abilities(allow: &str) -> [(Name<'static>, &[u8]); 5] {
+pub(super) fn abilities<'a>(allow: &'a str, supported: &'a str) -> [(Name<'static>, &'a [u8]); 5] {
     [
         (Name::Allow, allow.as_bytes()),
         (Name::Accept, b"application/sdp"),
         (Name::AcceptEncoding, b"identity"),
         (Name::AcceptLanguage, b"en"),
-        (Name::Supported, b""),
+        (Name::Supported, supported.as_bytes()),
     ]
 }
 
@@ -155,13 +163,15 @@ impl Endpoint {
 
     /// 200 with what we can do (§11.2).
     fn options(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
-        let allow = self.identity.allow.clone();
-        self.refuse_with(now, path, request, 200, "OK", &abilities(&allow));
+        let (allow, supported) = (self.identity.allow.clone(), self.identity.supported.clone());
+        self.refuse_with(now, path, request, 200, "OK", &abilities(&allow, &supported));
     }
 
-    /// 420 if the request needs an extension: we have none (§8.2.2.3).
+    /// 420 if the request needs an extension that we do not have (§8.2.2.3).
     pub(super) fn refuses_extension(&mut self, now: Instant, path: &ReplyPath, request: &Request) -> bool {
-        let required: Vec<&[u8]> = request.headers(Name::Require).collect();
+        let extensions = self.config.extensions;
+        let missing = |tag: &&[u8]| !extensions.has(tag);
+        let required: Vec<&[u8]> = request.headers(Name::Require).filter(missing).collect();
         if required.is_empty() {
             return false;
         }

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{
-    ConnectId, Endpoint, Flow, Output, RequestId, ResolveId, Termination, Transport, UsageEvent, UsageId,
+    ConnectId, Endpoint, Flow, Output, ReferId, RequestId, ResolveId, Termination, Transport, UsageEvent,
+    UsageId,
 };
 use crate::sip::dialog::hop::{Hop, is_one_host};
 use crate::sip::dialog::request::{self, Draft};
@@ -26,6 +27,9 @@ pub(super) enum User {
     /// An UPDATE, and whether it carries an offer.
     Update(UsageId, bool),
     Request(UsageId, RequestId),
+    /// REFER, and NOTIFY for one of theirs.
+    Refer(UsageId, ReferId),
+    Notify(UsageId, ReferId),
     /// A request outside any dialog.
     Outside(RequestId),
     /// Nobody: CANCEL, PRACK, and BYE to a fork that lost.
@@ -273,6 +277,8 @@ impl Endpoint {
                 None => {}
             },
             User::Request(usage, request) => self.request_outcome(usage, request, &outcome, response),
+            User::Refer(usage, refer) => self.refer_outcome(now, usage, refer, &outcome, response),
+            User::Notify(usage, refer) => self.notify_outcome(now, usage, refer, &outcome, response),
             User::Outside(request) => self.outside_outcome(request, &outcome, response),
             User::Nobody => {}
         }

@@ -39,7 +39,8 @@ impl Endpoint {
         let allowed = matches!(
             request.method(),
             Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options
-        ) || self.config.accept.contains(request.method());
+        ) || self.config.accept.contains(request.method())
+            || self.config.extensions.refer && matches!(request.method(), Method::Refer | Method::Notify);
         // There is no reliable provisional response of ours (RFC 3262 §3).
         if *request.method() == Method::Prack {
             return self.refuse(now, &path, &request, 481);
@@ -74,11 +75,17 @@ impl Endpoint {
             Method::Invite => self.reinvite_received(now, path, whose, request),
             Method::Update => self.update_received(now, path, whose, request),
             Method::Options => {
-                let allow = self.identity.allow.clone();
-                self.answer_now(now, path, request, whose, 200, &abilities(&allow));
+                let (allow, supported) = (self.identity.allow.clone(), self.identity.supported.clone());
+                self.answer_now(now, path, request, whose, 200, &abilities(&allow, &supported));
             }
             Method::Info if !self.config.accept.contains(&Method::Info) => {
                 self.answer_now(now, path, request, whose, 200, &[]);
+            }
+            Method::Refer if self.config.extensions.refer => self.refer_received(now, path, whose, request),
+            Method::Notify
+                if self.config.extensions.refer && self.refer_notified(now, path, whose, &request) => {}
+            Method::Notify if !self.config.accept.contains(&Method::Notify) => {
+                self.answer_now(now, path, request, whose, 489, &[]);
             }
             _ => {
                 let copy = request.clone();
@@ -214,12 +221,13 @@ impl Endpoint {
             None => self.mint.tag(transaction.slot),
         };
         let is_update = *request.method() == Method::Update;
+        let refreshes = is_update || *request.method() == Method::Refer;
         let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
         let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
         for (name, value) in &reply.headers {
             writer = writer.header(Name::parse(name), value);
         }
-        if is_update
+        if refreshes
             && reply.status < 300
             && let Some(path) = self.servers.path(transaction)
         {

@@ -53,11 +53,14 @@ impl Usages {
     /// The usage whose dialog a request belongs to (§12.2.2): our tag leads to
     /// it, Call-ID and remote tag have to agree.
     pub fn of_request(&self, request: &Request) -> Option<UsageId> {
-        let tag = request.to_tag()?;
+        let remote_tag = request.from_tag().unwrap_or_default();
+        self.of_dialog(request.call_id().ok()?, request.to_tag()?, remote_tag)
+    }
+
+    /// The usage with this dialog; `tag` is ours.
+    pub fn of_dialog(&self, call_id: &[u8], tag: &[u8], remote_tag: &[u8]) -> Option<UsageId> {
         let slot = locate_tag(tag)?.slot;
         let usage = self.slab.get(slot as usize)?;
-        let remote_tag = request.from_tag().unwrap_or_default();
-        let call_id = request.call_id().ok()?;
         let known = usage.local_tag.as_bytes() == tag
             && usage.dialogs.iter().any(|it| it.call_id() == call_id && it.remote_tag() == remote_tag);
         known.then_some(UsageId { slot, generation: usage.generation })
@@ -129,6 +132,7 @@ impl Endpoint {
         }
         // What they still ask for inside a session that is over (§15.1.2).
         self.refuse_pending(now, id, 487);
+        self.refers_after_end(now, id);
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.theirs = None;
         usage.parting = None;
@@ -142,12 +146,10 @@ impl Endpoint {
             ours.again = None;
             ours.progress == Progress::Succeeded
         });
-        if usage.ours.is_empty() {
-            usage.dialogs = Vec::new();
-        }
         self.usage_event(id, UsageEvent::Terminated { cause });
         if let Some(usage) = self.usages.get_mut(id) {
             usage.phase = Phase::Over;
+            usage.forget_dialogs();
         }
         self.usages.settle(id);
     }
@@ -162,7 +164,7 @@ impl Endpoint {
                 Progress::BackOff => self.retry_reinvite(now, id, cseq),
                 _ => self.invite_deadline(now, id, cseq),
             }
-        } else if !self.bye_challenge_deadline(now, id) {
+        } else if !self.bye_challenge_deadline(now, id) && !self.refer_deadline(now, id) {
             self.their_invite_deadline(now, id);
         }
         // The usage may have more that is due: it stays armed until it has not.

@@ -1,0 +1,186 @@
+//! Replaces (RFC 3891) and Refer-To with what may be embedded in it (RFC 3515,
+//! RFC 3891 §3), as values.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::sip::endpoint::HeaderFields;
+use crate::sip::msg::{Method, Name, NameAddr, Request, chars};
+
+/// The dialog that a new INVITE takes the place of, as the user agent sees it
+/// that the header field is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaces {
+    pub call_id: Bytes,
+    /// Its own tag.
+    pub to_tag: Bytes,
+    /// The other side's.
+    pub from_tag: Bytes,
+    /// Only if the dialog is not confirmed yet.
+    pub early_only: bool,
+}
+
+impl Replaces {
+    /// A header value; `None` if it breaks the grammar.
+    pub fn parse(value: &[u8]) -> Option<Replaces> {
+        let value = chars::trim(value);
+        let end = memchr::memchr(b';', value)?;
+        let call_id = chars::trim(value.get(..end)?);
+        if call_id.is_empty() || call_id.iter().any(|&byte| chars::is_lws(byte)) {
+            return None;
+        }
+        // The grammar of its parameters is that of any header parameter.
+        let carrier = [b"<sip:a>", value.get(end..)?].concat();
+        let params = NameAddr::parse(&carrier)?.params;
+        let tag = |name| params.value(name).filter(|tag| !tag.is_empty()).map(Bytes::copy_from_slice);
+        Some(Replaces {
+            call_id: Bytes::copy_from_slice(call_id),
+            to_tag: tag("to-tag")?,
+            from_tag: tag("from-tag")?,
+            early_only: params.has("early-only"),
+        })
+    }
+
+    /// For the URI in Refer-To: `Replaces=…` as it stands behind `?`.
+    pub fn embedded(&self) -> String {
+        let mut text = String::from("Replaces=");
+        for byte in self.to_string().bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'~' | b'*' => {
+                    text.push(char::from(byte));
+                }
+                byte => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Replaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        let (call_id, to, from) = (text(&self.call_id), text(&self.to_tag), text(&self.from_tag));
+        write!(f, "{call_id};to-tag={to};from-tag={from}")?;
+        f.write_str(if self.early_only { ";early-only" } else { "" })
+    }
+}
+
+/// Where a REFER sends its recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferTo {
+    /// The URI without what stands behind `?`: fit for a Request-URI.
+    pub uri: Bytes,
+    /// The `method` parameter of the URI; none: INVITE.
+    pub method: Method,
+    /// The call to take over (attended transfer).
+    pub replaces: Option<Replaces>,
+    /// Other header fields that the URI carries; those that no URI may set
+    /// (RFC 3261 §19.1.5) are left out.
+    pub headers: HeaderFields,
+}
+
+/// What a URI in Refer-To may not say for us: who we are, where it goes, what
+/// we are allowed to do.
+const UNSAFE: [Name<'static>; 20] = [
+    Name::Via,
+    Name::From,
+    Name::To,
+    Name::CallId,
+    Name::CSeq,
+    Name::Contact,
+    Name::MaxForwards,
+    Name::Route,
+    Name::RecordRoute,
+    Name::ContentType,
+    Name::ContentLength,
+    Name::ContentEncoding,
+    Name::Authorization,
+    Name::ProxyAuthorization,
+    Name::PAssertedIdentity,
+    Name::Identity,
+    Name::Require,
+    Name::ProxyRequire,
+    Name::Supported,
+    Name::Allow,
+];
+
+impl ReferTo {
+    /// Of a REFER; `None`: there is not exactly one, or it breaks the grammar.
+    pub fn of(request: &Request) -> Option<ReferTo> {
+        let mut values = request.headers(Name::ReferTo);
+        let value = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        ReferTo::parse(value)
+    }
+
+    /// A header value.
+    pub fn parse(value: &[u8]) -> Option<ReferTo> {
+        let uri = NameAddr::parse(value)?.uri;
+        let behind = uri.headers.map_or(0, |headers| headers.len() + 1);
+        let mut refer_to = ReferTo {
+            uri: Bytes::copy_from_slice(uri.raw.get(..uri.raw.len().checked_sub(behind)?)?),
+            method: uri.params.value("method").map_or(Method::Invite, Method::from_bytes),
+            replaces: None,
+            headers: Vec::new(),
+        };
+        for field in uri.headers.unwrap_or_default().split(|&byte| byte == b'&') {
+            let Some(equal) = memchr::memchr(b'=', field) else { continue };
+            let (name, value) =
+                (chars::unescape(field.get(..equal)?), chars::unescape(field.get(equal + 1..)?));
+            let clean = !value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
+            match Name::parse(&name) {
+                Name::Replaces => refer_to.replaces = Some(Replaces::parse(&value)?),
+                known if UNSAFE.contains(&known) => {}
+                _ if !clean || !chars::all(&name, chars::TOKEN) || name.eq_ignore_ascii_case(b"body") => {}
+                _ => refer_to.headers.push((Bytes::copy_from_slice(&name), Bytes::copy_from_slice(&value))),
+            }
+        }
+        Some(refer_to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_is_read_and_written() {
+        let text = "12345@192.0.2.1;to-tag=a;from-tag=b;early-only";
+        let replaces = Replaces::parse(b" 12345@192.0.2.1 ; from-tag = b;early-only ;to-tag=a").unwrap();
+        assert_eq!(replaces.to_string(), text);
+        assert!(replaces.early_only);
+        for broken in ["", "x", "x;to-tag=a", "x;from-tag=b", ";to-tag=a;from-tag=b", "x;to-tag=;from-tag=b"]
+        {
+            assert_eq!(Replaces::parse(broken.as_bytes()), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn refer_to_gives_target_method_and_embedded_replaces() {
+        let replaces = Replaces {
+            call_id: "a b@[::1]".replace(' ', "").into(),
+            to_tag: "7".into(),
+            from_tag: "8".into(),
+            early_only: false,
+        };
+        let text = format!("\"C\" <sip:c@example.com;user=phone?{}&Require=replaces>", replaces.embedded());
+        let refer_to = ReferTo::parse(text.as_bytes()).unwrap();
+        assert_eq!(refer_to.uri, "sip:c@example.com;user=phone");
+        assert_eq!(refer_to.replaces, Some(replaces));
+        assert_eq!((refer_to.method, refer_to.headers.len()), (Method::Invite, 0));
+        let by_method = ReferTo::parse(b"<sip:c@example.com;method=BYE>").unwrap();
+        assert_eq!(by_method.method, Method::Bye);
+    }
+
+    #[test]
+    fn a_uri_cannot_set_what_is_not_its_business() {
+        let fields = "?Subject=a%20b&Route=%3Csip:x%3E&From=x&Evil=a%0d%0ab&body=x&P-Asserted-Identity=y";
+        let refer_to = ReferTo::parse(format!("<sip:c@example.com{fields}>").as_bytes()).unwrap();
+        assert_eq!(refer_to.headers, [(Bytes::from("Subject"), Bytes::from("a b"))]);
+        assert_eq!(ReferTo::parse(b"<sip:c@example.com?Replaces=broken>"), None);
+        assert_eq!(ReferTo::parse(b"<sip:c@"), None);
+    }
+}

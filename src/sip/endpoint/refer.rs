@@ -1,0 +1,386 @@
+//! REFER inside a call and its implicit subscription, both sides (RFC 3515,
+//! RFC 4488).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
+use super::outbox::ReplyPath;
+use super::send::User;
+use super::{Endpoint, ReferId, ServerTransactionId, UsageEvent, UsageId};
+use crate::ids::Tag;
+use crate::sip::dialog::refer_fsm::{notifier, subscriber};
+use crate::sip::dialog::replaces::ReferTo;
+use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::usage::{Phase, Refer, ReferRole, Usage};
+use crate::sip::msg::{Method, Name, Request, Response, chars};
+use crate::sip::transaction::client::Outcome;
+
+/// How long a transfer is told of, and waited for: longer than any ringing.
+const EXPIRES: Duration = Duration::from_secs(300);
+/// REFERs at once in one call.
+const REFERS: usize = 4;
+
+impl Endpoint {
+    /// Asks the far end to call somebody: `refer_to` is the value of Refer-To,
+    /// `<sip:c@example.com>`. What comes of it are `ReferAnswered` and
+    /// `ReferProgress`; without `subscribe` the far end is asked to send no NOTIFY.
+    ///
+    /// # Errors
+    /// The call is not up, or a header field is not one.
+    pub fn refer(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        refer_to: Bytes,
+        subscribe: bool,
+        headers: HeaderFields,
+    ) -> Result<ReferId, CommandError> {
+        let mut fields: HeaderFields = vec![(Bytes::from_static(b"Refer-To"), refer_to)];
+        fields.extend(headers);
+        if !subscribe {
+            fields.push((Bytes::from_static(b"Refer-Sub"), Bytes::from_static(b"false")));
+            fields.push((Bytes::from_static(b"Supported"), Bytes::from_static(b"norefersub")));
+        }
+        check_headers(&fields)?;
+        if fields.first().is_none_or(|(_, value)| ReferTo::parse(value).is_none()) {
+            return Err(CommandError::BadHeader { name: "Refer-To".to_owned() });
+        }
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        if it.phase != Phase::Established || it.refers.len() >= REFERS {
+            return Err(CommandError::WrongState("the call is not up, or is referred already"));
+        }
+        let Some(dialog) = it.dialogs.first_mut() else { return Err(CommandError::Gone) };
+        dialog.local_cseq += 1;
+        let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
+        let id = ReferId(self.next_request().0);
+        if let Some(it) = self.usages.get_mut(usage) {
+            let role = ReferRole::Subscriber(subscriber::State::Sent);
+            it.refers.push(Refer { id, cseq, role, expires_at: None });
+        }
+        let draft = Draft { headers: fields, ..Draft::new(Method::Refer, cseq, None) };
+        self.dispatch(now, dialog, draft, User::Refer(usage, id));
+        Ok(id)
+    }
+
+    /// Answers [`UsageEvent::Refer`] with 200 to 699. A 2xx begins to tell the far
+    /// end of the transfer, unless it does not want that: go on with `notify_refer`.
+    ///
+    /// # Errors
+    /// It is answered already.
+    pub fn answer_refer(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        refer: ReferId,
+        mut reply: Reply,
+    ) -> Result<(), CommandError> {
+        if !(200..700).contains(&reply.status) {
+            return Err(CommandError::WrongState("a final status is 200 to 699"));
+        }
+        check_headers(&reply.headers)?;
+        let known = self.usages.get(usage).and_then(|it| it.refers.iter().find(|it| it.id == refer));
+        let Some(Refer { role: ReferRole::Notifier { state, transaction, silent, .. }, .. }) = known else {
+            return Err(CommandError::Gone);
+        };
+        if *state != notifier::State::Asked {
+            return Err(CommandError::WrongState("the REFER is answered"));
+        }
+        let (transaction, silent) = (*transaction, *silent);
+        let event = match reply.status {
+            300.. => notifier::Event::Refuse,
+            _ if silent => notifier::Event::AcceptSilently,
+            _ => notifier::Event::Accept,
+        };
+        if event == notifier::Event::AcceptSilently {
+            reply.headers.push((Bytes::from_static(b"Refer-Sub"), Bytes::from_static(b"false")));
+        }
+        self.respond(now, transaction, reply)?;
+        self.notifier_event(now, usage, refer, event);
+        Ok(())
+    }
+
+    /// Tells the far end how far the call is that it asked for: a status line of
+    /// that call. 200 and above are the last. May go on when the call with the
+    /// far end itself is over.
+    ///
+    /// # Errors
+    /// The far end does not want to hear of it, or has heard the last.
+    pub fn notify_refer(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        refer: ReferId,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), CommandError> {
+        if !(100..700).contains(&status) || reason.bytes().any(|byte| chars::is(byte, chars::CONTROL)) {
+            return Err(CommandError::WrongState("a status is 100 to 699, its reason one line"));
+        }
+        let known = self.usages.get_mut(usage).and_then(|it| it.refer(refer));
+        match known.map(|refer| &mut refer.role) {
+            Some(ReferRole::Notifier { state, told, .. })
+                if !matches!(state, notifier::State::Asked | notifier::State::LastWaits) =>
+            {
+                let reason = if reason.is_empty() { super::refuse::reason(status) } else { reason };
+                *told = (status, reason.to_owned());
+            }
+            _ => return Err(CommandError::Gone),
+        }
+        let event = if status < 200 { notifier::Event::Progress } else { notifier::Event::Last };
+        self.notifier_event(now, usage, refer, event);
+        Ok(())
+    }
+
+    /// A REFER inside a call.
+    pub(super) fn refer_received(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        whose: (Tag, Option<UsageId>),
+        request: Request,
+    ) {
+        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        if ReferTo::of(&request).is_none() {
+            return self.answer_now(now, path, request, whose, 400, &[]);
+        }
+        if usage.refers.len() >= REFERS {
+            return self.overloaded(now, &path, &request);
+        }
+        let Ok(cseq) = request.cseq().map(|cseq| cseq.number) else { return };
+        let silent = request.header(Name::ReferSub).is_some_and(|it| it.eq_ignore_ascii_case(b"false"));
+        let wait = self.config.timers.give_up();
+        let refer = ReferId(self.next_request().0);
+        let copy = request.clone();
+        let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) else { return };
+        if let Some(usage) = self.usages.get_mut(id) {
+            let state = notifier::State::Asked;
+            let told = (100, "Trying".to_owned());
+            let role = ReferRole::Notifier { state, transaction, silent, told };
+            let expires_at = Some(now + wait);
+            usage.refers.push(Refer { id: refer, cseq, role, expires_at });
+        }
+        self.usages.arm(now, id);
+        self.usage_event(id, UsageEvent::Refer { refer, request });
+    }
+
+    /// A NOTIFY inside a call. `false`: not about a REFER of ours.
+    pub(super) fn refer_notified(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        whose: (Tag, Option<UsageId>),
+        request: &Request,
+    ) -> bool {
+        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
+            return false;
+        };
+        let event = request.header(Name::Event).unwrap_or_default();
+        let (package, params) = event.split_at(memchr::memchr(b';', event).unwrap_or(event.len()));
+        if !chars::trim(package).eq_ignore_ascii_case(b"refer") {
+            return false;
+        }
+        // Without an id it is the first one (RFC 3515 §2.4.6).
+        let cseq =
+            params.split(|&byte| byte == b';').find_map(|param| chars::trim(param).strip_prefix(b"id="));
+        let cseq = cseq.and_then(chars::number);
+        let ours = |it: &&Refer| matches!(it.role, ReferRole::Subscriber(_));
+        let mut known = usage.refers.iter().filter(ours);
+        let found = known.find(|it| cseq.is_none_or(|cseq| u64::from(it.cseq) == cseq)).map(|it| it.id);
+        let Some(refer) = found else {
+            self.answer_now(now, path, request.clone(), whose, 481, &[]);
+            return true;
+        };
+        self.answer_now(now, path, request.clone(), whose, 200, &[]);
+        let state = request.header(Name::SubscriptionState).unwrap_or_default();
+        let last = state.get(..10).is_some_and(|it| it.eq_ignore_ascii_case(b"terminated"));
+        let event = if last { subscriber::Event::NotifyLast } else { subscriber::Event::Notify };
+        if let Some(refer) = self.usages.get_mut(id).and_then(|usage| usage.refer(refer)) {
+            refer.expires_at = Some(now + EXPIRES);
+        }
+        self.subscriber_event(now, id, refer, event, Reported::Progress(sipfrag(&request.body()), last));
+        self.usages.arm(now, id);
+        true
+    }
+
+    /// What has become of our REFER.
+    pub(super) fn refer_outcome(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        refer: ReferId,
+        outcome: &Outcome<User>,
+        response: Option<Response>,
+    ) {
+        let Some(result) = super::requests::result(outcome, response) else { return };
+        let silently = |response: &Response| {
+            response.header(Name::ReferSub).is_some_and(|it| it.eq_ignore_ascii_case(b"false"))
+        };
+        let event = match &result {
+            Ok(response) if response.status() >= 300 => subscriber::Event::Failure,
+            Ok(response) if silently(response) => subscriber::Event::SuccessSilently,
+            Ok(_) => subscriber::Event::Success,
+            Err(_) => subscriber::Event::Failure,
+        };
+        self.subscriber_event(now, usage, refer, event, Reported::Answer(Box::new(result)));
+    }
+
+    /// What has become of a NOTIFY of ours.
+    pub(super) fn notify_outcome(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        refer: ReferId,
+        outcome: &Outcome<User>,
+        response: Option<Response>,
+    ) {
+        let event = match super::requests::result(outcome, response) {
+            Some(Ok(response)) if response.status() < 300 => notifier::Event::Told,
+            Some(_) => notifier::Event::Untold,
+            None => return,
+        };
+        self.notifier_event(now, usage, refer, event);
+    }
+
+    /// A subscription has run out. `false`: none has.
+    pub(super) fn refer_deadline(&mut self, now: Instant, id: UsageId) -> bool {
+        let Some(usage) = self.usages.get_mut(id) else { return false };
+        let due = |it: &&mut Refer| it.expires_at.is_some_and(|at| at <= now);
+        let Some(refer) = usage.refers.iter_mut().find(due) else { return false };
+        refer.expires_at = None;
+        let id_of = refer.id;
+        match &refer.role {
+            // The user has not decided, and the REFER's client has given up.
+            ReferRole::Notifier { state: notifier::State::Asked, .. } => {
+                self.notifier_event(now, id, id_of, notifier::Event::Refuse);
+            }
+            ReferRole::Notifier { .. } => self.notifier_event(now, id, id_of, notifier::Event::Last),
+            ReferRole::Subscriber(_) => {
+                let event = subscriber::Event::Expired;
+                self.subscriber_event(now, id, id_of, event, Reported::Progress(None, true));
+            }
+        }
+        true
+    }
+
+    /// The call is over: REFERs that nobody has decided on are refused, ours are
+    /// forgotten; of theirs the far end still hears the end.
+    pub(super) fn refers_after_end(&mut self, now: Instant, id: UsageId) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let unanswered: Vec<ServerTransactionId> = usage.refers.iter().filter_map(asked).collect();
+        usage.refers.retain(|it| matches!(it.role, ReferRole::Notifier { .. }) && asked(it).is_none());
+        for transaction in unanswered {
+            let _ = self.respond(now, transaction, Reply::status(481));
+        }
+    }
+
+    fn notifier_event(&mut self, now: Instant, id: UsageId, refer: ReferId, event: notifier::Event) {
+        let Some(it) = self.usages.get_mut(id).and_then(|usage| usage.refer(refer)) else { return };
+        let ReferRole::Notifier { state, .. } = &mut it.role else { return };
+        let (next, actions) = notifier::step(*state, event);
+        *state = next;
+        if event == notifier::Event::Accept {
+            it.expires_at = Some(now + EXPIRES);
+        }
+        for action in actions {
+            match action {
+                // `answer_refer` has.
+                notifier::Action::Answer => {}
+                notifier::Action::Notify => self.send_notify(now, id, refer, false),
+                notifier::Action::NotifyLast => self.send_notify(now, id, refer, true),
+            }
+        }
+        self.forget_refer(id, refer, next == notifier::State::Over);
+        self.usages.arm(now, id);
+    }
+
+    fn send_notify(&mut self, now: Instant, id: UsageId, refer: ReferId, last: bool) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let Some(it) = usage.refers.iter().find(|it| it.id == refer) else { return };
+        let ReferRole::Notifier { told: (status, reason), .. } = &it.role else { return };
+        let left = it.expires_at.map_or(0, |at| at.saturating_duration_since(now).as_secs());
+        let state = match (last, *status) {
+            (false, _) => format!("active;expires={left}"),
+            (true, 200..) => "terminated;reason=noresource".to_owned(),
+            (true, _) => "terminated;reason=timeout".to_owned(),
+        };
+        let headers = vec![
+            (Bytes::from_static(b"Event"), format!("refer;id={}", it.cseq).into()),
+            (Bytes::from_static(b"Subscription-State"), state.into()),
+        ];
+        let data = format!("SIP/2.0 {status} {reason}\r\n").into();
+        let body = Body { content_type: Bytes::from_static(b"message/sipfrag;version=2.0"), data };
+        let Some(dialog) = usage.dialogs.first_mut() else { return };
+        dialog.local_cseq += 1;
+        let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
+        let draft = Draft { headers, ..Draft::new(Method::Notify, cseq, Some(body)) };
+        self.dispatch(now, dialog, draft, User::Notify(id, refer));
+    }
+
+    fn subscriber_event(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        refer: ReferId,
+        event: subscriber::Event,
+        reported: Reported,
+    ) {
+        let wait = self.config.timers.give_up();
+        let Some(it) = self.usages.get_mut(id).and_then(|usage| usage.refer(refer)) else { return };
+        let ReferRole::Subscriber(state) = &mut it.role else { return };
+        let (next, actions) = subscriber::step(*state, event);
+        *state = next;
+        if actions.contains(&subscriber::Action::AwaitFirst) {
+            it.expires_at = Some(now + wait);
+        }
+        let told = match reported {
+            _ if actions.is_empty() => None,
+            Reported::Answer(result) => Some(UsageEvent::ReferAnswered { refer, result: *result }),
+            Reported::Progress(status, last) => Some(UsageEvent::ReferProgress { refer, status, last }),
+        };
+        if let Some(event) = told {
+            self.usage_event(id, event);
+        }
+        self.forget_refer(id, refer, next == subscriber::State::Over);
+        self.usages.arm(now, id);
+    }
+
+    fn forget_refer(&mut self, id: UsageId, refer: ReferId, over: bool) {
+        if over && let Some(usage) = self.usages.get_mut(id) {
+            usage.refers.retain(|it| it.id != refer);
+            usage.refers.shrink_to_fit();
+            usage.forget_dialogs();
+            self.usages.settle(id);
+        }
+    }
+}
+
+/// What goes to the user with a step of a subscriber.
+enum Reported {
+    Answer(Box<Result<Response, super::RequestFailure>>),
+    Progress(Option<(u16, String)>, bool),
+}
+
+fn asked(refer: &Refer) -> Option<ServerTransactionId> {
+    match refer.role {
+        ReferRole::Notifier { state: notifier::State::Asked, transaction, .. } => Some(transaction),
+        _ => None,
+    }
+}
+
+/// Status and reason of a `message/sipfrag` (RFC 3420).
+fn sipfrag(body: &[u8]) -> Option<(u16, String)> {
+    let line = body.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
+    let rest = line.strip_prefix(b"SIP/2.0 ")?;
+    let (status, reason) = rest.split_at_checked(3)?;
+    let status = u16::try_from(chars::number(status)?).ok()?;
+    let reason = String::from_utf8_lossy(chars::trim(reason)).into_owned();
+    (100..700).contains(&status).then_some((status, reason))
+}
+
+impl Usage {
+    fn refer(&mut self, id: ReferId) -> Option<&mut Refer> {
+        self.refers.iter_mut().find(|it| it.id == id)
+    }
+}

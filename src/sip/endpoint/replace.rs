@@ -1,0 +1,46 @@
+//! Which call a Replaces header field means (RFC 3891 §3).
+
+use super::{Endpoint, UsageId};
+use crate::sip::dialog::replaces::Replaces;
+use crate::sip::dialog::usage::Phase;
+use crate::sip::dialog::{callee_fsm, caller_fsm};
+use crate::sip::msg::{Name, Request};
+
+impl Endpoint {
+    /// The call that an INVITE or a Refer-To with this Replaces means.
+    ///
+    /// # Errors
+    /// The status that the RFC has for it: 481 no such call, or one that rings
+    /// and is not ours; 486 answered already and `early-only`; 603 over.
+    pub fn replaced(&self, replaces: &Replaces) -> Result<UsageId, u16> {
+        let id =
+            self.usages.of_dialog(&replaces.call_id, &replaces.to_tag, &replaces.from_tag).ok_or(481u16)?;
+        let phase = self.usages.get(id).map_or(Phase::Over, |usage| usage.phase);
+        match phase {
+            Phase::Established | Phase::Callee(callee_fsm::State::AwaitingAck) if replaces.early_only => {
+                Err(486)
+            }
+            Phase::Established | Phase::Callee(callee_fsm::State::AwaitingAck) => Ok(id),
+            // An early dialog that we have begun.
+            Phase::Caller(caller_fsm::State::Calling | caller_fsm::State::Proceeding) => Ok(id),
+            // The other side's to replace.
+            Phase::Callee(callee_fsm::State::Incoming) | Phase::Caller(_) => Err(481),
+            Phase::Callee(_) | Phase::Ending | Phase::Over => Err(603),
+        }
+    }
+
+    /// The call that an INVITE replaces, if it is to replace one.
+    pub(super) fn replaced_by(&self, invite: &Request) -> Result<Option<UsageId>, u16> {
+        if !self.config.extensions.replaces {
+            return Ok(None);
+        }
+        let mut values = invite.field_values(Name::Replaces);
+        let Some(value) = values.next() else { return Ok(None) };
+        // §3: not with another one, nor with Join.
+        if values.next().is_some() || invite.header(Name::Join).is_some() {
+            return Err(400);
+        }
+        let replaces = Replaces::parse(value).ok_or(400u16)?;
+        self.replaced(&replaces).map(Some)
+    }
+}
