@@ -7,6 +7,7 @@
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
 //! - `controller`: who carries the media of joined legs
+//! - `timeline`: what happened in a call, in order
 //! - `agent`: legs that end here, in an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
 //! - `service`: the library's front: a handle on the switch
@@ -30,6 +31,7 @@ pub mod reason;
 pub mod resolver;
 pub mod service;
 pub mod switch;
+pub mod timeline;
 
 /// One party's side of a call. Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

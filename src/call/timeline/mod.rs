@@ -1,0 +1,208 @@
+//! What happened in a call, in order: signalling, media and decisions in small
+//! records, bounded, so that every call can have one.
+//!
+//! - `texts`: the words of a timeline, each kept once
+//! - `view`: as text (a ladder) and as JSON
+//!
+//! The beginning of a call and its latest records are kept, what lies between is
+//! left out and counted. A timeline never takes more than [`MAX_BYTES`].
+
+#[cfg(test)]
+mod tests;
+mod texts;
+mod view;
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::time::{Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallId, LegId};
+use texts::{TextId, Texts};
+pub use view::{LegView, RecordView, TimelineView, What};
+
+/// Memory that a timeline takes at most, the value itself included.
+pub const MAX_BYTES: usize = 4_096;
+
+/// Records from the beginning of the call.
+const HEAD: usize = 64;
+/// The latest records.
+const TAIL: usize = 32;
+/// Legs with a name; later ones are "another leg".
+const MAX_LEGS: usize = 12;
+/// Stands for a leg without a place in the table, and for none.
+const OTHER_LEG: u8 = u8::MAX - 1;
+const NO_LEG: u8 = u8::MAX;
+
+/// Which way a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// From the party to us.
+    In,
+    /// From us to the party.
+    Out,
+}
+
+/// What a message carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    #[default]
+    None,
+    Offer,
+    Answer,
+    /// Something else than a session description.
+    Other,
+}
+
+/// A message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal<'a> {
+    pub way: Way,
+    /// Of the request, or the one that the response is to.
+    pub method: &'a str,
+    /// None: a request.
+    pub status: Option<u16>,
+    pub body: Body,
+}
+
+impl<'a> Signal<'a> {
+    /// A request without a body.
+    pub fn request(way: Way, method: &'a str) -> Self {
+        Signal { way, method, status: None, body: Body::None }
+    }
+
+    /// A response without a body.
+    pub fn response(way: Way, method: &'a str, status: u16) -> Self {
+        Signal { way, method, status: Some(status), body: Body::None }
+    }
+
+    /// The same with a body.
+    pub fn with(self, body: Body) -> Self {
+        Signal { body, ..self }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    /// Since the call's beginning.
+    at_us: u64,
+    leg: u8,
+    kind: Kind,
+    note: TextId,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Signal { way: Way, body: Body, method: TextId, status: u16 },
+    Media(TextId),
+    Decision(TextId),
+    State(TextId),
+}
+
+/// The records of one call.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    call: CallId,
+    start: Instant,
+    began: SystemTime,
+    legs: Vec<(LegId, TextId)>,
+    head: Vec<Record>,
+    tail: VecDeque<Record>,
+    left_out: u32,
+    texts: Texts,
+}
+
+impl Timeline {
+    /// The timeline of a call that begins now, at `began` by the clock on the wall.
+    pub fn new(call: CallId, now: Instant, began: SystemTime) -> Self {
+        Timeline {
+            call,
+            start: now,
+            began,
+            legs: Vec::new(),
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            left_out: 0,
+            texts: Texts::default(),
+        }
+    }
+
+    /// Gives a leg its name: the party's URI or number. The first leg is leg A.
+    pub fn leg(&mut self, leg: LegId, name: impl Display) {
+        if self.legs.len() < MAX_LEGS && !self.legs.iter().any(|(known, _)| *known == leg) {
+            if self.legs.is_empty() {
+                self.legs.reserve_exact(2); // what nearly every call needs
+            }
+            let name = self.texts.add(name);
+            self.legs.push((leg, name));
+        }
+    }
+
+    /// A message came or went.
+    pub fn signal(&mut self, now: Instant, leg: LegId, signal: Signal<'_>, note: impl Display) {
+        let method = self.texts.add(signal.method);
+        let status = signal.status.unwrap_or(0);
+        let kind = Kind::Signal { way: signal.way, body: signal.body, method, status };
+        self.push(now, Some(leg), kind, note);
+    }
+
+    /// Something is known of a leg's media: `first packet`, `silence`, …
+    pub fn media(&mut self, now: Instant, leg: LegId, fact: &str, note: impl Display) {
+        let fact = self.texts.add(fact);
+        self.push(now, Some(leg), Kind::Media(fact), note);
+    }
+
+    /// b2b decided something, and why: a route, the next contact, a refusal.
+    pub fn decision(&mut self, now: Instant, leg: Option<LegId>, what: &str, why: impl Display) {
+        let what = self.texts.add(what);
+        self.push(now, leg, Kind::Decision(what), why);
+    }
+
+    /// A leg, or without one the call or bridge, is in a new state.
+    pub fn state(&mut self, now: Instant, leg: Option<LegId>, state: impl Display, note: impl Display) {
+        let state = self.texts.add(state);
+        self.push(now, leg, Kind::State(state), note);
+    }
+
+    /// Records that were left out of the middle.
+    pub fn left_out(&self) -> u32 {
+        self.left_out
+    }
+
+    /// Memory that it takes now, the value itself included.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.legs.capacity() * size_of::<(LegId, TextId)>()
+            + (self.head.capacity() + self.tail.capacity()) * size_of::<Record>()
+            + self.texts.heap_bytes()
+    }
+
+    fn push(&mut self, now: Instant, leg: Option<LegId>, kind: Kind, note: impl Display) {
+        let at = now.saturating_duration_since(self.start).as_micros();
+        let leg = leg.map_or(NO_LEG, |leg| {
+            let place = self.legs.iter().position(|(known, _)| *known == leg);
+            place.and_then(|place| u8::try_from(place).ok()).unwrap_or(OTHER_LEG)
+        });
+        let note = self.texts.add(note);
+        let record = Record { at_us: u64::try_from(at).unwrap_or(u64::MAX), leg, kind, note };
+        if self.head.len() < HEAD {
+            if self.head.len() == self.head.capacity() {
+                // In steps: doubling would waste as much as a whole call has.
+                self.head.reserve_exact(16.min(HEAD - self.head.len()));
+            }
+            self.head.push(record);
+            return;
+        }
+        if self.tail.is_empty() {
+            self.tail.reserve_exact(TAIL);
+        }
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        self.tail.push_back(record);
+    }
+}

@@ -1,0 +1,160 @@
+//! The words of one timeline, each kept once: a call says the same things many times.
+
+use std::fmt::{self, Display, Write};
+
+/// Names a text of a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextId(u16);
+
+/// Words that most calls use; they take no room.
+const COMMON: &[&str] = &[
+    "",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "PRACK",
+    "UPDATE",
+    "INFO",
+    "REFER",
+    "NOTIFY",
+    "OPTIONS",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "created",
+    "ringing",
+    "early media",
+    "answered",
+    "destroyed",
+    "failed",
+    "active",
+    "held",
+    "terminated",
+    "bridged",
+    "idle",
+    "incoming call",
+    "outgoing call",
+    "route",
+    "dial",
+    "bridge",
+    "hang up",
+    "first packet",
+    "silence",
+];
+
+/// Bytes of a text; longer ones are cut.
+const MAX_TEXT: usize = 96;
+/// Bytes of all texts.
+const MAX_BYTES: usize = 992;
+/// Texts.
+const MAX_TEXTS: usize = 64;
+/// In what steps room is made.
+const STEP: usize = 160;
+
+/// What stands where there was no room left.
+const FULL: TextId = TextId(u16::MAX);
+
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    bytes: String,
+    /// Where each text ends; it begins where the one before it ends.
+    ends: Vec<u16>,
+}
+
+impl Texts {
+    /// Keeps a text, if it is not kept already. Control characters become spaces.
+    pub fn add(&mut self, text: impl Display) -> TextId {
+        let start = self.bytes.len();
+        let room = MAX_TEXT.min(MAX_BYTES.saturating_sub(start));
+        if self.bytes.capacity() - start < room {
+            // In steps: doubling would waste as much as a whole call needs.
+            self.bytes.reserve_exact(room.max(STEP).min(MAX_BYTES - start));
+        }
+        let mut writer = Bounded { bytes: &mut self.bytes, room, cut: false };
+        // It only fails to stop a text that is too long.
+        let _ = write!(writer, "{text}");
+        let cut = writer.cut;
+        let added = &self.bytes[start..];
+        let known = match cut && start + MAX_TEXT > MAX_BYTES {
+            true => Some(FULL), // not cut for its length
+            false => self.find(added, start),
+        };
+        match known {
+            Some(known) => {
+                self.bytes.truncate(start);
+                known
+            }
+            None if self.ends.len() == MAX_TEXTS => {
+                self.bytes.truncate(start);
+                FULL
+            }
+            None => {
+                if self.ends.len() == self.ends.capacity() {
+                    self.ends.reserve_exact(16.min(MAX_TEXTS - self.ends.len()));
+                }
+                self.ends.push(self.bytes.len() as u16);
+                TextId((COMMON.len() + self.ends.len() - 1) as u16)
+            }
+        }
+    }
+
+    /// A text that was kept; `…` where there was no room.
+    pub fn get(&self, id: TextId) -> &str {
+        let id = usize::from(id.0);
+        match COMMON.get(id) {
+            Some(common) => common,
+            None => self.own(id - COMMON.len()).unwrap_or("…"),
+        }
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u16>()
+    }
+
+    fn find(&self, text: &str, limit: usize) -> Option<TextId> {
+        let common = COMMON.iter().position(|common| *common == text);
+        let own = || {
+            let mut start = 0;
+            self.ends.iter().position(|end| {
+                let found = &self.bytes.as_bytes()[start..usize::from(*end).min(limit)] == text.as_bytes();
+                start = usize::from(*end);
+                found
+            })
+        };
+        let place = common.or_else(|| own().map(|place| place + COMMON.len()));
+        place.map(|place| TextId(place as u16))
+    }
+
+    fn own(&self, place: usize) -> Option<&str> {
+        let end = usize::from(*self.ends.get(place)?);
+        let start = place.checked_sub(1).map_or(0, |before| usize::from(self.ends[before]));
+        self.bytes.get(start..end)
+    }
+}
+
+/// Writes so many bytes and no more, whole characters only.
+struct Bounded<'a> {
+    bytes: &'a mut String,
+    room: usize,
+    cut: bool,
+}
+
+impl Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let c = if c.is_control() { ' ' } else { c };
+            // The last three bytes are for the mark that something is missing.
+            if c.len_utf8() + '…'.len_utf8() > self.room {
+                self.cut = true;
+                if '…'.len_utf8() <= self.room {
+                    self.bytes.push('…');
+                }
+                self.room = 0;
+                return Err(fmt::Error);
+            }
+            self.room -= c.len_utf8();
+            self.bytes.push(c);
+        }
+        Ok(())
+    }
+}
