@@ -39,7 +39,8 @@ const BORDERS: &[(&str, &[&str])] = &[
 
 /// Parts of a plane that assembling rooms must leave alone, although they may use
 /// the rest of it: they drive calls.
-const ONLY_CALLS: &[&str] = &["media::session", "media::transport", "media::worker", "media::io"];
+const ONLY_CALLS: &[&str] =
+    &["media::session", "media::transport", "media::worker", "media::relay", "media::io"];
 const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
@@ -48,6 +49,7 @@ const CLOCK: &[&str] = &[
     "main",
     "media::disk",
     "media::io",
+    "media::relay::thread",
     "media::worker::handle",
     "media::worker::thread",
     "orchestrator",

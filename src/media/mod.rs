@@ -3,6 +3,7 @@
 //!
 //! - `worker`: the media machine, the thread that drives it and its handle
 //! - `session`: one RTP stream pair; `transport`: what lies under RTP
+//! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`: playout
 //! - `impair`: the lab's network impairer
 //! - `io`: sockets; `ports`: the port pool
@@ -15,6 +16,7 @@ pub mod conceal;
 pub mod disk;
 pub mod dtmf;
 pub mod file;
+pub mod forward;
 pub mod impair;
 pub mod io;
 pub mod jitter;

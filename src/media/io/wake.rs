@@ -1,7 +1,7 @@
 //! Sleeping until a moment or until somebody has a command.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,6 +25,11 @@ impl Wake {
         let _ = self.0.write(1);
     }
 
+    /// Resets it, where something else has waited on its descriptor.
+    pub fn reset(&self) {
+        let _ = self.0.read();
+    }
+
     /// Sleeps for `timeout` at most; for ever when it is `None`. Whether it was
     /// woken, and did not merely wake up.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
@@ -37,6 +42,18 @@ impl Wake {
                 true
             }
         }
+    }
+}
+
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Wake {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
     }
 }
 

@@ -1,7 +1,106 @@
 //! The relay: RTP of two legs joined, forwarded when it comes, not decoded.
 //!
+//! - `machine`: endpoints, joins and timers of one thread, without I/O
+//! - `endpoint`: one leg's place; `lock`: from where its packets are believed
+//! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
+//! - `reports`: RTCP, which ends at each leg
 //! - `stats`: what an endpoint has seen and done, as a snapshot
+//!
+//! What becomes of a packet is a [`ForwardRule`](super::forward::ForwardRule). The
+//! machine makes and changes rules; between two changes packets meet nothing else.
 
+mod endpoint;
+mod handle;
+mod lock;
+pub mod machine;
+mod reports;
 mod stats;
+mod thread;
 
+pub use handle::{OpenError, RelayConfig, RelayHandle, SpawnError};
 pub use stats::{Drops, EndpointStats, Flow, RtcpStats, Sources};
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::forward::PayloadMap;
+
+/// An endpoint: which thread has it, where, and which one it is of all that were there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayId {
+    /// Index of the thread.
+    pub thread: u16,
+    /// Place in the thread's table.
+    pub slot: u32,
+    /// Grows with each endpoint in this place.
+    pub generation: u32,
+}
+
+/// What an endpoint is told at its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// [`RelayEvent::Timeout`] when no RTP came for this long although it should.
+    pub rtp_timeout: Option<Duration>,
+}
+
+/// What the far end has said of itself, as offer and answer settled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// Where it wants RTP. Unspecified: nowhere for now (RFC 2543's hold).
+    pub rtp: SocketAddr,
+    /// Where it wants RTCP.
+    pub rtcp: SocketAddr,
+    /// RTCP shares the RTP ports (RFC 5761).
+    pub rtcp_mux: bool,
+    /// It wants to receive.
+    pub receives: bool,
+    /// It means to send.
+    pub sends: bool,
+    /// Payload type under which it was told to send `telephone-event`, and its clock rate.
+    pub telephone_event: Option<(u8, u32)>,
+}
+
+/// What becomes of packets on their way from one endpoint to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// By payload type.
+    pub payload_types: PayloadMap,
+    /// Ticks a second of the stream.
+    pub clock_rate: u32,
+    /// Payloads of this type are written anew.
+    pub recode: Option<Recode>,
+}
+
+/// G.711 to G.711: an octet for an octet, so that a packet stays what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recode {
+    /// Payload type of packets that are written anew, as they come in.
+    pub payload_type: u8,
+    /// To this law.
+    pub to: Law,
+}
+
+/// The two laws of G.711.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Law {
+    /// PCMU.
+    Mu,
+    /// PCMA.
+    A,
+}
+
+/// What happens at endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RelayEvent {
+    /// The first RTP packet was believed. Once.
+    Started { id: RelayId, from: SocketAddr },
+    /// No RTP for the configured time although it is expected. Once; armed again by the
+    /// next packet, by [`machine::Command::Describe`] and by a join.
+    Timeout { id: RelayId },
+    /// RTP is believed from another address, without a word of signalling.
+    SourceChanged { id: RelayId, from: SocketAddr, to: SocketAddr },
+    /// A digit by RFC 4733, once per event; whether its packets went to the other leg.
+    Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool },
+    /// The last event of an endpoint.
+    Closed { id: RelayId, stats: Box<EndpointStats> },
+}

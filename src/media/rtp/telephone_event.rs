@@ -82,6 +82,11 @@ impl EventReceiver {
         if now.saturating_duration_since(event.last_arrival) < LOST_END { None } else { self.report() }
     }
 
+    /// Whether an event has begun that was not reported yet.
+    pub fn is_pressed(&self) -> bool {
+        self.current.as_ref().is_some_and(|event| !event.reported)
+    }
+
     /// The far end has a new timestamp origin.
     pub fn new_source(&mut self) -> Option<Digit> {
         let digit = self.report();

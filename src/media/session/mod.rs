@@ -14,7 +14,7 @@
 
 mod collision;
 mod counters;
-mod digit_gate;
+pub(in crate::media) mod digit_gate;
 mod inbound;
 mod params;
 mod receiver;

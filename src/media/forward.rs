@@ -1,0 +1,485 @@
+//! What becomes of a relayed packet, as plain data.
+//!
+//! A [`ForwardRule`] says everything that can be said of a packet without knowing the
+//! ones before it, a [`ForwardState`] is what has to be remembered of them. Together
+//! they hold no reference, take no memory and make no decision that needs thought:
+//! what they do not cover is [`Verdict::Unknown`], for the relay machine to look at and
+//! to change the rule. So rules can be carried out elsewhere later, in the kernel too.
+//!
+//! A leg has one outgoing SSRC, sequence and timestamp space for its life
+//! ([`OutSpace`]). Whoever feeds it gets offsets into this space that hold from an
+//! *anchor* on, its first packet: a transfer, a hold or a new stream of the far end is
+//! for the other leg a pause and a marker.
+
+use std::net::SocketAddr;
+
+use super::relay::Drops;
+use super::rtp::packet::HEADER_LEN;
+
+/// A larger step ahead is a restart of the stream (RFC 3550 A.1).
+const MAX_DROPOUT: u16 = 3_000;
+/// A packet this far behind is reordered, not a restart.
+const MAX_MISORDER: u16 = 100;
+/// Where extended sequence numbers begin: room for what came before the first one.
+const FIRST_CYCLE: u32 = 1 << 16;
+
+/// What becomes of each payload type of a direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadMap {
+    to: [u8; 128],
+    up: u128,
+    event: u128,
+}
+
+/// Not to be forwarded.
+const NONE: u8 = 0xFF;
+
+impl PayloadMap {
+    /// Nothing passes.
+    pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: 0, event: 0 };
+
+    /// Packets of this type are forwarded under another number, or the same one.
+    pub fn forward(&mut self, from: u8, to: u8) {
+        self.to[usize::from(from & 0x7F)] = to & 0x7F;
+    }
+
+    /// Packets of this type go up, whether or not they are forwarded.
+    pub fn up(&mut self, from: u8) {
+        self.up |= 1 << (from & 0x7F);
+    }
+
+    /// This type is `telephone-event`: it goes up, and its timestamps do not follow
+    /// the media clock.
+    pub fn telephone_event(&mut self, from: u8) {
+        self.up(from);
+        self.event |= 1 << (from & 0x7F);
+    }
+
+    /// The number under which a type is forwarded.
+    pub fn get(&self, from: u8) -> Option<u8> {
+        Some(self.to[usize::from(from & 0x7F)]).filter(|to| *to != NONE)
+    }
+
+    /// Whether a type goes up.
+    pub fn goes_up(&self, from: u8) -> bool {
+        self.up >> (from & 0x7F) & 1 == 1
+    }
+
+    /// Whether a type is `telephone-event`.
+    pub fn is_event(&self, from: u8) -> bool {
+        self.event >> (from & 0x7F) & 1 == 1
+    }
+}
+
+/// Whether packets are forwarded at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// They are.
+    Open,
+    /// They are, once the offsets are known: the next one is the anchor.
+    Unanchored,
+    /// They are not, since the other leg does not want any.
+    Held,
+    /// They are not, since there is no other leg.
+    Unjoined,
+}
+
+/// The fate of the packets that one leg receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardRule {
+    /// From where they are believed.
+    pub source: SocketAddr,
+    /// The stream that is believed.
+    pub ssrc: u32,
+    /// Where they go.
+    pub destination: SocketAddr,
+    /// Under this SSRC.
+    pub out_ssrc: u32,
+    /// Added to sequence numbers.
+    pub sequence_offset: u16,
+    /// Added to timestamps.
+    pub timestamp_offset: u32,
+    /// The extended sequence number from which the offsets hold.
+    pub anchor: u32,
+    /// Ticks a second of the stream.
+    pub clock_rate: u32,
+    /// Whether they go anywhere.
+    pub gate: Gate,
+    /// By payload type.
+    pub payload_types: PayloadMap,
+}
+
+/// What is remembered of the packets that one leg receives. Times are in ns since
+/// any fixed moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ForwardState {
+    /// Extended sequence numbers of the stream: the first and the highest; 0 when
+    /// there was none yet.
+    pub base: u32,
+    /// See `base`.
+    pub highest: u32,
+    /// Timestamp of the highest one, and when it came.
+    pub highest_timestamp: u32,
+    /// See `highest_timestamp`.
+    pub highest_at: u64,
+    /// Packets of the stream, duplicates not counted.
+    pub received: u32,
+    /// Bit n: `highest - n` was received.
+    window: u64,
+    /// Arrival minus timestamp of the last packet, ticks.
+    transit: u32,
+    /// Interarrival jitter (RFC 3550 A.8), sixteenths of a tick.
+    jitter: u32,
+    /// Sequence numbers left out since the anchor, because their packets were not
+    /// forwarded: the other leg is not to take them for lost.
+    withheld: u16,
+    /// The next packet forwarded begins something (marker).
+    mark: bool,
+    /// Packets and octets over all streams, and the first and last arrival.
+    pub packets: u64,
+    /// See `packets`.
+    pub bytes: u64,
+    /// See `packets`; 0 when there was none.
+    pub first_at: u64,
+    /// See `first_at`.
+    pub last_at: u64,
+    /// Packets forwarded since they were last taken.
+    pub forwarded: u64,
+    /// Their octets.
+    pub forwarded_bytes: u64,
+    /// Their payload octets.
+    pub forwarded_payload: u64,
+    /// The last payload type.
+    pub payload_type: u8,
+}
+
+/// What is to be done with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it; it is rewritten.
+    Forward,
+    /// The same, and its payload is of interest above.
+    ForwardAndUp,
+    /// It is untouched, and only of interest above.
+    Up,
+    /// The rule does not cover it; nothing was counted.
+    Unknown(Unknown),
+    /// Nothing more; it is counted as received.
+    Drop(Reason),
+    /// It is no RTP packet; nothing was counted.
+    Malformed,
+}
+
+/// What a rule does not cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// Another address.
+    Source,
+    /// Another SSRC, or the first one.
+    Stream,
+    /// A jump in the sequence.
+    Jump,
+    /// No offsets yet.
+    Anchor,
+}
+
+/// Why a packet that was believed goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The other leg is held.
+    Held,
+    /// There is no other leg.
+    Unjoined,
+    /// The payload type has no place on the other leg.
+    PayloadType,
+    /// It is older than what the other leg has from us.
+    Stale,
+}
+
+/// The fields of an RTP header that matter here, every length checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Marker bit.
+    pub marker: bool,
+    /// Seven bits.
+    pub payload_type: u8,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp.
+    pub timestamp: u32,
+    /// SSRC.
+    pub ssrc: u32,
+    /// Where the payload begins.
+    pub payload: usize,
+    /// Octets of the payload, padding left out.
+    pub payload_len: usize,
+}
+
+impl Header {
+    /// Reads and checks a packet (RFC 3550 §5.1, A.1); `None` when it is none.
+    #[inline]
+    pub fn read(packet: &[u8]) -> Option<Header> {
+        let &[first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] = packet.first_chunk::<HEADER_LEN>()?;
+        if first >> 6 != 2 {
+            return None;
+        }
+        let (mut payload, mut end) = (HEADER_LEN, packet.len());
+        if first & 0x3F != 0 {
+            payload += usize::from(first & 0x0F) * 4;
+            if first & 0x10 != 0 {
+                let &[_, _, l0, l1] = packet.get(payload..)?.first_chunk::<4>()?;
+                payload += 4 + usize::from(u16::from_be_bytes([l0, l1])) * 4;
+            }
+            if first & 0x20 != 0 {
+                let padding = usize::from(*packet.last()?);
+                end = end.checked_sub(padding).filter(|_| padding != 0)?;
+            }
+        }
+        Some(Header {
+            marker: second & 0x80 != 0,
+            payload_type: second & 0x7F,
+            sequence: u16::from_be_bytes([s0, s1]),
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
+            payload,
+            payload_len: end.checked_sub(payload)?,
+        })
+    }
+}
+
+/// Applies a rule to a packet that came from `source` at `at`: checks, counts, and
+/// rewrites in place what is to be forwarded.
+#[inline]
+pub fn apply(
+    state: &mut ForwardState,
+    rule: &ForwardRule,
+    source: SocketAddr,
+    at: u64,
+    packet: &mut [u8],
+) -> Verdict {
+    let Some(header) = Header::read(packet) else { return Verdict::Malformed };
+    if source != rule.source {
+        return Verdict::Unknown(Unknown::Source);
+    }
+    if header.ssrc != rule.ssrc || state.highest == 0 {
+        return Verdict::Unknown(Unknown::Stream);
+    }
+    let Some(sequence) = state.extend(header.sequence) else { return Verdict::Unknown(Unknown::Jump) };
+    let to = rule.payload_types.get(header.payload_type);
+    if rule.gate == Gate::Unanchored && to.is_some() {
+        return Verdict::Unknown(Unknown::Anchor);
+    }
+    let event = rule.payload_types.is_event(header.payload_type);
+    let in_order = sequence > state.highest;
+    state.count(sequence, &header, at, packet.len(), rule.clock_rate, event);
+
+    let up = rule.payload_types.goes_up(header.payload_type);
+    match (rule.gate, to) {
+        (Gate::Open, Some(to)) => {
+            if sequence < rule.anchor {
+                return Verdict::Drop(Reason::Stale);
+            }
+            let mark = !event && std::mem::take(&mut state.mark);
+            rewrite(rule, state.withheld, &header, to, mark, packet);
+            state.forwarded += 1;
+            state.forwarded_bytes += packet.len() as u64;
+            state.forwarded_payload += header.payload_len as u64;
+            if up { Verdict::ForwardAndUp } else { Verdict::Forward }
+        }
+        (gate, to) => {
+            state.withheld = state.withheld.wrapping_add(u16::from(in_order && gate == Gate::Open));
+            match gate {
+                _ if up => Verdict::Up,
+                Gate::Held if to.is_some() => Verdict::Drop(Reason::Held),
+                Gate::Unjoined => Verdict::Drop(Reason::Unjoined),
+                _ => Verdict::Drop(Reason::PayloadType),
+            }
+        }
+    }
+}
+
+#[inline]
+fn rewrite(rule: &ForwardRule, withheld: u16, header: &Header, to: u8, mark: bool, packet: &mut [u8]) {
+    let sequence = header.sequence.wrapping_add(rule.sequence_offset).wrapping_sub(withheld);
+    let timestamp = header.timestamp.wrapping_add(rule.timestamp_offset);
+    // `Header::read` has seen that many octets.
+    if let Some(start) = packet.first_chunk_mut::<HEADER_LEN>() {
+        start[1] = (u8::from(header.marker || mark) << 7) | to;
+        start[2..4].copy_from_slice(&sequence.to_be_bytes());
+        start[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        start[8..12].copy_from_slice(&rule.out_ssrc.to_be_bytes());
+    }
+}
+
+impl ForwardState {
+    /// A new stream begins with this packet, which is not counted yet.
+    pub fn begin(&mut self, header: &Header, at: u64, clock_rate: u32) {
+        self.base = FIRST_CYCLE + u32::from(header.sequence);
+        self.highest = self.base - 1;
+        (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
+        (self.received, self.window) = (0, 0);
+        self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
+    }
+
+    /// The offsets of `rule` hold from this packet on, which is not counted yet.
+    pub fn anchored(&mut self) {
+        (self.withheld, self.mark) = (0, true);
+    }
+
+    /// The sequence number with its cycles; `None` if it is too far from the others.
+    #[inline]
+    pub fn extend(&self, sequence: u16) -> Option<u32> {
+        let ahead = sequence.wrapping_sub(self.highest as u16);
+        if ahead < MAX_DROPOUT {
+            Some(self.highest.wrapping_add(u32::from(ahead)))
+        } else if ahead > u16::MAX - MAX_MISORDER {
+            Some(self.highest.wrapping_sub(u32::from(ahead.wrapping_neg())))
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, sequence: u32, header: &Header, at: u64, len: usize, clock_rate: u32, event: bool) {
+        let mut new = true;
+        if sequence > self.highest {
+            let ahead = sequence - self.highest;
+            self.window = self.window.checked_shl(ahead).unwrap_or(0) | 1;
+            self.highest = sequence;
+            if !event {
+                (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
+            }
+        } else {
+            let bit = 1u64.checked_shl(self.highest - sequence).unwrap_or(0);
+            new = self.window & bit == 0;
+            self.window |= bit;
+            self.base = self.base.min(sequence);
+        }
+        self.received += u32::from(new);
+        if !event {
+            let transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
+            let difference = (transit.wrapping_sub(self.transit) as i32).unsigned_abs().min(1 << 20);
+            self.transit = transit;
+            self.jitter = self.jitter + difference - ((self.jitter + 8) >> 4);
+        }
+        self.packets += 1;
+        self.bytes += len as u64;
+        if self.first_at == 0 {
+            self.first_at = at;
+        }
+        self.last_at = at;
+        self.payload_type = header.payload_type;
+    }
+
+    /// Packets that should have come in this stream so far.
+    pub fn expected(&self) -> u32 {
+        if self.highest == 0 { 0 } else { (self.highest + 1).saturating_sub(self.base) }
+    }
+
+    /// Packets of this stream that did not come.
+    pub fn lost(&self) -> u32 {
+        self.expected().saturating_sub(self.received)
+    }
+
+    /// Interarrival jitter, ticks.
+    pub fn jitter_ticks(&self) -> u32 {
+        self.jitter >> 4
+    }
+
+    /// Adds what was forwarded to the receiving leg's count and begins again.
+    pub fn take_forwarded(&mut self, out: &mut OutSpace) {
+        out.packets += std::mem::take(&mut self.forwarded);
+        out.bytes += std::mem::take(&mut self.forwarded_bytes);
+        out.payload += std::mem::take(&mut self.forwarded_payload);
+    }
+}
+
+fn ticks(at: u64, clock_rate: u32) -> u32 {
+    (at / 1_000 * u64::from(clock_rate) / 1_000_000) as u32
+}
+
+/// A leg's outgoing stream, for its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutSpace {
+    /// SSRC of everything that we send to this leg.
+    pub ssrc: u32,
+    /// Highest sequence number sent.
+    pub sequence: u16,
+    /// Its timestamp, and when that was right.
+    pub timestamp: u32,
+    /// See `timestamp`; 0 while nothing was sent.
+    pub at: u64,
+    /// When the first one was sent; 0 while none was.
+    pub first_at: u64,
+    /// Packets sent.
+    pub packets: u64,
+    /// Octets of them.
+    pub bytes: u64,
+    /// Payload octets of them.
+    pub payload: u64,
+}
+
+impl OutSpace {
+    /// A space that begins at random places (RFC 3550 §5.1).
+    pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+        OutSpace { ssrc, sequence, timestamp, at: 0, first_at: 0, packets: 0, bytes: 0, payload: 0 }
+    }
+
+    /// The timestamp of a moment: time has gone on while nothing was sent. At least one
+    /// frame after the last packet.
+    pub fn timestamp_at(&self, at: u64, clock_rate: u32) -> u32 {
+        if self.at == 0 {
+            return self.timestamp;
+        }
+        let elapsed = ticks(at.saturating_sub(self.at), clock_rate);
+        self.timestamp.wrapping_add(elapsed.max(clock_rate / 50))
+    }
+
+    /// Gives a feeder offsets into this space, from this packet on.
+    pub fn anchor(&mut self, rule: &mut ForwardRule, state: &mut ForwardState, header: &Header, at: u64) {
+        rule.out_ssrc = self.ssrc;
+        rule.sequence_offset = self.sequence.wrapping_add(1).wrapping_sub(header.sequence);
+        rule.timestamp_offset = self.timestamp_at(at, rule.clock_rate).wrapping_sub(header.timestamp);
+        rule.anchor = state.extend(header.sequence).unwrap_or(state.highest);
+        rule.gate = Gate::Open;
+        if self.first_at == 0 {
+            self.first_at = at;
+        }
+        state.anchored();
+    }
+
+    /// The space as it stands while this feeder runs.
+    pub fn with(&self, rule: &ForwardRule, state: &ForwardState) -> OutSpace {
+        let (mut space, mut rule, mut state) = (*self, *rule, *state);
+        space.settle(&mut rule, &mut state);
+        space
+    }
+
+    /// A feeder's offsets hold no longer: remembers how far it has come.
+    pub fn settle(&mut self, rule: &mut ForwardRule, state: &mut ForwardState) {
+        if rule.gate == Gate::Open {
+            let last = state.highest as u16;
+            self.sequence = last.wrapping_add(rule.sequence_offset).wrapping_sub(state.withheld);
+            self.timestamp = state.highest_timestamp.wrapping_add(rule.timestamp_offset);
+            self.at = state.highest_at;
+            rule.gate = Gate::Unanchored;
+        }
+        state.take_forwarded(self);
+    }
+}
+
+impl Drops {
+    /// Counts a packet that was believed and not forwarded.
+    pub fn count(&mut self, reason: Reason) {
+        match reason {
+            Reason::Held => self.held += 1,
+            Reason::Unjoined => self.unjoined += 1,
+            Reason::PayloadType => self.payload_type += 1,
+            Reason::Stale => self.stream += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! One leg's place in the relay: the fate of what it receives, its outgoing stream,
+//! and what is known of its far end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::lock::{NOWHERE, SourceLock};
+use super::reports::Reports;
+use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Way};
+use crate::media::codec::g711;
+use crate::media::forward::{ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
+use crate::media::rtp::telephone_event::{Digit, EventReceiver};
+use crate::media::session::digit_gate::DigitGate;
+
+/// A stream that has been silent for this long may be replaced by any other's first
+/// packet, ns.
+const STREAM_SILENCE: u64 = 60_000_000;
+
+/// See the module's text. Less than 1 KB.
+pub(super) struct Endpoint {
+    pub id: RelayId,
+    pub rule: ForwardRule,
+    pub state: ForwardState,
+    pub out: OutSpace,
+    pub lock: SourceLock,
+    pub remote: Option<Remote>,
+    pub recode: Option<Recode>,
+    /// The endpoint that gets what comes here.
+    pub peer: Option<u32>,
+    pub drops: Drops,
+    pub refused_source: Option<SocketAddr>,
+    pub reports: Reports,
+    pub timeouts: u32,
+    pub timeout: Option<Duration>,
+    /// From when silence counts, ns; 0 when it does not, or has been reported.
+    pub timeout_since: u64,
+    /// When this endpoint's entry among the timers is due, ns; 0 for none.
+    pub armed: u64,
+    pub pressed: bool,
+    since: Instant,
+    refused_payload_type: Option<u8>,
+    /// A stream that has to send one packet more.
+    candidate: Option<(u32, u16)>,
+    started: bool,
+    lost_before: u64,
+    ssrc_changes: u32,
+    events: EventReceiver,
+    digit_gate: DigitGate,
+    digits: u32,
+}
+
+impl Endpoint {
+    pub fn new(id: RelayId, config: EndpointConfig, since: Instant, rng: &mut StdRng) -> Self {
+        let rule = ForwardRule {
+            source: NOWHERE,
+            ssrc: 0,
+            destination: NOWHERE,
+            out_ssrc: 0,
+            sequence_offset: 0,
+            timestamp_offset: 0,
+            anchor: 0,
+            clock_rate: 8_000,
+            gate: Gate::Unjoined,
+            payload_types: PayloadMap::EMPTY,
+        };
+        Endpoint {
+            id,
+            rule,
+            state: ForwardState::default(),
+            out: OutSpace::new(rng.random(), rng.random(), rng.random()),
+            lock: SourceLock::default(),
+            remote: None,
+            recode: None,
+            peer: None,
+            drops: Drops::default(),
+            refused_source: None,
+            reports: Reports::new(rng),
+            timeouts: 0,
+            timeout: config.rtp_timeout,
+            timeout_since: 0,
+            armed: 0,
+            pressed: false,
+            since,
+            refused_payload_type: None,
+            candidate: None,
+            started: false,
+            lost_before: 0,
+            ssrc_changes: 0,
+            events: EventReceiver::default(),
+            digit_gate: DigitGate::new(since),
+            digits: 0,
+        }
+    }
+
+    /// What becomes of packets while nobody is joined: events go up, if any were agreed.
+    pub fn idle_way(&self) -> Way {
+        let mut payload_types = PayloadMap::EMPTY;
+        let mut clock_rate = 8_000;
+        if let Some((payload_type, rate)) = self.remote.and_then(|remote| remote.telephone_event) {
+            payload_types.telephone_event(payload_type);
+            clock_rate = rate;
+        }
+        Way { payload_types, clock_rate, recode: None }
+    }
+
+    /// Takes a way for what comes here.
+    pub fn set_way(&mut self, way: &Way) {
+        self.rule.payload_types = way.payload_types;
+        self.rule.clock_rate = way.clock_rate;
+        self.recode = way.recode;
+    }
+
+    /// Whether its far end takes packets now, and where.
+    pub fn takes_at(&self) -> Option<SocketAddr> {
+        let remote = self.remote.filter(|remote| remote.receives && !remote.rtp.ip().is_unspecified())?;
+        // Port 0 refuses the stream, wherever packets may have come from.
+        self.lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
+    }
+
+    /// Whether a stream that the rule does not know, or a jump in it, is believed with
+    /// this packet: at once after silence, else with its second packet in sequence.
+    pub fn believes_stream(&mut self, header: &Header, at: u64) -> bool {
+        let silent = at.saturating_sub(self.state.last_at) >= STREAM_SILENCE;
+        if self.state.highest == 0 || silent || self.candidate == Some((header.ssrc, header.sequence)) {
+            self.candidate = None;
+            return true;
+        }
+        self.candidate = Some((header.ssrc, header.sequence.wrapping_add(1)));
+        self.drops.stream += 1;
+        false
+    }
+
+    /// Begins to receive a stream with this packet. Whether it is the very first one.
+    pub fn begin_stream(&mut self, header: &Header, at: u64) -> bool {
+        if self.state.highest != 0 {
+            self.lost_before += u64::from(self.state.lost());
+            self.ssrc_changes += u32::from(self.rule.ssrc != header.ssrc);
+        }
+        self.rule.ssrc = header.ssrc;
+        self.state.begin(header, at, self.rule.clock_rate);
+        self.reports.new_stream();
+        !std::mem::replace(&mut self.started, true)
+    }
+
+    /// The last payload type was refused.
+    pub fn refuse_payload_type(&mut self) {
+        self.refused_payload_type = Some(self.state.payload_type);
+    }
+
+    /// Takes a `telephone-event` packet, `rewritten` or as it came.
+    pub fn event_packet(&mut self, datagram: &[u8], rewritten: bool, now: Instant) -> Option<Digit> {
+        let header = Header::read(datagram)?;
+        let payload = datagram.get(header.payload..header.payload + header.payload_len)?;
+        // An event's key is its timestamp, and must not change in its middle.
+        let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
+        let digit = self.events.packet(header.timestamp.wrapping_sub(offset), payload, now);
+        self.pressed = self.events.is_pressed();
+        self.admit(digit, now)
+    }
+
+    /// An event whose packets have stopped.
+    pub fn expire_event(&mut self, now: Instant) -> Option<Digit> {
+        let digit = self.events.expire(now);
+        self.pressed = self.events.is_pressed();
+        self.admit(digit, now)
+    }
+
+    fn admit(&mut self, digit: Option<Digit>, now: Instant) -> Option<Digit> {
+        let mut digit = digit.filter(|_| self.digit_gate.admit(now))?;
+        self.digits += 1;
+        // The receiver counts ticks of 8 kHz.
+        digit.duration_ms = (u64::from(digit.duration_ms) * 8_000 / u64::from(self.rule.clock_rate)) as u32;
+        Some(digit)
+    }
+
+    /// Writes the payload anew, if it is of that kind; `packet` is rewritten already, so
+    /// its type is that of the other leg.
+    pub fn recode(&self, packet: &mut [u8]) {
+        let Some(recode) = self.recode.filter(|recode| recode.payload_type == self.state.payload_type) else {
+            return;
+        };
+        let Some(header) = Header::read(packet) else { return };
+        let Some(payload) = packet.get_mut(header.payload..header.payload + header.payload_len) else {
+            return;
+        };
+        match recode.to {
+            Law::A => {
+                payload.iter_mut().for_each(|octet| *octet = g711::alaw_encode(g711::ulaw_decode(*octet)))
+            }
+            Law::Mu => {
+                payload.iter_mut().for_each(|octet| *octet = g711::ulaw_encode(g711::alaw_decode(*octet)))
+            }
+        }
+    }
+
+    /// When silence will have lasted for too long, ns; 0 for never.
+    pub fn timeout_due(&self) -> u64 {
+        match self.timeout {
+            Some(timeout) if self.timeout_since != 0 => {
+                self.timeout_since.max(self.state.last_at) + timeout.as_nanos() as u64
+            }
+            _ => 0,
+        }
+    }
+
+    /// Silence counts from now on, if anything is to be expected.
+    pub fn expect(&mut self, at: u64) {
+        let expected = self.remote.is_some_and(|remote| remote.sends && remote.receives);
+        self.timeout_since = if expected { at } else { 0 };
+    }
+
+    /// Its counters; `out` is its outgoing stream with what runs now, `sent_at` the last
+    /// moment of that, `moment` turns ns into moments.
+    pub fn stats(&self, out: &OutSpace, moment: impl Fn(u64) -> Option<Instant>) -> EndpointStats {
+        let state = &self.state;
+        let jitter = u64::from(state.jitter_ticks()) * 1_000_000 / u64::from(self.rule.clock_rate);
+        EndpointStats {
+            received: Flow {
+                packets: state.packets,
+                bytes: state.bytes,
+                first: moment(state.first_at),
+                last: moment(state.last_at),
+            },
+            sent: Flow {
+                packets: out.packets,
+                bytes: out.bytes,
+                first: moment(out.first_at),
+                last: moment(out.at),
+            },
+            dropped: self.drops,
+            sources: Sources {
+                signalled: self.lock.signalled(),
+                locked: self.lock.believed(),
+                changes: self.lock.changes(),
+                refused: self.refused_source,
+            },
+            ssrc: (state.highest != 0).then_some(self.rule.ssrc),
+            ssrc_changes: self.ssrc_changes,
+            lost: self.lost_before + u64::from(state.lost()),
+            jitter: Duration::from_micros(jitter),
+            payload_type: (state.packets > 0).then_some(state.payload_type),
+            payload_type_refused: self.refused_payload_type,
+            digits: self.digits,
+            timeouts: self.timeouts,
+            rtcp: self.reports.stats,
+            ..EndpointStats::new(self.since)
+        }
+    }
+}

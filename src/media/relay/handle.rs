@@ -1,0 +1,279 @@
+//! How the rest of the program speaks to the relay threads.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, oneshot};
+
+use super::machine::Command;
+use super::thread::{Driver, Ready, Shared};
+use super::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Remote, Way};
+use crate::media::io::wake::Wake;
+use crate::media::ports::PortPool;
+
+/// How long the caller waits when every endpoint bound ahead is taken: the thread is
+/// awake then and binds more.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What relay threads need to start.
+#[derive(Debug, Clone)]
+pub struct RelayConfig {
+    /// Addresses to bind: at most one IPv4 and one IPv6 address. No wildcards.
+    pub addresses: Vec<IpAddr>,
+    /// RTP takes even ports of this range, RTCP the odd ones behind them.
+    pub ports: RangeInclusive<u16>,
+    /// Threads; at least 1 is started.
+    pub threads: usize,
+    /// Far ends that do not multiplex RTCP get a socket for it: one descriptor a leg more.
+    pub rtcp_sockets: bool,
+    /// Seed of SSRCs, sequence numbers and timestamps: unpredictable in use (RFC 3550
+    /// §5.1), fixed in tests.
+    pub seed: u64,
+}
+
+impl RelayConfig {
+    /// One thread for each core but one.
+    pub fn new(addresses: Vec<IpAddr>, ports: RangeInclusive<u16>, seed: u64) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        RelayConfig { addresses, ports, threads: cores.saturating_sub(1).max(1), rtcp_sockets: true, seed }
+    }
+}
+
+/// Why a relay could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The system refused a thread or a descriptor.
+    #[error("cannot start a media thread: {0}")]
+    System(io::Error),
+    /// Nothing can be bound there.
+    #[error("cannot bind a media socket to {ip}: {error}; choose an address of this machine")]
+    Bind { ip: IpAddr, error: io::Error },
+    /// The range has too few ports for the threads.
+    #[error("the media port range has no even port for each of {0} threads; widen it")]
+    Ports(usize),
+}
+
+/// Why an endpoint could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Ports or descriptors are used up.
+    #[error("no free RTP port; widen the port range or end calls")]
+    Ports,
+    /// No address of this family is configured.
+    #[error("no media address of this family; add one")]
+    Family,
+    /// The threads are gone.
+    #[error("the relay has stopped")]
+    Stopped,
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+    /// Endpoints bound ahead: IPv4, IPv6.
+    ready: [Option<Receiver<Ready>>; 2],
+    open: AtomicUsize,
+}
+
+/// The relay's front. Commands return at once and are obeyed in their order.
+pub struct RelayHandle {
+    threads: Vec<Thread>,
+    joins: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl RelayHandle {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub fn spawn(
+        config: RelayConfig,
+    ) -> Result<(RelayHandle, mpsc::UnboundedReceiver<RelayEvent>), SpawnError> {
+        for &ip in &config.addresses {
+            // Whether the address is ours shows here, and not in every call.
+            crate::media::io::relay::bind(SocketAddr::new(ip, 0))
+                .map_err(|error| SpawnError::Bind { ip, error })?;
+        }
+        let count = config.threads.max(1);
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        let (events, event_queue) = mpsc::unbounded_channel();
+        let ranges = split(&config.ports, count).ok_or(SpawnError::Ports(count))?;
+        let mut handle = RelayHandle { threads: Vec::new(), joins: Mutex::new(Vec::new()) };
+        for (index, range) in ranges.into_iter().enumerate() {
+            let shared = Arc::new(Shared {
+                wake: Wake::new().map_err(SpawnError::System)?,
+                woken: AtomicBool::new(false),
+                stop: AtomicBool::new(false),
+                exhausted: AtomicBool::new(false),
+                own_table: AtomicBool::new(false),
+            });
+            let (commands, command_queue) = crossbeam_channel::unbounded();
+            let mut ready = [None, None];
+            let mut addresses = Vec::new();
+            for &ip in &config.addresses {
+                let (told, bound) = crossbeam_channel::unbounded();
+                ready[usize::from(ip.is_ipv6())] = Some(bound);
+                let start = rng.random_range(0..usize::from(u16::MAX));
+                addresses.push((ip, told, PortPool::new(range.clone(), start)));
+            }
+            let driver = Driver {
+                index: index as u16,
+                seed: rng.random(),
+                shared: shared.clone(),
+                commands: command_queue,
+                events: events.clone(),
+                addresses,
+                rtcp_sockets: config.rtcp_sockets,
+            };
+            // A thread that cannot run drops its ends of the channels, which says so.
+            let run = move || drop(driver.run());
+            let join = std::thread::Builder::new().name(format!("relay-{index}")).spawn(run);
+            handle.threads.push(Thread { shared, commands, ready, open: AtomicUsize::new(0) });
+            handle.joins().push(join.map_err(SpawnError::System)?);
+        }
+        Ok((handle, event_queue))
+    }
+
+    fn joins(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens an endpoint, on the thread of `near` if that is given, else where there are
+    /// fewest; says where it receives.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        &self,
+        ipv6: bool,
+        near: Option<RelayId>,
+        config: EndpointConfig,
+    ) -> Result<(RelayId, SocketAddr), OpenError> {
+        let near = near.and_then(|near| self.threads.get(usize::from(near.thread)));
+        let emptiest = || self.threads.iter().min_by_key(|thread| thread.open.load(Ordering::Relaxed));
+        let thread = near.or_else(emptiest).ok_or(OpenError::Stopped)?;
+        let bound = thread.ready[usize::from(ipv6)].as_ref().ok_or(OpenError::Family)?;
+        let Ready { id, local } = match bound.try_recv() {
+            Ok(ready) => ready,
+            Err(_) if thread.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
+            Err(_) => {
+                thread.shared.wake();
+                bound.recv_timeout(PATIENCE).map_err(|error| match error {
+                    crossbeam_channel::RecvTimeoutError::Timeout => OpenError::Ports,
+                    crossbeam_channel::RecvTimeoutError::Disconnected => OpenError::Stopped,
+                })?
+            }
+        };
+        thread.open.fetch_add(1, Ordering::Relaxed);
+        self.command(id, Command::Open { id, config });
+        Ok((id, local))
+    }
+
+    fn command(&self, id: RelayId, command: Command) {
+        let Some(thread) = self.threads.get(usize::from(id.thread)) else { return };
+        // Only a thread that has ended refuses, and that has closed everything.
+        let _ = thread.commands.send(command);
+        thread.shared.wake();
+    }
+
+    /// What offer and answer settled of a far end.
+    pub fn describe(&self, id: RelayId, remote: Remote) {
+        self.command(id, Command::Describe { id, remote });
+    }
+
+    /// Joins two endpoints of one thread; whether they are of one.
+    pub fn join(&self, a: RelayId, b: RelayId, forward: Way, backward: Way) -> bool {
+        let near = a.thread == b.thread;
+        if near {
+            let (forward, backward) = (Box::new(forward), Box::new(backward));
+            self.command(a, Command::Join { a, b, forward, backward });
+        }
+        near
+    }
+
+    /// Parts them.
+    pub fn part(&self, a: RelayId, b: RelayId) {
+        self.command(a, Command::Part { a, b });
+    }
+
+    /// An endpoint's counters, soon; the channel is dropped when there is no such endpoint.
+    pub fn stats(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointStats>> {
+        let (reply, stats) = oneshot::channel();
+        self.command(id, Command::Stats { id, reply });
+        stats
+    }
+
+    /// Closes an endpoint: RTCP BYE, sockets closed, `Closed` follows. To be called once.
+    pub fn close(&self, id: RelayId) {
+        if let Some(thread) = self.threads.get(usize::from(id.thread)) {
+            thread.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.command(id, Command::Close { id });
+    }
+
+    /// Endpoints open now.
+    pub fn open_endpoints(&self) -> usize {
+        self.threads.iter().map(|thread| thread.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Threads that run, and how many of them have a descriptor table of their own.
+    pub fn threads(&self) -> (usize, usize) {
+        let own = self.threads.iter().filter(|thread| thread.shared.own_table.load(Ordering::Acquire));
+        (self.threads.len(), own.count())
+    }
+
+    /// Closes every endpoint and waits for the threads.
+    pub fn shutdown(&self) {
+        for thread in &self.threads {
+            thread.shared.stop.store(true, Ordering::Release);
+            thread.shared.wake.wake();
+        }
+        for join in self.joins().drain(..) {
+            // A panicked thread has printed its message already.
+            let _ = join.join();
+        }
+    }
+}
+
+impl Drop for RelayHandle {
+    /// The threads' wake-up descriptors are closed here, in the table in which they were
+    /// opened.
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// As many ranges of even ports with their odd neighbours.
+fn split(ports: &RangeInclusive<u16>, count: usize) -> Option<Vec<RangeInclusive<u16>>> {
+    let first = u32::from(ports.start().max(&1).next_multiple_of(2));
+    let pairs = (u32::from(*ports.end()) + 1).saturating_sub(first) / 2;
+    let share = pairs / u32::try_from(count).ok()?;
+    let range = |n: u32| {
+        let start = first + n * share * 2;
+        let end = if n as usize + 1 == count { first + pairs * 2 } else { start + share * 2 };
+        start as u16..=(end - 1) as u16
+    };
+    (share > 0).then(|| (0..count as u32).map(range).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_the_ports_without_meeting() {
+        let ranges = split(&(20_001..=20_020), 3).unwrap();
+        assert_eq!(ranges, [20_002..=20_007, 20_008..=20_013, 20_014..=20_019]);
+        assert_eq!(split(&(1..=65_535), 1).unwrap(), [2..=65_535]);
+        assert_eq!(split(&(20_000..=20_003), 3), None);
+    }
+}

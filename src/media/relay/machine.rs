@@ -1,0 +1,494 @@
+//! The relay machine of one thread: endpoints in a table, joins, timers; the time as an
+//! argument, no socket, no clock, no thread.
+//!
+//! Who drives it hands it datagrams with the moment at which they were read
+//! ([`Machine::packet`]), commands ([`Machine::command`]), and calls
+//! [`Machine::maintain`] at [`Machine::next_wake`]. What is to be sent goes to a
+//! [`Transmit`] at once, what has happened comes out of [`Machine::poll_event`].
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::oneshot;
+
+use super::endpoint::Endpoint;
+use super::lock::Belief;
+use super::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Remote, Way};
+use crate::media::Now;
+use crate::media::forward::{self, Gate, Header, OutSpace, Reason, Unknown, Verdict};
+use crate::media::rtp::rtcp;
+use crate::media::rtp::telephone_event::Digit;
+use crate::media::session::Channel;
+use crate::media::transport::demux::{Protocol, classify};
+
+/// Moments are counted in ns from here before the machine's start, so that 0 is none.
+const BEFORE: u64 = 1_000_000_000;
+/// Timers are looked at in steps of this, ns: many then share a wake-up.
+const GRAIN: u64 = 20_000_000;
+/// How often pressed keys are looked at.
+const PRESSED: Duration = Duration::from_millis(40);
+/// Rules that one packet may change.
+const LESSONS: usize = 4;
+
+/// What can be asked of a machine. One for an endpoint that is gone does nothing.
+#[derive(Debug)]
+pub enum Command {
+    /// A new endpoint, in a place that is empty.
+    Open { id: RelayId, config: EndpointConfig },
+    /// What offer and answer settled of a far end.
+    Describe { id: RelayId, remote: Remote },
+    /// What comes to one goes to the other; whatever they were joined to is alone then.
+    Join { a: RelayId, b: RelayId, forward: Box<Way>, backward: Box<Way> },
+    /// Both are alone, if they were joined.
+    Part { a: RelayId, b: RelayId },
+    /// Counters now. The reply is dropped if there is no such endpoint.
+    Stats { id: RelayId, reply: oneshot::Sender<Box<EndpointStats>> },
+    /// RTCP BYE, [`RelayEvent::Closed`]; the driver closes the sockets.
+    Close { id: RelayId },
+}
+
+/// Where datagrams go.
+pub trait Transmit {
+    /// Sends from an endpoint's socket; whether the system took it.
+    fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool;
+}
+
+/// See the module's text.
+pub struct Machine {
+    endpoints: Vec<Option<Box<Endpoint>>>,
+    /// When an endpoint's next timer is due, and its place. Entries that are no longer
+    /// what the endpoint says are passed over.
+    timers: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Endpoints with a key pressed.
+    pressed: Vec<u32>,
+    events: VecDeque<RelayEvent>,
+    rng: StdRng,
+    epoch: Instant,
+    open: usize,
+}
+
+impl Machine {
+    /// An empty machine. `epoch` is any moment before the first packet, `seed` gives
+    /// SSRCs, sequence numbers and timestamps.
+    pub fn new(epoch: Instant, seed: u64) -> Self {
+        Machine {
+            endpoints: Vec::new(),
+            timers: BinaryHeap::new(),
+            pressed: Vec::new(),
+            events: VecDeque::new(),
+            rng: StdRng::seed_from_u64(seed),
+            epoch,
+            open: 0,
+        }
+    }
+
+    /// Endpoints open now.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The next thing that has happened.
+    pub fn poll_event(&mut self) -> Option<RelayEvent> {
+        self.events.pop_front()
+    }
+
+    fn ns(&self, at: Instant) -> u64 {
+        BEFORE + at.saturating_duration_since(self.epoch).as_nanos() as u64
+    }
+
+    fn get(&mut self, id: RelayId) -> Option<&mut Endpoint> {
+        let endpoint = self.endpoints.get_mut(id.slot as usize)?.as_deref_mut()?;
+        (endpoint.id == id).then_some(endpoint)
+    }
+
+    fn at(&mut self, slot: u32) -> Option<&mut Endpoint> {
+        self.endpoints.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// An endpoint and the one that gets what comes to it.
+    fn pair(&mut self, slot: u32) -> Option<(&mut Endpoint, &mut Endpoint)> {
+        let peer = self.at(slot)?.peer?;
+        let [one, other] = self.endpoints.get_disjoint_mut([slot as usize, peer as usize]).ok()?;
+        Some((one.as_deref_mut()?, other.as_deref_mut()?))
+    }
+
+    /// Obeys.
+    pub fn command(&mut self, now: Now, command: Command, out: &mut impl Transmit) {
+        let at = self.ns(now.at);
+        match command {
+            Command::Open { id, config } => self.open_endpoint(now.at, id, config),
+            Command::Describe { id, remote } => self.describe(at, id, remote),
+            Command::Join { a, b, forward, backward } => self.join(at, a, b, &forward, &backward),
+            Command::Part { a, b } => {
+                if self.get(a).is_some_and(|a| a.peer == Some(b.slot)) && self.get(b).is_some() {
+                    self.part(a.slot);
+                    self.part(b.slot);
+                }
+            }
+            Command::Stats { id, reply } => {
+                if self.get(id).is_some() {
+                    let _ = reply.send(Box::new(self.stats(id.slot)));
+                }
+            }
+            Command::Close { id } => self.close(now, id, out),
+        }
+    }
+
+    fn open_endpoint(&mut self, now: Instant, id: RelayId, config: EndpointConfig) {
+        let slot = id.slot as usize;
+        if self.endpoints.len() <= slot {
+            self.endpoints.resize_with(slot + 1, || None);
+        }
+        if self.endpoints[slot].is_none() {
+            self.endpoints[slot] = Some(Box::new(Endpoint::new(id, config, now, &mut self.rng)));
+            self.open += 1;
+        }
+    }
+
+    fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {
+        let rng = &mut self.rng;
+        let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
+        let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
+        if remote.rtp.port() != 0 && endpoint.lock.signal(remote.rtp) {
+            endpoint.rule.source = endpoint.lock.believed().unwrap_or(super::lock::NOWHERE);
+        }
+        endpoint.remote = Some(remote);
+        endpoint.reports.start(at, rng);
+        endpoint.expect(at);
+        let peer = endpoint.peer;
+        if peer.is_none() {
+            let idle = endpoint.idle_way();
+            endpoint.set_way(&idle);
+        }
+        self.arm(id.slot);
+        if let Some(peer) = peer {
+            self.refresh(peer);
+        }
+    }
+
+    fn join(&mut self, at: u64, a: RelayId, b: RelayId, forward: &Way, backward: &Way) {
+        if a == b || self.get(a).is_none() || self.get(b).is_none() {
+            return;
+        }
+        for (one, other, way) in [(a, b, forward), (b, a, backward)] {
+            if let Some(before) = self.at(one.slot).and_then(|endpoint| endpoint.peer)
+                && before != other.slot
+            {
+                self.part(one.slot);
+                self.part(before);
+            }
+            if let Some((endpoint, peer)) = self.pair(one.slot)
+                && endpoint.rule.clock_rate != way.clock_rate
+            {
+                peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+            }
+            if let Some(endpoint) = self.at(one.slot) {
+                endpoint.peer = Some(other.slot);
+                endpoint.set_way(way);
+                endpoint.expect(at);
+            }
+        }
+        for id in [a, b] {
+            self.refresh(id.slot);
+            self.arm(id.slot);
+        }
+    }
+
+    /// What comes to this endpoint goes nowhere from now on.
+    fn part(&mut self, slot: u32) {
+        if let Some((endpoint, peer)) = self.pair(slot) {
+            peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+        }
+        let Some(endpoint) = self.at(slot) else { return };
+        endpoint.peer = None;
+        endpoint.rule.gate = Gate::Unjoined;
+        let idle = endpoint.idle_way();
+        endpoint.set_way(&idle);
+    }
+
+    /// Brings an endpoint's rule in line with what its peer takes now.
+    fn refresh(&mut self, slot: u32) {
+        let Some((endpoint, peer)) = self.pair(slot) else { return };
+        match peer.takes_at() {
+            Some(to) => {
+                endpoint.rule.destination = to;
+                if endpoint.rule.gate != Gate::Open {
+                    endpoint.rule.gate = Gate::Unanchored;
+                }
+            }
+            None => {
+                peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+                endpoint.rule.gate = Gate::Held;
+            }
+        }
+    }
+
+    /// A datagram has come to an endpoint.
+    #[inline]
+    pub fn packet(
+        &mut self,
+        now: Now,
+        slot: u32,
+        channel: Channel,
+        source: SocketAddr,
+        datagram: &mut [u8],
+        out: &mut impl Transmit,
+    ) {
+        let at = self.ns(now.at);
+        // RFC 5761 §4: where RTCP is on the RTP port.
+        let rtcp = datagram.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7F)));
+        if rtcp || channel == Channel::Rtcp {
+            return self.rtcp(now, at, slot, source, datagram);
+        }
+        for _ in 0..LESSONS {
+            let Some(endpoint) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
+                return;
+            };
+            let verdict = forward::apply(&mut endpoint.state, &endpoint.rule, source, at, datagram);
+            match verdict {
+                Verdict::Forward | Verdict::ForwardAndUp => {
+                    if endpoint.recode.is_some() {
+                        endpoint.recode(datagram);
+                    }
+                    let to = endpoint.rule.destination;
+                    let sent =
+                        endpoint.peer.is_some_and(|peer| out.transmit(peer, Channel::Rtp, to, datagram));
+                    endpoint.drops.send_failed += u64::from(!sent);
+                    if verdict == Verdict::ForwardAndUp {
+                        self.event(now, slot, datagram, true);
+                    }
+                    return;
+                }
+                Verdict::Up => return self.event(now, slot, datagram, false),
+                Verdict::Drop(reason) => {
+                    if reason == Reason::PayloadType {
+                        endpoint.refuse_payload_type();
+                    }
+                    return endpoint.drops.count(reason);
+                }
+                Verdict::Malformed => {
+                    match classify(datagram) {
+                        Protocol::Other => endpoint.drops.other_protocol += 1,
+                        Protocol::Rtp | Protocol::Rtcp => endpoint.drops.malformed += 1,
+                    }
+                    return;
+                }
+                Verdict::Unknown(what) => {
+                    let Some(header) = Header::read(datagram) else { return };
+                    if !self.learn(what, slot, at, source, &header) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Changes a rule that did not cover a packet. Whether there is a point in applying it
+    /// again.
+    #[cold]
+    fn learn(&mut self, what: Unknown, slot: u32, at: u64, source: SocketAddr, header: &Header) -> bool {
+        let Some(endpoint) = self.at(slot) else { return false };
+        let id = endpoint.id;
+        match what {
+            Unknown::Source => {
+                let ssrc = endpoint.rule.ssrc;
+                match endpoint.lock.consider(source, header, ssrc, at, &endpoint.state) {
+                    Belief::Believed { before } => {
+                        endpoint.rule.source = source;
+                        let peer = endpoint.peer;
+                        if let Some(from) = before {
+                            self.events.push_back(RelayEvent::SourceChanged { id, from, to: source });
+                        }
+                        if let Some(peer) = peer {
+                            self.refresh(peer);
+                        }
+                        true
+                    }
+                    Belief::Refused => {
+                        endpoint.drops.source += 1;
+                        endpoint.refused_source = Some(source);
+                        false
+                    }
+                }
+            }
+            Unknown::Stream | Unknown::Jump => {
+                if !endpoint.believes_stream(header, at) {
+                    return false;
+                }
+                if let Some((endpoint, peer)) = self.pair(slot) {
+                    peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+                }
+                if self.at(slot).is_some_and(|endpoint| endpoint.begin_stream(header, at)) {
+                    self.events.push_back(RelayEvent::Started { id, from: source });
+                }
+                true
+            }
+            Unknown::Anchor => match self.pair(slot) {
+                Some((endpoint, peer)) => {
+                    peer.out.anchor(&mut endpoint.rule, &mut endpoint.state, header, at);
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+
+    fn event(&mut self, now: Now, slot: u32, datagram: &[u8], forwarded: bool) {
+        let Some(endpoint) = self.at(slot) else { return };
+        let was = endpoint.pressed;
+        let digit = endpoint.event_packet(datagram, forwarded, now.at);
+        if endpoint.pressed && !was {
+            self.pressed.push(slot);
+        }
+        self.digit(slot, digit, forwarded);
+    }
+
+    fn digit(&mut self, slot: u32, digit: Option<Digit>, passed_on: bool) {
+        let Some(Digit { digit, duration_ms }) = digit else { return };
+        let Some(id) = self.at(slot).map(|endpoint| endpoint.id) else { return };
+        self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on });
+    }
+
+    fn rtcp(&mut self, now: Now, at: u64, slot: u32, source: SocketAddr, datagram: &[u8]) {
+        let Some(endpoint) = self.at(slot) else { return };
+        if !endpoint.lock.admits_rtcp(source) {
+            endpoint.reports.stats.refused += 1;
+            return;
+        }
+        let ours = endpoint.out.ssrc;
+        endpoint.reports.received(now, at, datagram, ours);
+    }
+
+    /// Puts an endpoint's next timer among the others.
+    fn arm(&mut self, slot: u32) {
+        let Some(endpoint) = self.at(slot) else { return };
+        let due = [endpoint.reports.due, endpoint.timeout_due()].into_iter().filter(|due| *due != 0).min();
+        let Some(due) = due.map(|due| due.div_ceil(GRAIN) * GRAIN) else { return };
+        if endpoint.armed != due {
+            endpoint.armed = due;
+            self.timers.push(Reverse((due, slot)));
+        }
+    }
+
+    /// What is due beside packets: reports, silence, keys without an end.
+    pub fn maintain(&mut self, now: Now, out: &mut impl Transmit) {
+        let at = self.ns(now.at);
+        while let Some(&Reverse((due, slot))) = self.timers.peek()
+            && due <= at
+        {
+            self.timers.pop();
+            if self.at(slot).is_some_and(|endpoint| endpoint.armed == due) {
+                self.due(now, at, slot, out);
+                self.arm(slot);
+            }
+        }
+        if !self.pressed.is_empty() {
+            let mut pressed = std::mem::take(&mut self.pressed);
+            pressed.retain(|&slot| {
+                let Some(endpoint) = self.at(slot) else { return false };
+                let passed_on = endpoint.rule.gate == Gate::Open;
+                let digit = endpoint.expire_event(now.at);
+                let pressed = endpoint.pressed;
+                self.digit(slot, digit, passed_on);
+                pressed
+            });
+            self.pressed.append(&mut pressed);
+        }
+    }
+
+    fn due(&mut self, now: Now, at: u64, slot: u32, out: &mut impl Transmit) {
+        let rng = &mut self.rng;
+        let Some(endpoint) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        endpoint.armed = 0;
+        let silence = endpoint.timeout_due();
+        if silence != 0 && silence <= at {
+            // Counted on from the next packet.
+            endpoint.timeout_since = 0;
+            endpoint.timeouts += 1;
+            self.events.push_back(RelayEvent::Timeout { id: endpoint.id });
+        }
+        if endpoint.reports.due != 0 && endpoint.reports.due <= at {
+            endpoint.reports.schedule(at, rng);
+            // Packets have come since the last timeout: the next silence counts again.
+            if endpoint.timeout_since == 0 && at.saturating_sub(endpoint.state.last_at) < BEFORE {
+                endpoint.expect(at);
+            }
+            self.report(now, at, slot, false, out);
+        }
+    }
+
+    /// An endpoint's outgoing stream as it stands now, and what its clock shows.
+    fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
+        let endpoint = self.at(slot)?;
+        let (own, mut space, mut rate) = (endpoint.out, endpoint.out, endpoint.rule.clock_rate);
+        if let Some(peer) = endpoint.peer.and_then(|peer| self.at(peer))
+            && peer.peer == Some(slot)
+        {
+            space = own.with(&peer.rule, &peer.state);
+            rate = peer.rule.clock_rate;
+        }
+        let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
+        let timestamp = space.timestamp.wrapping_add((elapsed / 1_000 * u64::from(rate) / 1_000_000) as u32);
+        Some((space, timestamp))
+    }
+
+    fn report(&mut self, now: Now, at: u64, slot: u32, bye: bool, out: &mut impl Transmit) {
+        let Some((space, timestamp)) = self.sending(at, slot) else { return };
+        let Some(endpoint) = self.at(slot) else { return };
+        let Some((remote, rtp)) = endpoint.remote.zip(endpoint.lock.destination()) else { return };
+        let (channel, to) = if remote.rtcp_mux { (Channel::Rtp, rtp) } else { (Channel::Rtcp, remote.rtcp) };
+        // Held from the start by the zero address, or refused: nobody is there.
+        if to.ip().is_unspecified() || to.port() == 0 {
+            return;
+        }
+        let received = (endpoint.state.highest != 0).then_some((endpoint.rule.ssrc, &endpoint.state));
+        let mut buffer = [0; rtcp::MAX_LEN];
+        let len = endpoint.reports.write((now, at), (&space, timestamp), received, bye, &mut buffer);
+        out.transmit(slot, channel, to, &buffer[..len]);
+    }
+
+    fn stats(&mut self, slot: u32) -> EndpointStats {
+        let epoch = self.epoch;
+        let moment = |at: u64| (at != 0).then(|| epoch + Duration::from_nanos(at.saturating_sub(BEFORE)));
+        let sending = self.sending(0, slot).map(|(space, _)| space);
+        match (self.at(slot), sending) {
+            (Some(endpoint), Some(space)) => endpoint.stats(&space, moment),
+            _ => EndpointStats::new(epoch),
+        }
+    }
+
+    fn close(&mut self, now: Now, id: RelayId, out: &mut impl Transmit) {
+        if self.get(id).is_none() {
+            return;
+        }
+        let at = self.ns(now.at);
+        self.report(now, at, id.slot, true, out);
+        let stats = Box::new(self.stats(id.slot));
+        if let Some(peer) = self.at(id.slot).and_then(|endpoint| endpoint.peer) {
+            self.part(id.slot);
+            self.part(peer);
+        }
+        self.endpoints[id.slot as usize] = None;
+        self.open -= 1;
+        self.events.push_back(RelayEvent::Closed { id, stats });
+    }
+
+    /// When [`Machine::maintain`] must be called next; `None` while nothing is due.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let timer = self.timers.peek();
+        let timer =
+            timer.map(|Reverse((due, _))| self.epoch + Duration::from_nanos(due.saturating_sub(BEFORE)));
+        let pressed = (!self.pressed.is_empty()).then_some(now + PRESSED);
+        [timer, pressed].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,155 @@
+//! Relay threads with real sockets on loopback.
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
+
+use crate::media::forward::{Header, PayloadMap};
+use crate::media::relay::*;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A far end.
+struct Party {
+    socket: UdpSocket,
+    id: RelayId,
+    relay: SocketAddr,
+}
+
+fn way() -> Way {
+    let mut payload_types = PayloadMap::EMPTY;
+    payload_types.forward(0, 0);
+    Way { payload_types, clock_rate: 8_000, recode: None }
+}
+
+fn packet(sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0];
+    packet.extend_from_slice(&sequence.to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0, 0, 1, 2, 3, 4]);
+    packet.extend_from_slice(&[0x55; 160]);
+    packet
+}
+
+impl Party {
+    fn new(relay: &RelayHandle, ip: IpAddr, mux: bool, near: Option<RelayId>) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (id, local) = relay.open(ip.is_ipv6(), near, EndpointConfig::default()).unwrap();
+        let rtp = socket.local_addr().unwrap();
+        let rtcp = rtp;
+        relay.describe(
+            id,
+            Remote { rtp, rtcp, rtcp_mux: mux, receives: true, sends: true, telephone_event: None },
+        );
+        Party { socket, id, relay: local }
+    }
+
+    fn send(&self, sequence: u16) {
+        self.socket.send_to(&packet(sequence), self.relay).unwrap();
+    }
+
+    /// The next RTP packet's source and sequence number.
+    fn receive(&self) -> (SocketAddr, u16) {
+        let mut buffer = [0; 2_048];
+        for _ in 0..3 {
+            let (len, from) = self.socket.recv_from(&mut buffer).expect("a packet in time");
+            let header = Header::read(&buffer[..len]).filter(|header| header.payload_type == 0);
+            if let Some(header) = header {
+                return (from, header.sequence);
+            }
+        }
+        panic!("RTCP only");
+    }
+}
+
+fn relay(
+    ip: IpAddr,
+    ports: std::ops::RangeInclusive<u16>,
+) -> (RelayHandle, tokio::sync::mpsc::UnboundedReceiver<RelayEvent>) {
+    RelayHandle::spawn(RelayConfig { threads: 1, ..RelayConfig::new(vec![ip], ports, 1) }).unwrap()
+}
+
+#[test]
+fn packets_pass_both_ways_over_ipv4_and_ipv6() {
+    for (ip, mux) in [("127.0.0.1", false), ("127.0.0.1", true), ("::1", true)] {
+        let ip: IpAddr = ip.parse().unwrap();
+        if UdpSocket::bind((ip, 0)).is_err() {
+            assert!(ip.is_ipv6(), "no IPv4 loopback");
+            continue;
+        }
+        let (relay, mut events) = relay(ip, 21_000..=21_999);
+        let a = Party::new(&relay, ip, mux, None);
+        let b = Party::new(&relay, ip, mux, Some(a.id));
+        assert!(relay.join(a.id, b.id, way(), way()));
+        // Commands are obeyed in order: when this is answered, they are joined.
+        relay.stats(a.id).blocking_recv().unwrap();
+        for n in 1..50 {
+            a.send(n);
+            assert_eq!(b.receive().0, b.relay);
+            b.send(n);
+            assert_eq!(a.receive().0, a.relay);
+        }
+        let stats = relay.stats(a.id).blocking_recv().unwrap();
+        assert_eq!((stats.received.packets, stats.sent.packets, stats.dropped.total()), (49, 49, 0));
+        relay.close(a.id);
+        relay.close(b.id);
+        assert_eq!(relay.open_endpoints(), 0);
+        let mut closed = 0;
+        while closed < 2 {
+            match events.blocking_recv().unwrap() {
+                RelayEvent::Closed { .. } => closed += 1,
+                RelayEvent::Started { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        }
+        assert!(relay.stats(a.id).blocking_recv().is_err(), "it is gone");
+        relay.shutdown();
+        assert!(events.blocking_recv().is_none());
+    }
+}
+
+#[test]
+fn ports_are_even_with_a_neighbour_and_rest_after_their_call() {
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let (relay, _events) = relay(ip, 22_000..=22_019);
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..10 {
+        let (id, local) = relay.open(false, None, EndpointConfig::default()).unwrap();
+        assert!(local.port().is_multiple_of(2) && (22_000..22_019).contains(&local.port()));
+        assert!(seen.insert(local.port()));
+        relay.close(id);
+    }
+    assert_eq!(relay.open(false, None, EndpointConfig::default()).err(), Some(OpenError::Ports), "they rest");
+    assert_eq!(relay.open(true, None, EndpointConfig::default()).err(), Some(OpenError::Family));
+}
+
+#[test]
+fn a_far_end_that_does_not_multiplex_finds_rtcp_on_the_port_above() {
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let (relay, _events) = relay(ip, 22_100..=22_199);
+    let open = |mux| Party::new(&relay, ip, mux, None);
+    let (apart, muxed) = (open(false), open(true));
+    let rtcp = |party: &Party, above| {
+        // Until this is answered the socket may not be there.
+        relay.stats(party.id).blocking_recv().unwrap();
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
+        let to = SocketAddr::new(ip, party.relay.port() + above);
+        party.socket.send_to(&report, to).unwrap();
+        // The counters come after the datagram, or it is not for this endpoint.
+        let came = || relay.stats(party.id).blocking_recv().unwrap().rtcp.received == 1;
+        (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            came()
+        })
+    };
+    assert!(rtcp(&apart, 1));
+    assert!(rtcp(&muxed, 0));
+    let above = SocketAddr::new(ip, muxed.relay.port() + 1);
+    assert!(UdpSocket::bind(above).is_ok(), "no socket where none is needed");
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_refused_at_the_start() {
+    let elsewhere = IpAddr::from([192, 0, 2, 1]);
+    let refused = RelayHandle::spawn(RelayConfig::new(vec![elsewhere], 22_200..=22_299, 1));
+    assert!(matches!(refused, Err(SpawnError::Bind { ip, .. }) if ip == elsewhere));
+}
