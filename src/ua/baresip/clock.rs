@@ -51,6 +51,30 @@ pub(super) struct Voice {
 struct Feed {
     read: ffi::ReadHandler,
     arg: *mut c_void,
+    /// Nothing has been handed over yet.
+    fresh: bool,
+}
+
+impl Feed {
+    /// Hands samples over.
+    ///
+    /// # Safety
+    /// Under the lock of the feed: then the library's object lives.
+    unsafe fn give(&self, samples: &mut [i16], timestamp_us: u64) {
+        let mut frame = AudioFrame {
+            fmt: ffi::S16LE,
+            srate: RATE_HZ,
+            sampv: samples.as_mut_ptr().cast(),
+            sampc: samples.len(),
+            timestamp: timestamp_us,
+            level: -128.0,
+            id: 0,
+            ch: 1,
+            padding: [0; 5],
+        };
+        // SAFETY: the caller's promise; the samples are copied.
+        unsafe { (self.read)(&mut frame, self.arg) };
+    }
 }
 
 // SAFETY: the library allows its read handler to be called from any thread.
@@ -62,7 +86,7 @@ impl Voice {
     /// # Safety
     /// `read` may be called with `arg` until `stop` has returned.
     pub(super) unsafe fn start(&self, read: ffi::ReadHandler, arg: *mut c_void) {
-        *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Feed { read, arg });
+        *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Feed { read, arg, fresh: true });
     }
 
     /// The library sends no more. Waits for a frame that is just being handed over.
@@ -80,6 +104,8 @@ pub(super) struct Line {
     playout: Playout,
     /// Sent so far, µs: the library sorts frames by it.
     sent_us: u64,
+    /// The last sample of the first packet.
+    held_back: Option<i16>,
     /// The source has ended; so many ticks until that is told.
     ending: Option<u64>,
     told: bool,
@@ -93,7 +119,17 @@ impl Line {
         sink: Box<dyn FrameSink>,
         playout: Playout,
     ) -> Box<Line> {
-        Box::new(Line { call, voice, source, sink, playout, sent_us: 0, ending: None, told: false })
+        Box::new(Line {
+            call,
+            voice,
+            source,
+            sink,
+            playout,
+            sent_us: 0,
+            held_back: None,
+            ending: None,
+            told: false,
+        })
     }
 
     /// Plays 20 ms.
@@ -119,8 +155,8 @@ impl Line {
     fn capture(&mut self, ticks: u64, wall: NtpTime) {
         let mut samples = [0; TICK_SAMPLES * LONGEST as usize];
         let samples = &mut samples[..TICK_SAMPLES * ticks as usize];
-        let feed = self.voice.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Feed { read, arg }) = &*feed else { return };
+        let mut feed = self.voice.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(feed) = &mut *feed else { return };
         if self.ending.is_none() {
             let captured_at = wall.minus(TICK * ticks as u32);
             match self.source.fill(&mut OutFrame { samples, captured_at }) {
@@ -133,20 +169,27 @@ impl Line {
             }
         }
         self.sent_us += ticks * TICK_US;
-        let mut frame = AudioFrame {
-            fmt: ffi::S16LE,
-            srate: RATE_HZ,
-            sampv: samples.as_mut_ptr().cast(),
-            sampc: samples.len(),
-            timestamp: self.sent_us,
-            level: -128.0,
-            id: 0,
-            ch: 1,
-            padding: [0; 5],
-        };
-        // SAFETY: the feed is there, so the library's object lives, and it goes only
-        // through `stop`, which waits for the lock that we hold. The samples are copied.
-        unsafe { read(&mut frame, *arg) };
+        let mut now = samples;
+        if std::mem::take(&mut feed.fresh)
+            && let [first @ .., last] = now
+        {
+            self.held_back = Some(*last);
+            now = first;
+        }
+        // SAFETY: the lock is held.
+        unsafe { feed.give(now, self.sent_us) };
+    }
+
+    /// Hands over the sample that was held back. The library's sending thread begins its
+    /// own 20 ms with the first packet that is whole, and finds nothing to send where ours
+    /// comes a little late: so it begins a tick after us.
+    fn complete(&mut self) {
+        let Some(mut sample) = self.held_back.take() else { return };
+        let feed = self.voice.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(feed) = &*feed {
+            // SAFETY: the lock is held.
+            unsafe { feed.give(std::slice::from_mut(&mut sample), self.sent_us + 1) };
+        }
     }
 
     /// Counts down to the news that the source has ended.
@@ -239,7 +282,8 @@ impl<L: FnMut()> Clock<L> {
             return None;
         }
         let idle = |tick: u64, lines: &[Line]| {
-            !tick.is_multiple_of(SINK_TICKS) && lines.iter().all(|line| !tick.is_multiple_of(line.packet()))
+            !tick.is_multiple_of(SINK_TICKS)
+                && lines.iter().all(|line| line.held_back.is_none() && !tick.is_multiple_of(line.packet()))
         };
         while idle(self.tick, &self.lines) {
             self.tick += 1;
@@ -260,6 +304,7 @@ impl<L: FnMut()> Clock<L> {
         let wall = NtpTime::from_system(SystemTime::now());
         for line in &mut self.lines {
             let packet = line.packet();
+            line.complete();
             if tick.is_multiple_of(packet) {
                 line.capture(packet, wall);
             }

@@ -209,7 +209,8 @@ unsafe extern "C" fn on_log(level: u32, message: *const c_char) {
         let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
         let message = message.trim_end();
         match level {
-            0 | 1 => tracing::debug!("libbaresip: {message}"),
+            // What its warnings are about comes out of calls as errors and events.
+            0..=2 => tracing::debug!("libbaresip: {message}"),
             _ => tracing::warn!("libbaresip: {message}"),
         }
     });

@@ -33,6 +33,8 @@ struct Piece {
     at: Instant,
     timestamp: u32,
     length: usize,
+    /// Samples of the whole packet.
+    packet: u32,
     samples: [i16; FRAME],
 }
 
@@ -89,6 +91,7 @@ impl Intake {
                 at,
                 timestamp: timestamp.wrapping_add((index * FRAME) as u32),
                 length: part.len(),
+                packet: samples.len() as u32,
                 samples: [0; FRAME],
             };
             piece.samples[..part.len()].copy_from_slice(part);
@@ -193,9 +196,7 @@ impl Playout {
         let chunk = self.ring.read_chunk(waiting).ok()?;
         let (first, second) = chunk.as_slices();
         let last = second.last().or(first.last())?;
-        // Pieces of one packet came at one time.
-        let same = first.iter().chain(second).filter(|piece| piece.at == last.at);
-        self.packet = self.packet.max(same.map(|piece| piece.length as u32).sum());
+        self.packet = self.packet.max(last.packet);
         Some(last.end())
     }
 
@@ -216,3 +217,7 @@ impl Playout {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "playout_tests.rs"]
+mod tests;
