@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "server")]
+use b2b::b2bua;
+#[cfg(feature = "server")]
+use b2b::cli::Ask;
 use b2b::cli::{self, Flags};
 use b2b::config::RoleName;
 use b2b::logging;
+#[cfg(feature = "lab")]
 use b2b::orchestrator::Orchestrator;
-use b2b::role::Role;
-use b2b::role::mixer::Mixer;
-use b2b::role::sink::Sink;
-use b2b::role::source::Source;
+#[cfg(feature = "lab")]
+use b2b::role::{Role, mixer::Mixer, sink::Sink, source::Source};
 use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
 
@@ -18,10 +21,16 @@ type Run = fn(&Flags) -> anyhow::Result<u8>;
 
 /// What `--role` dispatches to.
 const ROLES: &[(RoleName, Run)] = &[
+    #[cfg(feature = "lab")]
     (RoleName::Orchestrator, |flags| Orchestrator::new(flags.orchestrator()?).run()),
+    #[cfg(feature = "lab")]
     (RoleName::Source, |flags| call_role(flags, Source::new(flags.source()?))),
+    #[cfg(feature = "lab")]
     (RoleName::Mixer, |flags| call_role(flags, Mixer::new(flags.mixer()?))),
+    #[cfg(feature = "lab")]
     (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
+    #[cfg(feature = "server")]
+    (RoleName::B2bua, serve),
 ];
 
 fn main() -> ExitCode {
@@ -35,7 +44,8 @@ fn main() -> ExitCode {
         }
     };
     logging::identify(role.as_str(), flags.log_format);
-    if role != RoleName::Orchestrator {
+    // the orchestrator colours its lines; the b2bua's configuration has a say
+    if !matches!(role, RoleName::Orchestrator | RoleName::B2bua) {
         logging::init(role.as_str(), flags.log_level, flags.log_format);
     }
     let Some((_, run)) = ROLES.iter().find(|(name, _)| *name == role) else {
@@ -51,8 +61,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// The b2bua, or what somebody wants to know about its configuration.
+#[cfg(feature = "server")]
+fn serve(flags: &Flags) -> anyhow::Result<u8> {
+    use std::io::Write;
+    let run = flags.b2bua()?;
+    let lines = match &run.ask {
+        Ask::Serve => {
+            let log = &run.config.log;
+            logging::identify(RoleName::B2bua.as_str(), log.format);
+            logging::init(RoleName::B2bua.as_str(), log.level, log.format);
+            for warning in run.config.warnings() {
+                tracing::warn!("{warning}");
+            }
+            return b2bua::run(run.config, run.reload);
+        }
+        Ask::DryRun { descriptors } => run.config.summary(*descriptors),
+        Ask::Explain(question) => b2bua::explain::explain(&run.config, question),
+    };
+    // a closed pipe has seen enough
+    let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+    Ok(Exit::Ok as u8)
+}
+
 /// Source, mixer and sink: on the `ua` adapter, and silent about exit codes but
 /// by their errors.
+#[cfg(feature = "lab")]
 fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
     if let Some(exposure) = flags.exposure() {
         tracing::warn!("{exposure}");

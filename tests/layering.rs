@@ -30,10 +30,11 @@ const BORDERS: &[(&str, &[&str])] = &[
     // Assembly. Roles use calls through the adapter, and signal processing.
     ("role", &["config", "frame", "logging", "media", "metrics", "ua", "util"]),
     ("config::server", &["config", "logging", "sip::msg", "util"]),
-    ("b2bua::routing", &["config", "sip::msg"]),
+    ("b2bua::routing", &["b2bua::origin", "config", "sip::msg"]),
+    ("b2bua::origin", &["config"]),
     ("b2bua", &["call", "config", "ids", "logging", "metrics", "sip", "util"]),
     ("config", &["frame", "logging", "media", "role", "ua", "util"]),
-    ("cli", &["config", "frame", "logging", "media", "orchestrator", "role", "ua", "util"]),
+    ("cli", &["b2bua", "config", "frame", "logging", "media", "orchestrator", "role", "ua", "util"]),
     ("orchestrator", &["config", "frame", "logging", "media", "metrics", "role", "ua", "util"]),
 ];
 

@@ -21,8 +21,8 @@ fn plans() -> Vec<PathBuf> {
     let folders = ["plans", "plans/strict"];
     let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).expect("folder"));
     let paths = entries.map(|entry| entry.expect("entry").path());
-    let plans: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
-    assert_eq!(plans.len(), 5, "{plans:?}");
+    let plans: Vec<PathBuf> = paths.filter(|path| path.to_string_lossy().ends_with(".plan.toml")).collect();
+    assert_eq!(plans.len(), 6, "{plans:?}");
     plans
 }
 

@@ -1,19 +1,26 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
+//! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
+//! - `explain`: the same for people
 
+pub mod explain;
+pub mod origin;
 pub mod routing;
 
 use crate::config::server::ServerConfig;
 use crate::util::exit::{Exit, Failure};
 
+/// Reads the configuration again, with the flags that win over it, for SIGHUP.
+pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
+
 /// Runs the server until it is told to stop; the number is the exit code.
 ///
 /// # Errors
 /// What keeps it from starting, with the exit code in a [`Failure`].
-pub fn run(config: ServerConfig) -> anyhow::Result<u8> {
-    drop(config);
-    let words = "the B2BUA does not take calls yet: it is being built. \
-                 Its configuration and routing work: --dry-run, --explain";
+pub fn run(config: ServerConfig, reload: Reload) -> anyhow::Result<u8> {
+    drop((config, reload));
+    let words = "the b2bua does not take calls yet: it is being built. \
+                 Its configuration and its routes can be tried: --dry-run, --explain";
     Err(Failure::new(Exit::Usage, words).into())
 }

@@ -9,11 +9,9 @@ use std::sync::Arc;
 
 use regex::Captures;
 
-use crate::config::server::{Action, Policy, Route, ServerConfig, SourceMatch, Strategy, Target};
+use super::origin::Origin;
+use crate::config::server::{Action, Policy, Route, ServerConfig, SourceMatch, Strategy, Target, Template};
 use crate::sip::msg::Method;
-
-/// The class of callers that are only trusted by address.
-pub use crate::config::server::TRUSTED_CLASS;
 
 /// What routing knows of a request.
 #[derive(Debug, Clone, Copy)]
@@ -24,25 +22,12 @@ pub struct RouteRequest<'a> {
     pub called: &'a str,
     /// User part of From, or what the caller is configured to be.
     pub caller: &'a str,
-    /// The class of the user or gateway, [`TRUSTED_CLASS`], or none.
+    /// The class of the user or gateway, [`crate::config::server::TRUSTED_CLASS`], or none.
     pub class: Option<&'a str>,
     /// Where it comes from.
     pub origin: Origin<'a>,
     /// The address that it came from.
     pub address: IpAddr,
-}
-
-/// Who a request was found to come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin<'a> {
-    /// A user who gave a password.
-    User(&'a str),
-    /// A gateway, by its access list.
-    Gateway(&'a str),
-    /// A trusted address.
-    Trusted,
-    /// Nobody who is known.
-    Unknown,
 }
 
 /// What is to be done with a call.
@@ -180,7 +165,8 @@ fn comes_from(source: &SourceMatch, request: &RouteRequest<'_>) -> bool {
         SourceMatch::User(name) => request.origin == Origin::User(name),
         SourceMatch::Users => matches!(request.origin, Origin::User(_)),
         SourceMatch::Trusted => request.origin == Origin::Trusted,
-        SourceMatch::Net(net) => net.contains(&request.address),
+        // an IPv4 peer on an IPv6 socket has an IPv4 address here, too
+        SourceMatch::Net(net) => net.contains(&request.address.to_canonical()),
     }
 }
 
@@ -205,8 +191,8 @@ impl Prepared {
             PreparedOutcome::Dial { targets, policy } => (targets, policy),
         };
         let as_it_is = |filled: &mut String, text: &str| filled.push_str(text);
-        let rewritten = |template: &Option<_>, number: &str, found| match template {
-            Some(template) => crate::config::server::Template::fill(template, number, found, as_it_is),
+        let rewritten = |template: &Option<Template>, number: &str, found| match template {
+            Some(template) => template.fill(number, found, as_it_is),
             None => number.to_string(),
         };
         let called = rewritten(&policy.set_called, request.called, found.called.as_ref());
@@ -249,3 +235,7 @@ impl Dial {
         self.policy.strategy
     }
 }
+
+#[cfg(test)]
+#[path = "routing_tests.rs"]
+mod tests;

@@ -1,12 +1,19 @@
 //! The command line: flags, whose they are, and what they become.
 //!
-//! - `flags`: the flags, their help and defaults
-//! - `resolve`: flags → the typed configuration of a role
+//! - `flags`, `flags_lab`, `flags_server`: the flags, their help and defaults
+//! - `resolve_lab`, `resolve_server`: flags → the typed configuration of a role
 //!
 //! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
 
 mod flags;
-mod resolve;
+#[cfg(feature = "lab")]
+mod flags_lab;
+#[cfg(feature = "server")]
+mod flags_server;
+#[cfg(feature = "lab")]
+mod resolve_lab;
+#[cfg(feature = "server")]
+mod resolve_server;
 
 use std::ffi::OsString;
 
@@ -18,6 +25,8 @@ use crate::config::keys::{self, Key};
 use crate::config::role_name::RoleName;
 
 pub use flags::Flags;
+#[cfg(feature = "server")]
+pub use resolve_server::{Ask, ServerRun};
 
 /// Reads a command line; the first word is the program's name.
 ///
@@ -50,10 +59,12 @@ fn missing_role(given: &[&'static Key]) -> String {
         RoleName::ALL.iter().filter(|role| fits(role)).map(|role| role.as_str()).collect();
     match fitting.as_slice() {
         [only] => format!("no role given; with these flags, add --role {only}"),
-        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer or sink"
+        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink or b2bua"
             .to_string(),
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests;
+#[cfg(all(test, feature = "server"))]
+mod tests_server;

@@ -1,7 +1,7 @@
 //! The one table of settings: each row is a command-line flag and, for roles, a
 //! plan key. A flag's name is its key with dashes for underscores.
 
-use super::role_name::RoleName::{self, Mixer, Orchestrator, Sink, Source};
+use super::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Sink, Source};
 use super::value::{self, Read};
 
 /// How a value is written in TOML, and what it names.
@@ -65,12 +65,12 @@ impl Key {
 }
 
 const ALL: &[RoleName] = &RoleName::ALL;
-const CALLS: &[RoleName] = &[Source, Mixer, Sink];
+const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua];
 
 macro_rules! keys {
-    ($($name:ident $roles:expr, $kind:ident, $check:ident;)*) => {
-        /// Every setting of every role.
-        pub const KEYS: &[Key] = &[$(Key {
+    ($(#[$about:meta])* $table:ident: $($name:ident $roles:expr, $kind:ident, $check:ident;)*) => {
+        $(#[$about])*
+        const $table: &[Key] = &[$(Key {
             name: stringify!($name),
             roles: $roles,
             kind: Kind::$kind,
@@ -79,15 +79,27 @@ macro_rules! keys {
     };
 }
 
-keys! {
+keys! { SHARED:
     log_format ALL, Text, log_format;
     color ALL, Text, color;
     log_level ALL, Text, log_level;
-    engine ALL, Text, engine;
 
-    sip_bind CALLS, Text, sip_bind;
-    target &[Source, Mixer], Text, target;
-    sip_trace CALLS, OutputPath, path;
+    sip_bind SIP, Text, sip_bind;
+    sip_trace SIP, OutputPath, path;
+    target &[Source, Mixer, B2bua], Text, target;
+    dry_run &[Orchestrator, B2bua], Switch, switch;
+}
+
+#[cfg(feature = "lab")]
+const LAB_ROLES: &[RoleName] = &[Orchestrator, Source, Mixer, Sink];
+#[cfg(feature = "lab")]
+const CALLS: &[RoleName] = &[Source, Mixer, Sink];
+
+keys! {
+    #[cfg(feature = "lab")]
+    LAB:
+    engine LAB_ROLES, Text, engine;
+
     record CALLS, OutputPath, path;
     rtp_timeout_s CALLS, Number, seconds;
 
@@ -117,18 +129,37 @@ keys! {
     grace_ms &[Orchestrator], Integer, wait_ms;
     kill_ms &[Orchestrator], Integer, wait_ms;
     ready_ms &[Orchestrator], Integer, wait_ms;
-    dry_run &[Orchestrator], Switch, switch;
     report &[Orchestrator], OutputPath, path;
+}
+
+keys! {
+    #[cfg(feature = "server")]
+    SERVER:
+    config &[B2bua], InputPath, path;
+    http_bind &[B2bua], Text, sip_bind;
+    explain &[B2bua], Text, number;
+    from &[B2bua], Text, number;
+    source &[B2bua], Text, address;
+}
+
+#[cfg(not(feature = "lab"))]
+const LAB: &[Key] = &[];
+#[cfg(not(feature = "server"))]
+const SERVER: &[Key] = &[];
+
+/// Every setting of every role in this build.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    SHARED.iter().chain(LAB).chain(SERVER)
 }
 
 /// The setting of this name.
 pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The settings of a role.
 pub fn of(role: RoleName) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| key.roles.contains(&role))
+    all().filter(move |key| key.roles.contains(&role))
 }
 
 /// Settings that have to fit together.
@@ -136,6 +167,8 @@ pub fn of(role: RoleName) -> impl Iterator<Item = &'static Key> {
 pub struct Together {
     /// A file to play is named.
     pub audio_file: bool,
+    /// A configuration is named.
+    pub config: bool,
     /// The playout delay that was asked for.
     pub jitter_ms: Option<u32>,
     /// `force` is on.
@@ -152,6 +185,9 @@ pub fn check_together(role: RoleName, settings: Together) -> Result<(), (&'stati
             "audio_file",
             "a source needs a file to play: MP3, WAV, FLAC or OGG Vorbis".to_string(),
         ));
+    }
+    if role == B2bua && !settings.config {
+        return Err(("config", "a b2bua needs its configuration, like b2bua.toml".to_string()));
     }
     if settings.jitter_ms.is_some_and(|ms| ms < 60) && !settings.forced {
         let why = "a playout delay below 60 ms breaks up on ordinary networks; use at least 60, or force it: --force, in a plan force = true";
@@ -174,8 +210,8 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for key in KEYS {
-            assert_eq!(KEYS.iter().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
+        for key in all() {
+            assert_eq!(all().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
         }
     }
 

@@ -16,14 +16,14 @@ use crate::ua::Engine;
 /// Stands in a value for the host's primary address.
 pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
 
-/// Keys of `[orchestrator]`: its flags, without those that make no sense here. A plan
-/// names the engine of each role.
-const NOT_IN_A_PLAN: [&str; 3] = ["plan", "dry_run", "engine"];
+/// Flags that are no keys of a plan: they make no sense there. (Roles have `engine`; the
+/// orchestrator itself has none.)
+const NOT_IN_A_PLAN: [&str; 6] = ["plan", "dry_run", "engine", "explain", "from", "source"];
 
 /// A plan, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// In call order: source, mixer (if the plan has one), sink.
+    /// In call order: source, mixer and b2bua (if the plan has them), sink.
     pub roles: Vec<RolePlan>,
     /// Limits to judge the run by.
     pub expect: Expect,
@@ -43,7 +43,7 @@ pub struct RolePlan {
 /// One setting of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
-    /// A name from [`keys::KEYS`].
+    /// A name from [`keys::all`].
     pub name: &'static str,
     /// The value, as it would stand on a command line.
     pub value: String,
@@ -64,8 +64,11 @@ impl RolePlan {
         self.get("engine").and_then(|name| name.parse().ok()).unwrap_or_default()
     }
 
-    /// Puts it on this engine, whatever it says.
+    /// Puts it on this engine, whatever it says. A b2bua has no choice of engines.
     pub fn set_engine(&mut self, engine: Engine) {
+        if self.role == RoleName::B2bua {
+            return;
+        }
         self.settings.retain(|setting| setting.name != "engine");
         let value = engine.to_string();
         self.settings.push(Setting { name: "engine", value, kind: Kind::Text, line: 0 });
@@ -182,6 +185,7 @@ impl Reader<'_> {
             let plan = RolePlan { role, settings };
             let together = Together {
                 audio_file: plan.get("audio_file").is_some(),
+                config: plan.get("config").is_some(),
                 jitter_ms: plan.get("jitter_ms").and_then(|ms| ms.parse().ok()),
                 forced: plan.get("force") == Some("true"),
             };
@@ -199,8 +203,8 @@ impl Reader<'_> {
         }
         for role in [RoleName::Source, RoleName::Sink] {
             if !found.iter().any(|plan| plan.role == role) {
-                let reason =
-                    "a plan needs a source and a sink; without mixer.* it is source to sink".to_string();
+                let reason = "a plan needs a source and a sink; mixer.* and b2bua.* may stand between them"
+                    .to_string();
                 let key = format!("{role}.*");
                 return Err(self.error(span.start, PlanProblem::Missing { key, reason }));
             }
@@ -243,11 +247,12 @@ impl Reader<'_> {
         let wanted = if name == "sip_target" { "target" } else { name };
         let in_plan = |key: &&'static Key| {
             key.roles.contains(&role)
-                && !(role == RoleName::Orchestrator && NOT_IN_A_PLAN.contains(&key.name))
+                && (!NOT_IN_A_PLAN.contains(&key.name)
+                    || (key.name == "engine" && role != RoleName::Orchestrator))
         };
         match keys::find(wanted) {
             Some(key) if in_plan(&key) => Ok(key),
-            Some(key) if role != RoleName::Orchestrator => {
+            Some(key) if role != RoleName::Orchestrator && !key.roles.contains(&role) => {
                 let nearest = keys::nearest(name, keys::of(role).map(plan_name)).unwrap_or_default();
                 let problem = PlanProblem::OtherRole {
                     key: name.to_string(),

@@ -36,7 +36,7 @@ fn problem(result: Result<Plan, PlanError>) -> (usize, String) {
 fn a_good_plan_becomes_flags_in_call_order() {
     let plan = parse(GOOD).unwrap();
     let roles: Vec<_> = plan.roles.iter().map(|plan| plan.role).collect();
-    assert_eq!(roles, RoleName::CHAIN);
+    assert_eq!(roles, [RoleName::Source, RoleName::Mixer, RoleName::Sink]);
     let flags: Vec<_> = plan.roles.iter().map(RolePlan::flags).collect();
     assert_eq!(flags[0], ["--target", "sip:mixer@127.0.0.1:0", "--audio-file", "a.mp3", "--loop"]);
     assert_eq!(plan.role(RoleName::Mixer).unwrap().get("mix_gain_in"), Some("1"));
@@ -52,6 +52,23 @@ fn without_a_mixer_it_is_source_to_sink() {
         plan.roles.iter().map(|plan| plan.role).collect::<Vec<_>>(),
         [RoleName::Source, RoleName::Sink]
     );
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_b2bua_stands_before_the_sink_and_needs_its_configuration() {
+    let plan = with("b2bua.config = \"b.toml\"\nb2bua.sip_bind = \"127.0.0.1:0\"").unwrap();
+    let roles: Vec<_> = plan.roles.iter().map(|plan| plan.role).collect();
+    assert_eq!(roles, [RoleName::Source, RoleName::B2bua, RoleName::Sink]);
+    let (line, text) = problem(with("b2bua.sip_bind = \"127.0.0.1:0\""));
+    assert_eq!(line, 4);
+    assert!(text.contains("`b2bua.config` is missing"), "{text}");
+    for no_key in ["b2bua.explain = \"1\"", "b2bua.dry_run = true", "b2bua.engine = \"native\""] {
+        assert!(problem(with(&format!("b2bua.config = \"b.toml\"\n{no_key}"))).0 == 5, "{no_key}");
+    }
+    let mut plan = plan;
+    plan.roles.iter_mut().for_each(|role| role.set_engine(crate::ua::Engine::Baresip));
+    assert!(plan.role(RoleName::B2bua).unwrap().get("engine").is_none());
 }
 
 #[test]

@@ -14,14 +14,16 @@ pub enum RoleName {
     Mixer,
     /// Answers and plays out.
     Sink,
+    /// Joins a caller's call and the call to whom they called: the server.
+    B2bua,
 }
 
 impl RoleName {
     /// Every role.
-    pub const ALL: [RoleName; 4] =
-        [RoleName::Orchestrator, RoleName::Source, RoleName::Mixer, RoleName::Sink];
+    pub const ALL: [RoleName; 5] =
+        [RoleName::Orchestrator, RoleName::Source, RoleName::Mixer, RoleName::Sink, RoleName::B2bua];
     /// The roles that a plan starts, in call order.
-    pub const CHAIN: [RoleName; 3] = [RoleName::Source, RoleName::Mixer, RoleName::Sink];
+    pub const CHAIN: [RoleName; 4] = [RoleName::Source, RoleName::Mixer, RoleName::B2bua, RoleName::Sink];
 
     /// As written after `--role`, in plans, in READY and metrics lines.
     pub const fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl RoleName {
             RoleName::Source => "source",
             RoleName::Mixer => "mixer",
             RoleName::Sink => "sink",
+            RoleName::B2bua => "b2bua",
         }
     }
 }
@@ -42,7 +45,7 @@ impl fmt::Display for RoleName {
 
 /// The name is none of [`RoleName::ALL`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no such role; choose one of orchestrator, source, mixer, sink")]
+#[error("no such role; choose one of orchestrator, source, mixer, sink, b2bua")]
 pub struct UnknownRole;
 
 impl FromStr for RoleName {

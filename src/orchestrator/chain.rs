@@ -2,19 +2,27 @@
 //! plan's expectations held against them.
 
 use super::record::{Bound, ChainFigures, Expectation, Hop, RoleRecord};
+use crate::config::RoleName;
 use crate::config::expect::Expect;
 use crate::metrics::MetricsLine;
 use crate::metrics::quality;
+
+/// The role that passes packets on as they are.
+const RELAY: &str = RoleName::B2bua.as_str();
 
 /// Figures of a chain; `roles` in call order.
 pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
     let count = roles.len().saturating_sub(1);
     let hops: Vec<Hop> = (0..count).filter_map(|from| hop(roles, from)).collect();
+    // A b2bua relays: a packet lost before it leaves a gap that the next receiver counts.
+    let ends: Vec<&Hop> = hops.iter().filter(|hop| hop.to != RELAY).collect();
+    let receivers = roles.iter().skip(1).filter(|role| role.role != RELAY).count();
     // without a word of one receiver, nothing is known about the whole
-    let complete = !hops.is_empty() && hops.len() == count;
+    let complete = !ends.is_empty() && ends.len() == receivers;
     // 1 − ∏(1 − lossᵢ), in a form that keeps one hop's figure exact
     let over = |part: fn(&Hop) -> f64| {
-        complete.then(|| hops.iter().map(part).fold(0.0, |sum, loss| sum + loss - sum * loss / 100.0))
+        complete
+            .then(|| ends.iter().map(|hop| part(hop)).fold(0.0, |sum, loss| sum + loss - sum * loss / 100.0))
     };
     let longest = |part: fn(&Hop) -> f64| complete.then(|| hops.iter().map(part).fold(0.0, f64::max));
     let sink = roles.last().and_then(|role| role.metrics.as_ref());
@@ -164,6 +172,19 @@ mod tests {
         assert!((figures.loss_pct.unwrap() - 55.0).abs() < 1e-9, "1 - 0.5 * 0.9");
         assert_eq!(figures.rtp_gap_ms_max, Some(60.0));
         assert_eq!(figures.mos, Some(quality::mos(figures.loss_pct.unwrap(), 150.0)));
+    }
+
+    #[test]
+    fn what_is_lost_before_a_b2bua_is_counted_once_behind_it() {
+        let mut roles = chain();
+        roles[1].role = "b2bua".into();
+        let with_figures = figures(&roles);
+        assert_eq!((with_figures.hops.len(), with_figures.loss_pct), (2, Some(10.0)));
+        roles[1].metrics = None;
+        let without = figures(&roles);
+        assert_eq!((without.hops.len(), without.loss_pct), (1, Some(10.0)));
+        roles[2].metrics = None;
+        assert_eq!(figures(&roles).loss_pct, None);
     }
 
     #[test]

@@ -20,15 +20,12 @@ pub struct Common {
 }
 
 /// The order in which roles are started: who is called before who calls.
-pub const START_ORDER: [RoleName; 3] = [RoleName::Sink, RoleName::Mixer, RoleName::Source];
+pub const START_ORDER: [RoleName; 4] = [RoleName::Sink, RoleName::B2bua, RoleName::Mixer, RoleName::Source];
 
-/// Whom a role calls.
+/// Whom a role calls: the next one of the plan.
 pub fn next_of(plan: &Plan, role: RoleName) -> Option<RoleName> {
-    match role {
-        RoleName::Source if plan.role(RoleName::Mixer).is_some() => Some(RoleName::Mixer),
-        RoleName::Source | RoleName::Mixer => Some(RoleName::Sink),
-        RoleName::Sink | RoleName::Orchestrator => None,
-    }
+    let after = RoleName::CHAIN.into_iter().skip_while(|name| *name != role).skip(1);
+    after.into_iter().find(|name| plan.role(*name).is_some())
 }
 
 /// The arguments of a role's process. `next` is where the role that it calls is
@@ -64,8 +61,13 @@ pub fn arguments(plan: &Plan, role: &RolePlan, common: &Common, next: Option<Soc
         let address = next.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         add("target", target::derived(callee.as_str(), address));
     }
-    if let Some(folder) = &common.recordings {
-        add("record", folder.to_string_lossy().into_owned());
+    match &common.recordings {
+        // it plays and hears nothing: its messages are all that there is to record
+        Some(folder) if role.role == RoleName::B2bua => {
+            add("sip-trace", folder.join("b2bua.sip").to_string_lossy().into_owned());
+        }
+        Some(folder) => add("record", folder.to_string_lossy().into_owned()),
+        None => {}
     }
     words.extend(role.flags());
     words
@@ -126,6 +128,21 @@ mod tests {
         assert!(mixer.contains("--target sip:sink@127.0.0.1:4000;transport=tcp"), "{mixer}");
         let source = line(&plan, RoleName::Source, &common(), Some("127.0.0.1:5000"));
         assert!(source.contains("--target sip:mixer@127.0.0.1:5000"), "{source}");
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_b2bua_is_called_by_the_role_before_it_and_calls_the_one_behind_it() {
+        let plan = parse(&format!("{PLAN}b2bua.config = \"b.toml\"\n")).unwrap();
+        assert_eq!(next_of(&plan, RoleName::Source), Some(RoleName::Mixer));
+        assert_eq!(next_of(&plan, RoleName::Mixer), Some(RoleName::B2bua));
+        assert_eq!(next_of(&plan, RoleName::B2bua), Some(RoleName::Sink));
+        assert_eq!(next_of(&plan, RoleName::Sink), None);
+        let common = Common { recordings: Some("target/r".into()), ..common() };
+        let b2bua = line(&plan, RoleName::B2bua, &common, Some("127.0.0.1:4000"));
+        assert!(b2bua.contains("--target sip:sink@127.0.0.1:4000"), "{b2bua}");
+        assert!(b2bua.contains("--sip-trace target/r/b2bua.sip"), "{b2bua}");
+        assert!(b2bua.ends_with("--config b.toml") && !b2bua.contains("--record"), "{b2bua}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The READY line of a child: the whole contract in one line.
 //!
-//! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`
+//! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`; of a b2bua, which takes
+//! what comes, `READY role=b2bua sip=<ip:port>`.
 
 use std::net::SocketAddr;
 
@@ -13,7 +14,14 @@ pub struct Ready {
     pub role: RoleName,
     /// Where its UA is bound; a real address and a real port.
     pub sip: SocketAddr,
-    /// The codec it prefers.
+    /// The audio it prefers; none of a b2bua.
+    pub audio: Option<Audio>,
+}
+
+/// The audio that a role prefers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audio {
+    /// `pcmu` or `pcma`.
     pub codec: String,
     /// Audio in a packet, ms.
     pub ptime_ms: u32,
@@ -22,7 +30,8 @@ pub struct Ready {
 /// Why a READY line was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "READY line not understood: {reason}; it should read READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms"
+    "READY line not understood: {reason}; it should read READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms \
+     (of a b2bua: READY role=b2bua sip=<ip:port>)"
 )]
 pub struct ReadyError {
     reason: &'static str,
@@ -37,8 +46,12 @@ pub fn is_ready(line: &str) -> bool {
 pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     let fail = |reason| ReadyError { reason };
     let words: Vec<&str> = line.split(' ').collect();
-    let &["READY", role_word, sip, codec, ptime] = words.as_slice() else {
-        return Err(fail("not five words with one space between them"));
+    let (role_word, sip, audio) = match *words.as_slice() {
+        ["READY", role_word, sip] if role == RoleName::B2bua => (role_word, sip, None),
+        ["READY", role_word, sip, codec, ptime] if role != RoleName::B2bua => {
+            (role_word, sip, Some((codec, ptime)))
+        }
+        _ => return Err(fail("not the right words with one space between them")),
     };
     let field = |word: &'static str, text: &'_ str| text.strip_prefix(word).map(str::to_string);
     let named = field("role=", role_word).ok_or(fail("no role="))?;
@@ -50,11 +63,14 @@ pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     if sip.port() == 0 || sip.ip().is_unspecified() {
         return Err(fail("sip= is not the real address and port"));
     }
-    let codec = field("codec=", codec).filter(|codec| matches!(codec.as_str(), "pcmu" | "pcma"));
-    let codec = codec.ok_or(fail("codec= is neither pcmu nor pcma"))?;
-    let ptime = ptime.strip_prefix("ptime=").and_then(|text| text.strip_suffix("ms"));
-    let ptime_ms = ptime.and_then(|text| text.parse().ok()).ok_or(fail("ptime= is not like 20ms"))?;
-    Ok(Ready { role, sip, codec, ptime_ms })
+    let audio = audio.map(|(codec, ptime)| {
+        let codec = field("codec=", codec).filter(|codec| matches!(codec.as_str(), "pcmu" | "pcma"));
+        let codec = codec.ok_or(fail("codec= is neither pcmu nor pcma"))?;
+        let ptime = ptime.strip_prefix("ptime=").and_then(|text| text.strip_suffix("ms"));
+        let ptime_ms = ptime.and_then(|text| text.parse().ok()).ok_or(fail("ptime= is not like 20ms"))?;
+        Ok(Audio { codec, ptime_ms })
+    });
+    Ok(Ready { role, sip, audio: audio.transpose()? })
 }
 
 #[cfg(test)]
@@ -66,8 +82,17 @@ mod tests {
         let ready =
             parse("READY role=sink sip=127.0.0.1:5070 codec=pcmu ptime=20ms", RoleName::Sink).unwrap();
         assert_eq!(ready.sip, "127.0.0.1:5070".parse().unwrap());
-        assert_eq!((ready.codec.as_str(), ready.ptime_ms), ("pcmu", 20));
+        assert_eq!(ready.audio, Some(Audio { codec: "pcmu".into(), ptime_ms: 20 }));
         assert!(parse("READY role=mixer sip=[::1]:5 codec=pcma ptime=10ms", RoleName::Mixer).is_ok());
+    }
+
+    #[test]
+    fn a_b2bua_prefers_nothing() {
+        let ready = parse("READY role=b2bua sip=127.0.0.1:5070", RoleName::B2bua).unwrap();
+        assert_eq!((ready.sip.port(), ready.audio), (5070, None));
+        let line = "READY role=b2bua sip=127.0.0.1:5070 codec=pcmu ptime=20ms";
+        assert!(parse(line, RoleName::B2bua).is_err());
+        assert!(parse("READY role=sink sip=127.0.0.1:5070", RoleName::Sink).is_err());
     }
 
     #[test]

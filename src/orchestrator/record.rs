@@ -29,7 +29,7 @@ pub struct RunRecord {
     pub plan: PlanRecord,
     /// What ran it.
     pub versions: Versions,
-    /// In call order: source, mixer (if any), sink.
+    /// In call order: source, mixer (if any), b2bua (if any), sink.
     pub roles: Vec<RoleRecord>,
     /// Figures of the whole chain.
     pub chain: ChainFigures,
@@ -88,7 +88,7 @@ pub struct Versions {
 /// One role's part in a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RoleRecord {
-    /// `source`, `mixer` or `sink`.
+    /// `source`, `mixer`, `b2bua` or `sink`.
     pub role: String,
     /// Process id; none when it was never started.
     pub pid: Option<u32>,
@@ -162,7 +162,8 @@ pub struct Hop {
     /// Packets that `to` received from `from`. The mixer counts both its calls
     /// together; here and below, this stream's share of that.
     pub packets_rx: u64,
-    /// Packets that never arrived, by sequence number.
+    /// Packets that never arrived, by sequence number. Behind a b2bua, which relays, with
+    /// those lost before it.
     pub lost: u64,
     /// `lost` of what was expected, percent.
     pub loss_pct: f64,

@@ -102,6 +102,9 @@ impl Run<'_> {
             self.reap(now);
             self.start_next(now);
             self.check_ready(now);
+            if self.only_servers() {
+                self.turn(now, Input::OnlyServers);
+            }
             self.turn(now, Input::Tick);
             self.show(now);
             if self.is_over(now) {
@@ -185,6 +188,11 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Whether nothing runs but what does not end by itself.
+    fn only_servers(&self) -> bool {
+        self.slots.iter().filter(|slot| slot.is_alive()).all(|slot| slot.role() == RoleName::B2bua)
     }
 
     fn check_ready(&mut self, now: Instant) {

@@ -1,15 +1,15 @@
 //! The end of a run, as a table. No clock and no process in here: `now` comes
 //! in, what to do goes out.
 //!
-//! | state | a role ended well | a role failed | interrupt | time |
-//! |---|---|---|---|---|
-//! | Running | → Ending | → Terminating, **terminate** | → Terminating, **terminate** | |
-//! | Ending | | → Terminating, **terminate** | → Terminating, **terminate** | grace: → Terminating, **terminate** |
-//! | Terminating | | | second one: → Killing, **kill** | grace: **remind**, once; kill: → Killing, **kill** |
-//! | Killing | | | | |
+//! | state | a role ended well | only servers left | a role failed | interrupt | time |
+//! |---|---|---|---|---|---|
+//! | Running | → Ending | | → Terminating, **terminate** | → Terminating, **terminate** | |
+//! | Ending | | → Terminating, **terminate** | → Terminating, **terminate** | → Terminating, **terminate** | grace: → Terminating, **terminate** |
+//! | Terminating | | | | second one: → Killing, **kill** | grace: **remind**, once; kill: → Killing, **kill** |
+//! | Killing | | | | | |
 //!
 //! Ending is the normal end: the source has hung up, and the others follow by
-//! BYE. Grace and kill are counted from the moment the state was entered.
+//! BYE; a server (the b2bua) follows nobody and is told when it is alone. Grace and kill are counted from the moment the state was entered.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub enum Input {
     /// A role exited with code 0.
     EndedWell,
+    /// What still runs would not end by itself.
+    OnlyServers,
     /// A role failed, crashed or was not READY in time.
     Failed,
     /// SIGINT or SIGTERM to the orchestrator.
@@ -78,6 +80,7 @@ impl Shutdown {
             (State::Running | State::Ending { .. }, Input::Interrupt) => {
                 (told(true), Some(Action::Terminate))
             }
+            (State::Ending { .. }, Input::OnlyServers) => (told(false), Some(Action::Terminate)),
             (State::Ending { since }, Input::Tick) if now >= since + self.grace => {
                 (told(false), Some(Action::Terminate))
             }
@@ -133,6 +136,17 @@ mod tests {
         assert_eq!(it.on(start + GRACE * 2, Input::Tick), Some(Action::Remind));
         assert_eq!(it.on(start + GRACE + KILL, Input::Tick), Some(Action::Kill));
         assert_eq!(it.on(start + GRACE + KILL * 2, Input::Tick), None);
+    }
+
+    #[test]
+    fn servers_that_are_alone_are_told_once_the_end_has_begun() {
+        let (mut it, start) = started();
+        assert_eq!(it.on(start, Input::OnlyServers), None);
+        assert!(it.is_running());
+        it.on(start, Input::EndedWell);
+        assert_eq!(it.on(start, Input::OnlyServers), Some(Action::Terminate));
+        assert_eq!(it.on(start, Input::OnlyServers), None);
+        assert_eq!(it.on(start + KILL, Input::Tick), Some(Action::Kill));
     }
 
     #[test]

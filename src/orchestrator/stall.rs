@@ -29,8 +29,8 @@ impl Stall {
             self.still_rx = count(last.1 == now.1, self.still_rx);
         }
         self.last = Some(now);
-        let sends = matches!(role, RoleName::Source | RoleName::Mixer);
-        let receives = matches!(role, RoleName::Sink | RoleName::Mixer);
+        let sends = matches!(role, RoleName::Source | RoleName::Mixer | RoleName::B2bua);
+        let receives = matches!(role, RoleName::Sink | RoleName::Mixer | RoleName::B2bua);
         (sends && self.still_tx >= PERIODS) || (receives && self.still_rx >= PERIODS)
     }
 }

@@ -11,6 +11,7 @@ pub fn plain(role: RoleName) -> &'static str {
         RoleName::Source => "[SRC ]",
         RoleName::Mixer => "[MIX ]",
         RoleName::Sink => "[SINK]",
+        RoleName::B2bua => "[B2B ]",
     }
 }
 
@@ -25,6 +26,7 @@ pub fn tag(role: RoleName, color: bool) -> String {
         RoleName::Source => tag.green().to_string(),
         RoleName::Mixer => tag.magenta().to_string(),
         RoleName::Sink => tag.blue().to_string(),
+        RoleName::B2bua => tag.cyan().to_string(),
     }
 }
 
@@ -39,6 +41,7 @@ mod tests {
             (RoleName::Source, "32"),
             (RoleName::Mixer, "35"),
             (RoleName::Sink, "34"),
+            (RoleName::B2bua, "36"),
         ] {
             assert_eq!(tag(role, true), format!("\u{1b}[{code}m{}\u{1b}[39m", plain(role)));
             assert_eq!(tag(role, false), plain(role));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::prctl;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeVal;
 use nix::unistd::getppid;
@@ -28,6 +28,14 @@ pub fn resident_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1_024
+}
+
+/// Descriptors that this process may have once it asks for them: the hard limit. 0
+/// when the system does not tell.
+pub fn descriptor_limit() -> usize {
+    getrlimit(Resource::RLIMIT_NOFILE)
+        .map(|(_, hard)| usize::try_from(hard).unwrap_or(usize::MAX))
+        .unwrap_or(0)
 }
 
 /// The orchestrator that started this process is gone.

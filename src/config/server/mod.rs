@@ -5,15 +5,19 @@
 //! - `secret`: values that no log shows
 //! - `docs`: the table of every key, which `docs/server.md` prints
 //! - `reader`, `error`: TOML with lines; what can be wrong
+//! - `overrides`: what flags change
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
 //! - `load`: the file, its neighbours and the environment
 //! - `diff`: what a new configuration changes; `capacity`: how many calls fit
 //! - `summary`: `--dry-run`
 
+pub mod capacity;
 mod check;
+pub mod diff;
 pub mod docs;
 pub mod error;
 pub mod load;
+mod overrides;
 mod parse;
 mod parse_parties;
 mod parse_route;
@@ -22,6 +26,7 @@ pub mod pattern;
 mod reader;
 pub mod route;
 pub mod secret;
+pub mod summary;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +47,8 @@ pub use parties::{Gateway, GatewayHost, Group, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};
 pub use route::{Action, BridgeMode, Failover, HeaderRule, MediaPath, Policy, Route, SourceMatch, Target};
 pub use secret::Secret;
+#[cfg(test)]
+pub(crate) use tests::parse_alone;
 
 /// A whole configuration. Everything in it is valid, and fits together: every name
 /// that a route or a group uses exists.
@@ -266,5 +273,7 @@ impl ServerConfig {
     }
 }
 
+#[cfg(test)]
+mod bad_tests;
 #[cfg(test)]
 mod tests;

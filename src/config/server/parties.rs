@@ -1,5 +1,6 @@
 //! Who can be called: users, gateways, groups.
 
+use std::fmt;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -91,6 +92,16 @@ pub struct GatewayHost {
     pub port: Option<u16>,
     /// Lower ones first; equal ones share the calls.
     pub priority: u16,
+}
+
+impl fmt::Display for GatewayHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
 }
 
 /// How we answer a gateway's challenges.

@@ -112,7 +112,7 @@ impl Template {
             };
             let group = group.ok_or_else(|| match pattern {
                 Some(pattern) => format!("`${name}` is no group of the pattern `{pattern}`"),
-                None => format!("`${name}` is a group, but there is no pattern that it could come from"),
+                None => format!("`${name}` is a group, but there is no pattern that it could come from; `$0` is the whole number"),
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));

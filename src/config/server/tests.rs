@@ -24,6 +24,11 @@ impl Outside for Made {
     }
 }
 
+/// A configuration that refers to nothing outside of its text.
+pub(crate) fn parse_alone(text: &str) -> Result<ServerConfig, ConfigError> {
+    parse(text, &Made)
+}
+
 fn good(text: &str) -> ServerConfig {
     parse(text, &Made).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
@@ -36,4 +41,242 @@ fn an_empty_configuration_is_the_defaults() {
     assert_eq!(config.server.realm, "b2b");
     assert_eq!(config.http, Some(Http { bind: "127.0.0.1:8080".parse().unwrap(), token: None }));
     assert!(config.server.trusted.is_empty() && config.routes.is_empty());
+}
+
+/// Every key there is, none as it is by default.
+const FULL: &str = r#"
+[server]
+listen = ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071"]
+advertise = "pbx.example.com:5080"
+domains = ["Example.COM", "192.0.2.1"]
+realm = "example"
+user_agent = "pbx"
+trusted = ["127.0.0.0/8", "::1"]
+store = "memory"
+cdr = "cdr.jsonl"
+drain_s = 5
+[tls]
+certificate = "chain.pem"
+key = "/keys/key.pem"
+authorities = "ca.pem"
+reload_s = 0
+[media]
+bind = "127.0.0.2"
+advertise = "192.0.2.2"
+ports = "30000-30999"
+threads = 2
+codecs = ["pcma"]
+rtp_timeout_s = 0
+[http]
+listen = "0.0.0.0:80"
+token_file = "pw"
+[registrar]
+min_expires_s = 30
+max_expires_s = 600
+default_expires_s = 300
+nonce_s = 60
+max_contacts = 2
+max_bindings = 100
+[limits]
+calls = 1
+calls_per_s = 2
+source_calls = 3
+source_messages_per_s = 4
+connections = 5
+auth_failures = 6
+ban_s = 7
+ring_s = 8
+call_s = 0
+redirects = 0
+[log]
+level = "debug"
+format = "json"
+redact = "numbers"
+sip_trace = "trace.sip"
+
+[[user]]
+name = "1001"
+password = "${B2B_PW}"
+aliases = ["alice", "+442083661001"]
+display_name = "Alice A."
+caller_id = "+442083661001"
+class = "staff"
+max_contacts = 3
+max_calls = 4
+[[user]]
+name = "1002"
+password_file = "pw"
+[[user]]
+name = "1003"
+ha1 = "00112233445566778899AABBCCDDEEFF"
+ha1_sha256 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+[[gateway]]
+name = "carrier"
+hosts = ["[2001:db8::1]:5060", { host = "sip.example.com", priority = 0 }, { host = "192.0.2.9" }]
+transport = "tls"
+username = "account"
+password = "x"
+from_user = "account"
+from_domain = "example.com"
+register = true
+expires_s = 120
+options_s = 0
+sources = ["192.0.2.0/28", "2001:db8::/32"]
+class = "trunk"
+channels = 30
+called = [{ match = "0(.*)", to = "+44$1" }]
+caller = [{ match = ".*", to = "+442083661000" }]
+codecs = ["g722", "opus"]
+[[gateway]]
+name = "other"
+hosts = "192.0.2.77"
+username = "u"
+password_file = "pw"
+
+[[group]]
+name = "sales"
+members = ["user/1001", "gateway/carrier/0123", "sip:desk@192.0.2.5"]
+strategy = "serial"
+timeout_s = 10
+
+[[route]]
+name = "everything"
+called = '0(?<rest>\d+)'
+caller = '1(\d+)'
+class = ["staff", "trunk", "trusted"]
+source = ["gateway/carrier", "user/alice", "users", "trusted", "192.0.2.0/24"]
+method = ["INVITE", "MESSAGE"]
+to = ["user/$1", "gateway/carrier/${rest}", "group/sales", "sips:x$1@host.example"]
+strategy = "parallel"
+set_called = "+44$1"
+set_caller = "+4420$1"
+set_caller_name = "Example"
+mode = "translating"
+media = "direct"
+record = true
+timeout_s = 9
+failover = [404, "5xx"]
+headers = [{ add = "X-A", value = "1" }, { remove = "P-Asserted-Identity" }, { replace = "Subject", value = "s" }]
+codecs = ["pcmu"]
+[[route]]
+reject = 603
+reason = "Not today"
+[[route]]
+app = "ivr"
+"#;
+
+#[test]
+fn every_documented_key_is_read() {
+    let config = good(FULL);
+    let missing: Vec<String> = docs::SECTIONS
+        .iter()
+        .flat_map(|section| section.keys.iter().map(move |key| (section.name, key.name)))
+        .filter(|(_, key)| {
+            let written = |line: &str| line.trim_start().starts_with(&format!("{key} = "));
+            let inline = FULL.contains(&format!("{{ {key} = ")) || FULL.contains(&format!(", {key} = "));
+            !FULL.lines().any(written) && !inline
+        })
+        .map(|(section, key)| format!("{section}.{key}"))
+        // its other half is there: a secret is in the file or in one of its own
+        .filter(|key| key != "http.token")
+        .collect();
+    assert_eq!(missing, [""; 0]);
+    assert_eq!(config.server.realm, "example");
+}
+
+#[test]
+fn keys_become_what_they_say() {
+    let ServerConfig { server, tls, media, http, registrar, limits, log, users, gateways, groups, routes } =
+        good(FULL);
+    let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071"]);
+    assert_eq!(server.advertise, Some(Advertise { host: "pbx.example.com".into(), port: Some(5080) }));
+    assert_eq!(server.domains, ["example.com", "192.0.2.1"]);
+    assert_eq!((server.store, server.cdr), (Store::Memory, Some("/etc/b2b/cdr.jsonl".into())));
+    let tls = tls.unwrap();
+    assert_eq!((tls.certificate, tls.key), (Some("/etc/b2b/chain.pem".into()), Some("/keys/key.pem".into())));
+    assert_eq!((tls.reload, media.rtp_timeout, limits.duration), (None, None, None));
+    assert_eq!((media.ports, media.threads), ((30_000, 30_999), 2));
+    assert_eq!(http.unwrap().token.unwrap().reveal(), "from a file");
+    assert_eq!((registrar.max_contacts, limits.redirects), (2, 0));
+    assert_eq!((log.level, log.redact), (tracing::Level::DEBUG, Redaction::Numbers));
+    let secrets: Vec<_> = users.iter().map(|user| &user.credentials).collect();
+    let parties::Credentials::Password(first) = secrets[0] else { panic!() };
+    let parties::Credentials::Ha1 { md5: Some(md5), sha256: Some(_) } = secrets[2] else { panic!() };
+    assert_eq!((first.reveal(), md5.reveal()), ("from the environment", "00112233445566778899aabbccddeeff"));
+    assert_eq!(users[1].class, "internal");
+    let hosts: Vec<_> = gateways[0].hosts.iter().map(|host| (host.to_string(), host.priority)).collect();
+    let expected = [("sip.example.com", 0), ("[2001:db8::1]:5060", 1), ("192.0.2.9", 3)];
+    assert_eq!(hosts, expected.map(|(host, priority)| (host.to_string(), priority)));
+    assert_eq!((gateways[0].register, gateways[0].options), (Some(Duration::from_secs(120)), None));
+    assert_eq!((gateways[1].register, gateways[1].options), (None, Some(Duration::from_secs(30))));
+    assert_eq!((groups[0].strategy, groups[0].members.len()), (Strategy::Serial, 3));
+    let Action::Dial { targets, policy } = &routes[0].action else { panic!() };
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    assert_eq!(targets, ["user/$1", "gateway/carrier/${rest}", "group/sales", "sips:x$1@host.example"]);
+    assert_eq!(
+        (policy.mode, policy.media, policy.record),
+        (BridgeMode::Translating, MediaPath::Direct, true)
+    );
+    assert!(policy.failover.is_on(404) && policy.failover.is_on(503) && !policy.failover.is_on(486));
+    assert_eq!(policy.headers.len(), 3);
+    assert_eq!(routes[1].action, Action::Reject { status: 603, reason: Some("Not today".into()) });
+    assert_eq!((routes[2].name.as_str(), &routes[2].action), ("#3", &Action::App { name: "ivr".into() }));
+}
+
+#[test]
+fn documented_defaults_are_the_defaults() {
+    let base = |section: &str| match section {
+        "user" => "[[user]]\nname = \"a\"\npassword = \"x\"\n",
+        "gateway" => "[[gateway]]\nname = \"a\"\nhosts = \"h\"\n",
+        "group" => "[[group]]\nname = \"a\"\nmembers = \"sip:a@b\"\n",
+        "route" => "[[route]]\nto = \"sip:a@b\"\n",
+        _ => "",
+    };
+    let mut checked = 0;
+    for section in docs::SECTIONS {
+        for key in section.keys.iter().filter(|key| !key.default.is_empty()) {
+            let head = match base(section.name) {
+                "" => format!("{}\n", section.written),
+                base => base.to_string(),
+            };
+            let set = good(&format!("{head}{} = {}\n", key.name, key.default));
+            assert_eq!(set, good(&head), "{}.{}", section.name, key.name);
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "{checked}");
+}
+
+#[test]
+fn no_debug_output_shows_a_secret() {
+    let text = format!("{:?}", good(FULL));
+    for secret in ["from the environment", "from a file", "00112233445566778899"] {
+        assert!(!text.contains(secret));
+    }
+}
+
+#[test]
+fn failover_can_be_on_off_or_a_list() {
+    let failover = |value: &str| {
+        let config = good(&format!("[[route]]\nto = \"sip:a@b\"\nfailover = {value}\n"));
+        let Action::Dial { policy, .. } = &config.routes[0].action else { panic!() };
+        policy.failover.clone()
+    };
+    assert!(failover("true").is_on(486) && failover("true").is_on(599));
+    assert!(!failover("true").is_on(603) && !failover("true").is_on(302));
+    assert_eq!(failover("false"), Failover::Never);
+    assert!(failover("[\"4xx\"]").is_on(404) && !failover("[\"4xx\"]").is_on(500));
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_about() {
+    let warnings = |text: &str| good(text).warnings().join("\n");
+    assert!(warnings("").contains("no [[route]]"));
+    let open =
+        "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nsources = \"192.0.2.1\"\n[[route]]\nto = \"gateway/c\"\n";
+    assert!(warnings(open).contains("(line 5) sends calls from anybody to gateway/c"), "{}", warnings(open));
+    assert_eq!(warnings(&format!("{open}source = \"users\"\n")), "");
+    assert!(warnings(&format!("[server]\ntrusted = \"0.0.0.0/0\"\n{open}")).contains("whole Internet"));
 }

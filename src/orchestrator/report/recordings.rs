@@ -44,9 +44,9 @@ pub fn read(run: &RunRecord) -> Recordings {
     let mut traces = Vec::new();
     for role in &run.roles {
         let name = role.role.as_str();
-        // The source receives nothing but what a peer may send back.
+        // The source receives nothing but what a peer may send back; a b2bua writes no list.
         let log = folder.join(format!("{name}.packets.csv"));
-        if (name != "source" || log.exists())
+        if (!matches!(name, "source" | "b2bua") || log.exists())
             && let Some(text) = noted(&mut all.notes, bytes(&log))
         {
             let (rows, unreadable) = packets::parse(&String::from_utf8_lossy(&text));

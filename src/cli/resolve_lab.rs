@@ -1,4 +1,4 @@
-//! Flags → the typed configuration of a role.
+//! Flags → the typed configuration of a role of the lab.
 
 use std::time::Duration;
 
@@ -27,11 +27,11 @@ impl Flags {
         Ok(SourceConfig {
             ua: self.ua(),
             target: self.required_target()?,
-            audio_file: self.audio_file.clone().unwrap_or_default(),
-            prebuffer: Duration::from_millis(self.prebuffer_ms.into()),
-            resampler: self.resampler,
-            repeat: self.repeat,
-            duration: self.duration_s.map(Duration::from_secs_f64),
+            audio_file: self.lab.audio_file.clone().unwrap_or_default(),
+            prebuffer: Duration::from_millis(self.lab.prebuffer_ms.into()),
+            resampler: self.lab.resampler,
+            repeat: self.lab.repeat,
+            duration: self.lab.duration_s.map(Duration::from_secs_f64),
         })
     }
 
@@ -42,10 +42,10 @@ impl Flags {
         Ok(MixerConfig {
             ua: self.ua(),
             target: self.required_target()?,
-            dtmf_seq: self.dtmf_seq.clone(),
-            dtmf_period: Duration::from_millis(self.dtmf_period_ms.into()),
-            gain_in: self.mix_gain_in as f32,
-            gain_dtmf: self.mix_gain_dtmf as f32,
+            dtmf_seq: self.lab.dtmf_seq.clone(),
+            dtmf_period: Duration::from_millis(self.lab.dtmf_period_ms.into()),
+            gain_in: self.lab.mix_gain_in as f32,
+            gain_dtmf: self.lab.mix_gain_dtmf as f32,
         })
     }
 
@@ -55,10 +55,10 @@ impl Flags {
         self.check_together(RoleName::Sink)?;
         Ok(SinkConfig {
             ua: self.ua(),
-            output: self.output,
-            player: self.aplay_cmd.clone(),
-            wav: self.wav.clone(),
-            calls: self.calls,
+            output: self.lab.output,
+            player: self.lab.aplay_cmd.clone(),
+            wav: self.lab.wav.clone(),
+            calls: self.lab.calls,
         })
     }
 
@@ -66,12 +66,12 @@ impl Flags {
     /// win over the plan's `[orchestrator]`, and `--engine` over its `<role>.engine`.
     pub fn orchestrator(&self) -> Result<OrchestratorConfig, Failure> {
         self.check_engine()?;
-        let path = self.plan.as_deref();
+        let path = self.lab.plan.as_deref();
         let path =
             path.ok_or_else(|| usage("--plan is missing; name a plan, like --plan plans/smk.plan.toml"))?;
         let mut loaded = files::load(path).map_err(|error: LoadError| usage(error.to_string()))?;
         if self.given.contains(&"engine") {
-            loaded.plan.roles.iter_mut().for_each(|role| role.set_engine(self.engine));
+            loaded.plan.roles.iter_mut().for_each(|role| role.set_engine(self.lab.engine));
         }
         loaded.plan.check_engines().map_err(|error| {
             let error = Box::new(error);
@@ -85,19 +85,19 @@ impl Flags {
                 })?;
             }
         }
-        if flags.kill_ms < flags.grace_ms {
-            let (kill, grace) = (flags.kill_ms, flags.grace_ms);
+        if flags.lab.kill_ms < flags.lab.grace_ms {
+            let (kill, grace) = (flags.lab.kill_ms, flags.lab.grace_ms);
             return Err(usage(format!(
                 "--kill-ms {kill} is below --grace-ms {grace}; make it the larger one"
             )));
         }
         Ok(OrchestratorConfig {
             plan: loaded,
-            grace: Duration::from_millis(flags.grace_ms),
-            kill: Duration::from_millis(flags.kill_ms),
-            ready: Duration::from_millis(flags.ready_ms),
+            grace: Duration::from_millis(flags.lab.grace_ms),
+            kill: Duration::from_millis(flags.lab.kill_ms),
+            ready: Duration::from_millis(flags.lab.ready_ms),
             dry_run: flags.dry_run,
-            report: flags.report,
+            report: flags.lab.report,
             format: flags.log_format,
             color: flags.color,
             level: flags.log_level,
@@ -107,10 +107,10 @@ impl Flags {
     /// Takes one setting of a plan's `[orchestrator]`.
     fn set(&mut self, key: &str, text: &str) -> value::Read<()> {
         match key {
-            "grace_ms" => self.grace_ms = value::wait_ms(text)?,
-            "kill_ms" => self.kill_ms = value::wait_ms(text)?,
-            "ready_ms" => self.ready_ms = value::wait_ms(text)?,
-            "report" => self.report = Some(value::path(text)?),
+            "grace_ms" => self.lab.grace_ms = value::wait_ms(text)?,
+            "kill_ms" => self.lab.kill_ms = value::wait_ms(text)?,
+            "ready_ms" => self.lab.ready_ms = value::wait_ms(text)?,
+            "report" => self.lab.report = Some(value::path(text)?),
             "log_format" => self.log_format = value::log_format(text)?,
             "log_level" => self.log_level = value::log_level(text)?,
             "color" => self.color = value::color(text)?,
@@ -127,34 +127,35 @@ impl Flags {
 
     /// An engine that is not there is said before anything is opened or written.
     fn check_engine(&self) -> Result<(), Failure> {
-        self.engine.in_this_build().map_err(|error| usage(error.to_string()))
+        self.lab.engine.in_this_build().map_err(|error| usage(error.to_string()))
     }
 
     fn check_together(&self, role: RoleName) -> Result<(), Failure> {
         let together = Together {
-            audio_file: self.audio_file.is_some(),
-            jitter_ms: Some(self.jitter_ms),
-            forced: self.force,
+            audio_file: self.lab.audio_file.is_some(),
+            config: false,
+            jitter_ms: Some(self.lab.jitter_ms),
+            forced: self.lab.force,
         };
         keys::check_together(role, together)
             .map_err(|(key, reason)| usage(format!("--{}: {reason}", key.replace('_', "-"))))
     }
 
     fn ua(&self) -> UaOptions {
-        let second = match self.codec {
+        let second = match self.lab.codec {
             Codec::Pcmu => Codec::Pcma,
             Codec::Pcma => Codec::Pcmu,
         };
         UaOptions {
-            engine: self.engine,
+            engine: self.lab.engine,
             bind: self.sip_bind,
-            codecs: vec![self.codec, second],
-            ptime_ms: self.ptime_ms,
-            jitter_ms: self.jitter_ms,
-            impairment: self.impair,
-            rtp_timeout: Duration::from_secs_f64(self.rtp_timeout_s),
+            codecs: vec![self.lab.codec, second],
+            ptime_ms: self.lab.ptime_ms,
+            jitter_ms: self.lab.jitter_ms,
+            impairment: self.lab.impair,
+            rtp_timeout: Duration::from_secs_f64(self.lab.rtp_timeout_s),
             sip_trace: self.sip_trace.clone(),
-            record: self.record.clone().map(RecordDir),
+            record: self.lab.record.clone().map(RecordDir),
         }
     }
 

@@ -1,0 +1,111 @@
+//! The flags that only the lab's roles have.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::value;
+use crate::media::dtmf::Sequence;
+use crate::media::resample::Method;
+use crate::role::player::PlayerCommand;
+use crate::role::sink::Output;
+use crate::ua::{Codec, Engine, Impairment};
+
+/// Flags of source, mixer, sink and orchestrator.
+#[derive(Debug, Clone, Args)]
+pub struct LabFlags {
+    /// The engine for SIP and RTP: native, or baresip in a build with that feature. The
+    /// orchestrator's is that of every role, whatever the plan says
+    #[arg(long, help_heading = "Every role of the lab", value_name = "NAME", default_value = "native", value_parser = value::engine)]
+    pub engine: Engine,
+
+    // source, mixer, sink
+    /// Write recordings for a report into this folder: audio, packets, SIP
+    #[arg(long, help_heading = "Source, mixer and sink", value_name = "FOLDER", value_parser = value::path)]
+    pub record: Option<PathBuf>,
+    /// End a call that gets no RTP for this long
+    #[arg(long, help_heading = "Source, mixer and sink", value_name = "SECONDS", default_value = "20", value_parser = value::seconds)]
+    pub rtp_timeout_s: f64,
+    // source
+    /// What to play: MP3, WAV, FLAC or OGG Vorbis (required)
+    #[arg(long, help_heading = "Source", value_name = "FILE", value_parser = value::path)]
+    pub audio_file: Option<PathBuf>,
+    /// Decode this much before dialling; 1000 to 4000
+    #[arg(long, help_heading = "Source", value_name = "MS", default_value = "1000", value_parser = value::prebuffer_ms)]
+    pub prebuffer_ms: u32,
+    /// Audio in a packet: 10 to 60 in steps of 10
+    #[arg(long, help_heading = "Source", value_name = "MS", default_value = "20", value_parser = value::ptime_ms)]
+    pub ptime_ms: u32,
+    /// The codec to offer first: pcmu or pcma
+    #[arg(long, help_heading = "Source", value_name = "CODEC", default_value = "pcmu", value_parser = value::codec)]
+    pub codec: Codec,
+    /// How to get to 8 kHz: sinc (band-limited) or linear (cheap, aliases)
+    #[arg(long, help_heading = "Source", value_name = "METHOD", default_value = "sinc", value_parser = value::resampler)]
+    pub resampler: Method,
+    /// Begin again at the end of the file
+    #[arg(long = "loop", id = "loop", help_heading = "Source")]
+    pub repeat: bool,
+    /// Hang up after this much audio
+    #[arg(long, help_heading = "Source", value_name = "SECONDS", value_parser = value::seconds)]
+    pub duration_s: Option<f64>,
+
+    // sink
+    /// The player: reads S16_LE, 8 kHz, mono from its standard input. Split like a
+    /// shell would, but no shell runs it
+    #[arg(long, help_heading = "Sink", value_name = "COMMAND", default_value = "aplay -f S16_LE -r 8000 -c 1", value_parser = value::command)]
+    pub aplay_cmd: PlayerCommand,
+    /// aplay: play, or end with exit code 66; auto: play if there is a player and a
+    /// sound card; null: do not play
+    #[arg(long, help_heading = "Sink", value_name = "WHERE", default_value = "aplay", value_parser = value::output)]
+    pub output: Output,
+    /// Write what is heard to this WAV file
+    #[arg(long, help_heading = "Sink", value_name = "FILE", value_parser = value::path)]
+    pub wav: Option<PathBuf>,
+    /// End after this many calls
+    #[arg(long, help_heading = "Sink", value_name = "NUMBER", default_value = "1", value_parser = value::calls)]
+    pub calls: u32,
+
+    // mixer
+    /// Digits to play: 0-9 * # A-D. Number punctuation (+ - . ( ) and spaces) is
+    /// skipped
+    #[arg(long, help_heading = "Mixer", value_name = "DIGITS", value_parser = value::dtmf_seq)]
+    pub dtmf_seq: Option<Sequence>,
+    /// From the start of one sequence to the start of the next
+    #[arg(long, help_heading = "Mixer", value_name = "MS", default_value = "2000", value_parser = value::dtmf_period_ms)]
+    pub dtmf_period_ms: u32,
+    /// Factor for the caller's audio
+    #[arg(long, help_heading = "Mixer", value_name = "FACTOR", default_value = "0.5", value_parser = value::gain)]
+    pub mix_gain_in: f64,
+    /// Factor for the tones
+    #[arg(long, help_heading = "Mixer", value_name = "FACTOR", default_value = "0.5", value_parser = value::gain)]
+    pub mix_gain_dtmf: f64,
+
+    // sink, mixer
+    /// Minimum playout delay of the jitter buffer; below 60 only with --force
+    #[arg(long, help_heading = "Sink and mixer", value_name = "MS", default_value = "60", value_parser = value::jitter_ms)]
+    pub jitter_ms: u32,
+    /// Allow a --jitter-ms below 60
+    #[arg(long, help_heading = "Sink and mixer")]
+    pub force: bool,
+    /// Make received RTP worse on purpose, seeded: loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7
+    /// (percent; jitter in ms)
+    #[arg(long, help_heading = "Sink and mixer", value_name = "LIST", value_parser = value::impair)]
+    pub impair: Option<Impairment>,
+
+    // orchestrator
+    /// The plan to run, TOML (required)
+    #[arg(long, help_heading = "Orchestrator", value_name = "FILE", value_parser = value::path)]
+    pub plan: Option<PathBuf>,
+    /// How long roles may take to end by themselves
+    #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "5000", value_parser = value::wait_ms)]
+    pub grace_ms: u64,
+    /// Roles that still run this long after SIGTERM get SIGKILL
+    #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "15000", value_parser = value::wait_ms)]
+    pub kill_ms: u64,
+    /// How long a role may take until it is READY
+    #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "10000", value_parser = value::wait_ms)]
+    pub ready_ms: u64,
+    /// Write report.json and report.html into this folder
+    #[arg(long, help_heading = "Orchestrator", value_name = "FOLDER", value_parser = value::path)]
+    pub report: Option<PathBuf>,
+}

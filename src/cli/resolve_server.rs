@@ -1,0 +1,94 @@
+//! Flags → what the server is told.
+
+use std::path::Path;
+
+use crate::b2bua::Reload;
+use crate::b2bua::explain::Question;
+use crate::cli::Flags;
+use crate::config::server::{self, Http, ServerConfig};
+use crate::util::exit::{Exit, Failure};
+use crate::util::process;
+
+/// What the server is told, and what is wanted of it.
+pub struct ServerRun {
+    /// The configuration, with the flags that win over it.
+    pub config: ServerConfig,
+    /// What to do.
+    pub ask: Ask,
+    /// Reads the same again.
+    pub reload: Reload,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// To serve.
+    Serve,
+    /// To say what the configuration says; the process may have so many descriptors.
+    DryRun { descriptors: usize },
+    /// To say where a call would go.
+    Explain(Question),
+}
+
+impl Flags {
+    /// What the b2bua is told.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 64: what is wrong, where, and what to do.
+    pub fn b2bua(&self) -> Result<ServerRun, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let path = self.server.config.clone().ok_or_else(|| {
+            usage("--config is missing; name a configuration, like --config plans/b2bua.toml".to_string())
+        })?;
+        let ask = match &self.server.explain {
+            Some(_) if self.dry_run => {
+                return Err(usage("--dry-run and --explain are two questions; ask one".to_string()));
+            }
+            Some(called) => Ask::Explain(Question {
+                called: called.clone(),
+                from: self.server.from.clone(),
+                address: self.server.source,
+            }),
+            None if self.server.from.is_some() || self.server.source.is_some() => {
+                return Err(usage("--from and --source go with --explain NUMBER".to_string()));
+            }
+            None if self.dry_run => Ask::DryRun { descriptors: process::descriptor_limit() },
+            None => Ask::Serve,
+        };
+        let flags = self.clone();
+        let load = move || flags.server_config(&path);
+        Ok(ServerRun { config: load()?, ask, reload: Box::new(load) })
+    }
+
+    /// The configuration, with the flags that win over it.
+    fn server_config(&self, path: &Path) -> Result<ServerConfig, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let mut config = server::load(path).map_err(|error| usage(error.to_string()))?;
+        if self.given.contains(&"sip_bind") {
+            config.listen_at(self.sip_bind);
+        }
+        if let Some(target) = &self.target {
+            config.send_all_to(target).map_err(|reason| usage(format!("--target {target}: {reason}")))?;
+        }
+        if let Some(bind) = self.server.http_bind {
+            let token = config.http.take().and_then(|http| http.token);
+            if token.is_none() && !bind.ip().is_loopback() {
+                let message = format!(
+                    "--http-bind {bind}: others can reach it; set token or token_file in [http], or bind to 127.0.0.1"
+                );
+                return Err(usage(message));
+            }
+            config.http = Some(Http { bind, token });
+        }
+        if self.given.contains(&"log_level") {
+            config.log.level = self.log_level;
+        }
+        if self.given.contains(&"log_format") {
+            config.log.format = self.log_format;
+        }
+        if let Some(trace) = &self.sip_trace {
+            config.log.sip_trace = Some(trace.clone());
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,101 @@
+//! Flags of the b2bua, and what they become.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::server::{Action, Target};
+use crate::util::exit::Exit;
+
+const CONFIG: &str = "[http]\ntoken = \"secret\"\n[[user]]\nname = \"1001\"\npassword = \"x\"\n\
+                      [[route]]\nto = \"user/$0\"\n";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("b2b.toml"), config).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("b2b.toml")
+    }
+
+    fn run(&self, line: &str) -> Result<ServerRun, crate::util::exit::Failure> {
+        let path = self.path();
+        let words = ["b2b", "--role", "b2bua", "--config"].map(OsString::from);
+        let rest = line.split_whitespace().map(OsString::from);
+        let words = words.into_iter().chain([path.into_os_string()]).chain(rest);
+        parse(words).unwrap().1.b2bua()
+    }
+
+    fn refused(&self, line: &str) -> String {
+        match self.run(line) {
+            Err(failure) => {
+                assert_eq!(failure.exit, Exit::Usage);
+                failure.message
+            }
+            Ok(_) => panic!("{line}"),
+        }
+    }
+}
+
+#[test]
+fn without_a_question_it_serves_what_the_configuration_says() {
+    let run = Folder::new(CONFIG).run("").unwrap();
+    assert_eq!(run.ask, Ask::Serve);
+    assert_eq!(run.config.routes.len(), 1);
+    assert_eq!(run.config.server.listen.len(), 2);
+}
+
+#[test]
+fn flags_win_over_the_configuration_and_over_the_one_that_is_read_again() {
+    let folder = Folder::new(CONFIG);
+    let run = folder
+        .run("--sip-bind 127.0.0.2:0 --http-bind 127.0.0.2:0 --target sip:a@127.0.0.1:7 --sip-trace t --log-level debug")
+        .unwrap();
+    for config in [run.config, (run.reload)().unwrap()] {
+        assert!(config.server.listen.iter().all(|listener| listener.bind.to_string() == "127.0.0.2:0"));
+        let http = config.http.unwrap();
+        assert_eq!((http.bind.to_string().as_str(), http.token.unwrap().reveal()), ("127.0.0.2:0", "secret"));
+        let Action::Dial { targets, .. } = &config.routes[0].action else { panic!() };
+        assert!(matches!(&targets[0], Target::Uri(uri) if uri.to_string() == "sip:a@127.0.0.1:7"));
+        assert_eq!(config.routes.len(), 2);
+        assert_eq!(config.log.level, tracing::Level::DEBUG);
+        assert_eq!(config.log.sip_trace, Some(PathBuf::from("t")));
+    }
+}
+
+#[test]
+fn a_configuration_that_turns_bad_is_refused_when_it_is_read_again() {
+    let folder = Folder::new(CONFIG);
+    let run = folder.run("").unwrap();
+    std::fs::write(folder.path(), "[servr]\n").unwrap();
+    let failure = (run.reload)().unwrap_err();
+    assert!(
+        failure.message.ends_with("b2b.toml:1: there is no `servr`; did you mean `server`?"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn questions_are_asked_one_at_a_time() {
+    let folder = Folder::new(CONFIG);
+    assert!(matches!(folder.run("--dry-run").unwrap().ask, Ask::DryRun { descriptors: 1.. }));
+    let run = folder.run("--explain +44208 --from 1001 --source 192.0.2.7").unwrap();
+    let Ask::Explain(question) = run.ask else { panic!() };
+    assert_eq!((question.called.as_str(), question.from.as_deref()), ("+44208", Some("1001")));
+    assert!(folder.refused("--explain 1 --dry-run").contains("ask one"));
+    assert!(folder.refused("--from 1001").contains("--explain NUMBER"));
+}
+
+#[test]
+fn what_is_missing_or_open_to_others_is_exit_64() {
+    let bare = parse(["b2b", "--role", "b2bua"].map(OsString::from)).unwrap().1.b2bua();
+    assert!(bare.err().unwrap().message.contains("--config is missing"));
+    assert!(Folder::new("[servr]").refused("").contains("b2b.toml:1:"));
+    assert!(Folder::new("").refused("--http-bind 192.0.2.7:80").contains("set token"));
+    assert!(Folder::new(CONFIG).run("--http-bind 192.0.2.7:80").is_ok());
+}

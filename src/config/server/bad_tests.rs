@@ -1,0 +1,369 @@
+//! What is refused, on which line, and in which words.
+
+use super::parse_alone;
+
+/// A good beginning; the lines of a row follow from line 10 on.
+const BEFORE: &str = "[[user]]
+name = \"1001\"
+password = \"hunter2\"
+[[gateway]]
+name = \"carrier\"
+hosts = [\"sip.example.com\"]
+[[group]]
+name = \"sales\"
+members = [\"user/1001\"]
+";
+
+fn refused(text: &str) -> String {
+    match parse_alone(text) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("taken: {text}"),
+    }
+}
+
+/// Each row: text, and the error it makes, whole.
+fn check(before: &str, rows: &[(&str, &str)]) {
+    for (text, error) in rows {
+        assert_eq!(refused(&format!("{before}{text}\n")), *error, "{text}");
+    }
+}
+
+#[test]
+fn text_that_is_no_configuration() {
+    assert!(refused("[server\nx").starts_with("line 1: this is not TOML: "));
+    assert!(
+        refused("[server]\nrealm = \"a\"\nrealm = \"b\"")
+            .starts_with("line 3: this is not TOML: duplicate key")
+    );
+    check(
+        "",
+        &[
+            ("[servr]", "line 1: there is no `servr`; did you mean `server`?"),
+            (
+                "\n[server]\nlisten_on = \"x\"",
+                "line 3: there is no `server.listen_on`; did you mean `listen`?",
+            ),
+            ("[user]\nname = \"a\"", "line 1: `user` is written `[[user]]`, not `[user]`"),
+            ("[[server]]", "line 1: `server` is written `[server]`, not `[[server]]`"),
+            ("server = 1", "line 1: `server` is a whole number, but wants a table: [server]"),
+            ("route = [1]", "line 1: `route` is a whole number, but wants a table: [[route]]"),
+        ],
+    );
+}
+
+#[test]
+fn the_server_s_own_tables() {
+    check(
+        "",
+        &[
+            ("[server]\nlisten = []", "line 2: `server.listen` = \"\": no listener; name at least one"),
+            (
+                "[server]\nlisten = \"127.0.0.1:5060\"",
+                "line 2: `server.listen` = \"127.0.0.1:5060\": write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061",
+            ),
+            (
+                "[server]\nlisten = [\"udp:127.0.0.1:5060\",\n\"sctp:127.0.0.1:5060\"]",
+                "line 3: `server.listen` = \"sctp:127.0.0.1:5060\": write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061",
+            ),
+            (
+                "[server]\nlisten = [\"udp:127.0.0.1:1\", \"udp:127.0.0.1:1\"]",
+                "line 2: `server.listen` = \"udp:127.0.0.1:1\": listed twice; keep one",
+            ),
+            (
+                "[server]\nlisten = \"tls:127.0.0.1:5061\"",
+                "line 2: `tls.certificate` is missing: a tls: listener needs [tls] with certificate and key",
+            ),
+            (
+                "[tls]\ncertificate = \"a.pem\"",
+                "line 1: `tls.key` is missing: a certificate needs its private key",
+            ),
+            (
+                "[server]\nadvertise = \"0.0.0.0\"",
+                "line 2: `server.advertise` = \"0.0.0.0\": no address to be reached at; name the address that peers use",
+            ),
+            (
+                "[server]\ntrusted = [\"10.0.0.1/8\"]",
+                "line 2: `server.trusted` = \"10.0.0.1/8\": the block is 10.0.0.0/8; or write 10.0.0.1 for the one address",
+            ),
+            (
+                "[server]\ntrusted = \"localhost\"",
+                "line 2: `server.trusted` = \"localhost\": write an address like 192.0.2.7 or a block like 192.0.2.0/24",
+            ),
+            (
+                "[server]\nstore = \"redis:x\"",
+                "line 2: `server.store` = \"redis:x\": no such store; write memory, or sqlite: and a path",
+            ),
+            (
+                "[server]\ndrain_s = \"30\"",
+                "line 2: `server.drain_s` is a text, but wants a whole number without quotes",
+            ),
+            ("[server]\ndrain_s = -1", "line 2: `server.drain_s` = -1: not a whole number from 0 to 86400"),
+            (
+                "[server]\nrealm = 'a\"b'",
+                "line 2: `server.realm` = \"a\\\"b\": quotes and backslashes cannot be in it",
+            ),
+            (
+                "[server]\nuser_agent = \"a\\r\\nb\"",
+                "line 2: `server.user_agent` = \"a\\r\\nb\": a control character, which cannot be in it",
+            ),
+            ("[media]\nports = \"20000\"", "line 2: `media.ports` = \"20000\": write it like 20000-29999"),
+            (
+                "[media]\nports = \"80-90\"",
+                "line 2: `media.ports` = \"80-90\": ports below 1024 belong to others; begin at 1024 or above",
+            ),
+            (
+                "[media]\nports = \"5000-5002\"",
+                "line 2: `media.ports` = \"5000-5002\": too few for one call, which takes four; make the range larger",
+            ),
+            (
+                "[media]\ncodecs = [\"g729\"]",
+                "line 2: `media.codecs` = \"g729\": no such codec; choose from opus, g722, pcmu, pcma",
+            ),
+            (
+                "[media]\ncodecs = [\"pcmu\", \"pcmu\"]",
+                "line 2: `media.codecs` = \"pcmu\": listed twice; keep one",
+            ),
+            (
+                "[http]\nlisten = \"0.0.0.0:8080\"",
+                "line 1: `http.token` is missing: others can reach 0.0.0.0:8080; set token or token_file, or listen on 127.0.0.1",
+            ),
+            (
+                "[http]\ntoken = \"${NO_SUCH}\"",
+                "line 2: `http.token`: the environment has no \"NO_SUCH\"; set it",
+            ),
+            ("[http]\ntoken = \"\"", "line 2: `http.token`: it is empty"),
+            (
+                "[http]\ntoken = \"a\"\ntoken_file = \"b\"",
+                "line 3: `http.token` and `http.token_file` are both set; keep one",
+            ),
+            (
+                "[registrar]\nmin_expires_s = 7200",
+                "line 2: `registrar.max_expires_s` = 3600 s: the longest expiry is below the shortest",
+            ),
+            (
+                "[log]\nlevel = \"loud\"",
+                "line 2: `log.level` = \"loud\": no such level; choose error, warn, info, debug or trace",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn users() {
+    check(
+        BEFORE,
+        &[
+            (
+                "[[user]]\npassword = \"x\"",
+                "line 10: `user.name` is missing: a user needs a name, like name = \"1001\"",
+            ),
+            ("[[user]]\nnme = \"x\"", "line 11: there is no `user.nme`; did you mean `name`?"),
+            (
+                "[[user]]\nname = \"10 02\"",
+                "line 11: `user.name` = \"10 02\": letters, digits and - _ . ! ~ * ' + only",
+            ),
+            (
+                "[[user]]\nname = \"1002\"",
+                "line 10: `user.password` is missing: nobody could register as this user; set password, password_file or ha1",
+            ),
+            (
+                "[[user]]\nname = \"1001\"\npassword = \"x\"",
+                "line 11: the user or alias \"1001\" is there already, on line 2; names are used once",
+            ),
+            (
+                "[[user]]\nname = \"1002\"\npassword = \"x\"\naliases = [\"1001\"]",
+                "line 13: the user or alias \"1001\" is there already, on line 2; names are used once",
+            ),
+            ("[[user]]\nname = \"1002\"\nha1 = \"hunter2\"", "line 12: `user.ha1`: not 32 hex digits"),
+            (
+                "[[user]]\nname = \"1002\"\npassword = 1234",
+                "line 12: `user.password` is a whole number, but wants text in quotes",
+            ),
+            (
+                "[[user]]\nname = \"1002\"\npassword = \"hunter2\"\nha1_sha256 = \"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"",
+                "line 13: `user.password` and `user.ha1_sha256` are both set; keep the password or its hashes",
+            ),
+            (
+                "[[user]]\nname = \"1002\"\npassword_file = \"none\"",
+                "line 12: `user.password_file`: cannot read /etc/b2b/none: entity not found",
+            ),
+            (
+                "[[user]]\nname = \"1002\"\npassword = \"hunter2\\n\"",
+                "line 12: `user.password`: a control character, which cannot be in it",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn gateways_and_groups() {
+    check(
+        BEFORE,
+        &[
+            (
+                "[[gateway]]\nname = \"b\"",
+                "line 10: `gateway.hosts` is missing: say where the gateway is, like hosts = [\"sip.example.com\"]",
+            ),
+            (
+                "[[gateway]]\nname = \"carrier\"\nhosts = \"a\"",
+                "line 11: the gateway \"carrier\" is there already, on line 5; names are used once",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = [\"a\",\n\"b:99999\"]",
+                "line 13: `gateway.hosts` = \"b:99999\": not a port; write it like sip.example.com, 192.0.2.7:5060 or [2001:db8::7]:5060",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = [{ hots = \"a\" }]",
+                "line 12: there is no `host.hots`; did you mean `host`?",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nregister = true",
+                "line 10: `gateway.username` is missing: register = true needs username and password",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nusername = \"u\"",
+                "line 10: `gateway.password` is missing: a username needs one",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nsources = \"192.0.2.1\"\n[[gateway]]\nname = \"c\"\nhosts = \"a\"\nsources = \"192.0.2.1\"",
+                "line 17: `gateway.sources` = \"192.0.2.1/32\": it is a source of the gateway \"b\" already; keep one",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ncalled = [{ match = \"(\", to = \"\" }]",
+                "line 13: `rule.match` = \"(\": not a regular expression: unclosed group",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ncalled = [{ match = \"0(.*)\", to = \"$2\" }]",
+                "line 13: `rule.to` = \"$2\": `$2` is no group of the pattern `0(.*)`",
+            ),
+            (
+                "[[group]]\nname = \"b\"\nmembers = [\"user/1002\"]",
+                "line 12: `group.members`: there is no user \"1002\"; did you mean \"1001\"?",
+            ),
+            (
+                "[[group]]\nname = \"b\"\nmembers = [\"group/sales\"]",
+                "line 12: `group.members` = \"group/sales\": a group in a group; list its members here",
+            ),
+            (
+                "[[group]]\nname = \"b\"",
+                "line 10: `group.members` is missing: say whom it calls, like members = [\"user/1001\"]",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn routes() {
+    check(
+        BEFORE,
+        &[
+            (
+                "[[route]]\ncalled = \"1\"",
+                "line 10: `route.to` is missing: say what to do with the call: to = \"user/$0\", reject = 403, or app = \"name\"",
+            ),
+            (
+                "[[route]]\nto = \"user/1001\"\nreject = 404",
+                "line 12: `route.to` and `route.reject` are both set; a call goes one way; make two routes of it",
+            ),
+            ("[[route]]\nreject = 200", "line 11: `route.reject` = 200: not a whole number from 400 to 699"),
+            (
+                "[[route]]\nreject = 403\nmode = \"transparent\"",
+                "line 12: `route.to` is missing: `mode` is about a call that is sent on; say where: to = \"user/$0\"",
+            ),
+            (
+                "[[route]]\napp = \"x\"\nreason = \"y\"",
+                "line 12: `route.reject` is missing: a reason needs its status",
+            ),
+            (
+                "[[route]]\ncalled = '[0-9'\nto = \"user/1001\"",
+                "line 11: `route.called` = \"[0-9\": not a regular expression: unclosed character class",
+            ),
+            (
+                "[[route]]\nto = \"user/$1\"",
+                "line 11: `route.to` = \"user/$1\": `$1` is a group, but there is no pattern that it could come from; `$0` is the whole number",
+            ),
+            (
+                "[[route]]\nto = \"1001\"",
+                "line 11: `route.to` = \"1001\": not a target: a URI begins with a scheme and a colon; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
+            ),
+            (
+                "[[route]]\nto = [\"user/1001\",\n\"gateway/carier\"]",
+                "line 12: `route.to`: there is no gateway \"carier\"; did you mean \"carrier\"?",
+            ),
+            (
+                "[[route]]\nto = \"group/sale\"",
+                "line 11: `route.to`: there is no group \"sale\"; did you mean \"sales\"?",
+            ),
+            (
+                "[[route]]\nto = \"sip:a@0.0.0.0\"",
+                "line 11: `route.to` = \"sip:a@0.0.0.0\": no host that could be called; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
+            ),
+            (
+                "[[route]]\nto = \"sip:a@$0\"",
+                "line 11: `route.to` = \"sip:a@$0\": a group in the host part, which a caller could choose; write it like user/1001, gateway/carrier, group/sales or sip:name@host",
+            ),
+            (
+                "[[route]]\nclass = \"intern\"\nto = \"user/1001\"",
+                "line 11: `route.class`: there is no class of callers \"intern\"; did you mean \"internal\"?",
+            ),
+            (
+                "[[route]]\nsource = \"gateway/x\"\nto = \"user/1001\"",
+                "line 11: `route.source`: there is no gateway \"x\"; did you mean \"carrier\"?",
+            ),
+            (
+                "[[route]]\nmethod = \"BYE\"\nto = \"user/1001\"",
+                "line 11: `route.method` = \"BYE\": no method to route; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS",
+            ),
+            (
+                "[[route]]\nto = \"user/1001\"\nmode = \"b2b\"",
+                "line 12: `route.mode` = \"b2b\": no such mode; choose transparent, intercepting or translating",
+            ),
+            (
+                "[[route]]\nto = \"user/1001\"\nheaders = [{ remove = \"X-A\" }]",
+                "line 12: `route.headers` = \"intercepting\": header rules need mode = \"translating\"",
+            ),
+            (
+                "[[route]]\nto = \"user/1001\"\nmode = \"translating\"\nheaders = [{ remove = \"via\" }]",
+                "line 13: `header.remove` = \"via\": b2b writes this header itself; a rule cannot change it",
+            ),
+            (
+                "[[route]]\nto = \"user/1001\"\nmode = \"translating\"\nheaders = [{ add = \"X-A\" }]",
+                "line 13: `header.value` is missing: `add` needs a value",
+            ),
+            (
+                "[[route]]\nto = \"user/1001\"\nfailover = [603]",
+                "line 12: `route.failover` = \"603\": not a status from 400 to 599, nor \"4xx\" or \"5xx\"; after 6xx nobody else is tried",
+            ),
+            (
+                "[[route]]\nname = \"a\"\nreject = 404\n[[route]]\nname = \"a\"\nreject = 404",
+                "line 14: the route \"a\" is there already, on line 11; names are used once",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn no_error_shows_a_password() {
+    for line in
+        ["ha1 = \"hunter2\"", "password = \"hunter2\\t\"", "password = \"hunter2\"\npasword = \"hunter2\""]
+    {
+        let text = refused(&format!("[[user]]\nname = \"a\"\n{line}\n"));
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}", value in "\\PC{0,30}", key in 0usize..200) {
+        let _ = parse_alone(&text);
+        let keys: Vec<_> = super::docs::SECTIONS
+            .iter()
+            .filter(|section| section.written.starts_with('['))
+            .flat_map(|section| section.keys.iter().map(move |key| (section.written, key.name)))
+            .collect();
+        let (section, key) = keys[key % keys.len()];
+        let _ = parse_alone(&format!("{BEFORE}{section}\n{key} = '{value}'\n"));
+        let _ = parse_alone(&format!("{BEFORE}{section}\n{key} = ['{value}', 1]\n"));
+        let _ = parse_alone(&format!("{BEFORE}{section}\nto = \"user/1001\"\n{key} = {value}\n"));
+    }
+}

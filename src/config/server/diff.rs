@@ -1,0 +1,204 @@
+//! What a new configuration changes, and what of it takes a restart. Pure.
+
+use super::ServerConfig;
+
+/// What changes from one configuration to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Can be done now, without touching calls; a line each, for the log.
+    pub live: Vec<String>,
+    /// Takes a restart; until then, the old value stays in force.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.restart.is_empty()
+    }
+}
+
+impl ServerConfig {
+    /// What changes from `old` to `new`.
+    pub fn diff(old: &ServerConfig, new: &ServerConfig) -> Changes {
+        let mut changes = Changes::default();
+        changes.server(old, new);
+        let Changes { live, .. } = &mut changes;
+        let names = |user: &super::User| user.name.clone();
+        party(live, "user", &old.users, &new.users, names, |user| super::User { line: 0, ..user.clone() });
+        party(
+            live,
+            "gateway",
+            &old.gateways,
+            &new.gateways,
+            |gateway| gateway.name.clone(),
+            |gateway| super::Gateway { line: 0, ..gateway.clone() },
+        );
+        party(
+            live,
+            "group",
+            &old.groups,
+            &new.groups,
+            |group| group.name.clone(),
+            |group| super::Group { line: 0, ..group.clone() },
+        );
+        let moved = |routes: &[super::Route]| -> Vec<super::Route> {
+            routes.iter().map(|route| super::Route { line: 0, ..route.clone() }).collect()
+        };
+        if moved(&old.routes) != moved(&new.routes) {
+            live.push(format!("routes: {} before, {} now", old.routes.len(), new.routes.len()));
+        }
+        changes
+    }
+
+    /// The configuration that is in force after a reload: `new`, but with `old` where
+    /// a change takes a restart.
+    pub fn in_force(old: &ServerConfig, new: ServerConfig) -> ServerConfig {
+        let mut now = new;
+        now.server.listen.clone_from(&old.server.listen);
+        now.server.advertise.clone_from(&old.server.advertise);
+        now.server.user_agent.clone_from(&old.server.user_agent);
+        now.server.store.clone_from(&old.server.store);
+        now.server.cdr.clone_from(&old.server.cdr);
+        now.media.clone_from(&old.media);
+        now.http.clone_from(&old.http);
+        now.log.sip_trace.clone_from(&old.log.sip_trace);
+        now.log.format = old.log.format;
+        now.log.level = old.log.level;
+        if old.tls.is_none() != now.tls.is_none() {
+            now.tls.clone_from(&old.tls);
+        }
+        now
+    }
+}
+
+impl Changes {
+    fn server(&mut self, old: &ServerConfig, new: &ServerConfig) {
+        let (a, b) = (&old.server, &new.server);
+        let restart = [
+            ("server.listen", a.listen != b.listen),
+            ("server.advertise", a.advertise != b.advertise),
+            ("server.user_agent", a.user_agent != b.user_agent),
+            ("server.store", a.store != b.store),
+            ("server.cdr", a.cdr != b.cdr),
+            ("[media]", old.media != new.media),
+            ("[http]", old.http != new.http),
+            ("log.level", old.log.level != new.log.level),
+            ("log.format", old.log.format != new.log.format),
+            ("log.sip_trace", old.log.sip_trace != new.log.sip_trace),
+            ("[tls], which was not there or goes", old.tls.is_none() != new.tls.is_none()),
+        ];
+        let live = [
+            ("server.domains", a.domains != b.domains),
+            ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
+            ("server.trusted", a.trusted != b.trusted),
+            ("server.drain_s", a.drain != b.drain),
+            (
+                "[tls]: the certificate is read again",
+                old.tls.is_some() && new.tls.is_some() && old.tls != new.tls,
+            ),
+            ("[registrar]: bindings that are there keep their time", old.registrar != new.registrar),
+            ("[limits]: calls that are up stay", old.limits != new.limits),
+            ("log.redact", old.log.redact != new.log.redact),
+        ];
+        let words = |list: &[(&str, bool)]| {
+            list.iter().filter(|(_, changed)| *changed).map(|(words, _)| (*words).to_string()).collect()
+        };
+        (self.restart, self.live) = (words(&restart), words(&live));
+    }
+}
+
+/// What came, went and changed among what has names. `bare` takes away what does not
+/// matter: a line that moved is no change.
+fn party<T: PartialEq>(
+    live: &mut Vec<String>,
+    what: &str,
+    old: &[T],
+    new: &[T],
+    name: impl Fn(&T) -> String,
+    bare: impl Fn(&T) -> T,
+) {
+    use std::collections::BTreeMap;
+    let map = |list: &[T]| -> BTreeMap<String, T> { list.iter().map(|one| (name(one), bare(one))).collect() };
+    let (old, new) = (map(old), map(new));
+    let gone: Vec<&str> = old.keys().filter(|name| !new.contains_key(*name)).map(String::as_str).collect();
+    let fresh: Vec<&str> = new.keys().filter(|name| !old.contains_key(*name)).map(String::as_str).collect();
+    let changed = |(name, one): &(&String, &T)| old.get(*name).is_some_and(|before| before != *one);
+    let changed: Vec<&str> = new.iter().filter(changed).map(|(name, _)| name.as_str()).collect();
+    for (verb, names) in [("gone", gone), ("new", fresh), ("changed", changed)] {
+        if !names.is_empty() {
+            live.push(format!("{what}s {verb}: {}", some(&names)));
+        }
+    }
+}
+
+/// The first names, and how many more.
+fn some(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => {
+            let first = names.get(..SHOWN).unwrap_or_default().join(", ");
+            format!("{first} and {more} more")
+        }
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::parse_alone;
+
+    const OLD: &str = "[limits]\ncalls = 10\n\
+        [[user]]\nname = \"1001\"\npassword = \"a\"\n[[user]]\nname = \"1002\"\npassword = \"b\"\n\
+        [[route]]\nto = \"user/$0\"\n";
+
+    fn diff(new: &str) -> Changes {
+        ServerConfig::diff(&parse_alone(OLD).unwrap(), &parse_alone(new).unwrap())
+    }
+
+    #[test]
+    fn what_is_the_same_is_no_change_wherever_it_stands() {
+        assert!(diff(OLD).is_empty());
+        assert!(diff(&format!("# one more line\n{OLD}")).is_empty());
+    }
+
+    #[test]
+    fn parties_and_limits_change_live() {
+        let new = OLD.replace("calls = 10", "calls = 11").replace("\"b\"", "\"c\"").replace("1001", "1003");
+        let changes = diff(&new.replace("user/$0", "user/1002"));
+        assert_eq!(
+            changes.live,
+            [
+                "[limits]: calls that are up stay",
+                "users gone: 1001",
+                "users new: 1003",
+                "users changed: 1002",
+                "routes: 1 before, 1 now"
+            ]
+        );
+        assert!(changes.restart.is_empty());
+        assert!(!format!("{changes:?}").contains("\"c\""));
+    }
+
+    #[test]
+    fn listeners_and_the_store_wait_for_a_restart_and_stay_as_they_are() {
+        let new =
+            format!("[server]\nlisten = \"udp:127.0.0.1:5070\"\nstore = \"memory\"\nrealm = \"r\"\n{OLD}");
+        let changes = diff(&new);
+        assert_eq!(changes.restart, ["server.listen", "server.store"]);
+        assert_eq!(changes.live, ["server.realm: phones have to answer a new challenge"]);
+        let (old, new) = (parse_alone(OLD).unwrap(), parse_alone(&new).unwrap());
+        let now = ServerConfig::in_force(&old, new.clone());
+        assert_eq!(now.server.listen, old.server.listen);
+        assert_eq!(now.server.realm, "r");
+        assert!(ServerConfig::diff(&now, &new).live.is_empty());
+        assert!(ServerConfig::diff(&old, &now).restart.is_empty());
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(some(&["a", "b", "c", "d", "e"]), "a, b, c, d, e");
+        assert_eq!(some(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");
+    }
+}
