@@ -38,7 +38,7 @@ fn ringing_and_early_media_come_up_before_the_answer() {
         .take(A)
         .iter()
         .map(|event| match event {
-            Event::Usage { event: UsageEvent::Provisional { response }, .. } => response.status(),
+            Event::Usage { event: UsageEvent::Provisional { response, .. }, .. } => response.status(),
             other => panic!("{other:?}"),
         })
         .collect();

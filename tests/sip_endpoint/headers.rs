@@ -41,7 +41,7 @@ fn responses_to_an_invite_carry_the_users_header_fields() {
     assert!(early.ends_with("early"));
     let events = pair.take(A);
     let [
-        Event::Usage { event: UsageEvent::Provisional { response }, .. },
+        Event::Usage { event: UsageEvent::Provisional { response, .. }, .. },
         Event::Usage {
             event: UsageEvent::Terminated { cause: Termination::Failed { response: last } }, ..
         },

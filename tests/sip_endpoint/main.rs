@@ -13,6 +13,7 @@ mod mangled;
 mod pair;
 mod refer;
 mod refusals;
+mod reliable;
 mod replaces;
 mod requests;
 mod schedules;

@@ -38,6 +38,8 @@ pub enum Event {
     Ack,
     /// No ACK in 64*T1.
     AckTimeout,
+    /// No PRACK in 64*T1 (RFC 3262 §3).
+    PrackTimeout,
 }
 
 /// How a call ends.
@@ -49,6 +51,7 @@ pub enum Cause {
     RemoteBye,
     LocalBye,
     NoAck,
+    NoPrack,
 }
 
 /// What to do, in order.
@@ -75,6 +78,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Incoming, E::Answer) => (S::AwaitingAck, &[SendSuccess]),
         (S::Incoming, E::Reject) => (S::Over, &[SendRefusal, End(C::Rejected)]),
         (S::Incoming, E::AnswerTimeout) => (S::Over, &[SendStatus(480), End(C::AnswerTimeout)]),
+        (S::Incoming, E::PrackTimeout) => (S::Over, &[SendStatus(504), End(C::NoPrack)]),
         (S::Incoming, E::Cancel | E::Bye) => (S::Over, &[SendStatus(487), End(C::RemoteCancel)]),
         (S::AwaitingAck, E::Ack) => (S::Confirmed, &[StopSuccess, DeliverAck]),
         (S::AwaitingAck, E::Hangup) => (S::HangupPending, &[]),

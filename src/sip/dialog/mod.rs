@@ -7,6 +7,7 @@
 //! - `replaces`: Replaces and Refer-To, as values
 //! - `offer_answer`: the offer/answer phase of a dialog
 //! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
+//! - `reliable_fsm`: reliable provisional responses of ours, as a table
 //! - `refer_fsm`: the two sides of a REFER, as tables
 //! - `usage`: what is known of one call leg
 
@@ -16,6 +17,7 @@ pub mod hop;
 pub mod identity;
 pub mod offer_answer;
 pub mod refer_fsm;
+pub mod reliable_fsm;
 pub mod replaces;
 pub mod request;
 pub mod state;

@@ -56,6 +56,12 @@ pub struct Dialog {
     /// target lead: the peer sits behind a NAT.
     pub pinned: bool,
     pub offer_answer: OfferAnswer,
+    /// What was offered with the INVITE, or in answer to it, has been answered in
+    /// reliable provisional responses: no later response to it says more (RFC 3262
+    /// §5, RFC 6337 §3.1).
+    pub settled: bool,
+    /// Our user owes the PRACK for the last reliable provisional response.
+    pub prack_owed: bool,
     /// RSeq of the last reliable provisional response (RFC 3262 §4).
     pub remote_rseq: Option<u32>,
 }
@@ -319,6 +325,8 @@ impl Builder {
             remote_cseq,
             flow: None,
             pinned: false,
+            settled: false,
+            prack_owed: false,
             offer_answer: OfferAnswer::Idle,
             remote_rseq: None,
         }

@@ -1,5 +1,6 @@
 //! The INVITE usage: what is known of one call leg between two events.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use super::hop::Hop;
 use super::refer_fsm::{notifier, subscriber};
 use super::state::Dialog;
-use super::{callee_fsm, caller_fsm};
+use super::{callee_fsm, caller_fsm, reliable_fsm};
 use crate::ids::Tag;
 use crate::sip::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
 use crate::sip::msg::Response;
@@ -197,6 +198,52 @@ pub struct TheirInvite {
     pub answer_by: Option<Instant>,
     /// Our 2xx, until its ACK.
     pub success: Option<Success>,
+    /// Reliable provisional responses of ours to it.
+    pub reliable: Option<Box<Reliable>>,
+}
+
+/// Reliable provisional responses to one INVITE (RFC 3262).
+pub struct Reliable {
+    pub state: reliable_fsm::State,
+    pub next_rseq: u32,
+    pub unacknowledged: Option<Unacknowledged>,
+    /// RSeq, status, response, and whether it has a body.
+    pub queue: VecDeque<(u32, u16, Bytes, bool)>,
+    /// The 2xx that waits: status, response, and whether it has a body.
+    pub answer: Option<(u16, Bytes, bool)>,
+}
+
+/// The one that is under way.
+pub struct Unacknowledged {
+    pub rseq: u32,
+    pub response: Bytes,
+    pub has_body: bool,
+    pub resend_at: Instant,
+    pub interval: Duration,
+    pub give_up_at: Instant,
+}
+
+impl Reliable {
+    /// Nothing sent yet.
+    pub fn new(rseq: u32) -> Self {
+        Reliable {
+            state: reliable_fsm::State::Open,
+            next_rseq: rseq,
+            unacknowledged: None,
+            queue: VecDeque::new(),
+            answer: None,
+        }
+    }
+
+    /// Whether the one under way is sent again and again.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, reliable_fsm::State::Awaiting | reliable_fsm::State::AnswerHeld)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let it = self.unacknowledged.as_ref().filter(|_| self.is_waiting())?;
+        Some(it.resend_at.min(it.give_up_at))
+    }
 }
 
 /// A 2xx under way (§13.3.1.4).
@@ -254,9 +301,10 @@ impl Usage {
         let success = theirs.and_then(|theirs| theirs.success.as_ref());
         let answer_by = theirs.and_then(|theirs| theirs.answer_by);
         let resend = success.map(|success| success.resend_at.min(success.give_up_at));
+        let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref()?.deadline());
         let challenged = self.parting.as_deref().and_then(|parting| parting.challenged_until);
         let ours = self.ours.iter().filter_map(|ours| ours.deadline);
         let refers = self.refers.iter().filter_map(|refer| refer.expires_at);
-        ours.chain(refers).chain(answer_by).chain(resend).chain(challenged).min()
+        ours.chain(refers).chain(answer_by).chain(resend).chain(reliable).chain(challenged).min()
     }
 }

@@ -3,19 +3,16 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use super::command::{Body, CommandError, Reply, check_headers};
+use super::command::Reply;
 use super::outbox::ReplyPath;
-use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::callee_fsm::{self, Action, Cause};
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::{Dialog, NoDialog};
-use crate::sip::dialog::usage::{Phase, Success, TheirInvite, Usage};
-use crate::sip::msg::{Method, Name, Request, ResponseWriter};
+use crate::sip::dialog::usage::{Phase, TheirInvite, Usage};
+use crate::sip::msg::{Method, Request};
 
 impl Endpoint {
     /// An INVITE without a To tag that has passed every check.
@@ -55,6 +52,7 @@ impl Endpoint {
                 initial: true,
                 answer_by: Some(now + self.config.answer_timeout),
                 success: None,
+                reliable: None,
             })),
             parting: None,
             refers: Vec::new(),
@@ -66,168 +64,6 @@ impl Endpoint {
         self.out.event(Event::Incoming { usage, request, flow, replaces });
     }
 
-    /// Sends 101 to 199 to an INVITE that starts a call; an empty reason takes
-    /// the standard phrase.
-    ///
-    /// # Errors
-    /// The call is gone or already answered.
-    pub fn provisional(
-        &mut self,
-        now: Instant,
-        usage: UsageId,
-        status: u16,
-        reason: &str,
-        body: Option<Body>,
-    ) -> Result<(), CommandError> {
-        if !(101..200).contains(&status) {
-            return Err(CommandError::WrongState("a provisional status is 101 to 199"));
-        }
-        self.reply(now, usage, Reply { reason: reason.to_owned(), body, ..Reply::status(status) })
-    }
-
-    /// Answers an INVITE or re-INVITE with 200.
-    ///
-    /// # Errors
-    /// There is no INVITE to answer.
-    pub fn answer(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
-        self.reply(now, usage, Reply { body, ..Reply::status(200) })
-    }
-
-    /// Refuses an INVITE (the call ends) or a re-INVITE (it goes on) with 300 to
-    /// 699; an empty reason takes the standard phrase.
-    ///
-    /// # Errors
-    /// There is no INVITE to refuse.
-    pub fn reject(
-        &mut self,
-        now: Instant,
-        usage: UsageId,
-        status: u16,
-        reason: &str,
-    ) -> Result<(), CommandError> {
-        if !(300..700).contains(&status) {
-            return Err(CommandError::WrongState("a refusal's status is 300 to 699"));
-        }
-        self.reply(now, usage, Reply { reason: reason.to_owned(), ..Reply::status(status) })
-    }
-
-    /// Responds to an INVITE or re-INVITE with 101 to 699: `provisional`, `answer`
-    /// and `reject` with header fields and body.
-    ///
-    /// # Errors
-    /// There is no INVITE to respond to, or a header field is not one.
-    pub fn reply(&mut self, now: Instant, usage: UsageId, reply: Reply) -> Result<(), CommandError> {
-        if !(101..700).contains(&reply.status) {
-            return Err(CommandError::WrongState("a status is 101 to 699"));
-        }
-        let redirects = (300..400).contains(&reply.status);
-        let contact = |(name, _): &(Bytes, Bytes)| redirects && Name::parse(name) == Name::Contact;
-        match reply.headers.iter().any(contact) {
-            // Where else to try (§21.3).
-            true => check_headers(&reply.headers.iter().filter(|it| !contact(it)).cloned().collect())?,
-            false => check_headers(&reply.headers)?,
-        }
-        let (transaction, initial) = self.undecided(usage)?;
-        let response = self.dialog_response(transaction, usage, &reply)?;
-        match reply.status {
-            ..200 => {
-                self.servers.respond(now, &mut self.out, transaction, reply.status, response);
-            }
-            200..300 => {
-                self.accept(
-                    now,
-                    usage,
-                    (transaction, initial),
-                    reply.body.is_some(),
-                    (reply.status, response),
-                );
-            }
-            status => {
-                self.servers.respond(now, &mut self.out, transaction, status, response);
-                self.forget_their_offer(usage);
-                if initial {
-                    self.callee_event(now, usage, callee_fsm::Event::Reject, Some(status));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends the 2xx, again and again until its ACK (§13.3.1.4).
-    fn accept(
-        &mut self,
-        now: Instant,
-        usage: UsageId,
-        (transaction, initial): (ServerTransactionId, bool),
-        has_body: bool,
-        (status, response): (u16, Bytes),
-    ) {
-        let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
-        let Some(it) = self.usages.get_mut(usage) else { return };
-        if let Some(dialog) = it.dialogs.first_mut() {
-            dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
-        }
-        if let Some(theirs) = it.theirs.as_deref_mut() {
-            theirs.answer_by = None;
-            theirs.success = Some(Success {
-                response: response.clone(),
-                resend_at: now + t1,
-                interval: t1,
-                give_up_at: now + give_up,
-            });
-        }
-        if initial {
-            self.callee_event(now, usage, callee_fsm::Event::Answer, None);
-        }
-        self.servers.respond(now, &mut self.out, transaction, status, response);
-        self.usages.arm(now, usage);
-    }
-
-    /// The INVITE of theirs that our user has not decided on, and whether it is
-    /// the one that started the call.
-    fn undecided(&self, usage: UsageId) -> Result<(ServerTransactionId, bool), CommandError> {
-        let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
-        let theirs = it.theirs.as_deref().filter(|theirs| theirs.success.is_none());
-        let theirs = theirs.ok_or(CommandError::WrongState("no INVITE is waiting for an answer"))?;
-        Ok((theirs.transaction, theirs.initial))
-    }
-
-    fn dialog_response(
-        &self,
-        transaction: ServerTransactionId,
-        usage: UsageId,
-        reply: &Reply,
-    ) -> Result<Bytes, CommandError> {
-        let tag = self.usages.get(usage).ok_or(CommandError::Gone)?.local_tag;
-        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
-        let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
-        let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
-        let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
-        if reply.status < 300 {
-            let uri = self.identity.uri(&flow, self.contact_user(Some(usage)));
-            writer = writer
-                .record_routes(request)
-                .header_fmt(Name::Contact, format_args!("<{uri}>"))
-                .header(Name::Allow, &self.identity.allow);
-            if !self.identity.supported.is_empty() {
-                writer = writer.header(Name::Supported, &self.identity.supported);
-            }
-        }
-        if reply.status == 415 {
-            // §21.4.13
-            writer = writer.header(Name::Accept, "application/sdp");
-        }
-        writer = self.served(writer);
-        for (name, value) in &reply.headers {
-            writer = writer.header(Name::parse(name), value);
-        }
-        if let Some(body) = &reply.body {
-            let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
-            writer = writer.body(content_type, &body.data);
-        }
-        writer.finish().map_err(|error| CommandError::BadHeader { name: error.to_string() })
-    }
-
     /// Sends a final refusal of our own to the INVITE that nobody has decided on.
     pub(super) fn refuse_pending(&mut self, now: Instant, usage: UsageId, status: u16) {
         let Ok((transaction, _)) = self.undecided(usage) else { return };
@@ -237,7 +73,7 @@ impl Endpoint {
         self.forget_their_offer(usage);
     }
 
-    fn forget_their_offer(&mut self, usage: UsageId) {
+    pub(super) fn forget_their_offer(&mut self, usage: UsageId) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         if it.theirs.as_deref().is_some_and(|theirs| theirs.success.is_none()) {
             it.theirs = None;
@@ -288,7 +124,10 @@ impl Endpoint {
         let initial = theirs.initial;
         usage.theirs = None;
         if let Some(dialog) = usage.dialogs.first_mut() {
-            dialog.offer_answer = OfferAnswer::Idle;
+            if !dialog.settled {
+                dialog.offer_answer = OfferAnswer::Idle;
+            }
+            dialog.settled = false;
         }
         if initial {
             self.callee_event(now, id, callee_fsm::Event::Ack, None);
@@ -322,6 +161,9 @@ impl Endpoint {
 
     /// An INVITE of theirs has waited long enough for our user or for its ACK.
     pub(super) fn their_invite_deadline(&mut self, now: Instant, id: UsageId) {
+        if self.reliable_deadline(now, id) {
+            return;
+        }
         let t2 = self.config.timers.t2;
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(theirs) = usage.theirs.as_deref_mut() else { return };
@@ -356,7 +198,13 @@ impl Endpoint {
         }
     }
 
-    fn callee_event(&mut self, now: Instant, id: UsageId, event: callee_fsm::Event, status: Option<u16>) {
+    pub(super) fn callee_event(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        event: callee_fsm::Event,
+        status: Option<u16>,
+    ) {
         self.callee_step(now, id, event, status, None);
     }
 
@@ -401,6 +249,7 @@ impl Endpoint {
                         (Cause::Rejected, _) => Termination::Rejected { status: status.unwrap_or_default() },
                         (Cause::AnswerTimeout, _) => Termination::AnswerTimeout,
                         (Cause::LocalBye, _) => Termination::LocalBye,
+                        (Cause::NoPrack, _) => Termination::NoPrack,
                         (Cause::NoAck | Cause::RemoteCancel | Cause::RemoteBye, _) => Termination::NoAck,
                     };
                     self.terminate(now, id, cause);

@@ -3,9 +3,7 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use super::command::{Body, CommandError, HeaderFields, Invite, InviteError, check_headers};
+use super::command::{CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::caller_fsm::{self, Action, Cause, Event};
@@ -16,10 +14,6 @@ use crate::sip::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
 use crate::sip::msg::{Method, Response};
 use crate::sip::transaction::ack_cancel;
 use crate::sip::transaction::client::ClientTransactionId;
-
-/// ACKs for the 2xx of one fork that we have no use for: in 64*T1 an honest one
-/// comes eleven times, and each ACK may cost a lookup or a connection.
-const DISMISSAL_ACKS: u8 = 16;
 
 impl Endpoint {
     /// Starts a call; everything else comes as events of the usage.
@@ -123,27 +117,6 @@ impl Endpoint {
                 self.caller_event(now, usage, Event::Cancel, None);
             }
             _ => return Err(CommandError::WrongState("only our own unanswered INVITE can be cancelled")),
-        }
-        Ok(())
-    }
-
-    /// Sends the ACK with our answer after `Answered` or `ReInviteAnswered` with
-    /// `ack_wanted`.
-    ///
-    /// # Errors
-    /// No ACK is wanted.
-    pub fn ack(&mut self, now: Instant, usage: UsageId, body: Option<Body>) -> Result<(), CommandError> {
-        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
-        let ours = it.ours.iter_mut().find(|ours| ours.progress == Progress::AckOwed);
-        let ours = ours.ok_or(CommandError::WrongState("no ACK is wanted"))?;
-        ours.progress = Progress::Succeeded;
-        let cseq = ours.cseq;
-        if let Some(dialog) = it.dialogs.first_mut() {
-            dialog.offer_answer = OfferAnswer::Idle;
-        }
-        self.send_ack(now, usage, cseq, body);
-        if let Some(it) = self.usages.get_mut(usage) {
-            it.forget_finished();
         }
         Ok(())
     }
@@ -267,7 +240,8 @@ impl Endpoint {
                 }
                 Action::Deliver => {
                     if let Some(response) = response.clone().filter(|response| response.status() > 100) {
-                        self.usage_event(id, UsageEvent::Provisional { response });
+                        let prack_wanted = self.prack_wanted(id, &response);
+                        self.usage_event(id, UsageEvent::Provisional { response, prack_wanted });
                     }
                 }
                 Action::SendCancel => self.send_cancel(now, id, cseq),
@@ -319,104 +293,6 @@ impl Endpoint {
         if let Some(Ok(dialog)) = origin.map(|origin| origin.from_response(response)) {
             it.dialogs.push(dialog);
         }
-    }
-
-    /// The first 2xx: its dialog is the call's, other early ones are forgotten
-    /// (§13.2.2.4).
-    fn confirm(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
-        let Some(usage) = self.usages.get_mut(id) else { return };
-        let Some(ours) = usage.ours(cseq) else { return };
-        ours.deadline = None;
-        let offered = ours.offered;
-        let Some(Ok(mut dialog)) = ours.origin.as_deref().map(|origin| origin.from_response(&response))
-        else {
-            self.dismiss(now, id, cseq, &response);
-            let cause = Termination::Protocol { message: "2xx without a usable Contact or To" };
-            return self.terminate(now, id, cause);
-        };
-        ours.progress = if offered { Progress::Succeeded } else { Progress::AckOwed };
-        dialog.offer_answer = match offered {
-            true => OfferAnswer::Idle,
-            false => OfferAnswer::after_request(!response.body().is_empty(), false),
-        };
-        // Requests inside the early dialog have counted on (PRACK, UPDATE).
-        if let Some(early) = usage.dialog(dialog.remote_tag()) {
-            dialog.local_cseq = early.local_cseq;
-            dialog.remote_cseq = early.remote_cseq;
-            // An UPDATE under way does not end with the 2xx.
-            if early.offer_answer == OfferAnswer::RemoteOffer {
-                dialog.offer_answer = OfferAnswer::RemoteOffer;
-            }
-        }
-        usage.dialogs = vec![dialog];
-        usage.phase = Phase::Established;
-        if offered {
-            self.send_ack(now, id, cseq, None);
-        }
-        self.usage_event(id, UsageEvent::Answered { response, ack_wanted: !offered });
-    }
-
-    /// A 2xx after the one that decided: ours again, or another fork's.
-    fn late_success(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
-        let Some(usage) = self.usages.get_mut(id) else { return };
-        let tag = response.to_tag().unwrap_or_default();
-        let confirmed = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
-        let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.iter().any(|(it, _)| it == tag));
-        if confirmed && !dismissed {
-            self.repeat_ack(id, cseq);
-        } else {
-            self.dismiss(now, id, cseq, &response);
-        }
-    }
-
-    /// Sends the ACK again, if it has been sent.
-    pub(super) fn repeat_ack(&mut self, id: UsageId, cseq: u32) {
-        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
-        if let Some((flow, ack)) = ours.and_then(|ours| ours.ack.clone()) {
-            self.out.counters.retransmitted += 1;
-            self.out.transmit(flow, ack);
-        }
-    }
-
-    /// ACK and BYE for a 2xx that we have no use for; for its retransmissions
-    /// only the ACK.
-    fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
-        let limit = self.config.limits.forks;
-        let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) else { return };
-        ours.deadline = None;
-        if ours.progress == Progress::Open {
-            ours.progress = Progress::Succeeded;
-        }
-        let Some(origin) = ours.origin.as_deref() else { return };
-        let Ok(dialog) = origin.from_response(response).or_else(|_| origin.salvaged(response)) else {
-            self.out.counters.unbuildable += 1;
-            return;
-        };
-        let full = ours.dismissed.len() >= limit;
-        let known = ours.dismissed.iter_mut().find(|(tag, _)| tag == dialog.remote_tag());
-        let is_new = known.is_none();
-        match known {
-            Some((_, acks)) if *acks >= DISMISSAL_ACKS => return,
-            Some((_, acks)) => *acks += 1,
-            None if full => return,
-            None => ours.dismissed.push((Bytes::copy_from_slice(dialog.remote_tag()), 1)),
-        }
-        let bye_cseq = dialog.local_cseq + 1;
-        self.dispatch(now, dialog.clone(), Draft::new(Method::Ack, cseq, None), User::Nobody);
-        if is_new {
-            let headers =
-                self.usages.get_mut(id).and_then(|it| it.parting.take()).unwrap_or_default().headers;
-            let draft = Draft { headers, ..Draft::new(Method::Bye, bye_cseq, None) };
-            self.dispatch(now, dialog, draft, User::Nobody);
-        }
-    }
-
-    /// The ACK for a 2xx (§13.2.2.4).
-    pub(super) fn send_ack(&mut self, now: Instant, id: UsageId, cseq: u32, body: Option<Body>) {
-        let Some(dialog) = self.usages.get(id).and_then(|usage| usage.dialogs.first()).cloned() else {
-            return;
-        };
-        self.dispatch(now, dialog, Draft::new(Method::Ack, cseq, body), User::Invite(id, cseq));
     }
 
     fn send_cancel(&mut self, now: Instant, id: UsageId, cseq: u32) {

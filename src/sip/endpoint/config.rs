@@ -44,6 +44,9 @@ pub struct EndpointConfig {
 /// Extensions that an endpoint offers and takes part in. All are off by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extensions {
+    /// Reliable provisional responses, both ways (RFC 3262). PRACKs for theirs go
+    /// out with or without.
+    pub reliable: bool,
     /// REFER inside calls, both ways, with its NOTIFYs (RFC 3515, RFC 4488):
     /// [`super::UsageEvent::Refer`].
     pub refer: bool,
@@ -54,7 +57,7 @@ pub struct Extensions {
 impl Extensions {
     /// Option tags, for Supported, and what Require may ask for.
     fn tags(&self) -> impl Iterator<Item = &'static str> {
-        [("replaces", self.replaces), ("norefersub", self.refer)]
+        [("100rel", self.reliable), ("replaces", self.replaces), ("norefersub", self.refer)]
             .into_iter()
             .filter_map(|(tag, on)| on.then_some(tag))
     }

@@ -36,7 +36,10 @@ pub enum RequestFailure {
 pub enum UsageEvent {
     /// 101 to 199 to our INVITE. Its To tag names the early dialog: an INVITE
     /// that forks has several.
-    Provisional { response: Response },
+    /// `prack_wanted`: it is reliable and carries the far end's offer, because the
+    /// INVITE had none: send the answer with `prack`. Other PRACKs go out by
+    /// themselves.
+    Provisional { response: Response, prack_wanted: bool },
     /// 401 or 407 to our INVITE, or to our BYE, of a call with
     /// [`super::Invite::authorizes`]: send it again with `authorize`, or
     /// `cancel` it. Who does neither in 64*T1 gets the end of the call.
@@ -48,6 +51,10 @@ pub enum UsageEvent {
     /// The ACK for our 2xx, to the INVITE or to a re-INVITE. Its body is the
     /// answer if our 2xx carried the offer.
     Acknowledged { request: Request },
+    /// The PRACK for a reliable provisional response of ours. Its body is the
+    /// answer if our response carried the offer; with `offer` it is a new offer,
+    /// to be answered with `respond`.
+    ProvisionalAcknowledged { request: Request, offer: Option<ServerTransactionId> },
     /// A re-INVITE: decide with `answer` or `reject`.
     ReInvite { request: Request },
     /// The re-INVITE was cancelled by its sender; 487 has gone out.
@@ -109,6 +116,9 @@ pub enum Termination {
     AnswerTimeout,
     /// The target could not be resolved, connected to or sent to.
     Unreachable,
+    /// A reliable provisional response of ours was never acknowledged; 504 has
+    /// gone out (RFC 3262 §3).
+    NoPrack,
     /// Our 2xx was never acknowledged; BYE was sent (RFC 3261 §13.3.1.4).
     NoAck,
     /// The far end broke the protocol; the call was ended as well as possible.

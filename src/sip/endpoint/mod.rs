@@ -9,9 +9,11 @@
 //! - `outbox`: outputs in order, and the open connections
 //! - `receive`, `refuse`: what comes in, and what is refused without state
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
+//! - `success`: 2xx to our INVITE, and ACK
 //! - `challenge`: our INVITE or BYE again, with credentials
 //! - `requests`: other requests of ours, inside a call and outside
 //! - `refer`, `replace`: transfer
+//! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `send`: the way to a peer, and requests on it
@@ -26,15 +28,18 @@ pub mod counters;
 pub mod event;
 pub mod flow;
 pub mod outbox;
+mod provisional;
 mod receive;
 mod refer;
 mod refuse;
 mod reinvite;
 mod reliable;
 mod replace;
+mod reply;
 mod requests;
 mod send;
 mod session;
+mod success;
 mod usages;
 
 use std::collections::HashMap;

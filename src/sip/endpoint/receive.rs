@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::outbox::ReplyPath;
 use super::refuse::reply_path;
-use super::{Endpoint, EndpointConfig, Event, Flow, UsageId};
+use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
 use crate::sip::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri};
 use crate::sip::transaction::server::Matched;
 
@@ -14,8 +14,9 @@ const OURS: [Method; 7] =
 
 /// The value of Allow.
 pub(super) fn allow(config: &EndpointConfig) -> String {
-    let extensions = [Method::Refer, Method::Notify];
-    let extensions = extensions.iter().filter(|_| config.extensions.refer);
+    let Extensions { reliable, refer, .. } = config.extensions;
+    let extensions = [(Method::Prack, reliable), (Method::Refer, refer), (Method::Notify, refer)];
+    let extensions = extensions.iter().filter_map(|(method, on)| on.then_some(method));
     let more = extensions.chain(config.accept.iter().filter(|method| !OURS.contains(method)));
     let mut names: Vec<&Method> = OURS.iter().collect();
     for method in more {

@@ -142,13 +142,20 @@ impl Endpoint {
         if let Some(dialog) = usage.dialogs.first_mut() {
             dialog.refresh_target(&request);
             dialog.offer_answer = OfferAnswer::after_request(has_body, false);
+            dialog.settled = false;
         }
         let copy = request.clone();
         let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) else { return };
         let answer_by = Some(now + self.config.answer_timeout);
         if let Some(usage) = self.usages.get_mut(id) {
-            usage.theirs =
-                Some(Box::new(TheirInvite { transaction, cseq, initial: false, answer_by, success: None }));
+            usage.theirs = Some(Box::new(TheirInvite {
+                transaction,
+                cseq,
+                initial: false,
+                answer_by,
+                success: None,
+                reliable: None,
+            }));
         }
         self.usages.arm(now, id);
         self.usage_event(id, UsageEvent::ReInvite { request });
@@ -184,9 +191,9 @@ impl Endpoint {
     }
 
     /// Our user never answered a request, and its time is over. The offer in an
-    /// UPDATE is no longer open then: new ones may be made.
+    /// UPDATE or PRACK is no longer open then: new ones may be made.
     pub(super) fn unanswered(&mut self, usage: Option<UsageId>, request: &Request) {
-        if *request.method() != Method::Update {
+        if !matches!(request.method(), Method::Update | Method::Prack) {
             return;
         }
         let remote_tag = request.from_tag().unwrap_or_default();

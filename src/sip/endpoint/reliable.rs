@@ -1,13 +1,15 @@
-//! Reliable provisional responses to our INVITE (RFC 3262 §4). We do not ask for
-//! them, but acknowledge them where they come: PRACK goes hop by hop and its
-//! user never sees it.
+//! Reliable provisional responses to our INVITE (RFC 3262 §4). They are
+//! acknowledged where they come, whether we ask for them or not: PRACK goes hop
+//! by hop, and its user only sees the one that answers an offer.
 
 use std::time::Instant;
 
+use super::command::{Body, CommandError};
 use super::send::User;
 use super::{Endpoint, UsageId};
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::state::Dialog;
 use crate::sip::msg::{Method, Name, Response};
 
 /// PRACKs for one INVITE: each is a transaction of ours for up to 32 s, and the
@@ -15,8 +17,9 @@ use crate::sip::msg::{Method, Name, Response};
 const PRACKS: u8 = 64;
 
 impl Endpoint {
-    /// Sends the PRACK that a reliable provisional response wants. `false`: the
-    /// response is a copy, or has overtaken another one, and says nothing new.
+    /// Sends the PRACK that a reliable provisional response wants, if it is not our
+    /// user's to send. `false`: the response is a copy, or has overtaken another
+    /// one, and says nothing new.
     pub(super) fn acknowledge_provisional(
         &mut self,
         now: Instant,
@@ -28,29 +31,80 @@ impl Endpoint {
         let Some(rseq) = response.number::<u32>(Name::RSeq).ok().flatten().filter(|_| is_reliable) else {
             return true;
         };
+        let offers_allowed = self.config.extensions.reliable;
         let tag = response.to_tag().unwrap_or_default();
         let Some(it) = self.usages.get_mut(usage) else { return true };
         if it.ours(cseq).is_some_and(|ours| ours.pracks >= PRACKS) {
             return false;
         }
+        let Some(ours) = it.ours(cseq) else { return true };
+        let offered = ours.offered;
         let Some(dialog) = it.dialog(tag) else { return true };
         if dialog.remote_rseq.is_some_and(|last| last.checked_add(1) != Some(rseq)) {
             return false;
         }
         dialog.remote_rseq = Some(rseq);
-        // The answer to our offer has come (§5); an offer of theirs is one that
-        // we did not allow them to make, and stays unanswered.
-        if !response.body().is_empty() && dialog.offer_answer == OfferAnswer::LocalOffer {
+        let has_body = !response.body().is_empty();
+        // The answer to our offer has come (§5).
+        if has_body && dialog.offer_answer == OfferAnswer::LocalOffer && !dialog.settled {
             dialog.offer_answer = OfferAnswer::Idle;
+            dialog.settled = true;
         }
+        // Their offer, to an INVITE without one. Who did not ask for it leaves it
+        // unanswered.
+        if has_body && !offered && !dialog.settled && offers_allowed {
+            dialog.offer_answer = OfferAnswer::RemoteOffer;
+            dialog.prack_owed = true;
+            return true;
+        }
+        self.send_prack(now, usage, cseq, tag, None);
+        true
+    }
+
+    /// Sends the PRACK with our answer after a `Provisional` with `prack_wanted`.
+    ///
+    /// # Errors
+    /// No PRACK is wanted for this response.
+    pub fn prack(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        response: &Response,
+        body: Option<Body>,
+    ) -> Result<(), CommandError> {
+        let tag = response.to_tag().unwrap_or_default();
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let cseq = it.ours.first().map(|ours| ours.cseq).ok_or(CommandError::Gone)?;
+        let dialog = it.dialog(tag).filter(|dialog| dialog.prack_owed);
+        let dialog = dialog.ok_or(CommandError::WrongState("no PRACK is wanted"))?;
+        dialog.prack_owed = false;
+        dialog.settled = true;
+        dialog.offer_answer = OfferAnswer::Idle;
+        self.send_prack(now, usage, cseq, tag, body);
+        Ok(())
+    }
+
+    /// Whether this response wants its PRACK from our user.
+    pub(super) fn prack_wanted(&self, usage: UsageId, response: &Response) -> bool {
+        let rseq = response.number::<u32>(Name::RSeq).ok().flatten();
+        let tag = response.to_tag().unwrap_or_default();
+        self.usages.get(usage).is_some_and(|it| {
+            let owed = |dialog: &Dialog| dialog.prack_owed && dialog.remote_rseq == rseq;
+            it.dialogs.iter().any(|dialog| dialog.remote_tag() == tag && owed(dialog))
+        })
+    }
+
+    fn send_prack(&mut self, now: Instant, usage: UsageId, cseq: u32, tag: &[u8], body: Option<Body>) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let Some(dialog) = it.dialog(tag) else { return };
+        let Some(rseq) = dialog.remote_rseq else { return };
         dialog.local_cseq += 1;
         let dialog = dialog.clone();
         if let Some(ours) = it.ours(cseq) {
             ours.pracks += 1;
         }
-        let mut draft = Draft::new(Method::Prack, dialog.local_cseq, None);
+        let mut draft = Draft::new(Method::Prack, dialog.local_cseq, body);
         draft.headers.push(("RAck".into(), format!("{rseq} {cseq} INVITE").into()));
         self.dispatch(now, dialog, draft, User::Nobody);
-        true
     }
 }

@@ -38,11 +38,12 @@ impl Endpoint {
         }
         let allowed = matches!(
             request.method(),
-            Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options
+            Method::Bye | Method::Invite | Method::Update | Method::Info | Method::Options | Method::Prack
         ) || self.config.accept.contains(request.method())
             || self.config.extensions.refer && matches!(request.method(), Method::Refer | Method::Notify);
-        // There is no reliable provisional response of ours (RFC 3262 §3).
-        if *request.method() == Method::Prack {
+        // Without reliable provisional responses of ours (RFC 3262 §3).
+        let reliable = self.config.extensions.reliable;
+        if *request.method() == Method::Prack && !reliable {
             return self.refuse(now, &path, &request, 481);
         }
         let limit = self.config.limits.requests_per_call;
@@ -74,6 +75,7 @@ impl Endpoint {
             }
             Method::Invite => self.reinvite_received(now, path, whose, request),
             Method::Update => self.update_received(now, path, whose, request),
+            Method::Prack => self.prack_received(now, path, whose, request),
             Method::Options => {
                 let (allow, supported) = (self.identity.allow.clone(), self.identity.supported.clone());
                 self.answer_now(now, path, request, whose, 200, &abilities(&allow, &supported));
@@ -169,6 +171,10 @@ impl Endpoint {
                 self.part_with(usage, headers);
                 self.hang_up_before_ack(now, usage);
             }
+            // Our answer waits for a PRACK: it has not gone out.
+            Phase::Callee(State::Incoming) if self.answer_is_held(usage) => {
+                self.reply(now, usage, Reply { headers, ..Reply::status(480) })?;
+            }
             _ if self.hang_up_before_ack(now, usage) => {}
             _ => return Err(CommandError::WrongState("the call is not answered: cancel or reject it")),
         }
@@ -220,8 +226,8 @@ impl Endpoint {
             Some(usage) => usage.local_tag,
             None => self.mint.tag(transaction.slot),
         };
-        let is_update = *request.method() == Method::Update;
-        let refreshes = is_update || *request.method() == Method::Refer;
+        let answers = matches!(request.method(), Method::Update | Method::Prack);
+        let refreshes = matches!(request.method(), Method::Update | Method::Refer);
         let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
         let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
         for (name, value) in &reply.headers {
@@ -242,7 +248,7 @@ impl Endpoint {
             .served(writer)
             .finish()
             .map_err(|error| CommandError::BadHeader { name: error.to_string() })?;
-        if is_update {
+        if answers {
             let remote_tag = request.from_tag().unwrap_or_default().to_vec();
             if let Some(dialog) =
                 usage.and_then(|usage| self.usages.get_mut(usage)).and_then(|it| it.dialog(&remote_tag))

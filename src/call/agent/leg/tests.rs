@@ -139,9 +139,12 @@ fn an_ack_without_the_answer_ends_the_call() {
 fn our_call_has_early_media_then_an_answer() {
     let (mut leg, offer) = Leg::outbound(local());
     assert!(negotiate::parse(&offer).is_ok());
-    leg.usage_event(UsageEvent::Provisional { response: response("180 Ringing", "") });
+    leg.usage_event(UsageEvent::Provisional { response: response("180 Ringing", ""), prack_wanted: false });
     assert_eq!(leg.state(), LegState::Ringing);
-    leg.usage_event(UsageEvent::Provisional { response: response("183 Session Progress", OFFER) });
+    leg.usage_event(UsageEvent::Provisional {
+        response: response("183 Session Progress", OFFER),
+        prack_wanted: false,
+    });
     assert_eq!(leg.state(), LegState::EarlyMedia);
     assert_eq!(outputs(&mut leg), ["progress 180", "media 127.0.0.9:4000 (true, true)", "progress 183"]);
     let moved = OFFER.replace("4000", "4002");

@@ -1,0 +1,225 @@
+//! Provisional responses of ours to an INVITE, plain and reliable, and the
+//! PRACKs for the latter (RFC 3261 §13.3.1.1, RFC 3262 §3).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::{CommandError, Reply};
+use super::outbox::ReplyPath;
+use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
+use crate::ids::Tag;
+use crate::sip::dialog::callee_fsm;
+use crate::sip::dialog::offer_answer::OfferAnswer;
+use crate::sip::dialog::reliable_fsm::{self, Action, Event, State};
+use crate::sip::dialog::usage::{Reliable, Unacknowledged};
+use crate::sip::msg::{Method, Name, Request, chars};
+
+/// Reliable provisional responses that wait for the PRACK of another one.
+const QUEUED: usize = 8;
+
+impl Endpoint {
+    /// Sends a provisional response, reliably if its user wants that and the
+    /// peer can, or if the peer insists.
+    pub(super) fn reply_provisional(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        transaction: ServerTransactionId,
+        mut reply: Reply,
+    ) -> Result<(), CommandError> {
+        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
+        let reliably = self.config.extensions.reliable
+            && (request.has_token(Name::Require, "100rel")
+                || reply.reliable && request.has_token(Name::Supported, "100rel"));
+        if !reliably {
+            let response = self.dialog_response(transaction, usage, &reply)?;
+            self.servers.respond(now, &mut self.out, transaction, reply.status, response);
+            return Ok(());
+        }
+        // §3: from 1 to 2**31 - 1, chosen at random.
+        let first = 1 + (self.mint.random() & 0x3fff_ffff) as u32;
+        let it = self.usages.get_mut(usage).ok_or(CommandError::Gone)?;
+        let theirs = it.theirs.as_deref_mut().ok_or(CommandError::Gone)?;
+        let reliable = theirs.reliable.get_or_insert_with(|| Box::new(Reliable::new(first)));
+        if reliable.queue.len() >= QUEUED || !matches!(reliable.state, State::Open | State::Awaiting) {
+            return Err(CommandError::WrongState("too many provisional responses wait for a PRACK"));
+        }
+        let rseq = reliable.next_rseq;
+        reply.headers.push((Bytes::from_static(b"Require"), Bytes::from_static(b"100rel")));
+        reply.headers.push((Bytes::from_static(b"RSeq"), rseq.to_string().into()));
+        let response = self.dialog_response(transaction, usage, &reply)?;
+        let response = Bytes::copy_from_slice(&response);
+        if let Some(reliable) = self.reliable_mut(usage) {
+            reliable.next_rseq += 1;
+            reliable.queue.push_back((rseq, reply.status, response, reply.body.is_some()));
+        }
+        self.reliable_event(now, usage, Event::Send);
+        Ok(())
+    }
+
+    /// Whether our user has answered and the 2xx waits for a PRACK.
+    pub(super) fn answer_is_held(&self, usage: UsageId) -> bool {
+        let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());
+        let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref());
+        reliable.is_some_and(|reliable| reliable.state == State::AnswerHeld)
+    }
+
+    fn reliable_mut(&mut self, usage: UsageId) -> Option<&mut Reliable> {
+        self.usages.get_mut(usage)?.theirs.as_deref_mut()?.reliable.as_deref_mut()
+    }
+
+    pub(super) fn reliable_event(&mut self, now: Instant, usage: UsageId, event: Event) {
+        let Some(reliable) = self.reliable_mut(usage) else { return };
+        let (next, actions) = reliable_fsm::step(reliable.state, event);
+        reliable.state = next;
+        self.out.counters.steps += 1;
+        for action in actions {
+            match action {
+                Action::Transmit => self.transmit_reliably(now, usage),
+                Action::Retransmit => self.retransmit_reliable(now, usage),
+                Action::Stop => {
+                    if let Some(reliable) = self.reliable_mut(usage) {
+                        reliable.unacknowledged = None;
+                    }
+                }
+                Action::Next => {
+                    if self.reliable_mut(usage).is_some_and(|reliable| !reliable.queue.is_empty()) {
+                        self.reliable_event(now, usage, Event::Send);
+                    }
+                }
+                Action::SendAnswer => {
+                    let answer = self.reliable_mut(usage).and_then(|reliable| reliable.answer.take());
+                    if let Some((status, response, has_body)) = answer {
+                        self.succeed(now, usage, has_body, (status, response));
+                    }
+                }
+                Action::Refuse => {
+                    let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());
+                    if theirs.is_some_and(|theirs| theirs.initial) {
+                        self.callee_event(now, usage, callee_fsm::Event::PrackTimeout, None);
+                    } else {
+                        self.refuse_pending(now, usage, 504);
+                    }
+                }
+            }
+        }
+        self.usages.arm(now, usage);
+    }
+
+    fn transmit_reliably(&mut self, now: Instant, usage: UsageId) {
+        let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let Some(theirs) = it.theirs.as_deref_mut() else { return };
+        let transaction = theirs.transaction;
+        let Some(reliable) = theirs.reliable.as_deref_mut() else { return };
+        let Some((rseq, status, response, has_body)) = reliable.queue.pop_front() else { return };
+        reliable.unacknowledged = Some(Unacknowledged {
+            rseq,
+            response: response.clone(),
+            has_body,
+            resend_at: now + t1,
+            interval: t1,
+            give_up_at: now + give_up,
+        });
+        // To an INVITE without one it is our offer (§5).
+        if let Some(dialog) = it.dialogs.first_mut()
+            && has_body
+            && dialog.offer_answer == OfferAnswer::Idle
+            && !dialog.settled
+        {
+            dialog.offer_answer = OfferAnswer::LocalOffer;
+        }
+        self.servers.respond(now, &mut self.out, transaction, status, response);
+    }
+
+    fn retransmit_reliable(&mut self, now: Instant, usage: UsageId) {
+        let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) else { return };
+        let transaction = theirs.transaction;
+        let reliable = theirs.reliable.as_deref_mut();
+        let Some(it) = reliable.and_then(|reliable| reliable.unacknowledged.as_mut()) else { return };
+        // §3: doubled without a limit.
+        it.interval *= 2;
+        it.resend_at = now + it.interval;
+        let response = it.response.clone();
+        if let Some(path) = self.servers.path(transaction) {
+            self.out.counters.retransmitted += 1;
+            self.out.respond(&path, response);
+        }
+    }
+
+    /// A reliable response has waited long enough, for its next copy or for good.
+    /// `false`: none has.
+    pub(super) fn reliable_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
+        let Some(reliable) = self.reliable_mut(usage).filter(|reliable| reliable.is_waiting()) else {
+            return false;
+        };
+        let Some(it) = reliable.unacknowledged.as_ref() else { return false };
+        let event = match () {
+            () if it.give_up_at <= now => Event::GiveUp,
+            () if it.resend_at <= now => Event::Resend,
+            () => return false,
+        };
+        self.reliable_event(now, usage, event);
+        true
+    }
+
+    /// A PRACK inside a call (§3): 481 unless it is for what is under way.
+    pub(super) fn prack_received(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        whose: (Tag, Option<UsageId>),
+        request: Request,
+    ) {
+        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let theirs = usage.theirs.as_deref();
+        let expected = theirs.and_then(|theirs| {
+            let it = theirs.reliable.as_deref()?.unacknowledged.as_ref()?;
+            Some((it.rseq, theirs.cseq, it.has_body))
+        });
+        let named = request.header(Name::RAck).and_then(rack);
+        let expected = expected.filter(|(rseq, cseq, _)| named == Some((*rseq, *cseq)));
+        let Some((_, _, had_body)) = expected else {
+            return self.answer_now(now, path, request, whose, 481, &[]);
+        };
+        let has_body = !request.body().is_empty();
+        let Some(dialog) = usage.dialogs.first_mut() else { return };
+        let mut offers = false;
+        match dialog.offer_answer {
+            // Their answer to our offer; without it our offer came to nothing.
+            OfferAnswer::LocalOffer if had_body => {
+                dialog.offer_answer = OfferAnswer::Idle;
+                dialog.settled = true;
+            }
+            OfferAnswer::RemoteOffer if had_body => {
+                dialog.offer_answer = OfferAnswer::after_request(has_body, false);
+                dialog.settled = true;
+                offers = has_body;
+            }
+            // A new offer, if the first one is answered (§5).
+            OfferAnswer::Idle if has_body && dialog.settled => {
+                dialog.offer_answer = OfferAnswer::RemoteOffer;
+                offers = true;
+            }
+            _ if has_body => return self.answer_now(now, path, request, whose, 488, &[]),
+            _ => {}
+        }
+        let transaction = if offers {
+            self.servers.start(now, &mut self.out, request.clone(), path, Some(id))
+        } else {
+            self.answer_now(now, path, request.clone(), whose, 200, &[]);
+            None
+        };
+        self.usage_event(id, UsageEvent::ProvisionalAcknowledged { request, offer: transaction });
+        self.reliable_event(now, id, Event::Prack);
+    }
+}
+
+/// RSeq and CSeq number of a RAck that names an INVITE.
+fn rack(value: &[u8]) -> Option<(u32, u32)> {
+    let mut words = value.split(|&byte| chars::is_lws(byte)).filter(|word| !word.is_empty());
+    let mut number = || u32::try_from(chars::number(words.next()?)?).ok();
+    let (rseq, cseq) = (number()?, number()?);
+    (words.next() == Some(Method::Invite.as_bytes()) && words.next().is_none()).then_some((rseq, cseq))
+}
