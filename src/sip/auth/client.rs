@@ -316,3 +316,7 @@ fn next_digest(value: &[u8]) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -2,6 +2,8 @@
 //! §3.4), read as phones write them: values quoted that should not be and the
 //! other way round, odd case, space around `=`, a comma too many.
 
+use std::borrow::Cow;
+
 use crate::sip::msg::chars::{self, TOKEN};
 
 use super::digest::{Algorithm, Qop};
@@ -121,6 +123,14 @@ impl<'a> DigestCredentials<'a> {
             }
             _ => Err(()),
         }
+    }
+
+    /// The user name without escapes: to look him up.
+    pub fn plain_username(&self) -> Cow<'a, [u8]> {
+        if memchr::memchr(b'\\', self.username).is_none() {
+            return Cow::Borrowed(self.username);
+        }
+        chars::unquote(&[b"\"", self.username, b"\""].concat()).into_owned().into()
     }
 }
 

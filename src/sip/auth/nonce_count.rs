@@ -63,10 +63,10 @@ impl NonceCounts {
         true
     }
 
-    /// Forgets nonces made before `ms`: they have expired.
+    /// Forgets nonces made up to `ms`: they have expired.
     pub fn expire(&mut self, ms: u64) {
         while let Some(oldest) = self.windows.first_entry()
-            && oldest.key().made_ms < ms
+            && oldest.key().made_ms <= ms
         {
             oldest.remove();
         }
@@ -141,7 +141,7 @@ mod tests {
         for serial in 1..=5 {
             counts.take(nonce(serial), 1);
         }
-        counts.expire(4);
+        counts.expire(3);
         assert_eq!(counts.len(), 2);
         assert!(!counts.take(nonce(4), 1));
     }

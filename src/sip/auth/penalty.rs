@@ -43,6 +43,15 @@ impl Default for PenaltyConfig {
     }
 }
 
+impl PenaltyConfig {
+    /// So many failures within the time of a ban lead to it; half of them are free.
+    pub fn new(failures: u32, ban: Duration) -> Self {
+        let ban_after = failures.max(1);
+        let defaults = PenaltyConfig::default();
+        PenaltyConfig { free: ban_after / 2, ban_after, ban, forget: ban / ban_after, ..defaults }
+    }
+}
+
 /// How somebody stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -219,3 +228,7 @@ fn key(source: IpAddr) -> IpAddr {
 fn cut(user: &str) -> &str {
     &user[..user.floor_char_boundary(MAX_USER)]
 }
+
+#[cfg(test)]
+#[path = "penalty_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use super::digest::{Algorithm, HexDigest, Signed};
 use super::fields::DigestCredentials;
 use super::nonce::{NonceId, NonceMint};
 use super::nonce_count::NonceCounts;
-use crate::sip::msg::{Method, Request, Uri, chars};
+use crate::sip::msg::{Method, Request, Uri};
 
 /// Credentials looked at in one request at most: each costs up to three hashes.
 const MAX_CREDENTIALS: usize = 4;
@@ -153,7 +153,9 @@ impl DigestServer {
         users: &dyn Credentials,
     ) -> Verdict {
         let lifetime = self.config.nonce_lifetime.as_millis() as u64;
-        self.counts.expire(self.mint.ms(now).saturating_sub(lifetime));
+        if let Some(last) = self.mint.ms(now).checked_sub(lifetime) {
+            self.counts.expire(last);
+        }
         let mut worst = Outcome::NotForUs;
         for value in request.field_values(asked.side.credentials()).take(MAX_CREDENTIALS) {
             match self.outcome(now, request, value, asked, users) {
@@ -242,7 +244,7 @@ impl DigestServer {
         let Some(nonce) = self.mint.check(now, given.nonce, asked.source, asked.realm, lifetime) else {
             return Outcome::Stale;
         };
-        let user = String::from_utf8_lossy(&chars::unquote(given.username)).into_owned();
+        let user = String::from_utf8_lossy(&given.plain_username()).into_owned();
         if !self.is_right(&user, request.method(), &given, algorithm, asked.realm, users) {
             return Outcome::Wrong(user);
         }
@@ -310,3 +312,7 @@ fn is_for(given: &DigestCredentials<'_>, request: &Request) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

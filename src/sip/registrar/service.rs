@@ -81,6 +81,12 @@ pub trait AorPolicy {
     /// Whether `user` may change the bindings of `aor`. `None`: not authenticated,
     /// but trusted for where he is.
     fn may_register(&self, user: Option<&str>, aor: &Aor) -> bool;
+
+    /// Contacts that this AOR may have at once. `None`: as
+    /// [`RegistrarConfig::max_contacts`] says.
+    fn max_contacts(&self, _: &Aor) -> Option<usize> {
+        None
+    }
 }
 
 /// An answer, and what it waits for.
@@ -210,14 +216,22 @@ impl Registrar {
             return refused(403, "");
         }
         let Some(aor) = aor else { return refused(404, "") };
-        match self.update(now, request, flow, &aor) {
+        let max_contacts = policy.max_contacts(&aor).unwrap_or(self.config.max_contacts);
+        match self.update(now, request, flow, &aor, max_contacts) {
             Ok(()) => self.listed(now, request, &aor),
             Err(refusal) => self.refusal(refusal),
         }
     }
 
     /// Changes bindings as asked, or not at all.
-    fn update(&mut self, now: Instant, request: &Request, flow: &Flow, aor: &Aor) -> Result<(), Refusal> {
+    fn update(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        flow: &Flow,
+        aor: &Aor,
+        max_contacts: usize,
+    ) -> Result<(), Refusal> {
         let wish = Wish::of(request, &self.limits)?;
         let path = wish::path(request)?;
         let cseq = request.cseq().map_err(|_| Refusal::Bad("Invalid CSeq"))?.number;
@@ -234,7 +248,7 @@ impl Registrar {
             return Ok(());
         };
         let asker = Asker { call_id, cseq };
-        let steps = rules::steps(self.store.bindings(aor), &wish, asker, self.config.max_contacts)?;
+        let steps = rules::steps(self.store.bindings(aor), &wish, asker, max_contacts)?;
         let added = steps.iter().filter(|step| matches!(step, Step::Add { .. })).count();
         if !self.store.accepts() || (added > 0 && self.store.len() + added > self.config.max_bindings) {
             return Err(Refusal::Overloaded);
