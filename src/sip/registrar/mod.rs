@@ -5,15 +5,20 @@
 //! - `binding`: AOR to contact, with expiry and the flow that it came by
 //! - `store`: the `LocationStore` trait, and one in memory
 //! - `sqlite`: one that a restart does not empty (feature `server`)
-//! - `wish`: what a REGISTER asks for; `rules`: what becomes of the bindings
+//! - `wish`: what a REGISTER asks for; `rules`: what becomes of the bindings;
+//!   `reply`: what it is answered
 //! - `service`: the machine around them: `handle`, `lookup`, expiry, keep-alive
+//! - `config`, `event`: what it is told, and what comes out
 //! - `deadlines`: when to look at a binding again
 //! - `pending`: replies that wait until their binding would survive a crash
 
 pub mod aor;
 pub mod binding;
+pub mod config;
 mod deadlines;
+pub mod event;
 pub mod pending;
+pub mod reply;
 mod rules;
 pub mod service;
 #[cfg(feature = "server")]
@@ -21,13 +26,16 @@ pub mod sqlite;
 pub mod store;
 mod wish;
 
+#[cfg(test)]
+mod tests;
+
 pub use aor::Aor;
-pub use binding::{Binding, BindingFlow, BindingId};
+pub use binding::{Binding, BindingFlow, BindingId, NextHop};
+pub use config::{AorPolicy, KeepAliveKind, RegistrarConfig};
+pub use event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
 pub use pending::PendingReplies;
-pub use service::{
-    AorPolicy, KeepAlive, KeepAliveKind, Registrar, RegistrarConfig, RegistrarCounters, RegistrarEvent,
-    RegistrarReply, Removal,
-};
+pub use reply::RegistrarReply;
+pub use service::Registrar;
 #[cfg(feature = "server")]
 pub use sqlite::{Durability, SqliteStore, StoreError};
 pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome};

@@ -2,137 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
+use std::time::Instant;
 
 use super::aor::Aor;
 use super::binding::{Binding, BindingFlow, BindingId};
+use super::config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 use super::deadlines::Deadlines;
+use super::event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
+use super::reply::{self, RegistrarReply};
 use super::rules::{self, Asker, Step};
 use super::store::{Change, Commit, LocationStore};
 use super::wish::{self, ExpiryLimits, Refusal, Wish};
 use crate::sip::endpoint::{Flow, Reply, Transport};
 use crate::sip::msg::{Name, Request};
-
-/// What a registrar is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegistrarConfig {
-    /// Shortest life of a binding, whole seconds, up to an hour; who asks for less
-    /// gets 423.
-    pub min_expires: Duration,
-    /// Longest; who asks for more gets this.
-    pub max_expires: Duration,
-    /// For those who say nothing.
-    pub default_expires: Duration,
-    /// Contacts of one address of record; beyond it 403.
-    pub max_contacts: usize,
-    /// Bindings of all; beyond it 503.
-    pub max_bindings: usize,
-    /// What keeps the way through a NAT open.
-    pub keep_alive: KeepAliveKind,
-    /// How often.
-    pub keep_alive_interval: Duration,
-}
-
-impl Default for RegistrarConfig {
-    fn default() -> Self {
-        RegistrarConfig {
-            min_expires: Duration::from_secs(60),
-            max_expires: Duration::from_secs(7_200),
-            default_expires: Duration::from_secs(3_600),
-            max_contacts: 10,
-            max_bindings: 1_000_000,
-            keep_alive: KeepAliveKind::Crlf,
-            keep_alive_interval: Duration::from_secs(25),
-        }
-    }
-}
-
-/// What is sent to phones behind a NAT that registered over UDP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepAliveKind {
-    /// Nothing.
-    Off,
-    /// Two line ends: the least.
-    Crlf,
-    /// OPTIONS: tells also whether the phone is there.
-    Options,
-}
-
-/// A keep-alive to be sent now.
-#[derive(Debug, Clone)]
-pub struct KeepAlive {
-    pub kind: KeepAliveKind,
-    pub aor: Aor,
-    pub binding: Arc<Binding>,
-}
-
-/// Which addresses of record are ours, and whose.
-pub trait AorPolicy {
-    /// Whether requests to this domain (host of the Request-URI, lower case) are for
-    /// this registrar.
-    fn serves(&self, domain: &str) -> bool;
-
-    /// The AOR that this one stands for, if it exists here: itself, or that of
-    /// which its domain or its user is an alias.
-    fn canonical(&self, aor: &Aor) -> Option<Aor>;
-
-    /// Whether `user` may change the bindings of `aor`. `None`: not authenticated,
-    /// but trusted for where he is.
-    fn may_register(&self, user: Option<&str>, aor: &Aor) -> bool;
-
-    /// Contacts that this AOR may have at once. `None`: as
-    /// [`RegistrarConfig::max_contacts`] says.
-    fn max_contacts(&self, _: &Aor) -> Option<usize> {
-        None
-    }
-}
-
-/// An answer, and what it waits for.
-#[derive(Debug, Clone)]
-pub struct RegistrarReply {
-    /// For `Endpoint::respond`.
-    pub reply: Reply,
-    /// Do not send it before this write is kept ([`Registrar::store`],
-    /// [`super::PendingReplies`]): otherwise a crash could undo what it says.
-    pub commit: Commit,
-}
-
-/// What happened to a binding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RegistrarEvent {
-    /// A new contact.
-    Registered { aor: Aor, binding: Arc<Binding> },
-    /// The same contact again, for longer.
-    Refreshed { aor: Aor, binding: Arc<Binding> },
-    /// A contact is gone.
-    Removed { aor: Aor, binding: Arc<Binding>, why: Removal },
-}
-
-/// Why a contact is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// Its time is over.
-    Expired,
-    /// The phone took it back.
-    Unregistered,
-    /// We took it away.
-    ByOperator,
-}
-
-/// What happened so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RegistrarCounters {
-    pub registered: u64,
-    pub refreshed: u64,
-    pub unregistered: u64,
-    pub expired: u64,
-    pub queries: u64,
-    /// 4xx and 5xx.
-    pub refused: u64,
-    pub keep_alives: u64,
-}
 
 /// A registrar. Take its events and keep-alives after each call, and wake it at
 /// [`Registrar::next_timeout`] with [`Registrar::handle_timeout`].
@@ -151,12 +33,7 @@ pub struct Registrar {
 impl Registrar {
     /// A registrar with what the store holds.
     pub fn new(config: RegistrarConfig, store: Box<dyn LocationStore>, now: Instant) -> Self {
-        let seconds = |it: Duration| u32::try_from(it.as_secs()).unwrap_or(u32::MAX);
-        let limits = ExpiryLimits {
-            min: seconds(config.min_expires),
-            max: seconds(config.max_expires).max(1),
-            default: seconds(config.default_expires).max(1),
-        };
+        let limits = config.expiry_limits();
         let (mut expiry, mut last_id) = (Deadlines::default(), 0);
         let mut held = Vec::new();
         store.visit(&mut |aor, bindings| {
@@ -189,10 +66,13 @@ impl Registrar {
         policy: &dyn AorPolicy,
     ) -> RegistrarReply {
         let reply = self.register(now, request, flow, user, policy);
-        if reply.reply.status >= 300 {
+        if reply.status >= 300 {
             self.counters.refused += 1;
+            return RegistrarReply { reply, commit: Commit::NONE };
         }
-        reply
+        // It lists also what other writes, still on their way, have changed: so it
+        // waits for the last of all.
+        RegistrarReply { reply, commit: self.store.latest() }
     }
 
     fn register(
@@ -202,24 +82,24 @@ impl Registrar {
         flow: &Flow,
         user: Option<&str>,
         policy: &dyn AorPolicy,
-    ) -> RegistrarReply {
+    ) -> Reply {
         let domain = request.uri().ok().and_then(|uri| uri.host).map(|host| host.to_string());
         if !domain.is_some_and(|domain| policy.serves(&domain.to_ascii_lowercase())) {
-            return refused(404, "Domain Not Served Here");
+            return reply::refused(404, "Domain Not Served Here");
         }
         let Some(named) = request.to().ok().and_then(|to| Aor::of_uri(&to.uri)) else {
-            return refused(404, "");
+            return reply::refused(404, "");
         };
         let aor = policy.canonical(&named);
         // Before 404: who may not register an address does not learn whether it is there.
         if !policy.may_register(user, aor.as_ref().unwrap_or(&named)) {
-            return refused(403, "");
+            return reply::refused(403, "");
         }
-        let Some(aor) = aor else { return refused(404, "") };
+        let Some(aor) = aor else { return reply::refused(404, "") };
         let max_contacts = policy.max_contacts(&aor).unwrap_or(self.config.max_contacts);
         match self.update(now, request, flow, &aor, max_contacts) {
-            Ok(()) => self.listed(now, request, &aor),
-            Err(refusal) => self.refusal(refusal),
+            Ok(()) => reply::listed(now, request, self.store.bindings(&aor)),
+            Err(refusal) => reply::refusal(refusal, &self.limits),
         }
     }
 
@@ -355,53 +235,6 @@ impl Registrar {
         self.remove_where(aor, Removal::ByOperator, |_| true);
     }
 
-    /// 200 with every binding (§10.3 step 8), also those of a write that is still on
-    /// its way: so it waits for the last of all.
-    fn listed(&self, now: Instant, request: &Request, aor: &Aor) -> RegistrarReply {
-        let mut headers = Vec::new();
-        for binding in self.store.bindings(aor) {
-            // Rounded up: a second that has begun is the phone's.
-            let left = binding.remaining(now).as_millis().div_ceil(1_000);
-            let mut value = Vec::with_capacity(binding.contact.len() + binding.params.len() + 24);
-            value.push(b'<');
-            value.extend_from_slice(&binding.contact);
-            value.push(b'>');
-            value.extend_from_slice(&binding.params);
-            value.extend_from_slice(format!(";expires={left}").as_bytes());
-            headers.push((Bytes::from_static(b"Contact"), Bytes::from(value)));
-        }
-        // RFC 3327 §5.3
-        if request.header(Name::Path).is_some()
-            && request.has_token(Name::Supported, "path")
-            && let Ok(path) = wish::path(request)
-        {
-            headers.push((Bytes::from_static(b"Path"), Bytes::from(path.into_vec())));
-        }
-        RegistrarReply {
-            reply: Reply { status: 200, headers, ..Reply::default() },
-            commit: self.store.latest(),
-        }
-    }
-
-    fn refusal(&self, refusal: Refusal) -> RegistrarReply {
-        let header = |name: &'static str, value: String| (Bytes::from(name), Bytes::from(value));
-        match refusal {
-            Refusal::Bad(reason) => refused(400, reason),
-            Refusal::OutOfOrder => refused(500, "Out Of Order"),
-            Refusal::TooManyContacts => refused(403, "Too Many Contacts"),
-            Refusal::IntervalTooBrief => {
-                let mut reply = refused(423, "Interval Too Brief");
-                reply.reply.headers.push(header("Min-Expires", self.limits.min.to_string()));
-                reply
-            }
-            Refusal::Overloaded => {
-                let mut reply = refused(503, "");
-                reply.reply.headers.push(header("Retry-After", "10".to_owned()));
-                reply
-            }
-        }
-    }
-
     /// The contacts at which an AOR is reached, best first: by `q`, then by who
     /// registered for longest.
     pub fn lookup(&self, now: Instant, aor: &Aor) -> Vec<Arc<Binding>> {
@@ -481,9 +314,4 @@ impl Registrar {
     pub fn counters(&self) -> RegistrarCounters {
         self.counters
     }
-}
-
-fn refused(status: u16, reason: &str) -> RegistrarReply {
-    let reply = Reply { status, reason: reason.to_owned(), ..Reply::default() };
-    RegistrarReply { reply, commit: Commit::NONE }
 }

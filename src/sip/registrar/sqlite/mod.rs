@@ -11,6 +11,8 @@
 //! each overwrite what the other knows.
 
 mod rows;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::VecDeque;
@@ -144,6 +146,20 @@ impl SqliteStore {
         let (done, wait) = crossbeam_channel::bounded(1);
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Flush(done)).is_ok());
         sent && wait.recv_timeout(patience).is_ok()
+    }
+
+    /// Lets every write fail from now on, or no longer.
+    #[cfg(test)]
+    fn fail(&self, fail: bool) -> bool {
+        self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Fail(fail)).is_ok()) && self.flush(Duration::MAX)
+    }
+
+    /// Holds the thread up until what this gives is dropped.
+    #[cfg(test)]
+    fn pause(&self) -> Sender<()> {
+        let (hold, wait) = crossbeam_channel::bounded(0);
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job::Pause(wait)));
+        hold
     }
 
     /// Rows that could not be read when the database was opened.

@@ -33,6 +33,12 @@ pub enum Job {
     },
     /// Tell when everything before is settled.
     Flush(Sender<()>),
+    /// From now on the disk is as good as read-only, or no longer.
+    #[cfg(test)]
+    Fail(bool),
+    /// Do nothing until the other end is dropped.
+    #[cfg(test)]
+    Pause(Receiver<()>),
 }
 
 /// Rows to be written, the newest state of each; `None`: to be deleted.
@@ -46,12 +52,18 @@ struct Batch {
     commits: Option<RangeInclusive<u64>>,
     jobs: usize,
     flushes: Vec<Sender<()>>,
+    #[cfg(test)]
+    fail: Option<bool>,
 }
 
 impl Batch {
     fn add(&mut self, job: Job) {
         match job {
             Job::Flush(done) => self.flushes.push(done),
+            #[cfg(test)]
+            Job::Fail(fail) => self.fail = Some(fail),
+            #[cfg(test)]
+            Job::Pause(wait) => drop(wait.recv()),
             Job::Write { commit, aor, changes } => {
                 let first = self.commits.as_ref().map_or(commit, |commits| *commits.start());
                 self.commits = Some(first..=commit);
@@ -89,6 +101,10 @@ pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
             && let Ok(job) = queue.try_recv()
         {
             batch.add(job);
+        }
+        #[cfg(test)]
+        if let Some(fail) = batch.fail.take() {
+            let _ = connection.pragma_update(None, "query_only", fail);
         }
         let written = write(connection, &batch.rows);
         report(&written, &mut failing);
