@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime};
 
-use super::audio;
+use super::audio::on_datagram;
 use super::border::{address, guard, text};
 use super::engine::{Engine, with};
 use super::ffi::{self, Bevent, Call, SocketAddress};
@@ -84,20 +84,25 @@ fn prepare(call: *mut Call) {
     let id = with(|engine| {
         let entry = engine.by_call(call).filter(|entry| !entry.prepared)?;
         entry.prepared = true;
-        Some(entry.id)
+        let id = entry.id;
+        Some((id, engine.codecs.first()))
     });
-    let Some(id) = id.flatten() else { return };
+    let Some((id, codec)) = id.flatten() else { return };
     let device = CString::new(id.0.to_string()).unwrap_or_default();
-    // SAFETY: the call and its stream live; the library copies the name. The helper goes
-    // with the socket, and its argument is a number and no pointer.
+    // SAFETY: the call and its stream live; the library copies the name. Without an encoder
+    // it makes no filter, and nothing would be heard of one who only sends; the negotiation
+    // sets the right one. The helper goes with the socket, and its argument is a number and
+    // no pointer.
     let errno = unsafe {
-        ffi::audio_set_devicename(ffi::call_audio(call), device.as_ptr(), device.as_ptr())
+        let audio = ffi::call_audio(call);
+        ffi::audio_set_devicename(audio, device.as_ptr(), device.as_ptr())
+            | ffi::audio_encoder_set(audio, codec, -1, std::ptr::null())
             | ffi::udp_register_helper(
                 std::ptr::null_mut(),
                 ffi::rtp_sock(ffi::stream_rtp_sock(stream)),
                 0,
                 std::ptr::null(),
-                Some(audio::on_datagram),
+                Some(on_datagram),
                 id.0 as usize as *mut c_void,
             )
     };

@@ -317,6 +317,12 @@ unsafe extern "C" {
         player: *const c_char,
     ) -> c_int;
     pub(super) fn audio_strm(audio: *const Audio) -> *mut Stream;
+    pub(super) fn audio_encoder_set(
+        audio: *mut Audio,
+        codec: *const AudioCodec,
+        payload_type: c_int,
+        parameters: *const c_char,
+    ) -> c_int;
     pub(super) fn audio_codec(audio: *const Audio, sending: bool) -> *const AudioCodec;
     pub(super) fn stream_sdpmedia(stream: *const Stream) -> *mut SdpMedia;
     /// Exported by every release, but not in the public header.

@@ -207,6 +207,11 @@ impl Codecs {
         }
     }
 
+    /// The one that is offered first.
+    pub(super) fn first(&self) -> *const AudioCodec {
+        self.registered.first().map_or(null(), |(_, codec)| &raw const **codec)
+    }
+
     /// Which one the library means.
     pub(super) fn find(&self, codec: *const AudioCodec) -> Option<Codec> {
         let same = |(_, ours): &&(Codec, Box<AudioCodec>)| std::ptr::eq(&**ours, codec);

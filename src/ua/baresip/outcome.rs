@@ -75,7 +75,8 @@ fn by_far_end(state: State, peer: Peer, text: &str) -> EndCause {
     let timeout = errno(text) == Some(nix::libc::ETIMEDOUT);
     match state {
         _ if peer.bye => EndCause::RemoteHangup,
-        State::Offered | State::Answering if peer.cancel => EndCause::Cancelled,
+        // After our 200 a CANCEL has no effect (RFC 3261 §9.2).
+        State::Offered if peer.cancel => EndCause::Cancelled,
         State::Dialling => match response(text) {
             Some((status, reason)) => EndCause::Failed { status, reason },
             None if timeout => EndCause::Failed { status: 408, reason: "Request Timeout".into() },
@@ -144,6 +145,8 @@ mod tests {
         assert_eq!(ended(State::Up, bye, "Connection reset by peer [104]"), EndCause::RemoteHangup);
         let cancel = Peer { cancel: true, ..NOTHING };
         assert_eq!(ended(State::Offered, cancel, "Connection reset by peer [104]"), EndCause::Cancelled);
+        let too_late = ended(State::Answering, cancel, "Connection timed out [110]");
+        assert_eq!(too_late, EndCause::Protocol { message: "no ACK to our answer".into() });
     }
 
     #[test]

@@ -55,15 +55,13 @@ fn packets_of_any_length_become_frames_of_20_ms_across_the_wrap() {
     for samples in [80, 160, 240, 320, 480, 120] {
         let start = u32::MAX - 1_000;
         let mut sender = Sender::new(start);
-        let mut played = 0;
-        for _ in 0..100 {
+        for played in 0..100 {
             while ahead(sender.timestamp, start) < (played + 1) * FRAME as i32 {
                 sender.send(samples);
             }
             let (kind, frame) = sender.tick();
             assert_eq!(kind, Audio, "{samples}");
             assert!(is_at(&frame, start.wrapping_add((played * FRAME as i32) as u32)), "{samples}");
-            played += 1;
         }
         assert_eq!((sender.playout.late, sender.playout.concealed), (0, 0), "{samples}");
     }
