@@ -46,6 +46,7 @@ const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
 const CLOCK: &[&str] = &[
+    "call::switch::driver",
     "logging",
     "main",
     "media::disk",

@@ -12,6 +12,7 @@
 //! - `switch`: legs that are joined: dialling, bridges, transfers
 //! - `service`: the library's front: a handle on the switch
 //! - `handler`: the seam for applications
+//! - `harness`: calls in virtual time, for tests of handlers
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,7 @@ pub mod digits;
 pub mod event;
 pub mod failure;
 pub mod handler;
+pub mod harness;
 pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;

@@ -172,7 +172,6 @@ pub struct CallService {
 }
 
 impl CallService {
-    #[allow(dead_code, reason = "the switch itself is on its way")]
     pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
         CallService { commands }
     }
@@ -190,7 +189,7 @@ impl CallService {
     }
 
     /// Takes an incoming call's leg over: it stays, whatever the handler returns,
-    /// until it is hung up. The caller hears 180.
+    /// until it is hung up.
     ///
     /// # Errors
     /// The caller has gone.

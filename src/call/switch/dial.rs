@@ -13,6 +13,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::call::failure::{is_trouble, rank};
+
 /// A branch, numbered from 0 as they were started.
 pub type BranchNo = u16;
 
@@ -48,13 +50,26 @@ pub struct DialLimits {
     pub redirects: u8,
 }
 
+/// Why a branch is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyCancelled {
+    /// Another branch has answered.
+    AnsweredElsewhere,
+    /// Another branch has declined for all.
+    Declined,
+    /// It rang too long.
+    NoAnswer,
+    /// The caller has gone.
+    CallerGone,
+}
+
 /// What a dialling wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DialOutput<T> {
     /// Send an INVITE with a Call-ID of its own.
     Start(BranchNo, T),
     /// Give the branch up.
-    Cancel(BranchNo),
+    Cancel(BranchNo, WhyCancelled),
     /// Tell the caller of it. `early_media`: this branch's session is what the
     /// caller hears from now on.
     Progress { branch: BranchNo, status: u16, early_media: bool },
@@ -160,7 +175,7 @@ impl<T> Dial<T> {
             return;
         }
         self.set_over(branch);
-        self.cancel_all();
+        self.cancel_all(WhyCancelled::AnsweredElsewhere);
         self.over = true;
         self.outputs.push_back(DialOutput::Won(branch));
     }
@@ -195,7 +210,7 @@ impl<T> Dial<T> {
         let is_final = failure.status >= 600 || stops_at_refusal && !is_trouble(failure.status);
         self.remember(failure);
         if is_final {
-            self.cancel_all();
+            self.cancel_all(WhyCancelled::Declined);
             self.rounds.clear();
         }
         self.round_over(now);
@@ -206,7 +221,7 @@ impl<T> Dial<T> {
         if self.over {
             return;
         }
-        self.cancel_all();
+        self.cancel_all(WhyCancelled::CallerGone);
         self.fail(DialFailure::new(487, "Request Terminated"));
     }
 
@@ -217,7 +232,7 @@ impl<T> Dial<T> {
         }
         let all = self.ends <= now;
         if all || self.round_ends.is_some_and(|at| at <= now) {
-            self.cancel_all();
+            self.cancel_all(WhyCancelled::NoAnswer);
             self.early = None;
             self.remember(DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") });
             if all {
@@ -261,11 +276,11 @@ impl<T> Dial<T> {
         self.outputs.push_back(DialOutput::Failed(failure));
     }
 
-    fn cancel_all(&mut self) {
+    fn cancel_all(&mut self, why: WhyCancelled) {
         for (number, branch) in self.branches.iter_mut().enumerate() {
             if matches!(branch, Branch::Open { .. }) {
                 *branch = Branch::Over;
-                self.outputs.push_back(DialOutput::Cancel(number as BranchNo));
+                self.outputs.push_back(DialOutput::Cancel(number as BranchNo, why));
             }
         }
     }
@@ -288,26 +303,6 @@ impl<T> Dial<T> {
         if self.best.as_ref().is_none_or(|best| rank(failure.status) < rank(best.status)) {
             self.best = Some(failure);
         }
-    }
-}
-
-/// Trouble on the way, which another way may not have.
-fn is_trouble(status: u16) -> bool {
-    matches!(status, 408 | 430 | 500..=599)
-}
-
-/// What the caller had rather hear: 6xx, then what says most about the callee,
-/// then trouble on the way (RFC 3261 §16.7, step 6).
-fn rank(status: u16) -> u8 {
-    match status {
-        600.. => 0,
-        486 => 1,
-        400..=407 | 409..=479 | 481..=485 | 488..=499 => 2,
-        480 => 3,
-        408 => 4,
-        487 => 6,
-        300..=399 => 7,
-        _ => 5,
     }
 }
 

@@ -1,4 +1,5 @@
 use super::DialOutput::*;
+use super::WhyCancelled::*;
 use super::*;
 
 const LIMITS: DialLimits =
@@ -30,7 +31,7 @@ fn the_first_2xx_wins_and_the_others_are_cancelled() {
     let mut dial = dial(Instant::now(), &[&["a", "b", "c"]]);
     assert_eq!(outputs(&mut dial), [Start(0, "a"), Start(1, "b"), Start(2, "c")]);
     dial.answered(1);
-    assert_eq!(outputs(&mut dial), [Cancel(0), Cancel(2), Won(1)]);
+    assert_eq!(outputs(&mut dial), [Cancel(0, AnsweredElsewhere), Cancel(2, AnsweredElsewhere), Won(1)]);
     dial.answered(0);
     dial.failed(Instant::now(), 2, busy());
     dial.cancel();
@@ -79,13 +80,13 @@ fn a_round_and_all_of_it_have_their_time() {
         at += Duration::from_secs(20);
         assert_eq!(dial.next_timeout(), Some(at));
         dial.timeout(at);
-        assert_eq!(outputs(&mut dial), [Cancel(number), Start(number + 1, target)]);
+        assert_eq!(outputs(&mut dial), [Cancel(number, NoAnswer), Start(number + 1, target)]);
     }
     let end = now + Duration::from_secs(50);
     assert_eq!(dial.next_timeout(), Some(end));
     dial.timeout(end);
     let failure = DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") };
-    assert_eq!(outputs(&mut dial), [Cancel(2), Failed(failure)], "d is not tried");
+    assert_eq!(outputs(&mut dial), [Cancel(2, NoAnswer), Failed(failure)], "d is not tried");
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn a_decline_by_the_callee_ends_it_everywhere() {
     let mut dial = dial(now, &[&["a", "b"], &["c"]]);
     outputs(&mut dial);
     dial.failed(now, 0, DialFailure::new(603, "Decline"));
-    assert_eq!(outputs(&mut dial), [Cancel(1), Failed(DialFailure::new(603, "Decline"))]);
+    assert_eq!(outputs(&mut dial), [Cancel(1, Declined), Failed(DialFailure::new(603, "Decline"))]);
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn a_caller_who_gives_up_cancels_every_branch_once() {
     dial.cancel();
     dial.cancel();
     let failure = DialFailure::new(487, "Request Terminated");
-    assert_eq!(outputs(&mut dial), [Cancel(0), Cancel(1), Failed(failure)]);
+    assert_eq!(outputs(&mut dial), [Cancel(0, CallerGone), Cancel(1, CallerGone), Failed(failure)]);
 }
 
 #[test]

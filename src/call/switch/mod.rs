@@ -1,12 +1,250 @@
 //! Legs that are joined: one thread owns the SIP stack, the calls and the legs;
 //! each event is one turn without a lock or a wait.
 //!
-//! - `dial`: dialling as a machine: rounds, branches, the best failure
-//! - `command`: what the outside asks
+//! A machine without sockets: [`Switch`] takes what happened with a [`Turn`] (the
+//! time and the endpoint to act on) and leaves behind [`Task`]s, what has to wait;
+//! their results are inputs again. `driver` runs it on a thread, `harness` in
+//! virtual time.
+//!
+//! - `table`: what is known of a leg, a call, a bridge
+//! - `incoming`: their INVITE, and what its handler decides
+//! - `dial`: dialling as a machine; `dialling`: the machine at work
+//! - `events`: what happens in a leg's dialog
+//! - `joining`: the first offer and answer across, and bridges
+//! - `exchange`: later offers and answers across
+//! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere
+//! - `ending`: the end of legs, bridges and calls
+//! - `obey`: commands from outside; `command`: their values
+//! - `say`: responses and hang-ups on the endpoint
+//! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
+//! - `desk`: who decides on requests before they become calls
+//! - `tasks`: what has to wait
 //! - `slots`: slabs whose keys are never used twice
 
-#![allow(dead_code, reason = "the switch itself is on its way")]
-
 pub(in crate::call) mod command;
+pub mod desk;
 pub mod dial;
+mod dialling;
+pub mod driver;
+mod ending;
+mod events;
+mod exchange;
+mod incoming;
+mod joining;
+mod news;
+mod obey;
+mod requests;
+mod say;
 mod slots;
+mod snapshot;
+mod table;
+mod tasks;
+mod transfer;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+
+use super::bus::EventBus;
+use super::controller::{EndpointId, MediaController, PairPolicy};
+use super::handler::ApplicationHandler;
+use super::lookup::Resolver;
+use super::service::CallService;
+use super::{CallId, LegId};
+use crate::sip::endpoint::{Endpoint, RequestId, ServerTransactionId, UsageId};
+use crate::sip::transaction::timer_queue::TimerQueue;
+use command::Command;
+use desk::FrontDesk;
+use slots::Slots;
+pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot};
+use table::{Call, Leg};
+pub use tasks::{Done, Task};
+
+/// What a switch is told.
+#[derive(Debug, Clone)]
+pub struct SwitchConfig {
+    /// Host of the URIs that we name callers by: `b2b.example.com`, `192.0.2.1:5060`.
+    pub domain: String,
+    /// Calls at once; beyond it 503.
+    pub max_calls: usize,
+    /// Retry-After of a 503, seconds.
+    pub retry_after: u32,
+    /// No RTP for this long ends a call in which it is expected; none: never.
+    pub rtp_timeout: Option<Duration>,
+    /// What may pass from leg to leg in session descriptions.
+    pub policy: PairPolicy,
+}
+
+impl Default for SwitchConfig {
+    fn default() -> Self {
+        SwitchConfig {
+            domain: "b2b.invalid".to_owned(),
+            max_calls: 10_000,
+            retry_after: 10,
+            rtp_timeout: Some(Duration::from_secs(60)),
+            policy: PairPolicy::default(),
+        }
+    }
+}
+
+/// Who a switch works with.
+pub struct SwitchParts {
+    pub controller: Arc<dyn MediaController>,
+    pub resolver: Arc<dyn Resolver>,
+    /// Asked in this order.
+    pub handlers: Vec<Arc<dyn ApplicationHandler>>,
+    pub desk: Box<dyn FrontDesk>,
+    /// Where events go; none: nowhere.
+    pub bus: Option<EventBus>,
+}
+
+/// What one turn has at hand.
+pub struct Turn<'a> {
+    pub now: Instant,
+    /// The same moment, for people.
+    pub wall: SystemTime,
+    pub sip: &'a mut Endpoint,
+}
+
+/// What the switch counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwitchCounters {
+    /// Calls that came in, refused ones included.
+    pub incoming: u64,
+    /// Calls that were refused for want of room or while stopping.
+    pub refused: u64,
+    /// Legs that were dialled.
+    pub dialled: u64,
+    /// Bridges that both parties answered.
+    pub bridged: u64,
+    /// Calls that ended.
+    pub ended: u64,
+    /// Events that a state had no place for.
+    pub illegal: u64,
+    /// Results that came when nobody waited for them any more.
+    pub late: u64,
+    /// Handlers that panicked.
+    pub panics: u64,
+}
+
+/// What the switch holds at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwitchHoldings {
+    pub calls: usize,
+    pub legs: usize,
+    /// Entries in maps from dialogs and media endpoints to legs.
+    pub map_entries: usize,
+    pub timer_entries: usize,
+    pub tasks: usize,
+}
+
+/// The calls of one thread.
+pub struct Switch {
+    config: SwitchConfig,
+    controller: Arc<dyn MediaController>,
+    resolver: Arc<dyn Resolver>,
+    handlers: Vec<Arc<dyn ApplicationHandler>>,
+    desk: Box<dyn FrontDesk>,
+    bus: Option<EventBus>,
+    service: CallService,
+    calls: Slots<Call>,
+    legs: Slots<Leg>,
+    /// The call of each bridge.
+    bridges: Slots<CallId>,
+    of_usage: HashMap<UsageId, LegId>,
+    of_endpoint: HashMap<EndpointId, LegId>,
+    /// Requests that went across, and who waits for their answers.
+    passed: HashMap<RequestId, (LegId, ServerTransactionId)>,
+    timers: TimerQueue<CallId>,
+    tasks: VecDeque<Task>,
+    draining: bool,
+    counters: SwitchCounters,
+}
+
+impl Switch {
+    /// A switch without calls, and the commands that its [`CallService`] will send.
+    pub(in crate::call) fn new(
+        config: SwitchConfig,
+        parts: SwitchParts,
+    ) -> (Self, mpsc::UnboundedReceiver<Command>) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let switch = Switch {
+            config,
+            controller: parts.controller,
+            resolver: parts.resolver,
+            handlers: parts.handlers,
+            desk: parts.desk,
+            bus: parts.bus,
+            service: CallService::new(commands),
+            calls: Slots::default(),
+            legs: Slots::default(),
+            bridges: Slots::default(),
+            of_usage: HashMap::new(),
+            of_endpoint: HashMap::new(),
+            passed: HashMap::new(),
+            timers: TimerQueue::default(),
+            tasks: VecDeque::new(),
+            draining: false,
+            counters: SwitchCounters::default(),
+        };
+        (switch, receiver)
+    }
+
+    /// The handle of the outside.
+    pub fn service(&self) -> CallService {
+        self.service.clone()
+    }
+
+    /// When to call [`Switch::timeout`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, t: &mut Turn<'_>) {
+        while let Some((at, id)) = self.timers.pop_due(t.now) {
+            let Some(call) = self.calls.get_mut(id.0) else { continue };
+            if !call.queued.matches(at) {
+                continue;
+            }
+            self.call_timeout(t, id);
+            self.arm(id);
+        }
+    }
+
+    /// Something that has to wait; its result comes back by [`Switch::done`].
+    pub fn poll_task(&mut self) -> Option<Task> {
+        self.tasks.pop_front()
+    }
+
+    /// Counters so far.
+    pub fn counters(&self) -> SwitchCounters {
+        self.counters
+    }
+
+    /// What is held.
+    pub fn holdings(&self) -> SwitchHoldings {
+        SwitchHoldings {
+            calls: self.calls.len(),
+            legs: self.legs.len(),
+            map_entries: self.of_usage.len() + self.of_endpoint.len() + self.passed.len(),
+            timer_entries: self.timers.len(),
+            tasks: self.tasks.len(),
+        }
+    }
+
+    /// Whether nothing is left of any call.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.legs.is_empty()
+    }
+
+    /// Makes sure that the call wakes at its earliest deadline.
+    fn arm(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(id.0) {
+            let deadline = call.next_timeout();
+            self.timers.arm(&mut call.queued, deadline, id);
+        }
+    }
+}

@@ -63,10 +63,6 @@ impl<T> Slots<T> {
     pub fn keys(&self) -> Vec<Key> {
         self.slab.iter().map(|(slot, (generation, _))| u64::from(*generation) << 32 | slot as u64).collect()
     }
-
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slab.iter().map(|(_, (_, value))| value)
-    }
 }
 
 fn slot(key: Key) -> usize {

@@ -146,6 +146,11 @@ impl SipStack {
         self.udp.first().map(|port| local_addr::concrete(port.bound))
     }
 
+    /// Every bound address, with the real port; never a wildcard.
+    pub fn locals(&self) -> Vec<SocketAddr> {
+        self.udp.iter().map(|port| local_addr::concrete(port.bound)).collect()
+    }
+
     /// The endpoint, for commands.
     pub fn endpoint(&mut self) -> &mut Endpoint {
         &mut self.endpoint

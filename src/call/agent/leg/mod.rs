@@ -359,7 +359,8 @@ impl Leg {
     }
 }
 
-fn termination(cause: Termination) -> TerminationCause {
+/// How the end of a dialog is called above it.
+pub(in crate::call) fn termination(cause: Termination) -> TerminationCause {
     let failed = |status: u16, reason: &str| TerminationCause::Failed { status, reason: reason.to_owned() };
     match cause {
         Termination::LocalBye => TerminationCause::LocalHangup,

@@ -1,0 +1,341 @@
+//! Calls in virtual time: a switch with your handlers, parties that call it and
+//! are called, and a network between them that delays and loses datagrams by a
+//! seed. Nothing opens a socket, and no test waits for a clock.
+//!
+//! ```
+//! # use std::{sync::Arc, time::Instant};
+//! use b2b::call::harness::{Harness, SESSION};
+//! use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+//! use b2b::call::service::{CallService, DialRequest};
+//!
+//! struct ToBob;
+//! impl ApplicationHandler for ToBob {
+//!     fn name(&self) -> &str {
+//!         "to-bob"
+//!     }
+//!     fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+//!         Box::pin(async { HandlerAction::Dial(Box::new(DialRequest::to("sip:bob@192.0.2.12"))) })
+//!     }
+//! }
+//!
+//! let mut harness = Harness::new(Instant::now(), vec![Arc::new(ToBob)]);
+//! let (ann, bob) = (harness.party("192.0.2.11:5060"), harness.party("192.0.2.12:5060"));
+//! let call = harness.call(ann, "bob", Some(SESSION));
+//! harness.answer_next(bob, SESSION);
+//! assert!(harness.is_up(ann, call));
+//! ```
+//!
+//! - `network`: datagrams on their way
+//! - `party`: a user agent of the test's
+//! - `media`: a media controller without media
+
+mod media;
+mod network;
+mod party;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+
+pub use media::FakeMedia;
+pub use network::{Network, Sent};
+pub use party::PartyId;
+
+use super::bus::EventBus;
+use super::handler::ApplicationHandler;
+use super::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
+use super::service::CallService;
+use super::switch::command::Command;
+use super::switch::desk::{FrontDesk, OpenDesk};
+use super::switch::{Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn};
+use crate::call::controller::MediaEvent;
+use crate::sip::endpoint::{Endpoint, EndpointConfig, Flow, FlowId, Holdings, Input, Output, Transport};
+use crate::sip::msg::Method;
+use network::Flights;
+use party::Party;
+
+/// Where the switch is.
+pub const B2B: &str = "192.0.2.1:5060";
+
+/// A session description of a party's.
+pub const SESSION: &str = "v=0\r\no=party 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
+                           m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+/// A switch, parties and a network.
+pub struct Harness {
+    now: Instant,
+    start: Instant,
+    wall: SystemTime,
+    endpoint: Endpoint,
+    switch: Switch,
+    commands: mpsc::UnboundedReceiver<Command>,
+    tasks: Vec<Task>,
+    address: SocketAddr,
+    media: Arc<FakeMedia>,
+    bus: EventBus,
+    parties: Vec<Party>,
+    flights: Flights,
+    /// Everything that was sent, lost or not.
+    pub wire: Vec<Sent>,
+}
+
+impl Harness {
+    /// A quiet network; targets are URIs.
+    pub fn new(start: Instant, handlers: Vec<Arc<dyn ApplicationHandler>>) -> Self {
+        let parts = (handlers, Arc::new(Uris) as Arc<dyn Resolver>);
+        Harness::with(start, parts, Box::new(OpenDesk), SwitchConfig::default(), Network::QUIET)
+    }
+
+    /// With a resolver, a front desk, a configuration and a network of the test's.
+    pub fn with(
+        start: Instant,
+        (handlers, resolver): (Vec<Arc<dyn ApplicationHandler>>, Arc<dyn Resolver>),
+        desk: Box<dyn FrontDesk>,
+        config: SwitchConfig,
+        network: Network,
+    ) -> Self {
+        let media = Arc::new(FakeMedia::default());
+        let bus = EventBus::new(1_024, 0);
+        let parts =
+            SwitchParts { controller: media.clone(), resolver, handlers, desk, bus: Some(bus.clone()) };
+        let (switch, commands) = Switch::new(config, parts);
+        let endpoint = EndpointConfig {
+            accept: vec![Method::Info, Method::Message, Method::Refer, Method::Notify],
+            ..EndpointConfig::new([200; 32])
+        };
+        Harness {
+            now: start,
+            start,
+            wall: SystemTime::UNIX_EPOCH,
+            endpoint: Endpoint::new(endpoint),
+            switch,
+            commands,
+            tasks: Vec::new(),
+            address: SocketAddr::from(([192, 0, 2, 1], 5060)),
+            media,
+            bus,
+            parties: Vec::new(),
+            flights: Flights::new(network),
+            wire: Vec::new(),
+        }
+    }
+
+    /// The handle that handlers get too.
+    pub fn service(&self) -> CallService {
+        self.switch.service()
+    }
+
+    /// The media controller that the switch uses.
+    pub fn media(&self) -> &FakeMedia {
+        &self.media
+    }
+
+    /// The bus of the switch's events; their times count from 1970.
+    pub fn bus(&self) -> &EventBus {
+        &self.bus
+    }
+
+    /// What the switch counted.
+    pub fn counters(&self) -> SwitchCounters {
+        self.switch.counters()
+    }
+
+    /// What the switch and its endpoint hold.
+    pub fn holdings(&self) -> (SwitchHoldings, Holdings) {
+        (self.switch.holdings(), self.endpoint.holdings())
+    }
+
+    /// The harness's clock.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Tells the switch that something happened to media.
+    pub fn media_event(&mut self, event: MediaEvent) {
+        self.switch.media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
+        self.settle();
+    }
+
+    /// The switch takes no new calls.
+    pub fn drain(&mut self) {
+        self.switch.drain();
+    }
+
+    /// The switch ends every call.
+    pub fn hang_up_all(&mut self) {
+        self.switch.hang_up_all(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint });
+        self.settle();
+    }
+
+    /// Lets a future of the test's run beside the switch, until it is ready.
+    ///
+    /// # Panics
+    /// It is not ready after `patience` of virtual time.
+    pub fn wait<T>(&mut self, patience: Duration, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        let end = self.now + patience;
+        loop {
+            if let std::task::Poll::Ready(result) =
+                future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            {
+                return result;
+            }
+            let stepped = self.step(end);
+            assert!(stepped || self.flush(), "the future is not ready after {patience:?}");
+        }
+    }
+
+    /// Lets everything in flight arrive.
+    pub fn settle(&mut self) {
+        self.run(Duration::from_millis(100));
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// To the next thing that happens, at most until `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        while self.flush() {}
+        let timeouts = self.parties.iter().map(|party| party.endpoint.next_timeout());
+        let ours = [self.endpoint.next_timeout(), self.switch.next_timeout(), self.flights.next()];
+        let next = timeouts.chain(ours).flatten().min().filter(|at| *at <= end);
+        let Some(next) = next else { return false };
+        self.now = self.now.max(next);
+        self.wall = SystemTime::UNIX_EPOCH + (self.now - self.start);
+        for party in &mut self.parties {
+            party.endpoint.handle_input(self.now, Input::Timeout);
+        }
+        self.endpoint.handle_input(self.now, Input::Timeout);
+        self.switch.timeout(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint });
+        while self.flush() {}
+        while let Some((to, from, data)) = self.flights.arrived(self.now) {
+            self.deliver(to, from, data);
+        }
+        true
+    }
+
+    /// Carries everything out that can be now. `false`: there was nothing.
+    fn flush(&mut self) -> bool {
+        let mut busy = false;
+        while let Some(output) = self.endpoint.poll_output() {
+            busy = true;
+            match output {
+                Output::Event(event) => {
+                    self.switch.sip_event(
+                        &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint },
+                        event,
+                    );
+                }
+                output => {
+                    if let Some(input) = self.output(self.address, output) {
+                        self.endpoint.handle_input(self.now, input);
+                    }
+                }
+            }
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            busy = true;
+            self.switch.obey(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, command);
+        }
+        self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));
+        let mut waiting = Vec::new();
+        for mut task in std::mem::take(&mut self.tasks) {
+            match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                std::task::Poll::Ready(done) => {
+                    busy = true;
+                    self.switch
+                        .done(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, done);
+                }
+                std::task::Poll::Pending => waiting.push(task),
+            }
+        }
+        self.tasks.extend(waiting);
+        for index in 0..self.parties.len() {
+            while let Some(output) =
+                self.parties.get_mut(index).and_then(|party| party.endpoint.poll_output())
+            {
+                busy = true;
+                let Some(address) = self.parties.get(index).map(|party| party.address) else { continue };
+                match output {
+                    Output::Event(event) => self.party_event(index, event),
+                    output => {
+                        let input = self.output(address, output);
+                        if let (Some(party), Some(input)) = (self.parties.get_mut(index), input) {
+                            party.endpoint.handle_input(self.now, input);
+                        }
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    fn output(&mut self, from: SocketAddr, output: Output) -> Option<Input> {
+        match output {
+            Output::Transmit { flow, data } => {
+                self.wire.push(Sent { at: self.now - self.start, from, to: flow.remote, data: data.clone() });
+                self.flights.send(self.now, from, flow.remote, data);
+                None
+            }
+            // Large requests find no TCP here.
+            Output::Connect { connect, transport: Transport::Udp, remote } => {
+                Some(Input::Connected { connect, flow: flow(from, remote) })
+            }
+            Output::Connect { connect, .. } => Some(Input::ConnectFailed { connect }),
+            Output::Resolve { resolve, .. } => Some(Input::ResolveFailed { resolve }),
+            Output::Event(_) => None,
+        }
+    }
+
+    fn deliver(&mut self, to: SocketAddr, from: SocketAddr, data: bytes::Bytes) {
+        let input = Input::Datagram { flow: flow(to, from), data };
+        if to == self.address {
+            self.endpoint.handle_input(self.now, input);
+        } else if let Some(party) = self.parties.iter_mut().find(|party| party.address == to && !party.dead) {
+            party.endpoint.handle_input(self.now, input);
+        }
+        while self.flush() {}
+    }
+
+    /// After the longest timer nothing is held, here or at the parties.
+    ///
+    /// # Panics
+    /// Something is.
+    pub fn assert_nothing_left(&mut self) {
+        self.run(Duration::from_secs(400));
+        let (switch, sip) = self.holdings();
+        assert_eq!(switch, SwitchHoldings::default());
+        assert!(self.tasks.is_empty(), "{} tasks wait", self.tasks.len());
+        let held =
+            (sip.client_transactions, sip.server_transactions, sip.usages, sip.waiting, sip.map_entries);
+        assert_eq!(held, (0, 0, 0, 0, 0));
+        assert_eq!(self.media.held(), 0, "media endpoints are left");
+        assert_eq!(self.counters().illegal, 0, "illegal events");
+    }
+}
+
+fn flow(local: SocketAddr, remote: SocketAddr) -> Flow {
+    Flow { transport: Transport::Udp, local, remote, id: FlowId(1) }
+}
+
+/// Every target is a URI.
+struct Uris;
+
+impl Resolver for Uris {
+    fn name(&self) -> &str {
+        "uris"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        let contact = ResolvedContact::new(request.target.clone(), 0);
+        let found = LookupResult::new(LookupKind::Direct, &request.target, vec![contact]);
+        Box::pin(std::future::ready(Ok(Some(found))))
+    }
+}

@@ -1,0 +1,107 @@
+//! Datagrams on their way: delayed, lost and doubled by a seed.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// How bad the network is.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    /// Probability that a datagram is lost.
+    pub loss: f64,
+    /// Probability that it comes twice.
+    pub duplicate: f64,
+    /// One-way delay, between these, ms; a difference reorders.
+    pub delay_ms: (u64, u64),
+    pub seed: u64,
+}
+
+impl Network {
+    /// One millisecond, nothing lost.
+    pub const QUIET: Network = Network { loss: 0.0, duplicate: 0.0, delay_ms: (1, 1), seed: 1 };
+}
+
+/// One message that was sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Since the start.
+    pub at: Duration,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    pub data: Bytes,
+}
+
+impl Sent {
+    /// The message as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.data).into_owned()
+    }
+
+    /// Its first line.
+    pub fn line(&self) -> String {
+        self.text().lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The value of a header field.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let text = self.text();
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim().to_owned())
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    at: Instant,
+    order: u64,
+    to: SocketAddr,
+    from: SocketAddr,
+    data: Bytes,
+}
+
+pub(super) struct Flights {
+    network: Network,
+    random: StdRng,
+    heap: BinaryHeap<Reverse<Flight>>,
+    order: u64,
+}
+
+impl Flights {
+    pub fn new(network: Network) -> Self {
+        Flights { network, random: StdRng::seed_from_u64(network.seed), heap: BinaryHeap::new(), order: 0 }
+    }
+
+    pub fn send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, data: Bytes) {
+        if self.random.random_bool(self.network.loss) {
+            return;
+        }
+        let copies = if self.random.random_bool(self.network.duplicate) { 2 } else { 1 };
+        for _ in 0..copies {
+            let (least, most) = self.network.delay_ms;
+            let delay = Duration::from_millis(self.random.random_range(least..=most));
+            self.order += 1;
+            self.heap.push(Reverse(Flight {
+                at: now + delay,
+                order: self.order,
+                to,
+                from,
+                data: data.clone(),
+            }));
+        }
+    }
+
+    pub fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(flight)| flight.at)
+    }
+
+    pub fn arrived(&mut self, now: Instant) -> Option<(SocketAddr, SocketAddr, Bytes)> {
+        self.heap.peek().filter(|Reverse(flight)| flight.at <= now)?;
+        self.heap.pop().map(|Reverse(flight)| (flight.to, flight.from, flight.data))
+    }
+}

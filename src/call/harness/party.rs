@@ -1,0 +1,208 @@
+//! A user agent of the test's: it calls, answers, and remembers what happened.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::{B2B, Harness};
+use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Event, Invite, Termination, UsageEvent, UsageId};
+use crate::sip::msg::Method;
+
+/// Names a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartyId(usize);
+
+pub(super) struct Party {
+    pub endpoint: Endpoint,
+    pub address: SocketAddr,
+    /// Answers nothing and hears nothing.
+    pub dead: bool,
+    events: Vec<Event>,
+    up: Vec<UsageId>,
+}
+
+impl Harness {
+    /// A party at this address.
+    ///
+    /// # Panics
+    /// It is no address.
+    pub fn party(&mut self, address: &str) -> PartyId {
+        let seed = self.parties.len() as u8 + 1;
+        let config = EndpointConfig {
+            user: format!("party{seed}"),
+            accept: vec![Method::Info, Method::Message, Method::Notify, Method::Refer],
+            ..EndpointConfig::new([seed; 32])
+        };
+        let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
+        let endpoint = Endpoint::new(config);
+        self.parties.push(Party { endpoint, address, dead: false, events: Vec::new(), up: Vec::new() });
+        PartyId(self.parties.len() - 1)
+    }
+
+    fn at(&mut self, party: PartyId) -> &mut Party {
+        &mut self.parties[party.0]
+    }
+
+    /// A party's endpoint, for everything that has no shorter way here.
+    pub fn endpoint(&mut self, party: PartyId) -> &mut Endpoint {
+        &mut self.at(party).endpoint
+    }
+
+    /// The party's host goes down.
+    pub fn kill(&mut self, party: PartyId) {
+        self.at(party).dead = true;
+    }
+
+    /// A party calls a number at the switch.
+    ///
+    /// # Panics
+    /// The number cannot be written in a URI.
+    pub fn call(&mut self, party: PartyId, number: &str, offer: Option<&str>) -> UsageId {
+        let target = Bytes::from(format!("sip:{number}@{B2B}"));
+        let body = offer.map(|offer| Body::sdp(offer.to_owned()));
+        self.invite(party, Invite { target, body, ..Invite::default() })
+    }
+
+    /// A party sends an INVITE of the test's own.
+    ///
+    /// # Panics
+    /// It cannot be sent.
+    pub fn invite(&mut self, party: PartyId, invite: Invite) -> UsageId {
+        let now = self.now();
+        let usage = self.endpoint(party).invite(now, invite).expect("an INVITE that can be sent");
+        self.settle();
+        usage
+    }
+
+    /// The calls that have come in at a party since it was last asked.
+    pub fn incoming(&mut self, party: PartyId) -> Vec<UsageId> {
+        let events = &mut self.at(party).events;
+        let found = events.extract_if(.., |event| matches!(event, Event::Incoming { .. }));
+        found
+            .filter_map(|event| if let Event::Incoming { usage, .. } = event { Some(usage) } else { None })
+            .collect()
+    }
+
+    /// The one call that has come in at a party.
+    ///
+    /// # Panics
+    /// There is none, or there are more.
+    pub fn next_call(&mut self, party: PartyId) -> UsageId {
+        match self.incoming(party).as_slice() {
+            [usage] => *usage,
+            other => panic!("{} calls have come in", other.len()),
+        }
+    }
+
+    /// A party answers the one call that has come in.
+    ///
+    /// # Panics
+    /// See [`Harness::next_call`].
+    pub fn answer_next(&mut self, party: PartyId, answer: &str) -> UsageId {
+        let usage = self.next_call(party);
+        self.answer(party, usage, Some(answer));
+        usage
+    }
+
+    /// A party answers an INVITE or re-INVITE.
+    ///
+    /// # Panics
+    /// There is none to answer.
+    pub fn answer(&mut self, party: PartyId, usage: UsageId, answer: Option<&str>) {
+        let now = self.now();
+        let body = answer.map(|answer| Body::sdp(answer.to_owned()));
+        self.endpoint(party).answer(now, usage, body).expect("an INVITE to answer");
+        self.settle();
+    }
+
+    /// A party sends a provisional response.
+    ///
+    /// # Panics
+    /// There is no INVITE to answer.
+    pub fn ring(&mut self, party: PartyId, usage: UsageId, status: u16, session: Option<&str>) {
+        let now = self.now();
+        let body = session.map(|session| Body::sdp(session.to_owned()));
+        self.endpoint(party).provisional(now, usage, status, "", body).expect("an INVITE to answer");
+        self.settle();
+    }
+
+    /// A party refuses an INVITE.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn reject(&mut self, party: PartyId, usage: UsageId, status: u16) {
+        let now = self.now();
+        self.endpoint(party).reject(now, usage, status, "").expect("an INVITE to refuse");
+        self.settle();
+    }
+
+    /// A party hangs up.
+    ///
+    /// # Panics
+    /// The call is not answered.
+    pub fn hang_up(&mut self, party: PartyId, usage: UsageId) {
+        let now = self.now();
+        self.endpoint(party).bye(now, usage).expect("an answered call");
+        self.settle();
+    }
+
+    /// A caller gives up.
+    ///
+    /// # Panics
+    /// It is not his call, or it is answered.
+    pub fn cancel(&mut self, party: PartyId, usage: UsageId) {
+        let now = self.now();
+        self.endpoint(party).cancel(now, usage).expect("a call to give up");
+        self.settle();
+    }
+
+    /// What happened at a party since it was last asked.
+    pub fn take(&mut self, party: PartyId) -> Vec<Event> {
+        std::mem::take(&mut self.at(party).events)
+    }
+
+    /// Whether a call of a party's is answered and acknowledged, and not over.
+    pub fn is_up(&self, party: PartyId, usage: UsageId) -> bool {
+        self.parties[party.0].up.contains(&usage)
+    }
+
+    /// The provisional responses that a caller has heard since he was last asked.
+    pub fn heard(&mut self, party: PartyId) -> Vec<(u16, String)> {
+        let of = |event: &Event| match event {
+            Event::Usage { event: UsageEvent::Provisional { response }, .. } => {
+                Some((response.status(), String::from_utf8_lossy(&response.body()).into_owned()))
+            }
+            _ => None,
+        };
+        let events = &mut self.at(party).events;
+        let heard = events.iter().filter_map(of).collect();
+        events.retain(|event| of(event).is_none());
+        heard
+    }
+
+    /// How a call of a party's ended; none: it has not.
+    pub fn ended(&mut self, party: PartyId, usage: UsageId) -> Option<Termination> {
+        let events = &mut self.at(party).events;
+        let end = events.iter().position(|event| {
+            matches!(event, Event::Usage { usage: it, event: UsageEvent::Terminated { .. } } if *it == usage)
+        })?;
+        match events.remove(end) {
+            Event::Usage { event: UsageEvent::Terminated { cause }, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
+    pub(super) fn party_event(&mut self, party: usize, event: Event) {
+        let Some(party) = self.parties.get_mut(party) else { return };
+        match &event {
+            Event::Usage { usage, event: UsageEvent::Answered { .. } | UsageEvent::Acknowledged { .. } }
+                if !party.up.contains(usage) =>
+            {
+                party.up.push(*usage);
+            }
+            Event::Usage { usage, event: UsageEvent::Terminated { .. } } => party.up.retain(|it| it != usage),
+            _ => {}
+        }
+        party.events.push(event);
+    }
+}

@@ -1,0 +1,391 @@
+//! The dial machine at work: its branches are legs.
+
+use bytes::Bytes;
+
+use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, WhyCancelled};
+use super::say::{q850_of, reason_value};
+use super::table::{Dialling, Leg, Purpose};
+use super::tasks::Panicked;
+use super::{Switch, Turn};
+use crate::call::controller::{AddressFamily, MediaError};
+use crate::call::event::Event;
+use crate::call::failure::cause;
+use crate::call::leg_fsm::{LegEvent, TerminationCause};
+use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
+use crate::call::reason::Reason;
+use crate::call::service::{DialError, DialOptions, DialOrder, DialRequest, DialTo};
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::{Body, Invite, InviteError};
+use crate::sip::msg::{Host, Name, Request, Response, Uri};
+
+/// Header fields of their INVITE that go across as they are.
+const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
+
+impl Switch {
+    /// Begins to dial, once the target is known.
+    pub(super) fn dial(&mut self, t: &mut Turn<'_>, call: CallId, request: DialRequest, purpose: Purpose) {
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        if it.dialling.is_some() {
+            return refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
+        }
+        let caller = purpose.caller();
+        let dialling = Dialling { purpose, options: request.options, dial: None, branches: Vec::new() };
+        it.dialling = Some(Box::new(dialling));
+        match request.to {
+            DialTo::Contacts(contacts) => self.dial_contacts(t, call, contacts),
+            DialTo::Target(target) => {
+                let caller = caller.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
+                let lookup = LookupRequest {
+                    caller: caller.and_then(|invite| {
+                        Some(String::from_utf8_lossy(invite.from().ok()?.uri.raw).into_owned())
+                    }),
+                    ..LookupRequest::new(target, t.now)
+                };
+                let resolver = self.resolver.clone();
+                let future = Box::pin(async move {
+                    let found = resolver.lookup(&lookup).await?;
+                    found.ok_or(LookupError::NoResolver {
+                        target: lookup.target,
+                        known: "it is not of a kind that is known here".to_owned(),
+                    })
+                });
+                self.run(t, future, move |switch, t, found| match found {
+                    Ok(Ok(found)) => switch.dial_contacts(t, call, found.contacts),
+                    Ok(Err(error)) => switch.dial_over(t, call, Err(DialError::Lookup(error))),
+                    Err(Panicked) => {
+                        switch.counters.panics += 1;
+                        let error = DialError::Invalid("the resolver panicked".to_owned());
+                        switch.dial_over(t, call, Err(error));
+                    }
+                });
+            }
+        }
+    }
+
+    fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
+        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
+            self.counters.late += 1;
+            return;
+        };
+        let options = &dialling.options;
+        let limits = DialLimits {
+            round: options.ring_timeout,
+            total: options.total_timeout,
+            redirects: options.max_redirects,
+        };
+        let target = |contact: ResolvedContact| DialTarget {
+            stops_at_refusal: contact.gateway.is_some(),
+            target: contact,
+        };
+        let mut rounds: Vec<Vec<DialTarget<ResolvedContact>>> = Vec::new();
+        let mut last = None;
+        for contact in contacts {
+            let together = options.order == DialOrder::Parallel && last == Some(contact.priority);
+            last = Some(contact.priority);
+            match rounds.last_mut().filter(|_| together) {
+                Some(round) => round.push(target(contact)),
+                None => rounds.push(vec![target(contact)]),
+            }
+        }
+        dialling.dial = Some(Dial::new(t.now, rounds, limits));
+        self.perform_dial(t, call);
+    }
+
+    /// Acts on the dial machine, and carries out what it wants.
+    pub(super) fn with_dial(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        act: impl FnOnce(&mut Dial<ResolvedContact>),
+    ) {
+        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let Some(dialling) = dialling else { return };
+        match &mut dialling.dial {
+            Some(dial) => {
+                act(dial);
+                self.perform_dial(t, call);
+            }
+            // Still looking up: only the caller's end can come.
+            None => self.dial_over(t, call, Err(DialError::CallerGone)),
+        }
+    }
+
+    fn perform_dial(&mut self, t: &mut Turn<'_>, call: CallId) {
+        loop {
+            let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+            let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { break };
+            match output {
+                DialOutput::Start(branch, contact) => self.start_branch(t, call, branch, contact),
+                DialOutput::Cancel(branch, why) => {
+                    if let Some(leg) = self.branch(call, branch) {
+                        self.give_up_branch(t, leg, why);
+                    }
+                }
+                DialOutput::Progress { branch, status, early_media } => {
+                    self.progress(t, call, branch, status, early_media);
+                }
+                DialOutput::Won(branch) => self.won(t, call, branch),
+                DialOutput::Failed(failure) => {
+                    self.dial_over(t, call, Err(DialError::Failed(failure)));
+                }
+            }
+        }
+        self.arm(call);
+    }
+
+    pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let now = t.now;
+        let due = self.calls.get(call.0).and_then(|it| it.next_timeout()).is_some_and(|at| at <= now);
+        if due {
+            self.with_dial(t, call, |dial| dial.timeout(now));
+        }
+    }
+
+    /// The leg of a branch.
+    pub(super) fn branch(&self, call: CallId, branch: BranchNo) -> Option<LegId> {
+        self.calls.get(call.0)?.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
+    }
+
+    fn start_branch(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo, contact: ResolvedContact) {
+        self.counters.dialled += 1;
+        let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
+        let family = family_of(&contact)
+            .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.family)))
+            .unwrap_or(AddressFamily::V4);
+        let leg = LegId(self.legs.insert(|_| Leg::new(call, false, family)));
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.branch = Some(branch);
+            it.contact = Some(Box::new(contact));
+        }
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.legs.push(leg);
+            if let Some(dialling) = &mut it.dialling {
+                dialling.branches.push(leg);
+            }
+        }
+        self.tell_leg(t, leg);
+        self.offer_to_branch(t, caller, leg);
+    }
+
+    /// The media of a branch, and what its INVITE offers.
+    fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
+        let waiting = caller.and_then(|it| self.legs.get(it.0)).filter(|it| it.is_waiting());
+        match (caller, waiting.map(Leg::open_offer)) {
+            // The caller's offer goes across.
+            (Some(caller), Some(Some(offer))) => self.with_endpoint(t, caller, None, move |switch, t, a| {
+                let Ok(a) = a else { return switch.no_media(t, leg, a) };
+                switch.with_endpoint(t, leg, Some(a), move |switch, t, b| {
+                    let Ok(b) = b else { return switch.no_media(t, leg, b) };
+                    let offer = switch.controller.pair_offer(a, b, offer, &switch.config.policy);
+                    switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
+                });
+            }),
+            // The caller made none: the callee is to.
+            (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
+            // We offer: to somebody for a caller who is up, or for ourselves.
+            (caller, None) => {
+                let like = caller.and_then(|it| self.legs.get(it.0)?.media);
+                self.with_endpoint(t, leg, like, move |switch, t, b| {
+                    let Ok(b) = b else { return switch.no_media(t, leg, b) };
+                    let offer = switch.controller.local_offer(b, like, &switch.config.policy);
+                    switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
+                });
+            }
+            (None, Some(_)) => {}
+        }
+    }
+
+    fn no_media<T>(&mut self, t: &mut Turn<'_>, leg: LegId, result: Result<T, MediaError>) {
+        if let Err(error) = result {
+            tracing::warn!("leg {}: {error}", leg.0);
+            let (status, reason) = error.status();
+            self.branch_over(t, leg, DialFailure::new(status, reason));
+        }
+    }
+
+    /// Sends the INVITE of a branch.
+    fn invite(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(error) => return self.no_media::<()>(t, leg, Err(error)),
+        };
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending && it.usage.is_none()) else {
+            self.counters.late += 1;
+            return;
+        };
+        let Some(call) = self.calls.get(it.call.0) else { return };
+        let Some(dialling) = &call.dialling else { return };
+        let caller = dialling.purpose.caller().and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
+        let invite = self.write_invite(it, caller, &dialling.options, offer);
+        match t.sip.invite(t.now, invite) {
+            Ok(usage) => {
+                self.of_usage.insert(usage, leg);
+                self.tell_dialling(t, leg);
+                if let Some(it) = self.legs.get_mut(leg.0) {
+                    it.usage = Some(usage);
+                }
+            }
+            Err(error) => {
+                tracing::warn!("leg {}: {error}", leg.0);
+                let status = if matches!(error, InviteError::TooMany { .. }) { 503 } else { 500 };
+                self.branch_over(t, leg, DialFailure::new(status, ""));
+            }
+        }
+    }
+
+    fn write_invite(
+        &self,
+        leg: &Leg,
+        caller: Option<&Request>,
+        options: &DialOptions,
+        offer: Option<Bytes>,
+    ) -> Invite {
+        let contact = leg.contact.as_deref();
+        let from = contact.and_then(|contact| contact.from.as_ref().map(|uri| format!("<{uri}>")));
+        let from = options.from.clone().or(from).map(Bytes::from);
+        let mut headers: Vec<(Bytes, Bytes)> = options
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+            })
+            .collect();
+        for name in PASSED_ON {
+            if let Some(value) = caller.and_then(|invite| invite.header(name)) {
+                headers.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value)));
+            }
+        }
+        let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+        let hops = caller.and_then(|invite| invite.max_forwards().ok().flatten());
+        Invite {
+            flow: contact.and_then(|contact| contact.flow),
+            outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
+            max_forwards: hops.map(|hops| hops.saturating_sub(1)),
+            authorizes: contact
+                .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
+            target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
+            from: from.or_else(|| caller.map(|invite| self.caller_as_ours(invite))),
+            headers,
+            body: offer.map(Body::sdp),
+            ..Invite::default()
+        }
+    }
+
+    fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
+        let Some(it) = self.legs.get(leg.0).filter(|_| self.bus.is_some()) else { return };
+        let Some(contact) = it.contact.as_deref() else { return };
+        let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
+        let (call, uri) = (it.call, contact.uri.clone());
+        self.tell(t, Event::Dialling { call, leg, uri, gateway });
+    }
+
+    /// From of a new leg: the caller's name and number, at our address.
+    fn caller_as_ours(&self, invite: &Request) -> Bytes {
+        let from = invite.from().ok();
+        let user = from.as_ref().and_then(|from| from.uri.user).filter(|user| !user.is_empty());
+        let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
+        let space: &[u8] = if display.is_empty() { b"" } else { b" " };
+        let domain = self.config.domain.as_bytes();
+        [display, space, b"<sip:", user.unwrap_or(b"anonymous"), b"@", domain, b">"].concat().into()
+    }
+
+    /// A branch got a provisional response.
+    pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(branch) = it.branch else { return };
+        let session = !response.body().is_empty() && !it.ack_wanted;
+        if session {
+            it.answer = Some(response.body());
+        }
+        let call = it.call;
+        let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
+        self.advance_leg(t, leg, event, None);
+        let status = response.status();
+        self.with_dial(t, call, |dial| dial.provisional(branch, status, session));
+    }
+
+    /// A branch got its final refusal.
+    pub(super) fn branch_refused(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+        let failure = DialFailure {
+            status: response.status(),
+            reason: String::from_utf8_lossy(response.reason()).into_owned(),
+            q850: q850_of(response),
+        };
+        let contacts = if (300..400).contains(&failure.status) { redirections(response) } else { Vec::new() };
+        let Some((call, Some(branch))) = self.legs.get(leg.0).map(|it| (it.call, it.branch)) else { return };
+        let now = t.now;
+        self.with_dial(t, call, |dial| dial.redirected(now, branch, failure, contacts));
+    }
+
+    /// A branch came to nothing without a word from the far end, before or after
+    /// its INVITE went out.
+    pub(super) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
+        let Some((call, branch, usage)) = self.legs.get(leg.0).map(|it| (it.call, it.branch, it.usage))
+        else {
+            return;
+        };
+        if usage.is_none() {
+            let (status, reason) = (failure.status, failure.reason.clone());
+            self.forget_leg(t, leg, TerminationCause::Failed { status, reason }, None);
+        }
+        let now = t.now;
+        if let Some(branch) = branch {
+            self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
+        }
+    }
+
+    /// The dial machine does not want this branch any more.
+    fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        match why {
+            WhyCancelled::AnsweredElsewhere => {
+                it.reason = Some(reason_value(&Reason::completed_elsewhere()));
+            }
+            WhyCancelled::NoAnswer => it.reason = Some(reason_value(&Reason::q850(cause::NO_ANSWER))),
+            WhyCancelled::Declined | WhyCancelled::CallerGone => {}
+        }
+        self.hang_up(t, leg);
+    }
+}
+
+/// Tells whoever waits that it came to nothing.
+pub(super) fn refuse(purpose: Purpose, error: DialError) {
+    // Who does not wait any more has lost interest.
+    match purpose {
+        Purpose::Caller { reply: Some(reply), .. } => drop(reply.send(Err(error))),
+        Purpose::Originate { reply } => drop(reply.send(Err(error))),
+        Purpose::Caller { reply: None, .. } | Purpose::Transfer { .. } => {}
+    }
+}
+
+/// The family of a contact whose host is an address.
+fn family_of(contact: &ResolvedContact) -> Option<AddressFamily> {
+    if let Some(flow) = &contact.flow {
+        return Some(AddressFamily::of(flow.remote));
+    }
+    let uri = Uri::parse(contact.next_hop.as_ref().unwrap_or(&contact.uri).as_bytes()).ok()?;
+    match uri.host? {
+        Host::V4(_) => Some(AddressFamily::V4),
+        Host::V6(_) => Some(AddressFamily::V6),
+        Host::Name(_) => None,
+    }
+}
+
+/// The contacts of a 3xx, best `q` first (RFC 3261 §8.1.3.4).
+fn redirections(response: &Response) -> Vec<ResolvedContact> {
+    let q = |value: Option<&[u8]>| -> u16 {
+        let value = value.and_then(|it| std::str::from_utf8(it).ok()?.parse::<f32>().ok());
+        (value.unwrap_or(1.0).clamp(0.0, 1.0) * 1_000.0) as u16
+    };
+    let mut contacts: Vec<(u16, ResolvedContact)> = response
+        .contacts()
+        .flatten()
+        .filter_map(|it| {
+            let uri = std::str::from_utf8(it.uri.raw).ok()?;
+            Some((1_000 - q(it.params.value("q")), ResolvedContact::new(uri, 0)))
+        })
+        .collect();
+    contacts.sort_by_key(|(priority, _)| *priority);
+    contacts.into_iter().map(|(_, contact)| contact).collect()
+}

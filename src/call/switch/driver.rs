@@ -1,0 +1,277 @@
+//! The switch at work: a thread with the SIP stack, the clock and the tasks.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
+
+use super::command::Command;
+use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
+use crate::call::controller::MediaEvent;
+use crate::call::service::CallService;
+use crate::sip::endpoint::{Endpoint, EndpointConfig};
+use crate::sip::net::{NetConfig, NetCounters, NetError, SipStack};
+
+/// How long connections may take to write what is queued when we close.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Timers of calls may be this late: they are seconds long.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Work for the calls' thread.
+type Job = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) + Send>;
+
+/// A switch on a thread of its own.
+pub struct SwitchThread {
+    service: CallService,
+    jobs: mpsc::UnboundedSender<Job>,
+    stop: Option<oneshot::Sender<()>>,
+    locals: Vec<SocketAddr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a switch could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(
+        "the system refused a thread or a runtime: {0}; end other programs, or raise the limit of processes"
+    )]
+    System(#[from] io::Error),
+}
+
+impl SwitchThread {
+    /// Binds, and takes calls from now on.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        net: NetConfig,
+        endpoint: EndpointConfig,
+        config: SwitchConfig,
+        parts: SwitchParts,
+        media_events: mpsc::UnboundedReceiver<MediaEvent>,
+    ) -> Result<Self, StartError> {
+        let (switch, commands) = Switch::new(config, parts);
+        let service = switch.service();
+        let (jobs, job_queue) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, bound) = std::sync::mpsc::channel();
+        let run = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(StartError::System(error)))),
+            };
+            runtime.block_on(async move {
+                let stack = match SipStack::bind(net, Endpoint::new(endpoint)) {
+                    Ok(stack) => stack,
+                    Err(error) => return drop(ready.send(Err(StartError::Net(error)))),
+                };
+                let _ = ready.send(Ok(stack.locals()));
+                let (done, results) = mpsc::unbounded_channel();
+                let driver = Driver {
+                    stack,
+                    switch,
+                    commands,
+                    jobs: job_queue,
+                    media_events: Some(media_events),
+                    done,
+                    results,
+                    timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+                    armed_for: None,
+                };
+                driver.run(stopped).await;
+            });
+        };
+        let thread = std::thread::Builder::new().name("calls".into()).spawn(run)?;
+        let locals = match bound.recv() {
+            Ok(result) => result?,
+            Err(_) => return Err(StartError::System(io::ErrorKind::BrokenPipe.into())),
+        };
+        Ok(SwitchThread { service, jobs, stop: Some(stop), locals, thread: Some(thread) })
+    }
+
+    /// The handle for calls.
+    pub fn service(&self) -> CallService {
+        self.service.clone()
+    }
+
+    /// The bound addresses, with the real ports; never a wildcard.
+    pub fn locals(&self) -> &[SocketAddr] {
+        &self.locals
+    }
+
+    /// A handle for [`Jobs::run`].
+    pub fn jobs(&self) -> Jobs {
+        Jobs { jobs: self.jobs.clone() }
+    }
+
+    /// Ends the thread; calls that are left are dropped without a word. Ask
+    /// [`Switch::hang_up_all`] first.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the calls' thread panicked");
+        }
+    }
+}
+
+impl Drop for SwitchThread {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs things on the calls' thread: what sees or changes the switch itself.
+#[derive(Clone)]
+pub struct Jobs {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Jobs {
+    /// Runs `job` as a turn of its own; its result comes back. None: the thread
+    /// has ended. Quick work only: every call waits for it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.send(job)?.await.ok()
+    }
+
+    /// The same for threads; waits.
+    pub fn run_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.send(job)?.blocking_recv().ok()
+    }
+
+    fn send<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) -> T + Send + 'static,
+    ) -> Option<oneshot::Receiver<T>> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |switch, turn, net| drop(reply.send(job(switch, turn, net))));
+        self.jobs.send(job).ok()?;
+        Some(answer)
+    }
+}
+
+struct Driver {
+    stack: SipStack,
+    switch: Switch,
+    commands: mpsc::UnboundedReceiver<Command>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    media_events: Option<mpsc::UnboundedReceiver<MediaEvent>>,
+    done: mpsc::UnboundedSender<Done>,
+    results: mpsc::UnboundedReceiver<Done>,
+    timer: Pin<Box<Sleep>>,
+    armed_for: Option<Instant>,
+}
+
+/// What comes from beside the SIP stack.
+enum Step {
+    Command(Command),
+    Job(Job),
+    Done(Done),
+    Media(Option<MediaEvent>),
+    Timeout,
+}
+
+impl Driver {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            while let Some(task) = self.switch.poll_task() {
+                let done = self.done.clone();
+                tokio::spawn(async move { drop(done.send(task.await)) });
+            }
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                step = poll_fn(|context| poll_step(
+                    context,
+                    (&mut self.commands, &mut self.jobs, &mut self.results, &mut self.media_events),
+                    (&mut self.timer, &mut self.armed_for, self.switch.next_timeout()),
+                )) => self.step(step),
+                event = self.stack.next_event() => self.turn(|switch, t| switch.sip_event(t, event)),
+            }
+        }
+        self.stack.close(CLOSE_PATIENCE).await;
+    }
+
+    fn turn(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
+        let now = self.stack.now();
+        let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
+        act(&mut self.switch, &mut turn);
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Command(command) => self.turn(|switch, t| switch.obey(t, command)),
+            Step::Job(job) => {
+                let net = self.stack.counters();
+                self.turn(|switch, t| job(switch, t, net));
+            }
+            Step::Done(done) => self.turn(|switch, t| switch.done(t, done)),
+            Step::Media(Some(event)) => self.turn(|switch, t| switch.media_event(t, event)),
+            Step::Media(None) => self.media_events = None,
+            Step::Timeout => self.turn(|switch, t| switch.timeout(t)),
+        }
+    }
+}
+
+type Queues<'a> = (
+    &'a mut mpsc::UnboundedReceiver<Command>,
+    &'a mut mpsc::UnboundedReceiver<Job>,
+    &'a mut mpsc::UnboundedReceiver<Done>,
+    &'a mut Option<mpsc::UnboundedReceiver<MediaEvent>>,
+);
+
+fn poll_step(
+    context: &mut std::task::Context<'_>,
+    (commands, jobs, results, media): Queues<'_>,
+    (timer, armed_for, deadline): (&mut Pin<Box<Sleep>>, &mut Option<Instant>, Option<Instant>),
+) -> Poll<Step> {
+    if let Poll::Ready(Some(done)) = results.poll_recv(context) {
+        return Poll::Ready(Step::Done(done));
+    }
+    if let Poll::Ready(Some(command)) = commands.poll_recv(context) {
+        return Poll::Ready(Step::Command(command));
+    }
+    if let Poll::Ready(Some(job)) = jobs.poll_recv(context) {
+        return Poll::Ready(Step::Job(job));
+    }
+    if let Some(events) = media
+        && let Poll::Ready(event) = events.poll_recv(context)
+    {
+        return Poll::Ready(Step::Media(event));
+    }
+    // The timer is moved only to be earlier: moving it costs a wake-up of the
+    // runtime's own, and calls move deadlines all the time.
+    let Some(deadline) = deadline else { return Poll::Pending };
+    if armed_for.is_none_or(|at| deadline < at) {
+        let at = deadline + TICK;
+        *armed_for = Some(at);
+        timer.as_mut().reset(at.into());
+    }
+    match timer.as_mut().poll(context) {
+        Poll::Ready(()) => {
+            *armed_for = None;
+            Poll::Ready(Step::Timeout)
+        }
+        Poll::Pending => Poll::Pending,
+    }
+}

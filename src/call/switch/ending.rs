@@ -1,0 +1,235 @@
+//! The end of legs, bridges and calls.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::Reply as Answer;
+use super::dialling::refuse;
+use super::say::{reason_field, reason_value};
+use super::table::Purpose;
+use super::{Switch, Turn};
+use crate::call::bridge_fsm::BridgeEvent;
+use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::failure::for_caller;
+use crate::call::leg_fsm::{LegState, TerminationCause};
+use crate::call::reason::Reason;
+use crate::call::service::{CallEnd, CallError, DialError};
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::Reply;
+
+impl Switch {
+    /// Ends a leg: BYE, CANCEL or 480, whichever fits. A second time does nothing.
+    pub(super) fn hang_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        self.hang_up_with(t, leg, 480, "");
+    }
+
+    /// The same, with another status for a caller who is not answered.
+    pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else { return };
+        let Some(usage) = it.usage else {
+            return self.forget_leg(t, leg, TerminationCause::Cancelled, None);
+        };
+        if it.is_waiting() {
+            return self.reject(t, leg, status, reason);
+        }
+        let headers = reason_field(it.reason.clone());
+        let result = match it.state {
+            LegState::Answered => t.sip.bye_with(t.now, usage, headers),
+            _ => t.sip.cancel_with(t.now, usage, headers),
+        };
+        if let Err(error) = result {
+            // The far end was faster: its end is on the way.
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+        self.is_ending(leg);
+    }
+
+    /// Refuses a caller who is not answered.
+    pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
+        let Some(usage) = it.usage else { return };
+        let headers = reason_field(it.reason.clone());
+        let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
+        if let Err(error) = t.refuse(usage, reply) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+        self.is_ending(leg);
+    }
+
+    fn is_ending(&mut self, leg: LegId) {
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.ending = true;
+        }
+        self.release_media(leg);
+    }
+
+    pub(super) fn release_media(&mut self, leg: LegId) {
+        let endpoint = self.legs.get_mut(leg.0).and_then(|it| it.media.take());
+        if let Some(endpoint) = endpoint {
+            self.of_endpoint.remove(&endpoint);
+            self.controller.release_endpoint(endpoint);
+        }
+    }
+
+    /// A dialling is over without an answer.
+    pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, result: Result<(), DialError>) {
+        let Some(dialling) = self.calls.get_mut(call.0).and_then(|it| it.dialling.take()) else { return };
+        let Err(error) = result else { return };
+        match dialling.purpose {
+            Purpose::Transfer { leaves, .. } => self.transfer_failed(t, call, leaves, &failure(&error)),
+            purpose => self.caller_refused(t, purpose, error),
+        }
+        self.drop_if_empty(t, call);
+    }
+
+    /// Nobody was reached: whoever waits is told; a caller whom nobody has adopted
+    /// is refused.
+    pub(super) fn caller_refused(&mut self, t: &mut Turn<'_>, purpose: Purpose, error: DialError) {
+        let Purpose::Caller { caller, reply: None } = purpose else {
+            return refuse(purpose, error);
+        };
+        let failure = failure(&error);
+        if let (Some(cause), Some(it)) = (failure.q850, self.legs.get_mut(caller.0)) {
+            it.reason = Some(reason_value(&Reason::q850(cause)));
+        }
+        // What passes as it is keeps its words.
+        let (status, phrase) = for_caller(failure.status);
+        let own = status == failure.status && !failure.reason.is_empty();
+        self.hang_up_with(t, caller, status, if own { &failure.reason } else { phrase });
+    }
+
+    /// Nothing of a leg is left but what has to be told.
+    pub(super) fn forget_leg(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        cause: TerminationCause,
+        reason: Option<Bytes>,
+    ) {
+        self.release_media(leg);
+        self.forget_passed(t, leg);
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let cause = it.cause.take().unwrap_or(cause);
+        self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
+        let Some(it) = self.legs.remove(leg.0) else { return };
+        if let Some(usage) = it.usage {
+            self.of_usage.remove(&usage);
+        }
+        let end = CallEnd { cause: cause.clone(), talked: talked(it.answered_at, t.now) };
+        tell(it.watchers, &end);
+        let id = it.call;
+        let Some(call) = self.calls.get_mut(id.0) else { return };
+        call.legs.retain(|other| *other != leg);
+        if call.a == leg || call.cause.is_none() && it.branch.is_none() {
+            call.cause.get_or_insert_with(|| cause.clone());
+        }
+        let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
+        if caller == Some(leg) {
+            self.pass_reason(id, reason.as_ref());
+            self.with_dial(t, id, super::dial::Dial::cancel);
+        }
+        self.leave_bridge(t, id, leg, &cause, reason);
+        self.drop_if_empty(t, id);
+    }
+
+    /// A leg is out of its bridge; the other one goes too, or back to its handler.
+    pub(super) fn leave_bridge(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        leg: LegId,
+        cause: &TerminationCause,
+        reason: Option<Bytes>,
+    ) {
+        let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
+        let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else { return };
+        // Whoever waits for the other side's answer gets one.
+        self.exchange_refused(t, call, Reply::status(480));
+        self.advance_bridge(t, call, BridgeEvent::End);
+        let Some(bridge) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else { return };
+        self.bridges.remove(bridge.id.0);
+        let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
+        tell(bridge.watchers, &end);
+        let Some(it) = self.legs.get_mut(other.0) else { return };
+        it.joined = None;
+        if bridge.auto_hangup {
+            it.reason = reason;
+            self.hang_up(t, other);
+        } else if !it.ending {
+            let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+            self.advance_call(t, call, CallEvent::Release(direction));
+        }
+    }
+
+    /// Why the caller gives up is told to those who are being dialled.
+    fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>) {
+        let Some(call) = self.calls.get(call.0) else { return };
+        for leg in &call.legs {
+            if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.branch.is_some()) {
+                it.reason = reason.cloned();
+            }
+        }
+    }
+
+    fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
+        self.advance_call(t, id, CallEvent::End);
+        let Some(call) = self.calls.remove(id.0) else { return };
+        self.counters.ended += 1;
+        if let Some(dialling) = call.dialling {
+            refuse(dialling.purpose, DialError::CallerGone);
+        }
+        let cause = call.cause.unwrap_or(TerminationCause::Cancelled);
+        tell(call.watchers, &CallEnd { cause, talked: talked(call.answered_at, t.now) });
+    }
+
+    /// Takes no new calls from now on: 503 with Retry-After.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Ends every leg.
+    pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
+        self.draining = true;
+        for leg in self.legs.keys() {
+            self.hang_up(t, LegId(leg));
+        }
+    }
+
+    /// A call without legs is over, unless one is about to be dialled.
+    pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
+        if self.calls.get(id.0).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
+            self.call_over(t, id);
+        }
+    }
+
+    /// The far end does not want its re-INVITE answered any more.
+    pub(super) fn asking_cancelled(&mut self, leg: LegId) {
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        if let Some(exchange) = self.calls.get_mut(call.0).and_then(|it| it.exchange.as_mut())
+            && exchange.from == leg
+        {
+            // The other side's answer is still to come and has nobody to go to.
+            exchange.asked = super::table::Asked::Nobody;
+        }
+    }
+}
+
+fn talked(from: Option<Instant>, now: Instant) -> Option<std::time::Duration> {
+    from.map(|from| now.saturating_duration_since(from))
+}
+
+fn tell(watchers: Vec<Answer<Result<CallEnd, CallError>>>, end: &CallEnd) {
+    for watcher in watchers {
+        // Who does not wait any more has lost interest.
+        let _ = watcher.send(Ok(end.clone()));
+    }
+}
+
+fn failure(error: &DialError) -> super::dial::DialFailure {
+    match error {
+        DialError::Failed(failure) => failure.clone(),
+        DialError::Lookup(error) => super::dial::DialFailure::new(error.status().0, error.status().1),
+        other => super::dial::DialFailure::new(other.status(), ""),
+    }
+}

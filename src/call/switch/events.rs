@@ -1,0 +1,175 @@
+//! What happens in a leg's dialog, and to its media.
+
+use super::dial::DialFailure;
+use super::say::reason_of;
+use super::table::Asked;
+use super::{Switch, Turn};
+use crate::call::agent::leg::termination;
+use crate::call::controller::{EndpointId, MediaEvent};
+use crate::call::event::{DigitBy, Event as News};
+use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
+use crate::sip::msg::{Name, Response};
+
+impl Switch {
+    /// Takes what the endpoint has to tell.
+    pub fn sip_event(&mut self, t: &mut Turn<'_>, event: Event) {
+        match event {
+            Event::Incoming { usage, request, flow } => self.incoming(t, usage, request, flow),
+            Event::Response { request, result, flow } => self.desk.response(t.now, request, result, flow),
+            Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
+            Event::Usage { usage, event } => match self.of_usage.get(&usage) {
+                Some(leg) => self.usage_event(t, *leg, event),
+                None => self.stray(t, usage, event),
+            },
+        }
+    }
+
+    /// Of a call that was refused, or of a leg that is forgotten.
+    fn stray(&mut self, t: &mut Turn<'_>, usage: UsageId, event: UsageEvent) {
+        match event {
+            UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
+                self.respond(t, transaction, Reply::status(481));
+            }
+            UsageEvent::ReInvite { .. } => {
+                let _ = t.refuse(usage, Reply::status(481));
+            }
+            UsageEvent::Answered { .. } => {
+                let _ = t.sip.bye(t.now, usage);
+            }
+            _ => {}
+        }
+    }
+
+    fn usage_event(&mut self, t: &mut Turn<'_>, leg: LegId, event: UsageEvent) {
+        match event {
+            UsageEvent::Provisional { response } => self.branch_provisional(t, leg, &response),
+            UsageEvent::Answered { response, ack_wanted } => self.answered(t, leg, &response, ack_wanted),
+            UsageEvent::Acknowledged { request } => self.acknowledged(t, leg, &request),
+            UsageEvent::ReInvite { request } => self.asked(t, leg, Asked::ReInvite, &request),
+            UsageEvent::Update { transaction, request } => {
+                self.asked(t, leg, Asked::Update(transaction), &request);
+            }
+            UsageEvent::ReInviteAnswered { response, ack_wanted } => {
+                self.offer_answered(t, leg, &response, ack_wanted);
+            }
+            UsageEvent::UpdateAnswered { response } => self.offer_answered(t, leg, &response, false),
+            UsageEvent::ReInviteFailed { status, reason, .. } => self.offer_failed(t, leg, status, reason),
+            UsageEvent::Response { request, result } => self.passed_on(t, request, result),
+            UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
+            UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
+            UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
+            UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),
+        }
+    }
+
+    /// 2xx to an INVITE of ours.
+    fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
+        let now = t.now;
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.answered_at = Some(now);
+        it.ack_wanted = ack_wanted;
+        it.takes_update = response.has_token(Name::Allow, "UPDATE");
+        // The answer may have come in a reliable provisional response.
+        if !response.body().is_empty() {
+            it.answer = Some(response.body());
+        }
+        let (call, branch, ending) = (it.call, it.branch, it.ending);
+        self.advance_leg(t, leg, LegEvent::Answer, None);
+        match branch {
+            Some(branch) if !ending => self.with_dial(t, call, |dial| dial.answered(branch)),
+            // It crossed our CANCEL.
+            _ => {
+                if let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) {
+                    let _ = t.sip.bye(t.now, usage);
+                }
+            }
+        }
+    }
+
+    /// 401 or 407 to an INVITE or BYE of ours.
+    fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+        let Some(it) = self.legs.get(leg.0) else { return };
+        let Some(usage) = it.usage else { return };
+        let gateway = it.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
+        let credentials = gateway.and_then(|gateway| gateway.credentials.as_deref());
+        let target = it.contact.as_ref().map(|contact| contact.uri.as_str()).unwrap_or_default();
+        let up = it.state == LegState::Answered;
+        let answer = credentials.and_then(|it| self.desk.credentials(response, it, target));
+        let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
+        // Nobody cancels a BYE: it comes to nothing by itself.
+        if !sent && !up && it.branch.is_some() {
+            self.branch_refused(t, leg, response);
+            self.hang_up(t, leg);
+        }
+    }
+
+    /// The end of a leg's dialog.
+    fn terminated(&mut self, t: &mut Turn<'_>, leg: LegId, cause: Termination) {
+        if let Some(it) = self.legs.get(leg.0).filter(|it| it.branch.is_some() && !it.ending) {
+            let (call, branch) = (it.call, it.branch);
+            if let Termination::Failed { response } = &cause {
+                self.branch_refused(t, leg, response);
+            } else if let Some(branch) = branch {
+                let failure = match &cause {
+                    Termination::NoResponse => DialFailure::new(408, "No Response"),
+                    Termination::RingTimeout => DialFailure::new(408, "Rang Without Answer"),
+                    Termination::Unreachable => DialFailure::new(503, "Unreachable"),
+                    _ => DialFailure::new(500, "The Far End Broke the Protocol"),
+                };
+                let now = t.now;
+                self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
+            }
+        }
+        let reason = match &cause {
+            Termination::RemoteBye { request } | Termination::RemoteCancel { request } => reason_of(request),
+            _ => None,
+        };
+        self.forget_leg(t, leg, termination(cause), reason);
+    }
+
+    /// Takes what happened to media.
+    pub fn media_event(&mut self, t: &mut Turn<'_>, event: MediaEvent) {
+        match event {
+            MediaEvent::Timeout { endpoint } => {
+                let Some(leg) = self.of_endpoint.get(&endpoint).copied() else { return };
+                self.silent(t, leg);
+            }
+            MediaEvent::Lost { reason } => {
+                tracing::error!("the media controller is gone: {reason}; every call ends");
+                for leg in self.legs.keys() {
+                    self.silent(t, LegId(leg));
+                }
+            }
+            MediaEvent::Started { endpoint, from } => {
+                self.tell_media(t, endpoint, |call, leg| News::MediaStarted { call, leg, from });
+            }
+            MediaEvent::SourceChanged { endpoint, from, to } => {
+                self.tell_media(t, endpoint, |call, leg| News::MediaSourceChanged { call, leg, from, to });
+            }
+            MediaEvent::Digit { endpoint, digit, duration_ms, .. } => {
+                let by = DigitBy::TelephoneEvent;
+                self.tell_media(t, endpoint, |call, leg| News::Digit { call, leg, digit, duration_ms, by });
+            }
+            MediaEvent::Closed { .. } => {}
+        }
+    }
+
+    fn tell_media(&mut self, t: &Turn<'_>, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> News) {
+        let leg = self.of_endpoint.get(&endpoint).copied();
+        if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.legs.get(leg.0)?))) {
+            let call = it.call;
+            self.tell(t, news(call, leg));
+        }
+    }
+
+    /// No RTP for too long from a party that should send: it has died.
+    fn silent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_up()) else { return };
+        it.cause = Some(TerminationCause::MediaTimeout);
+        let call = it.call;
+        self.hang_up(t, leg);
+        self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, None);
+    }
+}

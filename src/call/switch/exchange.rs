@@ -1,0 +1,192 @@
+//! Later offers and answers: re-INVITE and UPDATE, across a bridge or answered
+//! here.
+
+use bytes::Bytes;
+
+use super::table::{Asked, Exchange};
+use super::{Switch, Turn};
+use crate::call::bridge_fsm::BridgeMode;
+use crate::call::controller::MediaError;
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::{Body, Reply, ServerTransactionId};
+use crate::sip::msg::{Request, Response};
+
+use super::incoming::is_session;
+
+impl Switch {
+    /// Their re-INVITE or UPDATE.
+    pub(super) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, request: &Request) {
+        if !is_session(request) {
+            return self.answer_exchange(t, leg, asked, Err(Reply::status(415)));
+        }
+        let offer = Some(request.body()).filter(|body| !body.is_empty());
+        if let Some(offer) = &offer {
+            self.note_direction(t, leg, offer);
+        }
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+            return self.answer_exchange(t, leg, asked, Err(Reply::status(481)));
+        };
+        let call = it.call;
+        let Some(bridge) = self.calls.get(call.0).and_then(|it| it.bridge.as_ref()) else {
+            return self.answer_here(t, leg, asked, offer);
+        };
+        let other = bridge.other(leg).filter(|other| self.legs.get(other.0).is_some_and(|it| it.is_up()));
+        match other {
+            Some(other) if bridge.mode != BridgeMode::Intercepting || offer.is_none() => {
+                self.ask_across(t, call, (leg, other), asked, offer);
+            }
+            _ => self.answer_here(t, leg, asked, offer),
+        }
+    }
+
+    /// An offer that goes no further.
+    fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, offer: Option<Bytes>) {
+        let endpoint = self.legs.get(leg.0).and_then(|it| it.media);
+        let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
+            return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
+        };
+        let answer = self.controller.local_answer(endpoint, offer, &self.config.policy);
+        self.media(t, answer, move |switch, t, answer| {
+            switch.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
+        });
+    }
+
+    fn ask_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        asked: Asked,
+        offer: Option<Bytes>,
+    ) {
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        if it.exchange.is_some() {
+            // The other side's is under way (RFC 3261 §14.2).
+            return self.answer_exchange(t, from, asked, Err(Reply::status(491)));
+        }
+        it.exchange = Some(Box::new(Exchange { from, to, asked }));
+        let Some(offer) = offer else { return self.send_offer(t, call, None) };
+        let Some((a, b)) = self.endpoints(from, to) else {
+            return self.exchange_refused(t, call, Reply::status(500));
+        };
+        let offer = self.controller.pair_offer(a, b, offer, &self.config.policy);
+        self.media(t, offer, move |switch, t, offer| match offer {
+            Ok(offer) => switch.send_offer(t, call, Some(offer)),
+            Err(error) => switch.exchange_refused(t, call, refusal(&error)),
+        });
+    }
+
+    /// A re-INVITE or an UPDATE to the other side.
+    fn send_offer(&mut self, t: &mut Turn<'_>, call: CallId, offer: Option<Bytes>) {
+        let Some(exchange) = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()) else { return };
+        let Some(it) = self.legs.get(exchange.to.0) else { return };
+        let Some(usage) = it.usage else { return };
+        let sent = match (exchange.asked, offer) {
+            (Asked::Update(_), Some(offer)) if it.takes_update => {
+                t.sip.update(t.now, usage, Body::sdp(offer))
+            }
+            (_, offer) => t.sip.reinvite(t.now, usage, offer.map(Body::sdp)),
+        };
+        if let Err(error) = sent {
+            tracing::debug!("leg {}: {error}", exchange.to.0);
+            self.exchange_refused(t, call, Reply::status(491));
+        }
+    }
+
+    /// 2xx to a re-INVITE or UPDATE of ours.
+    pub(super) fn offer_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        response: &Response,
+        ack_wanted: bool,
+    ) {
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let body = response.body();
+        if !body.is_empty() {
+            self.note_direction(t, leg, &body);
+        }
+        let exchange = self.calls.get_mut(call.0).and_then(|it| it.exchange.take_if(|it| it.to == leg));
+        let Some(exchange) = exchange else {
+            self.counters.late += 1;
+            return;
+        };
+        let Exchange { from, to, asked, .. } = *exchange;
+        if asked == Asked::Ourselves {
+            return self.refreshed(t, from, to, body);
+        }
+        let Some((a, b)) = self.endpoints(from, to) else { return };
+        let session = match ack_wanted {
+            true => self.controller.pair_offer(b, a, body, &self.config.policy),
+            false => self.controller.pair_answer(b, a, body),
+        };
+        self.media(t, session, move |switch, t, session| {
+            if ack_wanted && session.is_err() {
+                switch.answer_exchange(t, from, asked, Err(Reply::status(488)));
+                return switch.break_up(t, from, to, "a 2xx whose offer is of no use");
+            }
+            if ack_wanted && let Some(it) = switch.legs.get_mut(from.0) {
+                it.ack_for = Some(to);
+            }
+            let session = session.map_err(|error| refusal(&error));
+            switch.answer_exchange(t, from, asked, session);
+        });
+    }
+
+    /// Our re-INVITE or UPDATE came to nothing.
+    pub(super) fn offer_failed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: String) {
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let ours = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()).is_some_and(|it| it.to == leg);
+        if ours {
+            // What says that this dialog is gone does not say so of the other one.
+            let status = if matches!(status, 408 | 481) { 480 } else { status };
+            self.exchange_refused(t, call, Reply { reason, ..Reply::status(status) });
+        }
+    }
+
+    /// The offer under way is refused; everything stays as it was.
+    pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
+        let Some(exchange) = self.calls.get_mut(call.0).and_then(|it| it.exchange.take()) else { return };
+        for leg in [exchange.from, exchange.to] {
+            if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) {
+                self.controller.withdraw_offer(endpoint);
+            }
+        }
+        self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
+    }
+
+    /// Answers whoever asked.
+    fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
+        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        match (asked, answer) {
+            (Asked::Ourselves | Asked::Nobody, _) => {}
+            (Asked::ReInvite, Ok(session)) => {
+                if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {
+                    tracing::debug!("leg {}: {error}", leg.0);
+                }
+            }
+            (Asked::ReInvite, Err(reply)) => {
+                if let Err(error) = t.refuse(usage, reply) {
+                    tracing::debug!("leg {}: {error}", leg.0);
+                }
+            }
+            (Asked::Update(transaction), Ok(session)) => {
+                let reply = Reply { body: Some(Body::sdp(session)), ..Reply::status(200) };
+                self.respond(t, transaction, reply);
+            }
+            (Asked::Update(transaction), Err(reply)) => self.respond(t, transaction, reply),
+        }
+    }
+
+    /// Answers a request that waits.
+    pub(super) fn respond(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, reply: Reply) {
+        if let Err(error) = t.sip.respond(t.now, transaction, reply) {
+            tracing::debug!("a request that waited: {error}");
+        }
+    }
+}
+
+fn refusal(error: &MediaError) -> Reply {
+    let (status, reason) = error.status();
+    Reply { reason: reason.to_owned(), ..Reply::status(status) }
+}

@@ -1,0 +1,147 @@
+//! Their INVITE that starts a call: admission, its leg and call, and what its
+//! handler decides.
+
+use crate::call::call_fsm::CallEvent;
+use crate::call::controller::AddressFamily;
+use crate::call::handler::{HandlerAction, IncomingCall};
+use crate::call::service::DialRequest;
+use crate::call::{CallId, LegId, bridge_fsm::BridgeMode};
+use crate::sdp;
+use crate::sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
+use crate::sip::msg::{Name, Request};
+
+use super::desk::{Admission, Fate};
+use super::table::{Call, Leg, Purpose};
+use super::tasks::Panicked;
+use super::{Switch, Turn};
+
+impl Switch {
+    /// An INVITE without a To tag.
+    pub(super) fn incoming(&mut self, t: &mut Turn<'_>, usage: UsageId, request: Request, flow: Flow) {
+        self.counters.incoming += 1;
+        if self.draining || self.calls.len() >= self.config.max_calls {
+            self.counters.refused += 1;
+            return self.refuse(t, usage, self.busy());
+        }
+        let identity = match self.desk.invite(t.now, &request, &flow) {
+            Admission::Accept { identity } => identity,
+            Admission::Refuse(reply) => return self.refuse(t, usage, reply),
+        };
+        if !is_session(&request) {
+            return self.refuse(t, usage, Reply::status(415));
+        }
+        let call = CallId(self.calls.insert(|_| Call::new(t.now)));
+        let family = AddressFamily::of(flow.remote);
+        let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.usage = Some(usage);
+            it.takes_update = request.has_token(Name::Allow, "UPDATE");
+            it.invite = Some(Box::new(request.clone()));
+        }
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.a = leg;
+            it.legs.push(leg);
+        }
+        self.of_usage.insert(usage, leg);
+        self.advance_call(t, call, CallEvent::Incoming);
+        self.tell_leg(t, leg);
+        let incoming = IncomingCall { call, leg, request, source: flow.remote, identity };
+        self.ask_handlers(t, incoming, 0);
+    }
+
+    /// A request outside any call.
+    pub(super) fn outside(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) {
+        match self.desk.request(t.now, request, flow) {
+            Fate::Reply(reply) => self.respond(t, transaction, reply),
+            Fate::Later(future) => self.run(t, future, move |switch, t, reply| {
+                let reply = reply.unwrap_or_else(|Panicked| {
+                    switch.counters.panics += 1;
+                    Reply::status(500)
+                });
+                switch.respond(t, transaction, reply);
+            }),
+        }
+    }
+
+    fn ask_handlers(&mut self, t: &mut Turn<'_>, incoming: IncomingCall, from: usize) {
+        let found = self.handlers.iter().enumerate().skip(from).find(|(_, it)| it.can_handle(&incoming));
+        let Some((index, handler)) = found else {
+            return self.reject(t, incoming.leg, 404, "");
+        };
+        let handler = handler.clone();
+        let again = (incoming.clone(), index + 1);
+        let future = handler.handle_incoming_call(incoming, self.service.clone());
+        self.run(t, future, move |switch, t, action| switch.decided(t, again, action));
+    }
+
+    fn decided(
+        &mut self,
+        t: &mut Turn<'_>,
+        (incoming, next): (IncomingCall, usize),
+        action: Result<HandlerAction, Panicked>,
+    ) {
+        let leg = incoming.leg;
+        if self.legs.get(leg.0).is_none() {
+            self.counters.late += 1;
+            return;
+        }
+        match action {
+            Ok(HandlerAction::Continue) => self.ask_handlers(t, incoming, next),
+            Ok(HandlerAction::Complete) => {
+                let call = self.calls.get(incoming.call.0);
+                let kept = call.is_some_and(|it| it.adopted || it.dialling.is_some() || it.bridge.is_some());
+                if !kept {
+                    self.hang_up_with(t, leg, 480, "");
+                }
+            }
+            Ok(HandlerAction::Dial(request)) => self.dial_for(t, leg, *request),
+            Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
+            Ok(HandlerAction::Bridge(other)) => {
+                if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
+                    tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
+                    self.hang_up_with(t, leg, 480, "");
+                }
+            }
+            Ok(HandlerAction::Reject { status, reason }) => self.hang_up_with(t, leg, status, &reason),
+            Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
+            Err(Panicked) => {
+                self.counters.panics += 1;
+                tracing::error!("the handler of call {} panicked: the call ends", incoming.call.0);
+                self.hang_up_with(t, leg, 500, "");
+            }
+        }
+    }
+
+    fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
+        let Some(call) = self.legs.get(caller.0).map(|leg| leg.call) else { return };
+        self.dial(t, call, request, Purpose::Caller { caller, reply: None });
+    }
+
+    /// 503 with Retry-After.
+    fn busy(&self) -> Reply {
+        let wait = self.config.retry_after.to_string();
+        Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) }
+    }
+
+    /// Refuses a call that never became one here.
+    fn refuse(&mut self, t: &mut Turn<'_>, usage: UsageId, reply: Reply) {
+        if let Err(error) = t.refuse(usage, reply) {
+            tracing::debug!("a call that is to be refused: {error}");
+        }
+    }
+}
+
+/// Whether the body is a session description that nothing wraps; no body is fine.
+pub(super) fn is_session(request: &Request) -> bool {
+    let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
+    let media_type = request.content_type();
+    request.body().is_empty()
+        || media_type.is_some_and(|it| it.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()))
+            && request.headers(Name::ContentEncoding).all(plain)
+}

@@ -1,0 +1,368 @@
+//! The first offer and answer across two legs, early media, the answer, and the
+//! bridge that follows from it.
+
+use bytes::Bytes;
+
+use super::dial::{BranchNo, DialFailure};
+use super::dialling::refuse;
+use super::table::{Bridge, Purpose};
+use super::{Switch, Turn};
+use crate::call::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
+use crate::call::call_fsm::CallEvent;
+use crate::call::controller::{EndpointId, EndpointSpec, MediaError};
+use crate::call::event::Event;
+use crate::call::leg_fsm::{LegEvent, TerminationCause};
+use crate::call::negotiate;
+use crate::call::service::{CallError, DialError};
+use crate::call::{BridgeId, CallId, LegId};
+use crate::sip::endpoint::Body;
+use crate::sip::msg::Request;
+
+impl Switch {
+    /// The media endpoint of a leg, made if there is none; `then` gets an error
+    /// too when the leg is gone.
+    pub(super) fn with_endpoint(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        near: Option<EndpointId>,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<EndpointId, MediaError>) + Send + 'static,
+    ) {
+        let Some(it) = self.legs.get(leg.0) else { return then(self, t, Err(MediaError::Stopped)) };
+        if let Some(endpoint) = it.media {
+            return then(self, t, Ok(endpoint));
+        }
+        let spec = EndpointSpec { family: it.family, near, rtp_timeout: self.config.rtp_timeout };
+        let allocated = self.controller.allocate_endpoint(spec);
+        self.media(t, allocated, move |switch, t, result| {
+            let endpoint = match result {
+                Ok((endpoint, _)) => endpoint,
+                Err(error) => return then(switch, t, Err(error)),
+            };
+            match switch.legs.get_mut(leg.0) {
+                Some(it) if it.media.is_none() => {
+                    it.media = Some(endpoint);
+                    switch.of_endpoint.insert(endpoint, leg);
+                    then(switch, t, Ok(endpoint));
+                }
+                // The leg ended, or somebody else was faster: nobody needs this one.
+                other => {
+                    let known = other.and_then(|it| it.media).ok_or(MediaError::Stopped);
+                    switch.counters.late += 1;
+                    switch.controller.release_endpoint(endpoint);
+                    then(switch, t, known);
+                }
+            }
+        });
+    }
+
+    /// Tells the caller what a branch's provisional response says.
+    pub(super) fn progress(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        branch: BranchNo,
+        status: u16,
+        early_media: bool,
+    ) {
+        let Some(dialling) = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()) else { return };
+        let Purpose::Caller { caller, .. } = dialling.purpose else {
+            return self.transfer_progress(t, call, status);
+        };
+        let Some(leg) = self.branch(call, branch) else { return };
+        let answer = self.legs.get(leg.0).and_then(|it| it.answer.clone()).filter(|_| early_media);
+        let Some(answer) = answer else { return self.ring(t, caller, status, None) };
+        self.answer_across(t, leg, caller, answer, move |switch, t, answer| match answer {
+            Ok(answer) => {
+                switch.join_media(t, caller, leg);
+                switch.ring(t, caller, status, Some(answer));
+            }
+            Err(error) => {
+                // Ringing at least; the 2xx may say it better.
+                tracing::info!("leg {}: early media is of no use: {error}", leg.0);
+                switch.ring(t, caller, status, None);
+            }
+        });
+    }
+
+    /// A provisional response to a caller.
+    fn ring(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, session: Option<Bytes>) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
+        let Some(usage) = it.usage else { return };
+        let event = if session.is_some() { LegEvent::EarlyMedia } else { LegEvent::Ring };
+        self.advance_leg(t, leg, event, None);
+        if let Err(error) = t.sip.provisional(t.now, usage, status, "", session.map(Body::sdp)) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// `from`'s answer to the offer of `to` that went across.
+    fn answer_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        from: LegId,
+        to: LegId,
+        answer: Bytes,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<Bytes, MediaError>) + Send + 'static,
+    ) {
+        match self.endpoints(from, to) {
+            Some((from, to)) => {
+                let answer = self.controller.pair_answer(from, to, answer);
+                self.media(t, answer, then);
+            }
+            None => then(self, t, Err(MediaError::Stopped)),
+        }
+    }
+
+    pub(super) fn endpoints(&self, a: LegId, b: LegId) -> Option<(EndpointId, EndpointId)> {
+        Some((self.legs.get(a.0)?.media?, self.legs.get(b.0)?.media?))
+    }
+
+    /// Lets media flow between two legs.
+    pub(super) fn join_media(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId) {
+        let Some((from, to)) = self.endpoints(a, b) else { return };
+        for leg in [a, b] {
+            let other = if leg == a { b } else { a };
+            if let Some(it) = self.legs.get_mut(leg.0) {
+                it.joined = Some(other);
+            }
+        }
+        let joined = self.controller.bridge(from, to);
+        self.media(t, joined, move |_, _, joined| match joined {
+            Ok(joined) => tracing::debug!("legs {} and {}: {joined:?}", a.0, b.0),
+            Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
+        });
+    }
+
+    /// A branch has answered first.
+    pub(super) fn won(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo) {
+        let Some(leg) = self.branch(call, branch) else { return };
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let Some(dialling) = it.dialling.take() else { return };
+        let (purpose, options) = (dialling.purpose, dialling.options);
+        let Some(winner) = self.legs.get_mut(leg.0) else { return };
+        winner.branch = None;
+        let (answer, ack_wanted) = (winner.answer.take(), winner.ack_wanted);
+        let how = (options.mode, options.auto_hangup);
+        match purpose {
+            Purpose::Caller { caller, reply } => {
+                let Some(it) = self.legs.get(caller.0) else {
+                    self.hang_up(t, leg);
+                    return refuse(Purpose::Caller { caller, reply }, DialError::CallerGone);
+                };
+                let done =
+                    move |switch: &mut Switch, t: &mut Turn<'_>, result: Result<(), MediaError>| match result
+                    {
+                        Ok(()) => {
+                            let bridge = switch.make_bridge(t, caller, leg, how.0, how.1);
+                            if let (Some(reply), Ok(bridge)) = (reply, bridge) {
+                                let _ = reply.send(Ok(bridge));
+                            }
+                        }
+                        Err(error) => {
+                            let (status, reason) = error.status();
+                            tracing::info!("legs {} and {}: {error}", caller.0, leg.0);
+                            switch.hang_up(t, leg);
+                            let error = DialError::Failed(DialFailure::new(status, reason));
+                            switch.caller_refused(t, Purpose::Caller { caller, reply }, error);
+                        }
+                    };
+                let waiting = it.is_waiting().then(|| it.open_offer().is_some());
+                match (waiting, answer) {
+                    (_, None) => done(self, t, Err(MediaError::NoOffer)),
+                    (Some(true), Some(answer)) => {
+                        self.answer_across(t, leg, caller, answer, move |switch, t, answer| {
+                            let result = answer.and_then(|answer| switch.accept(t, caller, answer));
+                            done(switch, t, result);
+                        });
+                    }
+                    (Some(false), Some(offer)) if ack_wanted => self.offer_late(t, caller, leg, offer, done),
+                    (Some(false), Some(_)) => done(self, t, Err(MediaError::NoOffer)),
+                    (None, Some(answer)) => self.apply(t, leg, answer, done),
+                }
+            }
+            Purpose::Originate { reply } => match answer {
+                Some(answer) => self.apply(t, leg, answer, move |switch, t, result| {
+                    let result = result.map(|()| leg).map_err(|error| {
+                        switch.hang_up(t, leg);
+                        DialError::Failed(DialFailure::new(error.status().0, error.status().1))
+                    });
+                    // Nobody waits for it: nobody would ever end it.
+                    if reply.send(result).is_err() {
+                        switch.hang_up(t, leg);
+                    }
+                }),
+                None => {
+                    self.hang_up(t, leg);
+                    refuse(Purpose::Originate { reply }, DialError::Failed(DialFailure::new(488, "")));
+                }
+            },
+            Purpose::Transfer { leaves, stays } => {
+                let Some(answer) = answer else {
+                    self.hang_up(t, leg);
+                    return self.transfer_failed(t, call, leaves, &DialFailure::new(488, ""));
+                };
+                self.apply(t, leg, answer, move |switch, t, result| match result {
+                    Ok(()) => switch.transfer_answered(t, call, leaves, stays, leg),
+                    Err(error) => {
+                        switch.hang_up(t, leg);
+                        let (status, reason) = error.status();
+                        switch.transfer_failed(t, call, leaves, &DialFailure::new(status, reason));
+                    }
+                });
+            }
+        }
+    }
+
+    /// The callee's answer to an offer of ours.
+    fn apply(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        answer: Bytes,
+        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
+    ) {
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else {
+            return done(self, t, Err(MediaError::Stopped));
+        };
+        let applied = self.controller.apply_remote(endpoint, answer);
+        self.media(t, applied, done);
+    }
+
+    /// The caller made no offer, the callee's 2xx did: it goes into our 2xx, and
+    /// the answer comes with the caller's ACK.
+    fn offer_late(
+        &mut self,
+        t: &mut Turn<'_>,
+        caller: LegId,
+        leg: LegId,
+        offer: Bytes,
+        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
+    ) {
+        self.with_endpoint(t, leg, None, move |switch, t, b| {
+            let Ok(b) = b else { return done(switch, t, b.map(|_| ())) };
+            switch.with_endpoint(t, caller, Some(b), move |switch, t, a| {
+                let Ok(a) = a else { return done(switch, t, a.map(|_| ())) };
+                let offer = switch.controller.pair_offer(b, a, offer, &switch.config.policy);
+                switch.media(t, offer, move |switch, t, offer| {
+                    let result = offer.and_then(|offer| switch.accept(t, caller, offer));
+                    if let Some(it) = switch.legs.get_mut(caller.0) {
+                        it.ack_for = Some(leg);
+                    }
+                    done(switch, t, result);
+                });
+            });
+        });
+    }
+
+    /// Our 2xx to a caller.
+    pub(super) fn accept(&mut self, t: &mut Turn<'_>, leg: LegId, session: Bytes) -> Result<(), MediaError> {
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) else {
+            return Err(MediaError::Stopped);
+        };
+        let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
+        if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {
+            // It was cancelled in this very moment: its end is on the way.
+            tracing::debug!("leg {}: {error}", leg.0);
+            return Err(MediaError::Stopped);
+        }
+        it.answered_at = Some(t.now);
+        it.invite = None;
+        let call = it.call;
+        self.advance_leg(t, leg, LegEvent::Answer, None);
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.answered_at.get_or_insert(t.now);
+        }
+        Ok(())
+    }
+
+    /// The ACK to our 2xx.
+    pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
+        let Some(other) = self.legs.get_mut(leg.0).and_then(|it| it.ack_for.take()) else { return };
+        let answer = ack.body();
+        if answer.is_empty() {
+            tracing::info!("leg {}: its ACK owes an answer", leg.0);
+            return self.break_up(t, leg, other, "ACK without an answer to our offer");
+        }
+        self.answer_across(t, leg, other, answer, move |switch, t, answer| match answer {
+            Ok(answer) => {
+                if let Some(usage) = switch.legs.get(other.0).and_then(|it| it.usage)
+                    && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
+                {
+                    tracing::debug!("leg {}: {error}", other.0);
+                }
+                switch.join_media(t, leg, other);
+            }
+            Err(error) => {
+                tracing::info!("leg {}: {error}", leg.0);
+                switch.break_up(t, leg, other, "an answer that is of no use");
+            }
+        });
+    }
+
+    /// The two cannot go on.
+    pub(super) fn break_up(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId, why: &str) {
+        for leg in [a, b] {
+            if let Some(it) = self.legs.get_mut(leg.0) {
+                it.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
+            }
+            self.hang_up(t, leg);
+        }
+    }
+
+    /// A bridge of two answered legs whose descriptions have gone across.
+    pub(super) fn make_bridge(
+        &mut self,
+        t: &mut Turn<'_>,
+        a: LegId,
+        b: LegId,
+        mode: BridgeMode,
+        auto_hangup: bool,
+    ) -> Result<BridgeId, CallError> {
+        let states = (self.legs.get(a.0).ok_or(CallError::Gone)?, self.legs.get(b.0).ok_or(CallError::Gone)?);
+        if !bridge_fsm::may_start(states.0.state, states.1.state) {
+            return Err(CallError::WrongState("both legs have to be answered"));
+        }
+        let call = states.0.call;
+        if self.legs.get(a.0).is_none_or(|it| it.ack_for.is_none()) {
+            self.join_media(t, a, b);
+        }
+        let id = BridgeId(self.bridges.insert(|_| call));
+        let Some(it) = self.calls.get_mut(call.0) else { return Err(CallError::Gone) };
+        let bridge = Bridge {
+            id,
+            a,
+            b,
+            state: BridgeState::Created,
+            mode,
+            auto_hangup,
+            started: Some(t.now),
+            watchers: Vec::new(),
+        };
+        it.bridge = Some(Box::new(bridge));
+        self.tell(t, Event::BridgeCreated { call, bridge: id, a, b, mode });
+        self.advance_bridge(t, call, BridgeEvent::Start);
+        self.advance_call(t, call, CallEvent::Bridge);
+        self.counters.bridged += 1;
+        Ok(id)
+    }
+
+    /// What a party's description says about holding, told to its bridge.
+    pub(super) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
+        let Some(held) = holds(description) else { return };
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.holds != held) else { return };
+        it.holds = held;
+        let call = it.call;
+        self.tell(t, Event::Hold { call, leg, held });
+        let state = self.calls.get(call.0).and_then(|it| it.bridge.as_ref()).map(|bridge| bridge.state);
+        if let Some(event) = state.and_then(|state| self.held_by(call).event(state)) {
+            self.advance_bridge(t, call, event);
+        }
+    }
+}
+
+/// Whether the describing party does not want to hear.
+fn holds(description: &[u8]) -> Option<bool> {
+    let description = negotiate::parse(description).ok()?;
+    Some(description.audio(description.audio_index()?).ok()?.is_hold())
+}

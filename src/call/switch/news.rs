@@ -1,0 +1,105 @@
+//! Every step of a state machine, and what the world is told of it.
+
+use super::{Switch, Turn};
+use crate::call::bridge_fsm::{BridgeEvent, HeldBy};
+use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::event::Event;
+use crate::call::leg_fsm::{LegEvent, TerminationCause};
+use crate::call::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
+use crate::media::session::Direction;
+
+impl Switch {
+    /// Publishes an event, if there is a bus.
+    pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+        if let Some(bus) = &self.bus {
+            bus.publish(t.wall, event);
+        }
+    }
+
+    pub(super) fn illegal(&mut self, t: &Turn<'_>, call: Option<CallId>, what: &dyn std::fmt::Display) {
+        self.counters.illegal += 1;
+        self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
+    }
+
+    /// Moves a leg.
+    pub(super) fn advance_leg(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        event: LegEvent,
+        cause: Option<TerminationCause>,
+    ) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let (call, from) = (it.call, it.state);
+        match leg_fsm::next(from, event) {
+            Ok(to) => {
+                it.state = to;
+                if to != from {
+                    self.tell(t, Event::LegState { call, leg, from, to, cause });
+                }
+            }
+            Err(error) => self.illegal(t, Some(call), &error),
+        }
+    }
+
+    /// Moves a call. `false`: the event has no place in its state.
+    pub(super) fn advance_call(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
+        let Some(it) = self.calls.get_mut(call.0) else { return false };
+        let from = it.state;
+        match call_fsm::next(from, event) {
+            Ok(to) => {
+                it.state = to;
+                self.tell(t, Event::CallState { call, from, to, event });
+                true
+            }
+            Err(error) => {
+                self.illegal(t, Some(call), &error);
+                false
+            }
+        }
+    }
+
+    /// Moves the bridge of a call.
+    pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, call: CallId, event: BridgeEvent) {
+        let held_by = self.held_by(call);
+        let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()) else { return };
+        let (bridge, from) = (it.id, it.state);
+        match bridge_fsm::next(from, event) {
+            Ok(to) => {
+                it.state = to;
+                self.tell(t, Event::BridgeState { call, bridge, from, to, held_by });
+            }
+            Err(error) => self.illegal(t, Some(call), &error),
+        }
+    }
+
+    /// Whose wish it is that the bridge of a call is held.
+    pub(super) fn held_by(&self, call: CallId) -> HeldBy {
+        let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
+        let Some(bridge) = bridge else { return HeldBy::Nobody };
+        let direction = |leg: LegId| {
+            let holds = self.legs.get(leg.0).is_some_and(|it| it.holds);
+            Direction { send: !holds, receive: true }
+        };
+        HeldBy::of(direction(bridge.a), direction(bridge.b))
+    }
+
+    pub(super) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
+        if self.bus.is_none() {
+            return;
+        }
+        let Some(it) = self.legs.get(leg.0) else { return };
+        let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        let contact = it.contact.as_deref();
+        let peer = match (&it.invite, contact) {
+            (Some(invite), _) => {
+                let from = invite.from().map(|from| String::from_utf8_lossy(from.uri.raw).into_owned());
+                from.unwrap_or_default()
+            }
+            (None, contact) => contact.map(|contact| contact.uri.clone()).unwrap_or_default(),
+        };
+        let gateway = contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string());
+        let call = it.call;
+        self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway });
+    }
+}

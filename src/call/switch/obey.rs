@@ -1,0 +1,187 @@
+//! Commands from outside.
+
+use super::command::Command;
+use super::table::{Call, Purpose};
+use super::tasks::Panicked;
+use super::{Switch, Turn};
+use crate::call::bridge_fsm::BridgeMode;
+use crate::call::call_fsm::CallEvent;
+use crate::call::controller::MediaError;
+use crate::call::lookup::{LookupError, LookupRequest};
+use crate::call::service::{CallError, DialError, Watched};
+use crate::call::{BridgeId, CallId, LegId};
+
+impl Switch {
+    /// Carries a command out; its answer goes back when there is one.
+    pub(in crate::call) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
+        // An answer that nobody waits for is no fault.
+        match command {
+            Command::Lookup { target, reply } => self.look_up(t, target, reply),
+            Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
+            Command::Answer { leg, reply } => self.answer_here_and_now(t, leg, reply),
+            Command::Reject { leg, status, reason, reply } => {
+                let waiting = self.legs.get(leg.0).map(|it| it.is_waiting());
+                let result = match waiting {
+                    Some(true) if (300..700).contains(&status) => {
+                        self.reject(t, leg, status, &reason);
+                        Ok(())
+                    }
+                    Some(true) => Err(CallError::WrongState("a refusal's status is 300 to 699")),
+                    Some(false) => Err(CallError::WrongState("the leg does not wait for an answer")),
+                    None => Err(CallError::Gone),
+                };
+                let _ = reply.send(result);
+            }
+            Command::Dial { request, reply } => {
+                if self.draining || self.calls.len() >= self.config.max_calls {
+                    return drop(reply.send(Err(DialError::Stopping)));
+                }
+                let call = CallId(self.calls.insert(|_| Call::new(t.now)));
+                self.advance_call(t, call, CallEvent::Originate);
+                self.dial(t, call, *request, Purpose::Originate { reply });
+                self.drop_if_empty(t, call);
+            }
+            Command::DialAndBridge { leg, request, reply } => {
+                let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+                    return drop(reply.send(Err(DialError::CallerGone)));
+                };
+                let call = it.call;
+                if let Some(it) = self.calls.get_mut(call.0) {
+                    it.adopted = true;
+                }
+                self.dial(t, call, *request, Purpose::Caller { caller: leg, reply: Some(reply) });
+            }
+            Command::Bridge { a, b, mode, auto_hangup, reply } => {
+                let _ = reply.send(self.bridge_legs(t, a, b, mode, auto_hangup));
+            }
+            Command::Transfer { leg, target, reply } => {
+                let _ = reply.send(self.transfer_to(t, leg, target));
+            }
+            Command::Hangup { leg, reply } => {
+                let known = self.legs.get(leg.0).is_some();
+                self.hang_up(t, leg);
+                let _ = reply.send(if known { Ok(()) } else { Err(CallError::Gone) });
+            }
+            Command::HangupCall { call, reply } => {
+                let legs = self.calls.get(call.0).map(|it| it.legs.clone());
+                for leg in legs.iter().flatten() {
+                    self.hang_up(t, *leg);
+                }
+                let _ = reply.send(legs.map(|_| ()).ok_or(CallError::Gone));
+            }
+            Command::Watch { what, reply } => {
+                let watchers = match what {
+                    Watched::Leg(leg) => self.legs.get_mut(leg.0).map(|it| &mut it.watchers),
+                    Watched::Call(call) => self.calls.get_mut(call.0).map(|it| &mut it.watchers),
+                    Watched::Bridge(bridge) => {
+                        let call = self.bridges.get(bridge.0).copied();
+                        let call = call.and_then(|call| self.calls.get_mut(call.0));
+                        call.and_then(|it| it.bridge.as_mut()).map(|it| &mut it.watchers)
+                    }
+                };
+                match watchers {
+                    Some(watchers) => watchers.push(reply),
+                    None => drop(reply.send(Err(CallError::Gone))),
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, leg: LegId) -> Result<(), CallError> {
+        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let call = self.calls.get_mut(it.call.0).ok_or(CallError::Gone)?;
+        call.adopted = true;
+        Ok(())
+    }
+
+    fn look_up(
+        &mut self,
+        t: &mut Turn<'_>,
+        target: String,
+        reply: super::command::Reply<Result<crate::call::lookup::LookupResult, LookupError>>,
+    ) {
+        let lookup = LookupRequest::new(target, t.now);
+        let resolver = self.resolver.clone();
+        let future = Box::pin(async move {
+            let found = resolver.lookup(&lookup).await;
+            let known = "it is not of a kind that is known here".to_owned();
+            found.and_then(|found| found.ok_or(LookupError::NoResolver { target: lookup.target, known }))
+        });
+        self.run(t, future, move |switch, _, found| match found {
+            Ok(found) => drop(reply.send(found)),
+            // Dropping the reply tells that there is none.
+            Err(Panicked) => switch.counters.panics += 1,
+        });
+    }
+
+    /// Answers a caller with media of our own.
+    fn answer_here_and_now(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        reply: super::command::Reply<Result<(), CallError>>,
+    ) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else {
+            return drop(reply.send(Err(CallError::WrongState("the leg does not wait for an answer"))));
+        };
+        let Some(offer) = it.open_offer() else {
+            let why = "an INVITE without an offer can only be answered by dialling";
+            return drop(reply.send(Err(CallError::WrongState(why))));
+        };
+        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
+            let done =
+                move |switch: &mut Switch, t: &mut Turn<'_>, answer: Result<bytes::Bytes, MediaError>| {
+                    let result = answer.and_then(|answer| switch.accept(t, leg, answer));
+                    let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
+                };
+            match endpoint {
+                Ok(endpoint) => {
+                    let answer = switch.controller.local_answer(endpoint, offer, &switch.config.policy);
+                    switch.media(t, answer, done);
+                }
+                Err(error) => done(switch, t, Err(error)),
+            }
+        });
+    }
+
+    /// Joins two answered legs, of one call or of two: the second one's call
+    /// becomes part of the first one's.
+    pub(super) fn bridge_legs(
+        &mut self,
+        t: &mut Turn<'_>,
+        a: LegId,
+        b: LegId,
+        mode: BridgeMode,
+        auto_hangup: bool,
+    ) -> Result<BridgeId, CallError> {
+        let call_of = |leg: LegId| self.legs.get(leg.0).map(|it| it.call).ok_or(CallError::Gone);
+        let (into, from) = (call_of(a)?, call_of(b)?);
+        let busy = |call: CallId| self.calls.get(call.0).is_none_or(|it| it.bridge.is_some());
+        if busy(into) || busy(from) || a == b {
+            return Err(CallError::WrongState("a leg is in a bridge already"));
+        }
+        if !(self.legs.get(a.0).is_some_and(|it| it.is_up())
+            && self.legs.get(b.0).is_some_and(|it| it.is_up()))
+        {
+            return Err(CallError::WrongState("both legs have to be answered"));
+        }
+        self.move_leg(t, b, into);
+        self.make_bridge(t, a, b, mode, auto_hangup)
+    }
+
+    /// Takes a leg over into another call; its own ends if that was its last leg.
+    pub(super) fn move_leg(&mut self, t: &mut Turn<'_>, leg: LegId, into: CallId) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let from = std::mem::replace(&mut it.call, into);
+        if from == into {
+            return;
+        }
+        if let Some(call) = self.calls.get_mut(into.0) {
+            call.legs.push(leg);
+        }
+        if let Some(call) = self.calls.get_mut(from.0) {
+            call.legs.retain(|other| *other != leg);
+        }
+        self.drop_if_empty(t, from);
+    }
+}

@@ -1,0 +1,113 @@
+//! Other requests inside a call: INFO, MESSAGE and NOTIFY go across, or end here.
+
+use bytes::Bytes;
+
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::bridge_fsm::BridgeMode;
+use crate::sip::endpoint::{
+    Body, HeaderFields, InDialog, Reply, RequestFailure, RequestId, ServerTransactionId,
+};
+use crate::sip::msg::{Headers, Method, Name, Request, Response};
+
+/// Header fields that go across with a request or its response.
+const PASSED_ON: [&str; 9] = [
+    "Info-Package",
+    "Recv-Info",
+    "Content-Disposition",
+    "Event",
+    "Subscription-State",
+    "Refer-To",
+    "Referred-By",
+    "Subject",
+    "Retry-After",
+];
+
+impl Switch {
+    /// A request that its far end waits for an answer to.
+    pub(super) fn request(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        transaction: ServerTransactionId,
+        request: &Request,
+    ) {
+        let bridge = self.legs.get(leg.0).and_then(|it| self.calls.get(it.call.0)?.bridge.as_ref());
+        let mode = bridge.map(|it| it.mode);
+        let other = bridge.and_then(|it| it.other(leg));
+        let taken_here = mode == Some(BridgeMode::Intercepting);
+        match (request.method(), other) {
+            (Method::Info, _) if taken_here => self.respond(t, transaction, Reply::status(200)),
+            (Method::Refer, _) if taken_here || other.is_none() => self.refer(t, leg, transaction, request),
+            (Method::Info | Method::Message | Method::Notify | Method::Refer, Some(other)) => {
+                self.pass_on(t, other, transaction, request);
+            }
+            (Method::Info, None) => self.respond(t, transaction, Reply::status(200)),
+            _ => self.respond(t, transaction, Reply::status(405)),
+        }
+    }
+
+    fn pass_on(&mut self, t: &mut Turn<'_>, to: LegId, transaction: ServerTransactionId, request: &Request) {
+        let Some(usage) = self.legs.get(to.0).filter(|it| !it.ending).and_then(|it| it.usage) else {
+            return self.respond(t, transaction, Reply::status(480));
+        };
+        let passed = InDialog {
+            method: request.method().clone(),
+            headers: passed_on(request),
+            body: body_of(request, request.body()),
+        };
+        match t.sip.request(t.now, usage, passed) {
+            Ok(id) => drop(self.passed.insert(id, (to, transaction))),
+            Err(error) => {
+                tracing::debug!("leg {}: {error}", to.0);
+                self.respond(t, transaction, Reply::status(480));
+            }
+        }
+    }
+
+    /// The leg that a request went to has ended: there will be no answer.
+    pub(super) fn forget_passed(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        if self.passed.is_empty() {
+            return;
+        }
+        let waiting: Vec<_> = self.passed.extract_if(|_, (to, _)| *to == leg).collect();
+        for (_, (_, transaction)) in waiting {
+            self.respond(t, transaction, Reply::status(480));
+        }
+    }
+
+    /// What became of a request that went across.
+    pub(super) fn passed_on(
+        &mut self,
+        t: &mut Turn<'_>,
+        request: RequestId,
+        result: Result<Response, RequestFailure>,
+    ) {
+        let Some((_, transaction)) = self.passed.remove(&request) else { return };
+        let reply = match result {
+            Ok(response) => Reply {
+                reason: String::from_utf8_lossy(response.reason()).into_owned(),
+                headers: passed_on(&response),
+                body: body_of(&response, response.body()),
+                ..Reply::status(response.status())
+            },
+            Err(RequestFailure::NoResponse) => Reply::status(408),
+            Err(RequestFailure::Unreachable) => Reply::status(480),
+        };
+        self.respond(t, transaction, reply);
+    }
+}
+
+fn passed_on(headers: &Headers) -> HeaderFields {
+    let field = |name: &'static str| {
+        let value = headers.header(Name::parse(name.as_bytes()))?;
+        Some((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)))
+    };
+    PASSED_ON.into_iter().filter_map(field).collect()
+}
+
+fn body_of(headers: &Headers, body: Bytes) -> Option<Body> {
+    let content_type = headers.content_type().unwrap_or(b"application/octet-stream");
+    (!body.is_empty())
+        .then(|| Body { content_type: Bytes::copy_from_slice(content_type), data: body.clone() })
+}

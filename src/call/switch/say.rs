@@ -1,0 +1,46 @@
+//! Refusals and hang-ups on the endpoint, with what they carry.
+
+use bytes::Bytes;
+
+use super::Turn;
+use crate::call::reason::Reason;
+use crate::sip::endpoint::{CommandError, HeaderFields, Reply, UsageId};
+use crate::sip::msg::{Headers, Name};
+
+impl Turn<'_> {
+    /// Refuses an INVITE or re-INVITE. Words that cannot be sent are left out.
+    pub(super) fn refuse(&mut self, usage: UsageId, mut reply: Reply) -> Result<(), CommandError> {
+        let status = reply.status;
+        if reply.reason.is_empty() {
+            reply.reason = crate::call::failure::phrase(status).to_owned();
+        }
+        match self.sip.reply(self.now, usage, reply) {
+            Err(CommandError::BadHeader { .. }) => self.sip.reply(self.now, usage, Reply::status(status)),
+            other => other,
+        }
+    }
+}
+
+/// A Reason header field with this value (RFC 3326).
+pub(super) fn reason_field(value: Option<Bytes>) -> HeaderFields {
+    value.into_iter().map(|value| (Bytes::from_static(b"Reason"), value)).collect()
+}
+
+/// The value of a Reason header field that says this.
+pub(super) fn reason_value(reason: &Reason) -> Bytes {
+    reason.to_string().into()
+}
+
+/// What a message says in its Reason header field, cleaned up, to be passed on.
+pub(super) fn reason_of(headers: &Headers) -> Option<Bytes> {
+    let mut said = headers.headers(Name::Reason).flat_map(Reason::parse_list);
+    let first = said.next()?;
+    let text = said.fold(first.to_string(), |text, reason| format!("{text}, {reason}"));
+    Some(text.into())
+}
+
+/// The Q.850 cause that a message names.
+pub(super) fn q850_of(headers: &Headers) -> Option<u8> {
+    let said: Vec<Reason> = headers.headers(Name::Reason).flat_map(Reason::parse_list).collect();
+    Reason::q850_among(&said)
+}

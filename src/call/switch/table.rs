@@ -1,0 +1,212 @@
+//! What is known of a leg, a call and a bridge.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::Reply;
+use super::dial::{BranchNo, Dial};
+use crate::call::bridge_fsm::{BridgeMode, BridgeState};
+use crate::call::call_fsm::CallState;
+use crate::call::controller::{AddressFamily, EndpointId};
+use crate::call::leg_fsm::{LegState, TerminationCause};
+use crate::call::lookup::ResolvedContact;
+use crate::call::service::{CallEnd, DialError, DialOptions};
+use crate::call::{BridgeId, CallId, LegId};
+use crate::sip::endpoint::{ServerTransactionId, UsageId};
+use crate::sip::msg::Request;
+use crate::sip::transaction::timer_queue::Queued;
+
+/// One party's side.
+pub(super) struct Leg {
+    pub call: CallId,
+    pub inbound: bool,
+    pub state: LegState,
+    /// None: its INVITE waits for media.
+    pub usage: Option<UsageId>,
+    pub media: Option<EndpointId>,
+    pub family: AddressFamily,
+    /// Which branch of its call's dialling it is.
+    pub branch: Option<BranchNo>,
+    /// Their INVITE, until it is answered.
+    pub invite: Option<Box<Request>>,
+    /// The far end's last description on the way to an answer of our INVITE.
+    pub answer: Option<Bytes>,
+    /// The 2xx to our INVITE brought the offer: the ACK has to bring the answer.
+    pub ack_wanted: bool,
+    /// The ACK of this leg brings the answer to the offer of that one.
+    pub ack_for: Option<LegId>,
+    /// Whom its media is joined with.
+    pub joined: Option<LegId>,
+    /// The party does not want to hear.
+    pub holds: bool,
+    /// It says in Allow that it takes UPDATE.
+    pub takes_update: bool,
+    /// BYE, CANCEL or a refusal is on its way.
+    pub ending: bool,
+    pub answered_at: Option<Instant>,
+    /// Why we end it, where the dialog's end would not say so.
+    pub cause: Option<TerminationCause>,
+    /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
+    pub reason: Option<Bytes>,
+    pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
+    pub contact: Option<Box<ResolvedContact>>,
+}
+
+impl Leg {
+    pub fn new(call: CallId, inbound: bool, family: AddressFamily) -> Self {
+        Leg {
+            call,
+            inbound,
+            state: LegState::Created,
+            usage: None,
+            media: None,
+            family,
+            branch: None,
+            invite: None,
+            answer: None,
+            ack_wanted: false,
+            ack_for: None,
+            joined: None,
+            holds: false,
+            takes_update: false,
+            ending: false,
+            answered_at: None,
+            cause: None,
+            reason: None,
+            watchers: Vec::new(),
+            contact: None,
+        }
+    }
+
+    /// Whether their INVITE waits for a decision.
+    pub fn is_waiting(&self) -> bool {
+        self.inbound && !self.ending && !self.state.is_over() && self.state != LegState::Answered
+    }
+
+    /// Answered, and not about to end.
+    pub fn is_up(&self) -> bool {
+        self.state == LegState::Answered && !self.ending
+    }
+
+    /// The offer in their INVITE that nobody has answered.
+    pub fn open_offer(&self) -> Option<Bytes> {
+        self.invite.as_ref().map(|invite| invite.body()).filter(|body| !body.is_empty())
+    }
+}
+
+/// Why a call is dialling.
+pub(super) enum Purpose {
+    /// For a caller, unanswered or answered, who is to be joined with the callee.
+    Caller { caller: LegId, reply: Option<Reply<Result<BridgeId, DialError>>> },
+    /// For a leg of our own.
+    Originate { reply: Reply<Result<LegId, DialError>> },
+    /// In the place of `leaves`, who asked for it, to be joined with `stays`.
+    Transfer { leaves: LegId, stays: LegId },
+}
+
+impl Purpose {
+    /// Who is to be joined with the callee.
+    pub fn caller(&self) -> Option<LegId> {
+        match self {
+            Purpose::Caller { caller, .. } => Some(*caller),
+            Purpose::Transfer { stays, .. } => Some(*stays),
+            Purpose::Originate { .. } => None,
+        }
+    }
+}
+
+/// A dialling at work.
+pub(super) struct Dialling {
+    pub purpose: Purpose,
+    pub options: DialOptions,
+    /// None: its target is being looked up.
+    pub dial: Option<Dial<ResolvedContact>>,
+    /// By branch number.
+    pub branches: Vec<LegId>,
+}
+
+/// Two legs joined.
+pub(super) struct Bridge {
+    pub id: BridgeId,
+    pub a: LegId,
+    pub b: LegId,
+    pub state: BridgeState,
+    pub mode: BridgeMode,
+    pub auto_hangup: bool,
+    pub started: Option<Instant>,
+    pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
+}
+
+impl Bridge {
+    pub fn other(&self, leg: LegId) -> Option<LegId> {
+        match leg {
+            _ if leg == self.a => Some(self.b),
+            _ if leg == self.b => Some(self.a),
+            _ => None,
+        }
+    }
+}
+
+/// How an offer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    ReInvite,
+    Update(ServerTransactionId),
+    /// Who asked has cancelled it since.
+    Nobody,
+    /// We did: we refresh `to` after a transfer.
+    Ourselves,
+}
+
+/// An offer on its way across a bridge.
+pub(super) struct Exchange {
+    /// Whose offer it is, or who asked for one.
+    pub from: LegId,
+    /// Who is to answer it, or to make one.
+    pub to: LegId,
+    pub asked: Asked,
+}
+
+/// The whole conversation.
+pub(super) struct Call {
+    pub state: CallState,
+    /// The leg that began it.
+    pub a: LegId,
+    /// All that are not over, branches included.
+    pub legs: Vec<LegId>,
+    pub dialling: Option<Box<Dialling>>,
+    pub bridge: Option<Box<Bridge>>,
+    pub exchange: Option<Box<Exchange>>,
+    /// A handler holds leg A: it is not refused when the handler returns.
+    pub adopted: bool,
+    pub began: Instant,
+    pub answered_at: Option<Instant>,
+    pub cause: Option<TerminationCause>,
+    pub queued: Queued,
+    pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
+}
+
+impl Call {
+    pub fn new(now: Instant) -> Self {
+        Call {
+            state: CallState::Idle,
+            a: LegId(0),
+            legs: Vec::with_capacity(2),
+            dialling: None,
+            bridge: None,
+            exchange: None,
+            adopted: false,
+            began: now,
+            answered_at: None,
+            cause: None,
+            queued: Queued::default(),
+            watchers: Vec::new(),
+        }
+    }
+
+    /// When something of it is due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.dialling.as_ref()?.dial.as_ref()?.next_timeout()
+    }
+}

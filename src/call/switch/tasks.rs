@@ -1,0 +1,76 @@
+//! What has to wait. Everything is polled once within the turn; only what is not
+//! ready then becomes a task.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::{Switch, Turn};
+use crate::call::controller::{MediaError, MediaFuture};
+
+/// The result of a task: an input.
+pub struct Done(Input);
+
+type Input = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>) + Send>;
+
+/// What has to wait; the driver runs it and brings its result back.
+pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// The future panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Panicked;
+
+impl Switch {
+    /// Takes the result of a task.
+    pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
+        (done.0)(self, t);
+    }
+
+    /// Runs a future of ours or a user's, and `then` with what it comes to.
+    pub(super) fn run<T: Send + 'static>(
+        &mut self,
+        t: &mut Turn<'_>,
+        future: Pin<Box<dyn Future<Output = T> + Send>>,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, Panicked>) + Send + 'static,
+    ) {
+        let mut guarded = Guarded(future);
+        match Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => then(self, t, result),
+            Poll::Pending => self.tasks.push_back(Box::pin(async move {
+                let result = guarded.await;
+                Done(Box::new(move |switch, t| then(switch, t, result)))
+            })),
+        }
+    }
+
+    /// The same for what a media controller answers.
+    pub(super) fn media<T: Send + Unpin + 'static>(
+        &mut self,
+        t: &mut Turn<'_>,
+        future: MediaFuture<T>,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, MediaError>) + Send + 'static,
+    ) {
+        match future.now() {
+            Ok(result) => then(self, t, result),
+            Err(future) => self.tasks.push_back(Box::pin(async move {
+                let result = future.await;
+                Done(Box::new(move |switch, t| then(switch, t, result)))
+            })),
+        }
+    }
+}
+
+/// A future whose panic is a result.
+struct Guarded<T>(Pin<Box<dyn Future<Output = T> + Send>>);
+
+impl<T> Future for Guarded<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // After a panic the future is never polled again.
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
+}

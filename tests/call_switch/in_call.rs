@@ -1,0 +1,203 @@
+//! Inside a call: re-INVITE, hold, UPDATE, INFO, MESSAGE, the death of a peer.
+
+use std::time::Duration;
+
+use b2b::call::controller::{EndpointId, MediaEvent};
+use b2b::call::harness::{Harness, PartyId, SESSION};
+use b2b::sip::endpoint::{Body, Event, InDialog, Reply, Termination, UsageEvent, UsageId};
+use b2b::sip::msg::Method;
+
+use crate::routed::{ANN, BOB, to_bob};
+
+fn connected() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    harness.take(bob);
+    (harness, (ann, a), (bob, b))
+}
+
+/// The re-INVITE or UPDATE that a party was asked with.
+fn asked(harness: &mut Harness, party: PartyId) -> Option<String> {
+    harness.take(party).into_iter().find_map(|event| match event {
+        Event::Usage {
+            event: UsageEvent::ReInvite { request } | UsageEvent::Update { request, .. }, ..
+        } => Some(String::from_utf8_lossy(&request.body()).into_owned()),
+        _ => None,
+    })
+}
+
+fn answered(harness: &mut Harness, party: PartyId) -> Option<String> {
+    harness.take(party).into_iter().find_map(|event| match event {
+        Event::Usage { event: UsageEvent::ReInviteAnswered { response, .. }, .. } => {
+            Some(String::from_utf8_lossy(&response.body()).into_owned())
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn either_party_holds_and_resumes_and_the_other_one_is_asked() {
+    let (mut harness, a, b) = connected();
+    for (holder, held) in [(a, b), (b, a)] {
+        for direction in ["a=sendonly", "a=inactive", "a=sendrecv"] {
+            let now = harness.now();
+            let offer = format!("{SESSION}{direction}\r\n");
+            harness.endpoint(holder.0).reinvite(now, holder.1, Some(Body::sdp(offer))).unwrap();
+            harness.settle();
+            let offer = asked(&mut harness, held.0).expect("a re-INVITE");
+            assert!(offer.contains(direction) && offer.contains("c=IN IP4 192.0.2.1"), "{offer}");
+            harness.answer(held.0, held.1, Some(&format!("{SESSION}a=recvonly\r\n")));
+            let answer = answered(&mut harness, holder.0).expect("an answer");
+            assert!(answer.contains("a=recvonly") && answer.contains("c=IN IP4 192.0.2.1"), "{answer}");
+        }
+    }
+    assert!(harness.is_up(a.0, a.1) && harness.is_up(b.0, b.1));
+    harness.hang_up(a.0, a.1);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_reinvite_that_the_other_one_refuses_changes_nothing() {
+    let (mut harness, (ann, a), (bob, b)) = connected();
+    let now = harness.now();
+    harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(SESSION))).unwrap();
+    harness.settle();
+    harness.reject(bob, b, 488);
+    let refused = harness.take(ann).iter().any(|event| {
+        matches!(event, Event::Usage { event: UsageEvent::ReInviteFailed { status: 488, .. }, .. })
+    });
+    assert!(refused);
+    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_reinvite_without_an_offer_brings_the_other_ones() {
+    let (mut harness, (ann, a), (bob, b)) = connected();
+    let now = harness.now();
+    harness.endpoint(ann).reinvite(now, a, None).unwrap();
+    harness.settle();
+    assert_eq!(asked(&mut harness, bob).as_deref(), Some(""));
+    harness.answer(bob, b, Some(SESSION));
+    assert!(answered(&mut harness, ann).is_some_and(|offer| offer.contains("192.0.2.1")));
+    let now = harness.now();
+    harness.endpoint(ann).ack(now, a, Some(Body::sdp(SESSION))).unwrap();
+    harness.settle();
+    let bob_at = BOB.parse().unwrap();
+    let acks = harness.wire.iter().filter(|it| it.to == bob_at && it.line().starts_with("ACK")).count();
+    assert_eq!(acks, 2, "one for each INVITE");
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn reinvites_that_cross_are_both_resolved() {
+    let (mut harness, (ann, a), (bob, b)) = connected();
+    let now = harness.now();
+    harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(format!("{SESSION}a=sendonly\r\n")))).unwrap();
+    harness.endpoint(bob).reinvite(now, b, Some(Body::sdp(format!("{SESSION}a=sendrecv\r\n")))).unwrap();
+    let mut seen = 0;
+    for _ in 0..100 {
+        harness.run(Duration::from_millis(100));
+        for (party, usage) in [(ann, a), (bob, b)] {
+            if asked(&mut harness, party).is_some() {
+                seen += 1;
+                harness.answer(party, usage, Some(SESSION));
+            }
+        }
+    }
+    assert!(seen >= 1, "nobody got through");
+    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn an_update_goes_across() {
+    let (mut harness, (ann, a), (bob, _)) = connected();
+    let now = harness.now();
+    harness.endpoint(ann).update(now, a, Body::sdp(format!("{SESSION}a=sendonly\r\n"))).unwrap();
+    harness.settle();
+    let events = harness.take(bob);
+    let Some(Event::Usage { event: UsageEvent::Update { transaction, request }, .. }) =
+        events.into_iter().next()
+    else {
+        panic!("no UPDATE")
+    };
+    assert!(String::from_utf8_lossy(&request.body()).contains("a=sendonly"));
+    let now = harness.now();
+    let reply = Reply { body: Some(Body::sdp(SESSION)), ..Reply::status(200) };
+    harness.endpoint(bob).respond(now, transaction, reply).unwrap();
+    harness.settle();
+    let updated = harness
+        .take(ann)
+        .iter()
+        .any(|event| matches!(event, Event::Usage { event: UsageEvent::UpdateAnswered { .. }, .. }));
+    assert!(updated);
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn info_and_message_go_across_and_their_answers_back() {
+    for (method, content_type) in [(Method::Info, "application/dtmf-relay"), (Method::Message, "text/plain")]
+    {
+        let (mut harness, (ann, a), (bob, _)) = connected();
+        let now = harness.now();
+        let body = Body { content_type: content_type.into(), data: "Signal=5\r\n".into() };
+        let request = InDialog { method: method.clone(), headers: Vec::new(), body: Some(body) };
+        harness.endpoint(ann).request(now, a, request).unwrap();
+        harness.settle();
+        let events = harness.take(bob);
+        let Some(Event::Usage { event: UsageEvent::Request { transaction, request }, .. }) =
+            events.into_iter().next()
+        else {
+            panic!("no {method}")
+        };
+        assert_eq!((request.method(), request.body().as_ref()), (&method, b"Signal=5\r\n".as_slice()));
+        assert_eq!(request.content_type(), Some(content_type.as_bytes()));
+        let now = harness.now();
+        harness.endpoint(bob).respond(now, transaction, Reply::status(415)).unwrap();
+        harness.settle();
+        let answered = harness.take(ann).into_iter().find_map(|event| match event {
+            Event::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
+                Some(response.status())
+            }
+            _ => None,
+        });
+        assert_eq!(answered, Some(415), "{method}");
+        harness.hang_up(ann, a);
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_reason_of_a_bye_goes_across() {
+    let (mut harness, (ann, a), (bob, b)) = connected();
+    let now = harness.now();
+    let headers = vec![("Reason".into(), "Q.850;cause=31;text=\"x\"".into())];
+    harness.endpoint(ann).bye_with(now, a, headers).unwrap();
+    harness.settle();
+    match harness.ended(bob, b) {
+        Some(Termination::RemoteBye { request }) => {
+            let reason = request.header(b2b::sip::msg::Name::Reason).expect("a Reason");
+            assert!(reason.starts_with(b"Q.850;cause=31"), "{}", String::from_utf8_lossy(reason));
+        }
+        other => panic!("{other:?}"),
+    }
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn silence_from_a_dead_peer_ends_the_call_for_the_other_one() {
+    let (mut harness, (ann, a), (bob, _)) = connected();
+    harness.kill(bob);
+    // The callee's endpoint is made second.
+    harness.media_event(MediaEvent::Timeout { endpoint: EndpointId(2) });
+    assert!(matches!(harness.ended(ann, a), Some(Termination::RemoteBye { .. })));
+    harness.assert_nothing_left();
+}
