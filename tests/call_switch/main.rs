@@ -5,3 +5,4 @@ mod dialling;
 mod in_call;
 mod routed;
 mod topology;
+mod transfers;

@@ -50,9 +50,13 @@ use super::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, Resol
 use super::service::CallService;
 use super::switch::command::Command;
 use super::switch::desk::{FrontDesk, OpenDesk};
-use super::switch::{Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn};
+use super::switch::{
+    CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
+};
 use crate::call::controller::MediaEvent;
-use crate::sip::endpoint::{Endpoint, EndpointConfig, Flow, FlowId, Holdings, Input, Output, Transport};
+use crate::sip::endpoint::{
+    Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, Transport,
+};
 use crate::sip::msg::Method;
 use network::Flights;
 use party::Party;
@@ -103,7 +107,8 @@ impl Harness {
             SwitchParts { controller: media.clone(), resolver, handlers, desk, bus: Some(bus.clone()) };
         let (switch, commands) = Switch::new(config, parts);
         let endpoint = EndpointConfig {
-            accept: vec![Method::Info, Method::Message, Method::Refer, Method::Notify],
+            accept: vec![Method::Info, Method::Message, Method::Notify],
+            extensions: Extensions { refer: true, replaces: true },
             ..EndpointConfig::new([200; 32])
         };
         Harness {
@@ -146,6 +151,11 @@ impl Harness {
     /// What the switch and its endpoint hold.
     pub fn holdings(&self) -> (SwitchHoldings, Holdings) {
         (self.switch.holdings(), self.endpoint.holdings())
+    }
+
+    /// The switch's calls.
+    pub fn snapshot(&self) -> Vec<CallSnapshot> {
+        self.switch.snapshot(self.now)
     }
 
     /// The harness's clock.

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::{B2B, Harness};
-use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, Event, Invite, Termination, UsageEvent, UsageId};
+use crate::sip::endpoint::{
+    Body, Endpoint, EndpointConfig, Event, Extensions, Invite, Termination, UsageEvent, UsageId,
+};
 use crate::sip::msg::Method;
 
 /// Names a party.
@@ -30,7 +32,8 @@ impl Harness {
         let seed = self.parties.len() as u8 + 1;
         let config = EndpointConfig {
             user: format!("party{seed}"),
-            accept: vec![Method::Info, Method::Message, Method::Notify, Method::Refer],
+            accept: vec![Method::Info, Method::Message, Method::Notify],
+            extensions: Extensions { refer: true, replaces: true },
             ..EndpointConfig::new([seed; 32])
         };
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));

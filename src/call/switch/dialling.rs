@@ -136,8 +136,13 @@ impl Switch {
 
     pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
         let now = t.now;
-        let due = self.calls.get(call.0).and_then(|it| it.next_timeout()).is_some_and(|at| at <= now);
-        if due {
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let leaves = it.leaving.take_if(|(_, at)| *at <= now);
+        let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
+        if let Some((leg, _)) = leaves {
+            self.hang_up(t, leg);
+        }
+        if dial.is_some_and(|at| at <= now) {
             self.with_dial(t, call, |dial| dial.timeout(now));
         }
     }

@@ -77,7 +77,9 @@ impl Switch {
         let Some(dialling) = self.calls.get_mut(call.0).and_then(|it| it.dialling.take()) else { return };
         let Err(error) = result else { return };
         match dialling.purpose {
-            Purpose::Transfer { leaves, .. } => self.transfer_failed(t, call, leaves, &failure(&error)),
+            Purpose::Transfer { leaves, stays, referrer } => {
+                self.transfer_failed(t, call, (leaves, stays), referrer, &failure(&error));
+            }
             purpose => self.caller_refused(t, purpose, error),
         }
         self.drop_if_empty(t, call);
@@ -109,6 +111,7 @@ impl Switch {
     ) {
         self.release_media(leg);
         self.forget_passed(t, leg);
+        self.forget_referred(t, leg);
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let cause = it.cause.take().unwrap_or(cause);
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
@@ -153,6 +156,10 @@ impl Switch {
         tell(bridge.watchers, &end);
         let Some(it) = self.legs.get_mut(other.0) else { return };
         it.joined = None;
+        if self.is_being_replaced(call, leg) {
+            return;
+        }
+        let Some(it) = self.legs.get_mut(other.0) else { return };
         if bridge.auto_hangup {
             it.reason = reason;
             self.hang_up(t, other);

@@ -16,7 +16,9 @@ impl Switch {
     /// Takes what the endpoint has to tell.
     pub fn sip_event(&mut self, t: &mut Turn<'_>, event: Event) {
         match event {
-            Event::Incoming { usage, request, flow } => self.incoming(t, usage, request, flow),
+            Event::Incoming { usage, request, flow, replaces } => {
+                self.incoming(t, usage, request, flow, replaces);
+            }
             Event::Response { request, result, flow } => self.desk.response(t.now, request, result, flow),
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Usage { usage, event } => match self.of_usage.get(&usage) {
@@ -58,6 +60,9 @@ impl Switch {
             UsageEvent::ReInviteFailed { status, reason, .. } => self.offer_failed(t, leg, status, reason),
             UsageEvent::Response { request, result } => self.passed_on(t, request, result),
             UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
+            UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
+            UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
+            UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
             UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),

@@ -51,7 +51,7 @@ impl Switch {
         });
     }
 
-    fn ask_across(
+    pub(super) fn ask_across(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
@@ -112,8 +112,8 @@ impl Switch {
             return;
         };
         let Exchange { from, to, asked, .. } = *exchange;
-        if asked == Asked::Ourselves {
-            return self.refreshed(t, from, to, body);
+        if let Asked::Ourselves { back } = asked {
+            return self.refreshed(t, (from, to), back, body);
         }
         let Some((a, b)) = self.endpoints(from, to) else { return };
         let session = match ack_wanted {
@@ -159,7 +159,8 @@ impl Switch {
     fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
         let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
         match (asked, answer) {
-            (Asked::Ourselves | Asked::Nobody, _) => {}
+            (Asked::Ourselves { .. } | Asked::Nobody, _) => {}
+            (Asked::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
             (Asked::ReInvite, Ok(session)) => {
                 if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {
                     tracing::debug!("leg {}: {error}", leg.0);

@@ -17,7 +17,14 @@ use super::{Switch, Turn};
 
 impl Switch {
     /// An INVITE without a To tag.
-    pub(super) fn incoming(&mut self, t: &mut Turn<'_>, usage: UsageId, request: Request, flow: Flow) {
+    pub(super) fn incoming(
+        &mut self,
+        t: &mut Turn<'_>,
+        usage: UsageId,
+        request: Request,
+        flow: Flow,
+        replaces: Option<UsageId>,
+    ) {
         self.counters.incoming += 1;
         if self.draining || self.calls.len() >= self.config.max_calls {
             self.counters.refused += 1;
@@ -45,6 +52,9 @@ impl Switch {
         self.of_usage.insert(usage, leg);
         self.advance_call(t, call, CallEvent::Incoming);
         self.tell_leg(t, leg);
+        if let Some(replaced) = replaces {
+            return self.replace(t, leg, replaced);
+        }
         let incoming = IncomingCall { call, leg, request, source: flow.remote, identity };
         self.ask_handlers(t, incoming, 0);
     }

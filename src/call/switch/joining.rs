@@ -197,17 +197,20 @@ impl Switch {
                     refuse(Purpose::Originate { reply }, DialError::Failed(DialFailure::new(488, "")));
                 }
             },
-            Purpose::Transfer { leaves, stays } => {
+            Purpose::Transfer { leaves, stays, referrer } => {
+                let legs = (leaves, stays);
                 let Some(answer) = answer else {
                     self.hang_up(t, leg);
-                    return self.transfer_failed(t, call, leaves, &DialFailure::new(488, ""));
+                    let failure = DialFailure::new(488, "");
+                    return self.transfer_failed(t, call, legs, referrer, &failure);
                 };
                 self.apply(t, leg, answer, move |switch, t, result| match result {
-                    Ok(()) => switch.transfer_answered(t, call, leaves, stays, leg),
+                    Ok(()) => switch.transfer_answered(t, call, legs, referrer, leg),
                     Err(error) => {
                         switch.hang_up(t, leg);
                         let (status, reason) = error.status();
-                        switch.transfer_failed(t, call, leaves, &DialFailure::new(status, reason));
+                        let failure = DialFailure::new(status, reason);
+                        switch.transfer_failed(t, call, legs, referrer, &failure);
                     }
                 });
             }

@@ -53,7 +53,7 @@ use super::handler::ApplicationHandler;
 use super::lookup::Resolver;
 use super::service::CallService;
 use super::{CallId, LegId};
-use crate::sip::endpoint::{Endpoint, RequestId, ServerTransactionId, UsageId};
+use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, UsageId};
 use crate::sip::transaction::timer_queue::TimerQueue;
 use command::Command;
 use desk::FrontDesk;
@@ -157,6 +157,8 @@ pub struct Switch {
     of_endpoint: HashMap<EndpointId, LegId>,
     /// Requests that went across, and who waits for their answers.
     passed: HashMap<RequestId, (LegId, ServerTransactionId)>,
+    /// REFERs that went across: to which leg, and who waits for news.
+    referred: HashMap<ReferId, (LegId, UsageId, ReferId)>,
     timers: TimerQueue<CallId>,
     tasks: VecDeque<Task>,
     draining: bool,
@@ -184,6 +186,7 @@ impl Switch {
             of_usage: HashMap::new(),
             of_endpoint: HashMap::new(),
             passed: HashMap::new(),
+            referred: HashMap::new(),
             timers: TimerQueue::default(),
             tasks: VecDeque::new(),
             draining: false,
@@ -229,7 +232,10 @@ impl Switch {
         SwitchHoldings {
             calls: self.calls.len(),
             legs: self.legs.len(),
-            map_entries: self.of_usage.len() + self.of_endpoint.len() + self.passed.len(),
+            map_entries: self.of_usage.len()
+                + self.of_endpoint.len()
+                + self.passed.len()
+                + self.referred.len(),
             timer_entries: self.timers.len(),
             tasks: self.tasks.len(),
         }

@@ -11,14 +11,12 @@ use crate::sip::endpoint::{
 use crate::sip::msg::{Headers, Method, Name, Request, Response};
 
 /// Header fields that go across with a request or its response.
-const PASSED_ON: [&str; 9] = [
+const PASSED_ON: [&str; 7] = [
     "Info-Package",
     "Recv-Info",
     "Content-Disposition",
     "Event",
     "Subscription-State",
-    "Refer-To",
-    "Referred-By",
     "Subject",
     "Retry-After",
 ];
@@ -38,8 +36,7 @@ impl Switch {
         let taken_here = mode == Some(BridgeMode::Intercepting);
         match (request.method(), other) {
             (Method::Info, _) if taken_here => self.respond(t, transaction, Reply::status(200)),
-            (Method::Refer, _) if taken_here || other.is_none() => self.refer(t, leg, transaction, request),
-            (Method::Info | Method::Message | Method::Notify | Method::Refer, Some(other)) => {
+            (Method::Info | Method::Message | Method::Notify, Some(other)) => {
                 self.pass_on(t, other, transaction, request);
             }
             (Method::Info, None) => self.respond(t, transaction, Reply::status(200)),

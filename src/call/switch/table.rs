@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
+use super::transfer::Referrer;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::CallState;
 use crate::call::controller::{AddressFamily, EndpointId};
@@ -102,7 +103,7 @@ pub(super) enum Purpose {
     /// For a leg of our own.
     Originate { reply: Reply<Result<LegId, DialError>> },
     /// In the place of `leaves`, who asked for it, to be joined with `stays`.
-    Transfer { leaves: LegId, stays: LegId },
+    Transfer { leaves: LegId, stays: LegId, referrer: Referrer },
 }
 
 impl Purpose {
@@ -153,10 +154,15 @@ impl Bridge {
 pub(super) enum Asked {
     ReInvite,
     Update(ServerTransactionId),
+    /// By an INVITE that is to take the place of this leg.
+    Replacing(LegId),
     /// Who asked has cancelled it since.
     Nobody,
     /// We did: we refresh `to` after a transfer.
-    Ourselves,
+    /// `back`: then `from` too.
+    Ourselves {
+        back: bool,
+    },
 }
 
 /// An offer on its way across a bridge.
@@ -178,6 +184,9 @@ pub(super) struct Call {
     pub dialling: Option<Box<Dialling>>,
     pub bridge: Option<Box<Bridge>>,
     pub exchange: Option<Box<Exchange>>,
+    /// A leg that has been transferred away, and when it is hung up if it has not
+    /// done so itself: it is still to hear of its transfer (RFC 5589 §6.1).
+    pub leaving: Option<(LegId, Instant)>,
     /// A handler holds leg A: it is not refused when the handler returns.
     pub adopted: bool,
     pub began: Instant,
@@ -196,6 +205,7 @@ impl Call {
             dialling: None,
             bridge: None,
             exchange: None,
+            leaving: None,
             adopted: false,
             began: now,
             answered_at: None,
@@ -207,6 +217,8 @@ impl Call {
 
     /// When something of it is due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.dialling.as_ref()?.dial.as_ref()?.next_timeout()
+        let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
+        let leaving = self.leaving.map(|(_, at)| at);
+        dialling.into_iter().chain(leaving).min()
     }
 }

@@ -1,21 +1,206 @@
-//! Transfers: a party is sent to somebody else.
+//! Transfers: a party is sent to somebody else, by its REFER's wish (RFC 3515,
+//! RFC 5589), by Replaces (RFC 3891), or by an application's.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::dial::DialFailure;
-use super::table::{Asked, Exchange};
+use super::table::{Asked, Exchange, Leg, Purpose};
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::BridgeMode;
+use crate::call::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call::call_fsm::CallEvent;
+use crate::call::event::{Event, TransferKind};
 use crate::call::leg_fsm::TerminationCause;
 use crate::call::service::{CallError, DialRequest};
 use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{Body, Reply, ServerTransactionId};
-use crate::sip::msg::Request;
+use crate::sip::endpoint::{Body, ReferId, ReferTo, Reply, RequestFailure, UsageId};
+use crate::sip::msg::{Method, Name, Request, Response};
 
-use super::table::Purpose;
+/// How long somebody who has been transferred away may take to hang up.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Who hears how a transfer goes.
+pub(super) type Referrer = Option<(UsageId, ReferId)>;
 
 impl Switch {
+    /// A REFER inside a call.
+    pub(super) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
+        let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
+        let to = match ReferTo::of(request) {
+            Some(to) if to.method == Method::Invite => to,
+            other => return t.answer_refer(usage, refer, if other.is_some() { 501 } else { 400 }),
+        };
+        let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(usage, refer, 603) };
+        let replaced = to.replaces.as_ref().and_then(|replaces| t.sip.replaced(replaces).ok());
+        if let Some(replaced) = replaced.and_then(|usage| self.of_usage.get(&usage).copied()) {
+            return self.attended(t, (call, leg, stays), replaced, (usage, refer));
+        }
+        if mode != BridgeMode::Intercepting {
+            return self.pass_refer_on(t, stays, request, (usage, refer));
+        }
+        let target = String::from_utf8_lossy(&to.uri).into_owned();
+        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some());
+        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+            return t.answer_refer(usage, refer, 491);
+        }
+        self.tell(
+            t,
+            Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
+        );
+        t.answer_refer(usage, refer, 202);
+        let purpose = Purpose::Transfer { leaves: leg, stays, referrer: Some((usage, refer)) };
+        let mut request = DialRequest::to(target);
+        if let Some(replaces) = &to.replaces {
+            request.options.headers.push(("Replaces".to_owned(), replaces.to_string()));
+        }
+        self.dial(t, call, request, purpose);
+    }
+
+    /// The call, the other leg and the mode of a leg that is in a bridge.
+    fn bridged(&self, leg: LegId) -> Option<(CallId, LegId, BridgeMode)> {
+        let call = self.legs.get(leg.0)?.call;
+        let bridge = self.calls.get(call.0)?.bridge.as_ref()?;
+        let other = bridge.other(leg)?;
+        self.legs.get(other.0).filter(|it| it.is_up())?;
+        Some((call, other, bridge.mode))
+    }
+
+    /// The far end is to be asked by the other side itself.
+    fn pass_refer_on(
+        &mut self,
+        t: &mut Turn<'_>,
+        to: LegId,
+        request: &Request,
+        (usage, refer): (UsageId, ReferId),
+    ) {
+        let value = request.header(Name::ReferTo).map(Bytes::copy_from_slice).unwrap_or_default();
+        let Some(other) = self.legs.get(to.0).and_then(|it| it.usage) else {
+            return t.answer_refer(usage, refer, 480);
+        };
+        match t.sip.refer(t.now, other, value, true, Vec::new()) {
+            Ok(id) => drop(self.referred.insert(id, (to, usage, refer))),
+            Err(error) => {
+                tracing::debug!("leg {}: {error}", to.0);
+                t.answer_refer(usage, refer, 480);
+            }
+        }
+    }
+
+    /// The answer to a REFER that went across.
+    pub(super) fn refer_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        id: ReferId,
+        result: &Result<Response, RequestFailure>,
+    ) {
+        let Some((_, usage, refer)) = self.referred.get(&id).copied() else { return };
+        let status = match result {
+            Ok(response) => response.status(),
+            Err(RequestFailure::NoResponse) => 408,
+            Err(RequestFailure::Unreachable) => 480,
+        };
+        if status >= 300 {
+            self.referred.remove(&id);
+        }
+        t.answer_refer(usage, refer, status);
+    }
+
+    /// News of a REFER that went across.
+    pub(super) fn refer_progress(
+        &mut self,
+        t: &mut Turn<'_>,
+        id: ReferId,
+        status: Option<(u16, String)>,
+        last: bool,
+    ) {
+        let Some((_, usage, refer)) = self.referred.get(&id).copied() else { return };
+        if last {
+            self.referred.remove(&id);
+        }
+        // Nobody knows how it ended: as good as gone.
+        let status = status.or_else(|| last.then(|| (503, String::new())));
+        if let Some((status, reason)) = status {
+            let _ = t.sip.notify_refer(t.now, usage, refer, status, &reason);
+        }
+    }
+
+    /// The leg that a REFER went to has ended.
+    pub(super) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        if self.referred.is_empty() {
+            return;
+        }
+        let waiting: Vec<_> = self.referred.extract_if(|_, (to, ..)| *to == leg).collect();
+        for (_, (_, usage, refer)) in waiting {
+            // It has gone over to whom it was sent, as far as can be seen from here.
+            let _ = t.sip.notify_refer(t.now, usage, refer, 200, "");
+        }
+    }
+
+    /// Both of a party's calls are here: its two far ends are joined.
+    fn attended(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leaves, stays): (CallId, LegId, LegId),
+        replaced: LegId,
+        (usage, refer): (UsageId, ReferId),
+    ) {
+        let other = self.bridged(replaced).filter(|(it, ..)| *it != call);
+        let Some((second, arrives, _)) = other else { return t.answer_refer(usage, refer, 603) };
+        let busy = |call: CallId| {
+            self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some())
+        };
+        if busy(call) || busy(second) || !self.advance_call(t, call, CallEvent::Merge) {
+            return t.answer_refer(usage, refer, 491);
+        }
+        let target = format!("leg {} of call {}", arrives.0, second.0);
+        self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
+        t.answer_refer(usage, refer, 202);
+        let (mode, auto_hangup) = self.part(t, call);
+        self.part(t, second);
+        self.move_leg(t, arrives, call);
+        let joined = self.make_bridge(t, stays, arrives, mode, auto_hangup);
+        let status = if joined.is_ok() { 200 } else { 503 };
+        let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
+        self.tell(t, Event::TransferEnded { call, leg: leaves, status });
+        self.leave(t, leaves, true);
+        self.leave(t, replaced, false);
+        self.refresh(t, call, (arrives, stays), true);
+    }
+
+    /// Takes a call's bridge down without ending its legs; its mode and manners.
+    fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> (BridgeMode, bool) {
+        self.advance_bridge(t, call, BridgeEvent::End);
+        let Some(old) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else {
+            return (BridgeMode::default(), true);
+        };
+        self.bridges.remove(old.id.0);
+        for leg in [old.a, old.b] {
+            if let Some(it) = self.legs.get_mut(leg.0) {
+                it.joined = None;
+            }
+        }
+        if let Some((a, b)) = self.endpoints(old.a, old.b) {
+            let parted = self.controller.unbridge(a, b);
+            self.media(t, parted, |_, _, _| {});
+        }
+        (old.mode, old.auto_hangup)
+    }
+
+    /// A leg that has been transferred away. `told`: it is to hear of that first.
+    fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.cause = Some(TerminationCause::LocalHangup);
+        let call = it.call;
+        if !told {
+            return self.hang_up(t, leg);
+        }
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.leaving = Some((leg, t.now + LEAVE));
+        }
+        self.arm(call);
+    }
+
     /// `leg` is to leave its bridge, and its other party to be sent to `target`.
     pub(super) fn transfer_to(
         &mut self,
@@ -23,40 +208,50 @@ impl Switch {
         leg: LegId,
         target: String,
     ) -> Result<(), CallError> {
-        let call = self.legs.get(leg.0).ok_or(CallError::Gone)?.call;
-        let it = self.calls.get(call.0).ok_or(CallError::Gone)?;
-        let stays = it.bridge.as_ref().and_then(|bridge| bridge.other(leg));
-        let stays = stays.ok_or(CallError::WrongState("the leg is in no bridge"))?;
-        if it.dialling.is_some() || !self.advance_call(t, call, CallEvent::Transfer) {
+        let (call, stays, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
+        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some());
+        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
         }
-        self.dial(t, call, DialRequest::to(target), Purpose::Transfer { leaves: leg, stays });
+        self.tell(
+            t,
+            Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
+        );
+        self.dial(t, call, DialRequest::to(target), Purpose::Transfer { leaves: leg, stays, referrer: None });
         Ok(())
     }
 
-    /// REFER (RFC 3515).
-    pub(super) fn refer(
-        &mut self,
-        t: &mut Turn<'_>,
-        _: LegId,
-        transaction: ServerTransactionId,
-        _: &Request,
-    ) {
-        self.respond(t, transaction, Reply::status(405));
+    /// A provisional response of the target.
+    pub(super) fn transfer_progress(&mut self, t: &mut Turn<'_>, call: CallId, status: u16) {
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let Some(Purpose::Transfer { leaves, referrer, .. }) = dialling.map(|it| &it.purpose) else { return };
+        let (leg, referrer) = (*leaves, *referrer);
+        if let Some((usage, refer)) = referrer {
+            let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
+        }
+        self.tell(t, Event::TransferProgress { call, leg, status });
     }
 
-    pub(super) fn transfer_progress(&mut self, _: &mut Turn<'_>, _: CallId, _: u16) {}
-
-    /// Nobody answered: the old parties talk on.
+    /// Nobody answered: the old parties talk on, if they are still there.
     pub(super) fn transfer_failed(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        _: LegId,
+        (leaves, stays): (LegId, LegId),
+        referrer: Referrer,
         failure: &DialFailure,
     ) {
-        tracing::info!("call {}: a transfer failed with {}", call.0, failure.status);
-        self.advance_call(t, call, CallEvent::TransferFailed);
+        let status = failure.status;
+        if let Some((usage, refer)) = referrer {
+            let _ = t.sip.notify_refer(t.now, usage, refer, status, &failure.reason);
+        }
+        self.tell(t, Event::TransferEnded { call, leg: leaves, status });
+        if self.calls.get(call.0).is_some_and(|it| it.bridge.is_some()) {
+            self.advance_call(t, call, CallEvent::TransferFailed);
+        } else {
+            // Who asked for it has hung up meanwhile.
+            self.hang_up(t, stays);
+        }
     }
 
     /// The target has answered: it takes the place of the leg that leaves.
@@ -64,36 +259,41 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        leaves: LegId,
-        stays: LegId,
+        (leaves, stays): (LegId, LegId),
+        referrer: Referrer,
         arrived: LegId,
     ) {
-        let Some(it) = self.calls.get_mut(call.0) else { return };
-        let old = it.bridge.take();
-        let (mode, auto_hangup) =
-            old.as_ref().map_or((BridgeMode::default(), true), |it| (it.mode, it.auto_hangup));
-        if let Some(old) = old {
-            self.bridges.remove(old.id.0);
-        }
-        if self.make_bridge(t, stays, arrived, mode, auto_hangup).is_err() {
+        let (mode, auto_hangup) = self.part(t, call);
+        let joined = self.make_bridge(t, stays, arrived, mode, auto_hangup);
+        let status = if joined.is_ok() { 200 } else { 503 };
+        if joined.is_err() {
             // Who was to stay has gone meanwhile.
             self.hang_up(t, arrived);
         }
-        if let Some(it) = self.legs.get_mut(leaves.0) {
-            it.cause = Some(TerminationCause::LocalHangup);
+        if let Some((usage, refer)) = referrer {
+            let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
         }
-        self.hang_up(t, leaves);
-        self.refresh(t, call, arrived, stays);
+        self.tell(t, Event::TransferEnded { call, leg: leaves, status });
+        self.leave(t, leaves, referrer.is_some());
+        self.refresh(t, call, (arrived, stays), false);
     }
 
-    /// Offers `to` what `like` can do: it may have been held, or speak another codec.
-    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, like: LegId, to: LegId) {
+    /// Whether the end of this leg ends nothing else: its other party is on its
+    /// way to somebody.
+    pub(super) fn is_being_replaced(&self, call: CallId, leg: LegId) -> bool {
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        matches!(dialling.map(|it| &it.purpose), Some(Purpose::Transfer { leaves, .. }) if *leaves == leg)
+    }
+
+    /// Offers `to` what `like` can do: it may have been held, or speak another
+    /// codec. `back`: then the same the other way round.
+    fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
         let Some((from, endpoint)) = self.endpoints(like, to) else { return };
         let offer = self.controller.local_offer(endpoint, Some(from), &self.config.policy);
         self.media(t, offer, move |switch, t, offer| {
             let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
             let Some(usage) = switch.legs.get(to.0).and_then(|it| it.usage) else { return };
-            it.exchange = Some(Box::new(Exchange { from: like, to, asked: Asked::Ourselves }));
+            it.exchange = Some(Box::new(Exchange { from: like, to, asked: Asked::Ourselves { back } }));
             if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
                 tracing::debug!("leg {}: {error}", to.0);
                 switch.exchange_refused(t, call, Reply::status(491));
@@ -102,12 +302,83 @@ impl Switch {
     }
 
     /// `to` has answered our refreshing offer.
-    pub(super) fn refreshed(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId, answer: Bytes) {
-        let Some(endpoint) = self.legs.get(to.0).and_then(|it| it.media) else { return };
+    pub(super) fn refreshed(
+        &mut self,
+        t: &mut Turn<'_>,
+        (from, to): (LegId, LegId),
+        back: bool,
+        answer: Bytes,
+    ) {
+        let Some(it) = self.legs.get(to.0) else { return };
+        let (Some(endpoint), call) = (it.media, it.call) else { return };
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, move |switch, t, result| match result {
-            Ok(()) => switch.join_media(t, from, to),
+            Ok(()) => {
+                switch.join_media(t, from, to);
+                if back {
+                    switch.refresh(t, call, (to, from), false);
+                }
+            }
             Err(error) => tracing::info!("leg {}: {error}", to.0),
         });
+    }
+
+    /// An INVITE that is to take the place of a leg in its bridge.
+    pub(super) fn replace(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: UsageId) {
+        let replaced = self.of_usage.get(&replaced).copied();
+        let bridged = replaced.and_then(|replaced| Some((replaced, self.bridged(replaced)?)));
+        let offer = self.legs.get(leg.0).and_then(Leg::open_offer);
+        let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
+            return self.reject(t, leg, 488, "");
+        };
+        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+            return self.reject(t, leg, 491, "");
+        }
+        self.move_leg(t, leg, call);
+        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
+            if endpoint.is_err() {
+                switch.advance_call(t, call, CallEvent::TransferFailed);
+                return switch.reject(t, leg, 500, "");
+            }
+            switch.ask_across(t, call, (leg, stays), Asked::Replacing(replaced), Some(offer));
+        });
+    }
+
+    /// The other side has agreed to the newcomer, or not.
+    pub(super) fn replaced(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        replaced: LegId,
+        answer: Result<Bytes, Reply>,
+    ) {
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
+        let session = answer.and_then(|answer| match (stays, self.accept(t, leg, answer)) {
+            (Some(stays), Ok(())) => Ok(stays),
+            _ => Err(Reply::status(480)),
+        });
+        match session {
+            Ok(stays) => {
+                let (mode, auto_hangup) = self.part(t, call);
+                if self.make_bridge(t, stays, leg, mode, auto_hangup).is_err() {
+                    self.hang_up(t, leg);
+                }
+                self.leave(t, replaced, false);
+            }
+            Err(reply) => {
+                self.advance_call(t, call, CallEvent::TransferFailed);
+                self.hang_up_with(t, leg, reply.status, &reply.reason);
+            }
+        }
+    }
+}
+
+impl Turn<'_> {
+    fn answer_refer(&mut self, usage: UsageId, refer: ReferId, status: u16) {
+        if let Err(error) = self.sip.answer_refer(self.now, usage, refer, Reply::status(status)) {
+            tracing::debug!("a REFER: {error}");
+        }
     }
 }

@@ -1,0 +1,296 @@
+//! Transfers: blind and attended by REFER, and Replaces.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b::call::bridge_fsm::BridgeMode;
+use b2b::call::handler::{HandlerAction, IncomingCall};
+use b2b::call::harness::{B2B, Harness, PartyId, SESSION};
+use b2b::call::service::{CallService, DialOptions, DialRequest};
+use b2b::sip::endpoint::{Event, Invite, Replaces, Termination, UsageEvent, UsageId};
+use bytes::Bytes;
+
+use crate::routed::{ANN, BOB, CAT, Handler, contacts, uri};
+
+/// `bob` is Bob, `cat` is Cat; b2b handles REFER itself or passes it on.
+fn harness(mode: BridgeMode) -> Harness {
+    let handler = Handler(move |call: IncomingCall, _: CallService| async move {
+        let address = if call.called() == "bob" { BOB } else { CAT };
+        let options = DialOptions { mode, ..DialOptions::default() };
+        HandlerAction::Dial(Box::new(contacts(&[(address, 0)], options)))
+    });
+    Harness::new(Instant::now(), vec![Arc::new(handler)])
+}
+
+/// What a referrer has been told.
+fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bool)>) {
+    let mut answered = None;
+    let mut progress = Vec::new();
+    for event in harness.take(party) {
+        match event {
+            Event::Usage { event: UsageEvent::ReferAnswered { result, .. }, .. } => {
+                answered = result.ok().map(|response| response.status());
+            }
+            Event::Usage { event: UsageEvent::ReferProgress { status, last, .. }, .. } => {
+                progress.extend(status.map(|(status, _)| (status, last)));
+            }
+            _ => {}
+        }
+    }
+    (answered, progress)
+}
+
+fn refer(harness: &mut Harness, party: PartyId, usage: UsageId, to: String) {
+    let now = harness.now();
+    harness.endpoint(party).refer(now, usage, Bytes::from(to), true, Vec::new()).unwrap();
+    harness.settle();
+}
+
+/// A party answers the re-INVITE that it was asked with.
+fn refresh(harness: &mut Harness, party: PartyId, usage: UsageId) {
+    harness.answer(party, usage, Some(SESSION));
+}
+
+#[test]
+fn a_blind_transfer_joins_who_stays_with_the_target_and_tells_how_it_goes() {
+    for caller_transfers in [true, false] {
+        let mut harness = harness(BridgeMode::Intercepting);
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.answer_next(bob, SESSION);
+        let ((leaves, leaving), (stays, staying)) =
+            if caller_transfers { ((ann, a), (bob, b)) } else { ((bob, b), (ann, a)) };
+        harness.take(leaves);
+        refer(&mut harness, leaves, leaving, format!("<{}>", uri(CAT)));
+        let c = harness.next_call(cat);
+        harness.ring(cat, c, 180, None);
+        harness.answer(cat, c, Some(SESSION));
+        let (answered, progress) = told(&mut harness, leaves);
+        assert_eq!(answered, Some(202));
+        assert_eq!(progress.last(), Some(&(200, true)), "{progress:?}");
+        assert!(progress.contains(&(180, false)), "{progress:?}");
+        refresh(&mut harness, stays, staying);
+        harness.run(Duration::from_secs(3));
+        assert!(!harness.is_up(leaves, leaving));
+        assert!(harness.is_up(stays, staying) && harness.is_up(cat, c));
+        assert_eq!(harness.media().bridges().len(), 1);
+        harness.hang_up(cat, c);
+        assert!(!harness.is_up(stays, staying));
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_blind_transfer_that_nobody_answers_leaves_the_old_parties_talking() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    let c = harness.next_call(cat);
+    harness.reject(cat, c, 486);
+    let (answered, progress) = told(&mut harness, ann);
+    assert_eq!((answered, progress.last()), (Some(202), Some(&(486, true))));
+    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+    harness.hang_up(ann, a);
+    assert!(!harness.is_up(bob, b));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_referrer_who_hangs_up_at_once_does_not_end_the_transfer() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    harness.hang_up(ann, a);
+    assert!(harness.is_up(bob, b), "Bob is on his way to Cat");
+    let c = harness.answer_next(cat, SESSION);
+    refresh(&mut harness, bob, b);
+    assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
+    for mode in [BridgeMode::Intercepting, BridgeMode::Transparent] {
+        let mut harness = harness(mode);
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.answer_next(bob, SESSION);
+        let consultation = harness.call(ann, "cat", Some(SESSION));
+        let c = harness.answer_next(cat, SESSION);
+        harness.take(ann);
+        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
+        let replaces = Replaces {
+            call_id: Bytes::copy_from_slice(dialog.call_id),
+            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+            early_only: false,
+        };
+        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        let (answered, progress) = told(&mut harness, ann);
+        assert_eq!((answered, progress.last()), (Some(202), Some(&(200, true))), "{progress:?}");
+        refresh(&mut harness, bob, b);
+        refresh(&mut harness, cat, c);
+        harness.run(Duration::from_secs(3));
+        assert!(!harness.is_up(ann, a) && !harness.is_up(ann, consultation));
+        assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
+        assert_eq!(harness.media().bridges().len(), 1);
+        assert_eq!(harness.holdings().0.calls, 1);
+        harness.hang_up(bob, b);
+        assert!(!harness.is_up(cat, c));
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_transparent_bridge_passes_refer_and_its_news_on() {
+    let mut harness = harness(BridgeMode::Transparent);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    harness.take(bob);
+    refer(&mut harness, ann, a, "<sip:cat@example.com>".to_owned());
+    let asked = harness.take(bob).into_iter().find_map(|event| match event {
+        Event::Usage { event: UsageEvent::Refer { refer, .. }, .. } => Some(refer),
+        _ => None,
+    });
+    let asked = asked.expect("a REFER");
+    let now = harness.now();
+    let accepted = b2b::sip::endpoint::Reply::status(202);
+    harness.endpoint(bob).answer_refer(now, b, asked, accepted).unwrap();
+    harness.endpoint(bob).notify_refer(now, b, asked, 200, "").unwrap();
+    harness.settle();
+    let (answered, progress) = told(&mut harness, ann);
+    assert_eq!((answered, progress.last()), (Some(202), Some(&(200, true))));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn an_invite_with_replaces_takes_the_place_of_its_sender_s_other_phone() {
+    let mut harness = harness(BridgeMode::Transparent);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(bob);
+    // Cat picks up what Ann holds.
+    let dialog = harness.endpoint(ann).dialog(a).unwrap();
+    let replaces = Replaces {
+        call_id: Bytes::copy_from_slice(dialog.call_id),
+        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+        early_only: false,
+    };
+    let c = harness.invite(
+        cat,
+        Invite {
+            target: Bytes::from(format!("sip:bob@{B2B}")),
+            headers: vec![("Replaces".into(), replaces.to_string().into())],
+            body: Some(b2b::sip::endpoint::Body::sdp(SESSION)),
+            ..Invite::default()
+        },
+    );
+    harness.answer(bob, b, Some(SESSION));
+    assert!(harness.is_up(cat, c) && harness.is_up(bob, b));
+    assert!(matches!(harness.ended(ann, a), Some(Termination::RemoteBye { .. })));
+    assert_eq!(harness.holdings().0.calls, 1);
+    harness.hang_up(cat, c);
+    assert!(!harness.is_up(bob, b));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn an_application_transfers_a_party() {
+    let mut harness = harness(BridgeMode::Transparent);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let service = harness.service();
+    let calls = harness.snapshot();
+    let leg = calls[0].legs.iter().find(|leg| leg.contact.is_none()).unwrap().leg;
+    harness.wait(Duration::from_secs(1), service.transfer(leg, &uri(CAT))).unwrap();
+    let c = harness.answer_next(cat, SESSION);
+    refresh(&mut harness, bob, b);
+    assert!(!harness.is_up(ann, a) && harness.is_up(bob, b) && harness.is_up(cat, c));
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_handler_dials_and_bridges_and_hears_of_the_end() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let handler = Handler(move |call: IncomingCall, service: CallService| {
+        let ended = ended.clone();
+        async move {
+            let Ok(leg) = service.adopt_inbound_leg(&call).await else { return HandlerAction::Complete };
+            match service.dial_and_bridge(leg, DialRequest::to(uri(BOB))).await {
+                Ok(bridge) => drop(ended.send(service.wait_for_termination(bridge).await)),
+                Err(error) => drop(service.reject(leg, error.status(), "").await),
+            }
+            HandlerAction::Complete
+        }
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    assert!(harness.is_up(ann, a));
+    harness.run(Duration::from_secs(60));
+    harness.hang_up(bob, b);
+    let end = end.try_recv().unwrap().unwrap();
+    assert!(end.talked.is_some_and(|talked| talked.as_secs() == 60), "{end:?}");
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    harness.reject(bob, b, 486);
+    assert!(
+        matches!(harness.ended(ann, a), Some(Termination::Failed { response }) if response.status() == 486)
+    );
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_handler_that_panics_ends_only_its_call() {
+    let handler = Handler(|call: IncomingCall, _: CallService| async move {
+        assert_ne!(call.called(), "boom", "a handler's own mistake");
+        HandlerAction::Dial(Box::new(DialRequest::to(uri(BOB))))
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let good = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    let bad = harness.call(ann, "boom", Some(SESSION));
+    assert!(
+        matches!(harness.ended(ann, bad), Some(Termination::Failed { response }) if response.status() == 500)
+    );
+    assert!(harness.is_up(ann, good));
+    assert_eq!(harness.counters().panics, 1);
+    harness.hang_up(ann, good);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn beyond_the_limit_and_while_stopping_callers_get_503_with_retry_after() {
+    let mut harness = harness(BridgeMode::Transparent);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.drain();
+    let refused = harness.call(ann, "bob", Some(SESSION));
+    match harness.ended(ann, refused) {
+        Some(Termination::Failed { response }) => {
+            assert_eq!(response.status(), 503);
+            assert!(response.header(b2b::sip::msg::Name::RetryAfter).is_some());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(harness.is_up(ann, a), "calls that are up go on");
+    harness.hang_up_all();
+    assert!(!harness.is_up(ann, a));
+    harness.assert_nothing_left();
+}
