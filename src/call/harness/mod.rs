@@ -108,7 +108,7 @@ impl Harness {
         let (switch, commands) = Switch::new(config, parts);
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify],
-            extensions: Extensions { refer: true, replaces: true },
+            extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new([200; 32])
         };
         Harness {

@@ -33,7 +33,7 @@ impl Harness {
         let config = EndpointConfig {
             user: format!("party{seed}"),
             accept: vec![Method::Info, Method::Message, Method::Notify],
-            extensions: Extensions { refer: true, replaces: true },
+            extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new([seed; 32])
         };
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
@@ -172,7 +172,7 @@ impl Harness {
     /// The provisional responses that a caller has heard since he was last asked.
     pub fn heard(&mut self, party: PartyId) -> Vec<(u16, String)> {
         let of = |event: &Event| match event {
-            Event::Usage { event: UsageEvent::Provisional { response }, .. } => {
+            Event::Usage { event: UsageEvent::Provisional { response, .. }, .. } => {
                 Some((response.status(), String::from_utf8_lossy(&response.body()).into_owned()))
             }
             _ => None,
