@@ -8,6 +8,7 @@
 //! - `digits`: digits that come as INFO
 //! - `controller`: who carries the media of joined legs
 //! - `timeline`: what happened in a call, in order
+//! - `verdict`: what became of its audio, and why
 //! - `agent`: legs that end here, in an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
 //! - `service`: the library's front: a handle on the switch
@@ -34,6 +35,7 @@ pub mod resolver;
 pub mod service;
 pub mod switch;
 pub mod timeline;
+pub mod verdict;
 
 /// One party's side of a call. Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

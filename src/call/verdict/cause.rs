@@ -1,0 +1,186 @@
+//! The causes of bad audio that can be told from what passes through.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why audio went wrong. The names are few and fixed: they may be labels of counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Nothing at all came from the party.
+    NeverReceived,
+    /// Nothing came, and the party gave an address behind a NAT.
+    BehindNat,
+    /// Packets came from an address that was not believed.
+    OtherAddress,
+    /// Packets came from another address than was signalled, and were taken.
+    AddressDiffers,
+    /// We sent to a private address that cannot be reached from here.
+    SentToPrivate,
+    /// The party's host or a router said that nobody receives there.
+    Unreachable,
+    /// Payload types that were not agreed, or that the other leg does not have.
+    CodecMismatch,
+    /// Packets could not be transcoded.
+    Undecodable,
+    /// STUN or DTLS instead of RTP: the party wants ICE or SRTP.
+    OtherProtocol,
+    /// Something that is no RTP.
+    NotRtp,
+    /// The party's stream was refused as an intruder.
+    StreamRefused,
+    /// A party held, and the call ended so.
+    HoldLeftOn,
+    /// The party agreed to listen only.
+    SendsNothing,
+    /// Nobody knew where the other party receives.
+    NoDestination,
+    /// Our system refused to send.
+    SendFailed,
+    /// It came, and then no more.
+    Stopped,
+    /// The party's receiver reports that (nearly) nothing of what we sent arrived.
+    LostOnTheWay,
+    /// Much was lost.
+    Lossy,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Cause; 18] = [
+        Cause::NeverReceived,
+        Cause::BehindNat,
+        Cause::OtherAddress,
+        Cause::AddressDiffers,
+        Cause::SentToPrivate,
+        Cause::Unreachable,
+        Cause::CodecMismatch,
+        Cause::Undecodable,
+        Cause::OtherProtocol,
+        Cause::NotRtp,
+        Cause::StreamRefused,
+        Cause::HoldLeftOn,
+        Cause::SendsNothing,
+        Cause::NoDestination,
+        Cause::SendFailed,
+        Cause::Stopped,
+        Cause::LostOnTheWay,
+        Cause::Lossy,
+    ];
+
+    /// As a counter's label and in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::NeverReceived => "never_received",
+            Cause::BehindNat => "behind_nat",
+            Cause::OtherAddress => "other_address",
+            Cause::AddressDiffers => "address_differs",
+            Cause::SentToPrivate => "sent_to_private",
+            Cause::Unreachable => "unreachable",
+            Cause::CodecMismatch => "codec_mismatch",
+            Cause::Undecodable => "undecodable",
+            Cause::OtherProtocol => "other_protocol",
+            Cause::NotRtp => "not_rtp",
+            Cause::StreamRefused => "stream_refused",
+            Cause::HoldLeftOn => "hold_left_on",
+            Cause::SendsNothing => "sends_nothing",
+            Cause::NoDestination => "no_destination",
+            Cause::SendFailed => "send_failed",
+            Cause::Stopped => "stopped",
+            Cause::LostOnTheWay => "lost_on_the_way",
+            Cause::Lossy => "lossy",
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Cause::NeverReceived => {
+                "See whether the firewall in front of b2b lets UDP in to its media ports, and whether b2b \
+                 advertises an address that the party can reach."
+            }
+            Cause::BehindNat => {
+                "The party has to send first; see whether its router lets UDP out, whether b2b advertises an \
+                 address that it can reach, and whether a SIP ALG changes its messages: switch that off."
+            }
+            Cause::OtherAddress => {
+                "If the party has several addresses, let it signal the one that it sends from, or let b2b \
+                 believe the first packet (symmetric RTP); otherwise somebody injects packets."
+            }
+            Cause::AddressDiffers => "Nothing: a NAT is on the way, and symmetric RTP got over it.",
+            Cause::SentToPrivate => {
+                "Let the party signal its public address (STUN or a setting of the phone), or let it send \
+                 first, so that b2b can answer to where its packets come from."
+            }
+            Cause::Unreachable => {
+                "See whether the party still has its port open and whether it signals the right one; a phone \
+                 that was restarted, or a NAT that forgot, answers so."
+            }
+            Cause::CodecMismatch => {
+                "Let both sides agree on one codec, or allow transcoding on the route; a party that sends \
+                 what it did not agree to needs an update or a narrower list of codecs."
+            }
+            Cause::Undecodable => {
+                "The payload is not what its type says: see the party's codec settings, the fmtp of Opus first."
+            }
+            Cause::OtherProtocol => {
+                "The party expects ICE or SRTP (WebRTC): give it a route that offers them, or switch them \
+                 off at the party."
+            }
+            Cause::NotRtp => {
+                "Something else sends to this port, or the party encrypts without having agreed to: capture \
+                 the call and look."
+            }
+            Cause::StreamRefused => {
+                "Two senders share the port or the party changes its SSRC all the time: see whether an old \
+                 call still sends."
+            }
+            Cause::HoldLeftOn => {
+                "The party has to resume; if it thinks that it did, its re-INVITE was refused or lost: see the \
+                 timeline."
+            }
+            Cause::SendsNothing => {
+                "The party answered recvonly or inactive: see its settings, and which direction it was offered."
+            }
+            Cause::NoDestination => {
+                "The other leg has agreed to no session yet: see in the timeline whether its answer came."
+            }
+            Cause::SendFailed => "See the routes and the firewall of this host, and its limits on buffers.",
+            Cause::Stopped => {
+                "The party went silent without saying so: a lost network, a NAT that forgot, a phone without \
+                 power; with silence suppression it may be meant so."
+            }
+            Cause::LostOnTheWay => {
+                "Packets leave here and do not arrive: see the party's firewall, and whether it signals where \
+                 it really receives."
+            }
+            Cause::Lossy => "See the network on this party's side: a full uplink, a weak radio link.",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::NeverReceived => "nothing was received",
+            Cause::BehindNat => "nothing was received from behind a NAT",
+            Cause::OtherAddress => "received from another address than signalled, and refused",
+            Cause::AddressDiffers => "received from another address than signalled",
+            Cause::SentToPrivate => "sent to a private address",
+            Cause::Unreachable => "the party's port is unreachable",
+            Cause::CodecMismatch => "codec mismatch",
+            Cause::Undecodable => "payload that cannot be decoded",
+            Cause::OtherProtocol => "STUN or DTLS instead of RTP",
+            Cause::NotRtp => "what came is no RTP",
+            Cause::StreamRefused => "the stream was refused",
+            Cause::HoldLeftOn => "hold left on",
+            Cause::SendsNothing => "agreed to send nothing",
+            Cause::NoDestination => "nowhere to send to",
+            Cause::SendFailed => "sending failed",
+            Cause::Stopped => "the stream stopped",
+            Cause::LostOnTheWay => "lost on the way to the party",
+            Cause::Lossy => "much was lost",
+        })
+    }
+}

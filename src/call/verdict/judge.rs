@@ -1,0 +1,254 @@
+//! From counters and negotiated facts to findings.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{Audio, CallFacts, Cause, Finding, LegFacts, Verdict};
+
+/// Shorter talks are not judged.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// What silence at the end is no accident.
+const STOPPED_FOR: Duration = Duration::from_secs(10);
+/// A packet of this length is assumed where a rate is needed.
+const PACKET: Duration = Duration::from_millis(20);
+/// Loss that people hear, percent.
+const LOSSY_PCT: f64 = 5.0;
+/// Loss after which nothing is heard, percent.
+const LOST_PCT: f64 = 95.0;
+
+/// Says what became of a call's audio.
+pub fn judge(facts: &CallFacts) -> Verdict {
+    let talk = facts.answered.map(|answered| facts.end.saturating_duration_since(answered));
+    let Some(talk) = talk.filter(|talk| *talk >= SHORTEST && !facts.direct) else {
+        return Verdict { audio: Audio::NotJudged, findings: Vec::new() };
+    };
+    let mut findings = Vec::new();
+    let from_a = direction(facts, talk, &facts.a, &facts.b, &mut findings);
+    let from_b = direction(facts, talk, &facts.b, &facts.a, &mut findings);
+    let audio = match (from_a, from_b) {
+        (true, true) => Audio::BothWays,
+        (true, false) => Audio::OnlyFromCaller,
+        (false, true) => Audio::OnlyFromCallee,
+        (false, false) => Audio::Nobody,
+    };
+    findings.sort_by_key(|finding| !finding.fault);
+    Verdict { audio, findings }
+}
+
+/// Whether `to` could hear `from`; what speaks against it is added to the findings.
+fn direction(
+    facts: &CallFacts,
+    talk: Duration,
+    from: &LegFacts,
+    to: &LegFacts,
+    findings: &mut Vec<Finding>,
+) -> bool {
+    let enough = (talk.as_millis() / PACKET.as_millis() / 100).max(1) as u64;
+    let came = from.stats.received.packets >= enough;
+    let left = to.stats.sent.packets >= enough;
+
+    let mut add = |cause: Cause, leg: &LegFacts, fault: bool, evidence: String| {
+        findings.push(Finding { cause, leg: leg.leg, fault, evidence, advice: cause.advice() });
+    };
+    let mut heard = came && left;
+
+    // A hold explains silence, and is no fault of the way.
+    if let Some(held) = to.held {
+        let until = format!("the party held for the last {:.1} s, until the end", held.as_secs_f64());
+        add(Cause::HoldLeftOn, to, !heard, until);
+    }
+    let explained = to.held.is_some() || from.held.is_some() && !from.direction.receive;
+
+    if !came && !explained {
+        let (cause, evidence) = why_nothing_came(from);
+        add(cause, from, true, evidence);
+    } else if came && !left && !explained {
+        for (cause, evidence) in why_nothing_left(from, to) {
+            let theirs = matches!(cause, Cause::SendFailed | Cause::HoldLeftOn);
+            add(cause, if theirs { to } else { from }, true, evidence);
+        }
+    }
+    if came && !explained {
+        if let Some(evidence) = stopped(facts, from) {
+            add(Cause::Stopped, from, true, evidence);
+        }
+        if let Some((signalled, locked)) = differs(from) {
+            add(Cause::AddressDiffers, from, false, format!("signalled {signalled}, sends from {locked}"));
+        }
+    }
+    if left && let Some((cause, evidence)) = why_nothing_arrived(to) {
+        heard = false;
+        add(cause, to, true, evidence);
+    }
+    if heard {
+        if let Some(lost) = loss_from(from) {
+            add(Cause::Lossy, from, true, format!("{lost:.1} % of what the party sent did not arrive here"));
+        }
+        if let Some(lost) = loss_to(to).filter(|lost| *lost >= LOSSY_PCT) {
+            add(Cause::Lossy, to, true, format!("the party reports {lost:.1} % of what we sent as lost"));
+        }
+    }
+    heard
+}
+
+/// Nothing that counts was received from a party.
+fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
+    let (stats, dropped) = (&from.stats, &from.stats.dropped);
+    let signalled = address(stats.sources.signalled);
+    if stats.received.packets > 0 {
+        let few = format!("only {} packets came, and then no more", stats.received.packets);
+        return (Cause::Stopped, few);
+    }
+    if !from.direction.receive {
+        return (Cause::SendsNothing, "its session description says recvonly or inactive".into());
+    }
+    if dropped.payload_type > 0 {
+        return (Cause::CodecMismatch, mismatch(from));
+    }
+    if dropped.source > 0 {
+        let refused = address(stats.sources.refused);
+        let evidence =
+            format!("{} packets from {refused} were refused; signalled was {signalled}", dropped.source);
+        return (Cause::OtherAddress, evidence);
+    }
+    if dropped.stream > 0 {
+        return (
+            Cause::StreamRefused,
+            format!("{} packets of unproved streams were refused", dropped.stream),
+        );
+    }
+    if dropped.other_protocol > 0 {
+        return (Cause::OtherProtocol, format!("{} such packets and no RTP came", dropped.other_protocol));
+    }
+    if dropped.malformed > 0 {
+        return (Cause::NotRtp, format!("{} packets came that are no RTP", dropped.malformed));
+    }
+    match (stats.sources.signalled, from.signalling) {
+        (Some(media), Some(signalling)) if is_private(media.ip()) && media.ip() != signalling => {
+            let evidence = format!(
+                "it signalled {media}, a private address, from {signalling}; {} packets were sent to it and \
+                 none came",
+                stats.sent.packets
+            );
+            (Cause::BehindNat, evidence)
+        }
+        _ => {
+            let evidence =
+                format!("not one packet; signalled was {signalled}, {} were sent to it", stats.sent.packets);
+            (Cause::NeverReceived, evidence)
+        }
+    }
+}
+
+/// Packets came from one party, and none went to the other. All causes there are.
+fn why_nothing_left(from: &LegFacts, to: &LegFacts) -> Vec<(Cause, String)> {
+    let dropped = &from.stats.dropped;
+    let came = from.stats.received.packets;
+    let causes = [
+        (Cause::CodecMismatch, dropped.payload_type, mismatch(from)),
+        (Cause::Undecodable, dropped.undecodable, format!("{} of {came} packets", dropped.undecodable)),
+        (
+            Cause::NoDestination,
+            dropped.unjoined,
+            format!("{} of {came} packets were thrown away", dropped.unjoined),
+        ),
+        (
+            Cause::SendFailed,
+            dropped.send_failed + to.stats.dropped.send_failed,
+            "the system refused the packets".into(),
+        ),
+        (
+            Cause::HoldLeftOn,
+            dropped.held,
+            format!("{} of {came} packets went no further: the party does not receive", dropped.held),
+        ),
+    ];
+    let mut found: Vec<_> = causes
+        .into_iter()
+        .filter(|(_, packets, _)| *packets > 0)
+        .map(|(cause, _, evidence)| (cause, evidence))
+        .collect();
+    if found.is_empty() {
+        found.push((Cause::NoDestination, format!("{came} packets came and none was forwarded")));
+    }
+    found
+}
+
+/// Packets were sent to a party, and something says that they did not get there.
+fn why_nothing_arrived(to: &LegFacts) -> Option<(Cause, String)> {
+    let sent = to.stats.sent.packets;
+    let sources = &to.stats.sources;
+    if to.unreachable > 0 && to.unreachable >= sent / 2 {
+        let target = address(sources.locked.or(sources.signalled));
+        return Some((
+            Cause::Unreachable,
+            format!("{} of {sent} packets to {target} came back", to.unreachable),
+        ));
+    }
+    // Where its packets come from we know a way to the party, whatever it signalled.
+    if sources.locked.is_none()
+        && let (Some(target), Some(signalling)) = (sources.signalled, to.signalling)
+        && is_private(target.ip())
+        && !is_private(signalling)
+    {
+        let evidence =
+            format!("{sent} packets went to {target}; the party's signalling is from {signalling}");
+        return Some((Cause::SentToPrivate, evidence));
+    }
+    let lost = loss_to(to).filter(|lost| *lost >= LOST_PCT)?;
+    Some((Cause::LostOnTheWay, format!("the party's RTCP reports {lost:.0} % of {sent} packets as lost")))
+}
+
+fn mismatch(from: &LegFacts) -> String {
+    let dropped = from.stats.dropped.payload_type;
+    let agreed: Vec<String> = from.formats.iter().map(|(pt, name)| format!("{pt} {name}")).collect();
+    let agreed = if agreed.is_empty() { "nothing".into() } else { agreed.join(", ") };
+    match from.stats.payload_type_refused {
+        Some(pt) => format!("{dropped} packets of payload type {pt}; agreed was {agreed}"),
+        None => format!("{dropped} packets of other payload types; agreed was {agreed}"),
+    }
+}
+
+/// The stream ended long before the call.
+fn stopped(facts: &CallFacts, from: &LegFacts) -> Option<String> {
+    let last = from.stats.received.last?;
+    let silent = facts.end.saturating_duration_since(last);
+    (silent >= STOPPED_FOR && from.direction.receive)
+        .then(|| format!("the last packet came {:.1} s before the end", silent.as_secs_f64()))
+}
+
+/// The party sends from another host than it signalled. Another port is no news.
+fn differs(leg: &LegFacts) -> Option<(SocketAddr, SocketAddr)> {
+    let (signalled, locked) = (leg.stats.sources.signalled?, leg.stats.sources.locked?);
+    (signalled.ip().to_canonical() != locked.ip().to_canonical()).then_some((signalled, locked))
+}
+
+/// Percent of what a party sent that did not arrive, if people hear it.
+fn loss_from(leg: &LegFacts) -> Option<f64> {
+    let lost = 100.0 * leg.stats.lost as f64 / (leg.stats.lost + leg.stats.received.packets).max(1) as f64;
+    (lost >= LOSSY_PCT).then_some(lost)
+}
+
+/// Percent of what we sent that a party reports as lost.
+fn loss_to(leg: &LegFacts) -> Option<f64> {
+    let lost = leg.stats.rtcp.far_lost.filter(|lost| *lost > 0)?;
+    Some((100.0 * f64::from(lost) / leg.stats.sent.packets.max(1) as f64).min(100.0))
+}
+
+fn address(address: Option<SocketAddr>) -> String {
+    address.map_or("nothing".into(), |address| address.to_string())
+}
+
+/// An address that nobody outside of its network can reach.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let shared = a == 100 && (64..128).contains(&b); // RFC 6598
+            ip.is_private() || shared || ip.is_link_local() || ip.is_loopback() || ip.is_unspecified()
+        }
+        IpAddr::V6(ip) => {
+            ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
+        }
+    }
+}
