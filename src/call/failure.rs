@@ -13,6 +13,7 @@ pub mod cause {
     pub const TEMPORARY_FAILURE: u8 = 41;
     pub const INCOMPATIBLE_DESTINATION: u8 = 88;
     pub const RECOVERY_ON_TIMER_EXPIRY: u8 = 102;
+    pub const PROTOCOL_ERROR: u8 = 111;
     pub const INTERWORKING: u8 = 127;
 }
 

@@ -1,0 +1,290 @@
+//! The thread that appends records to their file.
+//!
+//! Handing a record over never waits. While the file cannot be written (a full disk),
+//! the thread tries again each second and the queue fills; when it is full, new records
+//! are lost and counted. A line is never left half-written: what a failed write left is
+//! cut off, and what a crash of the machine left is closed with a line feed at start.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use nix::fcntl::OFlag;
+
+use super::record::Cdr;
+use crate::util::redact::Redaction;
+
+/// How long to wait before a failed write is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Records that wait for the disk together at most.
+const SYNC_EVERY: u64 = 64;
+
+/// What the writer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriterConfig {
+    /// The file; created if it is not there, appended to if it is.
+    pub path: PathBuf,
+    /// Records that may wait, at least one.
+    pub queue: usize,
+    /// What is left of numbers and names.
+    pub redaction: Redaction,
+    /// Wait for the disk (`fdatasync`) before records count as written.
+    pub durable: bool,
+}
+
+/// Why records cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CdrError {
+    #[error("cannot open the record file {path}: {reason}; see that the folder exists and may be written", path = path.display())]
+    Open { path: PathBuf, reason: String },
+    #[error("cannot start the thread for records: {0}")]
+    Thread(String),
+    #[error("{left} records were not written in time; free some space for {path}", path = path.display())]
+    Unfinished { path: PathBuf, left: u64 },
+}
+
+/// Counters of a writer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CdrCounters {
+    /// Handed over, lost ones included.
+    pub submitted: u64,
+    /// In the file.
+    pub written: u64,
+    /// Lost, because the queue was full or the writer ended.
+    pub lost: u64,
+    /// Tries to write, open or sync that failed.
+    pub failures: u64,
+}
+
+/// Names a record that was handed over. None of it: it was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+enum Message {
+    Record(Box<Cdr>),
+    /// Look whether to reopen.
+    Wake,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    submitted: AtomicU64,
+    accepted: AtomicU64,
+    written: AtomicU64,
+    lost: AtomicU64,
+    failures: AtomicU64,
+    reopen: AtomicBool,
+    give_up: AtomicBool,
+}
+
+impl Shared {
+    fn counters(&self) -> CdrCounters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        CdrCounters {
+            submitted: get(&self.submitted),
+            written: get(&self.written),
+            lost: get(&self.lost),
+            failures: get(&self.failures),
+        }
+    }
+}
+
+/// Takes records. Dropped, it lets the thread write what is left and end.
+#[derive(Debug)]
+pub struct CdrWriter {
+    records: Sender<Message>,
+    over: Receiver<()>,
+    thread: std::thread::Thread,
+    shared: Arc<Shared>,
+    path: PathBuf,
+}
+
+impl CdrWriter {
+    /// Opens the file and starts the thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is no file.
+    pub fn start(config: WriterConfig) -> Result<CdrWriter, CdrError> {
+        let file = open(&config.path)
+            .map_err(|error| CdrError::Open { path: config.path.clone(), reason: error.to_string() })?;
+        let (records, queue) = crossbeam_channel::bounded(config.queue.max(1));
+        let (done, over) = crossbeam_channel::bounded(0);
+        let shared = Arc::new(Shared::default());
+        let path = config.path.clone();
+        let thread = std::thread::Builder::new()
+            .name("cdr".into())
+            .spawn({
+                let shared = shared.clone();
+                move || {
+                    let _done = done; // its end tells who waits
+                    Appender { config, file, shared, in_trouble: false }.run(&queue);
+                }
+            })
+            .map_err(|error| CdrError::Thread(error.to_string()))?;
+        Ok(CdrWriter { records, over, thread: thread.thread().clone(), shared, path })
+    }
+
+    /// Hands a record over; never waits. None: it was lost, and counted.
+    ///
+    /// One thread submits: tickets are given in the order of the queue.
+    pub fn submit(&mut self, record: Cdr) -> Option<Ticket> {
+        self.shared.submitted.fetch_add(1, Ordering::Relaxed);
+        match self.records.try_send(Message::Record(Box::new(record))) {
+            Ok(()) => Some(Ticket(self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1)),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.lost.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Whether the kernel has the record: the process may be killed.
+    pub fn is_written(&self, ticket: Ticket) -> bool {
+        self.shared.written.load(Ordering::Acquire) >= ticket.0
+    }
+
+    /// Opens the path anew before the next record (SIGHUP, after the file was renamed).
+    /// If that fails, the old file is gone on with, and the failure counted.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
+        // When the queue is full the thread is awake, or waits for the disk.
+        let _ = self.records.try_send(Message::Wake);
+        self.thread.unpark();
+    }
+
+    /// Counters so far.
+    pub fn counters(&self) -> CdrCounters {
+        self.shared.counters()
+    }
+
+    /// Writes what is left and ends the thread. Waits at most `patience`; what is not
+    /// written then is lost.
+    ///
+    /// # Errors
+    /// Records were left.
+    pub fn finish(self, patience: Duration) -> Result<CdrCounters, CdrError> {
+        let CdrWriter { records, over, thread, shared, path } = self;
+        drop(records);
+        thread.unpark();
+        // Nothing is ever sent: the thread's end is what is waited for.
+        let ended = over.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected);
+        shared.give_up.store(true, Ordering::Release);
+        thread.unpark();
+        let counters = shared.counters();
+        match counters.submitted.saturating_sub(counters.written + counters.lost) {
+            0 if ended => Ok(counters),
+            left => Err(CdrError::Unfinished { path, left }),
+        }
+    }
+}
+
+/// The thread's side.
+struct Appender {
+    config: WriterConfig,
+    file: File,
+    shared: Arc<Shared>,
+    /// The last try failed: say so once, not each second.
+    in_trouble: bool,
+}
+
+impl Appender {
+    fn run(mut self, queue: &Receiver<Message>) {
+        let mut unsynced = 0;
+        while let Ok(message) = queue.recv() {
+            let Message::Record(record) = message else {
+                self.reopen_if_asked();
+                continue;
+            };
+            if !self.write_until_done(&record.line(self.config.redaction)) {
+                return; // given up
+            }
+            unsynced += 1;
+            if !self.config.durable || queue.is_empty() || unsynced >= SYNC_EVERY {
+                self.sync();
+                self.shared.written.fetch_add(std::mem::take(&mut unsynced), Ordering::Release);
+            }
+        }
+        self.sync();
+        self.shared.written.fetch_add(unsynced, Ordering::Release);
+    }
+
+    fn sync(&mut self) {
+        if self.config.durable
+            && let Err(error) = self.file.sync_data()
+        {
+            self.trouble(&error);
+        }
+    }
+
+    /// False: there is no time left.
+    fn write_until_done(&mut self, line: &[u8]) -> bool {
+        loop {
+            self.reopen_if_asked();
+            match append(&mut self.file, line) {
+                Ok(()) => {
+                    if std::mem::take(&mut self.in_trouble) {
+                        tracing::warn!("call records are written again to {}", self.config.path.display());
+                    }
+                    return true;
+                }
+                Err(error) => self.trouble(&error),
+            }
+            if self.shared.give_up.load(Ordering::Acquire) {
+                return false;
+            }
+            std::thread::park_timeout(RETRY);
+        }
+    }
+
+    fn reopen_if_asked(&mut self) {
+        if self.shared.reopen.swap(false, Ordering::AcqRel) {
+            match open(&self.config.path) {
+                Ok(file) => self.file = file,
+                Err(error) => self.trouble(&error),
+            }
+        }
+    }
+
+    fn trouble(&mut self, error: &io::Error) {
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.in_trouble, true) {
+            tracing::error!(
+                "call records cannot be written to {}: {error}; they wait, free some space",
+                self.config.path.display()
+            );
+        }
+    }
+}
+
+/// Opens for appending. A line that has no end gets one.
+fn open(path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK a pipe that nobody reads would be waited for.
+    let flags = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().create(true).append(true).read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_socket() || kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != [b'\n'] {
+        (&file).write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+/// Appends a whole line or nothing.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?;
+    file.write_all(line).inspect_err(|_| {
+        if before.is_file() {
+            // Where this fails, too, a torn line stays: readers skip what is no JSON.
+            let _ = file.set_len(before.len());
+        }
+    })
+}
