@@ -25,6 +25,7 @@ trap cleanup EXIT
 start() { # role arguments...
     local role=$1
     shift
+    : >"$out/$role.out"
     timeout 120 valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect \
         --errors-for-leak-kinds=definite,indirect --error-exitcode=99 --track-fds=yes \
         --num-callers=40 --suppressions=scripts/valgrind-baresip.supp --log-file="$out/$role.valgrind" \

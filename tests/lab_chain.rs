@@ -78,7 +78,6 @@ on_every_engine! {
     an_a_law_call_with_30_ms_packets_over_ipv6_carries_the_same_audio,
     the_mixer_adds_digits_in_order_and_leaves_the_speech_in,
     a_violated_expectation_is_exit_1_with_expected_and_measured,
-    loss_and_jitter_are_survived_without_a_hole_in_the_timeline,
     the_report_is_made_from_what_the_roles_recorded,
     #[ignore = "takes a minute"]
     a_minute_through_the_mixer_has_no_gap_and_no_loss,
@@ -137,12 +136,24 @@ fn a_violated_expectation_is_exit_1_with_expected_and_measured(engine: Engine) {
     assert!(line.contains("30") && (line.contains("2.") || line.contains("1.9")), "{output}");
 }
 
-fn loss_and_jitter_are_survived_without_a_hole_in_the_timeline(engine: Engine) {
+// libbaresip has no impairer: it refuses --impair (below).
+#[test]
+fn loss_and_jitter_are_survived_without_a_hole_in_the_timeline() {
     let topology = format!("{DIRECT}\nsink.impair = \"loss=5,jitter=20,reorder=2,dup=1,seed=7\"");
-    let (dir, mut it) = run_plan(12.0, &topology, "min_duration_s = 11.9", &on(engine));
+    let (dir, mut it) = run_plan(12.0, &topology, "min_duration_s = 11.9", &on(Engine::Native));
     it.assert_exit(0);
     assert!(it.output().contains("loss=5"), "the summary says that the impairer was on\n{}", it.output());
     assert_same_audio(dir.path(), 0.5);
+}
+
+#[cfg(feature = "baresip")]
+#[test]
+fn an_impaired_plan_is_refused_on_baresip_with_64_before_the_sink_is_ready() {
+    let topology = format!("{DIRECT}\nsink.impair = \"loss=5\"");
+    let (_dir, mut it) = run_plan(2.0, &topology, "", &on(Engine::Baresip));
+    it.assert_exit(64);
+    let output = it.output();
+    assert!(output.contains("--impair needs --engine native") && !output.contains("READY at"), "{output}");
 }
 
 fn the_report_is_made_from_what_the_roles_recorded(engine: Engine) {

@@ -290,7 +290,8 @@ fn accepted(peer: &Peer, invite: &str) -> String {
         peer.local,
         OFFER.len()
     );
-    let ok = reply(invite, "200 OK").replace("\r\nCall-ID", ";tag=p\r\nCall-ID");
+    let to = format!("To: {}", header(invite, "To"));
+    let ok = reply(invite, "200 OK").replace(&to, &format!("{to};tag=p"));
     ok.replace("Content-Length: 0\r\n\r\n", &body)
 }
 
