@@ -45,6 +45,7 @@ latency() {
     printf 'sink.sip_bind = "127.0.0.1:0"\nsink.output = "aplay"\nsink.aplay_cmd = "%s %s"\n' \
         "$stopwatch" "$out/heard" >>"$out/plan.toml"
     rm -f "$out/wire.pcapng" "$out/heard"
+    : >"$out/tshark.log"
     tshark -q -i lo -f udp -w "$out/wire.pcapng" 2>"$out/tshark.log" &
     tshark_pid=$!
     until grep -q 'Capturing on' "$out/tshark.log"; do
@@ -58,10 +59,11 @@ latency() {
     kill -INT $tshark_pid
     wait $tshark_pid || true
     tshark_pid=
-    port=$(sed -n 's/^\[SOURCE\].*RTP with [^ ]*:\([0-9]*\)$/\1/p' "$out/run.log" | head -n 1)
+    port=$(sed -n 's/^\[SRC \].*RTP with [^ ]*:\([0-9]*\)$/\1/p' "$out/run.log" | head -n 1)
     tshark -r "$out/wire.pcapng" -Y "udp.dstport == $port" -T fields -e frame.time_epoch -e udp.payload |
         # G.711 at full level begins with 8 or 0; silence is ff
-        awk '{
+        # and only PCMU counts (RTCP may come to the same port)
+        awk 'substr($2, 3, 2) ~ /^[08]0$/ {
             payload = substr($2, length($2) - 319)
             for (at = 0; at < 160; at++)
                 if (index("08", substr(payload, 2 * at + 1, 1))) {

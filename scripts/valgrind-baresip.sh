@@ -70,15 +70,16 @@ for role in source mixer sink; do
     unset "pids[$role]"
     # the others wait for a call that does not come
     [ $code -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
-    # standard input, output and error are valgrind's caller's, and the log its own
-    descriptors=$(grep -c '^==[0-9]*== Open ' "$out/$role.valgrind" || true)
-    inherited=$(grep -c 'inherited from parent' "$out/$role.valgrind" || true)
+    # Not counted: what the caller of valgrind had open, and the two ends of the queue
+    # of baresip-rs (see the suppressions).
+    descriptors=$(awk '/^==[0-9]+== Open /{ open++ } /inherited from parent|mqueue_alloc/ && open > known { known = open; fine++ }
+        /lost in loss record/ { exit } END { print open - fine }' "$out/$role.valgrind")
     packets=$(sed -n 's/.*"packets_tx":\([0-9]*\),"packets_rx":\([0-9]*\).*/\1 sent, \2 received/p' "$out/$role.out" | tail -n 1)
-    if [ $code -eq 0 ] && [ "$descriptors" -le "$inherited" ]; then
+    if [ $code -eq 0 ] && [ "$descriptors" -eq 0 ]; then
         echo "$role: nothing to report; ${packets:-no figures}"
     else
         failed=1
-        echo "$role: exit code $code, $((descriptors - inherited)) descriptors open"
+        echo "$role: exit code $code, $descriptors descriptors open"
         cat "$out/$role.err" "$out/$role.valgrind"
     fi
 done

@@ -1,6 +1,7 @@
 //! What the library is told, as text: its configuration and its one account.
 
 use std::ffi::CString;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::ua::{Codec, UaConfig, UaError};
 
@@ -31,6 +32,22 @@ pub(super) fn check(config: &UaConfig) -> Result<(), UaError> {
         return unsupported("no codec is left to offer; name one with --codec");
     }
     Ok(())
+}
+
+/// An address with one port for both UDP and TCP, where any is wanted: for port 0 the
+/// library would take one of its own for each, and who is told the one cannot call the
+/// other.
+pub(super) fn one_port(bind: SocketAddr) -> Result<SocketAddr, UaError> {
+    const TRIES: u32 = 100;
+    let free = || {
+        let udp = UdpSocket::bind(bind)?;
+        TcpListener::bind(udp.local_addr()?)?.local_addr()
+    };
+    if bind.port() != 0 {
+        return Ok(bind);
+    }
+    let last = (1..TRIES).find_map(|_| free().ok()).map_or_else(free, Ok);
+    last.map_err(|error| UaError::Bind { addr: bind, error })
 }
 
 /// The configuration text. The library takes the first of two values for a key.
@@ -77,7 +94,7 @@ pub(super) fn account_text(config: &UaConfig, port: u16) -> Result<CString, UaEr
          mwi=no;call_transfer=no;sip_autoanswer=no;sip_autoredirect=no;inreq_allowed=yes;\
          rtcp_mux=no;100rel=no",
         user = config.user,
-        address = std::net::SocketAddr::new(config.bind.ip(), port),
+        address = SocketAddr::new(config.bind.ip(), port),
         ptime = config.ptime_ms,
         codecs = codecs.join(","),
     );
@@ -150,6 +167,15 @@ mod tests {
         once.sort_unstable();
         once.dedup();
         assert_eq!(once.len(), keys.len(), "the first value of a key counts: {keys:?}");
+    }
+
+    #[test]
+    fn any_port_becomes_one_that_is_free_over_udp_and_tcp() {
+        let chosen = one_port("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_ne!(chosen.port(), 0);
+        let _free = (UdpSocket::bind(chosen).unwrap(), TcpListener::bind(chosen).unwrap());
+        assert_eq!(one_port(chosen).unwrap(), chosen);
+        assert!(one_port("192.0.2.1:0".parse().unwrap()).is_err(), "no address of this machine");
     }
 
     #[test]

@@ -70,6 +70,7 @@ struct Parts {
 /// version, or the configuration asks for what this engine cannot do.
 pub fn open(config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
     config::check(&config)?;
+    let config = UaConfig { bind: config::one_port(config.bind)?, ..config };
     library::check_version()?;
     let only = Only::take()?;
     let files = Files::create(&config)?;
