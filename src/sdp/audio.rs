@@ -34,6 +34,49 @@ pub struct AudioMedia {
     pub rtcp_address: Option<IpAddr>,
     /// RTP header extensions (RFC 8285).
     pub extensions: Vec<ExtMap>,
+    /// Attributes that say nothing of the above, of addresses or of keys; written, and
+    /// read by [`SessionDescription::other_attributes`] only.
+    ///
+    /// [`SessionDescription::other_attributes`]: super::SessionDescription::other_attributes
+    pub others: Vec<Attribute>,
+}
+
+/// Attributes that other fields of [`AudioMedia`] stand for.
+const KNOWN: [&str; 10] = [
+    "rtpmap", "fmtp", "ptime", "maxptime", "sendrecv", "sendonly", "recvonly", "inactive", "rtcp", "rtcp-mux",
+];
+/// Attributes that must not go from one leg to another: they carry addresses, keys or the
+/// topology, or speak of streams by numbers that are not the other leg's.
+const PRIVATE: [&str; 20] = [
+    "extmap",
+    "candidate",
+    "remote-candidates",
+    "end-of-candidates",
+    "ice-ufrag",
+    "ice-pwd",
+    "ice-lite",
+    "ice-options",
+    "ice-mismatch",
+    "ice-pacing",
+    "crypto",
+    "fingerprint",
+    "setup",
+    "tls-id",
+    "key-mgmt",
+    "connection",
+    "ssrc",
+    "ssrc-group",
+    "mid",
+    "rtcp-fb",
+];
+
+/// What [`AudioMedia::others`] may hold of a line.
+pub(super) fn other_attributes(media: &Media) -> Vec<Attribute> {
+    let named = |attribute: &&Attribute| {
+        let is = |name: &&str| attribute.attribute.eq_ignore_ascii_case(name);
+        !KNOWN.iter().chain(&PRIVATE).any(is)
+    };
+    media.attributes.iter().filter(named).cloned().collect()
 }
 
 /// Whether this is RTP without encryption, which every profile of RFC 3551 and
@@ -57,6 +100,7 @@ impl AudioMedia {
             rtcp_port: None,
             rtcp_address: None,
             extensions: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -151,6 +195,7 @@ impl AudioMedia {
         }));
         attributes.extend(self.rtcp_mux.then(|| Attribute::new("rtcp-mux")));
         attributes.extend(self.extensions.iter().map(|extmap| Attribute::with_value("extmap", extmap)));
+        attributes.extend(self.others.iter().cloned());
         Media {
             media: "audio".to_owned(),
             port: self.port,

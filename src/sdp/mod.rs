@@ -16,7 +16,7 @@ use std::net::IpAddr;
 pub use audio::AudioMedia;
 pub use build::Origin;
 pub use format::Format;
-pub use sdp_types::{Direction, ExtMap};
+pub use sdp_types::{Attribute, Direction, ExtMap};
 
 /// The media type of a body that is a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
@@ -119,6 +119,12 @@ impl SessionDescription {
         let usable =
             |line: &MediaLine<'_>| is_audio(line) && line.port != 0 && audio::is_plain_rtp(line.protocol);
         self.lines().position(|line| usable(&line)).or_else(|| self.lines().position(|line| is_audio(&line)))
+    }
+
+    /// What an audio line says beside what [`AudioMedia`] reads, without what must not go
+    /// from one leg to another: addresses, keys, topology.
+    pub fn other_attributes(&self, index: usize) -> Vec<Attribute> {
+        self.session.medias.get(index).map(audio::other_attributes).unwrap_or_default()
     }
 
     /// The audio line with this index, session-level values filled in.

@@ -1,6 +1,7 @@
 //! Who carries the media of joined legs. Above this trait nobody knows whether it
 //! is the engine inside of this process or another machine.
 //!
+//! - `embedded`: the engine inside of this process
 //! - `future`: answers that are mostly there at once
 //! - `values`: what is asked for and what happens
 //! - `verbs`: what applications will ask for
@@ -10,6 +11,7 @@
 //! it has told each far end and what it was told: the caller only says which offer or
 //! answer belongs to which endpoint.
 
+mod embedded;
 mod future;
 mod values;
 mod verbs;
@@ -17,6 +19,7 @@ mod verbs;
 use bytes::Bytes;
 
 pub use crate::media::relay::{Drops, EndpointStats, Flow, RtcpStats, Sources};
+pub use embedded::{EmbeddedConfig, EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use values::{
     AddressFamily, Capabilities, Capability, EndpointId, EndpointSpec, Joined, LocalDescription, MediaError,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::EndpointStats;
 use crate::call::negotiate::NegotiateError;
+pub use crate::call::negotiate::pair::PairPolicy;
 
 /// A media endpoint; unique within its controller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,41 +54,6 @@ impl EndpointSpec {
 pub struct LocalDescription {
     /// RTP, and RTCP of those that multiplex.
     pub rtp: SocketAddr,
-}
-
-/// What may pass from one leg to the other. What is not RTP audio never does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairPolicy {
-    /// Encoding names that may be offered, in the order in which they are offered; empty:
-    /// everything in the offerer's order. `telephone-event` and `CN` need not be named.
-    pub codecs: Vec<String>,
-    /// Also offer what the controller can transcode to, after the offerer's own codecs.
-    pub transcode: bool,
-    /// Ask for this packet time instead of passing on the other side's.
-    pub ptime_ms: Option<u32>,
-    /// `telephone-event` may pass.
-    pub telephone_event: bool,
-    /// Attributes of the audio line that we do not know pass. Those that carry addresses,
-    /// keys or topology never do.
-    pub unknown_attributes: bool,
-    /// URIs of the RTP header extensions that may pass (RFC 8285).
-    pub extensions: Vec<String>,
-    /// Offer to multiplex RTCP (RFC 5761); what is offered to us is accepted anyway.
-    pub rtcp_mux: bool,
-}
-
-impl Default for PairPolicy {
-    fn default() -> Self {
-        PairPolicy {
-            codecs: Vec::new(),
-            transcode: true,
-            ptime_ms: None,
-            telephone_event: true,
-            unknown_attributes: false,
-            extensions: vec![crate::call::negotiate::ABS_CAPTURE_TIME.to_owned()],
-            rtcp_mux: true,
-        }
-    }
 }
 
 /// How one direction of a bridge is carried.
@@ -225,6 +191,8 @@ pub enum MediaError {
     NoCommonCodec,
     #[error("a leg has not described its media yet: wait for its offer or answer")]
     Undescribed,
+    #[error("the legs are on different media threads; allocate the later one near the other")]
+    Apart,
     #[error("there is no offer that this could be the answer to")]
     NoOffer,
     #[error("the media controller has stopped; start it again")]
@@ -242,6 +210,7 @@ impl MediaError {
             MediaError::Unsupported(_)
             | MediaError::NoSuchEndpoint(_)
             | MediaError::Undescribed
+            | MediaError::Apart
             | MediaError::NoOffer => (500, "Server Internal Error"),
         }
     }

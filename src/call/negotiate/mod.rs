@@ -1,11 +1,13 @@
 //! Offer and answer (RFC 3264) for one audio stream, as pure functions: session
 //! descriptions in, session descriptions and [`MediaParams`] out.
 //!
+//! - `pair`: offer and answer across two legs that are joined
 //! - `remote`: what the far end's audio line comes to for us
 //!
 //! What an answer settles does not depend on who asked first, so both sides end
 //! in `settle`.
 
+pub mod pair;
 mod remote;
 #[cfg(test)]
 mod tests;

@@ -90,13 +90,14 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    /// Starts the threads.
+    /// Starts the threads. Events come as whatever the caller makes of them; the channel is
+    /// closed when the threads have ended.
     ///
     /// # Errors
     /// See [`SpawnError`].
-    pub fn spawn(
+    pub fn spawn<E: From<RelayEvent> + Send + 'static>(
         config: RelayConfig,
-    ) -> Result<(RelayHandle, mpsc::UnboundedReceiver<RelayEvent>), SpawnError> {
+    ) -> Result<(RelayHandle, mpsc::UnboundedReceiver<E>), SpawnError> {
         for &ip in &config.addresses {
             // Whether the address is ours shows here, and not in every call.
             crate::media::io::relay::bind(SocketAddr::new(ip, 0))
@@ -133,8 +134,12 @@ impl RelayHandle {
                 addresses,
                 rtcp_sockets: config.rtcp_sockets,
             };
-            // A thread that cannot run drops its ends of the channels, which says so.
-            let run = move || drop(driver.run());
+            let lost = events.clone();
+            let run = move || {
+                if let Err(error) = driver.run() {
+                    let _ = lost.send(RelayEvent::Lost { reason: error.to_string() }.into());
+                }
+            };
             let join = std::thread::Builder::new().name(format!("relay-{index}")).spawn(run);
             handle.threads.push(Thread { shared, commands, ready, open: AtomicUsize::new(0) });
             handle.joins().push(join.map_err(SpawnError::System)?);

@@ -103,4 +103,6 @@ pub enum RelayEvent {
     Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool },
     /// The last event of an endpoint.
     Closed { id: RelayId, stats: Box<EndpointStats> },
+    /// A thread could not go on.
+    Lost { reason: String },
 }

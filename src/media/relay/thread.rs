@@ -67,12 +67,12 @@ impl Shared {
 }
 
 /// What the thread is started with.
-pub(super) struct Driver {
+pub(super) struct Driver<E> {
     pub index: u16,
     pub seed: u64,
     pub shared: Arc<Shared>,
     pub commands: Receiver<Command>,
-    pub events: mpsc::UnboundedSender<RelayEvent>,
+    pub events: mpsc::UnboundedSender<E>,
     /// Per address: where bound endpoints are told, and which ports there are.
     pub addresses: Vec<(IpAddr, Sender<Ready>, PortPool)>,
     /// Whether far ends that do not multiplex get an RTCP socket.
@@ -123,7 +123,7 @@ fn now() -> Now {
     Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) }
 }
 
-impl Driver {
+impl<E: From<RelayEvent>> Driver<E> {
     /// Runs until it is stopped; then every endpoint is closed.
     pub fn run(mut self) -> io::Result<()> {
         // Where it is refused, everything works but for the limit.
@@ -176,7 +176,7 @@ impl Driver {
             }
             while let Some(event) = machine.poll_event() {
                 // Nobody listens any more when the program is on its way out.
-                let _ = self.events.send(event);
+                let _ = self.events.send(event.into());
             }
             woken = false;
             let wake = [machine.next_wake(now.at), again].into_iter().flatten().min();
@@ -289,7 +289,7 @@ impl Driver {
             machine.command(now, Command::Close { id }, sockets);
         }
         while let Some(event) = machine.poll_event() {
-            let _ = self.events.send(event);
+            let _ = self.events.send(event.into());
         }
     }
 }

@@ -150,6 +150,6 @@ fn a_far_end_that_does_not_multiplex_finds_rtcp_on_the_port_above() {
 #[test]
 fn an_address_that_is_not_ours_is_refused_at_the_start() {
     let elsewhere = IpAddr::from([192, 0, 2, 1]);
-    let refused = RelayHandle::spawn(RelayConfig::new(vec![elsewhere], 22_200..=22_299, 1));
+    let refused = RelayHandle::spawn::<RelayEvent>(RelayConfig::new(vec![elsewhere], 22_200..=22_299, 1));
     assert!(matches!(refused, Err(SpawnError::Bind { ip, .. }) if ip == elsewhere));
 }

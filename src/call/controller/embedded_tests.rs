@@ -1,0 +1,197 @@
+//! The embedded controller with parties on loopback.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use super::*;
+
+const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Lab {
+    controller: EmbeddedController,
+    events: mpsc::UnboundedReceiver<MediaEvent>,
+}
+
+struct Party {
+    socket: UdpSocket,
+    id: EndpointId,
+    local: SocketAddr,
+}
+
+impl Lab {
+    fn new(ports: RangeInclusive<u16>) -> Self {
+        let config =
+            EmbeddedConfig { threads: Some(1), ..EmbeddedConfig::new(vec![(LOCALHOST, None)], ports, 3) };
+        let (controller, events) = EmbeddedController::start(config).unwrap();
+        Lab { controller, events }
+    }
+
+    fn party(&self) -> Party {
+        let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let allocated = self.controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4));
+        let (id, LocalDescription { rtp }) = ready(allocated).unwrap();
+        Party { socket, id, local: rtp }
+    }
+
+    /// Waits until every command so far is obeyed.
+    fn settle(&self, party: &Party) -> EndpointStats {
+        let stats = self.controller.stats(party.id);
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(stats).unwrap()
+    }
+
+    fn pair_offer(&self, from: &Party, to: &Party, offer: Bytes) -> Result<Bytes, MediaError> {
+        ready(self.controller.pair_offer(from.id, to.id, offer, &PairPolicy::default()))
+    }
+
+    fn pair_answer(&self, from: &Party, to: &Party, answer: Bytes) -> Result<Bytes, MediaError> {
+        ready(self.controller.pair_answer(from.id, to.id, answer))
+    }
+
+    fn bridge(&self, a: &Party, b: &Party) -> Result<Joined, MediaError> {
+        ready(self.controller.bridge(a.id, b.id))
+    }
+}
+
+fn ready<T: Unpin>(future: MediaFuture<T>) -> Result<T, MediaError> {
+    future.now().unwrap_or_else(|_| panic!("it is ready within the turn"))
+}
+
+impl Party {
+    fn session(&self, formats: &str, direction: &str) -> Bytes {
+        let port = self.socket.local_addr().unwrap().port();
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP {formats}\r\na=rtcp-mux\r\na={direction}\r\n"
+        )
+        .into()
+    }
+
+    fn send(&self, payload_type: u8, sequence: u16, payload: &[u8]) {
+        let mut packet = vec![0x80, payload_type];
+        packet.extend_from_slice(&sequence.to_be_bytes());
+        packet.extend_from_slice(&[0, 0, 0, 0, 9, 9, 9, self.id.0 as u8]);
+        packet.extend_from_slice(payload);
+        self.socket.send_to(&packet, self.local).unwrap();
+    }
+
+    /// The next RTP packet: payload type, SSRC, payload.
+    fn receive(&self) -> (u8, u32, Vec<u8>) {
+        let mut buffer = [0; 2_048];
+        for _ in 0..5 {
+            let len = self.socket.recv(&mut buffer).expect("a packet in time");
+            if let Some(header) = crate::media::forward::Header::read(&buffer[..len])
+                && !(64..=95).contains(&header.payload_type)
+            {
+                return (header.payload_type, header.ssrc, buffer[header.payload..len].to_vec());
+            }
+        }
+        panic!("RTCP only");
+    }
+}
+
+#[test]
+fn a_call_is_paired_bridged_held_transferred_and_over() {
+    let mut lab = Lab::new(23_000..=23_199);
+    let (a, b) = (lab.party(), lab.party());
+    let offer = lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
+    assert!(String::from_utf8_lossy(&offer).contains(&format!("m=audio {} RTP/AVP 0 8", b.local.port())));
+    assert_eq!(lab.bridge(&a, &b), Err(MediaError::Undescribed));
+    lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
+    assert!(lab.bridge(&a, &b).unwrap().is_relay());
+    lab.settle(&a);
+    a.send(0, 1, b"to b");
+    b.send(0, 1, b"to a");
+    assert_eq!(b.receive().2, b"to b");
+    let (_, ssrc, payload) = a.receive();
+    assert_eq!(payload, b"to a");
+
+    // A holds.
+    lab.pair_offer(&a, &b, a.session("0", "sendonly")).unwrap();
+    let held = lab.pair_answer(&b, &a, b.session("0", "recvonly")).unwrap();
+    assert!(String::from_utf8_lossy(&held).contains("a=recvonly"));
+    lab.settle(&a);
+    b.send(0, 2, b"unheard");
+    a.send(0, 2, b"music");
+    assert_eq!(b.receive().2, b"music");
+    assert_eq!(lab.settle(&b).dropped.held, 1);
+
+    // A is transferred to C, which has PCMA only.
+    let c = lab.party();
+    lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
+    lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
+    let offer = ready(lab.controller.local_offer(c.id, Some(a.id), &PairPolicy::default())).unwrap();
+    assert!(String::from_utf8_lossy(&offer).contains("RTP/AVP 0 8"));
+    ready(lab.controller.apply_remote(c.id, c.session("8", "sendrecv"))).unwrap();
+    ready(lab.controller.unbridge(a.id, b.id)).unwrap();
+    let joined = lab.bridge(&a, &c).unwrap();
+    assert_eq!(joined.forward, Route::Transcode { from: "PCMU".into(), to: "PCMA".into() });
+    lab.settle(&a);
+    a.send(0, 3, &[0xFF; 4]);
+    let (payload_type, _, payload) = c.receive();
+    assert_eq!((payload_type, payload), (8, vec![0xD5; 4]));
+    c.send(8, 77, &[0xD5; 4]);
+    let (payload_type, after, payload) = a.receive();
+    // The smallest A-law value is 8, and so is the second µ-law one.
+    assert_eq!((payload_type, after, payload), (0, ssrc, vec![0xFE; 4]), "one stream for its life");
+
+    for party in [&a, &b, &c] {
+        lab.controller.release_endpoint(party.id);
+        lab.controller.release_endpoint(party.id);
+    }
+    assert_eq!(lab.controller.endpoints(), 0);
+    let mut closed = Vec::new();
+    while closed.len() < 3 {
+        if let MediaEvent::Closed { endpoint, stats } = lab.events.blocking_recv().unwrap() {
+            closed.push((endpoint, stats.received.packets));
+        }
+    }
+    assert_eq!(closed, [(a.id, 3), (b.id, 2), (c.id, 1)]);
+    assert_eq!(lab.bridge(&a, &b), Err(MediaError::NoSuchEndpoint(a.id)));
+    lab.controller.shutdown();
+    assert_eq!(lab.events.blocking_recv(), None);
+}
+
+#[test]
+fn a_bridge_follows_a_new_answer_at_once() {
+    let lab = Lab::new(23_200..=23_399);
+    let (a, b) = (lab.party(), lab.party());
+    lab.pair_offer(&a, &b, a.session("0 8", "sendrecv")).unwrap();
+    lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
+    lab.bridge(&a, &b).unwrap();
+    lab.pair_offer(&b, &a, b.session("8", "sendrecv")).unwrap();
+    lab.pair_answer(&a, &b, a.session("8", "sendrecv")).unwrap();
+    lab.settle(&a);
+    a.send(8, 1, b"A-law");
+    assert_eq!(b.receive().0, 8);
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let lab = Lab::new(23_400..=23_499);
+    let v6 = ready(lab.controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V6)));
+    assert_eq!(v6.err(), Some(MediaError::Family(AddressFamily::V6)));
+    let (a, b) = (lab.party(), lab.party());
+    let refused = lab.pair_offer(&a, &b, Bytes::from_static(b"nonsense")).unwrap_err();
+    assert_eq!(refused.status().0, 400);
+    assert_eq!(lab.pair_answer(&b, &a, b.session("0", "sendrecv")), Err(MediaError::NoOffer));
+    lab.pair_offer(&a, &b, a.session("9", "sendrecv")).unwrap();
+    assert_eq!(lab.pair_answer(&b, &a, b.session("18", "sendrecv")), Err(MediaError::NoCommonCodec));
+    assert_eq!(lab.bridge(&a, &a), Err(MediaError::NoSuchEndpoint(a.id)));
+    let moh = lab.controller.start_moh(a.id, "default");
+    assert_eq!(ready(moh), Err(MediaError::Unsupported(Capability::MusicOnHold)));
+    assert!(!lab.controller.capabilities().has(Capability::MusicOnHold));
+}
+
+#[test]
+fn far_ends_are_told_the_advertised_address() {
+    let told: IpAddr = "203.0.113.9".parse().unwrap();
+    let config = EmbeddedConfig::new(vec![(LOCALHOST, Some(told))], 23_500..=23_599, 1);
+    let (controller, _events) = EmbeddedController::start(config).unwrap();
+    let (id, local) = ready(controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4))).unwrap();
+    assert_eq!(local.rtp.ip(), told);
+    let offer = ready(controller.local_offer(id, None, &PairPolicy::default())).unwrap();
+    let offer = String::from_utf8_lossy(&offer);
+    assert!(offer.contains("203.0.113.9") && !offer.contains("127.0.0.1"), "{offer}");
+}

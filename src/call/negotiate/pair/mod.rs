@@ -1,0 +1,469 @@
+//! Offer and answer across two legs that are joined: what one offers becomes our offer to
+//! the other, and back (RFC 3264). Pure functions on [`Side`]s.
+//!
+//! - `formats`: payload types of two legs
+//!
+//! Of a description only the audio goes across, and of that what a [`Way`] can carry:
+//! formats, packet times, directions, agreed header extensions. Addresses, ports, origin,
+//! session name, keys and candidates are ours on both legs. Other media lines are refused
+//! with port 0 towards whoever offers them, and not offered to the other leg.
+//!
+//! How packets go between two legs follows from what each was told and has said last, not
+//! from who asked whom: [`join`] needs no memory of the exchange.
+
+mod formats;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{NegotiateError, parse, telephone_event};
+use crate::call::negotiate::TELEPHONE_EVENT_PT;
+use crate::media::relay::{Remote, Way};
+use crate::sdp::{AudioMedia, Direction, Format, Origin, SessionDescription};
+
+/// What may go across; see `call::controller::PairPolicy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairPolicy {
+    /// Encoding names that may be offered, in the order in which they are offered; empty:
+    /// everything in the offerer's order. `telephone-event` and `CN` need not be named.
+    pub codecs: Vec<String>,
+    /// Also offer what the controller can transcode to, after the offerer's own codecs.
+    pub transcode: bool,
+    /// Ask for this packet time instead of passing on the other side's.
+    pub ptime_ms: Option<u32>,
+    /// `telephone-event` may pass.
+    pub telephone_event: bool,
+    /// Attributes of the audio line that we do not know pass. Those that carry addresses,
+    /// keys or topology never do.
+    pub unknown_attributes: bool,
+    /// URIs of the RTP header extensions that may pass (RFC 8285).
+    pub extensions: Vec<String>,
+    /// Offer to multiplex RTCP (RFC 5761); what is offered to us is accepted anyway.
+    pub rtcp_mux: bool,
+}
+
+impl Default for PairPolicy {
+    fn default() -> Self {
+        PairPolicy {
+            codecs: Vec::new(),
+            transcode: true,
+            ptime_ms: None,
+            telephone_event: true,
+            unknown_attributes: false,
+            extensions: vec![super::ABS_CAPTURE_TIME.to_owned()],
+            rtcp_mux: true,
+        }
+    }
+}
+
+/// One leg's part in offers and answers: what was settled last, and what waits. As octets:
+/// read, descriptions take ten times the room, and a call may last for hours.
+#[derive(Debug)]
+pub struct Side {
+    rtp: SocketAddr,
+    session_id: u64,
+    version: u64,
+    /// What we told it last, and it told us.
+    sent: Option<Box<[u8]>>,
+    remote: Option<Box<[u8]>>,
+    /// Offers without an answer: ours to it, its to us.
+    ours: Option<Box<[u8]>>,
+    theirs: Option<Box<[u8]>>,
+    unknown_attributes: bool,
+}
+
+/// Why an answer means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    #[error(transparent)]
+    Negotiate(#[from] NegotiateError),
+    #[error("there is no offer that this could be the answer to")]
+    NoOffer,
+    #[error("a leg has not described its media yet")]
+    Undescribed,
+}
+
+/// How two legs are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// From the first to the second, with the encoding, and the one it becomes.
+    pub forward: (Way, String, Option<String>),
+    /// From the second to the first.
+    pub backward: (Way, String, Option<String>),
+}
+
+/// An audio line and where it stands.
+struct Line {
+    description: SessionDescription,
+    index: usize,
+    audio: AudioMedia,
+}
+
+impl Line {
+    /// The first audio line of an offer that can be relayed.
+    fn offered(body: &[u8], family: &SocketAddr) -> Result<Line, NegotiateError> {
+        let description = parse(body)?;
+        let mut error = NegotiateError::NoAudio;
+        for index in 0..description.lines().count() {
+            match usable(&description, index, family) {
+                Ok(audio) => return Ok(Line { description, index, audio }),
+                Err(NegotiateError::NoAudio) => {}
+                Err(why) => error = why,
+            }
+        }
+        Err(error)
+    }
+
+    /// The line of an answer that answers this offer of ours (RFC 3264 §6: same places).
+    fn answered(body: &[u8], offer: &Line, family: &SocketAddr) -> Result<Line, NegotiateError> {
+        let description = parse(body)?;
+        let audio = usable(&description, offer.index, family)?;
+        Ok(Line { description, index: offer.index, audio })
+    }
+
+    /// A line of a description that was accepted or made before.
+    fn known(body: &[u8]) -> Option<Line> {
+        let description = parse(body).ok()?;
+        let index = description.audio_index()?;
+        let audio = description.audio(index).ok()?;
+        Some(Line { description, index, audio })
+    }
+}
+
+fn usable(
+    description: &SessionDescription,
+    index: usize,
+    family: &SocketAddr,
+) -> Result<AudioMedia, NegotiateError> {
+    let audio = description.audio(index)?;
+    if audio.is_refused() || !audio.is_plain_rtp() {
+        return Err(NegotiateError::NoAudio);
+    }
+    if audio.address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(NegotiateError::Address(format!("{} is not one host", audio.address)));
+    }
+    if audio.address.is_ipv4() != family.is_ipv4() && !audio.address.is_unspecified() {
+        let (theirs, ours) = (audio.address, family.ip());
+        return Err(NegotiateError::Address(format!("{theirs} is not of the leg's family ({ours})")));
+    }
+    if !audio.formats.iter().any(formats::is_speech) {
+        return Err(NegotiateError::NoCommonCodec);
+    }
+    Ok(audio)
+}
+
+impl Side {
+    /// A leg that is told to send to `rtp`. `session_id` stands in the `o=` line of all its
+    /// descriptions, at random.
+    pub fn new(rtp: SocketAddr, session_id: u64) -> Self {
+        Side {
+            rtp,
+            session_id: session_id >> 1,
+            version: 1,
+            sent: None,
+            remote: None,
+            ours: None,
+            theirs: None,
+            unknown_attributes: false,
+        }
+    }
+
+    /// Whether offer and answer have passed.
+    pub fn is_described(&self) -> bool {
+        self.sent.is_some() && self.remote.is_some()
+    }
+
+    /// What the far end said last, for the media machine: the addresses, directions.
+    pub fn remote(&self) -> Option<Remote> {
+        let sent = Line::known(self.sent.as_deref()?)?.audio;
+        let audio = Line::known(self.remote.as_deref()?)?.audio;
+        let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
+        let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
+        let rtcp = Some(audio.rtcp(rtcp_mux)).filter(|rtcp| {
+            let ip = rtcp.ip();
+            ip.is_ipv4() == audio.address.is_ipv4() && !ip.is_multicast() && !ip.is_unspecified()
+        });
+        Some(Remote {
+            rtp: audio.rtp(),
+            rtcp: rtcp.unwrap_or(SocketAddr::new(audio.address, audio.port.saturating_add(1))),
+            rtcp_mux,
+            receives: !audio.is_hold(),
+            sends: audio.direction.has_send(),
+            telephone_event: sent.telephone_event(rate).map(|format| (format.payload_type, rate)),
+        })
+    }
+
+    /// An offer of ours, or of theirs, came to nothing.
+    pub fn withdraw(&mut self) {
+        self.ours = None;
+        self.theirs = None;
+    }
+
+    /// Every number that has a meaning towards this leg.
+    fn known_formats(&self) -> Vec<Format> {
+        let bodies = [&self.sent, &self.remote, &self.theirs];
+        let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
+        lines.flat_map(|line| line.audio.formats).collect()
+    }
+
+    /// Writes a description. One that says what the last one said is the last one, to the
+    /// octet; another one has the next version (RFC 3264 §8).
+    fn write(&mut self, build: impl Fn(&Origin) -> SessionDescription) -> Box<[u8]> {
+        let origin = |version| Origin { session_id: self.session_id, version, address: self.rtp.ip() };
+        let bytes = build(&origin(self.version)).to_bytes();
+        match self.ours.as_deref().or(self.sent.as_deref()) {
+            Some(last) if last != bytes => {
+                self.version += 1;
+                build(&origin(self.version)).to_bytes().into()
+            }
+            _ => bytes.into(),
+        }
+    }
+
+    /// Writes an offer of this line, in the places of the last description.
+    fn offer(&mut self, audio: &AudioMedia) -> Box<[u8]> {
+        let last = self.sent.as_deref().and_then(Line::known);
+        let bytes = self.write(|origin| match &last {
+            Some(last) => SessionDescription::reoffer(origin, &last.description, last.index, audio),
+            None => SessionDescription::offer(origin, audio),
+        });
+        self.ours = Some(bytes.clone());
+        bytes
+    }
+}
+
+/// `from` has made an offer: what to offer to `to` instead.
+///
+/// # Errors
+/// There is nothing in it that can go across: refuse it.
+pub fn offer(
+    from: &mut Side,
+    to: &mut Side,
+    body: &[u8],
+    policy: &PairPolicy,
+) -> Result<Box<[u8]>, NegotiateError> {
+    let line = Line::offered(body, &from.rtp)?;
+    let audio = across(&line, to, policy)?;
+    from.theirs = Some(body.into());
+    for side in [from, &mut *to] {
+        side.unknown_attributes = policy.unknown_attributes;
+    }
+    Ok(to.offer(&audio))
+}
+
+/// `from` has answered what [`offer`] offered to it: the answer to `to`. Again with a later
+/// answer, or with another leg's: the last one counts.
+///
+/// # Errors
+/// The answer is of no use, or there was no offer.
+pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, PairError> {
+    let offered =
+        from.ours.as_deref().or(from.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
+    let line = Line::answered(body, &offered, &from.rtp)?;
+    let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
+    let offer = Line::offered(offer, &to.rtp)?;
+    let mut audio = AudioMedia::new(to.rtp, shared(&offer.audio, &line.audio, &offered.audio)?);
+    audio.protocol.clone_from(&offer.audio.protocol);
+    audio.direction = direction(
+        line.audio.direction.has_send() && receives(&offer.audio),
+        receives(&line.audio) && offer.audio.direction.has_send(),
+    );
+    (audio.ptime_ms, audio.maxptime_ms) = (line.audio.ptime_ms, line.audio.maxptime_ms);
+    audio.rtcp_mux = offer.audio.rtcp_mux;
+    let agreed = |extension: &&crate::sdp::ExtMap| {
+        line.audio.extension_id(&extension.uri) == Some(extension.id)
+            && offered.audio.extension_id(&extension.uri) == Some(extension.id)
+    };
+    audio.extensions = offer.audio.extensions.iter().filter(agreed).cloned().collect();
+    if to.unknown_attributes {
+        audio.others = line.description.other_attributes(line.index);
+    }
+    let bytes =
+        to.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
+    settle_answer(from, body);
+    if let Some(theirs) = to.theirs.take() {
+        to.remote = Some(theirs);
+    }
+    to.ours = None;
+    to.sent = Some(bytes.clone());
+    Ok(bytes)
+}
+
+/// An offer of ours to `to`: of what `like` has said that it can do, else of every codec
+/// that we have.
+///
+/// # Errors
+/// The policy leaves nothing to offer.
+pub fn local_offer(
+    to: &mut Side,
+    like: Option<&Side>,
+    policy: &PairPolicy,
+) -> Result<Box<[u8]>, NegotiateError> {
+    let line = like.and_then(|like| Line::known(like.remote.as_deref()?));
+    let audio = match line {
+        Some(line) => across(&line, to, policy)?,
+        None => {
+            let formats = formats::ours().chain([telephone_event(TELEPHONE_EVENT_PT)]).collect();
+            let own = AudioMedia::new(to.rtp, formats);
+            let description =
+                SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
+            across(&Line { description, index: 0, audio: own }, to, policy)?
+        }
+    };
+    to.unknown_attributes = policy.unknown_attributes;
+    Ok(to.offer(&audio))
+}
+
+/// The answer to [`local_offer`].
+///
+/// # Errors
+/// It is of no use, or there was no offer.
+pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
+    let offered =
+        side.ours.as_deref().or(side.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
+    Line::answered(body, &offered, &side.rtp)?;
+    settle_answer(side, body);
+    Ok(())
+}
+
+fn settle_answer(side: &mut Side, body: &[u8]) {
+    if let Some(ours) = side.ours.take() {
+        side.sent = Some(ours);
+    }
+    side.theirs = None;
+    side.remote = Some(body.into());
+}
+
+/// Our own answer to an offer that goes no further: what was agreed before, where that is
+/// still offered, else every codec that we have.
+///
+/// # Errors
+/// There is nothing in it for us: refuse it.
+pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
+    let offer = Line::offered(body, &side.rtp)?;
+    let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
+    let ours: Vec<Format> = formats::ours().chain([telephone_event(TELEPHONE_EVENT_PT)]).collect();
+    let ours = AudioMedia::new(side.rtp, ours);
+    let common = |known: &AudioMedia| {
+        let formats = offer.audio.formats.iter();
+        let both: Vec<Format> = formats
+            .filter(|format| known.formats.iter().any(|known| formats::same(known, format)))
+            .cloned()
+            .collect();
+        both.iter().any(formats::is_speech).then_some(both)
+    };
+    let formats = before.as_ref().and_then(&common).or_else(|| common(&ours));
+    let mut audio = AudioMedia::new(side.rtp, formats.ok_or(NegotiateError::NoCommonCodec)?);
+    audio.protocol.clone_from(&offer.audio.protocol);
+    audio.direction = direction(receives(&offer.audio), offer.audio.direction.has_send());
+    audio.ptime_ms = policy.ptime_ms.or(before.and_then(|before| before.ptime_ms));
+    audio.rtcp_mux = offer.audio.rtcp_mux;
+    let bytes =
+        side.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
+    side.withdraw();
+    side.sent = Some(bytes.clone());
+    side.remote = Some(body.into());
+    Ok(bytes)
+}
+
+/// What becomes of packets between two legs, by what each was told and has said.
+///
+/// # Errors
+/// A leg has not described itself; nothing can be carried.
+pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
+    let known = |body: &Option<Box<[u8]>>| body.as_deref().and_then(Line::known).map(|line| line.audio);
+    let described = |side: &Side| known(&side.sent).zip(known(&side.remote)).ok_or(PairError::Undescribed);
+    let ((told_a, a), (told_b, b)) = (described(a)?, described(b)?);
+    Ok(Join { forward: formats::way(&told_a, &a, &b)?, backward: formats::way(&told_b, &b, &a)? })
+}
+
+/// What a line comes to as an offer to another leg.
+fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, NegotiateError> {
+    let offered = &line.audio;
+    let mut wanted: Vec<Format> = match policy.codecs.as_slice() {
+        [] => offered.formats.clone(),
+        codecs => {
+            let named = codecs.iter().flat_map(|name| {
+                offered.formats.iter().filter(|format| format.encoding.eq_ignore_ascii_case(name))
+            });
+            named
+                .chain(offered.formats.iter().filter(|format| !formats::is_speech(format)))
+                .cloned()
+                .collect()
+        }
+    };
+    if policy.transcode && offered.formats.iter().any(|format| formats::codec(format).is_some()) {
+        let allowed = |format: &Format| {
+            let mut names = policy.codecs.iter();
+            policy.codecs.is_empty() || names.any(|name| name.eq_ignore_ascii_case(&format.encoding))
+        };
+        let missing = formats::ours()
+            .filter(|ours| allowed(ours) && !wanted.iter().any(|format| formats::same(format, ours)));
+        wanted.extend(missing.collect::<Vec<_>>());
+    }
+    // Events last, in their order: they are no choice.
+    let (speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
+    rest.retain(|format| policy.telephone_event || !format.is_telephone_event());
+    let numbered = formats::number(speech.into_iter().chain(rest).collect(), &to.known_formats());
+    if !numbered.iter().any(formats::is_speech) {
+        return Err(NegotiateError::NoCommonCodec);
+    }
+    let mut audio = AudioMedia::new(to.rtp, numbered);
+    audio.direction = direction(offered.direction.has_send(), receives(offered));
+    audio.ptime_ms = policy.ptime_ms.or(offered.ptime_ms);
+    audio.maxptime_ms = offered.maxptime_ms;
+    audio.rtcp_mux = policy.rtcp_mux;
+    let passes = |extension: &&crate::sdp::ExtMap| {
+        policy.extensions.contains(&extension.uri) && (1..=14).contains(&extension.id)
+    };
+    audio.extensions = offered.extensions.iter().filter(passes).cloned().collect();
+    if policy.unknown_attributes {
+        audio.others = line.description.other_attributes(line.index);
+    }
+    Ok(audio)
+}
+
+/// The formats of an answer: what was offered and is answered by the other leg, in that
+/// leg's order and under the offerer's numbers; else one that we can transcode.
+fn shared(
+    offer: &AudioMedia,
+    answer: &AudioMedia,
+    asked: &AudioMedia,
+) -> Result<Vec<Format>, NegotiateError> {
+    let was_asked = |format: &&Format| asked.formats.iter().any(|asked| formats::same(asked, format));
+    let both = |speech: bool| {
+        let answered = answer.formats.iter().filter(was_asked);
+        let answered = answered.filter(move |format| formats::is_speech(format) == speech);
+        answered.filter_map(|answered| {
+            let offered = offer.formats.iter().find(|format| formats::same(format, answered))?;
+            Some(Format { payload_type: offered.payload_type, ..answered.clone() })
+        })
+    };
+    let mut formats: Vec<Format> = both(true).collect();
+    if formats.is_empty() {
+        let transcodable = |audio: &AudioMedia| {
+            let found = audio.formats.iter().find(|format| formats::codec(format).is_some());
+            found.map(|format| Format { fmtp: None, ..format.clone() })
+        };
+        let ours = transcodable(answer).and(transcodable(offer));
+        formats.push(ours.ok_or(NegotiateError::NoCommonCodec)?);
+    }
+    formats.extend(both(false).collect::<Vec<_>>());
+    Ok(formats)
+}
+
+/// Whether the describing party wants to receive: by its direction, and by an address that
+/// is one (RFC 3264 §8.4).
+fn receives(audio: &AudioMedia) -> bool {
+    !audio.is_hold()
+}
+
+fn direction(send: bool, receive: bool) -> Direction {
+    match (send, receive) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    }
+}
