@@ -18,3 +18,4 @@ mod replaces;
 mod requests;
 mod schedules;
 mod session;
+mod session_timer;

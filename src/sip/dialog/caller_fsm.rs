@@ -41,6 +41,8 @@ pub enum Event {
     Challenge,
     /// Our user has credentials.
     Again,
+    /// 422: the session interval is too small.
+    TooBrief,
     /// Timer B.
     NoResponse,
     /// Not resolved, not connected, not sent.
@@ -81,6 +83,8 @@ pub enum Action {
     AckAndBye,
     /// Ask the user for credentials, and wait 64*T1 for them.
     AskCredentials,
+    /// Take the interval of the 422 (RFC 4028 §7.3).
+    Lengthen,
     /// Send the INVITE again, with the next number.
     SendAgain,
     End(Cause),
@@ -97,6 +101,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Calling | S::Proceeding, E::Success) => (S::Answered, &[Confirm]),
         (S::Calling | S::Proceeding, E::Failure) => (S::Over, &[End(C::Failed)]),
         (S::Calling | S::Proceeding, E::Challenge) => (S::Challenged, &[AskCredentials]),
+        (S::Calling | S::Proceeding, E::TooBrief) => (S::Connecting, &[Lengthen, SendAgain]),
         (S::Challenged, E::Again) => (S::Connecting, &[SendAgain]),
         (S::Challenged, E::Cancel) => (S::Over, &[End(C::LocalCancel)]),
         (S::Challenged, E::CancelTimeout) => (S::Over, &[End(C::Failed)]),
@@ -106,13 +111,14 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Proceeding, E::RingTimeout) => (S::GivingUp, &[SendCancel, GuardCancel]),
         (S::CancelPending, E::Provisional) => (S::Cancelling, &[SendCancel, GuardCancel]),
         (S::CancelPending | S::Cancelling, E::Success) => (S::Over, &[AckAndBye, End(C::LocalCancel)]),
-        (S::CancelPending | S::Cancelling, E::Failure | E::Challenge | E::NoResponse | E::Unreachable) => {
-            (S::Over, &[End(C::LocalCancel)])
-        }
+        (
+            S::CancelPending | S::Cancelling,
+            E::Failure | E::Challenge | E::TooBrief | E::NoResponse | E::Unreachable,
+        ) => (S::Over, &[End(C::LocalCancel)]),
         (S::Cancelling, E::CancelTimeout) => (S::Over, &[Abandon, End(C::LocalCancel)]),
         (S::GivingUp, E::Cancel) => (S::Cancelling, &[]),
         (S::GivingUp, E::Success) => (S::Over, &[AckAndBye, End(C::RingTimeout)]),
-        (S::GivingUp, E::Failure | E::Challenge) => (S::Over, &[End(C::RingTimeout)]),
+        (S::GivingUp, E::Failure | E::Challenge | E::TooBrief) => (S::Over, &[End(C::RingTimeout)]),
         (S::GivingUp, E::CancelTimeout) => (S::Over, &[Abandon, End(C::RingTimeout)]),
         (state, _) => (state, &[]),
     }

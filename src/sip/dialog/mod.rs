@@ -9,6 +9,7 @@
 //! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
 //! - `reliable_fsm`: reliable provisional responses of ours, as a table
 //! - `refer_fsm`: the two sides of a REFER, as tables
+//! - `session_timer`: what two sides agree on, and its table
 //! - `usage`: what is known of one call leg
 
 pub mod callee_fsm;
@@ -20,5 +21,6 @@ pub mod refer_fsm;
 pub mod reliable_fsm;
 pub mod replaces;
 pub mod request;
+pub mod session_timer;
 pub mod state;
 pub mod usage;

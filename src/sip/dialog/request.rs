@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::hop::Hop;
 use super::identity::Identity;
+use super::session_timer::SessionExpires;
 use super::state::Dialog;
 use crate::ids::Branch;
 use crate::sip::endpoint::{Body, Flow, HeaderFields};
@@ -25,8 +26,18 @@ pub struct Draft {
     /// Parameters of our Contact, from the first `;` on; none: Contact stands
     /// only where it is a matter of course.
     pub contact: Option<Bytes>,
+    /// Session-Expires and Min-SE.
+    pub session: Option<SessionFields>,
     /// Where to send it, if not where the dialog leads.
     pub outbound: Option<Hop>,
+}
+
+/// What a request says of session timers (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionFields {
+    pub expires: SessionExpires,
+    /// 0: none.
+    pub min_se: u32,
 }
 
 impl Draft {
@@ -39,6 +50,7 @@ impl Draft {
             headers: Vec::new(),
             body,
             contact: None,
+            session: None,
             outbound: None,
         }
     }
@@ -81,6 +93,12 @@ pub fn write(
         writer = writer.header(Name::Allow, &identity.allow);
         if !identity.supported.is_empty() {
             writer = writer.header(Name::Supported, &identity.supported);
+        }
+    }
+    if let Some(SessionFields { expires, min_se }) = draft.session {
+        writer = writer.header_fmt(Name::SessionExpires, format_args!("{expires}"));
+        if min_se > 0 {
+            writer = writer.header_fmt(Name::MinSe, format_args!("{min_se}"));
         }
     }
     if !identity.user_agent.is_empty() {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::hop::Hop;
 use super::refer_fsm::{notifier, subscriber};
+use super::request::SessionFields;
+use super::session_timer::SessionTimer;
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm, reliable_fsm};
 use crate::ids::Tag;
@@ -47,6 +49,8 @@ pub struct Usage {
     pub theirs: Option<Box<TheirInvite>>,
     /// How the call is to end, once our user has said so.
     pub parting: Option<Box<Parting>>,
+    /// The session timer, once agreed on.
+    pub timer: Option<Box<SessionTimer>>,
     /// REFERs that are not done with.
     pub refers: Vec<Refer>,
     /// Requests of theirs inside the call.
@@ -166,6 +170,7 @@ pub struct Again {
     pub outbound: Option<Hop>,
     /// Whether a challenge goes to our user.
     pub authorizes: bool,
+    pub session: Option<SessionFields>,
     /// What our user gave last.
     pub credentials: HeaderFields,
     pub tries: u8,
@@ -304,7 +309,8 @@ impl Usage {
         let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref()?.deadline());
         let challenged = self.parting.as_deref().and_then(|parting| parting.challenged_until);
         let ours = self.ours.iter().filter_map(|ours| ours.deadline);
+        let timer = self.timer.as_deref().and_then(SessionTimer::deadline);
         let refers = self.refers.iter().filter_map(|refer| refer.expires_at);
-        ours.chain(refers).chain(answer_by).chain(resend).chain(reliable).chain(challenged).min()
+        ours.chain(refers).chain(answer_by).chain(resend).chain(reliable).chain(timer).chain(challenged).min()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::command::Reply;
 use super::outbox::ReplyPath;
+use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::callee_fsm::{self, Action, Cause};
@@ -12,7 +13,7 @@ use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::{Dialog, NoDialog};
 use crate::sip::dialog::usage::{Phase, TheirInvite, Usage};
-use crate::sip::msg::{Method, Request};
+use crate::sip::msg::{Method, Name, Request};
 
 impl Endpoint {
     /// An INVITE without a To tag that has passed every check.
@@ -24,6 +25,10 @@ impl Endpoint {
             Ok(replaces) => replaces,
             Err(status) => return self.refuse(now, &path, &request, status),
         };
+        if let Some(min_se) = self.session_too_small(None, &request) {
+            let headers = [(Name::MinSe, min_se.as_bytes())];
+            return self.refuse_with(now, &path, &request, 422, reason(422), &headers);
+        }
         let tag = self.mint.tag(self.usages.vacant_slot());
         let cseq = (self.mint.random() & 0xffff) as u32;
         let mut dialog = match Dialog::from_request(&request, tag, cseq) {
@@ -55,6 +60,7 @@ impl Endpoint {
                 reliable: None,
             })),
             parting: None,
+            timer: None,
             refers: Vec::new(),
             requests: Default::default(),
             queued: Default::default(),

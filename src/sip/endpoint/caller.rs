@@ -47,13 +47,15 @@ impl Endpoint {
         );
         (origin.flow, origin.pinned) = (invite.flow, invite.flow.is_some());
         let max_forwards = invite.max_forwards.unwrap_or(MAX_FORWARDS);
-        let again = invite.authorizes.then(|| {
+        let session = self.session_wanted();
+        let again = (invite.authorizes || session.is_some()).then(|| {
             Box::new(Again {
                 headers: invite.headers.clone(),
                 body: invite.body.clone(),
                 max_forwards,
                 outbound: outbound.clone(),
-                authorizes: true,
+                authorizes: invite.authorizes,
+                session,
                 credentials: Vec::new(),
                 tries: 0,
                 refusal: None,
@@ -77,6 +79,7 @@ impl Endpoint {
             }],
             theirs: None,
             parting: None,
+            timer: None,
             refers: Vec::new(),
             requests: Default::default(),
             queued: Default::default(),
@@ -84,6 +87,7 @@ impl Endpoint {
         let draft = Draft {
             max_forwards,
             headers: invite.headers,
+            session,
             outbound,
             ..Draft::new(Method::Invite, cseq, invite.body)
         };
@@ -171,7 +175,7 @@ impl Endpoint {
                 Event::Provisional
             }
             200..300 => Event::Success,
-            status => self.refusal_event(usage, cseq, status),
+            _ => self.refusal_event(usage, cseq, &response),
         };
         self.caller_event(now, usage, event, Some(response));
     }
@@ -270,6 +274,7 @@ impl Endpoint {
                     }
                 }
                 Action::AskCredentials => self.ask_credentials(now, id, cseq, response.clone()),
+                Action::Lengthen => self.lengthen_session(id, cseq, response.as_ref()),
                 Action::SendAgain => self.invite_again(now, id),
                 Action::End(cause) => {
                     let again = self.usages.get_mut(id).and_then(|it| it.ours.first_mut()?.again.take());

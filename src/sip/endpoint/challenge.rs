@@ -1,5 +1,6 @@
 //! Our INVITE again after a refusal that need not be the last word: with
-//! credentials after 401 or 407 (RFC 3261 §22.2). Our BYE likewise.
+//! credentials after 401 or 407 (RFC 3261 §22.2), with a longer session interval
+//! after 422 (RFC 4028 §7.3). Our BYE likewise.
 
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::caller_fsm::{Event, State};
 use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::session_timer::min_se;
 use crate::sip::dialog::usage::Phase;
 use crate::sip::msg::{Method, Response};
 
@@ -46,10 +48,14 @@ impl Endpoint {
     }
 
     /// What a refusal of our INVITE means: the end, or another try.
-    pub(super) fn refusal_event(&mut self, usage: UsageId, cseq: u32, status: u16) -> Event {
+    pub(super) fn refusal_event(&mut self, usage: UsageId, cseq: u32, response: &Response) -> Event {
         let again =
             self.usages.get_mut(usage).and_then(|it| it.ours(cseq)).and_then(|it| it.again.as_deref());
-        match (status, again) {
+        match (response.status(), again) {
+            (422, Some(again)) if again.tries < TRIES => {
+                let session = again.session.map_or(u32::MAX, |session| session.expires.seconds);
+                if min_se(response) > session { Event::TooBrief } else { Event::Failure }
+            }
             (401 | 407, Some(again)) if again.authorizes && again.tries < TRIES => Event::Challenge,
             _ => Event::Failure,
         }
@@ -70,6 +76,16 @@ impl Endpoint {
         if let Some(again) = ours.again.as_deref_mut() {
             again.tries += 1;
             again.refusal = response.cloned();
+        }
+    }
+
+    /// The INVITE is to ask for the interval that a 422 names.
+    pub(super) fn lengthen_session(&mut self, usage: UsageId, cseq: u32, response: Option<&Response>) {
+        self.renew_invite(usage, cseq, response);
+        let again = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()?.again.as_deref_mut());
+        if let (Some(session), Some(response)) = (again.and_then(|again| again.session.as_mut()), response) {
+            session.min_se = min_se(response);
+            session.expires.seconds = session.expires.seconds.max(session.min_se);
         }
     }
 
@@ -104,6 +120,7 @@ impl Endpoint {
             headers,
             max_forwards: again.max_forwards,
             outbound: again.outbound.clone(),
+            session: again.session,
             ..Draft::new(Method::Invite, cseq, again.body.clone())
         };
         // Who asked has to get it: not the next address of the same name.

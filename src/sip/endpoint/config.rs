@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::sip::dialog::identity::Advertised;
+use crate::sip::dialog::session_timer::SessionTimers;
 use crate::sip::msg::{Limits, Method};
 use crate::sip::transaction::TimerLengths;
 
@@ -20,6 +21,8 @@ pub struct EndpointConfig {
     /// with `respond`, inside dialogs and outside: INFO, MESSAGE, REGISTER, …
     /// Without INFO here an INFO in a call gets 200 and is forgotten.
     pub accept: Vec<Method>,
+    /// Session timers (RFC 4028); none: `timer` is not offered.
+    pub session_timers: Option<SessionTimers>,
     /// What it can do beyond RFC 3261, and says so.
     pub extensions: Extensions,
     /// T1, T2, T4 and when to send 100.
@@ -61,17 +64,23 @@ impl Extensions {
             .into_iter()
             .filter_map(|(tag, on)| on.then_some(tag))
     }
+}
 
+impl EndpointConfig {
+    fn tags(&self) -> impl Iterator<Item = &'static str> {
+        self.extensions.tags().chain(self.session_timers.map(|_| "timer"))
+    }
+
+    /// Supported.
     pub(super) fn supported(&self) -> String {
         self.tags().collect::<Vec<_>>().join(", ")
     }
 
-    pub(super) fn has(&self, tag: &[u8]) -> bool {
+    /// Whether Require may ask for this option tag.
+    pub(super) fn supports(&self, tag: &[u8]) -> bool {
         self.tags().any(|known| tag.eq_ignore_ascii_case(known.as_bytes()))
     }
-}
 
-impl EndpointConfig {
     /// Defaults with a seed.
     pub fn new(seed: [u8; 32]) -> Self {
         EndpointConfig {
@@ -79,6 +88,7 @@ impl EndpointConfig {
             user: String::new(),
             advertised: Vec::new(),
             accept: Vec::new(),
+            session_timers: None,
             extensions: Extensions::default(),
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),

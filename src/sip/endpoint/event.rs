@@ -68,6 +68,10 @@ pub enum UsageEvent {
     /// The response, if there was one, holds a challenge or Retry-After: `Some` for
     /// those that came from the far end.
     ReInviteFailed { status: u16, reason: String, response: Option<Box<Response>> },
+    /// The session timer wants a refresh that only its user can send, because the
+    /// far end takes no UPDATE: `reinvite` with the session as it is. Comes again
+    /// every 10 s; without any the call ends.
+    RefreshWanted,
     /// An UPDATE with an offer (RFC 3311): answer with `respond`.
     Update { transaction: ServerTransactionId, request: Request },
     /// 2xx to our UPDATE.
@@ -119,6 +123,8 @@ pub enum Termination {
     /// A reliable provisional response of ours was never acknowledged; 504 has
     /// gone out (RFC 3262 §3).
     NoPrack,
+    /// Nobody refreshed the session in time; BYE was sent (RFC 4028 §10).
+    SessionExpired,
     /// Our 2xx was never acknowledged; BYE was sent (RFC 3261 §13.3.1.4).
     NoAck,
     /// The far end broke the protocol; the call was ended as well as possible.

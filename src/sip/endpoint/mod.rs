@@ -12,7 +12,7 @@
 //! - `success`: 2xx to our INVITE, and ACK
 //! - `challenge`: our INVITE or BYE again, with credentials
 //! - `requests`: other requests of ours, inside a call and outside
-//! - `refer`, `replace`: transfer
+//! - `refer`, `replace`: transfer; `refresh`: session timers
 //! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
@@ -31,6 +31,7 @@ pub mod outbox;
 mod provisional;
 mod receive;
 mod refer;
+mod refresh;
 mod refuse;
 mod reinvite;
 mod reliable;
@@ -51,6 +52,7 @@ use bytes::Bytes;
 
 pub use crate::sip::dialog::identity::Advertised;
 pub use crate::sip::dialog::replaces::{ReferTo, Replaces};
+pub use crate::sip::dialog::session_timer::SessionTimers;
 pub use command::{
     Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
 };
@@ -170,7 +172,7 @@ impl Endpoint {
                 user: config.user.clone(),
                 user_agent: config.user_agent.clone(),
                 allow: receive::allow(&config),
-                supported: config.extensions.supported(),
+                supported: config.supported(),
                 advertised: config.advertised.clone(),
             },
             mint,

@@ -170,8 +170,7 @@ impl Endpoint {
 
     /// 420 if the request needs an extension that we do not have (§8.2.2.3).
     pub(super) fn refuses_extension(&mut self, now: Instant, path: &ReplyPath, request: &Request) -> bool {
-        let extensions = self.config.extensions;
-        let missing = |tag: &&[u8]| !extensions.has(tag);
+        let missing = |tag: &&[u8]| !self.config.supports(tag);
         let required: Vec<&[u8]> = request.headers(Name::Require).filter(missing).collect();
         if required.is_empty() {
             return false;

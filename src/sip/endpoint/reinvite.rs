@@ -62,7 +62,8 @@ impl Endpoint {
             ring_timeout,
             ..OurInvite::new(cseq, body.is_some())
         });
-        let draft = Draft { headers, ..Draft::new(Method::Invite, cseq, body) };
+        let session = self.session_kept(usage);
+        let draft = Draft { headers, session, ..Draft::new(Method::Invite, cseq, body) };
         self.dispatch(now, dialog, draft, User::Invite(usage, cseq));
         Ok(())
     }
@@ -102,7 +103,8 @@ impl Endpoint {
             dialog.offer_answer = OfferAnswer::LocalOffer;
         }
         let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
-        let draft = Draft { headers, ..Draft::new(Method::Update, cseq, body) };
+        let session = self.session_kept(usage);
+        let draft = Draft { headers, session, ..Draft::new(Method::Update, cseq, body) };
         self.dispatch(now, dialog, draft, User::Update(usage, offers));
         Ok(())
     }
@@ -115,6 +117,7 @@ impl Endpoint {
         whose: (Tag, Option<UsageId>),
         request: Request,
     ) {
+        let too_small = self.session_too_small(whose.1, &request);
         let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
         let decided = usage.theirs.as_deref().map(|theirs| theirs.success.is_some());
         let refusal = match (usage.phase, decided) {
@@ -132,6 +135,9 @@ impl Endpoint {
         };
         if let Some(status) = refusal {
             return self.answer_later(now, path, whose, request, status);
+        }
+        if let Some(min_se) = too_small {
+            return self.answer_now(now, path, request, whose, 422, &[(Name::MinSe, min_se.as_bytes())]);
         }
         let has_body = !request.body().is_empty();
         let Ok(cseq) = request.cseq() else { return };
@@ -169,8 +175,12 @@ impl Endpoint {
         whose: (Tag, Option<UsageId>),
         request: Request,
     ) {
+        let too_small = self.session_too_small(whose.1, &request);
         let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
         let remote_tag = request.from_tag().unwrap_or_default();
+        if let Some(min_se) = too_small {
+            return self.answer_now(now, path, request, whose, 422, &[(Name::MinSe, min_se.as_bytes())]);
+        }
         let Some(dialog) = usage.dialog(remote_tag) else { return };
         if request.body().is_empty() {
             dialog.refresh_target(&request);
@@ -249,12 +259,22 @@ impl Endpoint {
                     self.send_ack(now, id, cseq, None);
                 }
                 if phase == Phase::Established {
+                    self.session_answered(now, id, &response);
                     self.usage_event(id, UsageEvent::ReInviteAnswered { response, ack_wanted });
                 }
             }
             491 if phase == Phase::Established && !ours.superseded => {
                 ours.progress = Progress::BackOff;
                 ours.deadline = Some(now + back_off);
+                self.usages.arm(now, id);
+                self.offer_is_over(id);
+            }
+            // Again at once, with the interval that the 422 names.
+            422 if phase == Phase::Established && self.session_longer(id, &response) => {
+                if let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) {
+                    ours.progress = Progress::BackOff;
+                    ours.deadline = Some(now);
+                }
                 self.usages.arm(now, id);
                 self.offer_is_over(id);
             }
@@ -306,6 +326,9 @@ impl Endpoint {
         }
         if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
             dialog.refresh_target(&response);
+        }
+        if self.usages.get(id).is_some_and(|usage| usage.phase == Phase::Established) {
+            self.session_answered(now, id, &response);
         }
         self.usage_event(id, UsageEvent::UpdateAnswered { response });
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::command::{Body, CommandError, Reply, check_headers};
+use super::refresh::write_agreement;
 use super::refuse::reason;
 use super::{Endpoint, ServerTransactionId, UsageId};
 use crate::sip::dialog::callee_fsm;
@@ -136,6 +137,13 @@ impl Endpoint {
         let Some(it) = self.usages.get_mut(usage) else { return };
         let Some(theirs) = it.theirs.as_deref_mut() else { return };
         let (transaction, initial) = (theirs.transaction, theirs.initial);
+        let request = self.servers.request(transaction);
+        let timer = request.and_then(|request| self.session_confirmed(now, usage, request));
+        if let Some(timer) = timer {
+            self.set_timer(now, usage, timer);
+        }
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let Some(theirs) = it.theirs.as_deref_mut() else { return };
         theirs.answer_by = None;
         theirs.success = Some(Success {
             response: response.clone(),
@@ -184,6 +192,10 @@ impl Endpoint {
             if !self.identity.supported.is_empty() {
                 writer = writer.header(Name::Supported, &self.identity.supported);
             }
+        }
+        if (200..300).contains(&reply.status) {
+            let agreement = self.session_agreed(Some(usage), request).ok().flatten();
+            writer = write_agreement(writer, agreement);
         }
         if reply.status == 415 {
             // §21.4.13

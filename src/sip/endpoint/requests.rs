@@ -111,6 +111,7 @@ impl Endpoint {
             headers: request.headers,
             body: request.body,
             contact: request.contact,
+            session: None,
             outbound,
         };
         let id = self.next_request();

@@ -27,6 +27,8 @@ pub(super) enum User {
     /// An UPDATE, and whether it carries an offer.
     Update(UsageId, bool),
     Request(UsageId, RequestId),
+    /// The UPDATE that refreshes the session timer.
+    Refresh(UsageId),
     /// REFER, and NOTIFY for one of theirs.
     Refer(UsageId, ReferId),
     Notify(UsageId, ReferId),
@@ -277,6 +279,7 @@ impl Endpoint {
                 None => {}
             },
             User::Request(usage, request) => self.request_outcome(usage, request, &outcome, response),
+            User::Refresh(usage) => self.refresh_outcome(now, usage, &outcome, response),
             User::Refer(usage, refer) => self.refer_outcome(now, usage, refer, &outcome, response),
             User::Notify(usage, refer) => self.notify_outcome(now, usage, refer, &outcome, response),
             User::Outside(request) => self.outside_outcome(request, &outcome, response),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::command::{CommandError, HeaderFields, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::receive::abilities;
+use super::refresh::write_agreement;
 use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
@@ -112,7 +113,11 @@ impl Endpoint {
         for (name, value) in headers {
             writer = writer.header(*name, value);
         }
+        let mut timer = None;
         if matches!(request.method(), Method::Update) && status < 300 {
+            let agreement = self.session_agreed(usage, &request).ok().flatten();
+            writer = write_agreement(writer, agreement);
+            timer = usage.and_then(|usage| Some((usage, self.session_confirmed(now, usage, &request)?)));
             let uri = self.identity.uri(&path.flow, self.contact_user(usage));
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
@@ -122,6 +127,9 @@ impl Endpoint {
         };
         if let Some(transaction) = self.servers.start(now, &mut self.out, request, path, usage) {
             self.servers.respond(now, &mut self.out, transaction, status, response);
+            if let Some((usage, timer)) = timer {
+                self.set_timer(now, usage, timer);
+            }
         }
     }
 
@@ -183,9 +191,15 @@ impl Endpoint {
 
     /// BYE in an established session.
     pub(super) fn hang_up(&mut self, now: Instant, id: UsageId) {
+        self.hang_up_for(now, id, User::Bye(id));
+    }
+
+    /// The same; `user` hears what becomes of the BYE.
+    pub(super) fn hang_up_for(&mut self, now: Instant, id: UsageId, user: User) {
         self.refuse_pending(now, id, 487);
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.phase = Phase::Ending;
+        usage.timer = None;
         usage.theirs = None;
         let mut owed = None;
         usage.ours.retain_mut(|ours| {
@@ -203,7 +217,7 @@ impl Endpoint {
         if let Some(usage) = self.usages.get_mut(id) {
             usage.forget_finished();
         }
-        self.send_bye(now, id, User::Bye(id));
+        self.send_bye(now, id, user);
     }
 
     /// Answers a request that came as `Event::Request`, `UsageEvent::Request` or
@@ -240,6 +254,11 @@ impl Endpoint {
             let uri = self.identity.uri(&path.flow, self.contact_user(usage));
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
+        let mut timer = None;
+        if *request.method() == Method::Update && reply.status < 300 {
+            writer = write_agreement(writer, self.session_agreed(usage, request).ok().flatten());
+            timer = usage.and_then(|usage| Some((usage, self.session_confirmed(now, usage, request)?)));
+        }
         if let Some(body) = &reply.body {
             let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
             writer = writer.body(content_type, &body.data);
@@ -257,6 +276,9 @@ impl Endpoint {
             }
         }
         self.servers.respond(now, &mut self.out, transaction, reply.status, response);
+        if let Some((usage, timer)) = timer {
+            self.set_timer(now, usage, timer);
+        }
         Ok(())
     }
 }

@@ -70,6 +70,7 @@ impl Endpoint {
             }
         }
         if let Some(ours) = usage.ours(cseq) {
+            ours.again = None;
             ours.progress = if offered { Progress::Succeeded } else { Progress::AckOwed };
         }
         usage.dialogs = vec![dialog];
@@ -77,6 +78,7 @@ impl Endpoint {
         if offered {
             self.send_ack(now, id, cseq, None);
         }
+        self.session_answered(now, id, &response);
         self.usage_event(id, UsageEvent::Answered { response, ack_wanted: !offered });
     }
 

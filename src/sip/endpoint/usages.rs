@@ -136,6 +136,7 @@ impl Endpoint {
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.theirs = None;
         usage.parting = None;
+        usage.timer = None;
         usage.ours.retain_mut(|ours| {
             if let (Progress::Open, Some(transaction)) = (ours.progress, ours.transaction) {
                 self.clients.orphan(now, &mut self.out, transaction);
@@ -164,7 +165,10 @@ impl Endpoint {
                 Progress::BackOff => self.retry_reinvite(now, id, cseq),
                 _ => self.invite_deadline(now, id, cseq),
             }
-        } else if !self.bye_challenge_deadline(now, id) && !self.refer_deadline(now, id) {
+        } else if !self.bye_challenge_deadline(now, id)
+            && !self.refer_deadline(now, id)
+            && !self.session_deadline(now, id)
+        {
             self.their_invite_deadline(now, id);
         }
         // The usage may have more that is due: it stays armed until it has not.

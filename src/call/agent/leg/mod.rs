@@ -375,7 +375,7 @@ pub(in crate::call) fn termination(cause: Termination) -> TerminationCause {
         Termination::RingTimeout => failed(408, "Rang Without Answer"),
         Termination::Unreachable => failed(503, "Unreachable"),
         Termination::AnswerTimeout => TerminationCause::Rejected { status: 480 },
-        Termination::NoPrack | Termination::NoAck => {
+        Termination::NoPrack | Termination::SessionExpired | Termination::NoAck => {
             TerminationCause::Protocol { message: "our 200 was never acknowledged".to_owned() }
         }
         Termination::Protocol { message } => TerminationCause::Protocol { message: message.to_owned() },

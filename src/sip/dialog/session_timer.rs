@@ -1,0 +1,294 @@
+//! Session timers (RFC 4028): what two sides agree on, and the timer of one call
+//! as a table.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::sip::msg::{Headers, Name, Request, Response, chars};
+
+/// What an endpoint wants of session timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimers {
+    /// The interval that it asks for, and the longest that it agrees to, seconds.
+    pub expires: u32,
+    /// The shortest that it agrees to, seconds; at least 90 (§4).
+    pub min_se: u32,
+}
+
+impl Default for SessionTimers {
+    fn default() -> Self {
+        SessionTimers { expires: 1_800, min_se: 90 }
+    }
+}
+
+/// Who sends the refreshes, by the part in the transaction that said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresher {
+    Uac,
+    Uas,
+}
+
+impl Refresher {
+    /// The side that is us or is not us, in a transaction that we began or did not.
+    pub fn of(we_refresh: bool, we_are_uac: bool) -> Self {
+        if we_refresh == we_are_uac { Refresher::Uac } else { Refresher::Uas }
+    }
+}
+
+/// A Session-Expires value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionExpires {
+    pub seconds: u32,
+    pub refresher: Option<Refresher>,
+}
+
+impl SessionExpires {
+    /// Of a message; `None`: absent or not readable.
+    pub fn of(message: &Headers) -> Option<SessionExpires> {
+        let value = message.header(Name::SessionExpires)?;
+        let (seconds, params) = value.split_at(memchr::memchr(b';', value).unwrap_or(value.len()));
+        let refresher = params.split(|&byte| byte == b';').find_map(|param| {
+            let (name, value) = param.split_at(memchr::memchr(b'=', param)?);
+            let value = chars::trim(value.get(1..)?);
+            match chars::trim(name).eq_ignore_ascii_case(b"refresher") {
+                true if value.eq_ignore_ascii_case(b"uac") => Some(Refresher::Uac),
+                true if value.eq_ignore_ascii_case(b"uas") => Some(Refresher::Uas),
+                _ => None,
+            }
+        });
+        let seconds = u32::try_from(chars::number(chars::trim(seconds))?).unwrap_or(u32::MAX);
+        Some(SessionExpires { seconds, refresher })
+    }
+}
+
+impl fmt::Display for SessionExpires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refresher = match self.refresher {
+            None => "",
+            Some(Refresher::Uac) => ";refresher=uac",
+            Some(Refresher::Uas) => ";refresher=uas",
+        };
+        write!(f, "{}{refresher}", self.seconds)
+    }
+}
+
+/// Min-SE of a message; 0 if there is none.
+pub fn min_se(message: &Headers) -> u32 {
+    let value = message.header(Name::MinSe).unwrap_or_default();
+    let (seconds, _) = value.split_at(memchr::memchr(b';', value).unwrap_or(value.len()));
+    chars::number(chars::trim(seconds)).map_or(0, |seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
+}
+
+/// What a UAS says in its 2xx (§9): the interval and who refreshes; with
+/// `require` the peer is told that it has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreement {
+    pub expires: SessionExpires,
+    pub require: bool,
+}
+
+/// The interval in a request is shorter than we agree to: 422.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooSmall;
+
+/// The answer of a UAS to an INVITE or UPDATE. `we_refresh`: what holds so far.
+/// Without a wish of theirs there is no timer: who does not know of it is left
+/// in peace.
+pub fn agree(
+    wanted: &SessionTimers,
+    request: &Request,
+    we_refresh: Option<bool>,
+) -> Result<Option<Agreement>, TooSmall> {
+    let supports = request.has_token(Name::Supported, "timer") || request.has_token(Name::Require, "timer");
+    let asked = SessionExpires::of(request);
+    if asked.is_none() && !supports {
+        return Ok(None);
+    }
+    if supports && asked.is_some_and(|asked| asked.seconds < wanted.min_se) {
+        return Err(TooSmall);
+    }
+    let least = wanted.min_se.max(min_se(request));
+    let seconds = asked.map_or(wanted.expires, |asked| asked.seconds.min(wanted.expires)).max(least);
+    let so_far = we_refresh.map_or(Refresher::Uac, |ours| Refresher::of(ours, false));
+    let refresher = match asked.and_then(|asked| asked.refresher) {
+        _ if !supports => Refresher::Uas,
+        Some(named) => named,
+        None => so_far,
+    };
+    let expires = SessionExpires { seconds, refresher: Some(refresher) };
+    Ok(Some(Agreement { expires, require: refresher == Refresher::Uac }))
+}
+
+/// States of the timer of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Running,
+    /// A refresh of ours is under way.
+    Refreshing,
+    Over,
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Half of the interval is over, and the refresh is ours.
+    RefreshDue,
+    /// Our refresh came to nothing; the call may still be there.
+    RefreshFailed,
+    /// The dialog is gone at the far end.
+    RefreshRefused,
+    /// Nobody has refreshed in time.
+    Lapsed,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    SendRefresh,
+    /// Once more, well before the end.
+    TryLater,
+    SendBye,
+}
+
+/// The table. A 2xx of either side makes a new timer.
+pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
+    use {Event as E, State as S};
+    match (state, event) {
+        (S::Running, E::RefreshDue) => (S::Refreshing, &[Action::SendRefresh]),
+        (S::Refreshing, E::RefreshFailed) => (S::Running, &[Action::TryLater]),
+        (S::Running | S::Refreshing, E::Lapsed | E::RefreshRefused) => (S::Over, &[Action::SendBye]),
+        (state, _) => (state, &[]),
+    }
+}
+
+/// The session timer of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimer {
+    pub state: State,
+    pub seconds: u32,
+    /// What the far end has asked for in a 422.
+    pub min_se: u32,
+    /// The refreshes are ours.
+    pub we_refresh: bool,
+    /// The far end takes UPDATE.
+    pub by_update: bool,
+    /// None: theirs to refresh, or ours is under way.
+    pub refresh_at: Option<Instant>,
+    pub lapse_at: Instant,
+}
+
+impl SessionTimer {
+    /// As agreed now. The last third of a short interval, and 32 s of a long one,
+    /// are for the BYE (§10).
+    pub fn start(now: Instant, seconds: u32, we_refresh: bool, by_update: bool) -> Self {
+        let length = Duration::from_secs(seconds.into());
+        SessionTimer {
+            state: State::Running,
+            seconds,
+            min_se: 0,
+            we_refresh,
+            by_update,
+            refresh_at: we_refresh.then(|| now + length / 2),
+            lapse_at: now + length - (length / 3).min(Duration::from_secs(32)),
+        }
+    }
+
+    /// Of a 2xx to a request of ours; `None`: no timer any more.
+    pub fn of_response(now: Instant, response: &Response, by_update: bool) -> Option<Self> {
+        let expires = SessionExpires::of(response).filter(|expires| expires.seconds > 0)?;
+        let we_refresh = expires.refresher != Some(Refresher::Uas);
+        Some(SessionTimer::start(now, expires.seconds, we_refresh, by_update))
+    }
+
+    /// When to look at it next.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.state == State::Over {
+            return None;
+        }
+        Some(self.refresh_at.map_or(self.lapse_at, |at| at.min(self.lapse_at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::msg::{Limits, Message};
+
+    const WANTED: SessionTimers = SessionTimers { expires: 1_800, min_se: 120 };
+
+    fn invite(headers: &str) -> Request {
+        let text = format!(
+            "INVITE sip:b@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             From: <sip:a@192.0.2.1>;tag=1\r\nTo: <sip:b@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:a@192.0.2.1>\r\n{headers}\r\n"
+        );
+        match Message::parse(text.into(), &Limits::default()) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn agreed(headers: &str, we_refresh: Option<bool>) -> Result<Option<(String, bool)>, TooSmall> {
+        let agreement = agree(&WANTED, &invite(headers), we_refresh)?;
+        Ok(agreement.map(|it| (it.expires.to_string(), it.require)))
+    }
+
+    fn says(text: &str, require: bool) -> Result<Option<(String, bool)>, TooSmall> {
+        Ok(Some((text.to_owned(), require)))
+    }
+
+    #[test]
+    fn the_uas_agrees_as_table_2_of_the_rfc_says() {
+        assert_eq!(agreed("", None), Ok(None));
+        assert_eq!(agreed("Supported: timer\r\n", None), says("1800;refresher=uac", true));
+        let short = "Supported: timer\r\nx: 600\r\n";
+        assert_eq!(agreed(short, None), says("600;refresher=uac", true));
+        assert_eq!(agreed(short, Some(true)), says("600;refresher=uas", false), "it stays with who does it");
+        assert_eq!(agreed("k: timer\r\nx: 600;refresher=uas\r\n", None), says("600;refresher=uas", false));
+        assert_eq!(
+            agreed("k: timer\r\nx: 9000; refresher = UAC\r\n", None),
+            says("1800;refresher=uac", true)
+        );
+        assert_eq!(agreed("k: timer\r\nx: 90\r\n", None), Err(TooSmall));
+        assert_eq!(
+            agreed("k: timer\r\nx: 9000\r\nMin-SE: 3600;a\r\n", None),
+            says("3600;refresher=uac", true)
+        );
+        // A proxy asks, the caller knows nothing of it: it cannot be told 422.
+        assert_eq!(agreed("Session-Expires: 90\r\n", None), says("120;refresher=uas", false));
+        assert_eq!(agreed("Session-Expires: 600;refresher=uac\r\n", None), says("600;refresher=uas", false));
+    }
+
+    #[test]
+    fn refresh_is_at_half_and_the_bye_before_the_end() {
+        let now = Instant::now();
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        let long = SessionTimer::start(now, 1_800, true, true);
+        assert_eq!((long.refresh_at, long.lapse_at), (Some(at(900)), at(1_768)));
+        let short = SessionTimer::start(now, 90, false, true);
+        assert_eq!((short.refresh_at, short.lapse_at), (None, at(60)));
+        assert_eq!(short.deadline(), Some(at(60)));
+    }
+
+    #[test]
+    fn the_call_ends_once_whatever_happens_to_its_timer() {
+        let events = [Event::RefreshDue, Event::RefreshFailed, Event::RefreshRefused, Event::Lapsed];
+        for walk in 0..events.len().pow(5) {
+            let (mut state, mut byes, mut under_way, mut rest) = (State::Running, 0, false, walk);
+            for _ in 0..5 {
+                let event = events[rest % events.len()];
+                rest /= events.len();
+                let (next, actions) = step(state, event);
+                for action in actions {
+                    match action {
+                        Action::SendRefresh => assert!(!std::mem::replace(&mut under_way, true), "{walk}"),
+                        Action::TryLater => under_way = false,
+                        Action::SendBye => byes += 1,
+                    }
+                }
+                assert_eq!(byes, i32::from(next == State::Over), "{walk}: {state:?} {event:?}");
+                state = next;
+            }
+        }
+    }
+}
