@@ -65,6 +65,8 @@ impl Switch {
             UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
             // We send no reliable provisional responses.
             UsageEvent::ProvisionalAcknowledged { .. } => {}
+            // Only a far end without UPDATE, once session timers are on.
+            UsageEvent::RefreshWanted => {}
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
             UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),
