@@ -125,4 +125,27 @@ proptest! {
         prop_assert!(bench.registrar.store().is_empty());
         prop_assert_eq!(bench.registrar.timers_held().0, 0);
     }
+
+    #[test]
+    fn whatever_stands_in_contact_is_answered_and_what_is_listed_can_be_read_again(
+        inside in "[ -~\\t]{0,60}",
+        params in "(;[a-z+.-]{1,12}(=([!-~]{0,12}|\"[ -~]{0,12}\"))?){0,4}",
+        expires in "[ -~]{0,12}",
+    ) {
+        for value in [inside.clone(), format!("<sip:{inside}@192.0.2.1>{params}"), format!("<sip:a@b>{params}")] {
+            let text = format!(
+                "REGISTER sip:b2b.example SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+                 From: <sip:1001@b2b.example>;tag=1\r\nTo: <sip:1001@b2b.example>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n\
+                 Max-Forwards: 70\r\nContact: {value}\r\nExpires: {expires}\r\n\r\n"
+            );
+            let Ok(Message::Request(request)) = Message::parse(Bytes::from(text), &Limits::default()) else { continue };
+            let mut bench = Bench::new();
+            let reply = bench.registrar.handle(bench.now, &request, &bench.flow, None, &House).reply;
+            prop_assert!([200, 400, 423].contains(&reply.status), "{}", reply.status);
+            for (_, value) in reply.headers.iter().filter(|(name, _)| name == "Contact") {
+                let read = crate::sip::msg::NameAddr::parse(value).and_then(|it| it.params.value("expires").map(<[u8]>::to_vec));
+                prop_assert!(read.is_some(), "{}", value.escape_ascii());
+            }
+        }
+    }
 }
