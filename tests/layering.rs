@@ -32,6 +32,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("config::server", &["config", "logging", "sip::msg", "util"]),
     ("b2bua::routing", &["b2bua::origin", "config", "sip::msg"]),
     ("b2bua::origin", &["config"]),
+    ("b2bua::reload", &["b2bua", "config", "util"]),
     ("b2bua", &["call", "config", "ids", "logging", "metrics", "sip", "util"]),
     ("config", &["frame", "logging", "media", "role", "ua", "util"]),
     ("cli", &["b2bua", "config", "frame", "logging", "media", "orchestrator", "role", "ua", "util"]),

@@ -321,3 +321,28 @@ fn the_report_is_written_whatever_the_roles_recorded() {
     assert!(report.join("report.html").exists());
     has(&ended, &format!("--record {}", report.join("recordings").display()));
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn a_b2bua_stands_before_the_sink_and_is_told_to_end_when_it_is_alone() {
+    // without being told, it would run on for ever; and it is not waited for
+    let scene = Scene::new(GOOD, GOOD, SOURCE, "").with_b2bua("catch+ready+metrics=0+wait+exit=0");
+    let ended = scene.run("--grace-ms 600000 --kill-ms 600000 --color always");
+    assert_eq!(ended.code, Some(0));
+    has(&ended, "\u{1b}[36m[B2B ]\u{1b}[39m READY role=b2bua sip=127.0.0.1:");
+    has(&ended, "SIGTERM to b2bua");
+    has(&ended, "source -> mixer -> b2bua -> sink: lost 0.00 %");
+    let started = ended.stdout.lines().filter_map(|line| line.split_once("started the "));
+    let roles: Vec<&str> = started.filter_map(|(_, rest)| rest.split(' ').next()).collect();
+    assert_eq!(roles, ["sink", "b2bua", "mixer", "source"]);
+    let row = ended.stdout.lines().find(|line| line.starts_with("b2bua ")).expect("a row of the table");
+    assert!(row.ends_with("exit 0"), "{row}");
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_b2bua_that_fails_ends_the_run() {
+    let ended = Scene::new(PATIENT, "", PATIENT, "").with_b2bua("ready+error=store gone+exit=65").run("");
+    assert_eq!(ended.code, Some(65));
+    has(&ended, "the b2bua has ended: exit 65; its last error: ");
+}

@@ -1,12 +1,18 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
+//! - `directory`: users by name, for digest and registrar
+//! - `settings`: the configuration in the words of the rooms below
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
 //! - `explain`: the same for people
+//! - `reload`: what becomes of a configuration that is read again
 
+pub mod directory;
 pub mod explain;
 pub mod origin;
+pub mod reload;
 pub mod routing;
+pub mod settings;
 
 use crate::config::server::ServerConfig;
 use crate::util::exit::{Exit, Failure};

@@ -104,7 +104,7 @@ enum PreparedOutcome {
 impl Router {
     /// The routes of this configuration.
     pub fn new(config: &ServerConfig) -> Self {
-        Router { routes: config.routes.iter().map(Prepared::new).collect() }
+        Router { routes: config.routes.iter().map(|route| Prepared::new(config, route)).collect() }
     }
 
     /// Which route takes the call, and what becomes of it. Without a route, 404.
@@ -171,7 +171,16 @@ fn comes_from(source: &SourceMatch, request: &RouteRequest<'_>) -> bool {
 }
 
 impl Prepared {
-    fn new(route: &Route) -> Self {
+    fn new(config: &ServerConfig, route: &Route) -> Self {
+        let mut route = route.clone();
+        for source in &mut route.sources {
+            // requests come with the user's own name
+            if let SourceMatch::User(name) = source
+                && let Some(user) = config.user(name)
+            {
+                name.clone_from(&user.name);
+            }
+        }
         let outcome = match &route.action {
             Action::Dial { targets, policy } => {
                 PreparedOutcome::Dial { targets: targets.clone(), policy: Arc::new((**policy).clone()) }
@@ -182,7 +191,7 @@ impl Prepared {
             }),
             Action::App { name } => PreparedOutcome::Done(Outcome::App(name.as_str().into())),
         };
-        Prepared { name: route.name.as_str().into(), route: route.clone(), outcome }
+        Prepared { name: route.name.as_str().into(), route, outcome }
     }
 
     fn outcome(&self, request: &RouteRequest<'_>, found: &Found<'_>) -> Outcome {

@@ -158,6 +158,18 @@ fn what_a_caller_dials_never_becomes_a_host_or_a_parameter() {
 }
 
 #[test]
+fn a_source_may_be_named_by_an_alias() {
+    let config = parse_alone(
+        "[[user]]\nname = \"1001\"\npassword = \"x\"\naliases = [\"alice\"]\n\
+         [[route]]\nsource = \"user/alice\"\napp = \"hers\"\n",
+    );
+    let router = Router::new(&config.unwrap());
+    assert_eq!(router.route(&call("1")).outcome, Outcome::App("hers".into()));
+    let other = RouteRequest { origin: Origin::User("1002"), ..call("1") };
+    assert_eq!(router.route(&other).misses, [Miss::Source]);
+}
+
+#[test]
 fn applications_get_their_calls() {
     assert_eq!(route(&call("echo")).outcome, Outcome::App("echo".into()));
 }

@@ -59,6 +59,15 @@ impl Scene {
         Scene { folder, plan }
     }
 
+    /// With a b2bua before the sink that behaves like this.
+    #[cfg(feature = "server")]
+    pub fn with_b2bua(mut self, behaviour: &str) -> Self {
+        let trace = self.folder.path().join(behaviour);
+        let lines = format!("b2bua.config = \"none.toml\"\nb2bua.sip_trace = \"{}\"\n", trace.display());
+        self.plan = self.plan.replacen("[topology]\n", &format!("[topology]\n{lines}"), 1);
+        self
+    }
+
     fn command(&self, flags: &str) -> Command {
         let plan = self.folder.path().join("plan.toml");
         std::fs::write(&plan, &self.plan).expect("write");

@@ -137,8 +137,8 @@ fn the_server_s_own_tables() {
                 "line 3: `http.token` and `http.token_file` are both set; keep one",
             ),
             (
-                "[registrar]\nmin_expires_s = 7200",
-                "line 2: `registrar.max_expires_s` = 3600 s: the longest expiry is below the shortest",
+                "[registrar]\nmin_expires_s = 9000",
+                "line 2: `registrar.max_expires_s` = 7200 s: the longest expiry is below the shortest",
             ),
             (
                 "[log]\nlevel = \"loud\"",
@@ -243,6 +243,14 @@ fn gateways_and_groups() {
             (
                 "[[group]]\nname = \"b\"\nmembers = [\"group/sales\"]",
                 "line 12: `group.members` = \"group/sales\": a group in a group; list its members here",
+            ),
+            (
+                "[[group]]\nname = \"b\"\nmembers = [\"gateway/carrier\"]",
+                "line 12: `group.members` = \"gateway/carrier\": a gateway needs a number here, like gateway/carrier/+442083661177",
+            ),
+            (
+                "[[group]]\nname = \"b\"\nmembers = [\"user/$0\"]",
+                "line 12: `group.members` = \"user/$0\": a group does not know the called number; write the member out",
             ),
             (
                 "[[group]]\nname = \"b\"",

@@ -216,6 +216,21 @@ pub struct Registrar {
     pub max_contacts: usize,
     /// Bindings of all users.
     pub max_bindings: usize,
+    /// What phones behind NAT are sent.
+    pub keep_alive: KeepAlive,
+    /// How often.
+    pub keep_alive_interval: Duration,
+}
+
+/// What keeps the way to a phone behind NAT open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// Nothing.
+    Off,
+    /// Two line ends.
+    Crlf,
+    /// OPTIONS.
+    Options,
 }
 
 /// `[limits]`.

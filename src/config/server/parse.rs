@@ -15,7 +15,7 @@ use super::docs::{self, SectionDoc};
 use super::error::{ConfigError, ConfigProblem};
 use super::reader::{Lines, Read, Section, described};
 use super::{
-    Advertise, Codec, Http, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig, Store, Tls,
+    Advertise, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig, Store, Tls,
 };
 use super::{parse_parties, parse_route};
 use crate::config::keys::nearest;
@@ -256,9 +256,11 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
     };
     let registrar = Registrar {
         min_expires: seconds("min_expires_s", 86_400, 60)?,
-        max_expires: seconds("max_expires_s", 604_800, 3600)?,
+        max_expires: seconds("max_expires_s", 604_800, 7200)?,
         default_expires: seconds("default_expires_s", 604_800, 3600)?,
-        nonce_life: section.seconds("nonce_s", 10..=86_400)?.unwrap_or(Duration::from_secs(300)),
+        nonce_life: section.seconds("nonce_s", 10..=86_400)?.unwrap_or(Duration::from_secs(7200)),
+        keep_alive: section.parsed("keep_alive", keep_alive)?.unwrap_or(KeepAlive::Crlf),
+        keep_alive_interval: section.seconds("keep_alive_s", 5..=600)?.unwrap_or(Duration::from_secs(25)),
         max_contacts: section.whole("max_contacts", 1..=1_000)?.unwrap_or(10) as usize,
         max_bindings: section.whole("max_bindings", 1..=10_000_000)?.unwrap_or(100_000) as usize,
     };
@@ -282,8 +284,8 @@ fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
         source_calls: count("source_calls", 1_000_000, 100)? as usize,
         source_messages_per_s: count("source_messages_per_s", 1_000_000, 10_000)? as u32,
         connections: count("connections", 1_000_000, 1_000)? as usize,
-        auth_failures: count("auth_failures", 10_000, 10)? as u32,
-        ban: Duration::from_secs(count("ban_s", 86_400, 300)?),
+        auth_failures: count("auth_failures", 10_000, 12)? as u32,
+        ban: Duration::from_secs(count("ban_s", 86_400, 600)?),
         ring: Duration::from_secs(count("ring_s", 3_600, 60)?),
         duration: none_if_zero(
             section.seconds("call_s", 0..=604_800)?.unwrap_or(Duration::from_secs(43_200)),
@@ -405,6 +407,15 @@ fn quotable(text: &str) -> Read<String> {
         "" => Err("it is empty".to_string()),
         text if text.contains(['"', '\\']) => Err("quotes and backslashes cannot be in it".to_string()),
         text => Ok(text.to_string()),
+    }
+}
+
+fn keep_alive(text: &str) -> Read<KeepAlive> {
+    match text {
+        "crlf" => Ok(KeepAlive::Crlf),
+        "options" => Ok(KeepAlive::Options),
+        "off" => Ok(KeepAlive::Off),
+        _ => Err("no such choice; choose crlf, options or off".to_string()),
     }
 }
 

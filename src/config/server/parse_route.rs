@@ -196,13 +196,12 @@ pub(super) fn targets(
     let full = section.full(key);
     for Text { text, at } in section.texts(key)?.unwrap_or_default() {
         let target = target(&text, pattern).map_err(|reason| section.bad(key, at, &text, reason))?;
+        if key == "members" {
+            member(&target).map_err(|reason| section.bad(key, at, &text, reason))?;
+        }
         let missing = match &target {
             Target::User(name) => name.literal().and_then(|name| names.no_such_user(full.clone(), name)),
             Target::Gateway { name, .. } => names.no_such_gateway(full.clone(), name),
-            Target::Group(_) if key == "members" => {
-                let reason = "a group in a group; list its members here";
-                return Err(section.bad(key, at, &text, reason));
-            }
             Target::Group(name) => names.no_such_group(full.clone(), name),
             Target::Uri(_) => None,
         };
@@ -231,6 +230,23 @@ fn target(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
             Ok(Target::Gateway { name: name.to_string(), number })
         }
         _ => uri(text, pattern).map_err(|reason| format!("{reason}; {fix}")),
+    }
+}
+
+/// What a group can call: the same whatever was called.
+fn member(target: &Target) -> Read<()> {
+    let template = match target {
+        Target::Group(_) => return Err("a group in a group; list its members here".to_string()),
+        Target::Gateway { name, number: None } => {
+            return Err(format!("a gateway needs a number here, like gateway/{name}/+442083661177"));
+        }
+        Target::User(template) | Target::Uri(template) | Target::Gateway { number: Some(template), .. } => {
+            template
+        }
+    };
+    match template.literal() {
+        Some(_) => Ok(()),
+        None => Err("a group does not know the called number; write the member out".to_string()),
     }
 }
 

@@ -99,6 +99,7 @@ impl fmt::Display for GatewayHost {
         match self.port {
             Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
             Some(port) => write!(f, "{}:{port}", self.host),
+            None if self.host.contains(':') => write!(f, "[{}]", self.host),
             None => f.write_str(&self.host),
         }
     }

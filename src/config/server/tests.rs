@@ -77,6 +77,8 @@ default_expires_s = 300
 nonce_s = 60
 max_contacts = 2
 max_bindings = 100
+keep_alive = "options"
+keep_alive_s = 60
 [limits]
 calls = 1
 calls_per_s = 2

@@ -1,0 +1,156 @@
+//! The configuration in the words of the rooms below. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::call::lookup::Credentials;
+use crate::call::resolver::{Gateway, GatewayHost, Group};
+use crate::config::server::{KeepAlive, Rewrite, ServerConfig, Strategy, Target};
+use crate::sip::auth::{DigestConfig, PenaltyConfig};
+use crate::sip::net::NetLimits;
+use crate::sip::net::budget::Rate;
+use crate::sip::registrar::{KeepAliveKind, RegistrarConfig};
+
+/// For the digest server.
+pub fn digest(config: &ServerConfig) -> DigestConfig {
+    DigestConfig { nonce_lifetime: config.registrar.nonce_life, ..DigestConfig::default() }
+}
+
+/// For the registrar.
+pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
+    let registrar = &config.registrar;
+    RegistrarConfig {
+        min_expires: registrar.min_expires,
+        max_expires: registrar.max_expires,
+        default_expires: registrar.default_expires,
+        max_contacts: registrar.max_contacts,
+        max_bindings: registrar.max_bindings,
+        keep_alive: match registrar.keep_alive {
+            KeepAlive::Off => KeepAliveKind::Off,
+            KeepAlive::Crlf => KeepAliveKind::Crlf,
+            KeepAlive::Options => KeepAliveKind::Options,
+        },
+        keep_alive_interval: registrar.keep_alive_interval,
+    }
+}
+
+/// For who fails to authenticate.
+pub fn penalties(config: &ServerConfig) -> PenaltyConfig {
+    let default = PenaltyConfig::default();
+    let limits = &config.limits;
+    PenaltyConfig {
+        free: default.free.min(limits.auth_failures.saturating_sub(1)),
+        ban_after: limits.auth_failures,
+        ban: limits.ban,
+        ..default
+    }
+}
+
+/// For the sockets.
+pub fn net_limits(config: &ServerConfig) -> NetLimits {
+    let default = NetLimits::default();
+    let rate = config.limits.source_messages_per_s;
+    NetLimits {
+        per_source: Rate { per_second: rate, burst: rate.saturating_mul(2) },
+        max_connections: config.limits.connections,
+        max_connections_per_source: default.max_connections_per_source.min(config.limits.connections),
+        ..default
+    }
+}
+
+/// For the gateway resolver.
+pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
+    config
+        .gateways
+        .iter()
+        .map(|from| {
+            let hosts = from.hosts.iter().map(|host| GatewayHost::new(&host.to_string(), host.priority));
+            let mut gateway = Gateway::new(&from.name, hosts);
+            gateway.transport = from.transport;
+            gateway.credentials = from.auth.as_ref().map(|auth| {
+                Arc::new(Credentials {
+                    username: auth.username.clone(),
+                    password: auth.password.reveal().to_string(),
+                    realm: None,
+                })
+            });
+            gateway.from = from.from_user.as_ref().and_then(|user| {
+                let first = from.hosts.first().map(|host| host.host.as_str());
+                let domain = from.from_domain.as_deref().or(first)?;
+                let brackets = domain.contains(':') && !domain.starts_with('[');
+                Some(if brackets { format!("sip:{user}@[{domain}]") } else { format!("sip:{user}@{domain}") })
+            });
+            let rules = from.called.clone();
+            gateway.rewrite =
+                Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_string()));
+            gateway.channels = from.channels.map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
+            gateway
+        })
+        .collect()
+}
+
+/// For the group resolver.
+pub fn groups(config: &ServerConfig) -> HashMap<String, Group> {
+    let named = config.groups.iter().map(|from| {
+        let members: Vec<String> = from.members.iter().map(written).collect();
+        let members = members.iter().map(String::as_str);
+        let group = match from.strategy {
+            Strategy::Serial => Group::serial(members),
+            Strategy::Parallel => Group::parallel(members),
+        };
+        (from.name.clone(), group)
+    });
+    named.collect()
+}
+
+/// A member as a resolver reads it. Its templates have nothing to fill in.
+fn written(target: &Target) -> String {
+    let literal = |template: &crate::config::server::Template| {
+        template.literal().map(str::to_string).unwrap_or_default()
+    };
+    match target {
+        Target::User(name) => format!("user/{}", literal(name)),
+        Target::Gateway { name, number: Some(number) } => format!("gateway/{name}/{}", literal(number)),
+        Target::Uri(uri) => literal(uri),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::parse_alone;
+
+    #[test]
+    fn the_defaults_are_those_of_the_rooms_below() {
+        let config = parse_alone("").unwrap();
+        assert_eq!(digest(&config).nonce_lifetime, DigestConfig::default().nonce_lifetime);
+        let (ours, theirs) = (registrar(&config), RegistrarConfig::default());
+        assert_eq!(RegistrarConfig { max_bindings: theirs.max_bindings, ..ours }, theirs);
+        assert_eq!(penalties(&config), PenaltyConfig::default());
+        assert_eq!(net_limits(&config).per_source, NetLimits::default().per_source);
+        assert_eq!(net_limits(&config).max_connections, NetLimits::default().max_connections);
+    }
+
+    #[test]
+    fn gateways_and_groups_become_what_resolvers_take() {
+        let config = parse_alone(
+            "[[user]]\nname = \"1001\"\npassword = \"x\"\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"[2001:db8::1]\", \"b.example:5070\"]\ntransport = \"tcp\"\n\
+             username = \"u\"\npassword = \"p\"\nfrom_user = \"+4420\"\nchannels = 3\n\
+             called = [{ match = \"0(.*)\", to = \"+44$1\" }]\n\
+             [[group]]\nname = \"sales\"\nmembers = [\"user/1001\", \"gateway/carrier/01\", \"sip:a$$b@h\"]\nstrategy = \"serial\"\n",
+        )
+        .unwrap();
+        let [gateway] = gateways(&config).try_into().unwrap();
+        let hosts: Vec<_> = gateway.hosts.iter().map(|host| (&*host.host, host.priority)).collect();
+        assert_eq!(hosts, [("[2001:db8::1]", 1), ("b.example:5070", 2)]);
+        assert_eq!(gateway.from.as_deref(), Some("sip:+4420@[2001:db8::1]"));
+        assert_eq!((gateway.channels, gateway.credentials.unwrap().password.as_str()), (Some(3), "p"));
+        assert_eq!((gateway.rewrite)("0208"), "+44208");
+        assert_eq!((gateway.rewrite)("1001"), "1001");
+        let members = &groups(&config)["sales"].members;
+        let members: Vec<_> = members.iter().map(|member| (member.target.as_str(), member.priority)).collect();
+        assert_eq!(members, [("user/1001", 0), ("gateway/carrier/01", 1), ("sip:a$b@h", 2)]);
+    }
+}
