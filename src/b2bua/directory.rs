@@ -40,7 +40,13 @@ impl Directory {
             realm: server.realm.clone(),
             wildcard: server.listen.iter().any(|listener| listener.bind.ip().is_unspecified()),
             home: server.domains.first().cloned().unwrap_or_else(|| "b2b".to_string()),
-            domains: server.domains.iter().map(|domain| bracketed(domain)).chain(listen).chain(advertise).collect(),
+            domains: server
+                .domains
+                .iter()
+                .map(|domain| bracketed(domain))
+                .chain(listen)
+                .chain(advertise)
+                .collect(),
         }
     }
 
@@ -137,7 +143,8 @@ mod tests {
 
     #[test]
     fn who_listens_everywhere_serves_every_address_but_no_name_of_others() {
-        let directory = directory("[server]\nlisten = \"udp:0.0.0.0:5060\"\n[[user]]\nname = \"1\"\npassword = \"x\"\n");
+        let directory =
+            directory("[server]\nlisten = \"udp:0.0.0.0:5060\"\n[[user]]\nname = \"1\"\npassword = \"x\"\n");
         assert!(directory.serves("192.0.2.1") && directory.serves("[2001:db8::1]"));
         assert!(!directory.serves("example.com"));
         let home = directory.canonical(&aor("1@192.0.2.1")).unwrap();

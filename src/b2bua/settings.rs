@@ -150,7 +150,8 @@ mod tests {
         assert_eq!((gateway.rewrite)("0208"), "+44208");
         assert_eq!((gateway.rewrite)("1001"), "1001");
         let members = &groups(&config)["sales"].members;
-        let members: Vec<_> = members.iter().map(|member| (member.target.as_str(), member.priority)).collect();
+        let members: Vec<_> =
+            members.iter().map(|member| (member.target.as_str(), member.priority)).collect();
         assert_eq!(members, [("user/1001", 0), ("gateway/carrier/01", 1), ("sip:a$b@h", 2)]);
     }
 }

@@ -15,7 +15,8 @@ use super::docs::{self, SectionDoc};
 use super::error::{ConfigError, ConfigProblem};
 use super::reader::{Lines, Read, Section, described};
 use super::{
-    Advertise, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig, Store, Tls,
+    Advertise, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig,
+    Store, Tls,
 };
 use super::{parse_parties, parse_route};
 use crate::config::keys::nearest;
