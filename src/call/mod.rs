@@ -9,6 +9,7 @@
 //! - `controller`: who carries the media of joined legs
 //! - `timeline`: what happened in a call, in order
 //! - `verdict`: what became of its audio, and why
+//! - `capture`: its messages as a file for Wireshark
 //! - `cdr`: one record a leg, in a file
 //! - `agent`: legs that end here, in an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
@@ -22,6 +23,7 @@ pub mod agent;
 pub mod bridge_fsm;
 pub mod bus;
 pub mod call_fsm;
+pub mod capture;
 pub mod cdr;
 pub mod controller;
 pub mod digits;

@@ -1,0 +1,147 @@
+//! A call's messages as a capture file (PCAP) that Wireshark opens.
+//!
+//! Messages are written as what they were on the wire: IP (without Ethernet, link type
+//! RAW) and UDP, or TCP with sequence numbers of our own. TLS is written as TCP, since
+//! a capture of what is encrypted helps nobody. Of RTP only the
+//! beginning of a packet is kept, as capture programs do with a snap length.
+//!
+//! - `frame`: IP, UDP and TCP headers with their checksums
+
+mod frame;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::sip::msg::Transport;
+
+/// LINKTYPE_RAW: packets begin with an IP header, version 4 or 6.
+const LINKTYPE_RAW: u32 = 101;
+/// Nanoseconds, in the byte order of whoever wrote it (here: little-endian).
+const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
+/// Longest frame that is kept whole.
+const SNAP_LENGTH: u32 = 65_535;
+/// Payload bytes of one frame: what fits an IP packet.
+const MAX_PAYLOAD: usize = 65_000;
+/// Bytes of RTP that are kept: fixed header, four CSRCs, an extension.
+pub const RTP_HEADER: usize = 48;
+/// Bytes that a record's own header takes.
+const RECORD: usize = 16;
+
+/// A bounded capture of one call. The oldest records are kept: how a call began says
+/// most; what came after the limit is counted.
+#[derive(Debug)]
+pub struct Capture {
+    limit: usize,
+    bytes: usize,
+    records: Vec<Record>,
+    /// Records that came after the limit.
+    left_out: u64,
+    /// Next TCP sequence number of each direction.
+    sequences: HashMap<(SocketAddr, SocketAddr), u32>,
+}
+
+#[derive(Debug, Clone)]
+struct Record {
+    at: SystemTime,
+    frame: Bytes,
+    /// Length on the wire.
+    original: u32,
+}
+
+impl Capture {
+    /// A capture that keeps at most `limit` bytes of frames.
+    pub fn new(limit: usize) -> Self {
+        Capture { limit, bytes: 0, records: Vec::new(), left_out: 0, sequences: HashMap::new() }
+    }
+
+    /// A SIP message as it was sent or received.
+    pub fn sip(
+        &mut self,
+        at: SystemTime,
+        transport: Transport,
+        from: SocketAddr,
+        to: SocketAddr,
+        message: &[u8],
+    ) {
+        for part in message.chunks(MAX_PAYLOAD) {
+            let frame = match transport {
+                Transport::Udp => frame::udp(from, to, part, part.len()),
+                _ => {
+                    let acknowledged = self.sequences.get(&(to, from)).copied().unwrap_or(1);
+                    let sequence = self.sequences.entry((from, to)).or_insert(1);
+                    let frame = frame::tcp(from, to, *sequence, acknowledged, part);
+                    *sequence = sequence.wrapping_add(part.len() as u32);
+                    frame
+                }
+            };
+            let length = frame.len();
+            self.push(at, frame, length);
+        }
+    }
+
+    /// An RTP or RTCP packet: its first [`RTP_HEADER`] bytes, and how long it was.
+    pub fn rtp(&mut self, at: SystemTime, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
+        let length = packet.len().min(MAX_PAYLOAD);
+        let kept = &packet[..length.min(RTP_HEADER)];
+        let frame = frame::udp(from, to, kept, length);
+        let original = frame.len() + length - kept.len();
+        self.push(at, frame, original);
+    }
+
+    fn push(&mut self, at: SystemTime, frame: Vec<u8>, original: usize) {
+        let size = RECORD + frame.len();
+        // Nothing after the first one that did not fit: a capture with holes misleads.
+        if self.left_out > 0 || self.bytes + size > self.limit {
+            self.left_out += 1;
+            return;
+        }
+        self.bytes += size;
+        self.records.push(Record { at, frame: frame.into(), original: original as u32 });
+    }
+
+    /// How many frames are kept.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is nothing yet.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How many frames came after the limit.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The file.
+    pub fn to_pcap(&self) -> Vec<u8> {
+        let mut file = Vec::with_capacity(24 + self.bytes);
+        let word = |file: &mut Vec<u8>, word: u32| file.extend_from_slice(&word.to_le_bytes());
+        word(&mut file, MAGIC_NANOSECONDS);
+        file.extend_from_slice(&[2, 0, 4, 0]); // version 2.4
+        for value in [0, 0, SNAP_LENGTH, LINKTYPE_RAW] {
+            word(&mut file, value);
+        }
+        for record in &self.records {
+            let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            // Unsigned seconds: good until 2106.
+            word(&mut file, at.as_secs() as u32);
+            word(&mut file, at.subsec_nanos());
+            word(&mut file, record.frame.len() as u32);
+            word(&mut file, record.original);
+            file.extend_from_slice(&record.frame);
+        }
+        file
+    }
+}
