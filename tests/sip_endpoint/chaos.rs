@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use b2b::sip::endpoint::{
-    Body, EndpointConfig, Event, InDialog, Invite, Reply, ServerTransactionId, Transport, UsageEvent, UsageId,
+    Body, EndpointConfig, Event, Extensions, InDialog, Invite, ReferId, Reply, ServerTransactionId,
+    SessionTimers, Transport, UsageEvent, UsageId,
 };
-use b2b::sip::msg::Method;
+use b2b::sip::msg::{Method, Response};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -19,6 +20,8 @@ struct Users {
     /// By end: calls, and whether their last event has come.
     calls: [BTreeMap<UsageId, bool>; 2],
     waiting: [Vec<ServerTransactionId>; 2],
+    pracks: [Vec<(UsageId, Response)>; 2],
+    refers: [Vec<(UsageId, ReferId)>; 2],
     up: usize,
     changed: usize,
 }
@@ -42,7 +45,13 @@ impl Users {
                             UsageEvent::ReInviteAnswered { .. } | UsageEvent::UpdateAnswered { .. } => {
                                 self.changed += 1;
                             }
-                            UsageEvent::Update { transaction, .. }
+                            UsageEvent::Provisional { response, prack_wanted: true } => {
+                                self.pracks[end].push((usage, response));
+                            }
+                            UsageEvent::Refer { refer, .. } => self.refers[end].push((usage, refer)),
+                            UsageEvent::ReferProgress { .. } => self.changed += 1,
+                            UsageEvent::ProvisionalAcknowledged { offer: Some(transaction), .. }
+                            | UsageEvent::Update { transaction, .. }
                             | UsageEvent::Request { transaction, .. } => self.waiting[end].push(transaction),
                             _ => {}
                         }
@@ -66,15 +75,30 @@ impl Users {
             let _ = endpoint.respond(now, transaction, Reply { body, ..Reply::status(status) });
             return;
         }
+        if random.random_bool(0.3)
+            && let Some((usage, response)) = self.pracks[end].pop()
+        {
+            let _ = endpoint.prack(now, usage, &response, body);
+            return;
+        }
+        if random.random_bool(0.3) && !self.refers[end].is_empty() {
+            let (usage, refer) = self.refers[end][random.random_range(0..self.refers[end].len())];
+            let status = [180, 200, 486, 202][random.random_range(0..4usize)];
+            let _ = endpoint.answer_refer(now, usage, refer, Reply::status(status));
+            let _ = endpoint.notify_refer(now, usage, refer, status, "");
+            return;
+        }
         let live: Vec<UsageId> =
             self.calls[end].iter().filter(|(_, over)| !**over).map(|(usage, _)| *usage).collect();
         if live.len() < 3 && random.random_bool(0.2) || live.is_empty() {
-            let usage = endpoint.invite(now, Invite { target, body, ..Invite::default() }).unwrap();
+            let authorizes = random.random_bool(0.3);
+            let usage =
+                endpoint.invite(now, Invite { target, body, authorizes, ..Invite::default() }).unwrap();
             self.calls[end].insert(usage, false);
             return;
         }
         let usage = live[random.random_range(0..live.len())];
-        let _ = match random.random_range(0..17) {
+        let _ = match random.random_range(0..22) {
             0..3 => endpoint.provisional(now, usage, 180, "", body),
             3..7 => endpoint.answer(now, usage, body),
             7 => endpoint.reject(now, usage, 488, ""),
@@ -82,6 +106,10 @@ impl Users {
             11 => endpoint.cancel(now, usage),
             12 => endpoint.bye(now, usage),
             13..15 => endpoint.reinvite(now, usage, body),
+            17 => endpoint.reject(now, usage, 401, ""),
+            18 => endpoint.authorize(now, usage, Vec::new()),
+            19 => endpoint.refer(now, usage, "<sip:c@192.0.2.3>".into(), true, Vec::new()).map(|_| ()),
+            20..22 => endpoint.reply(now, usage, Reply { body, reliable: true, ..Reply::status(183) }),
             15 => endpoint
                 .request(now, usage, InDialog { method: Method::Message, headers: Vec::new(), body })
                 .map(|_| ()),
@@ -108,8 +136,15 @@ fn whatever_users_and_network_do_each_call_ends_once_and_nothing_is_left() {
     let (mut up, mut changed) = (0, 0);
     for seed in 0..100 {
         let network = Network { loss: 0.15, duplicate: 0.1, delay_ms: (1, 200), seed };
-        let configs =
-            [1, 2].map(|end| EndpointConfig { accept: vec![Method::Info, Method::Message], ..config(end) });
+        let configs = [1, 2].map(|end| EndpointConfig {
+            accept: vec![Method::Info, Method::Message],
+            extensions: match seed % 2 {
+                0 => Extensions::default(),
+                _ => Extensions { reliable: true, refer: true, replaces: true },
+            },
+            session_timers: (seed % 3 == 0).then_some(SessionTimers { expires: 90, min_se: 90 }),
+            ..config(end)
+        });
         let mut pair = Pair::with(network, configs, ["192.0.2.1:5060", "192.0.2.2:5060"]);
         let mut random = StdRng::seed_from_u64(seed);
         let mut users = Users::default();

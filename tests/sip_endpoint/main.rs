@@ -10,6 +10,7 @@ mod hand;
 mod headers;
 mod hostile;
 mod mangled;
+mod onward;
 mod pair;
 mod refer;
 mod refusals;

@@ -4,6 +4,7 @@
 //! - `hop`: where a URI leads
 //! - `identity`: what our messages say about us; advertised addresses
 //! - `request`: requests to bytes
+//! - `redirect`: where a 3xx sends us
 //! - `replaces`: Replaces and Refer-To, as values
 //! - `offer_answer`: the offer/answer phase of a dialog
 //! - `caller_fsm`, `callee_fsm`: the two sides of an INVITE, as tables
@@ -17,6 +18,7 @@ pub mod caller_fsm;
 pub mod hop;
 pub mod identity;
 pub mod offer_answer;
+pub mod redirect;
 pub mod refer_fsm;
 pub mod reliable_fsm;
 pub mod replaces;

@@ -27,6 +27,8 @@ pub struct Counters {
     pub dropped: u64,
     /// 482 (RFC 3261 §8.2.2.2).
     pub merged: u64,
+    /// 482 for a call that has been here before.
+    pub looped: u64,
     /// Messages we could not build from what came in.
     pub unbuildable: u64,
     /// Steps of work: machine transitions and timer entries taken. For tests

@@ -12,6 +12,7 @@
 //! - `success`: 2xx to our INVITE, and ACK
 //! - `challenge`: our INVITE or BYE again, with credentials
 //! - `requests`: other requests of ours, inside a call and outside
+//! - `onward`: what one INVITE hands on to another; loops
 //! - `refer`, `replace`: transfer; `refresh`: session timers
 //! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
@@ -27,6 +28,7 @@ pub mod config;
 pub mod counters;
 pub mod event;
 pub mod flow;
+mod onward;
 pub mod outbox;
 mod provisional;
 mod receive;
@@ -51,6 +53,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use crate::sip::dialog::identity::Advertised;
+pub use crate::sip::dialog::redirect::{RedirectTarget, redirect_targets};
 pub use crate::sip::dialog::replaces::{ReferTo, Replaces};
 pub use crate::sip::dialog::session_timer::SessionTimers;
 pub use command::{
@@ -60,6 +63,7 @@ pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use counters::{Counters, Holdings};
 pub use event::{Event, RequestFailure, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
+pub use onward::Onward;
 pub use requests::DialogFacts;
 
 use crate::ids::Mint;

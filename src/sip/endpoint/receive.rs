@@ -125,6 +125,10 @@ impl Endpoint {
             self.out.counters.merged += 1;
             return self.refuse(now, &path, &request, 482);
         }
+        if method == Method::Invite && self.is_loop(&request) {
+            self.out.counters.looped += 1;
+            return self.refuse(now, &path, &request, 482);
+        }
         if self.refuses_extension(now, &path, &request) {
             return;
         }

@@ -29,6 +29,11 @@ impl Budget {
         Budget { secret, per_second, all: PerSecond::default(), sources: [PerSecond::default(); SOURCES] }
     }
 
+    /// Keys hashes that go out.
+    pub fn secret(&self) -> [u64; 2] {
+        self.secret
+    }
+
     fn take(&mut self, now: Instant, source: IpAddr) -> bool {
         let mut hasher = DefaultHasher::new();
         (self.secret, source.to_canonical()).hash(&mut hasher);
