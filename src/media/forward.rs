@@ -38,6 +38,11 @@ impl PayloadMap {
     /// Nothing passes.
     pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: 0, event: 0 };
 
+    /// Everything passes under its own number.
+    pub fn all() -> Self {
+        PayloadMap { to: std::array::from_fn(|payload_type| payload_type as u8), up: 0, event: 0 }
+    }
+
     /// Packets of this type are forwarded under another number, or the same one.
     pub fn forward(&mut self, from: u8, to: u8) {
         self.to[usize::from(from & 0x7F)] = to & 0x7F;

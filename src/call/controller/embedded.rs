@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
+use super::trunk::Trunks;
 use super::{
     AddressFamily, Capabilities, Capability, EndpointId, EndpointSpec, EndpointStats, Joined,
     LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route,
@@ -62,6 +63,7 @@ pub struct EmbeddedController {
 struct State {
     rng: StdRng,
     endpoints: HashMap<EndpointId, Entry>,
+    trunks: Trunks,
 }
 
 struct Entry {
@@ -105,13 +107,18 @@ impl EmbeddedController {
         relay.rtcp_sockets = config.rtcp_sockets;
         let (relay, events) = RelayHandle::spawn(relay)?;
         let told = config.addresses.iter().map(|(ip, told)| (*ip, told.unwrap_or(*ip))).collect();
-        let state = Mutex::new(State { rng, endpoints: HashMap::new() });
+        let state = Mutex::new(State { rng, endpoints: HashMap::new(), trunks: Trunks::default() });
         Ok((EmbeddedController { relay, told, ports: config.ports, state }, events))
     }
 
     /// Endpoints that are not released.
     pub fn endpoints(&self) -> usize {
         self.state().endpoints.len()
+    }
+
+    /// Joins across media threads.
+    pub fn trunks(&self) -> usize {
+        self.state().trunks.len()
     }
 
     /// How many calls of two legs fit at once: by ports, and by descriptors when every far
@@ -153,9 +160,10 @@ impl EmbeddedController {
     fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
         let (one, other) = state.two(a, b)?;
         let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
-        if !self.relay.join(relay_id(a), relay_id(b), forward.0, backward.0) {
-            return Err(MediaError::Apart);
-        }
+        let ipv6 = self.told.first().is_some_and(|(ip, _)| ip.is_ipv6());
+        let legs = [relay_id(a), relay_id(b)];
+        let joined = state.trunks.join(&self.relay, legs, ipv6, forward.0, backward.0);
+        joined.map_err(|error| refused(error, AddressFamily::V4))?;
         let route = |from: String, to: Option<String>| match to {
             Some(to) => Route::Transcode { from, to },
             None => Route::Relay { encoding: from },
@@ -171,6 +179,7 @@ impl EmbeddedController {
                 entry.joined = None;
             }
         }
+        state.trunks.part(&self.relay, [relay_id(a), relay_id(b)]);
         self.relay.part(relay_id(a), relay_id(b));
     }
 }
@@ -209,6 +218,7 @@ impl MediaController for EmbeddedController {
         if let Some(other) = entry.joined.and_then(|other| state.endpoints.get_mut(&other)) {
             other.joined = None;
         }
+        state.trunks.release(&self.relay, relay_id(endpoint));
         self.relay.close(relay_id(endpoint));
     }
 

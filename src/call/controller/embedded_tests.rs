@@ -168,6 +168,41 @@ fn a_bridge_follows_a_new_answer_at_once() {
 }
 
 #[test]
+fn legs_on_different_threads_are_joined_over_a_trunk() {
+    let config = EmbeddedConfig {
+        threads: Some(2),
+        ..EmbeddedConfig::new(vec![(LOCALHOST, None)], 23_600..=23_999, 3)
+    };
+    let (controller, events) = EmbeddedController::start(config).unwrap();
+    let lab = Lab { controller, events };
+    let (a, b, c) = (lab.party(), lab.party(), lab.party());
+    assert_ne!(a.id.0 >> 56, b.id.0 >> 56, "the emptiest thread takes the next");
+    lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
+    lab.pair_answer(&b, &a, b.session("8", "sendrecv")).unwrap();
+    assert!(!lab.bridge(&a, &b).unwrap().is_relay());
+    // Again, and the other way round: the trunk stays.
+    lab.bridge(&b, &a).unwrap();
+    assert_eq!(lab.controller.trunks(), 1);
+    for party in [&a, &b, &a] {
+        lab.settle(party);
+    }
+    for n in 1..20 {
+        a.send(0, n, &[0xFF; 160]);
+        assert_eq!((b.receive().0, lab.settle(&a).dropped.total()), (8, 0));
+        b.send(8, n, &[0xD5; 160]);
+        assert_eq!(a.receive().0, 0);
+    }
+    // Elsewhere: the trunk is not needed any more.
+    ready(lab.controller.local_offer(c.id, Some(a.id), &PairPolicy::default())).unwrap();
+    ready(lab.controller.apply_remote(c.id, c.session("0", "sendrecv"))).unwrap();
+    let near = c.id.0 >> 56 == a.id.0 >> 56;
+    lab.bridge(&a, &c).unwrap();
+    assert_eq!(lab.controller.trunks(), usize::from(!near));
+    lab.controller.release_endpoint(a.id);
+    assert_eq!(lab.controller.trunks(), 0);
+}
+
+#[test]
 fn what_cannot_be_done_is_said() {
     let lab = Lab::new(23_400..=23_499);
     let v6 = ready(lab.controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V6)));

@@ -1,7 +1,7 @@
 //! Who carries the media of joined legs. Above this trait nobody knows whether it
 //! is the engine inside of this process or another machine.
 //!
-//! - `embedded`: the engine inside of this process
+//! - `embedded`: the engine inside of this process; `trunk`: legs on different threads
 //! - `future`: answers that are mostly there at once
 //! - `values`: what is asked for and what happens
 //! - `verbs`: what applications will ask for
@@ -13,6 +13,7 @@
 
 mod embedded;
 mod future;
+mod trunk;
 mod values;
 mod verbs;
 
@@ -27,7 +28,8 @@ pub use values::{
 };
 pub use verbs::{Collected, ConferenceId, DigitPlan, PromptId, RecordingId};
 
-/// Carries media. Every operation is started by the call itself, whether or not the
+/// Carries media. Events of endpoints that the caller does not know are none of its
+/// concern. Every operation is started by the call itself, whether or not the
 /// future is polled, and in the order of the calls. A future may be dropped: the
 /// operation still happens.
 ///

@@ -191,8 +191,6 @@ pub enum MediaError {
     NoCommonCodec,
     #[error("a leg has not described its media yet: wait for its offer or answer")]
     Undescribed,
-    #[error("the legs are on different media threads; allocate the later one near the other")]
-    Apart,
     #[error("there is no offer that this could be the answer to")]
     NoOffer,
     #[error("the media controller has stopped; start it again")]
@@ -210,7 +208,6 @@ impl MediaError {
             MediaError::Unsupported(_)
             | MediaError::NoSuchEndpoint(_)
             | MediaError::Undescribed
-            | MediaError::Apart
             | MediaError::NoOffer => (500, "Server Internal Error"),
         }
     }

@@ -195,7 +195,7 @@ impl RelayHandle {
         self.command(id, Command::Describe { id, remote });
     }
 
-    /// Joins two endpoints of one thread; whether they are of one.
+    /// Joins two endpoints of one thread; does nothing and says so if they are not of one.
     pub fn join(&self, a: RelayId, b: RelayId, forward: Way, backward: Way) -> bool {
         let near = a.thread == b.thread;
         if near {

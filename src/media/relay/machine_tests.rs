@@ -455,3 +455,10 @@ proptest! {
         }
     }
 }
+
+/// Two of them are what a call takes here, beside its sockets: at most 6 KB with the
+/// descriptions of both legs.
+#[test]
+fn an_endpoint_is_small() {
+    assert!(std::mem::size_of::<Endpoint>() <= 1_100, "{}", std::mem::size_of::<Endpoint>());
+}
