@@ -6,14 +6,16 @@
 
 #[macro_use]
 mod common;
+mod lab_support;
 mod ua_support;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use b2b::ua::Engine;
 use common::audio::{speech_like, write_wav};
-use common::child::{B2b, role};
+use common::child::role;
+use lab_support::{Scene, Stream, accepted, calling, rtp_address, sent_by};
 use nix::sys::signal::Signal;
 use ua_support::{OFFER, Peer, header, reply, wait_until};
 
@@ -35,82 +37,6 @@ on_every_engine! {
     two_hundred_calls_leave_no_memory_behind,
     #[ignore = "takes half a minute"]
     a_call_to_where_nobody_listens_fails_with_65,
-}
-
-/// A sink and a raw caller.
-struct Scene {
-    sink: B2b,
-    at: SocketAddr,
-    peer: Peer,
-    /// Calls that have ended.
-    served: usize,
-}
-
-impl Scene {
-    fn new(engine: Engine, more: &[&str]) -> Self {
-        let mut sink = role(engine, "sink", &[&["--output", "null"], more].concat());
-        let at = sink.ready();
-        Scene { sink, at, peer: Peer::new(), served: 0 }
-    }
-
-    fn send(&self, message: &str) {
-        self.peer.socket.send_to(message.as_bytes(), self.at).expect("sent");
-    }
-
-    /// Calls with this offer; gives the 200, which is acknowledged.
-    fn call(&mut self, call: &str, offer: &str) -> String {
-        self.send(&self.peer.invite(call, offer));
-        let ok = self.peer.expect("SIP/2.0 200");
-        self.send(&self.peer.in_dialog("ACK", 1, &ok, "", ""));
-        self.sink.wait_for_line("the call is up");
-        ok
-    }
-
-    /// Hangs up; the sink ends well.
-    fn bye(&mut self, cseq: u32, ok: &str) {
-        self.send(&self.peer.in_dialog("BYE", cseq, ok, "", ""));
-        self.peer.expect("SIP/2.0 200");
-        self.sink.assert_exit(0);
-    }
-}
-
-/// Where an answer wants its RTP.
-fn rtp_address(ok: &str) -> SocketAddr {
-    let value = |name: &str| ok.lines().find_map(|line| line.strip_prefix(name)).expect("in the answer");
-    let port = value("m=audio ").split(' ').next().unwrap_or_default().to_owned();
-    format!("{}:{port}", value("c=IN IP4 ")).parse().expect("an address")
-}
-
-/// An RTP stream from a socket of its own, which the offer names.
-struct Stream {
-    socket: UdpSocket,
-    to: Option<SocketAddr>,
-}
-
-impl Stream {
-    fn new() -> Self {
-        Stream { socket: UdpSocket::bind("127.0.0.1:0").expect("a socket"), to: None }
-    }
-
-    /// An offer of these payload types; PCMU is the first.
-    fn offer(&self, payload_types: &str) -> String {
-        let port = self.socket.local_addr().expect("bound").port();
-        OFFER.replace("39998 RTP/AVP 8 0", &format!("{port} RTP/AVP {payload_types}"))
-    }
-
-    fn send(&self, payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) {
-        let mut packet = vec![0x80, payload_type];
-        packet.extend_from_slice(&sequence.to_be_bytes());
-        packet.extend_from_slice(&timestamp.to_be_bytes());
-        packet.extend_from_slice(&77u32.to_be_bytes());
-        packet.extend_from_slice(payload);
-        self.socket.send_to(&packet, self.to.expect("known")).expect("sent");
-    }
-
-    /// One packet of speech-less audio, in its place.
-    fn audio(&self, sequence: u16) {
-        self.send(0, sequence, u32::from(sequence) * 160, &[0xff; 160]);
-    }
 }
 
 fn no_rtp_ends_the_call_with_bye_and_65(engine: Engine) {
@@ -211,7 +137,7 @@ fn digits_by_rtp_are_told_once_each(engine: Engine) {
         }
     }
     for digit in ["5", "#"] {
-        scene.sink.wait_for_line(&format!("the far end pressed {digit}"));
+        scene.sink.wait_for_line(&format!("the far end pressed {digit} for 200 ms"));
     }
     scene.bye(2, &ok);
     let told = scene.sink.stderr().iter().filter(|line| line.contains("the far end pressed")).count();
@@ -272,37 +198,11 @@ fn rubbish_on_the_sip_port_harms_nothing(engine: Engine) {
     scene.bye(2, &ok);
 }
 
-/// A source that calls a raw peer, and its INVITE.
-fn calling(engine: Engine, peer: &Peer) -> (tempfile::TempDir, B2b, String) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let wav = dir.path().join("speech.wav");
-    write_wav(&wav, 8_000, &speech_like(8_000, 30.0));
-    let target = format!("sip:peer@{}", peer.local);
-    let source = role(engine, "source", &["--target", &target, "--audio-file", wav.to_str().expect("UTF-8")]);
-    let invite = peer.expect("INVITE ");
-    (dir, source, invite)
-}
-
-/// The 200 to an INVITE, with an answer.
-fn accepted(peer: &Peer, invite: &str) -> String {
-    let body = format!(
-        "Contact: <sip:peer@{}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{OFFER}",
-        peer.local,
-        OFFER.len()
-    );
-    let to = format!("To: {}", header(invite, "To"));
-    let ok = reply(invite, "200 OK").replace(&to, &format!("{to};tag=p"));
-    ok.replace("Content-Length: 0\r\n\r\n", &body)
-}
-
 fn a_storm_of_repeated_200s_harms_nothing(engine: Engine) {
     let peer = Peer::new();
-    let (_dir, mut source, invite) = calling(engine, &peer);
-    let from: SocketAddr = {
-        let via = header(&invite, "Via");
-        via.split([' ', ';']).nth(1).and_then(|sent_by| sent_by.parse().ok()).expect("an address in Via")
-    };
-    let ok = accepted(&peer, &invite);
+    let (_dir, mut source, invite) = calling(engine, &peer, &[]);
+    let from = sent_by(&invite);
+    let ok = accepted(&peer, &invite, OFFER);
     let send = |message: &str| {
         peer.socket.send_to(message.as_bytes(), from).expect("sent");
     };
@@ -348,32 +248,6 @@ impl Held {
 }
 
 impl Scene {
-    /// So many calls with a bit of sound in each, one after the other.
-    fn calls(&mut self, name: &str, count: u32) {
-        for n in 0..count {
-            let mut stream = Stream::new();
-            let call = format!("{name}-{n}");
-            self.send(&self.peer.invite(&call, &stream.offer("0")));
-            let ok = self.peer.expect("SIP/2.0 200");
-            assert!(header(&ok, "Call-ID").starts_with(&call), "{ok}");
-            self.send(&self.peer.in_dialog("ACK", 1, &ok, "", ""));
-            stream.to = Some(rtp_address(&ok));
-            (0..5).for_each(|sequence| stream.audio(sequence));
-            self.send(&self.peer.in_dialog("BYE", 2, &ok, "", ""));
-            loop {
-                let ok = self.peer.expect("SIP/2.0 200");
-                if header(&ok, "CSeq") == "2 BYE" {
-                    break;
-                }
-            }
-            self.served += 1;
-            // Until the role has heard of it, it is busy.
-            let over =
-                |sink: &B2b| sink.stderr().iter().filter(|line| line.contains("call has ended")).count();
-            wait_until("the end of the call", || over(&self.sink) == self.served);
-        }
-    }
-
     fn held(&self) -> Held {
         let count = |what: &str| {
             std::fs::read_dir(format!("/proc/{}/{what}", self.sink.pid())).expect("it runs").count()

@@ -137,12 +137,17 @@ impl Peer {
         self.socket.send_to(message.as_bytes(), ua.local()).expect("sent");
     }
 
+    /// The next message, if one comes within the socket's time limit.
+    pub fn received(&self) -> Option<String> {
+        let mut buffer = [0; 65_535];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
     /// The next message that begins like this; others are passed over.
     pub fn expect(&self, start: &str) -> String {
-        let mut buffer = [0; 65_535];
         loop {
-            let length = self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {start}: {error}"));
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let message = self.received().unwrap_or_else(|| panic!("no {start}"));
             if message.starts_with(start) {
                 return message;
             }

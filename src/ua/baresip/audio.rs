@@ -207,7 +207,8 @@ pub(super) unsafe extern "C" fn on_datagram(
         if let Some(packet) = Rtp::read(data) {
             with(|engine| {
                 let Some(entry) = engine.by_id(call) else { return };
-                let verdict = entry.received.packet(&packet, Instant::now());
+                let kind = entry.kind(packet.payload_type);
+                let verdict = entry.received.packet(&packet, kind, Instant::now());
                 if let Some(log) = &mut engine.log {
                     log.push(&packet, data.len(), verdict);
                 }

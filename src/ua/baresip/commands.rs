@@ -72,8 +72,9 @@ pub(super) fn reject(id: CallId, status: u16, reason: &str) -> Result<(), UaErro
     if !waits.ok_or_else(stopped)? {
         return Err(UaError::NoSuchCall);
     }
-    // A control character would end the line that it stands in.
-    let clean: String = reason.chars().filter(|c| !c.is_control()).collect();
+    // A control character would end the line that it stands in; and the library uses the
+    // reason as a format of printf, too.
+    let clean: String = reason.chars().filter(|c| !c.is_control() && *c != '%').collect();
     refuse(id, status.clamp(300, 699), &CString::new(clean).unwrap_or_default());
     Ok(())
 }
@@ -84,21 +85,26 @@ fn refuse(id: CallId, status: u16, reason: &CStr) {
 
 /// Ends a call in whatever state it is.
 pub(super) fn hangup(id: CallId) -> Result<(), UaError> {
-    let state = with(|engine| match engine.by_id(id).map(|entry| entry.state) {
-        Some(state) => Ok(Some(state)),
-        None if engine.is_awaited(id) => Ok(None),
-        None => Err(UaError::NoSuchCall),
+    let state = with(|engine| {
+        let Some(entry) = engine.by_id(id) else {
+            return if engine.is_awaited(id) { Ok(None) } else { Err(UaError::NoSuchCall) };
+        };
+        // No BYE before the ACK (RFC 3261 §15): it is sent when the call comes up.
+        if entry.state == State::Answering {
+            entry.intent.get_or_insert(Intent::Hangup);
+        }
+        Ok(Some(entry.state))
     });
     match state.ok_or_else(stopped)?? {
         Some(State::Offered) => refuse(id, UNAVAILABLE, c"Temporarily Unavailable"),
-        Some(_) => end(id, Intent::Hangup, 0, c""),
-        None => {}
+        Some(State::Dialling | State::Up) => end(id, Intent::Hangup, 0, c""),
+        Some(State::Answering) | None => {}
     }
     Ok(())
 }
 
 /// Has the library end a call; CALL_CLOSED comes before this returns.
-fn end(id: CallId, intent: Intent, status: u16, reason: &CStr) {
+pub(super) fn end(id: CallId, intent: Intent, status: u16, reason: &CStr) {
     let found = with(|engine| {
         let ua = engine.ua;
         let entry = engine.by_id(id).filter(|entry| !entry.call.is_null())?;
@@ -123,10 +129,21 @@ pub(super) fn look() {
     }
 }
 
+/// Cuts off what is still there at the end. Only a call whose ACK has not come in all the
+/// time is: the far end hears BYE all the same.
+pub(super) fn cut_off_all() {
+    for id in all() {
+        end(id, Intent::Hangup, 0, c"");
+    }
+}
+
+fn all() -> Vec<CallId> {
+    with(|engine| engine.calls.iter().map(|entry| entry.id).collect()).unwrap_or_default()
+}
+
 /// Hangs every call up.
 pub(super) fn hang_up_all() {
-    let ids = with(|engine| engine.calls.iter().map(|entry| entry.id).collect::<Vec<_>>());
-    for id in ids.unwrap_or_default() {
+    for id in all() {
         // It may have gone with another one.
         let _ = hangup(id);
     }

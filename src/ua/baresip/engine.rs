@@ -5,7 +5,8 @@
 //! call us back: only plain getters are called under the borrow.
 
 use std::cell::RefCell;
-use std::ptr::null_mut;
+use std::ffi::c_char;
+use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::g711::Codecs;
 use super::outcome::{Intent, Outcome, Peer, State, outcome};
 use super::packet_log::PacketLog;
 use super::playout::{Intake, playout};
-use super::received::Received;
+use super::received::{Kind, Received};
 use super::wire::Trace;
 use crate::metrics::quality;
 use crate::ua::{Audio, CallId, EndCause, MediaStats, UaEvent, UaStats};
@@ -64,6 +65,39 @@ pub(super) struct Entry {
     pub digits: u64,
     /// Since when RTP is expected, or a response to our INVITE.
     pub since: Instant,
+}
+
+impl Entry {
+    /// What both sides have agreed upon; null before there are streams.
+    fn media(&self) -> *const ffi::SdpMedia {
+        if self.call.is_null() || !self.prepared {
+            return null();
+        }
+        // SAFETY: on the reactor thread; the call lives until CALL_CLOSED takes its pointer
+        // from us, and its streams with it. Getters call nobody back.
+        unsafe { ffi::stream_sdpmedia(ffi::audio_strm(ffi::call_audio(self.call))) }
+    }
+
+    /// What a payload type is in this call.
+    pub(super) fn kind(&self, payload_type: u8) -> Kind {
+        let media = self.media();
+        let is = |name: *const c_char| {
+            // SAFETY: as in `media`, which may be null; a null name stands for any.
+            !unsafe { ffi::sdp_media_format(media, true, null(), payload_type.into(), name, -1, -1) }
+                .is_null()
+        };
+        match () {
+            () if is(c"telephone-event".as_ptr()) => Kind::TelephoneEvent,
+            () if is(null()) => Kind::Audio,
+            () => Kind::Unknown,
+        }
+    }
+
+    /// Whether RTP is due from the far end.
+    fn receives(&self) -> bool {
+        // SAFETY: as in `media`.
+        !self.held && unsafe { ffi::sdp_media_dir(self.media()) } & ffi::RECEIVES != 0
+    }
 }
 
 /// A call that the library has forgotten, but the far end may not have.
@@ -250,7 +284,10 @@ impl Engine {
     /// Calls that must be ended now, and why.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(CallId, EndCause)> {
         let mut overdue = Vec::new();
-        for entry in &self.calls {
+        for entry in &mut self.calls {
+            if entry.state == State::Up && !entry.receives() {
+                entry.since = now;
+            }
             let waited = now.saturating_duration_since(entry.since);
             match entry.state {
                 // The library's own Timer B should have ended it.
@@ -258,7 +295,7 @@ impl Engine {
                     overdue
                         .push((entry.id, EndCause::Failed { status: 408, reason: "Request Timeout".into() }));
                 }
-                State::Up if !entry.held => {
+                State::Up => {
                     let last = entry.received.last_arrival.map_or(entry.since, |last| last.max(entry.since));
                     if now.saturating_duration_since(last) >= self.rtp_timeout {
                         overdue.push((entry.id, EndCause::MediaTimeout));

@@ -7,11 +7,12 @@ use std::time::{Instant, SystemTime};
 
 use super::audio::on_datagram;
 use super::border::{address, guard, text};
+use super::commands;
 use super::engine::{Engine, with};
 use super::ffi::{self, Bevent, Call, SocketAddress};
-use super::outcome::State;
+use super::outcome::{Intent, State};
 use super::wire::{Record, Seen, What};
-use crate::ua::{CallId, Codec, UaEvent};
+use crate::ua::{CallId, Codec, EndCause, UaEvent};
 
 /// The library's event handler.
 pub(super) unsafe extern "C" fn on_event(event: c_int, data: *mut Bevent, _arg: *mut c_void) {
@@ -32,6 +33,7 @@ fn happened(name: &str, call: *mut Call, said: &str) {
         "CALL_INCOMING" => incoming(call),
         "CALL_OUTGOING" => outgoing(call),
         "CALL_LOCAL_SDP" => prepare(call),
+        "CALL_REMOTE_SDP" => codecs_first(call),
         "CALL_ESTABLISHED" => established(call),
         "CALL_CLOSED" => drop(with(|engine| engine.closed(call, said))),
         "CALL_RTPESTAB" => tell(call, |call| UaEvent::MediaStarted { call }),
@@ -111,19 +113,57 @@ fn prepare(call: *mut Call) {
     }
 }
 
+/// Puts the telephone event behind the codecs: the library takes the first format of the
+/// far end for the codec, and where that is the event it stops the audio.
+fn codecs_first(call: *mut Call) {
+    // SAFETY: the call and its streams live, and nobody walks the list: the library tells
+    // this between reading the description and using it. The element is the list's own.
+    unsafe {
+        let media = ffi::stream_sdpmedia(ffi::audio_strm(ffi::call_audio(call)));
+        let event = ffi::sdp_media_rformat(media, c"telephone-event".as_ptr());
+        let formats = ffi::sdp_media_format_lst(media, false);
+        if !event.is_null() && !formats.is_null() {
+            ffi::list_unlink(&raw mut (*event).le);
+            ffi::list_append(formats, &raw mut (*event).le, event.cast());
+        }
+    }
+}
+
 fn established(call: *mut Call) {
     // SAFETY: the call and its streams live; getters only.
-    let (codec, remote) = unsafe {
+    let (codec, remote, common) = unsafe {
         let audio = ffi::call_audio(call);
         let sending = ffi::audio_codec(audio, true);
         let codec = if sending.is_null() { ffi::audio_codec(audio, false) } else { sending };
         let media = ffi::stream_sdpmedia(ffi::audio_strm(audio));
-        (codec, address(ffi::sdp_media_raddr(media)))
+        // What the library takes for the codec: none where the far end has refused the
+        // stream, and no codec where nothing but the telephone event is left.
+        let first = ffi::sdp_media_rformat(media, std::ptr::null());
+        let event = ffi::sdp_media_rformat(media, c"telephone-event".as_ptr());
+        let common = !first.is_null() && first != event;
+        (codec, address(ffi::sdp_media_raddr(media)), common)
     };
+    let Some((id, unwanted)) = with(|engine| {
+        let entry = engine.by_call(call)?;
+        // An end that had to wait for the ACK.
+        let unwanted = entry.intent.take();
+        entry.state = State::Up;
+        Some((entry.id, unwanted))
+    })
+    .flatten() else {
+        return;
+    };
+    // The library allows its call to be ended in this handler.
+    if let Some(intent) = unwanted {
+        return commands::end(id, intent, 0, c"");
+    }
+    if !common {
+        let message = "the far end answered without a codec of ours".into();
+        return commands::end(id, Intent::For(EndCause::Protocol { message }), 0, c"");
+    }
     with(|engine| {
         let codec = engine.codecs.find(codec).unwrap_or(Codec::Pcmu);
         let entry = engine.by_call(call)?;
-        entry.state = State::Up;
         entry.since = Instant::now();
         entry.voice.up.store(true, Relaxed);
         let (id, ptime_ms) = (entry.id, entry.voice.ptime_ms.load(Relaxed));

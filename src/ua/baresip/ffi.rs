@@ -47,6 +47,12 @@ pub(super) struct List {
     _data: [u8; 0],
 }
 
+/// The head of `struct sdp_format`; only ever behind a pointer.
+#[repr(C)]
+pub(super) struct SdpFormat {
+    pub le: ListElement,
+}
+
 /// `struct mbuf`: a received datagram is `buf[pos..end]`.
 #[repr(C)]
 pub(super) struct MemoryBuffer {
@@ -229,6 +235,8 @@ pub(super) type Destructor = unsafe extern "C" fn(data: *mut c_void);
 
 /// `SIP_TRANSP_UDP`
 pub(super) const UDP: c_int = 0;
+/// `SDP_RECVONLY`: a bit of every direction in which we receive.
+pub(super) const RECEIVES: c_int = 1;
 /// `VIDMODE_OFF`
 pub(super) const NO_VIDEO: c_int = 0;
 
@@ -236,6 +244,8 @@ unsafe extern "C" {
     // libre
     pub(super) fn mem_zalloc(size: usize, destructor: Option<Destructor>) -> *mut c_void;
     pub(super) fn mem_deref(data: *mut c_void) -> *mut c_void;
+    pub(super) fn list_append(list: *mut List, element: *mut ListElement, data: *mut c_void);
+    pub(super) fn list_unlink(element: *mut ListElement);
     pub(super) fn mod_close();
     pub(super) fn dbg_init(level: c_int, flags: c_int);
     pub(super) fn sa_ntop(address: *const SocketAddress, buffer: *mut c_char, size: c_int) -> c_int;
@@ -249,6 +259,18 @@ unsafe extern "C" {
         destination: *const SocketAddress,
     ) -> c_int;
     pub(super) fn sdp_media_raddr(media: *const SdpMedia) -> *const SocketAddress;
+    pub(super) fn sdp_media_format_lst(media: *const SdpMedia, local: bool) -> *mut List;
+    pub(super) fn sdp_media_dir(media: *const SdpMedia) -> c_int;
+    pub(super) fn sdp_media_rformat(media: *const SdpMedia, name: *const c_char) -> *mut SdpFormat;
+    pub(super) fn sdp_media_format(
+        media: *const SdpMedia,
+        local: bool,
+        id: *const c_char,
+        payload_type: c_int,
+        name: *const c_char,
+        rate: i32,
+        channels: i8,
+    ) -> *mut SdpFormat;
     pub(super) fn rtp_sock(rtp: *const RtpSock) -> *mut UdpSock;
     pub(super) fn rtcp_stats(rtp: *mut RtpSock, ssrc: u32, stats: *mut RtcpStats) -> c_int;
     pub(super) fn udp_register_helper(

@@ -15,7 +15,7 @@ use super::ffi::{self, ListElement, Log, SocketAddress};
 use super::g711::Codecs;
 use super::packet_log::PacketLog;
 use super::wire::Trace;
-use super::{clock, config};
+use super::{clock, commands, config};
 use crate::ua::{UaConfig, UaError, UaEvent};
 
 /// `DBG_ERR` of libre's own messages, which go to standard error.
@@ -164,6 +164,7 @@ impl Library {
         // SAFETY: the caller's promise. The order is that of the library's own program;
         // what has not been started is ended without harm.
         unsafe {
+            commands::cut_off_all();
             ffi::ua_stop_all(true);
             ffi::sip_set_trace_handler(ffi::uag_sip(), None);
             ffi::bevent_unregister(Some(on_event));

@@ -93,6 +93,7 @@ fn write_row(file: &mut impl Write, row: &Row) -> io::Result<()> {
         Verdict::Played => "played",
         Verdict::Event => "event",
         Verdict::Duplicate => "duplicate",
+        Verdict::UnknownPayload => "unknown-payload",
     };
     writeln!(file, "{arrival_ns},{sequence},{timestamp},{ssrc},{payload_type},{size},{verdict}")
 }

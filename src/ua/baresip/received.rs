@@ -6,8 +6,14 @@ use std::time::Instant;
 use crate::metrics::MediaStats;
 use crate::metrics::stream::StreamStats;
 
-/// Payload type of telephone events in everything that we negotiate.
-pub(super) const TELEPHONE_EVENT: u8 = 101;
+/// What the negotiation has made of a payload type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Audio,
+    TelephoneEvent,
+    Unknown,
+}
+
 /// Sequence numbers in which a duplicate is recognised.
 const WINDOW: u64 = 64;
 /// A step of the sequence beyond this is a new beginning (RFC 3550 A.1, MAX_DROPOUT).
@@ -56,6 +62,7 @@ pub(super) enum Verdict {
     Played,
     Event,
     Duplicate,
+    UnknownPayload,
 }
 
 /// Counters of one call's received stream.
@@ -121,8 +128,11 @@ impl Received {
         self.stats.pause();
     }
 
-    /// Counts a packet.
-    pub(super) fn packet(&mut self, packet: &Rtp<'_>, arrival: Instant) -> Verdict {
+    /// Counts a packet. One that nobody has negotiated is no sign of life.
+    pub(super) fn packet(&mut self, packet: &Rtp<'_>, kind: Kind, arrival: Instant) -> Verdict {
+        if kind == Kind::Unknown {
+            return Verdict::UnknownPayload;
+        }
         self.last_arrival = Some(arrival);
         let Some(sequence) = self.place(packet) else {
             self.duplicates += 1;
@@ -130,7 +140,7 @@ impl Received {
         };
         self.packets += 1;
         self.octets += packet.payload.len() as u64;
-        if packet.payload_type != TELEPHONE_EVENT {
+        if kind == Kind::Audio {
             self.stats.media(sequence, packet.timestamp, arrival);
             return Verdict::Played;
         }
@@ -222,7 +232,8 @@ mod tests {
         let epoch = Instant::now();
         let mut received = Received::new(epoch);
         for (index, &(sequence, ssrc)) in sequences.iter().enumerate() {
-            received.packet(&packet(sequence, ssrc), epoch + Duration::from_millis(20 * index as u64));
+            let arrival = epoch + Duration::from_millis(20 * index as u64);
+            received.packet(&packet(sequence, ssrc), Kind::Audio, arrival);
         }
         received
     }
@@ -260,9 +271,16 @@ mod tests {
     fn an_event_tells_its_duration_and_no_jitter() {
         let mut received = Received::new(Instant::now());
         let payload = [5, 0x8A, 0x03, 0x20];
-        let event =
-            Rtp { sequence: 1, timestamp: 0, ssrc: 1, payload_type: TELEPHONE_EVENT, payload: &payload };
-        assert_eq!(received.packet(&event, Instant::now()), Verdict::Event);
+        let event = Rtp { sequence: 1, timestamp: 0, ssrc: 1, payload_type: 96, payload: &payload };
+        assert_eq!(received.packet(&event, Kind::TelephoneEvent, Instant::now()), Verdict::Event);
         assert_eq!(received.event_ms, 100);
+    }
+
+    #[test]
+    fn what_nobody_has_negotiated_is_neither_counted_nor_a_sign_of_life() {
+        let mut received = Received::new(Instant::now());
+        let verdict = received.packet(&packet(1, 1), Kind::Unknown, Instant::now());
+        assert_eq!((verdict, received.last_arrival), (Verdict::UnknownPayload, None));
+        assert_eq!((received.stats().packets_rx, received.expected()), (0, 0));
     }
 }
