@@ -108,6 +108,7 @@ struct Figures {
     busy: Vec<f64>,
     sent: u64,
     lost: u64,
+    unread: u64,
     wrong: u64,
 }
 
@@ -118,7 +119,10 @@ impl Figures {
         self.p99_us.push(run.delay_us(99.0));
         self.busy.push(run.cpu_ns as f64 / run.wall_ns as f64 * 100.0);
         self.sent += run.sent;
-        self.lost += run.sent - run.received.min(run.sent);
+        let missing = run.sent - run.received.min(run.sent);
+        // Some of them in the warm-up.
+        self.unread += run.unread.min(missing);
+        self.lost += missing.saturating_sub(run.unread);
         self.wrong += run.wrong;
     }
 
@@ -131,19 +135,21 @@ impl Figures {
             "busy_percent": median(&self.busy),
             "sent": self.sent,
             "lost": self.lost,
+            "not_read_by_the_load": self.unread,
             "out_of_sequence": self.wrong,
         })
     }
 
     fn row(&self, name: &str) {
         println!(
-            "{name:<6} {:>8.2} {:>8.1} {:>9.0} {:>9.0} {:>10} {:>6} {:>6}",
+            "{name:<6} {:>8.2} {:>8.1} {:>9.0} {:>9.0} {:>10} {:>6} {:>7} {:>6}",
             median(&self.cpu_us),
             median(&self.busy),
             median(&self.p50_us),
             median(&self.p99_us),
             self.sent,
             self.lost,
+            self.unread,
             self.wrong
         );
     }
@@ -172,7 +178,7 @@ fn main() -> ExitCode {
         floor.add(&bare(&mut load, options.seconds));
         ours.add(&relay(&mut load, options.seconds));
     }
-    println!("       us CPU/pkt  % core  delay p50  p99 us       sent   lost  wrong");
+    println!("       us CPU/pkt  % core  delay p50  p99 us       sent   lost  unread  wrong");
     floor.row("bare");
     ours.row("relay");
     let ratio = median(&ours.cpu_us) / median(&floor.cpu_us);

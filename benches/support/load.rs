@@ -30,6 +30,8 @@ pub struct Measured {
     pub received: u64,
     /// Numbers that did not follow each other in their stream.
     pub wrong: u64,
+    /// Packets that arrived and that the load did not read in time: no fault of the forwarder.
+    pub unread: u64,
     pub cpu_ns: u64,
     pub wall_ns: u64,
     delays: Vec<u64>,
@@ -56,6 +58,8 @@ pub struct Load {
     calls: usize,
     sockets: Vec<UdpSocket>,
     batch: Batch,
+    /// What the kernel has dropped at each socket.
+    overflowed: [u32; SOCKETS],
 }
 
 fn now() -> Now {
@@ -67,7 +71,12 @@ impl Load {
         let free = |port: &u16| bind_pair(IpAddr::V4(Ipv4Addr::LOCALHOST), *port).ok();
         let mut ports = (30_000u16..32_000).step_by(2);
         let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)).map(|(rtp, _)| rtp));
-        Load { calls, sockets: sockets.take(SOCKETS).collect(), batch: Batch::default() }
+        Load {
+            calls,
+            sockets: sockets.take(SOCKETS).collect(),
+            batch: Batch::default(),
+            overflowed: [0; SOCKETS],
+        }
     }
 
     pub fn calls(&self) -> usize {
@@ -104,6 +113,7 @@ impl Load {
                 sent: 0,
                 received: 0,
                 wrong: 0,
+                unread: 0,
                 cpu_ns: 0,
                 wall_ns: 0,
                 delays: vec![0; STEPS],
@@ -152,7 +162,11 @@ impl Load {
     fn receive(&mut self, run: &mut Run) {
         let now = now();
         for (index, socket) in self.sockets.iter().enumerate() {
-            self.batch.receive(socket, now, |arrival, _, data| run.take(index, arrival, data));
+            let received = self.batch.receive(socket, now, |arrival, _, data| run.take(index, arrival, data));
+            if let Some(overflowed) = received.overflowed {
+                let before = std::mem::replace(&mut self.overflowed[index], overflowed);
+                run.measured.unread += u64::from(overflowed - before);
+            }
         }
     }
 }
