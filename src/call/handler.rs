@@ -1,8 +1,10 @@
 //! The seam for applications: who takes incoming calls, and what he decides.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -64,22 +66,24 @@ pub struct IncomingCall {
     pub request: Request,
     /// Where it came from.
     pub source: SocketAddr,
+    /// When it came.
+    pub at: Instant,
     /// Who the caller has proved to be; none: trusted by address, or nobody asked.
     pub identity: Option<String>,
 }
 
 impl IncomingCall {
-    /// The user part of the Request-URI: the number that was dialled.
+    /// The user part of the Request-URI, unescaped: the number that was dialled.
     pub fn called(&self) -> String {
-        let uri = self.request.uri().ok();
-        let user = uri.as_ref().map(|uri| uri.user.unwrap_or_default());
-        String::from_utf8_lossy(user.unwrap_or_default()).into_owned()
+        let user = self.request.uri().ok().and_then(|uri| uri.user_unescaped().map(Cow::into_owned));
+        String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
     }
 
-    /// The user part of From.
+    /// The user part of From, unescaped.
     pub fn caller(&self) -> String {
-        let user = self.request.from().ok().and_then(|from| from.uri.user);
-        String::from_utf8_lossy(user.unwrap_or_default()).into_owned()
+        let from = self.request.from().ok();
+        let user = from.and_then(|from| from.uri.user_unescaped().map(Cow::into_owned));
+        String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
     }
 
     /// The first value of a header field of the INVITE.

@@ -42,9 +42,11 @@ pub struct DialOptions {
     pub total_timeout: Duration,
     /// How many redirects (3xx) are followed.
     pub max_redirects: u8,
-    /// From of the new leg, `"Ann" <sip:ann@example.com>`; none: the caller's
-    /// name and number at our own address.
+    /// From of the new leg, `"Ann" <sip:ann@example.com>`; none: `caller`.
     pub from: Option<String>,
+    /// Name (quoted, with a space behind it, or empty) and number that the callee
+    /// sees, at our own address; none: the caller's.
+    pub caller: Option<(String, String)>,
     /// More header fields for the INVITE.
     pub headers: Vec<(String, String)>,
     /// What the bridge does with requests inside the call.
@@ -61,6 +63,7 @@ impl Default for DialOptions {
             total_timeout: Duration::from_secs(180),
             max_redirects: 5,
             from: None,
+            caller: None,
             headers: Vec::new(),
             mode: BridgeMode::Transparent,
             auto_hangup: true,

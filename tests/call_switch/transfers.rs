@@ -294,3 +294,41 @@ fn beyond_the_limit_and_while_stopping_callers_get_503_with_retry_after() {
     assert!(!harness.is_up(ann, a));
     harness.assert_nothing_left();
 }
+
+#[test]
+fn every_leg_has_a_record_and_those_of_a_transfer_belong_together() {
+    use b2b::call::cdr::Disposition;
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    harness.answer(bob, b, Some(SESSION));
+    harness.run(Duration::from_secs(10));
+    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    let c = harness.answer_next(cat, SESSION);
+    refresh(&mut harness, bob, b);
+    harness.run(Duration::from_secs(5));
+    harness.hang_up(cat, c);
+    let records = harness.records();
+    let legs: Vec<_> = records.iter().map(|it| (it.callee.as_str(), it.ending.disposition)).collect();
+    let expected = [
+        ("bob", Disposition::Answered),
+        (&*uri(CAT), Disposition::Answered),
+        (&*uri(BOB), Disposition::Answered),
+    ];
+    assert_eq!(legs, expected, "in the order of their ends");
+    assert!(records.iter().all(|it| it.linked == records[0].linked && it.call == records[0].call));
+    assert!(records[2].rang.is_some() && records[0].answered.is_some());
+    let call_ids: std::collections::BTreeSet<_> = records.iter().map(|it| &it.sip_call_id).collect();
+    assert_eq!(call_ids.len(), 3);
+
+    let refused = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    harness.reject(bob, b, 486);
+    assert!(harness.ended(ann, refused).is_some());
+    let records = harness.records();
+    assert!(records.iter().all(|it| it.ending.disposition == Disposition::Busy), "{records:?}");
+    assert_eq!(records.len(), 2);
+    harness.assert_nothing_left();
+}

@@ -45,6 +45,7 @@ pub use network::{Network, Sent};
 pub use party::PartyId;
 
 use super::bus::EventBus;
+use super::cdr::Cdr;
 use super::handler::ApplicationHandler;
 use super::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
 use super::service::CallService;
@@ -80,6 +81,7 @@ pub struct Harness {
     address: SocketAddr,
     media: Arc<FakeMedia>,
     bus: EventBus,
+    records: mpsc::UnboundedReceiver<Cdr>,
     parties: Vec<Party>,
     flights: Flights,
     /// Everything that was sent, lost or not.
@@ -103,8 +105,15 @@ impl Harness {
     ) -> Self {
         let media = Arc::new(FakeMedia::default());
         let bus = EventBus::new(1_024, 0);
-        let parts =
-            SwitchParts { controller: media.clone(), resolver, handlers, desk, bus: Some(bus.clone()) };
+        let (sink, records) = mpsc::unbounded_channel();
+        let parts = SwitchParts {
+            controller: media.clone(),
+            resolver,
+            handlers,
+            desk,
+            bus: Some(bus.clone()),
+            records: Some(Box::new(move |record| drop(sink.send(record)))),
+        };
         let (switch, commands) = Switch::new(config, parts);
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify],
@@ -122,6 +131,7 @@ impl Harness {
             address: SocketAddr::from(([192, 0, 2, 1], 5060)),
             media,
             bus,
+            records,
             parties: Vec::new(),
             flights: Flights::new(network),
             wire: Vec::new(),
@@ -141,6 +151,11 @@ impl Harness {
     /// The bus of the switch's events; their times count from 1970.
     pub fn bus(&self) -> &EventBus {
         &self.bus
+    }
+
+    /// The records of legs that have ended since this was last asked.
+    pub fn records(&mut self) -> Vec<Cdr> {
+        std::iter::from_fn(|| self.records.try_recv().ok()).collect()
     }
 
     /// What the switch counted.

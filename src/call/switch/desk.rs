@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::call::lookup::Credentials;
 use crate::sip::endpoint::{Flow, HeaderFields, Reply, RequestFailure, RequestId};
-use crate::sip::msg::{Request, Response};
+use crate::sip::msg::{Method, Request, Response};
 
 /// What becomes of an INVITE.
 #[derive(Debug)]
@@ -43,11 +43,12 @@ pub trait FrontDesk: Send {
     ) {
     }
 
-    /// The answer to a gateway's challenge; none: it is of no kind that is known,
-    /// or the same has been refused before.
+    /// The answer to a gateway's challenge to a request of this method; none: it is
+    /// of no kind that is known.
     fn credentials(
         &mut self,
         _challenge: &Response,
+        _method: &Method,
         _credentials: &Credentials,
         _target: &str,
     ) -> Option<HeaderFields> {

@@ -221,15 +221,17 @@ impl Switch {
         };
         let Some(call) = self.calls.get(it.call.0) else { return };
         let Some(dialling) = &call.dialling else { return };
-        let caller = dialling.purpose.caller().and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
+        let asks = dialling.purpose.caller();
+        let caller = asks.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
         let invite = self.write_invite(it, caller, &dialling.options, offer);
         match t.sip.invite(t.now, invite) {
             Ok(usage) => {
                 self.of_usage.insert(usage, leg);
-                self.tell_dialling(t, leg);
                 if let Some(it) = self.legs.get_mut(leg.0) {
                     it.usage = Some(usage);
                 }
+                self.record_outgoing(t, leg, asks);
+                self.tell_dialling(t, leg);
             }
             Err(error) => {
                 tracing::warn!("leg {}: {error}", leg.0);
@@ -270,7 +272,8 @@ impl Switch {
             authorizes: contact
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
             target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
-            from: from.or_else(|| caller.map(|invite| self.caller_as_ours(invite))),
+            from: from.or_else(|| self.caller_as_ours(caller, options.caller.as_ref())),
+            route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),
             headers,
             body: offer.map(Body::sdp),
             ..Invite::default()
@@ -286,13 +289,18 @@ impl Switch {
     }
 
     /// From of a new leg: the caller's name and number, at our address.
-    fn caller_as_ours(&self, invite: &Request) -> Bytes {
-        let from = invite.from().ok();
+    fn caller_as_ours(&self, invite: Option<&Request>, told: Option<&(String, String)>) -> Option<Bytes> {
+        let domain = self.config.domain.as_bytes();
+        if let Some((name, number)) = told {
+            let number = escaped_user(number);
+            return Some([name.as_bytes(), b"<sip:", number.as_bytes(), b"@", domain, b">"].concat().into());
+        }
+        let from = invite?.from().ok();
         let user = from.as_ref().and_then(|from| from.uri.user).filter(|user| !user.is_empty());
         let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
         let space: &[u8] = if display.is_empty() { b"" } else { b" " };
-        let domain = self.config.domain.as_bytes();
-        [display, space, b"<sip:", user.unwrap_or(b"anonymous"), b"@", domain, b">"].concat().into()
+        let user = user.unwrap_or(b"anonymous");
+        Some([display, space, b"<sip:", user, b"@", domain, b">"].concat().into())
     }
 
     /// A branch got a provisional response.
@@ -393,4 +401,22 @@ fn redirections(response: &Response) -> Vec<ResolvedContact> {
         .collect();
     contacts.sort_by_key(|(priority, _)| *priority);
     contacts.into_iter().map(|(_, contact)| contact).collect()
+}
+
+/// The values of a Path, each a preloaded route.
+fn routes(path: &str) -> Vec<Bytes> {
+    path.split(',').map(|route| Bytes::copy_from_slice(route.trim().as_bytes())).collect()
+}
+
+/// A number as the user part of a URI.
+fn escaped_user(number: &str) -> String {
+    let mut text = String::with_capacity(number.len());
+    for byte in number.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => text.push(char::from(byte)),
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'+' => text.push(char::from(byte)),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }

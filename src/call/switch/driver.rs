@@ -3,7 +3,9 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,10 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::command::Command;
+use super::desk::OpenDesk;
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
-use crate::call::controller::MediaEvent;
+use crate::call::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
+use crate::call::handler::ApplicationHandler;
+use crate::call::resolver::{DirectPolicy, DirectResolver};
 use crate::call::service::CallService;
-use crate::sip::endpoint::{Endpoint, EndpointConfig};
+use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions};
+use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, NetCounters, NetError, SipStack};
 
 /// How long connections may take to write what is queued when we close.
@@ -23,6 +29,9 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Timers of calls may be this late: they are seconds long.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Where [`SwitchThread::simple`] receives RTP.
+const RTP_PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
 /// Work for the calls' thread.
 type Job = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) + Send>;
@@ -41,6 +50,8 @@ pub struct SwitchThread {
 pub enum StartError {
     #[error(transparent)]
     Net(#[from] NetError),
+    #[error("no media: {0}")]
+    Media(String),
     #[error(
         "the system refused a thread or a runtime: {0}; end other programs, or raise the limit of processes"
     )]
@@ -59,6 +70,7 @@ impl SwitchThread {
         parts: SwitchParts,
         media_events: mpsc::UnboundedReceiver<MediaEvent>,
     ) -> Result<Self, StartError> {
+        let media_events = forwarded(media_events)?;
         let (switch, commands) = Switch::new(config, parts);
         let service = switch.service();
         let (jobs, job_queue) = mpsc::unbounded_channel();
@@ -96,6 +108,33 @@ impl SwitchThread {
             Err(_) => return Err(StartError::System(io::ErrorKind::BrokenPipe.into())),
         };
         Ok(SwitchThread { service, jobs, stop: Some(stop), locals, thread: Some(thread) })
+    }
+
+    /// A switch at one address for any number of calls, with the media engine
+    /// inside and no configuration: targets are URIs, and nobody is asked for a
+    /// password. For tests and examples, on loopback.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn simple(bind: SocketAddr, handlers: Vec<Arc<dyn ApplicationHandler>>) -> Result<Self, StartError> {
+        let media = EmbeddedConfig::new(vec![(bind.ip(), None)], RTP_PORTS, rand::random());
+        let (controller, media_events) =
+            EmbeddedController::start(media).map_err(|error| StartError::Media(error.to_string()))?;
+        let parts = SwitchParts {
+            controller: Arc::new(controller),
+            resolver: Arc::new(DirectResolver::new(DirectPolicy::Anybody)),
+            handlers,
+            desk: Box::new(OpenDesk),
+            bus: None,
+            records: None,
+        };
+        let endpoint = EndpointConfig {
+            accept: vec![Method::Info, Method::Message, Method::Notify],
+            extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
+            ..EndpointConfig::new(rand::random())
+        };
+        let config = SwitchConfig { domain: bind.ip().to_string(), ..SwitchConfig::default() };
+        SwitchThread::start(NetConfig::new(bind), endpoint, config, parts, media_events)
     }
 
     /// The handle for calls.
@@ -168,6 +207,22 @@ impl Jobs {
         self.jobs.send(job).ok()?;
         Some(answer)
     }
+}
+
+/// Media threads may have descriptors of their own; what wakes a runtime is one of
+/// the process's. A thread that has those stands between.
+fn forwarded(
+    mut events: mpsc::UnboundedReceiver<MediaEvent>,
+) -> io::Result<mpsc::UnboundedReceiver<MediaEvent>> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::Builder::new().name("media-events".into()).spawn(move || {
+        while let Some(event) = events.blocking_recv() {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
 }
 
 struct Driver {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::command::Reply as Answer;
 use super::dialling::refuse;
-use super::say::{reason_field, reason_value};
+use super::say::{q850_in, reason_field, reason_value};
 use super::table::Purpose;
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::BridgeEvent;
@@ -115,7 +115,8 @@ impl Switch {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let cause = it.cause.take().unwrap_or(cause);
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
-        let Some(it) = self.legs.remove(leg.0) else { return };
+        let Some(mut it) = self.legs.remove(leg.0) else { return };
+        self.record_end(t, leg, &mut it, &cause, reason.as_deref().and_then(q850_in));
         if let Some(usage) = it.usage {
             self.of_usage.remove(&usage);
         }

@@ -10,7 +10,7 @@ use crate::call::event::{DigitBy, Event as News};
 use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
-use crate::sip::msg::{Name, Response};
+use crate::sip::msg::{Method, Name, Response};
 
 impl Switch {
     /// Takes what the endpoint has to tell.
@@ -105,7 +105,16 @@ impl Switch {
         let credentials = gateway.and_then(|gateway| gateway.credentials.as_deref());
         let target = it.contact.as_ref().map(|contact| contact.uri.as_str()).unwrap_or_default();
         let up = it.state == LegState::Answered;
-        let answer = credentials.and_then(|it| self.desk.credentials(response, it, target));
+        // Whoever asks again has refused what he got.
+        let tried = if up { it.authorized.1 } else { it.authorized.0 };
+        let method = if up { Method::Bye } else { Method::Invite };
+        let answer = credentials
+            .filter(|_| !tried)
+            .and_then(|it| self.desk.credentials(response, &method, it, target));
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            *(if up { &mut it.authorized.1 } else { &mut it.authorized.0 }) = true;
+        }
+        let Some(it) = self.legs.get(leg.0) else { return };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
         // Nobody cancels a BYE: it comes to nothing by itself.
         if !sent && !up && it.branch.is_some() {

@@ -51,11 +51,12 @@ impl Switch {
         }
         self.of_usage.insert(usage, leg);
         self.advance_call(t, call, CallEvent::Incoming);
+        self.record_incoming(t, leg, &request, flow.remote);
         self.tell_leg(t, leg);
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
-        let incoming = IncomingCall { call, leg, request, source: flow.remote, identity };
+        let incoming = IncomingCall { call, leg, request, source: flow.remote, at: t.now, identity };
         self.ask_handlers(t, incoming, 0);
     }
 

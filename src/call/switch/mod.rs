@@ -17,6 +17,7 @@
 //! - `obey`: commands from outside; `command`: their values
 //! - `say`: responses and hang-ups on the endpoint
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
+//! - `records`: call detail records
 //! - `desk`: who decides on requests before they become calls
 //! - `tasks`: what has to wait
 //! - `slots`: slabs whose keys are never used twice
@@ -33,6 +34,7 @@ mod incoming;
 mod joining;
 mod news;
 mod obey;
+mod records;
 mod requests;
 mod say;
 mod slots;
@@ -57,6 +59,7 @@ use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, Us
 use crate::sip::transaction::timer_queue::TimerQueue;
 use command::Command;
 use desk::FrontDesk;
+pub use records::RecordSink;
 use slots::Slots;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot};
 use table::{Call, Leg};
@@ -98,6 +101,8 @@ pub struct SwitchParts {
     pub desk: Box<dyn FrontDesk>,
     /// Where events go; none: nowhere.
     pub bus: Option<EventBus>,
+    /// Where call detail records go; none: nowhere.
+    pub records: Option<RecordSink>,
 }
 
 /// What one turn has at hand.
@@ -148,6 +153,7 @@ pub struct Switch {
     handlers: Vec<Arc<dyn ApplicationHandler>>,
     desk: Box<dyn FrontDesk>,
     bus: Option<EventBus>,
+    records: Option<RecordSink>,
     service: CallService,
     calls: Slots<Call>,
     legs: Slots<Leg>,
@@ -179,6 +185,7 @@ impl Switch {
             handlers: parts.handlers,
             desk: parts.desk,
             bus: parts.bus,
+            records: parts.records,
             service: CallService::new(commands),
             calls: Slots::default(),
             legs: Slots::default(),

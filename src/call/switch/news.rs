@@ -29,8 +29,10 @@ impl Switch {
         event: LegEvent,
         cause: Option<TerminationCause>,
     ) {
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(it) = self.legs.get(leg.0) else { return };
         let (call, from) = (it.call, it.state);
+        self.record_step(t, leg, event);
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
         match leg_fsm::next(from, event) {
             Ok(to) => {
                 it.state = to;

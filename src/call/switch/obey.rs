@@ -176,6 +176,7 @@ impl Switch {
         if from == into {
             return;
         }
+        self.link(from, into);
         if let Some(call) = self.calls.get_mut(into.0) {
             call.legs.push(leg);
         }

@@ -44,3 +44,8 @@ pub(super) fn q850_of(headers: &Headers) -> Option<u8> {
     let said: Vec<Reason> = headers.headers(Name::Reason).flat_map(Reason::parse_list).collect();
     Reason::q850_among(&said)
 }
+
+/// The Q.850 cause in the value of a Reason header field.
+pub(super) fn q850_in(value: &[u8]) -> Option<u8> {
+    Reason::q850_among(&Reason::parse_list(value))
+}

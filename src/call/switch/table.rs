@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
+use super::records::Beginning;
 use super::transfer::Referrer;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::CallState;
@@ -37,6 +38,8 @@ pub(super) struct Leg {
     pub ack_wanted: bool,
     /// The ACK of this leg brings the answer to the offer of that one.
     pub ack_for: Option<LegId>,
+    /// Credentials have been sent in its INVITE, or in its BYE.
+    pub authorized: (bool, bool),
     /// Whom its media is joined with.
     pub joined: Option<LegId>,
     /// The party does not want to hear.
@@ -52,6 +55,8 @@ pub(super) struct Leg {
     pub reason: Option<Bytes>,
     pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
     pub contact: Option<Box<ResolvedContact>>,
+    /// For its record.
+    pub beginning: Option<Box<Beginning>>,
 }
 
 impl Leg {
@@ -68,6 +73,7 @@ impl Leg {
             answer: None,
             ack_wanted: false,
             ack_for: None,
+            authorized: (false, false),
             joined: None,
             holds: false,
             takes_update: false,
@@ -77,6 +83,7 @@ impl Leg {
             reason: None,
             watchers: Vec::new(),
             contact: None,
+            beginning: None,
         }
     }
 
@@ -187,6 +194,8 @@ pub(super) struct Call {
     /// A leg that has been transferred away, and when it is hung up if it has not
     /// done so itself: it is still to hear of its transfer (RFC 5589 §6.1).
     pub leaving: Option<(LegId, Instant)>,
+    /// The call that it has become part of, if it is not its own.
+    pub linked: Option<CallId>,
     /// A handler holds leg A: it is not refused when the handler returns.
     pub adopted: bool,
     pub began: Instant,
@@ -206,6 +215,7 @@ impl Call {
             bridge: None,
             exchange: None,
             leaving: None,
+            linked: None,
             adopted: false,
             began: now,
             answered_at: None,

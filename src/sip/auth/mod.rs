@@ -21,7 +21,7 @@ pub mod server;
 pub use client::{Authorized, ChallengeError, DigestClient};
 pub use digest::{Algorithm, HexDigest};
 pub use penalty::{Penalties, PenaltyConfig, Standing};
-pub use server::{Credentials, DigestConfig, DigestServer, Secret, Verdict};
+pub use server::{Asked, Credentials, DigestConfig, DigestServer, Secret, Verdict};
 
 use crate::sip::msg::Name;
 

@@ -1,0 +1,193 @@
+//! A configuration in force, ready to be asked; a new one takes its place as a
+//! whole (SIGHUP).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::directory::Directory;
+use super::origin::{Origin, Origins};
+use super::routing::Router;
+use crate::call::lookup::{Credentials, LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
+use crate::call::resolver::{
+    Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, Gateway, GatewayHost,
+    GatewayResolver, GatewayStatus, Group, GroupResolver, Health, Member, UserResolver,
+};
+use crate::config::server::{Rewrite, ServerConfig, Strategy};
+use crate::sip::registrar::{NextHop, Registrar};
+
+/// Where bindings are, for the calls' thread alone but for restarts.
+pub type SharedRegistrar = Arc<Mutex<Registrar>>;
+
+/// The registrar, whoever panicked while he had it.
+pub fn registrar(shared: &SharedRegistrar) -> MutexGuard<'_, Registrar> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a configuration comes to.
+pub struct Settings {
+    pub config: Arc<ServerConfig>,
+    pub directory: Arc<Directory>,
+    pub origins: Origins,
+    pub router: Router,
+    /// What routes and groups name.
+    pub targets: ChainResolver,
+}
+
+impl Settings {
+    /// Of this configuration, with the bindings of this registrar.
+    ///
+    /// # Errors
+    /// Groups that contain each other.
+    pub fn new(config: ServerConfig, bindings: SharedRegistrar) -> Result<Self, LookupError> {
+        let config = Arc::new(config);
+        let directory = Arc::new(Directory::new(config.clone()));
+        let users = UserResolver::new(Registered { directory: directory.clone(), registrar: bindings });
+        let gateways = GatewayResolver::new(config.gateways.iter().map(gateway), NotWatched);
+        // Routes are written by the operator: he may name any URI.
+        let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
+            .with(DirectResolver::new(DirectPolicy::Anybody));
+        let groups = config.groups.iter().map(|group| {
+            let members = group.members.iter().enumerate().map(|(index, member)| Member {
+                target: member.to_string(),
+                priority: if group.strategy == Strategy::Serial { index as u16 } else { 0 },
+            });
+            (group.name.clone(), Group { members: members.collect() })
+        });
+        let groups = GroupResolver::new(groups, Arc::new(single.clone()))?;
+        let targets = single.with(groups);
+        let (origins, router) = (Origins::new(&config), Router::new(&config));
+        Ok(Settings { config, directory, origins, router, targets })
+    }
+
+    /// Who a caller is, as routes see him: where he comes from, and his class.
+    pub fn caller<'a>(
+        &'a self,
+        identity: Option<&'a str>,
+        address: std::net::IpAddr,
+    ) -> (Origin<'a>, Option<&'a str>) {
+        match identity.and_then(|name| self.directory.user(name)) {
+            Some(user) => (Origin::User(&user.name), Some(&user.class)),
+            None => self.origins.of(address),
+        }
+    }
+}
+
+/// Where users are, as the registrar knows.
+struct Registered {
+    directory: Arc<Directory>,
+    registrar: SharedRegistrar,
+}
+
+impl Bindings for Registered {
+    fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a> {
+        let aor = self.directory.user(user).and_then(|user| self.directory.aor(user));
+        let found = aor.map(|aor| registrar(&self.registrar).lookup(now, &aor));
+        let found = found.map(|bindings| bindings.iter().map(|binding| contact_of(binding)).collect());
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+fn contact_of(binding: &crate::sip::registrar::Binding) -> Binding {
+    let (flow, next_hop, path) = match binding.next_hop() {
+        NextHop::Path(path) => (None, None, Some(String::from_utf8_lossy(path).into_owned())),
+        NextHop::Flow(flow) => (flow.flow(), Some(flow.remote_uri()), None),
+        NextHop::Contact => (None, None, None),
+    };
+    Binding { contact: binding.contact_str().into_owned(), q: binding.q, flow, next_hop, path }
+}
+
+fn gateway(gateway: &crate::config::server::Gateway) -> Gateway {
+    let rules: Vec<Rewrite> = gateway.called.clone();
+    let credentials = gateway.auth.as_ref().map(|auth| {
+        Arc::new(Credentials {
+            username: auth.username.clone(),
+            password: auth.password.reveal().to_owned(),
+            realm: None,
+        })
+    });
+    let hosts = gateway.hosts.iter().map(|host| GatewayHost::new(&host.to_string(), host.priority));
+    let from = gateway.from_user.as_ref().map(|user| {
+        let domain = gateway.from_domain.clone();
+        let domain = domain.or_else(|| gateway.hosts.first().map(|host| host.host.clone()));
+        format!("sip:{user}@{}", domain.unwrap_or_default())
+    });
+    Gateway {
+        transport: gateway.transport,
+        credentials,
+        from,
+        rewrite: Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_owned())),
+        // Nobody counts its calls yet.
+        channels: None,
+        ..Gateway::new(&gateway.name, hosts)
+    }
+}
+
+/// Nobody asks gateways how they are.
+struct NotWatched;
+
+impl GatewayStatus for NotWatched {
+    fn health(&self, _: &str, _: &str) -> Health {
+        Health::Unknown
+    }
+
+    fn channels_in_use(&self, _: &str) -> u32 {
+        0
+    }
+}
+
+/// The settings in force.
+#[derive(Clone)]
+pub struct Current(Arc<RwLock<Arc<Settings>>>);
+
+impl Current {
+    /// These, for now.
+    pub fn new(settings: Settings) -> Self {
+        Current(Arc::new(RwLock::new(Arc::new(settings))))
+    }
+
+    /// Those in force.
+    pub fn get(&self) -> Arc<Settings> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Others from now on; calls that are up keep what they have.
+    pub fn set(&self, settings: Settings) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+}
+
+/// What a party may name by himself, in a REFER: users, groups and numbers of
+/// ours. A URI elsewhere would let a stranger call at our cost.
+pub struct PartyTargets(pub Current);
+
+impl Resolver for PartyTargets {
+    fn name(&self) -> &str {
+        "ours"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        Box::pin(async move {
+            let settings = self.0.get();
+            let target = match own_user(&settings, &request.target)? {
+                Some(user) if settings.config.group(&user).is_some() => format!("group/{user}"),
+                Some(user) => format!("user/{user}"),
+                None => request.target.clone(),
+            };
+            let found = settings.targets.resolve(&request.with_target(target)).await?;
+            Ok(Some(LookupResult { original: request.target.clone(), ..found }))
+        })
+    }
+}
+
+/// The user part of a URI of ours; none: it is no URI.
+fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
+    let Ok(uri) = crate::sip::msg::Uri::parse(target.as_bytes()) else { return Ok(None) };
+    let Some(host) = uri.host else { return Ok(None) };
+    let not_allowed =
+        |why: &'static str| LookupError::NotAllowed { target: target.to_owned(), why: why.into() };
+    if !settings.directory.is_ours(&host.to_string()) {
+        return Err(not_allowed("it is not on this server"));
+    }
+    let user = uri.user_unescaped().and_then(|user| String::from_utf8(user.into_owned()).ok());
+    user.map(Some).ok_or_else(|| not_allowed("it names nobody"))
+}

@@ -1,0 +1,349 @@
+//! The server from its start to its end: assembly, signals, drain.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, unbounded};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+
+use super::Reload;
+use super::calls::Routes;
+use super::desk::ServerDesk;
+use super::settings::{Current, PartyTargets, Settings, SharedRegistrar};
+use crate::call::bus::EventBus;
+use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
+use crate::call::controller::{EmbeddedConfig, EmbeddedController, PairPolicy};
+use crate::call::event::Event;
+use crate::call::switch::driver::{Jobs, SwitchThread};
+use crate::call::switch::{RecordSink, SwitchConfig, SwitchParts};
+use crate::config::server::{Codec, ServerConfig, Store};
+use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, Transport};
+use crate::sip::msg::Method;
+use crate::sip::net::{NetConfig, NetLimits, local_addr};
+use crate::sip::registrar::{
+    Durability, LocationStore, MemoryStore, Registrar, RegistrarConfig, SqliteStore,
+};
+use crate::util::exit::{Exit, Failure};
+use crate::util::redact::Redaction;
+
+/// Events that a slow subscriber may be behind.
+const EVENTS: usize = 16_384;
+/// Records that may wait for the disk.
+const RECORDS: usize = 65_536;
+/// How long BYEs may take once calls are ended.
+const PARTING: Duration = Duration::from_secs(4);
+/// How often the drain is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A server at work.
+pub struct Server {
+    switch: SwitchThread,
+    controller: Arc<EmbeddedController>,
+    current: Current,
+    registrar: SharedRegistrar,
+    bus: EventBus,
+}
+
+impl Server {
+    /// Binds, opens the store, and takes calls.
+    ///
+    /// # Errors
+    /// What is in the way, with the exit code in a [`Failure`].
+    pub fn start(config: ServerConfig) -> anyhow::Result<Server> {
+        let usage = |why: String| Failure::new(Exit::Usage, why);
+        let sip = |why: String| Failure::new(Exit::Sip, why);
+        let now = Instant::now();
+        let store: Box<dyn LocationStore> = match &config.server.store {
+            Store::Memory => Box::new(MemoryStore::new()),
+            Store::Sqlite(path) => Box::new(
+                SqliteStore::open(path, Durability::default()).map_err(|error| usage(error.to_string()))?,
+            ),
+        };
+        let life = &config.registrar;
+        let limits = RegistrarConfig {
+            min_expires: life.min_expires,
+            max_expires: life.max_expires,
+            default_expires: life.default_expires,
+            max_contacts: life.max_contacts,
+            max_bindings: life.max_bindings,
+            ..RegistrarConfig::default()
+        };
+        let registrar: SharedRegistrar = Arc::new(Mutex::new(Registrar::new(limits, store, now)));
+        let settings =
+            Settings::new(config.clone(), registrar.clone()).map_err(|error| usage(error.to_string()))?;
+        let current = Current::new(settings);
+        let first_seq =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+        let bus = EventBus::new(EVENTS, first_seq as u64);
+
+        let records = match &config.server.cdr {
+            Some(path) => Some(records(path).map_err(|error| usage(error.to_string()))?),
+            None => None,
+        };
+        let (controller, media_events) =
+            EmbeddedController::start(media(&config)).map_err(|error| sip(error.to_string()))?;
+        let controller = Arc::new(controller);
+        let desk = ServerDesk::new(
+            current.clone(),
+            registrar.clone(),
+            bus.clone(),
+            rand::random(),
+            (now, SystemTime::now()),
+        );
+        let parts = SwitchParts {
+            controller: controller.clone(),
+            resolver: Arc::new(PartyTargets(current.clone())),
+            handlers: vec![Arc::new(Routes(current.clone()))],
+            desk: Box::new(desk),
+            bus: Some(bus.clone()),
+            records,
+        };
+        let net = net(&config).map_err(usage)?;
+        let switch = SwitchThread::start(net, endpoint(&config), switch(&config), parts, media_events)
+            .map_err(|error| sip(error.to_string()))?;
+        for address in switch.locals() {
+            let event = Event::Listening { transport: "udp, tcp".to_owned(), address: *address };
+            bus.publish(SystemTime::now(), event);
+        }
+        Ok(Server { switch, controller, current, registrar, bus })
+    }
+
+    /// The bound SIP addresses, with the real ports.
+    pub fn locals(&self) -> &[SocketAddr] {
+        self.switch.locals()
+    }
+
+    /// How many calls fit: by ports, and by descriptors.
+    pub fn capacity(&self) -> (usize, usize) {
+        self.controller.capacity()
+    }
+
+    /// Runs things on the calls' thread: snapshots, counters.
+    pub fn jobs(&self) -> Jobs {
+        self.switch.jobs()
+    }
+
+    /// The bus of everything that happens.
+    pub fn bus(&self) -> &EventBus {
+        &self.bus
+    }
+
+    /// Another configuration from now on. Calls that are up keep what they have;
+    /// listeners, media and the store stay as they are.
+    ///
+    /// # Errors
+    /// It does not fit together; the old one stays.
+    pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
+        let settings = Settings::new(config, self.registrar.clone()).map_err(|error| error.to_string())?;
+        self.current.set(settings);
+        Ok(())
+    }
+
+    /// Takes no new calls, lets those that are up end by themselves for so long,
+    /// then ends them. `hurry` ends the waiting.
+    pub fn stop(self, patience: Duration, hurry: &Receiver<Signal>) {
+        let jobs = self.switch.jobs();
+        let calls = jobs.run_blocking(|switch, _, _| {
+            switch.drain();
+            switch.holdings().calls
+        });
+        if let Some(calls) = calls.filter(|calls| *calls > 0) {
+            tracing::info!("stopping: {calls} calls may go on for {} s", patience.as_secs());
+            self.bus.publish(SystemTime::now(), Event::Draining { calls });
+        }
+        wait_idle(&jobs, patience, hurry);
+        jobs.run_blocking(|switch, t, _| switch.hang_up_all(t));
+        wait_idle(&jobs, PARTING, hurry);
+        let held = jobs.run_blocking(|switch, _, _| (switch.holdings(), switch.counters()));
+        self.switch.stop();
+        self.controller.shutdown();
+        if let Some((held, counters)) = held {
+            tracing::info!(
+                "stopped: {} calls came in, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
+                 {} media endpoints",
+                counters.incoming,
+                counters.dialled,
+                counters.bridged,
+                held.calls,
+                held.legs,
+                held.timer_entries,
+                self.controller.endpoints(),
+            );
+        }
+    }
+}
+
+fn wait_idle(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>) {
+    let end = Instant::now() + patience;
+    while Instant::now() < end && jobs.run_blocking(|switch, _, _| switch.is_idle()) == Some(false) {
+        if hurry.recv_timeout(LOOK).is_ok_and(|signal| signal != Signal::SIGHUP) {
+            return;
+        }
+    }
+}
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(config: ServerConfig, reload: &Reload) -> anyhow::Result<u8> {
+    let signals = signals()?;
+    if let Err(error) = raise_descriptors() {
+        tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
+    let patience = config.server.drain;
+    let server = Server::start(config)?;
+    let (by_ports, by_descriptors) = server.capacity();
+    tracing::info!(
+        "{} calls fit: {by_ports} by ports, {by_descriptors} by descriptors",
+        by_ports.min(by_descriptors)
+    );
+    if let Some(address) = server.locals().first() {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "READY role=b2bua sip={address}").and_then(|()| out.flush());
+    }
+    loop {
+        match signals.recv() {
+            Ok(Signal::SIGHUP) => {
+                let result =
+                    reload().map_err(|error| error.to_string()).and_then(|config| server.reload(config));
+                match &result {
+                    Ok(()) => tracing::info!("the configuration has been read again"),
+                    Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+                }
+                server.bus.publish(SystemTime::now(), Event::Reloaded { error: result.err() });
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    server.stop(patience, &signals);
+    Ok(Exit::Ok as u8)
+}
+
+/// SIGTERM, SIGINT and SIGHUP as values; to be called before any thread is made.
+fn signals() -> anyhow::Result<Receiver<Signal>> {
+    let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    set.thread_block()?;
+    let (sender, receiver) = unbounded();
+    let wait = move || {
+        while let Ok(signal) = set.wait() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(receiver)
+}
+
+/// Records as lines of a file.
+fn records(path: &Path) -> Result<RecordSink, CdrError> {
+    let mut writer = CdrWriter::start(WriterConfig {
+        path: path.to_owned(),
+        queue: RECORDS,
+        // They are the operator's accounts: whole numbers.
+        redaction: Redaction::Off,
+        durable: false,
+    })?;
+    Ok(Box::new(move |record| {
+        if writer.submit(record).is_none() {
+            tracing::error!("a call detail record was lost: the disk does not keep up");
+        }
+    }))
+}
+
+/// As many descriptors as the system lets us have.
+fn raise_descriptors() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+}
+
+fn media(config: &ServerConfig) -> EmbeddedConfig {
+    let media = &config.media;
+    let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
+    let own = config.server.listen.iter().map(|it| local_addr::concrete(it.bind).ip());
+    let advertised = config.server.advertise.as_ref().and_then(|it| it.host.parse::<IpAddr>().ok());
+    for ip in media.bind.map_or_else(|| own.collect::<Vec<_>>(), |ip| vec![ip]) {
+        if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
+            let told = media.advertise.or(advertised).filter(|it| it.is_ipv4() == ip.is_ipv4());
+            addresses.push((ip, told));
+        }
+    }
+    EmbeddedConfig {
+        threads: (media.threads > 0).then_some(media.threads),
+        max_calls: config.limits.calls,
+        ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
+    }
+}
+
+fn switch(config: &ServerConfig) -> SwitchConfig {
+    let server = &config.server;
+    let listener = server.listen.first().map(|it| local_addr::concrete(it.bind).ip());
+    let own = server.domains.first().cloned().or_else(|| server.advertise.as_ref().map(|it| it.host.clone()));
+    let domain = own.or_else(|| {
+        listener.map(|ip| match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        })
+    });
+    let name = |codec: &Codec| codec.as_str().to_ascii_uppercase();
+    SwitchConfig {
+        domain: domain.unwrap_or_else(|| "b2b.invalid".to_owned()),
+        max_calls: config.limits.calls,
+        rtp_timeout: config.media.rtp_timeout,
+        policy: PairPolicy {
+            codecs: config.media.codecs.iter().map(name).collect(),
+            ..PairPolicy::default()
+        },
+        ..SwitchConfig::default()
+    }
+}
+
+fn endpoint(config: &ServerConfig) -> EndpointConfig {
+    let server = &config.server;
+    let advertised = server.advertise.as_ref().map(|it| Advertised {
+        listener: SocketAddr::from(([0, 0, 0, 0], 0)),
+        transport: None,
+        host: if it.host.contains(':') { format!("[{}]", it.host) } else { it.host.clone() },
+        port: it.port,
+        inside: Vec::new(),
+    });
+    EndpointConfig {
+        user_agent: server.user_agent.clone(),
+        advertised: advertised.into_iter().collect(),
+        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
+        extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
+        ..EndpointConfig::new(rand::random())
+    }
+}
+
+fn net(config: &ServerConfig) -> Result<NetConfig, String> {
+    let mut bind = Vec::new();
+    for listener in &config.server.listen {
+        match listener.transport {
+            Transport::Udp | Transport::Tcp if bind.contains(&listener.bind) => {}
+            Transport::Udp | Transport::Tcp => bind.push(listener.bind),
+            other => {
+                return Err(format!(
+                    "{other:?} listeners are not built yet: take {listener} out of [server] listen"
+                ));
+            }
+        }
+    }
+    let limits = &config.limits;
+    let per_second = limits.source_messages_per_s;
+    Ok(NetConfig {
+        limits: NetLimits {
+            per_source: crate::sip::net::budget::Rate { per_second, burst: per_second.saturating_mul(2) },
+            max_connections: limits.connections,
+            ..NetLimits::default()
+        },
+        bind,
+        trace: config.log.sip_trace.clone(),
+        ..NetConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))
+    })
+}

@@ -1,0 +1,132 @@
+//! Call detail records: one a leg, written when it ends.
+
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use super::table::Leg;
+use super::{Switch, Turn};
+use crate::call::call_fsm::CallDirection;
+use crate::call::cdr::{Cdr, Ending};
+use crate::call::leg_fsm::{LegEvent, TerminationCause};
+use crate::call::{CallId, LegId};
+use crate::sip::msg::Request;
+
+/// Where records go.
+pub type RecordSink = Box<dyn FnMut(Cdr) + Send>;
+
+/// What a record needs to know from a leg's beginning.
+pub(super) struct Beginning {
+    start: SystemTime,
+    began: Instant,
+    rang: Option<Instant>,
+    sip_call_id: String,
+    caller: String,
+    caller_name: Option<String>,
+    callee: String,
+    remote: Option<SocketAddr>,
+}
+
+impl Switch {
+    /// A leg's INVITE has come.
+    pub(super) fn record_incoming(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        request: &Request,
+        remote: SocketAddr,
+    ) {
+        if self.records.is_none() {
+            return;
+        }
+        let from = request.from().ok();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let user = |user: Option<std::borrow::Cow<'_, [u8]>>| user.map(|it| text(&it)).unwrap_or_default();
+        let beginning = Beginning {
+            start: t.wall,
+            began: t.now,
+            rang: None,
+            sip_call_id: request.call_id().map(text).unwrap_or_default(),
+            caller: user(from.as_ref().and_then(|from| from.uri.user_unescaped())),
+            caller_name: from
+                .and_then(|from| from.display.map(|name| text(name).trim_matches('"').to_owned())),
+            callee: user(request.uri().ok().and_then(|uri| uri.user_unescaped())),
+            remote: Some(remote),
+        };
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.beginning = Some(Box::new(beginning));
+        }
+    }
+
+    /// A leg's INVITE goes out.
+    pub(super) fn record_outgoing(&mut self, t: &Turn<'_>, leg: LegId, caller: Option<LegId>) {
+        if self.records.is_none() {
+            return;
+        }
+        let caller = caller.and_then(|leg| self.legs.get(leg.0)?.beginning.as_deref());
+        let (caller, caller_name) =
+            caller.map(|it| (it.caller.clone(), it.caller_name.clone())).unwrap_or_default();
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
+        it.beginning = Some(Box::new(Beginning {
+            start: t.wall,
+            began: t.now,
+            rang: None,
+            sip_call_id: String::from_utf8_lossy(&call_id.unwrap_or_default()).into_owned(),
+            caller,
+            caller_name,
+            callee: it.contact.as_ref().map(|contact| contact.uri.clone()).unwrap_or_default(),
+            remote: it.contact.as_ref().and_then(|contact| Some(contact.flow?.remote)),
+        }));
+    }
+
+    /// The first 18x.
+    pub(super) fn record_step(&mut self, t: &Turn<'_>, leg: LegId, event: LegEvent) {
+        let beginning = self.legs.get_mut(leg.0).and_then(|it| it.beginning.as_mut());
+        if let (Some(beginning), LegEvent::Ring | LegEvent::EarlyMedia) = (beginning, event) {
+            beginning.rang.get_or_insert(t.now);
+        }
+    }
+
+    /// A leg is over.
+    pub(super) fn record_end(
+        &mut self,
+        t: &Turn<'_>,
+        id: LegId,
+        leg: &mut Leg,
+        cause: &TerminationCause,
+        q850: Option<u8>,
+    ) {
+        let (Some(sink), Some(beginning)) = (&mut self.records, leg.beginning.take()) else { return };
+        let direction = if leg.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        let since = |at: Instant| at.saturating_duration_since(beginning.began);
+        let linked = self.calls.get(leg.call.0).and_then(|call| call.linked).unwrap_or(leg.call);
+        let gateway = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
+        sink(Cdr {
+            call: leg.call,
+            linked,
+            leg: id,
+            direction,
+            gateway: gateway.map(|gateway| gateway.name.to_string()),
+            start: beginning.start,
+            rang: beginning.rang.map(since),
+            answered: leg.answered_at.map(since),
+            ended: since(t.now),
+            ending: Ending::new(cause, leg.answered_at.is_some(), direction, q850),
+            sip_call_id: beginning.sip_call_id,
+            caller: beginning.caller,
+            caller_name: beginning.caller_name,
+            callee: beginning.callee,
+            remote: beginning.remote,
+            codec: None,
+            audio: None,
+        });
+    }
+
+    /// What is left of one call belongs to another one.
+    pub(super) fn link(&mut self, from: CallId, into: CallId) {
+        let linked = self.calls.get(into.0).and_then(|call| call.linked).unwrap_or(into);
+        if let Some(call) = self.calls.get_mut(from.0) {
+            call.linked = Some(linked);
+        }
+    }
+}
