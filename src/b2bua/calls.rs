@@ -1,7 +1,7 @@
 //! The routes as a handler of incoming calls.
 
+use super::in_force::{Current, Settings};
 use super::routing::{Dial, Outcome, RouteRequest};
-use super::settings::{Current, Settings};
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};

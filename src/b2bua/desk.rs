@@ -2,16 +2,14 @@
 
 use std::time::{Instant, SystemTime};
 
+use super::in_force::{Current, SharedRegistrar, registrar};
 use super::origin::Origin;
-use super::settings::{Current, SharedRegistrar, registrar};
+use super::settings;
 use crate::call::bus::EventBus;
 use crate::call::event::Event;
 use crate::call::lookup::Credentials;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
-use crate::sip::auth::{
-    Asked, Authorized, DigestClient, DigestConfig, DigestServer, Penalties, PenaltyConfig, Side, Standing,
-    Verdict,
-};
+use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
 use crate::sip::endpoint::{Flow, HeaderFields, Reply};
 use crate::sip::msg::{Method, Request, Response};
 use crate::sip::registrar::{Commit, Outcome, RegistrarEvent};
@@ -39,11 +37,9 @@ impl ServerDesk {
         (now, wall): (Instant, SystemTime),
     ) -> Self {
         let config = &current.get().config;
-        let digest = DigestConfig { nonce_lifetime: config.registrar.nonce_life, ..DigestConfig::default() };
-        let penalties = PenaltyConfig::new(config.limits.auth_failures, config.limits.ban);
         ServerDesk {
-            digest: DigestServer::new(digest, seed, now),
-            penalties: Penalties::new(penalties, now),
+            digest: DigestServer::new(settings::digest(config), seed, now),
+            penalties: Penalties::new(settings::penalties(config), now),
             current,
             registrar,
             bus,
@@ -75,7 +71,7 @@ impl ServerDesk {
         match self.digest.verify(now, request, asked, &*settings.directory) {
             Verdict::Authenticated { user } => {
                 self.penalties.succeeded(source);
-                let name = settings.directory.user(&user).map(|user| user.name.clone());
+                let name = settings.directory.digest_user(&user).map(|user| user.name.clone());
                 name.map(Some).ok_or_else(|| Reply::status(403))
             }
             Verdict::Challenge { status, headers } => Err(Reply { headers, ..Reply::status(status) }),

@@ -7,13 +7,14 @@ use std::time::Instant;
 use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::Router;
-use crate::call::lookup::{Credentials, LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
+use super::settings;
+use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 use crate::call::resolver::{
-    Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, Gateway, GatewayHost,
-    GatewayResolver, GatewayStatus, Group, GroupResolver, Health, Member, UserResolver,
+    Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, GatewayResolver,
+    GatewayStatus, GroupResolver, Health, UserResolver,
 };
-use crate::config::server::{Rewrite, ServerConfig, Strategy};
-use crate::sip::registrar::{NextHop, Registrar};
+use crate::config::server::ServerConfig;
+use crate::sip::registrar::{AorPolicy, NextHop, Registrar};
 
 /// Where bindings are, for the calls' thread alone but for restarts.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
@@ -40,20 +41,13 @@ impl Settings {
     /// Groups that contain each other.
     pub fn new(config: ServerConfig, bindings: SharedRegistrar) -> Result<Self, LookupError> {
         let config = Arc::new(config);
-        let directory = Arc::new(Directory::new(config.clone()));
+        let directory = Arc::new(Directory::new(&config));
         let users = UserResolver::new(Registered { directory: directory.clone(), registrar: bindings });
-        let gateways = GatewayResolver::new(config.gateways.iter().map(gateway), NotWatched);
+        let gateways = GatewayResolver::new(settings::gateways(&config), NotWatched);
         // Routes are written by the operator: he may name any URI.
         let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
             .with(DirectResolver::new(DirectPolicy::Anybody));
-        let groups = config.groups.iter().map(|group| {
-            let members = group.members.iter().enumerate().map(|(index, member)| Member {
-                target: member.to_string(),
-                priority: if group.strategy == Strategy::Serial { index as u16 } else { 0 },
-            });
-            (group.name.clone(), Group { members: members.collect() })
-        });
-        let groups = GroupResolver::new(groups, Arc::new(single.clone()))?;
+        let groups = GroupResolver::new(settings::groups(&config), Arc::new(single.clone()))?;
         let targets = single.with(groups);
         let (origins, router) = (Origins::new(&config), Router::new(&config));
         Ok(Settings { config, directory, origins, router, targets })
@@ -66,7 +60,7 @@ impl Settings {
         address: std::net::IpAddr,
     ) -> (Origin<'a>, Option<&'a str>) {
         match identity.and_then(|name| self.directory.user(name)) {
-            Some(user) => (Origin::User(&user.name), Some(&user.class)),
+            Some(user) => (Origin::User(&user.name), Some(user.class.as_str())),
             None => self.origins.of(address),
         }
     }
@@ -94,32 +88,6 @@ fn contact_of(binding: &crate::sip::registrar::Binding) -> Binding {
         NextHop::Contact => (None, None, None),
     };
     Binding { contact: binding.contact_str().into_owned(), q: binding.q, flow, next_hop, path }
-}
-
-fn gateway(gateway: &crate::config::server::Gateway) -> Gateway {
-    let rules: Vec<Rewrite> = gateway.called.clone();
-    let credentials = gateway.auth.as_ref().map(|auth| {
-        Arc::new(Credentials {
-            username: auth.username.clone(),
-            password: auth.password.reveal().to_owned(),
-            realm: None,
-        })
-    });
-    let hosts = gateway.hosts.iter().map(|host| GatewayHost::new(&host.to_string(), host.priority));
-    let from = gateway.from_user.as_ref().map(|user| {
-        let domain = gateway.from_domain.clone();
-        let domain = domain.or_else(|| gateway.hosts.first().map(|host| host.host.clone()));
-        format!("sip:{user}@{}", domain.unwrap_or_default())
-    });
-    Gateway {
-        transport: gateway.transport,
-        credentials,
-        from,
-        rewrite: Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_owned())),
-        // Nobody counts its calls yet.
-        channels: None,
-        ..Gateway::new(&gateway.name, hosts)
-    }
 }
 
 /// Nobody asks gateways how they are.
@@ -185,7 +153,7 @@ fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupE
     let Some(host) = uri.host else { return Ok(None) };
     let not_allowed =
         |why: &'static str| LookupError::NotAllowed { target: target.to_owned(), why: why.into() };
-    if !settings.directory.is_ours(&host.to_string()) {
+    if !settings.directory.serves(&host.to_string().to_ascii_lowercase()) {
         return Err(not_allowed("it is not on this server"));
     }
     let user = uri.user_unescaped().and_then(|user| String::from_utf8(user.into_owned()).ok());

@@ -1,5 +1,9 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
+//! - `server`: assembly, signals, drain
+//! - `in_force`: the configuration in force, ready to be asked
+//! - `desk`: passwords, trusted addresses, REGISTER
+//! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
 //! - `settings`: the configuration in the words of the rooms below
 //! - `origin`: who a request comes from, by its address
@@ -7,15 +11,19 @@
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
 
+pub mod calls;
+pub mod desk;
 pub mod directory;
 pub mod explain;
+pub mod in_force;
 pub mod origin;
 pub mod reload;
 pub mod routing;
+pub mod server;
 pub mod settings;
 
 use crate::config::server::ServerConfig;
-use crate::util::exit::{Exit, Failure};
+use crate::util::exit::Failure;
 
 /// Reads the configuration again, with the flags that win over it, for SIGHUP.
 pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
@@ -25,8 +33,5 @@ pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
 /// # Errors
 /// What keeps it from starting, with the exit code in a [`Failure`].
 pub fn run(config: ServerConfig, reload: Reload) -> anyhow::Result<u8> {
-    drop((config, reload));
-    let words = "the b2bua does not take calls yet: it is being built. \
-                 Its configuration and its routes can be tried: --dry-run, --explain";
-    Err(Failure::new(Exit::Usage, words).into())
+    server::run(config, &reload)
 }

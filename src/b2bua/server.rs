@@ -12,7 +12,8 @@ use nix::sys::signal::{SigSet, Signal};
 use super::Reload;
 use super::calls::Routes;
 use super::desk::ServerDesk;
-use super::settings::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::settings;
 use crate::call::bus::EventBus;
 use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
 use crate::call::controller::{EmbeddedConfig, EmbeddedController, PairPolicy};
@@ -22,10 +23,8 @@ use crate::call::switch::{RecordSink, SwitchConfig, SwitchParts};
 use crate::config::server::{Codec, ServerConfig, Store};
 use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, Transport};
 use crate::sip::msg::Method;
-use crate::sip::net::{NetConfig, NetLimits, local_addr};
-use crate::sip::registrar::{
-    Durability, LocationStore, MemoryStore, Registrar, RegistrarConfig, SqliteStore,
-};
+use crate::sip::net::{NetConfig, local_addr};
+use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
 use crate::util::redact::Redaction;
 
@@ -62,19 +61,11 @@ impl Server {
                 SqliteStore::open(path, Durability::default()).map_err(|error| usage(error.to_string()))?,
             ),
         };
-        let life = &config.registrar;
-        let limits = RegistrarConfig {
-            min_expires: life.min_expires,
-            max_expires: life.max_expires,
-            default_expires: life.default_expires,
-            max_contacts: life.max_contacts,
-            max_bindings: life.max_bindings,
-            ..RegistrarConfig::default()
-        };
-        let registrar: SharedRegistrar = Arc::new(Mutex::new(Registrar::new(limits, store, now)));
-        let settings =
+        let registrar: SharedRegistrar =
+            Arc::new(Mutex::new(Registrar::new(settings::registrar(&config), store, now)));
+        let in_force =
             Settings::new(config.clone(), registrar.clone()).map_err(|error| usage(error.to_string()))?;
-        let current = Current::new(settings);
+        let current = Current::new(in_force);
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let bus = EventBus::new(EVENTS, first_seq as u64);
@@ -137,8 +128,8 @@ impl Server {
     /// # Errors
     /// It does not fit together; the old one stays.
     pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
-        let settings = Settings::new(config, self.registrar.clone()).map_err(|error| error.to_string())?;
-        self.current.set(settings);
+        let in_force = Settings::new(config, self.registrar.clone()).map_err(|error| error.to_string())?;
+        self.current.set(in_force);
         Ok(())
     }
 
@@ -334,14 +325,8 @@ fn net(config: &ServerConfig) -> Result<NetConfig, String> {
             }
         }
     }
-    let limits = &config.limits;
-    let per_second = limits.source_messages_per_s;
     Ok(NetConfig {
-        limits: NetLimits {
-            per_source: crate::sip::net::budget::Rate { per_second, burst: per_second.saturating_mul(2) },
-            max_connections: limits.connections,
-            ..NetLimits::default()
-        },
+        limits: settings::net_limits(config),
         bind,
         trace: config.log.sip_trace.clone(),
         ..NetConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))
