@@ -157,7 +157,9 @@ fn interop_b2bua_registers_a_phone_and_calls_it_for_who_has_a_password() {
     sipp(folder.path(), "register", "register.xml", phone, &[&[at.as_str()], &password[..]].concat())
         .wait_ok();
     let callee = sipp(folder.path(), "callee", "uas.xml", phone, &[]);
-    let arguments = [&[at.as_str(), "-s", "1001"], &password[..]].concat();
+    // By itself SIPp leaves the user out of the digest's uri.
+    let uri = format!("1001@{at}");
+    let arguments = [&[at.as_str(), "-s", "1001", "-auth_uri", &uri], &password[..]].concat();
     sipp(folder.path(), "caller", "uac_auth.xml", free_port(), &arguments).wait_ok();
     callee.wait_ok();
 }
@@ -168,7 +170,8 @@ fn interop_b2bua_takes_no_call_without_a_password() {
     let folder = tempfile::tempdir().expect("dir");
     let (_b2bua, at) = b2bua(folder.path(), "", USERS);
     let password = ["-au", "1001", "-ap", "wrong"];
-    let arguments = [&[at.as_str(), "-s", "1001"], &password[..]].concat();
+    let uri = format!("1001@{at}");
+    let arguments = [&[at.as_str(), "-s", "1001", "-auth_uri", &uri], &password[..]].concat();
     let ended = sipp(folder.path(), "caller", "uac_auth.xml", free_port(), &arguments).wait();
     assert_ne!(ended.code, Some(0), "a wrong password was taken");
 }

@@ -13,6 +13,7 @@ use super::Reload;
 use super::calls::Routes;
 use super::desk::ServerDesk;
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::reload::{self, Reloaded};
 use super::settings;
 use crate::call::bus::EventBus;
 use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
@@ -180,7 +181,7 @@ fn wait_idle(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>) {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: ServerConfig, reload: &Reload) -> anyhow::Result<u8> {
+pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     let signals = signals()?;
     if let Err(error) = raise_descriptors() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
@@ -197,19 +198,24 @@ pub fn run(config: ServerConfig, reload: &Reload) -> anyhow::Result<u8> {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "READY role=b2bua sip={address}").and_then(|()| out.flush());
     }
-    loop {
-        match signals.recv() {
-            Ok(Signal::SIGHUP) => {
-                let result =
-                    reload().map_err(|error| error.to_string()).and_then(|config| server.reload(config));
-                match &result {
-                    Ok(()) => tracing::info!("the configuration has been read again"),
-                    Err(error) => tracing::error!("the configuration stays as it was: {error}"),
-                }
-                server.bus.publish(SystemTime::now(), Event::Reloaded { error: result.err() });
+    while let Ok(Signal::SIGHUP) = signals.recv() {
+        let what = reload::reload(&server.current.get().config, read);
+        for (wrong, words) in what.words() {
+            if wrong {
+                tracing::error!("{words}");
+            } else {
+                tracing::info!("{words}");
             }
-            Ok(_) | Err(_) => break,
         }
+        let error = match what {
+            Reloaded::Same => None,
+            Reloaded::Kept(failure) => Some(failure.to_string()),
+            Reloaded::Changed { config, .. } => server.reload(*config).err(),
+        };
+        if let Some(error) = &error {
+            tracing::error!("the old configuration stays: {error}");
+        }
+        server.bus.publish(SystemTime::now(), Event::Reloaded { error });
     }
     server.stop(patience, &signals);
     Ok(Exit::Ok as u8)
