@@ -71,12 +71,16 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
             let log = &run.config.log;
             logging::identify(RoleName::B2bua.as_str(), log.format);
             logging::init(RoleName::B2bua.as_str(), log.level, log.format);
-            for warning in run.config.warnings() {
+            for warning in run.config.warnings().into_iter().chain(b2bua::unbuilt::unbuilt(&run.config)) {
                 tracing::warn!("{warning}");
             }
             return b2bua::run(run.config, run.reload);
         }
-        Ask::DryRun { descriptors } => run.config.summary(*descriptors),
+        Ask::DryRun { descriptors } => {
+            let unbuilt = b2bua::unbuilt::unbuilt(&run.config).into_iter();
+            let unbuilt = unbuilt.map(|line| format!("warning   {line}"));
+            run.config.summary(*descriptors).into_iter().chain(unbuilt).collect()
+        }
         Ask::Explain(question) => b2bua::explain::explain(&run.config, question),
     };
     // a closed pipe has seen enough

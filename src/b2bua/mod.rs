@@ -10,6 +10,7 @@
 //! - `routing`: which route takes a call, and why the others do not
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
+//! - `unbuilt`: what a configuration asks for that is not done yet
 
 pub mod calls;
 pub mod desk;
@@ -21,6 +22,7 @@ pub mod reload;
 pub mod routing;
 pub mod server;
 pub mod settings;
+pub mod unbuilt;
 
 use crate::config::server::ServerConfig;
 use crate::util::exit::Failure;

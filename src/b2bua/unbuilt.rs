@@ -1,0 +1,54 @@
+//! What a configuration asks for that this server does not do yet. It starts all the
+//! same and says so; the list gets shorter as the parts come.
+
+use crate::config::server::{Action, Failover, MediaPath, Route, ServerConfig};
+
+/// A line for each, for the log and the dry run.
+pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(http) = &config.http {
+        lines.push(format!("[http]: nothing listens at {} yet", http.bind));
+    }
+    for gateway in &config.gateways {
+        let asked = [
+            (gateway.register.is_some(), "register"),
+            (gateway.options.is_some(), "options"),
+            (gateway.channels.is_some(), "channels"),
+            (!gateway.caller.is_empty(), "caller"),
+            (!gateway.codecs.is_empty(), "codecs"),
+        ];
+        let keys: Vec<&str> = asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect();
+        if !keys.is_empty() {
+            let (name, line) = (&gateway.name, gateway.line);
+            lines.push(format!("gateway {name} (line {line}): not in force yet: {}", keys.join(", ")));
+        }
+    }
+    for route in &config.routes {
+        let keys = route_keys(route);
+        if !keys.is_empty() {
+            let (name, line) = (&route.name, route.line);
+            lines.push(format!("route {name} (line {line}): not in force yet: {}", keys.join(", ")));
+        }
+    }
+    if config.users.iter().any(|user| user.max_calls.is_some()) {
+        lines.push("[[user]] max_calls: not in force yet".to_owned());
+    }
+    lines.push("[limits] calls_per_s, source_calls, call_s: not in force yet".to_owned());
+    lines
+}
+
+fn route_keys(route: &Route) -> Vec<&'static str> {
+    let policy = match &route.action {
+        Action::Dial { policy, .. } => policy,
+        Action::App { .. } => return vec!["app"],
+        Action::Reject { .. } => return Vec::new(),
+    };
+    let asked = [
+        (policy.media == MediaPath::Direct, "media"),
+        (policy.record, "record"),
+        (policy.failover != Failover::default(), "failover"),
+        (!policy.headers.is_empty(), "headers"),
+        (!policy.codecs.is_empty(), "codecs"),
+    ];
+    asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect()
+}
