@@ -256,6 +256,7 @@ pub fn write_ulaw(path: &Path, samples: &[i16]) {
 
 /// Wants nearly all of `sent` in `received`; both are 8 kHz mono. `at_least` is
 /// the share that must be intact, 0 to 1.
+#[cfg(feature = "lab")]
 pub fn assert_arrived(sent: &[i16], received: &[i16], at_least: f64) {
     use b2b::orchestrator::report::{align, compare};
     let found = align::align(sent, received).expect("what was sent is in what arrived");
