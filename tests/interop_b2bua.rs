@@ -174,4 +174,9 @@ fn interop_b2bua_takes_no_call_without_a_password() {
     let arguments = [&[at.as_str(), "-s", "1001", "-auth_uri", &uri], &password[..]].concat();
     let ended = sipp(folder.path(), "caller", "uac_auth.xml", free_port(), &arguments).wait();
     assert_ne!(ended.code, Some(0), "a wrong password was taken");
+    let seen = messages(folder.path(), "caller");
+    assert!(seen.contains("Proxy-Authorization:"), "no password was sent\n{seen}");
+    let challenged = |rest: &str| rest.lines().take(12).any(|line| line.starts_with("CSeq: 2 INVITE"));
+    assert!(seen.split("SIP/2.0 407").skip(1).any(challenged), "not challenged again\n{seen}");
+    assert!(!seen.contains("SIP/2.0 200") && !seen.contains("SIP/2.0 18"), "{seen}");
 }
