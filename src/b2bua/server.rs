@@ -22,7 +22,7 @@ use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{RecordSink, SwitchConfig, SwitchParts};
 use crate::config::server::{Codec, ServerConfig, Store};
-use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, Transport};
+use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
@@ -313,6 +313,7 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
         user_agent: server.user_agent.clone(),
         advertised: advertised.into_iter().collect(),
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
+        session_timers: Some(SessionTimers::default()),
         extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
         ..EndpointConfig::new(rand::random())
     }

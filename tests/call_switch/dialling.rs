@@ -275,3 +275,15 @@ fn a_target_that_nobody_knows_is_not_found() {
     assert_eq!(refused(&mut harness, ann, a), 404);
     harness.assert_nothing_left();
 }
+
+#[test]
+fn an_answered_call_holds_no_timer_of_its_dialling_for_long() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.run(Duration::from_secs(20));
+    assert_eq!(harness.holdings().0.timer_entries, 0);
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}

@@ -4,5 +4,6 @@
 mod dialling;
 mod in_call;
 mod routed;
+mod timers;
 mod topology;
 mod transfers;

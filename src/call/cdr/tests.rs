@@ -89,6 +89,7 @@ fn every_ending_has_a_disposition_and_a_cause() {
         (T::RemoteHangup, true, inbound, (Answered, 16, Some(200), HangupBy::Remote)),
         (T::ByeUnanswered, true, inbound, (Answered, 16, Some(200), HangupBy::Local)),
         (T::MediaTimeout, true, inbound, (Answered, 102, Some(200), HangupBy::Local)),
+        (T::SessionExpired, true, inbound, (Answered, 102, Some(200), HangupBy::Local)),
         (protocol.clone(), true, inbound, (Answered, 111, Some(200), HangupBy::Local)),
         (failed(481), true, inbound, (Answered, 41, Some(200), HangupBy::Remote)),
         (T::Cancelled, false, inbound, (Cancelled, 16, Some(487), HangupBy::Remote)),

@@ -291,6 +291,16 @@ impl MediaController for EmbeddedController {
         }))
     }
 
+    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
+        let mut state = self.state();
+        let offer = state.get(endpoint).and_then(|entry| Ok(pair::repeat(&mut entry.side)?));
+        MediaFuture::ready(offer.map(|offer| offer.into_vec().into()))
+    }
+
+    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
+        self.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
+    }
+
     fn withdraw_offer(&self, endpoint: EndpointId) {
         if let Ok(entry) = self.state().get(endpoint) {
             entry.side.withdraw();

@@ -108,6 +108,17 @@ pub trait MediaController: Send + Sync {
     /// `Description`: refuse the offer with [`MediaError::status`].
     fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes>;
 
+    /// What the party was told last, as an offer that changes nothing: a refresh (RFC 4028
+    /// §7.4, RFC 3264 §8). Its answer goes to `apply_remote`.
+    ///
+    /// # Errors
+    /// `Undescribed`.
+    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes>;
+
+    /// Whether the party says, to the octet, what it has said last: it refreshes, and wants
+    /// no change.
+    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool;
+
     /// The offer that waits for an answer of this party's, or that this party made, is
     /// refused: what was agreed before stands. Without one it does nothing.
     fn withdraw_offer(&self, endpoint: EndpointId);

@@ -1,7 +1,7 @@
 //! A media controller without media: it numbers endpoints, and writes its own
 //! addresses into descriptions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +24,10 @@ struct State {
     held: BTreeSet<EndpointId>,
     bridges: Vec<(EndpointId, EndpointId)>,
     refuse: bool,
+    /// What each party was told last, has said last, and offers.
+    told: HashMap<EndpointId, Bytes>,
+    said: HashMap<EndpointId, Bytes>,
+    offers: HashMap<EndpointId, Bytes>,
 }
 
 impl FakeMedia {
@@ -61,7 +65,13 @@ impl FakeMedia {
             _ => line.to_owned(),
         });
         let text: String = lines.map(|line| line + "\r\n").collect();
-        MediaFuture::ready(Ok(text.into()))
+        let text = Bytes::from(text);
+        self.state().told.insert(to, text.clone());
+        MediaFuture::ready(Ok(text))
+    }
+
+    fn hear(&self, from: EndpointId, description: &Bytes) {
+        self.state().said.insert(from, description.clone());
     }
 }
 
@@ -90,14 +100,29 @@ impl MediaController for FakeMedia {
     fn release_endpoint(&self, endpoint: EndpointId) {
         let mut state = self.state();
         state.held.remove(&endpoint);
+        state.told.remove(&endpoint);
+        state.said.remove(&endpoint);
+        state.offers.remove(&endpoint);
         state.bridges.retain(|(a, b)| *a != endpoint && *b != endpoint);
     }
 
-    fn pair_offer(&self, _: EndpointId, to: EndpointId, offer: Bytes, _: &PairPolicy) -> MediaFuture<Bytes> {
+    fn pair_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        offer: Bytes,
+        _: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        self.state().offers.insert(from, offer.clone());
         self.rewrite(to, &offer)
     }
 
-    fn pair_answer(&self, _: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
+    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
+        self.hear(from, &answer);
+        let offer = self.state().offers.remove(&to);
+        if let Some(offer) = offer {
+            self.hear(to, &offer);
+        }
         self.rewrite(to, &answer)
     }
 
@@ -105,15 +130,27 @@ impl MediaController for FakeMedia {
         self.rewrite(endpoint, &Bytes::from_static(super::SESSION.as_bytes()))
     }
 
-    fn apply_remote(&self, _: EndpointId, _: Bytes) -> MediaFuture<()> {
+    fn apply_remote(&self, from: EndpointId, answer: Bytes) -> MediaFuture<()> {
+        self.hear(from, &answer);
         MediaFuture::ready(Ok(()))
     }
 
     fn local_answer(&self, endpoint: EndpointId, offer: Bytes, _: &PairPolicy) -> MediaFuture<Bytes> {
+        self.hear(endpoint, &offer);
         self.rewrite(endpoint, &offer)
     }
 
-    fn withdraw_offer(&self, _: EndpointId) {}
+    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
+        MediaFuture::ready(self.state().told.get(&endpoint).cloned().ok_or(MediaError::Undescribed))
+    }
+
+    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
+        self.state().said.get(&endpoint).is_some_and(|said| said == description)
+    }
+
+    fn withdraw_offer(&self, endpoint: EndpointId) {
+        self.state().offers.remove(&endpoint);
+    }
 
     fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
         let mut state = self.state();

@@ -56,7 +56,7 @@ use super::switch::{
 };
 use crate::call::controller::MediaEvent;
 use crate::sip::endpoint::{
-    Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, Transport,
+    Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
 use crate::sip::msg::Method;
 use network::Flights;
@@ -68,6 +68,9 @@ pub const B2B: &str = "192.0.2.1:5060";
 /// A session description of a party's.
 pub const SESSION: &str = "v=0\r\no=party 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
                            m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+/// Changes messages on their way.
+type Middlebox = Box<dyn Fn(&str) -> String>;
 
 /// A switch, parties and a network.
 pub struct Harness {
@@ -84,6 +87,7 @@ pub struct Harness {
     records: mpsc::UnboundedReceiver<Cdr>,
     parties: Vec<Party>,
     flights: Flights,
+    middlebox: Option<Middlebox>,
     /// Everything that was sent, lost or not.
     pub wire: Vec<Sent>,
 }
@@ -117,6 +121,7 @@ impl Harness {
         let (switch, commands) = Switch::new(config, parts);
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify],
+            session_timers: Some(SessionTimers::default()),
             extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new([200; 32])
         };
@@ -134,6 +139,7 @@ impl Harness {
             records,
             parties: Vec::new(),
             flights: Flights::new(network),
+            middlebox: None,
             wire: Vec::new(),
         }
     }
@@ -182,6 +188,11 @@ impl Harness {
     pub fn media_event(&mut self, event: MediaEvent) {
         self.switch.media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
         self.settle();
+    }
+
+    /// From now on every message is changed on its way, before it is in `wire`.
+    pub fn change_messages(&mut self, middlebox: impl Fn(&str) -> String + 'static) {
+        self.middlebox = Some(Box::new(middlebox));
     }
 
     /// The switch takes no new calls.
@@ -287,8 +298,11 @@ impl Harness {
                 self.parties.get_mut(index).and_then(|party| party.endpoint.poll_output())
             {
                 busy = true;
-                let Some(address) = self.parties.get(index).map(|party| party.address) else { continue };
+                let Some((address, dead)) = self.parties.get(index).map(|it| (it.address, it.dead)) else {
+                    continue;
+                };
                 match output {
+                    Output::Transmit { .. } if dead => {}
                     Output::Event(event) => self.party_event(index, event),
                     output => {
                         let input = self.output(address, output);
@@ -305,6 +319,10 @@ impl Harness {
     fn output(&mut self, from: SocketAddr, output: Output) -> Option<Input> {
         match output {
             Output::Transmit { flow, data } => {
+                let data = match &self.middlebox {
+                    Some(change) => change(&String::from_utf8_lossy(&data)).into(),
+                    None => data,
+                };
                 self.wire.push(Sent { at: self.now - self.start, from, to: flow.remote, data: data.clone() });
                 self.flights.send(self.now, from, flow.remote, data);
                 None

@@ -17,7 +17,7 @@ pub struct PartyId(usize);
 pub(super) struct Party {
     pub endpoint: Endpoint,
     pub address: SocketAddr,
-    /// Answers nothing and hears nothing.
+    /// Sends nothing and hears nothing.
     pub dead: bool,
     events: Vec<Event>,
     up: Vec<UsageId>,
@@ -29,13 +29,22 @@ impl Harness {
     /// # Panics
     /// It is no address.
     pub fn party(&mut self, address: &str) -> PartyId {
+        self.party_with(address, |_| {})
+    }
+
+    /// The same with an endpoint that is set up as the test likes.
+    ///
+    /// # Panics
+    /// It is no address.
+    pub fn party_with(&mut self, address: &str, set_up: impl FnOnce(&mut EndpointConfig)) -> PartyId {
         let seed = self.parties.len() as u8 + 1;
-        let config = EndpointConfig {
+        let mut config = EndpointConfig {
             user: format!("party{seed}"),
             accept: vec![Method::Info, Method::Message, Method::Notify],
             extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new([seed; 32])
         };
+        set_up(&mut config);
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
         let endpoint = Endpoint::new(config);
         self.parties.push(Party { endpoint, address, dead: false, events: Vec::new(), up: Vec::new() });

@@ -131,7 +131,7 @@ impl Switch {
                 }
             }
         }
-        self.arm(call);
+        self.arm(t.now, call);
     }
 
     pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {

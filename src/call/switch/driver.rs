@@ -20,7 +20,7 @@ use crate::call::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
 use crate::call::handler::ApplicationHandler;
 use crate::call::resolver::{DirectPolicy, DirectResolver};
 use crate::call::service::CallService;
-use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions};
+use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers};
 use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, NetCounters, NetError, SipStack};
 
@@ -130,6 +130,7 @@ impl SwitchThread {
         };
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify],
+            session_timers: Some(SessionTimers::default()),
             extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new(rand::random())
         };

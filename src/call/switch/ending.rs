@@ -57,7 +57,7 @@ impl Switch {
         self.is_ending(leg);
     }
 
-    fn is_ending(&mut self, leg: LegId) {
+    pub(super) fn is_ending(&mut self, leg: LegId) {
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.ending = true;
         }
@@ -216,6 +216,7 @@ impl Switch {
         let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
         if let Some(exchange) = self.calls.get_mut(call.0).and_then(|it| it.exchange.as_mut())
             && exchange.from == leg
+            && exchange.asked == super::table::Asked::ReInvite
         {
             // The other side's answer is still to come and has nobody to go to.
             exchange.asked = super::table::Asked::Nobody;

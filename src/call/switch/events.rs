@@ -1,6 +1,7 @@
 //! What happens in a leg's dialog, and to its media.
 
 use super::dial::DialFailure;
+use super::refresh::expired;
 use super::say::reason_of;
 use super::table::Asked;
 use super::{Switch, Turn};
@@ -65,8 +66,7 @@ impl Switch {
             UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
             // We send no reliable provisional responses.
             UsageEvent::ProvisionalAcknowledged { .. } => {}
-            // Only a far end without UPDATE, once session timers are on.
-            UsageEvent::RefreshWanted => {}
+            UsageEvent::RefreshWanted => self.refresh_session(t, leg),
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
             UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),
@@ -142,6 +142,7 @@ impl Switch {
         }
         let reason = match &cause {
             Termination::RemoteBye { request } | Termination::RemoteCancel { request } => reason_of(request),
+            _ if self.has_expired(leg, &cause) => Some(expired()),
             _ => None,
         };
         self.forget_leg(t, leg, termination(cause), reason);

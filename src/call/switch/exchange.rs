@@ -27,6 +27,12 @@ impl Switch {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(481)));
         };
         let call = it.call;
+        // A refresh of theirs is no business of the other side's.
+        if let (Some(endpoint), Some(offer)) = (it.media, &offer)
+            && self.controller.repeats(endpoint, offer)
+        {
+            return self.answer_here(t, leg, asked, Some(offer.clone()));
+        }
         let Some(bridge) = self.calls.get(call.0).and_then(|it| it.bridge.as_ref()) else {
             return self.answer_here(t, leg, asked, offer);
         };
@@ -112,8 +118,10 @@ impl Switch {
             return;
         };
         let Exchange { from, to, asked, .. } = *exchange;
-        if let Asked::Ourselves { back } = asked {
-            return self.refreshed(t, (from, to), back, body);
+        match asked {
+            Asked::Ourselves { back } => return self.refreshed(t, (from, to), back, body),
+            Asked::Timer => return self.session_refreshed(t, to, body),
+            _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else { return };
         let session = match ack_wanted {
@@ -136,8 +144,11 @@ impl Switch {
     /// Our re-INVITE or UPDATE came to nothing.
     pub(super) fn offer_failed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: String) {
         let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
-        let ours = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()).is_some_and(|it| it.to == leg);
-        if ours {
+        let exchange = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()).filter(|it| it.to == leg);
+        if let Some(exchange) = exchange {
+            if exchange.asked == Asked::Timer {
+                return self.session_not_refreshed(t, leg, status);
+            }
             // What says that this dialog is gone does not say so of the other one.
             let status = if matches!(status, 408 | 481) { 480 } else { status };
             self.exchange_refused(t, call, Reply { reason, ..Reply::status(status) });
@@ -159,7 +170,7 @@ impl Switch {
     fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
         let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
         match (asked, answer) {
-            (Asked::Ourselves { .. } | Asked::Nobody, _) => {}
+            (Asked::Ourselves { .. } | Asked::Timer | Asked::Nobody, _) => {}
             (Asked::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
             (Asked::ReInvite, Ok(session)) => {
                 if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {

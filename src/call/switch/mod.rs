@@ -12,6 +12,7 @@
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
 //! - `exchange`: later offers and answers across
+//! - `refresh`: session timers
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere
 //! - `ending`: the end of legs, bridges and calls
 //! - `obey`: commands from outside; `command`: their values
@@ -35,6 +36,7 @@ mod joining;
 mod news;
 mod obey;
 mod records;
+mod refresh;
 mod requests;
 mod say;
 mod slots;
@@ -64,6 +66,10 @@ use slots::Slots;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot};
 use table::{Call, Leg};
 pub use tasks::{Done, Task};
+
+/// A deadline further away than this is looked at again on the way, so that the
+/// entries of calls that were answered meanwhile do not pile up.
+const HORIZON: Duration = Duration::from_secs(16);
 
 /// What a switch is told.
 #[derive(Debug, Clone)]
@@ -220,7 +226,7 @@ impl Switch {
                 continue;
             }
             self.call_timeout(t, id);
-            self.arm(id);
+            self.arm(t.now, id);
         }
     }
 
@@ -253,10 +259,10 @@ impl Switch {
         self.calls.is_empty() && self.legs.is_empty()
     }
 
-    /// Makes sure that the call wakes at its earliest deadline.
-    fn arm(&mut self, id: CallId) {
+    /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.
+    fn arm(&mut self, now: Instant, id: CallId) {
         if let Some(call) = self.calls.get_mut(id.0) {
-            let deadline = call.next_timeout();
+            let deadline = call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
             self.timers.arm(&mut call.queued, deadline, id);
         }
     }

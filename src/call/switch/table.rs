@@ -170,6 +170,8 @@ pub(super) enum Asked {
     Ourselves {
         back: bool,
     },
+    /// We did: the session timer of `to`, which is `from` too.
+    Timer,
 }
 
 /// An offer on its way across a bridge.

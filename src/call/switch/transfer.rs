@@ -198,7 +198,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call.0) {
             it.leaving = Some((leg, t.now + LEAVE));
         }
-        self.arm(call);
+        self.arm(t.now, call);
     }
 
     /// `leg` is to leave its bridge, and its other party to be sent to `target`.

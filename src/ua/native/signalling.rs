@@ -215,6 +215,9 @@ fn end_cause(cause: TerminationCause) -> EndCause {
         TerminationCause::Rejected { status } => EndCause::Rejected { status },
         TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
         TerminationCause::MediaTimeout => EndCause::MediaTimeout,
+        TerminationCause::SessionExpired => {
+            EndCause::Protocol { message: "the session was not refreshed in time".to_owned() }
+        }
         TerminationCause::Protocol { message } => EndCause::Protocol { message },
     }
 }

@@ -375,7 +375,9 @@ pub(in crate::call) fn termination(cause: Termination) -> TerminationCause {
         Termination::RingTimeout => failed(408, "Rang Without Answer"),
         Termination::Unreachable => failed(503, "Unreachable"),
         Termination::AnswerTimeout => TerminationCause::Rejected { status: 480 },
-        Termination::NoPrack | Termination::SessionExpired | Termination::NoAck => {
+        Termination::NoPrack => TerminationCause::Rejected { status: 504 },
+        Termination::SessionExpired => TerminationCause::SessionExpired,
+        Termination::NoAck => {
             TerminationCause::Protocol { message: "our 200 was never acknowledged".to_owned() }
         }
         Termination::Protocol { message } => TerminationCause::Protocol { message: message.to_owned() },

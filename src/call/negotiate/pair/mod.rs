@@ -194,6 +194,11 @@ impl Side {
         })
     }
 
+    /// Whether it says, to the octet, what it has said last.
+    pub fn repeats(&self, body: &[u8]) -> bool {
+        self.sent.is_some() && self.remote.as_deref() == Some(body)
+    }
+
     /// An offer of ours, or of theirs, came to nothing.
     pub fn withdraw(&mut self) {
         self.ours = None;
@@ -325,6 +330,16 @@ pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
     Line::answered(body, &offered, &side.rtp)?;
     settle_answer(side, body);
     Ok(())
+}
+
+/// What the leg was told last, once more as an offer: [`apply`] takes its answer.
+///
+/// # Errors
+/// It was told nothing yet.
+pub fn repeat(side: &mut Side) -> Result<Box<[u8]>, PairError> {
+    let offer = side.sent.clone().ok_or(PairError::Undescribed)?;
+    side.ours = Some(offer.clone());
+    Ok(offer)
 }
 
 fn settle_answer(side: &mut Side, body: &[u8]) {

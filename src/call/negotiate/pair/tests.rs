@@ -366,3 +366,25 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_refresh_says_what_was_said_last_and_changes_nothing() {
+    let (mut a, mut b) = (a(), b());
+    assert_eq!(repeat(&mut a), Err(PairError::Undescribed));
+    let offer_a = session("10.1.1.1", 4_000, "8 0 101", &[EVENT_101]);
+    let answer_b = session("10.2.2.2", 5_000, "8 101", &[EVENT_101]);
+    offer(&mut a, &mut b, &offer_a, &plain()).unwrap();
+    let told_a = answer(&mut b, &mut a, &answer_b).unwrap();
+    let told_b = b.sent.clone().unwrap();
+    // Whoever was asked first: what it was told last, to the octet.
+    for (side, told, said) in [(&mut a, told_a, offer_a), (&mut b, told_b, answer_b)] {
+        assert!(side.repeats(&said) && !side.repeats(&told));
+        assert_eq!(repeat(side).as_deref(), Ok(&*told));
+        apply(side, &said).unwrap();
+        assert_eq!((side.sent.as_deref(), side.remote.as_deref()), (Some(&*told), Some(&*said)));
+        // One of theirs is answered here, and that does not change by saying it again.
+        let first = local_answer(side, &said, &plain()).unwrap();
+        assert!(side.repeats(&said));
+        assert_eq!(local_answer(side, &said, &plain()).unwrap(), first);
+    }
+}

@@ -1,0 +1,78 @@
+//! Session timers (RFC 4028). Each leg has its own; the endpoint keeps them and
+//! refreshes by UPDATE. What is here is for far ends that take none: a re-INVITE with
+//! the description that the leg was told last. Nothing of it crosses a bridge.
+
+use bytes::Bytes;
+
+use super::say::reason_value;
+use super::table::{Asked, Exchange};
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::failure::cause;
+use crate::call::leg_fsm::TerminationCause;
+use crate::call::reason::Reason;
+use crate::sip::endpoint::{Body, Reply, Termination};
+
+impl Switch {
+    /// The session timer wants a refresh. It asks again, should one be impossible now.
+    pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_up()) else { return };
+        let (call, Some(endpoint)) = (it.call, it.media) else { return };
+        if self.calls.get(call.0).is_none_or(|it| it.exchange.is_some()) {
+            return;
+        }
+        let offer = self.controller.repeat_offer(endpoint);
+        self.media(t, offer, move |switch, t, offer| {
+            let Some(usage) = switch.legs.get(leg.0).and_then(|it| it.usage) else { return };
+            let Some(it) = switch.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
+            let offer = match offer {
+                Ok(offer) => offer,
+                Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
+            };
+            it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Timer }));
+            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+                tracing::debug!("leg {}: {error}", leg.0);
+                switch.exchange_refused(t, call, Reply::status(491));
+            }
+        });
+    }
+
+    /// The answer to a refresh of ours.
+    pub(super) fn session_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { return };
+        let applied = self.controller.apply_remote(endpoint, answer);
+        self.media(t, applied, move |switch, _, applied| {
+            if let Err(error) = applied {
+                // The session is refreshed all the same, and stays as it was.
+                tracing::info!("leg {}: {error}", leg.0);
+                switch.controller.withdraw_offer(endpoint);
+            }
+        });
+    }
+
+    /// Our refresh came to nothing; 408 and 481 say that nobody is there, and the
+    /// endpoint hangs up (§10).
+    pub(super) fn session_not_refreshed(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16) {
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        self.exchange_refused(t, call, Reply::status(status));
+        if !matches!(status, 408 | 481) {
+            return;
+        }
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.cause = Some(TerminationCause::SessionExpired);
+        }
+        self.is_ending(leg);
+        // The other side does not wait for the end of that BYE.
+        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(expired()));
+    }
+
+    pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
+        let said = self.legs.get(leg.0).and_then(|it| it.cause.as_ref());
+        matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
+    }
+}
+
+/// Reason of the other leg's BYE.
+pub(super) fn expired() -> Bytes {
+    reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY))
+}
