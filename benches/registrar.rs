@@ -154,7 +154,7 @@ impl Bench {
             match output {
                 Output::Event(Event::Request { transaction, request, flow }) => {
                     let source: IpAddr = flow.remote.ip();
-                    let asked = Asked { source, realm: REALM, side: Side::Server };
+                    let asked = Asked { source, realm: REALM, side: Side::Server, md5_only: false };
                     match self.digest.verify(now, &request, asked, &House) {
                         Verdict::Authenticated { user } => {
                             let reply = self.registrar.handle(now, &request, &flow, Some(&user), &House);

@@ -86,7 +86,7 @@ impl Server {
             Standing::Wait(rest) => return at_once(wait(rest)),
             Standing::Banned(_) => return None,
         }
-        let asked = Asked { source, realm: REALM, side: Side::Server };
+        let asked = Asked { source, realm: REALM, side: Side::Server, md5_only: false };
         match self.digest.verify(now, request, asked, &self.users) {
             Verdict::Challenge { status, headers } => at_once(Reply { headers, ..Reply::status(status) }),
             Verdict::Malformed => at_once(Reply::status(400)),

@@ -64,12 +64,12 @@ fn a_dry_run_sums_the_configuration_up() {
     assert_eq!(lines[0], "listen    udp:127.0.0.1:5060, tcp:127.0.0.1:5060");
     assert_eq!(lines[3], "trusted   nobody: every caller gives a password or is a gateway");
     for line in [
-        "users     2: 2 internal",
+        "users     3: 3 internal",
         "gateway   carrier: 127.0.0.1:5090; 10 channels; calls from 127.0.0.90/32",
-        "group     all: parallel, user/1001, user/1002",
-        r"route     out (line 95): called 0([1-9]\d{5,}), class internal -> gateway/carrier",
+        "group     all: parallel, user/1001, user/1002, user/1003",
+        r"route     out (line 102): called 0([1-9]\d{5,}), class internal -> gateway/carrier",
         "warning   [http]: nothing listens at 127.0.0.1:8080 yet",
-        "warning   gateway carrier (line 64): not in force yet: channels",
+        "warning   gateway carrier (line 71): not in force yet: channels",
     ] {
         assert!(lines.contains(&line), "{line}\nin\n{summary}");
     }
@@ -84,12 +84,12 @@ fn explain_says_which_route_matches_and_why_the_others_do_not() {
 from    user 1001, class internal, at 127.0.0.1
 
 #  route               line  result
-1  extensions            76  no: 02083661177 does not match called = 1\d{3}|alice|bob
-2  everybody             81  no: 02083661177 does not match called = 200
-3  in                    87  no: the call does not come from gateway/carrier
-4  out                   95  MATCH
-5  out, international   102  not asked: an earlier one matched
-6  the rest             108  not asked: an earlier one matched
+1  extensions            83  no: 02083661177 does not match called = 1\d{3}|alice|bob|carol
+2  everybody             88  no: 02083661177 does not match called = 200
+3  in                    94  no: the call does not come from gateway/carrier
+4  out                  102  MATCH
+5  out, international   109  not asked: an earlier one matched
+6  the rest             115  not asked: an earlier one matched
 
 dial    gateway/carrier/+442083661177  (as +442083661177 from 1001, to 127.0.0.1:5090)
 called  +442083661177
@@ -107,7 +107,10 @@ fn explain_knows_callers_by_their_address() {
     };
     let gateway = explain("127.0.0.90");
     assert!(gateway.contains("from    gateway carrier, class external, at 127.0.0.90"), "{gateway}");
-    assert!(gateway.contains("dial    group/all  (parallel, 25 s: user/1001, user/1002)"), "{gateway}");
+    assert!(
+        gateway.contains("dial    group/all  (parallel, 25 s: user/1001, user/1002, user/1003)"),
+        "{gateway}"
+    );
     let stranger = explain("192.0.2.7");
     assert!(stranger.contains("from    nobody that is known, at 192.0.2.7"), "{stranger}");
     assert!(stranger.contains("asks such a caller for a password (401)"), "{stranger}");

@@ -11,7 +11,7 @@ use crate::call::lookup::Credentials;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
 use crate::sip::endpoint::{Flow, HeaderFields, Reply};
-use crate::sip::msg::{Method, Request, Response};
+use crate::sip::msg::{Method, Name, Request, Response};
 use crate::sip::registrar::{Commit, Outcome, RegistrarEvent};
 
 /// Decides who may call and register.
@@ -67,7 +67,10 @@ impl ServerDesk {
             let wait = wait.as_secs().max(1).to_string();
             return Err(Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) });
         }
-        let asked = Asked { source, realm: &settings.config.server.realm, side };
+        let server = &settings.config.server;
+        let agent = request.header(Name::UserAgent).and_then(|agent| std::str::from_utf8(agent).ok());
+        let md5_only = agent.is_some_and(|agent| server.md5_only.iter().any(|it| it.matches(agent)));
+        let asked = Asked { source, realm: &server.realm, side, md5_only };
         match self.digest.verify(now, request, asked, &*settings.directory) {
             Verdict::Authenticated { user } => {
                 self.penalties.succeeded(source);

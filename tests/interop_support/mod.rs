@@ -1,11 +1,13 @@
 //! Runs roles of `b2b` and other programs beside each other, on loopback.
 #![allow(dead_code)] // every test file uses its own part
 
+pub mod wire;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,6 +53,7 @@ pub struct Running {
     output: Receiver<String>,
     log: Receiver<String>,
     seen: Vec<String>,
+    keys: Option<ChildStdin>,
 }
 
 /// How a program ended.
@@ -66,15 +69,30 @@ pub struct Ended {
 impl Running {
     /// Starts a program.
     pub fn start(name: &str, command: &mut Command) -> Running {
+        Running::spawn(name, command.stdin(Stdio::null()))
+    }
+
+    /// Starts a program that is told what to do by [`Running::types`].
+    pub fn interactive(name: &str, command: &mut Command) -> Running {
+        Running::spawn(name, command.stdin(Stdio::piped()))
+    }
+
+    fn spawn(name: &str, command: &mut Command) -> Running {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let output = lines(child.stdout.take().expect("piped"));
         let log = lines(child.stderr.take().expect("piped"));
-        Running { name: name.into(), child, output, log, seen: Vec::new() }
+        let keys = child.stdin.take();
+        Running { name: name.into(), child, output, log, seen: Vec::new(), keys }
+    }
+
+    /// Types a line.
+    pub fn types(&mut self, text: &str) {
+        let keys = self.keys.as_mut().expect("an interactive program");
+        keys.write_all(format!("{text}\n").as_bytes()).expect("it reads what is typed");
     }
 
     /// Starts a role and waits until it is READY; gives its SIP address, too.

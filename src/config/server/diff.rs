@@ -91,6 +91,7 @@ impl Changes {
         let live = [
             ("server.domains", a.domains != b.domains),
             ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
+            ("server.md5_only", a.md5_only != b.md5_only),
             ("server.trusted", a.trusted != b.trusted),
             ("server.drain_s", a.drain != b.drain),
             (

@@ -63,6 +63,12 @@ pub const SERVER: SectionDoc = SectionDoc {
             "The realm of digest challenges. Without it: the first of `domains`, else `b2b`. `ha1` values belong to one realm.",
         ),
         key(
+            "md5_only",
+            "list of patterns",
+            r"['baresip v[0-2]\..*', 'baresip v3\.\d\..*', 'baresip v3\.1[01]\..*']",
+            "Phones, by their whole `User-Agent`, that are asked for an MD5 digest only. All others may use SHA-256; these do not register when they are given the choice.",
+        ),
+        key(
             "user_agent",
             "text",
             "",

@@ -91,6 +91,8 @@ pub struct Server {
     pub domains: Vec<String>,
     /// The realm of digest challenges (RFC 3261 §22.1).
     pub realm: String,
+    /// User agents that are asked for MD5 only.
+    pub md5_only: Vec<Pattern>,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
     /// Sources that may call without a password.

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::check::{self, Names};
 use super::docs::{self, SectionDoc};
 use super::error::{ConfigError, ConfigProblem};
+use super::pattern::Pattern;
 use super::reader::{Lines, Read, Section, described};
 use super::{
     Advertise, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig,
@@ -24,6 +25,9 @@ use crate::config::value;
 use crate::logging::Format;
 use crate::sip::msg::Transport;
 use crate::util::redact::Redaction;
+
+/// Up to 3.11, libre fails at a challenge that is not MD5 (ENOSYS in `sip/auth.c`).
+const OLD_LIBRE: [&str; 3] = [r"baresip v[0-2]\..*", r"baresip v3\.\d\..*", r"baresip v3\.1[01]\..*"];
 
 /// What a configuration refers to outside of its text.
 pub trait Outside {
@@ -187,6 +191,10 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
         advertise: section.parsed("advertise", advertise)?,
         realm: realm.or_else(|| domains.first().cloned()).unwrap_or_else(|| "b2b".to_string()),
         domains,
+        md5_only: match section.parsed_list("md5_only", Pattern::new)? {
+            Some(patterns) => patterns,
+            None => OLD_LIBRE.iter().filter_map(|text| Pattern::new(text).ok()).collect(),
+        },
         user_agent: section
             .parsed("user_agent", quotable)?
             .unwrap_or_else(|| concat!("b2b/", env!("CARGO_PKG_VERSION")).to_string()),

@@ -39,6 +39,9 @@ fn an_empty_configuration_is_the_defaults() {
     assert_eq!(config.server.listen.len(), 2);
     assert!(config.server.listen.iter().all(|listener| listener.bind.ip().is_loopback()));
     assert_eq!(config.server.realm, "b2b");
+    let md5_only = |agent: &str| config.server.md5_only.iter().any(|it| it.matches(agent));
+    assert!(md5_only("baresip v1.0.0 (x86_64/linux)") && md5_only("baresip v3.11.0 (x86_64/Linux)"));
+    assert!(!md5_only("baresip v3.12.0 (x86_64/Linux)") && !md5_only("Linphone/5.0"));
     assert_eq!(config.http, Some(Http { bind: "127.0.0.1:8080".parse().unwrap(), token: None }));
     assert!(config.server.trusted.is_empty() && config.routes.is_empty());
 }
@@ -50,6 +53,7 @@ listen = ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071"]
 advertise = "pbx.example.com:5080"
 domains = ["Example.COM", "192.0.2.1"]
 realm = "example"
+md5_only = ["old .*"]
 user_agent = "pbx"
 trusted = ["127.0.0.0/8", "::1"]
 store = "memory"

@@ -265,7 +265,7 @@ fn client_and_server_understand_each_other_over_many_refreshes() {
             0 => (Method::Invite, Side::Proxy),
             _ => (Method::Register, Side::Server),
         };
-        let asked = Asked { source, realm: "b2b test", side };
+        let asked = Asked { source, realm: "b2b test", side, md5_only: false };
         for attempt in 0.. {
             assert!(attempt < 2, "asked again at minute {minute}");
             let sent = client.authorize(&method, b"sip:1002@b2b");

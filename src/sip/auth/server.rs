@@ -117,6 +117,9 @@ pub struct Asked<'a> {
     pub source: IpAddr,
     pub realm: &'a str,
     pub side: Side,
+    /// Challenge with MD5 alone, where it is among the algorithms: some phones give up
+    /// at a challenge that they do not know, wherever it stands.
+    pub md5_only: bool,
 }
 
 /// One set of credentials.
@@ -194,7 +197,9 @@ impl DigestServer {
         let stale = if stale { ", stale=true" } else { "" };
         let name = Bytes::from_static(asked.side.challenge().as_bytes());
         let realm = asked.realm;
-        let challenges = self.config.algorithms.iter().map(|algorithm| {
+        let md5_only = asked.md5_only && self.config.algorithms.contains(&Algorithm::Md5);
+        let algorithms = self.config.algorithms.iter().filter(|it| !md5_only || **it == Algorithm::Md5);
+        let challenges = algorithms.map(|algorithm| {
             let value = format!(
                 "Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
             );

@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn verify(&mut self, request: &Request) -> Verdict {
-        let asked = Asked { source: self.source, realm: REALM, side: Side::Server };
+        let asked = Asked { source: self.source, realm: REALM, side: Side::Server, md5_only: false };
         self.server.verify(self.now, request, asked, &self.users)
     }
 
@@ -157,11 +157,20 @@ fn a_request_without_credentials_is_asked_with_md5_first_and_sha_256_second() {
 }
 
 #[test]
+fn who_cannot_stand_sha_256_is_not_asked_with_it() {
+    let mut bench = Bench::new(DigestConfig::default());
+    let asked = Asked { source: bench.source, realm: REALM, side: Side::Server, md5_only: true };
+    let headers = bench.server.challenge(bench.now, asked, false);
+    let values: Vec<_> = headers.iter().map(|(_, value)| String::from_utf8_lossy(value)).collect();
+    assert!(matches!(values.as_slice(), [one] if one.contains("algorithm=MD5,")), "{values:?}");
+}
+
+#[test]
 fn a_proxy_asks_with_407_and_reads_proxy_authorization_only() {
     let mut bench = Bench::new(DigestConfig::default());
     let nonce = bench.nonce();
     let request = request("REGISTER", "sip:b2b.example", &[Answer::new(&nonce, 1).write()]);
-    let asked = Asked { source: bench.source, realm: REALM, side: Side::Proxy };
+    let asked = Asked { source: bench.source, realm: REALM, side: Side::Proxy, md5_only: false };
     let verdict = bench.server.verify(bench.now, &request, asked, &bench.users);
     let Verdict::Challenge { status: 407, headers } = verdict else { panic!("{verdict:?}") };
     assert!(headers.iter().all(|(name, _)| Name::parse(name) == Name::ProxyAuthenticate));
