@@ -73,7 +73,11 @@ fn a_dry_run_sums_the_configuration_up() {
     ] {
         assert!(lines.contains(&line), "{line}\nin\n{summary}");
     }
-    assert!(lines.iter().any(|line| line.starts_with("capacity  100 calls fit: 100 by limits.calls, 4096")));
+    assert!(
+        lines.iter().any(
+            |line| line.starts_with("capacity  100 calls fit: 100 by limits.calls, 12288 by media.ports")
+        )
+    );
     assert!(!summary.contains("b2b-example"), "a password");
 }
 

@@ -21,12 +21,14 @@ use crate::call::controller::{EmbeddedConfig, EmbeddedController, PairPolicy};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{RecordSink, SwitchConfig, SwitchParts};
+use crate::config::server::capacity::Capacity;
 use crate::config::server::{Codec, ServerConfig, Store};
 use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
+use crate::util::process;
 use crate::util::redact::Redaction;
 
 /// Events that a slow subscriber may be behind.
@@ -108,9 +110,9 @@ impl Server {
         self.switch.locals()
     }
 
-    /// How many calls fit: by ports, and by descriptors.
-    pub fn capacity(&self) -> (usize, usize) {
-        self.controller.capacity()
+    /// How many calls fit.
+    pub fn capacity(&self) -> Capacity {
+        capacity(&self.current.get().config).with_tables(self.controller.tables())
     }
 
     /// Runs things on the calls' thread: snapshots, counters.
@@ -188,11 +190,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     }
     let patience = config.server.drain;
     let server = Server::start(config)?;
-    let (by_ports, by_descriptors) = server.capacity();
-    tracing::info!(
-        "{} calls fit: {by_ports} by ports, {by_descriptors} by descriptors",
-        by_ports.min(by_descriptors)
-    );
+    tracing::info!("{}", server.capacity());
     if let Some(address) = server.locals().first() {
         use std::io::Write;
         let mut out = std::io::stdout().lock();
@@ -259,6 +257,12 @@ fn raise_descriptors() -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
+/// How many calls fit, by the descriptors that we may have now.
+fn capacity(config: &ServerConfig) -> Capacity {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    Capacity::of(config, usize::try_from(limit).unwrap_or(usize::MAX), process::cores())
+}
+
 fn media(config: &ServerConfig) -> EmbeddedConfig {
     let media = &config.media;
     let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
@@ -271,8 +275,7 @@ fn media(config: &ServerConfig) -> EmbeddedConfig {
         }
     }
     EmbeddedConfig {
-        threads: (media.threads > 0).then_some(media.threads),
-        max_calls: config.limits.calls,
+        threads: Some(capacity(config).threads),
         ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
     }
 }

@@ -19,16 +19,16 @@ pub struct PortPool {
 
 impl PortPool {
     /// A pool of the even ports in `range` whose odd neighbour is in it too. The
-    /// first one given is `start` pairs into the range, so that programs that
-    /// share a range rarely meet.
+    /// first one given is `start` pairs into the range, and each next one far from
+    /// it: programs that share a range rarely meet, and a block of ports that another
+    /// one holds is met as often as it is large, not try after try.
     pub fn new(range: RangeInclusive<u16>, start: usize) -> Self {
         let end = *range.end();
-        let mut free: VecDeque<u16> =
+        let even: Vec<u16> =
             range.filter(|port| port.is_multiple_of(2) && *port != 0 && *port < end).collect();
-        if !free.is_empty() {
-            let start = start % free.len();
-            free.rotate_left(start);
-        }
+        let count = even.len();
+        let step = stride(count);
+        let free = (0..count).map(|n| even[(start % count + n * step) % count]).collect();
         PortPool { free, resting: VecDeque::new() }
     }
 
@@ -61,8 +61,22 @@ impl PortPool {
     }
 }
 
+/// A step that visits each of `count` places once, neighbours long after each other: near
+/// the golden section, and without a divisor in common with `count`.
+fn stride(count: usize) -> usize {
+    let divides = |mut a: usize, mut b: usize| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    (count * 618 / 1_000..).find(|step| *step > 0 && divides(count, *step) == 1).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -91,7 +105,32 @@ mod tests {
         let first = pool.take(now).unwrap();
         assert_eq!(first, 20_002, "the start is an offset into the range");
         pool.refused(first);
-        assert_eq!([pool.take(now), pool.take(now)], [Some(20_004), Some(20_000)]);
+        let others = [pool.take(now), pool.take(now)];
+        assert_eq!(others.into_iter().collect::<HashSet<_>>(), [Some(20_000), Some(20_004)].into());
         assert_eq!(pool.take(now), Some(first));
+    }
+
+    #[test]
+    fn every_pair_is_given_once_whatever_the_range() {
+        let now = Instant::now();
+        for count in 0..300u16 {
+            let mut pool = PortPool::new(20_000..=20_000 + count, usize::from(count) * 7);
+            let given: Vec<u16> = std::iter::from_fn(|| pool.take(now)).collect();
+            let distinct: HashSet<u16> = given.iter().copied().collect();
+            assert_eq!((given.len(), distinct.len()), (usize::from(count).div_ceil(2), given.len()));
+        }
+    }
+
+    /// Other programs bind their ports in a row (800 pairs of a bench were seen), and
+    /// whoever looks for a free one does not try for ever.
+    #[test]
+    fn a_block_that_another_program_holds_does_not_hide_what_is_free() {
+        let now = Instant::now();
+        let held = 20_000..24_000;
+        for start in (0..8_192).step_by(61) {
+            let mut pool = PortPool::new(16_384..=32_767, start);
+            let tries = std::iter::from_fn(|| pool.take(now)).position(|port| !held.contains(&port));
+            assert!(tries.is_some_and(|tries| tries < 8), "{tries:?} in vain from {start}");
+        }
     }
 }

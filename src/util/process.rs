@@ -38,6 +38,11 @@ pub fn descriptor_limit() -> usize {
         .unwrap_or(0)
 }
 
+/// Cores that this process may use; 1 when the system does not tell.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// The orchestrator that started this process is gone.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the orchestrator (pid {0}) is gone")]

@@ -29,10 +29,9 @@ pub struct EmbeddedConfig {
     pub addresses: Vec<(IpAddr, Option<IpAddr>)>,
     /// RTP takes even ports of this range, RTCP the odd ones behind them.
     pub ports: RangeInclusive<u16>,
-    /// Media threads; none: one for each core but one, and enough for `max_calls`.
+    /// Media threads; none: one for each core but one. Each holds as many descriptors as
+    /// a process may have.
     pub threads: Option<usize>,
-    /// Calls that are to fit; see [`EmbeddedController::capacity`].
-    pub max_calls: usize,
     /// Far ends that do not multiplex RTCP get a socket for it.
     pub rtcp_sockets: bool,
     /// From the operating system's generator, except in tests.
@@ -42,21 +41,17 @@ pub struct EmbeddedConfig {
 impl EmbeddedConfig {
     /// The usual settings.
     pub fn new(addresses: Vec<(IpAddr, Option<IpAddr>)>, ports: RangeInclusive<u16>, seed: u64) -> Self {
-        EmbeddedConfig { addresses, ports, threads: None, max_calls: 1_000, rtcp_sockets: true, seed }
+        EmbeddedConfig { addresses, ports, threads: None, rtcp_sockets: true, seed }
     }
 }
 
 /// Why it could not start.
 pub type StartError = SpawnError;
 
-/// Descriptors that one media thread can use of the 20,000 that a system allows by default.
-const DESCRIPTORS: usize = 19_900;
-
 /// See the module's text.
 pub struct EmbeddedController {
     relay: RelayHandle,
     told: Vec<(IpAddr, IpAddr)>,
-    ports: RangeInclusive<u16>,
     state: Mutex<State>,
 }
 
@@ -98,17 +93,13 @@ impl EmbeddedController {
     ) -> Result<(EmbeddedController, mpsc::UnboundedReceiver<MediaEvent>), StartError> {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let bind = config.addresses.iter().map(|(ip, _)| *ip).collect();
-        let mut relay = RelayConfig::new(bind, config.ports.clone(), rng.random());
-        let per_call = if config.rtcp_sockets { 4 } else { 2 };
-        relay.threads = match config.threads {
-            Some(threads) => threads.max(1),
-            None => relay.threads.max((config.max_calls * per_call).div_ceil(DESCRIPTORS)),
-        };
+        let mut relay = RelayConfig::new(bind, config.ports, rng.random());
+        relay.threads = config.threads.unwrap_or(relay.threads).max(1);
         relay.rtcp_sockets = config.rtcp_sockets;
         let (relay, events) = RelayHandle::spawn(relay)?;
         let told = config.addresses.iter().map(|(ip, told)| (*ip, told.unwrap_or(*ip))).collect();
         let state = Mutex::new(State { rng, endpoints: HashMap::new(), trunks: Trunks::default() });
-        Ok((EmbeddedController { relay, told, ports: config.ports, state }, events))
+        Ok((EmbeddedController { relay, told, state }, events))
     }
 
     /// Endpoints that are not released.
@@ -121,13 +112,10 @@ impl EmbeddedController {
         self.state().trunks.len()
     }
 
-    /// How many calls of two legs fit at once: by ports, and by descriptors when every far
-    /// end multiplexes RTCP.
-    pub fn capacity(&self) -> (usize, usize) {
-        let pairs = usize::from(self.ports.end() - self.ports.start()).div_ceil(2);
-        let (threads, own) = self.relay.threads();
-        let tables = own.max(1).min(threads);
-        (pairs * self.told.len() / 2, tables * DESCRIPTORS / 2)
+    /// Tables of descriptors that the media threads have: one each, or one with everything
+    /// else where the system refuses that.
+    pub fn tables(&self) -> usize {
+        self.relay.threads().1.max(1)
     }
 
     /// Closes every endpoint and waits for the media threads.

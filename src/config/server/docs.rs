@@ -143,10 +143,15 @@ pub const MEDIA: SectionDoc = SectionDoc {
         key(
             "ports",
             "`first-last`",
-            r#""16384-32767""#,
+            r#""16384-65535""#,
             "Ports of RTP and RTCP. A leg takes two, a call four.",
         ),
-        key("threads", "1 to 64", "1", "Media threads."),
+        key(
+            "threads",
+            "1 to 64",
+            "",
+            "Media threads. Without it: one for each core but one, and enough to hold the descriptors of `limits.calls`.",
+        ),
         key(
             "codecs",
             "list of `opus`, `g722`, `pcmu`, `pcma`",
@@ -209,7 +214,7 @@ pub const LIMITS: SectionDoc = SectionDoc {
     written: "[limits]",
     about: "What anyone may cost us.",
     keys: &[
-        key("calls", "1 to 1000000", "4000", "Calls at once; more are answered with 503."),
+        key("calls", "1 to 1000000", "10000", "Calls at once; more are answered with 503."),
         key("calls_per_s", "1 to 100000", "500", "New calls a second, all sources together."),
         key(
             "source_calls",

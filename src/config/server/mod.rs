@@ -162,8 +162,8 @@ pub struct Media {
     pub advertise: Option<IpAddr>,
     /// First and last port of RTP and RTCP, both included.
     pub ports: (u16, u16),
-    /// Media threads.
-    pub threads: usize,
+    /// Media threads; none: as many as `limits.calls` takes, see [`Capacity`].
+    pub threads: Option<usize>,
     /// What b2b offers and takes where the route does not say, best first.
     pub codecs: Vec<Codec>,
     /// A leg without RTP for this long, while it is not held, is ended; none: never.

@@ -232,8 +232,8 @@ fn media(section: &Section<'_>) -> Result<Media, ConfigError> {
     let media = Media {
         bind: section.parsed("bind", ip)?,
         advertise: section.parsed("advertise", reachable_ip)?,
-        ports: section.parsed("ports", ports)?.unwrap_or((16_384, 32_767)),
-        threads: section.whole("threads", 1..=64)?.unwrap_or(1) as usize,
+        ports: section.parsed("ports", ports)?.unwrap_or((16_384, 65_535)),
+        threads: section.whole("threads", 1..=64)?.map(|threads| threads as usize),
         codecs: codecs(section)?.unwrap_or_else(|| Codec::ALL.to_vec()),
         rtp_timeout: none_if_zero(timeout),
     };
@@ -288,7 +288,7 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
 fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
     let count = |key, most, default| section.whole(key, 1..=most).map(|found| found.unwrap_or(default));
     let limits = Limits {
-        calls: count("calls", 1_000_000, 4_000)? as usize,
+        calls: count("calls", 1_000_000, 10_000)? as usize,
         calls_per_s: count("calls_per_s", 100_000, 500)? as u32,
         source_calls: count("source_calls", 1_000_000, 100)? as usize,
         source_messages_per_s: count("source_messages_per_s", 1_000_000, 10_000)? as u32,

@@ -37,12 +37,9 @@ impl ServerConfig {
             Some(path) => format!("records   {}", path.display()),
         });
         let (first, last) = self.media.ports;
-        let threads = match self.media.threads {
-            1 => "1 thread".to_string(),
-            threads => format!("{threads} threads"),
-        };
-        lines.push(format!("media     ports {first}-{last}, {threads}"));
-        lines.push(format!("capacity  {}", Capacity::of(self, descriptors)));
+        lines.push(format!("media     ports {first}-{last}"));
+        let cores = crate::util::process::cores();
+        lines.push(format!("capacity  {}", Capacity::of(self, descriptors, cores)));
         lines.push(String::new());
         lines.push(format!("users     {}{}", self.users.len(), self.classes()));
         for gateway in &self.gateways {

@@ -203,7 +203,7 @@ fn keys_become_what_they_say() {
     let tls = tls.unwrap();
     assert_eq!((tls.certificate, tls.key), (Some("/etc/b2b/chain.pem".into()), Some("/keys/key.pem".into())));
     assert_eq!((tls.reload, media.rtp_timeout, limits.duration), (None, None, None));
-    assert_eq!((media.ports, media.threads), ((30_000, 30_999), 2));
+    assert_eq!((media.ports, media.threads), ((30_000, 30_999), Some(2)));
     assert_eq!(http.unwrap().token.unwrap().reveal(), "from a file");
     assert_eq!((registrar.max_contacts, limits.redirects), (2, 0));
     assert_eq!((log.level, log.redact), (tracing::Level::DEBUG, Redaction::Numbers));

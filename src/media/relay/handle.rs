@@ -86,6 +86,7 @@ struct Thread {
 /// The relay's front. Commands return at once and are obeyed in their order.
 pub struct RelayHandle {
     threads: Vec<Thread>,
+    own_tables: usize,
     joins: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -107,14 +108,14 @@ impl RelayHandle {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let (events, event_queue) = mpsc::unbounded_channel();
         let ranges = split(&config.ports, count).ok_or(SpawnError::Ports(count))?;
-        let mut handle = RelayHandle { threads: Vec::new(), joins: Mutex::new(Vec::new()) };
+        let mut handle = RelayHandle { threads: Vec::new(), own_tables: 0, joins: Mutex::new(Vec::new()) };
+        let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
             let shared = Arc::new(Shared {
                 wake: Wake::new().map_err(SpawnError::System)?,
                 woken: AtomicBool::new(false),
                 stop: AtomicBool::new(false),
                 exhausted: AtomicBool::new(false),
-                own_table: AtomicBool::new(false),
             });
             let (commands, command_queue) = crossbeam_channel::unbounded();
             let mut ready = [None, None];
@@ -133,6 +134,7 @@ impl RelayHandle {
                 events: events.clone(),
                 addresses,
                 rtcp_sockets: config.rtcp_sockets,
+                own_table: told_table.clone(),
             };
             let lost = events.clone();
             let run = move || {
@@ -144,6 +146,8 @@ impl RelayHandle {
             handle.threads.push(Thread { shared, commands, ready, open: AtomicUsize::new(0) });
             handle.joins().push(join.map_err(SpawnError::System)?);
         }
+        drop(told_table);
+        handle.own_tables = tables.iter().take(count).filter(|own| *own).count();
         Ok((handle, event_queue))
     }
 
@@ -232,8 +236,7 @@ impl RelayHandle {
 
     /// Threads that run, and how many of them have a descriptor table of their own.
     pub fn threads(&self) -> (usize, usize) {
-        let own = self.threads.iter().filter(|thread| thread.shared.own_table.load(Ordering::Acquire));
-        (self.threads.len(), own.count())
+        (self.threads.len(), self.own_tables)
     }
 
     /// Closes every endpoint and waits for the threads.

@@ -53,8 +53,6 @@ pub(super) struct Shared {
     pub stop: AtomicBool,
     /// The thread could bind no more when it last tried.
     pub exhausted: AtomicBool,
-    /// The thread has a descriptor table of its own.
-    pub own_table: AtomicBool,
 }
 
 impl Shared {
@@ -77,6 +75,8 @@ pub(super) struct Driver<E> {
     pub addresses: Vec<(IpAddr, Sender<Ready>, PortPool)>,
     /// Whether far ends that do not multiplex get an RTCP socket.
     pub rtcp_sockets: bool,
+    /// Told at once whether the thread has a descriptor table of its own.
+    pub own_table: Sender<bool>,
 }
 
 /// One endpoint's sockets.
@@ -128,7 +128,7 @@ impl<E: From<RelayEvent>> Driver<E> {
     pub fn run(mut self) -> io::Result<()> {
         // Where it is refused, everything works but for the limit.
         let own = descriptors::own_table(self.shared.wake.as_raw_fd()).is_ok();
-        self.shared.own_table.store(own, Ordering::Release);
+        let _ = self.own_table.send(own);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
 

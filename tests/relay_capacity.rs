@@ -1,0 +1,69 @@
+//! As many calls as the server promises by default, with real sockets, in one process.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use b2b::media::forward::PayloadMap;
+use b2b::media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, RelayId, Remote, Way};
+use b2b::util::process;
+
+const CALLS: usize = 10_000;
+/// Descriptors that a table must hold for the threads below.
+const TABLE: usize = 20_000;
+/// An address of our own: others test on 127.0.0.1 meanwhile, with the same ports.
+const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 93, 7, 1));
+/// Of the engine, without descriptions and signalling; the kernel's is not among it.
+const MOST_A_CALL: u64 = 6_000;
+
+fn endpoint(relay: &RelayHandle, near: Option<RelayId>) -> RelayId {
+    let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)) };
+    let (id, local) = relay.open(false, near, config).expect("a free port");
+    let rtp = SocketAddr::new(IP, local.port());
+    relay.describe(
+        id,
+        Remote { rtp, rtcp: rtp, rtcp_mux: true, receives: true, sends: true, telephone_event: None },
+    );
+    id
+}
+
+#[test]
+fn ten_thousand_calls_are_held_at_once() {
+    if process::descriptor_limit() < TABLE {
+        eprintln!("not tried: the hard limit of descriptors is {}", process::descriptor_limit());
+        return;
+    }
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("a limit");
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard).expect("raised");
+    let config = RelayConfig { threads: 2, ..RelayConfig::new(vec![IP], 16_384..=65_535, 1) };
+    let (relay, _events) = RelayHandle::spawn::<RelayEvent>(config).expect("a relay");
+    if relay.threads().1 < 2 {
+        eprintln!("not tried: the system gives threads no descriptor table of their own");
+        return;
+    }
+    let mut payload_types = PayloadMap::EMPTY;
+    payload_types.forward(0, 0);
+    let way = Way { payload_types, clock_rate: 8_000, recode: None };
+    let before = process::resident_bytes();
+    let calls: Vec<[RelayId; 2]> = (0..CALLS)
+        .map(|_| {
+            let a = endpoint(&relay, None);
+            let b = endpoint(&relay, Some(a));
+            assert!(relay.join(a, b, way, way));
+            [a, b]
+        })
+        .collect();
+    let last = calls.iter().rev().take(2);
+    for [a, _] in last {
+        relay.stats(*a).blocking_recv().expect("an open endpoint");
+    }
+    let a_call = process::resident_bytes().saturating_sub(before) / CALLS as u64;
+    println!("{a_call} octets a call");
+    assert_eq!(relay.open_endpoints(), CALLS * 2);
+    assert!(a_call <= MOST_A_CALL, "{a_call} octets a call");
+    for id in calls.into_iter().flatten() {
+        relay.close(id);
+    }
+    assert_eq!(relay.open_endpoints(), 0);
+    relay.shutdown();
+}
