@@ -1,104 +1,223 @@
-//! The server's front desk: passwords, trusted addresses, REGISTER.
+//! The server's front desk: passwords, trusted addresses, limits, REGISTER.
 
-use std::time::{Instant, SystemTime};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use super::in_force::{Current, SharedRegistrar, registrar};
+use super::board::GatewayBoard;
+use super::gate::{Gate, NoEntry};
+use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::origin::Origin;
 use super::settings;
+use super::tally::Tally;
 use crate::call::bus::EventBus;
 use crate::call::event::Event;
-use crate::call::lookup::Credentials;
+use crate::call::lookup::{Credentials, ResolvedContact};
+use crate::call::reason::Reason;
+use crate::call::seats::Seat;
+use crate::call::switch::Turn;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
-use crate::sip::endpoint::{Flow, HeaderFields, Reply};
+use crate::sip::endpoint::{Flow, HeaderFields, OutOfDialog, Reply};
 use crate::sip::msg::{Method, Name, Request, Response};
-use crate::sip::registrar::{Commit, Outcome, RegistrarEvent};
+use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent};
+
+/// Q.850: no circuit is available.
+const NO_CIRCUIT: u8 = 34;
+
+/// Who a desk works with, and whom it tells.
+#[derive(Clone)]
+pub struct DeskParts {
+    pub current: Current,
+    pub registrar: SharedRegistrar,
+    pub bus: EventBus,
+    pub board: GatewayBoard,
+    pub tally: Tally,
+}
 
 /// Decides who may call and register.
 pub struct ServerDesk {
-    current: Current,
-    registrar: SharedRegistrar,
+    parts: DeskParts,
+    /// The settings that this desk works with: those in force, once it has looked.
+    settings: Arc<Settings>,
     digest: DigestServer,
     penalties: Penalties,
-    bus: EventBus,
+    gate: Gate,
     seed: [u8; 32],
     /// The time of the turn, for people; and how far apart the clocks are.
     wall: SystemTime,
     start: (Instant, SystemTime),
 }
 
+/// Why a request gets no further.
+enum Turned {
+    /// It is refused with this.
+    Away(Reply),
+    /// It is not answered.
+    Ignored,
+}
+
 impl ServerDesk {
     /// A desk; `seed` from the operating system's generator.
-    pub fn new(
-        current: Current,
-        registrar: SharedRegistrar,
-        bus: EventBus,
-        seed: [u8; 32],
-        (now, wall): (Instant, SystemTime),
-    ) -> Self {
-        let config = &current.get().config;
+    pub fn new(parts: DeskParts, seed: [u8; 32], (now, wall): (Instant, SystemTime)) -> Self {
+        let settings = parts.current.get();
+        let config = &settings.config;
         ServerDesk {
             digest: DigestServer::new(settings::digest(config), seed, now),
             penalties: Penalties::new(settings::penalties(config), now),
-            current,
-            registrar,
-            bus,
+            gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
+            settings,
+            parts,
             seed,
             wall,
             start: (now, wall),
         }
     }
 
-    /// Who sends this: `Ok(None)` is trusted for where he is.
-    fn admit(
+    fn at(&mut self, now: Instant) {
+        self.wall = self.start.1 + now.saturating_duration_since(self.start.0);
+    }
+
+    /// Who sends this, by his password.
+    fn authenticate(
         &mut self,
         now: Instant,
         request: &Request,
         flow: &Flow,
         side: Side,
-    ) -> Result<Option<String>, Reply> {
-        self.wall = self.start.1 + now.saturating_duration_since(self.start.0);
-        let settings = self.current.get();
+    ) -> Result<String, Turned> {
+        self.at(now);
         let source = flow.remote.ip();
-        if !matches!(settings.origins.of(source).0, Origin::Unknown) {
-            return Ok(None);
+        let known = !matches!(self.settings.origins.of(source).0, Origin::Unknown);
+        match self.penalties.source(now, source) {
+            Standing::Clear => {}
+            Standing::Wait(wait) => return Err(self.slowed(now, source, wait)),
+            Standing::Banned(_) => {
+                self.parts.tally.count(|it| &mut it.banned);
+                return Err(Turned::Ignored);
+            }
         }
-        if let Standing::Wait(wait) | Standing::Banned(wait) = self.penalties.source(now, source) {
-            let wait = wait.as_secs().max(1).to_string();
-            return Err(Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) });
-        }
-        let server = &settings.config.server;
+        let server = &self.settings.config.server;
         let agent = request.header(Name::UserAgent).and_then(|agent| std::str::from_utf8(agent).ok());
         let md5_only = agent.is_some_and(|agent| server.md5_only.iter().any(|it| it.matches(agent)));
         let asked = Asked { source, realm: &server.realm, side, md5_only };
-        match self.digest.verify(now, request, asked, &*settings.directory) {
-            Verdict::Authenticated { user } => {
-                self.penalties.succeeded(source);
-                let name = settings.directory.digest_user(&user).map(|user| user.name.clone());
-                name.map(Some).ok_or_else(|| Reply::status(403))
+        let (status, headers) = match self.digest.verify(now, request, asked, &*self.settings.directory) {
+            Verdict::Authenticated { user } => return self.recognized(now, source, &user),
+            Verdict::Challenge { status, headers } => {
+                self.parts.tally.count(|it| &mut it.challenged);
+                (status, headers)
             }
-            Verdict::Challenge { status, headers } => Err(Reply { headers, ..Reply::status(status) }),
             Verdict::Rejected { status, headers, user } => {
-                let method = request.method().to_string();
-                self.publish(Event::AuthenticationFailed { source, user: user.clone(), method });
-                if let Standing::Banned(time) = self.penalties.failed(now, source, &user) {
-                    let reason = format!("too many wrong passwords, the last one for {user}");
-                    self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
-                }
-                Err(Reply { headers, ..Reply::status(status) })
+                self.parts.tally.count(|it| &mut it.rejected);
+                self.rejected(now, source, user, request.method());
+                (status, headers)
             }
-            Verdict::Malformed => Err(Reply::status(400)),
+            Verdict::Malformed => {
+                self.parts.tally.count(|it| &mut it.malformed);
+                (400, HeaderFields::new())
+            }
+        };
+        if !known && !self.gate.answers_stranger(now, source) {
+            self.parts.tally.count(|it| &mut it.ignored);
+            return Err(Turned::Ignored);
+        }
+        Err(Turned::Away(Reply { headers, ..Reply::status(status) }))
+    }
+
+    /// Refused unread, for so long (RFC 3261 §21.5.4).
+    fn slowed(&mut self, now: Instant, source: IpAddr, wait: Duration) -> Turned {
+        if !self.gate.answers_stranger(now, source) {
+            self.parts.tally.count(|it| &mut it.ignored);
+            return Turned::Ignored;
+        }
+        self.parts.tally.count(|it| &mut it.slowed);
+        Turned::Away(retry_after(503, "", wait))
+    }
+
+    /// The password is right; the name may be that of an alias.
+    fn recognized(&mut self, now: Instant, source: IpAddr, user: &str) -> Result<String, Turned> {
+        let Some(found) = self.settings.directory.digest_user(user).cloned() else {
+            return Err(Turned::Away(Reply::status(403)));
+        };
+        let aor = self.settings.directory.aor(&found);
+        let known =
+            aor.is_some_and(|aor| registrar(&self.parts.registrar).is_known_source(now, &aor, source));
+        if let Standing::Wait(wait) | Standing::Banned(wait) = self.penalties.user(now, user, known) {
+            return Err(self.slowed(now, source, wait));
+        }
+        self.parts.tally.count(|it| &mut it.authenticated);
+        self.penalties.succeeded(source);
+        self.gate.was_no_stranger(source);
+        Ok(found.name.clone())
+    }
+
+    fn rejected(&mut self, now: Instant, source: IpAddr, user: String, method: &Method) {
+        self.penalties.failed(now, source, &user);
+        // Whoever is banned is not looked at: this is when it begins.
+        if let Standing::Banned(time) = self.penalties.source(now, source) {
+            self.parts.tally.count(|it| &mut it.bans);
+            tracing::warn!("{source} is banned for {} s: too many wrong passwords", time.as_secs());
+            let reason = format!("too many wrong passwords, the last one for {user}");
+            self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
+        }
+        self.publish(Event::AuthenticationFailed { source, user, method: method.to_string() });
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        flow: &Flow,
+    ) -> Result<(Option<String>, Vec<Seat>), Turned> {
+        let source = flow.remote.ip();
+        let identity = match self.settings.origins.of(source).0 {
+            Origin::Unknown => Some(self.authenticate(now, request, flow, Side::Proxy)?),
+            _ => None,
+        };
+        let settings = self.settings.clone();
+        let (origin, _) = settings.caller(identity.as_deref(), source);
+        match self.gate.enter(now, &settings.config, origin, source) {
+            Ok(seats) => Ok((identity, seats)),
+            Err(why) => Err(Turned::Away(self.no_entry(why))),
         }
     }
 
+    fn no_entry(&self, why: NoEntry) -> Reply {
+        self.count(why);
+        match why {
+            NoEntry::Rate(wait) => retry_after(503, "Too Many Calls In This Second", wait),
+            // Nothing is wrong with the server: a phone need not look for another one.
+            NoEntry::Source => {
+                Reply { reason: "Too Many Calls From This Address".into(), ..Reply::status(480) }
+            }
+            NoEntry::User => Reply { reason: "Too Many Calls Of This User".into(), ..Reply::status(480) },
+            NoEntry::Gateway => {
+                let mut reply = retry_after(503, "All Channels In Use", Duration::from_secs(5));
+                let reason = Reason::q850(NO_CIRCUIT).to_string();
+                reply.headers.push(("Reason".into(), reason.into()));
+                reply
+            }
+        }
+    }
+
+    fn count(&self, why: NoEntry) {
+        self.parts.tally.count(|it| match why {
+            NoEntry::Rate(_) => &mut it.over_rate,
+            NoEntry::Source => &mut it.source_full,
+            NoEntry::User => &mut it.user_full,
+            NoEntry::Gateway => &mut it.gateway_full,
+        });
+    }
+
     fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        let user = match self.admit(now, request, flow, Side::Server) {
+        // Whoever is trusted for his address is nobody yet whose bindings could change.
+        let user = match self.authenticate(now, request, flow, Side::Server) {
             Ok(user) => user,
-            Err(reply) => return Fate::Reply(reply),
+            Err(Turned::Away(reply)) => return Fate::Reply(reply),
+            Err(Turned::Ignored) => return Fate::Ignore,
         };
-        let settings = self.current.get();
-        let mut registrar_now = registrar(&self.registrar);
-        let answer = registrar_now.handle(now, request, flow, user.as_deref(), &*settings.directory);
+        let mut registrar_now = registrar(&self.parts.registrar);
+        let answer = registrar_now.handle(now, request, flow, Some(&user), &*self.settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
         let progress = registrar_now.store().progress();
         let pending =
@@ -112,7 +231,7 @@ impl ServerDesk {
             None => Fate::Reply(reply),
             Some(mut progress) => {
                 // A crash must not undo what the phone has been told.
-                let shared = self.registrar.clone();
+                let shared = self.parts.registrar.clone();
                 Fate::Later(Box::pin(async move {
                     while registrar(&shared).store().outcome(commit) == Outcome::Pending {
                         if progress.changed().await.is_err() {
@@ -144,24 +263,117 @@ impl ServerDesk {
         self.publish(event);
     }
 
+    /// Bindings whose time is over go, and phones behind NAT are kept reachable.
+    fn work_of_registrar(&mut self, t: &mut Turn<'_>) {
+        let mut registrar_now = registrar(&self.parts.registrar);
+        if registrar_now.next_timeout().is_none_or(|at| at > t.now) {
+            return;
+        }
+        registrar_now.handle_timeout(t.now);
+        let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
+        let keep_alives: Vec<_> = std::iter::from_fn(|| registrar_now.poll_keep_alive()).collect();
+        drop(registrar_now);
+        for event in events {
+            self.registered(t.now, event);
+        }
+        for keep_alive in keep_alives {
+            self.parts.tally.count(|it| &mut it.keep_alives);
+            keep_alive_to(t, &keep_alive);
+        }
+    }
+
+    /// What has been reloaded.
+    fn follow(&mut self) {
+        let settings = self.parts.current.get();
+        if Arc::ptr_eq(&settings, &self.settings) {
+            return;
+        }
+        let config = &settings.config;
+        self.digest.set_nonce_lifetime(config.registrar.nonce_life);
+        self.penalties.reconfigure(settings::penalties(config));
+        self.gate.reconfigure(&config.limits);
+        registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
+        self.settings = settings;
+    }
+
     fn publish(&self, event: Event) {
-        self.bus.publish(self.wall, event);
+        self.parts.bus.publish(self.wall, event);
+    }
+}
+
+fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
+    let wait = wait.as_millis().div_ceil(1_000).max(1).to_string();
+    let headers = vec![("Retry-After".into(), wait.into())];
+    Reply { reason: reason.to_owned(), headers, ..Reply::status(status) }
+}
+
+/// Two line ends, or OPTIONS; that too where the flow was lost with a restart.
+fn keep_alive_to(t: &mut Turn<'_>, keep_alive: &KeepAlive) {
+    let binding = &keep_alive.binding;
+    let flow = binding.flow.flow();
+    if let (KeepAliveKind::Crlf, Some(flow)) = (keep_alive.kind, flow) {
+        t.sip.keep_alive(flow);
+        return;
+    }
+    let target = binding.contact_str().into_owned();
+    let outbound = flow.is_none().then(|| binding.flow.remote_uri().into());
+    let options = OutOfDialog { flow, outbound, ..OutOfDialog::new(Method::Options, target) };
+    if let Err(error) = t.sip.request_outside(t.now, options) {
+        tracing::debug!("{}: no keep-alive: {error}", keep_alive.aor);
     }
 }
 
 impl FrontDesk for ServerDesk {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
-        match self.admit(now, request, flow, Side::Proxy) {
-            Ok(identity) => Admission::Accept { identity },
-            Err(reply) => Admission::Refuse(reply),
+        self.follow();
+        match self.admit(now, request, flow) {
+            Ok((identity, seats)) => Admission::Accept { identity, seats },
+            Err(Turned::Away(reply)) => Admission::RefuseOnce(reply),
+            Err(Turned::Ignored) => Admission::Ignore,
         }
     }
 
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
+        self.follow();
         match request.method() {
             Method::Register => self.register(now, request, flow),
             _ => Fate::Reply(Reply::status(405)),
         }
+    }
+
+    fn outgoing(
+        &mut self,
+        _: Instant,
+        contact: &ResolvedContact,
+        held: &[Seat],
+    ) -> Result<Vec<Seat>, (u16, &'static str)> {
+        let mut seats = Vec::new();
+        if let Some(gateway) = &contact.gateway {
+            let seat = self.gate.through(&gateway.name, gateway.channels).map_err(|why| {
+                self.count(why);
+                (503, "All Channels In Use")
+            });
+            seats.push(seat?);
+        }
+        let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
+        if let Some(user) = user {
+            let seat = self.gate.to_user(&user.name, user.max_calls, held).map_err(|why| {
+                self.count(why);
+                (486, "Busy Here")
+            });
+            seats.push(seat?);
+        }
+        Ok(seats)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        registrar(&self.parts.registrar).next_timeout()
+    }
+
+    fn work(&mut self, t: &mut Turn<'_>) {
+        self.wall = t.wall;
+        self.follow();
+        self.work_of_registrar(t);
     }
 
     fn credentials(

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
+use super::board::GatewayBoard;
 use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::Router;
@@ -11,7 +12,7 @@ use super::settings;
 use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 use crate::call::resolver::{
     Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, GatewayResolver,
-    GatewayStatus, GroupResolver, Health, UserResolver,
+    GroupResolver, UserResolver,
 };
 use crate::config::server::ServerConfig;
 use crate::sip::registrar::{AorPolicy, NextHop, Registrar};
@@ -35,15 +36,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Of this configuration, with the bindings of this registrar.
+    /// Of this configuration, with the bindings of this registrar and the gateways as
+    /// this board says.
     ///
     /// # Errors
     /// Groups that contain each other.
-    pub fn new(config: ServerConfig, bindings: SharedRegistrar) -> Result<Self, LookupError> {
+    pub fn new(
+        config: ServerConfig,
+        bindings: SharedRegistrar,
+        board: GatewayBoard,
+    ) -> Result<Self, LookupError> {
         let config = Arc::new(config);
         let directory = Arc::new(Directory::new(&config));
         let users = UserResolver::new(Registered { directory: directory.clone(), registrar: bindings });
-        let gateways = GatewayResolver::new(settings::gateways(&config), NotWatched);
+        let gateways = GatewayResolver::new(settings::gateways(&config), board);
         // Routes are written by the operator: he may name any URI.
         let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
             .with(DirectResolver::new(DirectPolicy::Anybody));
@@ -88,19 +94,6 @@ fn contact_of(binding: &crate::sip::registrar::Binding) -> Binding {
         NextHop::Contact => (None, None, None),
     };
     Binding { contact: binding.contact_str().into_owned(), q: binding.q, flow, next_hop, path }
-}
-
-/// Nobody asks gateways how they are.
-struct NotWatched;
-
-impl GatewayStatus for NotWatched {
-    fn health(&self, _: &str, _: &str) -> Health {
-        Health::Unknown
-    }
-
-    fn channels_in_use(&self, _: &str) -> u32 {
-        0
-    }
 }
 
 /// The settings in force.

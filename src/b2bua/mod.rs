@@ -3,6 +3,8 @@
 //! - `server`: assembly, signals, drain
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
+//! - `gate`: who may have one more call, and how much strangers are answered
+//! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
 //! - `settings`: the configuration in the words of the rooms below
@@ -12,16 +14,19 @@
 //! - `reload`: what becomes of a configuration that is read again
 //! - `unbuilt`: what a configuration asks for that is not done yet
 
+pub mod board;
 pub mod calls;
 pub mod desk;
 pub mod directory;
 pub mod explain;
+pub mod gate;
 pub mod in_force;
 pub mod origin;
 pub mod reload;
 pub mod routing;
 pub mod server;
 pub mod settings;
+pub mod tally;
 pub mod unbuilt;
 
 use crate::config::server::ServerConfig;

@@ -10,17 +10,19 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Reload;
+use super::board::GatewayBoard;
 use super::calls::Routes;
-use super::desk::ServerDesk;
+use super::desk::{DeskParts, ServerDesk};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::reload::{self, Reloaded};
 use super::settings;
+use super::tally::{DeskCounters, Tally};
 use crate::call::bus::EventBus;
 use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
 use crate::call::controller::{EmbeddedConfig, EmbeddedController, PairPolicy};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
-use crate::call::switch::{RecordSink, SwitchConfig, SwitchParts};
+use crate::call::switch::{RecordSink, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::config::server::capacity::Capacity;
 use crate::config::server::{Codec, ServerConfig, Store};
 use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, SessionTimers, Transport};
@@ -44,9 +46,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Server {
     switch: SwitchThread,
     controller: Arc<EmbeddedController>,
-    current: Current,
-    registrar: SharedRegistrar,
-    bus: EventBus,
+    desk: DeskParts,
 }
 
 impl Server {
@@ -66,8 +66,9 @@ impl Server {
         };
         let registrar: SharedRegistrar =
             Arc::new(Mutex::new(Registrar::new(settings::registrar(&config), store, now)));
-        let in_force =
-            Settings::new(config.clone(), registrar.clone()).map_err(|error| usage(error.to_string()))?;
+        let board = GatewayBoard::default();
+        let in_force = Settings::new(config.clone(), registrar.clone(), board.clone())
+            .map_err(|error| usage(error.to_string()))?;
         let current = Current::new(in_force);
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
@@ -80,18 +81,18 @@ impl Server {
         let (controller, media_events) =
             EmbeddedController::start(media(&config)).map_err(|error| sip(error.to_string()))?;
         let controller = Arc::new(controller);
-        let desk = ServerDesk::new(
-            current.clone(),
-            registrar.clone(),
-            bus.clone(),
-            rand::random(),
-            (now, SystemTime::now()),
-        );
+        let desk = DeskParts {
+            current: current.clone(),
+            registrar: registrar.clone(),
+            bus: bus.clone(),
+            board: board.clone(),
+            tally: Tally::default(),
+        };
         let parts = SwitchParts {
             controller: controller.clone(),
             resolver: Arc::new(PartyTargets(current.clone())),
             handlers: vec![Arc::new(Routes(current.clone()))],
-            desk: Box::new(desk),
+            desk: Box::new(ServerDesk::new(desk.clone(), rand::random(), (now, SystemTime::now()))),
             bus: Some(bus.clone()),
             records,
         };
@@ -102,7 +103,7 @@ impl Server {
             let event = Event::Listening { transport: "udp, tcp".to_owned(), address: *address };
             bus.publish(SystemTime::now(), event);
         }
-        Ok(Server { switch, controller, current, registrar, bus })
+        Ok(Server { switch, controller, desk })
     }
 
     /// The bound SIP addresses, with the real ports.
@@ -112,7 +113,7 @@ impl Server {
 
     /// How many calls fit.
     pub fn capacity(&self) -> Capacity {
-        capacity(&self.current.get().config).with_tables(self.controller.tables())
+        capacity(&self.desk.current.get().config).with_tables(self.controller.tables())
     }
 
     /// Runs things on the calls' thread: snapshots, counters.
@@ -122,7 +123,17 @@ impl Server {
 
     /// The bus of everything that happens.
     pub fn bus(&self) -> &EventBus {
-        &self.bus
+        &self.desk.bus
+    }
+
+    /// Gateways, and the places that calls hold.
+    pub fn board(&self) -> &GatewayBoard {
+        &self.desk.board
+    }
+
+    /// What the front desk counted.
+    pub fn counters(&self) -> DeskCounters {
+        self.desk.tally.get()
     }
 
     /// Another configuration from now on. Calls that are up keep what they have;
@@ -131,8 +142,15 @@ impl Server {
     /// # Errors
     /// It does not fit together; the old one stays.
     pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
-        let in_force = Settings::new(config, self.registrar.clone()).map_err(|error| error.to_string())?;
-        self.current.set(in_force);
+        let DeskParts { registrar, board, current, .. } = &self.desk;
+        let limits = config.limits.clone();
+        let in_force =
+            Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
+        current.set(in_force);
+        let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
+            switch.reconfigure(t, limits.calls, limits.duration);
+        };
+        self.switch.jobs().run_blocking(reconfigure);
         Ok(())
     }
 
@@ -146,7 +164,7 @@ impl Server {
         });
         if let Some(calls) = calls.filter(|calls| *calls > 0) {
             tracing::info!("stopping: {calls} calls may go on for {} s", patience.as_secs());
-            self.bus.publish(SystemTime::now(), Event::Draining { calls });
+            self.desk.bus.publish(SystemTime::now(), Event::Draining { calls });
         }
         wait_idle(&jobs, patience, hurry);
         jobs.run_blocking(|switch, t, _| switch.hang_up_all(t));
@@ -197,7 +215,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
         let _ = writeln!(out, "READY role=b2bua sip={address}").and_then(|()| out.flush());
     }
     while let Ok(Signal::SIGHUP) = signals.recv() {
-        let what = reload::reload(&server.current.get().config, read);
+        let what = reload::reload(&server.desk.current.get().config, read);
         for (wrong, words) in what.words() {
             if wrong {
                 tracing::error!("{words}");
@@ -213,7 +231,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
         if let Some(error) = &error {
             tracing::error!("the old configuration stays: {error}");
         }
-        server.bus.publish(SystemTime::now(), Event::Reloaded { error });
+        server.desk.bus.publish(SystemTime::now(), Event::Reloaded { error });
     }
     server.stop(patience, &signals);
     Ok(Exit::Ok as u8)
@@ -295,6 +313,7 @@ fn switch(config: &ServerConfig) -> SwitchConfig {
         domain: domain.unwrap_or_else(|| "b2b.invalid".to_owned()),
         max_calls: config.limits.calls,
         rtp_timeout: config.media.rtp_timeout,
+        max_duration: config.limits.duration,
         policy: PairPolicy {
             codecs: config.media.codecs.iter().map(name).collect(),
             ..PairPolicy::default()

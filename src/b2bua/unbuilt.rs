@@ -13,7 +13,6 @@ pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
         let asked = [
             (gateway.register.is_some(), "register"),
             (gateway.options.is_some(), "options"),
-            (gateway.channels.is_some(), "channels"),
             (!gateway.caller.is_empty(), "caller"),
             (!gateway.codecs.is_empty(), "codecs"),
         ];
@@ -30,10 +29,6 @@ pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
             lines.push(format!("route {name} (line {line}): not in force yet: {}", keys.join(", ")));
         }
     }
-    if config.users.iter().any(|user| user.max_calls.is_some()) {
-        lines.push("[[user]] max_calls: not in force yet".to_owned());
-    }
-    lines.push("[limits] calls_per_s, source_calls, call_s: not in force yet".to_owned());
     lines
 }
 

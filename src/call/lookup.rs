@@ -94,6 +94,8 @@ pub struct ResolvedContact {
     pub gateway: Option<GatewayUse>,
     /// What `From` has to say towards this contact, as a URI; none: the caller's.
     pub from: Option<String>,
+    /// The user who is reached here, by the name that was looked up.
+    pub user: Option<Arc<str>>,
 }
 
 impl ResolvedContact {
@@ -107,6 +109,7 @@ impl ResolvedContact {
             path: None,
             gateway: None,
             from: None,
+            user: None,
         }
     }
 }
@@ -118,6 +121,8 @@ pub struct GatewayUse {
     pub name: Arc<str>,
     /// Its host, as configured.
     pub host: Arc<str>,
+    /// Calls that it takes at once; none: any number.
+    pub channels: Option<u32>,
     /// For its challenges.
     pub credentials: Option<Arc<Credentials>>,
 }

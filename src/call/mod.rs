@@ -13,6 +13,7 @@
 //! - `cdr`: one record a leg, in a file
 //! - `agent`: legs that end here, in an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
+//! - `seats`: places that calls hold, by source, user and gateway
 //! - `service`: the library's front: a handle on the switch
 //! - `handler`: the seam for applications
 //! - `harness`: calls in virtual time, for tests of handlers
@@ -36,6 +37,7 @@ pub mod lookup;
 pub mod negotiate;
 pub mod reason;
 pub mod resolver;
+pub mod seats;
 pub mod service;
 pub mod switch;
 pub mod timeline;

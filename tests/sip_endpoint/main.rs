@@ -20,3 +20,4 @@ mod requests;
 mod schedules;
 mod session;
 mod session_timer;
+mod stranger;

@@ -120,7 +120,7 @@ impl Harness {
         };
         let (switch, commands) = Switch::new(config, parts);
         let endpoint = EndpointConfig {
-            accept: vec![Method::Info, Method::Message, Method::Notify],
+            accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
             session_timers: Some(SessionTimers::default()),
             extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new([200; 32])

@@ -40,7 +40,7 @@ impl Harness {
         let seed = self.parties.len() as u8 + 1;
         let mut config = EndpointConfig {
             user: format!("party{seed}"),
-            accept: vec![Method::Info, Method::Message, Method::Notify],
+            accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
             extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
             ..EndpointConfig::new([seed; 32])
         };

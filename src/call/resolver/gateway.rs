@@ -169,6 +169,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str) -> ResolvedContact
         gateway: Some(GatewayUse {
             name: gateway.name.clone(),
             host: host.host.clone(),
+            channels: gateway.channels,
             credentials: gateway.credentials.clone(),
         }),
         from: gateway.from.clone(),

@@ -1,6 +1,7 @@
 //! `user/1001`: where somebody who registers here is reached.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::rest;
@@ -64,7 +65,9 @@ impl<B: Bindings> UserResolver<B> {
         if bindings.is_empty() {
             return Err(LookupError::NotRegistered { user: user.to_owned() });
         }
+        let name: Arc<str> = user.into();
         let contacts = bindings.into_iter().map(|binding| ResolvedContact {
+            user: Some(name.clone()),
             flow: binding.flow,
             next_hop: binding.next_hop,
             path: binding.path,

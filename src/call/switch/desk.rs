@@ -4,17 +4,24 @@
 use std::pin::Pin;
 use std::time::Instant;
 
-use crate::call::lookup::Credentials;
+use super::Turn;
+use crate::call::lookup::{Credentials, ResolvedContact};
+use crate::call::seats::Seat;
 use crate::sip::endpoint::{Flow, HeaderFields, Reply, RequestFailure, RequestId};
 use crate::sip::msg::{Method, Request, Response};
 
 /// What becomes of an INVITE.
 #[derive(Debug)]
 pub enum Admission {
-    /// It goes to the handlers; `identity` is who the caller has proved to be.
-    Accept { identity: Option<String> },
-    /// It is refused: a challenge, 403.
+    /// It goes to the handlers; `identity` is who the caller has proved to be, `seats`
+    /// what he holds as long as his leg is there.
+    Accept { identity: Option<String>, seats: Vec<Seat> },
+    /// It is refused.
     Refuse(Reply),
+    /// It is refused and nothing is kept of it: a challenge to a stranger.
+    RefuseOnce(Reply),
+    /// It is not answered.
+    Ignore,
 }
 
 /// What becomes of a request outside any call.
@@ -23,6 +30,8 @@ pub enum Fate {
     Reply(Reply),
     /// Answered when this is ready: a store has to be asked.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    /// Not answered.
+    Ignore,
 }
 
 /// Decides on requests before they become calls.
@@ -32,6 +41,37 @@ pub trait FrontDesk: Send {
 
     /// A request outside any call, of a method that the endpoint accepts.
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate;
+
+    /// A contact that is about to be dialled; `held` is what the legs of its call hold
+    /// already. Gives what its leg is to hold.
+    ///
+    /// # Errors
+    /// It may not be dialled: a status and its reason, as if the contact had said so.
+    fn outgoing(
+        &mut self,
+        _now: Instant,
+        _contact: &ResolvedContact,
+        _held: &[Seat],
+    ) -> Result<Vec<Seat>, (u16, &'static str)> {
+        Ok(Vec::new())
+    }
+
+    /// When [`FrontDesk::work`] is wanted.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Time has passed, or something has happened that the desk may have to act on:
+    /// it may send requests of its own.
+    fn work(&mut self, _turn: &mut Turn<'_>) {}
+
+    /// No new calls from now on.
+    fn drain(&mut self) {}
+
+    /// Whether nothing of its own is left to be done, once it drains.
+    fn is_idle(&self) -> bool {
+        true
+    }
 
     /// What became of a request of ours outside any call.
     fn response(
@@ -62,7 +102,7 @@ pub struct OpenDesk;
 
 impl FrontDesk for OpenDesk {
     fn invite(&mut self, _: Instant, _: &Request, _: &Flow) -> Admission {
-        Admission::Accept { identity: None }
+        Admission::Accept { identity: None, seats: Vec::new() }
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

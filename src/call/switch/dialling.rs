@@ -13,6 +13,7 @@ use crate::call::failure::cause;
 use crate::call::leg_fsm::{LegEvent, TerminationCause};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
 use crate::call::reason::Reason;
+use crate::call::seats::Seat;
 use crate::call::service::{DialError, DialOptions, DialOrder, DialRequest, DialTo};
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Body, Invite, InviteError};
@@ -138,12 +139,16 @@ impl Switch {
         let now = t.now;
         let Some(it) = self.calls.get_mut(call.0) else { return };
         let leaves = it.leaving.take_if(|(_, at)| *at <= now);
+        let too_long = it.ends_at.take_if(|at| *at <= now).is_some();
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         if let Some((leg, _)) = leaves {
             self.hang_up(t, leg);
         }
         if dial.is_some_and(|at| at <= now) {
             self.with_dial(t, call, |dial| dial.timeout(now));
+        }
+        if too_long {
+            self.call_too_long(t, call);
         }
     }
 
@@ -153,7 +158,9 @@ impl Switch {
     }
 
     fn start_branch(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo, contact: ResolvedContact) {
-        self.counters.dialled += 1;
+        let held = self.held_by_call(call);
+        let seats = self.desk.outgoing(t.now, &contact, &held);
+        self.counters.dialled += u64::from(seats.is_ok());
         let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
             .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.family)))
@@ -169,8 +176,23 @@ impl Switch {
                 dialling.branches.push(leg);
             }
         }
-        self.tell_leg(t, leg);
-        self.offer_to_branch(t, caller, leg);
+        match seats {
+            Ok(seats) => {
+                if let Some(it) = self.legs.get_mut(leg.0) {
+                    it.seats = seats;
+                }
+                self.tell_leg(t, leg);
+                self.offer_to_branch(t, caller, leg);
+            }
+            Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, reason)),
+        }
+    }
+
+    /// What the legs of a call hold.
+    fn held_by_call(&self, call: CallId) -> Vec<Seat> {
+        let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
+        let legs = legs.iter().filter_map(|leg| self.legs.get(leg.0));
+        legs.flat_map(|leg| leg.seats.iter().cloned()).collect()
     }
 
     /// The media of a branch, and what its INVITE offers.

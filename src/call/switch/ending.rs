@@ -11,7 +11,7 @@ use super::table::Purpose;
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::BridgeEvent;
 use crate::call::call_fsm::{CallDirection, CallEvent};
-use crate::call::failure::for_caller;
+use crate::call::failure::{cause, for_caller};
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::call::reason::Reason;
 use crate::call::service::{CallEnd, CallError, DialError};
@@ -116,7 +116,8 @@ impl Switch {
         let cause = it.cause.take().unwrap_or(cause);
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
         let Some(mut it) = self.legs.remove(leg.0) else { return };
-        self.record_end(t, leg, &mut it, &cause, reason.as_deref().and_then(q850_in));
+        let said = reason.as_deref().or(it.reason.as_deref()).and_then(q850_in);
+        self.record_end(t, leg, &mut it, &cause, said);
         if let Some(usage) = it.usage {
             self.of_usage.remove(&usage);
         }
@@ -162,7 +163,7 @@ impl Switch {
         }
         let Some(it) = self.legs.get_mut(other.0) else { return };
         if bridge.auto_hangup {
-            it.reason = reason;
+            it.reason = reason.or_else(|| it.reason.take());
             self.hang_up(t, other);
         } else if !it.ending {
             let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
@@ -194,11 +195,33 @@ impl Switch {
     /// Takes no new calls from now on: 503 with Retry-After.
     pub fn drain(&mut self) {
         self.draining = true;
+        self.desk.drain();
+    }
+
+    /// The first leg of a call is answered: from now on it may last for so long.
+    pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
+        let Some(limit) = self.config.max_duration else { return };
+        let Some(it) = self.calls.get_mut(call.0).filter(|it| it.ends_at.is_none()) else { return };
+        it.ends_at = Some(t.now + limit);
+        self.arm(t.now, call);
+    }
+
+    /// A call has lasted for as long as it may.
+    pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let Some(it) = self.calls.get(call.0) else { return };
+        tracing::info!("call {}: it has lasted for as long as [limits] call_s allows", call.0);
+        self.counters.too_long += 1;
+        for leg in it.legs.clone() {
+            if let Some(it) = self.legs.get_mut(leg.0) {
+                it.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
+            }
+            self.hang_up(t, leg);
+        }
     }
 
     /// Ends every leg.
     pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
-        self.draining = true;
+        self.drain();
         for leg in self.legs.keys() {
             self.hang_up(t, LegId(leg));
         }

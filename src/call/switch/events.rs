@@ -20,7 +20,10 @@ impl Switch {
             Event::Incoming { usage, request, flow, replaces } => {
                 self.incoming(t, usage, request, flow, replaces);
             }
-            Event::Response { request, result, flow } => self.desk.response(t.now, request, result, flow),
+            Event::Response { request, result, flow } => {
+                self.desk.response(t.now, request, result, flow);
+                self.desk.work(t);
+            }
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Usage { usage, event } => match self.of_usage.get(&usage) {
                 Some(leg) => self.usage_event(t, *leg, event),

@@ -28,11 +28,13 @@ impl Switch {
         self.counters.incoming += 1;
         if self.draining || self.calls.len() >= self.config.max_calls {
             self.counters.refused += 1;
-            return self.refuse(t, usage, self.busy());
+            return self.refuse_once(t, usage, self.busy());
         }
-        let identity = match self.desk.invite(t.now, &request, &flow) {
-            Admission::Accept { identity } => identity,
+        let (identity, seats) = match self.desk.invite(t.now, &request, &flow) {
+            Admission::Accept { identity, seats } => (identity, seats),
             Admission::Refuse(reply) => return self.refuse(t, usage, reply),
+            Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),
+            Admission::Ignore => return drop(t.sip.ignore(t.now, usage)),
         };
         if !is_session(&request) {
             return self.refuse(t, usage, Reply::status(415));
@@ -42,6 +44,7 @@ impl Switch {
         let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.usage = Some(usage);
+            it.seats = seats;
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
             it.invite = Some(Box::new(request.clone()));
         }
@@ -70,6 +73,7 @@ impl Switch {
     ) {
         match self.desk.request(t.now, request, flow) {
             Fate::Reply(reply) => self.respond(t, transaction, reply),
+            Fate::Ignore => t.sip.ignore_request(transaction),
             Fate::Later(future) => self.run(t, future, move |switch, t, reply| {
                 let reply = reply.unwrap_or_else(|Panicked| {
                     switch.counters.panics += 1;
@@ -138,6 +142,13 @@ impl Switch {
     fn busy(&self) -> Reply {
         let wait = self.config.retry_after.to_string();
         Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) }
+    }
+
+    /// The same, for those of whom nothing is to be kept.
+    fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, reply: Reply) {
+        if let Err(error) = t.sip.refuse_once(t.now, usage, reply) {
+            tracing::debug!("a call that is to be refused: {error}");
+        }
     }
 
     /// Refuses a call that never became one here.

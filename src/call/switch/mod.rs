@@ -82,6 +82,8 @@ pub struct SwitchConfig {
     pub retry_after: u32,
     /// No RTP for this long ends a call in which it is expected; none: never.
     pub rtp_timeout: Option<Duration>,
+    /// How long a call may last from its answer on; none: without end.
+    pub max_duration: Option<Duration>,
     /// What may pass from leg to leg in session descriptions.
     pub policy: PairPolicy,
 }
@@ -93,6 +95,7 @@ impl Default for SwitchConfig {
             max_calls: 10_000,
             retry_after: 10,
             rtp_timeout: Some(Duration::from_secs(60)),
+            max_duration: None,
             policy: PairPolicy::default(),
         }
     }
@@ -132,6 +135,8 @@ pub struct SwitchCounters {
     pub bridged: u64,
     /// Calls that ended.
     pub ended: u64,
+    /// Calls that were ended because they had lasted for too long.
+    pub too_long: u64,
     /// Events that a state had no place for.
     pub illegal: u64,
     /// Results that came when nobody waited for them any more.
@@ -215,7 +220,7 @@ impl Switch {
 
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.desk.next_timeout()].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -228,6 +233,17 @@ impl Switch {
             self.call_timeout(t, id);
             self.arm(t.now, id);
         }
+        if self.desk.next_timeout().is_some_and(|at| at <= t.now) {
+            self.desk.work(t);
+        }
+    }
+
+    /// Other limits from now on, and another configuration that the desk may have to
+    /// act on. Calls that are up keep their time.
+    pub fn reconfigure(&mut self, t: &mut Turn<'_>, max_calls: usize, max_duration: Option<Duration>) {
+        self.config.max_calls = max_calls;
+        self.config.max_duration = max_duration;
+        self.desk.work(t);
     }
 
     /// Something that has to wait; its result comes back by [`Switch::done`].
@@ -256,7 +272,7 @@ impl Switch {
 
     /// Whether nothing is left of any call.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.legs.is_empty()
+        self.calls.is_empty() && self.legs.is_empty() && (!self.draining || self.desk.is_idle())
     }
 
     /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.

@@ -4,7 +4,7 @@ use super::{Switch, Turn};
 use crate::call::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call::call_fsm::{CallDirection, CallEvent};
 use crate::call::event::Event;
-use crate::call::leg_fsm::{LegEvent, TerminationCause};
+use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::call::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
 use crate::media::session::Direction;
 
@@ -36,6 +36,9 @@ impl Switch {
         match leg_fsm::next(from, event) {
             Ok(to) => {
                 it.state = to;
+                if to == LegState::Answered {
+                    self.limit_call(t, call);
+                }
                 if to != from {
                     self.tell(t, Event::LegState { call, leg, from, to, cause });
                 }

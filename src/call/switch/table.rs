@@ -13,6 +13,7 @@ use crate::call::call_fsm::CallState;
 use crate::call::controller::{AddressFamily, EndpointId};
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::call::lookup::ResolvedContact;
+use crate::call::seats::Seat;
 use crate::call::service::{CallEnd, DialError, DialOptions};
 use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::endpoint::{ServerTransactionId, UsageId};
@@ -57,6 +58,8 @@ pub(super) struct Leg {
     pub contact: Option<Box<ResolvedContact>>,
     /// For its record.
     pub beginning: Option<Box<Beginning>>,
+    /// Places that it holds as long as it is there.
+    pub seats: Vec<Seat>,
 }
 
 impl Leg {
@@ -84,6 +87,7 @@ impl Leg {
             watchers: Vec::new(),
             contact: None,
             beginning: None,
+            seats: Vec::new(),
         }
     }
 
@@ -202,6 +206,8 @@ pub(super) struct Call {
     pub adopted: bool,
     pub began: Instant,
     pub answered_at: Option<Instant>,
+    /// When it has lasted for as long as a call may.
+    pub ends_at: Option<Instant>,
     pub cause: Option<TerminationCause>,
     pub queued: Queued,
     pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
@@ -221,6 +227,7 @@ impl Call {
             adopted: false,
             began: now,
             answered_at: None,
+            ends_at: None,
             cause: None,
             queued: Queued::default(),
             watchers: Vec::new(),
@@ -231,6 +238,6 @@ impl Call {
     pub fn next_timeout(&self) -> Option<Instant> {
         let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let leaving = self.leaving.map(|(_, at)| at);
-        dialling.into_iter().chain(leaving).min()
+        dialling.into_iter().chain(leaving).chain(self.ends_at).min()
     }
 }

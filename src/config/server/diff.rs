@@ -62,6 +62,8 @@ impl ServerConfig {
         now.server.cdr.clone_from(&old.server.cdr);
         now.media.clone_from(&old.media);
         now.http.clone_from(&old.http);
+        now.limits.source_messages_per_s = old.limits.source_messages_per_s;
+        now.limits.connections = old.limits.connections;
         now.log.sip_trace.clone_from(&old.log.sip_trace);
         now.log.format = old.log.format;
         now.log.level = old.log.level;
@@ -75,6 +77,11 @@ impl ServerConfig {
 impl Changes {
     fn server(&mut self, old: &ServerConfig, new: &ServerConfig) {
         let (a, b) = (&old.server, &new.server);
+        let live_limits = super::Limits {
+            source_messages_per_s: old.limits.source_messages_per_s,
+            connections: old.limits.connections,
+            ..new.limits.clone()
+        };
         let restart = [
             ("server.listen", a.listen != b.listen),
             ("server.advertise", a.advertise != b.advertise),
@@ -83,6 +90,11 @@ impl Changes {
             ("server.cdr", a.cdr != b.cdr),
             ("[media]", old.media != new.media),
             ("[http]", old.http != new.http),
+            (
+                "limits.source_messages_per_s",
+                old.limits.source_messages_per_s != new.limits.source_messages_per_s,
+            ),
+            ("limits.connections", old.limits.connections != new.limits.connections),
             ("log.level", old.log.level != new.log.level),
             ("log.format", old.log.format != new.log.format),
             ("log.sip_trace", old.log.sip_trace != new.log.sip_trace),
@@ -99,7 +111,7 @@ impl Changes {
                 old.tls.is_some() && new.tls.is_some() && old.tls != new.tls,
             ),
             ("[registrar]: bindings that are there keep their time", old.registrar != new.registrar),
-            ("[limits]: calls that are up stay", old.limits != new.limits),
+            ("[limits]: calls that are up stay", old.limits != live_limits),
             ("log.redact", old.log.redact != new.log.redact),
         ];
         let words = |list: &[(&str, bool)]| {
@@ -195,6 +207,15 @@ mod tests {
         assert_eq!(now.server.realm, "r");
         assert!(ServerConfig::diff(&now, &new).live.is_empty());
         assert!(ServerConfig::diff(&old, &now).restart.is_empty());
+    }
+
+    #[test]
+    fn what_sockets_were_bound_with_waits_for_a_restart() {
+        let changes = diff(&OLD.replace("calls = 10", "calls = 10\nconnections = 7"));
+        assert_eq!(
+            (changes.live.len(), changes.restart.as_slice()),
+            (0, &["limits.connections".to_owned()][..])
+        );
     }
 
     #[test]

@@ -228,6 +228,12 @@ pub const LIMITS: SectionDoc = SectionDoc {
             "10000",
             "Messages a second of one source; more are dropped unread.",
         ),
+        key(
+            "source_challenges_per_s",
+            "1 to 1000000",
+            "50",
+            "Requests without a right password that one source gets an answer to, a second; ten times as many after a rest. More are ignored. Trusted sources and gateways are exempt.",
+        ),
         key("connections", "1 to 1000000", "1000", "TCP and TLS connections at once."),
         key(
             "auth_failures",

@@ -246,6 +246,8 @@ pub struct Limits {
     pub source_calls: usize,
     /// Messages a second of one source, before parsing.
     pub source_messages_per_s: u32,
+    /// Challenges a second that one source gets without an answer that is right.
+    pub source_challenges_per_s: u32,
     /// TCP and TLS connections at once.
     pub connections: usize,
     /// Failed authentications of one source within the ban time, before it is banned.

@@ -292,6 +292,7 @@ fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
         calls_per_s: count("calls_per_s", 100_000, 500)? as u32,
         source_calls: count("source_calls", 1_000_000, 100)? as usize,
         source_messages_per_s: count("source_messages_per_s", 1_000_000, 10_000)? as u32,
+        source_challenges_per_s: count("source_challenges_per_s", 1_000_000, 50)? as u32,
         connections: count("connections", 1_000_000, 1_000)? as usize,
         auth_failures: count("auth_failures", 10_000, 12)? as u32,
         ban: Duration::from_secs(count("ban_s", 86_400, 600)?),

@@ -88,6 +88,7 @@ calls = 1
 calls_per_s = 2
 source_calls = 3
 source_messages_per_s = 4
+source_challenges_per_s = 9
 connections = 5
 auth_failures = 6
 ban_s = 7

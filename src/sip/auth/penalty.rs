@@ -99,6 +99,11 @@ impl Penalties {
         Penalties { config, sources: Table::new(now), users: Table::new(now) }
     }
 
+    /// Another patience from now on; bans that are in force stay.
+    pub fn reconfigure(&mut self, config: PenaltyConfig) {
+        self.config = config;
+    }
+
     /// How a source stands. Ask before anything is verified.
     pub fn source(&self, now: Instant, source: IpAddr) -> Standing {
         self.sources.standing(now, &key(source))

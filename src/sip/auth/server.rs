@@ -48,7 +48,7 @@ pub struct DigestConfig {
     /// Refuse responses without `qop` (RFC 2069). They are taken once a nonce
     /// otherwise.
     pub require_qop: bool,
-    /// The user in the `uri` parameter must be that of the Request-URI; REGISTER is
+    /// A user in the `uri` parameter must be that of the Request-URI; REGISTER is
     /// exempt. Switch it off behind a proxy that changes the Request-URI.
     pub check_uri: bool,
 }
@@ -144,6 +144,11 @@ impl DigestServer {
             counters: DigestCounters::default(),
             config,
         }
+    }
+
+    /// Another life of nonces from now on, of those that are out too.
+    pub fn set_nonce_lifetime(&mut self, lifetime: Duration) {
+        self.config.nonce_lifetime = lifetime;
     }
 
     /// What to think of `request`. ACK and CANCEL cannot be asked (§22.1): do not
@@ -305,15 +310,17 @@ fn hex_count(nc: &[u8]) -> Option<u32> {
     digits.then(|| u32::from_str_radix(std::str::from_utf8(nc).ok()?, 16).ok())?
 }
 
-/// Whether credentials are for this request (§22.4): hosts, ports and parameters
-/// are written differently by many phones, the user part is not. What REGISTER is
-/// for stands in its To.
+/// Whether credentials are for this request. RFC 3261 §22.4 leaves it to the server
+/// what two URIs have to have in common: hosts, ports and parameters are written
+/// differently by many phones, and some sign their server's address without a user.
+/// But credentials for one user are none for another. What REGISTER is for stands in
+/// its To.
 fn is_for(given: &DigestCredentials<'_>, request: &Request) -> bool {
     if *request.method() == Method::Register {
         return true;
     }
     match (Uri::parse(given.uri), request.uri()) {
-        (Ok(signed), Ok(uri)) => signed.user_unescaped() == uri.user_unescaped(),
+        (Ok(signed), Ok(uri)) => signed.user.is_none() || signed.user_unescaped() == uri.user_unescaped(),
         _ => false,
     }
 }

@@ -344,6 +344,9 @@ fn credentials_are_for_one_callee_however_the_host_is_written() {
     assert!(is_good(&good, "1001"), "{good:?}");
     let other = request("INVITE", callee, &[invite("sip:1003@b2b.example", 2)]);
     assert_eq!(bench.verify(&other), Verdict::Malformed);
+    // Some phones sign the address of their server.
+    let server = bench.verify(&request("INVITE", callee, &[invite("sip:b2b.example:5060", 3)]));
+    assert!(is_good(&server, "1001"), "{server:?}");
     let mut behind_proxy = Bench::new(DigestConfig { check_uri: false, ..DigestConfig::default() });
     assert!(is_good(&behind_proxy.verify(&other), "1001"));
 }

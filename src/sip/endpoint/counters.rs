@@ -25,6 +25,8 @@ pub struct Counters {
     pub overloaded: u64,
     /// Messages dropped without an answer, beyond the refusal budget.
     pub dropped: u64,
+    /// Requests that the user wanted left without an answer.
+    pub ignored: u64,
     /// 482 (RFC 3261 §8.2.2.2).
     pub merged: u64,
     /// 482 for a call that has been here before.

@@ -17,6 +17,7 @@
 //! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
+//! - `stranger`: answers that leave nothing behind, and none at all
 //! - `send`: the way to a peer, and requests on it
 //! - `usages`: the slab of usages, their timers and their end
 
@@ -42,6 +43,7 @@ mod reply;
 mod requests;
 mod send;
 mod session;
+mod stranger;
 mod success;
 mod usages;
 

@@ -12,12 +12,14 @@ use crate::sip::transaction::server::Matched;
 const OURS: [Method; 7] =
     [Method::Invite, Method::Ack, Method::Bye, Method::Cancel, Method::Options, Method::Update, Method::Info];
 
-/// The value of Allow.
+/// The value of Allow inside calls, where nobody registers.
 pub(super) fn allow(config: &EndpointConfig) -> String {
     let Extensions { reliable, refer, .. } = config.extensions;
     let extensions = [(Method::Prack, reliable), (Method::Refer, refer), (Method::Notify, refer)];
     let extensions = extensions.iter().filter_map(|(method, on)| on.then_some(method));
-    let more = extensions.chain(config.accept.iter().filter(|method| !OURS.contains(method)));
+    let accepted =
+        config.accept.iter().filter(|method| !OURS.contains(method) && **method != Method::Register);
+    let more = extensions.chain(accepted);
     let mut names: Vec<&Method> = OURS.iter().collect();
     for method in more {
         if !names.contains(&method) {
@@ -161,14 +163,22 @@ impl Endpoint {
     }
 
     fn not_allowed(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
-        let allow = self.identity.allow.clone();
+        let allow = self.allow_outside();
         let headers = [(Name::Allow, allow.as_bytes())];
         self.refuse_with(now, path, request, 405, "Method Not Allowed", &headers);
     }
 
+    /// The value of Allow outside of calls.
+    fn allow_outside(&self) -> String {
+        match self.config.accept.contains(&Method::Register) {
+            true => format!("{}, REGISTER", self.identity.allow),
+            false => self.identity.allow.clone(),
+        }
+    }
+
     /// 200 with what we can do (§11.2).
     fn options(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
-        let (allow, supported) = (self.identity.allow.clone(), self.identity.supported.clone());
+        let (allow, supported) = (self.allow_outside(), self.identity.supported.clone());
         self.refuse_with(now, path, request, 200, "OK", &abilities(&allow, &supported));
     }
 

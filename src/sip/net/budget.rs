@@ -52,6 +52,11 @@ impl Bucket {
         }
     }
 
+    /// Puts one message back in.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.full_again_at = self.full_again_at.checked_sub(rate.interval()).unwrap_or(self.full_again_at);
+    }
+
     fn is_full(&self, now: Instant) -> bool {
         self.full_again_at <= now
     }
@@ -103,6 +108,18 @@ impl SourceBudget {
         admitted
     }
 
+    /// The last message of a source was worth it: it costs nothing.
+    pub fn give_back(&mut self, source: IpAddr) {
+        if let Some(bucket) = self.buckets.get_mut(&key(source)) {
+            bucket.give_back(self.rate);
+        }
+    }
+
+    /// Another rate from now on.
+    pub fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// How many sources have a bucket of their own.
     pub fn sources(&self) -> usize {
         self.buckets.len()
@@ -110,7 +127,7 @@ impl SourceBudget {
 }
 
 /// One subscriber of an IPv6 network usually has a whole /64.
-pub(super) fn key(source: IpAddr) -> IpAddr {
+pub fn key(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -157,6 +174,20 @@ mod tests {
         while budget.admit(t0, v4(1)) {}
         let later = t0 + Duration::from_secs(60);
         assert_eq!((0..100).filter(|_| budget.admit(later, v4(1))).count(), 5);
+    }
+
+    #[test]
+    fn what_is_given_back_costs_nothing_and_fills_nobody_above_his_burst() {
+        let t0 = Instant::now();
+        let mut budget = SourceBudget::new(t0, RATE, 8);
+        for _ in 0..100 {
+            assert!(budget.admit(t0, v4(1)));
+            budget.give_back(v4(1));
+        }
+        for _ in 0..100 {
+            budget.give_back(v4(1));
+        }
+        assert_eq!((0..100).filter(|_| budget.admit(t0, v4(1))).count(), 5);
     }
 
     #[test]

@@ -55,6 +55,13 @@ impl Registrar {
         registrar
     }
 
+    /// Another configuration from now on. Bindings that are there keep their time, and
+    /// their keep-alive until its next turn.
+    pub fn reconfigure(&mut self, config: RegistrarConfig) {
+        self.limits = config.expiry_limits();
+        self.config = config;
+    }
+
     /// Answers a REGISTER that came by `flow`, of a user who has authenticated, or of
     /// `None` who did not have to.
     pub fn handle(
@@ -281,7 +288,7 @@ impl Registrar {
         }
         while let Some((id, aor)) = self.keep_alive.due(now) {
             let found = self.store.bindings(&aor).iter().find(|it| it.id == id && it.expires > now);
-            if let Some(binding) = found.cloned() {
+            if let Some(binding) = found.filter(|_| self.config.keep_alive != KeepAliveKind::Off).cloned() {
                 self.keep_alive.set(now + self.config.keep_alive_interval, id, &aor);
                 self.counters.keep_alives += 1;
                 self.due.push_back(KeepAlive { kind: self.config.keep_alive, aor, binding });

@@ -260,6 +260,13 @@ impl<U: Copy> ServerTransactions<U> {
         true
     }
 
+    /// Ends a transaction at once: what comes of it later is new.
+    pub fn forget(&mut self, id: ServerTransactionId) {
+        if self.slab.get(id.slot as usize).is_some_and(|server| server.generation == id.generation) {
+            self.remove(id.slot);
+        }
+    }
+
     /// Runs the timers that are due. A request that its user never answered
     /// comes back, with whose it is; `None`: no more of them.
     pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<(U, Box<Request>)> {

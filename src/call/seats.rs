@@ -1,0 +1,130 @@
+//! Places that calls hold, counted by who holds them: a source, a user, a gateway.
+//! A place is given back when the last copy of it goes; nothing is left of a holder
+//! without calls.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whose calls are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Holder {
+    /// An address that calls.
+    Source(IpAddr),
+    /// A user who calls or is called, by name.
+    User(Arc<str>),
+    /// A gateway, both ways: one of its channels.
+    Gateway(Arc<str>),
+}
+
+/// All of its places are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("all {limit} places are taken; wait until a call ends, or raise the limit")]
+pub struct Full {
+    pub limit: usize,
+}
+
+/// The count of places taken; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Seats(Arc<Mutex<HashMap<Holder, usize>>>);
+
+/// A place; clones are the same place.
+#[derive(Debug, Clone)]
+pub struct Seat(Arc<Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    holder: Holder,
+    seats: Seats,
+}
+
+impl Seats {
+    /// Takes a place, if this holder has fewer than `limit`; none: any number.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn take(&self, holder: Holder, limit: Option<usize>) -> Result<Seat, Full> {
+        let mut counts = self.counts();
+        let taken = counts.get(&holder).copied().unwrap_or(0);
+        if let Some(limit) = limit.filter(|limit| taken >= *limit) {
+            return Err(Full { limit });
+        }
+        counts.insert(holder.clone(), taken + 1);
+        drop(counts);
+        Ok(Seat(Arc::new(Taken { holder, seats: self.clone() })))
+    }
+
+    /// How many places a holder has taken.
+    pub fn taken(&self, holder: &Holder) -> usize {
+        self.counts().get(holder).copied().unwrap_or(0)
+    }
+
+    /// Every holder with a place, and how many; in order.
+    pub fn all(&self) -> Vec<(Holder, usize)> {
+        let mut all: Vec<_> = self.counts().iter().map(|(holder, taken)| (holder.clone(), *taken)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Whose place it is.
+    pub fn holder(&self) -> &Holder {
+        &self.0.holder
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut counts = self.seats.counts();
+        if let Some(taken) = counts.get_mut(&self.holder) {
+            *taken -= 1;
+            if *taken == 0 {
+                counts.remove(&self.holder);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(name: &str) -> Holder {
+        Holder::Gateway(name.into())
+    }
+
+    #[test]
+    fn a_holder_takes_as_many_places_as_he_may_and_others_are_not_concerned() {
+        let seats = Seats::default();
+        let first = seats.take(gateway("a"), Some(2)).unwrap();
+        let _second = seats.take(gateway("a"), Some(2)).unwrap();
+        assert_eq!(seats.take(gateway("a"), Some(2)).unwrap_err(), Full { limit: 2 });
+        assert!(seats.take(gateway("b"), Some(1)).is_ok());
+        assert_eq!(seats.taken(&gateway("a")), 2);
+        drop(first);
+        assert!(seats.take(gateway("a"), Some(2)).is_ok());
+    }
+
+    #[test]
+    fn a_place_is_held_until_its_last_copy_goes_and_then_nothing_is_left() {
+        let seats = Seats::default();
+        let seat = seats.take(Holder::User("1001".into()), None).unwrap();
+        let copy = seat.clone();
+        drop(seat);
+        assert_eq!(seats.all(), [(Holder::User("1001".into()), 1)]);
+        drop(copy);
+        assert_eq!(seats.all(), []);
+    }
+
+    #[test]
+    fn without_a_limit_there_is_always_a_place() {
+        let seats = Seats::default();
+        let held: Vec<_> = (0..1_000).map(|_| seats.take(gateway("a"), None).unwrap()).collect();
+        assert_eq!(seats.taken(&gateway("a")), held.len());
+    }
+}

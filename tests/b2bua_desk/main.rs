@@ -1,0 +1,7 @@
+//! The server in virtual time: its front desk, its routes and its resolvers around a
+//! switch without sockets.
+#![cfg(feature = "server")]
+
+mod bench;
+mod limits;
+mod registrations;

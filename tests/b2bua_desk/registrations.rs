@@ -1,0 +1,71 @@
+//! The registrar as the server drives it.
+
+use std::time::Duration;
+
+use b2b::call::bus::Received;
+use b2b::call::event::Event;
+use b2b::call::harness::SESSION;
+use b2b::sip::endpoint::Termination;
+
+use crate::bench::Bench;
+
+const USERS: &str = "[server]\ntrusted = [\"192.0.2.0/24\"]\ndomains = [\"192.0.2.1\"]\n\
+    [[user]]\nname = \"1001\"\npassword = \"secret\"\nmax_calls = 1\n\
+    [[route]]\nto = \"user/$0\"\n";
+
+#[test]
+fn a_registration_that_nobody_refreshes_ends_with_an_event_and_is_not_called() {
+    let mut bench = Bench::new(USERS);
+    let (ann, bob) = (bench.harness.party("192.0.2.11:5060"), bench.harness.party("192.0.2.12:5060"));
+    let mut events = bench.parts.bus.subscribe();
+    assert_eq!(bench.register(bob, "1001", "secret", 60), 200);
+    let call = bench.harness.call(ann, "1001", Some(SESSION));
+    bench.harness.answer_next(bob, SESSION);
+    bench.harness.hang_up(ann, call);
+    bench.harness.run(Duration::from_secs(61));
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv())
+        .filter_map(|received| match received {
+            Received::Event(published) => Some(published.event.clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(&told[..], [Event::Registered { .. }, Event::Unregistered { expired: true, .. }]),
+        "{told:?}"
+    );
+    let late = bench.harness.call(ann, "1001", Some(SESSION));
+    let ended = bench.harness.ended(ann, late);
+    assert!(matches!(ended, Some(Termination::Failed { response }) if response.status() == 480));
+}
+
+#[test]
+fn a_trusted_address_registers_nobody_without_his_password() {
+    let mut bench = Bench::new(USERS);
+    let bob = bench.harness.party("192.0.2.12:5060");
+    assert_eq!(bench.register(bob, "1001", "wrong", 60), 401);
+    assert_eq!(bench.register(bob, "1001", "secret", 60), 200);
+}
+
+#[test]
+fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
+    let mut bench = Bench::new(USERS);
+    let (ann, bob) = (bench.harness.party("192.0.2.11:5060"), bench.harness.party("192.0.2.12:5060"));
+    // Two phones of one user ring for one call.
+    let other = bench.harness.party("192.0.2.13:5060");
+    assert_eq!(bench.register(bob, "1001", "secret", 600), 200);
+    assert_eq!(bench.register(other, "1001", "secret", 600), 200);
+    let first = bench.harness.call(ann, "1001", Some(SESSION));
+    assert_eq!(bench.harness.incoming(other).len(), 1, "his other phone rings too");
+    bench.harness.answer_next(bob, SESSION);
+    let second = bench.harness.call(ann, "1001", Some(SESSION));
+    let ended = bench.harness.ended(ann, second);
+    assert!(
+        matches!(&ended, Some(Termination::Failed { response }) if response.status() == 486),
+        "{ended:?}"
+    );
+    assert_eq!(bench.counted().user_full, 2, "at each of his phones");
+    bench.harness.hang_up(ann, first);
+    let third = bench.harness.call(ann, "1001", Some(SESSION));
+    bench.harness.answer_next(bob, SESSION);
+    assert!(bench.harness.is_up(ann, third));
+}
