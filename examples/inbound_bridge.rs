@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
         std::env::args().skip(1).map(|it| it.parse()).collect::<Result<_, _>>()?;
     let [bind, target] = addresses[..] else { anyhow::bail!("two addresses: where to listen, whom to call") };
     let switch = SwitchThread::simple(bind, vec![Arc::new(Bridge(target))])?;
-    println!("listening on {:?}", switch.locals());
+    println!("listening on {:?}", switch.listening());
     std::thread::park();
     Ok(())
 }

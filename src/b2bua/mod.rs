@@ -1,6 +1,7 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
 //! - `server`: assembly, signals, drain
+//! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
 //! - `gate`: who may have one more call, and how much strangers are answered
@@ -16,6 +17,7 @@
 
 pub mod board;
 pub mod calls;
+pub mod certificates;
 pub mod desk;
 pub mod directory;
 pub mod explain;

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Reload;
 use super::board::GatewayBoard;
 use super::calls::Routes;
+use super::certificates;
 use super::desk::{DeskParts, ServerDesk};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::reload::{self, Reloaded};
@@ -27,7 +28,7 @@ use crate::config::server::capacity::Capacity;
 use crate::config::server::{Codec, ServerConfig, Store};
 use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
-use crate::sip::net::{NetConfig, local_addr};
+use crate::sip::net::{NetConfig, Tls, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
 use crate::util::process;
@@ -47,6 +48,7 @@ pub struct Server {
     switch: SwitchThread,
     controller: Arc<EmbeddedController>,
     desk: DeskParts,
+    tls: Tls,
 }
 
 impl Server {
@@ -96,19 +98,21 @@ impl Server {
             bus: Some(bus.clone()),
             records,
         };
-        let net = net(&config).map_err(usage)?;
+        let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
+        let net = net(&config, tls.clone());
         let switch = SwitchThread::start(net, endpoint(&config), switch(&config), parts, media_events)
             .map_err(|error| sip(error.to_string()))?;
-        for address in switch.locals() {
-            let event = Event::Listening { transport: "udp, tcp".to_owned(), address: *address };
+        for (transport, address) in switch.listening() {
+            let transport = transport.as_str().to_ascii_lowercase();
+            let event = Event::Listening { transport, address: *address };
             bus.publish(SystemTime::now(), event);
         }
-        Ok(Server { switch, controller, desk })
+        Ok(Server { switch, controller, desk, tls })
     }
 
     /// The bound SIP addresses, with the real ports.
-    pub fn locals(&self) -> &[SocketAddr] {
-        self.switch.locals()
+    pub fn listening(&self) -> &[(Transport, SocketAddr)] {
+        self.switch.listening()
     }
 
     /// How many calls fit.
@@ -143,15 +147,25 @@ impl Server {
     /// It does not fit together; the old one stays.
     pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
         let DeskParts { registrar, board, current, .. } = &self.desk;
-        let limits = config.limits.clone();
+        let (limits, files) = (config.limits.clone(), certificates::files(&config));
         let in_force =
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
+        self.tls.reload(files).map_err(|error| error.to_string())?;
         current.set(in_force);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);
         };
         self.switch.jobs().run_blocking(reconfigure);
         Ok(())
+    }
+
+    /// Looks at the certificates for new ones; connections that are up stay.
+    fn renew_certificates(&self) {
+        match self.tls.reload(certificates::files(&self.desk.current.get().config)) {
+            Ok(true) => tracing::info!("the certificate has changed: new connections get the new one"),
+            Ok(false) => {}
+            Err(error) => tracing::error!("the new certificate is refused, the old one stays: {error}"),
+        }
     }
 
     /// Takes no new calls, lets those that are up end by themselves for so long,
@@ -209,12 +223,18 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     let patience = config.server.drain;
     let server = Server::start(config)?;
     tracing::info!("{}", server.capacity());
-    if let Some(address) = server.locals().first() {
+    for (transport, address) in server.listening() {
+        tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
+    }
+    if let Some((_, address)) = server.listening().first() {
         use std::io::Write;
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "READY role=b2bua sip={address}").and_then(|()| out.flush());
     }
-    while let Ok(Signal::SIGHUP) = signals.recv() {
+    while let Some(signal) = next_signal(&signals, &server) {
+        if signal != Signal::SIGHUP {
+            break;
+        }
         let what = reload::reload(&server.desk.current.get().config, read);
         for (wrong, words) in what.words() {
             if wrong {
@@ -224,7 +244,10 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
             }
         }
         let error = match what {
-            Reloaded::Same => None,
+            Reloaded::Same => {
+                server.renew_certificates();
+                None
+            }
             Reloaded::Kept(failure) => Some(failure.to_string()),
             Reloaded::Changed { config, .. } => server.reload(*config).err(),
         };
@@ -235,6 +258,19 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     }
     server.stop(patience, &signals);
     Ok(Exit::Ok as u8)
+}
+
+/// The next signal; certificates are looked at meanwhile. None: none will come.
+fn next_signal(signals: &Receiver<Signal>, server: &Server) -> Option<Signal> {
+    loop {
+        let every = server.desk.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
+        let Some(every) = every else { return signals.recv().ok() };
+        match signals.recv_timeout(every) {
+            Ok(signal) => return Some(signal),
+            Err(RecvTimeoutError::Timeout) => server.renew_certificates(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }
 
 /// SIGTERM, SIGINT and SIGHUP as values; to be called before any thread is made.
@@ -341,23 +377,20 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
     }
 }
 
-fn net(config: &ServerConfig) -> Result<NetConfig, String> {
-    let mut bind = Vec::new();
+fn net(config: &ServerConfig, tls: Tls) -> NetConfig {
+    let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
     for listener in &config.server.listen {
-        match listener.transport {
-            Transport::Udp | Transport::Tcp if bind.contains(&listener.bind) => {}
-            Transport::Udp | Transport::Tcp => bind.push(listener.bind),
-            other => {
-                return Err(format!(
-                    "{other:?} listeners are not built yet: take {listener} out of [server] listen"
-                ));
-            }
+        let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
+        if !list.contains(&listener.bind) {
+            list.push(listener.bind);
         }
     }
-    Ok(NetConfig {
+    NetConfig {
         limits: settings::net_limits(config),
         bind,
+        bind_tls,
+        tls: Some(tls),
         trace: config.log.sip_trace.clone(),
         ..NetConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))
-    })
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::b2bua::Reload;
 use crate::b2bua::explain::Question;
+use crate::b2bua::{Reload, certificates};
 use crate::cli::Flags;
 use crate::config::server::{self, Http, ServerConfig};
 use crate::util::exit::{Exit, Failure};
@@ -64,6 +64,8 @@ impl Flags {
     fn server_config(&self, path: &Path) -> Result<ServerConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let mut config = server::load(path).map_err(|error| usage(error.to_string()))?;
+        certificates::load(&config)
+            .map_err(|error| usage(format!("{}:{}: {error}", path.display(), error.line)))?;
         if self.given.contains(&"sip_bind") {
             config.listen_at(self.sip_bind);
         }

@@ -246,7 +246,7 @@ impl Pair {
     fn output(&mut self, end: usize, output: Output) {
         match output {
             Output::Event(event) => self.events[end].push(event),
-            Output::Connect { connect, transport, remote } => {
+            Output::Connect { connect, transport, remote, .. } => {
                 let mut flow = self.flow(end, transport);
                 flow.remote = remote;
                 let input = match transport {

@@ -328,7 +328,7 @@ impl Harness {
                 None
             }
             // Large requests find no TCP here.
-            Output::Connect { connect, transport: Transport::Udp, remote } => {
+            Output::Connect { connect, transport: Transport::Udp, remote, .. } => {
                 Some(Input::Connected { connect, flow: flow(from, remote) })
             }
             Output::Connect { connect, .. } => Some(Input::ConnectFailed { connect }),

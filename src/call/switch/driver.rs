@@ -20,7 +20,7 @@ use crate::call::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
 use crate::call::handler::ApplicationHandler;
 use crate::call::resolver::{DirectPolicy, DirectResolver};
 use crate::call::service::CallService;
-use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers};
+use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, NetCounters, NetError, SipStack};
 
@@ -41,7 +41,7 @@ pub struct SwitchThread {
     service: CallService,
     jobs: mpsc::UnboundedSender<Job>,
     stop: Option<oneshot::Sender<()>>,
-    locals: Vec<SocketAddr>,
+    listening: Vec<(Transport, SocketAddr)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -86,7 +86,7 @@ impl SwitchThread {
                     Ok(stack) => stack,
                     Err(error) => return drop(ready.send(Err(StartError::Net(error)))),
                 };
-                let _ = ready.send(Ok(stack.locals()));
+                let _ = ready.send(Ok(stack.locals().collect()));
                 let (done, results) = mpsc::unbounded_channel();
                 let driver = Driver {
                     stack,
@@ -103,11 +103,11 @@ impl SwitchThread {
             });
         };
         let thread = std::thread::Builder::new().name("calls".into()).spawn(run)?;
-        let locals = match bound.recv() {
+        let listening = match bound.recv() {
             Ok(result) => result?,
             Err(_) => return Err(StartError::System(io::ErrorKind::BrokenPipe.into())),
         };
-        Ok(SwitchThread { service, jobs, stop: Some(stop), locals, thread: Some(thread) })
+        Ok(SwitchThread { service, jobs, stop: Some(stop), listening, thread: Some(thread) })
     }
 
     /// A switch at one address for any number of calls, with the media engine
@@ -143,9 +143,9 @@ impl SwitchThread {
         self.service.clone()
     }
 
-    /// The bound addresses, with the real ports; never a wildcard.
-    pub fn locals(&self) -> &[SocketAddr] {
-        &self.locals
+    /// The bound addresses, with the real ports; never a wildcard. UDP comes first.
+    pub fn listening(&self) -> &[(Transport, SocketAddr)] {
+        &self.listening
     }
 
     /// A handle for [`Jobs::run`].

@@ -82,6 +82,7 @@ impl Changes {
             connections: old.limits.connections,
             ..new.limits.clone()
         };
+        let tls = |config: &ServerConfig| config.tls.clone().map(|tls| super::Tls { lines: [0; 2], ..tls });
         let restart = [
             ("server.listen", a.listen != b.listen),
             ("server.advertise", a.advertise != b.advertise),
@@ -108,7 +109,7 @@ impl Changes {
             ("server.drain_s", a.drain != b.drain),
             (
                 "[tls]: the certificate is read again",
-                old.tls.is_some() && new.tls.is_some() && old.tls != new.tls,
+                old.tls.is_some() && new.tls.is_some() && tls(old) != tls(new),
             ),
             ("[registrar]: bindings that are there keep their time", old.registrar != new.registrar),
             ("[limits]: calls that are up stay", old.limits != live_limits),

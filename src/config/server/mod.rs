@@ -151,6 +151,8 @@ pub struct Tls {
     pub authorities: Option<PathBuf>,
     /// How often the files are looked at for a new certificate; none: at SIGHUP only.
     pub reload: Option<Duration>,
+    /// Lines in the file of `certificate` and `authorities`, for errors.
+    pub lines: [usize; 2],
 }
 
 /// `[media]`.

@@ -218,6 +218,7 @@ fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, ConfigError>
         key: file(section.parsed("key", path)?),
         authorities: file(section.parsed("authorities", path)?),
         reload: none_if_zero(section.seconds("reload_s", 0..=86_400)?.unwrap_or(Duration::from_secs(3600))),
+        lines: ["certificate", "authorities"].map(|key| section.lines.line(section.place(key))),
     };
     match (&tls.certificate, &tls.key) {
         (Some(_), None) => return Err(section.missing("key", "a certificate needs its private key")),

@@ -37,8 +37,10 @@ impl Hop {
         if named == Some(None) {
             return Hop::Nowhere;
         }
+        // Nothing but TLS will do for SIPS (§26.2.2); `transport=tcp` is what it runs on.
         let transport = match named.flatten() {
-            None | Some(Transport::Tcp) if secure => Some(Transport::Tls),
+            None | Some(Transport::Tcp | Transport::Tls) if secure => Some(Transport::Tls),
+            Some(_) if secure => return Hop::Nowhere,
             other => other,
         };
         // `maddr` overrides the host (§19.1.1).
@@ -62,6 +64,11 @@ impl Hop {
     }
 }
 
+/// Whether a URI is a SIPS URI.
+pub fn is_secure(uri: &[u8]) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +89,7 @@ mod tests {
             address(Transport::Tcp, "[2001:db8::1]:5070")
         );
         assert_eq!(hop("sips:a@192.0.2.1"), address(Transport::Tls, "192.0.2.1:5061"));
+        assert_eq!(hop("sips:a@192.0.2.1;transport=tcp"), address(Transport::Tls, "192.0.2.1:5061"));
         assert_eq!(hop("sip:a@example.com;maddr=192.0.2.9"), address(Transport::Udp, "192.0.2.9:5060"));
     }
 
@@ -104,5 +112,6 @@ mod tests {
     fn other_schemes_and_transports_lead_nowhere() {
         assert_eq!(hop("tel:+1-201-555-0123"), Hop::Nowhere);
         assert_eq!(hop("sip:a@192.0.2.1;transport=pigeon"), Hop::Nowhere);
+        assert_eq!(hop("sips:a@192.0.2.1;transport=udp"), Hop::Nowhere, "not a secure way");
     }
 }

@@ -75,7 +75,7 @@ impl Identity {
             Ok(user) if !user.is_empty() => user,
             _ => &self.user,
         };
-        OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport }
+        OurUri { user, sent_by: self.sent_by(flow), transport: flow.transport, secure: false }
     }
 }
 
@@ -102,11 +102,22 @@ pub struct OurUri<'a> {
     user: &'a str,
     sent_by: SentBy<'a>,
     transport: Transport,
+    secure: bool,
+}
+
+impl OurUri<'_> {
+    /// As a SIPS URI, in answer to one (RFC 3261 §8.1.1.8, §12.1.1), if it came by TLS.
+    pub fn secure(self, secure: bool) -> Self {
+        OurUri { secure: secure && self.transport == Transport::Tls, ..self }
+    }
 }
 
 impl fmt::Display for OurUri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = if self.user.is_empty() { "" } else { "@" };
+        if self.secure {
+            return write!(f, "sips:{}{at}{}", self.user, self.sent_by);
+        }
         let transport = match self.transport {
             Transport::Udp => "",
             Transport::Tcp => ";transport=tcp",

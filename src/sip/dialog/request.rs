@@ -80,7 +80,7 @@ pub fn write(
     // Target refresh requests (§12.2, RFC 3311 §5.1), and those that make dialogs.
     let refreshes = matches!(draft.method, Method::Invite | Method::Update);
     if refreshes || draft.contact.is_some() || matches!(draft.method, Method::Refer | Method::Notify) {
-        let uri = identity.uri(flow, dialog.contact_user());
+        let uri = identity.uri(flow, dialog.contact_user()).secure(dialog.is_secure());
         writer = match &draft.contact {
             Some(params) => {
                 let params = std::str::from_utf8(params).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::ids::Tag;
 use crate::sip::endpoint::Flow;
 use crate::sip::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
 
-use super::hop::Hop;
+use super::hop::{Hop, is_secure};
 use super::offer_answer::OfferAnswer;
 
 /// The texts of a dialog, in the order they lie in.
@@ -228,6 +228,11 @@ impl Dialog {
         }
     }
 
+    /// Whether requests go to a SIPS URI, and by TLS only (§8.1.1.8, §26.2.2).
+    pub fn is_secure(&self) -> bool {
+        is_secure(self.target()) || self.first_route().is_some_and(|route| is_secure(route.uri.raw))
+    }
+
     /// Request-URI of the next request, and its Route values (§12.2.1.1). When
     /// the first router is a strict one its URI is the Request-URI and the
     /// target comes last in Route.
@@ -246,6 +251,14 @@ impl Dialog {
             _ => (self.target(), routes().collect()),
         }
     }
+}
+
+/// Whether our Contact in the answer to this request has to be a SIPS URI (§12.1.1).
+pub fn answers_secure(request: &Request) -> bool {
+    let route = || request.record_routes().next().and_then(Result::ok);
+    let contact = || request.contact().ok().flatten();
+    is_secure(request.uri_bytes())
+        || route().or_else(contact).is_some_and(|came_by| is_secure(came_by.uri.raw))
 }
 
 /// The URI without what stands behind `?`: no Request-URI may have that (§19.1.1).

@@ -142,8 +142,10 @@ pub enum Output {
     /// Send these bytes on this flow. On a flow that is closed: drop them (the
     /// endpoint has been or will be told by [`Input::FlowClosed`]).
     Transmit { flow: Flow, data: Bytes },
-    /// Find or open a way to `remote`. An open connection is to be reused.
-    Connect { connect: ConnectId, transport: Transport, remote: SocketAddr },
+    /// Find or open a way to `remote`. An open connection is to be reused. `name`: the
+    /// host as the URI had it, for which a TLS peer has to have a certificate; none:
+    /// for its address.
+    Connect { connect: ConnectId, transport: Transport, remote: SocketAddr, name: Option<Arc<str>> },
     /// Look a host up (RFC 3263): `port` and `transport` are what the URI says.
     Resolve { resolve: ResolveId, host: Arc<str>, port: Option<u16>, transport: Option<Transport> },
     /// For the user of the endpoint.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -41,15 +42,16 @@ impl Outbox {
         if self.is_usable(&path.flow) {
             return self.transmit(path.flow, data);
         }
-        let connect = self.connect(path.flow.transport, path.reconnect);
+        let connect = self.connect(path.flow.transport, path.reconnect, None);
         self.responses.insert(connect, data);
     }
 
-    /// Asks for a way to `remote`.
-    pub fn connect(&mut self, transport: Transport, remote: SocketAddr) -> ConnectId {
+    /// Asks for a way to `remote`, for TLS with a certificate for `name`.
+    pub fn connect(&mut self, transport: Transport, remote: SocketAddr, name: Option<Arc<str>>) -> ConnectId {
         self.last_connect += 1;
         let connect = ConnectId(self.last_connect);
-        self.queue.push_back(Output::Connect { connect, transport, remote });
+        let name = name.filter(|_| transport == Transport::Tls);
+        self.queue.push_back(Output::Connect { connect, transport, remote, name });
         connect
     }
 

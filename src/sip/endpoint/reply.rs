@@ -11,6 +11,7 @@ use super::refuse::reason;
 use super::{Endpoint, ServerTransactionId, UsageId};
 use crate::sip::dialog::callee_fsm;
 use crate::sip::dialog::reliable_fsm;
+use crate::sip::dialog::state::answers_secure;
 use crate::sip::dialog::usage::Success;
 use crate::sip::msg::{Name, ResponseWriter};
 
@@ -184,7 +185,8 @@ impl Endpoint {
         let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
         let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
         if reply.status < 300 {
-            let uri = self.identity.uri(&flow, self.contact_user(Some(usage)));
+            let uri =
+                self.identity.uri(&flow, self.contact_user(Some(usage))).secure(answers_secure(request));
             writer = writer
                 .record_routes(request)
                 .header_fmt(Name::Contact, format_args!("<{uri}>"))

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
@@ -59,6 +60,8 @@ pub(super) struct Waiting {
     dialog: Dialog,
     draft: Draft,
     user: User,
+    /// The host that was looked up.
+    host: Option<Arc<str>>,
     /// Other ways to try, best first.
     targets: VecDeque<(Transport, SocketAddr)>,
     /// The UDP flow of a large request, should TCP not work.
@@ -73,7 +76,7 @@ impl Endpoint {
             return self.launch_on(now, flow, dialog, draft, user);
         }
         let hop = draft.outbound.clone().unwrap_or_else(|| dialog.hop());
-        let mut waiting = Waiting { dialog, draft, user, targets: VecDeque::new(), udp: None };
+        let mut waiting = Waiting { dialog, draft, user, host: None, targets: VecDeque::new(), udp: None };
         match hop {
             Hop::Address(transport, remote) => match flow {
                 Some(flow) if flow.transport == transport && flow.remote == remote => {
@@ -95,6 +98,7 @@ impl Endpoint {
             Hop::Name { host, port, transport } => {
                 self.last_resolve += 1;
                 let resolve = ResolveId(self.last_resolve);
+                waiting.host = Some(host.clone());
                 self.out.push(Output::Resolve { resolve, host, port, transport });
                 self.resolving.insert(resolve, Box::new(waiting));
             }
@@ -106,13 +110,13 @@ impl Endpoint {
     pub(super) fn launch_on(&mut self, now: Instant, flow: Flow, dialog: Dialog, draft: Draft, user: User) {
         // No other way is looked for, however large it is.
         let udp = (flow.transport == Transport::Udp).then_some(flow);
-        self.launch(now, flow, Waiting { dialog, draft, user, targets: VecDeque::new(), udp });
+        self.launch(now, flow, Waiting { dialog, draft, user, host: None, targets: VecDeque::new(), udp });
     }
 
     fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
         match waiting.targets.pop_front() {
             Some((transport, remote)) => {
-                let connect = self.out.connect(transport, remote);
+                let connect = self.out.connect(transport, remote, waiting.host.clone());
                 self.connecting.insert(connect, waiting);
             }
             None => self.fall_back(now, *waiting),
@@ -123,8 +127,11 @@ impl Endpoint {
     /// Contact may not be reachable from here.
     fn fall_back(&mut self, now: Instant, waiting: Waiting) {
         match waiting.dialog.flow.filter(|flow| self.out.is_usable(flow)) {
-            Some(flow) => self.launch(now, flow, waiting),
-            None => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
+            // SIPS is not for the sake of reaching anybody (§26.2.2).
+            Some(flow) if flow.transport == Transport::Tls || !waiting.dialog.is_secure() => {
+                self.launch(now, flow, waiting);
+            }
+            _ => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
         }
     }
 
@@ -184,7 +191,7 @@ impl Endpoint {
         };
         if data.len() > LARGE && flow.transport == Transport::Udp && waiting.udp.is_none() {
             waiting.udp = Some(flow);
-            let connect = self.out.connect(Transport::Tcp, flow.remote);
+            let connect = self.out.connect(Transport::Tcp, flow.remote, None);
             self.connecting.insert(connect, Box::new(waiting));
             return;
         }

@@ -12,6 +12,7 @@ use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageI
 use crate::ids::Tag;
 use crate::sip::dialog::callee_fsm::State;
 use crate::sip::dialog::offer_answer::OfferAnswer;
+use crate::sip::dialog::state::answers_secure;
 use crate::sip::dialog::usage::{Phase, Progress};
 use crate::sip::msg::{Method, Name, Request, ResponseWriter};
 
@@ -118,7 +119,8 @@ impl Endpoint {
             let agreement = self.session_agreed(usage, &request).ok().flatten();
             writer = write_agreement(writer, agreement);
             timer = usage.and_then(|usage| Some((usage, self.session_confirmed(now, usage, &request)?)));
-            let uri = self.identity.uri(&path.flow, self.contact_user(usage));
+            let secure = answers_secure(&request);
+            let uri = self.identity.uri(&path.flow, self.contact_user(usage)).secure(secure);
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
         let Ok(response) = self.served(writer).finish() else {
@@ -251,7 +253,8 @@ impl Endpoint {
             && reply.status < 300
             && let Some(path) = self.servers.path(transaction)
         {
-            let uri = self.identity.uri(&path.flow, self.contact_user(usage));
+            let secure = answers_secure(request);
+            let uri = self.identity.uri(&path.flow, self.contact_user(usage)).secure(secure);
             writer = writer.header_fmt(Name::Contact, format_args!("<{uri}>"));
         }
         let mut timer = None;

@@ -1,18 +1,18 @@
-//! One TCP connection: a task of its own that frames what comes, and writes
+//! One TCP or TLS connection: a task of its own that frames what comes, and writes
 //! from a bounded queue of its own. Whatever the peer does, only this task
 //! waits for it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::budget::Bucket;
 use super::limits::NetLimits;
+use super::tls::Tls;
 use crate::sip::msg::framing::{StreamDecoder, StreamItem};
 use crate::sip::msg::{Limits, Message, ParseError};
 
@@ -36,8 +36,38 @@ pub(super) enum CloseReason {
     Closed,
     /// A write took too long.
     NotReading,
-    /// Half a message for too long, or nothing at all.
+    /// Half a message or handshake for too long, or nothing at all.
     Timeout,
+    /// The peer does not speak TLS, or wants what we do not have.
+    Handshake,
+}
+
+/// The two directions of an open connection.
+pub(super) struct Halves {
+    read: Box<dyn AsyncRead + Send + Unpin>,
+    write: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Halves {
+    /// Of a stream that has no halves of its own.
+    #[cfg(feature = "tls")]
+    pub(super) fn of(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Halves { read: Box::new(read), write: Box::new(write) }
+    }
+
+    /// Of a TCP connection.
+    pub(super) fn plain(stream: TcpStream) -> Self {
+        let (read, write) = stream.into_split();
+        Halves { read: Box::new(read), write: Box::new(write) }
+    }
+}
+
+/// What a connection's task begins with.
+pub(super) enum Beginning {
+    Open(Halves),
+    /// The peer has connected, and is to begin the handshake.
+    Handshake(TcpStream, Tls),
 }
 
 /// Read at once from a socket.
@@ -48,27 +78,60 @@ const CHUNK: usize = 16 * 1024;
 /// the peer need not say anything soon.
 pub(super) async fn run(
     (id, trusted): (u64, bool),
-    mut stream: TcpStream,
+    beginning: Beginning,
     queue: (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>),
     events: mpsc::Sender<ConnectionEvent>,
     net: NetLimits,
     limits: Limits,
 ) {
-    let (keep_alive, outgoing) = queue;
-    let (read_half, write_half) = stream.split();
-    let reader = Reader { id, keep_alive, events: events.clone(), net: net.clone() };
-    let reason = tokio::select! {
-        reason = reader.run(read_half, StreamDecoder::new(limits), trusted) => reason,
-        reason = write(write_half, outgoing, net.write_stall) => reason,
+    let (keep_alive, mut outgoing) = queue;
+    let reason = match open(beginning, &mut outgoing, net.message_timeout).await {
+        Ok(Halves { read, write: write_half }) => {
+            let reader = Reader { id, keep_alive, events: events.clone(), net: net.clone() };
+            tokio::select! {
+                reason = reader.run(read, StreamDecoder::new(limits), trusted) => reason,
+                reason = write(write_half, outgoing, net.write_stall) => reason,
+            }
+        }
+        Err(reason) => reason,
     };
-    // Close before the news of it: who hears of it may connect again.
-    drop(stream);
+    // Everything is closed before the news of it: who hears of it may connect again.
     let _ = events.send(ConnectionEvent::Closed { id, reason }).await;
 }
 
-async fn write(mut half: WriteHalf<'_>, mut queue: mpsc::Receiver<Bytes>, stall: Duration) -> CloseReason {
+/// Does the handshake, if there is one to do.
+async fn open(
+    beginning: Beginning,
+    outgoing: &mut mpsc::Receiver<Bytes>,
+    patience: Duration,
+) -> Result<Halves, CloseReason> {
+    let (stream, tls) = match beginning {
+        Beginning::Open(halves) => return Ok(halves),
+        Beginning::Handshake(stream, tls) => (stream, tls),
+    };
+    tokio::select! {
+        opened = timeout(patience, tls.accept(stream)) => match opened {
+            Ok(Ok(halves)) => Ok(halves),
+            Ok(Err(_)) => Err(CloseReason::Handshake),
+            Err(_) => Err(CloseReason::Timeout),
+        },
+        // Nobody knows the way yet who could want to send: the stack closes.
+        _ = outgoing.recv() => Err(CloseReason::Closed),
+    }
+}
+
+async fn write(
+    mut half: Box<dyn AsyncWrite + Send + Unpin>,
+    mut queue: mpsc::Receiver<Bytes>,
+    stall: Duration,
+) -> CloseReason {
     while let Some(data) = queue.recv().await {
-        match timeout(stall, half.write_all(&data)).await {
+        let written = async {
+            half.write_all(&data).await?;
+            // TLS keeps back what the socket did not take at once.
+            half.flush().await
+        };
+        match timeout(stall, written).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return CloseReason::Closed,
             Err(_) => return CloseReason::NotReading,
@@ -88,7 +151,12 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut half: ReadHalf<'_>, mut decoder: StreamDecoder, trusted: bool) -> CloseReason {
+    async fn run(
+        self,
+        mut half: Box<dyn AsyncRead + Send + Unpin>,
+        mut decoder: StreamDecoder,
+        trusted: bool,
+    ) -> CloseReason {
         let mut chunk = vec![0; CHUNK];
         let mut pace = Bucket::new(std::time::Instant::now());
         let mut proven = trusted;

@@ -1,16 +1,17 @@
-//! The table of TCP connections, with its limits.
+//! The table of TCP and TLS connections, with its limits.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::budget::key;
-use super::connection::{self, ConnectionEvent};
+use super::connection::{self, Beginning, ConnectionEvent};
 use super::limits::NetLimits;
+use crate::sip::endpoint::{Flow, FlowId, Transport};
 use crate::sip::msg::Limits;
 
 /// Events of all connections that may wait for the stack; more, and the
@@ -28,10 +29,15 @@ pub(super) enum Opened {
     ByPeer,
 }
 
+/// Whom a connection of ours leads to: for TLS also by which name its certificate was
+/// checked (RFC 5922 §4), none for its address.
+pub(super) type Peer = (Transport, SocketAddr, Option<Arc<str>>);
+
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
+struct Connection {
+    /// `local` of it is where peers reach us.
+    flow: Flow,
+    name: Option<Arc<str>>,
     opened: Opened,
     queue: mpsc::Sender<Bytes>,
     task: AbortHandle,
@@ -48,7 +54,7 @@ pub(super) enum Queued {
     NotReading,
 }
 
-/// All TCP connections.
+/// All connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     limits: NetLimits,
@@ -56,7 +62,7 @@ pub(super) struct Connections {
     next_id: u64,
     by_id: HashMap<u64, Connection>,
     /// To reuse what is open (RFC 3261 §18.1.1).
-    by_remote: HashMap<SocketAddr, u64>,
+    by_peer: HashMap<Peer, u64>,
     per_source: HashMap<IpAddr, usize>,
     /// Being opened by us.
     opening: usize,
@@ -76,7 +82,7 @@ impl Connections {
             message_limits,
             next_id: first_id,
             by_id: HashMap::new(),
-            by_remote: HashMap::new(),
+            by_peer: HashMap::new(),
             per_source: HashMap::new(),
             opening: 0,
             events,
@@ -107,20 +113,21 @@ impl Connections {
         self.opening = self.opening.saturating_sub(1);
     }
 
-    /// Takes a connected stream in and starts its task.
-    ///
-    /// # Errors
-    /// The stream has no addresses: it is closed already.
-    pub(super) fn add(&mut self, stream: TcpStream, opened: Opened) -> std::io::Result<u64> {
-        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-        // Signalling is small messages that somebody waits for.
-        stream.set_nodelay(true)?;
+    /// Takes a connected stream in and starts its task. `local` is where peers reach
+    /// us, `peer` the other end.
+    pub(super) fn add(
+        &mut self,
+        beginning: Beginning,
+        local: SocketAddr,
+        (transport, remote, name): Peer,
+        opened: Opened,
+    ) -> Flow {
         let id = self.next_id;
         self.next_id += 1;
         let (queue, outgoing) = mpsc::channel(self.limits.write_queue);
         let task = tokio::spawn(connection::run(
             (id, opened == Opened::ByUs),
-            stream,
+            beginning,
             (queue.downgrade(), outgoing),
             self.events.clone(),
             self.limits.clone(),
@@ -129,18 +136,23 @@ impl Connections {
         if opened == Opened::ByPeer {
             *self.per_source.entry(key(remote.ip())).or_default() += 1;
         }
-        self.by_remote.insert(remote, id);
-        self.by_id.insert(id, Connection { local, remote, opened, queue, task: task.abort_handle() });
-        Ok(id)
+        let flow = Flow { transport, local, remote, id: FlowId(id) };
+        // Who has come to us over TLS has proven no name.
+        if opened == Opened::ByUs || transport == Transport::Tcp {
+            self.by_peer.insert((transport, remote, name.clone()), id);
+        }
+        self.by_id.insert(id, Connection { flow, name, opened, queue, task: task.abort_handle() });
+        flow
     }
 
-    pub(super) fn get(&self, id: u64) -> Option<&Connection> {
-        self.by_id.get(&id)
+    /// The flow of a connection that is open.
+    pub(super) fn flow(&self, id: u64) -> Option<Flow> {
+        self.by_id.get(&id).map(|connection| connection.flow)
     }
 
-    /// An open connection to `remote`.
-    pub(super) fn to(&self, remote: SocketAddr) -> Option<u64> {
-        self.by_remote.get(&remote).copied()
+    /// An open connection to this peer.
+    pub(super) fn to(&self, peer: &Peer) -> Option<Flow> {
+        self.flow(*self.by_peer.get(peer)?)
     }
 
     /// Queues a message; never waits.
@@ -160,11 +172,12 @@ impl Connections {
     /// Forgets a connection that has ended. False when it was gone already.
     pub(super) fn remove(&mut self, id: u64) -> bool {
         let Some(connection) = self.by_id.remove(&id) else { return false };
-        if self.by_remote.get(&connection.remote) == Some(&id) {
-            self.by_remote.remove(&connection.remote);
+        let peer = (connection.flow.transport, connection.flow.remote, connection.name);
+        if self.by_peer.get(&peer) == Some(&id) {
+            self.by_peer.remove(&peer);
         }
         if connection.opened == Opened::ByPeer {
-            let source = key(connection.remote.ip());
+            let source = key(connection.flow.remote.ip());
             if let Some(count) = self.per_source.get_mut(&source) {
                 *count -= 1;
                 if *count == 0 {
@@ -177,7 +190,7 @@ impl Connections {
 
     /// Lets every connection write what is queued and close.
     pub(super) fn finish(&mut self) {
-        self.by_remote.clear();
+        self.by_peer.clear();
         self.per_source.clear();
         self.by_id.clear();
     }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::connection::{CloseReason, ConnectionEvent};
+use super::connection::{Beginning, CloseReason, ConnectionEvent, Halves};
 use super::connections::Opened;
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
 use super::udp::UdpPort;
-use crate::sip::endpoint::{Flow, Input};
+use crate::sip::endpoint::{Flow, Input, Transport};
 use crate::sip::msg::{Message, ParseError};
 
 /// Datagrams read, or connection events taken, before the outputs that they
@@ -133,7 +133,7 @@ impl SipStack {
     fn connection_event(&mut self, event: ConnectionEvent) -> bool {
         match event {
             ConnectionEvent::Message { id, message, last } => {
-                let Some(flow) = self.tcp_flow(id) else { return false };
+                let Some(flow) = self.connections.flow(id) else { return false };
                 if last {
                     self.counters.closed_bad_framing += 1;
                     self.closing.push(flow);
@@ -141,16 +141,17 @@ impl SipStack {
                 self.stream_message(flow, message)
             }
             ConnectionEvent::Ended { id } => {
-                let flow = self.tcp_flow(id);
+                let flow = self.connections.flow(id);
                 self.closing.extend(flow);
                 flow.is_some()
             }
             ConnectionEvent::Closed { id, reason } => {
-                let flow = self.tcp_flow(id);
+                let flow = self.connections.flow(id);
                 match reason {
                     CloseReason::Closed => {}
                     CloseReason::NotReading => self.counters.closed_not_reading += 1,
                     CloseReason::Timeout => self.counters.closed_timeout += 1,
+                    CloseReason::Handshake => self.counters.failed_handshakes += 1,
                 }
                 self.connections.remove(id);
                 let Some(flow) = flow else { return false };
@@ -200,8 +201,8 @@ impl SipStack {
                     cx.waker().wake_by_ref();
                     break;
                 }
-                match self.listeners.get(index).map(|listener| listener.poll_accept(cx)) {
-                    Some(Poll::Ready(Ok((stream, remote)))) => self.accepted(stream, remote),
+                match self.listeners.get(index).map(|listener| listener.socket.poll_accept(cx)) {
+                    Some(Poll::Ready(Ok((stream, remote)))) => self.accepted(index, stream, remote),
                     // It was gone before we came to it.
                     Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Some(Poll::Ready(Err(error))) => return self.pause_accepting(cx, &error),
@@ -211,13 +212,21 @@ impl SipStack {
         }
     }
 
-    fn accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
-        let added = self.connections.has_room(remote.ip(), Opened::ByPeer)
-            && self.connections.add(stream, Opened::ByPeer).is_ok();
-        if added {
-            self.counters.connections_opened += 1;
-        } else {
-            self.counters.connections_refused += 1;
+    fn accepted(&mut self, listener: usize, stream: TcpStream, remote: SocketAddr) {
+        let transport = self.listeners.get(listener).map_or(Transport::Tcp, |it| it.transport);
+        // A stream without addresses is closed already.
+        let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
+        let beginning = match (transport, &self.tls) {
+            (Transport::Tls, Some(tls)) => Beginning::Handshake(stream, tls.clone()),
+            (Transport::Tls, None) => return,
+            _ => Beginning::Open(Halves::plain(stream)),
+        };
+        match local {
+            Ok(local) if self.connections.has_room(remote.ip(), Opened::ByPeer) => {
+                self.counters.connections_opened += 1;
+                self.connections.add(beginning, local, (transport, remote, None), Opened::ByPeer);
+            }
+            _ => self.counters.connections_refused += 1,
         }
     }
 
@@ -238,23 +247,26 @@ impl SipStack {
     fn task_result(&mut self, result: TaskResult) {
         let input = match result {
             TaskResult::Resolved { resolve, mut targets } => {
-                targets
-                    .retain(|(_, addr)| self.udp.iter().any(|port| port.bound.is_ipv4() == addr.is_ipv4()));
+                targets.retain(|(transport, addr)| self.has_way(*transport, *addr));
                 if targets.is_empty() {
                     Input::ResolveFailed { resolve }
                 } else {
                     Input::Resolved { resolve, targets }
                 }
             }
-            TaskResult::Connected { connect, stream } => {
+            TaskResult::Connected { connect, peer, opened } => {
                 self.connections.opened();
-                let added = stream.and_then(|stream| self.connections.add(stream, Opened::ByUs));
-                match added.ok().and_then(|id| self.tcp_flow(id)) {
-                    Some(flow) => {
+                match opened {
+                    Ok((local, halves)) => {
                         self.counters.connections_opened += 1;
+                        let local = self.reached_at(peer.0, local);
+                        let flow = self.connections.add(Beginning::Open(halves), local, peer, Opened::ByUs);
                         Input::Connected { connect, flow }
                     }
-                    None => Input::ConnectFailed { connect },
+                    Err(error) => {
+                        self.connect_failed(&peer, &error);
+                        Input::ConnectFailed { connect }
+                    }
                 }
             }
         };

@@ -12,9 +12,9 @@ pub struct NetLimits {
     pub per_source: Rate,
     /// Sources with a bucket of their own.
     pub max_sources: usize,
-    /// TCP connections at once; an eighth is for those that we open.
+    /// TCP and TLS connections at once; an eighth is for those that we open.
     pub max_connections: usize,
-    /// TCP connections at once that one source address opened.
+    /// TCP and TLS connections at once that one source address opened.
     pub max_connections_per_source: usize,
     /// Messages that may wait for one connection to be read; one more, and the
     /// connection is closed.
@@ -22,12 +22,13 @@ pub struct NetLimits {
     /// One write that takes longer closes its connection.
     pub write_stall: Duration,
     /// A message that began must be complete within this time. Also the time
-    /// that a connection accepted may take to send its first message.
+    /// that a connection accepted may take for its TLS handshake, and to send its first
+    /// message.
     pub message_timeout: Duration,
     /// A connection without traffic is closed after this time. Longer than most
     /// calls: peers expect to find a dialog's connection open.
     pub idle_timeout: Duration,
-    /// Opening a connection may take this long.
+    /// Opening a connection may take this long, TLS included.
     pub connect_timeout: Duration,
 }
 
@@ -68,6 +69,9 @@ pub struct NetCounters {
     pub closed_not_reading: u64,
     /// Connections closed because what came was not SIP, or beyond a limit.
     pub closed_bad_framing: u64,
-    /// Connections closed because a message took too long, or for idleness.
+    /// Connections closed because a handshake or a message took too long, or for
+    /// idleness.
     pub closed_timeout: u64,
+    /// Connections to us whose TLS handshake failed.
+    pub failed_handshakes: u64,
 }

@@ -57,18 +57,37 @@ impl LocalAddresses {
         if !bound.ip().is_unspecified() {
             return Ok(bound);
         }
-        let ip = match self.known.get(&remote.ip()) {
-            Some(ip) => *ip,
-            None => {
-                let ip = towards(remote.ip())?;
-                if self.known.len() >= MAX_KNOWN {
-                    self.known.clear();
-                }
-                self.known.insert(remote.ip(), ip);
-                ip
-            }
-        };
-        Ok(SocketAddr::new(ip, bound.port()))
+        Ok(SocketAddr::new(self.towards(remote.ip())?, bound.port()))
+    }
+
+    /// Which of the addresses that sockets are bound to suits `remote` best, by its
+    /// place: one of its family, and of several the one that the route to it begins at.
+    pub fn nearest(
+        &mut self,
+        bound: impl Iterator<Item = IpAddr> + Clone,
+        remote: SocketAddr,
+    ) -> Option<usize> {
+        let mut fits = bound.enumerate().filter(|(_, bound)| bound.is_ipv4() == remote.is_ipv4());
+        let (first, others) = (fits.next()?, fits.clone());
+        if fits.next().is_none() {
+            return Some(first.0);
+        }
+        let route = self.towards(remote.ip()).ok();
+        let fits = |bound: IpAddr| bound.is_unspecified() || Some(bound) == route;
+        let found = std::iter::once(first).chain(others).find(|(_, bound)| fits(*bound));
+        Some(found.unwrap_or(first).0)
+    }
+
+    fn towards(&mut self, remote: IpAddr) -> io::Result<IpAddr> {
+        if let Some(ip) = self.known.get(&remote) {
+            return Ok(*ip);
+        }
+        let ip = towards(remote)?;
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(remote, ip);
+        Ok(ip)
     }
 }
 
@@ -94,6 +113,16 @@ mod tests {
         let mut locals = LocalAddresses::default();
         let local = locals.of_flow(addr("127.0.0.2:5060"), addr("127.0.0.1:7000")).expect("route");
         assert_eq!(local, addr("127.0.0.2:5060"));
+    }
+
+    #[test]
+    fn of_several_sockets_the_one_on_the_way_to_the_peer_is_taken() {
+        let mut locals = LocalAddresses::default();
+        let bound = ["::1", "192.0.2.77", "127.0.0.1", "127.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let mut nearest = |remote| locals.nearest(bound.iter().copied(), addr(remote));
+        assert_eq!(nearest("127.0.0.1:5060"), Some(2), "the route begins there");
+        assert_eq!(nearest("[::1]:5060"), Some(0), "the only one of its family");
+        assert_eq!(locals.nearest(bound[..1].iter().copied(), addr("127.0.0.1:5060")), None);
     }
 
     #[test]

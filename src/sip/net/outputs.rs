@@ -1,11 +1,12 @@
 //! What goes out: messages, connections to open, names to look up.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::connections::{Opened, Queued};
+use super::connection::Halves;
+use super::connections::{Opened, Peer, Queued};
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
 use super::udp::UdpPort;
@@ -18,7 +19,9 @@ impl SipStack {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, data } => self.transmit(flow, data),
-                Output::Connect { connect, transport, remote } => self.connect(connect, transport, remote),
+                Output::Connect { connect, transport, remote, name } => {
+                    self.connect(connect, (transport, remote, name));
+                }
                 Output::Resolve { resolve, host, port, transport } => {
                     let results = self.results.0.clone();
                     tokio::spawn(async move {
@@ -67,39 +70,75 @@ impl SipStack {
         self.udp.get(usize::try_from(id.0).ok()?)
     }
 
-    fn connect(&mut self, connect: ConnectId, transport: Transport, remote: SocketAddr) {
+    /// Whether there is a socket for such a target.
+    pub(super) fn has_way(&self, transport: Transport, remote: SocketAddr) -> bool {
+        match transport {
+            Transport::Udp => self.udp.iter().any(|port| port.bound.is_ipv4() == remote.is_ipv4()),
+            Transport::Tls if self.tls.is_none() => false,
+            Transport::Tcp | Transport::Tls => self.bound().any(|bound| bound.is_ipv4() == remote.is_ipv4()),
+            _ => false,
+        }
+    }
+
+    fn connect(&mut self, connect: ConnectId, peer: Peer) {
+        let (transport, remote, _) = peer;
         match transport {
             Transport::Udp => {
-                let port = self.udp.iter().position(|port| port.bound.is_ipv4() == remote.is_ipv4());
+                let bound = self.udp.iter().map(|port| port.bound.ip());
+                let port = self.locals.nearest(bound, remote);
                 let flow = port.and_then(|index| self.udp_flow(index, remote).ok());
                 self.input(match flow {
                     Some(flow) => Input::Connected { connect, flow },
                     None => Input::ConnectFailed { connect },
                 });
             }
-            Transport::Tcp => {
-                if let Some(flow) = self.connections.to(remote).and_then(|id| self.tcp_flow(id)) {
-                    self.input(Input::Connected { connect, flow });
-                    return;
-                }
-                let local = self.udp.iter().map(|port| port.bound).find(|b| b.is_ipv4() == remote.is_ipv4());
-                let (Some(local), true) = (local, self.connections.has_room(remote.ip(), Opened::ByUs))
-                else {
-                    self.input(Input::ConnectFailed { connect });
-                    return;
-                };
-                self.connections.opening();
-                let results = self.results.0.clone();
-                let limit = self.limits.connect_timeout;
-                tokio::spawn(async move {
-                    let opening = sockets::open(SocketAddr::new(local.ip(), 0), remote);
-                    let stream = tokio::time::timeout(limit, opening)
-                        .await
-                        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                    let _ = results.send(TaskResult::Connected { connect, stream });
-                });
-            }
+            Transport::Tcp | Transport::Tls => match self.connections.to(&peer) {
+                Some(flow) => self.input(Input::Connected { connect, flow }),
+                None => self.open(connect, peer),
+            },
             _ => self.input(Input::ConnectFailed { connect }),
+        }
+    }
+
+    /// Opens a connection, in a task of its own.
+    fn open(&mut self, connect: ConnectId, peer: Peer) {
+        let remote = peer.1;
+        let bound: Vec<IpAddr> = self.bound().map(|bound| bound.ip()).collect();
+        let local = self.locals.nearest(bound.iter().copied(), remote).and_then(|index| bound.get(index));
+        let tls = match peer.0 {
+            Transport::Tls => self.tls.clone().map(Some),
+            _ => Some(None),
+        };
+        let room = self.connections.has_room(remote.ip(), Opened::ByUs);
+        let (Some(&local), Some(tls), true) = (local, tls, room) else {
+            return self.input(Input::ConnectFailed { connect });
+        };
+        self.connections.opening();
+        let results = self.results.0.clone();
+        let limit = self.limits.connect_timeout;
+        tokio::spawn(async move {
+            let name = peer.2.clone();
+            let opening = async move {
+                let stream = sockets::open(SocketAddr::new(local, 0), remote).await?;
+                let local = stream.local_addr()?;
+                let halves = match tls {
+                    Some(tls) => tls.connect(stream, name.as_deref()).await?,
+                    None => Halves::plain(stream),
+                };
+                Ok((local, halves))
+            };
+            let opened = tokio::time::timeout(limit, opening).await;
+            let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let _ = results.send(TaskResult::Connected { connect, peer, opened });
+        });
+    }
+
+    /// Who reads the log can tell a wrong certificate from a dead host.
+    pub(super) fn connect_failed(&mut self, peer: &Peer, error: &io::Error) {
+        let (transport, remote, name) = peer;
+        if *transport == Transport::Tls {
+            let name = name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
+            tracing::warn!("no TLS connection to {remote}{name}: {error}");
         }
     }
 }

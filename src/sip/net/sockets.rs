@@ -1,4 +1,4 @@
-//! Making sockets: one port for UDP and TCP, and connections out.
+//! Making sockets: listeners, one port for UDP and TCP, and connections out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,17 +6,28 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::udp::UdpPort;
+use crate::sip::endpoint::Transport;
 
 /// Tries for a port that is free for UDP and TCP.
 const PORT_TRIES: u32 = 32;
 
+/// A listener for connections.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    /// TCP or TLS.
+    pub(super) transport: Transport,
+    /// As bound: may be a wildcard.
+    pub(super) bound: SocketAddr,
+}
+
 /// Binds UDP and TCP on the same port.
-pub(super) fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, TcpListener)> {
+pub(super) fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, Listener)> {
     let mut tries = 0;
     loop {
         tries += 1;
         let udp = UdpPort::bind(addr)?;
-        match listen(udp.bound) {
+        match listen(Transport::Tcp, udp.bound) {
             Ok(listener) => return Ok((udp, listener)),
             Err(error)
                 if addr.port() == 0 && tries < PORT_TRIES && error.kind() == io::ErrorKind::AddrInUse => {}
@@ -25,18 +36,24 @@ pub(super) fn bind_both(addr: SocketAddr) -> io::Result<(UdpPort, TcpListener)> 
     }
 }
 
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+/// Listens for connections.
+pub(super) fn listen(transport: Transport, addr: SocketAddr) -> io::Result<Listener> {
     let socket = tcp_socket(addr)?;
     // A restart must not wait for the last run's connections to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
-    socket.listen(1024)
+    let socket = socket.listen(1024)?;
+    let bound = socket.local_addr()?;
+    Ok(Listener { socket, transport, bound })
 }
 
 pub(super) async fn open(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = tcp_socket(local)?;
     socket.bind(local)?;
-    socket.connect(remote).await
+    let stream = socket.connect(remote).await?;
+    // Signalling is small messages that somebody waits for.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn tcp_socket(addr: SocketAddr) -> io::Result<TcpSocket> {

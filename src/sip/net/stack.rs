@@ -8,16 +8,16 @@ use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::budget::SourceBudget;
-use super::connection::ConnectionEvent;
-use super::connections::Connections;
+use super::connection::{ConnectionEvent, Halves};
+use super::connections::{Connections, Peer};
 use super::limits::{NetCounters, NetLimits};
 use super::local_addr::{self, LocalAddresses};
-use super::sockets;
+use super::sockets::{self, Listener};
+use super::tls::Tls;
 use super::trace::{Direction, Record, SipTrace};
 use super::udp::UdpPort;
 use crate::sip::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
@@ -27,8 +27,12 @@ use crate::sip::msg::Limits;
 #[derive(Debug, Clone)]
 pub struct NetConfig {
     /// Each is bound for UDP and TCP on the same port; port 0 takes one that is
-    /// free for both. At least one.
+    /// free for both.
     pub bind: Vec<SocketAddr>,
+    /// Each is bound for TLS; with `bind` at least one.
+    pub bind_tls: Vec<SocketAddr>,
+    /// For TLS listeners, and for connections of ours over TLS.
+    pub tls: Option<Tls>,
     /// Limits of the drivers.
     pub limits: NetLimits,
     /// Limits of one message.
@@ -40,7 +44,14 @@ pub struct NetConfig {
 impl NetConfig {
     /// One address, default limits, no trace.
     pub fn new(bind: SocketAddr) -> Self {
-        NetConfig { bind: vec![bind], limits: NetLimits::default(), message: Limits::default(), trace: None }
+        NetConfig {
+            bind: vec![bind],
+            bind_tls: Vec::new(),
+            tls: None,
+            limits: NetLimits::default(),
+            message: Limits::default(),
+            trace: None,
+        }
     }
 }
 
@@ -73,7 +84,8 @@ const TURNS: u32 = 64;
 pub struct SipStack {
     pub(super) endpoint: Endpoint,
     pub(super) udp: Vec<UdpPort>,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) tls: Option<Tls>,
     /// Runs while nothing is accepted.
     pub(super) accept_pause: Option<Pin<Box<Sleep>>>,
     pub(super) connections: Connections,
@@ -95,7 +107,7 @@ pub struct SipStack {
 
 /// What a task of ours brought back.
 pub(super) enum TaskResult {
-    Connected { connect: ConnectId, stream: io::Result<TcpStream> },
+    Connected { connect: ConnectId, peer: Peer, opened: io::Result<(SocketAddr, Halves)> },
     Resolved { resolve: ResolveId, targets: Vec<(Transport, SocketAddr)> },
 }
 
@@ -114,6 +126,10 @@ impl SipStack {
             udp.push(port);
             listeners.push(listener);
         }
+        for addr in config.bind_tls {
+            let listener = sockets::listen(Transport::Tls, addr);
+            listeners.push(listener.map_err(|error| NetError::Bind { addr, error })?);
+        }
         let trace = match config.trace {
             Some(path) => Some(SipTrace::create(&path).map_err(|error| NetError::Trace { path, error })?),
             None => None,
@@ -125,6 +141,7 @@ impl SipStack {
             endpoint,
             udp,
             listeners,
+            tls: config.tls,
             accept_pause: None,
             connections,
             connection_events,
@@ -143,12 +160,21 @@ impl SipStack {
 
     /// The first bound address, with the real port; never a wildcard.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.udp.first().map(|port| local_addr::concrete(port.bound))
+        self.locals().next().map(|(_, local)| local)
     }
 
-    /// Every bound address, with the real port; never a wildcard.
-    pub fn locals(&self) -> Vec<SocketAddr> {
-        self.udp.iter().map(|port| local_addr::concrete(port.bound)).collect()
+    /// Every bound address, with the real port; never a wildcard. Those for UDP come
+    /// first.
+    pub fn locals(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
+        let udp = self.udp.iter().map(|port| (Transport::Udp, port.bound));
+        let listeners = self.listeners.iter().map(|listener| (listener.transport, listener.bound));
+        udp.chain(listeners).map(|(transport, bound)| (transport, local_addr::concrete(bound)))
+    }
+
+    /// Every address as it is bound, wildcards included.
+    pub(super) fn bound(&self) -> impl Iterator<Item = SocketAddr> {
+        let udp = self.udp.iter().map(|port| port.bound);
+        udp.chain(self.listeners.iter().map(|listener| listener.bound))
     }
 
     /// The endpoint, for commands.
@@ -166,7 +192,7 @@ impl SipStack {
         self.counters
     }
 
-    /// TCP connections open now.
+    /// TCP and TLS connections open now.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
@@ -217,7 +243,11 @@ impl SipStack {
         trace.write(Record {
             at: SystemTime::now(),
             direction,
-            transport: if flow.transport == Transport::Udp { "udp" } else { "tcp" },
+            transport: match flow.transport {
+                Transport::Udp => "udp",
+                Transport::Tls => "tls",
+                _ => "tcp",
+            },
             local: flow.local,
             remote: flow.remote,
             data: data.clone(),
@@ -230,15 +260,15 @@ impl SipStack {
         Ok(Flow { transport: Transport::Udp, local, remote, id: FlowId(index as u64) })
     }
 
-    pub(super) fn tcp_flow(&self, id: u64) -> Option<Flow> {
-        let connection = self.connections.get(id)?;
-        // Peers reach us where we listen, not at the port of a connection we opened.
-        let listener = self.udp.iter().find(|port| port.bound.is_ipv4() == connection.local.is_ipv4())?;
-        Some(Flow {
-            transport: Transport::Tcp,
-            local: SocketAddr::new(connection.local.ip(), listener.bound.port()),
-            remote: connection.remote,
-            id: FlowId(id),
-        })
+    /// Where peers reach us over `transport` who see a connection of ours come from
+    /// `local`: where we listen, and without a listener at the connection itself.
+    pub(super) fn reached_at(&self, transport: Transport, local: SocketAddr) -> SocketAddr {
+        let listeners = || {
+            let of_family = |it: &&Listener| it.bound.is_ipv4() == local.is_ipv4();
+            self.listeners.iter().filter(move |it| it.transport == transport).filter(of_family)
+        };
+        let here = |it: &&Listener| it.bound.ip() == local.ip();
+        let listener = listeners().find(here).or_else(|| listeners().next());
+        SocketAddr::new(local.ip(), listener.map_or(local.port(), |it| it.bound.port()))
     }
 }

@@ -30,7 +30,7 @@ pub enum Direction {
 pub struct Record {
     pub at: SystemTime,
     pub direction: Direction,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: &'static str,
     pub local: SocketAddr,
     pub remote: SocketAddr,
