@@ -4,6 +4,7 @@
 mod dialling;
 mod in_call;
 mod routed;
+mod storm;
 mod timers;
 mod topology;
 mod transfers;

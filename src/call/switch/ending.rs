@@ -183,7 +183,8 @@ impl Switch {
 
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
         self.advance_call(t, id, CallEvent::End);
-        let Some(call) = self.calls.remove(id.0) else { return };
+        let Some(mut call) = self.calls.remove(id.0) else { return };
+        self.timers.disarm(&mut call.queued, id);
         self.counters.ended += 1;
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);

@@ -150,6 +150,7 @@ pub struct SwitchCounters {
 pub struct SwitchHoldings {
     pub calls: usize,
     pub legs: usize,
+    pub bridges: usize,
     /// Entries in maps from dialogs and media endpoints to legs.
     pub map_entries: usize,
     pub timer_entries: usize,
@@ -261,6 +262,7 @@ impl Switch {
         SwitchHoldings {
             calls: self.calls.len(),
             legs: self.legs.len(),
+            bridges: self.bridges.len(),
             map_entries: self.of_usage.len()
                 + self.of_endpoint.len()
                 + self.passed.len()

@@ -45,7 +45,7 @@ pub struct Holdings {
     pub server_transactions: usize,
     /// Usages, those included that only wait for stragglers.
     pub usages: usize,
-    /// Entries in timer queues, stale ones included.
+    /// Entries in timer queues.
     pub timer_entries: usize,
     /// Requests and responses that wait for a connection or a lookup.
     pub waiting: usize,

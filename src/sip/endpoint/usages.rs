@@ -100,7 +100,8 @@ impl Usages {
     /// Removes the usage if nothing of it can be asked for any more.
     pub fn settle(&mut self, id: UsageId) {
         if self.get(id).is_some_and(|usage| !usage.is_needed()) {
-            self.slab.remove(id.slot as usize);
+            let mut usage = self.slab.remove(id.slot as usize);
+            self.timers.disarm(&mut usage.queued, id);
             give_back(&mut self.slab, &mut self.removals);
         }
     }

@@ -352,7 +352,9 @@ impl<U: Copy> ClientTransactions<U> {
     }
 
     fn remove(&mut self, slot: u32) {
-        let client = self.slab.remove(slot as usize);
+        let mut client = self.slab.remove(slot as usize);
+        let id = ClientTransactionId { slot, generation: client.generation };
+        self.timers.disarm(&mut client.queued, id);
         self.by_flow.remove(&(client.flow.id, client.flow.remote, slot));
         if client.is_cancel {
             self.cancels.remove(client.branch.as_bytes());

@@ -385,7 +385,9 @@ impl<U: Copy> ServerTransactions<U> {
     }
 
     fn remove(&mut self, slot: u32) {
-        let server = self.slab.remove(slot as usize);
+        let mut server = self.slab.remove(slot as usize);
+        let id = ServerTransactionId { slot, generation: server.generation };
+        self.timers.disarm(&mut server.queued, id);
         self.bytes -= server.weight;
         self.keys.remove(&server.key);
         if let Some(merge_key) = server.merge_key

@@ -1,0 +1,265 @@
+"""The server under test and the SIPps around it: started, watched, ended.
+
+CPU time is what the scheduler counted for every thread of a process (schedstat, ns).
+The server has the first core, all load the last one.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("B2B_BINARY", ROOT / "target/release/b2b"))
+FLOOR = ROOT / "target/release/examples/b2bua_floor"
+LAST_CORE = (os.cpu_count() or 1) - 1
+# Media has an address of its own: tens of thousands of ports are nobody else's there.
+MEDIA = "127.77.0.1"
+
+
+def free_port():
+    """A port that is free for UDP and TCP, below those that the system gives away."""
+    for port in range(7000 + os.getpid() % 2000, 16000, 7):
+        with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", port))
+            tcp.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    sys.exit("no free port")
+
+
+_given = set()
+
+
+def median(values):
+    values = sorted(values)
+    return values[len(values) // 2]
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+class Process:
+    """A process that is ended with this object."""
+
+    def __init__(self, command, core, log, **more):
+        self.log = Path(log)
+        words = ["taskset", "-c", str(core), *map(str, command)]
+        # What it costs is read from /proc under this pid: taskset becomes the program.
+        self.child = subprocess.Popen(
+            words, stdout=self.log.open("w"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more
+        )
+        self.pid = self.child.pid
+
+    def cpu_by_thread(self):
+        """Seconds on a core so far, by name of the thread."""
+        found = {}
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                name = (task / "comm").read_text().strip()
+                spent = int((task / "schedstat").read_text().split()[0]) / 1e9
+                found[name] = found.get(name, 0) + spent
+        return found
+
+    def cpu(self):
+        return sum(self.cpu_by_thread().values())
+
+    def status(self, field):
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+        return 0
+
+    def rss(self):
+        """Resident memory in bytes."""
+        return self.status("VmRSS") * 1024
+
+    def descriptors(self):
+        """Of the process, and of each thread with a table of its own."""
+        own = {}
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                name = (task / "comm").read_text().strip()
+                if name.startswith("relay-") or task.name == str(self.pid):
+                    own[name if name.startswith("relay-") else "process"] = len(os.listdir(task / "fd"))
+        return own
+
+    def is_alive(self):
+        return self.child.poll() is None
+
+    def end(self, how=signal.SIGTERM, patience=10):
+        if self.is_alive():
+            self.child.send_signal(how)
+            try:
+                self.child.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+        return self.child.wait()
+
+
+class House:
+    """A folder, and every process that was started in it; all end with it."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="b2b-load-")
+        self.path = Path(self.folder.name)
+        self.processes = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.end(signal.SIGKILL)
+        self.folder.cleanup()
+
+    def start(self, name, command, core, **more):
+        process = Process(command, core, self.path / f"{name}.log", cwd=self.path, **more)
+        self.processes.append(process)
+        return process
+
+    def floor(self, callee_port):
+        port = free_port()
+        floor = self.start("floor", [FLOOR, f"127.0.0.1:{port}", f"127.0.0.1:{callee_port}"], 0)
+        wait_for(lambda: "listening" in floor.log.read_text(), "the floor")
+        floor.address = f"127.0.0.1:{port}"
+        return floor
+
+    def server(self, lines, name="server", **keys):
+        """A server that trusts this machine, with these lines in its configuration."""
+        return Server(self, name, lines, **keys)
+
+    def sipp(self, name, scenario, arguments):
+        command = ["sipp", "-sf", ROOT / "tests/sipp" / scenario, "-i", "127.0.0.1", "-mi", "127.0.0.1"]
+        command += ["-nostdin", "-trace_err", "-error_file", f"{name}.err", *arguments]
+        return self.start(name, command, LAST_CORE)
+
+    def callee(self, name, scenario, *more, rtcp="a=rtcp-mux"):
+        port = free_port()
+        callee = self.sipp(name, scenario, ["-p", port, "-mp", free_port(), "-key", "rtcp", rtcp, *more])
+        wait_for(lambda: not _is_free(port), name)
+        callee.port = port
+        return callee
+
+    def caller(self, name, scenario, to, service, calls, rate, *more, hold_ms=0, rtcp="a=rtcp-mux"):
+        """A caller at work; `finish` waits for it."""
+        arguments = [to, "-s", service, "-p", free_port(), "-mp", free_port(), "-m", calls, "-r", rate]
+        arguments += ["-l", 100_000, "-d", hold_ms, "-key", "rtcp", rtcp, *more]
+        return self.sipp(name, scenario, arguments)
+
+    def finish(self, caller, name, patience):
+        """Waits for a caller; every call has to go as its scenario says."""
+        try:
+            code = caller.child.wait(patience)
+        except subprocess.TimeoutExpired:
+            code = "no end"
+        if code != 0:
+            errors = self.path / f"{name}.err"
+            text = errors.read_text(errors="replace")[:2000] if errors.exists() else ""
+            sys.exit(f"SIPp `{name}` says {code}\n{caller.log.read_text(errors='replace')[-2500:]}\n{text}")
+
+
+class Server(Process):
+    def __init__(self, house, name, lines, media="", limits="", server="", http="off", core=0, trusted='"127.0.0.0/8"'):
+        self.house = house
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.records = house.path / f"{name}.cdr.jsonl"
+        self.http = None if http == "off" else f"127.0.0.1:{free_port()}"
+        config = house.path / f"{name}.toml"
+        config.write_text(
+            f'[server]\nlisten = ["udp:{self.address}", "tcp:{self.address}"]\ntrusted = [{trusted}]\n'
+            f'domains = ["b2b.example"]\ncdr = "{self.records}"\n{server or f"store = {chr(34)}memory{chr(34)}"}\n'
+            f'[http]\nlisten = "{self.http or "off"}"\n'
+            f'[media]\nbind = "{MEDIA}"\n{media}\n[limits]\nsource_messages_per_s = 1000000\ncalls_per_s = 100000\n'
+            f"{limits}\n[log]\nlevel = \"info\"\n{lines}\n"
+        )
+        self.config = config
+        command = [BINARY, "--role", "b2bua", "--config", config]
+        super().__init__(command, core, house.path / f"{name}.log", cwd=house.path)
+        house.processes.append(self)
+        wait_for(lambda: "READY role=b2bua" in self.log.read_text() or not self.is_alive(), "the server", 60)
+        if not self.is_alive():
+            sys.exit(f"the server did not start:\n{self.log.read_text()}")
+        wait_for(lambda: self.sockets() > 60, "the media threads")
+        self.at_rest = self.sockets()
+
+    def holdings(self):
+        """What the server says that it holds for calls; all of it is 0 without any."""
+        held = re.compile(r'b2b_held\{what="([^"]+)"\}')
+        return {held.match(name)[1]: int(value) for name, value in self.metrics().items() if held.match(name)}
+
+    def is_quiet(self):
+        """Whether nothing is held of any call; media has some endpoints bound ahead."""
+        held = self.holdings()
+        return bool(held) and not any(held.values()) and self.sockets() <= self.at_rest + 2
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    def metrics(self):
+        """Every sample of /metrics: name with labels → value."""
+        found = {}
+        for line in self.get("/metrics").splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                found[name] = float(value)
+        return found
+
+    def sockets(self):
+        """Descriptors of the media threads."""
+        return sum(count for name, count in self.descriptors().items() if name != "process")
+
+    def stop(self):
+        """SIGTERM; what the server says is left of its calls, as numbers."""
+        self.end(signal.SIGTERM, 60)
+        last = re.search(r"left: (.*)", self.log.read_text())
+        return {name: int(n) for n, name in re.findall(r"(\d+) ([a-z ]+)", last[1])} if last else None
+
+    def cdrs(self):
+        """Every record; a line that is no JSON is an error."""
+        if not self.records.exists():
+            return []
+        return [json.loads(line) for line in self.records.read_text().splitlines()]
+
+
+def wait_for(is_so, what, patience=20.0, pause=0.05):
+    end = time.monotonic() + patience
+    while not is_so():
+        if time.monotonic() > end:
+            sys.exit(f"waited {patience:.0f} s in vain for {what}")
+        time.sleep(pause)
+
+
+def _is_free(port):
+    with socket.socket(type=socket.SOCK_DGRAM) as udp:
+        try:
+            udp.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def machine():
+    """What figures depend on."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    return {
+        "cpu": cpu[1] if cpu else "unknown",
+        "cores": os.cpu_count(),
+        "kernel": os.uname().release,
+        "load": round(os.getloadavg()[0], 2),
+        "commit": version.stdout.strip(),
+    }

@@ -1,0 +1,128 @@
+"""See scripts/soak-b2bua.sh."""
+
+import argparse
+import json
+import math
+import sys
+import threading
+import time
+from pathlib import Path
+
+import mix
+from machine import House, machine, median, wait_for
+
+TALK_MS = 1600
+TALKS = mix.Kind(
+    "lab", 94, "uac.xml", "load_uas.xml", "ANSWERED", hold_ms=TALK_MS, callee_words=["-rtp_echo"],
+    words=["-min_rtp_port", "20000", "-max_rtp_port", "29000"],
+)
+KINDS = [
+    TALKS,
+    mix.Kind("cancelled", 2, "uac_cancel.xml", "uas_cancelled.xml", "CANCELLED"),
+    mix.Kind("refused", 2, "uac_refused.xml", "uas_busy.xml", "BUSY"),
+    mix.Kind("unanswered", 2, "uac_unanswered.xml", "uas_cancelled.xml", "NO ANSWER", route="timeout_s = 2"),
+]
+
+
+def slope(series):
+    """Bytes a second, by least squares, of (s, bytes)."""
+    mean_t = sum(t for t, _ in series) / len(series)
+    mean_y = sum(y for _, y in series) / len(series)
+    below = sum((t - mean_t) ** 2 for t, _ in series)
+    return sum((t - mean_t) * (y - mean_y) for t, y in series) / below if below else 0.0
+
+
+def main():
+    words = argparse.ArgumentParser()
+    words.add_argument("minutes", type=float, nargs="?", default=30)
+    words.add_argument("--rate", type=int, default=50)
+    words.add_argument("--json", default="target/soak-b2bua.json")
+    # Of memory that a call leaves behind; what the noise of a short run may add.
+    words.add_argument("--bytes-per-call", type=int, default=60)
+    words.add_argument("--noise-kb", type=int, default=1024)
+    options = words.parse_args()
+    seconds = options.minutes * 60
+    total = round(seconds * options.rate)
+    problems, series, flowing = [], [], []
+    with House() as house:
+        # A second of a sawtooth: any octets are PCMU.
+        (house.path / "tone.ulaw").write_bytes(bytes(n % 251 for n in range(8000)))
+        calls = mix.Mix(house, KINDS)
+        server = house.server(
+            calls.routes,
+            media='ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 10',
+            limits="calls = 1000",
+            server="drain_s = 5",
+            http="on",
+        )
+        # What is filled once is filled before the first look.
+        counts = calls.call(server, options.rate * 5, options.rate)
+        baseline = server.descriptors()
+        began, cpu = time.monotonic(), server.cpu()
+        over = threading.Event()
+
+        def watch():
+            while not over.wait(1):
+                if not server.is_alive():
+                    return
+                series.append((time.monotonic() - began, server.rss()))
+                flowing.append(server.sockets())
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        for name, count in calls.call(server, total, options.rate).items():
+            counts[name] += count
+        took = time.monotonic() - began
+        used = server.cpu() - cpu
+        over.set()
+        watcher.join()
+        if not server.is_alive():
+            sys.exit(f"the server has ended:\n{server.log.read_text()[-3000:]}")
+        wait_for(lambda: server.is_quiet(), "nothing to be held", 100, 0.5)
+        held = server.holdings()
+        problems += [f"{name} is {value}, not 0" for name, value in held.items() if value]
+        for name, count in server.descriptors().items():
+            if count > baseline.get(name, 0) + 2:
+                problems.append(f"{name} had {baseline.get(name)} descriptors and has {count}")
+        # The first fifth, at most two minutes, is warming up.
+        late = [it for it in series if it[0] > min(took / 5, 120)]
+        quarter = max(1, len(late) // 4)
+        grown = median([y for _, y in late[-quarter:]]) - median([y for _, y in late[:quarter]])
+        between = (late[-1][0] - late[0][0]) * 0.75
+        allowed = options.noise_kb * 1024 + options.bytes_per_call * between * options.rate
+        rising = slope(late)
+        if grown > allowed:
+            problems.append(f"memory grew by {grown / 1024:.0f} KB in {between:.0f} s, {allowed / 1024:.0f} are allowed")
+        left = server.stop()
+        if left is None or any(left.values()):
+            problems.append(f"left at the end: {left}")
+        records = server.cdrs()
+        problems += calls.wrong(records, counts)
+        result = {
+            "machine": machine(),
+            "minutes": options.minutes,
+            "calls": counts,
+            "records": len(records),
+            "calls_per_s": round(total / took, 1),
+            "cpu_percent": round(used / took * 100, 1),
+            "rss_kb_first_last": [series[0][1] // 1024, series[-1][1] // 1024],
+            "rss_kb_per_hour": round(rising * 3600 / 1024),
+            "grown_kb": grown // 1024,
+            "allowed_kb": math.floor(allowed / 1024),
+            "sockets_median": median(flowing),
+            "holdings": held,
+            "left": left,
+            "problems": problems,
+            "rss_kb_series": [[round(t, 1), y // 1024] for t, y in series],
+        }
+    Path(options.json).write_text(json.dumps(result) + "\n")
+    shown = {key: value for key, value in result.items() if key != "rss_kb_series"}
+    print(json.dumps(shown, indent=1))
+    for problem in problems:
+        print(f"NOT HELD: {problem}")
+    print(f"written: {options.json}")
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()

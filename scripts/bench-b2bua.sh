@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Speed of the server, `b2b --role b2bua`: CPU per call beside a bare forwarder, latency
+# added from a capture, memory of held calls and cost per call up to 10,000 of them,
+# registrations, and the relay (scripts/bench-relay.sh). Prints a table, writes JSON.
+# usage: scripts/bench-b2bua.sh [--quick] [--json file] [--rate N] [--calls N] [--runs N] [part...]
+# B2B_BINARY, a `b2b` built before, is taken instead of a build.
+# Parts: call latency held registrations relay; all without any. docs/benchmarks.md has what
+# came out. Needs two cores, sipp, taskset, python3; dumpcap (tshark) with its rights for
+# the latency. The server has one core, the load the other. Goals are held to, times
+# B2B_BENCH_WIDE (1): on a machine that does other work look at the floor first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b --example b2bua_floor
+ulimit -Sn "$(ulimit -Hn)"
+exec python3 -B scripts/b2bua/bench.py "$@"
