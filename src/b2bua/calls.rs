@@ -1,16 +1,17 @@
 //! The routes as a handler of incoming calls.
 
+use std::time::Duration;
+
 use super::in_force::{Current, Settings};
+use super::origin::Origin;
 use super::routing::{Dial, Outcome, RouteRequest};
+use super::settings::RouteParts;
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
-use crate::call::service::{CallService, DialOptions, DialOrder, DialRequest, DialTo};
+use crate::call::service::{CallService, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::config::server::{BridgeMode as Mode, Strategy};
 use crate::sip::msg::Method;
-
-/// Further apart than any two contacts of one target.
-const TARGET_STEP: u16 = 2_000;
 
 /// Sends calls where the routes say.
 pub struct Routes(pub Current);
@@ -51,9 +52,18 @@ async fn route(settings: &Settings, call: &IncomingCall) -> HandlerAction {
     tracing::debug!("call {}: route {:?}", call.call.0, decision.name);
     match decision.outcome {
         Outcome::Dial(dial) => {
+            let none = RouteParts::default();
+            let parts = decision.route.and_then(|index| settings.routes.get(index)).unwrap_or(&none);
             let name = dial.policy.set_caller_name.clone();
             let name = name.or_else(|| user.and_then(|user| user.display_name.clone()));
-            self::dial(settings, call, &dial, name).await
+            let stages = match stages(settings, call, &dial, parts).await {
+                Ok(stages) => stages,
+                Err((status, reason)) => {
+                    return HandlerAction::Reject { status, reason: reason.to_owned() };
+                }
+            };
+            let options = options(settings, call, &dial, name, &stages, origin);
+            HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }))
         }
         Outcome::Reject { status, reason } => {
             HandlerAction::Reject { status, reason: reason.map(|it| it.to_string()).unwrap_or_default() }
@@ -63,46 +73,106 @@ async fn route(settings: &Settings, call: &IncomingCall) -> HandlerAction {
     }
 }
 
-async fn dial(settings: &Settings, call: &IncomingCall, dial: &Dial, name: Option<String>) -> HandlerAction {
+/// The targets of a route with the contacts that they have now; the error is a status
+/// and its reason.
+async fn stages(
+    settings: &Settings,
+    call: &IncomingCall,
+    dial: &Dial,
+    parts: &RouteParts,
+) -> Result<Vec<DialStage>, (u16, &'static str)> {
     let policy = &dial.policy;
-    let mut contacts: Vec<ResolvedContact> = Vec::new();
+    let mut stages: Vec<DialStage> = Vec::with_capacity(dial.targets.len());
     let mut failure: Option<LookupError> = None;
-    for (index, target) in dial.targets.iter().enumerate() {
+    for target in &dial.targets {
         let lookup = LookupRequest {
             caller: Some(dial.caller.clone()),
             source: Some(call.source),
             ..LookupRequest::new(target, call.at)
         };
-        let step = if policy.strategy == Strategy::Serial { index as u16 * TARGET_STEP } else { 0 };
-        match settings.targets.resolve(&lookup).await {
-            Ok(found) => contacts.extend(found.contacts.into_iter().map(|contact| ResolvedContact {
-                priority: contact.priority.saturating_add(step),
-                ..contact
-            })),
+        let mut contacts = match settings.targets.resolve(&lookup).await {
+            Ok(found) => found.contacts,
+            // It is as silent as a host that does not answer: the next one is tried.
             Err(error) => {
                 tracing::info!("call {}: {error}", call.call.0);
                 failure.get_or_insert(error);
+                continue;
             }
+        };
+        for contact in &mut contacts {
+            // What a gateway can do is narrower than what a route wants.
+            contact.policy = contact.policy.take().or_else(|| parts.policy.clone());
+        }
+        let lasts = policy.timeout.or_else(|| all_together(settings, target));
+        stages.push(DialStage { contacts, lasts, failover: parts.failover.clone() });
+    }
+    if stages.is_empty() {
+        return Err(failure.as_ref().map_or((404, "Not Found"), LookupError::status));
+    }
+    Ok(match policy.strategy {
+        Strategy::Serial => stages,
+        Strategy::Parallel => vec![together(stages)],
+    })
+}
+
+/// How long all of a target may ring together: a group whose members ring at once.
+fn all_together(settings: &Settings, target: &str) -> Option<Duration> {
+    let group = settings.config.group(target.strip_prefix("group/")?)?;
+    (group.strategy == Strategy::Parallel).then_some(group.timeout)
+}
+
+/// Stages as one: the first choices of all, then the second ones.
+fn together(stages: Vec<DialStage>) -> DialStage {
+    let mut contacts: Vec<ResolvedContact> = Vec::new();
+    let mut lasts = Some(Duration::ZERO);
+    for stage in stages {
+        lasts = lasts.zip(stage.lasts).map(|(one, other)| one.max(other));
+        let tiers = stage.contacts.chunk_by(|a, b| a.priority == b.priority);
+        for (turn, tier) in (0..).zip(tiers) {
+            contacts.extend(tier.iter().map(|contact| ResolvedContact { priority: turn, ..contact.clone() }));
         }
     }
-    if contacts.is_empty() {
-        let status = failure.as_ref().map_or((404, "Not Found"), LookupError::status);
-        return HandlerAction::Reject { status: status.0, reason: status.1.to_owned() };
-    }
-    let limits = &settings.config.limits;
+    contacts.sort_by_key(|contact| contact.priority);
+    DialStage { contacts, lasts, ..DialStage::default() }
+}
+
+fn options(
+    settings: &Settings,
+    call: &IncomingCall,
+    dial: &Dial,
+    name: Option<String>,
+    stages: &[DialStage],
+    origin: Origin<'_>,
+) -> DialOptions {
+    let (policy, limits) = (&dial.policy, &settings.config.limits);
     let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
-    let options = DialOptions {
+    let ring = policy.timeout.unwrap_or(limits.ring);
+    let rings = |stage: &DialStage| {
+        let tiers = stage.contacts.chunk_by(|a, b| a.priority == b.priority);
+        stage.lasts.unwrap_or_else(|| {
+            tiers.map(|tier| tier.iter().map(|it| it.ring.unwrap_or(ring)).max().unwrap_or(ring)).sum()
+        })
+    };
+    DialOptions {
         order: DialOrder::Parallel,
-        ring_timeout: policy.timeout.unwrap_or(limits.ring),
-        total_timeout: policy.timeout.unwrap_or(limits.ring) * (dial.targets.len().max(3) as u32),
+        ring_timeout: ring,
+        // Redirected calls ring within the time of who redirected them.
+        total_timeout: stages.iter().map(rings).sum(),
         max_redirects: limits.redirects,
         caller: (call.caller() != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),
+        caller_policy: match origin {
+            Origin::Gateway(name) => settings.gateway_policy(name),
+            _ => None,
+        },
         mode: match policy.mode {
             Mode::Transparent => BridgeMode::Transparent,
             Mode::Intercepting => BridgeMode::Intercepting,
             Mode::Translating => BridgeMode::Translating,
         },
         ..DialOptions::default()
-    };
-    HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(contacts), options }))
+    }
 }
+
+#[cfg(test)]
+#[path = "calls_tests.rs"]
+mod tests;

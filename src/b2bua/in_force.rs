@@ -1,6 +1,7 @@
 //! A configuration in force, ready to be asked; a new one takes its place as a
 //! whole (SIGHUP).
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -8,7 +9,8 @@ use super::board::GatewayBoard;
 use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::Router;
-use super::settings;
+use super::settings::{self, RouteParts};
+use crate::call::controller::PairPolicy;
 use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 use crate::call::resolver::{
     Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, GatewayResolver,
@@ -31,6 +33,9 @@ pub struct Settings {
     pub directory: Arc<Directory>,
     pub origins: Origins,
     pub router: Router,
+    /// By the place of the route.
+    pub routes: Vec<RouteParts>,
+    gateways: HashMap<Arc<str>, Option<Arc<PairPolicy>>>,
     /// What routes and groups name.
     pub targets: ChainResolver,
 }
@@ -49,14 +54,22 @@ impl Settings {
         let config = Arc::new(config);
         let directory = Arc::new(Directory::new(&config));
         let users = UserResolver::new(Registered { directory: directory.clone(), registrar: bindings });
-        let gateways = GatewayResolver::new(settings::gateways(&config), board);
+        let trunks = settings::gateways(&config);
+        let policies = trunks.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+        let gateways = GatewayResolver::new(trunks, board);
         // Routes are written by the operator: he may name any URI.
         let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
             .with(DirectResolver::new(DirectPolicy::Anybody));
         let groups = GroupResolver::new(settings::groups(&config), Arc::new(single.clone()))?;
         let targets = single.with(groups);
         let (origins, router) = (Origins::new(&config), Router::new(&config));
-        Ok(Settings { config, directory, origins, router, targets })
+        let routes = settings::routes(&config);
+        Ok(Settings { config, directory, origins, router, routes, gateways: policies, targets })
+    }
+
+    /// What may be offered to a gateway that says so.
+    pub fn gateway_policy(&self, name: &str) -> Option<Arc<PairPolicy>> {
+        self.gateways.get(name)?.clone()
     }
 
     /// Who a caller is, as routes see him: where he comes from, and his class.

@@ -20,12 +20,12 @@ use super::settings;
 use super::tally::{DeskCounters, Tally};
 use crate::call::bus::EventBus;
 use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
-use crate::call::controller::{EmbeddedConfig, EmbeddedController, PairPolicy};
+use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{RecordSink, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::config::server::capacity::Capacity;
-use crate::config::server::{Codec, ServerConfig, Store};
+use crate::config::server::{ServerConfig, Store};
 use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, Tls, local_addr};
@@ -344,16 +344,12 @@ fn switch(config: &ServerConfig) -> SwitchConfig {
             IpAddr::V6(ip) => format!("[{ip}]"),
         })
     });
-    let name = |codec: &Codec| codec.as_str().to_ascii_uppercase();
     SwitchConfig {
         domain: domain.unwrap_or_else(|| "b2b.invalid".to_owned()),
         max_calls: config.limits.calls,
         rtp_timeout: config.media.rtp_timeout,
         max_duration: config.limits.duration,
-        policy: PairPolicy {
-            codecs: config.media.codecs.iter().map(name).collect(),
-            ..PairPolicy::default()
-        },
+        policy: settings::pair_policy(config),
         ..SwitchConfig::default()
     }
 }
@@ -370,6 +366,9 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
     EndpointConfig {
         user_agent: server.user_agent.clone(),
         advertised: advertised.into_iter().collect(),
+        // The dialling gives up first: this is for handlers that never decide.
+        answer_timeout: Duration::from_secs(300)
+            .max(settings::longest_ring(config) + Duration::from_secs(60)),
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
         session_timers: Some(SessionTimers::default()),
         extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },

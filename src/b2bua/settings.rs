@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::call::controller::PairPolicy;
+use crate::call::failure::Failover;
 use crate::call::lookup::Credentials;
 use crate::call::resolver::{Gateway, GatewayHost, Group};
-use crate::config::server::{KeepAlive, Rewrite, ServerConfig, Strategy, Target};
+use crate::config::server::{
+    Action, Codec, Failover as Rule, KeepAlive, Rewrite, Route, ServerConfig, Strategy, Target,
+};
 use crate::sip::auth::{DigestConfig, PenaltyConfig};
 use crate::sip::net::NetLimits;
 use crate::sip::net::budget::Rate;
@@ -74,19 +79,88 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
                     realm: None,
                 })
             });
-            gateway.from = from.from_user.as_ref().and_then(|user| {
-                let first = from.hosts.first().map(|host| host.host.as_str());
-                let domain = from.from_domain.as_deref().or(first)?;
-                let brackets = domain.contains(':') && !domain.starts_with('[');
-                Some(if brackets { format!("sip:{user}@[{domain}]") } else { format!("sip:{user}@{domain}") })
-            });
-            let rules = from.called.clone();
-            gateway.rewrite =
-                Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_string()));
+            gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
+            gateway.caller = rewrite(&from.caller);
+            gateway.rewrite = rewrite(&from.called);
+            gateway.policy = own_policy(config, &from.codecs);
             gateway.channels = from.channels.map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
             gateway
         })
         .collect()
+}
+
+fn rewrite(rules: &[Rewrite]) -> crate::call::resolver::gateway::Rewrite {
+    let rules = rules.to_vec();
+    Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_string()))
+}
+
+/// What may be offered to anybody of whom nothing else is said: everything, and what
+/// b2b can transcode to.
+pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
+    PairPolicy {
+        transcode: !config.media.codecs.is_empty(),
+        additions: names(&config.media.codecs),
+        ..PairPolicy::default()
+    }
+}
+
+/// What may be offered where only these codecs are allowed; none: nothing is said.
+fn own_policy(config: &ServerConfig, codecs: &[Codec]) -> Option<Arc<PairPolicy>> {
+    let policy = || PairPolicy { codecs: names(codecs), ..pair_policy(config) };
+    (!codecs.is_empty()).then(|| Arc::new(policy()))
+}
+
+fn names(codecs: &[Codec]) -> Vec<String> {
+    codecs.iter().map(|codec| codec.as_str().to_ascii_uppercase()).collect()
+}
+
+/// What a route means for a call, beyond where it goes.
+#[derive(Debug, Clone, Default)]
+pub struct RouteParts {
+    /// What may be offered to its targets.
+    pub policy: Option<Arc<PairPolicy>>,
+    /// What leads from one target to the next.
+    pub failover: Failover,
+}
+
+/// Of every route, in order.
+pub fn routes(config: &ServerConfig) -> Vec<RouteParts> {
+    let parts = |route: &Route| match &route.action {
+        Action::Dial { policy, .. } => RouteParts {
+            policy: own_policy(config, &policy.codecs),
+            failover: match &policy.failover {
+                Rule::Never => Failover::Never,
+                Rule::On(ranges) => Failover::On(ranges.iter().map(|range| (range.0, range.1)).collect()),
+            },
+        },
+        Action::Reject { .. } | Action::App { .. } => RouteParts::default(),
+    };
+    config.routes.iter().map(parts).collect()
+}
+
+/// How long a caller may have to wait for an answer.
+pub fn longest_ring(config: &ServerConfig) -> Duration {
+    let in_group = |group: &crate::config::server::Group| match group.strategy {
+        Strategy::Serial => group.timeout * group.members.len() as u32,
+        Strategy::Parallel => group.timeout,
+    };
+    let ring = config.limits.ring;
+    let of_target = |target: &Target, timeout: Option<Duration>| match target {
+        Target::Group(name) => timeout.or_else(|| config.group(name).map(in_group)).unwrap_or(ring),
+        _ => timeout.unwrap_or(ring),
+    };
+    let of_route = |route: &Route| match &route.action {
+        Action::Dial { targets, policy } => {
+            targets.iter().map(|target| of_target(target, policy.timeout)).sum()
+        }
+        Action::Reject { .. } | Action::App { .. } => Duration::ZERO,
+    };
+    config.routes.iter().map(of_route).max().unwrap_or_default().max(ring)
+}
+
+/// A host as a URI has it.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_string() }
 }
 
 /// For the group resolver.
@@ -98,6 +172,7 @@ pub fn groups(config: &ServerConfig) -> HashMap<String, Group> {
             Strategy::Serial => Group::serial(members),
             Strategy::Parallel => Group::parallel(members),
         };
+        let group = Group { ring: Some(from.timeout), ..group };
         (from.name.clone(), group)
     });
     named.collect()
@@ -137,7 +212,8 @@ mod tests {
         let config = parse_alone(
             "[[user]]\nname = \"1001\"\npassword = \"x\"\n\
              [[gateway]]\nname = \"carrier\"\nhosts = [\"[2001:db8::1]\", \"b.example:5070\"]\ntransport = \"tcp\"\n\
-             username = \"u\"\npassword = \"p\"\nfrom_user = \"+4420\"\nchannels = 3\n\
+             username = \"u\"\npassword = \"p\"\nfrom_user = \"+4420\"\nfrom_domain = \"2001:db8::7\"\nchannels = 3\ncodecs = [\"pcma\"]\n\
+             caller = [{ match = \"1(.*)\", to = \"+44208$1\" }]\n\
              called = [{ match = \"0(.*)\", to = \"+44$1\" }]\n\
              [[group]]\nname = \"sales\"\nmembers = [\"user/1001\", \"gateway/carrier/01\", \"sip:a$$b@h\"]\nstrategy = \"serial\"\n",
         )
@@ -145,7 +221,9 @@ mod tests {
         let [gateway] = gateways(&config).try_into().unwrap();
         let hosts: Vec<_> = gateway.hosts.iter().map(|host| (&*host.host, host.priority)).collect();
         assert_eq!(hosts, [("[2001:db8::1]", 1), ("b.example:5070", 2)]);
-        assert_eq!(gateway.from.as_deref(), Some("sip:+4420@[2001:db8::1]"));
+        assert_eq!(gateway.from, (Some("+4420".to_owned()), Some("[2001:db8::7]".to_owned())));
+        assert_eq!(((gateway.caller)("1001"), (gateway.caller)("2001")), ("+44208001".into(), "2001".into()));
+        assert_eq!(gateway.policy.unwrap().codecs, ["PCMA"]);
         assert_eq!((gateway.channels, gateway.credentials.unwrap().password.as_str()), (Some(3), "p"));
         assert_eq!((gateway.rewrite)("0208"), "+44208");
         assert_eq!((gateway.rewrite)("1001"), "1001");

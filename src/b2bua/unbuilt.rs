@@ -1,7 +1,7 @@
 //! What a configuration asks for that this server does not do yet. It starts all the
 //! same and says so; the list gets shorter as the parts come.
 
-use crate::config::server::{Action, Failover, MediaPath, Route, ServerConfig};
+use crate::config::server::{Action, MediaPath, Route, ServerConfig};
 
 /// A line for each, for the log and the dry run.
 pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
@@ -10,12 +10,7 @@ pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
         lines.push(format!("[http]: nothing listens at {} yet", http.bind));
     }
     for gateway in &config.gateways {
-        let asked = [
-            (gateway.register.is_some(), "register"),
-            (gateway.options.is_some(), "options"),
-            (!gateway.caller.is_empty(), "caller"),
-            (!gateway.codecs.is_empty(), "codecs"),
-        ];
+        let asked = [(gateway.register.is_some(), "register"), (gateway.options.is_some(), "options")];
         let keys: Vec<&str> = asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect();
         if !keys.is_empty() {
             let (name, line) = (&gateway.name, gateway.line);
@@ -41,9 +36,7 @@ fn route_keys(route: &Route) -> Vec<&'static str> {
     let asked = [
         (policy.media == MediaPath::Direct, "media"),
         (policy.record, "record"),
-        (policy.failover != Failover::default(), "failover"),
         (!policy.headers.is_empty(), "headers"),
-        (!policy.codecs.is_empty(), "codecs"),
     ];
     asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect()
 }

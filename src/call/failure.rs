@@ -1,5 +1,8 @@
 //! What a failed call is to others: which of several failures the caller hears,
-//! what a far end's status becomes on the caller's leg, SIP ⇄ Q.850.
+//! what a far end's status becomes on the caller's leg, which of them lead to another
+//! target, SIP ⇄ Q.850.
+
+use std::sync::Arc;
 
 /// Q.850 causes that we give by ourselves.
 pub mod cause {
@@ -44,6 +47,32 @@ pub fn rank(status: u16) -> u8 {
 /// another way (the next host or gateway) is worth a try.
 pub fn is_trouble(status: u16) -> bool {
     matches!(status, 401 | 407 | 408 | 430 | 481 | 482 | 483 | 500..=599)
+}
+
+/// After which failures of one target the next one is tried. Silence always leads on,
+/// 6xx never does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Failover {
+    /// After every failure below 600.
+    #[default]
+    Always,
+    /// After none that somebody gave.
+    Never,
+    /// After these: from the first status to the last, both included.
+    On(Arc<[(u16, u16)]>),
+}
+
+impl Failover {
+    /// Whether this final status leads on. A target that rang without being answered
+    /// counts as 408.
+    pub fn leads_on(&self, status: u16) -> bool {
+        status < 600
+            && match self {
+                Failover::Always => true,
+                Failover::Never => false,
+                Failover::On(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&status)),
+            }
+    }
 }
 
 /// What the caller gets for a far end's failure: status and reason phrase.

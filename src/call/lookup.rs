@@ -6,10 +6,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::negotiate::pair::PairPolicy;
 use crate::sip::endpoint::Flow;
 
 /// What is looked up, and for whom.
@@ -17,7 +18,8 @@ use crate::sip::endpoint::Flow;
 pub struct LookupRequest {
     /// `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`, `sips:…`.
     pub target: String,
-    /// Who calls, as a URI or number, where a resolver treats callers differently.
+    /// Who calls, as a URI or number: what a gateway is told, and where a resolver treats
+    /// callers differently.
     pub caller: Option<String>,
     /// Where the call came from; none for calls that we originate.
     pub source: Option<SocketAddr>,
@@ -92,10 +94,15 @@ pub struct ResolvedContact {
     pub path: Option<String>,
     /// The gateway that this goes through, which counts the call as one of its channels.
     pub gateway: Option<GatewayUse>,
-    /// What `From` has to say towards this contact, as a URI; none: the caller's.
+    /// What `From` has to say towards this contact, as a URI; none: the caller's. The
+    /// caller's name goes before it.
     pub from: Option<String>,
     /// The user who is reached here, by the name that was looked up.
     pub user: Option<Arc<str>>,
+    /// How long it rings; none: as the dialling says.
+    pub ring: Option<Duration>,
+    /// What may be offered to it; none: as the switch's configuration says.
+    pub policy: Option<Arc<PairPolicy>>,
 }
 
 impl ResolvedContact {
@@ -110,6 +117,8 @@ impl ResolvedContact {
             gateway: None,
             from: None,
             user: None,
+            ring: None,
+            policy: None,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The library's front for calls: a handle that can be cloned, whose methods
 //! become commands to the thread that owns the calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::bridge_fsm::BridgeMode;
+use super::controller::PairPolicy;
+pub use super::failure::Failover;
 use super::handler::IncomingCall;
 use super::leg_fsm::TerminationCause;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
@@ -20,6 +23,19 @@ pub enum DialTo {
     Target(String),
     /// Looked up already.
     Contacts(Vec<ResolvedContact>),
+    /// Several targets, one after the other.
+    Stages(Vec<DialStage>),
+}
+
+/// A target that is tried before the next one: a user's phones, a gateway's hosts, a
+/// group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DialStage {
+    pub contacts: Vec<ResolvedContact>,
+    /// How long all of it may ring; none: as long as its contacts do.
+    pub lasts: Option<Duration>,
+    /// After which failure of it the next one is tried.
+    pub failover: Failover,
 }
 
 /// In which order contacts are dialled.
@@ -36,7 +52,7 @@ pub enum DialOrder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialOptions {
     pub order: DialOrder,
-    /// How long the contacts that are dialled together may ring.
+    /// How long a contact rings that does not say so itself.
     pub ring_timeout: Duration,
     /// How long all of it may take.
     pub total_timeout: Duration,
@@ -47,6 +63,8 @@ pub struct DialOptions {
     /// Name (quoted, with a space behind it, or empty) and number that the callee
     /// sees, at our own address; none: the caller's.
     pub caller: Option<(String, String)>,
+    /// What may be offered to the caller later; none: as the switch's configuration says.
+    pub caller_policy: Option<Arc<PairPolicy>>,
     /// More header fields for the INVITE.
     pub headers: Vec<(String, String)>,
     /// What the bridge does with requests inside the call.
@@ -64,6 +82,7 @@ impl Default for DialOptions {
             max_redirects: 5,
             from: None,
             caller: None,
+            caller_policy: None,
             headers: Vec::new(),
             mode: BridgeMode::Transparent,
             auto_hangup: true,

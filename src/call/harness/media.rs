@@ -1,7 +1,7 @@
-//! A media controller without media: it numbers endpoints, and writes its own
-//! addresses into descriptions.
+//! A media controller without media: it numbers endpoints, and writes descriptions as
+//! the embedded one does.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +11,8 @@ use crate::call::controller::{
     Capabilities, Capability, EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription,
     MediaController, MediaError, MediaFuture, PairPolicy, Route,
 };
+use crate::call::negotiate::NegotiateError;
+use crate::call::negotiate::pair::{self, Side};
 
 /// Media that is only told of. Every endpoint `n` receives at 192.0.2.1:10000+2n.
 #[derive(Debug, Default)]
@@ -21,13 +23,9 @@ pub struct FakeMedia {
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    held: BTreeSet<EndpointId>,
+    held: BTreeMap<EndpointId, Side>,
     bridges: Vec<(EndpointId, EndpointId)>,
     refuse: bool,
-    /// What each party was told last, has said last, and offers.
-    told: HashMap<EndpointId, Bytes>,
-    said: HashMap<EndpointId, Bytes>,
-    offers: HashMap<EndpointId, Bytes>,
 }
 
 impl FakeMedia {
@@ -50,28 +48,37 @@ impl FakeMedia {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rewrite(&self, to: EndpointId, description: &Bytes) -> MediaFuture<Bytes> {
-        if !self.state().held.contains(&to) {
-            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(to)));
-        }
-        let text = String::from_utf8_lossy(description);
-        let lines = text.lines().map(|line| match line.split_once(' ') {
-            _ if line.starts_with("c=") => "c=IN IP4 192.0.2.1".to_owned(),
-            _ if line.starts_with("o=") => format!("o=- {} 1 IN IP4 192.0.2.1", to.0),
-            Some(("m=audio", rest)) => {
-                let rest = rest.split_once(' ').map_or("", |(_, rest)| rest);
-                format!("m=audio {} {rest}", port(to))
-            }
-            _ => line.to_owned(),
-        });
-        let text: String = lines.map(|line| line + "\r\n").collect();
-        let text = Bytes::from(text);
-        self.state().told.insert(to, text.clone());
-        MediaFuture::ready(Ok(text))
+    /// What `with` makes of the sides of one endpoint, or of two.
+    fn described<T: Into<Bytes>, E: Into<MediaError>>(
+        &self,
+        (one, other): (EndpointId, Option<EndpointId>),
+        with: impl FnOnce(&mut Side, Option<&mut Side>) -> Result<T, E>,
+    ) -> MediaFuture<Bytes> {
+        let mut state = self.state();
+        let gone = |id| MediaFuture::ready(Err(MediaError::NoSuchEndpoint(id)));
+        let Some(mut taken) = state.held.remove(&one) else { return gone(one) };
+        let second = other.map(|other| (other, state.held.get_mut(&other)));
+        let result = match second {
+            Some((other, None)) => Err(MediaError::NoSuchEndpoint(other)),
+            second => with(&mut taken, second.and_then(|(_, side)| side)).map_err(Into::into),
+        };
+        state.held.insert(one, taken);
+        MediaFuture::ready(result.map(Into::into))
     }
 
-    fn hear(&self, from: EndpointId, description: &Bytes) {
-        self.state().said.insert(from, description.clone());
+    fn between<T: Into<Bytes>, E: Into<MediaError>>(
+        &self,
+        one: EndpointId,
+        other: EndpointId,
+        with: impl FnOnce(&mut Side, &mut Side) -> Result<T, E>,
+    ) -> MediaFuture<Bytes>
+    where
+        E: From<NegotiateError>,
+    {
+        self.described((one, Some(other)), |one, other| match other {
+            Some(other) => with(one, other),
+            None => Err(NegotiateError::NoAudio.into()),
+        })
     }
 }
 
@@ -92,17 +99,15 @@ impl MediaController for FakeMedia {
         }
         state.last += 1;
         let endpoint = EndpointId(state.last);
-        state.held.insert(endpoint);
         let rtp = SocketAddr::from(([192, 0, 2, 1], port(endpoint)));
+        let side = Side::new(rtp, state.last * 2);
+        state.held.insert(endpoint, side);
         MediaFuture::ready(Ok((endpoint, LocalDescription { rtp })))
     }
 
     fn release_endpoint(&self, endpoint: EndpointId) {
         let mut state = self.state();
         state.held.remove(&endpoint);
-        state.told.remove(&endpoint);
-        state.said.remove(&endpoint);
-        state.offers.remove(&endpoint);
         state.bridges.retain(|(a, b)| *a != endpoint && *b != endpoint);
     }
 
@@ -111,45 +116,46 @@ impl MediaController for FakeMedia {
         from: EndpointId,
         to: EndpointId,
         offer: Bytes,
-        _: &PairPolicy,
+        policy: &PairPolicy,
     ) -> MediaFuture<Bytes> {
-        self.state().offers.insert(from, offer.clone());
-        self.rewrite(to, &offer)
+        self.between(from, to, |from, to| pair::offer(from, to, &offer, policy))
     }
 
     fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
-        self.hear(from, &answer);
-        let offer = self.state().offers.remove(&to);
-        if let Some(offer) = offer {
-            self.hear(to, &offer);
-        }
-        self.rewrite(to, &answer)
+        self.between(from, to, |from, to| pair::answer(from, to, &answer))
     }
 
-    fn local_offer(&self, endpoint: EndpointId, _: Option<EndpointId>, _: &PairPolicy) -> MediaFuture<Bytes> {
-        self.rewrite(endpoint, &Bytes::from_static(super::SESSION.as_bytes()))
+    fn local_offer(
+        &self,
+        endpoint: EndpointId,
+        like: Option<EndpointId>,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        self.described((endpoint, like), |to, like| pair::local_offer(to, like.as_deref(), policy))
     }
 
-    fn apply_remote(&self, from: EndpointId, answer: Bytes) -> MediaFuture<()> {
-        self.hear(from, &answer);
-        MediaFuture::ready(Ok(()))
+    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
+        let mut state = self.state();
+        let side = state.held.get_mut(&endpoint).ok_or(MediaError::NoSuchEndpoint(endpoint));
+        MediaFuture::ready(side.and_then(|side| Ok(pair::apply(side, &answer)?)))
     }
 
-    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, _: &PairPolicy) -> MediaFuture<Bytes> {
-        self.hear(endpoint, &offer);
-        self.rewrite(endpoint, &offer)
+    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
+        self.described((endpoint, None), |side, _| pair::local_answer(side, &offer, policy))
     }
 
     fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
-        MediaFuture::ready(self.state().told.get(&endpoint).cloned().ok_or(MediaError::Undescribed))
+        self.described((endpoint, None), |side, _| pair::repeat(side))
     }
 
     fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
-        self.state().said.get(&endpoint).is_some_and(|said| said == description)
+        self.state().held.get(&endpoint).is_some_and(|side| side.repeats(description))
     }
 
     fn withdraw_offer(&self, endpoint: EndpointId) {
-        self.state().offers.remove(&endpoint);
+        if let Some(side) = self.state().held.get_mut(&endpoint) {
+            side.withdraw();
+        }
     }
 
     fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {

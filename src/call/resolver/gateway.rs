@@ -9,7 +9,8 @@ use crate::call::lookup::{
     Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
     ResolvedContact, Resolver,
 };
-use crate::sip::msg::Transport;
+use crate::call::negotiate::pair::PairPolicy;
+use crate::sip::msg::{Transport, Uri};
 
 /// A provider.
 #[derive(Clone)]
@@ -21,15 +22,20 @@ pub struct Gateway {
     pub transport: Option<Transport>,
     /// For its challenges.
     pub credentials: Option<Arc<Credentials>>,
-    /// `From` towards it, as a URI; none: the caller's.
-    pub from: Option<String>,
+    /// User and host of `From` towards it; none: the caller's number, the host that is
+    /// called.
+    pub from: (Option<String>, Option<String>),
+    /// From the caller's number to the one that it is told.
+    pub caller: Rewrite,
     /// From the number in the target to the number on the wire.
     pub rewrite: Rewrite,
+    /// What may be offered to it; none: as the switch's configuration says.
+    pub policy: Option<Arc<PairPolicy>>,
     /// Calls at once; none: any number.
     pub channels: Option<u32>,
 }
 
-/// How a called number is written for a gateway.
+/// How a number is written for a gateway.
 pub type Rewrite = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 impl Gateway {
@@ -40,8 +46,10 @@ impl Gateway {
             hosts: hosts.into_iter().collect(),
             transport: None,
             credentials: None,
-            from: None,
+            from: (None, None),
+            caller: Arc::new(str::to_owned),
             rewrite: Arc::new(str::to_owned),
+            policy: None,
             channels: None,
         }
     }
@@ -49,7 +57,7 @@ impl Gateway {
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gateway { name, hosts, transport, credentials, from, rewrite: _, channels } = self;
+        let Gateway { name, hosts, transport, credentials, from, channels, .. } = self;
         f.debug_struct("Gateway")
             .field("name", name)
             .field("hosts", hosts)
@@ -133,7 +141,8 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         GatewayResolver { gateways, status }
     }
 
-    fn resolve(&self, target: &str, rest: &str) -> Result<LookupResult, LookupError> {
+    fn resolve(&self, request: &LookupRequest, rest: &str) -> Result<LookupResult, LookupError> {
+        let target = request.target.as_str();
         let bad = |why: &'static str| LookupError::BadTarget { target: target.to_owned(), why: why.into() };
         let (name, number) = rest.split_once('/').ok_or_else(|| bad("the number is missing"))?;
         let unknown = || LookupError::UnknownGateway { gateway: name.to_owned() };
@@ -148,9 +157,14 @@ impl<S: GatewayStatus> GatewayResolver<S> {
             return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
         }
         let user = escape_user(&number);
+        let caller = match &gateway.from.0 {
+            Some(user) => user.clone(),
+            None => (gateway.caller)(&caller_number(request.caller.as_deref())),
+        };
+        let caller = escape_user(if caller.is_empty() { "anonymous" } else { &caller });
         let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
         let contacts: Vec<_> =
-            gateway.hosts.iter().filter(up).map(|host| contact(gateway, host, &user)).collect();
+            gateway.hosts.iter().filter(up).map(|host| contact(gateway, host, &user, &caller)).collect();
         if contacts.is_empty() {
             let hosts: Vec<&str> = gateway.hosts.iter().map(|host| &*host.host).collect();
             return Err(LookupError::GatewayDown { gateway: name.to_owned(), hosts: hosts.join(", ") });
@@ -159,7 +173,24 @@ impl<S: GatewayStatus> GatewayResolver<S> {
     }
 }
 
-fn contact(gateway: &Gateway, host: &GatewayHost, user: &str) -> ResolvedContact {
+/// The number of a caller who is given as a number or as a URI.
+fn caller_number(caller: Option<&str>) -> String {
+    let caller = caller.unwrap_or_default();
+    match Uri::parse(caller.as_bytes()).ok().filter(|uri| uri.host.is_some()) {
+        Some(uri) => String::from_utf8_lossy(&uri.user_unescaped().unwrap_or_default()).into_owned(),
+        None => caller.to_owned(),
+    }
+}
+
+/// A host without its port, which From cannot have (RFC 3261 §19.1.1).
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((before, _)) if !host.ends_with(']') => before,
+        _ => host,
+    }
+}
+
+fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> ResolvedContact {
     let mut uri = format!("sip:{user}@{}", host.host);
     if let Some(transport) = gateway.transport {
         uri.push_str(";transport=");
@@ -172,7 +203,11 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str) -> ResolvedContact
             channels: gateway.channels,
             credentials: gateway.credentials.clone(),
         }),
-        from: gateway.from.clone(),
+        from: Some({
+            let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));
+            format!("sip:{caller}@{domain}")
+        }),
+        policy: gateway.policy.clone(),
         ..ResolvedContact::new(uri, host.priority)
     }
 }
@@ -184,6 +219,6 @@ impl<S: GatewayStatus> Resolver for GatewayResolver<S> {
 
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
         let rest = rest(&request.target, "gateway");
-        ready(rest.map(|rest| self.resolve(&request.target, rest)).transpose())
+        ready(rest.map(|rest| self.resolve(request, rest)).transpose())
     }
 }

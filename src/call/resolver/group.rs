@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::rest;
 use crate::call::lookup::{
@@ -18,17 +19,20 @@ const MAX_CONTACTS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
     pub members: Vec<Member>,
+    /// How long a member rings; none: as the dialling says.
+    pub ring: Option<Duration>,
 }
 
 impl Group {
     /// All at once.
     pub fn parallel<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
-        Group { members: members.into_iter().map(|target| Member::new(target, 0)).collect() }
+        Group { members: members.into_iter().map(|target| Member::new(target, 0)).collect(), ring: None }
     }
 
     /// One after the other.
     pub fn serial<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
-        Group { members: (0..).zip(members).map(|(at, target)| Member::new(target, at)).collect() }
+        let members = (0..).zip(members).map(|(at, target)| Member::new(target, at)).collect();
+        Group { members, ring: None }
     }
 }
 
@@ -147,7 +151,9 @@ impl<'a> Expansion<'a> {
     fn group(&mut self, name: &'a str) -> Pin<Box<dyn Future<Output = Tiers> + Send + '_>> {
         Box::pin(async move {
             // Every nested group exists: `GroupResolver::new` looked.
-            let members = self.resolver.groups.get(name).map_or(&[][..], |group| &group.members);
+            let group = self.resolver.groups.get(name);
+            let members = group.map_or(&[][..], |group| &group.members);
+            let ring = group.and_then(|group| group.ring);
             let mut members: Vec<&Member> = members.iter().collect();
             members.sort_by_key(|member| member.priority);
             let mut tiers = Tiers::new();
@@ -164,6 +170,10 @@ impl<'a> Expansion<'a> {
             }
             for tier in &mut tiers {
                 tier.truncate(MAX_CONTACTS);
+                for contact in tier {
+                    // The shorter of this group's and a nested one's.
+                    contact.ring = contact.ring.into_iter().chain(ring).min();
+                }
             }
             tiers.truncate(MAX_CONTACTS);
             tiers

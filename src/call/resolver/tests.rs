@@ -8,7 +8,16 @@ use crate::call::lookup::{
 use crate::sip::msg::Transport;
 
 fn look(resolver: &dyn Resolver, target: &str) -> Result<Option<LookupResult>, LookupError> {
-    let request = LookupRequest::new(target, Instant::now());
+    look_for(resolver, target, None)
+}
+
+fn look_for(
+    resolver: &dyn Resolver,
+    target: &str,
+    caller: Option<&str>,
+) -> Result<Option<LookupResult>, LookupError> {
+    let request =
+        LookupRequest { caller: caller.map(str::to_owned), ..LookupRequest::new(target, Instant::now()) };
     let mut future = resolver.lookup(&request);
     // All of them are ready at once here.
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -115,7 +124,7 @@ fn carrier() -> Gateway {
             password: "secret".into(),
             realm: None,
         })),
-        from: Some("sip:+4420@acme.example".into()),
+        from: (Some("+4420".into()), Some("acme.example".into())),
         rewrite: PrefixRule::rewrite(rules),
         channels: Some(2),
         ..Gateway::new("carrier", hosts)
@@ -143,6 +152,24 @@ fn a_number_goes_to_a_gateways_hosts_in_order_and_as_it_wants_it() {
     assert_eq!((&*gateway.name, &*gateway.host), ("carrier", "b.example:5070"));
     assert_eq!(result.contacts[0].from.as_deref(), Some("sip:+4420@acme.example"));
     assert!(gateway.credentials.is_some() && !format!("{result:?}").contains("secret"));
+}
+
+#[test]
+fn a_gateway_hears_the_caller_as_it_wants_him() {
+    let rules = PrefixRule::rewrite(vec![PrefixRule::new("0", "+44")]);
+    let gateway = Gateway { caller: rules, ..Gateway::new("g", [GatewayHost::new("[2001:db8::1]:5070", 0)]) };
+    let from = |gateway: &Gateway, caller| {
+        let resolver = GatewayResolver::new([gateway.clone()], Status { down: vec![], in_use: 0 });
+        look_for(&resolver, "gateway/g/1", caller).unwrap().unwrap().contacts.remove(0).from.unwrap()
+    };
+    assert_eq!(from(&gateway, Some("0208")), "sip:+44208@[2001:db8::1]");
+    assert_eq!(from(&gateway, Some("sip:%30208@phones.example;x=y")), "sip:+44208@[2001:db8::1]");
+    assert_eq!(from(&gateway, Some("1@evil>\r\n")), "sip:1%40evil%3E%0D%0A@[2001:db8::1]");
+    assert_eq!(from(&gateway, None), "sip:anonymous@[2001:db8::1]");
+    let told = Gateway { from: (None, Some("acme.example".into())), ..gateway.clone() };
+    assert_eq!(from(&told, Some("0208")), "sip:+44208@acme.example");
+    let told = Gateway { from: (Some("acme".into()), None), ..gateway };
+    assert_eq!(from(&told, Some("0208")), "sip:acme@[2001:db8::1]");
 }
 
 #[test]
@@ -244,6 +271,7 @@ fn a_group_is_called_together_or_one_after_the_other() {
             "mixed",
             Group {
                 members: vec![Member::new("user/2", 9), Member::new("user/3", 5), Member::new("user/4", 5)],
+                ring: Some(Duration::from_secs(7)),
             },
         ),
     ])
@@ -251,7 +279,10 @@ fn a_group_is_called_together_or_one_after_the_other() {
     assert_eq!(found(&resolver, "group/all"), ["0 sip:2@phone", "0 sip:3@phone", "0 sip:x@y"]);
     assert_eq!(found(&resolver, "group/turns"), ["0 sip:2@phone", "1 sip:3@phone", "2 sip:x@y"]);
     assert_eq!(found(&resolver, "group/mixed"), ["0 sip:3@phone", "0 sip:4@phone", "1 sip:2@phone"]);
+    let mixed = look(&resolver, "group/mixed").unwrap().unwrap();
+    assert!(mixed.contacts.iter().all(|contact| contact.ring == Some(Duration::from_secs(7))));
     let result = look(&resolver, "group/all").unwrap().unwrap();
+    assert_eq!(result.contacts[0].ring, None);
     assert_eq!((result.kind, result.original.as_str()), (LookupKind::Group, "group/all"));
 }
 

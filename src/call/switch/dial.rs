@@ -1,5 +1,12 @@
-//! Dialling as a machine: rounds of targets one after the other, the targets of
-//! a round together; the first 2xx wins. No I/O, and time is an argument.
+//! Dialling as a machine: stages one after the other (what a route names: a user's
+//! phones, a gateway's hosts, a group), in a stage rounds of targets one after the
+//! other, the targets of a round together; the first 2xx wins. No I/O, and time is
+//! an argument.
+//!
+//! Within a stage every failure below 600 leads to the next round, but a number that
+//! is refused behind one host of a gateway is not tried behind the next. From stage
+//! to stage leads what [`Stage::failover`] says of the best failure that somebody
+//! gave; a stage in which nobody said a word always leads on.
 //!
 //! What happens to branches goes in, what to do comes out of [`Dial::poll`], in
 //! order; [`DialOutput::Won`] or [`DialOutput::Failed`] is the last of them and
@@ -11,9 +18,10 @@
 //! | over | – | nothing here: the usage ends it with BYE | – | – | – | – |
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::call::failure::{is_trouble, rank};
+use crate::call::failure::{Failover, is_trouble, rank};
 
 /// A branch, numbered from 0 as they were started.
 pub type BranchNo = u16;
@@ -42,8 +50,8 @@ impl DialFailure {
 /// What a dialling is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialLimits {
-    /// How long a round may take until somebody answers.
-    pub round: Duration,
+    /// How long a target rings that does not say so itself.
+    pub ring: Duration,
     /// How long all of it may take.
     pub total: Duration,
     /// How many 3xx are followed.
@@ -79,11 +87,13 @@ pub enum DialOutput<T> {
     Failed(DialFailure),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Branch {
-    /// `stops_at_refusal`: see [`DialTarget`].
     Open {
-        stops_at_refusal: bool,
+        kin: Option<Arc<str>>,
+        ends: Instant,
+        /// It has given a sign of life.
+        rang: bool,
     },
     Over,
 }
@@ -92,19 +102,43 @@ enum Branch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialTarget<T> {
     pub target: T,
-    /// Through a gateway: its "busy" is the callee's, and another gateway would
-    /// only say it again. Only trouble on the way leads to the next round.
-    pub stops_at_refusal: bool,
+    /// How long it rings; none: as [`DialLimits`] say.
+    pub ring: Option<Duration>,
+    /// The number behind a gateway: its "busy" is the callee's, and another host would
+    /// only say it again. Only trouble on the way leads to others of the same kin.
+    pub kin: Option<Arc<str>>,
+}
+
+impl<T> DialTarget<T> {
+    /// A target that is nobody's kin and rings as long as any.
+    pub fn new(target: T) -> Self {
+        DialTarget { target, ring: None, kin: None }
+    }
+}
+
+/// What is dialled before anything else is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage<T> {
+    pub rounds: Vec<Vec<DialTarget<T>>>,
+    /// How long all of it may take; none: as long as its targets ring.
+    pub lasts: Option<Duration>,
+    /// What leads to the next stage.
+    pub failover: Failover,
 }
 
 /// One dialling.
 #[derive(Debug)]
 pub struct Dial<T> {
+    stages: VecDeque<Stage<T>>,
+    /// Of the stage at work: what is to come, what leads on, when it ends, and the
+    /// best failure that somebody gave.
     rounds: VecDeque<Vec<DialTarget<T>>>,
+    failover: Failover,
+    stage_ends: Option<Instant>,
+    said: Option<DialFailure>,
     branches: Vec<Branch>,
     limits: DialLimits,
     redirects: u8,
-    round_ends: Option<Instant>,
     ends: Instant,
     /// Whose early media the caller hears.
     early: Option<BranchNo>,
@@ -116,13 +150,16 @@ pub struct Dial<T> {
 
 impl<T> Dial<T> {
     /// Begins with the first round. Without any target it fails at once with 404.
-    pub fn new(now: Instant, rounds: Vec<Vec<DialTarget<T>>>, limits: DialLimits) -> Self {
+    pub fn new(now: Instant, stages: Vec<Stage<T>>, limits: DialLimits) -> Self {
         let mut dial = Dial {
-            rounds: rounds.into(),
+            stages: stages.into(),
+            rounds: VecDeque::new(),
+            failover: Failover::default(),
+            stage_ends: None,
+            said: None,
             branches: Vec::new(),
             limits,
             redirects: 0,
-            round_ends: None,
             ends: now + limits.total,
             early: None,
             last_progress: 0,
@@ -149,13 +186,20 @@ impl<T> Dial<T> {
         if self.over {
             return None;
         }
-        Some(self.round_ends.map_or(self.ends, |at| at.min(self.ends)))
+        let ringing = self.branches.iter().filter_map(|branch| match branch {
+            Branch::Open { ends, .. } => Some(*ends),
+            Branch::Over => None,
+        });
+        ringing.chain(self.stage_ends).chain([self.ends]).min()
     }
 
     /// 101 to 199 on a branch.
     pub fn provisional(&mut self, branch: BranchNo, status: u16, has_session: bool) {
         if !self.is_open(branch) {
             return;
+        }
+        if let Some(Branch::Open { rang, .. }) = self.branches.get_mut(usize::from(branch)) {
+            *rang = true;
         }
         // The caller hears the first branch that has something to hear.
         let early_media = has_session && self.early.is_none_or(|early| early == branch);
@@ -189,29 +233,46 @@ impl<T> Dial<T> {
             return self.failed(now, branch, failure);
         }
         self.redirects += 1;
-        let stops_at_refusal = self.set_over(branch);
+        let Branch::Open { kin, ends, .. } = self.set_over(branch) else { return };
         self.remember(failure);
         for target in targets {
-            self.start(DialTarget { target, stops_at_refusal });
+            self.start(DialTarget { kin: kin.clone(), ..DialTarget::new(target) }, ends);
         }
         self.round_over(now);
     }
 
-    /// A final response of 300 to 699 on a branch, or what stands for one.
+    /// A final response of 300 to 699 on a branch.
     pub fn failed(&mut self, now: Instant, branch: BranchNo, failure: DialFailure) {
+        self.branch_over(now, branch, failure, true);
+    }
+
+    /// A branch has come to nothing without a final response: silence, no way there.
+    pub fn silent(&mut self, now: Instant, branch: BranchNo, failure: DialFailure) {
+        self.branch_over(now, branch, failure, false);
+    }
+
+    fn branch_over(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, said: bool) {
         if !self.is_open(branch) {
             return;
         }
-        let stops_at_refusal = self.set_over(branch);
+        let Branch::Open { kin, .. } = self.set_over(branch) else { return };
         if self.early == Some(branch) {
             self.early = None;
         }
-        // 6xx speaks for the callee wherever he is (RFC 3261 §21.6).
-        let is_final = failure.status >= 600 || stops_at_refusal && !is_trouble(failure.status);
+        let status = failure.status;
+        if said {
+            self.note_said(&failure);
+        }
         self.remember(failure);
-        if is_final {
+        if said && status >= 600 {
+            // It speaks for the callee wherever he is (RFC 3261 §21.6).
             self.cancel_all(WhyCancelled::Declined);
             self.rounds.clear();
+            self.stages.clear();
+        } else if said && kin.is_some() && !is_trouble(status) {
+            for round in &mut self.rounds {
+                round.retain(|target| target.kin != kin);
+            }
         }
         self.round_over(now);
     }
@@ -230,16 +291,34 @@ impl<T> Dial<T> {
         if self.over {
             return;
         }
+        let failure = || DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") };
         let all = self.ends <= now;
-        if all || self.round_ends.is_some_and(|at| at <= now) {
-            self.cancel_all(WhyCancelled::NoAnswer);
-            self.early = None;
-            self.remember(DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") });
-            if all {
-                self.rounds.clear();
+        let stage = all || self.stage_ends.is_some_and(|at| at <= now);
+        let (mut expired, mut someone_rang) = (false, false);
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            if let Branch::Open { ends, rang, .. } = branch
+                && (stage || *ends <= now)
+            {
+                (expired, someone_rang) = (true, someone_rang || *rang);
+                *branch = Branch::Over;
+                let number = number as BranchNo;
+                self.early = self.early.filter(|early| *early != number);
+                self.outputs.push_back(DialOutput::Cancel(number, WhyCancelled::NoAnswer));
             }
-            self.round_over(now);
         }
+        if someone_rang {
+            self.note_said(&failure());
+        }
+        if expired {
+            self.remember(failure());
+        }
+        if stage {
+            self.rounds.clear();
+        }
+        if all {
+            self.stages.clear();
+        }
+        self.round_over(now);
     }
 
     fn round_over(&mut self, now: Instant) {
@@ -249,24 +328,33 @@ impl<T> Dial<T> {
     }
 
     fn next_round(&mut self, now: Instant) {
-        while let Some(targets) = self.rounds.pop_front() {
-            let before = self.branches.len();
-            for target in targets {
-                self.start(target);
+        loop {
+            while let Some(targets) = self.rounds.pop_front() {
+                let before = self.branches.len();
+                for target in targets {
+                    let ends = now + target.ring.unwrap_or(self.limits.ring);
+                    self.start(target, ends);
+                }
+                if self.branches.len() > before {
+                    return;
+                }
             }
-            if self.branches.len() > before {
-                self.round_ends = Some(now + self.limits.round);
-                return;
+            if self.said.take().is_some_and(|said| !self.failover.leads_on(said.status)) {
+                self.stages.clear();
             }
+            let Some(stage) = self.stages.pop_front() else { break };
+            self.rounds = stage.rounds.into();
+            self.failover = stage.failover;
+            self.stage_ends = stage.lasts.map(|lasts| now + lasts);
         }
         let failure = self.best.take().unwrap_or_else(|| DialFailure::new(404, "Not Found"));
         self.fail(failure);
     }
 
-    fn start(&mut self, target: DialTarget<T>) {
+    fn start(&mut self, target: DialTarget<T>, ends: Instant) {
         if self.branches.len() < MAX_BRANCHES {
             let branch = self.branches.len() as BranchNo;
-            self.branches.push(Branch::Open { stops_at_refusal: target.stops_at_refusal });
+            self.branches.push(Branch::Open { kin: target.kin, ends, rang: false });
             self.outputs.push_back(DialOutput::Start(branch, target.target));
         }
     }
@@ -289,13 +377,14 @@ impl<T> Dial<T> {
         !self.over && matches!(self.branches.get(usize::from(branch)), Some(Branch::Open { .. }))
     }
 
-    fn set_over(&mut self, branch: BranchNo) -> bool {
-        match self.branches.get_mut(usize::from(branch)) {
-            Some(it) => match std::mem::replace(it, Branch::Over) {
-                Branch::Open { stops_at_refusal } => stops_at_refusal,
-                Branch::Over => false,
-            },
-            None => false,
+    fn set_over(&mut self, branch: BranchNo) -> Branch {
+        let it = self.branches.get_mut(usize::from(branch));
+        it.map_or(Branch::Over, |it| std::mem::replace(it, Branch::Over))
+    }
+
+    fn note_said(&mut self, failure: &DialFailure) {
+        if self.said.as_ref().is_none_or(|said| rank(failure.status) < rank(said.status)) {
+            self.said = Some(failure.clone());
         }
     }
 

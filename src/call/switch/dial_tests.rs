@@ -3,15 +3,19 @@ use super::WhyCancelled::*;
 use super::*;
 
 const LIMITS: DialLimits =
-    DialLimits { round: Duration::from_secs(20), total: Duration::from_secs(50), redirects: 2 };
+    DialLimits { ring: Duration::from_secs(20), total: Duration::from_secs(50), redirects: 2 };
 
 fn target(target: &'static str) -> DialTarget<&'static str> {
-    DialTarget { target, stops_at_refusal: false }
+    DialTarget::new(target)
 }
 
 fn dial(now: Instant, rounds: &[&[&'static str]]) -> Dial<&'static str> {
+    Dial::new(now, vec![stage(rounds, Failover::Always)], LIMITS)
+}
+
+fn stage(rounds: &[&[&'static str]], failover: Failover) -> Stage<&'static str> {
     let rounds = rounds.iter().map(|round| round.iter().copied().map(target).collect()).collect();
-    Dial::new(now, rounds, LIMITS)
+    Stage { rounds, lasts: None, failover }
 }
 
 fn outputs<T>(dial: &mut Dial<T>) -> Vec<DialOutput<T>> {
@@ -99,20 +103,100 @@ fn a_decline_by_the_callee_ends_it_everywhere() {
 }
 
 #[test]
-fn a_busy_callee_behind_a_gateway_is_not_tried_by_the_next_one() {
+fn a_busy_callee_behind_a_gateway_is_not_tried_by_the_next_host() {
     let now = Instant::now();
     let gateways = || {
-        let target = |target| vec![DialTarget { target, stops_at_refusal: true }];
-        let mut dial = Dial::new(now, vec![target("a"), target("b")], LIMITS);
+        let host = |target, kin: &str| vec![DialTarget { kin: Some(kin.into()), ..DialTarget::new(target) }];
+        let rounds = vec![host("a", "+44"), host("b", "+44"), host("c", "+49")];
+        let mut dial = Dial::new(now, vec![Stage { rounds, ..stage(&[], Failover::Always) }], LIMITS);
         outputs(&mut dial);
         dial
     };
     let mut dial = gateways();
     dial.failed(now, 0, busy());
+    assert_eq!(outputs(&mut dial), [Start(1, "c")], "another number");
+    dial.failed(now, 1, DialFailure::new(480, ""));
     assert_eq!(outputs(&mut dial), [Failed(busy())]);
-    let mut dial = gateways();
-    dial.failed(now, 0, DialFailure::new(503, "Service Unavailable"));
-    assert_eq!(outputs(&mut dial), [Start(1, "b")]);
+    for lead in [Dial::failed, Dial::silent] {
+        let mut dial = gateways();
+        lead(&mut dial, now, 0, DialFailure::new(503, "Service Unavailable"));
+        assert_eq!(outputs(&mut dial), [Start(1, "b")]);
+    }
+}
+
+#[test]
+fn from_stage_to_stage_leads_what_the_rule_says_and_silence() {
+    let now = Instant::now();
+    let on = |ranges: &[(u16, u16)]| Failover::On(ranges.into());
+    for (failover, status, leads) in [
+        (Failover::Always, 486, true),
+        (Failover::Always, 603, false),
+        (Failover::Never, 503, false),
+        (on(&[(500, 599)]), 503, true),
+        (on(&[(500, 599)]), 486, false),
+        (on(&[(408, 408), (480, 486)]), 486, true),
+    ] {
+        let stages = || vec![stage(&[&["a", "b"]], failover.clone()), stage(&[&["c"]], Failover::Never)];
+        let mut dial = Dial::new(now, stages(), LIMITS);
+        outputs(&mut dial);
+        let failure = || DialFailure::new(status, "");
+        dial.failed(now, 0, failure());
+        // What nobody said does not count against what somebody did.
+        dial.silent(now, 1, DialFailure::new(503, "Unreachable"));
+        let told = outputs(&mut dial).into_iter().find(|it| !matches!(it, Cancel(..)));
+        let expected = if leads { Start(2, "c") } else { Failed(failure()) };
+        assert_eq!(told, Some(expected), "{failover:?} {status}");
+
+        let mut dial = Dial::new(now, stages(), LIMITS);
+        outputs(&mut dial);
+        dial.silent(now, 0, DialFailure::new(503, "Unreachable"));
+        dial.silent(now, 1, DialFailure::new(408, "No Response"));
+        assert_eq!(outputs(&mut dial), [Start(2, "c")], "silence: {failover:?}");
+    }
+}
+
+#[test]
+fn a_stage_that_rang_counts_as_408_and_one_that_did_not_as_silent() {
+    let now = Instant::now();
+    for (rang, failover, leads) in [
+        (true, Failover::Never, false),
+        (true, Failover::On([(500, 599)].into()), false),
+        (true, Failover::On([(408, 408)].into()), true),
+        (false, Failover::Never, true),
+    ] {
+        let mut dial =
+            Dial::new(now, vec![stage(&[&["a"]], failover), stage(&[&["b"]], Failover::Never)], LIMITS);
+        outputs(&mut dial);
+        if rang {
+            dial.provisional(0, 180, false);
+        }
+        dial.timeout(now + LIMITS.ring);
+        assert_eq!(outputs(&mut dial).contains(&Start(1, "b")), leads, "rang: {rang}");
+        assert_eq!(dial.is_over(), !leads);
+    }
+}
+
+#[test]
+fn targets_and_stages_ring_for_as_long_as_they_say() {
+    let (now, second) = (Instant::now(), Duration::from_secs(1));
+    let rings = |target, ring| DialTarget { ring: Some(ring), ..DialTarget::new(target) };
+    let first = Stage {
+        rounds: vec![vec![rings("a", 5 * second), rings("b", 9 * second)], vec![target("c")]],
+        lasts: Some(12 * second),
+        failover: Failover::Always,
+    };
+    let mut dial = Dial::new(now, vec![first, stage(&[&["d"]], Failover::Always)], LIMITS);
+    outputs(&mut dial);
+    assert_eq!(dial.next_timeout(), Some(now + 5 * second));
+    dial.timeout(now + 5 * second);
+    assert_eq!(outputs(&mut dial), [Cancel(0, NoAnswer)], "b rings on");
+    assert_eq!(dial.next_timeout(), Some(now + 9 * second));
+    dial.timeout(now + 9 * second);
+    assert_eq!(outputs(&mut dial), [Cancel(1, NoAnswer), Start(2, "c")]);
+    assert_eq!(dial.next_timeout(), Some(now + 12 * second), "the stage ends before c does");
+    dial.timeout(now + 12 * second);
+    assert_eq!(outputs(&mut dial), [Cancel(2, NoAnswer), Start(3, "d")]);
+    assert_eq!(dial.next_timeout(), Some(now + 32 * second), "the next one has its own time");
 }
 
 #[test]
@@ -150,7 +234,8 @@ fn nobody_to_dial_is_not_found() {
 #[test]
 fn branches_do_not_multiply_without_end() {
     let now = Instant::now();
-    let mut dial = Dial::new(now, vec![vec![target("a")]], DialLimits { redirects: u8::MAX, ..LIMITS });
+    let limits = DialLimits { redirects: u8::MAX, ..LIMITS };
+    let mut dial = Dial::new(now, vec![stage(&[&["a"]], Failover::Always)], limits);
     let mut started = 0;
     let mut next = 0;
     while !dial.is_over() {

@@ -1,26 +1,31 @@
 //! The dial machine at work: its branches are legs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, WhyCancelled};
+use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::say::{q850_of, reason_value};
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
-use crate::call::controller::{AddressFamily, MediaError};
+use crate::call::controller::{AddressFamily, MediaError, PairPolicy};
 use crate::call::event::Event;
 use crate::call::failure::cause;
 use crate::call::leg_fsm::{LegEvent, TerminationCause};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
 use crate::call::reason::Reason;
 use crate::call::seats::Seat;
-use crate::call::service::{DialError, DialOptions, DialOrder, DialRequest, DialTo};
+use crate::call::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Body, Invite, InviteError};
 use crate::sip::msg::{Host, Name, Request, Response, Uri};
 
 /// Header fields of their INVITE that go across as they are.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
+
+/// How much later than the dialling the endpoint would give up by itself.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Switch {
     /// Begins to dial, once the target is known.
@@ -30,10 +35,15 @@ impl Switch {
             return refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
         }
         let caller = purpose.caller();
+        let policy = request.options.caller_policy.clone();
         let dialling = Dialling { purpose, options: request.options, dial: None, branches: Vec::new() };
         it.dialling = Some(Box::new(dialling));
+        if let (Some(policy), Some(it)) = (policy, caller.and_then(|leg| self.legs.get_mut(leg.0))) {
+            it.policy = Some(policy);
+        }
         match request.to {
             DialTo::Contacts(contacts) => self.dial_contacts(t, call, contacts),
+            DialTo::Stages(stages) => self.dial_stages(t, call, stages),
             DialTo::Target(target) => {
                 let caller = caller.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
                 let lookup = LookupRequest {
@@ -64,6 +74,10 @@ impl Switch {
     }
 
     fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
+        self.dial_stages(t, call, vec![DialStage { contacts, ..DialStage::default() }]);
+    }
+
+    fn dial_stages(&mut self, t: &mut Turn<'_>, call: CallId, stages: Vec<DialStage>) {
         let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
             self.counters.late += 1;
@@ -71,25 +85,16 @@ impl Switch {
         };
         let options = &dialling.options;
         let limits = DialLimits {
-            round: options.ring_timeout,
+            ring: options.ring_timeout,
             total: options.total_timeout,
             redirects: options.max_redirects,
         };
-        let target = |contact: ResolvedContact| DialTarget {
-            stops_at_refusal: contact.gateway.is_some(),
-            target: contact,
-        };
-        let mut rounds: Vec<Vec<DialTarget<ResolvedContact>>> = Vec::new();
-        let mut last = None;
-        for contact in contacts {
-            let together = options.order == DialOrder::Parallel && last == Some(contact.priority);
-            last = Some(contact.priority);
-            match rounds.last_mut().filter(|_| together) {
-                Some(round) => round.push(target(contact)),
-                None => rounds.push(vec![target(contact)]),
-            }
-        }
-        dialling.dial = Some(Dial::new(t.now, rounds, limits));
+        let stages = stages.into_iter().map(|stage| Stage {
+            rounds: rounds(stage.contacts, options.order),
+            lasts: stage.lasts,
+            failover: stage.failover,
+        });
+        dialling.dial = Some(Dial::new(t.now, stages.collect(), limits));
         self.perform_dial(t, call);
     }
 
@@ -168,6 +173,7 @@ impl Switch {
         let leg = LegId(self.legs.insert(|_| Leg::new(call, false, family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.branch = Some(branch);
+            it.policy = contact.policy.clone();
             it.contact = Some(Box::new(contact));
         }
         if let Some(it) = self.calls.get_mut(call.0) {
@@ -204,7 +210,7 @@ impl Switch {
                 let Ok(a) = a else { return switch.no_media(t, leg, a) };
                 switch.with_endpoint(t, leg, Some(a), move |switch, t, b| {
                     let Ok(b) = b else { return switch.no_media(t, leg, b) };
-                    let offer = switch.controller.pair_offer(a, b, offer, &switch.config.policy);
+                    let offer = switch.controller.pair_offer(a, b, offer, switch.policy_towards(leg));
                     switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
                 });
             }),
@@ -215,7 +221,7 @@ impl Switch {
                 let like = caller.and_then(|it| self.legs.get(it.0)?.media);
                 self.with_endpoint(t, leg, like, move |switch, t, b| {
                     let Ok(b) = b else { return switch.no_media(t, leg, b) };
-                    let offer = switch.controller.local_offer(b, like, &switch.config.policy);
+                    let offer = switch.controller.local_offer(b, like, switch.policy_towards(leg));
                     switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
                 });
             }
@@ -271,8 +277,15 @@ impl Switch {
         offer: Option<Bytes>,
     ) -> Invite {
         let contact = leg.contact.as_deref();
-        let from = contact.and_then(|contact| contact.from.as_ref().map(|uri| format!("<{uri}>")));
-        let from = options.from.clone().or(from).map(Bytes::from);
+        let from = options.from.clone().map(Bytes::from);
+        let from = from.or_else(|| {
+            let uri = contact.and_then(|contact| contact.from.as_ref())?;
+            Some(
+                [&caller_name(caller, options.caller.as_ref())[..], b"<", uri.as_bytes(), b">"]
+                    .concat()
+                    .into(),
+            )
+        });
         let mut headers: Vec<(Bytes, Bytes)> = options
             .headers
             .iter()
@@ -298,8 +311,16 @@ impl Switch {
             route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),
             headers,
             body: offer.map(Body::sdp),
+            // The dialling itself knows when to give up.
+            ring_timeout: contact.and_then(|it| it.ring).max(Some(options.ring_timeout)).map(|it| it + GRACE),
             ..Invite::default()
         }
+    }
+
+    /// What may be offered to a leg.
+    pub(super) fn policy_towards(&self, leg: LegId) -> &PairPolicy {
+        let own = self.legs.get(leg.0).and_then(|it| it.policy.as_deref());
+        own.unwrap_or(&self.config.policy)
     }
 
     fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
@@ -319,10 +340,8 @@ impl Switch {
         }
         let from = invite?.from().ok();
         let user = from.as_ref().and_then(|from| from.uri.user).filter(|user| !user.is_empty());
-        let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
-        let space: &[u8] = if display.is_empty() { b"" } else { b" " };
         let user = user.unwrap_or(b"anonymous");
-        Some([display, space, b"<sip:", user, b"@", domain, b">"].concat().into())
+        Some([&caller_name(invite, None)[..], b"<sip:", user, b"@", domain, b">"].concat().into())
     }
 
     /// A branch got a provisional response.
@@ -366,7 +385,7 @@ impl Switch {
         }
         let now = t.now;
         if let Some(branch) = branch {
-            self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
+            self.with_dial(t, call, |dial| dial.silent(now, branch, failure));
         }
     }
 
@@ -392,6 +411,35 @@ pub(super) fn refuse(purpose: Purpose, error: DialError) {
         Purpose::Originate { reply } => drop(reply.send(Err(error))),
         Purpose::Caller { reply: None, .. } | Purpose::Transfer { .. } => {}
     }
+}
+
+/// Contacts as rounds: each alone, or those of one priority together.
+fn rounds(contacts: Vec<ResolvedContact>, order: DialOrder) -> Vec<Vec<DialTarget<ResolvedContact>>> {
+    let mut rounds: Vec<Vec<DialTarget<ResolvedContact>>> = Vec::new();
+    let mut last = None;
+    for contact in contacts {
+        let together = order == DialOrder::Parallel && last == Some(contact.priority);
+        last = Some(contact.priority);
+        let user = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
+        let kin = contact.gateway.is_some().then(|| Arc::from(user));
+        let target = DialTarget { ring: contact.ring, kin, target: contact };
+        match rounds.last_mut().filter(|_| together) {
+            Some(round) => round.push(target),
+            None => rounds.push(vec![target]),
+        }
+    }
+    rounds
+}
+
+/// The caller's name as it stands before a URI, or nothing.
+fn caller_name(invite: Option<&Request>, told: Option<&(String, String)>) -> Vec<u8> {
+    if let Some((name, _)) = told {
+        return name.clone().into_bytes();
+    }
+    let from = invite.and_then(|invite| invite.from().ok());
+    let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
+    let space: &[u8] = if display.is_empty() { b"" } else { b" " };
+    [display, space].concat()
 }
 
 /// The family of a contact whose host is an address.

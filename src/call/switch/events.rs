@@ -140,7 +140,7 @@ impl Switch {
                     _ => DialFailure::new(500, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;
-                self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
+                self.with_dial(t, call, |dial| dial.silent(now, branch, failure));
             }
         }
         let reason = match &cause {

@@ -51,7 +51,7 @@ impl Switch {
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
-        let answer = self.controller.local_answer(endpoint, offer, &self.config.policy);
+        let answer = self.controller.local_answer(endpoint, offer, self.policy_towards(leg));
         self.media(t, answer, move |switch, t, answer| {
             switch.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
         });
@@ -75,7 +75,7 @@ impl Switch {
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
         };
-        let offer = self.controller.pair_offer(a, b, offer, &self.config.policy);
+        let offer = self.controller.pair_offer(a, b, offer, self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| match offer {
             Ok(offer) => switch.send_offer(t, call, Some(offer)),
             Err(error) => switch.exchange_refused(t, call, refusal(&error)),
@@ -125,7 +125,7 @@ impl Switch {
         }
         let Some((a, b)) = self.endpoints(from, to) else { return };
         let session = match ack_wanted {
-            true => self.controller.pair_offer(b, a, body, &self.config.policy),
+            true => self.controller.pair_offer(b, a, body, self.policy_towards(from)),
             false => self.controller.pair_answer(b, a, body),
         };
         self.media(t, session, move |switch, t, session| {

@@ -246,7 +246,7 @@ impl Switch {
             let Ok(b) = b else { return done(switch, t, b.map(|_| ())) };
             switch.with_endpoint(t, caller, Some(b), move |switch, t, a| {
                 let Ok(a) = a else { return done(switch, t, a.map(|_| ())) };
-                let offer = switch.controller.pair_offer(b, a, offer, &switch.config.policy);
+                let offer = switch.controller.pair_offer(b, a, offer, switch.policy_towards(caller));
                 switch.media(t, offer, move |switch, t, offer| {
                     let result = offer.and_then(|offer| switch.accept(t, caller, offer));
                     if let Some(it) = switch.legs.get_mut(caller.0) {

@@ -136,7 +136,7 @@ impl Switch {
                 };
             match endpoint {
                 Ok(endpoint) => {
-                    let answer = switch.controller.local_answer(endpoint, offer, &switch.config.policy);
+                    let answer = switch.controller.local_answer(endpoint, offer, switch.policy_towards(leg));
                     switch.media(t, answer, done);
                 }
                 Err(error) => done(switch, t, Err(error)),

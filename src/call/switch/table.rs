@@ -1,5 +1,6 @@
 //! What is known of a leg, a call and a bridge.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::records::Beginning;
 use super::transfer::Referrer;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::CallState;
-use crate::call::controller::{AddressFamily, EndpointId};
+use crate::call::controller::{AddressFamily, EndpointId, PairPolicy};
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::call::lookup::ResolvedContact;
 use crate::call::seats::Seat;
@@ -56,6 +57,8 @@ pub(super) struct Leg {
     pub reason: Option<Bytes>,
     pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
     pub contact: Option<Box<ResolvedContact>>,
+    /// What may be offered to it; none: as the configuration says.
+    pub policy: Option<Arc<PairPolicy>>,
     /// For its record.
     pub beginning: Option<Box<Beginning>>,
     /// Places that it holds as long as it is there.
@@ -86,6 +89,7 @@ impl Leg {
             reason: None,
             watchers: Vec::new(),
             contact: None,
+            policy: None,
             beginning: None,
             seats: Vec::new(),
         }

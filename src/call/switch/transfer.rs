@@ -289,7 +289,7 @@ impl Switch {
     /// codec. `back`: then the same the other way round.
     fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
         let Some((from, endpoint)) = self.endpoints(like, to) else { return };
-        let offer = self.controller.local_offer(endpoint, Some(from), &self.config.policy);
+        let offer = self.controller.local_offer(endpoint, Some(from), self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| {
             let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
             let Some(usage) = switch.legs.get(to.0).and_then(|it| it.usage) else { return };

@@ -334,7 +334,7 @@ pub const GATEWAY: SectionDoc = SectionDoc {
             "codecs",
             "list of codecs",
             "[]",
-            "What is offered to it. Empty: as the route or `[media]` says.",
+            "What may be offered to it, best first. Empty: as the route says.",
         ),
     ],
 };
@@ -433,15 +433,25 @@ pub const ROUTE: SectionDoc = SectionDoc {
             "false",
             "Whether the call is recorded; refused at start if the media controller cannot.",
         ),
-        key("timeout_s", "1 to 3600", "", "How long each target rings. Without it: `limits.ring_s`."),
+        key(
+            "timeout_s",
+            "1 to 3600",
+            "",
+            "How long each target rings. Without it: as a group says, else `limits.ring_s`.",
+        ),
         key(
             "failover",
             "true, false or list of codes",
             r#"[408, 480, "5xx"]"#,
-            "After which answers the next target is tried; `true`: after every failure below 600. After silence it always is.",
+            "After which answers the next target is tried; `true`: after every failure below 600. One that rang without being answered counts as 408. After silence it always is.",
         ),
         key("headers", "list of tables", "[]", "Changes to headers, in `translating` mode only."),
-        key("codecs", "list of codecs", "[]", "What is offered. Empty: as `[media]` says."),
+        key(
+            "codecs",
+            "list of codecs",
+            "[]",
+            "What may be offered, best first; a gateway's own list wins. Empty: whatever the caller offers, and what `[media]` adds.",
+        ),
     ],
 };
 

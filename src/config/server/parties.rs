@@ -77,7 +77,7 @@ pub struct Gateway {
     pub called: Vec<Rewrite>,
     /// The same on the caller's number.
     pub caller: Vec<Rewrite>,
-    /// What is offered to it; empty: as the route or `[media]` says.
+    /// What may be offered to it, best first; empty: as the route says.
     pub codecs: Vec<Codec>,
     /// Line in the file.
     pub line: usize,

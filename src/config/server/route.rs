@@ -115,7 +115,7 @@ pub struct Policy {
     pub failover: Failover,
     /// In `translating` mode: changes to headers.
     pub headers: Vec<HeaderRule>,
-    /// What is offered, best first; empty: as the gateway or `[media]` says.
+    /// What may be offered, best first; empty: anything. A gateway's list wins.
     pub codecs: Vec<Codec>,
 }
 

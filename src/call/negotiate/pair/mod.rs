@@ -30,6 +30,8 @@ pub struct PairPolicy {
     pub codecs: Vec<String>,
     /// Also offer what the controller can transcode to, after the offerer's own codecs.
     pub transcode: bool,
+    /// What of that is added, best first; empty: all of it.
+    pub additions: Vec<String>,
     /// Ask for this packet time instead of passing on the other side's.
     pub ptime_ms: Option<u32>,
     /// `telephone-event` may pass.
@@ -48,6 +50,7 @@ impl Default for PairPolicy {
         PairPolicy {
             codecs: Vec::new(),
             transcode: true,
+            additions: Vec::new(),
             ptime_ms: None,
             telephone_event: true,
             unknown_attributes: false,
@@ -413,9 +416,15 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
             let mut names = policy.codecs.iter();
             policy.codecs.is_empty() || names.any(|name| name.eq_ignore_ascii_case(&format.encoding))
         };
-        let missing = formats::ours()
-            .filter(|ours| allowed(ours) && !wanted.iter().any(|format| formats::same(format, ours)));
-        wanted.extend(missing.collect::<Vec<_>>());
+        let place = |format: &Format| {
+            policy.additions.iter().position(|name| name.eq_ignore_ascii_case(&format.encoding))
+        };
+        let mut missing: Vec<Format> = formats::ours()
+            .filter(|ours| allowed(ours) && (policy.additions.is_empty() || place(ours).is_some()))
+            .filter(|ours| !wanted.iter().any(|format| formats::same(format, ours)))
+            .collect();
+        missing.sort_by_key(place);
+        wanted.extend(missing);
     }
     // Events last, in their order: they are no choice.
     let (speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
