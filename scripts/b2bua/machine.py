@@ -22,12 +22,13 @@ BINARY = Path(os.environ.get("B2B_BINARY", ROOT / "target/release/b2b"))
 FLOOR = ROOT / "target/release/examples/b2bua_floor"
 LAST_CORE = (os.cpu_count() or 1) - 1
 # Media has an address of its own: tens of thousands of ports are nobody else's there.
-MEDIA = "127.77.0.1"
+MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
 
 
 def free_port():
-    """A port that is free for UDP and TCP, below those that the system gives away."""
-    for port in range(7000 + os.getpid() % 2000, 16000, 7):
+    """A port that is free for UDP and TCP, below those that the system gives away. SIPp
+    takes those behind one for media, too."""
+    for port in range(7000 + os.getpid() % 250 * 8, 16000, 8):
         with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
             udp.bind(("127.0.0.1", port))
             tcp.bind(("127.0.0.1", port))
@@ -112,6 +113,8 @@ class House:
     """A folder, and every process that was started in it; all end with it."""
 
     def __init__(self):
+        # SIGTERM ends the house as an exception does: nothing is left running.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.folder = tempfile.TemporaryDirectory(prefix="b2b-load-")
         self.path = Path(self.folder.name)
         self.processes = []
@@ -192,7 +195,7 @@ class Server(Process):
         wait_for(lambda: "READY role=b2bua" in self.log.read_text() or not self.is_alive(), "the server", 60)
         if not self.is_alive():
             sys.exit(f"the server did not start:\n{self.log.read_text()}")
-        wait_for(lambda: self.sockets() > 60, "the media threads")
+        wait_for(lambda: self.sockets() > 60, "the media threads", 60)
         self.at_rest = self.sockets()
 
     def holdings(self):

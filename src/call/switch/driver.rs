@@ -99,7 +99,11 @@ impl SwitchThread {
                     timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
                     armed_for: None,
                 };
-                driver.run(stopped).await;
+                // As a task: what wakes the future of `block_on` itself goes through the
+                // kernel, with a write and one more wait for each datagram.
+                if tokio::spawn(driver.run(stopped)).await.is_err() {
+                    tracing::error!("the calls' thread panicked");
+                }
             });
         };
         let thread = std::thread::Builder::new().name("calls".into()).spawn(run)?;
@@ -254,13 +258,14 @@ impl Driver {
                 let done = self.done.clone();
                 tokio::spawn(async move { drop(done.send(task.await)) });
             }
+            let due = self.switch.next_timeout();
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
                 step = poll_fn(|context| poll_step(
                     context,
                     (&mut self.commands, &mut self.jobs, &mut self.results, &mut self.media_events),
-                    (&mut self.timer, &mut self.armed_for, self.switch.next_timeout()),
+                    (&mut self.timer, &mut self.armed_for, due),
                 )) => self.step(step),
                 event = self.stack.next_event() => self.turn(|switch, t| switch.sip_event(t, event)),
             }

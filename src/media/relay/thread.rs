@@ -26,7 +26,7 @@ use crate::media::session::Channel;
 use crate::util::ntp::NtpTime;
 
 /// Endpoints bound ahead, of each address.
-const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 64;
 /// Ports tried before the range counts as taken for now.
 const TRIES: usize = 64;
 /// Sockets looked at between two looks at the clock and at commands.

@@ -2,6 +2,7 @@
 //! the other, and back (RFC 3264). Pure functions on [`Side`]s.
 //!
 //! - `formats`: payload types of two legs
+//! - `read`: descriptions that were read a moment ago
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
 //! formats, packet times, directions, agreed header extensions. Addresses, ports, origin,
@@ -12,15 +13,18 @@
 //! from who asked whom: [`join`] needs no memory of the exchange.
 
 mod formats;
+mod read;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
-use super::{NegotiateError, parse, telephone_event};
+use super::{NegotiateError, telephone_event};
 use crate::call::negotiate::TELEPHONE_EVENT_PT;
 use crate::media::relay::{Remote, Way};
 use crate::sdp::{AudioMedia, Direction, Format, Origin, SessionDescription};
+use read::read;
 
 /// What may go across; see `call::controller::PairPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +102,7 @@ pub struct Join {
 
 /// An audio line and where it stands.
 struct Line {
-    description: SessionDescription,
+    description: Rc<SessionDescription>,
     index: usize,
     audio: AudioMedia,
 }
@@ -106,7 +110,7 @@ struct Line {
 impl Line {
     /// The first audio line of an offer that can be relayed.
     fn offered(body: &[u8], family: &SocketAddr) -> Result<Line, NegotiateError> {
-        let description = parse(body)?;
+        let description = read(body)?;
         let mut error = NegotiateError::NoAudio;
         for index in 0..description.lines().count() {
             match usable(&description, index, family) {
@@ -120,14 +124,14 @@ impl Line {
 
     /// The line of an answer that answers this offer of ours (RFC 3264 §6: same places).
     fn answered(body: &[u8], offer: &Line, family: &SocketAddr) -> Result<Line, NegotiateError> {
-        let description = parse(body)?;
+        let description = read(body)?;
         let audio = usable(&description, offer.index, family)?;
         Ok(Line { description, index: offer.index, audio })
     }
 
     /// A line of a description that was accepted or made before.
     fn known(body: &[u8]) -> Option<Line> {
-        let description = parse(body).ok()?;
+        let description = read(body).ok()?;
         let index = description.audio_index()?;
         let audio = description.audio(index).ok()?;
         Some(Line { description, index, audio })
@@ -316,7 +320,7 @@ pub fn local_offer(
             let own = AudioMedia::new(to.rtp, formats);
             let description =
                 SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
-            across(&Line { description, index: 0, audio: own }, to, policy)?
+            across(&Line { description: Rc::new(description), index: 0, audio: own }, to, policy)?
         }
     };
     to.unknown_attributes = policy.unknown_attributes;

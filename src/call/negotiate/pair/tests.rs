@@ -1,6 +1,7 @@
 //! Offer and answer across two legs.
 
 use super::*;
+use crate::call::negotiate::parse;
 
 /// A description of a party at an address, with these lines for its audio.
 fn session(host: &str, port: u16, formats: &str, lines: &[&str]) -> Vec<u8> {
