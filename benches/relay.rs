@@ -32,7 +32,7 @@ fn relay(load: &mut Load, seconds: u32) -> Measured {
     let (relay, _events) = RelayHandle::spawn::<RelayEvent>(config).expect("a relay");
     let mut payload_types = PayloadMap::EMPTY;
     payload_types.forward(0, 0);
-    let way = Way { payload_types, clock_rate: 8_000, recode: None };
+    let way = Way::new(payload_types, 8_000);
     let mut servers = Vec::new();
     for call in 0..load.calls() {
         let mut near = None;

@@ -43,7 +43,7 @@ fn ten_thousand_calls_are_held_at_once() {
     }
     let mut payload_types = PayloadMap::EMPTY;
     payload_types.forward(0, 0);
-    let way = Way { payload_types, clock_rate: 8_000, recode: None };
+    let way = Way::new(payload_types, 8_000);
     let before = process::resident_bytes();
     let calls: Vec<[RelayId; 2]> = (0..CALLS)
         .map(|_| {

@@ -3,7 +3,8 @@
 //!
 //! - `worker`: the media machine, the thread that drives it and its handle
 //! - `session`: one RTP stream pair; `transport`: what lies under RTP
-//! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data
+//! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data;
+//!   `transcode`: for legs that share no codec
 //! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`: playout
 //! - `impair`: the lab's network impairer
 //! - `io`: sockets; `ports`: the port pool
@@ -29,6 +30,7 @@ pub mod rtp;
 pub mod session;
 pub mod tap;
 pub mod tone;
+pub mod transcode;
 pub mod transport;
 pub mod worker;
 

@@ -96,7 +96,9 @@ fn a_call_is_paired_bridged_held_transferred_and_over() {
     let mut lab = Lab::new(23_000..=23_199);
     let (a, b) = (lab.party(), lab.party());
     let offer = lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
-    assert!(String::from_utf8_lossy(&offer).contains(&format!("m=audio {} RTP/AVP 0 8", b.local.port())));
+    assert!(
+        String::from_utf8_lossy(&offer).contains(&format!("m=audio {} RTP/AVP 0 111 9 8", b.local.port()))
+    );
     assert_eq!(lab.bridge(&a, &b), Err(MediaError::Undescribed));
     lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
     assert!(lab.bridge(&a, &b).unwrap().is_relay());
@@ -122,7 +124,7 @@ fn a_call_is_paired_bridged_held_transferred_and_over() {
     lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
     lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
     let offer = ready(lab.controller.local_offer(c.id, Some(a.id), &PairPolicy::default())).unwrap();
-    assert!(String::from_utf8_lossy(&offer).contains("RTP/AVP 0 8"));
+    assert!(String::from_utf8_lossy(&offer).contains("RTP/AVP 0 111 9 8"));
     ready(lab.controller.apply_remote(c.id, c.session("8", "sendrecv"))).unwrap();
     ready(lab.controller.unbridge(a.id, b.id)).unwrap();
     let joined = lab.bridge(&a, &c).unwrap();

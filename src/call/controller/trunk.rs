@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use crate::media::forward::PayloadMap;
+use crate::media::forward::{ExtensionMap, PayloadMap};
 use crate::media::relay::{EndpointConfig, OpenError, RelayHandle, RelayId, Remote, Way};
 
 #[derive(Debug)]
@@ -49,8 +49,10 @@ impl Trunks {
             }
         };
         // Numbers and codecs change where a packet enters the trunk.
-        let through =
-            |like: &Way| Way { payload_types: PayloadMap::all(), clock_rate: like.clock_rate, recode: None };
+        let through = |like: &Way| Way {
+            extensions: ExtensionMap::all(),
+            ..Way::new(PayloadMap::all(), like.clock_rate_out())
+        };
         relay.join(legs[0], ends[0], forward, through(&backward));
         relay.join(ends[1], legs[1], through(&forward), backward);
         Ok(())

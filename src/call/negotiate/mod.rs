@@ -62,7 +62,7 @@ pub enum NegotiateError {
     Malformed(String),
     #[error("no audio over RTP/AVP on offer")]
     NoAudio,
-    #[error("no common codec; we have PCMU and PCMA")]
+    #[error("no common codec, and none that we can transcode")]
     NoCommonCodec,
     #[error("no usable address for audio: {0}")]
     Address(String),

@@ -6,6 +6,8 @@
 //! [`Machine::maintain`] at [`Machine::next_wake`]. What is to be sent goes to a
 //! [`Transmit`] at once, what has happened comes out of [`Machine::poll_event`].
 
+mod accounts;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
@@ -19,8 +21,7 @@ use super::endpoint::Endpoint;
 use super::lock::Belief;
 use super::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Remote, Way};
 use crate::media::Now;
-use crate::media::forward::{self, Gate, Header, OutSpace, Reason, Unknown, Verdict};
-use crate::media::rtp::rtcp;
+use crate::media::forward::{self, Gate, Header, Reason, Unknown, Verdict};
 use crate::media::rtp::telephone_event::Digit;
 use crate::media::session::Channel;
 use crate::media::transport::demux::{Protocol, classify};
@@ -182,7 +183,8 @@ impl Machine {
                 self.part(before);
             }
             if let Some((endpoint, peer)) = self.pair(one.slot)
-                && endpoint.rule.clock_rate != way.clock_rate
+                && (endpoint.rule.clock_rate != way.clock_rate
+                    || endpoint.plan.as_deref() != way.transcode.as_ref())
             {
                 peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
             }
@@ -254,16 +256,19 @@ impl Machine {
                     if endpoint.recode.is_some() {
                         endpoint.recode(datagram);
                     }
-                    let to = endpoint.rule.destination;
-                    let sent =
-                        endpoint.peer.is_some_and(|peer| out.transmit(peer, Channel::Rtp, to, datagram));
+                    let (to, length) = (endpoint.rule.destination, usize::from(endpoint.state.length));
+                    let packet = &datagram[..length.min(datagram.len())];
+                    let sent = endpoint.peer.is_some_and(|peer| out.transmit(peer, Channel::Rtp, to, packet));
                     endpoint.drops.send_failed += u64::from(!sent);
                     if verdict == Verdict::ForwardAndUp {
-                        self.event(now, slot, datagram, true);
+                        self.event(now, slot, packet, true, true);
                     }
                     return;
                 }
-                Verdict::Up => return self.event(now, slot, datagram, false),
+                Verdict::Up if endpoint.plan.is_some() => {
+                    return self.transcode(now, at, slot, datagram, out);
+                }
+                Verdict::Up => return self.event(now, slot, datagram, false, false),
                 Verdict::Drop(reason) => {
                     if reason == Reason::PayloadType {
                         endpoint.refuse_payload_type();
@@ -337,14 +342,34 @@ impl Machine {
         }
     }
 
-    fn event(&mut self, now: Now, slot: u32, datagram: &[u8], forwarded: bool) {
+    /// A packet for the other leg that does not stay what it is.
+    fn transcode(&mut self, now: Now, at: u64, slot: u32, datagram: &[u8], out: &mut impl Transmit) {
+        let mut passed_on = false;
+        if let Some((endpoint, peer)) = self.pair(slot) {
+            let (to, peer_slot) = (endpoint.rule.destination, peer.id.slot);
+            let mut refused = 0;
+            if endpoint.rule.gate == Gate::Held {
+                endpoint.drops.held += 1;
+            } else {
+                passed_on = endpoint.transcode(at, datagram, &mut peer.out, |packet| {
+                    refused += u64::from(!out.transmit(peer_slot, Channel::Rtp, to, packet));
+                });
+            }
+            endpoint.drops.send_failed += refused;
+        }
+        if self.at(slot).is_some_and(|endpoint| endpoint.is_event()) {
+            self.event(now, slot, datagram, false, passed_on);
+        }
+    }
+
+    fn event(&mut self, now: Now, slot: u32, datagram: &[u8], rewritten: bool, passed_on: bool) {
         let Some(endpoint) = self.at(slot) else { return };
         let was = endpoint.pressed;
-        let digit = endpoint.event_packet(datagram, forwarded, now.at);
+        let digit = endpoint.event_packet(datagram, rewritten, now.at);
         if endpoint.pressed && !was {
             self.pressed.push(slot);
         }
-        self.digit(slot, digit, forwarded);
+        self.digit(slot, digit, passed_on);
     }
 
     fn digit(&mut self, slot: u32, digit: Option<Digit>, passed_on: bool) {
@@ -390,7 +415,8 @@ impl Machine {
             let mut pressed = std::mem::take(&mut self.pressed);
             pressed.retain(|&slot| {
                 let Some(endpoint) = self.at(slot) else { return false };
-                let passed_on = endpoint.rule.gate == Gate::Open;
+                let passed_on = endpoint.rule.gate == Gate::Open
+                    || endpoint.plan.is_some() && endpoint.rule.gate == Gate::Unanchored;
                 let digit = endpoint.expire_event(now.at);
                 let pressed = endpoint.pressed;
                 self.digit(slot, digit, passed_on);
@@ -420,46 +446,6 @@ impl Machine {
                 endpoint.expect(at);
             }
             self.report(now, at, slot, false, out);
-        }
-    }
-
-    /// An endpoint's outgoing stream as it stands now, and what its clock shows.
-    fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
-        let endpoint = self.at(slot)?;
-        let (own, mut space, mut rate) = (endpoint.out, endpoint.out, endpoint.rule.clock_rate);
-        if let Some(peer) = endpoint.peer.and_then(|peer| self.at(peer))
-            && peer.peer == Some(slot)
-        {
-            space = own.with(&peer.rule, &peer.state);
-            rate = peer.rule.clock_rate;
-        }
-        let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
-        let timestamp = space.timestamp.wrapping_add((elapsed / 1_000 * u64::from(rate) / 1_000_000) as u32);
-        Some((space, timestamp))
-    }
-
-    fn report(&mut self, now: Now, at: u64, slot: u32, bye: bool, out: &mut impl Transmit) {
-        let Some((space, timestamp)) = self.sending(at, slot) else { return };
-        let Some(endpoint) = self.at(slot) else { return };
-        let Some((remote, rtp)) = endpoint.remote.zip(endpoint.lock.destination()) else { return };
-        let (channel, to) = if remote.rtcp_mux { (Channel::Rtp, rtp) } else { (Channel::Rtcp, remote.rtcp) };
-        // Held from the start by the zero address, or refused: nobody is there.
-        if to.ip().is_unspecified() || to.port() == 0 {
-            return;
-        }
-        let received = (endpoint.state.highest != 0).then_some((endpoint.rule.ssrc, &endpoint.state));
-        let mut buffer = [0; rtcp::MAX_LEN];
-        let len = endpoint.reports.write((now, at), (&space, timestamp), received, bye, &mut buffer);
-        out.transmit(slot, channel, to, &buffer[..len]);
-    }
-
-    fn stats(&mut self, slot: u32) -> EndpointStats {
-        let epoch = self.epoch;
-        let moment = |at: u64| (at != 0).then(|| epoch + Duration::from_nanos(at.saturating_sub(BEFORE)));
-        let sending = self.sending(0, slot).map(|(space, _)| space);
-        match (self.at(slot), sending) {
-            (Some(endpoint), Some(space)) => endpoint.stats(&space, moment),
-            _ => EndpointStats::new(epoch),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The relay: RTP of two legs joined, forwarded when it comes, not decoded.
+//! The relay: RTP of two legs joined, forwarded when it comes; decoded only where the
+//! legs share no codec.
 //!
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place; `lock`: from where its packets are believed
@@ -23,7 +24,8 @@ pub use stats::{Drops, EndpointStats, Flow, RtcpStats, Sources};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::forward::PayloadMap;
+use super::forward::{ExtensionMap, PayloadMap};
+use super::transcode::Plan;
 
 /// An endpoint: which thread has it, where, and which one it is of all that were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,8 +69,24 @@ pub struct Way {
     pub payload_types: PayloadMap,
     /// Ticks a second of the stream.
     pub clock_rate: u32,
+    /// By header extension.
+    pub extensions: ExtensionMap,
     /// Payloads of this type are written anew.
     pub recode: Option<Recode>,
+    /// Payload types that go up are decoded, and encoded for the other leg.
+    pub transcode: Option<Plan>,
+}
+
+impl Way {
+    /// Packets pass as they are, without header extensions.
+    pub fn new(payload_types: PayloadMap, clock_rate: u32) -> Self {
+        Way { payload_types, clock_rate, extensions: ExtensionMap::EMPTY, recode: None, transcode: None }
+    }
+
+    /// Ticks a second of what leaves.
+    pub fn clock_rate_out(&self) -> u32 {
+        self.transcode.map_or(self.clock_rate, |plan| plan.to.coding.clock_rate())
+    }
 }
 
 /// G.711 to G.711: an octet for an octet, so that a packet stays what it is.

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::media::transcode::TranscodeStats;
+
 /// RTP of one direction at one endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flow {
@@ -125,6 +127,9 @@ pub struct EndpointStats {
     pub payload_type_refused: Option<u8>,
     /// RFC 4733 digits.
     pub digits: u32,
+    /// What was decoded of what came in, and encoded for the other leg; nothing on a plain
+    /// relay.
+    pub transcoded: TranscodeStats,
     /// Times that RTP failed to come for the configured time.
     pub timeouts: u32,
     /// RTCP.
@@ -147,6 +152,7 @@ impl EndpointStats {
             payload_type: None,
             payload_type_refused: None,
             digits: 0,
+            transcoded: TranscodeStats::default(),
             timeouts: 0,
             rtcp: RtcpStats::default(),
         }

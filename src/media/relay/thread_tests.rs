@@ -18,7 +18,7 @@ struct Party {
 fn way() -> Way {
     let mut payload_types = PayloadMap::EMPTY;
     payload_types.forward(0, 0);
-    Way { payload_types, clock_rate: 8_000, recode: None }
+    Way::new(payload_types, 8_000)
 }
 
 fn packet(sequence: u16) -> Vec<u8> {

@@ -1,11 +1,13 @@
-//! Payload types of two legs: which formats are the same, under which numbers they are
-//! offered, and what becomes of packets between them.
+//! Payload types of two legs: which formats are the same, and under which numbers they
+//! are offered; the same of header extensions.
 
-use super::super::NegotiateError;
-use crate::media::codec::Codec;
-use crate::media::forward::PayloadMap;
-use crate::media::relay::{Law, Recode, Way};
-use crate::sdp::{AudioMedia, Format};
+use super::super::{TELEPHONE_EVENT_PT, telephone_event};
+use super::PairPolicy;
+use crate::media::transcode::Coding;
+use crate::sdp::{ExtMap, Format};
+
+/// Payload type under which we offer `telephone-event` beside Opus.
+const WIDE_EVENT_PT: u8 = 110;
 
 /// Whether packets of one are packets of the other. Names, clock rates and channels must
 /// agree; of the parameters only those that change how a payload is laid out.
@@ -33,15 +35,72 @@ pub(super) fn is_speech(format: &Format) -> bool {
     !format.is_telephone_event() && !format.encoding.eq_ignore_ascii_case("CN")
 }
 
-/// The codec of a format that we can decode and encode.
-pub(super) fn codec(format: &Format) -> Option<Codec> {
-    let codec = format.encoding.parse::<Codec>().ok()?;
-    (codec.clock_rate() == format.clock_rate && format.channels == 1).then_some(codec)
+/// What a format is, if we can decode and encode it.
+pub(super) fn coding(format: &Format) -> Option<Coding> {
+    let named = |coding: &Coding| {
+        format.is(coding.name(), coding.clock_rate()) && format.channels == coding.channels()
+    };
+    Coding::ALL.into_iter().find(named)
 }
 
 /// What we can transcode to.
 pub(super) fn ours() -> impl Iterator<Item = Format> {
-    Codec::ALL.into_iter().map(|codec| Format::new(codec.payload_type(), codec.name(), codec.clock_rate()))
+    Coding::ALL.into_iter().map(|coding| Format {
+        channels: coding.channels(),
+        fmtp: parameters(coding),
+        ..Format::new(coding.payload_type(), coding.name(), coding.clock_rate())
+    })
+}
+
+/// The same with the events that go with it.
+pub(super) fn ours_with_events() -> Vec<Format> {
+    let narrow = telephone_event(TELEPHONE_EVENT_PT);
+    let wide = Format { payload_type: WIDE_EVENT_PT, clock_rate: 48_000, ..narrow.clone() };
+    ours().chain([narrow, wide]).collect()
+}
+
+/// What we say of ourselves where we put a codec into a description: redundancy for lost
+/// packets is welcome (RFC 7587 §6.1).
+pub(super) fn parameters(coding: Coding) -> Option<String> {
+    (coding == Coding::Opus).then(|| "useinbandfec=1".to_owned())
+}
+
+/// Adds to an offer what we can transcode to, as far as the policy lets us, best first.
+pub(super) fn add_ours(wanted: &mut Vec<Format>, offered: &[Format], policy: &PairPolicy) {
+    let named = |names: &[String], format: &Format| {
+        names.iter().position(|name| name.eq_ignore_ascii_case(&format.encoding))
+    };
+    let allowed = |names: &[String], format: &Format| names.is_empty() || named(names, format).is_some();
+    let mut missing: Vec<Format> = ours()
+        .filter(|ours| allowed(&policy.codecs, ours) && allowed(&policy.additions, ours))
+        .filter(|ours| !wanted.iter().any(|format| same(format, ours)))
+        .collect();
+    missing.sort_by_key(|format| named(&policy.additions, format));
+    wanted.extend(missing);
+    add_events(wanted, offered);
+}
+
+/// Offers `telephone-event` in the clock rates of codecs that we have added, where the
+/// offerer knows it at all: events share the clock of the audio beside them (RFC 4733 §2.1).
+fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
+    let Some(like) = offered.iter().find(|format| format.is_telephone_event()) else { return };
+    let rates: Vec<u32> = wanted
+        .iter()
+        .filter(|format| is_speech(format) && !offered.iter().any(|offered| same(offered, format)))
+        .map(|format| format.clock_rate)
+        .collect();
+    for clock_rate in rates {
+        if !wanted.iter().any(|format| format.is_telephone_event() && format.clock_rate == clock_rate) {
+            let payload_type = if clock_rate == 8_000 { TELEPHONE_EVENT_PT } else { WIDE_EVENT_PT };
+            wanted.push(Format { payload_type, clock_rate, ..like.clone() });
+        }
+    }
+}
+
+/// The events that go with a codec of a description, in its clock rate if there are any.
+pub(super) fn events(formats: &[Format], clock_rate: u32) -> Option<&Format> {
+    let mut events = formats.iter().filter(|format| format.is_telephone_event());
+    events.clone().find(|format| format.clock_rate == clock_rate).or_else(|| events.next())
 }
 
 /// Gives each format a number towards a leg: the one that it has there already, since a
@@ -62,46 +121,22 @@ pub(super) fn number(wanted: Vec<Format>, known: &[Format]) -> Vec<Format> {
     numbered
 }
 
-/// What becomes of packets from a leg that was `told` what we take and says of itself that
-/// it has `own`, towards a leg that takes what `to` lists; and the encodings in words, two
-/// of them if they differ. What a leg sends is what both lists have, though it may send
-/// all that it was told.
-///
-/// # Errors
-/// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
-pub(super) fn way(
-    told: &AudioMedia,
-    own: &AudioMedia,
-    to: &AudioMedia,
-) -> Result<(Way, String, Option<String>), NegotiateError> {
-    let agreed = |format: &Format| own.formats.iter().any(|own| same(own, format));
-    let mut payload_types = PayloadMap::EMPTY;
-    let mut relayed: Option<&Format> = None;
-    for format in &told.formats {
-        let there = to.formats.iter().find(|there| same(there, format));
-        if let Some(there) = there {
-            payload_types.forward(format.payload_type, there.payload_type);
-            if is_speech(format) && agreed(format) {
-                relayed = relayed.or(Some(format));
-            }
-        }
-        if format.is_telephone_event() {
-            payload_types.telephone_event(format.payload_type);
-        }
+/// Gives each extension a number towards a leg: the one that it has there already, else its
+/// own, else a free one of the one-byte form (RFC 8285 §4.2).
+pub(super) fn number_extensions<'a>(
+    wanted: impl Iterator<Item = &'a ExtMap>,
+    known: &[ExtMap],
+) -> Vec<ExtMap> {
+    let mut numbered: Vec<ExtMap> = Vec::new();
+    for extension in wanted {
+        let free = |id: u8, numbered: &[ExtMap]| {
+            !numbered.iter().any(|taken| taken.id == id)
+                && !known.iter().any(|known| known.id == id && known.uri != extension.uri)
+        };
+        let before = known.iter().find(|known| known.uri == extension.uri).map(|known| known.id);
+        let mut candidates = before.into_iter().chain([extension.id]).chain(1..=14);
+        let found = candidates.find(|id| (1..=14).contains(id) && free(*id, &numbered));
+        numbered.extend(found.map(|id| ExtMap { id, ..extension.clone() }));
     }
-    if let Some(format) = relayed {
-        let way = Way { payload_types, clock_rate: format.clock_rate, recode: None };
-        return Ok((way, format.encoding.clone(), None));
-    }
-    let decoded = told.formats.iter().find(|format| agreed(format) && codec(format).is_some());
-    let encoded = to.formats.iter().find_map(|format| Some((format, codec(format)?)));
-    let (from, (to, to_codec)) = decoded.zip(encoded).ok_or(NegotiateError::NoCommonCodec)?;
-    payload_types.forward(from.payload_type, to.payload_type);
-    let law = match to_codec {
-        Codec::Pcmu => Law::Mu,
-        Codec::Pcma => Law::A,
-    };
-    let recode = Some(Recode { payload_type: from.payload_type, to: law });
-    let way = Way { payload_types, clock_rate: from.clock_rate, recode };
-    Ok((way, from.encoding.clone(), Some(to.encoding.clone())))
+    numbered
 }

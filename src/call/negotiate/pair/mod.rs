@@ -1,7 +1,7 @@
 //! Offer and answer across two legs that are joined: what one offers becomes our offer to
 //! the other, and back (RFC 3264). Pure functions on [`Side`]s.
 //!
-//! - `formats`: payload types of two legs
+//! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
 //! - `read`: descriptions that were read a moment ago
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
@@ -16,14 +16,14 @@ mod formats;
 mod read;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
-use super::{NegotiateError, telephone_event};
-use crate::call::negotiate::TELEPHONE_EVENT_PT;
+use super::NegotiateError;
 use crate::media::relay::{Remote, Way};
-use crate::sdp::{AudioMedia, Direction, Format, Origin, SessionDescription};
+use crate::sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
 use read::read;
 
 /// What may go across; see `call::controller::PairPolicy`.
@@ -219,6 +219,13 @@ impl Side {
         lines.flat_map(|line| line.audio.formats).collect()
     }
 
+    /// The same of header extensions.
+    fn known_extensions(&self) -> Vec<ExtMap> {
+        let bodies = [&self.sent, &self.remote, &self.theirs];
+        let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
+        lines.flat_map(|line| line.audio.extensions).collect()
+    }
+
     /// Writes a description. One that says what the last one said is the last one, to the
     /// octet; another one has the next version (RFC 3264 §8).
     fn write(&mut self, build: impl Fn(&Origin) -> SessionDescription) -> Box<[u8]> {
@@ -283,9 +290,9 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     );
     (audio.ptime_ms, audio.maxptime_ms) = (line.audio.ptime_ms, line.audio.maxptime_ms);
     audio.rtcp_mux = offer.audio.rtcp_mux;
-    let agreed = |extension: &&crate::sdp::ExtMap| {
-        line.audio.extension_id(&extension.uri) == Some(extension.id)
-            && offered.audio.extension_id(&extension.uri) == Some(extension.id)
+    let agreed = |extension: &&ExtMap| {
+        let id = line.audio.extension_id(&extension.uri);
+        id.is_some() && offered.audio.extension_id(&extension.uri) == id
     };
     audio.extensions = offer.audio.extensions.iter().filter(agreed).cloned().collect();
     if to.unknown_attributes {
@@ -316,8 +323,7 @@ pub fn local_offer(
     let audio = match line {
         Some(line) => across(&line, to, policy)?,
         None => {
-            let formats = formats::ours().chain([telephone_event(TELEPHONE_EVENT_PT)]).collect();
-            let own = AudioMedia::new(to.rtp, formats);
+            let own = AudioMedia::new(to.rtp, formats::ours_with_events());
             let description =
                 SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
             across(&Line { description: Rc::new(description), index: 0, audio: own }, to, policy)?
@@ -365,8 +371,7 @@ fn settle_answer(side: &mut Side, body: &[u8]) {
 pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
     let offer = Line::offered(body, &side.rtp)?;
     let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
-    let ours: Vec<Format> = formats::ours().chain([telephone_event(TELEPHONE_EVENT_PT)]).collect();
-    let ours = AudioMedia::new(side.rtp, ours);
+    let ours = AudioMedia::new(side.rtp, formats::ours_with_events());
     let common = |known: &AudioMedia| {
         let formats = offer.audio.formats.iter();
         let both: Vec<Format> = formats
@@ -395,9 +400,12 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
 /// A leg has not described itself; nothing can be carried.
 pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
     let known = |body: &Option<Box<[u8]>>| body.as_deref().and_then(Line::known).map(|line| line.audio);
-    let described = |side: &Side| known(&side.sent).zip(known(&side.remote)).ok_or(PairError::Undescribed);
-    let ((told_a, a), (told_b, b)) = (described(a)?, described(b)?);
-    Ok(Join { forward: formats::way(&told_a, &a, &b)?, backward: formats::way(&told_b, &b, &a)? })
+    let described = |side: &Side| {
+        let (told, own) = known(&side.sent).zip(known(&side.remote)).ok_or(PairError::Undescribed)?;
+        Ok::<_, PairError>(ways::Leg { told, own })
+    };
+    let (a, b) = (described(a)?, described(b)?);
+    Ok(Join { forward: ways::way(&a, &b)?, backward: ways::way(&b, &a)? })
 }
 
 /// What a line comes to as an offer to another leg.
@@ -415,20 +423,8 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
                 .collect()
         }
     };
-    if policy.transcode && offered.formats.iter().any(|format| formats::codec(format).is_some()) {
-        let allowed = |format: &Format| {
-            let mut names = policy.codecs.iter();
-            policy.codecs.is_empty() || names.any(|name| name.eq_ignore_ascii_case(&format.encoding))
-        };
-        let place = |format: &Format| {
-            policy.additions.iter().position(|name| name.eq_ignore_ascii_case(&format.encoding))
-        };
-        let mut missing: Vec<Format> = formats::ours()
-            .filter(|ours| allowed(ours) && (policy.additions.is_empty() || place(ours).is_some()))
-            .filter(|ours| !wanted.iter().any(|format| formats::same(format, ours)))
-            .collect();
-        missing.sort_by_key(place);
-        wanted.extend(missing);
+    if policy.transcode && offered.formats.iter().any(|format| formats::coding(format).is_some()) {
+        formats::add_ours(&mut wanted, &offered.formats, policy);
     }
     // Events last, in their order: they are no choice.
     let (speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
@@ -442,10 +438,9 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
     audio.ptime_ms = policy.ptime_ms.or(offered.ptime_ms);
     audio.maxptime_ms = offered.maxptime_ms;
     audio.rtcp_mux = policy.rtcp_mux;
-    let passes = |extension: &&crate::sdp::ExtMap| {
-        policy.extensions.contains(&extension.uri) && (1..=14).contains(&extension.id)
-    };
-    audio.extensions = offered.extensions.iter().filter(passes).cloned().collect();
+    let passes = |extension: &&ExtMap| policy.extensions.contains(&extension.uri);
+    audio.extensions =
+        formats::number_extensions(offered.extensions.iter().filter(passes), &to.known_extensions());
     if policy.unknown_attributes {
         audio.others = line.description.other_attributes(line.index);
     }
@@ -470,12 +465,16 @@ fn shared(
     };
     let mut formats: Vec<Format> = both(true).collect();
     if formats.is_empty() {
-        let transcodable = |audio: &AudioMedia| {
-            let found = audio.formats.iter().find(|format| formats::codec(format).is_some());
-            found.map(|format| Format { fmtp: None, ..format.clone() })
+        let transcodable = |format: &Format| {
+            Some(Format { fmtp: formats::parameters(formats::coding(format)?), ..format.clone() })
         };
-        let ours = transcodable(answer).and(transcodable(offer));
-        formats.push(ours.ok_or(NegotiateError::NoCommonCodec)?);
+        let answered = answer.formats.iter().filter(was_asked).find_map(transcodable);
+        let ours = answered.and(offer.formats.iter().find_map(transcodable));
+        let ours = ours.ok_or(NegotiateError::NoCommonCodec)?;
+        // Comfort noise stays behind; events change their clock with the audio.
+        let answered = answer.formats.iter().any(|format| format.is_telephone_event() && was_asked(&format));
+        let events = formats::events(&offer.formats, ours.clock_rate).filter(|_| answered).cloned();
+        return Ok([ours].into_iter().chain(events).collect());
     }
     formats.extend(both(false).collect::<Vec<_>>());
     Ok(formats)

@@ -107,13 +107,15 @@ fn numbers_that_differ_are_mapped_both_ways() {
 #[test]
 fn codecs_that_we_do_not_know_are_relayed() {
     let (mut a, mut b) = (a(), b());
-    let offer_a = session("10.1.1.1", 4_000, "111 9", &[OPUS, "a=fmtp:111 useinbandfec=1"]);
+    const AMR: &str = "a=rtpmap:97 AMR-WB/16000";
+    let offer_a = session("10.1.1.1", 4_000, "97 18", &[AMR, "a=fmtp:97 octet-align=1"]);
     let offer_b = offer(&mut a, &mut b, &offer_a, &PairPolicy::default()).unwrap();
-    assert_eq!(types(&offer_b), [111, 9], "nothing that we could transcode is in it");
-    assert!(text(&offer_b).contains("a=fmtp:111 useinbandfec=1"));
-    answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "111", &[OPUS])).unwrap();
+    assert_eq!(types(&offer_b), [97, 18], "nothing that we could transcode is in it");
+    assert!(text(&offer_b).contains("a=fmtp:97 octet-align=1"));
+    answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "97", &[AMR, "a=fmtp:97 octet-align=1"])).unwrap();
     let Join { forward, .. } = join(&a, &b).unwrap();
-    assert_eq!((forward.1.as_str(), forward.0.clock_rate, forward.0.recode), ("opus", 48_000, None));
+    assert_eq!((forward.1.as_str(), forward.0.clock_rate, forward.0.recode), ("AMR-WB", 16_000, None));
+    assert_eq!(forward.0.transcode, None);
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn legs_that_share_nothing_are_transcoded_if_the_policy_lets_them() {
     let offer_a = session("10.1.1.1", 4_000, "8 101", &[EVENT_101]);
     assert_eq!(types(&offer(&mut a, &mut b, &offer_a, &plain()).unwrap()), [8, 101]);
     let offer_b = offer(&mut a, &mut b, &offer_a, &PairPolicy::default()).unwrap();
-    assert_eq!(types(&offer_b), [8, 0, 101]);
+    assert_eq!(types(&offer_b), [8, 111, 9, 0, 101, 110]);
     let answer_a = answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "0 101", &[EVENT_101])).unwrap();
     assert_eq!(types(&answer_a), [8, 101]);
     let Join { forward, backward } = join(&a, &b).unwrap();
@@ -321,7 +323,7 @@ fn hold_that_goes_no_further_is_answered_from_what_was_agreed() {
 fn a_local_offer_stands_alone_or_is_like_anothers() {
     let (mut a, mut b) = (a(), b());
     let own = local_offer(&mut b, None, &PairPolicy::default()).unwrap();
-    assert_eq!(types(&own), [0, 8, 101]);
+    assert_eq!(types(&own), [111, 9, 0, 8, 101, 110]);
     apply(&mut b, &session("10.2.2.2", 6_000, "8 101", &[EVENT_101])).unwrap();
     let like = local_offer(&mut a, Some(&b), &plain()).unwrap();
     assert_eq!(types(&like), [8, 101]);

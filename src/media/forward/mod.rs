@@ -11,10 +11,19 @@
 //! *anchor* on, its first packet: a transfer, a hold or a new stream of the far end is
 //! for the other leg a pause and a marker.
 
+//!
+//! - `maps`: payload types and header extensions by number
+//! - `space`: the outgoing stream of a leg
+
+mod maps;
+mod space;
+
 use std::net::SocketAddr;
 
 use super::relay::Drops;
 use super::rtp::packet::HEADER_LEN;
+pub use maps::{ExtensionMap, PayloadMap};
+pub use space::OutSpace;
 
 /// A larger step ahead is a restart of the stream (RFC 3550 A.1).
 const MAX_DROPOUT: u16 = 3_000;
@@ -22,59 +31,6 @@ const MAX_DROPOUT: u16 = 3_000;
 const MAX_MISORDER: u16 = 100;
 /// Where extended sequence numbers begin: room for what came before the first one.
 const FIRST_CYCLE: u32 = 1 << 16;
-
-/// What becomes of each payload type of a direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PayloadMap {
-    to: [u8; 128],
-    up: u128,
-    event: u128,
-}
-
-/// Not to be forwarded.
-const NONE: u8 = 0xFF;
-
-impl PayloadMap {
-    /// Nothing passes.
-    pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: 0, event: 0 };
-
-    /// Everything passes under its own number.
-    pub fn all() -> Self {
-        PayloadMap { to: std::array::from_fn(|payload_type| payload_type as u8), up: 0, event: 0 }
-    }
-
-    /// Packets of this type are forwarded under another number, or the same one.
-    pub fn forward(&mut self, from: u8, to: u8) {
-        self.to[usize::from(from & 0x7F)] = to & 0x7F;
-    }
-
-    /// Packets of this type go up, whether or not they are forwarded.
-    pub fn up(&mut self, from: u8) {
-        self.up |= 1 << (from & 0x7F);
-    }
-
-    /// This type is `telephone-event`: it goes up, and its timestamps do not follow
-    /// the media clock.
-    pub fn telephone_event(&mut self, from: u8) {
-        self.up(from);
-        self.event |= 1 << (from & 0x7F);
-    }
-
-    /// The number under which a type is forwarded.
-    pub fn get(&self, from: u8) -> Option<u8> {
-        Some(self.to[usize::from(from & 0x7F)]).filter(|to| *to != NONE)
-    }
-
-    /// Whether a type goes up.
-    pub fn goes_up(&self, from: u8) -> bool {
-        self.up >> (from & 0x7F) & 1 == 1
-    }
-
-    /// Whether a type is `telephone-event`.
-    pub fn is_event(&self, from: u8) -> bool {
-        self.event >> (from & 0x7F) & 1 == 1
-    }
-}
 
 /// Whether packets are forwarded at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +68,8 @@ pub struct ForwardRule {
     pub gate: Gate,
     /// By payload type.
     pub payload_types: PayloadMap,
+    /// By number of a header extension.
+    pub extensions: ExtensionMap,
 }
 
 /// What is remembered of the packets that one leg receives. Times are in ns since
@@ -123,7 +81,7 @@ pub struct ForwardState {
     pub base: u32,
     /// See `base`.
     pub highest: u32,
-    /// Timestamp of the highest one, and when it came.
+    /// Timestamp of the highest one that had a place on the other leg, and when it came.
     pub highest_timestamp: u32,
     /// See `highest_timestamp`.
     pub highest_at: u64,
@@ -156,6 +114,8 @@ pub struct ForwardState {
     pub forwarded_payload: u64,
     /// The last payload type.
     pub payload_type: u8,
+    /// Octets of the last packet that was forwarded: extensions may have been taken out.
+    pub length: u16,
 }
 
 /// What is to be done with a packet.
@@ -276,7 +236,8 @@ pub fn apply(
     }
     let event = rule.payload_types.is_event(header.payload_type);
     let in_order = sequence > state.highest;
-    state.count(sequence, &header, at, packet.len(), rule.clock_rate, event);
+    let timed = !event && to.is_some();
+    state.count(sequence, &header, at, packet.len(), rule.clock_rate, (event, timed));
 
     let up = rule.payload_types.goes_up(header.payload_type);
     match (rule.gate, to) {
@@ -286,8 +247,11 @@ pub fn apply(
             }
             let mark = !event && std::mem::take(&mut state.mark);
             rewrite(rule, state.withheld, &header, to, mark, packet);
+            let extended = packet.first().is_some_and(|first| first & 0x10 != 0);
+            let length = if extended { rule.extensions.apply(packet) } else { packet.len() };
+            state.length = length as u16;
             state.forwarded += 1;
-            state.forwarded_bytes += packet.len() as u64;
+            state.forwarded_bytes += length as u64;
             state.forwarded_payload += header.payload_len as u64;
             if up { Verdict::ForwardAndUp } else { Verdict::Forward }
         }
@@ -345,13 +309,21 @@ impl ForwardState {
     }
 
     #[inline]
-    fn count(&mut self, sequence: u32, header: &Header, at: u64, len: usize, clock_rate: u32, event: bool) {
+    fn count(
+        &mut self,
+        sequence: u32,
+        header: &Header,
+        at: u64,
+        len: usize,
+        clock_rate: u32,
+        (event, timed): (bool, bool),
+    ) {
         let mut new = true;
         if sequence > self.highest {
             let ahead = sequence - self.highest;
             self.window = self.window.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = sequence;
-            if !event {
+            if timed {
                 (self.highest_timestamp, self.highest_at) = (header.timestamp, at);
             }
         } else {
@@ -403,76 +375,6 @@ fn ticks(at: u64, clock_rate: u32) -> u32 {
     (at / 1_000 * u64::from(clock_rate) / 1_000_000) as u32
 }
 
-/// A leg's outgoing stream, for its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutSpace {
-    /// SSRC of everything that we send to this leg.
-    pub ssrc: u32,
-    /// Highest sequence number sent.
-    pub sequence: u16,
-    /// Its timestamp, and when that was right.
-    pub timestamp: u32,
-    /// See `timestamp`; 0 while nothing was sent.
-    pub at: u64,
-    /// When the first one was sent; 0 while none was.
-    pub first_at: u64,
-    /// Packets sent.
-    pub packets: u64,
-    /// Octets of them.
-    pub bytes: u64,
-    /// Payload octets of them.
-    pub payload: u64,
-}
-
-impl OutSpace {
-    /// A space that begins at random places (RFC 3550 §5.1).
-    pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        OutSpace { ssrc, sequence, timestamp, at: 0, first_at: 0, packets: 0, bytes: 0, payload: 0 }
-    }
-
-    /// The timestamp of a moment: time has gone on while nothing was sent. At least one
-    /// frame after the last packet.
-    pub fn timestamp_at(&self, at: u64, clock_rate: u32) -> u32 {
-        if self.at == 0 {
-            return self.timestamp;
-        }
-        let elapsed = ticks(at.saturating_sub(self.at), clock_rate);
-        self.timestamp.wrapping_add(elapsed.max(clock_rate / 50))
-    }
-
-    /// Gives a feeder offsets into this space, from this packet on.
-    pub fn anchor(&mut self, rule: &mut ForwardRule, state: &mut ForwardState, header: &Header, at: u64) {
-        rule.out_ssrc = self.ssrc;
-        rule.sequence_offset = self.sequence.wrapping_add(1).wrapping_sub(header.sequence);
-        rule.timestamp_offset = self.timestamp_at(at, rule.clock_rate).wrapping_sub(header.timestamp);
-        rule.anchor = state.extend(header.sequence).unwrap_or(state.highest);
-        rule.gate = Gate::Open;
-        if self.first_at == 0 {
-            self.first_at = at;
-        }
-        state.anchored();
-    }
-
-    /// The space as it stands while this feeder runs.
-    pub fn with(&self, rule: &ForwardRule, state: &ForwardState) -> OutSpace {
-        let (mut space, mut rule, mut state) = (*self, *rule, *state);
-        space.settle(&mut rule, &mut state);
-        space
-    }
-
-    /// A feeder's offsets hold no longer: remembers how far it has come.
-    pub fn settle(&mut self, rule: &mut ForwardRule, state: &mut ForwardState) {
-        if rule.gate == Gate::Open {
-            let last = state.highest as u16;
-            self.sequence = last.wrapping_add(rule.sequence_offset).wrapping_sub(state.withheld);
-            self.timestamp = state.highest_timestamp.wrapping_add(rule.timestamp_offset);
-            self.at = state.highest_at;
-            rule.gate = Gate::Unanchored;
-        }
-        state.take_forwarded(self);
-    }
-}
-
 impl Drops {
     /// Counts a packet that was believed and not forwarded.
     pub fn count(&mut self, reason: Reason) {
@@ -486,5 +388,4 @@ impl Drops {
 }
 
 #[cfg(test)]
-#[path = "forward_tests.rs"]
 mod tests;

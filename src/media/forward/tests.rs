@@ -45,6 +45,7 @@ impl Way {
             clock_rate: 8_000,
             gate: Gate::Unanchored,
             payload_types,
+            extensions: ExtensionMap::EMPTY,
         };
         Way { rule, state: ForwardState::default(), out: OutSpace::new(99, 65_530, u32::MAX - 100) }
     }
@@ -112,7 +113,9 @@ fn payload_types_are_mapped_and_events_go_up_too() {
     let seen = Header::read(&event).unwrap();
     assert_eq!((seen.payload_type, seen.marker), (96, true), "the event's own marker stays");
     // An event that is not for the other leg still goes up, untouched.
-    way.rule.payload_types.to[101] = NONE;
+    way.rule.payload_types = PayloadMap::EMPTY;
+    way.rule.payload_types.forward(0, 0);
+    way.rule.payload_types.telephone_event(101);
     let mut event = packet(101, 3, 320, 7);
     let before = event.clone();
     assert_eq!(way.put(40 * MS, &mut event), Verdict::Up);

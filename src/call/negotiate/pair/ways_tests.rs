@@ -1,0 +1,78 @@
+//! Ways between two legs, of descriptions as they stand.
+
+use super::*;
+use crate::sdp::{ExtMap, SessionDescription};
+
+fn audio(formats: &str, attributes: &[&str]) -> AudioMedia {
+    let attributes: String = attributes.iter().map(|line| format!("a={line}\r\n")).collect();
+    let text = format!(
+        "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\n{attributes}"
+    );
+    SessionDescription::parse(text.as_bytes()).unwrap().audio(0).unwrap()
+}
+
+/// Told what it says itself.
+fn leg(formats: &str, attributes: &[&str]) -> Leg {
+    Leg { told: audio(formats, attributes), own: audio(formats, attributes) }
+}
+
+const OPUS: &str = "rtpmap:111 opus/48000/2";
+
+#[test]
+fn what_the_listener_asks_for_is_in_the_plan() {
+    let pcma = leg("8 101", &["rtpmap:101 telephone-event/8000"]);
+    let fmtp = "fmtp:111 maxaveragebitrate=16000; useinbandfec=1";
+    let opus = leg("111 100", &[OPUS, fmtp, "rtpmap:100 telephone-event/48000", "ptime:40"]);
+    let (way, from, to) = way(&pcma, &opus).unwrap();
+    assert_eq!(
+        (from.as_str(), to.as_deref(), way.clock_rate, way.clock_rate_out()),
+        ("PCMA", Some("opus"), 8_000, 48_000)
+    );
+    let plan = way.transcode.unwrap();
+    let target = Target { payload_type: 111, coding: Coding::Opus, ptime_ms: 40, fec: true, bitrate: 16_000 };
+    assert_eq!(plan.to, target);
+    assert_eq!(plan.from, [Some((8, Coding::Pcma)), None, None, None]);
+    assert_eq!(plan.events, Some(Events { from: [Some((101, 8_000)), None], to: (100, 48_000) }));
+    // Nothing is forwarded beside it: it would have numbers of its own.
+    assert!((0..=127).all(|payload_type| way.payload_types.get(payload_type).is_none()));
+    assert!(way.payload_types.goes_up(8) && way.payload_types.is_event(101) && !way.payload_types.goes_up(0));
+}
+
+#[test]
+fn a_codec_that_was_added_is_heard_beside_one_that_is_shared() {
+    // We have offered PCMU and Opus, and both were taken; the other leg has PCMU alone.
+    let (both, pcmu) = (leg("111 0", &[OPUS]), leg("0", &[]));
+    let (there, ..) = way(&both, &pcmu).unwrap();
+    assert_eq!(there.payload_types.get(0), Some(0));
+    assert_eq!(there.transcode.unwrap().from[0], Some((111, Coding::Opus)));
+    assert_eq!(there.transcode.unwrap().to.coding, Coding::Pcmu);
+    let (back, _, to) = way(&pcmu, &both).unwrap();
+    assert_eq!((back.transcode, back.recode, to), (None, None, None), "never where the legs share a codec");
+}
+
+#[test]
+fn codecs_that_nobody_can_transcode_end_in_an_error() {
+    for (one, other) in [("18", "0"), ("0", "18"), ("18", "4")] {
+        assert_eq!(way(&leg(one, &[]), &leg(other, &[])), Err(NegotiateError::NoCommonCodec));
+    }
+}
+
+#[test]
+fn header_extensions_pass_under_the_numbers_of_each_leg() {
+    let extended = |id: u8, uri: &str| {
+        let mut leg = leg("0", &[]);
+        for audio in [&mut leg.told, &mut leg.own] {
+            audio.extensions.push(ExtMap::new(id, uri));
+        }
+        leg
+    };
+    let (one, other) = (extended(1, "urn:a"), extended(5, "urn:a"));
+    let mut expected = ExtensionMap::EMPTY;
+    expected.pass(1, 5);
+    assert_eq!(way(&one, &other).unwrap().0.extensions, expected);
+    assert_eq!(way(&one, &extended(1, "urn:b")).unwrap().0.extensions, ExtensionMap::EMPTY, "another one");
+    let mut refused = extended(5, "urn:a");
+    refused.own.extensions.clear();
+    assert_eq!(way(&one, &refused).unwrap().0.extensions, ExtensionMap::EMPTY, "not agreed there");
+    assert_eq!(way(&refused, &one).unwrap().0.extensions, ExtensionMap::EMPTY, "nor here");
+}

@@ -1,0 +1,206 @@
+//! What becomes of numbers that mean something else on the other leg.
+
+use crate::media::rtp::packet::HEADER_LEN;
+
+/// What becomes of each payload type of a direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadMap {
+    to: [u8; 128],
+    up: u128,
+    event: u128,
+}
+
+/// Not to be forwarded.
+const NONE: u8 = 0xFF;
+
+impl PayloadMap {
+    /// Nothing passes.
+    pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: 0, event: 0 };
+
+    /// Everything passes under its own number.
+    pub fn all() -> Self {
+        PayloadMap { to: std::array::from_fn(|payload_type| payload_type as u8), up: 0, event: 0 }
+    }
+
+    /// Packets of this type are forwarded under another number, or the same one.
+    pub fn forward(&mut self, from: u8, to: u8) {
+        self.to[usize::from(from & 0x7F)] = to & 0x7F;
+    }
+
+    /// Packets of this type go up, whether or not they are forwarded.
+    pub fn up(&mut self, from: u8) {
+        self.up |= 1 << (from & 0x7F);
+    }
+
+    /// This type is `telephone-event`: it goes up, and its timestamps do not follow
+    /// the media clock.
+    pub fn telephone_event(&mut self, from: u8) {
+        self.up(from);
+        self.event |= 1 << (from & 0x7F);
+    }
+
+    /// The number under which a type is forwarded.
+    pub fn get(&self, from: u8) -> Option<u8> {
+        Some(self.to[usize::from(from & 0x7F)]).filter(|to| *to != NONE)
+    }
+
+    /// Whether a type goes up.
+    pub fn goes_up(&self, from: u8) -> bool {
+        self.up >> (from & 0x7F) & 1 == 1
+    }
+
+    /// Whether a type is `telephone-event`.
+    pub fn is_event(&self, from: u8) -> bool {
+        self.event >> (from & 0x7F) & 1 == 1
+    }
+}
+
+/// The profile of the one-byte form of header extensions (RFC 8285 §4.2).
+const ONE_BYTE: u16 = 0xBEDE;
+/// Identifiers of the one-byte form, 1 to 14.
+const IDS: usize = 15;
+
+/// What becomes of each RTP header extension (RFC 8285) of a direction: its number on the
+/// other leg. What was not agreed there is taken out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExtensionMap {
+    to: [u8; IDS],
+}
+
+impl ExtensionMap {
+    /// None passes.
+    pub const EMPTY: ExtensionMap = ExtensionMap { to: [0; IDS] };
+
+    /// Every one passes under its own number.
+    pub fn all() -> Self {
+        ExtensionMap { to: std::array::from_fn(|id| id as u8) }
+    }
+
+    /// This one passes under another number, or the same one. Both are 1 to 14, else
+    /// nothing changes.
+    pub fn pass(&mut self, from: u8, to: u8) {
+        if let Some(place) = self.to.get_mut(usize::from(from)).filter(|_| from != 0 && usize::from(to) < IDS)
+        {
+            *place = to;
+        }
+    }
+
+    fn get(&self, id: u8) -> u8 {
+        self.to.get(usize::from(id)).copied().unwrap_or(0)
+    }
+
+    /// Writes the extensions of a packet anew, in place, and says how long it is then: the
+    /// whole block goes when nothing in it passes. The packet is one that
+    /// [`Header::read`](super::Header::read) has taken, with its extension bit set.
+    pub fn apply(&self, packet: &mut [u8]) -> usize {
+        let len = packet.len();
+        let Some(first) = packet.first().copied() else { return len };
+        let start = HEADER_LEN + usize::from(first & 0x0F) * 4;
+        let Some(&[p0, p1, l0, l1]) = packet.get(start..).and_then(|rest| rest.first_chunk::<4>()) else {
+            return len;
+        };
+        let end = start + 4 + usize::from(u16::from_be_bytes([l0, l1])) * 4;
+        let Some(elements) = packet.get_mut(start + 4..end) else { return len };
+        let kept = match u16::from_be_bytes([p0, p1]) {
+            ONE_BYTE => self.elements(elements, false),
+            profile if profile >> 4 == 0x100 => self.elements(elements, true),
+            // No elements, no numbers: nobody can have agreed to it.
+            _ => 0,
+        };
+        if kept > 0 {
+            return len;
+        }
+        packet.copy_within(end.., start);
+        packet[0] &= !0x10;
+        len - (end - start)
+    }
+
+    /// Renumbers what passes and writes padding over what does not; how many pass.
+    fn elements(&self, mut rest: &mut [u8], two_byte: bool) -> usize {
+        let mut kept = 0;
+        loop {
+            let padding = rest.iter().take_while(|octet| **octet == 0).count();
+            rest = &mut std::mem::take(&mut rest)[padding..];
+            let (id, len) = match *rest {
+                [] => return kept,
+                [id, len, ..] if two_byte => (id, 2 + usize::from(len)),
+                // The reserved number ends the list (RFC 8285 §4.2).
+                [first, ..] if !two_byte && first >> 4 != 15 => (first >> 4, 2 + usize::from(first & 0x0F)),
+                _ => (0, usize::MAX),
+            };
+            if len > rest.len() {
+                rest.fill(0);
+                return kept;
+            }
+            let (element, after) = std::mem::take(&mut rest).split_at_mut(len);
+            match (self.get(id), two_byte) {
+                (0, _) => element.fill(0),
+                (to, true) => element[0] = to,
+                (to, false) => element[0] = to << 4 | element[0] & 0x0F,
+            }
+            kept += usize::from(self.get(id) != 0);
+            rest = after;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Header;
+    use super::*;
+
+    /// A packet with one contributing source, this extension and a payload.
+    fn packet(profile: u16, elements: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x91, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4];
+        packet.extend_from_slice(&profile.to_be_bytes());
+        packet.extend_from_slice(&(elements.len() as u16 / 4).to_be_bytes());
+        packet.extend_from_slice(elements);
+        packet.extend_from_slice(b"speech");
+        packet
+    }
+
+    fn applied(map: &ExtensionMap, profile: u16, elements: &[u8]) -> Vec<u8> {
+        let mut packet = packet(profile, elements);
+        assert!(Header::read(&packet).is_some());
+        let len = map.apply(&mut packet);
+        packet.truncate(len);
+        let header = Header::read(&packet).unwrap();
+        assert_eq!(&packet[header.payload..header.payload + header.payload_len], b"speech");
+        packet
+    }
+
+    #[test]
+    fn agreed_ones_are_renumbered_and_others_become_padding() {
+        let mut map = ExtensionMap::EMPTY;
+        map.pass(1, 5);
+        map.pass(3, 3);
+        let elements = [0x10, 0xAA, 0x21, 1, 2, 0, 0x30, 0xBB];
+        let expected = packet(ONE_BYTE, &[0x50, 0xAA, 0, 0, 0, 0, 0x30, 0xBB]);
+        assert_eq!(applied(&map, ONE_BYTE, &elements), expected);
+        let two_byte = [1, 1, 7, 2, 2, 8, 8, 0, 200, 0, 0, 0];
+        let expected = packet(0x1000, &[5, 1, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(applied(&map, 0x1000, &two_byte), expected);
+    }
+
+    #[test]
+    fn a_block_of_which_nothing_passes_goes() {
+        let without = applied(&ExtensionMap::EMPTY, ONE_BYTE, &[0x10, 0xAA, 0, 0]);
+        let mut expected = packet(ONE_BYTE, &[]);
+        expected.drain(16..20);
+        expected[0] = 0x81;
+        assert_eq!(without, expected);
+        assert_eq!(applied(&ExtensionMap::all(), 0xABCD, &[1, 2, 3, 4]).len(), without.len(), "no elements");
+        assert_eq!(applied(&ExtensionMap::all(), ONE_BYTE, &[]).len(), without.len());
+    }
+
+    #[test]
+    fn an_element_that_does_not_fit_and_what_follows_it_goes() {
+        let elements = [0x10, 0xAA, 0x2F, 1, 2, 3, 4, 5];
+        let kept = applied(&ExtensionMap::all(), ONE_BYTE, &elements);
+        assert_eq!(kept, packet(ONE_BYTE, &[0x10, 0xAA, 0, 0, 0, 0, 0, 0]));
+        let reserved = applied(&ExtensionMap::all(), ONE_BYTE, &[0x10, 0xAA, 0xF0, 1]);
+        assert_eq!(reserved, packet(ONE_BYTE, &[0x10, 0xAA, 0, 0]));
+        let cut = applied(&ExtensionMap::all(), 0x1000, &[1, 1, 7, 2]);
+        assert_eq!(cut, packet(0x1000, &[1, 1, 7, 0]));
+    }
+}

@@ -1,0 +1,52 @@
+//! What a leg is told of its streams, and what is told of the leg: reports and counters.
+
+use std::time::Duration;
+
+use super::{BEFORE, Machine, Transmit};
+use crate::media::Now;
+use crate::media::forward::OutSpace;
+use crate::media::relay::EndpointStats;
+use crate::media::rtp::rtcp;
+use crate::media::session::Channel;
+
+impl Machine {
+    /// An endpoint's outgoing stream as it stands now, and what its clock shows.
+    fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
+        let endpoint = self.at(slot)?;
+        let (own, mut space, mut rate) = (endpoint.out, endpoint.out, endpoint.rule.clock_rate);
+        if let Some(peer) = endpoint.peer.and_then(|peer| self.at(peer))
+            && peer.peer == Some(slot)
+        {
+            space = own.with(&peer.rule, &peer.state);
+            rate = peer.clock_rate_out();
+        }
+        let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
+        let timestamp = space.timestamp.wrapping_add((elapsed / 1_000 * u64::from(rate) / 1_000_000) as u32);
+        Some((space, timestamp))
+    }
+
+    pub(super) fn report(&mut self, now: Now, at: u64, slot: u32, bye: bool, out: &mut impl Transmit) {
+        let Some((space, timestamp)) = self.sending(at, slot) else { return };
+        let Some(endpoint) = self.at(slot) else { return };
+        let Some((remote, rtp)) = endpoint.remote.zip(endpoint.lock.destination()) else { return };
+        let (channel, to) = if remote.rtcp_mux { (Channel::Rtp, rtp) } else { (Channel::Rtcp, remote.rtcp) };
+        // Held from the start by the zero address, or refused: nobody is there.
+        if to.ip().is_unspecified() || to.port() == 0 {
+            return;
+        }
+        let received = (endpoint.state.highest != 0).then_some((endpoint.rule.ssrc, &endpoint.state));
+        let mut buffer = [0; rtcp::MAX_LEN];
+        let len = endpoint.reports.write((now, at), (&space, timestamp), received, bye, &mut buffer);
+        out.transmit(slot, channel, to, &buffer[..len]);
+    }
+
+    pub(super) fn stats(&mut self, slot: u32) -> EndpointStats {
+        let epoch = self.epoch;
+        let moment = |at: u64| (at != 0).then(|| epoch + Duration::from_nanos(at.saturating_sub(BEFORE)));
+        let sending = self.sending(0, slot).map(|(space, _)| space);
+        match (self.at(slot), sending) {
+            (Some(endpoint), Some(space)) => endpoint.stats(&space, moment),
+            _ => EndpointStats::new(epoch),
+        }
+    }
+}

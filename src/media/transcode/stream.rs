@@ -1,0 +1,319 @@
+//! Packets of one leg in, packets for the other out: one direction, no I/O, no clock.
+//!
+//! What comes has a place on the sender's timeline (timestamp) and in its sequence. Both
+//! together say what a hole is: numbers missing is a loss and is concealed, time missing
+//! without a number is a pause and stays one. What leaves takes its numbers from the other
+//! leg's [`OutSpace`], whoever else feeds that: after somebody else has, timestamps go on
+//! with time and a marker says so.
+
+use super::codec::{Decoder, Encoder, LONGEST, PAYLOAD, PIECE};
+use super::event::{self, Event};
+use super::{Coding, Plan, TranscodeStats};
+use crate::media::forward::{Header, OutSpace};
+use crate::media::rtp::packet::HEADER_LEN;
+
+/// Losses up to here are made up for; a longer one is a pause.
+const CONCEALED_MS: u32 = 120;
+/// A timestamp may be ahead of the time that has passed by so much.
+const AHEAD_MS: u32 = 1_000;
+/// Packets that may be behind their place; what is further behind is a new stream.
+const LATE: i16 = 100;
+/// Samples of a packet that leaves: 60 ms at 16 kHz.
+const FRAME: usize = 960;
+/// Room for what one step decodes beside an unfinished frame.
+const ROOM: usize = LONGEST + FRAME;
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was decoded, or is an event that went on.
+    Taken,
+    /// It came after what was made up in its place.
+    Late,
+    /// The codec could make nothing of it.
+    Undecodable,
+    /// It is of no payload type that the plan knows.
+    Unknown,
+}
+
+/// What the far end's next packet should be.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    sequence: u16,
+    timestamp: u32,
+    /// When the one before it came, ns.
+    at: u64,
+}
+
+/// See the module's text. About 12 KB, and what the codecs need.
+pub struct Transcoder {
+    plan: Plan,
+    rate_hz: u32,
+    decoder: Decoder,
+    encoder: Encoder,
+    pending: [i16; ROOM],
+    filled: usize,
+    /// Samples of a packet that leaves.
+    frame: usize,
+    expected: Option<Expected>,
+    /// Timestamp of the next sample that leaves.
+    next: u32,
+    /// The last sequence number that we used; somebody else has used another one since if
+    /// the space says so.
+    used: Option<u16>,
+    mark: bool,
+    event: Option<Event>,
+    packet: [u8; HEADER_LEN + PAYLOAD],
+    pub stats: TranscodeStats,
+}
+
+impl Transcoder {
+    /// A transcoder in which nothing has passed yet.
+    pub fn new(plan: &Plan) -> Self {
+        let rate_hz = plan.rate_hz();
+        Transcoder {
+            plan: *plan,
+            rate_hz,
+            decoder: Decoder::new(rate_hz),
+            encoder: Encoder::new(&plan.to, rate_hz),
+            pending: [0; ROOM],
+            filled: 0,
+            frame: ((rate_hz / 1_000 * plan.to.ptime_ms) as usize).clamp(1, FRAME),
+            expected: None,
+            next: 0,
+            used: None,
+            mark: true,
+            event: None,
+            packet: [0; HEADER_LEN + PAYLOAD],
+            stats: TranscodeStats::default(),
+        }
+    }
+
+    /// What it was made for.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Takes a packet that came at `at` (ns) and hands what is ready to `send`.
+    pub fn packet(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        at: u64,
+        space: &mut OutSpace,
+        mut send: impl FnMut(&[u8]),
+    ) -> Heard {
+        let send = &mut send;
+        let coding = self.plan.coding(header.payload_type);
+        let event_rate = self.plan.event_rate(header.payload_type);
+        if coding.is_none() && event_rate.is_none() {
+            return Heard::Unknown;
+        }
+        let ahead =
+            self.expected.map_or(0, |expected| header.sequence.wrapping_sub(expected.sequence) as i16);
+        if (-LATE..0).contains(&ahead) {
+            return Heard::Late;
+        }
+        if ahead < 0 {
+            self.restart();
+        }
+        if self.expected.is_none() || self.used != Some(space.sequence) {
+            self.resume(at, space);
+        }
+        match (coding, event_rate) {
+            (Some(coding), _) => self.audio(coding, header, ahead != 0, payload, at, space, send),
+            (None, rate) => self.telephone_event(rate.unwrap_or(8_000), header, payload, at, space, send),
+        }
+    }
+
+    /// The far end begins a new stream.
+    pub fn restart(&mut self) {
+        self.expected = None;
+    }
+
+    /// Somebody else has sent since, or nobody yet: begins anew on the leg's timeline.
+    fn resume(&mut self, at: u64, space: &OutSpace) {
+        self.next = space.timestamp_at(at, self.plan.to.coding.clock_rate());
+        (self.filled, self.mark, self.event) = (0, true, None);
+        (self.expected, self.used) = (None, Some(space.sequence));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn audio(
+        &mut self,
+        coding: Coding,
+        header: &Header,
+        missing: bool,
+        payload: &[u8],
+        at: u64,
+        space: &mut OutSpace,
+        send: &mut impl FnMut(&[u8]),
+    ) -> Heard {
+        let clock = coding.clock_rate();
+        if let Some(expected) = self.expected {
+            let gap = header.timestamp.wrapping_sub(expected.timestamp);
+            let passed = ticks(at.saturating_sub(expected.at), clock);
+            if gap > passed.saturating_add(AHEAD_MS * clock / 1_000) {
+                // Backwards, or far ahead: its clock began anew. Ours goes on with time.
+                self.pause(passed, clock, at, space, send);
+            } else if gap > 0 && missing && gap <= CONCEALED_MS * clock / 1_000 {
+                self.conceal(gap, clock, at, space, send);
+            } else if gap > 0 {
+                self.pause(gap, clock, at, space, send);
+            }
+        }
+        let (decoded, heard) = self.decode(coding, payload, at, space, send);
+        self.expected = match heard {
+            // What follows finds a hole where this one was.
+            Heard::Undecodable => self.expected,
+            _ => Some(Expected {
+                sequence: header.sequence.wrapping_add(1),
+                timestamp: header.timestamp.wrapping_add(self.to_ticks(decoded, clock)),
+                at,
+            }),
+        };
+        heard
+    }
+
+    /// Decodes a payload piece by piece; says how many samples it held.
+    fn decode(
+        &mut self,
+        coding: Coding,
+        payload: &[u8],
+        at: u64,
+        space: &mut OutSpace,
+        send: &mut impl FnMut(&[u8]),
+    ) -> (usize, Heard) {
+        let piece = if coding == Coding::Opus { payload.len().max(1) } else { PIECE };
+        let mut samples = [0; LONGEST];
+        let mut all = 0;
+        for piece in payload.chunks(piece) {
+            let Ok(decoded) = self.decoder.decode(coding, piece, &mut samples) else {
+                return (all, Heard::Undecodable);
+            };
+            all += decoded;
+            self.push(&samples[..decoded], at, space, send);
+        }
+        self.stats.decoded += u64::from(!payload.is_empty());
+        (all, Heard::Taken)
+    }
+
+    /// Makes up what was lost.
+    fn conceal(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
+        let mut wanted = self.to_samples(gap, clock);
+        let mut samples = [0; LONGEST];
+        self.stats.concealed_ms += u64::from(gap) * 1_000 / u64::from(clock);
+        while wanted > 0 {
+            let made = self.decoder.conceal(wanted, &mut samples);
+            if made == 0 {
+                break;
+            }
+            self.push(&samples[..made], at, space, send);
+            wanted = wanted.saturating_sub(made);
+        }
+    }
+
+    /// Nothing was said for so long: what is unfinished leaves with silence behind it, and
+    /// what follows is marked.
+    fn pause(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
+        let mut gap = self.to_samples(gap, clock);
+        if self.filled > 0 {
+            let padding = self.frame - self.filled;
+            self.pending[self.filled..self.frame].fill(0);
+            self.filled = self.frame;
+            gap = gap.saturating_sub(padding);
+            self.drain(at, space, send);
+        }
+        self.next = self.next.wrapping_add(self.to_ticks(gap, self.plan.to.coding.clock_rate()));
+        self.mark = true;
+    }
+
+    fn push(&mut self, samples: &[i16], at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
+        let end = (self.filled + samples.len()).min(ROOM);
+        self.pending[self.filled..end].copy_from_slice(&samples[..end - self.filled]);
+        self.filled = end;
+        self.drain(at, space, send);
+    }
+
+    /// Sends what is full.
+    fn drain(&mut self, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
+        let mut taken = 0;
+        let mut payload = [0; PAYLOAD];
+        while self.filled - taken >= self.frame {
+            let frame = &self.pending[taken..taken + self.frame];
+            if let Some(octets) = self.encoder.encode(frame, &mut payload) {
+                let marker = std::mem::take(&mut self.mark);
+                self.send(self.plan.to.payload_type, marker, self.next, &payload[..octets], at, space, send);
+                self.stats.encoded += 1;
+            }
+            taken += self.frame;
+            self.next = self.next.wrapping_add(self.to_ticks(self.frame, self.plan.to.coding.clock_rate()));
+        }
+        self.pending.copy_within(taken..self.filled, 0);
+        self.filled -= taken;
+    }
+
+    fn telephone_event(
+        &mut self,
+        rate: u32,
+        header: &Header,
+        payload: &[u8],
+        at: u64,
+        space: &mut OutSpace,
+        send: &mut impl FnMut(&[u8]),
+    ) -> Heard {
+        let Some(events) = self.plan.events else { return Heard::Unknown };
+        let clock = self.plan.to.coding.clock_rate();
+        // Where it begins on the sender's timeline, if its clock is that of the audio.
+        let ahead = self.expected.map_or(0, |expected| header.timestamp.wrapping_sub(expected.timestamp));
+        let same = self.plan.from.iter().flatten().all(|from| from.1.clock_rate() == rate);
+        let ahead = if same && (ahead as i32) > 0 { self.to_samples(ahead, rate) } else { 0 };
+        let begins = self.next.wrapping_add(self.to_ticks(ahead.min(u32::MAX as usize / 8), clock));
+        let Some(written) = event::write(&mut self.event, &events, rate, header.timestamp, payload, begins)
+        else {
+            return Heard::Undecodable;
+        };
+        let marker = written.first;
+        self.send(events.to.0, marker, written.timestamp, &written.payload, at, space, send);
+        let sequence = header.sequence.wrapping_add(1);
+        let first = Expected { sequence, timestamp: header.timestamp, at };
+        self.expected = Some(self.expected.map_or(first, |expected| Expected { sequence, ..expected }));
+        Heard::Taken
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn send(
+        &mut self,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+        at: u64,
+        space: &mut OutSpace,
+        send: &mut impl FnMut(&[u8]),
+    ) {
+        let sequence = space.sequence.wrapping_add(1);
+        let len = HEADER_LEN + payload.len();
+        self.packet[0] = 0x80;
+        self.packet[1] = u8::from(marker) << 7 | payload_type;
+        self.packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        self.packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        self.packet[8..12].copy_from_slice(&space.ssrc.to_be_bytes());
+        self.packet[HEADER_LEN..len].copy_from_slice(payload);
+        send(&self.packet[..len]);
+        self.used = Some(sequence);
+        space.sent(sequence, timestamp, at, len, payload.len());
+    }
+
+    fn to_ticks(&self, samples: usize, clock: u32) -> u32 {
+        (samples as u64 * u64::from(clock) / u64::from(self.rate_hz)) as u32
+    }
+
+    fn to_samples(&self, ticks: u32, clock: u32) -> usize {
+        (u64::from(ticks) * u64::from(self.rate_hz) / u64::from(clock)) as usize
+    }
+}
+
+fn ticks(ns: u64, clock: u32) -> u32 {
+    u32::try_from(ns / 1_000 * u64::from(clock) / 1_000_000).unwrap_or(u32::MAX)
+}
