@@ -8,7 +8,9 @@
 //! The forwarder has core 0, the load the last core. Each call sends 50 packets a second both ways,
 //! spread over the 20 ms; each carries a number and the time at which it was sent, checked
 //! at the far end. CPU time is that of the forwarding thread, from
-//! `/proc/self/task/<tid>/schedstat`; arrival times are the kernel's.
+//! `/proc/self/task/<tid>/schedstat`; arrival times are the kernel's. `lost` is what the
+//! forwarder did not deliver, `dropped` how much of that the kernel dropped at its sockets,
+//! `unread` what it dropped at those of the load.
 
 mod support {
     pub mod bare;
@@ -109,6 +111,7 @@ struct Figures {
     sent: u64,
     lost: u64,
     unread: u64,
+    dropped: u64,
     wrong: u64,
 }
 
@@ -123,6 +126,7 @@ impl Figures {
         // Some of them in the warm-up.
         self.unread += run.unread.min(missing);
         self.lost += missing.saturating_sub(run.unread);
+        self.dropped += run.dropped;
         self.wrong += run.wrong;
     }
 
@@ -136,13 +140,14 @@ impl Figures {
             "sent": self.sent,
             "lost": self.lost,
             "not_read_by_the_load": self.unread,
+            "dropped_at_the_forwarder": self.dropped,
             "out_of_sequence": self.wrong,
         })
     }
 
     fn row(&self, name: &str) {
         println!(
-            "{name:<6} {:>8.2} {:>8.1} {:>9.0} {:>9.0} {:>10} {:>6} {:>7} {:>6}",
+            "{name:<6} {:>8.2} {:>8.1} {:>9.0} {:>9.0} {:>10} {:>6} {:>7} {:>7} {:>6}",
             median(&self.cpu_us),
             median(&self.busy),
             median(&self.p50_us),
@@ -150,6 +155,7 @@ impl Figures {
             self.sent,
             self.lost,
             self.unread,
+            self.dropped,
             self.wrong
         );
     }
@@ -178,7 +184,7 @@ fn main() -> ExitCode {
         floor.add(&bare(&mut load, options.seconds));
         ours.add(&relay(&mut load, options.seconds));
     }
-    println!("       us CPU/pkt  % core  delay p50  p99 us       sent   lost  unread  wrong");
+    println!("       us CPU/pkt  % core  delay p50  p99 us       sent   lost  unread dropped  wrong");
     floor.row("bare");
     ours.row("relay");
     let ratio = median(&ours.cpu_us) / median(&floor.cpu_us);

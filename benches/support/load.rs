@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use b2b::media::Now;
 use b2b::media::io::udp::{Batch, bind_pair};
 use b2b::util::ntp::NtpTime;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt,
+};
 
 /// Sockets of the far ends, half of them the callers'.
 const SOCKETS: usize = 16;
@@ -20,6 +22,9 @@ const BATCH: usize = 64;
 /// Periods before anything counts.
 const WARM_UP: u32 = 25;
 const PACKET: usize = 172;
+/// Octets of the kernel's buffer at a far end: seconds of its packets, so that a pause of the
+/// load is not taken for a loss.
+const KERNEL_BUFFER: usize = 16 << 20;
 /// Delays are counted in steps of 5 us up to 50 ms.
 const STEP_NS: u64 = 5_000;
 const STEPS: usize = 10_000;
@@ -32,6 +37,9 @@ pub struct Measured {
     pub wrong: u64,
     /// Packets that arrived and that the load did not read in time: no fault of the forwarder.
     pub unread: u64,
+    /// Packets that the kernel dropped at the forwarder's sockets, since it did not read them
+    /// in time.
+    pub dropped: u64,
     pub cpu_ns: u64,
     pub wall_ns: u64,
     delays: Vec<u64>,
@@ -71,12 +79,13 @@ impl Load {
         let free = |port: &u16| bind_pair(IpAddr::V4(Ipv4Addr::LOCALHOST), *port).ok();
         let mut ports = (30_000u16..32_000).step_by(2);
         let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)).map(|(rtp, _)| rtp));
-        Load {
-            calls,
-            sockets: sockets.take(SOCKETS).collect(),
-            batch: Batch::default(),
-            overflowed: [0; SOCKETS],
+        let sockets: Vec<UdpSocket> = sockets.take(SOCKETS).collect();
+        // Beyond what is usual only as root; else as much as the system lets us have.
+        for socket in &sockets {
+            let _ = setsockopt(socket, sockopt::RcvBufForce, &KERNEL_BUFFER)
+                .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &KERNEL_BUFFER));
         }
+        Load { calls, sockets, batch: Batch::default(), overflowed: [0; SOCKETS] }
     }
 
     pub fn calls(&self) -> usize {
@@ -114,6 +123,7 @@ impl Load {
                 received: 0,
                 wrong: 0,
                 unread: 0,
+                dropped: 0,
                 cpu_ns: 0,
                 wall_ns: 0,
                 delays: vec![0; STEPS],
@@ -122,6 +132,7 @@ impl Load {
             epoch: Instant::now(),
             counts_from: WARM_UP,
         };
+        let dropped = dropped_at(servers);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
         let periods = WARM_UP + seconds * 50;
         let (mut cpu, mut started) = (0, run.epoch);
@@ -156,6 +167,7 @@ impl Load {
         run.measured.wall_ns = started.elapsed().as_nanos() as u64;
         std::thread::sleep(Duration::from_millis(200));
         self.receive(&mut run);
+        run.measured.dropped = dropped_at(servers).saturating_sub(dropped);
         run.measured
     }
 
@@ -211,6 +223,18 @@ fn write(packet: &mut [u8; PACKET], stream: u32, number: u32, sent_at: u64) {
     packet[12..16].copy_from_slice(&stream.to_be_bytes());
     packet[16..20].copy_from_slice(&number.to_be_bytes());
     packet[20..28].copy_from_slice(&sent_at.to_be_bytes());
+}
+
+/// What the kernel has dropped at these sockets: the last column of its table.
+fn dropped_at(servers: &[SocketAddr]) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    let row = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let port = u16::from_str_radix(words.nth(1)?.rsplit_once(':')?.1, 16).ok()?;
+        Some((port, words.next_back()?.parse::<u64>().ok()?))
+    };
+    let ports: std::collections::HashSet<u16> = servers.iter().map(SocketAddr::port).collect();
+    table.lines().filter_map(row).filter(|(port, _)| ports.contains(port)).map(|(_, drops)| drops).sum()
 }
 
 fn thread_id(name: &str) -> Option<u32> {

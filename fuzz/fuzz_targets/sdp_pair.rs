@@ -1,0 +1,48 @@
+#![no_main]
+//! Offer and answer across two legs: the input is an offer and an answer, parted by a zero.
+
+use b2b::call::negotiate::pair::{self, PairPolicy, Side};
+use b2b::sdp::SessionDescription;
+use libfuzzer_sys::fuzz_target;
+
+/// What we write reads well, and has each number once.
+fn check(body: &[u8]) {
+    let description = SessionDescription::parse(body).expect("ours parses");
+    for index in 0..description.lines().count() {
+        let Ok(audio) = description.audio(index) else { continue };
+        if audio.port == 0 {
+            continue;
+        }
+        let mut types: Vec<u8> = audio.formats.iter().map(|format| format.payload_type).collect();
+        types.sort_unstable();
+        let listed = types.len();
+        types.dedup();
+        assert_eq!(types.len(), listed, "a payload type with two meanings");
+        assert_eq!(audio.address.to_string(), "192.0.2.1", "our address, and nobody else's");
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut parts = data.splitn(2, |octet| *octet == 0);
+    let (offer, answer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let side = |port: u16| Side::new(([192, 0, 2, 1], port).into(), 7);
+    for transcode in [true, false] {
+        let policy = PairPolicy { transcode, unknown_attributes: transcode, ..PairPolicy::default() };
+        let (mut a, mut b) = (side(10_000), side(10_002));
+        let Ok(offered) = pair::offer(&mut a, &mut b, offer, &policy) else { return };
+        check(&offered);
+        assert_eq!(pair::offer(&mut a, &mut b, offer, &policy).as_ref(), Ok(&offered), "the same again");
+        let Ok(answered) = pair::answer(&mut b, &mut a, answer) else { continue };
+        check(&answered);
+        assert!(a.is_described() && b.is_described());
+        let _ = (a.remote(), b.remote());
+        pair::join(&a, &b).expect("what was answered can be carried");
+        // Hold and a new offer the other way.
+        if let Ok(again) = pair::local_answer(&mut a, offer, &policy) {
+            check(&again);
+        }
+        if let Ok(like) = pair::local_offer(&mut a, Some(&b), &policy) {
+            check(&like);
+        }
+    }
+});
