@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::board::GatewayBoard;
 use super::gate::{Gate, NoEntry};
+use super::gateway::Gateways;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::origin::Origin;
 use super::settings;
@@ -18,7 +19,7 @@ use crate::call::seats::Seat;
 use crate::call::switch::Turn;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
-use crate::sip::endpoint::{Flow, HeaderFields, OutOfDialog, Reply};
+use crate::sip::endpoint::{Flow, HeaderFields, OutOfDialog, Reply, RequestFailure, RequestId};
 use crate::sip::msg::{Method, Name, Request, Response};
 use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent};
 
@@ -43,8 +44,10 @@ pub struct ServerDesk {
     digest: DigestServer,
     penalties: Penalties,
     gate: Gate,
+    gateways: Gateways,
     seed: [u8; 32],
-    /// The time of the turn, for people; and how far apart the clocks are.
+    /// The time of the last turn, the same for people, and how far apart the clocks are.
+    now: Instant,
     wall: SystemTime,
     start: (Instant, SystemTime),
 }
@@ -66,15 +69,22 @@ impl ServerDesk {
             digest: DigestServer::new(settings::digest(config), seed, now),
             penalties: Penalties::new(settings::penalties(config), now),
             gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
+            gateways: {
+                let mut gateways = Gateways::new(parts.board.clone(), seed);
+                gateways.follow(now, config);
+                gateways
+            },
             settings,
             parts,
             seed,
+            now,
             wall,
             start: (now, wall),
         }
     }
 
     fn at(&mut self, now: Instant) {
+        self.now = now;
         self.wall = self.start.1 + now.saturating_duration_since(self.start.0);
     }
 
@@ -283,7 +293,7 @@ impl ServerDesk {
     }
 
     /// What has been reloaded.
-    fn follow(&mut self) {
+    fn follow(&mut self, now: Instant) {
         let settings = self.parts.current.get();
         if Arc::ptr_eq(&settings, &self.settings) {
             return;
@@ -293,6 +303,7 @@ impl ServerDesk {
         self.penalties.reconfigure(settings::penalties(config));
         self.gate.reconfigure(&config.limits);
         registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
+        self.gateways.follow(now, config);
         self.settings = settings;
     }
 
@@ -325,7 +336,7 @@ fn keep_alive_to(t: &mut Turn<'_>, keep_alive: &KeepAlive) {
 
 impl FrontDesk for ServerDesk {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
-        self.follow();
+        self.follow(now);
         match self.admit(now, request, flow) {
             Ok((identity, seats)) => Admission::Accept { identity, seats },
             Err(Turned::Away(reply)) => Admission::RefuseOnce(reply),
@@ -334,7 +345,7 @@ impl FrontDesk for ServerDesk {
     }
 
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        self.follow();
+        self.follow(now);
         match request.method() {
             Method::Register => self.register(now, request, flow),
             _ => Fate::Reply(Reply::status(405)),
@@ -367,13 +378,36 @@ impl FrontDesk for ServerDesk {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        registrar(&self.parts.registrar).next_timeout()
+        let gateways = self.gateways.next_timeout(self.start.0);
+        [registrar(&self.parts.registrar).next_timeout(), gateways].into_iter().flatten().min()
     }
 
     fn work(&mut self, t: &mut Turn<'_>) {
-        self.wall = t.wall;
-        self.follow();
+        (self.now, self.wall) = (t.now, t.wall);
+        self.follow(t.now);
         self.work_of_registrar(t);
+        self.gateways.work(t);
+        for event in self.gateways.take_events() {
+            self.publish(event);
+        }
+    }
+
+    fn drain(&mut self) {
+        self.gateways.stop(self.now);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.gateways.is_idle()
+    }
+
+    fn response(
+        &mut self,
+        t: &mut Turn<'_>,
+        request: RequestId,
+        result: Result<Response, RequestFailure>,
+        flow: Option<Flow>,
+    ) {
+        self.gateways.answered(t, request, &result, flow);
     }
 
     fn credentials(

@@ -5,6 +5,7 @@
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
 //! - `gate`: who may have one more call, and how much strangers are answered
+//! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
@@ -22,6 +23,7 @@ pub mod desk;
 pub mod directory;
 pub mod explain;
 pub mod gate;
+pub mod gateway;
 pub mod in_force;
 pub mod origin;
 pub mod reload;

@@ -222,6 +222,13 @@ impl Prepared {
     }
 }
 
+/// The same, as a text of its own.
+pub(super) fn escaped(text: &str) -> String {
+    let mut filled = String::with_capacity(text.len());
+    push_escaped(&mut filled, text);
+    filled
+}
+
 /// Text as the user part of a URI (RFC 3261 §25.1 user): what a caller dialled must
 /// not become another host, or a parameter.
 fn push_escaped(filled: &mut String, text: &str) {

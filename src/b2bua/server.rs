@@ -180,9 +180,10 @@ impl Server {
             tracing::info!("stopping: {calls} calls may go on for {} s", patience.as_secs());
             self.desk.bus.publish(SystemTime::now(), Event::Draining { calls });
         }
-        wait_idle(&jobs, patience, hurry);
+        let without_calls = |switch: &Switch| switch.holdings().calls == 0 && switch.holdings().legs == 0;
+        wait(&jobs, patience, hurry, without_calls);
         jobs.run_blocking(|switch, t, _| switch.hang_up_all(t));
-        wait_idle(&jobs, PARTING, hurry);
+        wait(&jobs, PARTING, hurry, Switch::is_idle);
         let held = jobs.run_blocking(|switch, _, _| (switch.holdings(), switch.counters()));
         self.switch.stop();
         self.controller.shutdown();
@@ -202,9 +203,10 @@ impl Server {
     }
 }
 
-fn wait_idle(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>) {
+/// Waits until it is so, at most for `patience`; a signal ends it earlier.
+fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Switch) -> bool) {
     let end = Instant::now() + patience;
-    while Instant::now() < end && jobs.run_blocking(|switch, _, _| switch.is_idle()) == Some(false) {
+    while Instant::now() < end && jobs.run_blocking(move |switch, _, _| is_so(switch)) == Some(false) {
         if hurry.recv_timeout(LOOK).is_ok_and(|signal| signal != Signal::SIGHUP) {
             return;
         }

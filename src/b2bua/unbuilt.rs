@@ -9,14 +9,6 @@ pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
     if let Some(http) = &config.http {
         lines.push(format!("[http]: nothing listens at {} yet", http.bind));
     }
-    for gateway in &config.gateways {
-        let asked = [(gateway.register.is_some(), "register"), (gateway.options.is_some(), "options")];
-        let keys: Vec<&str> = asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect();
-        if !keys.is_empty() {
-            let (name, line) = (&gateway.name, gateway.line);
-            lines.push(format!("gateway {name} (line {line}): not in force yet: {}", keys.join(", ")));
-        }
-    }
     for route in &config.routes {
         let keys = route_keys(route);
         if !keys.is_empty() {

@@ -17,8 +17,8 @@ use b2b::call::harness::{B2B, Harness, Network, PartyId};
 use b2b::call::switch::SwitchConfig;
 use b2b::config::server::{Outside, ServerConfig, parse};
 use b2b::sip::auth::{Authorized, DigestClient};
-use b2b::sip::endpoint::{Event, OutOfDialog};
-use b2b::sip::msg::Method;
+use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
+use b2b::sip::msg::{Method, Request};
 use b2b::sip::registrar::{MemoryStore, Registrar};
 use bytes::Bytes;
 
@@ -121,6 +121,30 @@ impl Bench {
             ..OutOfDialog::new(Method::Register, format!("sip:{B2B}"))
         };
         self.ask(party, register, user, password)
+    }
+
+    /// The requests outside calls that have come in at a party since it was last asked.
+    pub fn asked(&mut self, party: PartyId) -> Vec<(ServerTransactionId, Request)> {
+        let events = self.harness.take(party).into_iter();
+        let requests = events.filter_map(|event| match event {
+            Event::Request { transaction, request, .. } => Some((transaction, request)),
+            _ => None,
+        });
+        requests.collect()
+    }
+
+    /// A party answers a request outside calls.
+    pub fn answer(&mut self, party: PartyId, transaction: ServerTransactionId, reply: Reply) {
+        let now = self.harness.now();
+        self.harness.endpoint(party).respond(now, transaction, reply).expect("it waits");
+        self.harness.settle();
+    }
+
+    /// Another configuration from now on.
+    pub fn reload(&mut self, text: &str) {
+        let (registrar, board) = (self.parts.registrar.clone(), self.parts.board.clone());
+        self.parts.current.set(Settings::new(config(text), registrar, board).expect("it fits together"));
+        self.harness.reconfigure();
     }
 
     /// What went to this address and begins so.

@@ -3,5 +3,6 @@
 #![cfg(feature = "server")]
 
 mod bench;
+mod gateways;
 mod limits;
 mod registrations;

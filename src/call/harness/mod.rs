@@ -195,6 +195,22 @@ impl Harness {
         self.middlebox = Some(Box::new(middlebox));
     }
 
+    /// The front desk looks at its configuration; the limits of calls stay.
+    pub fn reconfigure(&mut self) {
+        let SwitchConfig { max_calls, max_duration, .. } = self.switch.config().clone();
+        self.switch.reconfigure(
+            &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint },
+            max_calls,
+            max_duration,
+        );
+        self.settle();
+    }
+
+    /// Whether nothing is left of any call, nor of the front desk once it drains.
+    pub fn is_idle(&self) -> bool {
+        self.switch.is_idle()
+    }
+
     /// The switch takes no new calls.
     pub fn drain(&mut self) {
         self.switch.drain();

@@ -65,6 +65,11 @@ impl Harness {
         self.at(party).dead = true;
     }
 
+    /// The party's host is back.
+    pub fn revive(&mut self, party: PartyId) {
+        self.at(party).dead = false;
+    }
+
     /// A party calls a number at the switch.
     ///
     /// # Panics

@@ -76,7 +76,7 @@ pub trait FrontDesk: Send {
     /// What became of a request of ours outside any call.
     fn response(
         &mut self,
-        _now: Instant,
+        _turn: &mut Turn<'_>,
         _request: RequestId,
         _result: Result<Response, RequestFailure>,
         _flow: Option<Flow>,

@@ -21,7 +21,7 @@ impl Switch {
                 self.incoming(t, usage, request, flow, replaces);
             }
             Event::Response { request, result, flow } => {
-                self.desk.response(t.now, request, result, flow);
+                self.desk.response(t, request, result, flow);
                 self.desk.work(t);
             }
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),

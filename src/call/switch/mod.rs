@@ -219,6 +219,11 @@ impl Switch {
         self.service.clone()
     }
 
+    /// What it was told.
+    pub fn config(&self) -> &SwitchConfig {
+        &self.config
+    }
+
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         [self.timers.next(), self.desk.next_timeout()].into_iter().flatten().min()
