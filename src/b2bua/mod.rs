@@ -5,6 +5,7 @@
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
 //! - `gate`: who may have one more call, and how much strangers are answered
+//! - `capabilities`: what a configuration needs of the media controller
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
@@ -18,6 +19,7 @@
 
 pub mod board;
 pub mod calls;
+pub mod capabilities;
 pub mod certificates;
 pub mod desk;
 pub mod directory;

@@ -222,7 +222,6 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     if let Err(error) = raise_descriptors() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
-    let patience = config.server.drain;
     let server = Server::start(config)?;
     tracing::info!("{}", server.capacity());
     for (transport, address) in server.listening() {
@@ -238,26 +237,31 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
             break;
         }
         let what = reload::reload(&server.desk.current.get().config, read);
-        for (wrong, words) in what.words() {
-            if wrong {
-                tracing::error!("{words}");
-            } else {
-                tracing::info!("{words}");
-            }
-        }
+        let words = what.words();
+        let mut refused = false;
         let error = match what {
             Reloaded::Same => {
                 server.renew_certificates();
                 None
             }
             Reloaded::Kept(failure) => Some(failure.to_string()),
-            Reloaded::Changed { config, .. } => server.reload(*config).err(),
+            Reloaded::Changed { config, .. } => {
+                let error = server.reload(*config).err();
+                refused = error.is_some();
+                error
+            }
         };
-        if let Some(error) = &error {
-            tracing::error!("the old configuration stays: {error}");
+        // What is said to have changed is in force.
+        match error.as_ref().filter(|_| refused) {
+            Some(error) => tracing::error!("the old configuration stays: {error}"),
+            None => words.iter().for_each(|(wrong, words)| match wrong {
+                true => tracing::error!("{words}"),
+                false => tracing::info!("{words}"),
+            }),
         }
         server.desk.bus.publish(SystemTime::now(), Event::Reloaded { error });
     }
+    let patience = server.desk.current.get().config.server.drain;
     server.stop(patience, &signals);
     Ok(Exit::Ok as u8)
 }

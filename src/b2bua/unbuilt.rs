@@ -27,7 +27,6 @@ fn route_keys(route: &Route) -> Vec<&'static str> {
     };
     let asked = [
         (policy.media == MediaPath::Direct, "media"),
-        (policy.record, "record"),
         (!policy.headers.is_empty(), "headers"),
     ];
     asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect()

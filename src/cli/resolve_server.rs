@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::b2bua::explain::Question;
-use crate::b2bua::{Reload, certificates};
+use crate::b2bua::{Reload, capabilities, certificates};
 use crate::cli::Flags;
 use crate::config::server::{self, Http, ServerConfig};
 use crate::util::exit::{Exit, Failure};
@@ -66,6 +66,8 @@ impl Flags {
         let mut config = server::load(path).map_err(|error| usage(error.to_string()))?;
         certificates::load(&config)
             .map_err(|error| usage(format!("{}:{}: {error}", path.display(), error.line)))?;
+        capabilities::check(&config)
+            .map_err(|lacking| usage(format!("{}:{}: {lacking}", path.display(), lacking.line)))?;
         if self.given.contains(&"sip_bind") {
             config.listen_at(self.sip_bind);
         }

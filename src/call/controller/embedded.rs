@@ -84,6 +84,17 @@ impl State {
 }
 
 impl EmbeddedController {
+    /// What it can do, known before there is one.
+    pub const CAPABILITIES: Capabilities = Capabilities::of(&[
+        Capability::Endpoints,
+        Capability::Pairs,
+        Capability::Bridges,
+        Capability::Transcoding,
+        Capability::DigitEvents,
+        Capability::Timeouts,
+        Capability::Statistics,
+    ]);
+
     /// Starts the media threads.
     ///
     /// # Errors
@@ -174,15 +185,7 @@ impl EmbeddedController {
 
 impl MediaController for EmbeddedController {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&[
-            Capability::Endpoints,
-            Capability::Pairs,
-            Capability::Bridges,
-            Capability::Transcoding,
-            Capability::DigitEvents,
-            Capability::Timeouts,
-            Capability::Statistics,
-        ])
+        EmbeddedController::CAPABILITIES
     }
 
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {

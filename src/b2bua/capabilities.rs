@@ -1,0 +1,73 @@
+//! What a configuration needs of the media controller. Pure.
+
+use crate::call::controller::{Capabilities, Capability, EmbeddedController};
+use crate::config::server::{Action, BridgeMode, ServerConfig};
+
+/// A need that the controller does not meet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{who} needs {needs}, which the media controller cannot do; {fix}")]
+pub struct Lacking {
+    /// Line of the configuration.
+    pub line: usize,
+    who: String,
+    needs: &'static str,
+    fix: &'static str,
+}
+
+/// Whether the engine inside will do.
+///
+/// # Errors
+/// The first need that is not met.
+pub fn check(config: &ServerConfig) -> Result<(), Lacking> {
+    check_with(config, EmbeddedController::CAPABILITIES)
+}
+
+/// Whether a controller that has this will do.
+///
+/// # Errors
+/// The first need that is not met.
+pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lacking> {
+    for route in &config.routes {
+        let Action::Dial { policy, .. } = &route.action else { continue };
+        let needs = [
+            (policy.record, Capability::Recording, "recording (record = true)", "take record out"),
+            (
+                policy.mode == BridgeMode::Translating,
+                Capability::Transcoding,
+                "transcoding (mode = \"translating\")",
+                "choose mode = \"intercepting\"",
+            ),
+        ];
+        for (asked, capability, needs, fix) in needs {
+            if asked && !has.has(capability) {
+                return Err(Lacking { line: route.line, who: format!("route {:?}", route.name), needs, fix });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::parse_alone;
+
+    #[test]
+    fn what_the_controller_lacks_is_refused_with_the_line_of_the_route() {
+        let config = |keys: &str| {
+            parse_alone(&format!(
+                "[[user]]\nname = \"1\"\npassword = \"x\"\n[[route]]\nname = \"in\"\nto = \"user/1\"\n{keys}\n"
+            ))
+            .unwrap()
+        };
+        let all = Capabilities::of(&Capability::ALL);
+        let few = Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);
+        for (keys, words) in [("record = true", "recording"), ("mode = \"translating\"", "transcoding")] {
+            assert_eq!(check_with(&config(keys), all), Ok(()));
+            let lacking = check_with(&config(keys), few).unwrap_err();
+            assert_eq!(lacking.line, 4, "{lacking}");
+            assert!(lacking.to_string().starts_with(&format!("route \"in\" needs {words}")), "{lacking}");
+        }
+        assert_eq!(check_with(&config(""), few), Ok(()));
+    }
+}
