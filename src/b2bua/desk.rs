@@ -223,32 +223,34 @@ impl ServerDesk {
         // Whoever is trusted for his address is nobody yet whose bindings could change.
         let user = match self.authenticate(now, request, flow, Side::Server) {
             Ok(user) => user,
-            Err(Turned::Away(reply)) => return Fate::Reply(reply),
+            Err(Turned::Away(reply)) => return Fate::ReplyOnce(reply),
             Err(Turned::Ignored) => return Fate::Ignore,
         };
         let mut registrar_now = registrar(&self.parts.registrar);
         let answer = registrar_now.handle(now, request, flow, Some(&user), &*self.settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
         let progress = registrar_now.store().progress();
-        let pending =
-            answer.commit != Commit::NONE && registrar_now.store().outcome(answer.commit) == Outcome::Pending;
+        let outcome = match answer.commit {
+            Commit::NONE => Outcome::Kept,
+            commit => registrar_now.store().outcome(commit),
+        };
         drop(registrar_now);
         for event in events {
             self.registered(now, event);
         }
         let (commit, reply) = (answer.commit, answer.reply);
-        match progress.filter(|_| pending) {
-            None => Fate::Reply(reply),
+        match progress.filter(|_| outcome == Outcome::Pending) {
+            None => Fate::Reply(kept(outcome, reply)),
             Some(mut progress) => {
                 // A crash must not undo what the phone has been told.
                 let shared = self.parts.registrar.clone();
                 Fate::Later(Box::pin(async move {
-                    while registrar(&shared).store().outcome(commit) == Outcome::Pending {
-                        if progress.changed().await.is_err() {
-                            break;
+                    loop {
+                        let outcome = registrar(&shared).store().outcome(commit);
+                        if outcome != Outcome::Pending || progress.changed().await.is_err() {
+                            return kept(outcome, reply);
                         }
                     }
-                    reply
                 }))
             }
         }
@@ -310,6 +312,11 @@ impl ServerDesk {
     fn publish(&self, event: Event) {
         self.parts.bus.publish(self.wall, event);
     }
+}
+
+/// 500 instead, if what it says would not survive a restart (RFC 3261 §10.3 step 7).
+fn kept(outcome: Outcome, reply: Reply) -> Reply {
+    if outcome == Outcome::Kept { reply } else { Reply::status(500) }
 }
 
 fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {

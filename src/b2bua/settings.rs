@@ -41,14 +41,7 @@ pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
 
 /// For who fails to authenticate.
 pub fn penalties(config: &ServerConfig) -> PenaltyConfig {
-    let default = PenaltyConfig::default();
-    let limits = &config.limits;
-    PenaltyConfig {
-        free: default.free.min(limits.auth_failures.saturating_sub(1)),
-        ban_after: limits.auth_failures,
-        ban: limits.ban,
-        ..default
-    }
+    PenaltyConfig::new(config.limits.auth_failures, config.limits.ban)
 }
 
 /// For the sockets.
@@ -202,7 +195,8 @@ mod tests {
         assert_eq!(digest(&config).nonce_lifetime, DigestConfig::default().nonce_lifetime);
         let (ours, theirs) = (registrar(&config), RegistrarConfig::default());
         assert_eq!(RegistrarConfig { max_bindings: theirs.max_bindings, ..ours }, theirs);
-        assert_eq!(penalties(&config), PenaltyConfig::default());
+        let (ours, theirs) = (penalties(&config), PenaltyConfig::default());
+        assert_eq!((ours.ban_after, ours.ban), (theirs.ban_after, theirs.ban));
         assert_eq!(net_limits(&config).per_source, NetLimits::default().per_source);
         assert_eq!(net_limits(&config).max_connections, NetLimits::default().max_connections);
     }

@@ -25,9 +25,6 @@ fn route_keys(route: &Route) -> Vec<&'static str> {
         Action::App { .. } => return vec!["app"],
         Action::Reject { .. } => return Vec::new(),
     };
-    let asked = [
-        (policy.media == MediaPath::Direct, "media"),
-        (!policy.headers.is_empty(), "headers"),
-    ];
+    let asked = [(policy.media == MediaPath::Direct, "media"), (!policy.headers.is_empty(), "headers")];
     asked.into_iter().filter_map(|(asked, key)| asked.then_some(key)).collect()
 }

@@ -19,7 +19,7 @@ use b2b::config::server::{Outside, ServerConfig, parse};
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
 use b2b::sip::msg::{Method, Request};
-use b2b::sip::registrar::{MemoryStore, Registrar};
+use b2b::sip::registrar::{LocationStore, MemoryStore, Registrar};
 use bytes::Bytes;
 
 /// A server and its parties.
@@ -52,9 +52,13 @@ pub fn config(text: &str) -> ServerConfig {
 impl Bench {
     /// A server with this configuration. The harness has its address.
     pub fn new(text: &str) -> Bench {
+        Bench::with_store(text, Box::new(MemoryStore::new()))
+    }
+
+    /// The same, with bindings in this store.
+    pub fn with_store(text: &str, store: Box<dyn LocationStore>) -> Bench {
         let config = config(text);
         let now = Instant::now();
-        let store = Box::new(MemoryStore::new());
         let registrar: SharedRegistrar =
             Arc::new(Mutex::new(Registrar::new(settings::registrar(&config), store, now)));
         let board = GatewayBoard::default();

@@ -1,11 +1,15 @@
 //! The registrar as the server drives it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use b2b::call::bus::Received;
 use b2b::call::event::Event;
 use b2b::call::harness::SESSION;
 use b2b::sip::endpoint::Termination;
+
+use b2b::sip::registrar::{Aor, Binding, Change, Commit, LocationStore, MemoryStore, Outcome};
+use tokio::sync::watch;
 
 use crate::bench::Bench;
 
@@ -68,4 +72,71 @@ fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
     let third = bench.harness.call(ann, "1001", Some(SESSION));
     bench.harness.answer_next(bob, SESSION);
     assert!(bench.harness.is_up(ann, third));
+}
+
+#[test]
+fn wrong_passwords_are_slowed_then_met_with_silence_and_time_heals() {
+    let text =
+        USERS.replace("trusted = [\"192.0.2.0/24\"]", "") + "[limits]\nauth_failures = 4\nban_s = 600\n";
+    let mut bench = Bench::new(&text);
+    let eve = bench.harness.party("192.0.2.66:5060");
+    for _ in 0..3 {
+        assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
+    }
+    // Half of them were free; now nothing is looked at for a while, right password or not.
+    assert_eq!(bench.register(eve, "1001", "secret", 60), 503);
+    assert_eq!(bench.counted().slowed, 1);
+    bench.harness.run(Duration::from_secs(2));
+    assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
+    assert_eq!(bench.counted().bans, 1);
+    bench.harness.call(eve, "1001", Some(SESSION));
+    bench.harness.run(Duration::from_secs(60));
+    assert_eq!(bench.sent_to("192.0.2.66:5060", "SIP/2.0 407").len(), 0);
+    assert!(bench.counted().banned >= 1);
+    bench.harness.run(Duration::from_secs(600));
+    assert_eq!(bench.register(eve, "1001", "secret", 60), 200);
+}
+
+/// A disk that does not take what it is given.
+struct Full(MemoryStore);
+
+impl LocationStore for Full {
+    fn bindings(&self, aor: &Aor) -> &[Arc<Binding>] {
+        self.0.bindings(aor)
+    }
+
+    fn apply(&mut self, aor: &Aor, changes: Vec<Change>) {
+        self.0.apply(aor, changes);
+    }
+
+    fn latest(&self) -> Commit {
+        Commit(7)
+    }
+
+    fn outcome(&self, _: Commit) -> Outcome {
+        Outcome::Failed
+    }
+
+    fn progress(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    fn accepts(&self) -> bool {
+        true
+    }
+
+    fn visit(&self, each: &mut dyn FnMut(&Aor, &[Arc<Binding>])) {
+        self.0.visit(each);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[test]
+fn a_phone_is_not_told_of_a_registration_that_a_restart_would_lose() {
+    let mut bench = Bench::with_store(USERS, Box::new(Full(MemoryStore::new())));
+    let bob = bench.harness.party("192.0.2.12:5060");
+    assert_eq!(bench.register(bob, "1001", "secret", 60), 500);
 }

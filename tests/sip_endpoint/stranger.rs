@@ -64,6 +64,24 @@ fn an_ignored_invite_and_an_ignored_request_get_no_answer_and_leave_nothing_behi
 }
 
 #[test]
+fn an_answer_once_is_kept_for_nobody() {
+    let mut pair = server();
+    let register =
+        Hand { method: "REGISTER", branch: "z9hG4bKr".into(), call_id: "r".into(), ..Hand::invite() };
+    for answered in 1..=2 {
+        pair.hand(&register);
+        let events = pair.take(B);
+        let Some(Event::Request { transaction, .. }) = events.last() else { panic!("{events:?}") };
+        let now = pair.now;
+        pair.ends[B].respond_once(now, *transaction, Reply::status(401)).unwrap();
+        pair.flush();
+        assert_eq!(pair.sent(B, "SIP/2.0 401").len(), answered);
+        let held = pair.ends[B].holdings();
+        assert_eq!((held.server_transactions, held.map_entries), (0, 0), "{held:?}");
+    }
+}
+
+#[test]
 fn a_call_that_is_up_cannot_be_ignored() {
     let mut pair = server();
     pair.hand(&Hand::invite());

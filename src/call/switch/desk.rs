@@ -28,6 +28,8 @@ pub enum Admission {
 pub enum Fate {
     /// Answered at once.
     Reply(Reply),
+    /// Answered at once, and nothing is kept of it: a challenge to a stranger.
+    ReplyOnce(Reply),
     /// Answered when this is ready: a store has to be asked.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
     /// Not answered.

@@ -73,6 +73,11 @@ impl Switch {
     ) {
         match self.desk.request(t.now, request, flow) {
             Fate::Reply(reply) => self.respond(t, transaction, reply),
+            Fate::ReplyOnce(reply) => {
+                if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {
+                    tracing::debug!("a request outside calls: {error}");
+                }
+            }
             Fate::Ignore => t.sip.ignore_request(transaction),
             Fate::Later(future) => self.run(t, future, move |switch, t, reply| {
                 let reply = reply.unwrap_or_else(|Panicked| {

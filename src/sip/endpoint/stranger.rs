@@ -51,6 +51,22 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Answers a request that waits for [`Endpoint::respond`], once: it is not kept for
+    /// those who missed it and ask again.
+    ///
+    /// # Errors
+    /// As for `respond`.
+    pub fn respond_once(
+        &mut self,
+        now: Instant,
+        transaction: ServerTransactionId,
+        reply: Reply,
+    ) -> Result<(), CommandError> {
+        self.respond(now, transaction, reply)?;
+        self.servers.forget(transaction);
+        Ok(())
+    }
+
     /// Forgets a request that waits for [`Endpoint::respond`], without a word.
     pub fn ignore_request(&mut self, transaction: ServerTransactionId) {
         if self.servers.request(transaction).is_some() {
