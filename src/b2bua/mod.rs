@@ -15,6 +15,7 @@
 //! - `routing`: which route takes a call, and why the others do not
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
+//! - `transports`: listeners, and how they are reached
 //! - `unbuilt`: what a configuration asks for that is not done yet
 
 pub mod board;
@@ -33,6 +34,7 @@ pub mod routing;
 pub mod server;
 pub mod settings;
 pub mod tally;
+pub mod transports;
 pub mod unbuilt;
 
 use crate::config::server::ServerConfig;

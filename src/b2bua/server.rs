@@ -18,6 +18,7 @@ use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::reload::{self, Reloaded};
 use super::settings;
 use super::tally::{DeskCounters, Tally};
+use super::transports;
 use crate::call::bus::EventBus;
 use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
 use crate::call::controller::{EmbeddedConfig, EmbeddedController};
@@ -26,9 +27,9 @@ use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{RecordSink, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::config::server::capacity::Capacity;
 use crate::config::server::{ServerConfig, Store};
-use crate::sip::endpoint::{Advertised, EndpointConfig, Extensions, SessionTimers, Transport};
+use crate::sip::endpoint::{EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
-use crate::sip::net::{NetConfig, Tls, local_addr};
+use crate::sip::net::{Tls, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
 use crate::util::process;
@@ -99,7 +100,7 @@ impl Server {
             records,
         };
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
-        let net = net(&config, tls.clone());
+        let net = transports::net(&config, tls.clone());
         let switch = SwitchThread::start(net, endpoint(&config), switch(&config), parts, media_events)
             .map_err(|error| sip(error.to_string()))?;
         for (transport, address) in switch.listening() {
@@ -327,11 +328,12 @@ fn media(config: &ServerConfig) -> EmbeddedConfig {
     let media = &config.media;
     let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
     let own = config.server.listen.iter().map(|it| local_addr::concrete(it.bind).ip());
-    let advertised = config.server.advertise.as_ref().and_then(|it| it.host.parse::<IpAddr>().ok());
+    let advertised: Vec<IpAddr> =
+        config.server.advertise.iter().filter_map(|it| it.host.parse().ok()).collect();
     for ip in media.bind.map_or_else(|| own.collect::<Vec<_>>(), |ip| vec![ip]) {
         if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
-            let told = media.advertise.or(advertised).filter(|it| it.is_ipv4() == ip.is_ipv4());
-            addresses.push((ip, told));
+            let told = media.advertise.iter().chain(&advertised).find(|it| it.is_ipv4() == ip.is_ipv4());
+            addresses.push((ip, told.copied()));
         }
     }
     EmbeddedConfig {
@@ -343,7 +345,7 @@ fn media(config: &ServerConfig) -> EmbeddedConfig {
 fn switch(config: &ServerConfig) -> SwitchConfig {
     let server = &config.server;
     let listener = server.listen.first().map(|it| local_addr::concrete(it.bind).ip());
-    let own = server.domains.first().cloned().or_else(|| server.advertise.as_ref().map(|it| it.host.clone()));
+    let own = server.domains.first().cloned().or_else(|| server.advertise.first().map(|it| it.host.clone()));
     let domain = own.or_else(|| {
         listener.map(|ip| match ip {
             IpAddr::V4(ip) => ip.to_string(),
@@ -362,16 +364,9 @@ fn switch(config: &ServerConfig) -> SwitchConfig {
 
 fn endpoint(config: &ServerConfig) -> EndpointConfig {
     let server = &config.server;
-    let advertised = server.advertise.as_ref().map(|it| Advertised {
-        listener: SocketAddr::from(([0, 0, 0, 0], 0)),
-        transport: None,
-        host: if it.host.contains(':') { format!("[{}]", it.host) } else { it.host.clone() },
-        port: it.port,
-        inside: Vec::new(),
-    });
     EndpointConfig {
         user_agent: server.user_agent.clone(),
-        advertised: advertised.into_iter().collect(),
+        advertised: transports::advertised(server),
         // The dialling gives up first: this is for handlers that never decide.
         answer_timeout: Duration::from_secs(300)
             .max(settings::longest_ring(config) + Duration::from_secs(60)),
@@ -379,23 +374,5 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
         session_timers: Some(SessionTimers::default()),
         extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
         ..EndpointConfig::new(rand::random())
-    }
-}
-
-fn net(config: &ServerConfig, tls: Tls) -> NetConfig {
-    let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
-    for listener in &config.server.listen {
-        let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
-        if !list.contains(&listener.bind) {
-            list.push(listener.bind);
-        }
-    }
-    NetConfig {
-        limits: settings::net_limits(config),
-        bind,
-        bind_tls,
-        tls: Some(tls),
-        trace: config.log.sip_trace.clone(),
-        ..NetConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 }

@@ -5,6 +5,7 @@ mod callee;
 mod caller;
 mod calls;
 mod chaos;
+mod failover;
 mod flood;
 mod hand;
 mod headers;

@@ -117,7 +117,7 @@ pub enum AgentError {
     Media(String),
     #[error("no such leg, or it is past that")]
     NoSuchLeg,
-    #[error("the system refused a thread: {0}")]
+    #[error("the system refused a thread or name resolution: {0}")]
     System(std::io::Error),
 }
 
@@ -159,6 +159,7 @@ impl AgentService {
         let stack = SipStack::bind(net, endpoint).map_err(|error| match error {
             NetError::Bind { addr, error } => AgentError::Bind { addr, error },
             NetError::Trace { path, error } => AgentError::Trace { path, error },
+            NetError::Names(why) => AgentError::System(std::io::Error::other(why)),
         })?;
         let [a, b, c, d, e, f, g, h, ..] = config.seed;
         let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);

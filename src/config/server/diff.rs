@@ -57,6 +57,7 @@ impl ServerConfig {
         let mut now = new;
         now.server.listen.clone_from(&old.server.listen);
         now.server.advertise.clone_from(&old.server.advertise);
+        now.server.resolver = old.server.resolver;
         now.server.user_agent.clone_from(&old.server.user_agent);
         now.server.store.clone_from(&old.server.store);
         now.server.cdr.clone_from(&old.server.cdr);
@@ -86,6 +87,7 @@ impl Changes {
         let restart = [
             ("server.listen", a.listen != b.listen),
             ("server.advertise", a.advertise != b.advertise),
+            ("server.resolver", a.resolver != b.resolver),
             ("server.user_agent", a.user_agent != b.user_agent),
             ("server.store", a.store != b.store),
             ("server.cdr", a.cdr != b.cdr),

@@ -46,9 +46,15 @@ pub const SERVER: SectionDoc = SectionDoc {
         ),
         key(
             "advertise",
-            "host or `host:port`",
+            "host or `host:port`, or a list of them",
+            "[]",
+            "The address that peers are told instead of the bound one, behind NAT: an IPv4 address those that are reached over IPv4, an IPv6 address those over IPv6, a name all. TLS keeps the listener's port. Without it: the address that a listener is bound to, or for a wildcard the one that the peer is reached from.",
+        ),
+        key(
+            "resolver",
+            "IP address or `address:port`",
             "",
-            "The address that peers are told instead of the bound one, behind NAT. Without it: the address that a listener is bound to, or for a wildcard the one that the peer is reached from.",
+            "The name server to ask. Without it: those of the system.",
         ),
         key(
             "domains",

@@ -85,7 +85,9 @@ pub struct Server {
     pub listen: Vec<Listener>,
     /// The address that peers are told instead of the one that a socket is bound
     /// to, behind NAT: in Via, Contact and (unless `[media]` has its own) SDP.
-    pub advertise: Option<Advertise>,
+    pub advertise: Vec<Advertise>,
+    /// The name server to ask; none: those of the system.
+    pub resolver: Option<SocketAddr>,
     /// Domains that are ours, in lower case. Ours are the listeners' addresses and
     /// the advertised one, too.
     pub domains: Vec<String>,

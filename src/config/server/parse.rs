@@ -188,7 +188,8 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
     let realm = section.parsed("realm", quotable)?;
     let server = Server {
         listen,
-        advertise: section.parsed("advertise", advertise)?,
+        advertise: section.parsed_list("advertise", advertise)?.unwrap_or_default(),
+        resolver: section.parsed("resolver", name_server)?,
         realm: realm.or_else(|| domains.first().cloned()).unwrap_or_else(|| "b2b".to_string()),
         domains,
         md5_only: match section.parsed_list("md5_only", Pattern::new)? {
@@ -403,6 +404,11 @@ fn advertise(text: &str) -> Read<Advertise> {
         return Err("no address to be reached at; name the address that peers use".to_string());
     }
     Ok(Advertise { host, port })
+}
+
+fn name_server(text: &str) -> Read<SocketAddr> {
+    let with_port = text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
+    with_port.map_err(|_| "not an address; write it like 192.0.2.53 or 127.0.0.1:5353".to_string())
 }
 
 fn domain(text: &str) -> Read<String> {

@@ -9,11 +9,11 @@ impl ServerConfig {
     pub fn summary(&self, descriptors: usize) -> Vec<String> {
         let server = &self.server;
         let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
-        let advertise = server.advertise.as_ref().map(|advertise| match advertise.port {
+        let advertise = server.advertise.iter().map(|advertise| match advertise.port {
             Some(port) => format!(", advertised as {}:{port}", advertise.host),
             None => format!(", advertised as {}", advertise.host),
         });
-        let mut lines = vec![format!("listen    {}{}", listen.join(", "), advertise.unwrap_or_default())];
+        let mut lines = vec![format!("listen    {}{}", listen.join(", "), advertise.collect::<String>())];
         if !server.domains.is_empty() {
             lines.push(format!("domains   {}", server.domains.join(", ")));
         }

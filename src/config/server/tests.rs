@@ -50,7 +50,8 @@ fn an_empty_configuration_is_the_defaults() {
 const FULL: &str = r#"
 [server]
 listen = ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071"]
-advertise = "pbx.example.com:5080"
+advertise = ["pbx.example.com:5080", "2001:db8::5"]
+resolver = "127.0.0.1:5353"
 domains = ["Example.COM", "192.0.2.1"]
 realm = "example"
 md5_only = ["old .*"]
@@ -198,7 +199,9 @@ fn keys_become_what_they_say() {
         good(FULL);
     let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071"]);
-    assert_eq!(server.advertise, Some(Advertise { host: "pbx.example.com".into(), port: Some(5080) }));
+    let advertised: Vec<_> = server.advertise.iter().map(|it| (it.host.as_str(), it.port)).collect();
+    assert_eq!(advertised, [("pbx.example.com", Some(5080)), ("2001:db8::5", None)]);
+    assert_eq!(server.resolver, Some("127.0.0.1:5353".parse().unwrap()));
     assert_eq!(server.domains, ["example.com", "192.0.2.1"]);
     assert_eq!((server.store, server.cdr), (Store::Memory, Some("/etc/b2b/cdr.jsonl".into())));
     let tls = tls.unwrap();

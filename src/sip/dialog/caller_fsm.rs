@@ -47,6 +47,8 @@ pub enum Event {
     NoResponse,
     /// Not resolved, not connected, not sent.
     Unreachable,
+    /// It failed at one address of its target and is to go to the next.
+    Elsewhere,
     /// Nothing for the ring time-out after the last provisional response.
     RingTimeout,
     /// 64*T1 after CANCEL without a final response.
@@ -102,6 +104,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Calling | S::Proceeding, E::Failure) => (S::Over, &[End(C::Failed)]),
         (S::Calling | S::Proceeding, E::Challenge) => (S::Challenged, &[AskCredentials]),
         (S::Calling | S::Proceeding, E::TooBrief) => (S::Connecting, &[Lengthen, SendAgain]),
+        (S::Calling | S::Proceeding, E::Elsewhere) => (S::Connecting, &[]),
         (S::Challenged, E::Again) => (S::Connecting, &[SendAgain]),
         (S::Challenged, E::Cancel) => (S::Over, &[End(C::LocalCancel)]),
         (S::Challenged, E::CancelTimeout) => (S::Over, &[End(C::Failed)]),

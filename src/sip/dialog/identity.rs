@@ -11,8 +11,8 @@ use crate::sip::msg::Transport;
 /// own: behind a NAT, or by a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertised {
-    /// The listener. An unspecified IP stands for every address of ours, port 0
-    /// for every port.
+    /// The listener. An unspecified IP stands for every address of ours of its
+    /// family, port 0 for every port.
     pub listener: SocketAddr,
     /// Only of this transport; none: of all.
     pub transport: Option<Transport>,
@@ -27,7 +27,8 @@ pub struct Advertised {
 impl Advertised {
     fn applies(&self, flow: &Flow) -> bool {
         let listener = self.listener;
-        let ip = listener.ip().is_unspecified() || listener.ip() == flow.local.ip();
+        let any = listener.ip().is_unspecified() && listener.is_ipv4() == flow.local.is_ipv4();
+        let ip = any || listener.ip() == flow.local.ip();
         let port = listener.port() == 0 || listener.port() == flow.local.port();
         let transport = self.transport.is_none_or(|transport| transport == flow.transport);
         ip && port && transport && !self.inside.iter().any(|net| contains(*net, flow.remote.ip()))

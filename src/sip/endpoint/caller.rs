@@ -190,9 +190,13 @@ impl Endpoint {
         self.caller_event(now, usage, event, None);
     }
 
-    /// The INVITE transaction is gone: no more 2xx can come.
-    pub(super) fn invite_ended(&mut self, usage: UsageId, cseq: u32) {
+    /// The INVITE transaction is gone: no more 2xx can come by it. The same INVITE may
+    /// be on its way to another address.
+    pub(super) fn invite_ended(&mut self, usage: UsageId, cseq: u32, id: Option<ClientTransactionId>) {
         if let Some(it) = self.usages.get_mut(usage) {
+            if id.is_some() && it.ours(cseq).is_some_and(|ours| ours.transaction != id) {
+                return;
+            }
             it.ours.retain_mut(|ours| {
                 let owes = matches!(ours.progress, Progress::AckOwed | Progress::BackOff);
                 if ours.cseq == cseq {
@@ -261,6 +265,7 @@ impl Endpoint {
                         self.usages.get_mut(id).and_then(|it| it.ours(cseq)).and_then(|it| it.transaction);
                     if let Some(transaction) = transaction {
                         self.clients.abandon(now, &mut self.out, transaction);
+                        self.failover.forget(transaction);
                     }
                 }
                 Action::Confirm => {

@@ -13,6 +13,7 @@
 //! - `challenge`: our INVITE or BYE again, with credentials
 //! - `requests`: other requests of ours, inside a call and outside
 //! - `onward`: what one INVITE hands on to another; loops
+//! - `failover`: from one address of a name to the next
 //! - `refer`, `replace`: transfer; `refresh`: session timers
 //! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
@@ -28,6 +29,7 @@ pub mod command;
 pub mod config;
 pub mod counters;
 pub mod event;
+mod failover;
 pub mod flow;
 mod onward;
 pub mod outbox;
@@ -73,6 +75,7 @@ use crate::sip::dialog::identity::Identity;
 use crate::sip::msg::{Message, ParseError};
 use crate::sip::transaction::client::ClientTransactions;
 use crate::sip::transaction::server::ServerTransactions;
+use failover::Failover;
 use outbox::Outbox;
 use refuse::Budget;
 use send::{User, Waiting};
@@ -120,9 +123,12 @@ pub enum Input {
     Message { flow: Flow, message: Result<Message, ParseError> },
     /// A connection is gone.
     FlowClosed { flow: Flow },
-    /// A message could not be sent: the kernel refused it, or the peer's host
-    /// said that nobody listens. UDP: `flow.remote` is the destination.
+    /// A message could not be sent: the kernel refused it. UDP: `flow.remote` is the destination.
     SendFailed { flow: Flow },
+    /// The host of `flow.remote` says that nobody got a datagram of ours, and quotes
+    /// how it began (ICMP). Anybody can say that who knows our ports: it concerns the
+    /// request alone that it quotes the branch of.
+    Undelivered { flow: Flow, quoted: Bytes },
     /// The answer to [`Output::Connect`].
     Connected { connect: ConnectId, flow: Flow },
     /// The other answer to [`Output::Connect`].
@@ -165,6 +171,7 @@ pub struct Endpoint {
     usages: Usages,
     connecting: HashMap<ConnectId, Box<Waiting>>,
     resolving: HashMap<ResolveId, Box<Waiting>>,
+    failover: Failover,
     last_resolve: u64,
     last_request: u64,
     budget: Budget,
@@ -190,6 +197,7 @@ impl Endpoint {
             usages: Usages::default(),
             connecting: HashMap::new(),
             resolving: HashMap::new(),
+            failover: Failover::default(),
             last_resolve: 0,
             last_request: 0,
             budget: Budget::new(secret, config.limits.refusals_per_second),
@@ -210,6 +218,11 @@ impl Endpoint {
                 self.transport_error(now, flow);
             }
             Input::SendFailed { flow } => self.transport_error(now, flow),
+            Input::Undelivered { flow, quoted } => {
+                if let Some(outcome) = self.clients.undelivered(now, &mut self.out, flow, &quoted) {
+                    self.client_outcome(now, outcome, None);
+                }
+            }
             Input::Connected { connect, flow } => self.connected(now, connect, flow),
             Input::ConnectFailed { connect } => self.connect_failed(now, connect),
             Input::Resolved { resolve, targets } => self.resolved(now, resolve, targets),
@@ -264,7 +277,7 @@ impl Endpoint {
             server_transactions: servers[0],
             usages: usages[0],
             timer_entries: clients[1] + servers[1] + usages[1],
-            waiting: self.connecting.len() + self.resolving.len() + self.out.waiting(),
+            waiting: self.connecting.len() + self.resolving.len() + self.failover.len() + self.out.waiting(),
             map_entries: clients[2] + servers[2],
             slab_capacity: clients[3] + servers[3] + usages[2],
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::outbox::ReplyPath;
 use super::refuse::reply_path;
 use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
-use crate::sip::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri};
+use crate::sip::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
 use crate::sip::transaction::server::Matched;
 
 /// Methods that belong to calls and that we answer ourselves.
@@ -40,7 +40,23 @@ pub(super) fn abilities<'a>(allow: &'a str, supported: &'a str) -> [(Name<'stati
     ]
 }
 
+/// As much of a datagram is looked at before it is parsed.
+const HEAD: usize = 2_048;
+/// And so many identifiers in it.
+const IDENTIFIERS: usize = 4;
+
 impl Endpoint {
+    /// Whether a datagram, unparsed, carries a tag or branch of ours: it belongs to a
+    /// call or answers a request. Nobody else can know them.
+    pub fn expects(&self, datagram: &[u8]) -> bool {
+        let head = datagram.get(..HEAD).unwrap_or(datagram);
+        let mut tags = chars::tokens_after(head, b";tag=").take(IDENTIFIERS);
+        tags.any(|tag| self.usages.has_tag(tag))
+            || chars::tokens_after(head, b";branch=")
+                .take(IDENTIFIERS)
+                .any(|branch| self.clients.of_branch(branch).is_some())
+    }
+
     pub(super) fn receive(&mut self, now: Instant, flow: Flow, message: Result<Message, ParseError>) {
         self.out.saw(&flow);
         match message {

@@ -299,6 +299,7 @@ impl Endpoint {
         let transaction = self.usages.get_mut(id).and_then(|it| it.ours(cseq)).and_then(|it| it.transaction);
         if let Some(transaction) = transaction {
             self.clients.abandon(now, &mut self.out, transaction);
+            self.failover.forget(transaction);
         }
         self.reinvite_over(now, id, cseq, Failure::Status(status));
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::failover::Target;
 use super::{
     ConnectId, Endpoint, Flow, Output, ReferId, RequestId, ResolveId, Termination, Transport, UsageEvent,
     UsageId,
@@ -58,14 +59,22 @@ impl Failure {
 /// A request that waits for its flow.
 pub(super) struct Waiting {
     dialog: Dialog,
-    draft: Draft,
-    user: User,
+    pub(super) draft: Draft,
+    pub(super) user: User,
     /// The host that was looked up.
     host: Option<Arc<str>>,
     /// Other ways to try, best first.
-    targets: VecDeque<(Transport, SocketAddr)>,
+    targets: VecDeque<Target>,
+    /// The one of them that is being tried.
+    pub(super) trying: Option<Target>,
     /// The UDP flow of a large request, should TCP not work.
     udp: Option<Flow>,
+}
+
+impl Waiting {
+    fn new(dialog: Dialog, draft: Draft, user: User) -> Self {
+        Waiting { dialog, draft, user, host: None, targets: VecDeque::new(), trying: None, udp: None }
+    }
 }
 
 impl Endpoint {
@@ -76,7 +85,7 @@ impl Endpoint {
             return self.launch_on(now, flow, dialog, draft, user);
         }
         let hop = draft.outbound.clone().unwrap_or_else(|| dialog.hop());
-        let mut waiting = Waiting { dialog, draft, user, host: None, targets: VecDeque::new(), udp: None };
+        let mut waiting = Waiting::new(dialog, draft, user);
         match hop {
             Hop::Address(transport, remote) => match flow {
                 Some(flow) if flow.transport == transport && flow.remote == remote => {
@@ -110,11 +119,13 @@ impl Endpoint {
     pub(super) fn launch_on(&mut self, now: Instant, flow: Flow, dialog: Dialog, draft: Draft, user: User) {
         // No other way is looked for, however large it is.
         let udp = (flow.transport == Transport::Udp).then_some(flow);
-        self.launch(now, flow, Waiting { dialog, draft, user, host: None, targets: VecDeque::new(), udp });
+        self.launch(now, flow, Waiting { udp, ..Waiting::new(dialog, draft, user) });
     }
 
-    fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
-        match waiting.targets.pop_front() {
+    pub(super) fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
+        waiting.udp = None;
+        waiting.trying = waiting.targets.pop_front();
+        match waiting.trying {
             Some((transport, remote)) => {
                 let connect = self.out.connect(transport, remote, waiting.host.clone());
                 self.connecting.insert(connect, waiting);
@@ -127,11 +138,8 @@ impl Endpoint {
     /// Contact may not be reachable from here.
     fn fall_back(&mut self, now: Instant, waiting: Waiting) {
         match waiting.dialog.flow.filter(|flow| self.out.is_usable(flow)) {
-            // SIPS is not for the sake of reaching anybody (§26.2.2).
-            Some(flow) if flow.transport == Transport::Tls || !waiting.dialog.is_secure() => {
-                self.launch(now, flow, waiting);
-            }
-            _ => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
+            Some(flow) => self.launch(now, flow, waiting),
+            None => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
         }
     }
 
@@ -154,7 +162,10 @@ impl Endpoint {
         let Some(waiting) = self.connecting.remove(&connect) else { return };
         match waiting.udp {
             Some(flow) => self.launch(now, flow, *waiting),
-            None => self.next_target(now, waiting),
+            None => {
+                self.could_not_connect(now, &waiting);
+                self.next_target(now, waiting);
+            }
         }
     }
 
@@ -167,6 +178,7 @@ impl Endpoint {
         if let Some(mut waiting) = self.resolving.remove(&resolve) {
             waiting.targets = targets.into();
             waiting.targets.retain(|(_, address)| is_one_host(*address));
+            self.failover.arrange(now, &mut waiting.targets);
             self.next_target(now, waiting);
         }
     }
@@ -209,6 +221,9 @@ impl Endpoint {
         if let User::Invite(usage, cseq) = waiting.user {
             self.invite_sent(now, usage, cseq, id);
         }
+        if !waiting.targets.is_empty() {
+            self.failover.sent(id, waiting);
+        }
     }
 
     /// The dialog keeps the flow for the next request. What a large request went
@@ -239,8 +254,15 @@ impl Endpoint {
         if is_ack {
             return;
         }
-        let outcome =
-            Outcome { user, deliver: false, timeout: false, transport_failed: true, ended: true, flow: None };
+        let outcome = Outcome {
+            id: None,
+            user,
+            deliver: false,
+            timeout: false,
+            transport_failed: true,
+            ended: true,
+            flow: None,
+        };
         self.client_outcome(now, outcome, None);
     }
 
@@ -252,6 +274,9 @@ impl Endpoint {
         response: Option<Response>,
     ) {
         let response = response.filter(|_| outcome.deliver);
+        if self.goes_elsewhere(now, &outcome, response.as_ref()) {
+            return;
+        }
         match outcome.user {
             User::Invite(usage, cseq) => {
                 if let Some(response) = response {
@@ -260,7 +285,7 @@ impl Endpoint {
                     self.invite_failed(now, usage, cseq, outcome.timeout);
                 }
                 if outcome.ended {
-                    self.invite_ended(usage, cseq);
+                    self.invite_ended(usage, cseq, outcome.id);
                 }
             }
             User::Bye(usage) => {

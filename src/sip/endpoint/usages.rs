@@ -57,6 +57,12 @@ impl Usages {
         self.of_dialog(request.call_id().ok()?, request.to_tag()?, remote_tag)
     }
 
+    /// Whether a tag is that of a call.
+    pub fn has_tag(&self, tag: &[u8]) -> bool {
+        let usage = locate_tag(tag).and_then(|it| self.slab.get(it.slot as usize));
+        usage.is_some_and(|usage| usage.local_tag.as_bytes() == tag)
+    }
+
     /// The usage with this dialog; `tag` is ours.
     pub fn of_dialog(&self, call_id: &[u8], tag: &[u8], remote_tag: &[u8]) -> Option<UsageId> {
         let slot = locate_tag(tag)?.slot;

@@ -213,6 +213,15 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
+/// The tokens behind each occurrence of `word`, in what need not be a whole message.
+pub fn tokens_after<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    memchr::memmem::find_iter(text, word).map(move |at| {
+        let rest = text.get(at + word.len()..).unwrap_or_default();
+        let end = rest.iter().position(|byte| !is(*byte, TOKEN));
+        rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,7 @@ impl SipStack {
         fed |= self.poll_timer(cx);
         for index in 0..self.udp.len() {
             fed |= self.poll_udp(index, cx);
+            fed |= self.poll_undelivered(index, cx);
         }
         fed |= self.poll_connections(cx);
         self.poll_listeners(cx);
@@ -98,7 +99,10 @@ impl SipStack {
                 Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => continue,
                 Some(Err(_)) | None => return Read { fed, empty: true },
             };
-            if !self.budget.admit(now, remote.ip()) {
+            // Who shares an address with a flood keeps his calls.
+            if !self.budget.admit(now, remote.ip())
+                && !(self.endpoint.expects(data) && self.spared.admit(now, remote.ip()))
+            {
                 self.counters.over_budget += 1;
                 continue;
             }
@@ -115,6 +119,30 @@ impl SipStack {
             }
         }
         Read { fed, empty: false }
+    }
+
+    /// What ICMP says of datagrams that we sent.
+    fn poll_undelivered(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
+        let mut fed = false;
+        while self.udp.get_mut(index).is_some_and(|port| port.poll_undelivered(cx).is_ready()) {
+            let mut left = BATCH;
+            while left > 0
+                && let Some(Ok(report)) = self.udp.get(index).map(UdpPort::undelivered)
+            {
+                left -= 1;
+                let Some((remote, quoted)) = report else { continue };
+                self.counters.undelivered += 1;
+                if let Ok(flow) = self.udp_flow(index, remote) {
+                    self.input(Input::Undelivered { flow, quoted });
+                    fed = true;
+                }
+            }
+            if left == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        fed
     }
 
     fn poll_connections(&mut self, cx: &mut Context<'_>) -> bool {

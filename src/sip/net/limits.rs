@@ -7,7 +7,8 @@ use super::budget::Rate;
 /// Limits of the network drivers.
 #[derive(Debug, Clone)]
 pub struct NetLimits {
-    /// Messages per source address; more are dropped unparsed. Generous: a load
+    /// Messages per source address; more are dropped unparsed, but for as many again
+    /// that belong to calls that are up or answer requests of ours. Generous: a load
     /// generator on loopback sends some 1,500 a second at 500 calls a second.
     pub per_source: Rate,
     /// Sources with a bucket of their own.
@@ -57,6 +58,8 @@ pub struct NetCounters {
     pub sent: u64,
     /// Messages dropped because their source was over its budget.
     pub over_budget: u64,
+    /// Datagrams of ours that found nobody, by ICMP.
+    pub undelivered: u64,
     /// Datagrams that the kernel would not take.
     pub send_errors: u64,
     /// Connections opened to us, or by us.

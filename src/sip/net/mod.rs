@@ -3,20 +3,24 @@
 //!
 //! - `stack`: the endpoint with its sockets, asked for its next event
 //! - `inputs`, `outputs`: what comes in, what goes out
-//! - `sockets`: making sockets; `udp`: one UDP socket
+//! - `sockets`: making sockets; `udp`: one UDP socket, and what ICMP says of it
 //! - `connection`: one TCP or TLS connection's task; `connections`: their table
 //! - `tls`: certificates and handshakes
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `local_addr`: the concrete local address of a flow
-//! - `resolve`: names to addresses
+//! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
 //! - `trace`: the SIP trace file
 
 pub mod budget;
 mod connection;
 mod connections;
+#[cfg(feature = "dns")]
+mod dns;
 mod inputs;
 pub mod limits;
 pub mod local_addr;
+#[cfg(feature = "dns")]
+mod locate;
 mod outputs;
 mod resolve;
 mod sockets;
@@ -27,6 +31,7 @@ pub mod trace;
 mod udp;
 
 pub use limits::{NetCounters, NetLimits};
+pub use resolve::NameService;
 pub use stack::{NetConfig, NetError, SipStack};
 pub use tls::Tls;
 #[cfg(feature = "tls")]

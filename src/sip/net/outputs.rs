@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::connection::Halves;
 use super::connections::{Opened, Peer, Queued};
+use super::sockets;
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
 use super::udp::UdpPort;
-use super::{resolve, sockets};
 use crate::sip::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
 
 impl SipStack {
@@ -23,9 +23,10 @@ impl SipStack {
                     self.connect(connect, (transport, remote, name));
                 }
                 Output::Resolve { resolve, host, port, transport } => {
-                    let results = self.results.0.clone();
+                    let (results, names) = (self.results.0.clone(), self.names.clone());
+                    let usable = self.usable();
                     tokio::spawn(async move {
-                        let targets = resolve::targets(&host, port, transport).await;
+                        let targets = names.targets(&host, port, transport, &usable).await;
                         let _ = results.send(TaskResult::Resolved { resolve, targets });
                     });
                 }
@@ -68,6 +69,16 @@ impl SipStack {
 
     fn udp_port(&self, id: FlowId) -> Option<&UdpPort> {
         self.udp.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// The transports that we have.
+    fn usable(&self) -> Vec<Transport> {
+        let ours = [
+            (!self.udp.is_empty(), Transport::Udp),
+            (true, Transport::Tcp),
+            (self.tls.is_some(), Transport::Tls),
+        ];
+        ours.into_iter().filter_map(|(there, transport)| there.then_some(transport)).collect()
     }
 
     /// Whether there is a socket for such a target.

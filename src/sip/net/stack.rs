@@ -16,6 +16,7 @@ use super::connection::{ConnectionEvent, Halves};
 use super::connections::{Connections, Peer};
 use super::limits::{NetCounters, NetLimits};
 use super::local_addr::{self, LocalAddresses};
+use super::resolve::{NameService, Resolver};
 use super::sockets::{self, Listener};
 use super::tls::Tls;
 use super::trace::{Direction, Record, SipTrace};
@@ -33,6 +34,8 @@ pub struct NetConfig {
     pub bind_tls: Vec<SocketAddr>,
     /// For TLS listeners, and for connections of ours over TLS.
     pub tls: Option<Tls>,
+    /// Who knows where hosts are.
+    pub names: NameService,
     /// Limits of the drivers.
     pub limits: NetLimits,
     /// Limits of one message.
@@ -48,6 +51,7 @@ impl NetConfig {
             bind: vec![bind],
             bind_tls: Vec::new(),
             tls: None,
+            names: NameService::System,
             limits: NetLimits::default(),
             message: Limits::default(),
             trace: None,
@@ -60,6 +64,8 @@ impl NetConfig {
 pub enum NetError {
     #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
     Bind { addr: SocketAddr, error: io::Error },
+    #[error("cannot ask DNS: {0}; name a server, or see to /etc/resolv.conf")]
+    Names(String),
     #[error("cannot write the SIP trace {path}: {error}; choose a path that can be written", path = path.display())]
     Trace { path: PathBuf, error: io::Error },
 }
@@ -86,6 +92,7 @@ pub struct SipStack {
     pub(super) udp: Vec<UdpPort>,
     pub(super) listeners: Vec<Listener>,
     pub(super) tls: Option<Tls>,
+    pub(super) names: Resolver,
     /// Runs while nothing is accepted.
     pub(super) accept_pause: Option<Pin<Box<Sleep>>>,
     pub(super) connections: Connections,
@@ -97,6 +104,8 @@ pub struct SipStack {
     /// Turns since connections last had theirs.
     turns: u32,
     pub(super) budget: SourceBudget,
+    /// What calls that are up may still send from an address over its budget.
+    pub(super) spared: SourceBudget,
     pub(super) locals: LocalAddresses,
     /// Connections to close when everything has been sent.
     pub(super) closing: Vec<Flow>,
@@ -142,6 +151,7 @@ impl SipStack {
             udp,
             listeners,
             tls: config.tls,
+            names: Resolver::new(config.names).map_err(NetError::Names)?,
             accept_pause: None,
             connections,
             connection_events,
@@ -150,6 +160,7 @@ impl SipStack {
             armed_for: None,
             turns: 0,
             budget: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
+            spared: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
             locals: LocalAddresses::default(),
             closing: Vec::new(),
             limits: config.limits,

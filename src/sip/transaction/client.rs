@@ -17,7 +17,7 @@ use super::{Action, Timer, TimerLengths, ack_cancel, invite_client, non_invite_c
 use crate::ids::{Branch, Mint, locate_branch};
 use crate::sip::endpoint::outbox::Outbox;
 use crate::sip::endpoint::{Flow, FlowId};
-use crate::sip::msg::{Method, Response};
+use crate::sip::msg::{Method, Response, chars};
 
 /// A client transaction. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,8 @@ pub struct ClientTransactionId {
 /// What a step of a machine means to its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome<U> {
+    /// None: no transaction was made.
+    pub id: Option<ClientTransactionId>,
     pub user: U,
     /// The response is for the user.
     pub deliver: bool,
@@ -250,6 +252,30 @@ impl<U: Copy> ClientTransactions<U> {
         slots.into_iter().map(|slot| self.happen(now, out, slot, Happening::TransportError, None)).collect()
     }
 
+    /// A host says that the datagram which began like this found nobody there. Our
+    /// branch in it is what no third party could know.
+    pub fn undelivered(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        flow: Flow,
+        quoted: &[u8],
+    ) -> Option<Outcome<U>> {
+        let branch = chars::tokens_after(quoted, b";branch=").next()?;
+        let slot = self.of_branch(branch).filter(|slot| {
+            let client = &self.slab[*slot as usize];
+            (client.flow.id, client.flow.remote) == (flow.id, flow.remote)
+        })?;
+        Some(self.happen(now, out, slot, Happening::TransportError, None))
+    }
+
+    /// The transaction that a branch of ours names; not CANCEL, which has its INVITE's.
+    pub fn of_branch(&self, branch: &[u8]) -> Option<u32> {
+        let slot = locate_branch(branch)?.slot;
+        let client = self.slab.get(slot as usize)?;
+        (client.branch.as_bytes() == branch).then_some(slot)
+    }
+
     /// When [`Self::timeout`] wants to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
@@ -289,6 +315,7 @@ impl<U: Copy> ClientTransactions<U> {
         let client = &mut self.slab[slot as usize];
         let reliable = client.flow.transport.is_reliable();
         let mut outcome = Outcome {
+            id: Some(ClientTransactionId { slot, generation: client.generation }),
             user: client.user,
             deliver: false,
             timeout: false,

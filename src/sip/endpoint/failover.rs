@@ -1,0 +1,141 @@
+//! Fail-over between the addresses of one name (RFC 3263 §4.3): a request that could not
+//! be sent, got no answer in time, or got a 503, goes to the next address, as a new
+//! transaction. What has failed is tried last for a while.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::send::{User, Waiting};
+use super::{Endpoint, Transport, UsageId};
+use crate::sip::dialog::caller_fsm::{Event, State};
+use crate::sip::dialog::usage::Phase;
+use crate::sip::msg::{Method, Name, Response};
+use crate::sip::transaction::client::{ClientTransactionId, Outcome};
+
+/// A way to try.
+pub(super) type Target = (Transport, SocketAddr);
+
+/// How long an address is tried last that has failed without saying how long.
+const AVOIDED: Duration = Duration::from_secs(60);
+/// Retry-After may ask for no more than this.
+const AVOIDED_MOST: Duration = Duration::from_secs(600);
+/// Addresses that are remembered; more, and the table starts again.
+const MAX_FAILED: usize = 1024;
+
+/// Requests under way that can still go elsewhere, and where not to go first.
+#[derive(Default)]
+pub(super) struct Failover {
+    under_way: HashMap<ClientTransactionId, Box<Waiting>>,
+    /// Until when.
+    failed: HashMap<Target, Instant>,
+}
+
+impl Failover {
+    /// Those that have failed lately come last, in their order.
+    pub fn arrange(&self, now: Instant, targets: &mut VecDeque<Target>) {
+        if !self.failed.is_empty() {
+            targets
+                .make_contiguous()
+                .sort_by_key(|target| self.failed.get(target).is_some_and(|until| *until > now));
+        }
+    }
+
+    /// An address has failed.
+    pub fn failed(&mut self, now: Instant, target: Target, avoided: Duration) {
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.retain(|_, until| *until > now);
+        }
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.clear();
+        }
+        self.failed.insert(target, now + avoided);
+    }
+
+    /// A request has gone out that has other ways left.
+    pub fn sent(&mut self, id: ClientTransactionId, waiting: Waiting) {
+        self.under_way.insert(id, Box::new(waiting));
+    }
+
+    /// Its end is nobody's business any more.
+    pub fn forget(&mut self, id: ClientTransactionId) {
+        self.under_way.remove(&id);
+    }
+
+    /// Requests that can still go elsewhere.
+    pub fn len(&self) -> usize {
+        self.under_way.len()
+    }
+}
+
+impl Endpoint {
+    /// Takes the next address after a failure. `true`: the request is on its way
+    /// again, and nobody needs to hear of the outcome.
+    pub(super) fn goes_elsewhere(
+        &mut self,
+        now: Instant,
+        outcome: &Outcome<User>,
+        response: Option<&Response>,
+    ) -> bool {
+        if self.failover.under_way.is_empty() {
+            return false;
+        }
+        let Some(id) = outcome.id else { return false };
+        let status = response.map_or(0, |response| response.status());
+        if !outcome.timeout && !outcome.transport_failed && status != 503 {
+            if outcome.ended || status >= 200 {
+                self.failover.forget(id);
+            }
+            return false;
+        }
+        let Some(waiting) = self.failover.under_way.remove(&id) else { return false };
+        if let Some(target) = waiting.trying {
+            self.failover.failed(now, target, response.map_or(AVOIDED, retry_after));
+        }
+        let wanted = match waiting.user {
+            User::Invite(usage, cseq) if waiting.draft.method == Method::Invite => {
+                self.invite_starts_over(now, usage, cseq)
+            }
+            _ => true,
+        };
+        if wanted {
+            self.next_target(now, waiting);
+        }
+        wanted
+    }
+
+    /// No way led to an address that was looked up.
+    pub(super) fn could_not_connect(&mut self, now: Instant, waiting: &Waiting) {
+        if let Some(target) = waiting.trying {
+            self.failover.failed(now, target, AVOIDED);
+        }
+    }
+
+    /// Whether an INVITE may go out anew; its early dialogs were of the server that
+    /// has failed.
+    fn invite_starts_over(&mut self, now: Instant, usage: UsageId, cseq: u32) -> bool {
+        if !self.still_wants_invite(usage, cseq) {
+            return false;
+        }
+        let Some(it) = self.usages.get_mut(usage) else { return false };
+        let Phase::Caller(state) = it.phase else { return true };
+        if !matches!(state, State::Connecting | State::Calling | State::Proceeding) {
+            return false;
+        }
+        it.dialogs.clear();
+        if let Some(ours) = it.ours(cseq) {
+            (ours.transaction, ours.deadline, ours.pracks) = (None, None, 0);
+        }
+        self.caller_event(now, usage, Event::Elsewhere, None);
+        true
+    }
+}
+
+/// How long a 503 wants to be left alone (RFC 3261 §20.33, §21.5.4).
+fn retry_after(response: &Response) -> Duration {
+    let value = response.header(Name::RetryAfter).and_then(|value| std::str::from_utf8(value).ok());
+    // A comment or parameters may follow.
+    let seconds = value.map(|value| value.trim_start().split(|c: char| !c.is_ascii_digit()).next());
+    let seconds = seconds.flatten().and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(AVOIDED, |seconds| Duration::from_secs(seconds).min(AVOIDED_MOST))
+}
