@@ -24,16 +24,29 @@ struct One {
     events: Vec<Event>,
     /// Nothing connects there.
     closed: Vec<SocketAddr>,
+    /// How the last was sent.
+    by: Option<Flow>,
 }
 
 impl One {
     fn new() -> Self {
         let endpoint = Endpoint::new(EndpointConfig::new([3; 32]));
-        One { endpoint, now: Instant::now(), sent: Vec::new(), events: Vec::new(), closed: Vec::new() }
+        One {
+            endpoint,
+            now: Instant::now(),
+            sent: Vec::new(),
+            events: Vec::new(),
+            closed: Vec::new(),
+            by: None,
+        }
     }
 
     fn flow(remote: SocketAddr) -> Flow {
-        Flow { transport: Transport::Udp, local: "192.0.2.1:5060".parse().unwrap(), remote, id: FlowId(0) }
+        One::flow_by(Transport::Udp, remote)
+    }
+
+    fn flow_by(transport: Transport, remote: SocketAddr) -> Flow {
+        Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), remote, id: FlowId(0) }
     }
 
     fn input(&mut self, input: Input) {
@@ -46,13 +59,14 @@ impl One {
             match output {
                 Output::Event(event) => self.events.push(event),
                 Output::Transmit { flow, data } => {
+                    self.by = Some(flow);
                     self.sent.push((flow.remote, String::from_utf8_lossy(&data).into_owned()));
                 }
                 Output::Connect { connect, remote, .. } if self.closed.contains(&remote) => {
                     self.endpoint.handle_input(self.now, Input::ConnectFailed { connect });
                 }
-                Output::Connect { connect, remote, .. } => {
-                    let flow = One::flow(remote);
+                Output::Connect { connect, remote, transport, .. } => {
+                    let flow = One::flow_by(transport, remote);
                     self.endpoint.handle_input(self.now, Input::Connected { connect, flow });
                 }
                 Output::Resolve { resolve, .. } => {
@@ -235,5 +249,26 @@ fn icmp_ends_the_request_that_it_quotes_and_no_other() {
     assert!(one.ended().is_none(), "who does not know the branch ends nothing");
     report(&mut one, to, &invite[..invite.len().min(500)]);
     assert!(matches!(one.ended(), Some(Termination::Unreachable)));
+    one.assert_nothing_is_held();
+}
+
+/// RFC 3261 §18.1.1: whatever becomes of TCP, UDP is what the URI asked for.
+#[test]
+fn a_large_invite_whose_connection_breaks_goes_by_udp() {
+    let mut one = One::new();
+    let target = "sip:far@192.0.2.11".into();
+    let body = Some(Body::sdp("x".repeat(1_500)));
+    one.endpoint.invite(one.now, Invite { target, body, ..Invite::default() }).unwrap();
+    one.flush();
+    let by = one.by.unwrap();
+    assert_eq!(by.transport, Transport::Tcp);
+    one.input(Input::FlowClosed { flow: by });
+    assert_eq!(one.by.unwrap().transport, Transport::Udp);
+    assert!(one.ended().is_none());
+    let (to, invite) = one.last("INVITE");
+    assert_eq!(to, FIRST);
+    assert!(field(&invite, "Via").starts_with("SIP/2.0/UDP "), "{invite}");
+    one.answer(&invite, "486 Busy Here", "");
+    assert!(matches!(one.ended(), Some(Termination::Failed { .. })));
     one.assert_nothing_is_held();
 }

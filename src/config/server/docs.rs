@@ -105,7 +105,7 @@ pub const SERVER: SectionDoc = SectionDoc {
 pub const TLS: SectionDoc = SectionDoc {
     name: "tls",
     written: "[tls]",
-    about: "Needed by a `tls:` listener and by gateways with `transport = \"tls\"`.",
+    about: "Needed by a `tls:` listener.",
     keys: &[
         key(
             "certificate",
@@ -118,7 +118,7 @@ pub const TLS: SectionDoc = SectionDoc {
             "authorities",
             "path",
             "",
-            "PEM of the authorities that gateways are checked against. Without it: the system's.",
+            "PEM of the authorities that gateways and others whom we call over TLS are checked against. Without it: the system's.",
         ),
         key(
             "reload_s",

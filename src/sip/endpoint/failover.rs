@@ -89,8 +89,17 @@ impl Endpoint {
             return false;
         }
         let Some(waiting) = self.failover.under_way.remove(&id) else { return false };
-        if let Some(target) = waiting.trying {
-            self.failover.failed(now, target, response.map_or(AVOIDED, retry_after));
+        // A large request whose TCP connection has broken under it.
+        let by_udp = waiting.udp.filter(|_| {
+            outcome.transport_failed && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp)
+        });
+        if by_udp.is_none() {
+            if let Some(target) = waiting.trying {
+                self.failover.failed(now, target, response.map_or(AVOIDED, retry_after));
+            }
+            if waiting.targets.is_empty() {
+                return false;
+            }
         }
         let wanted = match waiting.user {
             User::Invite(usage, cseq) if waiting.draft.method == Method::Invite => {
@@ -98,8 +107,10 @@ impl Endpoint {
             }
             _ => true,
         };
-        if wanted {
-            self.next_target(now, waiting);
+        match by_udp {
+            Some(flow) if wanted => self.launch(now, flow, *waiting),
+            None if wanted => self.next_target(now, waiting),
+            _ => {}
         }
         wanted
     }

@@ -64,11 +64,11 @@ pub(super) struct Waiting {
     /// The host that was looked up.
     host: Option<Arc<str>>,
     /// Other ways to try, best first.
-    targets: VecDeque<Target>,
+    pub(super) targets: VecDeque<Target>,
     /// The one of them that is being tried.
     pub(super) trying: Option<Target>,
     /// The UDP flow of a large request, should TCP not work.
-    udp: Option<Flow>,
+    pub(super) udp: Option<Flow>,
 }
 
 impl Waiting {
@@ -184,7 +184,7 @@ impl Endpoint {
     }
 
     /// Writes the request for this flow and sends it.
-    fn launch(&mut self, now: Instant, flow: Flow, mut waiting: Waiting) {
+    pub(super) fn launch(&mut self, now: Instant, flow: Flow, mut waiting: Waiting) {
         if let User::Invite(usage, cseq) = waiting.user
             && waiting.draft.method == Method::Invite
             && !self.still_wants_invite(usage, cseq)
@@ -221,7 +221,8 @@ impl Endpoint {
         if let User::Invite(usage, cseq) = waiting.user {
             self.invite_sent(now, usage, cseq, id);
         }
-        if !waiting.targets.is_empty() {
+        let or_udp = waiting.udp.is_some() && flow.transport != Transport::Udp;
+        if !waiting.targets.is_empty() || or_udp {
             self.failover.sent(id, waiting);
         }
     }

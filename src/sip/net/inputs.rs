@@ -100,9 +100,10 @@ impl SipStack {
                 Some(Err(_)) | None => return Read { fed, empty: true },
             };
             // Who shares an address with a flood keeps his calls.
-            if !self.budget.admit(now, remote.ip())
-                && !(self.endpoint.expects(data) && self.spared.admit(now, remote.ip()))
-            {
+            let source = remote.ip();
+            let admitted = self.budget.admit(now, source)
+                || (self.endpoint.expects(data) && self.spared.admit(now, source));
+            if !admitted {
                 self.counters.over_budget += 1;
                 continue;
             }

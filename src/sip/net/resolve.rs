@@ -32,7 +32,7 @@ pub enum NameService {
 pub(super) enum Resolver {
     System,
     #[cfg(feature = "dns")]
-    Dns(Dns),
+    Dns(Box<Dns>),
 }
 
 impl Resolver {
@@ -41,9 +41,15 @@ impl Resolver {
         match service {
             NameService::System => Ok(Resolver::System),
             #[cfg(feature = "dns")]
-            NameService::Dns(server) => {
-                Dns::new(server).map(Resolver::Dns).map_err(|error| error.to_string())
-            }
+            NameService::Dns(server) => match Dns::new(server) {
+                Ok(dns) => Ok(Resolver::Dns(Box::new(dns))),
+                // Addresses may be all that anybody uses here.
+                Err(error) if server.is_none() => {
+                    tracing::warn!("the system names no name server ({error}): no NAPTR and no SRV");
+                    Ok(Resolver::System)
+                }
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 
@@ -64,7 +70,7 @@ impl Resolver {
                 Resolver::Dns(dns) => {
                     let usual = || locate::usual_port(transport.unwrap_or(Transport::Udp));
                     let port = port.or_else(|| dns.is_in_hosts_file(host).then(usual));
-                    locate::locate(dns, Wanted { host, port, transport }, usable).await
+                    locate::locate(&**dns, Wanted { host, port, transport }, usable).await
                 }
             }
         };
