@@ -47,6 +47,7 @@ const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
 const CLOCK: &[&str] = &[
+    "b2bua::http",
     "b2bua::server",
     "call::switch::driver",
     "logging",

@@ -68,7 +68,6 @@ fn a_dry_run_sums_the_configuration_up() {
         "gateway   carrier: 127.0.0.1:5090; 10 channels; calls from 127.0.0.90/32",
         "group     all: parallel, user/1001, user/1002, user/1003",
         r"route     out (line 102): called 0([1-9]\d{5,}), class internal -> gateway/carrier",
-        "warning   [http]: nothing listens at 127.0.0.1:8080 yet",
     ] {
         assert!(lines.contains(&line), "{line}\nin\n{summary}");
     }

@@ -9,7 +9,7 @@ use super::settings::RouteParts;
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
-use crate::call::service::{CallService, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
+use crate::call::service::{CallService, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
 use crate::config::server::{BridgeMode as Mode, Strategy};
 use crate::sip::msg::Method;
 
@@ -62,7 +62,11 @@ async fn route(settings: &Settings, call: &IncomingCall) -> HandlerAction {
                     return HandlerAction::Reject { status, reason: reason.to_owned() };
                 }
             };
-            let options = options(settings, call, &dial, name, &stages, origin);
+            let mut options = options(settings, call, &dial, name, &stages, origin);
+            options.route = decision.name.map(|name| RouteTaken {
+                why: format!("{name}: {called} to {}", dial.targets.join(", ")),
+                name: name.to_string(),
+            });
             HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }))
         }
         Outcome::Reject { status, reason } => {

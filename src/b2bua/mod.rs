@@ -11,8 +11,10 @@
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
 //! - `settings`: the configuration in the words of the rooms below
+//! - `ledger`: the file of call records
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
+//! - `http`: control and observation
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
@@ -27,7 +29,9 @@ pub mod directory;
 pub mod explain;
 pub mod gate;
 pub mod gateway;
+pub mod http;
 pub mod in_force;
+pub mod ledger;
 pub mod origin;
 pub mod reload;
 pub mod routing;

@@ -1,7 +1,6 @@
 //! The server from its start to its end: assembly, signals, drain.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,17 +13,18 @@ use super::board::GatewayBoard;
 use super::calls::Routes;
 use super::certificates;
 use super::desk::{DeskParts, ServerDesk};
+use super::http::{Api, HttpServer};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::ledger::Ledger;
 use super::reload::{self, Reloaded};
 use super::settings;
 use super::tally::{DeskCounters, Tally};
 use super::transports;
 use crate::call::bus::EventBus;
-use crate::call::cdr::{CdrError, CdrWriter, WriterConfig};
 use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
-use crate::call::switch::{RecordSink, Switch, SwitchConfig, SwitchParts, Turn};
+use crate::call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
 use crate::config::server::capacity::Capacity;
 use crate::config::server::{ServerConfig, Store};
 use crate::sip::endpoint::{EndpointConfig, Extensions, SessionTimers, Transport};
@@ -33,12 +33,9 @@ use crate::sip::net::{Tls, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
 use crate::util::process;
-use crate::util::redact::Redaction;
 
 /// Events that a slow subscriber may be behind.
 const EVENTS: usize = 16_384;
-/// Records that may wait for the disk.
-const RECORDS: usize = 65_536;
 /// How long BYEs may take once calls are ended.
 const PARTING: Duration = Duration::from_secs(4);
 /// How often the drain is looked at.
@@ -46,9 +43,12 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A server at work.
 pub struct Server {
+    /// Before the switch: whoever asks it ends first.
+    http: Option<HttpServer>,
     switch: SwitchThread,
     controller: Arc<EmbeddedController>,
     desk: DeskParts,
+    ledger: Ledger,
     tls: Tls,
 }
 
@@ -77,10 +77,7 @@ impl Server {
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let bus = EventBus::new(EVENTS, first_seq as u64);
 
-        let records = match &config.server.cdr {
-            Some(path) => Some(records(path).map_err(|error| usage(error.to_string()))?),
-            None => None,
-        };
+        let ledger = Ledger::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let (controller, media_events) =
             EmbeddedController::start(media(&config)).map_err(|error| sip(error.to_string()))?;
         let controller = Arc::new(controller);
@@ -97,7 +94,7 @@ impl Server {
             handlers: vec![Arc::new(Routes(current.clone()))],
             desk: Box::new(ServerDesk::new(desk.clone(), rand::random(), (now, SystemTime::now()))),
             bus: Some(bus.clone()),
-            records,
+            records: ledger.sink(),
         };
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
         let net = transports::net(&config, tls.clone());
@@ -108,12 +105,28 @@ impl Server {
             let event = Event::Listening { transport, address: *address };
             bus.publish(SystemTime::now(), event);
         }
-        Ok(Server { switch, controller, desk, tls })
+        let api = Api {
+            jobs: switch.jobs(),
+            service: switch.service(),
+            controller: controller.clone(),
+            desk: desk.clone(),
+            ledger: ledger.clone(),
+            started: now,
+        };
+        // After the media threads: what it opens is no concern of their descriptors.
+        let http =
+            config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(usage)?;
+        Ok(Server { http, switch, controller, desk, ledger, tls })
     }
 
     /// The bound SIP addresses, with the real ports.
     pub fn listening(&self) -> &[(Transport, SocketAddr)] {
         self.switch.listening()
+    }
+
+    /// Where the control interface listens, if it does.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::local)
     }
 
     /// How many calls fit.
@@ -186,8 +199,10 @@ impl Server {
         jobs.run_blocking(|switch, t, _| switch.hang_up_all(t));
         wait(&jobs, PARTING, hurry, Switch::is_idle);
         let held = jobs.run_blocking(|switch, _, _| (switch.holdings(), switch.counters()));
+        drop(self.http);
         self.switch.stop();
         self.controller.shutdown();
+        self.ledger.finish(PARTING);
         if let Some((held, counters)) = held {
             tracing::info!(
                 "stopped: {} calls came in, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
@@ -231,12 +246,14 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     if let Some((_, address)) = server.listening().first() {
         use std::io::Write;
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "READY role=b2bua sip={address}").and_then(|()| out.flush());
+        let http = server.http().map(|address| format!(" http={address}")).unwrap_or_default();
+        let _ = writeln!(out, "READY role=b2bua sip={address}{http}").and_then(|()| out.flush());
     }
     while let Some(signal) = next_signal(&signals, &server) {
         if signal != Signal::SIGHUP {
             break;
         }
+        server.ledger.reopen();
         let what = reload::reload(&server.desk.current.get().config, read);
         let words = what.words();
         let mut refused = false;
@@ -294,22 +311,6 @@ fn signals() -> anyhow::Result<Receiver<Signal>> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(receiver)
-}
-
-/// Records as lines of a file.
-fn records(path: &Path) -> Result<RecordSink, CdrError> {
-    let mut writer = CdrWriter::start(WriterConfig {
-        path: path.to_owned(),
-        queue: RECORDS,
-        // They are the operator's accounts: whole numbers.
-        redaction: Redaction::Off,
-        durable: false,
-    })?;
-    Ok(Box::new(move |record| {
-        if writer.submit(record).is_none() {
-            tracing::error!("a call detail record was lost: the disk does not keep up");
-        }
-    }))
 }
 
 /// As many descriptors as the system lets us have.

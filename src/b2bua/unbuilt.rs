@@ -6,9 +6,6 @@ use crate::config::server::{Action, MediaPath, Route, ServerConfig};
 /// A line for each, for the log and the dry run.
 pub fn unbuilt(config: &ServerConfig) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(http) = &config.http {
-        lines.push(format!("[http]: nothing listens at {} yet", http.bind));
-    }
     for route in &config.routes {
         let keys = route_keys(route);
         if !keys.is_empty() {

@@ -58,6 +58,22 @@ impl CallState {
         CallState::Parking,
         CallState::Merging,
     ];
+
+    /// As JSON has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CallState::Idle => "idle",
+            CallState::IncomingCall => "incoming_call",
+            CallState::OutgoingCall => "outgoing_call",
+            CallState::Bridged => "bridged",
+            CallState::InIvr => "in_ivr",
+            CallState::InQueue => "in_queue",
+            CallState::InConference => "in_conference",
+            CallState::Transferring => "transferring",
+            CallState::Parking => "parking",
+            CallState::Merging => "merging",
+        }
+    }
 }
 
 /// Which side of a leg we are on.

@@ -20,6 +20,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod account;
 pub mod agent;
 pub mod bridge_fsm;
 pub mod bus;

@@ -71,6 +71,15 @@ pub struct DialOptions {
     pub mode: BridgeMode,
     /// Whether the end of one leg ends the other.
     pub auto_hangup: bool,
+    /// Which route it is, for the call's account.
+    pub route: Option<RouteTaken>,
+}
+
+/// The route of a call: its name, and in words where it leads and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTaken {
+    pub name: String,
+    pub why: String,
 }
 
 impl Default for DialOptions {
@@ -86,6 +95,7 @@ impl Default for DialOptions {
             headers: Vec::new(),
             mode: BridgeMode::Transparent,
             auto_hangup: true,
+            route: None,
         }
     }
 }
@@ -243,9 +253,27 @@ impl CallService {
     /// # Errors
     /// Nobody answers.
     pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
-        self.ask(|reply| Command::Dial { request: Box::new(request), reply })
+        self.ask(|reply| Command::Dial { request: Box::new(request), started: None, reply })
             .await
             .unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// The same, told apart: the call that begins now, and the leg that answers. Who
+    /// drops the second one ends the call.
+    ///
+    /// # Errors
+    /// No call begins: there is no room, or the service is stopping.
+    pub async fn originate(
+        &self,
+        request: DialRequest,
+    ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
+        let (started, call) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        let request = Box::new(request);
+        let sent = self.commands.send(Command::Dial { request, started: Some(started), reply });
+        sent.map_err(|_| DialError::Stopping)?;
+        let call = call.await.map_err(|_| DialError::Stopping)?;
+        Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
     }
 
     /// Dials the contacts of one priority together; the first to answer wins.

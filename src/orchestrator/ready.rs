@@ -1,7 +1,7 @@
 //! The READY line of a child: the whole contract in one line.
 //!
 //! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`; of a b2bua, which takes
-//! what comes, `READY role=b2bua sip=<ip:port>`.
+//! what comes, `READY role=b2bua sip=<ip:port>`, and ` http=<ip:port>` if it listens there.
 
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ pub struct Audio {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "READY line not understood: {reason}; it should read READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms \
-     (of a b2bua: READY role=b2bua sip=<ip:port>)"
+     (of a b2bua: READY role=b2bua sip=<ip:port>, and maybe http=<ip:port>)"
 )]
 pub struct ReadyError {
     reason: &'static str,
@@ -48,6 +48,9 @@ pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     let words: Vec<&str> = line.split(' ').collect();
     let (role_word, sip, audio) = match *words.as_slice() {
         ["READY", role_word, sip] if role == RoleName::B2bua => (role_word, sip, None),
+        ["READY", role_word, sip, http] if role == RoleName::B2bua && is_address(http, "http=") => {
+            (role_word, sip, None)
+        }
         ["READY", role_word, sip, codec, ptime] if role != RoleName::B2bua => {
             (role_word, sip, Some((codec, ptime)))
         }
@@ -73,6 +76,10 @@ pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     Ok(Ready { role, sip, audio: audio.transpose()? })
 }
 
+fn is_address(word: &str, name: &str) -> bool {
+    word.strip_prefix(name).is_some_and(|text| text.parse::<SocketAddr>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,10 +93,17 @@ mod tests {
         assert!(parse("READY role=mixer sip=[::1]:5 codec=pcma ptime=10ms", RoleName::Mixer).is_ok());
     }
 
+    fn ready_at(port: u16) -> Ready {
+        Ready { role: RoleName::B2bua, sip: SocketAddr::from(([127, 0, 0, 1], port)), audio: None }
+    }
+
     #[test]
     fn a_b2bua_prefers_nothing() {
         let ready = parse("READY role=b2bua sip=127.0.0.1:5070", RoleName::B2bua).unwrap();
         assert_eq!((ready.sip.port(), ready.audio), (5070, None));
+        let with_http = "READY role=b2bua sip=127.0.0.1:5070 http=127.0.0.1:8080";
+        assert_eq!(parse(with_http, RoleName::B2bua).unwrap(), ready_at(5070));
+        assert!(parse("READY role=b2bua sip=127.0.0.1:5070 http=off", RoleName::B2bua).is_err());
         let line = "READY role=b2bua sip=127.0.0.1:5070 codec=pcmu ptime=20ms";
         assert!(parse(line, RoleName::B2bua).is_err());
         assert!(parse("READY role=sink sip=127.0.0.1:5070", RoleName::Sink).is_err());

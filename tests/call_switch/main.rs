@@ -1,6 +1,7 @@
 //! The switch in virtual time: calls between parties, with a media controller that
 //! is only told of media.
 
+mod account;
 mod dialling;
 mod in_call;
 mod routed;

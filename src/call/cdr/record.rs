@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::call::call_fsm::CallDirection;
+use crate::call::event::Quality;
 use crate::call::failure::{self, cause};
 use crate::call::leg_fsm::TerminationCause;
 use crate::call::verdict::Audio;
@@ -47,6 +48,10 @@ pub struct Cdr {
     pub ending: Ending,
     /// How the call's audio went.
     pub audio: Option<Audio>,
+    /// The leg's media in numbers; none: it had no media.
+    pub quality: Option<Quality>,
+    /// The route that the call took.
+    pub route: Option<String>,
 }
 
 /// What became of a leg, in a word.
@@ -148,9 +153,12 @@ struct Line<'a> {
     caller_name: Option<String>,
     callee: String,
     gateway: Option<&'a str>,
+    route: Option<&'a str>,
     remote: Option<SocketAddr>,
     codec: Option<&'a str>,
     audio: Option<Audio>,
+    #[serde(flatten)]
+    quality: Option<Quality>,
     call_id: CallId,
     linked_id: CallId,
     leg_id: LegId,
@@ -181,9 +189,11 @@ impl Cdr {
             caller_name: self.caller_name.as_deref().map(shown),
             callee: shown(&self.callee),
             gateway: self.gateway.as_deref(),
+            route: self.route.as_deref(),
             remote: self.remote,
             codec: self.codec.as_deref(),
             audio: self.audio,
+            quality: self.quality,
             call_id: self.call,
             linked_id: self.linked,
             leg_id: self.leg,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::call::call_fsm::CallDirection;
+use crate::call::event::Quality;
 use crate::call::leg_fsm::TerminationCause;
 use crate::call::verdict::Audio;
 use crate::call::{CallId, LegId};
@@ -34,6 +35,15 @@ fn cdr(leg: u64) -> Cdr {
         ended: Duration::from_millis(65_250),
         ending: Ending::new(&TerminationCause::RemoteHangup, true, CallDirection::Outbound, None),
         audio: Some(Audio::BothWays),
+        quality: Some(Quality {
+            packets_received: 3_000,
+            packets_sent: 2_990,
+            packets_lost: 3,
+            jitter_ms: 1.5,
+            round_trip_ms: None,
+            mos: Some(4.4),
+        }),
+        route: Some("out".into()),
     }
 }
 
@@ -53,8 +63,10 @@ fn a_record_has_the_usual_names() {
             "billmsec": 61750, "ring_ms": 250, "disposition": "ANSWERED", "hangup_cause": "NORMAL_CLEARING",
             "hangup_cause_q850": 16, "hangup_by": "remote", "sip_status": 200, "direction": "outbound",
             "caller": "sip:+442079460000@example.com", "caller_name": "Alice \"A\"",
-            "callee": "+442083661177", "gateway": "carrier", "remote": "192.0.2.1:5060", "codec": "PCMA",
-            "audio": "both_ways", "call_id": 7, "linked_id": 5, "leg_id": 9, "sip_call_id": "01ab@b2b",
+            "callee": "+442083661177", "gateway": "carrier", "route": "out", "remote": "192.0.2.1:5060", "codec": "PCMA",
+            "audio": "both_ways", "packets_received": 3000, "packets_sent": 2990,
+            "packets_lost": 3, "jitter_ms": 1.5, "round_trip_ms": null, "mos": 4.4,
+            "call_id": 7, "linked_id": 5, "leg_id": 9, "sip_call_id": "01ab@b2b",
         })
     );
 }

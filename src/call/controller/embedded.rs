@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::trunk::Trunks;
 use super::{
-    AddressFamily, Capabilities, Capability, EndpointId, EndpointSpec, EndpointStats, Joined,
+    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
     LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route,
 };
 use crate::call::negotiate::pair::{self, PairError, Side};
@@ -317,6 +317,12 @@ impl MediaController for EmbeddedController {
     fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
         self.part(&mut self.state(), a, b);
         MediaFuture::ready(Ok(()))
+    }
+
+    fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
+        let mut state = self.state();
+        let (told, said) = state.get(endpoint).ok()?.side.described()?;
+        Some(Descriptions { told: told.into(), said: said.into() })
     }
 
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {

@@ -23,8 +23,8 @@ pub use crate::media::relay::{Drops, EndpointStats, Flow, RtcpStats, Sources};
 pub use embedded::{EmbeddedConfig, EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use values::{
-    AddressFamily, Capabilities, Capability, EndpointId, EndpointSpec, Joined, LocalDescription, MediaError,
-    MediaEvent, PairPolicy, Route,
+    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
+    LocalDescription, MediaError, MediaEvent, PairPolicy, Route,
 };
 pub use verbs::{Collected, ConferenceId, DigitPlan, PromptId, RecordingId};
 
@@ -140,6 +140,13 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `NoSuchEndpoint`: `Closed` has brought or will bring the last ones.
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats>;
+
+    /// What was described between an endpoint's party and us, for those who observe.
+    /// None: nothing yet, or the controller does not tell.
+    fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
+        let _ = endpoint;
+        None
+    }
 
     // ---- what applications will ask for; refused until a controller has it
 

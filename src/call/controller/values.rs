@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::EndpointStats;
 use crate::call::negotiate::NegotiateError;
 pub use crate::call::negotiate::pair::PairPolicy;
+use crate::call::negotiate::pair::{self, Agreed};
 
 /// A media endpoint; unique within its controller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +55,22 @@ impl EndpointSpec {
 pub struct LocalDescription {
     /// RTP, and RTCP of those that multiplex.
     pub rtp: SocketAddr,
+}
+
+/// The session descriptions that stand between a party and us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptions {
+    /// What the party was told last.
+    pub told: Box<[u8]>,
+    /// What it has said last.
+    pub said: Box<[u8]>,
+}
+
+impl Descriptions {
+    /// What they come to; none: there is no audio in them.
+    pub fn agreed(&self) -> Option<Agreed> {
+        pair::agreed(&self.told, &self.said)
+    }
 }
 
 /// How one direction of a bridge is carried.

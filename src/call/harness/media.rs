@@ -1,22 +1,24 @@
 //! A media controller without media: it numbers endpoints, and writes descriptions as
 //! the embedded one does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::call::controller::{
-    Capabilities, Capability, EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription,
-    MediaController, MediaError, MediaFuture, PairPolicy, Route,
+    Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
+    LocalDescription, MediaController, MediaError, MediaFuture, PairPolicy, Route,
 };
 use crate::call::negotiate::NegotiateError;
 use crate::call::negotiate::pair::{self, Side};
 
 /// Media that is only told of. Every endpoint `n` receives at 192.0.2.1:10000+2n.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FakeMedia {
+    start: Instant,
     state: Mutex<State>,
 }
 
@@ -26,9 +28,33 @@ struct State {
     held: BTreeMap<EndpointId, Side>,
     bridges: Vec<(EndpointId, EndpointId)>,
     refuse: bool,
+    /// What the test says that media counted.
+    stats: HashMap<EndpointId, EndpointStats>,
+    closed: VecDeque<(EndpointId, EndpointStats)>,
+    silent: bool,
 }
 
 impl FakeMedia {
+    /// Media that begins now.
+    pub(super) fn new(start: Instant) -> Self {
+        FakeMedia { start, state: Mutex::default() }
+    }
+
+    /// From now on an endpoint's counters are these.
+    pub fn set_stats(&self, endpoint: EndpointId, stats: EndpointStats) {
+        self.state().stats.insert(endpoint, stats);
+    }
+
+    /// Released endpoints have no last word from now on.
+    pub fn say_nothing(&self) {
+        self.state().silent = true;
+    }
+
+    pub(super) fn poll_closed(&self) -> Option<(EndpointId, EndpointStats)> {
+        let mut state = self.state();
+        if state.silent { None } else { state.closed.pop_front() }
+    }
+
     /// Endpoints that are not released.
     pub fn held(&self) -> usize {
         self.state().held.len()
@@ -107,7 +133,10 @@ impl MediaController for FakeMedia {
 
     fn release_endpoint(&self, endpoint: EndpointId) {
         let mut state = self.state();
-        state.held.remove(&endpoint);
+        if state.held.remove(&endpoint).is_some() {
+            let stats = state.stats.remove(&endpoint).unwrap_or(EndpointStats::new(self.start));
+            state.closed.push_back((endpoint, stats));
+        }
         state.bridges.retain(|(a, b)| *a != endpoint && *b != endpoint);
     }
 
@@ -172,6 +201,17 @@ impl MediaController for FakeMedia {
     }
 
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
-        MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)))
+        let state = self.state();
+        if !state.held.contains_key(&endpoint) {
+            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
+        }
+        let stats = state.stats.get(&endpoint).copied();
+        MediaFuture::ready(Ok(stats.unwrap_or(EndpointStats::new(self.start))))
+    }
+
+    fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
+        let state = self.state();
+        let (told, said) = state.held.get(&endpoint)?.described()?;
+        Some(Descriptions { told: told.into(), said: said.into() })
     }
 }

@@ -44,6 +44,8 @@ pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
 
+use super::CallId;
+use super::account::Report;
 use super::bus::EventBus;
 use super::cdr::Cdr;
 use super::handler::ApplicationHandler;
@@ -59,6 +61,7 @@ use crate::sip::endpoint::{
     Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
 use crate::sip::msg::Method;
+use crate::sip::net::tap::{Direction, Seen};
 use network::Flights;
 use party::Party;
 
@@ -107,7 +110,7 @@ impl Harness {
         config: SwitchConfig,
         network: Network,
     ) -> Self {
-        let media = Arc::new(FakeMedia::default());
+        let media = Arc::new(FakeMedia::new(start));
         let bus = EventBus::new(1_024, 0);
         let (sink, records) = mpsc::unbounded_channel();
         let parts = SwitchParts {
@@ -273,6 +276,27 @@ impl Harness {
         true
     }
 
+    fn observe(&mut self, direction: Direction, flow: Flow, data: &bytes::Bytes) {
+        self.switch.observe(&Seen { at: self.now, direction, flow, data: data.clone() });
+    }
+
+    /// A call's account, with verdicts; none: it was never here, or is forgotten.
+    pub fn report(&mut self, call: CallId) -> Option<Report> {
+        let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        let inquiry = self.switch.inquire(&turn, call)?;
+        Some(self.wait(Duration::ZERO, inquiry.answer()))
+    }
+
+    /// A call's messages as a PCAP file.
+    pub fn pcap(&self, call: CallId) -> Option<Vec<u8>> {
+        self.switch.capture(call).map(|write| write())
+    }
+
+    /// The calls that are over, latest first.
+    pub fn ended_calls(&self) -> Vec<CallId> {
+        self.switch.ended_calls(usize::MAX)
+    }
+
     /// Carries everything out that can be now. `false`: there was nothing.
     fn flush(&mut self) -> bool {
         let mut busy = false;
@@ -291,6 +315,12 @@ impl Harness {
                     }
                 }
             }
+        }
+        while let Some((endpoint, stats)) = self.media.poll_closed() {
+            busy = true;
+            let event = MediaEvent::Closed { endpoint, stats: Box::new(stats) };
+            self.switch
+                .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
         }
         while let Ok(command) = self.commands.try_recv() {
             busy = true;
@@ -335,6 +365,9 @@ impl Harness {
     fn output(&mut self, from: SocketAddr, output: Output) -> Option<Input> {
         match output {
             Output::Transmit { flow, data } => {
+                if from == self.address {
+                    self.observe(Direction::Sent, flow, &data);
+                }
                 let data = match &self.middlebox {
                     Some(change) => change(&String::from_utf8_lossy(&data)).into(),
                     None => data,
@@ -354,6 +387,9 @@ impl Harness {
     }
 
     fn deliver(&mut self, to: SocketAddr, from: SocketAddr, data: bytes::Bytes) {
+        if to == self.address {
+            self.observe(Direction::Received, flow(to, from), &data);
+        }
         let input = Input::Datagram { flow: flow(to, from), data };
         if to == self.address {
             self.endpoint.handle_input(self.now, input);

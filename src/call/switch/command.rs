@@ -33,6 +33,8 @@ pub(in crate::call) enum Command {
     },
     Dial {
         request: Box<DialRequest>,
+        /// Told at once which call it is.
+        started: Option<Reply<CallId>>,
         reply: Reply<Result<LegId, DialError>>,
     },
     DialAndBridge {

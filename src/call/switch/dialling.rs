@@ -36,6 +36,9 @@ impl Switch {
         }
         let caller = purpose.caller();
         let policy = request.options.caller_policy.clone();
+        if let Some(route) = &request.options.route {
+            self.books.route(call, t.now, &route.name, &route.why);
+        }
         let dialling = Dialling { purpose, options: request.options, dial: None, branches: Vec::new() };
         it.dialling = Some(Box::new(dialling));
         if let (Some(policy), Some(it)) = (policy, caller.and_then(|leg| self.legs.get_mut(leg.0))) {
@@ -323,14 +326,6 @@ impl Switch {
         own.unwrap_or(&self.config.policy)
     }
 
-    fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|_| self.bus.is_some()) else { return };
-        let Some(contact) = it.contact.as_deref() else { return };
-        let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
-        let (call, uri) = (it.call, contact.uri.clone());
-        self.tell(t, Event::Dialling { call, leg, uri, gateway });
-    }
-
     /// From of a new leg: the caller's name and number, at our address.
     fn caller_as_ours(&self, invite: Option<&Request>, told: Option<&(String, String)>) -> Option<Bytes> {
         let domain = self.config.domain.as_bytes();
@@ -369,7 +364,12 @@ impl Switch {
         let contacts = if (300..400).contains(&failure.status) { redirections(response) } else { Vec::new() };
         let Some((call, Some(branch))) = self.legs.get(leg.0).map(|it| (it.call, it.branch)) else { return };
         let now = t.now;
+        let said = failure.clone();
+        if let Some(first) = contacts.first() {
+            self.tell(t, Event::Redirected { call, leg, to: first.uri.clone() });
+        }
         self.with_dial(t, call, |dial| dial.redirected(now, branch, failure, contacts));
+        self.tell_refused(t, call, leg, said);
     }
 
     /// A branch came to nothing without a word from the far end, before or after
@@ -385,7 +385,9 @@ impl Switch {
         }
         let now = t.now;
         if let Some(branch) = branch {
+            let said = failure.clone();
             self.with_dial(t, call, |dial| dial.silent(now, branch, failure));
+            self.tell_refused(t, call, leg, said);
         }
     }
 

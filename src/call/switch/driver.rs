@@ -82,10 +82,11 @@ impl SwitchThread {
                 Err(error) => return drop(ready.send(Err(StartError::System(error)))),
             };
             runtime.block_on(async move {
-                let stack = match SipStack::bind(net, Endpoint::new(endpoint)) {
+                let mut stack = match SipStack::bind(net, Endpoint::new(endpoint)) {
                     Ok(stack) => stack,
                     Err(error) => return drop(ready.send(Err(StartError::Net(error)))),
                 };
+                stack.watch();
                 let _ = ready.send(Ok(stack.locals().collect()));
                 let (done, results) = mpsc::unbounded_channel();
                 let driver = Driver {
@@ -270,10 +271,14 @@ impl Driver {
                 event = self.stack.next_event() => self.turn(|switch, t| switch.sip_event(t, event)),
             }
         }
+        self.turn(|switch, t| switch.finish_accounts(t));
         self.stack.close(CLOSE_PATIENCE).await;
     }
 
     fn turn(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
+        while let Some(seen) = self.stack.take_seen() {
+            self.switch.observe(&seen);
+        }
         let now = self.stack.now();
         let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
         act(&mut self.switch, &mut turn);

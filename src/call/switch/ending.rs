@@ -68,6 +68,10 @@ impl Switch {
         let endpoint = self.legs.get_mut(leg.0).and_then(|it| it.media.take());
         if let Some(endpoint) = endpoint {
             self.of_endpoint.remove(&endpoint);
+            if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
+                let described = self.controller.descriptions(endpoint);
+                self.books.releasing((call, leg), endpoint, described);
+            }
             self.controller.release_endpoint(endpoint);
         }
     }
@@ -156,13 +160,26 @@ impl Switch {
         self.bridges.remove(bridge.id.0);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
         tell(bridge.watchers, &end);
+        self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason);
+        // After its other leg's fate is known: who is released brings its counters himself.
+        self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b]);
+    }
+
+    fn left_alone(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (leg, other): (LegId, LegId),
+        auto_hangup: bool,
+        reason: Option<Bytes>,
+    ) {
         let Some(it) = self.legs.get_mut(other.0) else { return };
         it.joined = None;
         if self.is_being_replaced(call, leg) {
             return;
         }
         let Some(it) = self.legs.get_mut(other.0) else { return };
-        if bridge.auto_hangup {
+        if auto_hangup {
             it.reason = reason.or_else(|| it.reason.take());
             self.hang_up(t, other);
         } else if !it.ending {
@@ -186,6 +203,8 @@ impl Switch {
         let Some(mut call) = self.calls.remove(id.0) else { return };
         self.timers.disarm(&mut call.queued, id);
         self.counters.ended += 1;
+        self.books.call_over(id, t.now);
+        self.settle_accounts(t);
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);
         }

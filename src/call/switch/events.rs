@@ -140,7 +140,9 @@ impl Switch {
                     _ => DialFailure::new(500, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;
+                let said = failure.clone();
                 self.with_dial(t, call, |dial| dial.silent(now, branch, failure));
+                self.tell_refused(t, call, leg, said);
             }
         }
         let reason = match &cause {
@@ -174,7 +176,10 @@ impl Switch {
                 let by = DigitBy::TelephoneEvent;
                 self.tell_media(t, endpoint, |call, leg| News::Digit { call, leg, digit, duration_ms, by });
             }
-            MediaEvent::Closed { .. } => {}
+            MediaEvent::Closed { endpoint, stats } => {
+                self.books.closed(endpoint, &stats, t.now);
+                self.settle_accounts(t);
+            }
         }
     }
 
@@ -191,6 +196,8 @@ impl Switch {
         let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_up()) else { return };
         it.cause = Some(TerminationCause::MediaTimeout);
         let call = it.call;
+        let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
+        self.tell(t, News::MediaTimeout { call, leg, silent_ms });
         self.hang_up(t, leg);
         self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, None);
     }

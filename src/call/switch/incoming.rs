@@ -53,8 +53,9 @@ impl Switch {
             it.legs.push(leg);
         }
         self.of_usage.insert(usage, leg);
-        self.advance_call(t, call, CallEvent::Incoming);
+        self.books.open(call, t.now, t.wall);
         self.record_incoming(t, leg, &request, flow.remote);
+        self.advance_call(t, call, CallEvent::Incoming);
         self.tell_leg(t, leg);
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
@@ -128,7 +129,11 @@ impl Switch {
                     self.hang_up_with(t, leg, 480, "");
                 }
             }
-            Ok(HandlerAction::Reject { status, reason }) => self.hang_up_with(t, leg, status, &reason),
+            Ok(HandlerAction::Reject { status, reason }) => {
+                let why = format!("{status} {reason}");
+                self.books.decided(incoming.call, t.now, Some(leg), "refused by its handler", &why);
+                self.hang_up_with(t, leg, status, &reason);
+            }
             Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
             Err(Panicked) => {
                 self.counters.panics += 1;

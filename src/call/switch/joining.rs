@@ -128,9 +128,12 @@ impl Switch {
             }
         }
         let joined = self.controller.bridge(from, to);
-        self.media(t, joined, move |_, _, joined| match joined {
-            Ok(joined) => tracing::debug!("legs {} and {}: {joined:?}", a.0, b.0),
-            Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
+        self.media(t, joined, move |switch, t, joined| {
+            switch.account_joined(t, (a, b), &joined);
+            match joined {
+                Ok(joined) => tracing::debug!("legs {} and {}: {joined:?}", a.0, b.0),
+                Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
+            }
         });
     }
 
@@ -139,6 +142,10 @@ impl Switch {
         let Some(leg) = self.branch(call, branch) else { return };
         let Some(it) = self.calls.get_mut(call.0) else { return };
         let Some(dialling) = it.dialling.take() else { return };
+        if dialling.branches.len() > 1 {
+            let cancelled = dialling.branches.iter().filter(|it| self.legs.get(it.0).is_some()).count() - 1;
+            self.tell(t, Event::DialWon { call, leg, cancelled });
+        }
         let (purpose, options) = (dialling.purpose, dialling.options);
         let Some(winner) = self.legs.get_mut(leg.0) else { return };
         winner.branch = None;
@@ -344,6 +351,7 @@ impl Switch {
         };
         it.bridge = Some(Box::new(bridge));
         self.tell(t, Event::BridgeCreated { call, bridge: id, a, b, mode });
+        self.account_talk(t, call, id, [a, b]);
         self.advance_bridge(t, call, BridgeEvent::Start);
         self.advance_call(t, call, CallEvent::Bridge);
         self.counters.bridged += 1;

@@ -18,11 +18,12 @@
 //! - `obey`: commands from outside; `command`: their values
 //! - `say`: responses and hang-ups on the endpoint
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
-//! - `records`: call detail records
+//! - `records`: call detail records; `account`: what is kept of a call for readers
 //! - `desk`: who decides on requests before they become calls
 //! - `tasks`: what has to wait
 //! - `slots`: slabs whose keys are never used twice
 
+mod account;
 pub(in crate::call) mod command;
 pub mod desk;
 pub mod dial;
@@ -51,6 +52,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
+use super::account::Books;
 use super::bus::EventBus;
 use super::controller::{EndpointId, MediaController, PairPolicy};
 use super::handler::ApplicationHandler;
@@ -59,6 +61,7 @@ use super::service::CallService;
 use super::{CallId, LegId};
 use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, UsageId};
 use crate::sip::transaction::timer_queue::TimerQueue;
+pub use account::Inquiry;
 use command::Command;
 use desk::FrontDesk;
 pub use records::RecordSink;
@@ -155,6 +158,8 @@ pub struct SwitchHoldings {
     pub map_entries: usize,
     pub timer_entries: usize,
     pub tasks: usize,
+    /// Accounts of calls that are up, or have records to come.
+    pub accounts: usize,
 }
 
 /// The calls of one thread.
@@ -179,6 +184,7 @@ pub struct Switch {
     referred: HashMap<ReferId, (LegId, UsageId, ReferId)>,
     timers: TimerQueue<CallId>,
     tasks: VecDeque<Task>,
+    books: Books,
     draining: bool,
     counters: SwitchCounters,
 }
@@ -208,6 +214,7 @@ impl Switch {
             referred: HashMap::new(),
             timers: TimerQueue::default(),
             tasks: VecDeque::new(),
+            books: Books::default(),
             draining: false,
             counters: SwitchCounters::default(),
         };
@@ -226,7 +233,7 @@ impl Switch {
 
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.desk.next_timeout()].into_iter().flatten().min()
+        [self.timers.next(), self.desk.next_timeout(), self.books.next_timeout()].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -238,6 +245,10 @@ impl Switch {
             }
             self.call_timeout(t, id);
             self.arm(t.now, id);
+        }
+        if self.books.next_timeout().is_some_and(|at| at <= t.now) {
+            self.books.timeout(t.now);
+            self.settle_accounts(t);
         }
         if self.desk.next_timeout().is_some_and(|at| at <= t.now) {
             self.desk.work(t);
@@ -274,12 +285,21 @@ impl Switch {
                 + self.referred.len(),
             timer_entries: self.timers.len(),
             tasks: self.tasks.len(),
+            accounts: self.books.open_accounts(),
         }
+    }
+
+    /// Whether new calls are refused.
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Whether nothing is left of any call.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.legs.is_empty() && (!self.draining || self.desk.is_idle())
+        self.calls.is_empty()
+            && self.legs.is_empty()
+            && self.books.open_accounts() == 0
+            && (!self.draining || self.desk.is_idle())
     }
 
     /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.

@@ -1,5 +1,6 @@
 //! Every step of a state machine, and what the world is told of it.
 
+use super::dial::DialFailure;
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call::call_fsm::{CallDirection, CallEvent};
@@ -9,8 +10,9 @@ use crate::call::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
 use crate::media::session::Direction;
 
 impl Switch {
-    /// Publishes an event, if there is a bus.
+    /// Writes an event down in its call's account, and publishes it if there is a bus.
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+        self.books.note(t.now, &event);
         if let Some(bus) = &self.bus {
             bus.publish(t.wall, event);
         }
@@ -90,9 +92,6 @@ impl Switch {
     }
 
     pub(super) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
-        if self.bus.is_none() {
-            return;
-        }
         let Some(it) = self.legs.get(leg.0) else { return };
         let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let contact = it.contact.as_deref();
@@ -106,5 +105,21 @@ impl Switch {
         let gateway = contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string());
         let call = it.call;
         self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway });
+    }
+
+    /// An INVITE of ours goes out.
+    pub(super) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
+        let Some(it) = self.legs.get(leg.0).filter(|_| self.bus.is_some()) else { return };
+        let Some(contact) = it.contact.as_deref() else { return };
+        let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
+        let (call, uri) = (it.call, contact.uri.clone());
+        self.tell(t, Event::Dialling { call, leg, uri, gateway });
+    }
+
+    /// Tells that a branch came to nothing, and whether the dialling goes on.
+    pub(super) fn tell_refused(&mut self, t: &Turn<'_>, call: CallId, leg: LegId, failure: DialFailure) {
+        let next = self.calls.get(call.0).is_some_and(|it| it.dialling.is_some());
+        let DialFailure { status, reason, .. } = failure;
+        self.tell(t, Event::DialFailed { call, leg, status, reason, next });
     }
 }

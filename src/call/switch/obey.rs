@@ -32,11 +32,15 @@ impl Switch {
                 };
                 let _ = reply.send(result);
             }
-            Command::Dial { request, reply } => {
+            Command::Dial { request, started, reply } => {
                 if self.draining || self.calls.len() >= self.config.max_calls {
                     return drop(reply.send(Err(DialError::Stopping)));
                 }
                 let call = CallId(self.calls.insert(|_| Call::new(t.now)));
+                self.books.open(call, t.now, t.wall);
+                if let Some(started) = started {
+                    let _ = started.send(call);
+                }
                 self.advance_call(t, call, CallEvent::Originate);
                 self.dial(t, call, *request, Purpose::Originate { reply });
                 self.drop_if_empty(t, call);
@@ -177,6 +181,7 @@ impl Switch {
             return;
         }
         self.link(from, into);
+        self.books.move_leg(leg, from, into);
         if let Some(call) = self.calls.get_mut(into.0) {
             call.legs.push(leg);
         }

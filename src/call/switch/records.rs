@@ -20,9 +20,9 @@ pub(super) struct Beginning {
     began: Instant,
     rang: Option<Instant>,
     sip_call_id: String,
-    caller: String,
+    pub caller: String,
     caller_name: Option<String>,
-    callee: String,
+    pub callee: String,
     remote: Option<SocketAddr>,
 }
 
@@ -35,9 +35,6 @@ impl Switch {
         request: &Request,
         remote: SocketAddr,
     ) {
-        if self.records.is_none() {
-            return;
-        }
         let from = request.from().ok();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let user = |user: Option<std::borrow::Cow<'_, [u8]>>| user.map(|it| text(&it)).unwrap_or_default();
@@ -52,26 +49,28 @@ impl Switch {
             callee: user(request.uri().ok().and_then(|uri| uri.user_unescaped())),
             remote: Some(remote),
         };
-        if let Some(it) = self.legs.get_mut(leg.0) {
-            it.beginning = Some(Box::new(beginning));
-        }
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.beginning = Some(Box::new(beginning));
+        let call = it.call;
+        let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
+        self.books.named(call, leg, &party);
+        self.books.leg(call, leg, request.call_id().unwrap_or_default(), None);
     }
 
     /// A leg's INVITE goes out.
     pub(super) fn record_outgoing(&mut self, t: &Turn<'_>, leg: LegId, caller: Option<LegId>) {
-        if self.records.is_none() {
-            return;
-        }
         let caller = caller.and_then(|leg| self.legs.get(leg.0)?.beginning.as_deref());
         let (caller, caller_name) =
             caller.map(|it| (it.caller.clone(), it.caller_name.clone())).unwrap_or_default();
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
+        let call_id = call_id.unwrap_or_default();
+        self.books.leg(it.call, leg, &call_id, None);
         it.beginning = Some(Box::new(Beginning {
             start: t.wall,
             began: t.now,
             rang: None,
-            sip_call_id: String::from_utf8_lossy(&call_id.unwrap_or_default()).into_owned(),
+            sip_call_id: String::from_utf8_lossy(&call_id).into_owned(),
             caller,
             caller_name,
             callee: it.contact.as_ref().map(|contact| contact.uri.clone()).unwrap_or_default(),
@@ -96,12 +95,12 @@ impl Switch {
         cause: &TerminationCause,
         q850: Option<u8>,
     ) {
-        let (Some(sink), Some(beginning)) = (&mut self.records, leg.beginning.take()) else { return };
+        let Some(beginning) = leg.beginning.take() else { return };
         let direction = if leg.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.calls.get(leg.call.0).and_then(|call| call.linked).unwrap_or(leg.call);
         let gateway = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
-        sink(Cdr {
+        let record = Cdr {
             call: leg.call,
             linked,
             leg: id,
@@ -119,7 +118,12 @@ impl Switch {
             remote: beginning.remote,
             codec: None,
             audio: None,
-        });
+            quality: None,
+            route: None,
+        };
+        let record = self.records.is_some().then(|| Box::new(record));
+        self.books.leg_over(leg.call, id, record, t.now);
+        self.settle_accounts(t);
     }
 
     /// What is left of one call belongs to another one.

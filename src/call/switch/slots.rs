@@ -3,8 +3,12 @@
 
 use slab::Slab;
 
-/// A slot and which of its owners is meant: `generation << 32 | slot`.
+/// A slot and which of its owners is meant: `generation << 22 | slot`. Below 2^53: readers
+/// of JSON keep every digit of it.
 pub(super) type Key = u64;
+
+const SLOT_BITS: u32 = 22;
+const GENERATIONS: u32 = (1 << 31) - 1;
 
 pub(super) struct Slots<T> {
     slab: Slab<(u32, T)>,
@@ -22,10 +26,10 @@ impl<T> Slots<T> {
     /// Puts in what `make` makes of its own key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         // Zero is no generation: a key is never 0.
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.generation = self.generation % GENERATIONS + 1;
         let generation = self.generation;
         let entry = self.slab.vacant_entry();
-        let key = u64::from(generation) << 32 | entry.key() as u64;
+        let key = key_of(generation, entry.key());
         entry.insert((generation, make(key)));
         key
     }
@@ -52,6 +56,10 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slab.iter().map(|(_, (_, value))| value)
+    }
+
     pub fn len(&self) -> usize {
         self.slab.len()
     }
@@ -61,16 +69,20 @@ impl<T> Slots<T> {
     }
 
     pub fn keys(&self) -> Vec<Key> {
-        self.slab.iter().map(|(slot, (generation, _))| u64::from(*generation) << 32 | slot as u64).collect()
+        self.slab.iter().map(|(slot, (generation, _))| key_of(*generation, slot)).collect()
     }
 }
 
+fn key_of(generation: u32, slot: usize) -> Key {
+    u64::from(generation) << SLOT_BITS | slot as u64
+}
+
 fn slot(key: Key) -> usize {
-    (key & u64::from(u32::MAX)) as usize
+    (key & ((1 << SLOT_BITS) - 1)) as usize
 }
 
 fn generation_of(key: Key) -> u32 {
-    (key >> 32) as u32
+    (key >> SLOT_BITS) as u32
 }
 
 #[cfg(test)]
@@ -87,6 +99,11 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn keys_come_through_json_readers_whole() {
+        assert!(key_of(GENERATIONS, (1 << SLOT_BITS) - 1) < 1 << 53);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Switch;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
@@ -15,9 +15,11 @@ use crate::call::{BridgeId, CallId, LegId};
 pub struct CallSnapshot {
     pub call: CallId,
     pub state: CallState,
-    /// Since the call began.
+    /// Since the call began; seconds in JSON.
+    #[serde(rename = "age_s", serialize_with = "seconds")]
     pub age: Duration,
     /// Since its first answer.
+    #[serde(rename = "talking_s", serialize_with = "maybe_seconds")]
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
@@ -29,6 +31,9 @@ pub struct LegSnapshot {
     pub leg: LegId,
     pub direction: CallDirection,
     pub state: LegState,
+    /// Who called and who was called, as far as this leg says.
+    pub caller: String,
+    pub callee: String,
     /// The URI that we dialled; none: they dialled us.
     pub contact: Option<String>,
     pub gateway: Option<String>,
@@ -46,10 +51,44 @@ pub struct BridgeSnapshot {
     pub mode: BridgeMode,
 }
 
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_millis() as f64 / 1_000.0)
+}
+
+fn maybe_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => seconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 impl Switch {
     /// Every call; in no order.
     pub fn snapshot(&self, now: Instant) -> Vec<CallSnapshot> {
         self.calls.keys().into_iter().filter_map(|call| self.call_snapshot(now, CallId(call))).collect()
+    }
+
+    /// Calls behind that one, oldest first.
+    pub fn page(&self, now: Instant, after: CallId, limit: usize) -> Vec<CallSnapshot> {
+        let mut keys = self.calls.keys();
+        keys.sort_unstable();
+        let first = keys.partition_point(|key| *key <= after.0);
+        keys.into_iter()
+            .skip(first)
+            .filter_map(|call| self.call_snapshot(now, CallId(call)))
+            .take(limit)
+            .collect()
+    }
+
+    /// How many calls are in each state.
+    pub fn states(&self) -> Vec<(CallState, usize)> {
+        let mut states: Vec<_> = CallState::ALL.into_iter().map(|state| (state, 0)).collect();
+        for call in self.calls.iter() {
+            if let Some((_, calls)) = states.iter_mut().find(|(state, _)| *state == call.state) {
+                *calls += 1;
+            }
+        }
+        states
     }
 
     /// One call; none: it is over.
@@ -78,6 +117,8 @@ impl Switch {
             leg,
             direction: if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound },
             state: it.state,
+            caller: it.beginning.as_ref().map(|it| it.caller.clone()).unwrap_or_default(),
+            callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),
             contact: contact.map(|contact| contact.uri.clone()),
             gateway: contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string()),
             holds: it.holds,

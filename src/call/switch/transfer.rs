@@ -184,6 +184,7 @@ impl Switch {
             let parted = self.controller.unbridge(a, b);
             self.media(t, parted, |_, _, _| {});
         }
+        self.account_talk_over(t, call, old.id, [old.a, old.b]);
         (old.mode, old.auto_hangup)
     }
 

@@ -9,7 +9,7 @@
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `local_addr`: the concrete local address of a flow
 //! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
-//! - `trace`: the SIP trace file
+//! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
 
 pub mod budget;
 mod connection;
@@ -25,6 +25,7 @@ mod outputs;
 mod resolve;
 mod sockets;
 mod stack;
+pub mod tap;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 pub mod trace;

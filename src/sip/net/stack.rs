@@ -18,6 +18,7 @@ use super::limits::{NetCounters, NetLimits};
 use super::local_addr::{self, LocalAddresses};
 use super::resolve::{NameService, Resolver};
 use super::sockets::{self, Listener};
+use super::tap::{Seen, Tap};
 use super::tls::Tls;
 use super::trace::{Direction, Record, SipTrace};
 use super::udp::UdpPort;
@@ -111,6 +112,8 @@ pub struct SipStack {
     pub(super) closing: Vec<Flow>,
     pub(super) limits: NetLimits,
     pub(super) trace: Option<SipTrace>,
+    /// None: nobody takes what passes.
+    pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
 }
 
@@ -165,6 +168,7 @@ impl SipStack {
             closing: Vec::new(),
             limits: config.limits,
             trace,
+            tap: None,
             counters: NetCounters::default(),
         })
     }
@@ -196,6 +200,17 @@ impl SipStack {
     /// The stack's clock, for commands to the endpoint.
     pub fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// Keeps the messages of calls from now on, to be taken by [`SipStack::take_seen`]
+    /// at every turn.
+    pub fn watch(&mut self) {
+        self.tap.get_or_insert_default();
+    }
+
+    /// The next message that passed; there are some only after [`SipStack::watch`].
+    pub fn take_seen(&mut self) -> Option<Seen> {
+        self.tap.as_mut()?.take()
     }
 
     /// What the drivers counted so far.
@@ -249,7 +264,10 @@ impl SipStack {
         self.endpoint.handle_input(Instant::now(), input);
     }
 
-    pub(super) fn trace(&self, direction: Direction, flow: &Flow, data: &Bytes) {
+    pub(super) fn trace(&mut self, direction: Direction, flow: &Flow, data: &Bytes) {
+        if let Some(tap) = &mut self.tap {
+            tap.pass(Instant::now(), direction, flow, data);
+        }
         let Some(trace) = &self.trace else { return };
         trace.write(Record {
             at: SystemTime::now(),

@@ -1,0 +1,71 @@
+//! Connections: how many, and how long they may do nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Connections at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 128;
+/// How long the head of a request may take, or a connection may stay without one.
+const HEAD: Duration = Duration::from_secs(20);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 32 * 1_024;
+/// Bytes that a connection may have read ahead.
+const READ_AHEAD: usize = 64 * 1_024;
+/// How long to wait when the system has no descriptor for another connection.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until it is told to stop, or nobody can tell it any more.
+pub async fn run(listener: std::net::TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("the control interface cannot listen: {error}"),
+    };
+    tokio::select! {
+        _ = stopped => {}
+        () = accept(listener, router) => {}
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // It is never closed.
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    serve(stream, router).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!("a connection to the control interface: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router) {
+    // Answers are written whole: nothing is gained by waiting for more.
+    let _ = stream.set_nodelay(true);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_header_size(HEAD_BYTES)
+        .max_buf_size(READ_AHEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("a connection to the control interface: {error}");
+    }
+}

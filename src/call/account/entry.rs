@@ -1,0 +1,317 @@
+//! One call's account.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Instant, SystemTime};
+
+use super::super::cdr::Cdr;
+use super::super::controller::{Descriptions, EndpointStats};
+use super::super::event::Event;
+use super::super::negotiate::pair::Agreed;
+use super::super::timeline::{Body, Signal, Timeline};
+use super::super::verdict::{Audio, Verdict};
+use super::super::{BridgeId, CallId, LegId};
+use super::messages::{Messages, heading};
+use super::talk::{self, Known, Talk};
+use super::{Outcome, notes, way};
+use crate::sip::net::tap::{Direction, Seen};
+
+/// What is known of one leg.
+pub(super) struct LegAccount {
+    pub leg: LegId,
+    /// Hash of its Call-ID.
+    pub call_id: u64,
+    /// Where the party's messages come from.
+    pub signalling: Option<SocketAddr>,
+    pub codec: Option<Box<str>>,
+    pub held_since: Option<Instant>,
+    /// Its last INVITE or UPDATE brought an offer: what comes back is the answer.
+    offered: bool,
+    /// Its endpoint is released and has not said its last word.
+    pub closing: bool,
+    /// What was described at the release, until it is judged.
+    pub described: Option<Descriptions>,
+    /// Counters at the last bridge's end, for the next one.
+    before: Option<Box<EndpointStats>>,
+    /// The last ones.
+    pub stats: Option<Box<EndpointStats>>,
+    pub over: bool,
+    pub record: Option<Box<Cdr>>,
+}
+
+pub(super) struct Entry {
+    call: CallId,
+    pub start: Instant,
+    pub timeline: Timeline,
+    pub messages: Messages,
+    pub legs: Vec<LegAccount>,
+    pub talks: Vec<Talk>,
+    pub route: Option<Box<str>>,
+    pub over: Option<Instant>,
+    /// It is among the ended ones.
+    pub kept: bool,
+}
+
+impl Entry {
+    pub fn new(call: CallId, now: Instant, wall: SystemTime) -> Self {
+        Entry {
+            call,
+            start: now,
+            timeline: Timeline::new(call, now, wall),
+            messages: Messages::new(now, wall),
+            legs: Vec::with_capacity(2),
+            talks: Vec::new(),
+            route: None,
+            over: None,
+            kept: false,
+        }
+    }
+
+    pub fn get(&mut self, leg: LegId) -> Option<&mut LegAccount> {
+        self.legs.iter_mut().find(|account| account.leg == leg)
+    }
+
+    pub fn has(&self, leg: LegId) -> bool {
+        self.legs.iter().any(|account| account.leg == leg)
+    }
+
+    pub fn add_leg(&mut self, leg: LegId, call_id: u64, remote: Option<SocketAddr>) {
+        if !self.has(leg) {
+            self.legs.push(LegAccount {
+                leg,
+                call_id,
+                signalling: remote,
+                codec: None,
+                held_since: None,
+                offered: false,
+                closing: false,
+                described: None,
+                before: None,
+                stats: None,
+                over: false,
+                record: None,
+            });
+        }
+    }
+
+    pub fn take_leg(&mut self, leg: LegId) -> Option<LegAccount> {
+        let at = self.legs.iter().position(|account| account.leg == leg)?;
+        Some(self.legs.remove(at))
+    }
+
+    /// A message of a leg.
+    pub fn message(&mut self, leg: LegId, seen: &Seen) {
+        let again = self.messages.push(seen);
+        let Some(heading) = heading(&seen.data) else { return };
+        let Some(account) = self.legs.iter_mut().find(|account| account.leg == leg) else { return };
+        let remote = seen.flow.remote;
+        let news = account.signalling != Some(remote);
+        if seen.direction == Direction::Received || account.signalling.is_none() {
+            account.signalling = Some(remote);
+        }
+        let opens = matches!(heading.method, "INVITE" | "UPDATE");
+        if heading.status.is_none() && opens {
+            account.offered = heading.session;
+        }
+        let body = match (heading.session, heading.body) {
+            (true, _) if heading.status.is_none() && opens => Body::Offer,
+            (true, _) if heading.status.is_none() || account.offered => Body::Answer,
+            (true, _) => Body::Offer,
+            (false, true) => Body::Other,
+            (false, false) => Body::None,
+        };
+        let signal =
+            Signal { way: way(seen.direction), method: heading.method, status: heading.status, body };
+        match (again, news) {
+            (true, _) => self.timeline.signal(seen.at, leg, signal, "again"),
+            (false, true) => {
+                let transport = seen.flow.transport.as_str().to_ascii_lowercase();
+                self.timeline.signal(seen.at, leg, signal, format_args!("{transport} {remote}"));
+            }
+            (false, false) => self.timeline.signal(seen.at, leg, signal, ""),
+        }
+    }
+
+    /// Something happened.
+    pub fn event(&mut self, now: Instant, event: &Event) {
+        notes::note(&mut self.timeline, now, event);
+        if let Event::Hold { leg, held, .. } = event
+            && let Some(account) = self.get(*leg)
+        {
+            account.held_since = held.then(|| account.held_since.unwrap_or(now));
+        }
+    }
+
+    pub fn codec(&mut self, now: Instant, leg: LegId, codec: &str, transcoded: bool) {
+        let Some(account) = self.get(leg) else { return };
+        if account.codec.as_deref() != Some(codec) {
+            account.codec = Some(codec.into());
+            self.timeline.media(now, leg, codec, if transcoded { "transcoded" } else { "relayed" });
+        }
+    }
+
+    pub fn begin_talk(&mut self, bridge: BridgeId, legs: [LegId; 2], now: Instant) {
+        let mut talk = Talk::new(bridge, legs, now);
+        for leg in legs {
+            let before = self.get(leg).and_then(|account| account.before.take());
+            if let Some(part) = talk.part(leg) {
+                part.before = before;
+            }
+        }
+        self.talks.reserve_exact(1);
+        self.talks.push(talk);
+    }
+
+    pub fn end_talk(&mut self, bridge: BridgeId, now: Instant) {
+        let Some(talk) = self.talks.iter_mut().find(|talk| talk.bridge == bridge && talk.ended.is_none())
+        else {
+            return;
+        };
+        talk.ended = Some(now);
+        for leg in talk.legs {
+            let account = self.legs.iter().find(|account| account.leg == leg);
+            if let (Some(account), Some(part)) = (account, talk.part(leg)) {
+                part.held = account.held_since.map(|since| now.saturating_duration_since(since));
+                part.after = account.stats.clone();
+            }
+        }
+    }
+
+    /// The counters of a leg that outlived a bridge of this call.
+    pub fn counted(&mut self, bridge: BridgeId, leg: LegId, stats: &EndpointStats) {
+        let talk = self.talks.iter_mut().find(|talk| talk.bridge == bridge);
+        if let Some(part) = talk.and_then(|talk| talk.part(leg)) {
+            part.after.get_or_insert_with(|| Box::new(*stats));
+        }
+    }
+
+    /// The same, where the leg goes on: in the next bridge they have happened already.
+    pub fn goes_on(&mut self, bridge: BridgeId, leg: LegId, stats: Box<EndpointStats>) {
+        let next = self.talks.iter_mut().rev().find(|talk| talk.bridge != bridge && talk.legs.contains(&leg));
+        let next = next.filter(|talk| talk.bridge.0 > bridge.0 || talk.ended.is_none());
+        match next.and_then(|talk| talk.part(leg)) {
+            Some(part) => part.before = Some(stats),
+            None => {
+                if let Some(account) = self.get(leg) {
+                    account.before = Some(stats);
+                }
+            }
+        }
+    }
+
+    /// A leg's last counters.
+    pub fn closed(&mut self, leg: LegId, stats: &EndpointStats) {
+        for talk in self.talks.iter_mut().filter(|talk| talk.ended.is_some()) {
+            if let Some(part) = talk.part(leg) {
+                part.after.get_or_insert_with(|| Box::new(*stats));
+            }
+        }
+        if let Some(account) = self.get(leg) {
+            account.closing = false;
+            account.stats = Some(Box::new(*stats));
+        }
+    }
+
+    /// Whether records or verdicts are to come without any further event of the call.
+    pub fn waits(&self) -> bool {
+        self.legs.iter().any(|account| account.over && (account.closing || account.record.is_some()))
+    }
+
+    /// Judges talks and completes records; with `force`, without what is missing.
+    pub fn settle(&mut self, now: Instant, force: bool, outcomes: &mut VecDeque<Outcome>) {
+        for at in 0..self.talks.len() {
+            let talk = &self.talks[at];
+            if talk.is_complete() || force && talk.ended.is_some() && talk.verdict.is_none() {
+                let end = talk.ended.unwrap_or(now);
+                let verdict = talk::verdict(
+                    talk,
+                    end,
+                    talk.legs.map(|leg| self.known(leg, !talk::is_plain(talk, end))),
+                );
+                self.judged(now, &verdict, outcomes);
+                self.talks[at].verdict = Some(verdict);
+            }
+        }
+        for at in 0..self.legs.len() {
+            let account = &self.legs[at];
+            let leg = account.leg;
+            let unjudged = |talk: &Talk| talk.legs.contains(&leg) && talk.verdict.is_none();
+            if !account.over || !force && (account.closing || self.talks.iter().any(unjudged)) {
+                continue;
+            }
+            let audio = self.talks.iter().rev().find(|talk| talk.legs.contains(&leg));
+            let audio = audio.and_then(|talk| talk.verdict.as_ref()).map(|verdict| verdict.audio);
+            let account = &mut self.legs[at];
+            account.closing = false;
+            account.described = None;
+            let quality =
+                account.stats.as_deref().map(|stats| talk::quality_of(stats, account.codec.as_deref()));
+            let Some(mut record) = account.record.take() else { continue };
+            record.audio = audio.filter(|audio| *audio != Audio::NotJudged);
+            record.codec = account.codec.as_deref().map(str::to_owned);
+            record.quality = quality;
+            record.route = self.route.as_deref().map(str::to_owned);
+            if let Some(quality) = quality {
+                let event = Event::Quality { call: self.call, leg, quality };
+                self.event(now, &event);
+                outcomes.push_back(Outcome::News(event));
+            }
+            outcomes.push_back(Outcome::Record(record));
+        }
+    }
+
+    /// What is known of a leg beside its counters. `all`: its descriptions are worth
+    /// reading.
+    pub fn known(&self, leg: LegId, all: bool) -> Known {
+        let Some(account) = self.legs.iter().find(|account| account.leg == leg) else {
+            return Known::default();
+        };
+        let described = account.described.as_ref().filter(|_| all);
+        // Who talked plainly both sent and received.
+        let plain = (!all).then(Agreed::unknown);
+        Known {
+            agreed: described.and_then(Descriptions::agreed).or(plain),
+            signalling: account
+                .signalling
+                .map(|remote| remote.ip())
+                .filter(|ip: &IpAddr| !ip.is_unspecified()),
+        }
+    }
+
+    /// What somebody should look at is told.
+    fn judged(&mut self, now: Instant, verdict: &Verdict, outcomes: &mut VecDeque<Outcome>) {
+        if !verdict.is_fault() {
+            self.timeline.decision(now, None, "verdict", verdict.audio);
+            return;
+        }
+        let worst = verdict.findings.first();
+        let cause = worst.map_or_else(|| verdict.audio.to_string(), |finding| finding.cause.to_string());
+        let event = Event::Verdict { call: self.call, cause, text: verdict.to_string() };
+        self.timeline.decision(now, None, "verdict", verdict.audio);
+        for finding in &verdict.findings {
+            let evidence = format_args!("{}: {}", finding.cause, finding.evidence);
+            self.timeline.media(now, finding.leg, if finding.fault { "fault" } else { "remark" }, evidence);
+        }
+        outcomes.push_back(Outcome::News(event));
+    }
+
+    /// Nothing more comes.
+    pub fn shrink(&mut self) {
+        self.messages.shrink();
+        self.legs.shrink_to_fit();
+    }
+
+    /// Memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let stats = |talk: &Talk| {
+            let all = talk.parts.iter().flat_map(|part| [&part.before, &part.after]);
+            all.flatten().count() * size_of::<EndpointStats>()
+        };
+        size_of::<Self>() - size_of::<Timeline>()
+            + self.timeline.bytes()
+            + self.messages.heap_bytes()
+            + self.legs.capacity() * (size_of::<LegAccount>() + size_of::<EndpointStats>())
+            + self.talks.iter().map(stats).sum::<usize>()
+            + self.talks.capacity() * size_of::<Talk>()
+    }
+}

@@ -1,0 +1,275 @@
+//! The messages of one call as they were on the wire, packed into little room: the
+//! beginning, and the latest ones.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::super::capture::Capture;
+use crate::sip::msg::Transport;
+use crate::sip::net::tap::{Direction, Seen};
+
+/// Bytes from the beginning: a call with two legs is set up within these.
+const HEAD: usize = 8_192;
+/// Bytes of the latest ones.
+const TAIL: usize = 4_096;
+/// In what steps room is made.
+const STEP: usize = 1_024;
+/// Ways that messages came and went; later ones are left out.
+const WAYS: usize = 16;
+/// Bytes of a record beside its message: time, way and direction, length.
+const OWN: usize = 8 + 1 + 2;
+const SENT: u8 = 0x80;
+
+/// See the module's text.
+#[derive(Debug, Clone)]
+pub(super) struct Messages {
+    start: Instant,
+    began: SystemTime,
+    ways: Vec<(Transport, SocketAddr, SocketAddr)>,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    full: bool,
+    left_out: u64,
+}
+
+/// One of them.
+struct Record<'a> {
+    at_us: u64,
+    sent: bool,
+    way: usize,
+    data: &'a [u8],
+}
+
+impl Messages {
+    pub fn new(start: Instant, began: SystemTime) -> Self {
+        Messages {
+            start,
+            began,
+            ways: Vec::new(),
+            head: Vec::new(),
+            tail: Vec::new(),
+            full: false,
+            left_out: 0,
+        }
+    }
+
+    /// Keeps a message. Whether it has been here before, octet by octet.
+    pub fn push(&mut self, seen: &Seen) -> bool {
+        let (flow, data) = (&seen.flow, &seen.data);
+        let way = (flow.transport, flow.local, flow.remote);
+        let way = match self.ways.iter().position(|known| *known == way) {
+            Some(way) => way,
+            None if self.ways.len() < WAYS => {
+                self.ways.reserve_exact(2);
+                self.ways.push(way);
+                self.ways.len() - 1
+            }
+            None => {
+                self.left_out += 1;
+                return false;
+            }
+        };
+        let sent = seen.direction == Direction::Sent;
+        let again = self.records().any(|it| it.way == way && it.sent == sent && it.data == data);
+        let Ok(length) = u16::try_from(data.len()) else {
+            self.left_out += 1;
+            return again;
+        };
+        let needed = OWN + data.len();
+        self.full |= self.head.len() + needed > HEAD;
+        let into = if self.full { &mut self.tail } else { &mut self.head };
+        if self.full {
+            while !into.is_empty() && into.len() + needed > TAIL {
+                let first = OWN + usize::from(u16::from_le_bytes([into[9], into[10]]));
+                into.drain(..first.min(into.len()));
+                self.left_out += 1;
+            }
+            if needed > TAIL {
+                self.left_out += 1;
+                return again;
+            }
+        }
+        if into.capacity() - into.len() < needed {
+            // In steps: doubling would waste as much as a call's setup takes.
+            into.reserve_exact(needed.next_multiple_of(STEP));
+        }
+        let at = seen.at.saturating_duration_since(self.start).as_micros();
+        into.extend_from_slice(&u64::try_from(at).unwrap_or(u64::MAX).to_le_bytes());
+        into.push(way as u8 | if sent { SENT } else { 0 });
+        into.extend_from_slice(&length.to_le_bytes());
+        into.extend_from_slice(data);
+        again
+    }
+
+    fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        [&self.head, &self.tail].into_iter().flat_map(|octets| {
+            let mut rest = octets.as_slice();
+            std::iter::from_fn(move || {
+                let (own, behind) = rest.split_first_chunk::<OWN>()?;
+                let [t0, t1, t2, t3, t4, t5, t6, t7, way, l0, l1] = *own;
+                let (data, next) = behind.split_at_checked(usize::from(u16::from_le_bytes([l0, l1])))?;
+                rest = next;
+                Some(Record {
+                    at_us: u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
+                    sent: way & SENT != 0,
+                    way: usize::from(way & !SENT),
+                    data,
+                })
+            })
+        })
+    }
+
+    /// Nothing more comes: room that was made ahead is given back.
+    pub fn shrink(&mut self) {
+        self.ways.shrink_to_fit();
+        self.head.shrink_to_fit();
+        self.tail.shrink_to_fit();
+    }
+
+    /// Heap memory that it takes.
+    pub fn heap_bytes(&self) -> usize {
+        self.head.capacity()
+            + self.tail.capacity()
+            + self.ways.capacity() * size_of::<(Transport, SocketAddr, SocketAddr)>()
+    }
+
+    /// Messages that are not here any more.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// As a file that Wireshark opens.
+    pub fn to_pcap(&self) -> Vec<u8> {
+        let mut capture = Capture::new(usize::MAX);
+        for record in self.records() {
+            let Some((transport, local, remote)) = self.ways.get(record.way).copied() else { continue };
+            let (from, to) = if record.sent { (local, remote) } else { (remote, local) };
+            let at = self.began.checked_add(Duration::from_micros(record.at_us)).unwrap_or(self.began);
+            capture.sip(at, transport, from, to, record.data);
+        }
+        capture.to_pcap()
+    }
+}
+
+/// What of a message goes into a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heading<'a> {
+    pub call_id: &'a [u8],
+    /// Of the request, or the one that the response is to.
+    pub method: &'a str,
+    pub status: Option<u16>,
+    pub session: bool,
+    pub body: bool,
+}
+
+/// Reads it; none: it is no SIP message, or has no Call-ID. Nothing else is checked: the
+/// endpoint does that.
+pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
+    let mut lines = Lines(data);
+    let first = lines.next()?;
+    let status = match first.strip_prefix(b"SIP/2.0 ") {
+        Some(rest) => Some(std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok()?),
+        None => None,
+    };
+    let mut method = match status {
+        Some(_) => None,
+        None => std::str::from_utf8(&first[..memchr::memchr(b' ', first)?]).ok(),
+    };
+    let (mut call_id, mut session) = (None, false);
+    for line in &mut lines {
+        if line.is_empty() {
+            break;
+        }
+        if !matches!(line[0], b'c' | b'C' | b'i' | b'I') {
+            continue;
+        }
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i") {
+            call_id = Some(value);
+        } else if name.eq_ignore_ascii_case(b"CSeq") && status.is_some() {
+            let at = value.iter().rposition(|byte| byte.is_ascii_whitespace())?;
+            method = std::str::from_utf8(&value[at + 1..]).ok();
+        } else if name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"c") {
+            let plain = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            session = plain.eq_ignore_ascii_case(crate::sdp::CONTENT_TYPE.as_bytes());
+        }
+    }
+    let body = !lines.0.is_empty();
+    Some(Heading { call_id: call_id?, method: method?, status, session: session && body, body })
+}
+
+/// Lines of a message, without their ends.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.0)?;
+        let line = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::endpoint::{Flow, FlowId};
+
+    fn seen(start: Instant, n: u64, direction: Direction, data: Vec<u8>) -> Seen {
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "192.0.2.7:5060".parse().unwrap(),
+            id: FlowId(1),
+        };
+        Seen { at: start + Duration::from_millis(n), direction, flow, data: data.into() }
+    }
+
+    #[test]
+    fn a_heading_says_what_a_message_is() {
+        let text = "SIP/2.0 183 Session Progress\r\nVia: x\r\ni: abc@1\r\nCSeq: 7  INVITE\r\n\
+                    c: application/sdp;a=b\r\nContent-Length: 3\r\n\r\nv=0";
+        let data = Bytes::from(text);
+        let expected =
+            Heading { call_id: b"abc@1", method: "INVITE", status: Some(183), session: true, body: true };
+        assert_eq!(heading(&data), Some(expected));
+        let data = Bytes::from("BYE sip:a@b SIP/2.0\r\nCall-ID: x\r\nCSeq: 8 BYE\r\n\r\n");
+        let expected = Heading { call_id: b"x", method: "BYE", status: None, session: false, body: false };
+        assert_eq!(heading(&data), Some(expected));
+        for broken in ["", "x", "SIP/2.0 \r\n\r\n", "BYE sip:a@b SIP/2.0\r\nCSeq: 8 BYE\r\n\r\n", "\r\n\r\n"]
+        {
+            assert_eq!(heading(&Bytes::from(broken)), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn room_is_bounded_and_the_beginning_and_the_end_stay() {
+        let start = Instant::now();
+        let mut messages = Messages::new(start, SystemTime::UNIX_EPOCH);
+        for n in 0..1_000u64 {
+            let direction = if n % 2 == 0 { Direction::Sent } else { Direction::Received };
+            let data = format!("MESSAGE {n} ").repeat(60).into_bytes();
+            assert!(!messages.push(&seen(start, n, direction, data)));
+            assert!(messages.heap_bytes() <= HEAD + TAIL + 4 * STEP, "{}", messages.heap_bytes());
+        }
+        let kept: Vec<u64> = messages.records().map(|record| record.at_us / 1_000).collect();
+        assert_eq!((kept.first(), kept.last()), (Some(&0), Some(&999)));
+        assert_eq!(kept.len() as u64 + messages.left_out(), 1_000);
+        assert!(messages.to_pcap().len() > 24 + kept.len() * 600);
+    }
+
+    #[test]
+    fn what_comes_again_is_known_and_other_directions_are_others() {
+        let start = Instant::now();
+        let mut messages = Messages::new(start, SystemTime::UNIX_EPOCH);
+        let data = b"BYE".to_vec();
+        assert!(!messages.push(&seen(start, 1, Direction::Received, data.clone())));
+        assert!(!messages.push(&seen(start, 2, Direction::Sent, data.clone())));
+        assert!(messages.push(&seen(start, 3, Direction::Received, data)));
+    }
+}

@@ -1,0 +1,144 @@
+//! What an event is in a call's timeline.
+
+use std::time::Instant;
+
+use super::super::call_fsm::CallDirection;
+use super::super::event::{DigitBy, Event, Quality, TransferKind};
+use super::super::leg_fsm::{LegState, TerminationCause};
+use super::super::timeline::Timeline;
+use crate::call::bridge_fsm::{BridgeState, HeldBy};
+
+/// Writes an event down, if it is one that says something of this call.
+pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
+    match event {
+        Event::LegCreated { leg, direction, peer, gateway, .. } => {
+            timeline.leg(*leg, peer);
+            if *direction == CallDirection::Outbound {
+                let by = gateway.as_deref().map(|gateway| format!("{peer} by gateway {gateway}"));
+                timeline.decision(now, Some(*leg), "dial", by.as_deref().unwrap_or(peer));
+            }
+        }
+        Event::LegState { leg, to, cause, .. } => {
+            let cause = cause.as_ref().map(words).unwrap_or_default();
+            timeline.state(now, Some(*leg), leg_state(*to), cause);
+        }
+        Event::CallState { to, .. } => timeline.state(now, None, to.as_str().replace('_', " "), ""),
+        Event::BridgeCreated { a, b, mode, .. } => {
+            let mode = format!("legs {} and {}, {mode:?}", a.0, b.0).to_lowercase();
+            timeline.decision(now, None, "bridge", mode);
+        }
+        Event::BridgeState { to, held_by, .. } => {
+            let (state, by) = (bridge_state(*to), if *to == BridgeState::Held { by(*held_by) } else { "" });
+            timeline.state(now, None, state, by);
+        }
+        Event::Hold { leg, held, .. } => {
+            timeline.decision(now, Some(*leg), if *held { "holds" } else { "resumes" }, "");
+        }
+        Event::LookupFailed { target, status, error, .. } => {
+            timeline.decision(now, None, "lookup failed", format_args!("{target}: {status} {error}"));
+        }
+        Event::DialFailed { leg, status, reason, next, .. } => {
+            let next = if *next { "; the next one is tried" } else { "" };
+            timeline.decision(now, Some(*leg), "refused", format_args!("{status} {reason}{next}"));
+        }
+        Event::DialWon { leg, cancelled, .. } => {
+            timeline.decision(now, Some(*leg), "answered first", format_args!("{cancelled} cancelled"));
+        }
+        Event::Redirected { leg, to, .. } => timeline.decision(now, Some(*leg), "redirected", to),
+        Event::TransferRequested { leg, kind, target, .. } => {
+            let kind = match kind {
+                TransferKind::Blind => "blind transfer",
+                TransferKind::Attended => "attended transfer",
+            };
+            timeline.decision(now, Some(*leg), kind, target);
+        }
+        Event::TransferProgress { leg, status, .. } => {
+            timeline.decision(now, Some(*leg), "transfer goes on", status);
+        }
+        Event::TransferEnded { leg, status, .. } => {
+            timeline.decision(now, Some(*leg), "transfer ended", status);
+        }
+        Event::MediaNegotiated { leg, codec, transcoded, .. } => {
+            let note = if *transcoded { "transcoded" } else { "" };
+            timeline.media(now, *leg, codec, note);
+        }
+        Event::MediaStarted { leg, from, .. } => {
+            timeline.media(now, *leg, "first packet", format_args!("from {from}"));
+        }
+        Event::MediaSourceChanged { leg, from, to, .. } => {
+            timeline.media(now, *leg, "source changed", format_args!("{from} to {to}"));
+        }
+        Event::MediaTimeout { leg, silent_ms, .. } => {
+            timeline.media(now, *leg, "silence", format_args!("{:.1} s", *silent_ms as f64 / 1_000.0));
+        }
+        Event::Digit { leg, digit, duration_ms, by, .. } => {
+            let by = match by {
+                DigitBy::TelephoneEvent => "RFC 4733",
+                DigitBy::Info => "INFO",
+                DigitBy::Tone => "tone",
+            };
+            timeline.media(now, *leg, "digit", format_args!("{digit} {by} {duration_ms} ms"));
+        }
+        Event::Quality { leg, quality, .. } => timeline.media(now, *leg, "counters", counters(quality)),
+        Event::Verdict { text, .. } => timeline.decision(now, None, "verdict", text),
+        Event::Recording { on, .. } => {
+            timeline.decision(now, None, if *on { "recording begins" } else { "recording ends" }, "");
+        }
+        Event::HandlerFailed { handler, error, .. } => {
+            timeline.decision(now, None, "handler failed", format_args!("{handler}: {error}"));
+        }
+        Event::Application { app, name, .. } => timeline.decision(now, None, app, name),
+        Event::IllegalEvent { what, .. } => timeline.decision(now, None, "illegal event", what),
+        _ => {}
+    }
+}
+
+fn counters(quality: &Quality) -> String {
+    let Quality { packets_received, packets_sent, packets_lost, jitter_ms, .. } = quality;
+    let mos = quality.mos.map(|mos| format!(", MOS {mos}")).unwrap_or_default();
+    format!("in {packets_received}, out {packets_sent}, lost {packets_lost}, jitter {jitter_ms} ms{mos}")
+}
+
+/// How a leg ended, in words.
+pub(super) fn words(cause: &TerminationCause) -> String {
+    match cause {
+        TerminationCause::LocalHangup => "hung up by b2b".to_owned(),
+        TerminationCause::ByeUnanswered => "BYE was not answered".to_owned(),
+        TerminationCause::RemoteHangup => "hung up by the party".to_owned(),
+        TerminationCause::Cancelled => "cancelled".to_owned(),
+        TerminationCause::Rejected { status } => format!("refused with {status}"),
+        TerminationCause::Failed { status, reason } => format!("{status} {reason}"),
+        TerminationCause::MediaTimeout => "no RTP for too long".to_owned(),
+        TerminationCause::Protocol { message } => message.clone(),
+        TerminationCause::SessionExpired => "the session was not refreshed".to_owned(),
+    }
+}
+
+fn leg_state(state: LegState) -> &'static str {
+    match state {
+        LegState::Created => "created",
+        LegState::Ringing => "ringing",
+        LegState::EarlyMedia => "early media",
+        LegState::Answered => "answered",
+        LegState::Destroyed => "destroyed",
+        LegState::Failed => "failed",
+    }
+}
+
+fn bridge_state(state: BridgeState) -> &'static str {
+    match state {
+        BridgeState::Created => "created",
+        BridgeState::Active => "active",
+        BridgeState::Held => "held",
+        BridgeState::Terminated => "terminated",
+    }
+}
+
+fn by(held_by: HeldBy) -> &'static str {
+    match held_by {
+        HeldBy::Nobody => "",
+        HeldBy::A => "by the first leg",
+        HeldBy::B => "by the second leg",
+        HeldBy::Both => "by both legs",
+    }
+}

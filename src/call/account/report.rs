@@ -1,0 +1,201 @@
+//! An account for readers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use super::super::controller::{Descriptions, EndpointStats};
+use super::super::event::{Quality, rfc3339};
+use super::super::timeline::Timeline;
+use super::super::{CallId, LegId};
+use super::entry::Entry;
+use super::talk::{self, Known, Talk, TalkView};
+
+/// An account at one moment; what goes on in it is to be judged by counters that it takes
+/// a moment to get.
+#[derive(Debug, Clone)]
+pub struct Unjudged {
+    now: Instant,
+    start: Instant,
+    report: Report,
+    talks: Vec<(Talk, [Known; 2])>,
+}
+
+/// An account of a call.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub call: CallId,
+    /// Whether it is over.
+    pub over: bool,
+    #[serde(with = "rfc3339")]
+    pub began: SystemTime,
+    /// From its beginning to its end or to now.
+    pub duration_ms: u64,
+    pub route: Option<String>,
+    /// Legs in the order in which they came; those that were transferred away stay.
+    pub legs: Vec<LegReport>,
+    /// One a bridge, in their order.
+    pub verdicts: Vec<TalkView>,
+    /// Messages of the call that are not in its capture.
+    pub messages_left_out: u64,
+    #[serde(serialize_with = "viewed")]
+    pub timeline: Timeline,
+}
+
+/// A leg of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LegReport {
+    pub leg: LegId,
+    /// Where the party's signalling comes from.
+    pub signalling: Option<SocketAddr>,
+    pub codec: Option<String>,
+    /// None: not known (yet).
+    pub media: Option<MediaReport>,
+}
+
+/// A leg's media.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MediaReport {
+    #[serde(flatten)]
+    pub quality: Quality,
+    /// Where the party said that it receives.
+    pub signalled: Option<SocketAddr>,
+    /// Where its packets come from.
+    pub source: Option<SocketAddr>,
+    pub source_changes: u32,
+    /// Packets from elsewhere, which were not believed.
+    pub refused_source: u64,
+    /// Packets of a payload type that was not agreed.
+    pub refused_payload_type: u64,
+    /// Everything that came in and went no further.
+    pub dropped: u64,
+    pub digits: u32,
+    /// What the party says it lost of what we sent.
+    pub far_lost: Option<i32>,
+}
+
+impl MediaReport {
+    fn new(stats: &EndpointStats, codec: Option<&str>) -> Self {
+        MediaReport {
+            quality: talk::quality_of(stats, codec),
+            signalled: stats.sources.signalled,
+            source: stats.sources.locked,
+            source_changes: stats.sources.changes,
+            refused_source: stats.dropped.source,
+            refused_payload_type: stats.dropped.payload_type,
+            dropped: stats.dropped.total(),
+            digits: stats.digits,
+            far_lost: stats.rtcp.far_lost,
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn report(&self, now: Instant) -> Unjudged {
+        let end = self.over.unwrap_or(now);
+        let view = self.timeline.view();
+        let report = Report {
+            call: view.call,
+            over: self.over.is_some(),
+            began: view.began,
+            duration_ms: end.saturating_duration_since(self.start).as_millis() as u64,
+            route: self.route.as_deref().map(str::to_owned),
+            legs: self
+                .legs
+                .iter()
+                .map(|account| LegReport {
+                    leg: account.leg,
+                    signalling: account.signalling,
+                    codec: account.codec.as_deref().map(str::to_owned),
+                    media: account
+                        .stats
+                        .as_deref()
+                        .map(|stats| MediaReport::new(stats, account.codec.as_deref())),
+                })
+                .collect(),
+            verdicts: Vec::new(),
+            messages_left_out: self.messages.left_out(),
+            timeline: self.timeline.clone(),
+        };
+        let known = |talk: &Talk| talk.legs.map(|leg| self.known(leg, true));
+        let mut talks: Vec<_> = self.talks.iter().map(|talk| (talk.clone(), known(talk))).collect();
+        for (talk, _) in talks.iter_mut().filter(|(talk, _)| talk.ended.is_none()) {
+            for (leg, part) in talk.legs.into_iter().zip(&mut talk.parts) {
+                let account = self.legs.iter().find(|account| account.leg == leg);
+                let since = account.and_then(|account| account.held_since);
+                part.held = since.map(|since| now.saturating_duration_since(since));
+            }
+        }
+        Unjudged { now, start: self.start, report, talks }
+    }
+}
+
+impl Unjudged {
+    /// A leg's counters now, and what was described.
+    pub fn counted(&mut self, leg: LegId, stats: EndpointStats, described: Option<&Descriptions>) {
+        if let Some(account) = self.report.legs.iter_mut().find(|it| it.leg == leg) {
+            account.media = Some(MediaReport::new(&stats, account.codec.as_deref()));
+        }
+        for (talk, known) in self.talks.iter_mut().filter(|(talk, _)| talk.verdict.is_none()) {
+            let at = talk.legs.iter().position(|it| *it == leg);
+            if let Some(part) = talk.part(leg) {
+                part.after.get_or_insert_with(|| Box::new(stats));
+            }
+            if let (Some(at), Some(described)) = (at, described) {
+                known[at].agreed = described.agreed();
+            }
+        }
+    }
+
+    /// With the verdicts.
+    pub fn judged(self) -> Report {
+        let Unjudged { now, start, mut report, talks } = self;
+        for (mut talk, known) in talks {
+            let end = talk.ended.unwrap_or(now);
+            let verdict = talk.verdict.take().unwrap_or_else(|| talk::verdict(&talk, end, known));
+            report.verdicts.push(TalkView::new(&talk, start, verdict));
+        }
+        report
+    }
+}
+
+fn viewed<S: Serializer>(timeline: &Timeline, serializer: S) -> Result<S::Ok, S::Error> {
+    timeline.view().serialize(serializer)
+}
+
+/// As words: the outcome, the legs' media, the ladder.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |ms: u64| ms as f64 / 1_000.0;
+        let (state, duration) = (if self.over { "over" } else { "up" }, seconds(self.duration_ms));
+        write!(f, "call {} is {state} after {duration:.1} s", self.call.0)?;
+        match &self.route {
+            Some(route) => writeln!(f, ", by route {route:?}")?,
+            None => writeln!(f)?,
+        }
+        for talk in &self.verdicts {
+            let [a, b] = talk.legs;
+            let end = talk.ended_ms.map_or("now".to_owned(), |end| format!("{:.1} s", seconds(end)));
+            write!(f, "legs {} and {}, from {:.1} s to {end}: ", a.0, b.0, seconds(talk.began_ms))?;
+            writeln!(f, "{}", talk.verdict)?;
+        }
+        for leg in &self.legs {
+            let Some(media) = &leg.media else { continue };
+            let Quality { packets_received, packets_sent, packets_lost, jitter_ms, .. } = media.quality;
+            let codec = leg.codec.as_deref().unwrap_or("no codec");
+            write!(
+                f,
+                "leg {}: {codec}, received {packets_received}, sent {packets_sent}, lost {packets_lost}, jitter \
+                 {jitter_ms} ms",
+                leg.leg.0
+            )?;
+            match media.quality.mos {
+                Some(mos) => writeln!(f, ", MOS {mos}")?,
+                None => writeln!(f)?,
+            }
+        }
+        write!(f, "\n{}", self.timeline.view())
+    }
+}

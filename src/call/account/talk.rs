@@ -1,0 +1,230 @@
+//! Two legs while they are joined: what their media did, and the verdict on it.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::super::event::Quality;
+use super::super::negotiate::pair::Agreed;
+use super::super::verdict::{CallFacts, LegFacts, Verdict, judge};
+use super::super::{BridgeId, LegId};
+use crate::media::relay::{Drops, EndpointStats, Flow};
+use crate::media::session::Direction;
+use crate::metrics::quality;
+
+/// What a packet of 20 ms and a phone's buffer add to the delay of the way, ms.
+const PLAYOUT_MS: f64 = 60.0;
+
+/// One party's side of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Part {
+    /// Counters when it began; none: from nothing.
+    pub before: Option<Box<EndpointStats>>,
+    /// Counters at its end.
+    pub after: Option<Box<EndpointStats>>,
+    /// How long the party had held when it ended, if it still did.
+    pub held: Option<Duration>,
+}
+
+/// A bridge, from its start to its verdict.
+#[derive(Debug, Clone)]
+pub(super) struct Talk {
+    pub bridge: BridgeId,
+    /// The caller's side first.
+    pub legs: [LegId; 2],
+    pub parts: [Part; 2],
+    pub began: Instant,
+    pub ended: Option<Instant>,
+    pub verdict: Option<Verdict>,
+}
+
+impl Talk {
+    pub fn new(bridge: BridgeId, legs: [LegId; 2], began: Instant) -> Self {
+        Talk { bridge, legs, parts: Default::default(), began, ended: None, verdict: None }
+    }
+
+    /// The part of a leg.
+    pub fn part(&mut self, leg: LegId) -> Option<&mut Part> {
+        let at = self.legs.iter().position(|it| *it == leg)?;
+        Some(&mut self.parts[at])
+    }
+
+    /// Whether its verdict only waits to be made.
+    pub fn is_complete(&self) -> bool {
+        self.ended.is_some() && self.verdict.is_none() && self.parts.iter().all(|part| part.after.is_some())
+    }
+}
+
+/// What is known of a leg beside its counters.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub agreed: Option<Agreed>,
+    pub signalling: Option<std::net::IpAddr>,
+}
+
+/// Judges a talk; a part without counters is judged as one that saw nothing.
+pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
+    let nothing = EndpointStats::new(talk.began);
+    let mut sides = talk.legs.into_iter().zip(&talk.parts).zip(known).map(|((leg, part), known)| {
+        let stats = part.after.as_deref().unwrap_or(&nothing);
+        let stats = part.before.as_deref().map_or(*stats, |before| since(stats, before));
+        let agreed = known.agreed.unwrap_or_else(Agreed::unknown);
+        LegFacts {
+            direction: Direction { send: agreed.receives, receive: agreed.sends },
+            held: part.held,
+            formats: agreed.formats,
+            signalling: known.signalling,
+            ..LegFacts::new(leg, stats)
+        }
+    });
+    let (Some(a), Some(b)) = (sides.next(), sides.next()) else {
+        return Verdict { audio: super::super::verdict::Audio::NotJudged, findings: Vec::new() };
+    };
+    judge(&CallFacts { a, b, answered: Some(talk.began), end, direct: false })
+}
+
+/// Whether a talk without any hold plainly had audio both ways: half of what packets of
+/// 20 ms come to, received and sent on both legs.
+pub(super) fn is_plain(talk: &Talk, end: Instant) -> bool {
+    let expected = end.saturating_duration_since(talk.began).as_millis() as u64 / 40;
+    talk.parts.iter().all(|part| {
+        let Some(stats) = part.after.as_deref() else { return false };
+        part.held.is_none()
+            && part.before.is_none()
+            && stats.received.packets.min(stats.sent.packets) >= expected.max(1)
+    })
+}
+
+/// What happened after a moment.
+fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
+    let flow = |now: &Flow, before: &Flow| Flow {
+        packets: now.packets.saturating_sub(before.packets),
+        bytes: now.bytes.saturating_sub(before.bytes),
+        first: before.last.filter(|_| now.packets > before.packets).or(now.first),
+        last: now.last.filter(|_| now.packets > before.packets),
+    };
+    let (d, b) = (&now.dropped, &before.dropped);
+    EndpointStats {
+        received: flow(&now.received, &before.received),
+        sent: flow(&now.sent, &before.sent),
+        dropped: Drops {
+            malformed: d.malformed.saturating_sub(b.malformed),
+            other_protocol: d.other_protocol.saturating_sub(b.other_protocol),
+            source: d.source.saturating_sub(b.source),
+            stream: d.stream.saturating_sub(b.stream),
+            payload_type: d.payload_type.saturating_sub(b.payload_type),
+            held: d.held.saturating_sub(b.held),
+            unjoined: d.unjoined.saturating_sub(b.unjoined),
+            undecodable: d.undecodable.saturating_sub(b.undecodable),
+            send_failed: d.send_failed.saturating_sub(b.send_failed),
+        },
+        lost: now.lost.saturating_sub(before.lost),
+        ..*now
+    }
+}
+
+/// A leg's media in numbers; MOS where something came in a codec that the E-model's
+/// numbers are for.
+pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality {
+    let received = stats.received.packets;
+    let loss = 100.0 * stats.lost as f64 / (stats.lost + received).max(1) as f64;
+    let delay = stats.rtcp.rtt_ms.unwrap_or(0.0) / 2.0 + PLAYOUT_MS;
+    let g711 = codec.is_some_and(|codec| matches!(codec, "PCMU" | "PCMA"));
+    let round = |value: f64| (value * 100.0).round() / 100.0;
+    Quality {
+        packets_received: received,
+        packets_sent: stats.sent.packets,
+        packets_lost: stats.lost,
+        jitter_ms: round(stats.jitter.as_secs_f64() * 1_000.0),
+        round_trip_ms: stats.rtcp.rtt_ms.map(round),
+        mos: (received > 0 && g711).then(|| round(quality::mos(loss, delay))),
+    }
+}
+
+/// A verdict with the time that it is of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TalkView {
+    pub bridge: BridgeId,
+    /// The caller's side first.
+    pub legs: [LegId; 2],
+    /// Since the call's beginning.
+    pub began_ms: u64,
+    /// None: it goes on.
+    pub ended_ms: Option<u64>,
+    /// The outcome in words.
+    pub words: String,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl TalkView {
+    pub(super) fn new(talk: &Talk, start: Instant, verdict: Verdict) -> Self {
+        let ms = |at: Instant| at.saturating_duration_since(start).as_millis() as u64;
+        TalkView {
+            bridge: talk.bridge,
+            legs: talk.legs,
+            began_ms: ms(talk.began),
+            ended_ms: talk.ended.map(ms),
+            words: verdict.audio.to_string(),
+            verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::verdict::{Audio, Cause};
+
+    fn stats(start: Instant, received: u64, sent: u64) -> Box<EndpointStats> {
+        let mut stats = EndpointStats::new(start);
+        (stats.received.packets, stats.sent.packets) = (received, sent);
+        stats.received.last = Some(start + Duration::from_secs(60));
+        Box::new(stats)
+    }
+
+    fn agreed() -> [Known; 2] {
+        let agreed = Agreed { formats: vec![(8, "PCMA".into())], receives: true, sends: true };
+        [(); 2].map(|()| Known { agreed: Some(agreed.clone()), signalling: None })
+    }
+
+    #[test]
+    fn only_what_happened_in_a_talk_is_judged() {
+        let start = Instant::now();
+        let end = start + Duration::from_secs(60);
+        let mut talk = Talk::new(BridgeId(1), [LegId(1), LegId(2)], start);
+        // The first leg has talked to somebody else before, and says nothing since.
+        talk.parts[0].before = Some(stats(start, 3_000, 3_000));
+        talk.parts[0].after = Some(stats(start, 3_000, 6_000));
+        talk.parts[1].after = Some(stats(start, 3_000, 0));
+        assert!(!is_plain(&talk, end));
+        let verdict = verdict(&talk, end, agreed());
+        assert_eq!(verdict.audio, Audio::OnlyFromCallee);
+        assert_eq!(verdict.findings.first().map(|it| it.cause), Some(Cause::NeverReceived));
+    }
+
+    #[test]
+    fn a_plain_talk_needs_no_second_look() {
+        let start = Instant::now();
+        let end = start + Duration::from_secs(60);
+        let mut talk = Talk::new(BridgeId(1), [LegId(1), LegId(2)], start);
+        for part in &mut talk.parts {
+            part.after = Some(stats(start, 2_990, 2_990));
+        }
+        assert!(is_plain(&talk, end));
+        assert_eq!(verdict(&talk, end, agreed()).audio, Audio::BothWays);
+        talk.parts[1].held = Some(Duration::from_secs(3));
+        assert!(!is_plain(&talk, end));
+    }
+
+    #[test]
+    fn mos_is_of_what_came_and_of_codecs_that_it_is_for() {
+        let start = Instant::now();
+        let mut good = stats(start, 1_000, 1_000);
+        assert!(quality_of(&good, Some("PCMA")).mos.is_some_and(|mos| mos > 4.3));
+        assert_eq!(quality_of(&good, Some("opus")).mos, None);
+        assert_eq!(quality_of(&stats(start, 0, 5), Some("PCMA")).mos, None);
+        good.lost = 200;
+        assert!(quality_of(&good, Some("PCMA")).mos.is_some_and(|mos| mos < 3.0));
+    }
+}

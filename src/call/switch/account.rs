@@ -1,0 +1,128 @@
+//! The accounts of the calls: what the switch writes into them, and what comes out.
+
+use super::{Switch, Turn};
+use crate::call::account::{Outcome, Report, Unjudged};
+use crate::call::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
+use crate::call::{BridgeId, CallId, LegId};
+use crate::sip::net::tap::Seen;
+
+/// A call's account, with counters on their way.
+pub struct Inquiry {
+    account: Unjudged,
+    counters: Vec<(LegId, MediaFuture<EndpointStats>, Option<Descriptions>)>,
+}
+
+impl Inquiry {
+    /// Waits for the counters, and judges.
+    pub async fn answer(mut self) -> Report {
+        for (leg, stats, described) in self.counters {
+            // Whoever is gone by now has left its last counters, or soon does.
+            if let Ok(stats) = stats.await {
+                self.account.counted(leg, stats, described.as_ref());
+            }
+        }
+        self.account.judged()
+    }
+}
+
+impl Switch {
+    /// Messages have passed the sockets since this was last called.
+    pub fn observe(&mut self, seen: &Seen) {
+        self.books.message(seen);
+    }
+
+    /// Gives away what has come out of accounts.
+    pub(super) fn settle_accounts(&mut self, t: &Turn<'_>) {
+        while let Some(outcome) = self.books.poll() {
+            match outcome {
+                Outcome::Record(record) => {
+                    if let Some(sink) = &mut self.records {
+                        sink(*record);
+                    }
+                }
+                Outcome::News(event) => {
+                    if let Some(bus) = &self.bus {
+                        bus.publish(t.wall, event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Completes every account without waiting: nothing comes any more.
+    pub fn finish_accounts(&mut self, t: &Turn<'_>) {
+        self.books.finish(t.now);
+        self.settle_accounts(t);
+    }
+
+    /// A bridge starts.
+    pub(super) fn account_talk(&mut self, t: &Turn<'_>, call: CallId, bridge: BridgeId, legs: [LegId; 2]) {
+        self.books.talk(call, bridge, legs, t.now);
+    }
+
+    /// A bridge is over: what its legs count now is written down, where they live on.
+    pub(super) fn account_talk_over(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        bridge: BridgeId,
+        legs: [LegId; 2],
+    ) {
+        self.books.talk_over(call, bridge, t.now);
+        for leg in legs {
+            let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { continue };
+            let stats = self.controller.stats(endpoint);
+            self.media(t, stats, move |switch, t, stats| {
+                // Released meanwhile: its last word says it.
+                let Ok(stats) = stats else { return };
+                let goes_on_in = switch.legs.get(leg.0).map(|it| it.call);
+                switch.books.counted((call, bridge), (leg, goes_on_in), Box::new(stats), t.now);
+                switch.settle_accounts(t);
+            });
+        }
+        self.settle_accounts(t);
+    }
+
+    /// Media of two legs is joined, or is not.
+    pub(super) fn account_joined(
+        &mut self,
+        t: &Turn<'_>,
+        (a, b): (LegId, LegId),
+        joined: &Result<Joined, MediaError>,
+    ) {
+        let Some(call) = self.legs.get(a.0).map(|it| it.call) else { return };
+        match joined {
+            Ok(Joined { forward, backward }) => {
+                let codec = |route: &Route| match route {
+                    Route::Relay { encoding } => encoding.clone(),
+                    Route::Transcode { from, .. } => from.clone(),
+                };
+                let transcoded = matches!(forward, Route::Transcode { .. });
+                let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
+                self.books.joined(call, t.now, legs, transcoded);
+            }
+            Err(error) => self.books.decided(call, t.now, Some(a), "no media", &error.to_string()),
+        }
+    }
+
+    /// A call's account, live or of the latest ended ones.
+    pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
+        let account = self.books.report(call, t.now)?;
+        let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
+        let counters = legs.iter().filter_map(|leg| {
+            let endpoint = self.legs.get(leg.0)?.media?;
+            Some((*leg, self.controller.stats(endpoint), self.controller.descriptions(endpoint)))
+        });
+        Some(Inquiry { account, counters: counters.collect() })
+    }
+
+    /// A call's messages, to be written as PCAP elsewhere.
+    pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
+        self.books.pcap(call)
+    }
+
+    /// The latest calls that are over and can still be inquired of, latest first.
+    pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
+        self.books.ended(limit)
+    }
+}

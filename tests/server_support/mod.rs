@@ -1,0 +1,136 @@
+//! A b2bua under test with its control interface, and a client of it.
+#![allow(dead_code)] // every test file uses its own part
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+#[path = "../common/child.rs"]
+pub mod child;
+
+use child::B2b;
+
+/// A b2bua on this machine; killed on drop.
+pub struct Server {
+    pub process: B2b,
+    pub sip: SocketAddr,
+    pub http: SocketAddr,
+    pub folder: tempfile::TempDir,
+}
+
+/// Starts one that trusts this machine, with these lines behind `[http]` and what
+/// follows from them.
+pub fn server(lines: &str) -> Server {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!(
+        "[server]\nlisten = [\"udp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\nstore = \"memory\"\n\
+         domains = [\"b2b.example\"]\ncdr = \"cdr.jsonl\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\n{lines}"
+    );
+    let path = folder.path().join("b2bua.toml");
+    std::fs::write(&path, config).expect("a file");
+    let mut process = child::b2b(&["--role", "b2bua", "--config", path.to_str().expect("UTF-8")]);
+    let ready = process.wait_for_line("READY role=b2bua");
+    let address = |name: &str| {
+        let word = ready.split(' ').find_map(|word| word.strip_prefix(name));
+        word.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {name} in {ready:?}"))
+    };
+    let (sip, http) = (address("sip="), address("http="));
+    Server { process, sip, http, folder }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl Server {
+    /// One request, with further lines of its head.
+    pub fn ask_with(&self, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{fields}\r\n{body}",
+            self.http,
+            body.len()
+        );
+        exchange(self.http, request.as_bytes())
+    }
+
+    pub fn ask(&self, method: &str, path: &str) -> Answer {
+        self.ask_with(method, path, "", "")
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask_with("POST", path, "Content-Type: application/json\r\n", &body.to_string())
+    }
+
+    /// A number from the metrics; the name with its labels.
+    pub fn metric(&self, series: &str) -> f64 {
+        let page = self.get("/metrics").text();
+        let found = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        found.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{page}"))
+    }
+}
+
+/// Sends octets and reads until the far end closes; no answer is status 0.
+pub fn exchange(to: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(to).expect("the control interface");
+    stream.set_read_timeout(Some(child::PATIENCE)).expect("a timeout");
+    // Whoever refuses early may close before all is written.
+    let _ = stream.write_all(request);
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received);
+    let end = received.windows(4).position(|four| four == b"\r\n\r\n").map_or(received.len(), |at| at + 4);
+    let head = String::from_utf8_lossy(&received[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let mut body = received.split_off(end);
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        body = unchunked(&body);
+    }
+    Answer { status, head, body }
+}
+
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(at) = body.windows(2).position(|two| two == b"\r\n") {
+        let size = String::from_utf8_lossy(&body[..at]).into_owned();
+        let size = usize::from_str_radix(size.trim(), 16).expect("a size");
+        whole.extend_from_slice(&body[at + 2..at + 2 + size]);
+        body = &body[(at + 4 + size).min(body.len())..];
+    }
+    whole
+}
+
+/// Asks again until there is an answer to like.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < child::PATIENCE, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
