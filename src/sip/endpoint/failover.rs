@@ -59,7 +59,15 @@ impl Failover {
 
     /// Its end is nobody's business any more.
     pub fn forget(&mut self, id: ClientTransactionId) {
-        self.under_way.remove(&id);
+        self.take(id);
+    }
+
+    fn take(&mut self, id: ClientTransactionId) -> Option<Box<Waiting>> {
+        let taken = self.under_way.remove(&id);
+        if self.under_way.is_empty() {
+            self.under_way.shrink_to(64);
+        }
+        taken
     }
 
     /// Requests that can still go elsewhere.
@@ -88,7 +96,7 @@ impl Endpoint {
             }
             return false;
         }
-        let Some(waiting) = self.failover.under_way.remove(&id) else { return false };
+        let Some(waiting) = self.failover.take(id) else { return false };
         // A large request whose TCP connection has broken under it.
         let by_udp = waiting.udp.filter(|_| {
             outcome.transport_failed && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp)
@@ -129,11 +137,12 @@ impl Endpoint {
             return false;
         }
         let Some(it) = self.usages.get_mut(usage) else { return false };
-        let Phase::Caller(state) = it.phase else { return true };
-        if !matches!(state, State::Connecting | State::Calling | State::Proceeding) {
-            return false;
+        match it.phase {
+            Phase::Caller(State::Connecting | State::Calling | State::Proceeding) => it.dialogs.clear(),
+            Phase::Caller(_) => return false,
+            // A re-INVITE.
+            _ => {}
         }
-        it.dialogs.clear();
         if let Some(ours) = it.ours(cseq) {
             (ours.transaction, ours.deadline, ours.pracks) = (None, None, 0);
         }
