@@ -254,7 +254,10 @@ impl Switch {
         let Some(dialling) = &call.dialling else { return };
         let asks = dialling.purpose.caller();
         let caller = asks.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
-        let invite = self.write_invite(it, caller, &dialling.options, offer);
+        let mut invite = self.write_invite(it, caller, &dialling.options, offer);
+        if let Some(caller) = caller {
+            t.sip.onward(caller).apply(&mut invite);
+        }
         match t.sip.invite(t.now, invite) {
             Ok(usage) => {
                 self.of_usage.insert(usage, leg);
@@ -302,11 +305,9 @@ impl Switch {
             }
         }
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
-        let hops = caller.and_then(|invite| invite.max_forwards().ok().flatten());
         Invite {
             flow: contact.and_then(|contact| contact.flow),
             outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
-            max_forwards: hops.map(|hops| hops.saturating_sub(1)),
             authorizes: contact
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
             target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),

@@ -2,7 +2,16 @@
 //! `cargo test --release -- --ignored interop`; needs `sipp` (Debian: sip-tester).
 #![cfg(feature = "server")]
 
+#[path = "../interop_support/mod.rs"]
 mod interop_support;
+
+mod dialling;
+mod group;
+mod in_call;
+mod lab;
+mod registrar;
+mod transfers;
+mod transports;
 
 use std::fs;
 use std::path::Path;
