@@ -41,6 +41,7 @@ fn interop_b2bua_rings_a_group_of_three_and_the_first_to_answer_has_the_call() {
         member.wait_ok();
     }
     let wire = capture.end();
+    println!("{}", wire.ladder(lab.at.port()));
 
     let legs = [&bob, &cat, &dan].map(|place| wire.sip(place.sip.port()));
     let mut call_ids: Vec<&str> = legs.iter().filter_map(|leg| leg[0].field("Call-ID")).collect();

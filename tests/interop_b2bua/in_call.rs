@@ -103,7 +103,8 @@ fn asked(
     let [more, body, reply_more, reply_body] = keys;
     let callee = lab.sipp(bob, if goes { "callee_asked" } else { "callee" });
     let callee = callee.key("reply_more", reply_more).key("reply_body", reply_body).listens();
-    let caller = lab.sipp(ann, "caller_asks").key("method", method).key("more_asked", more).key("body", body);
+    let asks = format!("caller_asks_{}", method.to_ascii_lowercase());
+    let caller = lab.sipp(ann, &asks).key("more_asked", more).key("body", body);
     caller.args(&["-d", "300"]).calls("bob").wait_ok();
     callee.wait_ok();
     let got = lab.messages(bob).into_iter().find(|it| it.to == bob.sip && it.is_request(method));
@@ -141,7 +142,7 @@ fn interop_b2bua_answers_options_and_says_what_it_can_do() {
     assert!(got.is_none() && told.line().starts_with("SIP/2.0 200"), "{}", told.text);
     assert!(told.field("Allow").is_some_and(|it| it.contains("REFER")), "{}", told.text);
     let cat = Place::new("cat", 43);
-    lab.sipp(&cat, "asks").key("method", "OPTIONS").calls("bob").wait_ok();
+    lab.sipp(&cat, "options").calls("bob").wait_ok();
     let told = lab.told(&cat, "answer", |it| it.is_response(200, "OPTIONS"));
     assert!(told.field("Allow").is_some_and(|it| it.contains("INVITE")), "{}", told.text);
 }
@@ -162,7 +163,7 @@ fn interop_b2bua_carries_an_update_across_as_one_and_its_answer_back() {
     let answer = session("127.0.0.42", bob.ear.port(), "recvonly");
     let callee = lab.sipp(&bob, "callee_asked").key("more", "\r\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE");
     let callee = callee.key("reply_more", sdp).key("reply_body", answer.trim_end()).listens();
-    let caller = lab.sipp(&ann, "caller_asks").key("method", "UPDATE").key("more_asked", sdp);
+    let caller = lab.sipp(&ann, "caller_asks_update").key("more_asked", sdp);
     caller.key("body", offer.trim_end()).args(&["-d", "300"]).calls("bob").wait_ok();
     callee.wait_ok();
     let got = lab.told(&bob, "UPDATE", |it| it.is_request("UPDATE"));
@@ -174,6 +175,15 @@ fn interop_b2bua_carries_an_update_across_as_one_and_its_answer_back() {
         "{}",
         told.text
     );
+    // To who does not allow it, as a re-INVITE.
+    let callee = lab.sipp(&bob, "callee_moved").listens();
+    let caller = lab.sipp(&ann, "caller_asks_update").key("more_asked", sdp);
+    caller.key("body", offer.trim_end()).args(&["-d", "300"]).calls("bob").wait_ok();
+    callee.wait_ok();
+    let got = lab.told(&bob, "re-INVITE", is_reinvite);
+    assert!(got.body().contains("a=sendonly"), "{}", got.text);
+    let told = lab.told(&ann, "answer", |it| it.field("CSeq") == Some("2 UPDATE"));
+    assert!(told.line().starts_with("SIP/2.0 200") && told.body().starts_with("v=0"), "{}", told.text);
 }
 
 #[test]
@@ -203,15 +213,7 @@ fn interop_b2bua_relays_digits_between_two_payload_types() {
     for (from, at, number, to, wanted, event) in
         [(&ann, to_ann, from_ann, &bob, 97, 5), (&bob, to_bob, from_bob, &ann, 101, 7)]
     {
-        // Digit, volume 10, growing duration; the end three times (RFC 4733 §2.5.1).
-        for step in 0..8_u16 {
-            let end = step >= 5;
-            let duration = (step.min(5) + 1) * 160;
-            let [high, low] = duration.to_be_bytes();
-            let payload = [event, 10 | u8::from(end) << 7, high, low];
-            from.ear.sends(at, number, step == 0, (1_000 + step, 200_000), &payload);
-            thread::sleep(Duration::from_millis(20));
-        }
+        from.ear.presses(event, number, at);
         thread::sleep(Duration::from_millis(200));
         let arrived = to.ear.arrived();
         let digits: Vec<_> = arrived.iter().filter(|it| it.payload.len() == 4).collect();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Lab {
             "[server]\nlisten = [\"udp:{host}:{port}\", \"tcp:{host}:{port}\"]\ntrusted = [{trusted}]\n\
              domains = [\"b2b.example\"]\nstore = \"memory\"\ncdr = \"cdr.jsonl\"\ndrain_s = 2\n\
              [media]\nports = \"{media}-{}\"\n[http]\nlisten = \"off\"\n{lines}",
-            media + 63
+            media + 599
         );
         let path = folder.path().join("b2bua.toml");
         fs::write(&path, config).expect("a file");
@@ -55,6 +55,7 @@ impl Lab {
     pub fn sipp(&self, place: &Place, scenario: &str) -> Sipp<'_> {
         let mut command = Command::new("sipp");
         let name = place.name;
+        let _ = fs::remove_file(self.folder.path().join(format!("{name}.msg")));
         command.current_dir(self.folder.path());
         command.arg("-sf").arg(file("tests/sipp").join(format!("{scenario}.xml")));
         let ip = place.sip.ip().to_string();
@@ -62,7 +63,7 @@ impl Lab {
         command.args(["-mp", &free_port().to_string(), "-m", "1", "-nostdin", "-timeout", "40"]);
         command.args(["-timeout_error", "-trace_msg", "-message_file", &format!("{name}.msg")]);
         command.args(["-key", "mport", &place.ear.port().to_string()]);
-        Sipp { lab: self, name, command, keys: Vec::new() }
+        Sipp { lab: self, at: place.sip, name, command, keys: Vec::new() }
     }
 
     /// What a party has sent and received until now.
@@ -74,6 +75,7 @@ impl Lab {
             let (head, text) = part.split_once("\n\n")?;
             let received = head.contains("message received");
             let (from, to) = if received { (self.at, place.sip) } else { (place.sip, self.at) };
+            let text = text.strip_suffix('\n').unwrap_or(text);
             let whole = text.contains("\r\n\r\n");
             whole.then(|| Sip { at: 0.0, from, to, text: text.trim_start().to_owned() })
         };
@@ -114,6 +116,7 @@ impl Lab {
 /// A SIPp that is about to start.
 pub struct Sipp<'a> {
     lab: &'a Lab,
+    at: SocketAddr,
     name: &'static str,
     command: Command,
     keys: Vec<String>,
@@ -132,8 +135,19 @@ impl Sipp<'_> {
         self
     }
 
-    /// Waits for calls.
-    pub fn listens(mut self) -> Running {
+    /// Waits for calls; they may come now.
+    pub fn listens(self) -> Running {
+        let at = self.at;
+        let running = self.start();
+        let end = Instant::now() + LIMIT;
+        while !is_bound(at.port()) {
+            assert!(Instant::now() < end, "SIPp does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        running
+    }
+
+    fn start(mut self) -> Running {
         for (name, value) in [("more", ""), ("formats", ""), ("hops", "70")] {
             if !self.keys.iter().any(|it| it == name) {
                 self.command.args(["-key", name, value]);
@@ -145,8 +159,17 @@ impl Sipp<'_> {
     /// Calls this user of the server's.
     pub fn calls(self, user: &str) -> Running {
         let at = self.lab.at.to_string();
-        self.args(&["-s", user, &at]).listens()
+        self.args(&["-s", user, &at]).start()
     }
+}
+
+/// Whether somebody has this port. To try to bind it could keep SIPp from it.
+fn is_bound(port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    ["udp", "udp6", "tcp", "tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        table.lines().any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)))
+    })
 }
 
 /// A party: where its SIP is, and its RTP.
@@ -187,6 +210,7 @@ pub struct Arrived {
 /// An RTP endpoint. What it says are packets whose octets are all the same.
 pub struct Ear {
     socket: UdpSocket,
+    seq: Arc<AtomicU16>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     stop: Arc<AtomicBool>,
 }
@@ -196,8 +220,12 @@ impl Ear {
         let socket = UdpSocket::bind((ip, free_port())).expect("a port");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("timeout");
         let (arrived, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let ear =
-            Ear { socket: socket.try_clone().expect("socket"), arrived: arrived.clone(), stop: stop.clone() };
+        let ear = Ear {
+            socket: socket.try_clone().expect("socket"),
+            seq: Arc::new(AtomicU16::new(1)),
+            arrived: arrived.clone(),
+            stop: stop.clone(),
+        };
         thread::spawn(move || {
             let mut buffer = [0; 2_000];
             while !stop.load(Ordering::Relaxed) {
@@ -221,22 +249,29 @@ impl Ear {
     pub fn says(&self, octet: u8, to: SocketAddr) -> Saying {
         let stop = Arc::new(AtomicBool::new(false));
         let (socket, stopped) = (self.socket.try_clone().expect("socket"), stop.clone());
+        let counter = self.seq.clone();
         thread::spawn(move || {
-            let mut seq = 0_u16;
             while !stopped.load(Ordering::Relaxed) {
-                let packet = rtp(0, false, seq, u32::from(seq) * 160, octet.into(), &[octet; 160]);
-                let _ = socket.send_to(&packet, to);
-                seq = seq.wrapping_add(1);
+                let seq = counter.fetch_add(1, Ordering::Relaxed);
+                let _ = socket.send_to(&rtp(0, false, seq, u32::from(seq) * 160, &[octet; 160]), to);
                 thread::sleep(Duration::from_millis(20));
             }
         });
         Saying(stop)
     }
 
-    /// One packet of this payload type.
-    pub fn sends(&self, to: SocketAddr, payload_type: u8, marker: bool, place: (u16, u32), payload: &[u8]) {
-        let packet = rtp(payload_type, marker, place.0, place.1, 7, payload);
-        self.socket.send_to(&packet, to).expect("sends");
+    /// A digit of this payload type, as phones send it: the end three times (RFC 4733
+    /// §2.5.1). Eight packets.
+    pub fn presses(&self, event: u8, payload_type: u8, to: SocketAddr) {
+        let start = u32::from(self.seq.load(Ordering::Relaxed)) * 160;
+        for step in 0..8_u16 {
+            let end = step >= 5;
+            let [high, low] = ((step.min(5) + 1) * 160).to_be_bytes();
+            let payload = [event, 10 | u8::from(end) << 7, high, low];
+            let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+            self.socket.send_to(&rtp(payload_type, step == 0, seq, start, &payload), to).expect("sends");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn arrived(&self) -> Vec<Arrived> {
@@ -281,11 +316,11 @@ impl Drop for Saying {
     }
 }
 
-fn rtp(payload_type: u8, marker: bool, seq: u16, timestamp: u32, ssrc: u32, payload: &[u8]) -> Vec<u8> {
+fn rtp(payload_type: u8, marker: bool, seq: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type | u8::from(marker) << 7];
     packet.extend(seq.to_be_bytes());
     packet.extend(timestamp.to_be_bytes());
-    packet.extend(ssrc.to_be_bytes());
+    packet.extend(7_u32.to_be_bytes());
     packet.extend(payload);
     packet
 }

@@ -57,10 +57,10 @@ fn interop_b2bua_registers_by_the_rules() {
 #[test]
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_calls_bindings_in_order_of_q_and_equal_ones_together() {
-    for (strategy, qs) in [("serial", ["0.3", "0.9"]), ("parallel", ["0.5", "0.5"])] {
+    for (strategy, qs, rings_s) in [("serial", ["0.3", "0.9"], 1), ("parallel", ["0.5", "0.5"], 20)] {
         // 1002 calls; whoever is at 127.0.0.65 needs no password.
         let route = format!(
-            "{USERS}[[route]]\ncalled = '1\\d{{3}}'\nto = \"user/$0\"\nstrategy = \"{strategy}\"\ntimeout_s = 1\n"
+            "{USERS}[[route]]\ncalled = '1\\d{{3}}'\nto = \"user/$0\"\nstrategy = \"{strategy}\"\ntimeout_s = {rings_s}\n"
         );
         let lab = Lab::listening("127.0.0.1", "\"127.0.0.65\"", &route);
         let [one, two] = [Place::new("one", 61), Place::new("two", 62)];
@@ -81,4 +81,34 @@ fn interop_b2bua_calls_bindings_in_order_of_q_and_equal_ones_together() {
         let expected = if strategy == "serial" { "Q.850;cause=19" } else { "SIP;cause=200" };
         assert!(reason.starts_with(expected), "{strategy}: {reason}");
     }
+}
+
+/// Rings for a user who has registered; who calls gives a password, or is not let in.
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_b2bua_calls_a_registered_phone_for_who_has_a_password() {
+    let lab = Lab::listening(
+        "127.0.0.1",
+        "",
+        &format!("{USERS}[[route]]\ncalled = '1\\d{{3}}'\nto = \"user/$0\"\n"),
+    );
+    let phone = Place::new("phone", 61);
+    let bound = register(&lab, &phone, "secret-1001", &contact(&phone, ";expires=600"));
+    assert!(bound.line().starts_with("SIP/2.0 200"), "{}", bound.text);
+    let callee = lab.sipp(&phone, "callee").listens();
+    // By itself SIPp leaves the user out of the digest's uri.
+    let uri = format!("1001@{}", lab.at);
+    let call = |place: &Place, password: &str| {
+        let sipp = lab.sipp(place, "caller_auth").args(&["-au", "1002", "-ap", password, "-auth_uri", &uri]);
+        sipp.args(&["-d", "300"]).calls("1001").wait_ok();
+        lab.messages(place)
+    };
+    let seen = call(&Place::new("stranger", 66), "wrong");
+    assert!(seen.iter().any(|it| it.field("Proxy-Authorization").is_some()), "no password was sent");
+    let challenged = |it: &Sip| it.is_response(407, "INVITE") && it.field("CSeq") == Some("2 INVITE");
+    assert!(seen.iter().any(challenged), "not challenged again");
+    assert!(!seen.iter().any(|it| it.line().starts_with("SIP/2.0 200")));
+    let seen = call(&Place::new("caller", 65), "secret-1002");
+    assert!(seen.iter().any(|it| it.is_response(200, "INVITE")));
+    callee.wait_ok();
 }

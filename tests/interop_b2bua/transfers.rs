@@ -76,3 +76,34 @@ fn interop_b2bua_joins_the_two_far_ends_of_an_attended_transfer() {
         }
     }
 }
+
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_b2bua_transfers_blindly_and_tells_the_referrer() {
+    let (ann, bob, cat) = (Place::new("ann", 51), Place::new("bob", 52), Place::new("cat", 53));
+    // Who is transferred to is named by one of ours: a group.
+    let lines = bob.route("bob")
+        + &format!(
+            "[[gateway]]\nname = \"g\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n",
+            cat.sip
+        )
+        + "[[group]]\nname = \"target\"\nmembers = [\"gateway/g/target\"]\n";
+    let lab = Lab::new(&lines);
+    let stays = lab.sipp(&bob, "callee_moved_ends").args(&["-d", "2000"]).listens();
+    let arrives = lab.sipp(&cat, "callee").listens();
+    let refer_to = format!("<sip:target@{}>", lab.at);
+    let leaves = lab.sipp(&ann, "caller_refers").key("refer_to", &refer_to).args(&["-d", "300"]).calls("bob");
+    lab.told(&ann, "NOTIFY", |it| it.is_request("NOTIFY") && it.body().starts_with("SIP/2.0 200"));
+    let speaking = [bob.ear.says(0x52, lab.media_for(&bob)), cat.ear.says(0x53, lab.media_for(&cat))];
+    bob.ear.hears(0x53, 10);
+    cat.ear.hears(0x52, 10);
+    drop(speaking);
+    for party in [leaves, stays, arrives] {
+        party.wait_ok();
+    }
+    let told = lab.messages(&ann);
+    let notified: Vec<&str> = told.iter().filter(|it| it.is_request("NOTIFY")).map(Sip::body).collect();
+    assert!(notified[0].starts_with("SIP/2.0 100"), "{notified:?}");
+    let (legs, words) = (lab.messages(&cat), identity(&told, ann.sip));
+    assert_hidden(&words, &legs, cat.sip);
+}

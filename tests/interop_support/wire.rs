@@ -159,6 +159,18 @@ impl Wire {
         self.packets.iter().filter(ours).filter_map(message).collect()
     }
 
+    /// The SIP messages from or to a port, one a line, for people.
+    pub fn ladder(&self, port: u16) -> String {
+        let messages = self.sip(port);
+        let start = messages.first().map_or(0.0, |it| it.at);
+        let line = |it: &Sip| {
+            let cseq = it.field("CSeq").unwrap_or_default();
+            let line = it.line().trim_end_matches(" SIP/2.0");
+            format!("{:7.3}  {:>21} -> {:21}  {line}  ({cseq})\n", it.at - start, it.from, it.to)
+        };
+        messages.iter().map(line).collect()
+    }
+
     /// RTP that went to an address, RTCP left out.
     pub fn rtp_to(&self, to: SocketAddr) -> Vec<Rtp> {
         let is_rtp = |packet: &&Packet| {
