@@ -38,12 +38,10 @@ impl Lab {
 
     fn start((host, port): (&str, u16), trusted: &str, lines: &str) -> Lab {
         let folder = tempfile::tempdir().expect("dir");
-        let media = free_port();
         let config = format!(
             "[server]\nlisten = [\"udp:{host}:{port}\", \"tcp:{host}:{port}\"]\ntrusted = [{trusted}]\n\
              domains = [\"b2b.example\"]\nstore = \"memory\"\ncdr = \"cdr.jsonl\"\ndrain_s = 2\n\
-             [media]\nports = \"{media}-{}\"\n[http]\nlisten = \"off\"\n{lines}",
-            media + 599
+             [http]\nlisten = \"off\"\n{lines}"
         );
         let path = folder.path().join("b2bua.toml");
         fs::write(&path, config).expect("a file");

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,14 +33,15 @@ pub fn print_version(program: &str, flag: &str, what: &str) {
     println!("peer: {}", line.trim());
 }
 
-/// A free port for both UDP and TCP, even, with a free one above it (RTP, RTCP).
+/// A free port for both UDP and TCP, even, with a free one above it (RTP, RTCP). Below
+/// what the system gives to others and what a b2b takes for RTP: it may be bound later.
 pub fn free_port() -> u16 {
-    for _ in 0..1_000 {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
-        let port = socket.local_addr().expect("address").port() & !1;
-        drop(socket);
-        let free = |port: u16| UdpSocket::bind(("127.0.0.1", port)).is_ok();
-        if port > 1024 && free(port) && free(port + 1) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..3_000 {
+        let number = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + (number % 3_100) as u16 * 2;
+        let free = |port: u16| UdpSocket::bind(("0.0.0.0", port)).is_ok();
+        if free(port) && free(port + 1) && TcpListener::bind(("0.0.0.0", port)).is_ok() {
             return port;
         }
     }
