@@ -60,7 +60,7 @@ fn interop_b2bua_calls_bindings_in_order_of_q_and_equal_ones_together() {
     for (strategy, qs, rings_s) in [("serial", ["0.3", "0.9"], 1), ("parallel", ["0.5", "0.5"], 20)] {
         // 1002 calls; whoever is at 127.0.0.65 needs no password.
         let route = format!(
-            "{USERS}[[route]]\ncalled = '1\\d{{3}}'\nto = \"user/$0\"\nstrategy = \"{strategy}\"\ntimeout_s = {rings_s}\n"
+            "{USERS}[[route]]\ncalled = '1\\d{{3}}'\nto = \"user/$0\"\nstrategy = \"{strategy}\"\n[limits]\nring_s = {rings_s}\n"
         );
         let lab = Lab::listening("127.0.0.1", "\"127.0.0.65\"", &route);
         let [one, two] = [Place::new("one", 61), Place::new("two", 62)];

@@ -37,9 +37,10 @@ pub fn print_version(program: &str, flag: &str, what: &str) {
 /// what the system gives to others and what a b2b takes for RTP: it may be bound later.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..3_000 {
+    for _ in 0..775 {
         let number = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + (number % 3_100) as u16 * 2;
+        // SIPp takes the pair above as well, for video.
+        let port = 10_000 + (number % 775) as u16 * 8;
         let free = |port: u16| UdpSocket::bind(("0.0.0.0", port)).is_ok();
         if free(port) && free(port + 1) && TcpListener::bind(("0.0.0.0", port)).is_ok() {
             return port;
