@@ -186,10 +186,17 @@ impl Side {
         self.sent.is_some() && self.remote.is_some()
     }
 
+    /// The line that is in use, as we told it and as it was said: they have one place, which
+    /// an offer with several lines does not show by itself.
+    fn settled(&self) -> Option<ways::Leg> {
+        let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
+        let own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
+        Some(ways::Leg { told, own })
+    }
+
     /// What the far end said last, for the media machine: the addresses, directions.
     pub fn remote(&self) -> Option<Remote> {
-        let sent = Line::known(self.sent.as_deref()?)?.audio;
-        let audio = Line::known(self.remote.as_deref()?)?.audio;
+        let ways::Leg { told: sent, own: audio } = self.settled()?;
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
         let rtcp = Some(audio.rtcp(rtcp_mux)).filter(|rtcp| {
@@ -433,11 +440,7 @@ pub fn agreed(told: &[u8], said: &[u8]) -> Option<Agreed> {
 /// # Errors
 /// A leg has not described itself; nothing can be carried.
 pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
-    let known = |body: &Option<Box<[u8]>>| body.as_deref().and_then(Line::known).map(|line| line.audio);
-    let described = |side: &Side| {
-        let (told, own) = known(&side.sent).zip(known(&side.remote)).ok_or(PairError::Undescribed)?;
-        Ok::<_, PairError>(ways::Leg { told, own })
-    };
+    let described = |side: &Side| side.settled().ok_or(PairError::Undescribed);
     let (a, b) = (described(a)?, described(b)?);
     Ok(Join { forward: ways::way(&a, &b)?, backward: ways::way(&b, &a)? })
 }

@@ -50,6 +50,22 @@ fn a_codec_that_was_added_is_heard_beside_one_that_is_shared() {
     assert_eq!((back.transcode, back.recode, to), (None, None, None), "never where the legs share a codec");
 }
 
+/// Found by the fuzz target `sdp_pair`.
+#[test]
+fn of_several_lines_the_one_that_was_accepted_counts() {
+    use super::super::{PairPolicy, Side, answer, join, offer};
+    let line = |port: u16, formats: &str| format!("m=audio {port} RTP/AVP {formats}\r\n");
+    let head = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n";
+    // The first one is of no use: comfort noise alone.
+    let offered = [head, &line(4_000, "13"), &line(4_002, "9")].concat();
+    let side = |port: u16| Side::new(([192, 0, 2, 1], port).into(), 7);
+    let (mut a, mut b) = (side(10_000), side(10_002));
+    offer(&mut a, &mut b, offered.as_bytes(), &PairPolicy::default()).unwrap();
+    answer(&mut b, &mut a, [head, &line(5_000, "0")].concat().as_bytes()).unwrap();
+    assert_eq!(a.remote().unwrap().rtp.port(), 4_002);
+    assert_eq!(join(&a, &b).unwrap().forward.0.transcode.unwrap().from[0], Some((9, Coding::G722)));
+}
+
 #[test]
 fn codecs_that_nobody_can_transcode_end_in_an_error() {
     for (one, other) in [("18", "0"), ("0", "18"), ("18", "4")] {
