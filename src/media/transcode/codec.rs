@@ -18,7 +18,7 @@ pub(super) const LONGEST: usize = 1_920;
 pub(super) const PIECE: usize = 160;
 /// Octets of an encoded packet: 60 ms of G.711, and what Opus may take at our rates.
 pub(super) const PAYLOAD: usize = 480;
-/// Effort of the Opus encoder, 0 to 10: what it costs is in docs/benchmarks.md.
+/// Effort of the Opus encoder, 0 to 10: what it costs is in designs/0008-relay.md.
 const COMPLEXITY: i32 = 2;
 /// Loss against which redundancy is sent where the far end makes use of it, percent.
 const EXPECTED_LOSS: i32 = 5;
