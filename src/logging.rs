@@ -12,6 +12,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::util::redact::Redaction;
+
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -54,6 +56,17 @@ pub fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
+static REDACTION: OnceLock<Redaction> = OnceLock::new();
+
+/// From now on numbers in log lines are shown so; the first call counts.
+pub fn redact(redaction: Redaction) {
+    let _ = REDACTION.set(redaction);
+}
+
+fn redaction() -> Redaction {
+    REDACTION.get().copied().unwrap_or_default()
+}
+
 static SETTINGS: OnceLock<(Format, &'static str)> = OnceLock::new();
 
 /// Says who this process is, for lines written before logging starts.
@@ -79,7 +92,7 @@ pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
 /// Writes one error line past `tracing`, for a panic: no lock of ours is taken.
 pub fn emergency(message: &str) {
     let (format, role) = SETTINGS.get().copied().unwrap_or((Format::Text, "b2b"));
-    to_stderr(plain_line(format, Level::ERROR, role, message));
+    to_stderr(plain_line(format, Level::ERROR, role, &redaction().of_line(message)));
 }
 
 /// From now on a panic in any thread ends the process with this exit code, after
@@ -108,6 +121,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
+        let fields = fields.redacted(redaction());
         (self.emit)(line(self.format, SystemTime::now(), level, self.role, fields.message, fields.rest));
     }
 }
@@ -187,6 +201,22 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// The same without what nobody is to see.
+    fn redacted(mut self, redaction: Redaction) -> Self {
+        if redaction == Redaction::Off {
+            return self;
+        }
+        self.message = redaction.of_line(&self.message).into_owned();
+        for value in self.rest.values_mut() {
+            if let Value::String(text) = value {
+                *text = redaction.of_line(text).into_owned();
+            }
+        }
+        self
+    }
+}
+
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         self.put(field, format!("{value:?}").into());
@@ -245,6 +275,14 @@ mod tests {
         assert_eq!(value["msg"], "hello \"you\"");
         assert_eq!((&value["level"], &value["role"]), (&"info".into(), &"sink".into()));
         assert_eq!((&value["port"], &value["up"]), (&5060.into(), &true.into()));
+    }
+
+    #[test]
+    fn numbers_are_taken_out_of_messages_and_fields() {
+        let mut fields = Fields { message: "no +442083661177".into(), ..Fields::default() };
+        fields.rest.insert("to".into(), "sip:07700900123@h".into());
+        let shown = fields.redacted(Redaction::Numbers);
+        assert_eq!((shown.message.as_str(), &shown.rest["to"]), ("no +442…77", &"sip:077…23@h".into()));
     }
 
     #[test]

@@ -70,6 +70,7 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         Ask::Serve => {
             let log = &run.config.log;
             logging::identify(RoleName::B2bua.as_str(), log.format);
+            logging::redact(log.redact);
             logging::init(RoleName::B2bua.as_str(), log.level, log.format);
             for warning in run.config.warnings().into_iter().chain(b2bua::unbuilt::unbuilt(&run.config)) {
                 tracing::warn!("{warning}");

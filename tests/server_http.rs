@@ -3,7 +3,12 @@
 
 mod server_support;
 
-use server_support::{exchange, server};
+use std::time::Duration;
+
+use serde_json::json;
+
+use server_support::phone::Phone;
+use server_support::{Server, exchange, server, until};
 
 #[test]
 fn it_says_that_calls_are_taken_and_what_is_counted() {
@@ -75,4 +80,151 @@ fn what_is_too_long_or_no_http_is_refused_and_others_are_served() {
     let refused = exchange(server.http, b"INVITE sip:a@b SIP/2.0\r\n\r\n").status;
     assert!(matches!(refused, 0 | 400), "{refused}");
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+/// A server at which every number is Bob.
+fn to_bob(bob: &Phone) -> Server {
+    server(&format!("[[route]]\nname = \"to bob\"\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()))
+}
+
+#[test]
+fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let mut media = None;
+    let a = std::thread::scope(|scope| {
+        let bob = &bob;
+        let answered = scope.spawn(move || bob.answer());
+        let a = ann.call(server.sip, "200");
+        answered.join().expect("Bob has answered");
+        a
+    });
+    let calls = server.get("/calls").json();
+    let id = calls["calls"][0]["call"].as_u64().expect("a call");
+    assert_eq!((&calls["total"], &calls["calls"][0]["state"]), (&json!(1), &json!("bridged")));
+    let path = format!("/calls/{id}");
+    // Where the server wants Ann's audio stands in the answer that it sent.
+    let pcap = server.get(&format!("{path}/pcap"));
+    assert_eq!(pcap.field("content-type"), Some("application/vnd.tcpdump.pcap"));
+    let text = String::from_utf8_lossy(&pcap.body).into_owned();
+    for session in text.split("SIP/2.0 200 OK").skip(1) {
+        let port = session.split("m=audio ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        media = port.map(|port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    ann.speak(media.expect("an answer with audio"), 100);
+    // Talks of less than a second are not judged.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let live = until("the counters", || {
+        let live = server.get(&path).json();
+        (live["legs"][0]["media"]["packets_received"].as_u64() >= Some(90)).then_some(live)
+    });
+    assert_eq!(live["verdicts"][0]["audio"], "only_from_caller", "{live}");
+    assert_eq!(live["now"]["state"], "bridged");
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&a);
+    });
+    let over = until("the end", || Some(server.get(&path).json()).filter(|report| report["over"] == true));
+    let verdict = &over["verdicts"][0];
+    assert_eq!((&verdict["audio"], &over["route"]), (&json!("only_from_caller"), &json!("to bob")));
+    assert_eq!(verdict["findings"][0]["cause"], "never_received", "{verdict}");
+    assert_eq!(verdict["findings"][0]["leg"], over["legs"][1]["leg"]);
+    let words = server.get(&format!("{path}?format=text")).text();
+    for part in [
+        "one-way audio: the callee was not heard",
+        "INVITE (offer)",
+        "first packet: from 127.0.0.1",
+        "route: to bob",
+    ] {
+        assert!(words.contains(part), "{part}\nin\n{words}");
+    }
+    assert!(String::from_utf8_lossy(&server.get(&format!("{path}/pcap")).body).contains("BYE sip:"));
+    assert_eq!(server.get("/calls?ended=true").json()["ended"], json!([id]));
+    let records = until("two records", || {
+        let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    for line in records.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&record["audio"], &record["codec"]), (&json!("only_from_caller"), &json!("PCMA")));
+        assert_eq!((&record["route"], &record["call_id"]), (&json!("to bob"), &json!(id)));
+    }
+    assert_eq!(server.metric("b2b_held{what=\"legs\"}"), 0.0);
+    assert_eq!(server.metric("b2b_held{what=\"accounts\"}"), 0.0);
+    assert_eq!(server.metric("b2b_records_total{result=\"written\"}"), 2.0);
+}
+
+#[test]
+fn a_call_is_begun_and_ended_by_request() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let begun = server.post("/calls", &json!({ "from": ann.uri(), "to": bob.uri(), "caller": "900" }));
+    let id = begun.json()["call"].clone();
+    assert_eq!((begun.status, begun.field("location")), (201, Some(&*format!("/calls/{id}"))));
+    ann.answer();
+    let (invite, peer) = bob.hear("INVITE");
+    assert!(server_support::phone::field(&invite, "From").contains("sip:900@"), "{invite}");
+    bob.answer_to(&invite, peer);
+    until("the bridge", || {
+        (server.get(&format!("/calls/{id}")).json()["now"]["state"] == "bridged").then_some(())
+    });
+    assert_eq!(server.ask("DELETE", &format!("/calls/{id}")).status, 204);
+    std::thread::scope(|scope| {
+        scope.spawn(|| ann.let_go());
+        scope.spawn(|| bob.let_go());
+    });
+    until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
+    for (wish, status) in [
+        (json!({ "from": "user/nobody", "to": bob.uri() }), 404),
+        (json!({ "from": "nonsense", "to": bob.uri() }), 404),
+        (json!({ "from": bob.uri() }), 422),
+        (json!({ "from": bob.uri(), "to": bob.uri(), "ring_s": 0 }), 400),
+    ] {
+        let refused = server.post("/calls", &wish);
+        assert_eq!(refused.status, status, "{wish}: {}", refused.text());
+        assert!(refused.json()["fix"].as_str().is_some_and(|fix| !fix.is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn events_come_by_web_socket_each_with_its_number() {
+    use futures_util::StreamExt;
+    use tokio_tungstenite::tungstenite::Message;
+
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let stream = tokio::net::TcpStream::connect(server.http).await.expect("the control interface");
+    let url = format!("ws://{}/events", server.http);
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a WebSocket");
+    let begun = server.post("/calls", &json!({ "from": ann.uri(), "to": bob.uri() }));
+    let id = begun.json()["call"].clone();
+    let (mut types, mut last) = (Vec::new(), 0);
+    while !types.contains(&"dialling".to_owned()) {
+        let message = tokio::time::timeout(server_support::child::PATIENCE, socket.next()).await;
+        let message = message.expect("an event in time");
+        let Message::Text(text) = message.expect("open").expect("sound") else { continue };
+        let event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let seq = event["seq"].as_u64().expect("a number");
+        assert!(seq > last, "{event}");
+        last = seq;
+        if event["call"] == id {
+            types.push(event["type"].as_str().expect("a type").to_owned());
+        }
+    }
+    assert!(types.contains(&"call_state".to_owned()), "{types:?}");
+    assert_eq!(server.get("/events").status, 400, "no WebSocket");
+    assert_eq!(server.get("/events?after=1").status, 410);
+}
+
+#[test]
+fn numbers_in_the_log_are_redacted_where_that_is_asked_for() {
+    let ann = Phone::new("ann");
+    let mut server = server(
+        "[log]\nredact = \"numbers\"\n[[user]]\nname = \"07700900123\"\npassword = \"x\"\n\
+         [[route]]\ncalled = \".*\"\nto = \"user/$0\"\n",
+    );
+    ann.ask_for(server.sip, "07700900123");
+    ann.hear("SIP/2.0 480");
+    server.process.wait_for_line("'077…23' is not registered");
+    assert!(!server.process.output().contains("07700900123"), "{}", server.process.output());
 }

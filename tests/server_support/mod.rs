@@ -9,6 +9,7 @@ use serde_json::Value;
 
 #[path = "../common/child.rs"]
 pub mod child;
+pub mod phone;
 
 use child::B2b;
 

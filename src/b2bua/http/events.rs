@@ -91,3 +91,55 @@ async fn feed(mut socket: WebSocket, mut events: Subscriber, call: Option<CallId
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use axum::Router;
+    use axum::routing::get;
+    use futures_util::StreamExt;
+    use tokio_tungstenite::tungstenite::Message as Heard;
+
+    use super::*;
+    use crate::call::bus::EventBus;
+    use crate::call::event::Event;
+
+    #[tokio::test]
+    async fn who_reads_too_slowly_is_told_how_many_he_lost() {
+        let bus = EventBus::new(8, 100);
+        let subscriber = bus.subscribe();
+        for calls in 0..20 {
+            bus.publish(SystemTime::UNIX_EPOCH, Event::Draining { calls });
+        }
+        let feeding = std::sync::Mutex::new(Some(subscriber));
+        let take = move |upgrade: WebSocketUpgrade| {
+            let subscriber = feeding.lock().expect("whole").take().expect("one client");
+            async move { upgrade.on_upgrade(move |socket| feed(socket, subscriber, None)) }
+        };
+        let take = std::sync::Arc::new(take);
+        let router = Router::new().route("/", get(move |upgrade: WebSocketUpgrade| take(upgrade)));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        listener.set_nonblocking(true).expect("a mode");
+        let address = listener.local_addr().expect("an address");
+        let (_stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(super::super::listen::run(listener, router, stopped));
+        let stream = tokio::net::TcpStream::connect(address).await.expect("the server");
+        let url = format!("ws://{address}/");
+        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a WebSocket");
+        drop(bus);
+        let mut heard = Vec::new();
+        while let Some(Ok(message)) = socket.next().await {
+            match message {
+                Heard::Text(text) => {
+                    heard.push(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"))
+                }
+                Heard::Close(_) => break,
+                _ => {}
+            }
+        }
+        assert_eq!(heard[0], serde_json::json!({ "type": "lost", "count": 12 }));
+        let numbers: Vec<_> = heard[1..].iter().filter_map(|event| event["seq"].as_u64()).collect();
+        assert_eq!(numbers, (112..120).collect::<Vec<_>>());
+    }
+}

@@ -2,7 +2,7 @@
 //! the other, and back (RFC 3264). Pure functions on [`Side`]s.
 //!
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
-//! - `read`: descriptions that were read a moment ago
+//! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
 //! formats, packet times, directions, agreed header extensions. Addresses, ports, origin,
@@ -12,11 +12,14 @@
 //! How packets go between two legs follows from what each was told and has said last, not
 //! from who asked whom: [`join`] needs no memory of the exchange.
 
+mod agreed;
 mod formats;
 mod read;
 #[cfg(test)]
 mod tests;
 mod ways;
+
+pub use agreed::{Agreed, agreed};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -174,11 +177,6 @@ impl Side {
             theirs: None,
             unknown_attributes: false,
         }
-    }
-
-    /// What it was told last, and has said last.
-    pub fn described(&self) -> Option<(&[u8], &[u8])> {
-        self.sent.as_deref().zip(self.remote.as_deref())
     }
 
     /// Whether offer and answer have passed.
@@ -404,35 +402,6 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     side.sent = Some(bytes.clone());
     side.remote = Some(body.into());
     Ok(bytes)
-}
-
-/// What a party and we agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agreed {
-    /// Payload types as the party was told to use them, with their names.
-    pub formats: Vec<(u8, String)>,
-    /// The party wants to receive.
-    pub receives: bool,
-    /// It means to send.
-    pub sends: bool,
-}
-
-impl Agreed {
-    /// Of a party of whom nothing is known: it may well send and receive.
-    pub fn unknown() -> Self {
-        Agreed { formats: Vec::new(), receives: true, sends: true }
-    }
-}
-
-/// From the description that a party was told last, and its own.
-pub fn agreed(told: &[u8], said: &[u8]) -> Option<Agreed> {
-    let (told, said) = (Line::known(told)?.audio, Line::known(said)?.audio);
-    let both = told.formats.iter().filter(|told| said.formats.iter().any(|it| formats::same(it, told)));
-    Some(Agreed {
-        formats: both.map(|format| (format.payload_type, format.encoding.clone())).collect(),
-        receives: receives(&said),
-        sends: said.direction.has_send(),
-    })
 }
 
 /// What becomes of packets between two legs, by what each was told and has said.

@@ -1,0 +1,158 @@
+//! A phone of a few lines: what it says is written out, what it hears is text.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use super::child::PATIENCE;
+
+pub struct Phone {
+    name: &'static str,
+    sip: UdpSocket,
+    rtp: UdpSocket,
+}
+
+/// What a phone needs to go on in a call.
+pub struct Dialog {
+    from: String,
+    to: String,
+    call_id: String,
+    peer: SocketAddr,
+}
+
+impl Phone {
+    pub fn new(name: &'static str) -> Phone {
+        let socket = || {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+            socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+            socket
+        };
+        Phone { name, sip: socket(), rtp: socket() }
+    }
+
+    pub fn uri(&self) -> String {
+        format!("sip:{}@{}", self.name, self.sip.local_addr().expect("an address"))
+    }
+
+    fn session(&self) -> String {
+        let port = self.rtp.local_addr().expect("an address").port();
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
+        )
+    }
+
+    /// The next message that begins so; others are passed over.
+    pub fn hear(&self, beginning: &str) -> (String, SocketAddr) {
+        let (start, mut buffer) = (Instant::now(), vec![0; 65_536]);
+        while start.elapsed() < PATIENCE {
+            let Ok((length, from)) = self.sip.recv_from(&mut buffer) else { continue };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with(beginning) {
+                return (text, from);
+            }
+        }
+        panic!("{} has heard no {beginning:?}", self.name);
+    }
+
+    /// Calls a number, and acknowledges the answer.
+    pub fn call(&self, server: SocketAddr, number: &str) -> Dialog {
+        let (from, call_id) = self.ask_for(server, number);
+        let (answer, _) = self.hear("SIP/2.0 200");
+        let dialog = Dialog { from, to: field(&answer, "To"), call_id, peer: server };
+        self.request(&dialog, "ACK", 1);
+        dialog
+    }
+
+    /// Sends an INVITE; gives its From and Call-ID.
+    pub fn ask_for(&self, server: SocketAddr, number: &str) -> (String, String) {
+        let (at, body) = (self.sip.local_addr().expect("an address"), self.session());
+        let (name, call_id) = (self.name, format!("{}-{}", self.name, at.port()));
+        let from = format!("<sip:{name}@{at}>;tag={name}");
+        let invite = format!(
+            "INVITE sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{call_id}\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: <sip:{number}@{server}>\r\nCall-ID: {call_id}\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{name}@{at}>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.say(&invite, server);
+        (from, call_id)
+    }
+
+    /// Answers the call that comes in next.
+    pub fn answer(&self) -> Dialog {
+        let (invite, peer) = self.hear("INVITE");
+        self.answer_to(&invite, peer)
+    }
+
+    /// Answers this call.
+    pub fn answer_to(&self, invite: &str, peer: SocketAddr) -> Dialog {
+        let to = format!("{};tag={}", field(invite, "To"), self.name);
+        let body = self.session();
+        let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
+        self.respond(invite, &to, &more, &body, peer);
+        self.hear("ACK");
+        // Seen from here: who we are comes first.
+        Dialog { from: to, to: field(invite, "From"), call_id: field(invite, "Call-ID"), peer }
+    }
+
+    /// Hangs up, and waits for the answer.
+    pub fn hang_up(&self, dialog: &Dialog) {
+        self.request(dialog, "BYE", 2);
+        self.hear("SIP/2.0 200");
+    }
+
+    /// The far end hangs up.
+    pub fn let_go(&self) {
+        let (bye, peer) = self.hear("BYE");
+        self.respond(&bye, &field(&bye, "To"), "", "", peer);
+    }
+
+    /// Sends so many packets of silence to where the far end wants them.
+    pub fn speak(&self, to: SocketAddr, packets: u16) {
+        for n in 0..packets {
+            let mut packet = vec![0x80, 8];
+            packet.extend_from_slice(&n.to_be_bytes());
+            packet.extend_from_slice(&(u32::from(n) * 160).to_be_bytes());
+            packet.extend_from_slice(&7u32.to_be_bytes());
+            packet.resize(172, 0xd5);
+            self.rtp.send_to(&packet, to).expect("loopback");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn request(&self, dialog: &Dialog, method: &str, cseq: u32) {
+        let at = self.sip.local_addr().expect("an address");
+        let Dialog { from, to, call_id, peer } = dialog;
+        let request = format!(
+            "{method} sip:b2b@{peer} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{call_id}\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        self.say(&request, *peer);
+    }
+
+    fn respond(&self, request: &str, to: &str, more: &str, body: &str, peer: SocketAddr) {
+        let field = |name| field(request, name);
+        let response = format!(
+            "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}\
+             Content-Length: {}\r\n\r\n{body}",
+            field("Via"),
+            field("From"),
+            field("Call-ID"),
+            field("CSeq"),
+            body.len()
+        );
+        self.say(&response, peer);
+    }
+
+    fn say(&self, message: &str, to: SocketAddr) {
+        self.sip.send_to(message.as_bytes(), to).expect("loopback");
+    }
+}
+
+/// The value of a message's header field.
+pub fn field(message: &str, name: &str) -> String {
+    let mut fields = message.lines().filter_map(|line| line.split_once(": "));
+    let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+    found.unwrap_or_else(|| panic!("no {name} in\n{message}")).1.to_owned()
+}
