@@ -49,14 +49,14 @@ fn start(folder: &Path) -> (B2b, SocketAddr) {
     (child, address)
 }
 
-fn configure(folder: &Path) {
+fn configure(folder: &Path, drain_s: u32) {
     let users: String =
         (0..PHONES).map(|n| format!("[[user]]\nname = \"u{n}\"\npassword = \"secret\"\n")).collect();
     // The port is free for the moment; the second server has to have the first one's.
     let port = socket().1.port();
     let text = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]\ntrusted = [\"127.0.0.0/8\"]\n\
-         domains = [\"b2b.example\"]\nstore = \"sqlite:bindings.sqlite\"\ncdr = \"cdr.jsonl\"\n\
+         domains = [\"b2b.example\"]\nstore = \"sqlite:bindings.sqlite\"\ncdr = \"cdr.jsonl\"\ndrain_s = {drain_s}\n\
          [http]\nlisten = \"off\"\n[registrar]\nkeep_alive = \"off\"\n\
          [media]\nports = \"20000-39999\"\n\
          [[route]]\ncalled = 'u\\d+'\nto = \"user/$0\"\n{users}"
@@ -159,12 +159,19 @@ struct Caller<'a> {
     at: SocketAddr,
     server: SocketAddr,
     made: usize,
-    /// Whether a call follows each one that has ended.
+    /// Whether a call is hung up at once, and another one follows it.
+    hangs_up: bool,
     again: bool,
+    answered: usize,
     finished: Vec<String>,
 }
 
-impl Caller<'_> {
+impl<'a> Caller<'a> {
+    fn new(socket: &'a UdpSocket, at: SocketAddr, server: SocketAddr) -> Self {
+        let finished = Vec::new();
+        Caller { socket, at, server, made: 0, hangs_up: true, again: true, answered: 0, finished }
+    }
+
     fn call(&mut self) {
         let call = format!("storm-{}", self.made);
         let uri = format!("sip:u{}@{}", self.made % PHONES, self.server);
@@ -196,7 +203,11 @@ impl Caller<'_> {
         assert_eq!(response.status(), 200, "{call}");
         let target = text(response.contact().expect("a Contact").expect("a URI").uri.raw);
         let to = text(response.header(Name::To).expect("a To"));
+        self.answered += 1;
         for (method, number) in [(Method::Ack, 1), (Method::Bye, 2)] {
+            if method == Method::Bye && !self.hangs_up {
+                continue;
+            }
             let message = request(&method, &target, self.at, &call, number).header(Name::To, &to);
             let _ = self.socket.send_to(&message.finish().expect("a request"), self.server);
         }
@@ -216,7 +227,7 @@ fn records(path: &Path) -> Vec<serde_json::Value> {
 #[test]
 fn a_server_killed_in_a_storm_has_its_records_and_the_next_one_its_phones() {
     let folder = tempfile::tempdir().expect("a folder");
-    configure(folder.path());
+    configure(folder.path(), 30);
     let cdr = folder.path().join("cdr.jsonl");
     let (phones, phones_at) = socket();
     let (caller_socket, caller_at) = socket();
@@ -229,14 +240,7 @@ fn a_server_killed_in_a_storm_has_its_records_and_the_next_one_its_phones() {
         let (phones, stop, called) = (phones.try_clone().expect("a socket"), stop.clone(), called.clone());
         move || answer(&phones, phones_at, &stop, &called)
     });
-    let mut caller = Caller {
-        socket: &caller_socket,
-        at: caller_at,
-        server: address,
-        made: 0,
-        again: true,
-        finished: Vec::new(),
-    };
+    let mut caller = Caller::new(&caller_socket, caller_at, address);
     (0..AT_ONCE).for_each(|_| caller.call());
     let begun = Instant::now();
     while fs::read(&cdr).map_or(0, |text| text.iter().filter(|octet| **octet == b'\n').count()) < RECORDS {
@@ -280,4 +284,30 @@ fn a_server_killed_in_a_storm_has_its_records_and_the_next_one_its_phones() {
     let now = fs::read(&cdr).expect("records");
     assert!(now.starts_with(&before) && now.len() > before.len(), "records were changed by the next server");
     assert!(records(&cdr).iter().all(|record| record["disposition"] == "ANSWERED"));
+}
+
+#[test]
+fn a_server_that_is_stopped_writes_the_records_of_calls_whose_parties_answer_no_bye() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(folder.path(), 0);
+    let (phones, phones_at) = socket();
+    let (caller_socket, caller_at) = socket();
+    let (mut server, address) = start(folder.path());
+    register(address, &phones, phones_at);
+    let stop = AtomicBool::new(false);
+    let called = Mutex::new(HashSet::new());
+    thread::scope(|scope| {
+        scope.spawn(|| answer(&phones, phones_at, &stop, &called));
+        let mut caller = Caller { hangs_up: false, ..Caller::new(&caller_socket, caller_at, address) };
+        (0..PHONES).for_each(|_| caller.call());
+        let begun = Instant::now();
+        while caller.answered < PHONES {
+            assert!(begun.elapsed() < PATIENCE, "{}", server.output());
+            caller.turn();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    server.signal(Signal::SIGTERM);
+    server.assert_exit(0);
+    assert_eq!(records(&folder.path().join("cdr.jsonl")).len(), 2 * PHONES);
 }

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import registrations
 from capture import Capture
-from machine import ROOT, House, machine, median, percentile, wait_for
+from machine import ROOT, CallsFailed, House, ending, machine, median, percentile, wait_for
 
 ROUTE = '[[route]]\ncalled = "bench"\nto = "sip:bench@127.0.0.1:{}"\n'
 PORTS = 'ports = "10000-64999"\nthreads = 2\nrtp_timeout_s = 0'
@@ -21,7 +20,7 @@ def loaded(house, watched, calls, rate, rtcp="a=rtcp-mux"):
     """CPU ms a call of the watched process, with so many calls at this rate."""
     before, began = watched.cpu(), time.monotonic()
     caller = house.caller("load", "load_uac.xml", watched.address, "bench", calls, rate, rtcp=rtcp)
-    house.finish(caller, "load", calls / rate * 3 + 60)
+    house.finish(caller, "load", calls / rate * 3 + 30)
     spent = watched.cpu() - before
     return spent * 1e3 / calls, calls / (time.monotonic() - began)
 
@@ -34,11 +33,11 @@ def call_cost(options):
         server = house.server(ROUTE.format(callee.port), media=PORTS, limits="calls = 12000")
         floor = house.floor(floor_callee.port)
         for warm in (server, floor):
-            loaded(house, warm, 400, options.rate)
+            loaded(house, warm, WARM_UP, options.rate)
         runs = {"server": [], "floor": []}
         threads = server.cpu_by_thread()
         for _ in range(options.runs):
-            runs["floor"].append(loaded(house, floor, options.calls, options.rate)[0])
+            runs["floor"].append(floor_cost(house, floor, options))
             cost, achieved = loaded(house, server, options.calls, options.rate)
             runs["server"].append(cost)
             print(f"  floor {runs['floor'][-1]:.4f}, b2b {cost:.4f} ms a call, {achieved:.0f} calls/s", flush=True)
@@ -47,11 +46,10 @@ def call_cost(options):
             name: round((spent - threads.get(name, 0)) * 1e3 / total, 4)
             for name, spent in server.cpu_by_thread().items()
         }
-        records = len(server.cdrs())
         left = server.stop()
         check(left is not None and not any(left.values()), f"left after the calls: {left}")
-        records = len(server.cdrs()) - 0
-        expected = 2 * (total + 400)
+        records = len(server.cdrs())
+        expected = 2 * (total + WARM_UP)
         check(records == expected, f"{records} records of {expected}")
         return {
             "ms_per_call": round(median(runs["server"]), 4),
@@ -61,6 +59,16 @@ def call_cost(options):
             "calls_per_s": options.rate,
             "calls": total,
         }
+
+
+def floor_cost(house, floor, options):
+    """The floor repeats nothing: where a buffer overflows a call may hang, and SIPp with it."""
+    for _ in range(3):
+        try:
+            return loaded(house, floor, options.calls, options.rate)[0]
+        except CallsFailed:
+            print("  the floor lost a call: again", flush=True)
+    sys.exit("the floor loses calls: the machine is too busy for this rate")
 
 
 def latency(options):
@@ -152,6 +160,8 @@ def relay(options):
     return json.loads(out.read_text()) if out.exists() else {}
 
 
+# Calls before the first that count.
+WARM_UP = 1_000
 PROBLEMS = []
 
 
@@ -188,11 +198,11 @@ def main():
     words.add_argument("parts", nargs="*", default=["call", "latency", "held", "registrations", "relay"])
     words.add_argument("--quick", action="store_true")
     words.add_argument("--json", default="target/bench-b2bua.json")
-    words.add_argument("--rate", type=int, default=200)
+    words.add_argument("--rate", type=int, default=500)
     words.add_argument("--calls", type=int)
     words.add_argument("--runs", type=int)
     options = words.parse_args()
-    options.calls = options.calls or (1000 if options.quick else 3000)
+    options.calls = options.calls or (1000 if options.quick else 4000)
     options.runs = options.runs or (1 if options.quick else 5)
     options.latency_calls = 1000 if options.quick else 4000
     options.curve_calls = 300 if options.quick else 1000
@@ -231,4 +241,4 @@ def main():
 CURVE = [(10, "a=rtcp-mux"), (100, "a=rtcp-mux"), (1000, "a=rtcp-mux"), (1000, "a=sendrecv"), (10_000, "a=rtcp-mux")]
 
 if __name__ == "__main__":
-    main()
+    ending(main)

@@ -167,10 +167,16 @@ class House:
             code = caller.child.wait(patience)
         except subprocess.TimeoutExpired:
             code = "no end"
+            caller.end(signal.SIGKILL)
         if code != 0:
             errors = self.path / f"{name}.err"
             text = errors.read_text(errors="replace")[:2000] if errors.exists() else ""
-            sys.exit(f"SIPp `{name}` says {code}\n{caller.log.read_text(errors='replace')[-2500:]}\n{text}")
+            log = caller.log.read_text(errors="replace")[-2500:]
+            raise CallsFailed(f"SIPp `{name}` says {code}\n{log}\n{text}")
+
+
+class CallsFailed(Exception):
+    """A call did not go as its scenario says."""
 
 
 class Server(Process):
@@ -200,13 +206,20 @@ class Server(Process):
 
     def holdings(self):
         """What the server says that it holds for calls; all of it is 0 without any."""
+        try:
+            metrics = self.metrics()
+        except OSError:
+            return {}  # without its HTTP interface it says so only when it stops
         held = re.compile(r'b2b_held\{what="([^"]+)"\}')
-        return {held.match(name)[1]: int(value) for name, value in self.metrics().items() if held.match(name)}
+        return {held.match(name)[1]: int(value) for name, value in metrics.items() if held.match(name)}
 
-    def is_quiet(self):
-        """Whether nothing is held of any call; media has some endpoints bound ahead."""
-        held = self.holdings()
-        return bool(held) and not any(held.values()) and self.sockets() <= self.at_rest + 2
+    def is_quiet(self, legs):
+        """Whether so many legs have their records, and nothing is held of any call; media
+        has some endpoints bound ahead."""
+        with contextlib.suppress(OSError):
+            written = self.records.read_bytes().count(b"\n")
+            return written >= legs and self.sockets() <= self.at_rest + 2 and not any(self.holdings().values())
+        return False
 
     def get(self, path):
         with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
@@ -236,6 +249,14 @@ class Server(Process):
         if not self.records.exists():
             return []
         return [json.loads(line) for line in self.records.read_text().splitlines()]
+
+
+def ending(main):
+    """Runs it; calls that failed are words and an exit code."""
+    try:
+        main()
+    except CallsFailed as failed:
+        sys.exit(str(failed))
 
 
 def wait_for(is_so, what, patience=20.0, pause=0.05):

@@ -45,13 +45,15 @@ class Mix:
                 f'[[route]]\ncalled = "{kind.name}"\nto = "sip:{kind.name}@127.0.0.1:{port}"\n{kind.route}\n'
             )
 
-    def call(self, server, calls, rate):
-        """So many calls at once from all kinds together; returns how many of each."""
-        counts = {kind.name: max(1, round(calls * self.shares[kind.name])) for kind in self.kinds}
+    def call(self, server, calls, rate, kinds=None):
+        """So many calls of these kinds, of all without any; returns how many of each."""
+        kinds = kinds or self.kinds
+        whole = sum(self.shares[kind.name] for kind in kinds)
+        counts = {kind.name: max(1, round(calls * self.shares[kind.name] / whole)) for kind in kinds}
         callers = []
-        for kind in self.kinds:
+        for kind in kinds:
             count = counts[kind.name]
-            own_rate = max(0.5, rate * self.shares[kind.name])
+            own_rate = max(0.5, rate * self.shares[kind.name] / whole)
             caller = self.house.caller(
                 kind.name, kind.caller, server.address, kind.name, count, own_rate, *kind.words,
                 hold_ms=kind.hold_ms,

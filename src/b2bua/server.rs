@@ -198,7 +198,11 @@ impl Server {
         wait(&jobs, patience, hurry, without_calls);
         jobs.run_blocking(|switch, t, _| switch.hang_up_all(t));
         wait(&jobs, PARTING, hurry, Switch::is_idle);
-        let held = jobs.run_blocking(|switch, _, _| (switch.holdings(), switch.counters()));
+        let held = jobs.run_blocking(|switch, t, _| {
+            let held = (switch.holdings(), switch.counters());
+            switch.give_up_all(t);
+            held
+        });
         drop(self.http);
         self.switch.stop();
         self.controller.shutdown();

@@ -247,6 +247,15 @@ impl Switch {
         }
     }
 
+    /// Waits for nobody's answer any more: every leg has its end, and its record.
+    pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
+        for leg in self.legs.keys().into_iter().map(LegId) {
+            let answered = self.legs.get(leg.0).is_some_and(|it| it.answered_at.is_some());
+            let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
+            self.forget_leg(t, leg, cause, None);
+        }
+    }
+
     /// A call without legs is over, unless one is about to be dialled.
     pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
         if self.calls.get(id.0).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
