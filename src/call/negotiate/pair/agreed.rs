@@ -3,6 +3,11 @@
 use super::{Line, Side, formats, receives};
 
 impl Side {
+    /// Whether offer and answer have passed.
+    pub fn is_described(&self) -> bool {
+        self.sent.is_some() && self.remote.is_some()
+    }
+
     /// What it was told last, and has said last.
     pub fn described(&self) -> Option<(&[u8], &[u8])> {
         self.sent.as_deref().zip(self.remote.as_deref())

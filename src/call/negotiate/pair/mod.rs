@@ -179,11 +179,6 @@ impl Side {
         }
     }
 
-    /// Whether offer and answer have passed.
-    pub fn is_described(&self) -> bool {
-        self.sent.is_some() && self.remote.is_some()
-    }
-
     /// The line that is in use, as we told it and as it was said: they have one place, which
     /// an offer with several lines does not show by itself.
     fn settled(&self) -> Option<ways::Leg> {
