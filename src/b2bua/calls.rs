@@ -1,16 +1,22 @@
 //! The routes as a handler of incoming calls.
 
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::in_force::{Current, Settings};
+use super::in_force::{Current, Settings, named};
 use super::origin::Origin;
 use super::routing::{Dial, Outcome, RouteRequest};
 use super::settings::RouteParts;
+use crate::call::CallId;
 use crate::call::bridge_fsm::BridgeMode;
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use crate::call::headers::{HeaderChange, HeaderRule, RuledMessage};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
 use crate::call::service::{CallService, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
-use crate::config::server::{BridgeMode as Mode, Strategy};
+use crate::config::server::{
+    BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User,
+};
 use crate::sip::msg::Method;
 
 /// Sends calls where the routes say.
@@ -25,46 +31,102 @@ impl ApplicationHandler for Routes {
         let current = self.0.clone();
         Box::pin(async move {
             let settings = current.get();
-            route(&settings, &call).await
+            let (origin, class) = settings.caller(call.identity.as_deref(), call.source.ip());
+            let user = call.identity.as_deref().and_then(|name| settings.directory.user(name));
+            let told = call.caller();
+            let asking = Asking {
+                id: call.call,
+                called: call.called(),
+                caller: number_of(user.map(|user| &**user), &told),
+                told,
+                name: user.and_then(|user| user.display_name.clone()),
+                origin,
+                class,
+                source: Some(call.source),
+                at: call.at,
+            };
+            route(&settings, &asking).await
+        })
+    }
+
+    /// A party may send the other one where it could call itself.
+    fn handle_referral(&self, referral: Referral) -> HandlerFuture {
+        let current = self.0.clone();
+        Box::pin(async move {
+            let settings = current.get();
+            let called = match named(&settings, &referral.target) {
+                Ok(called) => called,
+                Err(error) => {
+                    tracing::info!("call {}: {error}", referral.call.0);
+                    let (status, reason) = error.status();
+                    return HandlerAction::Reject { status, reason: reason.to_owned() };
+                }
+            };
+            let by = &referral.by;
+            let (origin, class) = settings.party(by);
+            let user = by.user.as_deref().and_then(|name| settings.directory.user(name));
+            let asking = Asking {
+                id: referral.call,
+                called,
+                caller: number_of(user.map(|user| &**user), &by.number),
+                told: by.number.clone(),
+                name: None,
+                origin,
+                class,
+                source: by.address,
+                at: referral.at,
+            };
+            route(&settings, &asking).await
         })
     }
 }
 
-async fn route(settings: &Settings, call: &IncomingCall) -> HandlerAction {
-    let called = call.called();
-    let identity = call.identity.as_deref();
-    let user = identity.and_then(|name| settings.directory.user(name));
-    // A user is who he has proved to be, whatever From says.
-    let caller = match user {
+/// The number that a caller has: a user is who he has proved to be, whatever From says.
+fn number_of(user: Option<&User>, told: &str) -> String {
+    match user {
         Some(user) => user.caller_id.clone().unwrap_or_else(|| user.name.clone()),
-        None => call.caller(),
-    };
-    let (origin, class) = settings.caller(identity, call.source.ip());
+        None => told.to_owned(),
+    }
+}
+
+/// Who wants to reach whom.
+struct Asking<'a> {
+    id: CallId,
+    called: String,
+    caller: String,
+    /// What he says that his number is.
+    told: String,
+    name: Option<String>,
+    origin: Origin<'a>,
+    class: Option<&'a str>,
+    source: Option<SocketAddr>,
+    at: Instant,
+}
+
+async fn route(settings: &Settings, asking: &Asking<'_>) -> HandlerAction {
     let request = RouteRequest {
         method: &Method::Invite,
-        called: &called,
-        caller: &caller,
-        class,
-        origin,
-        address: call.source.ip(),
+        called: &asking.called,
+        caller: &asking.caller,
+        class: asking.class,
+        origin: asking.origin,
+        address: asking.source.map_or(IpAddr::from([0, 0, 0, 0]), |source| source.ip()),
     };
     let decision = settings.router.route(&request);
-    tracing::debug!("call {}: route {:?}", call.call.0, decision.name);
+    tracing::debug!("call {}: route {:?}", asking.id.0, decision.name);
     match decision.outcome {
         Outcome::Dial(dial) => {
             let none = RouteParts::default();
             let parts = decision.route.and_then(|index| settings.routes.get(index)).unwrap_or(&none);
-            let name = dial.policy.set_caller_name.clone();
-            let name = name.or_else(|| user.and_then(|user| user.display_name.clone()));
-            let stages = match stages(settings, call, &dial, parts).await {
+            let stages = match stages(settings, asking, &dial, parts).await {
                 Ok(stages) => stages,
                 Err((status, reason)) => {
                     return HandlerAction::Reject { status, reason: reason.to_owned() };
                 }
             };
-            let mut options = options(settings, call, &dial, name, &stages, origin);
+            let mut options = options(settings, asking, &dial, &stages);
             options.route = decision.name.map(|name| RouteTaken {
-                why: format!("{name}: {called} to {}", dial.targets.join(", ")),
+                why: format!("{name}: {} to {}", asking.called, dial.targets.join(", ")),
                 name: name.to_string(),
             });
             HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }))
@@ -81,7 +143,7 @@ async fn route(settings: &Settings, call: &IncomingCall) -> HandlerAction {
 /// and its reason.
 async fn stages(
     settings: &Settings,
-    call: &IncomingCall,
+    asking: &Asking<'_>,
     dial: &Dial,
     parts: &RouteParts,
 ) -> Result<Vec<DialStage>, (u16, &'static str)> {
@@ -91,14 +153,14 @@ async fn stages(
     for target in &dial.targets {
         let lookup = LookupRequest {
             caller: Some(dial.caller.clone()),
-            source: Some(call.source),
-            ..LookupRequest::new(target, call.at)
+            source: asking.source,
+            ..LookupRequest::new(target, asking.at)
         };
         let mut contacts = match settings.targets.resolve(&lookup).await {
             Ok(found) => found.contacts,
             // It is as silent as a host that does not answer: the next one is tried.
             Err(error) => {
-                tracing::info!("call {}: {error}", call.call.0);
+                tracing::info!("call {}: {error}", asking.id.0);
                 failure.get_or_insert(error);
                 continue;
             }
@@ -140,15 +202,9 @@ fn together(stages: Vec<DialStage>) -> DialStage {
     DialStage { contacts, lasts, ..DialStage::default() }
 }
 
-fn options(
-    settings: &Settings,
-    call: &IncomingCall,
-    dial: &Dial,
-    name: Option<String>,
-    stages: &[DialStage],
-    origin: Origin<'_>,
-) -> DialOptions {
+fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[DialStage]) -> DialOptions {
     let (policy, limits) = (&dial.policy, &settings.config.limits);
+    let name = policy.set_caller_name.as_ref().or(asking.name.as_ref());
     let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
     let ring = policy.timeout.unwrap_or(limits.ring);
     let rings = |stage: &DialStage| {
@@ -163,8 +219,8 @@ fn options(
         // Redirected calls ring within the time of who redirected them.
         total_timeout: stages.iter().map(rings).sum(),
         max_redirects: limits.redirects,
-        caller: (call.caller() != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),
-        caller_policy: match origin {
+        caller: (asking.told != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),
+        caller_policy: match asking.origin {
             Origin::Gateway(name) => settings.gateway_policy(name),
             _ => None,
         },
@@ -173,10 +229,34 @@ fn options(
             Mode::Intercepting => BridgeMode::Intercepting,
             Mode::Translating => BridgeMode::Translating,
         },
+        direct: policy.media == MediaPath::Direct,
+        rules: rules(dial),
         ..DialOptions::default()
     }
 }
 
+/// A route's header rules, with their values filled in.
+fn rules(dial: &Dial) -> Arc<[HeaderRule]> {
+    let rules = dial.policy.headers.iter().zip(&dial.header_values).map(|(rule, value)| HeaderRule {
+        to: match rule.on {
+            HeaderOn::Request => RuledMessage::Request,
+            HeaderOn::Response => RuledMessage::Response,
+            HeaderOn::Both => RuledMessage::Both,
+        },
+        name: rule.name.clone(),
+        change: match rule.change {
+            Change::Pass => HeaderChange::Pass,
+            Change::Remove => HeaderChange::Remove,
+            Change::Add(_) => HeaderChange::Add(value.clone()),
+            Change::Replace(_) => HeaderChange::Replace(value.clone()),
+        },
+    });
+    rules.collect()
+}
+
+#[cfg(test)]
+#[path = "calls_rules_tests.rs"]
+mod rules_tests;
 #[cfg(test)]
 #[path = "calls_tests.rs"]
 mod tests;

@@ -15,9 +15,9 @@ use crate::sip::endpoint::{Body, Flow, Invite, Reply, Termination, UsageId};
 use crate::sip::msg::Request;
 use crate::sip::registrar::{MemoryStore, Registrar};
 
-const ANN: &str = "192.0.2.11:5060";
-const BOB: &str = "192.0.2.12:5060";
-const CAT: &str = "192.0.2.13:5060";
+pub const ANN: &str = "192.0.2.11:5060";
+pub const BOB: &str = "192.0.2.12:5060";
+pub const CAT: &str = "192.0.2.13:5060";
 
 /// Everybody is who he says he is.
 struct Believing;
@@ -36,7 +36,20 @@ impl FrontDesk for Believing {
 
 /// A server with these lines, where 1001 is a user of class `internal` and 1002 one of
 /// class `guest`; `b` and `c` are gateways where Bob and Cat are.
-fn server(lines: &str) -> Harness {
+pub fn server(lines: &str) -> Harness {
+    let settings = settings(lines);
+    let config = &settings.config;
+    let switch = SwitchConfig { policy: settings::pair_policy(config), ..SwitchConfig::default() };
+    let current = Current::new(settings);
+    let parts = (
+        vec![Arc::new(Routes(current.clone())) as Arc<dyn ApplicationHandler>],
+        Arc::new(PartyTargets(current)) as Arc<dyn crate::call::lookup::Resolver>,
+    );
+    Harness::with(Instant::now(), parts, Box::new(Believing), switch, Network::QUIET)
+}
+
+/// The same configuration, in force.
+pub fn settings(lines: &str) -> Settings {
     let text = format!(
         "[server]\nlisten = [\"udp:{B2B}\"]\ndomains = [\"b2b.example\"]\n\
          [[user]]\nname = \"1001\"\npassword = \"x\"\n\
@@ -44,24 +57,17 @@ fn server(lines: &str) -> Harness {
     );
     let config = parse_alone(&text).unwrap_or_else(|error| panic!("{error}"));
     let store = Box::new(MemoryStore::new());
-    let now = Instant::now();
-    let registrar = Arc::new(Mutex::new(Registrar::new(settings::registrar(&config), store, now)));
-    let switch = SwitchConfig { policy: settings::pair_policy(&config), ..SwitchConfig::default() };
-    let current = Current::new(Settings::new(config, registrar, GatewayBoard::default()).unwrap());
-    let parts = (
-        vec![Arc::new(Routes(current.clone())) as Arc<dyn ApplicationHandler>],
-        Arc::new(PartyTargets(current)) as Arc<dyn crate::call::lookup::Resolver>,
-    );
-    Harness::with(now, parts, Box::new(Believing), switch, Network::QUIET)
+    let registrar = Registrar::new(settings::registrar(&config), store, Instant::now());
+    Settings::new(config, Arc::new(Mutex::new(registrar)), GatewayBoard::default()).unwrap()
 }
 
-fn gateway(name: &str, at: &str, keys: &str) -> String {
+pub fn gateway(name: &str, at: &str, keys: &str) -> String {
     format!(
         "[[gateway]]\nname = \"{name}\"\nhosts = [\"{at}\"]\ntransport = \"udp\"\noptions_s = 0\n{keys}\n"
     )
 }
 
-fn call_as(harness: &mut Harness, party: PartyId, user: &str, number: &str) -> UsageId {
+pub fn call_as(harness: &mut Harness, party: PartyId, user: &str, number: &str) -> UsageId {
     let invite = Invite {
         target: format!("sip:{number}@{B2B}").into(),
         from: Some(format!("\"A. Name\" <sip:{user}@phones.example>").into()),
@@ -72,13 +78,13 @@ fn call_as(harness: &mut Harness, party: PartyId, user: &str, number: &str) -> U
 }
 
 /// The last INVITE that was sent to an address.
-fn invite_to(harness: &Harness, address: &str) -> String {
+pub fn invite_to(harness: &Harness, address: &str) -> String {
     let to = address.parse().unwrap();
     let sent = harness.wire.iter().rev().find(|it| it.to == to && it.line().starts_with("INVITE"));
     sent.expect("an INVITE").text()
 }
 
-fn field(text: &str, name: &str) -> Option<String> {
+pub fn field(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
 }
 

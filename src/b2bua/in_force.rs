@@ -11,12 +11,14 @@ use super::origin::{Origin, Origins};
 use super::routing::Router;
 use super::settings::{self, RouteParts};
 use crate::call::controller::PairPolicy;
+use crate::call::handler::Party;
 use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 use crate::call::resolver::{
     Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, GatewayResolver,
     GroupResolver, UserResolver,
 };
 use crate::config::server::ServerConfig;
+use crate::sip::msg::Scheme;
 use crate::sip::registrar::{AorPolicy, NextHop, Registrar};
 
 /// Where bindings are, for the calls' thread alone but for restarts.
@@ -70,6 +72,20 @@ impl Settings {
     /// What may be offered to a gateway that says so.
     pub fn gateway_policy(&self, name: &str) -> Option<Arc<PairPolicy>> {
         self.gateways.get(name)?.clone()
+    }
+
+    /// Who the party of a leg is, as routes see it.
+    pub fn party<'a>(&'a self, party: &'a Party) -> (Origin<'a>, Option<&'a str>) {
+        let user = party.user.as_deref().and_then(|name| self.directory.user(name));
+        let gateway = party.gateway.as_deref().and_then(|name| self.config.gateway(name));
+        match (user, gateway) {
+            (Some(user), _) => (Origin::User(&user.name), Some(user.class.as_str())),
+            (None, Some(gateway)) => (Origin::Gateway(&gateway.name), Some(gateway.class.as_str())),
+            (None, None) => match party.address {
+                Some(address) => self.origins.of(address.ip()),
+                None => (Origin::Unknown, None),
+            },
+        }
     }
 
     /// Who a caller is, as routes see him: where he comes from, and his class.
@@ -130,8 +146,8 @@ impl Current {
     }
 }
 
-/// What a party may name by himself, in a REFER: users, groups and numbers of
-/// ours. A URI elsewhere would let a stranger call at our cost.
+/// What programs may name: users and groups of ours by their URIs, and every target that
+/// a route may have. Parties do not get here: see [`named`].
 pub struct PartyTargets(pub Current);
 
 impl Resolver for PartyTargets {
@@ -151,6 +167,23 @@ impl Resolver for PartyTargets {
             Ok(Some(LookupResult { original: request.target.clone(), ..found }))
         })
     }
+}
+
+/// Whom a party names in a REFER: the number in a URI of ours, which goes through the
+/// routes as if he had dialled it. Anything else (`gateway/…`, a URI elsewhere) would be
+/// calls at our cost.
+///
+/// # Errors
+/// [`LookupError::NotAllowed`].
+pub fn named(settings: &Settings, target: &str) -> Result<String, LookupError> {
+    let uri = crate::sip::msg::Uri::parse(target.as_bytes()).ok();
+    if let Some(uri) = uri.filter(|uri| uri.scheme == Scheme::Tel) {
+        return Ok(String::from_utf8_lossy(&uri.user_unescaped().unwrap_or_default()).into_owned());
+    }
+    own_user(settings, target)?.ok_or_else(|| LookupError::NotAllowed {
+        target: target.to_owned(),
+        why: "it is no URI of this server".into(),
+    })
 }
 
 /// The user part of a URI of ours; none: it is no URI.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use regex::Captures;
 
 use super::origin::Origin;
-use crate::config::server::{Action, Policy, Route, ServerConfig, SourceMatch, Strategy, Target, Template};
+use crate::config::server::{
+    Action, HeaderChange, HeaderRule, Policy, Route, ServerConfig, SourceMatch, Strategy, Target, Template,
+};
 use crate::sip::msg::Method;
 
 /// What routing knows of a request.
@@ -63,6 +65,8 @@ pub struct Dial {
     pub called: String,
     /// The caller's number, rewritten.
     pub caller: String,
+    /// The values of the policy's header rules; empty for those without.
+    pub header_values: Vec<String>,
     /// What else holds.
     pub policy: Arc<Policy>,
 }
@@ -218,7 +222,14 @@ impl Prepared {
             Target::Uri(uri) => uri.fill(request.called, found.called.as_ref(), push_escaped),
         };
         let targets = targets.iter().map(target).collect();
-        Outcome::Dial(Dial { targets, called, caller, policy: policy.clone() })
+        let value = |rule: &HeaderRule| match &rule.change {
+            HeaderChange::Add(value) | HeaderChange::Replace(value) => {
+                value.fill(request.called, found.called.as_ref(), as_it_is)
+            }
+            HeaderChange::Remove | HeaderChange::Pass => String::new(),
+        };
+        let header_values = policy.headers.iter().map(value).collect();
+        Outcome::Dial(Dial { targets, called, caller, header_values, policy: policy.clone() })
     }
 }
 

@@ -45,8 +45,15 @@ pub enum BridgeMode {
     Transparent,
     /// b2b handles REFER, INFO digits and hold itself.
     Intercepting,
-    /// Either, with header and SDP rules and transcoding.
+    /// As `Intercepting`, with header rules.
     Translating,
+}
+
+impl BridgeMode {
+    /// Whether b2b handles REFER, INFO digits and hold itself.
+    pub fn intercepts(self) -> bool {
+        self != BridgeMode::Transparent
+    }
 }
 
 /// What moves a bridge.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -32,6 +33,40 @@ pub trait ApplicationHandler: Send + Sync {
     /// Decides on the call. A future that is ready when it is first polled costs
     /// no task.
     fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture;
+
+    /// Decides where the other party of a call goes that this one wants to transfer
+    /// (REFER). `Dial` and `TransferTo` say where, `Reject` and `Disconnect` that it
+    /// stays. `Continue` asks the next handler; without a next one the target is looked up
+    /// by the resolver as it is.
+    fn handle_referral(&self, _referral: Referral) -> HandlerFuture {
+        Box::pin(std::future::ready(HandlerAction::Continue))
+    }
+}
+
+/// A party wants the other one of its call to be somewhere else.
+#[derive(Debug, Clone)]
+pub struct Referral {
+    pub call: CallId,
+    /// The leg of who asks.
+    pub leg: LegId,
+    pub by: Party,
+    /// The URI of Refer-To, as it came.
+    pub target: String,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// What is known of the party of a leg.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Party {
+    /// The user that it has proved to be, or that was called.
+    pub user: Option<String>,
+    /// The gateway that it was called by.
+    pub gateway: Option<Arc<str>>,
+    /// Its number: what it called from, or was called by.
+    pub number: String,
+    /// Where its signalling comes from, as far as that is known.
+    pub address: Option<SocketAddr>,
 }
 
 /// What becomes of an incoming call when its handler has come back.
@@ -72,6 +107,13 @@ pub struct IncomingCall {
     pub identity: Option<String>,
 }
 
+/// The user part of From, unescaped.
+pub(super) fn caller_number(request: &Request) -> String {
+    let from = request.from().ok();
+    let user = from.and_then(|from| from.uri.user_unescaped().map(Cow::into_owned));
+    String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
+}
+
 impl IncomingCall {
     /// The user part of the Request-URI, unescaped: the number that was dialled.
     pub fn called(&self) -> String {
@@ -81,9 +123,7 @@ impl IncomingCall {
 
     /// The user part of From, unescaped.
     pub fn caller(&self) -> String {
-        let from = self.request.from().ok();
-        let user = from.and_then(|from| from.uri.user_unescaped().map(Cow::into_owned));
-        String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
+        caller_number(&self.request)
     }
 
     /// The first value of a header field of the INVITE.

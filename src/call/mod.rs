@@ -6,6 +6,7 @@
 //! - `lookup`, `resolver`: from a target in words to the URIs to dial
 //! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
 //! - `digits`: digits that come as INFO
+//! - `direct`: when media goes past b2b, as a table
 //! - `controller`: who carries the media of joined legs
 //! - `timeline`: what happened in a call, in order
 //! - `verdict`: what became of its audio, and why
@@ -15,6 +16,7 @@
 //! - `switch`: legs that are joined: dialling, bridges, transfers
 //! - `seats`: places that calls hold, by source, user and gateway
 //! - `service`: the library's front: a handle on the switch
+//! - `headers`: rules on the header fields of a dialled call
 //! - `handler`: the seam for applications
 //! - `harness`: calls in virtual time, for tests of handlers
 
@@ -29,10 +31,12 @@ pub mod capture;
 pub mod cdr;
 pub mod controller;
 pub mod digits;
+pub mod direct;
 pub mod event;
 pub mod failure;
 pub mod handler;
 pub mod harness;
+pub mod headers;
 pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;

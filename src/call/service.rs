@@ -10,6 +10,7 @@ use super::bridge_fsm::BridgeMode;
 use super::controller::PairPolicy;
 pub use super::failure::Failover;
 use super::handler::IncomingCall;
+use super::headers::HeaderRule;
 use super::leg_fsm::TerminationCause;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
 use super::switch::command::Command;
@@ -67,6 +68,10 @@ pub struct DialOptions {
     pub caller_policy: Option<Arc<PairPolicy>>,
     /// More header fields for the INVITE.
     pub headers: Vec<(String, String)>,
+    /// Media goes between the parties where both can, and past b2b.
+    pub direct: bool,
+    /// Changes to the INVITE's header fields, and to those of the responses to the caller.
+    pub rules: Arc<[HeaderRule]>,
     /// What the bridge does with requests inside the call.
     pub mode: BridgeMode,
     /// Whether the end of one leg ends the other.
@@ -93,6 +98,8 @@ impl Default for DialOptions {
             caller: None,
             caller_policy: None,
             headers: Vec::new(),
+            direct: false,
+            rules: Arc::default(),
             mode: BridgeMode::Transparent,
             auto_hangup: true,
             route: None,

@@ -18,10 +18,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn session(&self) -> Session {
+    /// A session whose lines are received at one address.
+    fn session(&self, connection: IpAddr) -> Session {
         let origin = sdp_types::Origin::with_ip_addr(self.session_id, self.version, self.address);
         let mut session = Session::new(origin, "-");
-        session.connection = Some(sdp_types::Connection::from_ip_addr(self.address));
+        session.connection = Some(sdp_types::Connection::from_ip_addr(connection));
         session.times.push(Time::new(0, 0));
         session
     }
@@ -30,8 +31,8 @@ impl Origin {
 impl SessionDescription {
     /// An offer with one audio line (RFC 3264 §5).
     pub fn offer(origin: &Origin, audio: &AudioMedia) -> SessionDescription {
-        let mut session = origin.session();
-        session.medias.push(line(origin, audio));
+        let mut session = origin.session(audio.address);
+        session.medias.push(line(audio));
         SessionDescription { session }
     }
 
@@ -44,7 +45,7 @@ impl SessionDescription {
         index: usize,
         audio: &AudioMedia,
     ) -> SessionDescription {
-        let mut session = origin.session();
+        let mut session = origin.session(audio.address);
         // RFC 3264 §6: the t= line is the offer's.
         session.times.clone_from(&offer.session.times);
         session.medias = offer
@@ -52,7 +53,7 @@ impl SessionDescription {
             .medias
             .iter()
             .enumerate()
-            .map(|(position, offered)| if position == index { line(origin, audio) } else { refused(offered) })
+            .map(|(position, offered)| if position == index { line(audio) } else { refused(offered) })
             .collect();
         SessionDescription { session }
     }
@@ -69,12 +70,10 @@ impl SessionDescription {
     }
 }
 
-/// The line, without a connection line that would only repeat the session's.
-fn line(origin: &Origin, audio: &AudioMedia) -> Media {
+/// The line, without a connection line, which would only repeat the session's.
+fn line(audio: &AudioMedia) -> Media {
     let mut media = audio.write();
-    if audio.address == origin.address {
-        media.connections.clear();
-    }
+    media.connections.clear();
     media
 }
 

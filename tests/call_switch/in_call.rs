@@ -20,7 +20,7 @@ fn connected() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
 }
 
 /// The re-INVITE or UPDATE that a party was asked with.
-fn asked(harness: &mut Harness, party: PartyId) -> Option<String> {
+pub fn asked(harness: &mut Harness, party: PartyId) -> Option<String> {
     harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage {
             event: UsageEvent::ReInvite { request } | UsageEvent::Update { request, .. }, ..
@@ -29,7 +29,7 @@ fn asked(harness: &mut Harness, party: PartyId) -> Option<String> {
     })
 }
 
-fn answered(harness: &mut Harness, party: PartyId) -> Option<String> {
+pub fn answered(harness: &mut Harness, party: PartyId) -> Option<String> {
     harness.take(party).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::ReInviteAnswered { response, .. }, .. } => {
             Some(String::from_utf8_lossy(&response.body()).into_owned())

@@ -3,6 +3,7 @@
 
 mod account;
 mod dialling;
+mod direct;
 mod in_call;
 mod routed;
 mod storm;

@@ -81,13 +81,14 @@ fn interop_b2bua_joins_the_two_far_ends_of_an_attended_transfer() {
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_transfers_blindly_and_tells_the_referrer() {
     let (ann, bob, cat) = (Place::new("ann", 51), Place::new("bob", 52), Place::new("cat", 53));
-    // Who is transferred to is named by one of ours: a group.
+    // Who is transferred to is a number that the routes take.
     let lines = bob.route("bob")
         + &format!(
             "[[gateway]]\nname = \"g\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n",
             cat.sip
         )
-        + "[[group]]\nname = \"target\"\nmembers = [\"gateway/g/target\"]\n";
+        + "[[group]]\nname = \"others\"\nmembers = [\"gateway/g/target\"]\n\
+           [[route]]\ncalled = \"target\"\nto = \"group/others\"\n";
     let lab = Lab::new(&lines);
     let stays = lab.sipp(&bob, "callee_moved_ends").args(&["-d", "2000"]).listens();
     let arrives = lab.sipp(&cat, "callee").listens();

@@ -16,7 +16,7 @@ use super::{
     AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
     LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route,
 };
-use crate::call::negotiate::pair::{self, PairError, Side};
+use crate::call::negotiate::pair::{self, DirectError, PairError, Side};
 use crate::media::relay::{
     EndpointConfig, OpenError, RelayConfig, RelayEvent, RelayHandle, RelayId, SpawnError,
 };
@@ -93,6 +93,7 @@ impl EmbeddedController {
         Capability::DigitEvents,
         Capability::Timeouts,
         Capability::Statistics,
+        Capability::DirectMedia,
     ]);
 
     /// Starts the media threads.
@@ -292,6 +293,25 @@ impl MediaController for EmbeddedController {
         self.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
     }
 
+    fn direct_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        heard: SocketAddr,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        let mut state = self.state();
+        MediaFuture::ready(state.two(from, to).and_then(|(from, to)| {
+            Ok(pair::direct(&from.side, &mut to.side, heard, policy)?.into_vec().into())
+        }))
+    }
+
+    fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
+        let mut state = self.state();
+        let offer = state.get(endpoint).and_then(|entry| Ok(pair::back(&mut entry.side, policy)?));
+        MediaFuture::ready(offer.map(|offer| offer.into_vec().into()))
+    }
+
     fn withdraw_offer(&self, endpoint: EndpointId) {
         if let Ok(entry) = self.state().get(endpoint) {
             entry.side.withdraw();
@@ -364,6 +384,12 @@ impl From<PairError> for MediaError {
             PairError::NoOffer => MediaError::NoOffer,
             PairError::Undescribed => MediaError::Undescribed,
         }
+    }
+}
+
+impl From<DirectError> for MediaError {
+    fn from(error: DirectError) -> Self {
+        MediaError::NotDirect(error.to_string())
     }
 }
 

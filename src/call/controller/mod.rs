@@ -119,6 +119,33 @@ pub trait MediaController: Send + Sync {
     /// no change.
     fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool;
 
+    /// An offer to `to`'s party to exchange media with `from`'s party itself: what `from`'s
+    /// party has said last, with its address. `heard` is where its RTP comes from. The
+    /// answer goes to `apply_remote`; endpoints stay joined, for what still comes by here.
+    ///
+    /// # Errors
+    /// `NotDirect`, `Unsupported`.
+    fn direct_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        heard: std::net::SocketAddr,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        let _ = (from, to, heard, policy);
+        MediaFuture::unsupported(Capability::DirectMedia)
+    }
+
+    /// An offer that takes the party's media back to its endpoint. The answer goes to
+    /// `apply_remote`.
+    ///
+    /// # Errors
+    /// `Undescribed`, `Unsupported`.
+    fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
+        let _ = (endpoint, policy);
+        MediaFuture::unsupported(Capability::DirectMedia)
+    }
+
     /// The offer that waits for an answer of this party's, or that this party made, is
     /// refused: what was agreed before stands. Without one it does nothing.
     fn withdraw_offer(&self, endpoint: EndpointId);

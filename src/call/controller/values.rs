@@ -144,11 +144,13 @@ pub enum Capability {
     Conferences,
     /// `start_moh`.
     MusicOnHold,
+    /// `direct_offer`, `return_offer`.
+    DirectMedia,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Capability; 12] = [
+    pub const ALL: [Capability; 13] = [
         Capability::Endpoints,
         Capability::Pairs,
         Capability::Bridges,
@@ -161,6 +163,7 @@ impl Capability {
         Capability::Recording,
         Capability::Conferences,
         Capability::MusicOnHold,
+        Capability::DirectMedia,
     ];
 }
 
@@ -210,6 +213,8 @@ pub enum MediaError {
     Undescribed,
     #[error("there is no offer that this could be the answer to")]
     NoOffer,
+    #[error("the parties cannot send to each other: {0}; media stays with b2b")]
+    NotDirect(String),
     #[error("the media controller has stopped; start it again")]
     Stopped,
 }
@@ -225,6 +230,7 @@ impl MediaError {
             MediaError::Unsupported(_)
             | MediaError::NoSuchEndpoint(_)
             | MediaError::Undescribed
+            | MediaError::NotDirect(_)
             | MediaError::NoOffer => (500, "Server Internal Error"),
         }
     }

@@ -114,7 +114,12 @@ fn port(endpoint: EndpointId) -> u16 {
 
 impl MediaController for FakeMedia {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges])
+        Capabilities::of(&[
+            Capability::Endpoints,
+            Capability::Pairs,
+            Capability::Bridges,
+            Capability::DirectMedia,
+        ])
     }
 
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
@@ -179,6 +184,23 @@ impl MediaController for FakeMedia {
 
     fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
         self.state().held.get(&endpoint).is_some_and(|side| side.repeats(description))
+    }
+
+    fn direct_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        heard: SocketAddr,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        self.described((from, Some(to)), |from, to| match to {
+            Some(to) => pair::direct(from, to, heard, policy),
+            None => Err(pair::DirectError::Held),
+        })
+    }
+
+    fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
+        self.described((endpoint, None), |side, _| pair::back(side, policy))
     }
 
     fn withdraw_offer(&self, endpoint: EndpointId) {

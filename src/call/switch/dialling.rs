@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
+use super::invite::shown_by;
 use super::say::{q850_of, reason_value};
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
@@ -12,39 +13,51 @@ use super::{Switch, Turn};
 use crate::call::controller::{AddressFamily, MediaError, PairPolicy};
 use crate::call::event::Event;
 use crate::call::failure::cause;
+use crate::call::headers;
 use crate::call::leg_fsm::{LegEvent, TerminationCause};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
 use crate::call::reason::Reason;
 use crate::call::seats::Seat;
 use crate::call::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{Body, Invite, InviteError};
-use crate::sip::msg::{Host, Name, Request, Response, Uri};
-
-/// Header fields of their INVITE that go across as they are.
-const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
-
-/// How much later than the dialling the endpoint would give up by itself.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+use crate::sip::endpoint::InviteError;
+use crate::sip::msg::{Host, Response, Uri};
 
 impl Switch {
     /// Begins to dial, once the target is known.
     pub(super) fn dial(&mut self, t: &mut Turn<'_>, call: CallId, request: DialRequest, purpose: Purpose) {
-        let Some(it) = self.calls.get_mut(call.0) else { return };
-        if it.dialling.is_some() {
-            return refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
+        if self.begin_dial(call, request.options, purpose) {
+            self.dial_to(t, call, request.to);
         }
-        let caller = purpose.caller();
-        let policy = request.options.caller_policy.clone();
-        if let Some(route) = &request.options.route {
+    }
+
+    /// Says what is going to be dialled for. `false`: nothing can be.
+    pub(super) fn begin_dial(&mut self, call: CallId, options: DialOptions, purpose: Purpose) -> bool {
+        let Some(it) = self.calls.get_mut(call.0) else { return false };
+        if it.dialling.is_some() {
+            refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
+            return false;
+        }
+        if let Purpose::Caller { caller, .. } = &purpose
+            && let Some(it) = self.legs.get_mut(caller.0)
+        {
+            it.policy = options.caller_policy.clone().or_else(|| it.policy.take());
+            it.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
+            it.shown = options.caller.clone().or_else(|| shown_by(it.invite.as_deref()?)).map(Box::new);
+        }
+        let dialling = Dialling { purpose, options, dial: None, branches: Vec::new() };
+        it.dialling = Some(Box::new(dialling));
+        true
+    }
+
+    /// Looks up, where that has to be done, and dials.
+    pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, call: CallId, to: DialTo) {
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let caller = dialling.and_then(|it| it.purpose.caller());
+        if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
             self.books.route(call, t.now, &route.name, &route.why);
         }
-        let dialling = Dialling { purpose, options: request.options, dial: None, branches: Vec::new() };
-        it.dialling = Some(Box::new(dialling));
-        if let (Some(policy), Some(it)) = (policy, caller.and_then(|leg| self.legs.get_mut(leg.0))) {
-            it.policy = Some(policy);
-        }
-        match request.to {
+        match to {
             DialTo::Contacts(contacts) => self.dial_contacts(t, call, contacts),
             DialTo::Stages(stages) => self.dial_stages(t, call, stages),
             DialTo::Target(target) => {
@@ -149,6 +162,10 @@ impl Switch {
         let leaves = it.leaving.take_if(|(_, at)| *at <= now);
         let too_long = it.ends_at.take_if(|at| *at <= now).is_some();
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
+        let path = it.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
+        if path.is_some_and(|at| at <= now) {
+            self.lead(t, call);
+        }
         if let Some((leg, _)) = leaves {
             self.hang_up(t, leg);
         }
@@ -275,69 +292,21 @@ impl Switch {
         }
     }
 
-    fn write_invite(
-        &self,
-        leg: &Leg,
-        caller: Option<&Request>,
-        options: &DialOptions,
-        offer: Option<Bytes>,
-    ) -> Invite {
-        let contact = leg.contact.as_deref();
-        let from = options.from.clone().map(Bytes::from);
-        let from = from.or_else(|| {
-            let uri = contact.and_then(|contact| contact.from.as_ref())?;
-            Some(
-                [&caller_name(caller, options.caller.as_ref())[..], b"<", uri.as_bytes(), b">"]
-                    .concat()
-                    .into(),
-            )
-        });
-        let mut headers: Vec<(Bytes, Bytes)> = options
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
-            })
-            .collect();
-        for name in PASSED_ON {
-            if let Some(value) = caller.and_then(|invite| invite.header(name)) {
-                headers.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value)));
-            }
-        }
-        let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
-        Invite {
-            flow: contact.and_then(|contact| contact.flow),
-            outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
-            authorizes: contact
-                .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
-            target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
-            from: from.or_else(|| self.caller_as_ours(caller, options.caller.as_ref())),
-            route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),
-            headers,
-            body: offer.map(Body::sdp),
-            // The dialling itself knows when to give up.
-            ring_timeout: contact.and_then(|it| it.ring).max(Some(options.ring_timeout)).map(|it| it + GRACE),
-            ..Invite::default()
-        }
-    }
-
     /// What may be offered to a leg.
     pub(super) fn policy_towards(&self, leg: LegId) -> &PairPolicy {
         let own = self.legs.get(leg.0).and_then(|it| it.policy.as_deref());
         own.unwrap_or(&self.config.policy)
     }
 
-    /// From of a new leg: the caller's name and number, at our address.
-    fn caller_as_ours(&self, invite: Option<&Request>, told: Option<&(String, String)>) -> Option<Bytes> {
-        let domain = self.config.domain.as_bytes();
-        if let Some((name, number)) = told {
-            let number = escaped_user(number);
-            return Some([name.as_bytes(), b"<sip:", number.as_bytes(), b"@", domain, b">"].concat().into());
+    /// What the response of a branch gives to the one that its caller gets.
+    pub(super) fn give_fields(&mut self, call: CallId, response: &Response) {
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let caller = dialling.and_then(|it| it.purpose.caller());
+        let Some(it) = caller.and_then(|leg| self.legs.get_mut(leg.0)) else { return };
+        if let Some(rules) = &it.rules {
+            it.given.clear();
+            headers::apply(rules, true, &mut it.given, Some(response));
         }
-        let from = invite?.from().ok();
-        let user = from.as_ref().and_then(|from| from.uri.user).filter(|user| !user.is_empty());
-        let user = user.unwrap_or(b"anonymous");
-        Some([&caller_name(invite, None)[..], b"<sip:", user, b"@", domain, b">"].concat().into())
     }
 
     /// A branch got a provisional response.
@@ -349,6 +318,7 @@ impl Switch {
             it.answer = Some(response.body());
         }
         let call = it.call;
+        self.give_fields(call, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
         let status = response.status();
@@ -434,17 +404,6 @@ fn rounds(contacts: Vec<ResolvedContact>, order: DialOrder) -> Vec<Vec<DialTarge
     rounds
 }
 
-/// The caller's name as it stands before a URI, or nothing.
-fn caller_name(invite: Option<&Request>, told: Option<&(String, String)>) -> Vec<u8> {
-    if let Some((name, _)) = told {
-        return name.clone().into_bytes();
-    }
-    let from = invite.and_then(|invite| invite.from().ok());
-    let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
-    let space: &[u8] = if display.is_empty() { b"" } else { b" " };
-    [display, space].concat()
-}
-
 /// The family of a contact whose host is an address.
 fn family_of(contact: &ResolvedContact) -> Option<AddressFamily> {
     if let Some(flow) = &contact.flow {
@@ -474,22 +433,4 @@ fn redirections(response: &Response) -> Vec<ResolvedContact> {
         .collect();
     contacts.sort_by_key(|(priority, _)| *priority);
     contacts.into_iter().map(|(_, contact)| contact).collect()
-}
-
-/// The values of a Path, each a preloaded route.
-fn routes(path: &str) -> Vec<Bytes> {
-    path.split(',').map(|route| Bytes::copy_from_slice(route.trim().as_bytes())).collect()
-}
-
-/// A number as the user part of a URI.
-fn escaped_user(number: &str) -> String {
-    let mut text = String::with_capacity(number.len());
-    for byte in number.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => text.push(char::from(byte)),
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'+' => text.push(char::from(byte)),
-            byte => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
 }

@@ -49,7 +49,10 @@ impl Switch {
     pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
         let Some(usage) = it.usage else { return };
-        let headers = reason_field(it.reason.clone());
+        let mut headers = reason_field(it.reason.clone());
+        if let Some(rules) = &it.rules {
+            crate::call::headers::apply(rules, true, &mut headers, None);
+        }
         let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
         if let Err(error) = t.refuse(usage, reply) {
             tracing::debug!("leg {}: {error}", leg.0);

@@ -88,6 +88,9 @@ impl Switch {
             it.answer = Some(response.body());
         }
         let (call, branch, ending) = (it.call, it.branch, it.ending);
+        if branch.is_some() {
+            self.give_fields(call, response);
+        }
         self.advance_leg(t, leg, LegEvent::Answer, None);
         match branch {
             Some(branch) if !ending => self.with_dial(t, call, |dial| dial.answered(branch)),
@@ -168,9 +171,11 @@ impl Switch {
             }
             MediaEvent::Started { endpoint, from } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaStarted { call, leg, from });
+                self.heard_from(t, endpoint, from);
             }
             MediaEvent::SourceChanged { endpoint, from, to } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaSourceChanged { call, leg, from, to });
+                self.heard_from(t, endpoint, to);
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, .. } => {
                 let by = DigitBy::TelephoneEvent;
@@ -193,6 +198,9 @@ impl Switch {
 
     /// No RTP for too long from a party that should send: it has died.
     fn silent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        if self.is_past(leg) {
+            return;
+        }
         let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_up()) else { return };
         it.cause = Some(TerminationCause::MediaTimeout);
         let call = it.call;

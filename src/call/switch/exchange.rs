@@ -5,7 +5,6 @@ use bytes::Bytes;
 
 use super::table::{Asked, Exchange};
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::BridgeMode;
 use crate::call::controller::MediaError;
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Body, Reply, ServerTransactionId};
@@ -38,7 +37,7 @@ impl Switch {
         };
         let other = bridge.other(leg).filter(|other| self.legs.get(other.0).is_some_and(|it| it.is_up()));
         match other {
-            Some(other) if bridge.mode != BridgeMode::Intercepting || offer.is_none() => {
+            Some(other) if !bridge.mode.intercepts() || offer.is_none() => {
                 self.ask_across(t, call, (leg, other), asked, offer);
             }
             _ => self.answer_here(t, leg, asked, offer),
@@ -51,8 +50,13 @@ impl Switch {
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
+        let refresh = self.controller.repeats(endpoint, &offer);
         let answer = self.controller.local_answer(endpoint, offer, self.policy_towards(leg));
         self.media(t, answer, move |switch, t, answer| {
+            if let (Ok(_), false, Some(it)) = (&answer, refresh, switch.legs.get(leg.0)) {
+                let call = it.call;
+                switch.led_here(t, call, &[leg]);
+            }
             switch.answer_exchange(t, leg, asked, answer.map_err(|error| refusal(&error)));
         });
     }
@@ -121,6 +125,7 @@ impl Switch {
         match asked {
             Asked::Ourselves { back } => return self.refreshed(t, (from, to), back, body),
             Asked::Timer => return self.session_refreshed(t, to, body),
+            Asked::Direct | Asked::Return => return self.path_agreed(t, to, asked, body),
             _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else { return };
@@ -136,6 +141,8 @@ impl Switch {
             if ack_wanted && let Some(it) = switch.legs.get_mut(from.0) {
                 it.ack_for = Some(to);
             }
+            let told = [to, from];
+            switch.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });
             let session = session.map_err(|error| refusal(&error));
             switch.answer_exchange(t, from, asked, session);
         });
@@ -163,6 +170,9 @@ impl Switch {
                 self.controller.withdraw_offer(endpoint);
             }
         }
+        if matches!(exchange.asked, Asked::Direct | Asked::Return) {
+            return self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
+        }
         self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
     }
 
@@ -170,7 +180,7 @@ impl Switch {
     fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
         let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
         match (asked, answer) {
-            (Asked::Ourselves { .. } | Asked::Timer | Asked::Nobody, _) => {}
+            (Asked::Ourselves { .. } | Asked::Timer | Asked::Nobody | Asked::Direct | Asked::Return, _) => {}
             (Asked::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
             (Asked::ReInvite, Ok(session)) => {
                 if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {

@@ -3,7 +3,7 @@
 
 use crate::call::call_fsm::CallEvent;
 use crate::call::controller::AddressFamily;
-use crate::call::handler::{HandlerAction, IncomingCall};
+use crate::call::handler::{HandlerAction, IncomingCall, Party, caller_number};
 use crate::call::service::DialRequest;
 use crate::call::{CallId, LegId, bridge_fsm::BridgeMode};
 use crate::sdp;
@@ -46,6 +46,12 @@ impl Switch {
             it.usage = Some(usage);
             it.seats = seats;
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
+            it.party = Some(Box::new(Party {
+                user: identity.clone(),
+                number: caller_number(&request),
+                address: Some(flow.remote),
+                gateway: None,
+            }));
             it.invite = Some(Box::new(request.clone()));
         }
         if let Some(it) = self.calls.get_mut(call.0) {

@@ -15,7 +15,7 @@ use crate::call::leg_fsm::{LegEvent, TerminationCause};
 use crate::call::negotiate;
 use crate::call::service::{CallError, DialError};
 use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::endpoint::Body;
+use crate::sip::endpoint::{Body, Reply};
 use crate::sip::msg::Request;
 
 impl Switch {
@@ -89,9 +89,14 @@ impl Switch {
     fn ring(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, session: Option<Bytes>) {
         let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
         let Some(usage) = it.usage else { return };
+        let reply = Reply {
+            headers: it.given.clone(),
+            body: session.clone().map(Body::sdp),
+            ..Reply::status(status)
+        };
         let event = if session.is_some() { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
-        if let Err(error) = t.sip.provisional(t.now, usage, status, "", session.map(Body::sdp)) {
+        if let Err(error) = t.sip.reply(t.now, usage, reply) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
     }
@@ -151,6 +156,7 @@ impl Switch {
         winner.branch = None;
         let (answer, ack_wanted) = (winner.answer.take(), winner.ack_wanted);
         let how = (options.mode, options.auto_hangup);
+        let direct = options.direct;
         match purpose {
             Purpose::Caller { caller, reply } => {
                 let Some(it) = self.legs.get(caller.0) else {
@@ -162,6 +168,9 @@ impl Switch {
                     {
                         Ok(()) => {
                             let bridge = switch.make_bridge(t, caller, leg, how.0, how.1);
+                            if direct {
+                                switch.may_lead_past(t, call);
+                            }
                             if let (Some(reply), Ok(bridge)) = (reply, bridge) {
                                 let _ = reply.send(Ok(bridge));
                             }
@@ -271,7 +280,9 @@ impl Switch {
             return Err(MediaError::Stopped);
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
-        if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {
+        let headers = std::mem::take(&mut it.given);
+        let reply = Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) };
+        if let Err(error) = t.sip.reply(t.now, usage, reply) {
             // It was cancelled in this very moment: its end is on the way.
             tracing::debug!("leg {}: {error}", leg.0);
             return Err(MediaError::Stopped);
@@ -346,6 +357,7 @@ impl Switch {
             state: BridgeState::Created,
             mode,
             auto_hangup,
+            direct: None,
             started: Some(t.now),
             watchers: Vec::new(),
         };

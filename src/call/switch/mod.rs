@@ -9,11 +9,13 @@
 //! - `table`: what is known of a leg, a call, a bridge
 //! - `incoming`: their INVITE, and what its handler decides
 //! - `dial`: dialling as a machine; `dialling`: the machine at work
+//! - `invite`: the INVITE of a leg that is dialled
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`: later offers and answers across
+//! - `exchange`: later offers and answers across; `direct`: those that lead media past b2b
 //! - `refresh`: session timers
-//! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere
+//! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
+//!   `referral`: where to
 //! - `ending`: the end of legs, bridges and calls
 //! - `obey`: commands from outside; `command`: their values
 //! - `say`: responses and hang-ups on the endpoint
@@ -28,15 +30,18 @@ pub(in crate::call) mod command;
 pub mod desk;
 pub mod dial;
 mod dialling;
+mod direct;
 pub mod driver;
 mod ending;
 mod events;
 mod exchange;
 mod incoming;
+mod invite;
 mod joining;
 mod news;
 mod obey;
 mod records;
+mod referral;
 mod refresh;
 mod requests;
 mod say;

@@ -33,7 +33,7 @@ impl Switch {
         let bridge = self.legs.get(leg.0).and_then(|it| self.calls.get(it.call.0)?.bridge.as_ref());
         let mode = bridge.map(|it| it.mode);
         let other = bridge.and_then(|it| it.other(leg));
-        let taken_here = mode == Some(BridgeMode::Intercepting);
+        let taken_here = mode.is_some_and(BridgeMode::intercepts);
         match (request.method(), other) {
             (Method::Info, _) if taken_here => self.respond(t, transaction, Reply::status(200)),
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {

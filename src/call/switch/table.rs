@@ -1,5 +1,6 @@
 //! What is known of a leg, a call and a bridge.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,17 +8,20 @@ use bytes::Bytes;
 
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
+use super::direct::Path;
 use super::records::Beginning;
 use super::transfer::Referrer;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::CallState;
 use crate::call::controller::{AddressFamily, EndpointId, PairPolicy};
+use crate::call::handler::Party;
+use crate::call::headers::HeaderRule;
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::call::lookup::ResolvedContact;
 use crate::call::seats::Seat;
 use crate::call::service::{CallEnd, DialError, DialOptions};
 use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::endpoint::{ServerTransactionId, UsageId};
+use crate::sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
 use crate::sip::msg::Request;
 use crate::sip::transaction::timer_queue::Queued;
 
@@ -46,6 +50,10 @@ pub(super) struct Leg {
     pub joined: Option<LegId>,
     /// The party does not want to hear.
     pub holds: bool,
+    /// Where its RTP comes from, once some has come.
+    pub heard: Option<SocketAddr>,
+    /// It was told to send to its other party itself.
+    pub led_past: bool,
     /// It says in Allow that it takes UPDATE.
     pub takes_update: bool,
     /// BYE, CANCEL or a refusal is on its way.
@@ -57,6 +65,14 @@ pub(super) struct Leg {
     pub reason: Option<Bytes>,
     pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
     pub contact: Option<Box<ResolvedContact>>,
+    /// Who has called, as far as the desk knows; where from.
+    pub party: Option<Box<Party>>,
+    /// Name and number of who has called, as the callee was told.
+    pub shown: Option<Box<(String, String)>>,
+    /// Changes to the responses that it gets, and the fields that another leg's response
+    /// gave it.
+    pub rules: Option<Arc<[HeaderRule]>>,
+    pub given: HeaderFields,
     /// What may be offered to it; none: as the configuration says.
     pub policy: Option<Arc<PairPolicy>>,
     /// For its record.
@@ -82,6 +98,8 @@ impl Leg {
             authorized: (false, false),
             joined: None,
             holds: false,
+            heard: None,
+            led_past: false,
             takes_update: false,
             ending: false,
             answered_at: None,
@@ -89,6 +107,10 @@ impl Leg {
             reason: None,
             watchers: Vec::new(),
             contact: None,
+            party: None,
+            shown: None,
+            rules: None,
+            given: Vec::new(),
             policy: None,
             beginning: None,
             seats: Vec::new(),
@@ -150,6 +172,8 @@ pub(super) struct Bridge {
     pub state: BridgeState,
     pub mode: BridgeMode,
     pub auto_hangup: bool,
+    /// None: its media is to stay with b2b.
+    pub direct: Option<Path>,
     pub started: Option<Instant>,
     pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
 }
@@ -178,6 +202,10 @@ pub(super) enum Asked {
     Ourselves {
         back: bool,
     },
+    /// We did: `to` is to send to the party of `from` itself.
+    Direct,
+    /// We did: `to` is to send to us again.
+    Return,
     /// We did: the session timer of `to`, which is `from` too.
     Timer,
 }
@@ -242,6 +270,7 @@ impl Call {
     pub fn next_timeout(&self) -> Option<Instant> {
         let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let leaving = self.leaving.map(|(_, at)| at);
-        dialling.into_iter().chain(leaving).chain(self.ends_at).min()
+        let path = self.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
+        dialling.into_iter().chain(leaving).chain(path).chain(self.ends_at).min()
     }
 }

@@ -36,7 +36,7 @@ impl Switch {
         if let Some(replaced) = replaced.and_then(|usage| self.of_usage.get(&usage).copied()) {
             return self.attended(t, (call, leg, stays), replaced, (usage, refer));
         }
-        if mode != BridgeMode::Intercepting {
+        if !mode.intercepts() {
             return self.pass_refer_on(t, stays, request, (usage, refer));
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
@@ -49,12 +49,8 @@ impl Switch {
             Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
         );
         t.answer_refer(usage, refer, 202);
-        let purpose = Purpose::Transfer { leaves: leg, stays, referrer: Some((usage, refer)) };
-        let mut request = DialRequest::to(target);
-        if let Some(replaces) = &to.replaces {
-            request.options.headers.push(("Replaces".to_owned(), replaces.to_string()));
-        }
-        self.dial(t, call, request, purpose);
+        let replaces = to.replaces.as_ref().map(ToString::to_string);
+        self.referred_to(t, call, (leg, stays), Some((usage, refer)), (target, replaces));
     }
 
     /// The call, the other leg and the mode of a leg that is in a bridge.
@@ -178,6 +174,7 @@ impl Switch {
         for leg in [old.a, old.b] {
             if let Some(it) = self.legs.get_mut(leg.0) {
                 it.joined = None;
+                it.led_past = false;
             }
         }
         if let Some((a, b)) = self.endpoints(old.a, old.b) {
@@ -218,7 +215,9 @@ impl Switch {
             t,
             Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
         );
-        self.dial(t, call, DialRequest::to(target), Purpose::Transfer { leaves: leg, stays, referrer: None });
+        let mut request = DialRequest::to(target);
+        request.options.caller = self.shown(stays);
+        self.dial(t, call, request, Purpose::Transfer { leaves: leg, stays, referrer: None });
         Ok(())
     }
 

@@ -332,7 +332,7 @@ fn routes() {
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nmode = \"translating\"\nheaders = [{ remove = \"via\" }]",
-                "line 13: `header.remove` = \"via\": b2b writes this header itself; a rule cannot change it",
+                "line 13: `header.remove` = \"via\": it belongs to one leg's dialog or body, or b2b writes it itself; take the rule out",
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nmode = \"translating\"\nheaders = [{ add = \"X-A\" }]",

@@ -464,12 +464,19 @@ pub const ROUTE: SectionDoc = SectionDoc {
 pub const HEADER: SectionDoc = SectionDoc {
     name: "header",
     written: "{ … } in `headers`",
-    about: "A change to a header of what goes to the far side. One of `add`, `remove`, `replace` is needed.",
+    about: "A change to a header of what goes to the far side, or comes back. One of `add`, `remove`, `replace`, `pass` is needed.",
     keys: &[
         key("add", "header name", "", "One more line of this name."),
         key("remove", "header name", "", "All lines of this name go."),
         key("replace", "header name", "", "One line instead of all of this name."),
-        key("value", "text", "", "The value of `add` and `replace`."),
+        key("pass", "header name", "", "The lines of this name go across as they came."),
+        key("value", "template", "", "The value of `add` and `replace`, with the groups of `called`."),
+        key(
+            "on",
+            "`request`, `response` or `both`",
+            "",
+            "The INVITE to the far side, or the responses to it that the caller gets. Without it: `request`.",
+        ),
     ],
 };
 

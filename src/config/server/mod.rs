@@ -45,7 +45,10 @@ pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
 pub use parties::{Gateway, GatewayHost, Group, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};
-pub use route::{Action, BridgeMode, Failover, HeaderRule, MediaPath, Policy, Route, SourceMatch, Target};
+pub use route::{
+    Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
+    Target,
+};
 pub use secret::Secret;
 #[cfg(test)]
 pub(crate) use tests::parse_alone;

@@ -9,34 +9,11 @@ use super::parties::Strategy;
 use super::pattern::{Pattern, Template};
 use super::reader::{Read, Section, Text};
 use super::route::{
-    Action, BridgeMode, Failover, HeaderRule, MediaPath, Policy, Route, SourceMatch, StatusRange, Target,
+    Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
+    StatusRange, Target,
 };
-use crate::sip::msg::{Method, Scheme, Uri};
+use crate::sip::msg::{Method, Name, Scheme, Uri};
 
-/// Headers that belong to the dialog, the hop or the body: b2b writes them itself.
-const OURS: [&str; 21] = [
-    "Authorization",
-    "Call-ID",
-    "Contact",
-    "Content-Length",
-    "Content-Type",
-    "CSeq",
-    "From",
-    "Max-Forwards",
-    "Proxy-Authenticate",
-    "Proxy-Authorization",
-    "RAck",
-    "Record-Route",
-    "Replaces",
-    "Require",
-    "Route",
-    "RSeq",
-    "Session-Expires",
-    "Supported",
-    "To",
-    "Via",
-    "WWW-Authenticate",
-];
 /// Keys that say something about a call that is sent on.
 const OF_DIAL: [&str; 11] = [
     "strategy",
@@ -165,7 +142,7 @@ fn policy(
 ) -> Result<Policy, ConfigError> {
     let default = Policy::default();
     let mode = section.parsed("mode", mode)?.unwrap_or(default.mode);
-    let headers = headers(section)?;
+    let headers = headers(section, called)?;
     if !headers.is_empty() && mode != BridgeMode::Translating {
         let reason = "header rules need mode = \"translating\"";
         return Err(section.bad("headers", section.place("headers"), mode.as_str(), reason));
@@ -291,27 +268,34 @@ fn failover(section: &Section<'_>) -> Result<Option<Failover>, ConfigError> {
     codes.iter().map(range).collect::<Result<_, _>>().map(|ranges| Some(Failover::On(ranges)))
 }
 
-fn headers(section: &Section<'_>) -> Result<Vec<HeaderRule>, ConfigError> {
+fn headers(section: &Section<'_>, called: Option<&Pattern>) -> Result<Vec<HeaderRule>, ConfigError> {
     let mut rules = Vec::new();
     for item in section.items("headers", &docs::HEADER, false)? {
         let Ok(rule) = item else { continue };
-        let value = rule.parsed("value", line)?;
-        let (add, remove) = (rule.parsed("add", header_name)?, rule.parsed("remove", header_name)?);
-        let replace = rule.parsed("replace", header_name)?;
+        let value = rule.parsed("value", |text| Template::new(&line(text)?, called))?;
+        let on = rule.parsed("on", header_on)?.unwrap_or(HeaderOn::Request);
+        let mut named = Vec::new();
+        for key in ["add", "remove", "replace", "pass"] {
+            named.extend(rule.parsed(key, header_name)?.map(|name| (key, name)));
+        }
         rule.finish();
-        let valued = |key: &'static str| {
-            value.clone().ok_or_else(|| rule.missing("value", format!("`{key}` needs a value")))
+        let Ok([(key, name)]) = <[_; 1]>::try_from(named) else {
+            return Err(rule.missing("add", "one of add, remove, replace and pass, and only one"));
         };
-        rules.push(match (add, remove, replace) {
-            (Some(name), None, None) => HeaderRule::Add { name, value: valued("add")? },
-            (None, Some(_), None) if value.is_some() => {
+        let needed = |value: Option<Template>| {
+            value.ok_or_else(|| rule.missing("value", format!("`{key}` needs a value")))
+        };
+        let change = match (key, value) {
+            ("add", value) => HeaderChange::Add(needed(value)?),
+            ("replace", value) => HeaderChange::Replace(needed(value)?),
+            (_, Some(value)) => {
                 let at = rule.place("value");
-                return Err(rule.bad("value", at, value.as_deref().unwrap_or(""), "`remove` takes none"));
+                return Err(rule.bad("value", at, &value.to_string(), format!("`{key}` takes none")));
             }
-            (None, Some(name), None) => HeaderRule::Remove { name },
-            (None, None, Some(name)) => HeaderRule::Replace { name, value: valued("replace")? },
-            _ => return Err(rule.missing("add", "one of add, remove and replace, and only one")),
-        });
+            ("remove", None) => HeaderChange::Remove,
+            _ => HeaderChange::Pass,
+        };
+        rules.push(HeaderRule { name, change, on });
     }
     Ok(rules)
 }
@@ -361,8 +345,16 @@ fn header_name(text: &str) -> Read<String> {
     if text.is_empty() || !text.chars().all(good) {
         return Err("not a header name".to_string());
     }
-    if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(text)) {
-        return Err("b2b writes this header itself; a rule cannot change it".to_string());
+    if Name::parse(text.as_bytes()).is_structural() {
+        return Err(
+            "it belongs to one leg's dialog or body, or b2b writes it itself; take the rule out".to_string()
+        );
     }
     Ok(text.to_string())
+}
+
+fn header_on(text: &str) -> Read<HeaderOn> {
+    let known = [HeaderOn::Request, HeaderOn::Response, HeaderOn::Both];
+    let found = known.into_iter().find(|on| on.as_str() == text);
+    found.ok_or_else(|| "no such messages; choose request, response or both".to_string())
 }

@@ -211,13 +211,48 @@ impl Default for Failover {
     }
 }
 
-/// A change to a header of what goes to the far side.
+/// A change to a header of what goes to the far side, or comes back from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeaderRule {
+pub struct HeaderRule {
+    /// A header name, none that belongs to the dialog.
+    pub name: String,
+    /// What becomes of it.
+    pub change: HeaderChange,
+    /// Of which messages.
+    pub on: HeaderOn,
+}
+
+/// What becomes of a header. Values are templates with the groups of `called`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderChange {
     /// One more line.
-    Add { name: String, value: String },
+    Add(Template),
     /// All lines of this name go.
-    Remove { name: String },
+    Remove,
     /// One line instead of all of this name; added where there was none.
-    Replace { name: String, value: String },
+    Replace(Template),
+    /// The lines of the other leg's message go across.
+    Pass,
+}
+
+/// Which messages a header rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderOn {
+    /// The INVITE to the far side.
+    Request,
+    /// The responses to the caller.
+    Response,
+    /// Both.
+    Both,
+}
+
+impl HeaderOn {
+    /// As the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HeaderOn::Request => "request",
+            HeaderOn::Response => "response",
+            HeaderOn::Both => "both",
+        }
+    }
 }

@@ -165,7 +165,7 @@ media = "direct"
 record = true
 timeout_s = 9
 failover = [404, "5xx"]
-headers = [{ add = "X-A", value = "1" }, { remove = "P-Asserted-Identity" }, { replace = "Subject", value = "s" }]
+headers = [{ add = "X-A", value = "1" }, { remove = "P-Asserted-Identity" }, { pass = "X-B", on = "both" }, { replace = "Subject", value = "s" }]
 codecs = ["pcmu"]
 [[route]]
 reject = 603
@@ -230,7 +230,7 @@ fn keys_become_what_they_say() {
         (BridgeMode::Translating, MediaPath::Direct, true)
     );
     assert!(policy.failover.is_on(404) && policy.failover.is_on(503) && !policy.failover.is_on(486));
-    assert_eq!(policy.headers.len(), 3);
+    assert_eq!(policy.headers.len(), 4);
     assert_eq!(routes[1].action, Action::Reject { status: 603, reason: Some("Not today".into()) });
     assert_eq!((routes[2].name.as_str(), &routes[2].action), ("#3", &Action::App { name: "ivr".into() }));
 }

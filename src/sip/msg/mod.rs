@@ -2,7 +2,8 @@
 //! and normalises nothing; what is written back is what came.
 //!
 //! - `parse`, `lines`, `error`: bytes to message; faults and their answers
-//! - `headers`, `offsets`, `name`, `method`: raw and typed header fields
+//! - `headers`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those
+//!   that a dialog needs
 //! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
@@ -20,6 +21,7 @@ mod offsets;
 mod params;
 mod parse;
 mod reply;
+mod structural;
 #[cfg(test)]
 mod tests;
 mod uri;

@@ -1,10 +1,10 @@
 //! Payload types of two legs: which formats are the same, and under which numbers they
 //! are offered; the same of header extensions.
 
-use super::super::{TELEPHONE_EVENT_PT, telephone_event};
+use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
 use super::PairPolicy;
 use crate::media::transcode::Coding;
-use crate::sdp::{ExtMap, Format};
+use crate::sdp::{AudioMedia, ExtMap, Format};
 
 /// Payload type under which we offer `telephone-event` beside Opus.
 const WIDE_EVENT_PT: u8 = 110;
@@ -139,4 +139,36 @@ pub(super) fn number_extensions<'a>(
         numbered.extend(found.map(|id| ExtMap { id, ..extension.clone() }));
     }
     numbered
+}
+
+/// The formats of an answer: what was offered and is answered by the other leg, in that
+/// leg's order and under the offerer's numbers; else one that we can transcode.
+pub(super) fn shared(
+    offer: &AudioMedia,
+    answer: &AudioMedia,
+    asked: &AudioMedia,
+) -> Result<Vec<Format>, NegotiateError> {
+    let was_asked = |format: &&Format| asked.formats.iter().any(|asked| same(asked, format));
+    let both = |speech: bool| {
+        let answered = answer.formats.iter().filter(was_asked);
+        let answered = answered.filter(move |format| is_speech(format) == speech);
+        answered.filter_map(|answered| {
+            let offered = offer.formats.iter().find(|format| same(format, answered))?;
+            Some(Format { payload_type: offered.payload_type, ..answered.clone() })
+        })
+    };
+    let mut formats: Vec<Format> = both(true).collect();
+    if formats.is_empty() {
+        let transcodable =
+            |format: &Format| Some(Format { fmtp: parameters(coding(format)?), ..format.clone() });
+        let answered = answer.formats.iter().filter(was_asked).find_map(transcodable);
+        let ours = answered.and(offer.formats.iter().find_map(transcodable));
+        let ours = ours.ok_or(NegotiateError::NoCommonCodec)?;
+        // Comfort noise stays behind; events change their clock with the audio.
+        let answered = answer.formats.iter().any(|format| format.is_telephone_event() && was_asked(&format));
+        let events = events(&offer.formats, ours.clock_rate).filter(|_| answered).cloned();
+        return Ok([ours].into_iter().chain(events).collect());
+    }
+    formats.extend(both(false).collect::<Vec<_>>());
+    Ok(formats)
 }

@@ -3,6 +3,7 @@
 //!
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
+//! - `direct`: descriptions that lead media past b2b
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
 //! formats, packet times, directions, agreed header extensions. Addresses, ports, origin,
@@ -13,6 +14,7 @@
 //! from who asked whom: [`join`] needs no memory of the exchange.
 
 mod agreed;
+mod direct;
 mod formats;
 mod read;
 #[cfg(test)]
@@ -23,6 +25,8 @@ pub use agreed::{Agreed, agreed};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+
+pub use direct::{DirectError, back, direct};
 
 use super::NegotiateError;
 use crate::media::relay::{Remote, Way};
@@ -287,7 +291,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     let line = Line::answered(body, &offered, &from.rtp)?;
     let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
     let offer = Line::offered(offer, &to.rtp)?;
-    let mut audio = AudioMedia::new(to.rtp, shared(&offer.audio, &line.audio, &offered.audio)?);
+    let mut audio = AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio)?);
     audio.protocol.clone_from(&offer.audio.protocol);
     audio.direction = direction(
         line.audio.direction.has_send() && receives(&offer.audio),
@@ -374,6 +378,10 @@ fn settle_answer(side: &mut Side, body: &[u8]) {
 /// # Errors
 /// There is nothing in it for us: refuse it.
 pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
+    if side.repeats(body) && side.is_led_past() {
+        side.withdraw();
+        return side.sent.clone().ok_or(NegotiateError::NoAudio);
+    }
     let offer = Line::offered(body, &side.rtp)?;
     let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
     let ours = AudioMedia::new(side.rtp, formats::ours_with_events());
@@ -446,39 +454,6 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
         audio.others = line.description.other_attributes(line.index);
     }
     Ok(audio)
-}
-
-/// The formats of an answer: what was offered and is answered by the other leg, in that
-/// leg's order and under the offerer's numbers; else one that we can transcode.
-fn shared(
-    offer: &AudioMedia,
-    answer: &AudioMedia,
-    asked: &AudioMedia,
-) -> Result<Vec<Format>, NegotiateError> {
-    let was_asked = |format: &&Format| asked.formats.iter().any(|asked| formats::same(asked, format));
-    let both = |speech: bool| {
-        let answered = answer.formats.iter().filter(was_asked);
-        let answered = answered.filter(move |format| formats::is_speech(format) == speech);
-        answered.filter_map(|answered| {
-            let offered = offer.formats.iter().find(|format| formats::same(format, answered))?;
-            Some(Format { payload_type: offered.payload_type, ..answered.clone() })
-        })
-    };
-    let mut formats: Vec<Format> = both(true).collect();
-    if formats.is_empty() {
-        let transcodable = |format: &Format| {
-            Some(Format { fmtp: formats::parameters(formats::coding(format)?), ..format.clone() })
-        };
-        let answered = answer.formats.iter().filter(was_asked).find_map(transcodable);
-        let ours = answered.and(offer.formats.iter().find_map(transcodable));
-        let ours = ours.ok_or(NegotiateError::NoCommonCodec)?;
-        // Comfort noise stays behind; events change their clock with the audio.
-        let answered = answer.formats.iter().any(|format| format.is_telephone_event() && was_asked(&format));
-        let events = formats::events(&offer.formats, ours.clock_rate).filter(|_| answered).cloned();
-        return Ok([ours].into_iter().chain(events).collect());
-    }
-    formats.extend(both(false).collect::<Vec<_>>());
-    Ok(formats)
 }
 
 /// Whether the describing party wants to receive: by its direction, and by an address that

@@ -1,0 +1,161 @@
+//! Changes to the header fields of a dialled INVITE, and of the responses that go back
+//! to the caller for it. Pure.
+//!
+//! Rules apply in their order to the fields that cross by themselves. None can touch a
+//! field that belongs to the dialog ([`Name::is_structural`]): such a rule does nothing.
+
+use bytes::Bytes;
+
+use crate::sip::endpoint::HeaderFields;
+use crate::sip::msg::{Headers, Name};
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderRule {
+    pub to: RuledMessage,
+    /// Any case and form.
+    pub name: String,
+    pub change: HeaderChange,
+}
+
+/// Which messages a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RuledMessage {
+    /// The INVITE to the callee.
+    #[default]
+    Request,
+    /// The responses to the caller.
+    Response,
+    /// All of them.
+    Both,
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// The lines of the other leg's message go across as they came. Of responses: those
+    /// of 1xx and 2xx.
+    Pass,
+    /// One more line.
+    Add(String),
+    /// One line instead of all of this name.
+    Replace(String),
+    /// All lines of this name go.
+    Remove,
+}
+
+impl HeaderRule {
+    fn is_for(&self, response: bool) -> bool {
+        let meant = match self.to {
+            RuledMessage::Request => !response,
+            RuledMessage::Response => response,
+            RuledMessage::Both => true,
+        };
+        meant && !Name::parse(self.name.as_bytes()).is_structural()
+    }
+}
+
+/// Changes `fields` of an INVITE, or of a response. `original` is the message of the
+/// other leg that this one follows from.
+pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, original: Option<&Headers>) {
+    for rule in rules.iter().filter(|rule| rule.is_for(response)) {
+        let name = Name::parse(rule.name.as_bytes());
+        let line = |value: Bytes| (Bytes::copy_from_slice(rule.name.as_bytes()), value);
+        if !matches!(rule.change, HeaderChange::Add(_)) {
+            fields.retain(|(other, _)| Name::parse(other) != name);
+        }
+        match &rule.change {
+            HeaderChange::Remove => {}
+            HeaderChange::Add(value) | HeaderChange::Replace(value) => {
+                fields.push(line(clean(value.as_bytes())))
+            }
+            HeaderChange::Pass => {
+                let values = original.into_iter().flat_map(|original| original.field_values(name));
+                fields.extend(values.map(|value| line(clean(value))));
+            }
+        }
+    }
+}
+
+/// A value on one line: folds become a space (RFC 3261 §7.3.1), other control characters
+/// go.
+fn clean(value: &[u8]) -> Bytes {
+    let mut cleaned = Vec::with_capacity(value.len());
+    for &byte in value {
+        match byte {
+            b'\r' | b'\n' | b'\t' | b' ' => {
+                if cleaned.last() != Some(&b' ') {
+                    cleaned.push(b' ');
+                }
+            }
+            byte if byte < 0x20 || byte == 0x7F => {}
+            byte => cleaned.push(byte),
+        }
+    }
+    cleaned.trim_ascii().to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::msg::{Limits, Message};
+
+    fn rule(name: &str, change: HeaderChange) -> HeaderRule {
+        HeaderRule { to: RuledMessage::Request, name: name.to_owned(), change }
+    }
+
+    fn applied(rules: &[HeaderRule], response: bool) -> Vec<String> {
+        let invite = "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\n\
+                      To: <sip:b@h>\r\nCall-ID: secret\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
+                      Contact: <sip:a@10.0.0.1>\r\nX-Two: one\r\nSubject: lunch\r\nx-two: t\r\n  wo\r\n\
+                      Content-Length: 0\r\n\r\n";
+        let message = Message::parse(Bytes::from_static(invite.as_bytes()), &Limits::default()).unwrap();
+        let mut fields: HeaderFields = vec![("Subject".into(), "lunch".into())];
+        apply(rules, response, &mut fields, Some(&message));
+        let text = |it: &Bytes| String::from_utf8(it.to_vec()).unwrap();
+        fields.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn fields_are_passed_added_replaced_and_removed_in_order() {
+        use HeaderChange::{Add, Pass, Remove, Replace};
+        assert_eq!(applied(&[], false), ["Subject: lunch"]);
+        let pass = rule("X-Two", Pass);
+        assert_eq!(applied(&[pass.clone()], false), ["Subject: lunch", "X-Two: one", "X-Two: t wo"]);
+        assert_eq!(
+            applied(&[pass, rule("x-two", Replace("only".into())), rule("X-A", Add("1".into()))], false),
+            ["Subject: lunch", "x-two: only", "X-A: 1"]
+        );
+        assert_eq!(
+            applied(&[rule("s", Remove), rule("X-A", Add("1".into())), rule("X-A", Add("2".into()))], false),
+            ["X-A: 1", "X-A: 2"]
+        );
+        assert_eq!(applied(&[rule("X-Absent", Pass)], false), ["Subject: lunch"]);
+    }
+
+    #[test]
+    fn a_rule_is_for_requests_or_responses_or_both() {
+        for (to, request, response) in [
+            (RuledMessage::Request, true, false),
+            (RuledMessage::Response, false, true),
+            (RuledMessage::Both, true, true),
+        ] {
+            let rules = [HeaderRule { to, ..rule("X-A", HeaderChange::Add("1".into())) }];
+            assert_eq!(
+                (applied(&rules, false).len() == 2, applied(&rules, true).len() == 2),
+                (request, response)
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_dialog_passes_and_no_control_character_leaves() {
+        for name in ["Via", "i", "Contact", "call-id", "Record-Route", "B2B-Hop"] {
+            for change in [HeaderChange::Pass, HeaderChange::Add("x".into()), HeaderChange::Remove] {
+                assert_eq!(applied(&[rule(name, change)], false), ["Subject: lunch"], "{name}");
+            }
+        }
+        let split = rule("X-A", HeaderChange::Add("one\r\nVia: two\0\x7F\t three".into()));
+        assert_eq!(applied(&[split], false), ["Subject: lunch", "X-A: one Via: two three"]);
+    }
+}

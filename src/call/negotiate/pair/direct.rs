@@ -1,0 +1,182 @@
+//! Descriptions that lead media past b2b, and back. Only addresses, ports and formats of
+//! the other party go into one; origin, session name and everything else stay b2b's.
+
+use std::net::SocketAddr;
+
+use super::{Line, PairError, PairPolicy, Side, across, formats};
+use crate::call::negotiate::NegotiateError;
+
+/// Why two parties cannot send to each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectError {
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    #[error("its RTP comes from {heard} and not from {told} as it says: a NAT stands between")]
+    Nat { told: SocketAddr, heard: SocketAddr },
+    #[error("one speaks IPv4, the other IPv6")]
+    Family,
+    #[error("one of them is on hold")]
+    Held,
+    #[error("their numbers for payloads contradict each other")]
+    Numbers,
+}
+
+/// An offer to `to`'s party that names `from`'s party's address. `heard`: where the RTP of
+/// `from`'s party comes from.
+///
+/// # Errors
+/// They had better not be joined so.
+pub fn direct(
+    from: &Side,
+    to: &mut Side,
+    heard: SocketAddr,
+    policy: &PairPolicy,
+) -> Result<Box<[u8]>, DirectError> {
+    let known = |side: &Side| side.remote.as_deref().and_then(Line::known).ok_or(PairError::Undescribed);
+    let (line, there) = (known(from)?, known(to)?.audio);
+    let own = &line.audio;
+    if own.is_hold() || there.is_hold() || !own.direction.has_send() || !there.direction.has_send() {
+        return Err(DirectError::Held);
+    }
+    if own.rtp() != heard {
+        return Err(DirectError::Nat { told: own.rtp(), heard });
+    }
+    if own.address.is_ipv4() != there.address.is_ipv4() {
+        return Err(DirectError::Family);
+    }
+    let policy = PairPolicy { transcode: false, rtcp_mux: own.rtcp_mux, ..policy.clone() };
+    let mut audio = across(&line, to, &policy).map_err(PairError::from)?;
+    // Packets come with the numbers of who sends them: none can be changed on the way.
+    audio.formats.retain(|format| {
+        let same = own.formats.iter().find(|own| own.payload_type == format.payload_type);
+        same.is_some_and(|own| formats::same(own, format))
+    });
+    audio.extensions.retain(|extension| own.extension_id(&extension.uri) == Some(extension.id));
+    if !audio.formats.iter().any(formats::is_speech) {
+        return Err(DirectError::Numbers);
+    }
+    let shared = |format: &crate::sdp::Format| {
+        formats::is_speech(format) && there.formats.iter().any(|there| formats::same(there, format))
+    };
+    if !audio.formats.iter().any(shared) {
+        return Err(PairError::from(NegotiateError::NoCommonCodec).into());
+    }
+    (audio.address, audio.port) = (own.address, own.port);
+    (audio.rtcp_port, audio.rtcp_address) = (own.rtcp_port, own.rtcp_address);
+    audio.protocol.clone_from(&own.protocol);
+    Ok(to.offer(&audio))
+}
+
+/// An offer that takes the media of a leg back to b2b: what it was told last, with our
+/// address.
+///
+/// # Errors
+/// It was told nothing yet.
+pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, PairError> {
+    let told = side.sent.as_deref().and_then(Line::known).ok_or(PairError::Undescribed)?.audio;
+    let mut audio = crate::sdp::AudioMedia::new(side.rtp, told.formats);
+    (audio.ptime_ms, audio.maxptime_ms) = (told.ptime_ms, told.maxptime_ms);
+    audio.extensions = told.extensions;
+    audio.rtcp_mux = policy.rtcp_mux;
+    Ok(side.offer(&audio))
+}
+
+impl Side {
+    /// Whether the far end was told to send to somebody else than us.
+    pub(super) fn is_led_past(&self) -> bool {
+        let told = self.sent.as_deref().and_then(Line::known);
+        told.is_some_and(|told| told.audio.rtp() != self.rtp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{answer, apply, join, local_answer, offer};
+    use super::*;
+
+    const EVENTS: &str = "a=rtpmap:101 telephone-event/8000\r\n";
+
+    fn said(host: &str, formats: &str, more: &str) -> Vec<u8> {
+        format!(
+            "v=0\r\no=secret 7 7 IN IP4 {host}\r\ns=private\r\nc=IN IP4 {host}\r\nt=0 0\r\n\
+             m=audio 4000 RTP/AVP {formats}\r\n{EVENTS}{more}"
+        )
+        .into_bytes()
+    }
+
+    /// Two legs of a call that is relayed; A offered, B answered.
+    fn up(a_said: &[u8], b_said: &[u8]) -> (Side, Side) {
+        let mut a = Side::new("192.0.2.1:10000".parse().unwrap(), 2);
+        let mut b = Side::new("192.0.2.1:10002".parse().unwrap(), 4);
+        offer(&mut a, &mut b, a_said, &PairPolicy::default()).unwrap();
+        answer(&mut b, &mut a, b_said).unwrap();
+        (a, b)
+    }
+
+    fn text(body: &[u8]) -> String {
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn heard(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn each_is_told_the_others_address_and_nothing_else_of_it_and_comes_back() {
+        let a_said = said(
+            "198.51.100.7",
+            "8 0 101",
+            "a=candidate:1 1 UDP 1 10.9.9.9 4000 typ host\r\na=rtcp:4005\r\n",
+        );
+        let b_said = said("203.0.113.9", "0 101", "");
+        let (mut a, mut b) = (up(&a_said, &b_said).0, up(&a_said, &b_said).1);
+        let policy = PairPolicy::default();
+        let to_b = text(&direct(&a, &mut b, heard("198.51.100.7:4000"), &policy).unwrap());
+        assert!(
+            to_b.contains("c=IN IP4 198.51.100.7\r\n") && to_b.contains("m=audio 4000 RTP/AVP 8 0 101"),
+            "{to_b}"
+        );
+        assert!(
+            to_b.contains("o=- 2 ") && to_b.contains("IN IP4 192.0.2.1\r\n"),
+            "the session is ours: {to_b}"
+        );
+        assert!(!to_b.contains("secret") && !to_b.contains("10.9.9.9"), "{to_b}");
+        apply(&mut b, &b_said).unwrap();
+        let to_a = text(&direct(&b, &mut a, heard("203.0.113.9:4000"), &policy).unwrap());
+        assert!(to_a.contains("203.0.113.9") && to_a.contains("RTP/AVP 0 101"), "{to_a}");
+        apply(&mut a, &a_said).unwrap();
+        assert!(a.is_led_past() && b.is_led_past());
+        // Who refreshes is told what he knows; who changes something, our address.
+        assert_eq!(text(&local_answer(&mut a, &a_said, &policy).unwrap()), to_a);
+        let hold = said("198.51.100.7", "8 0 101", "a=sendonly\r\n");
+        assert!(text(&local_answer(&mut a, &hold, &policy).unwrap()).contains("c=IN IP4 192.0.2.1\r\n"));
+        let back_b = text(&back(&mut b, &policy).unwrap());
+        assert!(
+            back_b.contains("m=audio 10002 RTP/AVP 8 0 101") && !back_b.contains("198.51.100"),
+            "{back_b}"
+        );
+        apply(&mut b, &b_said).unwrap();
+        assert!(!a.is_led_past() && !b.is_led_past());
+        join(&a, &b).unwrap();
+    }
+
+    #[test]
+    fn who_cannot_reach_the_other_or_understand_him_stays_relayed() {
+        let plain = |host: &str| said(host, "8 0 101", "");
+        let policy = PairPolicy::default();
+        let refused = |a_said: &[u8], b_said: &[u8], from: &str, policy: &PairPolicy| {
+            let (a, mut b) = up(a_said, b_said);
+            direct(&a, &mut b, heard(from), policy).unwrap_err()
+        };
+        let (a, b) = (plain("10.0.0.7"), plain("203.0.113.9"));
+        assert!(matches!(refused(&a, &b, "198.51.100.7:31000", &policy), DirectError::Nat { .. }));
+        let held = said("203.0.113.9", "8 0 101", "a=inactive\r\n");
+        assert_eq!(refused(&a, &held, "10.0.0.7:4000", &policy), DirectError::Held);
+        // PCMU is transcoded to PCMA.
+        let (only_u, only_a) = (said("10.0.0.7", "0 101", ""), said("203.0.113.9", "8 101", ""));
+        assert!(matches!(refused(&only_u, &only_a, "10.0.0.7:4000", &policy), DirectError::Pair(_)));
+        // The route lets only a codec pass that A does not have.
+        let narrow = PairPolicy { codecs: vec!["G729".into()], ..policy };
+        assert!(matches!(refused(&a, &b, "10.0.0.7:4000", &narrow), DirectError::Pair(_)));
+    }
+}

@@ -1,0 +1,204 @@
+//! Direct media at work: the re-INVITEs that lead the parties of a bridge to each other,
+//! and back. When: see `call::direct`.
+//!
+//! A bridge goes direct once RTP has come from both parties, from the addresses that they
+//! have told: so each can be reached there. It comes back for hold and for every change
+//! that a party asks for, and stays relayed for good once somebody refuses. Transfers
+//! join new legs, and begin relayed. Endpoints and ports are kept all the time.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::table::{Asked, Exchange};
+use super::{Switch, Turn};
+use crate::call::bridge_fsm::BridgeState;
+use crate::call::controller::{EndpointId, MediaError};
+use crate::call::direct::{Party, Step, step};
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::{Body, Reply};
+
+/// How long a bridge is left as it is after its parties have changed something.
+const SETTLE: Duration = Duration::from_secs(1);
+/// When something is in the way.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What a bridge knows of going direct.
+pub(super) struct Path {
+    /// Somebody cannot or will not.
+    refused: bool,
+    /// Not before.
+    settled: Instant,
+    /// When to look again.
+    pub look: Option<Instant>,
+}
+
+impl Path {
+    pub fn new(now: Instant) -> Self {
+        Path { refused: false, settled: now + SETTLE, look: Some(now + SETTLE) }
+    }
+}
+
+impl Switch {
+    /// The bridge of a call may go direct.
+    pub(super) fn may_lead_past(&mut self, t: &mut Turn<'_>, call: CallId) {
+        if let Some(bridge) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()) {
+            bridge.direct = Some(Path::new(t.now));
+            self.arm(t.now, call);
+        }
+    }
+
+    /// Something has changed, or it is time to look.
+    pub(super) fn lead(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        let free = it.exchange.is_none() && it.dialling.is_none();
+        let Some(bridge) = it.bridge.as_mut() else { return };
+        let (legs, active) = ((bridge.a, bridge.b), bridge.state == BridgeState::Active);
+        let Some(path) = bridge.direct.as_mut() else { return };
+        let settled = path.settled <= t.now;
+        path.look = (!settled).then_some(path.settled);
+        let refused = path.refused;
+        let leg = |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.ack_for.is_none());
+        if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
+            let heard = a.heard.is_some() && b.heard.is_some();
+            let wanted = active && settled && !refused && heard;
+            match step((a.led_past, b.led_past), wanted) {
+                Step::Nothing => {}
+                Step::Tell(Party::A) => self.tell_the_others(t, call, (legs.1, legs.0), b.heard),
+                Step::Tell(Party::B) => self.tell_the_others(t, call, (legs.0, legs.1), a.heard),
+                Step::TakeBack(Party::A) => self.take_back(t, call, (legs.1, legs.0)),
+                Step::TakeBack(Party::B) => self.take_back(t, call, legs),
+            }
+        }
+        self.arm(t.now, call);
+    }
+
+    /// Offers `to` the address of `from`.
+    fn tell_the_others(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        heard: Option<SocketAddr>,
+    ) {
+        let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else { return };
+        let offer = self.controller.direct_offer(a, b, heard, self.policy_towards(to));
+        self.media(t, offer, move |switch, t, offer| {
+            if let Err(error) = &offer {
+                tracing::debug!("call {}: {error}", call.0);
+            }
+            switch.offer_path(t, call, (from, to), Asked::Direct, offer);
+        });
+    }
+
+    fn take_back(&mut self, t: &mut Turn<'_>, call: CallId, (from, to): (LegId, LegId)) {
+        let Some((_, endpoint)) = self.endpoints(from, to) else { return };
+        let offer = self.controller.return_offer(endpoint, self.policy_towards(to));
+        self.media(t, offer, move |switch, t, offer| {
+            switch.offer_path(t, call, (from, to), Asked::Return, offer);
+        });
+    }
+
+    fn offer_path(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (from, to): (LegId, LegId),
+        asked: Asked,
+        offer: Result<Bytes, MediaError>,
+    ) {
+        let Some(usage) = self.legs.get(to.0).and_then(|it| it.usage) else { return };
+        let Some(it) = self.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(_) => return self.path_refused(t, call, to, asked, None),
+        };
+        it.exchange = Some(Box::new(Exchange { from, to, asked }));
+        if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+            tracing::debug!("leg {}: {error}", to.0);
+            self.exchange_refused(t, call, Reply::status(491));
+        }
+    }
+
+    /// `to` has agreed.
+    pub(super) fn path_agreed(&mut self, t: &mut Turn<'_>, to: LegId, asked: Asked, answer: Bytes) {
+        let Some(it) = self.legs.get_mut(to.0) else { return };
+        it.led_past = asked == Asked::Direct;
+        let (Some(endpoint), call) = (it.media, it.call) else { return };
+        let applied = self.controller.apply_remote(endpoint, answer);
+        self.media(t, applied, move |switch, t, applied| {
+            if let Err(error) = applied {
+                tracing::info!("leg {}: {error}", to.0);
+                switch.controller.withdraw_offer(endpoint);
+                switch.never_direct(call);
+            }
+            switch.lead(t, call);
+        });
+    }
+
+    /// `to` has not: 491 is for now, everything else for good. None: it was not even asked.
+    pub(super) fn path_refused(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        to: LegId,
+        asked: Asked,
+        status: Option<u16>,
+    ) {
+        if status == Some(491) {
+            let path = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
+            if let Some(path) = path {
+                path.look = Some(t.now + AGAIN);
+            }
+            return self.arm(t.now, call);
+        }
+        self.never_direct(call);
+        if asked == Asked::Return
+            && let Some(it) = self.legs.get_mut(to.0)
+        {
+            // It sends past b2b still, and is heard: nothing better can be had.
+            tracing::warn!("leg {}: its media does not come back: {status:?}", to.0);
+            it.led_past = false;
+        }
+        self.lead(t, call);
+    }
+
+    fn never_direct(&mut self, call: CallId) {
+        if let Some(path) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut()) {
+            path.refused = true;
+        }
+    }
+
+    /// These legs were told our address, in an offer or answer about something else: what
+    /// the others were told of them is old.
+    pub(super) fn led_here(&mut self, t: &mut Turn<'_>, call: CallId, legs: &[LegId]) {
+        for leg in legs {
+            if let Some(it) = self.legs.get_mut(leg.0) {
+                it.led_past = false;
+            }
+        }
+        let path = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut());
+        if let Some(path) = path {
+            path.settled = t.now + SETTLE;
+            self.lead(t, call);
+        }
+    }
+
+    /// Where the RTP of a party comes from.
+    pub(super) fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
+        let leg = self.of_endpoint.get(&endpoint).copied();
+        let Some(it) = leg.and_then(|leg| self.legs.get_mut(leg.0)) else { return };
+        it.heard = Some(from);
+        let call = it.call;
+        self.lead(t, call);
+    }
+
+    /// Whether no RTP is to be expected here: it goes past b2b, or is about to.
+    pub(super) fn is_past(&self, leg: LegId) -> bool {
+        let past = |leg: LegId| self.legs.get(leg.0).is_some_and(|it| it.led_past);
+        let call = self.legs.get(leg.0).and_then(|it| self.calls.get(it.call.0));
+        let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
+        past(leg) || other.is_some_and(past)
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a transfer goes: a party names somebody, and whoever decides on its calls says
+//! whether and how he is reached.
+
+use super::dial::DialFailure;
+use super::table::Purpose;
+use super::tasks::Panicked;
+use super::transfer::Referrer;
+use super::{Switch, Turn};
+use crate::call::handler::{HandlerAction, Party, Referral};
+use crate::call::service::{DialError, DialOptions, DialRequest};
+use crate::call::{CallId, LegId};
+use crate::sip::msg::Uri;
+
+impl Switch {
+    /// `leaves` sends `stays` to a target, by its REFER.
+    pub(super) fn referred_to(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (leaves, stays): (LegId, LegId),
+        referrer: Referrer,
+        (target, replaces): (String, Option<String>),
+    ) {
+        let purpose = Purpose::Transfer { leaves, stays, referrer };
+        if self.begin_dial(call, DialOptions::default(), purpose) {
+            let by = self.party(leaves);
+            let referral = Referral { call, leg: leaves, by, target, at: t.now };
+            self.ask_where(t, referral, replaces, 0);
+        }
+    }
+
+    fn ask_where(&mut self, t: &mut Turn<'_>, referral: Referral, replaces: Option<String>, next: usize) {
+        let Some(handler) = self.handlers.get(next).cloned() else {
+            let target = referral.target.clone();
+            return self.dial_referred(t, referral.call, DialRequest::to(target), replaces);
+        };
+        let future = handler.handle_referral(referral.clone());
+        self.run(t, future, move |switch, t, action| {
+            let call = referral.call;
+            let refused = match action {
+                Ok(HandlerAction::Continue) => return switch.ask_where(t, referral, replaces, next + 1),
+                Ok(HandlerAction::Dial(request)) => {
+                    return switch.dial_referred(t, call, *request, replaces);
+                }
+                Ok(HandlerAction::TransferTo(target)) => {
+                    return switch.dial_referred(t, call, DialRequest::to(target), replaces);
+                }
+                Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
+                Ok(HandlerAction::Complete | HandlerAction::Bridge(_) | HandlerAction::Disconnect) => {
+                    DialFailure::new(603, "")
+                }
+                Err(Panicked) => {
+                    switch.counters.panics += 1;
+                    DialFailure::new(500, "")
+                }
+            };
+            switch.dial_over(t, call, Err(DialError::Failed(refused)));
+        });
+    }
+
+    fn dial_referred(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        request: DialRequest,
+        replaces: Option<String>,
+    ) {
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let stays = dialling.and_then(|it| it.purpose.caller());
+        let shown = stays.and_then(|stays| self.shown(stays));
+        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
+            self.counters.late += 1;
+            return;
+        };
+        dialling.options = request.options;
+        // The new party sees whom it will talk to.
+        dialling.options.caller = shown.or_else(|| dialling.options.caller.take());
+        dialling.options.headers.extend(replaces.map(|replaces| ("Replaces".to_owned(), replaces)));
+        self.dial_to(t, call, request.to);
+    }
+
+    /// Name and number of the party of a leg, for others to see.
+    pub(super) fn shown(&self, leg: LegId) -> Option<(String, String)> {
+        let it = self.legs.get(leg.0)?;
+        match &it.shown {
+            Some(shown) => Some((**shown).clone()),
+            None => Some((String::new(), self.party(leg).number)).filter(|(_, number)| !number.is_empty()),
+        }
+    }
+
+    /// What is known of the party of a leg.
+    fn party(&self, leg: LegId) -> Party {
+        let Some(it) = self.legs.get(leg.0) else { return Party::default() };
+        if let Some(party) = &it.party {
+            return (**party).clone();
+        }
+        let Some(contact) = it.contact.as_deref() else { return Party::default() };
+        let uri = Uri::parse(contact.uri.as_bytes()).ok();
+        let user = uri.as_ref().and_then(|uri| uri.user_unescaped()).unwrap_or_default();
+        let user = String::from_utf8_lossy(&user).into_owned();
+        let literal = uri.and_then(|uri| Some((uri.host?.ip()?, uri.port.unwrap_or(5060)).into()));
+        Party {
+            user: contact.user.as_ref().map(ToString::to_string),
+            gateway: contact.gateway.as_ref().map(|gateway| gateway.name.clone()),
+            number: contact.user.as_ref().map_or(user, ToString::to_string),
+            address: contact.flow.map(|flow| flow.remote).or(literal),
+        }
+    }
+}
