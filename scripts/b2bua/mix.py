@@ -1,5 +1,7 @@
 """Kinds of calls for the storm and the soak, and what the records have to say of them."""
 
+import socket
+
 from machine import free_port
 
 NOBODY = 'nobody'
@@ -22,7 +24,7 @@ CANCELLED = Kind("cancelled", 15, "uac_cancel.xml", "uas_cancelled.xml", "CANCEL
 REFUSED = Kind("refused", 15, "uac_refused.xml", "uas_busy.xml", "BUSY")
 # Rings until the route's time is over.
 UNANSWERED = Kind("unanswered", 10, "uac_unanswered.xml", "uas_cancelled.xml", "NO ANSWER", route="timeout_s = 2")
-# There is nobody at the address: not even an ICMP that a UDP socket would hear of.
+# There is nobody at the address who would answer, and no ICMP says so.
 NOWHERE = Kind("nowhere", 5, "uac_unanswered.xml", NOBODY, "NO ANSWER", route="timeout_s = 2")
 # A peer that has crashed answers nothing more: its RTP has ended, BYE stays unanswered.
 CALLER_VANISHES = Kind("gone-caller", 8, "uac_vanishes.xml", "load_uas.xml", "ANSWERED")
@@ -35,11 +37,16 @@ class Mix:
     def __init__(self, house, kinds):
         self.house, self.kinds = house, kinds
         self.routes = ""
+        self.deaf = []
         total = sum(kind.share for kind in kinds)
         self.shares = {kind.name: kind.share / total for kind in kinds}
         for kind in kinds:
-            port = free_port()
-            if kind.callee != NOBODY:
+            if kind.callee == NOBODY:
+                deaf = socket.socket(type=socket.SOCK_DGRAM)
+                deaf.bind(("127.0.0.1", free_port()))
+                self.deaf.append(deaf)
+                port = deaf.getsockname()[1]
+            else:
                 port = house.callee(f"{kind.name}-callee", kind.callee, *kind.callee_words).port
             self.routes += (
                 f'[[route]]\ncalled = "{kind.name}"\nto = "sip:{kind.name}@127.0.0.1:{port}"\n{kind.route}\n'
