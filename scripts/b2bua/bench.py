@@ -19,7 +19,7 @@ PORTS = 'ports = "10000-64999"\nthreads = 2\nrtp_timeout_s = 0'
 def loaded(house, watched, calls, rate, rtcp="a=rtcp-mux"):
     """CPU ms a call of the watched process, with so many calls at this rate."""
     before, began = watched.cpu(), time.monotonic()
-    caller = house.caller("load", "load_uac.xml", watched.address, "bench", calls, rate, rtcp=rtcp)
+    caller = house.caller("load", "caller.xml", watched.address, "bench", calls, rate, rtcp=rtcp)
     house.finish(caller, "load", calls / rate * 3 + 30)
     spent = watched.cpu() - before
     return spent * 1e3 / calls, calls / (time.monotonic() - began)
@@ -28,8 +28,8 @@ def loaded(house, watched, calls, rate, rtcp="a=rtcp-mux"):
 def call_cost(options):
     """Interleaved runs of the server and of the floor."""
     with House() as house:
-        callee = house.callee("callee", "load_uas.xml")
-        floor_callee = house.callee("floor-callee", "load_uas.xml")
+        callee = house.callee("callee", "callee.xml")
+        floor_callee = house.callee("floor-callee", "callee.xml")
         server = house.server(ROUTE.format(callee.port), media=PORTS, limits="calls = 12000")
         floor = house.floor(floor_callee.port)
         for warm in (server, floor):
@@ -73,7 +73,7 @@ def floor_cost(house, floor, options):
 
 def latency(options):
     with House() as house:
-        callee = house.callee("callee", "load_uas.xml")
+        callee = house.callee("callee", "callee.xml")
         server = house.server(ROUTE.format(callee.port), media=PORTS, limits="calls = 12000")
         loaded(house, server, 400, 200)
         capture = Capture(house, server.port)
@@ -113,7 +113,7 @@ def held(options, count, rtcp):
     load_calls, load_rate = options.curve_calls, 100
     hold = count / ramp + 6 + load_calls / load_rate * 2 + 12
     with House() as house:
-        callee = house.callee("callee", "load_uas.xml", rtcp=rtcp)
+        callee = house.callee("callee", "callee.xml", rtcp=rtcp)
         threads = 2 if rtcp == "a=rtcp-mux" else 4
         media = PORTS.replace("threads = 2", f"threads = {threads}")
         server = house.server(ROUTE.format(callee.port), media=media, limits="calls = 12000")
@@ -122,7 +122,7 @@ def held(options, count, rtcp):
         before, kernel, sockets = server.rss(), slab(), server.sockets()
         spent = server.cpu()
         caller = house.caller(
-            "held", "load_uac.xml", server.address, "bench", count, ramp, hold_ms=int(hold * 1000), rtcp=rtcp
+            "held", "caller.xml", server.address, "bench", count, ramp, hold_ms=int(hold * 1000), rtcp=rtcp
         )
         each = 2 if rtcp == "a=rtcp-mux" else 4
         wait_for(lambda: server.sockets() - sockets >= count * each, f"{count} calls to be up", count / ramp * 2 + 20, 0.5)

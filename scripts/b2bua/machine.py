@@ -144,7 +144,7 @@ class House:
         return Server(self, name, lines, **keys)
 
     def sipp(self, name, scenario, arguments):
-        command = ["sipp", "-sf", ROOT / "tests/sipp" / scenario, "-i", "127.0.0.1", "-mi", "127.0.0.1"]
+        command = ["sipp", "-sf", ROOT / "tests/sipp/load" / scenario, "-i", "127.0.0.1", "-mi", "127.0.0.1"]
         command += ["-nostdin", "-trace_err", "-error_file", f"{name}.err", *arguments]
         return self.start(name, command, LAST_CORE)
 

@@ -19,16 +19,16 @@ class Kind:
         self.route = more.get("route", "")
 
 
-ANSWERED = Kind("answered", 40, "load_uac.xml", "load_uas.xml", "ANSWERED", hold_ms=500)
-CANCELLED = Kind("cancelled", 15, "uac_cancel.xml", "uas_cancelled.xml", "CANCELLED")
-REFUSED = Kind("refused", 15, "uac_refused.xml", "uas_busy.xml", "BUSY")
+ANSWERED = Kind("answered", 40, "caller.xml", "callee.xml", "ANSWERED", hold_ms=500)
+CANCELLED = Kind("cancelled", 15, "caller_gives_up.xml", "callee_cancelled.xml", "CANCELLED")
+REFUSED = Kind("refused", 15, "caller_refused.xml", "callee_busy.xml", "BUSY")
 # Rings until the route's time is over.
-UNANSWERED = Kind("unanswered", 10, "uac_unanswered.xml", "uas_cancelled.xml", "NO ANSWER", route="timeout_s = 2")
+UNANSWERED = Kind("unanswered", 10, "caller_unanswered.xml", "callee_cancelled.xml", "NO ANSWER", route="timeout_s = 2")
 # There is nobody at the address who would answer, and no ICMP says so.
-NOWHERE = Kind("nowhere", 5, "uac_unanswered.xml", NOBODY, "NO ANSWER", route="timeout_s = 2")
+NOWHERE = Kind("nowhere", 5, "caller_unanswered.xml", NOBODY, "NO ANSWER", route="timeout_s = 2")
 # A peer that has crashed answers nothing more: its RTP has ended, BYE stays unanswered.
-CALLER_VANISHES = Kind("gone-caller", 8, "uac_vanishes.xml", "load_uas.xml", "ANSWERED")
-CALLEE_VANISHES = Kind("gone-callee", 7, "load_uac.xml", "uas_vanishes.xml", "ANSWERED", hold_ms=500)
+CALLER_VANISHES = Kind("gone-caller", 8, "caller_vanishes.xml", "callee.xml", "ANSWERED")
+CALLEE_VANISHES = Kind("gone-callee", 7, "caller.xml", "callee_vanishes.xml", "ANSWERED", hold_ms=500)
 
 
 class Mix:

@@ -14,13 +14,13 @@ from machine import House, ending, machine, median, wait_for
 TALK_MS = 1600
 WARM_UP_S = 45
 TALKS = mix.Kind(
-    "lab", 94, "uac.xml", "load_uas.xml", "ANSWERED", hold_ms=TALK_MS, callee_words=["-rtp_echo"],
+    "lab", 94, "caller_talks.xml", "callee.xml", "ANSWERED", hold_ms=TALK_MS, callee_words=["-rtp_echo"],
 )
 KINDS = [
     TALKS,
-    mix.Kind("cancelled", 2, "uac_cancel.xml", "uas_cancelled.xml", "CANCELLED"),
-    mix.Kind("refused", 2, "uac_refused.xml", "uas_busy.xml", "BUSY"),
-    mix.Kind("unanswered", 2, "uac_unanswered.xml", "uas_cancelled.xml", "NO ANSWER", route="timeout_s = 2"),
+    mix.Kind("cancelled", 2, "caller_gives_up.xml", "callee_cancelled.xml", "CANCELLED"),
+    mix.Kind("refused", 2, "caller_refused.xml", "callee_busy.xml", "BUSY"),
+    mix.Kind("unanswered", 2, "caller_unanswered.xml", "callee_cancelled.xml", "NO ANSWER", route="timeout_s = 2"),
 ]
 
 
