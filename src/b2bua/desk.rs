@@ -54,8 +54,11 @@ pub struct ServerDesk {
 
 /// Why a request gets no further.
 enum Turned {
-    /// It is refused with this.
+    /// It is refused with this. Who sent it is known, or his nonce shows that he is not
+    /// forged.
     Away(Reply),
+    /// The same, for a stranger: nothing is kept of it.
+    Once(Reply),
     /// It is not answered.
     Ignored,
 }
@@ -111,6 +114,7 @@ impl ServerDesk {
         let agent = request.header(Name::UserAgent).and_then(|agent| std::str::from_utf8(agent).ok());
         let md5_only = agent.is_some_and(|agent| server.md5_only.iter().any(|it| it.matches(agent)));
         let asked = Asked { source, realm: &server.realm, side, md5_only };
+        let mut proven = false;
         let (status, headers) = match self.digest.verify(now, request, asked, &*self.settings.directory) {
             Verdict::Authenticated { user } => return self.recognized(now, source, &user),
             Verdict::Challenge { status, headers } => {
@@ -120,6 +124,7 @@ impl ServerDesk {
             Verdict::Rejected { status, headers, user } => {
                 self.parts.tally.count(|it| &mut it.rejected);
                 self.rejected(now, source, user, request.method());
+                proven = true;
                 (status, headers)
             }
             Verdict::Malformed => {
@@ -131,7 +136,9 @@ impl ServerDesk {
             self.parts.tally.count(|it| &mut it.ignored);
             return Err(Turned::Ignored);
         }
-        Err(Turned::Away(Reply { headers, ..Reply::status(status) }))
+        let reply = Reply { headers, ..Reply::status(status) };
+        // A copy of a wrong password must not count as another one.
+        Err(if proven { Turned::Away(reply) } else { Turned::Once(reply) })
     }
 
     /// Refused unread, for so long (RFC 3261 §21.5.4).
@@ -141,7 +148,7 @@ impl ServerDesk {
             return Turned::Ignored;
         }
         self.parts.tally.count(|it| &mut it.slowed);
-        Turned::Away(retry_after(503, "", wait))
+        Turned::Once(retry_after(503, "", wait))
     }
 
     /// The password is right; the name may be that of an alias.
@@ -223,7 +230,8 @@ impl ServerDesk {
         // Whoever is trusted for his address is nobody yet whose bindings could change.
         let user = match self.authenticate(now, request, flow, Side::Server) {
             Ok(user) => user,
-            Err(Turned::Away(reply)) => return Fate::ReplyOnce(reply),
+            Err(Turned::Away(reply)) => return Fate::Reply(reply),
+            Err(Turned::Once(reply)) => return Fate::ReplyOnce(reply),
             Err(Turned::Ignored) => return Fate::Ignore,
         };
         let mut registrar_now = registrar(&self.parts.registrar);
@@ -346,7 +354,8 @@ impl FrontDesk for ServerDesk {
         self.follow(now);
         match self.admit(now, request, flow) {
             Ok((identity, seats)) => Admission::Accept { identity, seats },
-            Err(Turned::Away(reply)) => Admission::RefuseOnce(reply),
+            Err(Turned::Away(reply)) => Admission::Refuse(reply),
+            Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
             Err(Turned::Ignored) => Admission::Ignore,
         }
     }

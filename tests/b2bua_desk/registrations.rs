@@ -89,12 +89,27 @@ fn wrong_passwords_are_slowed_then_met_with_silence_and_time_heals() {
     bench.harness.run(Duration::from_secs(2));
     assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
     assert_eq!(bench.counted().bans, 1);
+    let answers = bench.sent_to("192.0.2.66:5060", "SIP/2.0 ").len();
     bench.harness.call(eve, "1001", Some(SESSION));
     bench.harness.run(Duration::from_secs(60));
-    assert_eq!(bench.sent_to("192.0.2.66:5060", "SIP/2.0 407").len(), 0);
+    assert_eq!(bench.sent_to("192.0.2.66:5060", "SIP/2.0 ").len(), answers, "a banned source got an answer");
     assert!(bench.counted().banned >= 1);
     bench.harness.run(Duration::from_secs(600));
     assert_eq!(bench.register(eve, "1001", "secret", 60), 200);
+}
+
+#[test]
+fn copies_of_one_wrong_password_are_one_failure() {
+    let text = USERS.replace("trusted = [\"192.0.2.0/24\"]", "");
+    let mut bench = Bench::new(&text);
+    let bob = bench.harness.party("192.0.2.12:5060");
+    assert_eq!(bench.register(bob, "1001", "wrong", 60), 401);
+    let wire = &bench.harness.wire;
+    let register = wire.iter().rev().find(|it| it.data.starts_with(b"REGISTER ")).expect("one").clone();
+    let answers = bench.sent_to("192.0.2.12:5060", "SIP/2.0 401").len();
+    bench.harness.resend(&register);
+    assert_eq!(bench.sent_to("192.0.2.12:5060", "SIP/2.0 401").len(), answers + 1, "the same answer again");
+    assert_eq!(bench.counted().rejected, 1);
 }
 
 /// A disk that does not take what it is given.

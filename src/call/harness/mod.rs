@@ -209,6 +209,12 @@ impl Harness {
         self.settle();
     }
 
+    /// A datagram goes out again, as a copy on the way or a retransmission.
+    pub fn resend(&mut self, sent: &Sent) {
+        self.flights.send(self.now, sent.from, sent.to, sent.data.clone());
+        self.settle();
+    }
+
     /// Whether nothing is left of any call, nor of the front desk once it drains.
     pub fn is_idle(&self) -> bool {
         self.switch.is_idle()

@@ -161,7 +161,10 @@ impl Switch {
     }
 
     /// The same, for those of whom nothing is to be kept.
-    fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, reply: Reply) {
+    fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, mut reply: Reply) {
+        if reply.reason.is_empty() {
+            reply.reason = crate::call::failure::phrase(reply.status).to_owned();
+        }
         if let Err(error) = t.sip.refuse_once(t.now, usage, reply) {
             tracing::debug!("a call that is to be refused: {error}");
         }
