@@ -7,6 +7,7 @@ mod interop_support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ fn messages(at: SocketAddr) -> Vec<Vec<u8>> {
         [request("OPTIONS", call), b"Subject: \xff\xfe\x1b[31m\0\r\n\r\n".to_vec()].concat(),
     ];
     // The torture messages, where they are beside the project.
-    let folder = file("../shared/rfc4475");
+    let folder = std::env::var_os("B2B_RFC4475").map_or(file("../shared/rfc4475"), PathBuf::from);
     if let Ok(entries) = fs::read_dir(folder) {
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.sort();
