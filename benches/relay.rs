@@ -44,7 +44,15 @@ fn relay(load: &mut Load, seconds: u32) -> Measured {
             let rtp = load.party(call * 2 + side);
             relay.describe(
                 id,
-                Remote { rtp, rtcp: rtp, rtcp_mux: true, receives: true, sends: true, telephone_event: None },
+                Remote {
+                    rtp,
+                    rtcp: rtp,
+                    rtcp_mux: true,
+                    receives: true,
+                    sends: true,
+                    telephone_event: None,
+                    takes_event: None,
+                },
             );
             servers.push(local);
             id

@@ -118,8 +118,15 @@ fn run(from: Coding, to: Coding, seconds: usize) -> Duration {
     for slot in 0..2 {
         machine.command(start, Command::Open { id: id(slot), config: EndpointConfig::default() }, &mut wire);
         let rtp = party(slot);
-        let remote =
-            Remote { rtp, rtcp: rtp, rtcp_mux: true, receives: true, sends: true, telephone_event: None };
+        let remote = Remote {
+            rtp,
+            rtcp: rtp,
+            rtcp_mux: true,
+            receives: true,
+            sends: true,
+            telephone_event: None,
+            takes_event: None,
+        };
         machine.command(start, Command::Describe { id: id(slot), remote }, &mut wire);
     }
     let (forward, backward) = (Box::new(way(from, to)), Box::new(way(to, from)));

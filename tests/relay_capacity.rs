@@ -21,7 +21,15 @@ fn endpoint(relay: &RelayHandle, near: Option<RelayId>) -> RelayId {
     let rtp = SocketAddr::new(IP, local.port());
     relay.describe(
         id,
-        Remote { rtp, rtcp: rtp, rtcp_mux: true, receives: true, sends: true, telephone_event: None },
+        Remote {
+            rtp,
+            rtcp: rtp,
+            rtcp_mux: true,
+            receives: true,
+            sends: true,
+            telephone_event: None,
+            takes_event: None,
+        },
     );
     id
 }

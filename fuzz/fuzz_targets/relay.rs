@@ -56,7 +56,8 @@ fn way(how: u8) -> Way {
         _ => {
             payload_types.up(from.payload_type());
             let ptime_ms = Target::ptime_ms(to, u32::from(how & 0x0F) * 10);
-            let target = Target { payload_type: to.payload_type(), coding: to, ptime_ms, fec: true, bitrate: 0 };
+            let target =
+                Target { payload_type: to.payload_type(), coding: to, ptime_ms, fec: true, bitrate: 0 };
             let events = Events { from: [Some((101, 8_000)), None], to: (110, to.clock_rate()) };
             way.transcode = Some(Plan {
                 from: [Some((from.payload_type(), from)), Some((0, Coding::Pcmu)), None, None],
@@ -91,6 +92,7 @@ fuzz_target!(|data: &[u8]| {
                     receives,
                     sends: true,
                     telephone_event: Some((101, 8_000)),
+                    takes_event: Some((96, 8_000)),
                 };
                 machine.command(now, Command::Describe { id: id(*what >> 3), remote }, &mut ears);
             }

@@ -377,7 +377,7 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
             .max(settings::longest_ring(config) + Duration::from_secs(60)),
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
         session_timers: Some(SessionTimers::default()),
-        extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
+        extensions: Extensions { reliable: true, refer: true, replaces: true },
         ..EndpointConfig::new(rand::random())
     }
 }

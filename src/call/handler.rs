@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::event::Event;
 use super::service::{CallService, DialRequest};
 use super::{CallId, LegId};
 use crate::sip::msg::{Name, Request};
@@ -41,6 +42,18 @@ pub trait ApplicationHandler: Send + Sync {
     fn handle_referral(&self, _referral: Referral) -> HandlerFuture {
         Box::pin(std::future::ready(HandlerAction::Continue))
     }
+
+    /// Whether [`ApplicationHandler::handle_event`] is to be called; asked once a call.
+    fn wants_events(&self) -> bool {
+        false
+    }
+
+    /// Something happened to a call that it was given, from then until the call's end, in
+    /// order. The next event waits for this future; 256 wait at most, what comes beyond
+    /// is lost to it and counted. Of what is left when the call is over it has 32 s.
+    fn handle_event(&self, _call: CallId, _event: Event, _service: CallService) -> EventFuture {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A party wants the other one of its call to be somewhere else.
@@ -68,6 +81,9 @@ pub struct Party {
     /// Where its signalling comes from, as far as that is known.
     pub address: Option<SocketAddr>,
 }
+
+/// A handler's work on an event; as for [`HandlerFuture`].
+pub type EventFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What becomes of an incoming call when its handler has come back.
 #[derive(Debug, Clone)]

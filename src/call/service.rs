@@ -346,10 +346,35 @@ impl CallService {
         self.command(|reply| Command::HangupCall { call, reply }).await
     }
 
-    /// Waits for the end of a leg, a bridge or a call.
+    /// Notes something on the call that this leg or bridge belongs to, or on this call: in
+    /// its snapshot and in the records of its legs. An empty value takes it away again.
     ///
     /// # Errors
-    /// It is over already.
+    /// It is over, or too much: 32 variables, names of 64 bytes, values of 1,024.
+    pub async fn set_variable(
+        &self,
+        of: impl Into<Watched>,
+        name: &str,
+        value: &str,
+    ) -> Result<(), CallError> {
+        let (of, name, value) = (of.into(), name.to_owned(), value.to_owned());
+        self.command(|reply| Command::SetVariable { of, name, value, reply }).await
+    }
+
+    /// What has been noted on it, in the order of the first setting.
+    ///
+    /// # Errors
+    /// It is over.
+    pub async fn variables(&self, of: impl Into<Watched>) -> Result<Vec<(String, String)>, CallError> {
+        let of = of.into();
+        self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Waits for the end of a leg, a bridge or a call. One that is over already: how it
+    /// ended, as long as it is among the latest thousand calls or so.
+    ///
+    /// # Errors
+    /// It ended long ago, or never was.
     pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
         let what = what.into();
         self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))

@@ -142,6 +142,47 @@ fn a_redirect_is_followed() {
     harness.assert_nothing_left();
 }
 
+#[test]
+fn contacts_of_a_redirect_are_tried_in_order_of_q() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let (cat, dan) = (harness.party(CAT), harness.party(DAN));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    let now = harness.now();
+    let contact = format!("<{}>;q=0.2, <{}>;q=0.9", uri(DAN), uri(CAT));
+    let headers = vec![("Contact".into(), contact.into())];
+    let reply = b2b::sip::endpoint::Reply { headers, ..b2b::sip::endpoint::Reply::status(302) };
+    harness.endpoint(bob).reply(now, b, reply).unwrap();
+    harness.settle();
+    assert!(harness.incoming(dan).is_empty(), "Cat comes first");
+    let c = harness.next_call(cat);
+    harness.reject(cat, c, 486);
+    let d = harness.answer_next(dan, SESSION);
+    assert!(harness.is_up(ann, a) && harness.is_up(dan, d));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn endless_redirects_end_with_what_the_caller_may_know() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let mut followed = 0;
+    while let Some(b) = harness.incoming(bob).pop() {
+        followed += 1;
+        let now = harness.now();
+        let headers = vec![("Contact".into(), format!("<{}>", uri(BOB)).into())];
+        let reply = b2b::sip::endpoint::Reply { headers, ..b2b::sip::endpoint::Reply::status(302) };
+        harness.endpoint(bob).reply(now, b, reply).unwrap();
+        harness.settle();
+    }
+    assert_eq!(followed, 1 + DialOptions::default().max_redirects as usize);
+    assert_eq!(refused(&mut harness, ann, a), 480);
+    harness.assert_nothing_left();
+}
+
 fn ring_group() -> (Harness, PartyId, [PartyId; 3]) {
     let options = DialOptions { order: DialOrder::Parallel, ..DialOptions::default() };
     let mut harness = routed(contacts(&[(BOB, 0), (CAT, 0), (DAN, 0)], options));

@@ -1,13 +1,15 @@
 //! Inside a call: re-INVITE, hold, UPDATE, INFO, MESSAGE, the death of a peer.
 
-use std::time::Duration;
-
+use b2b::call::bridge_fsm::{BridgeMode, BridgeState};
+use b2b::call::bus::Received;
 use b2b::call::controller::{EndpointId, MediaEvent};
+use b2b::call::event::{DigitBy, Event as News};
 use b2b::call::harness::{Harness, PartyId, SESSION};
+use b2b::call::service::DialOptions;
 use b2b::sip::endpoint::{Body, Event, InDialog, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Method;
 
-use crate::routed::{ANN, BOB, to_bob};
+use crate::routed::{ANN, BOB, contacts, routed, to_bob};
 
 fn connected() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
     let mut harness = to_bob();
@@ -97,28 +99,6 @@ fn a_reinvite_without_an_offer_brings_the_other_ones() {
 }
 
 #[test]
-fn reinvites_that_cross_are_both_resolved() {
-    let (mut harness, (ann, a), (bob, b)) = connected();
-    let now = harness.now();
-    harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(format!("{SESSION}a=sendonly\r\n")))).unwrap();
-    harness.endpoint(bob).reinvite(now, b, Some(Body::sdp(format!("{SESSION}a=sendrecv\r\n")))).unwrap();
-    let mut seen = 0;
-    for _ in 0..100 {
-        harness.run(Duration::from_millis(100));
-        for (party, usage) in [(ann, a), (bob, b)] {
-            if asked(&mut harness, party).is_some() {
-                seen += 1;
-                harness.answer(party, usage, Some(SESSION));
-            }
-        }
-    }
-    assert!(seen >= 1, "nobody got through");
-    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
-    harness.hang_up(ann, a);
-    harness.assert_nothing_left();
-}
-
-#[test]
 fn an_update_goes_across() {
     let (mut harness, (ann, a), (bob, _)) = connected();
     let now = harness.now();
@@ -201,5 +181,94 @@ fn silence_from_a_dead_peer_ends_the_call_for_the_other_one() {
     // The callee's endpoint is made second.
     harness.media_event(MediaEvent::Timeout { endpoint: EndpointId(2) });
     assert!(matches!(harness.ended(ann, a), Some(Termination::RemoteBye { .. })));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn another_codec_is_agreed_on_by_reinvite() {
+    let (mut harness, a, b) = connected();
+    for (asks, answers, codec) in [(a, b, 0), (b, a, 8), (a, b, 9)] {
+        let formats = &format!("RTP/AVP {codec} 101");
+        let other = SESSION.replace("RTP/AVP 8 0 101", formats);
+        let now = harness.now();
+        harness.endpoint(asks.0).reinvite(now, asks.1, Some(Body::sdp(other.clone()))).unwrap();
+        harness.settle();
+        let offer = asked(&mut harness, answers.0).expect("a re-INVITE");
+        assert!(
+            offer.contains(&format!("RTP/AVP {codec} ")) && offer.contains("c=IN IP4 192.0.2.1"),
+            "{offer}"
+        );
+        harness.answer(answers.0, answers.1, Some(&other));
+        let answer = answered(&mut harness, asks.0).expect("an answer");
+        assert!(answer.contains(formats) && answer.contains("c=IN IP4 192.0.2.1"), "{answer}");
+    }
+    harness.hang_up(a.0, a.1);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_bridge_is_held_by_sendonly_inactive_or_the_old_zero_address() {
+    let (mut harness, (ann, a), (bob, b)) = connected();
+    let zero = SESSION.replace("c=IN IP4 198.51.100.7", "c=IN IP4 0.0.0.0");
+    let holds = [format!("{SESSION}a=sendonly\r\n"), format!("{SESSION}a=inactive\r\n"), zero];
+    let state = |harness: &Harness| harness.snapshot()[0].bridge.as_ref().map(|bridge| bridge.state);
+    for hold in holds {
+        for (offer, expected) in [(hold.as_str(), BridgeState::Held), (SESSION, BridgeState::Active)] {
+            let now = harness.now();
+            harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(offer.to_owned()))).unwrap();
+            harness.settle();
+            assert!(asked(&mut harness, bob).is_some(), "{offer}");
+            harness.answer(bob, b, Some(SESSION));
+            assert!(answered(&mut harness, ann).is_some());
+            assert_eq!(state(&harness), Some(expected), "{offer}");
+        }
+    }
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn digits_by_info_end_at_an_intercepting_bridge_and_go_on_as_telephone_events() {
+    let options = DialOptions { mode: BridgeMode::Intercepting, ..DialOptions::default() };
+    let mut harness = routed(contacts(&[(BOB, 0)], options));
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(bob);
+    let mut seen = harness.bus().subscribe();
+    let relay = "application/dtmf-relay";
+    for (content_type, data, status) in [
+        (relay, "Signal=5\r\nDuration=250\r\n", 200),
+        ("application/dtmf", "#", 200),
+        (relay, "Signal=none\r\n", 415),
+        ("application/media_control+xml", "<fast_update/>", 415),
+    ] {
+        let now = harness.now();
+        let body = Some(Body { content_type: content_type.into(), data: data.into() });
+        let request = InDialog { method: Method::Info, headers: Vec::new(), body };
+        harness.endpoint(ann).request(now, a, request).unwrap();
+        harness.settle();
+        let answered = harness.take(ann).into_iter().find_map(|event| match event {
+            Event::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
+                Some(response.status())
+            }
+            _ => None,
+        });
+        assert_eq!(answered, Some(status), "{data}");
+    }
+    assert!(harness.take(bob).is_empty(), "no INFO goes on");
+    // The callee's endpoint is made second.
+    let callee = EndpointId(2);
+    assert_eq!(harness.media().digits(), [(callee, '5', 250), (callee, '#', 160)]);
+    let mut told = Vec::new();
+    while let Some(received) = seen.try_recv() {
+        if let Received::Event(published) = received
+            && let News::Digit { digit, by, .. } = &published.event
+        {
+            told.push((*digit, *by));
+        }
+    }
+    assert_eq!(told, [('5', DigitBy::Info), ('#', DigitBy::Info)]);
+    harness.hang_up(bob, b);
     harness.assert_nothing_left();
 }

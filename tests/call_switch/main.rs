@@ -4,9 +4,12 @@
 mod account;
 mod dialling;
 mod direct;
+mod handlers;
 mod in_call;
+mod reliable;
 mod routed;
 mod storm;
 mod timers;
 mod topology;
 mod transfers;
+mod trouble;

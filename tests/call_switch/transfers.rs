@@ -148,6 +148,52 @@ fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
 }
 
 #[test]
+fn an_attended_transfer_to_a_phone_that_still_rings_lets_who_stays_wait_for_it() {
+    for answers in [true, false] {
+        let mut harness = harness(BridgeMode::Intercepting);
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.answer_next(bob, SESSION);
+        let consultation = harness.call(ann, "cat", Some(SESSION));
+        let c = harness.next_call(cat);
+        harness.ring(cat, c, 180, None);
+        harness.take(ann);
+        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
+        let replaces = Replaces {
+            call_id: Bytes::copy_from_slice(dialog.call_id),
+            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+            early_only: false,
+        };
+        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        match harness.ended(ann, consultation) {
+            Some(Termination::Failed { response }) => assert_eq!(response.status(), 487),
+            other => panic!("{other:?}"),
+        }
+        let (answered, progress) = told(&mut harness, ann);
+        assert_eq!((answered, progress.last()), (Some(202), Some(&(180, false))), "{progress:?}");
+        assert!(harness.is_up(ann, a) && harness.is_up(bob, b), "they talk until somebody answers");
+        if answers {
+            harness.answer(cat, c, Some(SESSION));
+            assert_eq!(told(&mut harness, ann).1.last(), Some(&(200, true)));
+            refresh(&mut harness, bob, b);
+            harness.run(Duration::from_secs(3));
+            assert!(!harness.is_up(ann, a));
+            assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
+            assert_eq!((harness.media().bridges().len(), harness.media().held()), (1, 2));
+            harness.hang_up(bob, b);
+            assert!(!harness.is_up(cat, c));
+        } else {
+            harness.reject(cat, c, 486);
+            assert_eq!(told(&mut harness, ann).1.last(), Some(&(486, true)));
+            assert!(harness.is_up(ann, a) && harness.is_up(bob, b), "they talk on");
+            harness.hang_up(ann, a);
+        }
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_transparent_bridge_passes_refer_and_its_news_on() {
     let mut harness = harness(BridgeMode::Transparent);
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));

@@ -176,3 +176,17 @@ fn interop_b2bua_writes_a_record_for_each_leg_of_a_call() {
     let records = lab.end();
     assert_eq!(records.lines().filter(|line| line.contains("ANSWERED")).count(), 2, "{records}");
 }
+
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_b2bua_takes_and_gives_reliable_provisional_responses() {
+    let (ann, bob) = (Place::new("ann", 21), Place::new("bob", 22));
+    let lab = Lab::new(&bob.route("bob"));
+    let callee = lab.sipp(&bob, "uas_100rel").listens();
+    lab.sipp(&ann, "uac_100rel").args(&["-d", "500"]).calls("bob").wait_ok();
+    callee.wait_ok();
+    assert_eq!(
+        lab.told(&ann, "183", |it| it.line().starts_with("SIP/2.0 183")).field("Require"),
+        Some("100rel")
+    );
+}

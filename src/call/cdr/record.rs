@@ -1,5 +1,6 @@
 //! What a call detail record says.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +36,8 @@ pub struct Cdr {
     pub gateway: Option<String>,
     /// Where the party's signalling was.
     pub remote: Option<SocketAddr>,
+    /// What was noted on its call: names and values.
+    pub variables: Vec<(String, String)>,
     /// What the leg's media agreed on at the end.
     pub codec: Option<String>,
     /// INVITE received or sent.
@@ -163,6 +166,8 @@ struct Line<'a> {
     linked_id: CallId,
     leg_id: LegId,
     sip_call_id: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    variables: BTreeMap<&'a str, &'a str>,
 }
 
 impl Cdr {
@@ -198,6 +203,7 @@ impl Cdr {
             linked_id: self.linked,
             leg_id: self.leg,
             sip_call_id: &self.sip_call_id,
+            variables: self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         };
         // Strings, numbers and nothing else: it cannot fail.
         let mut json = serde_json::to_vec(&line).unwrap_or_default();

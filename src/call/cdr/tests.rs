@@ -28,6 +28,7 @@ fn cdr(leg: u64) -> Cdr {
         callee: "+442083661177".into(),
         gateway: Some("carrier".into()),
         remote: "192.0.2.1:5060".parse().ok(),
+        variables: Vec::new(),
         codec: Some("PCMA".into()),
         start: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         rang: Some(Duration::from_millis(250)),

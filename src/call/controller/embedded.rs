@@ -312,6 +312,13 @@ impl MediaController for EmbeddedController {
         MediaFuture::ready(offer.map(|offer| offer.into_vec().into()))
     }
 
+    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
+        let code = "0123456789*#ABCD".find(digit.to_ascii_uppercase());
+        if let Some(code) = code.and_then(|code| u8::try_from(code).ok()) {
+            self.relay.digit(relay_id(endpoint), code, duration_ms);
+        }
+    }
+
     fn withdraw_offer(&self, endpoint: EndpointId) {
         if let Ok(entry) = self.state().get(endpoint) {
             entry.side.withdraw();

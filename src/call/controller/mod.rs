@@ -146,6 +146,10 @@ pub trait MediaController: Send + Sync {
         MediaFuture::unsupported(Capability::DirectMedia)
     }
 
+    /// Sends a digit to the party as RFC 4733 events, in the middle of whatever it gets, if
+    /// it takes them; else, or while it is held, the digit is lost without a word.
+    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32);
+
     /// The offer that waits for an answer of this party's, or that this party made, is
     /// refused: what was agreed before stands. Without one it does nothing.
     fn withdraw_offer(&self, endpoint: EndpointId);

@@ -96,6 +96,7 @@ fn open(relay: &RelayHandle, legs: [RelayId; 2], ipv6: bool) -> Result<[RelayId;
         receives: true,
         sends: true,
         telephone_event: None,
+        takes_event: None,
     };
     relay.describe(one, at(there));
     relay.describe(other, at(here));

@@ -32,6 +32,7 @@ struct State {
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
     silent: bool,
+    digits: Vec<(EndpointId, char, u32)>,
 }
 
 impl FakeMedia {
@@ -63,6 +64,12 @@ impl FakeMedia {
     /// Pairs that are joined.
     pub fn bridges(&self) -> Vec<(EndpointId, EndpointId)> {
         self.state().bridges.clone()
+    }
+
+    /// Digits that were to be sent since this was last asked: to which endpoint, for how
+    /// many ms.
+    pub fn digits(&self) -> Vec<(EndpointId, char, u32)> {
+        std::mem::take(&mut self.state().digits)
     }
 
     /// From now on there are no ports.
@@ -201,6 +208,10 @@ impl MediaController for FakeMedia {
 
     fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
         self.described((endpoint, None), |side, _| pair::back(side, policy))
+    }
+
+    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
+        self.state().digits.push((endpoint, digit, duration_ms));
     }
 
     fn withdraw_offer(&self, endpoint: EndpointId) {

@@ -125,7 +125,7 @@ impl Harness {
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
             session_timers: Some(SessionTimers::default()),
-            extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
+            extensions: Extensions { reliable: true, refer: true, replaces: true },
             ..EndpointConfig::new([200; 32])
         };
         Harness {
@@ -220,6 +220,16 @@ impl Harness {
         self.switch.is_idle()
     }
 
+    /// The switch gets a message of the test's own from this address.
+    ///
+    /// # Panics
+    /// It is no address.
+    pub fn send_raw(&mut self, from: &str, message: &str) {
+        let from = from.parse().unwrap_or_else(|_| panic!("{from} is no address"));
+        self.deliver(self.address, from, bytes::Bytes::copy_from_slice(message.as_bytes()));
+        self.settle();
+    }
+
     /// The switch takes no new calls.
     pub fn drain(&mut self) {
         self.switch.drain();
@@ -244,8 +254,9 @@ impl Harness {
             {
                 return result;
             }
+            let busy = self.flush();
             let stepped = self.step(end);
-            assert!(stepped || self.flush(), "the future is not ready after {patience:?}");
+            assert!(busy || stepped || self.flush(), "the future is not ready after {patience:?}");
         }
     }
 

@@ -41,7 +41,7 @@ impl Harness {
         let mut config = EndpointConfig {
             user: format!("party{seed}"),
             accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
-            extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
+            extensions: Extensions { reliable: true, refer: true, replaces: true },
             ..EndpointConfig::new([seed; 32])
         };
         set_up(&mut config);

@@ -62,6 +62,16 @@ pub(in crate::call) enum Command {
         call: CallId,
         reply: Reply<Result<(), CallError>>,
     },
+    SetVariable {
+        of: Watched,
+        name: String,
+        value: String,
+        reply: Reply<Result<(), CallError>>,
+    },
+    Variables {
+        of: Watched,
+        reply: Reply<Result<Vec<(String, String)>, CallError>>,
+    },
     Watch {
         what: Watched,
         reply: Reply<Result<CallEnd, CallError>>,

@@ -14,7 +14,7 @@
 //!
 //! | branch \ event | 18x | 2xx | 3xx | 4xx, 5xx, silence | 6xx | time-out, caller gone |
 //! |---|---|---|---|---|---|---|
-//! | open | told | wins | its contacts join | over | all over | CANCEL, over |
+//! | open | told | wins | its contacts are next | over | all over | CANCEL, over |
 //! | over | – | nothing here: the usage ends it with BYE | – | – | – | – |
 
 use std::collections::VecDeque;
@@ -224,19 +224,34 @@ impl<T> Dial<T> {
         self.outputs.push_back(DialOutput::Won(branch));
     }
 
-    /// 3xx on a branch: its contacts are tried in its place, together.
-    pub fn redirected(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, targets: Vec<T>) {
+    /// Whether 3xx are still followed.
+    pub fn follows_redirects(&self) -> bool {
+        self.redirects < self.limits.redirects
+    }
+
+    /// 3xx on a branch: its contacts are tried in its place, those of one round
+    /// together. The first round joins what rings already, the others follow.
+    pub fn redirected(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, rounds: Vec<Vec<T>>) {
         if !self.is_open(branch) {
             return;
         }
-        if targets.is_empty() || self.redirects >= self.limits.redirects {
+        if rounds.is_empty() || !self.follows_redirects() {
             return self.failed(now, branch, failure);
         }
         self.redirects += 1;
         let Branch::Open { kin, ends, .. } = self.set_over(branch) else { return };
         self.remember(failure);
-        for target in targets {
-            self.start(DialTarget { kin: kin.clone(), ..DialTarget::new(target) }, ends);
+        let targets = |round: Vec<T>| {
+            let target = |target| DialTarget { kin: kin.clone(), ..DialTarget::new(target) };
+            round.into_iter().map(target).collect::<Vec<_>>()
+        };
+        let mut rounds = rounds.into_iter().map(targets);
+        let first = rounds.next().unwrap_or_default();
+        for round in rounds.rev() {
+            self.rounds.push_front(round);
+        }
+        for target in first {
+            self.start(target, ends);
         }
         self.round_over(now);
     }
@@ -322,9 +337,13 @@ impl<T> Dial<T> {
     }
 
     fn round_over(&mut self, now: Instant) {
-        if !self.over && !self.branches.iter().any(|branch| matches!(branch, Branch::Open { .. })) {
+        if !self.over && !self.is_ringing() {
             self.next_round(now);
         }
+    }
+
+    fn is_ringing(&self) -> bool {
+        self.branches.iter().any(|branch| matches!(branch, Branch::Open { .. }))
     }
 
     fn next_round(&mut self, now: Instant) {

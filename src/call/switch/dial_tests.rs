@@ -205,13 +205,37 @@ fn redirects_are_followed_to_a_limit() {
     let moved = || DialFailure::new(302, "Moved Temporarily");
     let mut dial = dial(now, &[&["a"]]);
     outputs(&mut dial);
-    dial.redirected(now, 0, moved(), vec!["b", "c"]);
+    dial.redirected(now, 0, moved(), vec![vec!["b", "c"]]);
     assert_eq!(outputs(&mut dial), [Start(1, "b"), Start(2, "c")]);
-    dial.redirected(now, 1, moved(), vec!["d"]);
+    dial.redirected(now, 1, moved(), vec![vec!["d"]]);
     assert_eq!(outputs(&mut dial), [Start(3, "d")]);
-    dial.redirected(now, 2, moved(), vec!["e"]);
+    dial.redirected(now, 2, moved(), vec![vec!["e"]]);
     dial.redirected(now, 3, moved(), vec![]);
     assert_eq!(outputs(&mut dial), [Failed(moved())]);
+}
+
+#[test]
+fn rounds_of_a_redirect_go_before_those_that_wait() {
+    let now = Instant::now();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let moved = || DialFailure::new(302, "Moved Temporarily");
+    let mut dial = dial(now, &[&["a"], &["z"]]);
+    outputs(&mut dial);
+    dial.redirected(at(5), 0, moved(), vec![vec!["b", "c"], vec!["d"]]);
+    assert_eq!(outputs(&mut dial), [Start(1, "b"), Start(2, "c")]);
+    assert_eq!(dial.next_timeout(), Some(at(20)), "they have the time of whom they replace");
+    // One of two that ring: its first contacts join in, the others come behind.
+    dial.redirected(at(6), 1, moved(), vec![vec!["e"], vec!["f"]]);
+    assert_eq!(outputs(&mut dial), [Start(3, "e")]);
+    dial.failed(at(7), 2, busy());
+    dial.failed(at(7), 3, busy());
+    assert_eq!(outputs(&mut dial), [Start(4, "f")]);
+    dial.failed(at(8), 4, busy());
+    assert_eq!(outputs(&mut dial), [Start(5, "d")]);
+    dial.failed(at(9), 5, busy());
+    assert_eq!(outputs(&mut dial), [Start(6, "z")]);
+    dial.failed(at(9), 6, DialFailure::new(404, ""));
+    assert_eq!(outputs(&mut dial), [Failed(busy())]);
 }
 
 #[test]
@@ -240,7 +264,7 @@ fn branches_do_not_multiply_without_end() {
     let mut next = 0;
     while !dial.is_over() {
         started += outputs(&mut dial).iter().filter(|output| matches!(output, Start(..))).count();
-        dial.redirected(now, next, DialFailure::new(302, ""), vec!["x"; 10]);
+        dial.redirected(now, next, DialFailure::new(302, ""), vec![vec!["x"; 10]]);
         next += 1;
     }
     assert_eq!(started, MAX_BRANCHES);

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::invite::shown_by;
-use super::say::{q850_of, reason_value};
+use super::reliable::{is_reliable, keep_offers_late};
+use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
 use crate::call::controller::{AddressFamily, MediaError, PairPolicy};
-use crate::call::event::Event;
 use crate::call::failure::cause;
 use crate::call::headers;
 use crate::call::leg_fsm::{LegEvent, TerminationCause};
@@ -53,7 +53,6 @@ impl Switch {
     /// Looks up, where that has to be done, and dials.
     pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, call: CallId, to: DialTo) {
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
-        let caller = dialling.and_then(|it| it.purpose.caller());
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
             self.books.route(call, t.now, &route.name, &route.why);
         }
@@ -61,13 +60,8 @@ impl Switch {
             DialTo::Contacts(contacts) => self.dial_contacts(t, call, contacts),
             DialTo::Stages(stages) => self.dial_stages(t, call, stages),
             DialTo::Target(target) => {
-                let caller = caller.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
-                let lookup = LookupRequest {
-                    caller: caller.and_then(|invite| {
-                        Some(String::from_utf8_lossy(invite.from().ok()?.uri.raw).into_owned())
-                    }),
-                    ..LookupRequest::new(target, t.now)
-                };
+                let caller = self.caller_uri(call);
+                let lookup = LookupRequest { caller, ..LookupRequest::new(target, t.now) };
                 let resolver = self.resolver.clone();
                 let future = Box::pin(async move {
                     let found = resolver.lookup(&lookup).await?;
@@ -87,6 +81,13 @@ impl Switch {
                 });
             }
         }
+    }
+
+    /// Who a call dials for, as a URI.
+    pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
+        let caller = self.calls.get(call.0)?.dialling.as_ref()?.purpose.caller()?;
+        let invite = self.legs.get(caller.0)?.invite.as_deref()?;
+        Some(String::from_utf8_lossy(invite.from().ok()?.uri.raw).into_owned())
     }
 
     fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
@@ -272,6 +273,7 @@ impl Switch {
         let asks = dialling.purpose.caller();
         let caller = asks.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
         let mut invite = self.write_invite(it, caller, &dialling.options, offer);
+        keep_offers_late(t, caller, &mut invite);
         if let Some(caller) = caller {
             t.sip.onward(caller).apply(&mut invite);
         }
@@ -317,30 +319,13 @@ impl Switch {
         if session {
             it.answer = Some(response.body());
         }
+        it.reliable = is_reliable(response);
         let call = it.call;
         self.give_fields(call, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
         let status = response.status();
         self.with_dial(t, call, |dial| dial.provisional(branch, status, session));
-    }
-
-    /// A branch got its final refusal.
-    pub(super) fn branch_refused(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let failure = DialFailure {
-            status: response.status(),
-            reason: String::from_utf8_lossy(response.reason()).into_owned(),
-            q850: q850_of(response),
-        };
-        let contacts = if (300..400).contains(&failure.status) { redirections(response) } else { Vec::new() };
-        let Some((call, Some(branch))) = self.legs.get(leg.0).map(|it| (it.call, it.branch)) else { return };
-        let now = t.now;
-        let said = failure.clone();
-        if let Some(first) = contacts.first() {
-            self.tell(t, Event::Redirected { call, leg, to: first.uri.clone() });
-        }
-        self.with_dial(t, call, |dial| dial.redirected(now, branch, failure, contacts));
-        self.tell_refused(t, call, leg, said);
     }
 
     /// A branch came to nothing without a word from the far end, before or after
@@ -415,22 +400,4 @@ fn family_of(contact: &ResolvedContact) -> Option<AddressFamily> {
         Host::V6(_) => Some(AddressFamily::V6),
         Host::Name(_) => None,
     }
-}
-
-/// The contacts of a 3xx, best `q` first (RFC 3261 §8.1.3.4).
-fn redirections(response: &Response) -> Vec<ResolvedContact> {
-    let q = |value: Option<&[u8]>| -> u16 {
-        let value = value.and_then(|it| std::str::from_utf8(it).ok()?.parse::<f32>().ok());
-        (value.unwrap_or(1.0).clamp(0.0, 1.0) * 1_000.0) as u16
-    };
-    let mut contacts: Vec<(u16, ResolvedContact)> = response
-        .contacts()
-        .flatten()
-        .filter_map(|it| {
-            let uri = std::str::from_utf8(it.uri.raw).ok()?;
-            Some((1_000 - q(it.params.value("q")), ResolvedContact::new(uri, 0)))
-        })
-        .collect();
-    contacts.sort_by_key(|(priority, _)| *priority);
-    contacts.into_iter().map(|(_, contact)| contact).collect()
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::table::{Asked, Exchange};
+use super::table::{Asked, Exchange, OnAck};
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::BridgeState;
 use crate::call::controller::{EndpointId, MediaError};
@@ -59,7 +59,7 @@ impl Switch {
         let settled = path.settled <= t.now;
         path.look = (!settled).then_some(path.settled);
         let refused = path.refused;
-        let leg = |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.ack_for.is_none());
+        let leg = |leg: LegId| self.legs.get(leg.0).filter(|it| it.is_up() && it.on_ack == OnAck::Nothing);
         if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
             let heard = a.heard.is_some() && b.heard.is_some();
             let wanted = active && settled && !refused && heard;
@@ -114,7 +114,7 @@ impl Switch {
             Ok(offer) => offer,
             Err(_) => return self.path_refused(t, call, to, asked, None),
         };
-        it.exchange = Some(Box::new(Exchange { from, to, asked }));
+        it.exchange = Some(Box::new(Exchange { from, to, asked, sent: true }));
         if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
             tracing::debug!("leg {}: {error}", to.0);
             self.exchange_refused(t, call, Reply::status(491));

@@ -136,7 +136,7 @@ impl SwitchThread {
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify],
             session_timers: Some(SessionTimers::default()),
-            extensions: Extensions { refer: true, replaces: true, ..Extensions::default() },
+            extensions: Extensions { reliable: true, refer: true, replaces: true },
             ..EndpointConfig::new(rand::random())
         };
         let config = SwitchConfig { domain: bind.ip().to_string(), ..SwitchConfig::default() };

@@ -14,9 +14,12 @@ use crate::call::call_fsm::{CallDirection, CallEvent};
 use crate::call::failure::{cause, for_caller};
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::call::reason::Reason;
-use crate::call::service::{CallEnd, CallError, DialError};
+use crate::call::service::{CallEnd, CallError, DialError, Watched};
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::Reply;
+
+/// Ends that are remembered: of two legs, a bridge and a call each.
+const ENDS: usize = 4 * 1_024;
 
 impl Switch {
     /// Ends a leg: BYE, CANCEL or 480, whichever fits. A second time does nothing.
@@ -129,7 +132,7 @@ impl Switch {
             self.of_usage.remove(&usage);
         }
         let end = CallEnd { cause: cause.clone(), talked: talked(it.answered_at, t.now) };
-        tell(it.watchers, &end);
+        self.remember(Watched::Leg(leg), it.watchers, end);
         let id = it.call;
         let Some(call) = self.calls.get_mut(id.0) else { return };
         call.legs.retain(|other| *other != leg);
@@ -162,7 +165,7 @@ impl Switch {
         let Some(bridge) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else { return };
         self.bridges.remove(bridge.id.0);
         let end = CallEnd { cause: cause.clone(), talked: talked(bridge.started, t.now) };
-        tell(bridge.watchers, &end);
+        self.remember(Watched::Bridge(bridge.id), bridge.watchers, end);
         self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason);
         // After its other leg's fate is known: who is released brings its counters himself.
         self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b]);
@@ -212,7 +215,21 @@ impl Switch {
             refuse(dialling.purpose, DialError::CallerGone);
         }
         let cause = call.cause.unwrap_or(TerminationCause::Cancelled);
-        tell(call.watchers, &CallEnd { cause, talked: talked(call.answered_at, t.now) });
+        let end = CallEnd { cause, talked: talked(call.answered_at, t.now) };
+        self.remember(Watched::Call(id), call.watchers, end);
+        self.part_with(t, call.listener);
+    }
+
+    /// Tells whoever waits for this end, and whoever asks a little later.
+    fn remember(&mut self, what: Watched, watchers: Vec<Answer<Result<CallEnd, CallError>>>, end: CallEnd) {
+        for watcher in watchers {
+            // Who does not wait any more has lost interest.
+            let _ = watcher.send(Ok(end.clone()));
+        }
+        if self.ended.len() >= ENDS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((what, end));
     }
 
     /// Takes no new calls from now on: 503 with Retry-After.
@@ -281,13 +298,6 @@ impl Switch {
 
 fn talked(from: Option<Instant>, now: Instant) -> Option<std::time::Duration> {
     from.map(|from| now.saturating_duration_since(from))
-}
-
-fn tell(watchers: Vec<Answer<Result<CallEnd, CallError>>>, end: &CallEnd) {
-    for watcher in watchers {
-        // Who does not wait any more has lost interest.
-        let _ = watcher.send(Ok(end.clone()));
-    }
 }
 
 fn failure(error: &DialError) -> super::dial::DialFailure {

@@ -50,6 +50,7 @@ impl Switch {
 
     fn usage_event(&mut self, t: &mut Turn<'_>, leg: LegId, event: UsageEvent) {
         match event {
+            UsageEvent::Provisional { response, prack_wanted: true } => self.early_offer(t, leg, response),
             UsageEvent::Provisional { response, .. } => self.branch_provisional(t, leg, &response),
             UsageEvent::Answered { response, ack_wanted } => self.answered(t, leg, &response, ack_wanted),
             UsageEvent::Acknowledged { request } => self.acknowledged(t, leg, &request),
@@ -67,8 +68,9 @@ impl Switch {
             UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
             UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
             UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
-            // We send no reliable provisional responses.
-            UsageEvent::ProvisionalAcknowledged { .. } => {}
+            UsageEvent::ProvisionalAcknowledged { request, offer } => {
+                self.provisional_acknowledged(t, leg, &request, offer);
+            }
             UsageEvent::RefreshWanted => self.refresh_session(t, leg),
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),

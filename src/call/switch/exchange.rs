@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::table::{Asked, Exchange};
+use super::table::{Asked, Exchange, OnAck};
 use super::{Switch, Turn};
 use crate::call::controller::MediaError;
 use crate::call::{CallId, LegId};
@@ -45,7 +45,7 @@ impl Switch {
     }
 
     /// An offer that goes no further.
-    fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, offer: Option<Bytes>) {
+    pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, offer: Option<Bytes>) {
         let endpoint = self.legs.get(leg.0).and_then(|it| it.media);
         let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
@@ -69,12 +69,17 @@ impl Switch {
         asked: Asked,
         offer: Option<Bytes>,
     ) {
+        // Its own offer comes while ours to it is put off for glare: ours gives way.
+        let under_way = self.calls.get(call.0).and_then(|it| it.exchange.as_ref());
+        if under_way.is_some_and(|it| it.sent && it.to == from) {
+            self.exchange_refused(t, call, Reply::status(491));
+        }
         let Some(it) = self.calls.get_mut(call.0) else { return };
         if it.exchange.is_some() {
             // The other side's is under way (RFC 3261 §14.2).
             return self.answer_exchange(t, from, asked, Err(Reply::status(491)));
         }
-        it.exchange = Some(Box::new(Exchange { from, to, asked }));
+        it.exchange = Some(Box::new(Exchange { from, to, asked, sent: false }));
         let Some(offer) = offer else { return self.send_offer(t, call, None) };
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
@@ -91,6 +96,7 @@ impl Switch {
         let Some(exchange) = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()) else { return };
         let Some(it) = self.legs.get(exchange.to.0) else { return };
         let Some(usage) = it.usage else { return };
+        let to = exchange.to;
         let sent = match (exchange.asked, offer) {
             (Asked::Update(_), Some(offer)) if it.takes_update => {
                 t.sip.update(t.now, usage, Body::sdp(offer))
@@ -98,8 +104,11 @@ impl Switch {
             (_, offer) => t.sip.reinvite(t.now, usage, offer.map(Body::sdp)),
         };
         if let Err(error) = sent {
-            tracing::debug!("leg {}: {error}", exchange.to.0);
-            self.exchange_refused(t, call, Reply::status(491));
+            tracing::debug!("leg {}: {error}", to.0);
+            return self.exchange_refused(t, call, Reply::status(491));
+        }
+        if let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.exchange.as_mut()) {
+            it.sent = true;
         }
     }
 
@@ -139,7 +148,7 @@ impl Switch {
                 return switch.break_up(t, from, to, "a 2xx whose offer is of no use");
             }
             if ack_wanted && let Some(it) = switch.legs.get_mut(from.0) {
-                it.ack_for = Some(to);
+                it.on_ack = OnAck::AnswerTo(to);
             }
             let told = [to, from];
             switch.led_here(t, call, if session.is_ok() { &told } else { &told[..1] });

@@ -102,6 +102,7 @@ impl Switch {
             return self.reject(t, incoming.leg, 404, "");
         };
         let handler = handler.clone();
+        self.listen(t, incoming.call, &handler);
         let again = (incoming.clone(), index + 1);
         let future = handler.handle_incoming_call(incoming, self.service.clone());
         self.run(t, future, move |switch, t, action| switch.decided(t, again, action));

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
-use super::table::{Bridge, Purpose};
+use super::table::{Bridge, Leg, OnAck, Purpose};
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
 use crate::call::call_fsm::CallEvent;
@@ -16,7 +16,6 @@ use crate::call::negotiate;
 use crate::call::service::{CallError, DialError};
 use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::endpoint::{Body, Reply};
-use crate::sip::msg::Request;
 
 impl Switch {
     /// The media endpoint of a leg, made if there is none; `then` gets an error
@@ -70,39 +69,24 @@ impl Switch {
             return self.transfer_progress(t, call, status);
         };
         let Some(leg) = self.branch(call, branch) else { return };
+        let reliable = self.legs.get(leg.0).is_some_and(|it| it.reliable);
         let answer = self.legs.get(leg.0).and_then(|it| it.answer.clone()).filter(|_| early_media);
-        let Some(answer) = answer else { return self.ring(t, caller, status, None) };
+        let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
         self.answer_across(t, leg, caller, answer, move |switch, t, answer| match answer {
             Ok(answer) => {
                 switch.join_media(t, caller, leg);
-                switch.ring(t, caller, status, Some(answer));
+                switch.ring(t, caller, (status, reliable), Some(answer));
             }
             Err(error) => {
                 // Ringing at least; the 2xx may say it better.
                 tracing::info!("leg {}: early media is of no use: {error}", leg.0);
-                switch.ring(t, caller, status, None);
+                switch.ring(t, caller, (status, reliable), None);
             }
         });
     }
 
-    /// A provisional response to a caller.
-    fn ring(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, session: Option<Bytes>) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else { return };
-        let Some(usage) = it.usage else { return };
-        let reply = Reply {
-            headers: it.given.clone(),
-            body: session.clone().map(Body::sdp),
-            ..Reply::status(status)
-        };
-        let event = if session.is_some() { LegEvent::EarlyMedia } else { LegEvent::Ring };
-        self.advance_leg(t, leg, event, None);
-        if let Err(error) = t.sip.reply(t.now, usage, reply) {
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
-    }
-
     /// `from`'s answer to the offer of `to` that went across.
-    fn answer_across(
+    pub(super) fn answer_across(
         &mut self,
         t: &mut Turn<'_>,
         from: LegId,
@@ -154,7 +138,7 @@ impl Switch {
         let (purpose, options) = (dialling.purpose, dialling.options);
         let Some(winner) = self.legs.get_mut(leg.0) else { return };
         winner.branch = None;
-        let (answer, ack_wanted) = (winner.answer.take(), winner.ack_wanted);
+        let answer = winner.answer.take();
         let how = (options.mode, options.auto_hangup);
         let direct = options.direct;
         match purpose {
@@ -185,15 +169,17 @@ impl Switch {
                     };
                 let waiting = it.is_waiting().then(|| it.open_offer().is_some());
                 match (waiting, answer) {
+                    (Some(false), offer) => self.offer_late(t, caller, leg, offer, done),
                     (_, None) => done(self, t, Err(MediaError::NoOffer)),
                     (Some(true), Some(answer)) => {
                         self.answer_across(t, leg, caller, answer, move |switch, t, answer| {
-                            let result = answer.and_then(|answer| switch.accept(t, caller, answer));
+                            let result = answer.and_then(|answer| {
+                                switch.check_told(caller, leg, &answer);
+                                switch.accept(t, caller, Some(answer))
+                            });
                             done(switch, t, result);
                         });
                     }
-                    (Some(false), Some(offer)) if ack_wanted => self.offer_late(t, caller, leg, offer, done),
-                    (Some(false), Some(_)) => done(self, t, Err(MediaError::NoOffer)),
                     (None, Some(answer)) => self.apply(t, leg, answer, done),
                 }
             }
@@ -234,7 +220,7 @@ impl Switch {
     }
 
     /// The callee's answer to an offer of ours.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
@@ -248,40 +234,19 @@ impl Switch {
         self.media(t, applied, done);
     }
 
-    /// The caller made no offer, the callee's 2xx did: it goes into our 2xx, and
-    /// the answer comes with the caller's ACK.
-    fn offer_late(
+    /// Our 2xx to a caller.
+    pub(super) fn accept(
         &mut self,
         t: &mut Turn<'_>,
-        caller: LegId,
         leg: LegId,
-        offer: Bytes,
-        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
-    ) {
-        self.with_endpoint(t, leg, None, move |switch, t, b| {
-            let Ok(b) = b else { return done(switch, t, b.map(|_| ())) };
-            switch.with_endpoint(t, caller, Some(b), move |switch, t, a| {
-                let Ok(a) = a else { return done(switch, t, a.map(|_| ())) };
-                let offer = switch.controller.pair_offer(b, a, offer, switch.policy_towards(caller));
-                switch.media(t, offer, move |switch, t, offer| {
-                    let result = offer.and_then(|offer| switch.accept(t, caller, offer));
-                    if let Some(it) = switch.legs.get_mut(caller.0) {
-                        it.ack_for = Some(leg);
-                    }
-                    done(switch, t, result);
-                });
-            });
-        });
-    }
-
-    /// Our 2xx to a caller.
-    pub(super) fn accept(&mut self, t: &mut Turn<'_>, leg: LegId, session: Bytes) -> Result<(), MediaError> {
+        session: Option<Bytes>,
+    ) -> Result<(), MediaError> {
         let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) else {
             return Err(MediaError::Stopped);
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
         let headers = std::mem::take(&mut it.given);
-        let reply = Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) };
+        let reply = Reply { headers, body: session.map(Body::sdp), ..Reply::status(200) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
             // It was cancelled in this very moment: its end is on the way.
             tracing::debug!("leg {}: {error}", leg.0);
@@ -289,36 +254,13 @@ impl Switch {
         }
         it.answered_at = Some(t.now);
         it.invite = None;
+        it.told = None;
         let call = it.call;
         self.advance_leg(t, leg, LegEvent::Answer, None);
         if let Some(it) = self.calls.get_mut(call.0) {
             it.answered_at.get_or_insert(t.now);
         }
         Ok(())
-    }
-
-    /// The ACK to our 2xx.
-    pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
-        let Some(other) = self.legs.get_mut(leg.0).and_then(|it| it.ack_for.take()) else { return };
-        let answer = ack.body();
-        if answer.is_empty() {
-            tracing::info!("leg {}: its ACK owes an answer", leg.0);
-            return self.break_up(t, leg, other, "ACK without an answer to our offer");
-        }
-        self.answer_across(t, leg, other, answer, move |switch, t, answer| match answer {
-            Ok(answer) => {
-                if let Some(usage) = switch.legs.get(other.0).and_then(|it| it.usage)
-                    && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
-                {
-                    tracing::debug!("leg {}: {error}", other.0);
-                }
-                switch.join_media(t, leg, other);
-            }
-            Err(error) => {
-                tracing::info!("leg {}: {error}", leg.0);
-                switch.break_up(t, leg, other, "an answer that is of no use");
-            }
-        });
     }
 
     /// The two cannot go on.
@@ -345,7 +287,8 @@ impl Switch {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
         let call = states.0.call;
-        if self.legs.get(a.0).is_none_or(|it| it.ack_for.is_none()) {
+        let described = |leg: &Leg| matches!(leg.on_ack, OnAck::Nothing | OnAck::Refresh(_));
+        if self.legs.get(a.0).is_none_or(described) {
             self.join_media(t, a, b);
         }
         let id = BridgeId(self.bridges.insert(|_| call));

@@ -10,15 +10,19 @@
 //! - `incoming`: their INVITE, and what its handler decides
 //! - `dial`: dialling as a machine; `dialling`: the machine at work
 //! - `invite`: the INVITE of a leg that is dialled
+//! - `redirect`: refusals of branches, and whom a 3xx names
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
 //! - `exchange`: later offers and answers across; `direct`: those that lead media past b2b
+//! - `reliable`: provisional responses with PRACK, and who offers late
 //! - `refresh`: session timers
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
 //!   `referral`: where to
+//! - `consult`: sending him to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
 //! - `obey`: commands from outside; `command`: their values
 //! - `say`: responses and hang-ups on the endpoint
+//! - `listener`: the events of a call to its handler; `variables`: what is noted on it
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
 //! - `records`: call detail records; `account`: what is kept of a call for readers
 //! - `desk`: who decides on requests before they become calls
@@ -27,6 +31,7 @@
 
 mod account;
 pub(in crate::call) mod command;
+mod consult;
 pub mod desk;
 pub mod dial;
 mod dialling;
@@ -38,11 +43,14 @@ mod exchange;
 mod incoming;
 mod invite;
 mod joining;
+mod listener;
 mod news;
 mod obey;
 mod records;
+mod redirect;
 mod referral;
 mod refresh;
+mod reliable;
 mod requests;
 mod say;
 mod slots;
@@ -50,6 +58,7 @@ mod snapshot;
 mod table;
 mod tasks;
 mod transfer;
+mod variables;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -62,7 +71,7 @@ use super::bus::EventBus;
 use super::controller::{EndpointId, MediaController, PairPolicy};
 use super::handler::ApplicationHandler;
 use super::lookup::Resolver;
-use super::service::CallService;
+use super::service::{CallEnd, CallService, Watched};
 use super::{CallId, LegId};
 use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, UsageId};
 use crate::sip::transaction::timer_queue::TimerQueue;
@@ -151,6 +160,8 @@ pub struct SwitchCounters {
     pub late: u64,
     /// Handlers that panicked.
     pub panics: u64,
+    /// Events that a handler was too slow for.
+    pub unheard: u64,
 }
 
 /// What the switch holds at the moment.
@@ -190,6 +201,10 @@ pub struct Switch {
     timers: TimerQueue<CallId>,
     tasks: VecDeque<Task>,
     books: Books,
+    /// How what was there before has ended, the latest last.
+    ended: VecDeque<(Watched, CallEnd)>,
+    /// Listeners of calls that are over, and until when they may go on.
+    parting: VecDeque<(Instant, listener::Ends)>,
     draining: bool,
     counters: SwitchCounters,
 }
@@ -220,6 +235,8 @@ impl Switch {
             timers: TimerQueue::default(),
             tasks: VecDeque::new(),
             books: Books::default(),
+            ended: VecDeque::new(),
+            parting: VecDeque::new(),
             draining: false,
             counters: SwitchCounters::default(),
         };
@@ -243,6 +260,9 @@ impl Switch {
 
     /// Time has passed.
     pub fn timeout(&mut self, t: &mut Turn<'_>) {
+        while self.parting.front().is_some_and(|(at, _)| *at <= t.now) {
+            self.parting.pop_front();
+        }
         while let Some((at, id)) = self.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id.0) else { continue };
             if !call.queued.matches(at) {

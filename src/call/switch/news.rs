@@ -10,9 +10,11 @@ use crate::call::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
 use crate::media::session::Direction;
 
 impl Switch {
-    /// Writes an event down in its call's account, and publishes it if there is a bus.
+    /// Writes an event down in its call's account, tells its handler, and publishes it if
+    /// there is a bus.
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
         self.books.note(t.now, &event);
+        self.tell_handler(&event);
         if let Some(bus) = &self.bus {
             bus.publish(t.wall, event);
         }
@@ -109,7 +111,7 @@ impl Switch {
 
     /// An INVITE of ours goes out.
     pub(super) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.legs.get(leg.0).filter(|_| self.bus.is_some()) else { return };
+        let Some(it) = self.legs.get(leg.0) else { return };
         let Some(contact) = it.contact.as_deref() else { return };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
         let (call, uri) = (it.call, contact.uri.clone());

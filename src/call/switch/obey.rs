@@ -73,6 +73,10 @@ impl Switch {
                 }
                 let _ = reply.send(legs.map(|_| ()).ok_or(CallError::Gone));
             }
+            Command::SetVariable { of, name, value, reply } => {
+                let _ = reply.send(self.set_variable(of, name, value));
+            }
+            Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
             Command::Watch { what, reply } => {
                 let watchers = match what {
                     Watched::Leg(leg) => self.legs.get_mut(leg.0).map(|it| &mut it.watchers),
@@ -85,7 +89,10 @@ impl Switch {
                 };
                 match watchers {
                     Some(watchers) => watchers.push(reply),
-                    None => drop(reply.send(Err(CallError::Gone))),
+                    None => {
+                        let ended = self.ended.iter().rev().find(|(it, _)| *it == what);
+                        let _ = reply.send(ended.map(|(_, end)| end.clone()).ok_or(CallError::Gone));
+                    }
                 }
             }
         }
@@ -135,7 +142,7 @@ impl Switch {
         self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
             let done =
                 move |switch: &mut Switch, t: &mut Turn<'_>, answer: Result<bytes::Bytes, MediaError>| {
-                    let result = answer.and_then(|answer| switch.accept(t, leg, answer));
+                    let result = answer.and_then(|answer| switch.accept(t, leg, Some(answer)));
                     let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
                 };
             match endpoint {
@@ -182,6 +189,7 @@ impl Switch {
         }
         self.link(from, into);
         self.books.move_leg(leg, from, into);
+        self.hand_on_variables(from, into);
         if let Some(call) = self.calls.get_mut(into.0) {
             call.legs.push(leg);
         }

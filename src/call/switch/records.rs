@@ -116,6 +116,12 @@ impl Switch {
             caller_name: beginning.caller_name,
             callee: beginning.callee,
             remote: beginning.remote,
+            variables: self
+                .calls
+                .get(leg.call.0)
+                .and_then(|it| it.variables.as_deref())
+                .cloned()
+                .unwrap_or_default(),
             codec: None,
             audio: None,
             quality: None,

@@ -29,7 +29,7 @@ impl Switch {
                 Ok(offer) => offer,
                 Err(error) => return tracing::warn!("leg {}: no refresh: {error}", leg.0),
             };
-            it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Timer }));
+            it.exchange = Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Timer, sent: true }));
             if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
                 tracing::debug!("leg {}: {error}", leg.0);
                 switch.exchange_refused(t, call, Reply::status(491));

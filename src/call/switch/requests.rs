@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::{Switch, Turn};
-use crate::call::LegId;
 use crate::call::bridge_fsm::BridgeMode;
+use crate::call::event::{DigitBy, Event};
+use crate::call::{LegId, digits};
 use crate::sip::endpoint::{
     Body, HeaderFields, InDialog, Reply, RequestFailure, RequestId, ServerTransactionId,
 };
@@ -35,13 +36,38 @@ impl Switch {
         let other = bridge.and_then(|it| it.other(leg));
         let taken_here = mode.is_some_and(BridgeMode::intercepts);
         match (request.method(), other) {
-            (Method::Info, _) if taken_here => self.respond(t, transaction, Reply::status(200)),
+            (Method::Info, Some(other)) if taken_here => {
+                let reply = self.info(t, leg, other, request);
+                self.respond(t, transaction, reply);
+            }
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {
                 self.pass_on(t, other, transaction, request);
             }
-            (Method::Info, None) => self.respond(t, transaction, Reply::status(200)),
+            (Method::Info, None) => {
+                let reply = self.info(t, leg, leg, request);
+                self.respond(t, transaction, reply);
+            }
             _ => self.respond(t, transaction, Reply::status(405)),
         }
+    }
+
+    /// An INFO that ends here: a digit, or nothing that we know (RFC 6086 §4.2.2 leaves
+    /// that to 200).
+    fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Reply {
+        let Some(content_type) = request.content_type().filter(|_| !request.body().is_empty()) else {
+            return Reply::status(200);
+        };
+        let Some((digit, duration_ms)) = digits::from_info(content_type, &request.body()) else {
+            return Reply::status(415);
+        };
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return Reply::status(200) };
+        self.tell(t, Event::Digit { call, leg, digit, duration_ms, by: DigitBy::Info });
+        if other != leg
+            && let Some(endpoint) = self.legs.get(other.0).and_then(|it| it.media)
+        {
+            self.controller.send_digit(endpoint, digit, duration_ms);
+        }
+        Reply::status(200)
     }
 
     fn pass_on(&mut self, t: &mut Turn<'_>, to: LegId, transaction: ServerTransactionId, request: &Request) {

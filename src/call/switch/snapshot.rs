@@ -23,6 +23,8 @@ pub struct CallSnapshot {
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
+    /// Name and value of what was noted on it.
+    pub variables: Vec<(String, String)>,
 }
 
 /// A leg of it.
@@ -99,6 +101,7 @@ impl Switch {
             state: it.state,
             age: now.saturating_duration_since(it.began),
             talking: it.answered_at.map(|at| now.saturating_duration_since(at)),
+            variables: self.variables_of(call),
             legs: it.legs.iter().filter_map(|leg| self.leg_snapshot(*leg)).collect(),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,

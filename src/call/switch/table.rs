@@ -9,8 +9,10 @@ use bytes::Bytes;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
+use super::listener::Listener;
 use super::records::Beginning;
 use super::transfer::Referrer;
+use super::variables::Variables;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::CallState;
 use crate::call::controller::{AddressFamily, EndpointId, PairPolicy};
@@ -22,8 +24,21 @@ use crate::call::seats::Seat;
 use crate::call::service::{CallEnd, DialError, DialOptions};
 use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
-use crate::sip::msg::Request;
+use crate::sip::msg::{Request, Response};
 use crate::sip::transaction::timer_queue::Queued;
+
+/// What the ACK for a 2xx of ours brings, or lets us do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum OnAck {
+    #[default]
+    Nothing,
+    /// The answer to the offer of that leg, whose ACK waits for it.
+    AnswerTo(LegId),
+    /// The answer to an offer of our own.
+    Answer,
+    /// It was told of another branch's session: then it is offered this leg's.
+    Refresh(LegId),
+}
 
 /// One party's side.
 pub(super) struct Leg {
@@ -42,8 +57,18 @@ pub(super) struct Leg {
     pub answer: Option<Bytes>,
     /// The 2xx to our INVITE brought the offer: the ACK has to bring the answer.
     pub ack_wanted: bool,
-    /// The ACK of this leg brings the answer to the offer of that one.
-    pub ack_for: Option<LegId>,
+    /// What its ACK brings, and what is to be done then.
+    pub on_ack: OnAck,
+    /// The last provisional response was reliable (RFC 3262).
+    pub reliable: bool,
+    /// Offer and answer have passed in its reliable provisional responses: the 2xx has none.
+    pub settled: bool,
+    /// The description that a reliable 18x of ours has brought it: later ones have none.
+    pub told: Option<Bytes>,
+    /// Its PRACK brings the answer to the offer of that leg.
+    pub prack_for: Option<LegId>,
+    /// The response with an offer whose PRACK is to bring the answer.
+    pub prack: Option<Box<Response>>,
     /// Credentials have been sent in its INVITE, or in its BYE.
     pub authorized: (bool, bool),
     /// Whom its media is joined with.
@@ -94,7 +119,12 @@ impl Leg {
             invite: None,
             answer: None,
             ack_wanted: false,
-            ack_for: None,
+            on_ack: OnAck::Nothing,
+            reliable: false,
+            settled: false,
+            told: None,
+            prack_for: None,
+            prack: None,
             authorized: (false, false),
             joined: None,
             holds: false,
@@ -217,6 +247,8 @@ pub(super) struct Exchange {
     /// Who is to answer it, or to make one.
     pub to: LegId,
     pub asked: Asked,
+    /// `to` has been asked.
+    pub sent: bool,
 }
 
 /// The whole conversation.
@@ -234,6 +266,10 @@ pub(super) struct Call {
     pub leaving: Option<(LegId, Instant)>,
     /// The call that it has become part of, if it is not its own.
     pub linked: Option<CallId>,
+    /// The handler that hears of it.
+    pub listener: Option<Box<Listener>>,
+    /// What handlers and operators have noted on it.
+    pub variables: Option<Box<Variables>>,
     /// A handler holds leg A: it is not refused when the handler returns.
     pub adopted: bool,
     pub began: Instant,
@@ -256,6 +292,8 @@ impl Call {
             exchange: None,
             leaving: None,
             linked: None,
+            listener: None,
+            variables: None,
             adopted: false,
             began: now,
             answered_at: None,

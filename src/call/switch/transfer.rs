@@ -32,9 +32,12 @@ impl Switch {
             other => return t.answer_refer(usage, refer, if other.is_some() { 501 } else { 400 }),
         };
         let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(usage, refer, 603) };
-        let replaced = to.replaces.as_ref().and_then(|replaces| t.sip.replaced(replaces).ok());
-        if let Some(replaced) = replaced.and_then(|usage| self.of_usage.get(&usage).copied()) {
-            return self.attended(t, (call, leg, stays), replaced, (usage, refer));
+        let named = to.replaces.as_ref().and_then(|replaces| t.sip.named(replaces));
+        if let Some(named) = named.and_then(|usage| self.of_usage.get(&usage).copied()) {
+            return match self.legs.get(named.0).is_some_and(Leg::is_waiting) {
+                true => self.attended_early(t, (call, leg, stays), named, (usage, refer)),
+                false => self.attended(t, (call, leg, stays), named, (usage, refer)),
+            };
         }
         if !mode.intercepts() {
             return self.pass_refer_on(t, stays, request, (usage, refer));
@@ -54,7 +57,7 @@ impl Switch {
     }
 
     /// The call, the other leg and the mode of a leg that is in a bridge.
-    fn bridged(&self, leg: LegId) -> Option<(CallId, LegId, BridgeMode)> {
+    pub(super) fn bridged(&self, leg: LegId) -> Option<(CallId, LegId, BridgeMode)> {
         let call = self.legs.get(leg.0)?.call;
         let bridge = self.calls.get(call.0)?.bridge.as_ref()?;
         let other = bridge.other(leg)?;
@@ -287,13 +290,17 @@ impl Switch {
 
     /// Offers `to` what `like` can do: it may have been held, or speak another
     /// codec. `back`: then the same the other way round.
-    fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
+    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
         let Some((from, endpoint)) = self.endpoints(like, to) else { return };
         let offer = self.controller.local_offer(endpoint, Some(from), self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| {
             let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
+            if it.exchange.is_some() {
+                return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
+            }
             let Some(usage) = switch.legs.get(to.0).and_then(|it| it.usage) else { return };
-            it.exchange = Some(Box::new(Exchange { from: like, to, asked: Asked::Ourselves { back } }));
+            it.exchange =
+                Some(Box::new(Exchange { from: like, to, asked: Asked::Ourselves { back }, sent: true }));
             if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
                 tracing::debug!("leg {}: {error}", to.0);
                 switch.exchange_refused(t, call, Reply::status(491));
@@ -355,7 +362,7 @@ impl Switch {
     ) {
         let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
         let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
-        let session = answer.and_then(|answer| match (stays, self.accept(t, leg, answer)) {
+        let session = answer.and_then(|answer| match (stays, self.accept(t, leg, Some(answer))) {
             (Some(stays), Ok(())) => Ok(stays),
             _ => Err(Reply::status(480)),
         });
@@ -376,7 +383,7 @@ impl Switch {
 }
 
 impl Turn<'_> {
-    fn answer_refer(&mut self, usage: UsageId, refer: ReferId, status: u16) {
+    pub(super) fn answer_refer(&mut self, usage: UsageId, refer: ReferId, status: u16) {
         if let Err(error) = self.sip.answer_refer(self.now, usage, refer, Reply::status(status)) {
             tracing::debug!("a REFER: {error}");
         }

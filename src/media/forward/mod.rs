@@ -10,11 +10,11 @@
 //! ([`OutSpace`]). Whoever feeds it gets offsets into this space that hold from an
 //! *anchor* on, its first packet: a transfer, a hold or a new stream of the far end is
 //! for the other leg a pause and a marker.
-
 //!
 //! - `maps`: payload types and header extensions by number
-//! - `space`: the outgoing stream of a leg
+//! - `space`: the outgoing stream of a leg; `insert`: packets of our own in it
 
+mod insert;
 mod maps;
 mod space;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::inserted::Inserted;
 use super::lock::{NOWHERE, SourceLock};
 use super::reports::Reports;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Way};
@@ -46,6 +47,8 @@ pub(super) struct Endpoint {
     /// When this endpoint's entry among the timers is due, ns; 0 for none.
     pub armed: u64,
     pub pressed: bool,
+    /// Digits of ours that its party is being sent.
+    pub inserted: Option<Box<Inserted>>,
     since: Instant,
     refused_payload_type: Option<u8>,
     /// A stream that has to send one packet more.
@@ -93,6 +96,7 @@ impl Endpoint {
             timeout_since: 0,
             armed: 0,
             pressed: false,
+            inserted: None,
             since,
             refused_payload_type: None,
             candidate: None,

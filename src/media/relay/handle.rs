@@ -219,6 +219,11 @@ impl RelayHandle {
         self.command(a, Command::Part { a, b });
     }
 
+    /// A digit for an endpoint's party, by its event code (RFC 4733 table 3).
+    pub fn digit(&self, id: RelayId, code: u8, duration_ms: u32) {
+        self.command(id, Command::Digit { id, code, duration_ms });
+    }
+
     /// An endpoint's counters, soon; the channel is dropped when there is no such endpoint.
     pub fn stats(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointStats>> {
         let (reply, stats) = oneshot::channel();

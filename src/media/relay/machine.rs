@@ -7,6 +7,7 @@
 //! [`Transmit`] at once, what has happened comes out of [`Machine::poll_event`].
 
 mod accounts;
+mod digits;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -46,6 +47,8 @@ pub enum Command {
     Join { a: RelayId, b: RelayId, forward: Box<Way>, backward: Box<Way> },
     /// Both are alone, if they were joined.
     Part { a: RelayId, b: RelayId },
+    /// A digit for its party, by its event code (RFC 4733 table 3).
+    Digit { id: RelayId, code: u8, duration_ms: u32 },
     /// Counters now. The reply is dropped if there is no such endpoint.
     Stats { id: RelayId, reply: oneshot::Sender<Box<EndpointStats>> },
     /// RTCP BYE, [`RelayEvent::Closed`]; the driver closes the sockets.
@@ -135,6 +138,7 @@ impl Machine {
                     let _ = reply.send(Box::new(self.stats(id.slot)));
                 }
             }
+            Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
             Command::Close { id } => self.close(now, id, out),
         }
     }
@@ -391,7 +395,11 @@ impl Machine {
     /// Puts an endpoint's next timer among the others.
     fn arm(&mut self, slot: u32) {
         let Some(endpoint) = self.at(slot) else { return };
-        let due = [endpoint.reports.due, endpoint.timeout_due()].into_iter().filter(|due| *due != 0).min();
+        let due =
+            [endpoint.reports.due, endpoint.timeout_due(), endpoint.inserted.as_ref().map_or(0, |it| it.due)]
+                .into_iter()
+                .filter(|due| *due != 0)
+                .min();
         let Some(due) = due.map(|due| due.div_ceil(GRAIN) * GRAIN) else { return };
         if endpoint.armed != due {
             endpoint.armed = due;
@@ -411,19 +419,7 @@ impl Machine {
                 self.arm(slot);
             }
         }
-        if !self.pressed.is_empty() {
-            let mut pressed = std::mem::take(&mut self.pressed);
-            pressed.retain(|&slot| {
-                let Some(endpoint) = self.at(slot) else { return false };
-                let passed_on = endpoint.rule.gate == Gate::Open
-                    || endpoint.plan.is_some() && endpoint.rule.gate == Gate::Unanchored;
-                let digit = endpoint.expire_event(now.at);
-                let pressed = endpoint.pressed;
-                self.digit(slot, digit, passed_on);
-                pressed
-            });
-            self.pressed.append(&mut pressed);
-        }
+        self.look_at_pressed(now);
     }
 
     fn due(&mut self, now: Now, at: u64, slot: u32, out: &mut impl Transmit) {
@@ -432,6 +428,9 @@ impl Machine {
             return;
         };
         endpoint.armed = 0;
+        if endpoint.inserted.as_ref().is_some_and(|it| it.due <= at) {
+            return self.send_digit(at, slot, out);
+        }
         let silence = endpoint.timeout_due();
         if silence != 0 && silence <= at {
             // Counted on from the next packet.

@@ -11,6 +11,9 @@ use crate::media::rtp::packet::RtpPacket;
 use crate::media::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
 use crate::util::ntp::NtpTime;
 
+#[path = "machine/digits_tests.rs"]
+mod digits;
+
 const FRAME: Duration = Duration::from_millis(20);
 
 fn id(slot: u32) -> RelayId {
@@ -69,6 +72,7 @@ fn remote(slot: u32) -> Remote {
         receives: true,
         sends: true,
         telephone_event: Some((101, 8_000)),
+        takes_event: Some((96, 8_000)),
     }
 }
 

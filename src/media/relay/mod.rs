@@ -4,6 +4,7 @@
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place; `lock`: from where its packets are believed
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
+//! - `inserted`: digits that we send to a leg
 //! - `reports`: RTCP, which ends at each leg
 //! - `stats`: what an endpoint has seen and done, as a snapshot
 //!
@@ -12,6 +13,7 @@
 
 mod endpoint;
 mod handle;
+mod inserted;
 mod lock;
 pub mod machine;
 mod reports;
@@ -60,6 +62,8 @@ pub struct Remote {
     pub sends: bool,
     /// Payload type under which it was told to send `telephone-event`, and its clock rate.
     pub telephone_event: Option<(u8, u32)>,
+    /// Payload type under which it takes `telephone-event`, and its clock rate.
+    pub takes_event: Option<(u8, u32)>,
 }
 
 /// What becomes of packets on their way from one endpoint to another.

@@ -38,7 +38,15 @@ impl Party {
         let rtcp = rtp;
         relay.describe(
             id,
-            Remote { rtp, rtcp, rtcp_mux: mux, receives: true, sends: true, telephone_event: None },
+            Remote {
+                rtp,
+                rtcp,
+                rtcp_mux: mux,
+                receives: true,
+                sends: true,
+                telephone_event: None,
+                takes_event: None,
+            },
         );
         Party { socket, id, relay: local }
     }

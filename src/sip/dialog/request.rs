@@ -91,7 +91,8 @@ pub fn write(
     }
     if refreshes {
         writer = writer.header(Name::Allow, &identity.allow);
-        if !identity.supported.is_empty() {
+        let told = draft.headers.iter().any(|(name, _)| Name::parse(name) == Name::Supported);
+        if !identity.supported.is_empty() && !told {
             writer = writer.header(Name::Supported, &identity.supported);
         }
     }

@@ -49,7 +49,7 @@ pub struct Invite {
     pub max_forwards: Option<u8>,
     /// User part of our Contact; none: the endpoint's.
     pub contact_user: Option<Bytes>,
-    /// More header fields.
+    /// More header fields. A Supported of the user's stands in the place of ours.
     pub headers: HeaderFields,
     /// The offer; none: the far end offers in its 2xx.
     pub body: Option<Body>,

@@ -58,6 +58,12 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Supported as we say it, without this option tag.
+    pub fn supported_without(&self, tag: &str) -> String {
+        let tags = self.identity.supported.split(", ").filter(|it| !it.eq_ignore_ascii_case(tag));
+        tags.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether our user has answered and the 2xx waits for a PRACK.
     pub(super) fn answer_is_held(&self, usage: UsageId) -> bool {
         let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());

@@ -29,6 +29,13 @@ impl Endpoint {
         }
     }
 
+    /// The call that has this dialog, whatever its state: a Refer-To may name one that
+    /// its referrer has begun and that is not answered yet.
+    pub fn named(&self, replaces: &Replaces) -> Option<UsageId> {
+        let id = self.usages.of_dialog(&replaces.call_id, &replaces.to_tag, &replaces.from_tag)?;
+        self.usages.get(id).filter(|usage| !usage.is_over()).map(|_| id)
+    }
+
     /// The call that an INVITE replaces, if it is to replace one.
     pub(super) fn replaced_by(&self, invite: &Request) -> Result<Option<UsageId>, u16> {
         if !self.config.extensions.replaces {

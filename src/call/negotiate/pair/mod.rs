@@ -207,6 +207,10 @@ impl Side {
             receives: !audio.is_hold(),
             sends: audio.direction.has_send(),
             telephone_event: sent.telephone_event(rate).map(|format| (format.payload_type, rate)),
+            takes_event: sent
+                .telephone_event(rate)
+                .and(audio.telephone_event(rate))
+                .map(|format| (format.payload_type, rate)),
         })
     }
 

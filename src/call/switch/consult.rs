@@ -1,0 +1,66 @@
+//! A transfer to a consultation call that still rings: who stays takes over the waiting.
+
+use super::table::Purpose;
+use super::{Switch, Turn};
+use crate::call::call_fsm::CallEvent;
+use crate::call::event::{Event, TransferKind};
+use crate::call::leg_fsm::TerminationCause;
+use crate::call::service::DialError;
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::{ReferId, UsageId};
+
+impl Switch {
+    /// `caller` is the referrer's leg in the call that it consults by, and unanswered.
+    /// Its dialling goes on for who stays; the old parties talk until somebody answers,
+    /// and talk on if nobody does.
+    pub(super) fn attended_early(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leaves, stays): (CallId, LegId, LegId),
+        caller: LegId,
+        (usage, refer): (UsageId, ReferId),
+    ) {
+        let Some(second) = self.legs.get(caller.0).map(|it| it.call) else { return };
+        let offers = self.legs.get(caller.0).is_some_and(|it| it.open_offer().is_some());
+        let dials =
+            |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
+        let dialling = self.calls.get(second.0).and_then(|it| it.dialling.as_ref());
+        // One that is still looked up will ring in a moment; without our offer there is
+        // none that who stays could be described by.
+        let ready = offers && dialling.is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
+        if !ready || second == call {
+            return t.answer_refer(usage, refer, 603);
+        }
+        let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some() || it.exchange.is_some());
+        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+            return t.answer_refer(usage, refer, 491);
+        }
+        let Some(mut dialling) = self.calls.get_mut(second.0).and_then(|it| it.dialling.take()) else {
+            return;
+        };
+        let target = format!("call {}", second.0);
+        self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
+        t.answer_refer(usage, refer, 202);
+        let purpose = Purpose::Transfer { leaves, stays, referrer: Some((usage, refer)) };
+        if let Purpose::Caller { reply: Some(reply), .. } = std::mem::replace(&mut dialling.purpose, purpose)
+        {
+            let _ = reply.send(Err(DialError::CallerGone));
+        }
+        let branches = dialling.branches.clone();
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.dialling = Some(dialling);
+        }
+        for branch in branches {
+            if let Some(it) = self.legs.get_mut(branch.0) {
+                it.joined = None;
+                self.move_leg(t, branch, call);
+            }
+        }
+        self.arm(t.now, call);
+        if let Some(it) = self.legs.get_mut(caller.0) {
+            it.cause = Some(TerminationCause::LocalHangup);
+        }
+        self.hang_up_with(t, caller, 487, "");
+        self.transfer_progress(t, call, 180);
+    }
+}

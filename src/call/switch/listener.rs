@@ -1,0 +1,92 @@
+//! The events of a call to the handler that has it: a queue and a task for each such
+//! call, so that a slow one is late by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::tasks::Panicked;
+use super::{Switch, Turn};
+use crate::call::CallId;
+use crate::call::event::Event;
+use crate::call::handler::ApplicationHandler;
+
+/// Events that wait for a handler at most; what comes then is lost to it, with a count.
+const QUEUE: usize = 256;
+
+/// How long a handler may take for what is left when its call is over.
+const PARTING: Duration = Duration::from_secs(32);
+
+/// Dropped, it ends the listening.
+pub(super) type Ends = oneshot::Sender<()>;
+
+/// A call's side of it.
+pub(super) struct Listener {
+    events: mpsc::Sender<Event>,
+    ends: Ends,
+}
+
+impl Switch {
+    /// From now on this handler hears of the call, and no other one.
+    pub(super) fn listen(&mut self, t: &mut Turn<'_>, call: CallId, handler: &Arc<dyn ApplicationHandler>) {
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.listener = None;
+        }
+        if !handler.wants_events() {
+            return;
+        }
+        let (events, mut queue) = mpsc::channel(QUEUE);
+        let (ends, ended) = oneshot::channel();
+        let (handler, service) = (handler.clone(), self.service.clone());
+        let hears = async move {
+            while let Some(event) = queue.recv().await {
+                handler.handle_event(call, event, service.clone()).await;
+            }
+        };
+        let listening = Box::pin(async move {
+            tokio::select! {
+                biased;
+                _ = ended => {}
+                () = hears => {}
+            }
+        });
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.listener = Some(Box::new(Listener { events, ends }));
+        }
+        self.run(t, listening, move |switch, t, result| {
+            if result == Err(Panicked) {
+                switch.deaf(t, call);
+            }
+        });
+    }
+
+    /// A handler panicked at an event: its call ends, as with any other panic of it.
+    fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
+        self.counters.panics += 1;
+        tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
+        let Some(it) = self.calls.get_mut(call.0) else { return };
+        it.listener = None;
+        for leg in it.legs.clone() {
+            self.hang_up_with(t, leg, 500, "");
+        }
+    }
+
+    /// Tells the call's handler.
+    pub(super) fn tell_handler(&mut self, event: &Event) {
+        let Some(call) = event.call() else { return };
+        let listener = self.calls.get(call.0).and_then(|it| it.listener.as_ref());
+        if let Some(listener) = listener
+            && listener.events.try_send(event.clone()).is_err()
+        {
+            self.counters.unheard += 1;
+        }
+    }
+
+    /// The call is over: what its handler has not heard yet it may still hear.
+    pub(super) fn part_with(&mut self, t: &Turn<'_>, listener: Option<Box<Listener>>) {
+        if let Some(listener) = listener {
+            self.parting.push_back((t.now + PARTING, listener.ends));
+        }
+    }
+}

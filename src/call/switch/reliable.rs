@@ -1,0 +1,348 @@
+//! Reliable provisional responses on both legs (RFC 3262), and callers who leave the
+//! offer to the callee: it comes with a reliable 18x and its answer with PRACK, or with
+//! the 2xx and ACK (RFC 3261 §13.2.1).
+//!
+//! PRACK goes hop by hop. A caller's 18x are reliable where the callee's are and he can
+//! do that, and always where he requires it.
+
+use bytes::Bytes;
+
+use super::table::{Asked, OnAck, Purpose};
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::controller::MediaError;
+use crate::call::leg_fsm::LegEvent;
+use crate::sip::endpoint::{Body, Invite, Reply, ServerTransactionId};
+use crate::sip::msg::{Headers, Name, Request, Response};
+
+/// Option tag.
+const RELIABLE: &str = "100rel";
+
+/// Whether a caller can do PRACK.
+pub(super) fn takes_reliable(invite: &Headers) -> bool {
+    invite.has_token(Name::Supported, RELIABLE) || invite.has_token(Name::Require, RELIABLE)
+}
+
+/// Whether a provisional response wants PRACK.
+pub(super) fn is_reliable(response: &Headers) -> bool {
+    response.has_token(Name::Require, RELIABLE)
+}
+
+/// An offer in a reliable provisional response could not go on to a caller who cannot:
+/// the callee is not told of them.
+pub(super) fn keep_offers_late(t: &Turn<'_>, caller: Option<&Request>, invite: &mut Invite) {
+    if invite.body.is_none() && !caller.is_some_and(|invite| takes_reliable(invite)) {
+        let supported = t.sip.supported_without(RELIABLE);
+        invite.headers.push((Bytes::from_static(b"Supported"), supported.into()));
+    }
+}
+
+impl Switch {
+    /// A provisional response to a caller, reliable if the callee's was.
+    pub(super) fn ring(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        (status, mut reliable): (u16, bool),
+        mut session: Option<Bytes>,
+    ) {
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) else { return };
+        let (Some(usage), Some(invite)) = (it.usage, it.invite.as_deref()) else { return };
+        let required = invite.has_token(Name::Require, RELIABLE);
+        if invite.body().is_empty() && session.is_none() && it.told.is_none() {
+            // The first reliable one would have to bring an offer (§5): without one
+            // there is nothing to send to who requires it.
+            if required {
+                return;
+            }
+            reliable = false;
+        }
+        let event = if session.is_some() { LegEvent::EarlyMedia } else { LegEvent::Ring };
+        if it.told.is_some() {
+            // A second one would be a new offer.
+            session = None;
+        } else if required || reliable && takes_reliable(invite) {
+            it.told.clone_from(&session);
+        }
+        let headers = it.given.clone();
+        self.advance_leg(t, leg, event, None);
+        let reply = Reply { headers, body: session.map(Body::sdp), reliable, ..Reply::status(status) };
+        if let Err(error) = t.sip.reply(t.now, usage, reply) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// A branch that was left to offer does so in a reliable provisional response.
+    pub(super) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.ending) else { return };
+        let call = it.call;
+        let (status, offer) = (response.status(), response.body());
+        it.reliable = true;
+        it.prack = Some(Box::new(response.clone()));
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let caller = match dialling.map(|it| &it.purpose) {
+            Some(Purpose::Caller { caller, .. }) => *caller,
+            _ => return self.answer_early(t, leg),
+        };
+        let takes = self.legs.get(caller.0).filter(|it| it.is_waiting() && it.told.is_none());
+        let takes = takes.and_then(|it| it.invite.as_deref()).is_some_and(|invite| takes_reliable(invite));
+        if !takes {
+            // Another branch's went to the caller.
+            self.answer_early(t, leg);
+            self.advance_leg(t, leg, LegEvent::Ring, None);
+            let branch = self.legs.get(leg.0).and_then(|it| it.branch);
+            if let Some(branch) = branch {
+                self.with_dial(t, call, |dial| dial.provisional(branch, status, false));
+            }
+            return;
+        }
+        self.advance_leg(t, leg, LegEvent::EarlyMedia, None);
+        self.offer_across(t, leg, caller, offer, move |switch, t, offer| match offer {
+            Ok(offer) => {
+                if let Some(it) = switch.legs.get_mut(caller.0) {
+                    it.prack_for = Some(leg);
+                }
+                switch.ring(t, caller, (status, true), Some(offer));
+            }
+            Err(error) => {
+                tracing::info!("leg {}: {error}", leg.0);
+                switch.answer_early(t, leg);
+            }
+        });
+    }
+
+    /// The callee's offer to a caller, both with an endpoint.
+    fn offer_across(
+        &mut self,
+        t: &mut Turn<'_>,
+        from: LegId,
+        to: LegId,
+        offer: Bytes,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<Bytes, MediaError>) + Send + 'static,
+    ) {
+        self.with_endpoint(t, from, None, move |switch, t, b| {
+            let b = match b {
+                Ok(b) => b,
+                Err(error) => return then(switch, t, Err(error)),
+            };
+            switch.with_endpoint(t, to, Some(b), move |switch, t, a| match a {
+                Ok(a) => {
+                    let offer = switch.controller.pair_offer(b, a, offer, switch.policy_towards(to));
+                    switch.media(t, offer, then);
+                }
+                Err(error) => then(switch, t, Err(error)),
+            });
+        });
+    }
+
+    /// The answer to an offer in a reliable provisional response, or to the one in a
+    /// 2xx, that goes to no caller: ours.
+    fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let offer = self.legs.get(leg.0).and_then(|it| Some(it.prack.as_ref()?.body()));
+        let Some(offer) = offer else { return };
+        self.answer_alone(t, leg, offer, move |switch, t, answer| {
+            if let Err(error) = &answer {
+                tracing::info!("leg {}: {error}", leg.0);
+            }
+            switch.prack(t, leg, answer.ok());
+        });
+    }
+
+    /// Our own answer to a callee's offer.
+    fn answer_alone(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        offer: Bytes,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<Bytes, MediaError>) + Send + 'static,
+    ) {
+        self.with_endpoint(t, leg, None, move |switch, t, endpoint| match endpoint {
+            Ok(endpoint) => {
+                let answer = switch.controller.local_answer(endpoint, offer, switch.policy_towards(leg));
+                switch.media(t, answer, then);
+            }
+            Err(error) => then(switch, t, Err(error)),
+        });
+    }
+
+    fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let (Some(response), Some(usage)) = (it.prack.take(), it.usage) else { return };
+        it.settled = answer.is_some();
+        if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// The PRACK to a reliable provisional response of ours.
+    pub(super) fn provisional_acknowledged(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        prack: &Request,
+        offer: Option<ServerTransactionId>,
+    ) {
+        if let Some(transaction) = offer {
+            // A new offer: the callee need not be asked before it has answered.
+            return self.answer_here(t, leg, Asked::Update(transaction), Some(prack.body()));
+        }
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let Some(branch) = it.prack_for.take() else { return };
+        it.settled = true;
+        let answer = prack.body();
+        let there = self.legs.get(branch.0).is_some_and(|it| !it.ending && it.prack.is_some());
+        match there {
+            true if !answer.is_empty() => {
+                self.answer_across(t, leg, branch, answer, move |switch, t, answer| match answer {
+                    Ok(answer) => {
+                        switch.prack(t, branch, Some(answer));
+                        switch.join_media(t, leg, branch);
+                    }
+                    Err(error) => {
+                        tracing::info!("leg {}: {error}", leg.0);
+                        switch.answer_early(t, branch);
+                    }
+                })
+            }
+            true => self.answer_early(t, branch),
+            // Its branch has come to nothing meanwhile.
+            false => self.apply(t, leg, answer, |_, _, _| {}),
+        }
+    }
+
+    /// A caller who made no offer, and the callee has answered. Its offer goes into our
+    /// 2xx and the answer comes with the caller's ACK, unless both have passed before.
+    pub(super) fn offer_late(
+        &mut self,
+        t: &mut Turn<'_>,
+        caller: LegId,
+        leg: LegId,
+        offer: Option<Bytes>,
+        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
+    ) {
+        let (Some(here), Some(it)) = (self.legs.get(caller.0), self.legs.get(leg.0)) else {
+            return done(self, t, Err(MediaError::Stopped));
+        };
+        let together = here.joined == Some(leg) && here.settled && it.settled;
+        match (here.told.is_some() || here.settled, it.settled, offer.filter(|_| it.ack_wanted)) {
+            (true, true, _) if together => {
+                let result = self.accept(t, caller, None);
+                done(self, t, result);
+            }
+            // The caller has been told of another branch: he hears of this one later.
+            (true, true, _) => self.accept_told(t, caller, leg, done),
+            (true, false, Some(offer)) => {
+                self.answer_alone(t, leg, offer, move |switch, t, answer| match answer {
+                    Ok(answer) => {
+                        switch.ack(t, leg, answer);
+                        switch.accept_told(t, caller, leg, done);
+                    }
+                    Err(error) => done(switch, t, Err(error)),
+                })
+            }
+            (false, true, _) => self.offer_own(t, caller, leg, done),
+            (false, false, Some(offer)) => {
+                self.offer_across(t, leg, caller, offer, move |switch, t, offer| {
+                    let result = offer.and_then(|offer| switch.accept(t, caller, Some(offer)));
+                    if let Some(it) = switch.legs.get_mut(caller.0) {
+                        it.on_ack = OnAck::AnswerTo(leg);
+                    }
+                    done(switch, t, result);
+                })
+            }
+            (_, false, None) => done(self, t, Err(MediaError::NoOffer)),
+        }
+    }
+
+    fn accept_told(
+        &mut self,
+        t: &mut Turn<'_>,
+        caller: LegId,
+        leg: LegId,
+        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>),
+    ) {
+        let result = self.accept(t, caller, None);
+        if let Some(it) = self.legs.get_mut(caller.0) {
+            it.on_ack = OnAck::Refresh(leg);
+        }
+        done(self, t, result);
+    }
+
+    /// The callee has been answered by us: the caller is offered what it can do.
+    fn offer_own(
+        &mut self,
+        t: &mut Turn<'_>,
+        caller: LegId,
+        leg: LegId,
+        done: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<(), MediaError>) + Send + 'static,
+    ) {
+        let like = self.legs.get(leg.0).and_then(|it| it.media);
+        self.with_endpoint(t, caller, like, move |switch, t, endpoint| {
+            let endpoint = match endpoint {
+                Ok(endpoint) => endpoint,
+                Err(error) => return done(switch, t, Err(error)),
+            };
+            let offer = switch.controller.local_offer(endpoint, like, switch.policy_towards(caller));
+            switch.media(t, offer, move |switch, t, offer| {
+                let result = offer.and_then(|offer| switch.accept(t, caller, Some(offer)));
+                if let Some(it) = switch.legs.get_mut(caller.0) {
+                    it.on_ack = OnAck::Answer;
+                }
+                done(switch, t, result);
+            });
+        });
+    }
+
+    /// The caller was told of a session in a reliable response, and it is another one now.
+    pub(super) fn check_told(&mut self, caller: LegId, leg: LegId, answer: &Bytes) {
+        if let Some(it) = self.legs.get_mut(caller.0)
+            && it.told.as_ref().is_some_and(|told| told != answer)
+        {
+            it.on_ack = OnAck::Refresh(leg);
+        }
+    }
+
+    fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
+        if let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage)
+            && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
+        {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// The ACK to our 2xx.
+    pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        let (what, answer, call) = (std::mem::take(&mut it.on_ack), ack.body(), it.call);
+        let other = match what {
+            OnAck::Nothing => return,
+            OnAck::Refresh(like) => return self.refresh(t, call, (like, leg), false),
+            OnAck::AnswerTo(other) => other,
+            OnAck::Answer => match self.bridged(leg) {
+                Some((_, other, _)) => other,
+                None => return,
+            },
+        };
+        if answer.is_empty() {
+            tracing::info!("leg {}: its ACK owes an answer", leg.0);
+            return self.break_up(t, leg, other, "ACK without an answer to our offer");
+        }
+        let of_no_use = move |switch: &mut Switch, t: &mut Turn<'_>, error: MediaError| {
+            tracing::info!("leg {}: {error}", leg.0);
+            switch.break_up(t, leg, other, "an answer that is of no use");
+        };
+        match what {
+            OnAck::Answer => self.apply(t, leg, answer, move |switch, t, applied| match applied {
+                Ok(()) => switch.join_media(t, leg, other),
+                Err(error) => of_no_use(switch, t, error),
+            }),
+            _ => self.answer_across(t, leg, other, answer, move |switch, t, answer| match answer {
+                Ok(answer) => {
+                    switch.ack(t, other, answer);
+                    switch.join_media(t, leg, other);
+                }
+                Err(error) => of_no_use(switch, t, error),
+            }),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Variables of a call: names and values that handlers and operators note on it. They
+//! stand in its snapshot and in the records of its legs.
+
+use super::Switch;
+use crate::call::CallId;
+use crate::call::service::{CallError, Watched};
+
+/// Name and value, in the order of their first setting.
+pub(super) type Variables = Vec<(String, String)>;
+
+/// Variables of one call, and bytes of a name and of a value.
+const LIMITS: (usize, usize, usize) = (32, 64, 1_024);
+
+impl Switch {
+    /// The call that a leg or bridge belongs to, or itself.
+    pub(super) fn call_of(&self, what: Watched) -> Option<CallId> {
+        let call = match what {
+            Watched::Leg(leg) => self.legs.get(leg.0)?.call,
+            Watched::Bridge(bridge) => *self.bridges.get(bridge.0)?,
+            Watched::Call(call) => call,
+        };
+        self.calls.get(call.0).map(|_| call)
+    }
+
+    /// An empty value takes the variable away.
+    pub(super) fn set_variable(&mut self, of: Watched, name: String, value: String) -> Result<(), CallError> {
+        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call.0)).ok_or(CallError::Gone)?;
+        let variables = call.variables.get_or_insert_default();
+        let place = variables.iter().position(|(known, _)| *known == name);
+        match place {
+            Some(place) if value.is_empty() => drop(variables.remove(place)),
+            None if value.is_empty() => {}
+            _ if value.len() > LIMITS.2 || name.is_empty() || name.len() > LIMITS.1 => {
+                return Err(CallError::WrongState("a variable's name has 1 to 64 bytes, its value 1,024"));
+            }
+            None if variables.len() >= LIMITS.0 => {
+                return Err(CallError::WrongState("a call has 32 variables at most"));
+            }
+            Some(place) => variables[place].1 = value,
+            None => variables.push((name, value)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn variables(&self, of: Watched) -> Result<Variables, CallError> {
+        let call = self.call_of(of).ok_or(CallError::Gone)?;
+        Ok(self.variables_of(call))
+    }
+
+    pub(super) fn variables_of(&self, call: CallId) -> Variables {
+        let variables = self.calls.get(call.0).and_then(|it| it.variables.as_deref());
+        variables.cloned().unwrap_or_default()
+    }
+
+    /// What was noted on a call that becomes part of another one; that one's own stay.
+    pub(super) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
+        for (name, value) in self.variables_of(from) {
+            let known = self.calls.get(into.0).and_then(|it| it.variables.as_ref());
+            if !known.is_some_and(|known| known.iter().any(|(it, _)| *it == name)) {
+                // Beyond the limit it is left behind.
+                let _ = self.set_variable(Watched::Call(into), name, value);
+            }
+        }
+    }
+}

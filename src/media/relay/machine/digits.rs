@@ -1,0 +1,69 @@
+//! Digits by telephone events (RFC 4733): those that come without an end, and ours in
+//! what a leg is sent.
+
+use super::{Channel, Gate, Machine, Now, RelayId, Transmit};
+
+/// An RTP header without extras, and an event.
+const PACKET: usize = 12 + 4;
+
+impl Machine {
+    /// Keys that are pressed and whose packets have stopped.
+    pub(super) fn look_at_pressed(&mut self, now: Now) {
+        if self.pressed.is_empty() {
+            return;
+        }
+        let mut pressed = std::mem::take(&mut self.pressed);
+        pressed.retain(|&slot| {
+            let Some(endpoint) = self.at(slot) else { return false };
+            let passed_on = endpoint.rule.gate == Gate::Open
+                || endpoint.plan.is_some() && endpoint.rule.gate == Gate::Unanchored;
+            let digit = endpoint.expire_event(now.at);
+            let pressed = endpoint.pressed;
+            self.digit(slot, digit, passed_on);
+            pressed
+        });
+        self.pressed.append(&mut pressed);
+    }
+
+    /// A digit for this endpoint's party, by its event code.
+    pub(super) fn insert_digit(&mut self, at: u64, id: RelayId, code: u8, duration_ms: u32) {
+        let Some(endpoint) = self.get(id) else { return };
+        if endpoint.takes_at().is_some() && endpoint.remote.is_some_and(|it| it.takes_event.is_some()) {
+            endpoint.inserted.get_or_insert_default().push(at, code, duration_ms);
+            self.arm(id.slot);
+        }
+    }
+
+    /// The next packet of a digit is due.
+    pub(super) fn send_digit(&mut self, at: u64, slot: u32, out: &mut impl Transmit) {
+        let Some(endpoint) = self.at(slot) else { return };
+        let Some(mut inserted) = endpoint.inserted.take() else { return };
+        let takes = endpoint.takes_at().zip(endpoint.remote.and_then(|remote| remote.takes_event));
+        // Held meanwhile: what is left of them comes too late.
+        let Some((to, (payload_type, rate))) = takes else { return };
+        let Some(packet) = inserted.packet(at, rate) else { return };
+        let size = (PACKET as u64, 4);
+        let (sequence, moment) = match self.pair(slot) {
+            Some((endpoint, feeder)) if feeder.peer == Some(slot) => {
+                endpoint.out.insert(Some((&feeder.rule, &mut feeder.state)), at, rate, size)
+            }
+            _ => match self.at(slot) {
+                Some(endpoint) => endpoint.out.insert(None, at, rate, size),
+                None => return,
+            },
+        };
+        let Some(endpoint) = self.at(slot) else { return };
+        let timestamp = packet.timestamp.unwrap_or(moment);
+        inserted.begun(timestamp);
+        let mut datagram = [0; PACKET];
+        datagram[0] = 0x80;
+        datagram[1] = u8::from(packet.marker) << 7 | payload_type;
+        datagram[2..4].copy_from_slice(&sequence.to_be_bytes());
+        datagram[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        datagram[8..12].copy_from_slice(&endpoint.out.ssrc.to_be_bytes());
+        datagram[12..].copy_from_slice(&packet.payload);
+        // A box that lives on only where more is to come.
+        endpoint.inserted = Some(inserted).filter(|it| it.due != 0);
+        out.transmit(slot, Channel::Rtp, to, &datagram);
+    }
+}

@@ -1,0 +1,54 @@
+//! Digits of ours in what a leg is sent.
+
+use super::*;
+
+#[test]
+fn a_digit_of_ours_goes_between_what_is_relayed_in_the_same_stream() {
+    for talks in [true, false] {
+        let mut lab = Lab::joined();
+        let go_on = |lab: &mut Lab, from: u16, frames: u16| match talks {
+            true => lab.talk(0, from, frames),
+            false => lab.run(FRAME * u32::from(frames)),
+        };
+        go_on(&mut lab, 100, 5);
+        lab.command(Command::Digit { id: id(1), code: 7, duration_ms: 100 });
+        go_on(&mut lab, 105, 15);
+        let sent: Vec<Sent> = lab.rtp().into_iter().filter(|it| it.to == party(1)).collect();
+        for two in sent.windows(2) {
+            let (before, after) = (two[0].rtp(), two[1].rtp());
+            assert_eq!(after.sequence, before.sequence.wrapping_add(1), "one sequence");
+            assert_eq!(after.ssrc, before.ssrc, "one source");
+        }
+        let events: Vec<&Sent> = sent.iter().filter(|it| it.rtp().payload_type == 96).collect();
+        let ends: Vec<bool> = events.iter().map(|it| it.rtp().payload[1] & 0x80 != 0).collect();
+        assert_eq!(ends, [false, false, false, false, true, true, true]);
+        assert!(events.iter().all(|it| it.rtp().timestamp == events[0].rtp().timestamp), "one event");
+        let marked: Vec<bool> = events.iter().map(|it| it.data[1] & 0x80 != 0).collect();
+        assert_eq!(marked.iter().position(|marked| *marked), Some(0));
+        assert_eq!(marked.iter().filter(|marked| **marked).count(), 1);
+        assert_eq!(events[6].rtp().payload, [7, 0x8A, 3, 32], "800 ticks");
+        let audio: Vec<u32> =
+            sent.iter().filter(|it| it.rtp().payload_type == 0).map(|it| it.rtp().timestamp).collect();
+        assert_eq!(audio.len(), if talks { 20 } else { 0 });
+        assert!(audio.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 160), "no jump in time");
+        assert_eq!(lab.stats(1).sent.packets, sent.len() as u64);
+        // What comes after a digit goes on behind it.
+        if !talks {
+            lab.talk(0, 100, 1);
+            assert_eq!(lab.rtp()[0].rtp().sequence, sent[6].rtp().sequence.wrapping_add(1));
+        }
+    }
+}
+
+#[test]
+fn who_takes_no_events_or_is_held_gets_none() {
+    let deaf = Remote { takes_event: None, ..remote(1) };
+    let held = Remote { receives: false, ..remote(1) };
+    for there in [deaf, held] {
+        let mut lab = Lab::joined();
+        lab.command(Command::Describe { id: id(1), remote: there });
+        lab.command(Command::Digit { id: id(1), code: 7, duration_ms: 100 });
+        lab.run(FRAME * 20);
+        assert!(lab.rtp().is_empty());
+    }
+}

@@ -1,0 +1,183 @@
+//! What handlers hear and note: events of their calls, variables, ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use b2b::call::CallId;
+use b2b::call::call_fsm::CallState;
+use b2b::call::event::Event;
+use b2b::call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
+use b2b::call::harness::{Harness, SESSION};
+use b2b::call::leg_fsm::TerminationCause;
+use b2b::call::service::{CallError, CallService, DialRequest};
+use b2b::sip::endpoint::Termination;
+
+use crate::routed::{ANN, BOB, Handler, uri};
+
+type Heard = Arc<Mutex<Vec<(CallId, Event)>>>;
+
+/// Dials Bob and writes down what it hears; some of its calls it never gets done with,
+/// at others it panics.
+#[derive(Default)]
+struct Listening {
+    heard: Heard,
+    slow: Arc<Mutex<Option<CallId>>>,
+    broken: Arc<Mutex<Option<CallId>>>,
+}
+
+impl ApplicationHandler for Listening {
+    fn name(&self) -> &str {
+        "listening"
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, _: CallService) -> HandlerFuture {
+        match call.called().as_str() {
+            "slow" => *self.slow.lock().unwrap() = Some(call.call),
+            "broken" => *self.broken.lock().unwrap() = Some(call.call),
+            _ => {}
+        }
+        Box::pin(async { HandlerAction::Dial(Box::new(DialRequest::to(uri(BOB)))) })
+    }
+
+    fn wants_events(&self) -> bool {
+        true
+    }
+
+    fn handle_event(&self, call: CallId, event: Event, _: CallService) -> EventFuture {
+        assert_ne!(*self.broken.lock().unwrap(), Some(call), "a handler's own mistake");
+        if *self.slow.lock().unwrap() == Some(call) {
+            return Box::pin(std::future::pending());
+        }
+        self.heard.lock().unwrap().push((call, event));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[test]
+fn a_handler_hears_of_its_call_in_order_and_to_its_end() {
+    let handler = Arc::new(Listening::default());
+    let heard = handler.heard.clone();
+    let mut harness = Harness::new(Instant::now(), vec![handler]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.hang_up(ann, a);
+    harness.run(Duration::from_secs(1));
+    let heard = std::mem::take(&mut *heard.lock().unwrap());
+    let call = heard[0].0;
+    assert!(heard.iter().all(|(it, event)| *it == call && event.call() == Some(call)));
+    let states: Vec<CallState> = heard
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::CallState { to, .. } => Some(*to),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(states.first(), Some(&CallState::Bridged), "{states:?}");
+    assert_eq!(states.last(), Some(&CallState::Idle), "{states:?}");
+    assert!(heard.iter().any(|(_, event)| matches!(event, Event::Dialling { .. })));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_slow_handler_is_late_by_itself_and_does_not_outlive_its_call() {
+    let handler = Arc::new(Listening::default());
+    let heard = handler.heard.clone();
+    let mut harness = Harness::new(Instant::now(), vec![handler]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let slow = harness.call(ann, "slow", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    let good = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    assert!(harness.is_up(ann, slow) && harness.is_up(ann, good));
+    let of_good = heard.lock().unwrap().len();
+    assert!(of_good > 3, "{of_good}");
+    harness.hang_up(ann, slow);
+    harness.hang_up(ann, good);
+    assert!(heard.lock().unwrap().len() > of_good);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_handler_that_panics_at_an_event_ends_only_its_call() {
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(Listening::default())]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let good = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    let broken = harness.call(ann, "broken", Some(SESSION));
+    assert!(
+        matches!(harness.ended(ann, broken), Some(Termination::Failed { response }) if response.status() == 500)
+    );
+    assert!(harness.is_up(ann, good));
+    assert_eq!(harness.counters().panics, 1);
+    harness.hang_up(ann, good);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn what_is_noted_on_a_call_is_seen_in_its_snapshot_and_records() {
+    let handler = Handler(|call: IncomingCall, service: CallService| async move {
+        for (name, value) in [("account", "17"), ("gone", "x"), ("gone", "")] {
+            service.set_variable(call.call, name, value).await.expect("a variable");
+        }
+        let long = "x".repeat(2_000);
+        assert!(service.set_variable(call.call, "long", &long).await.is_err());
+        HandlerAction::Dial(Box::new(DialRequest::to(uri(BOB))))
+    });
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(handler)]);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    let call = harness.snapshot().remove(0);
+    assert_eq!(call.variables, [("account".to_owned(), "17".to_owned())]);
+    // By any of its legs, from outside.
+    let (service, leg) = (harness.service(), call.legs[1].leg);
+    let known = harness.wait(Duration::from_secs(1), async move {
+        service.set_variable(leg, "account", "18").await.expect("a variable");
+        service.variables(leg).await
+    });
+    assert_eq!(known, Ok(vec![("account".to_owned(), "18".to_owned())]));
+    harness.hang_up(ann, a);
+    let records = harness.records();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        let line = record.line(b2b::util::redact::Redaction::Off);
+        let line: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+        assert_eq!(line["variables"]["account"], "18");
+    }
+    let (service, call) = (harness.service(), call.call);
+    let gone = harness.wait(Duration::from_secs(1), async move { service.variables(call).await });
+    assert_eq!(gone, Err(CallError::Gone));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_asks_for_an_end_too_late_still_hears_of_it() {
+    let mut harness = crate::routed::to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    let call = harness.snapshot().remove(0);
+    harness.run(Duration::from_secs(10));
+    harness.hang_up(ann, a);
+    harness.run(Duration::from_secs(1));
+    let (service, bridge) = (harness.service(), call.bridge.expect("a bridge").bridge);
+    let (of_call, of_leg, of_bridge) = harness.wait(Duration::from_secs(1), async move {
+        let of_call = service.wait_for_termination(call.call).await;
+        let of_leg = service.wait_for_termination(call.legs[1].leg).await;
+        (of_call, of_leg, service.wait_for_termination(bridge).await)
+    });
+    let (of_call, of_leg, of_bridge) =
+        (of_call.expect("an end"), of_leg.expect("an end"), of_bridge.expect("an end"));
+    assert_eq!(of_call.cause, TerminationCause::RemoteHangup);
+    assert_eq!(
+        (of_leg.cause, of_bridge.cause),
+        (TerminationCause::LocalHangup, TerminationCause::RemoteHangup)
+    );
+    assert_eq!(of_call.talked.map(|it| it.as_secs()), Some(10));
+    let service = harness.service();
+    let never =
+        harness.wait(Duration::from_secs(1), async move { service.wait_for_termination(CallId(7)).await });
+    assert_eq!(never, Err(CallError::Gone));
+    harness.assert_nothing_left();
+}

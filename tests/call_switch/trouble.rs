@@ -1,0 +1,137 @@
+//! What goes wrong between two parties: glare, forks, loops.
+
+use std::time::Duration;
+
+use b2b::call::harness::{Harness, SESSION, Sent};
+use b2b::call::service::DialRequest;
+use b2b::sip::endpoint::{Body, Event, Invite, UsageEvent};
+
+use crate::routed::{ANN, BOB, routed, to_bob};
+
+/// Everything of this method or status that went from b2b to an address.
+fn told<'a>(harness: &'a Harness, start: &str, address: &str) -> Vec<&'a Sent> {
+    let address = address.parse().expect("an address");
+    harness.wire.iter().filter(|it| it.to == address && it.line().starts_with(start)).collect()
+}
+
+#[test]
+fn reinvites_that_cross_get_491_and_whoever_waits_longer_gives_way() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    harness.take(bob);
+    harness.wire.clear();
+    let now = harness.now();
+    let (from_ann, from_bob) = (format!("{SESSION}a=sendonly\r\n"), format!("{SESSION}a=ptime:30\r\n"));
+    harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(from_ann))).unwrap();
+    harness.endpoint(bob).reinvite(now, b, Some(Body::sdp(from_bob))).unwrap();
+    let (mut asked, mut answered, mut given_way) = ([0, 0], [0, 0], [0, 0]);
+    for _ in 0..300 {
+        harness.run(Duration::from_millis(100));
+        for (end, (party, usage)) in [(ann, a), (bob, b)].into_iter().enumerate() {
+            for event in harness.take(party) {
+                match event {
+                    Event::Usage { event: UsageEvent::ReInvite { .. }, .. } => {
+                        asked[end] += 1;
+                        harness.answer(party, usage, Some(SESSION));
+                    }
+                    Event::Usage { event: UsageEvent::ReInviteAnswered { .. }, .. } => answered[end] += 1,
+                    Event::Usage { event: UsageEvent::ReInviteFailed { status, .. }, .. } => {
+                        assert_eq!(status, 491);
+                        given_way[end] += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let refused: usize = [ANN, BOB].iter().map(|it| told(&harness, "SIP/2.0 491", it).len()).sum();
+    assert!(refused > 0, "no glare");
+    // Who is not answered had to give way to a change of the other one's.
+    assert_eq!(answered[0] + given_way[0], 1);
+    assert_eq!(answered[1] + given_way[1], 1);
+    assert!(answered[0] + answered[1] >= 1);
+    assert_eq!((asked[1], asked[0]), (answered[0], answered[1]));
+    let second = |address: &str| {
+        let address = address.parse().expect("an address");
+        let invites = harness.wire.iter().filter(|it| it.from == address && it.line().starts_with("INVITE"));
+        invites.map(|it| it.at).nth(1)
+    };
+    // §14.1: 2.1 to 4 s for whom the Call-ID is, up to 2 s for the other.
+    let began = harness.wire[0].at;
+    if let Some(at) = second(ANN) {
+        assert!((2_100..5_000).contains(&(at - began).as_millis()), "{at:?}");
+    }
+    assert!(second(BOB).is_none_or(|at| (at - began).as_millis() < 2_100));
+    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_second_200_of_a_fork_gets_ack_and_bye_and_the_call_goes_on() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let ok = harness
+        .wire
+        .iter()
+        .find(|it| it.from == BOB.parse().unwrap() && it.line().starts_with("SIP/2.0 200"));
+    let ok = ok.expect("a 200");
+    let tag =
+        ok.field("To").and_then(|to| to.split_once("tag=").map(|(_, tag)| tag.to_owned())).expect("a tag");
+    let other =
+        ok.text().replace(&tag, "another-phone").replace("sip:party2@192.0.2.12", "sip:party3@192.0.2.13");
+    harness.wire.clear();
+    harness.send_raw(BOB, &other);
+    let to_fork = |start: &str| {
+        let sent = harness.wire.iter().filter(|it| it.line().starts_with(start));
+        sent.filter(|it| it.field("To").is_some_and(|to| to.contains("another-phone"))).count()
+    };
+    assert_eq!((to_fork("ACK"), to_fork("BYE")), (1, 1));
+    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_leads_to_itself_ends_after_one_round() {
+    let mut harness = routed(DialRequest::to("sip:round@192.0.2.1:5060"));
+    let ann = harness.party(ANN);
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.run(Duration::from_secs(1));
+    assert!(harness.ended(ann, a).is_some());
+    let b2b = b2b::call::harness::B2B;
+    assert_eq!(told(&harness, "INVITE", b2b).len(), 3, "Ann's, the first round, and the one that is known");
+    assert!(!told(&harness, "SIP/2.0 482", b2b).is_empty());
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn every_call_takes_a_hop_off() {
+    for (theirs, ours) in [(70, Some("69")), (1, Some("0")), (0, None)] {
+        let mut harness = to_bob();
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let invite = Invite {
+            target: "sip:bob@192.0.2.1:5060".into(),
+            max_forwards: Some(theirs),
+            body: Some(Body::sdp(SESSION)),
+            ..Invite::default()
+        };
+        let a = harness.invite(ann, invite);
+        let sent = told(&harness, "INVITE", BOB).first().and_then(|it| it.field("Max-Forwards"));
+        assert_eq!(sent.as_deref(), ours);
+        match ours {
+            Some(_) if theirs > 1 => {
+                harness.answer_next(bob, SESSION);
+                harness.hang_up(ann, a);
+            }
+            Some(_) => {}
+            None => assert_eq!(told(&harness, "SIP/2.0 483", ANN).len(), 1),
+        }
+        harness.assert_nothing_left();
+    }
+}
