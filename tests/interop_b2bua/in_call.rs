@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::interop_support::wire::Sip;
+use crate::interop_support::wire::{Sip, audio_address};
 use crate::lab::{Lab, Place};
 
 /// Holds as phones do: a line of the session, and the address of its `c=` line where
@@ -222,4 +222,35 @@ fn interop_b2bua_relays_digits_between_two_payload_types() {
     }
     caller.wait_ok();
     callee.wait_ok();
+}
+
+/// Each is told where the other one hears, and RTP goes past the server.
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_b2bua_leads_rtp_past_itself_where_a_route_says_so() {
+    let (ann, bob) = (Place::new("ann", 41), Place::new("bob", 42));
+    let lab = Lab::new(&(bob.route("bob") + "media = \"direct\"\n"));
+    let callee = lab.sipp(&bob, "callee_moved_ends").args(&["-d", "2000"]).listens();
+    let caller = lab.sipp(&ann, "caller_moved").calls("bob");
+    let speaking = [ann.ear.says(0x41, lab.media_for(&ann)), bob.ear.says(0x42, lab.media_for(&bob))];
+    ann.ear.hears(0x42, 10);
+    bob.ear.hears(0x41, 10);
+    let told = |place: &Place| audio_address(lab.told(place, "re-INVITE", is_reinvite).body());
+    let (to_bob, to_ann) = (told(&bob).expect("an address"), told(&ann).expect("an address"));
+    assert_eq!((to_ann.ip(), to_ann.port()), (bob.sip.ip(), bob.ear.port()));
+    assert_eq!((to_bob.ip(), to_bob.port()), (ann.sip.ip(), ann.ear.port()));
+    drop(speaking);
+    let speaking = [ann.ear.says(0x43, to_ann), bob.ear.says(0x44, to_bob)];
+    ann.ear.hears(0x44, 10);
+    bob.ear.hears(0x43, 10);
+    drop(speaking);
+    for party in [callee, caller] {
+        party.wait_ok();
+    }
+    // Nothing else of the one shows to the other.
+    for (place, other) in [(&ann, &bob), (&bob, &ann)] {
+        let said = lab.messages(place);
+        let port = other.sip.port().to_string();
+        assert!(said.iter().filter(|it| it.to == place.sip).all(|it| !it.text.contains(&port)), "{said:#?}");
+    }
 }

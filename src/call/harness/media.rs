@@ -99,15 +99,12 @@ impl FakeMedia {
         MediaFuture::ready(result.map(Into::into))
     }
 
-    fn between<T: Into<Bytes>, E: Into<MediaError>>(
+    fn between<T: Into<Bytes>, E: Into<MediaError> + From<NegotiateError>>(
         &self,
         one: EndpointId,
         other: EndpointId,
         with: impl FnOnce(&mut Side, &mut Side) -> Result<T, E>,
-    ) -> MediaFuture<Bytes>
-    where
-        E: From<NegotiateError>,
-    {
+    ) -> MediaFuture<Bytes> {
         self.described((one, Some(other)), |one, other| match other {
             Some(other) => with(one, other),
             None => Err(NegotiateError::NoAudio.into()),

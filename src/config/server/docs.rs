@@ -1,7 +1,7 @@
 //! Every table and key of the configuration: the reader refuses what is not here,
 //! and `docs/server.md` prints it.
 
-use std::fmt::Write as _;
+pub use super::markdown::markdown;
 
 /// A table of the file.
 #[derive(Debug)]
@@ -485,22 +485,3 @@ pub const SECTIONS: [&SectionDoc; 14] = [
     &SERVER, &TLS, &MEDIA, &HTTP, &REGISTRAR, &LIMITS, &LOG, &USER, &GATEWAY, &HOST, &RULE, &GROUP, &ROUTE,
     &HEADER,
 ];
-
-/// The tables as Markdown.
-pub fn markdown() -> String {
-    let mut text = String::new();
-    for section in SECTIONS {
-        let _ = write!(text, "### {}\n\n{}\n\n", heading(section.written), section.about);
-        text.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
-        for key in section.keys {
-            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-            let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, key.takes, key.about);
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn heading(written: &str) -> String {
-    if written.contains('`') { written.to_string() } else { format!("`{written}`") }
-}

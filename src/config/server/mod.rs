@@ -3,7 +3,7 @@
 //! - `parties`: users, gateways, groups; `route`: routes and what they do
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `secret`: values that no log shows
-//! - `docs`: the table of every key, which `docs/server.md` prints
+//! - `docs`: the table of every key; `markdown`: the same for `docs/server.md`
 //! - `reader`, `error`: TOML with lines; what can be wrong
 //! - `overrides`: what flags change
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
@@ -17,6 +17,7 @@ pub mod diff;
 pub mod docs;
 pub mod error;
 pub mod load;
+mod markdown;
 mod overrides;
 mod parse;
 mod parse_parties;

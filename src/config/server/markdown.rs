@@ -1,0 +1,24 @@
+//! The tables of keys as `docs/server.md` has them.
+
+use std::fmt::Write as _;
+
+use super::docs::SECTIONS;
+
+/// The tables as Markdown.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for section in SECTIONS {
+        let _ = write!(text, "### {}\n\n{}\n\n", heading(section.written), section.about);
+        text.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
+        for key in section.keys {
+            let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+            let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, key.takes, key.about);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn heading(written: &str) -> String {
+    if written.contains('`') { written.to_string() } else { format!("`{written}`") }
+}
