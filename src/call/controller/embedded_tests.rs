@@ -232,3 +232,29 @@ fn far_ends_are_told_the_advertised_address() {
     let offer = String::from_utf8_lossy(&offer);
     assert!(offer.contains("203.0.113.9") && !offer.contains("127.0.0.1"), "{offer}");
 }
+
+#[test]
+fn digits_reach_the_other_party_under_its_own_payload_type_relayed_or_ours() {
+    let lab = Lab::new(22_800..=22_899);
+    let (a, b) = (lab.party(), lab.party());
+    let with_events = |payload_type: u8| format!("sendrecv\r\na=rtpmap:{payload_type} telephone-event/8000");
+    lab.pair_offer(&a, &b, a.session("0 101", &with_events(101))).unwrap();
+    lab.pair_answer(&b, &a, b.session("0 110", &with_events(110))).unwrap();
+    lab.bridge(&a, &b).unwrap();
+    lab.settle(&a);
+    a.send(0, 1, b"talk");
+    let (_, ssrc, _) = b.receive();
+    a.send(101, 2, &[5, 0x8A, 3, 32]);
+    assert_eq!(b.receive(), (110, ssrc, vec![5, 0x8A, 3, 32]), "as it came, under his number");
+    lab.controller.send_digit(b.id, '#', 100);
+    for duration in [160u16, 320, 480, 640] {
+        let [high, low] = duration.to_be_bytes();
+        assert_eq!(b.receive(), (110, ssrc, vec![11, 0x0A, high, low]), "one stream");
+    }
+    for _ in 0..3 {
+        assert_eq!(b.receive(), (110, ssrc, vec![11, 0x8A, 3, 32]));
+    }
+    a.send(0, 3, b"talk on");
+    assert_eq!(b.receive(), (0, ssrc, b"talk on".to_vec()));
+    lab.controller.shutdown();
+}
