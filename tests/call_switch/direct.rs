@@ -10,6 +10,7 @@ use b2b::call::harness::{Harness, Network, PartyId, SESSION};
 use b2b::call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
 use b2b::call::service::{CallService, DialOptions};
 use b2b::call::switch::{SwitchConfig, desk::OpenDesk};
+use b2b::call::verdict::Audio;
 use b2b::sip::endpoint::{Body, Event, UsageEvent, UsageId};
 
 use crate::in_call::{answered, asked};
@@ -99,6 +100,10 @@ fn both_are_led_to_each_other_and_no_rtp_is_missed_here() {
         assert!(harness.is_up(ann, a) && harness.is_up(bob, b), "their RTP goes past us");
         harness.hang_up(bob, b);
         assert!(!harness.is_up(ann, a));
+        let ended = harness.ended_calls()[0];
+        let report = harness.report(ended).expect("its account");
+        assert_eq!(report.verdicts[0].verdict.audio, Audio::NotJudged, "nobody counted it here: {report}");
+        assert!(report.to_string().contains("past b2b"), "{report}");
         harness.assert_nothing_left();
     }
 }

@@ -162,6 +162,15 @@ impl Entry {
         self.talks.push(talk);
     }
 
+    /// The party of a leg sends past us from now on, or here again.
+    pub fn path(&mut self, now: Instant, leg: LegId, direct: bool) {
+        if direct {
+            let talks = self.talks.iter_mut().filter(|talk| talk.ended.is_none());
+            talks.filter(|talk| talk.legs.contains(&leg)).for_each(|talk| talk.direct = true);
+        }
+        self.timeline.media(now, leg, "path", if direct { "past b2b" } else { "through b2b again" });
+    }
+
     pub fn end_talk(&mut self, bridge: BridgeId, now: Instant) {
         let Some(talk) = self.talks.iter_mut().find(|talk| talk.bridge == bridge && talk.ended.is_none())
         else {

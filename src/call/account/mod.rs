@@ -158,6 +158,13 @@ impl Books {
         }
     }
 
+    /// The party of a leg sends past us from now on, or here again.
+    pub fn path(&mut self, call: CallId, now: Instant, leg: LegId, direct: bool) {
+        if let Some(entry) = self.entries.get_mut(&call) {
+            entry.path(now, leg, direct);
+        }
+    }
+
     /// A bridge starts.
     pub fn talk(&mut self, call: CallId, bridge: BridgeId, legs: [LegId; 2], now: Instant) {
         if let Some(entry) = self.entries.get_mut(&call) {

@@ -35,12 +35,14 @@ pub(super) struct Talk {
     pub parts: [Part; 2],
     pub began: Instant,
     pub ended: Option<Instant>,
+    /// Its media went past us for a while, where nobody counts it.
+    pub direct: bool,
     pub verdict: Option<Verdict>,
 }
 
 impl Talk {
     pub fn new(bridge: BridgeId, legs: [LegId; 2], began: Instant) -> Self {
-        Talk { bridge, legs, parts: Default::default(), began, ended: None, verdict: None }
+        Talk { bridge, legs, parts: Default::default(), began, ended: None, direct: false, verdict: None }
     }
 
     /// The part of a leg.
@@ -80,7 +82,7 @@ pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
     let (Some(a), Some(b)) = (sides.next(), sides.next()) else {
         return Verdict { audio: super::super::verdict::Audio::NotJudged, findings: Vec::new() };
     };
-    judge(&CallFacts { a, b, answered: Some(talk.began), end, direct: false })
+    judge(&CallFacts { a, b, answered: Some(talk.began), end, direct: talk.direct })
 }
 
 /// Whether a talk without any hold plainly had audio both ways: half of what packets of
