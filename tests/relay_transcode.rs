@@ -11,7 +11,7 @@ use b2b::media::Now;
 use b2b::media::codec::g711;
 use b2b::media::forward::Header;
 use b2b::media::relay::machine::{Command, Machine, Transmit};
-use b2b::media::relay::{EndpointConfig, EndpointStats, RelayEvent, RelayId};
+use b2b::media::relay::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Reply};
 use b2b::media::session::Channel;
 use b2b::sdp::SessionDescription;
 use b2b::util::ntp::NtpTime;
@@ -230,9 +230,10 @@ impl Lab {
     }
 
     fn stats(&mut self, slot: u32) -> EndpointStats {
-        let (reply, mut stats) = tokio::sync::oneshot::channel();
-        self.command(Command::Stats { id: id(slot), reply });
-        *stats.try_recv().expect("an open endpoint")
+        let (to, _) = tokio::sync::oneshot::channel();
+        let (via, answers) = crossbeam_channel::unbounded();
+        self.command(Command::Stats { id: id(slot), reply: Reply::new(to, via) });
+        *answers.try_recv().expect("an answer").1.expect("an open endpoint")
     }
 }
 

@@ -15,7 +15,7 @@ const HEAD: usize = 8_192;
 /// Bytes of the latest ones.
 const TAIL: usize = 4_096;
 /// In what steps room is made.
-const STEP: usize = 1_024;
+const STEP: usize = 4_096;
 /// Ways that messages came and went; later ones are left out.
 const WAYS: usize = 16;
 /// Bytes of a record beside its message: time, way and direction, length.
@@ -92,7 +92,8 @@ impl Messages {
             }
         }
         if into.capacity() - into.len() < needed {
-            // In steps: doubling would waste as much as a call's setup takes.
+            // In few steps, since each moves what is there; doubling would waste as much as
+            // a call's setup takes.
             into.reserve_exact(needed.next_multiple_of(STEP));
         }
         let at = seen.at.saturating_duration_since(self.start).as_micros();
@@ -124,8 +125,12 @@ impl Messages {
     /// Nothing more comes: room that was made ahead is given back.
     pub fn shrink(&mut self) {
         self.ways.shrink_to_fit();
-        self.head.shrink_to_fit();
-        self.tail.shrink_to_fit();
+        for octets in [&mut self.head, &mut self.tail] {
+            // A little is not worth moving it.
+            if octets.capacity() - octets.len() > STEP / 4 {
+                octets.shrink_to_fit();
+            }
+        }
     }
 
     /// Heap memory that it takes.

@@ -266,7 +266,8 @@ impl Books {
 
     /// Time has passed: who has waited long enough waits no more.
     pub fn timeout(&mut self, now: Instant) {
-        while let Some((_, call)) = self.waiting.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, call)) = self.waiting.front().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.pop_front();
             self.settle(call, now, true);
         }
     }

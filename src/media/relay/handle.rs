@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
+use super::answer::{Answer, Reply, between};
 use super::machine::Command;
 use super::thread::{AHEAD, Driver, Ready, Shared};
 use super::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Remote, Way};
@@ -83,10 +84,36 @@ struct Thread {
     open: AtomicUsize,
 }
 
+impl Thread {
+    fn open(&self, ipv6: bool, config: EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
+        let bound = self.ready[usize::from(ipv6)].as_ref().ok_or(OpenError::Family)?;
+        let Ready { id, local } = match bound.try_recv() {
+            Ok(ready) => ready,
+            Err(_) if self.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
+            Err(_) => {
+                self.shared.wake();
+                bound.recv_timeout(PATIENCE).map_err(|error| match error {
+                    crossbeam_channel::RecvTimeoutError::Timeout => OpenError::Ports,
+                    crossbeam_channel::RecvTimeoutError::Disconnected => OpenError::Stopped,
+                })?
+            }
+        };
+        self.open.fetch_add(1, Ordering::Relaxed);
+        // Nothing is to be done before the endpoint is described, but for binding more
+        // ahead in time: a wake-up costs more than the rest of a command.
+        let _ = self.commands.send(Command::Open { id, config });
+        if bound.len() < AHEAD / 2 {
+            self.shared.wake();
+        }
+        Ok((id, local))
+    }
+}
+
 /// The relay's front. Commands return at once and are obeyed in their order.
 pub struct RelayHandle {
     threads: Vec<Thread>,
     own_tables: usize,
+    answers: Sender<Answer>,
     joins: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -108,7 +135,8 @@ impl RelayHandle {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let (events, event_queue) = mpsc::unbounded_channel();
         let ranges = split(&config.ports, count).ok_or(SpawnError::Ports(count))?;
-        let mut handle = RelayHandle { threads: Vec::new(), own_tables: 0, joins: Mutex::new(Vec::new()) };
+        let answers = between().map_err(SpawnError::System)?;
+        let mut handle = RelayHandle { threads: Vec::new(), own_tables: 0, answers, joins: Mutex::default() };
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
             let shared = Arc::new(Shared {
@@ -167,29 +195,19 @@ impl RelayHandle {
         near: Option<RelayId>,
         config: EndpointConfig,
     ) -> Result<(RelayId, SocketAddr), OpenError> {
-        let near = near.and_then(|near| self.threads.get(usize::from(near.thread)));
-        let emptiest = || self.threads.iter().min_by_key(|thread| thread.open.load(Ordering::Relaxed));
-        let thread = near.or_else(emptiest).ok_or(OpenError::Stopped)?;
-        let bound = thread.ready[usize::from(ipv6)].as_ref().ok_or(OpenError::Family)?;
-        let Ready { id, local } = match bound.try_recv() {
-            Ok(ready) => ready,
-            Err(_) if thread.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
-            Err(_) => {
-                thread.shared.wake();
-                bound.recv_timeout(PATIENCE).map_err(|error| match error {
-                    crossbeam_channel::RecvTimeoutError::Timeout => OpenError::Ports,
-                    crossbeam_channel::RecvTimeoutError::Disconnected => OpenError::Stopped,
-                })?
-            }
-        };
-        thread.open.fetch_add(1, Ordering::Relaxed);
-        // Nothing is to be done before the endpoint is described, but for binding more
-        // ahead in time: a wake-up costs more than the rest of a command.
-        let _ = thread.commands.send(Command::Open { id, config });
-        if bound.len() < AHEAD / 2 {
-            thread.shared.wake();
+        if let Some(near) = near.and_then(|near| self.threads.get(usize::from(near.thread))) {
+            return near.open(ipv6, config);
         }
-        Ok((id, local))
+        let emptiest = self.threads.iter().min_by_key(|thread| thread.open.load(Ordering::Relaxed));
+        let emptiest = emptiest.ok_or(OpenError::Stopped)?;
+        match emptiest.open(ipv6, config) {
+            // Its ports rest; those of the others may not.
+            Err(OpenError::Ports) => {
+                let mut others = self.threads.iter().filter(|thread| !std::ptr::eq(*thread, emptiest));
+                others.find_map(|thread| thread.open(ipv6, config).ok()).ok_or(OpenError::Ports)
+            }
+            opened => opened,
+        }
     }
 
     fn command(&self, id: RelayId, command: Command) {
@@ -227,7 +245,7 @@ impl RelayHandle {
     /// An endpoint's counters, soon; the channel is dropped when there is no such endpoint.
     pub fn stats(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointStats>> {
         let (reply, stats) = oneshot::channel();
-        self.command(id, Command::Stats { id, reply });
+        self.command(id, Command::Stats { id, reply: Reply::new(reply, self.answers.clone()) });
         stats
     }
 

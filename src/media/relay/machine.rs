@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::oneshot;
 
 use super::endpoint::Endpoint;
 use super::lock::Belief;
-use super::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Remote, Way};
+use super::{EndpointConfig, RelayEvent, RelayId, Remote, Reply, Way};
 use crate::media::Now;
 use crate::media::forward::{self, Gate, Header, Reason, Unknown, Verdict};
 use crate::media::rtp::telephone_event::Digit;
@@ -49,8 +48,8 @@ pub enum Command {
     Part { a: RelayId, b: RelayId },
     /// A digit for its party, by its event code (RFC 4733 table 3).
     Digit { id: RelayId, code: u8, duration_ms: u32 },
-    /// Counters now. The reply is dropped if there is no such endpoint.
-    Stats { id: RelayId, reply: oneshot::Sender<Box<EndpointStats>> },
+    /// Counters now; none if there is no such endpoint.
+    Stats { id: RelayId, reply: Reply },
     /// RTCP BYE, [`RelayEvent::Closed`]; the driver closes the sockets.
     Close { id: RelayId },
 }
@@ -135,7 +134,7 @@ impl Machine {
             }
             Command::Stats { id, reply } => {
                 if self.get(id).is_some() {
-                    let _ = reply.send(Box::new(self.stats(id.slot)));
+                    reply.give(Box::new(self.stats(id.slot)));
                 }
             }
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use proptest::prelude::*;
 
+use super::super::EndpointStats;
 use super::*;
 use crate::media::forward::PayloadMap;
 use crate::media::relay::{Law, Recode};
@@ -156,9 +157,10 @@ impl Lab {
     }
 
     fn stats(&mut self, slot: u32) -> EndpointStats {
-        let (reply, mut stats) = oneshot::channel();
-        self.command(Command::Stats { id: id(slot), reply });
-        *stats.try_recv().expect("an open endpoint")
+        let (to, _) = tokio::sync::oneshot::channel();
+        let (via, answers) = crossbeam_channel::unbounded();
+        self.command(Command::Stats { id: id(slot), reply: Reply::new(to, via) });
+        *answers.try_recv().expect("an answer").1.expect("an open endpoint")
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
 //! - `endpoint`: one leg's place; `lock`: from where its packets are believed
+//! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
 //! - `inserted`: digits that we send to a leg
 //! - `reports`: RTCP, which ends at each leg
@@ -11,6 +12,7 @@
 //! What becomes of a packet is a [`ForwardRule`](super::forward::ForwardRule). The
 //! machine makes and changes rules; between two changes packets meet nothing else.
 
+mod answer;
 mod endpoint;
 mod handle;
 mod inserted;
@@ -20,6 +22,7 @@ mod reports;
 mod stats;
 mod thread;
 
+pub use answer::{Answer, Reply};
 pub use handle::{OpenError, RelayConfig, RelayHandle, SpawnError};
 pub use stats::{Drops, EndpointStats, Flow, RtcpStats, Sources};
 
