@@ -3,7 +3,6 @@
 //! torn and none is missing.
 #![cfg(feature = "server")]
 
-#[allow(dead_code)]
 mod common;
 
 use std::collections::HashSet;

@@ -279,7 +279,8 @@ impl Storm {
             self.mortal = (self.harness.party(&address), address, now + LIFE);
         }
         // One at a time: time goes on with each.
-        if let Some((_, port)) = self.silent.pop_front_if(|(at, _)| *at <= now) {
+        if let Some((_, port)) = self.silent.front().copied().filter(|(at, _)| *at <= now) {
+            self.silent.pop_front();
             let joined = self.harness.media().bridges();
             let of_port = |id: u64| 10_000 + (id as u16 % 20_000) * 2 == port;
             let endpoint = joined.iter().flat_map(|(a, b)| [*a, *b]).find(|it| of_port(it.0));
