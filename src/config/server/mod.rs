@@ -170,7 +170,7 @@ pub struct Media {
     pub advertise: Option<IpAddr>,
     /// First and last port of RTP and RTCP, both included.
     pub ports: (u16, u16),
-    /// Media threads; none: as many as `limits.calls` takes, see [`Capacity`].
+    /// Media threads; none: as many as `limits.calls` takes, see `capacity`.
     pub threads: Option<usize>,
     /// What b2b offers and takes where the route does not say, best first.
     pub codecs: Vec<Codec>,
