@@ -4,6 +4,7 @@
 //! `--quick` makes it short.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use b2b::sip::auth::server::Asked;
@@ -270,6 +271,23 @@ fn measure(name: &str, store: Box<dyn LocationStore>, users: usize, paced: usize
     println!(
         "registrar, {name}: {:.1} µs for 401 and first registration; {held} bytes for each of {users} held",
         first.as_secs_f64() * 1e6 / users as f64
+    );
+    let (pages, begun) = (1_000, clock(ClockId::CLOCK_THREAD_CPUTIME_ID));
+    let mut shown = 0;
+    for page in 0..pages {
+        let after = (page * users / pages).to_string();
+        let mut left = 100;
+        bench.registrar.store().visit_behind(&after, &mut |_, bindings| {
+            left -= 1;
+            shown += bindings.len();
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    }
+    let paged = clock(ClockId::CLOCK_THREAD_CPUTIME_ID) - begun;
+    println!(
+        "registrar, {name}: {:.1} µs for a page of {} among {users}",
+        paged.as_secs_f64() * 1e6 / pages as f64,
+        shown / pages
     );
     let mut round = 1;
     let full = bench.refreshes(users, &mut round, None);

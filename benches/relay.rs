@@ -42,18 +42,7 @@ fn relay(load: &mut Load, seconds: u32) -> Measured {
             let (id, local) = relay.open(false, near, EndpointConfig::default()).expect("an endpoint");
             near = Some(id);
             let rtp = load.party(call * 2 + side);
-            relay.describe(
-                id,
-                Remote {
-                    rtp,
-                    rtcp: rtp,
-                    rtcp_mux: true,
-                    receives: true,
-                    sends: true,
-                    telephone_event: None,
-                    takes_event: None,
-                },
-            );
+            relay.describe(id, Remote::at(rtp));
             servers.push(local);
             id
         });

@@ -28,6 +28,10 @@ impl Outside for Nowhere {
         Err(std::io::ErrorKind::NotFound.into())
     }
 
+    fn is_file(&self, _: &std::path::Path) -> bool {
+        false
+    }
+
     fn resolve(&self, path: &str) -> PathBuf {
         path.into()
     }

@@ -148,12 +148,14 @@ fn params(remote_rtp: SocketAddr) -> MediaParams {
     MediaParams {
         remote_rtp,
         remote_rtcp: None,
-        send: SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20 },
+        send: SendFormat::new(0, Codec::Pcmu, 20),
         receive: vec![(0, Codec::Pcmu)],
-        telephone_event_pt: None,
+        receive_events: Vec::new(),
+        send_events: None,
         abs_capture_time_id: Some(1),
         direction: Direction::SEND_RECV,
         rtcp_mux: true,
+        protection: None,
     }
 }
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use audio_codec::Encoder as _;
 use audio_codec::g722::G722Encoder;
 use b2b::media::Now;
-use b2b::media::codec::g711;
+use b2b::media::codec::{Codec, g711};
 use b2b::media::forward::PayloadMap;
 use b2b::media::relay::machine::{Command, Machine, Transmit};
 use b2b::media::relay::{EndpointConfig, RelayId, Remote, Way};
 use b2b::media::session::Channel;
-use b2b::media::transcode::{Coding, Plan, Target};
+use b2b::media::transcode::{Plan, Target};
 use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
 use rusty_opus::{Application, OpusEncoder};
@@ -43,17 +43,17 @@ fn voice(rate: usize, seconds: usize) -> Vec<i16> {
 }
 
 /// A second of packets of a codec, 20 ms each.
-fn payloads(coding: Coding) -> Vec<Vec<u8>> {
+fn payloads(codec: Codec) -> Vec<Vec<u8>> {
     let law = |encode: fn(i16) -> u8| {
         voice(8_000, 1)
             .chunks(160)
             .map(|frame| frame.iter().map(|sample| encode(*sample)).collect())
             .collect()
     };
-    match coding {
-        Coding::Pcmu => law(g711::ulaw_encode),
-        Coding::Pcma => law(g711::alaw_encode),
-        Coding::G722 => {
+    match codec {
+        Codec::Pcmu => law(g711::ulaw_encode),
+        Codec::Pcma => law(g711::alaw_encode),
+        Codec::G722 => {
             let mut encoder = G722Encoder::new();
             let mut encode = |frame: &[i16]| {
                 let mut payload = vec![0; 160];
@@ -62,7 +62,7 @@ fn payloads(coding: Coding) -> Vec<Vec<u8>> {
             };
             voice(16_000, 1).chunks(320).map(&mut encode).collect()
         }
-        Coding::Opus => {
+        Codec::Opus => {
             let mut encoder = OpusEncoder::new(48_000, 1, Application::Voip).expect("an encoder");
             encoder.bitrate_bps = 24_000;
             let mut encode = |frame: &[i16]| {
@@ -85,7 +85,7 @@ fn party(slot: u32) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 4_000 + slot as u16).into()
 }
 
-fn way(from: Coding, to: Coding) -> Way {
+fn way(from: Codec, to: Codec) -> Way {
     let mut payload_types = PayloadMap::EMPTY;
     let mut way = Way::new(payload_types, from.clock_rate());
     if from == to {
@@ -94,13 +94,17 @@ fn way(from: Coding, to: Coding) -> Way {
         payload_types.up(from.payload_type());
         let to = Target {
             payload_type: to.payload_type(),
-            coding: to,
+            codec: to,
             ptime_ms: 20,
             fec: true,
             bitrate: Target::BITRATE,
         };
-        way.transcode =
-            Some(Plan { from: [Some((from.payload_type(), from)), None, None, None], to, events: None });
+        way.transcode = Some(Plan {
+            from: [Some((from.payload_type(), from)), None, None, None],
+            to,
+            events: None,
+            cuts_tones: false,
+        });
     }
     way.payload_types = payload_types;
     way
@@ -111,22 +115,14 @@ fn cpu() -> Duration {
 }
 
 /// CPU time per packet of one direction.
-fn run(from: Coding, to: Coding, seconds: usize) -> Duration {
+fn run(from: Codec, to: Codec, seconds: usize) -> Duration {
     let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
     let mut machine = Machine::new(start.at, 1);
     let mut wire = Wire(0);
     for slot in 0..2 {
         machine.command(start, Command::Open { id: id(slot), config: EndpointConfig::default() }, &mut wire);
         let rtp = party(slot);
-        let remote = Remote {
-            rtp,
-            rtcp: rtp,
-            rtcp_mux: true,
-            receives: true,
-            sends: true,
-            telephone_event: None,
-            takes_event: None,
-        };
+        let remote = Remote::at(rtp);
         machine.command(start, Command::Describe { id: id(slot), remote }, &mut wire);
     }
     let (forward, backward) = (Box::new(way(from, to)), Box::new(way(to, from)));
@@ -165,11 +161,11 @@ fn main() {
         }
     }
     println!("us of CPU a packet of 20 ms (a call has 100 a second), medians of {rounds} runs");
-    println!("from \\ to   {}", Coding::ALL.map(|to| format!("{:>8}", to.name())).join(""));
+    println!("from \\ to   {}", Codec::ALL.map(|to| format!("{:>8}", to.name())).join(""));
     let mut rows = Vec::new();
-    for from in Coding::ALL {
+    for from in Codec::ALL {
         let mut line = format!("{:<10}", from.name());
-        for to in Coding::ALL {
+        for to in Codec::ALL {
             let mut runs: Vec<f64> =
                 (0..rounds).map(|_| run(from, to, seconds).as_nanos() as f64 / 1_000.0).collect();
             runs.sort_by(f64::total_cmp);

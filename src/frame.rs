@@ -10,7 +10,8 @@
 
 use crate::util::ntp::NtpTime;
 
-/// Sampling rate of every frame in the lab, in Hz.
+/// Sampling rate of every frame in the lab, in Hz. Other sessions have the rate that they were
+/// opened with.
 pub const RATE_HZ: u32 = 8_000;
 
 /// What a source did with the frame it was given.
@@ -32,7 +33,8 @@ pub enum Fill {
 /// A frame to be filled for sending.
 #[derive(Debug)]
 pub struct OutFrame<'a> {
-    /// Mono samples at [`RATE_HZ`], as many as the ptime holds; zeroed.
+    /// Mono samples at the session's rate ([`RATE_HZ`] in the lab), as many as the ptime
+    /// holds; zeroed.
     pub samples: &'a mut [i16],
     /// When the first sample was captured. Preset to the slot of this frame
     /// (send deadline minus ptime); a source that forwards audio overwrites it
@@ -54,7 +56,7 @@ pub enum FrameKind {
 /// A frame that is played out.
 #[derive(Debug, Clone, Copy)]
 pub struct InFrame<'a> {
-    /// Mono samples at [`RATE_HZ`]; always 20 ms (160 samples).
+    /// Mono samples at the session's rate; always 20 ms (160 samples at [`RATE_HZ`]).
     pub samples: &'a [i16],
     /// When the first sample was captured at the far end, if the sender said so
     /// (abs-capture-time header extension, RFC 8285).

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  assemble   main -> cli, config -> role   orchestrator
-//!  use calls                    ua
+//!  use calls               ua  client  app
 //!  calls                       call
 //!  planes                   sip    media
 //!  leaves       sdp  ids  frame  metrics  logging  util
@@ -13,7 +13,9 @@
 //! `tests/layering.rs` holds the borders; `designs/0001-borders.md` says what
 //! crosses them.
 
+pub mod app;
 pub mod call;
+pub mod client;
 pub mod frame;
 pub mod ids;
 pub mod media;
@@ -34,6 +36,9 @@ pub mod logging;
 pub mod orchestrator;
 #[cfg(feature = "lab")]
 pub mod role;
+
+#[cfg(feature = "phone")]
+pub mod phone;
 
 #[cfg(feature = "server")]
 pub mod b2bua;

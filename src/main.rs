@@ -31,6 +31,8 @@ const ROLES: &[(RoleName, Run)] = &[
     (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
+    #[cfg(feature = "phone")]
+    (RoleName::Phone, |flags| b2b::phone::run(flags.phone()?)),
 ];
 
 fn main() -> ExitCode {
@@ -72,16 +74,12 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
             logging::identify(RoleName::B2bua.as_str(), log.format);
             logging::redact(log.redact);
             logging::init(RoleName::B2bua.as_str(), log.level, log.format);
-            for warning in run.config.warnings().into_iter().chain(b2bua::unbuilt::unbuilt(&run.config)) {
+            for warning in run.config.warnings() {
                 tracing::warn!("{warning}");
             }
             return b2bua::run(run.config, run.reload);
         }
-        Ask::DryRun { descriptors } => {
-            let unbuilt = b2bua::unbuilt::unbuilt(&run.config).into_iter();
-            let unbuilt = unbuilt.map(|line| format!("warning   {line}"));
-            run.config.summary(*descriptors).into_iter().chain(unbuilt).collect()
-        }
+        Ask::DryRun { descriptors } => run.config.summary(*descriptors),
         Ask::Explain(question) => b2bua::explain::explain(&run.config, question),
     };
     // a closed pipe has seen enough

@@ -23,19 +23,40 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("media", &["frame", "ids", "metrics", "util"]),
     // Calls.
     ("call", &["frame", "ids", "media", "metrics", "sdp", "sip", "util"]),
+    // Applications: calls and their media in the words of the call model only.
+    ("app", &["call", "util"]),
+    // The library's front: the call model, samples and files; of SIP only its names.
+    ("client", &["call", "frame", "media", "metrics", "sip::msg", "util"]),
     // The adapter: values only; an engine has a room of its own.
     ("ua", &["frame", "metrics", "util"]),
     ("ua::native", &["call", "frame", "ids", "metrics", "ua", "util"]),
     ("ua::baresip", &["frame", "metrics", "ua", "util"]),
     // Assembly. Roles use calls through the adapter, and signal processing.
     ("role", &["config", "frame", "logging", "media", "metrics", "ua", "util"]),
-    ("config::server", &["config", "logging", "sip::msg", "util"]),
+    ("config::server", &["app", "config", "logging", "sip::msg", "util"]),
+    // The phone is the client library's first user.
+    ("phone", &["client", "logging", "util"]),
     ("b2bua::routing", &["b2bua::origin", "config", "sip::msg"]),
     ("b2bua::origin", &["config"]),
     ("b2bua::reload", &["b2bua", "config", "util"]),
-    ("b2bua", &["call", "config", "ids", "logging", "metrics", "sip", "util"]),
-    ("config", &["frame", "logging", "media", "role", "ua", "util"]),
-    ("cli", &["b2bua", "config", "frame", "logging", "media", "orchestrator", "role", "ua", "util"]),
+    ("b2bua", &["app", "call", "config", "ids", "logging", "metrics", "sip", "util"]),
+    ("config", &["client", "frame", "logging", "media", "role", "ua", "util"]),
+    (
+        "cli",
+        &[
+            "b2bua",
+            "client",
+            "config",
+            "frame",
+            "logging",
+            "media",
+            "orchestrator",
+            "phone",
+            "role",
+            "ua",
+            "util",
+        ],
+    ),
     ("orchestrator", &["config", "frame", "logging", "media", "metrics", "role", "ua", "util"]),
 ];
 
@@ -43,21 +64,27 @@ const BORDERS: &[(&str, &[&str])] = &[
 /// the rest of it: they drive calls.
 const ONLY_CALLS: &[&str] =
     &["media::session", "media::transport", "media::worker", "media::relay", "media::io"];
-const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator"];
+const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator", "client"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
 const CLOCK: &[&str] = &[
     "b2bua::http",
+    "b2bua::recordings",
     "b2bua::server",
     "call::switch::driver",
+    "client::driver",
     "logging",
     "main",
     "media::disk",
     "media::io",
+    "media::recording::thread",
     "media::relay::thread",
     "media::worker::handle",
     "media::worker::thread",
     "orchestrator",
+    "phone::report",
+    "phone::screen::run",
+    "phone::script",
     "role",
     "sip::net",
     "sip::registrar::sqlite",

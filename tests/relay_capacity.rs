@@ -19,18 +19,7 @@ fn endpoint(relay: &RelayHandle, near: Option<RelayId>) -> RelayId {
     let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)) };
     let (id, local) = relay.open(false, near, config).expect("a free port");
     let rtp = SocketAddr::new(IP, local.port());
-    relay.describe(
-        id,
-        Remote {
-            rtp,
-            rtcp: rtp,
-            rtcp_mux: true,
-            receives: true,
-            sends: true,
-            telephone_event: None,
-            takes_event: None,
-        },
-    );
+    relay.describe(id, Remote::at(rtp));
     id
 }
 

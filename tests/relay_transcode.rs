@@ -1,108 +1,26 @@
 //! Audio through the relay between legs that share no codec: a tone in, the tone out, for
 //! each pair; and nothing decoded where they do share one.
 
+#[path = "common/codecs.rs"]
+mod codecs;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use audio_codec::g722::{G722Decoder, G722Encoder};
-use audio_codec::{Decoder as _, Encoder as _};
 use b2b::call::negotiate::pair::{self, PairPolicy, Side};
 use b2b::media::Now;
-use b2b::media::codec::g711;
 use b2b::media::forward::Header;
 use b2b::media::relay::machine::{Command, Machine, Transmit};
 use b2b::media::relay::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Reply};
 use b2b::media::session::Channel;
 use b2b::sdp::SessionDescription;
 use b2b::util::ntp::NtpTime;
-use rusty_opus::{Application, OpusDecoder, OpusEncoder};
+
+use codecs::{ALL, Codecs, Has, purity, rms};
 
 const FRAME: Duration = Duration::from_millis(20);
 const TONE_HZ: f64 = 440.0;
 const LEVEL: f64 = 8_000.0;
-
-/// What a far end has, beside `telephone-event`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Has {
-    Pcmu,
-    Pcma,
-    G722,
-    Opus,
-}
-
-const ALL: [Has; 4] = [Has::Pcmu, Has::Pcma, Has::G722, Has::Opus];
-
-impl Has {
-    fn name(self) -> &'static str {
-        ["PCMU", "PCMA", "G722", "opus"][self as usize]
-    }
-
-    fn rtpmap(self, payload_type: u8) -> String {
-        let rate = if self == Has::Opus { "48000/2" } else { "8000" };
-        format!("a=rtpmap:{payload_type} {}/{rate}\r\n", self.name())
-    }
-
-    fn payload_type(self) -> u8 {
-        [0, 8, 9, 98][self as usize]
-    }
-
-    fn clock(self) -> u32 {
-        if self == Has::Opus { 48_000 } else { 8_000 }
-    }
-
-    /// Samples a second of the codec itself.
-    fn rate(self) -> usize {
-        [8_000, 8_000, 16_000, 48_000][self as usize]
-    }
-}
-
-/// A far end's encoder and decoder: the crates themselves, not what the relay has around them.
-struct Codecs {
-    has: Has,
-    g722: (G722Encoder, G722Decoder),
-    opus: (OpusEncoder, OpusDecoder),
-}
-
-impl Codecs {
-    fn new(has: Has) -> Self {
-        let encoder = OpusEncoder::new(48_000, 1, Application::Voip).expect("an encoder");
-        let decoder = OpusDecoder::new(48_000, 1).expect("a decoder");
-        Codecs { has, g722: (G722Encoder::new(), G722Decoder::new()), opus: (encoder, decoder) }
-    }
-
-    fn encode(&mut self, samples: &[i16]) -> Vec<u8> {
-        let mut payload = vec![0; 1_000];
-        let len = match self.has {
-            Has::Pcmu => return samples.iter().map(|sample| g711::ulaw_encode(*sample)).collect(),
-            Has::Pcma => return samples.iter().map(|sample| g711::alaw_encode(*sample)).collect(),
-            Has::G722 => self.g722.0.encode_into(samples, &mut payload).expect("encoded"),
-            Has::Opus => {
-                let floats: Vec<f32> = samples.iter().map(|sample| f32::from(*sample) / 32_768.0).collect();
-                self.opus.0.encode(&floats, floats.len(), &mut payload).expect("encoded")
-            }
-        };
-        payload.truncate(len);
-        payload
-    }
-
-    fn decode(&mut self, payload: &[u8]) -> Vec<i16> {
-        match self.has {
-            Has::Pcmu => payload.iter().map(|octet| g711::ulaw_decode(*octet)).collect(),
-            Has::Pcma => payload.iter().map(|octet| g711::alaw_decode(*octet)).collect(),
-            Has::G722 => {
-                let mut samples = vec![0; payload.len() * 2];
-                let len = self.g722.1.decode_into(payload, &mut samples).expect("decoded");
-                samples.truncate(len);
-                samples
-            }
-            Has::Opus => {
-                let mut floats = vec![0.0; 5_760];
-                let len = self.opus.1.decode(payload, 5_760, &mut floats).expect("decoded");
-                floats[..len].iter().map(|float| (float * 32_767.0) as i16).collect()
-            }
-        }
-    }
-}
 
 /// What has left for each slot.
 #[derive(Default)]
@@ -230,10 +148,11 @@ impl Lab {
     }
 
     fn stats(&mut self, slot: u32) -> EndpointStats {
-        let (to, _) = tokio::sync::oneshot::channel();
+        let (to, mut stats) = tokio::sync::oneshot::channel();
         let (via, answers) = crossbeam_channel::unbounded();
         self.command(Command::Stats { id: id(slot), reply: Reply::new(to, via) });
-        *answers.try_recv().expect("an answer").1.expect("an open endpoint")
+        answers.try_recv().expect("an answer")();
+        *stats.try_recv().expect("an open endpoint")
     }
 }
 
@@ -245,22 +164,6 @@ fn input(has: Has, frames: usize) -> Vec<i16> {
         false => ((n - rate) as f64 * TONE_HZ * std::f64::consts::TAU / rate as f64).sin() * LEVEL,
     };
     (0..rate / 50 * frames).map(|n| at(n) as i16).collect()
-}
-
-fn rms(samples: &[i16]) -> f64 {
-    (samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
-}
-
-/// How much of the signal is the tone, 0 to 1.
-fn purity(samples: &[i16], rate: usize) -> f64 {
-    let (mut sine, mut cosine) = (0.0, 0.0);
-    for (n, sample) in samples.iter().enumerate() {
-        let phase = n as f64 * TONE_HZ * std::f64::consts::TAU / rate as f64;
-        sine += f64::from(*sample) * phase.sin();
-        cosine += f64::from(*sample) * phase.cos();
-    }
-    let amplitude = 2.0 * (sine * sine + cosine * cosine).sqrt() / samples.len() as f64;
-    amplitude / std::f64::consts::SQRT_2 / rms(samples).max(1.0)
 }
 
 /// Sends the tone from one end and checks what the other hears.
@@ -297,7 +200,7 @@ fn hears(lab: &mut Lab, slot: u32, from: Has, to: Has, ptime: u32) {
     let tone = &heard[rate * 3 / 2..rate * 5 / 2];
     let level = rms(tone) / (LEVEL / std::f64::consts::SQRT_2);
     assert!((0.85..1.15).contains(&level), "{name}: level {level}");
-    assert!(purity(tone, rate) > 0.97, "{name}: {}", purity(tone, rate));
+    assert!(purity(tone, rate, TONE_HZ) > 0.97, "{name}: {}", purity(tone, rate, TONE_HZ));
     // Where it begins: what codecs and filters delay, those of the far ends among it.
     let begins = heard.iter().position(|sample| f64::from(*sample) > LEVEL / 2.0).expect("a tone");
     let delay_ms = (begins as f64 / rate as f64 - 1.0) * 1_000.0;
@@ -436,7 +339,8 @@ fn digits_pass_beside_transcoded_audio_in_the_clock_of_the_other_leg() {
         let digits: Vec<RelayEvent> = std::iter::from_fn(|| lab.machine.poll_event())
             .filter(|event| matches!(event, RelayEvent::Digit { .. }))
             .collect();
-        let digit = RelayEvent::Digit { id: id(0), digit: '7', duration_ms: 100, passed_on: true };
+        let digit =
+            RelayEvent::Digit { id: id(0), digit: '7', duration_ms: 100, passed_on: true, by_tone: false };
         assert_eq!(digits, [digit]);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use b2b::call::agent::leg::Leg;
 use b2b::call::negotiate::LocalMedia;
+use b2b::call::negotiate::crypto::LocalCrypto;
 use b2b::media::codec::Codec;
 use b2b::sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Output, Transport, UsageEvent,
@@ -106,6 +107,9 @@ fn a_call_that_rings_holds_its_offer_as_it_came() {
         codecs: vec![Codec::Pcmu],
         ptime_ms: 20,
         session_id: 1,
+        attributes: Vec::new(),
+        crypto: LocalCrypto::default(),
+        direction: b2b::sdp::Direction::SendRecv,
     };
     let mut legs = Vec::with_capacity(100);
     let held = measure(|| legs.extend((0..100).map(|_| Leg::inbound(local.clone(), &invite)))).bytes_current;

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use b2b::media::Now;
+use b2b::media::codec::Codec;
 use b2b::media::forward::{ExtensionMap, Header, PayloadMap};
 use b2b::media::relay::machine::{Command, Machine, Transmit};
 use b2b::media::relay::{EndpointConfig, Law, Recode, RelayId, Remote, Way};
 use b2b::media::session::Channel;
-use b2b::media::transcode::{Coding, Events, Plan, Target};
+use b2b::media::transcode::{Events, Plan, Target};
 use b2b::util::ntp::NtpTime;
 use libfuzzer_sys::fuzz_target;
 
@@ -45,7 +46,7 @@ fn way(how: u8) -> Way {
     let mut extensions = ExtensionMap::EMPTY;
     extensions.pass(1, 1 + how % 14);
     payload_types.telephone_event(101);
-    let (from, to) = (Coding::ALL[usize::from(how >> 4 & 3)], Coding::ALL[usize::from(how >> 6)]);
+    let (from, to) = (Codec::ALL[usize::from(how >> 4 & 3)], Codec::ALL[usize::from(how >> 6)]);
     let mut way = Way::new(PayloadMap::EMPTY, from.clock_rate());
     match how & 3 {
         0 => payload_types = PayloadMap::all(),
@@ -55,14 +56,15 @@ fn way(how: u8) -> Way {
         }
         _ => {
             payload_types.up(from.payload_type());
-            let ptime_ms = Target::ptime_ms(to, u32::from(how & 0x0F) * 10);
+            let ptime_ms = to.ptime_ms(u32::from(how & 0x0F) * 10);
             let target =
-                Target { payload_type: to.payload_type(), coding: to, ptime_ms, fec: true, bitrate: 0 };
+                Target { payload_type: to.payload_type(), codec: to, ptime_ms, fec: true, bitrate: 0 };
             let events = Events { from: [Some((101, 8_000)), None], to: (110, to.clock_rate()) };
             way.transcode = Some(Plan {
-                from: [Some((from.payload_type(), from)), Some((0, Coding::Pcmu)), None, None],
+                from: [Some((from.payload_type(), from)), Some((0, Codec::Pcmu)), None, None],
                 to: target,
                 events: Some(events),
+                cuts_tones: how & 0x10 != 0,
             });
         }
     }
@@ -83,16 +85,12 @@ fuzz_target!(|data: &[u8]| {
         let now = Now { at: start.at + span, wall: start.wall.plus(span) };
         match what % 8 {
             0 => {
-                let rtp = party(*how);
-                let receives = how & 0x10 == 0;
                 let remote = Remote {
-                    rtp,
-                    rtcp: rtp,
                     rtcp_mux: how & 0x20 == 0,
-                    receives,
-                    sends: true,
+                    receives: how & 0x10 == 0,
                     telephone_event: Some((101, 8_000)),
                     takes_event: Some((96, 8_000)),
+                    ..Remote::at(party(*how))
                 };
                 machine.command(now, Command::Describe { id: id(*what >> 3), remote }, &mut ears);
             }

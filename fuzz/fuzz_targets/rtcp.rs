@@ -30,15 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let id = RelayId { thread: 0, slot: 0, generation: 1 };
     let rtp: SocketAddr = ([127, 0, 0, 1], 4_000).into();
     machine.command(start, Command::Open { id, config: EndpointConfig::default() }, &mut sent);
-    let remote = Remote {
-        rtp,
-        rtcp: rtp,
-        rtcp_mux: true,
-        receives: true,
-        sends: true,
-        telephone_event: None,
-        takes_event: None,
-    };
+    let remote = Remote::at(rtp);
     machine.command(start, Command::Describe { id, remote }, &mut sent);
     let mut buffer = [0; 2_048];
     for (n, part) in data.chunks(300).enumerate() {

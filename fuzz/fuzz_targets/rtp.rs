@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = packet.extensions.abs_capture_time(1);
         let mut digits = EventReceiver::default();
         let now = Instant::now();
-        let _ = digits.packet(packet.timestamp, packet.payload, now);
+        let _ = digits.packet(packet.timestamp, packet.payload, 8_000, now);
         let _ = digits.expire(now + Duration::from_secs(5));
     }
     let _ = rtcp::parse(data, 0x0102_0304);

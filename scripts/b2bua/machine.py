@@ -26,13 +26,12 @@ MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
 
 
 def free_port():
-    """A port that is free for UDP and TCP, below those that the system gives away. SIPp
-    takes those behind one for media, too."""
+    """A port that is free for UDP and TCP, below those that the system gives away; so are
+    the seven behind it, since SIPp takes some of them for media, too."""
     for port in range(7000 + os.getpid() % 250 * 8, 16000, 8):
-        with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", port))
+        with contextlib.suppress(OSError), socket.socket() as tcp:
             tcp.bind(("127.0.0.1", port))
-            if port not in _given:
+            if port not in _given and all(_is_free(one) for one in range(port, port + 8)):
                 _given.add(port)
                 return port
     sys.exit("no free port")
@@ -238,6 +237,15 @@ class Server(Process):
         """Descriptors of the media threads."""
         return sum(count for name, count in self.descriptors().items() if name != "process")
 
+    def not_let_go(self, baseline):
+        """What is held now that should not be, in words; more descriptors than at `baseline`,
+        too. Media threads keep up to 64 endpoints bound ahead."""
+        words = [f"{name} is {value}, not 0" for name, value in self.holdings().items() if value]
+        for name, count in self.descriptors().items():
+            if count > baseline.get(name, 0) + 2:
+                words.append(f"{name} had {baseline.get(name)} descriptors and has {count}")
+        return words
+
     def stop(self):
         """SIGTERM; what the server says is left of its calls, as numbers."""
         self.end(signal.SIGTERM, 60)
@@ -257,6 +265,26 @@ def ending(main):
         main()
     except CallsFailed as failed:
         sys.exit(str(failed))
+
+
+def close(calls, server, counts, problems):
+    """Stops the server; what it says is left, and its records. Problems are added."""
+    left = server.stop()
+    if left is None or any(left.values()):
+        problems.append(f"left at the end: {left}")
+    records = server.cdrs()
+    problems += calls.wrong(records, counts)
+    return left, records
+
+
+def conclude(path, result, shown):
+    """Writes the result, shows what is to be shown and every problem; exit code 1 if there is one."""
+    Path(path).write_text(json.dumps(result) + "\n")
+    print(shown)
+    for problem in result["problems"]:
+        print(f"NOT HELD: {problem}")
+    print(f"written: {path}")
+    sys.exit(1 if result["problems"] else 0)
 
 
 def wait_for(is_so, what, patience=20.0, pause=0.05):

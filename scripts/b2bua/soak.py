@@ -6,10 +6,9 @@ import math
 import sys
 import threading
 import time
-from pathlib import Path
 
 import mix
-from machine import House, ending, machine, median, wait_for
+from machine import House, close, conclude, ending, machine, median, wait_for
 
 TALK_MS = 1600
 WARM_UP_S = 45
@@ -82,10 +81,7 @@ def main():
         legs = 2 * sum(counts.values())
         wait_for(lambda: server.is_quiet(legs), "nothing to be held", 100, 0.5)
         held = server.holdings()
-        problems += [f"{name} is {value}, not 0" for name, value in held.items() if value]
-        for name, count in server.descriptors().items():
-            if count > baseline.get(name, 0) + 2:
-                problems.append(f"{name} had {baseline.get(name)} descriptors and has {count}")
+        problems += server.not_let_go(baseline)
         # Between the two runs of SIPp some of it was given back.
         late = [it for it in series if it[0] > min(took / 4, 120)]
         quarter = max(1, len(late) // 4)
@@ -95,11 +91,7 @@ def main():
         rising = slope(late)
         if grown > allowed:
             problems.append(f"memory grew by {grown / 1024:.0f} KB in {between:.0f} s, {allowed / 1024:.0f} are allowed")
-        left = server.stop()
-        if left is None or any(left.values()):
-            problems.append(f"left at the end: {left}")
-        records = server.cdrs()
-        problems += calls.wrong(records, counts)
+        left, records = close(calls, server, counts, problems)
         result = {
             "machine": machine(),
             "minutes": options.minutes,
@@ -117,13 +109,8 @@ def main():
             "problems": problems,
             "rss_kb_series": [[round(t, 1), y // 1024] for t, y in series],
         }
-    Path(options.json).write_text(json.dumps(result) + "\n")
     shown = {key: value for key, value in result.items() if key != "rss_kb_series"}
-    print(json.dumps(shown, indent=1))
-    for problem in problems:
-        print(f"NOT HELD: {problem}")
-    print(f"written: {options.json}")
-    sys.exit(1 if problems else 0)
+    conclude(options.json, result, json.dumps(shown, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
 """See scripts/storm-b2bua.sh."""
 
 import argparse
-import json
 import sys
 import time
-from pathlib import Path
 
 import mix
-from machine import House, ending, machine, wait_for
+from machine import House, close, conclude, ending, machine, wait_for
 
 KINDS = [
     mix.ANSWERED, mix.CANCELLED, mix.REFUSED, mix.UNANSWERED, mix.NOWHERE, mix.CALLER_VANISHES, mix.CALLEE_VANISHES,
@@ -50,22 +48,15 @@ def main():
             resting.append(server.rss())
             print(f"storm {storm + 1}: {share} calls, {resting[-1] / 2**20:.1f} MB at rest", flush=True)
         held = server.holdings()
-        problems += [f"{name} is {value}, not 0" for name, value in held.items() if value]
         descriptors = server.descriptors()
-        # Media threads keep up to 64 endpoints bound ahead.
-        for name, count in descriptors.items():
-            if count > baseline.get(name, 0) + 2:
-                problems.append(f"{name} had {baseline.get(name)} descriptors and has {count}")
+        problems += server.not_let_go(baseline)
         after = share * (options.storms - 1)
         grown = resting[-1] - resting[0]
         if grown > options.bytes_per_call * after + options.noise_kb * 1024:
             problems.append(f"memory grew by {grown // 1024} KB with {after} calls: {[it // 1024 for it in resting]} KB")
-        left = server.stop()
-        if left is None or any(left.values()):
-            problems.append(f"left at the end: {left}")
+        left, _ = close(calls, server, counts, problems)
         if "calls may go on" in server.log.read_text():
             problems.append("calls were up at the end")
-        problems += calls.wrong(server.cdrs(), counts)
         result = {
             "machine": machine(),
             "calls": counts,
@@ -76,12 +67,8 @@ def main():
             "left": left,
             "problems": problems,
         }
-    Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{sum(counts.values())} calls: {counts}; at rest {grown // 1024} KB more than after the first storm; left: {left}")
-    for problem in problems:
-        print(f"NOT HELD: {problem}")
-    print(f"written: {options.json}")
-    sys.exit(1 if problems else 0)
+    shown = f"{sum(counts.values())} calls: {counts}; at rest {grown // 1024} KB more than after the first storm; left: {left}"
+    conclude(options.json, result, shown)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ use super::routing::{Dial, Outcome, RouteRequest};
 use super::settings::RouteParts;
 use crate::call::CallId;
 use crate::call::bridge_fsm::BridgeMode;
+use crate::call::controller::PairPolicy;
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use crate::call::headers::{HeaderChange, HeaderRule, RuledMessage};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
@@ -49,6 +50,10 @@ impl ApplicationHandler for Routes {
         })
     }
 
+    fn application(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+        self.0.get().apps.get(name)
+    }
+
     /// A party may send the other one where it could call itself.
     fn handle_referral(&self, referral: Referral) -> HandlerFuture {
         let current = self.0.clone();
@@ -59,7 +64,9 @@ impl ApplicationHandler for Routes {
                 Err(error) => {
                     tracing::info!("call {}: {error}", referral.call.0);
                     let (status, reason) = error.status();
-                    return HandlerAction::Reject { status, reason: reason.to_owned() };
+                    let action = HandlerAction::Reject { status, reason: reason.to_owned() };
+                    let why = error.to_string();
+                    return HandlerAction::Routed { route: None, why, action: Box::new(action) };
                 }
             };
             let by = &referral.by;
@@ -103,6 +110,22 @@ struct Asking<'a> {
     at: Instant,
 }
 
+impl Asking<'_> {
+    /// Where he is, as routes see it.
+    fn whence(&self) -> String {
+        let from = match self.origin {
+            Origin::User(name) => format!("user/{name}"),
+            Origin::Gateway(name) => format!("gateway/{name}"),
+            Origin::Trusted => "trusted".to_owned(),
+            Origin::Unknown => "unknown".to_owned(),
+        };
+        match self.class.filter(|class| *class != from) {
+            Some(class) => format!("{from} of class {class}"),
+            None => from,
+        }
+    }
+}
+
 async fn route(settings: &Settings, asking: &Asking<'_>) -> HandlerAction {
     let request = RouteRequest {
         method: &Method::Invite,
@@ -114,42 +137,58 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> HandlerAction {
     };
     let decision = settings.router.route(&request);
     tracing::debug!("call {}: route {:?}", asking.id.0, decision.name);
+    let called = &asking.called;
+    let name = decision.name.map(|name| name.to_string());
+    let refused = |(status, reason): (u16, &str), why: String| HandlerAction::Routed {
+        why: match &name {
+            Some(name) => format!("{name}: {called} {why}"),
+            None => format!("none takes {called} from {}, {}", asking.caller, asking.whence()),
+        },
+        route: name.clone(),
+        action: Box::new(HandlerAction::Reject { status, reason: reason.to_owned() }),
+    };
     match decision.outcome {
         Outcome::Dial(dial) => {
             let none = RouteParts::default();
             let parts = decision.route.and_then(|index| settings.routes.get(index)).unwrap_or(&none);
-            let stages = match stages(settings, asking, &dial, parts).await {
-                Ok(stages) => stages,
-                Err((status, reason)) => {
-                    return HandlerAction::Reject { status, reason: reason.to_owned() };
-                }
-            };
+            let mut failures = Vec::new();
+            let stages = stages(settings, asking, &dial, parts, &mut failures).await;
+            let mut why = format!("to {}", dial.targets.join(", "));
+            for failure in &failures {
+                why.push_str("; ");
+                why.push_str(&failure.to_string());
+            }
+            if stages.is_empty() {
+                let status = failures.first().map_or((404, "Not Found"), LookupError::status);
+                return refused(status, why);
+            }
             let mut options = options(settings, asking, &dial, &stages);
-            options.route = decision.name.map(|name| RouteTaken {
-                why: format!("{name}: {} to {}", asking.called, dial.targets.join(", ")),
-                name: name.to_string(),
-            });
+            options.route = name.map(|name| RouteTaken { why: format!("{name}: {called} {why}"), name });
             HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }))
         }
         Outcome::Reject { status, reason } => {
-            HandlerAction::Reject { status, reason: reason.map(|it| it.to_string()).unwrap_or_default() }
+            let reason = reason.as_deref().unwrap_or_default();
+            refused((status, reason), format!("is refused: {status} {reason}").trim_end().to_owned())
         }
-        // Applications come before the routes where they are built in.
-        Outcome::App(_) => HandlerAction::Reject { status: 501, reason: String::new() },
+        Outcome::App(app) => HandlerAction::Routed {
+            why: format!("{}: {called} to {app}", name.as_deref().unwrap_or_default()),
+            route: name.clone(),
+            action: Box::new(HandlerAction::Handle(app.to_string())),
+        },
     }
 }
 
-/// The targets of a route with the contacts that they have now; the error is a status
-/// and its reason.
+/// The targets of a route with the contacts that they have now, and what keeps the others
+/// from being called; empty: all of them.
 async fn stages(
     settings: &Settings,
     asking: &Asking<'_>,
     dial: &Dial,
     parts: &RouteParts,
-) -> Result<Vec<DialStage>, (u16, &'static str)> {
+    failures: &mut Vec<LookupError>,
+) -> Vec<DialStage> {
     let policy = &dial.policy;
     let mut stages: Vec<DialStage> = Vec::with_capacity(dial.targets.len());
-    let mut failure: Option<LookupError> = None;
     for target in &dial.targets {
         let lookup = LookupRequest {
             caller: Some(dial.caller.clone()),
@@ -161,24 +200,26 @@ async fn stages(
             // It is as silent as a host that does not answer: the next one is tried.
             Err(error) => {
                 tracing::info!("call {}: {error}", asking.id.0);
-                failure.get_or_insert(error);
+                failures.push(error);
                 continue;
             }
         };
         for contact in &mut contacts {
             // What a gateway can do is narrower than what a route wants.
-            contact.policy = contact.policy.take().or_else(|| parts.policy.clone());
+            contact.policy = match (contact.policy.take(), &parts.policy) {
+                (Some(own), Some(route)) if own.codecs.is_empty() => {
+                    Some(Arc::new(PairPolicy { codecs: route.codecs.clone(), ..(*own).clone() }))
+                }
+                (own, route) => own.or_else(|| route.clone()),
+            };
         }
         let lasts = policy.timeout.or_else(|| all_together(settings, target));
         stages.push(DialStage { contacts, lasts, failover: parts.failover.clone() });
     }
-    if stages.is_empty() {
-        return Err(failure.as_ref().map_or((404, "Not Found"), LookupError::status));
+    match policy.strategy {
+        Strategy::Parallel if !stages.is_empty() => vec![together(stages)],
+        _ => stages,
     }
-    Ok(match policy.strategy {
-        Strategy::Serial => stages,
-        Strategy::Parallel => vec![together(stages)],
-    })
 }
 
 /// How long all of a target may ring together: a group whose members ring at once.
@@ -216,6 +257,7 @@ fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[Dial
     DialOptions {
         order: DialOrder::Parallel,
         ring_timeout: ring,
+        trying_timeout: limits.trying,
         // Redirected calls ring within the time of who redirected them.
         total_timeout: stages.iter().map(rings).sum(),
         max_redirects: limits.redirects,
@@ -229,7 +271,8 @@ fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[Dial
             Mode::Intercepting => BridgeMode::Intercepting,
             Mode::Translating => BridgeMode::Translating,
         },
-        direct: policy.media == MediaPath::Direct,
+        direct: policy.media == MediaPath::Direct && !policy.record,
+        record: policy.record,
         rules: rules(dial),
         ..DialOptions::default()
     }

@@ -256,3 +256,79 @@ fn a_gateway_is_told_the_caller_as_it_is_configured() {
         "\"A. Name\" <sip:acme@acme.example>"
     );
 }
+
+#[test]
+fn an_account_names_the_route_that_refuses_a_call_and_says_why() {
+    let routes = "[[route]]\nname = \"shut\"\ncalled = '9.*'\nreject = 603\nreason = \"Not today\"\n\
+        [[route]]\nname = \"desk\"\ncalled = '5'\nclass = \"internal\"\nto = \"user/1002\"\n\
+        [[route]]\nname = \"menu\"\ncalled = '6'\napp = \"ivr/menu\"\n\
+        [[ivr]]\nname = \"menu\"\nnode = [{ name = \"bye\", kind = \"hangup\" }]\n";
+    let mut harness = server(routes);
+    let ann = harness.party(ANN);
+    for (user, number, status, route, why) in [
+        ("1001", "99", 603, Some("shut"), "shut: 99 is refused: 603 Not today"),
+        ("1001", "5", 480, Some("desk"), "desk: 5 to user/1002; user '1002' is not registered"),
+        ("1002", "5", 404, None, "none takes 5 from 1002, user/1002 of class guest"),
+    ] {
+        let call = call_as(&mut harness, ann, user, number);
+        assert_eq!(refused(&mut harness, ann, call), status, "{number}");
+        let call = harness.ended_calls()[0];
+        let report = harness.report(call).unwrap();
+        assert_eq!(report.route.as_deref(), route, "{number}");
+        let text = report.to_string();
+        assert!(text.contains(&format!("* route: {why}")), "{number}: {text}");
+        assert_eq!(harness.records().pop().unwrap().route.as_deref(), route, "{number}");
+    }
+}
+
+#[test]
+fn an_account_says_which_targets_of_its_route_could_not_be_called() {
+    let lines = gateway("b", BOB, "") + "[[route]]\nname = \"out\"\nto = [\"user/1002\", \"gateway/b\"]\n";
+    let mut harness = server(&lines);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = call_as(&mut harness, ann, "1001", "5");
+    harness.answer_next(bob, SESSION);
+    let now = harness.now();
+    harness.endpoint(ann).refer(now, a, "<sip:x@elsewhere.example>".into(), true, Vec::new()).unwrap();
+    harness.settle();
+    harness.hang_up(ann, a);
+    let call = harness.ended_calls()[0];
+    let report = harness.report(call).unwrap();
+    let text = report.to_string();
+    for why in [
+        "* route: out: 5 to user/1002, gateway/b/5; user '1002' is not registered",
+        " route: 'sip:x@elsewhere.example' may not be called: ",
+    ] {
+        assert!(text.contains(why), "{why}\nin\n{text}");
+    }
+    assert_eq!(report.route.as_deref(), Some("out"), "a transfer that is refused changes nothing");
+}
+
+#[test]
+fn a_gateway_that_gives_no_response_in_its_time_is_passed_over_and_one_that_says_100_is_not() {
+    let route = "[limits]\ntrying_s = 8\n[[route]]\nfailover = false\nto = [\"gateway/b\", \"gateway/c\"]\n";
+    for (of_gateway, seconds) in [("trying_s = 3", 3), ("", 8)] {
+        let mut harness = server(&(gateway("b", BOB, of_gateway) + &gateway("c", CAT, "") + route));
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        harness.kill(bob);
+        let a = call_as(&mut harness, ann, "1001", "5");
+        harness.run(Duration::from_millis(seconds * 1_000 - 500));
+        assert!(harness.incoming(cat).is_empty(), "{of_gateway}");
+        harness.run(Duration::from_secs(1));
+        // Cat says 100 by herself, and rings for as long as she may.
+        assert_eq!(harness.incoming(cat).len(), 1, "{of_gateway}");
+        let now = harness.wire.len();
+        harness.revive(bob);
+        harness.run(Duration::from_secs(20));
+        let to_bob = harness.wire[now..].iter().filter(|it| it.to == BOB.parse().unwrap());
+        let lines: Vec<String> = to_bob.map(|it| it.line()).collect();
+        assert!(lines.iter().any(|it| it.starts_with("CANCEL ")), "he comes back too late: {lines:?}");
+        assert_eq!(harness.snapshot()[0].legs.len(), 2, "Ann and Cat");
+        harness.cancel(ann, a);
+        harness.run(Duration::from_secs(40));
+        let call = harness.ended_calls()[0];
+        let text = harness.report(call).unwrap().to_string();
+        assert!(text.contains("given up: no response in time"), "{text}");
+        harness.assert_nothing_left();
+    }
+}

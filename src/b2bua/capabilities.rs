@@ -22,13 +22,32 @@ pub fn check(config: &ServerConfig) -> Result<(), Lacking> {
     check_with(config, EmbeddedController::CAPABILITIES)
 }
 
+/// What every application needs.
+const FOR_APPLICATIONS: [(Capability, &str); 2] = [
+    (Capability::Prompts, "prompts (app = …)"),
+    (Capability::DigitCollection, "digits that are collected (app = …)"),
+];
+
 /// Whether a controller that has this will do.
 ///
 /// # Errors
 /// The first need that is not met.
 pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lacking> {
     for route in &config.routes {
-        let Action::Dial { policy, .. } = &route.action else { continue };
+        let policy = match &route.action {
+            Action::Dial { policy, .. } => policy,
+            Action::Reject { .. } => continue,
+            Action::App { .. } => {
+                for (capability, needs) in FOR_APPLICATIONS {
+                    if !has.has(capability) {
+                        let who = format!("route {:?}", route.name);
+                        let fix = "take the application out";
+                        return Err(Lacking { line: route.line, who, needs, fix });
+                    }
+                }
+                continue;
+            }
+        };
         let needs = [
             (policy.record, Capability::Recording, "recording (record = true)", "take record out"),
             (
@@ -56,7 +75,8 @@ mod tests {
     fn what_the_controller_lacks_is_refused_with_the_line_of_the_route() {
         let config = |keys: &str| {
             parse_alone(&format!(
-                "[[user]]\nname = \"1\"\npassword = \"x\"\n[[route]]\nname = \"in\"\nto = \"user/1\"\n{keys}\n"
+                "[[user]]\nname = \"1\"\npassword = \"x\"\n[[route]]\nname = \"in\"\nto = \"user/1\"\n{keys}\n\
+                 [recording]\nfolder = \"rec\"\n"
             ))
             .unwrap()
         };
@@ -69,5 +89,10 @@ mod tests {
             assert!(lacking.to_string().starts_with(&format!("route \"in\" needs {words}")), "{lacking}");
         }
         assert_eq!(check_with(&config(""), few), Ok(()));
+        let menu = "[[route]]\napp = \"ivr/a\"\n[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n";
+        assert_eq!(check_with(&config(menu), all), Ok(()));
+        let lacking = check_with(&config(menu), few).unwrap_err();
+        assert_eq!(lacking.line, 7, "{lacking}");
+        assert!(lacking.to_string().contains("prompts (app = …)"), "{lacking}");
     }
 }

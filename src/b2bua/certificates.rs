@@ -18,6 +18,7 @@ pub fn files(config: &ServerConfig) -> TlsFiles {
     TlsFiles {
         certificate: tls.and_then(|tls| tls.certificate.clone().zip(tls.key.clone())),
         authorities: tls.and_then(|tls| tls.authorities.clone()),
+        unverified: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server's front desk: passwords, trusted addresses, limits, REGISTER.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +22,7 @@ use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
 use crate::sip::endpoint::{Flow, HeaderFields, OutOfDialog, Reply, RequestFailure, RequestId};
 use crate::sip::msg::{Method, Name, Request, Response};
+use crate::sip::net::Ban;
 use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent};
 
 /// Q.850: no circuit is available.
@@ -45,6 +47,8 @@ pub struct ServerDesk {
     penalties: Penalties,
     gate: Gate,
     gateways: Gateways,
+    /// For the sockets.
+    bans: VecDeque<Ban>,
     seed: [u8; 32],
     /// The time of the last turn, the same for people, and how far apart the clocks are.
     now: Instant,
@@ -79,6 +83,7 @@ impl ServerDesk {
             },
             settings,
             parts,
+            bans: VecDeque::new(),
             seed,
             now,
             wall,
@@ -176,6 +181,7 @@ impl ServerDesk {
             tracing::warn!("{source} is banned for {} s: too many wrong passwords", time.as_secs());
             let reason = format!("too many wrong passwords, the last one for {user}");
             self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
+            self.bans.push_back(self.settings.ban(source, now + time));
         }
         self.publish(Event::AuthenticationFailed { source, user, method: method.to_string() });
     }
@@ -314,6 +320,9 @@ impl ServerDesk {
         self.gate.reconfigure(&config.limits);
         registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
         self.gateways.follow(now, config);
+        // Whoever is known now may call without a password.
+        let banned = self.penalties.banned_sources(now);
+        self.bans.extend(banned.map(|(source, rest)| settings.ban(source, now + rest)));
         self.settings = settings;
     }
 
@@ -401,11 +410,16 @@ impl FrontDesk for ServerDesk {
     fn work(&mut self, t: &mut Turn<'_>) {
         (self.now, self.wall) = (t.now, t.wall);
         self.follow(t.now);
+        t.sip.set_session_timers(settings::session_timers(&self.settings.config));
         self.work_of_registrar(t);
         self.gateways.work(t);
         for event in self.gateways.take_events() {
             self.publish(event);
         }
+    }
+
+    fn poll_ban(&mut self) -> Option<Ban> {
+        self.bans.pop_front()
     }
 
     fn drain(&mut self) {

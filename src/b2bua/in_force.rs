@@ -2,14 +2,17 @@
 //! whole (SIGHUP).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
+use super::applications;
 use super::board::GatewayBoard;
 use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::Router;
 use super::settings::{self, RouteParts};
+use crate::app::Applications;
 use crate::call::controller::PairPolicy;
 use crate::call::handler::Party;
 use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
@@ -19,6 +22,7 @@ use crate::call::resolver::{
 };
 use crate::config::server::ServerConfig;
 use crate::sip::msg::Scheme;
+use crate::sip::net::Ban;
 use crate::sip::registrar::{AorPolicy, NextHop, Registrar};
 
 /// Where bindings are, for the calls' thread alone but for restarts.
@@ -40,6 +44,7 @@ pub struct Settings {
     gateways: HashMap<Arc<str>, Option<Arc<PairPolicy>>>,
     /// What routes and groups name.
     pub targets: ChainResolver,
+    pub apps: Applications,
 }
 
 impl Settings {
@@ -66,7 +71,8 @@ impl Settings {
         let targets = single.with(groups);
         let (origins, router) = (Origins::new(&config), Router::new(&config));
         let routes = settings::routes(&config);
-        Ok(Settings { config, directory, origins, router, routes, gateways: policies, targets })
+        let apps = applications::applications(&config);
+        Ok(Settings { config, directory, origins, router, routes, gateways: policies, targets, apps })
     }
 
     /// What may be offered to a gateway that says so.
@@ -88,12 +94,14 @@ impl Settings {
         }
     }
 
+    /// A ban for the sockets. Of somebody who may call without a password it is none: only
+    /// his REGISTERs are to be refused, and those are read first.
+    pub fn ban(&self, source: IpAddr, until: Instant) -> Ban {
+        Ban { source, until: (!self.origins.knows_some(source)).then_some(until) }
+    }
+
     /// Who a caller is, as routes see him: where he comes from, and his class.
-    pub fn caller<'a>(
-        &'a self,
-        identity: Option<&'a str>,
-        address: std::net::IpAddr,
-    ) -> (Origin<'a>, Option<&'a str>) {
+    pub fn caller<'a>(&'a self, identity: Option<&'a str>, address: IpAddr) -> (Origin<'a>, Option<&'a str>) {
         match identity.and_then(|name| self.directory.user(name)) {
             Some(user) => (Origin::User(&user.name), Some(user.class.as_str())),
             None => self.origins.of(address),
@@ -158,10 +166,11 @@ impl Resolver for PartyTargets {
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
         Box::pin(async move {
             let settings = self.0.get();
-            let target = match own_user(&settings, &request.target)? {
-                Some(user) if settings.config.group(&user).is_some() => format!("group/{user}"),
-                Some(user) => format!("user/{user}"),
-                None => request.target.clone(),
+            let target = match own_user(&settings, &request.target) {
+                Ok(Some(user)) if settings.config.group(&user).is_some() => format!("group/{user}"),
+                Ok(Some(user)) => format!("user/{user}"),
+                // A URI elsewhere: a route may have such a one.
+                Ok(None) | Err(_) => request.target.clone(),
             };
             let found = settings.targets.resolve(&request.with_target(target)).await?;
             Ok(Some(LookupResult { original: request.target.clone(), ..found }))
@@ -176,6 +185,10 @@ impl Resolver for PartyTargets {
 /// # Errors
 /// [`LookupError::NotAllowed`].
 pub fn named(settings: &Settings, target: &str) -> Result<String, LookupError> {
+    // An application's, of what the party has pressed.
+    if !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
+        return Ok(target.to_owned());
+    }
     let uri = crate::sip::msg::Uri::parse(target.as_bytes()).ok();
     if let Some(uri) = uri.filter(|uri| uri.scheme == Scheme::Tel) {
         return Ok(String::from_utf8_lossy(&uri.user_unescaped().unwrap_or_default()).into_owned());

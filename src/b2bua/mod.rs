@@ -1,6 +1,8 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
 //! - `server`: assembly, signals, drain
+//! - `applications`: those of a configuration, by name; `ask_url`: their HTTP client
+//! - `queues`: their agents' phones; music; `meeting_places`: rooms and parking lots
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
@@ -12,14 +14,16 @@
 //! - `directory`: users by name, for digest and registrar
 //! - `settings`: the configuration in the words of the rooms below
 //! - `ledger`: the file of call records
+//! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
 //! - `http`: control and observation
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
-//! - `unbuilt`: what a configuration asks for that is not done yet
 
+pub mod applications;
+pub mod ask_url;
 pub mod board;
 pub mod calls;
 pub mod capabilities;
@@ -32,14 +36,16 @@ pub mod gateway;
 pub mod http;
 pub mod in_force;
 pub mod ledger;
+pub mod meeting_places;
 pub mod origin;
-pub mod reload;
+pub mod queues;
+pub mod recordings;
+mod reload;
 pub mod routing;
 pub mod server;
 pub mod settings;
 pub mod tally;
 pub mod transports;
-pub mod unbuilt;
 
 use crate::config::server::ServerConfig;
 use crate::util::exit::Failure;

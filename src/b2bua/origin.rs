@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::server::{ServerConfig, TRUSTED_CLASS};
 
@@ -57,6 +57,22 @@ impl Origins {
             false => (Origin::Unknown, None),
         }
     }
+
+    /// Whether a gateway or somebody trusted sends from this address, or from its IPv6
+    /// /64.
+    pub fn knows_some(&self, address: IpAddr) -> bool {
+        let network = network(address);
+        let blocks = self.gateways.iter().map(|(net, ..)| net).chain(&self.trusted);
+        blocks.into_iter().any(|net| net.contains(&network) || network.contains(net))
+    }
+}
+
+/// What is banned together: an address, or an IPv6 /64.
+fn network(source: IpAddr) -> IpNet {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, 64).trunc()),
+        v4 => IpNet::from(v4),
+    }
 }
 
 #[cfg(test)]
@@ -80,5 +96,8 @@ mod tests {
         assert_eq!(of("10.9.9.9"), (Origin::Trusted, Some("trusted")));
         assert_eq!(of("::1"), (Origin::Trusted, Some("trusted")));
         assert_eq!(of("192.0.2.1"), (Origin::Unknown, None));
+        let knows = |address: &str| origins.knows_some(address.parse().unwrap());
+        assert!(knows("10.1.2.4") && knows("10.9.9.9") && knows("::ffff:10.9.9.9") && knows("::2"));
+        assert!(!knows("192.0.2.1") && !knows("0:0:0:1::1"));
     }
 }

@@ -56,7 +56,11 @@ set_caller = "+4420$1"
 [[route]]
 name = "echo"
 called = "echo"
-app = "echo"
+app = "ivr/echo"
+
+[[ivr]]
+name = "echo"
+node = [{ name = "bye", kind = "hangup" }]
 
 [[route]]
 name = "any"
@@ -161,17 +165,18 @@ fn what_a_caller_dials_never_becomes_a_host_or_a_parameter() {
 fn a_source_may_be_named_by_an_alias() {
     let config = parse_alone(
         "[[user]]\nname = \"1001\"\npassword = \"x\"\naliases = [\"alice\"]\n\
-         [[route]]\nsource = \"user/alice\"\napp = \"hers\"\n",
+         [[route]]\nsource = \"user/alice\"\napp = \"ivr/hers\"\n\
+         [[ivr]]\nname = \"hers\"\nnode = [{ name = \"bye\", kind = \"hangup\" }]\n",
     );
     let router = Router::new(&config.unwrap());
-    assert_eq!(router.route(&call("1")).outcome, Outcome::App("hers".into()));
+    assert_eq!(router.route(&call("1")).outcome, Outcome::App("ivr/hers".into()));
     let other = RouteRequest { origin: Origin::User("1002"), ..call("1") };
     assert_eq!(router.route(&other).misses, [Miss::Source]);
 }
 
 #[test]
 fn applications_get_their_calls() {
-    assert_eq!(route(&call("echo")).outcome, Outcome::App("echo".into()));
+    assert_eq!(route(&call("echo")).outcome, Outcome::App("ivr/echo".into()));
 }
 
 proptest::proptest! {

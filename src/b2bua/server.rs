@@ -16,10 +16,14 @@ use super::desk::{DeskParts, ServerDesk};
 use super::http::{Api, HttpServer};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::ledger::Ledger;
+use super::meeting_places::MeetingPlaces;
+use super::queues;
+use super::recordings::{self, Keeper};
 use super::reload::{self, Reloaded};
 use super::settings;
 use super::tally::{DeskCounters, Tally};
 use super::transports;
+use crate::app::queue::{AgentCodes, QueueDesk};
 use crate::call::bus::EventBus;
 use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::call::event::Event;
@@ -27,7 +31,7 @@ use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
 use crate::config::server::capacity::Capacity;
 use crate::config::server::{ServerConfig, Store};
-use crate::sip::endpoint::{EndpointConfig, Extensions, SessionTimers, Transport};
+use crate::sip::endpoint::{EndpointConfig, Extensions, Transport};
 use crate::sip::msg::Method;
 use crate::sip::net::{Tls, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
@@ -48,7 +52,11 @@ pub struct Server {
     switch: SwitchThread,
     controller: Arc<EmbeddedController>,
     desk: DeskParts,
+    queues: QueueDesk,
+    places: MeetingPlaces,
     ledger: Ledger,
+    /// After all that may record.
+    _keeper: Option<Keeper>,
     tls: Tls,
 }
 
@@ -72,11 +80,16 @@ impl Server {
         let board = GatewayBoard::default();
         let in_force = Settings::new(config.clone(), registrar.clone(), board.clone())
             .map_err(|error| usage(error.to_string()))?;
+        let desk_of_queues = QueueDesk::new(queues::settings(&config));
+        queues::enlist(&in_force.apps, &desk_of_queues);
+        let places = MeetingPlaces::new(SystemTime::now());
+        places.enlist(&in_force.apps, &config);
         let current = Current::new(in_force);
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let bus = EventBus::new(EVENTS, first_seq as u64);
 
+        let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let ledger = Ledger::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let (controller, media_events) =
             EmbeddedController::start(media(&config)).map_err(|error| sip(error.to_string()))?;
@@ -91,7 +104,10 @@ impl Server {
         let parts = SwitchParts {
             controller: controller.clone(),
             resolver: Arc::new(PartyTargets(current.clone())),
-            handlers: vec![Arc::new(Routes(current.clone()))],
+            handlers: vec![
+                Arc::new(AgentCodes::new(desk_of_queues.clone())),
+                Arc::new(Routes(current.clone())),
+            ],
             desk: Box::new(ServerDesk::new(desk.clone(), rand::random(), (now, SystemTime::now()))),
             bus: Some(bus.clone()),
             records: ledger.sink(),
@@ -105,18 +121,30 @@ impl Server {
             let event = Event::Listening { transport, address: *address };
             bus.publish(SystemTime::now(), event);
         }
+        queues::start(&desk_of_queues, &desk, &switch.service());
         let api = Api {
             jobs: switch.jobs(),
             service: switch.service(),
             controller: controller.clone(),
             desk: desk.clone(),
             ledger: ledger.clone(),
+            queues: desk_of_queues.clone(),
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.
         let http =
             config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(usage)?;
-        Ok(Server { http, switch, controller, desk, ledger, tls })
+        Ok(Server {
+            http,
+            switch,
+            controller,
+            desk,
+            queues: desk_of_queues,
+            places,
+            ledger,
+            _keeper: keeper,
+            tls,
+        })
     }
 
     /// The bound SIP addresses, with the real ports.
@@ -162,9 +190,13 @@ impl Server {
     pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
         let DeskParts { registrar, board, current, .. } = &self.desk;
         let (limits, files) = (config.limits.clone(), certificates::files(&config));
+        let of_queues = queues::settings(&config);
         let in_force =
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
         self.tls.reload(files).map_err(|error| error.to_string())?;
+        self.queues.reload(of_queues);
+        queues::enlist(&in_force.apps, &self.queues);
+        self.places.enlist(&in_force.apps, &in_force.config);
         current.set(in_force);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);
@@ -343,6 +375,8 @@ fn media(config: &ServerConfig) -> EmbeddedConfig {
     }
     EmbeddedConfig {
         threads: Some(capacity(config).threads),
+        recording_free_bytes: config.recording.free_bytes,
+        music: queues::music(config),
         ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
     }
 }
@@ -363,6 +397,8 @@ fn switch(config: &ServerConfig) -> SwitchConfig {
         rtp_timeout: config.media.rtp_timeout,
         max_duration: config.limits.duration,
         policy: settings::pair_policy(config),
+        srtp: settings::srtp_policy(config.media.srtp),
+        recording: recordings::rules(&config.recording).map(Arc::new),
         ..SwitchConfig::default()
     }
 }
@@ -376,7 +412,7 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
         answer_timeout: Duration::from_secs(300)
             .max(settings::longest_ring(config) + Duration::from_secs(60)),
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
-        session_timers: Some(SessionTimers::default()),
+        session_timers: Some(settings::session_timers(config)),
         extensions: Extensions { reliable: true, refer: true, replaces: true },
         ..EndpointConfig::new(rand::random())
     }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::controller::PairPolicy;
+use crate::call::controller::{PairPolicy, SrtpPolicy};
 use crate::call::failure::Failover;
 use crate::call::lookup::Credentials;
 use crate::call::resolver::{Gateway, GatewayHost, Group};
 use crate::config::server::{
-    Action, Codec, Failover as Rule, KeepAlive, Rewrite, Route, ServerConfig, Strategy, Target,
+    Action, Codec, Failover as Rule, KeepAlive, Rewrite, Route, ServerConfig, Srtp, Strategy, Target,
 };
 use crate::sip::auth::{DigestConfig, PenaltyConfig};
+use crate::sip::endpoint::SessionTimers;
 use crate::sip::net::NetLimits;
 use crate::sip::net::budget::Rate;
 use crate::sip::registrar::{KeepAliveKind, RegistrarConfig};
@@ -42,6 +43,12 @@ pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
 /// For who fails to authenticate.
 pub fn penalties(config: &ServerConfig) -> PenaltyConfig {
     PenaltyConfig::new(config.limits.auth_failures, config.limits.ban)
+}
+
+/// For calls, those that are up aside.
+pub fn session_timers(config: &ServerConfig) -> SessionTimers {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    SessionTimers { expires: seconds(config.server.session_expires), min_se: seconds(config.server.min_se) }
 }
 
 /// For the sockets.
@@ -75,7 +82,15 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
             gateway.caller = rewrite(&from.caller);
             gateway.rewrite = rewrite(&from.called);
-            gateway.policy = own_policy(config, &from.codecs);
+            gateway.policy = match from.inband {
+                true => Some(Arc::new(PairPolicy {
+                    codecs: names(&from.codecs),
+                    tones: true,
+                    ..pair_policy(config)
+                })),
+                false => own_policy(config, &from.codecs),
+            };
+            gateway.trying = from.trying;
             gateway.channels = from.channels.map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
             gateway
         })
@@ -94,6 +109,15 @@ pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
         transcode: !config.media.codecs.is_empty(),
         additions: names(&config.media.codecs),
         ..PairPolicy::default()
+    }
+}
+
+/// Whether media are encrypted.
+pub fn srtp_policy(srtp: Srtp) -> SrtpPolicy {
+    match srtp {
+        Srtp::Off => SrtpPolicy::Off,
+        Srtp::Offered => SrtpPolicy::Offered,
+        Srtp::Required => SrtpPolicy::Required,
     }
 }
 
@@ -197,6 +221,7 @@ mod tests {
         assert_eq!(RegistrarConfig { max_bindings: theirs.max_bindings, ..ours }, theirs);
         let (ours, theirs) = (penalties(&config), PenaltyConfig::default());
         assert_eq!((ours.ban_after, ours.ban), (theirs.ban_after, theirs.ban));
+        assert_eq!(session_timers(&config), SessionTimers::default());
         assert_eq!(net_limits(&config).per_source, NetLimits::default().per_source);
         assert_eq!(net_limits(&config).max_connections, NetLimits::default().max_connections);
     }
@@ -217,6 +242,7 @@ mod tests {
         assert_eq!(hosts, [("[2001:db8::1]", 1), ("b.example:5070", 2)]);
         assert_eq!(gateway.from, (Some("+4420".to_owned()), Some("[2001:db8::7]".to_owned())));
         assert_eq!(((gateway.caller)("1001"), (gateway.caller)("2001")), ("+44208001".into(), "2001".into()));
+        assert_eq!(gateway.transport, Some(crate::sip::msg::Transport::Tcp));
         assert_eq!(gateway.policy.unwrap().codecs, ["PCMA"]);
         assert_eq!((gateway.channels, gateway.credentials.unwrap().password.as_str()), (Some(3), "p"));
         assert_eq!((gateway.rewrite)("0208"), "+44208");

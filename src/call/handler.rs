@@ -35,9 +35,14 @@ pub trait ApplicationHandler: Send + Sync {
     /// no task.
     fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture;
 
+    /// A handler that this one knows by name, for [`HandlerAction::Handle`].
+    fn application(&self, _name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+        None
+    }
+
     /// Decides where the other party of a call goes that this one wants to transfer
-    /// (REFER). `Dial` and `TransferTo` say where, `Reject` and `Disconnect` that it
-    /// stays. `Continue` asks the next handler; without a next one the target is looked up
+    /// (REFER). `Dial` and `TransferTo` say where, `Handle` gives it to an application, `Reject` and
+    /// `Disconnect` say that it stays. `Continue` asks the next handler; without a next one the target is looked up
     /// by the resolver as it is.
     fn handle_referral(&self, _referral: Referral) -> HandlerFuture {
         Box::pin(std::future::ready(HandlerAction::Continue))
@@ -95,7 +100,11 @@ pub enum HandlerAction {
     Complete,
     /// Dial this and join it with the caller.
     Dial(Box<DialRequest>),
-    /// Look this target up, dial it and join it with the caller.
+    /// Give the caller, answered or not, to the handler of this name: `ivr/main`,
+    /// `queue/sales`. Without such a one the call ends.
+    Handle(String),
+    /// Look this target up, dial it and join it with the caller; or give him to the handler
+    /// of this name, if there is one.
     TransferTo(String),
     /// Join the caller with this leg.
     Bridge(LegId),
@@ -104,6 +113,27 @@ pub enum HandlerAction {
     Reject { status: u16, reason: String },
     /// Hang up; an unanswered caller gets 603.
     Disconnect,
+    /// The action, with what the call's account is to say of it: the name of the route that
+    /// asks for it, if one does, and why in words. What is dialled says it in
+    /// [`DialOptions::route`](super::service::DialOptions::route).
+    Routed { route: Option<String>, why: String, action: Box<HandlerAction> },
+}
+
+impl HandlerAction {
+    /// What it is, for events: `complete`, `transfer_to`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            HandlerAction::Continue => "continue",
+            HandlerAction::Complete => "complete",
+            HandlerAction::Dial(_) => "dial",
+            HandlerAction::Handle(_) => "handle",
+            HandlerAction::TransferTo(_) => "transfer_to",
+            HandlerAction::Bridge(_) => "bridge",
+            HandlerAction::Reject { .. } => "reject",
+            HandlerAction::Disconnect => "disconnect",
+            HandlerAction::Routed { action, .. } => action.word(),
+        }
+    }
 }
 
 /// A call that has come in and is not decided on.
@@ -121,6 +151,9 @@ pub struct IncomingCall {
     pub at: Instant,
     /// Who the caller has proved to be; none: trusted by address, or nobody asked.
     pub identity: Option<String>,
+    /// It is in a conversation already: another handler has answered it, or it was sent here by
+    /// a transfer.
+    pub answered: bool,
 }
 
 /// The user part of From, unescaped.

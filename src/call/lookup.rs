@@ -101,6 +101,8 @@ pub struct ResolvedContact {
     pub user: Option<Arc<str>>,
     /// How long it rings; none: as the dialling says.
     pub ring: Option<Duration>,
+    /// How long it may be without any response; none: as the dialling says.
+    pub trying: Option<Duration>,
     /// What may be offered to it; none: as the switch's configuration says.
     pub policy: Option<Arc<PairPolicy>>,
 }
@@ -118,6 +120,7 @@ impl ResolvedContact {
             from: None,
             user: None,
             ring: None,
+            trying: None,
             policy: None,
         }
     }

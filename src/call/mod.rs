@@ -41,6 +41,7 @@ pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;
 pub mod reason;
+pub mod recording;
 pub mod resolver;
 pub mod seats;
 pub mod service;

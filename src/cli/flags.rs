@@ -13,6 +13,8 @@ use crate::logging::{Color, Format};
 
 #[cfg(feature = "lab")]
 use super::flags_lab::LabFlags;
+#[cfg(feature = "phone")]
+use super::flags_phone::PhoneFlags;
 #[cfg(feature = "server")]
 use super::flags_server::ServerFlags;
 
@@ -20,7 +22,8 @@ const ABOUT: &str = "\
 Voice calls over SIP and RTP. A media lab: a source plays a file into a call, \
 a mixer adds DTMF tones, a sink plays and records what arrives, and an \
 orchestrator runs them from a plan and measures the result. And a server: a \
-b2bua, which people put in front of phones, trunks and voice applications.
+b2bua, which people put in front of phones, trunks and voice applications. \
+And a phone, for a terminal or for a script.
 
 The lab has no authentication and no TLS: whoever reaches its SIP port can call \
 it, and whoever sees its packets can listen. It binds to 127.0.0.1 unless told \
@@ -50,6 +53,11 @@ Examples:
     b2b --role b2bua --config plans/b2bua.toml --dry-run
     b2b --role b2bua --config plans/b2bua.toml --explain +442083661177 --from 1001
 
+  A phone on the terminal; and one that a script runs:
+    b2b --role phone --identity sip:1001@127.0.0.1:5060 --password-file secret
+    b2b --role phone --identity sip:test@127.0.0.1 --call sip:1001@127.0.0.1:5060 \\
+        --play hello.wav --record heard.wav --dtmf 123# --hangup-after 10 --json
+
 Exit codes:
   0 ok   1 an expectation of the plan was not met   64 arguments, plan or configuration
   65 SIP   66 audio   67 not ready or not ended in time   70 panic";
@@ -58,7 +66,7 @@ Exit codes:
 #[derive(Debug, Clone, Parser)]
 #[command(name = "b2b", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Flags {
-    /// What to be: orchestrator, source, mixer, sink or b2bua
+    /// What to be: orchestrator, source, mixer, sink, b2bua or phone
     #[arg(long, value_name = "ROLE")]
     pub role: Option<RoleName>,
 
@@ -80,10 +88,10 @@ pub struct Flags {
     /// Where SIP listens (source: its local address), over UDP and TCP; port 0
     /// takes a free one. RTP binds to the same IP address. The b2bua listens here
     /// instead of where its configuration says
-    #[arg(long, help_heading = "Source, mixer, sink and b2bua", value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = value::sip_bind)]
+    #[arg(long, help_heading = "Source, mixer, sink, b2bua and phone", value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = value::sip_bind)]
     pub sip_bind: SocketAddr,
     /// Write every SIP message sent and received to this file
-    #[arg(long, help_heading = "Source, mixer, sink and b2bua", value_name = "FILE", value_parser = value::path)]
+    #[arg(long, help_heading = "Source, mixer, sink, b2bua and phone", value_name = "FILE", value_parser = value::path)]
     pub sip_trace: Option<PathBuf>,
     /// Whom to call, like sip:sink@127.0.0.1:5070; with ;transport=tcp over TCP.
     /// The b2bua sends every call there, before it asks its routes: for the lab
@@ -94,6 +102,11 @@ pub struct Flags {
     #[arg(long, help_heading = "Orchestrator and b2bua")]
     pub dry_run: bool,
 
+    /// Roles of the lab: write recordings for a report into this folder: audio, packets, SIP.
+    /// The phone: record the call into this WAV file, what it sends left, what it hears right
+    #[arg(long, help_heading = "Source, mixer, sink and phone", value_name = "PATH", value_parser = value::path)]
+    pub record: Option<PathBuf>,
+
     #[cfg(feature = "lab")]
     #[command(flatten)]
     pub lab: LabFlags,
@@ -101,4 +114,8 @@ pub struct Flags {
     #[cfg(feature = "server")]
     #[command(flatten)]
     pub server: ServerFlags,
+
+    #[cfg(feature = "phone")]
+    #[command(flatten)]
+    pub phone: PhoneFlags,
 }

@@ -20,9 +20,6 @@ pub struct LabFlags {
     pub engine: Engine,
 
     // source, mixer, sink
-    /// Write recordings for a report into this folder: audio, packets, SIP
-    #[arg(long, help_heading = "Source, mixer and sink", value_name = "FOLDER", value_parser = value::path)]
-    pub record: Option<PathBuf>,
     /// End a call that gets no RTP for this long
     #[arg(long, help_heading = "Source, mixer and sink", value_name = "SECONDS", default_value = "20", value_parser = value::seconds)]
     pub rtp_timeout_s: f64,

@@ -1,17 +1,21 @@
 //! The command line: flags, whose they are, and what they become.
 //!
-//! - `flags`, `flags_lab`, `flags_server`: the flags, their help and defaults
-//! - `resolve_lab`, `resolve_server`: flags → the typed configuration of a role
+//! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
+//! - `resolve_lab`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
 //!
 //! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
 
 mod flags;
 #[cfg(feature = "lab")]
 mod flags_lab;
+#[cfg(feature = "phone")]
+mod flags_phone;
 #[cfg(feature = "server")]
 mod flags_server;
 #[cfg(feature = "lab")]
 mod resolve_lab;
+#[cfg(feature = "phone")]
+mod resolve_phone;
 #[cfg(feature = "server")]
 mod resolve_server;
 
@@ -59,7 +63,7 @@ fn missing_role(given: &[&'static Key]) -> String {
         RoleName::ALL.iter().filter(|role| fits(role)).map(|role| role.as_str()).collect();
     match fitting.as_slice() {
         [only] => format!("no role given; with these flags, add --role {only}"),
-        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink or b2bua"
+        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink, b2bua or phone"
             .to_string(),
     }
 }

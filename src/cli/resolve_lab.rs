@@ -155,7 +155,7 @@ impl Flags {
             impairment: self.lab.impair,
             rtp_timeout: Duration::from_secs_f64(self.lab.rtp_timeout_s),
             sip_trace: self.sip_trace.clone(),
-            record: self.lab.record.clone().map(RecordDir),
+            record: self.record.clone().map(RecordDir),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The one table of settings: each row is a command-line flag and, for roles, a
 //! plan key. A flag's name is its key with dashes for underscores.
 
-use super::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Sink, Source};
+use super::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Phone, Sink, Source};
 use super::value::{self, Read};
 
 /// How a value is written in TOML, and what it names.
@@ -65,7 +65,8 @@ impl Key {
 }
 
 const ALL: &[RoleName] = &RoleName::ALL;
-const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua];
+const RECORDING: &[RoleName] = &[Source, Mixer, Sink, Phone];
+const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone];
 
 macro_rules! keys {
     ($(#[$about:meta])* $table:ident: $($name:ident $roles:expr, $kind:ident, $check:ident;)*) => {
@@ -88,6 +89,7 @@ keys! { SHARED:
     sip_trace SIP, OutputPath, path;
     target &[Source, Mixer, B2bua], Text, target;
     dry_run &[Orchestrator, B2bua], Switch, switch;
+    record RECORDING, OutputPath, path;
 }
 
 #[cfg(feature = "lab")]
@@ -100,7 +102,6 @@ keys! {
     LAB:
     engine LAB_ROLES, Text, engine;
 
-    record CALLS, OutputPath, path;
     rtp_timeout_s CALLS, Number, seconds;
 
     audio_file &[Source], InputPath, path;
@@ -142,6 +143,30 @@ keys! {
     source &[B2bua], Text, address;
 }
 
+keys! {
+    #[cfg(feature = "phone")]
+    PHONE:
+    identity &[Phone], Text, sip_uri;
+    display_name &[Phone], Text, text;
+    password_file &[Phone], InputPath, path;
+    registrar &[Phone], Text, sip_uri;
+    no_register &[Phone], Switch, switch;
+    proxy &[Phone], Text, sip_uri;
+    ca_file &[Phone], InputPath, path;
+    codecs &[Phone], Text, codecs;
+    srtp &[Phone], Text, srtp;
+
+    call &[Phone], Text, text;
+    answer &[Phone], Integer, calls;
+    wait &[Phone], Number, seconds;
+    play &[Phone], InputPath, path;
+    dtmf &[Phone], Text, digits;
+    hangup_after &[Phone], Number, seconds;
+    json &[Phone], Switch, switch;
+}
+
+#[cfg(not(feature = "phone"))]
+const PHONE: &[Key] = &[];
 #[cfg(not(feature = "lab"))]
 const LAB: &[Key] = &[];
 #[cfg(not(feature = "server"))]
@@ -149,7 +174,7 @@ const SERVER: &[Key] = &[];
 
 /// Every setting of every role in this build.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    SHARED.iter().chain(LAB).chain(SERVER)
+    SHARED.iter().chain(LAB).chain(SERVER).chain(PHONE)
 }
 
 /// The setting of this name.

@@ -3,7 +3,7 @@
 //!
 //! - `role_name`: the roles
 //! - `keys`: the table of settings: key, flag, roles, kind, check
-//! - `value`, `value_lab`: one parser per value
+//! - `value`, `value_lab`, `value_phone`: one parser per value
 //! - `target`: host and port of a target; filling in a port known later
 //! - `plan`, `plan_error`: TOML text → [`plan::Plan`], with line numbers
 //! - `expect`: the plan's limits

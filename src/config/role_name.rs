@@ -16,12 +16,20 @@ pub enum RoleName {
     Sink,
     /// Joins a caller's call and the call to whom they called: the server.
     B2bua,
+    /// Somebody's terminal phone, or a scripted one.
+    Phone,
 }
 
 impl RoleName {
     /// Every role.
-    pub const ALL: [RoleName; 5] =
-        [RoleName::Orchestrator, RoleName::Source, RoleName::Mixer, RoleName::Sink, RoleName::B2bua];
+    pub const ALL: [RoleName; 6] = [
+        RoleName::Orchestrator,
+        RoleName::Source,
+        RoleName::Mixer,
+        RoleName::Sink,
+        RoleName::B2bua,
+        RoleName::Phone,
+    ];
     /// The roles that a plan starts, in call order.
     pub const CHAIN: [RoleName; 4] = [RoleName::Source, RoleName::Mixer, RoleName::B2bua, RoleName::Sink];
 
@@ -33,6 +41,7 @@ impl RoleName {
             RoleName::Mixer => "mixer",
             RoleName::Sink => "sink",
             RoleName::B2bua => "b2bua",
+            RoleName::Phone => "phone",
         }
     }
 }
@@ -45,7 +54,7 @@ impl fmt::Display for RoleName {
 
 /// The name is none of [`RoleName::ALL`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no such role; choose one of orchestrator, source, mixer, sink, b2bua")]
+#[error("no such role; choose one of orchestrator, source, mixer, sink, b2bua, phone")]
 pub struct UnknownRole;
 
 impl FromStr for RoleName {

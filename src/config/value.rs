@@ -2,6 +2,8 @@
 //! to write it right.
 
 use std::net::{IpAddr, SocketAddr};
+#[cfg(any(feature = "lab", feature = "phone"))]
+use std::ops::RangeInclusive;
 
 use crate::logging::{Color, Format};
 
@@ -11,6 +13,13 @@ mod lab;
 
 #[cfg(feature = "lab")]
 pub use lab::*;
+
+#[cfg(feature = "phone")]
+#[path = "value_phone.rs"]
+mod phone;
+
+#[cfg(feature = "phone")]
+pub use phone::*;
 
 /// Result of reading a value; the error is a half sentence for people.
 pub type Read<T> = Result<T, String>;
@@ -103,6 +112,37 @@ pub fn number(text: &str) -> Read<String> {
 /// `--source`: an IP address.
 pub fn address(text: &str) -> Read<IpAddr> {
     text.parse().map_err(|_| "not an IP address; write it like 192.0.2.7".to_string())
+}
+
+#[cfg(any(feature = "lab", feature = "phone"))]
+fn whole<T>(text: &str, range: RangeInclusive<T>, unit: &str) -> Read<T>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    match text.parse::<T>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("not a whole number from {} to {}{unit}", range.start(), range.end())),
+    }
+}
+
+#[cfg(any(feature = "lab", feature = "phone"))]
+fn number_in(text: &str, range: RangeInclusive<f64>, unit: &str) -> Read<f64> {
+    match text.parse::<f64>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("not a number from {} to {}{unit}", range.start(), range.end())),
+    }
+}
+
+#[cfg(any(feature = "lab", feature = "phone"))]
+/// `--duration-s`, `--rtp-timeout-s`, `--hangup-after`, `--wait`: seconds, fractions allowed.
+pub fn seconds(text: &str) -> Read<f64> {
+    number_in(text, 0.1..=86_400.0, " s")
+}
+
+#[cfg(any(feature = "lab", feature = "phone"))]
+/// `--calls`, `--answer`.
+pub fn calls(text: &str) -> Read<u32> {
+    whole(text, 1..=1_000_000, "")
 }
 
 #[cfg(test)]

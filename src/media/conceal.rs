@@ -3,7 +3,10 @@
 //! cross-fade where real samples return. No delay is added: where the period does
 //! not quite follow the last sample, the step between them is spread.
 
-/// Samples kept, 48.75 ms: two windows of the pitch search and the longest lag.
+use super::pitch::{self, BASE_HZ};
+
+/// Samples kept, 48.75 ms: two windows of the pitch search and the longest lag. This and all
+/// that follows is in samples at 8 kHz; at other rates, in multiples of it.
 const HISTORY: usize = 390;
 /// Pitch lags searched: 5 to 15 ms (200 to 66 Hz); half-periods of higher
 /// voices fit in as multiples.
@@ -24,28 +27,38 @@ const RECOVER_MAX: usize = 80;
 /// Keeps what was played, and makes up what is missing.
 #[derive(Debug, Clone)]
 pub struct Concealer {
-    history: [i16; HISTORY],
+    /// Samples for one at 8 kHz.
+    factor: usize,
+    history: Box<[i16]>,
     /// Samples made up since the last real one.
     lost: usize,
     /// The period that repeats, its end smoothed into its start.
-    period: [i16; *LAGS.end()],
+    period: Box<[i16]>,
     lag: usize,
     /// How far the last real sample lies above the one that the period follows.
     step: i32,
 }
 
-impl Default for Concealer {
-    fn default() -> Self {
-        Concealer { history: [0; HISTORY], lost: 0, period: [0; *LAGS.end()], lag: *LAGS.start(), step: 0 }
-    }
-}
-
 impl Concealer {
+    /// For samples at 8,000, 16,000, 24,000 or 48,000 Hz.
+    pub fn new(rate_hz: u32) -> Self {
+        let factor = (rate_hz / BASE_HZ).max(1) as usize;
+        Concealer {
+            factor,
+            history: vec![0; HISTORY * factor].into_boxed_slice(),
+            lost: 0,
+            period: vec![0; LAGS.end() * factor].into_boxed_slice(),
+            lag: LAGS.start() * factor,
+            step: 0,
+        }
+    }
+
     /// Takes real samples. The first ones after a loss are cross-faded with what
     /// the concealment would have gone on with.
     pub fn good(&mut self, samples: &mut [i16]) {
         if self.lost > 0 && !samples.is_empty() {
-            let length = (RECOVER_MIN + self.lost / FADE_START * RECOVER_MIN).min(RECOVER_MAX);
+            let tens = self.lost / (FADE_START * self.factor);
+            let length = (RECOVER_MIN + tens * RECOVER_MIN).min(RECOVER_MAX) * self.factor;
             let length = length.min(samples.len());
             for (n, sample) in samples.iter_mut().take(length).enumerate() {
                 let made_up = i32::from(self.next_sample());
@@ -63,7 +76,7 @@ impl Concealer {
         if self.lost == 0 {
             self.find_period();
         }
-        let audible = self.lost < FADE_END;
+        let audible = self.lost < FADE_END * self.factor;
         for sample in samples.iter_mut() {
             *sample = self.next_sample();
         }
@@ -83,21 +96,24 @@ impl Concealer {
 
     fn next_sample(&mut self) -> i16 {
         let n = self.lost;
-        self.lost = (self.lost + 1).min(FADE_END + 1);
-        if n >= FADE_END {
+        let (start, end, join) = (FADE_START * self.factor, FADE_END * self.factor, JOIN * self.factor);
+        self.lost = (self.lost + 1).min(end + 1);
+        if n >= end {
             return 0;
         }
-        let level = (FADE_END - n.max(FADE_START)) as i32;
-        let step = self.step * JOIN.saturating_sub(n) as i32 / (JOIN + 1) as i32;
+        let level = (end - n.max(start)) as i32;
+        let step = self.step * join.saturating_sub(n) as i32 / (join + 1) as i32;
         let sample = i32::from(self.period[n % self.lag]) + step;
-        let sample = sample * level / (FADE_END - FADE_START) as i32;
+        // A sample and its step have 17 bits, a level at 48 kHz twelve.
+        let sample = sample * level / (end - start) as i32;
         sample.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
     }
 
     fn find_period(&mut self) {
-        self.lag = best_lag(&self.history, LAGS, WINDOW).0;
-        let start = HISTORY - self.lag;
-        self.step = i32::from(self.history[HISTORY - 1]) - i32::from(self.history[start - 1]);
+        self.lag = pitch::best_lag(&self.history, LAGS, WINDOW, self.factor).0;
+        let length = self.history.len();
+        let start = length - self.lag;
+        self.step = i32::from(self.history[length - 1]) - i32::from(self.history[start - 1]);
         self.period[..self.lag].copy_from_slice(&self.history[start..]);
         // Where the period's end meets its start again, the quarter before it
         // leads over to the quarter before the start.
@@ -112,30 +128,11 @@ impl Concealer {
     }
 
     fn remember(&mut self, samples: &[i16]) {
-        let samples = &samples[samples.len().saturating_sub(HISTORY)..];
+        let length = self.history.len();
+        let samples = &samples[samples.len().saturating_sub(length)..];
         self.history.copy_within(samples.len().., 0);
-        self.history[HISTORY - samples.len()..].copy_from_slice(samples);
+        self.history[length - samples.len()..].copy_from_slice(samples);
     }
-}
-
-/// The lag at which the last `window` samples are most like those before them,
-/// and how alike: the normalised correlation, 1 for a perfect repetition. The
-/// signal must hold `window` plus the longest lag.
-pub fn best_lag(signal: &[i16], lags: std::ops::RangeInclusive<usize>, window: usize) -> (usize, f32) {
-    let recent = &signal[signal.len() - window..];
-    let energy = |samples: &[i16]| samples.iter().map(|&x| f32::from(x) * f32::from(x)).sum::<f32>();
-    let recent_energy = energy(recent);
-    let mut best = (*lags.start(), f32::MIN);
-    for lag in lags {
-        let from = signal.len() - window - lag;
-        let earlier = &signal[from..from + window];
-        let product: f32 = recent.iter().zip(earlier).map(|(&x, &y)| f32::from(x) * f32::from(y)).sum();
-        let alike = product / (recent_energy * energy(earlier)).sqrt().max(1.0);
-        if alike > best.1 {
-            best = (lag, alike);
-        }
-    }
-    best
 }
 
 #[cfg(test)]
@@ -149,7 +146,7 @@ mod tests {
     }
 
     fn after(hz: f64) -> Concealer {
-        let mut concealer = Concealer::default();
+        let mut concealer = Concealer::new(8_000);
         concealer.good(&mut tone(hz, 0, 800));
         concealer
     }
@@ -162,6 +159,27 @@ mod tests {
             assert!(concealer.lost(&mut made_up));
             for (n, (&got, want)) in made_up.iter().zip(tone(hz, 800, 80)).enumerate() {
                 assert!((i32::from(got) - i32::from(want)).abs() < 1_500, "{hz} Hz, {n}: {got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_other_rates_it_goes_on_with_the_tone_as_well() {
+        for rate_hz in [16_000, 24_000, 48_000] {
+            for hz in [100.0, 250.0, 400.0] {
+                let tone =
+                    |n: usize| 8_000.0 * (std::f64::consts::TAU * hz * n as f64 / f64::from(rate_hz)).sin();
+                let mut concealer = Concealer::new(rate_hz);
+                concealer.good(&mut (0..rate_hz as usize / 10).map(|n| tone(n) as i16).collect::<Vec<_>>());
+                let mut made_up = vec![0; rate_hz as usize / 100];
+                assert!(concealer.lost(&mut made_up));
+                for (n, got) in made_up.iter().enumerate() {
+                    let want = tone(rate_hz as usize / 10 + n);
+                    assert!((f64::from(*got) - want).abs() < 800.0, "{rate_hz} {hz} Hz, {n}: {got} {want}");
+                }
+                let mut rest = vec![0; rate_hz as usize / 20];
+                assert!(concealer.lost(&mut rest) && !concealer.lost(&mut made_up), "silence at 60 ms");
+                assert!(made_up.iter().all(|sample| *sample == 0));
             }
         }
     }
@@ -207,7 +225,7 @@ mod tests {
         };
         let mut worst = 0.0f64;
         for start in (800..7_000).step_by(37) {
-            let mut concealer = Concealer::default();
+            let mut concealer = Concealer::new(8_000);
             let mut heard = clean[..start].to_vec();
             concealer.good(&mut heard);
             let mut made_up = vec![0; lost];
@@ -251,11 +269,11 @@ mod tests {
 
     #[test]
     fn silence_stays_silence_and_extremes_do_not_overflow() {
-        let mut concealer = Concealer::default();
+        let mut concealer = Concealer::new(8_000);
         let mut frame = [0; 160];
         concealer.lost(&mut frame);
         assert_eq!(frame, [0; 160]);
-        let mut concealer = Concealer::default();
+        let mut concealer = Concealer::new(8_000);
         let mut square: Vec<i16> =
             (0..800).map(|n| if n / 25 % 2 == 0 { i16::MIN } else { i16::MAX }).collect();
         concealer.good(&mut square);

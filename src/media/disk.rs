@@ -25,17 +25,17 @@ use crate::media::latency::Latency;
 use crate::media::tap::{Pace, Tap, Tapped, tap};
 
 const HEADER: usize = 44;
-/// Bytes of sound after which the header is written again: 200 ms.
-const HEADER_EVERY: u32 = RATE_HZ * 2 / 5;
+/// How often a second of sound the header is written again.
+const HEADERS: u32 = 5;
 /// How often a recording that need not be prompt is written.
 const GATHER: Duration = Duration::from_millis(250);
-/// Bytes of sound for which room is taken at once: 8 s.
-const RESERVE: u32 = RATE_HZ * 2 * 8;
+/// Seconds of sound for which room is taken at once.
+const RESERVE_S: u32 = 8;
 /// What the ring holds while the disk is slow.
 const RING: Duration = Duration::from_secs(4);
 
 /// Why a recording cannot be made or has ended.
-#[derive(Debug, thiserror::Error, Clone)]
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum DiskError {
     #[error("cannot create the recording {path}: {reason}", path = path.display())]
     Create { path: PathBuf, reason: String },
@@ -47,11 +47,30 @@ pub enum DiskError {
     Stuck { path: PathBuf },
 }
 
-/// A mono S16 WAV file at 8 kHz that grows, and is valid at every moment.
+/// What a WAV file of 16-bit samples holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WavFormat {
+    /// Samples a second of each channel.
+    pub rate_hz: u32,
+    /// Channels, whose samples take turns.
+    pub channels: u16,
+}
+
+impl WavFormat {
+    /// The lab's: mono at 8 kHz.
+    pub const MONO: WavFormat = WavFormat { rate_hz: RATE_HZ, channels: 1 };
+
+    fn bytes_a_second(self) -> u32 {
+        self.rate_hz * u32::from(self.channels) * 2
+    }
+}
+
+/// An S16 WAV file that grows, and is valid at every moment.
 #[derive(Debug)]
 pub struct WavFile {
     path: PathBuf,
     file: File,
+    format: WavFormat,
     /// Bytes of sound in the file, and what the header says of them.
     data_bytes: u32,
     settled_bytes: u32,
@@ -63,7 +82,7 @@ pub struct WavFile {
 
 impl WavFile {
     /// Creates the file, and the directory it lies in; a file in its place is lost.
-    pub fn create(path: &Path) -> Result<Self, DiskError> {
+    pub fn create(path: &Path, format: WavFormat) -> Result<Self, DiskError> {
         let error = |error: io::Error| DiskError::Create { path: path.into(), reason: error.to_string() };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(error)?;
@@ -73,10 +92,11 @@ impl WavFile {
             return Err(error(io::Error::other("a WAV cannot be written to a pipe; name a file")));
         }
         let file = File::create(path).map_err(error)?;
-        file.write_all_at(&header(0), 0).map_err(error)?;
+        file.write_all_at(&header(format, 0), 0).map_err(error)?;
         Ok(WavFile {
             path: path.into(),
             file,
+            format,
             data_bytes: 0,
             settled_bytes: 0,
             reserved_bytes: 0,
@@ -99,7 +119,8 @@ impl WavFile {
         let written = self.file.write_all_at(&self.buffer, HEADER as u64 + u64::from(self.data_bytes));
         written.map_err(|error| self.write_error(&error))?;
         self.data_bytes = grown;
-        if self.data_bytes - self.settled_bytes >= HEADER_EVERY { self.settle() } else { Ok(()) }
+        let unsettled = self.data_bytes - self.settled_bytes;
+        if unsettled >= self.format.bytes_a_second() / HEADERS { self.settle() } else { Ok(()) }
     }
 
     /// Takes room for what comes, behind the end of the file: a small write then
@@ -108,18 +129,19 @@ impl WavFile {
         if !self.reserves || bytes <= self.reserved_bytes {
             return;
         }
-        let (offset, length) = (HEADER as i64 + i64::from(self.data_bytes), i64::from(RESERVE));
-        let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length);
+        let length = self.format.bytes_a_second() * RESERVE_S;
+        let offset = HEADER as i64 + i64::from(self.data_bytes);
+        let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, i64::from(length));
         // Not every file system can do it, and a full one has no such room: then
         // the writes themselves tell.
         self.reserves = added.is_ok();
-        self.reserved_bytes = self.data_bytes.saturating_add(RESERVE);
+        self.reserved_bytes = self.data_bytes.saturating_add(length);
     }
 
     /// Makes the header tell of everything that is written.
     pub fn settle(&mut self) -> Result<(), DiskError> {
         if self.settled_bytes != self.data_bytes {
-            let written = self.file.write_all_at(&header(self.data_bytes), 0);
+            let written = self.file.write_all_at(&header(self.format, self.data_bytes), 0);
             written.map_err(|error| self.write_error(&error))?;
             self.settled_bytes = self.data_bytes;
         }
@@ -142,7 +164,7 @@ impl WavFile {
 }
 
 /// The header of a file with this much data: RIFF, `fmt ` for PCM, `data`.
-fn header(data_bytes: u32) -> [u8; HEADER] {
+fn header(format: WavFormat, data_bytes: u32) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
@@ -154,10 +176,10 @@ fn header(data_bytes: u32) -> [u8; HEADER] {
     put(b"WAVEfmt ");
     put(&16u32.to_le_bytes());
     put(&1u16.to_le_bytes()); // PCM
-    put(&1u16.to_le_bytes()); // channels
-    put(&RATE_HZ.to_le_bytes());
-    put(&(RATE_HZ * 2).to_le_bytes()); // bytes a second
-    put(&2u16.to_le_bytes()); // bytes a sample, all channels
+    put(&format.channels.to_le_bytes());
+    put(&format.rate_hz.to_le_bytes());
+    put(&format.bytes_a_second().to_le_bytes());
+    put(&(format.channels * 2).to_le_bytes()); // bytes a sample, all channels
     put(&16u16.to_le_bytes()); // bits a sample
     put(b"data");
     put(&data_bytes.to_le_bytes());
@@ -192,7 +214,7 @@ impl Recorder {
     /// Creates the file and starts the thread. Frames go into the tap; the
     /// recording ends when the tap is dropped or [`Recorder::finish`] is called.
     pub fn start(path: &Path, writing: Writing) -> Result<(Recorder, Tap), DiskError> {
-        let file = WavFile::create(path)?;
+        let file = WavFile::create(path, WavFormat::MONO)?;
         let (tap, tapped) = tap(RING);
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new()
@@ -286,6 +308,15 @@ fn write_until_over(
 }
 
 #[cfg(test)]
+impl WavFile {
+    /// One on a disk that has become full since it was created.
+    pub fn on_a_full_disk(path: &Path, format: WavFormat) -> Self {
+        let full = File::options().write(true).open("/dev/full").expect("Linux");
+        WavFile { file: full, ..Self::create(path, format).expect("created") }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
@@ -308,7 +339,7 @@ mod tests {
     fn the_file_is_valid_after_every_write_and_at_most_200_ms_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/folder/call.wav");
-        let mut file = WavFile::create(&path).unwrap();
+        let mut file = WavFile::create(&path, WavFormat::MONO).unwrap();
         assert!(read(&path).is_empty());
         for n in 1..=10 {
             file.write(&[n; 160]).unwrap();
@@ -350,12 +381,11 @@ mod tests {
     #[test]
     fn a_full_disk_ends_the_recording_with_a_reason() {
         // Every write to /dev/full fails with ENOSPC, the header's already.
-        let error = WavFile::create(Path::new("/dev/full")).unwrap_err();
+        let error = WavFile::create(Path::new("/dev/full"), WavFormat::MONO).unwrap_err();
         assert!(error.to_string().contains("No space left"), "{error}");
 
         let dir = tempfile::tempdir().unwrap();
-        let mut file = WavFile::create(&dir.path().join("call.wav")).unwrap();
-        file.file = File::options().write(true).open("/dev/full").unwrap();
+        let file = WavFile::on_a_full_disk(&dir.path().join("call.wav"), WavFormat::MONO);
         let (mut tap, tapped) = tap(RING);
         (0..300).for_each(|_| tap.push(&[1; 160], None));
         let shared = Shared::default();
@@ -381,7 +411,7 @@ mod tests {
     #[test]
     fn four_gib_are_the_end() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = WavFile::create(&dir.path().join("call.wav")).unwrap();
+        let mut file = WavFile::create(&dir.path().join("call.wav"), WavFormat::MONO).unwrap();
         file.data_bytes = u32::MAX - HEADER as u32 - 100;
         file.settled_bytes = file.data_bytes;
         assert!(matches!(file.write(&[0; 160]), Err(DiskError::Full { .. })));
@@ -392,7 +422,7 @@ mod tests {
     #[ignore = "run as a child by the_file_is_valid_after_sigkill"]
     fn child_writes_until_killed() {
         let Some(path) = std::env::var_os("B2B_TEST_WAV") else { return };
-        let mut file = WavFile::create(Path::new(&path)).unwrap();
+        let mut file = WavFile::create(Path::new(&path), WavFormat::MONO).unwrap();
         loop {
             file.write(&[1_234; 160]).unwrap();
         }

@@ -5,15 +5,20 @@
 //! - `session`: one RTP stream pair; `transport`: what lies under RTP
 //! - `relay`: legs joined without decoding; `forward`: a relayed packet's fate as data;
 //!   `transcode`: for legs that share no codec
-//! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`: playout
+//! - `rtp`: packets, RTCP, receiver statistics; `jitter`, `conceal`, `pitch`: playout
+//! - `recording`: what a relayed party says and hears, to a file
+//! - `conference`: sessions that hear each other
 //! - `impair`: the lab's network impairer
+//! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
+//!   the files for that; `room`: parties of the relay that hear each other
 //! - `io`: sockets; `ports`: the port pool
-//! - `codec` … `disk`: samples and files
+//! - `codec` … `disk`: samples and files; `stereo`: both sides of a call, aligned
 //!
 //! Machines take the time as an argument, see [`Now`].
 
 pub mod codec;
 pub mod conceal;
+pub mod conference;
 pub mod disk;
 pub mod dtmf;
 pub mod file;
@@ -23,11 +28,17 @@ pub mod io;
 pub mod jitter;
 pub mod latency;
 pub mod mix;
+pub mod pitch;
 pub mod ports;
+pub mod recording;
 pub mod relay;
 pub mod resample;
+pub mod room;
 pub mod rtp;
 pub mod session;
+pub mod sounds;
+pub mod stage;
+pub mod stereo;
 pub mod tap;
 pub mod tone;
 pub mod transcode;

@@ -35,6 +35,11 @@ impl PortPool {
     /// Takes the even port that has been free for longest; `None` when every
     /// port is taken or resting.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
+        self.rested(now);
+        self.free.pop_front()
+    }
+
+    fn rested(&mut self, now: Instant) {
         while let Some(&(since, port)) = self.resting.front() {
             if now.saturating_duration_since(since) < QUARANTINE {
                 break;
@@ -42,7 +47,12 @@ impl PortPool {
             self.resting.pop_front();
             self.free.push_back(port);
         }
-        self.free.pop_front()
+    }
+
+    /// How many ports are free, and how many rest.
+    pub fn count(&mut self, now: Instant) -> (usize, usize) {
+        self.rested(now);
+        (self.free.len(), self.resting.len())
     }
 
     /// Gives back a port that carried a call.
@@ -95,6 +105,8 @@ mod tests {
         let port = pool.take(start).unwrap();
         pool.give_back(start, port);
         assert_eq!(pool.take(start + QUARANTINE - Duration::from_millis(1)), None);
+        assert_eq!(pool.count(start), (0, 1));
+        assert_eq!(pool.count(start + QUARANTINE), (1, 0));
         assert_eq!(pool.take(start + QUARANTINE), Some(port));
     }
 

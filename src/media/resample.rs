@@ -1,4 +1,4 @@
-//! Any sampling rate to 8 kHz, as a stream.
+//! Any sampling rate to a session's, as a stream.
 //!
 //! N seconds in are N seconds out: the filter's delay is cut off at the start and
 //! its tail is flushed at the end, so that what was at time t stays at time t.
@@ -33,14 +33,15 @@ pub const LOWEST_HZ: u32 = 1_000;
 pub const HIGHEST_HZ: u32 = 384_000;
 
 /// Length of the sinc in samples of the lower rate: with it the filter falls from
-/// 3.8 kHz to 4 kHz.
+/// 3.8 kHz to 4 kHz where that is 8 kHz.
 const SINC_LENGTH: usize = 640;
 /// Input samples of a linear step.
 const LINEAR_CHUNK: usize = 1_024;
 
-/// Mono samples at one rate to mono samples at [`RATE_HZ`].
+/// Mono samples at one rate to mono samples at another.
 pub struct Resampler {
     rate_hz: u32,
+    to_hz: u32,
     /// None when there is nothing to convert.
     engine: Option<Engine>,
     consumed: u64,
@@ -57,17 +58,30 @@ struct Engine {
 }
 
 impl Resampler {
-    /// A resampler from `rate_hz`.
+    /// A resampler from `rate_hz` to [`RATE_HZ`].
+    ///
+    /// # Errors
+    /// [`ResampleError::Rate`]
     pub fn new(method: Method, rate_hz: u32) -> Result<Self, ResampleError> {
-        if !(LOWEST_HZ..=HIGHEST_HZ).contains(&rate_hz) {
-            return Err(ResampleError::Rate(rate_hz));
+        Self::between(method, rate_hz, RATE_HZ)
+    }
+
+    /// A resampler from `rate_hz` to `to_hz`.
+    ///
+    /// # Errors
+    /// [`ResampleError::Rate`]
+    pub fn between(method: Method, rate_hz: u32, to_hz: u32) -> Result<Self, ResampleError> {
+        for rate_hz in [rate_hz, to_hz] {
+            if !(LOWEST_HZ..=HIGHEST_HZ).contains(&rate_hz) {
+                return Err(ResampleError::Rate(rate_hz));
+            }
         }
         let engine = match method {
-            _ if rate_hz == RATE_HZ => None,
-            Method::Sinc => Some(Engine::sinc(rate_hz)?),
-            Method::Linear => Some(Engine::linear(rate_hz)?),
+            _ if rate_hz == to_hz => None,
+            Method::Sinc => Some(Engine::sinc(rate_hz, to_hz)?),
+            Method::Linear => Some(Engine::linear(rate_hz, to_hz)?),
         };
-        Ok(Resampler { rate_hz, engine, consumed: 0, produced: 0 })
+        Ok(Resampler { rate_hz, to_hz, engine, consumed: 0, produced: 0 })
     }
 
     /// The rate it converts from, Hz.
@@ -91,7 +105,7 @@ impl Resampler {
     /// the whole input, to the nearest sample.
     pub fn finish(mut self, output: &mut Vec<f32>) -> Result<(), ResampleError> {
         let (rate, consumed) = (u64::from(self.rate_hz), self.consumed);
-        let due = (consumed * u64::from(RATE_HZ) + rate / 2) / rate;
+        let due = (consumed * u64::from(self.to_hz) + rate / 2) / rate;
         if let Some(engine) = &mut self.engine {
             while self.produced < due {
                 let before = output.len();
@@ -106,8 +120,8 @@ impl Resampler {
 }
 
 impl Engine {
-    fn sinc(rate_hz: u32) -> Result<Self, ResampleError> {
-        let (from, to) = (rate_hz as usize, RATE_HZ as usize);
+    fn sinc(rate_hz: u32, to_hz: u32) -> Result<Self, ResampleError> {
+        let (from, to) = (rate_hz as usize, to_hz as usize);
         // The sinc has as many samples as a step; count the step in input samples
         // so that the lower rate sees SINC_LENGTH of them.
         let step = (SINC_LENGTH * from).div_ceil(from.min(to));
@@ -117,8 +131,8 @@ impl Engine {
         Ok(Engine::new(Box::new(filter)))
     }
 
-    fn linear(rate_hz: u32) -> Result<Self, ResampleError> {
-        let ratio = f64::from(RATE_HZ) / f64::from(rate_hz);
+    fn linear(rate_hz: u32, to_hz: u32) -> Result<Self, ResampleError> {
+        let ratio = f64::from(to_hz) / f64::from(rate_hz);
         let degree = PolynomialDegree::Linear;
         let filter = Async::<f32>::new_poly(ratio, 1.0, degree, LINEAR_CHUNK, 1, FixedAsync::Input)
             .map_err(ResampleError::failed)?;

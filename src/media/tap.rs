@@ -132,7 +132,11 @@ impl Pace {
 
     /// How long to sleep after a look that found something, or did not.
     pub fn rest(&mut self, now: Instant, found: bool) -> Duration {
-        if found {
+        if found && self.is_idle(now) {
+            // The first one after a rest: how old it is shows with the next.
+            self.found = now;
+            self.due = now + Self::RETRY;
+        } else if found {
             self.found = now;
             // A look that came late (retries, a busy machine) shows when frames come.
             let expected = self.due + Self::FRAME - Self::CREEP;

@@ -32,6 +32,9 @@ pub struct MediaStats {
     pub reordered: u64,
     /// Packets dropped because they came from another source than the locked one.
     pub injected: u64,
+    /// Packets dropped because SRTP was agreed on, and they were not from the holder of
+    /// the far end's key.
+    pub unauthenticated: u64,
     /// 20 ms frames made up by concealment.
     pub concealed: u64,
     /// Frames the source could not fill in time.
@@ -71,6 +74,7 @@ impl MediaStats {
             duplicates,
             reordered,
             injected,
+            unauthenticated,
             concealed,
             underruns,
             digits,
@@ -91,6 +95,7 @@ impl MediaStats {
         self.duplicates += duplicates;
         self.reordered += reordered;
         self.injected += injected;
+        self.unauthenticated += unauthenticated;
         self.concealed += concealed;
         self.underruns += underruns;
         self.digits += digits;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::histogram::Histogram;
 use crate::frame::RATE_HZ;
 
-const TICKS_PER_MS: f64 = RATE_HZ as f64 / 1_000.0;
-
 /// Jitter and gaps of one received stream, over SSRC changes.
 #[derive(Debug, Clone)]
 pub struct StreamStats {
     epoch: Instant,
+    /// Ticks a second of the stream's timestamps.
+    ticks_hz: u32,
     /// Arrival minus timestamp of the packet before, ticks.
     transit: Option<f64>,
     jitter: f64,
@@ -22,10 +22,12 @@ pub struct StreamStats {
 }
 
 impl StreamStats {
-    /// Nothing received yet. `epoch` is any moment before the first arrival.
+    /// Nothing received yet, of a stream with a clock of 8,000 Hz. `epoch` is any moment
+    /// before the first arrival.
     pub fn new(epoch: Instant) -> Self {
         StreamStats {
             epoch,
+            ticks_hz: RATE_HZ,
             transit: None,
             jitter: 0.0,
             percentiles: Histogram::default(),
@@ -35,9 +37,30 @@ impl StreamStats {
         }
     }
 
+    /// Timestamps count in this clock from now on: another codec.
+    pub fn clock(&mut self, ticks_hz: u32) {
+        if ticks_hz == self.ticks_hz || ticks_hz == 0 {
+            return;
+        }
+        self.new_source();
+        let scale = f64::from(ticks_hz) / f64::from(self.ticks_hz);
+        self.jitter *= scale;
+        self.gaps.settled.longest = (f64::from(self.gaps.settled.longest) * scale).round() as u32;
+        self.ticks_hz = ticks_hz;
+    }
+
+    /// Ticks a second of the timestamps.
+    pub fn ticks_hz(&self) -> u32 {
+        self.ticks_hz
+    }
+
+    fn ticks_per_ms(&self) -> f64 {
+        f64::from(self.ticks_hz) / 1_000.0
+    }
+
     /// Counts a packet of the media clock, in order of arrival.
     pub fn media(&mut self, sequence: u64, timestamp: u32, arrival: Instant) {
-        let ticks = arrival.saturating_duration_since(self.epoch).as_secs_f64() * f64::from(RATE_HZ);
+        let ticks = arrival.saturating_duration_since(self.epoch).as_secs_f64() * f64::from(self.ticks_hz);
         // The timestamp wraps; the difference of two transits does not care once
         // it is brought back into half a cycle.
         let transit = ticks - f64::from(timestamp);
@@ -46,7 +69,7 @@ impl StreamStats {
             let difference = transit - before;
             let difference = difference - (difference / cycle).round() * cycle;
             self.jitter += (difference.abs() - self.jitter) / 16.0;
-            self.percentiles.record(self.jitter / TICKS_PER_MS);
+            self.percentiles.record(self.jitter / self.ticks_per_ms());
         }
         self.gaps.record(sequence, timestamp);
         self.arrived(arrival);
@@ -84,6 +107,11 @@ impl StreamStats {
         self.jitter as u32
     }
 
+    /// The jitter estimate now, ms.
+    pub fn jitter_now_ms(&self) -> f64 {
+        self.jitter / self.ticks_per_ms()
+    }
+
     /// Percentile of the jitter estimate over the call, ms.
     pub fn jitter_ms(&self, percent: f64) -> f64 {
         self.percentiles.percentile(percent)
@@ -97,7 +125,7 @@ impl StreamStats {
     /// Longest step between the timestamps of packets that follow each other in
     /// sequence, ms: the ptime when nothing was lost.
     pub fn rtp_gap_ms(&self) -> f64 {
-        f64::from(self.gaps.longest()) / TICKS_PER_MS
+        f64::from(self.gaps.longest()) / self.ticks_per_ms()
     }
 }
 
@@ -216,6 +244,27 @@ mod tests {
             stats.media(number, (number - 95) as u32 * 160, at(epoch, 0.0));
         }
         assert_eq!(stats.rtp_gap_ms(), 80.0, "kept after it left the window");
+    }
+
+    #[test]
+    fn milliseconds_stay_what_they_are_in_another_clock() {
+        let epoch = Instant::now();
+        let (mut stats, mut number) = (StreamStats::new(epoch), 0u64);
+        let mut run = |stats: &mut StreamStats, step: u32, late: f64| {
+            for n in 0..200u64 {
+                let ms = (number + n) as f64 * 20.0 + if n % 2 == 0 { late } else { 0.0 };
+                stats.media(number + n, (n as u32).wrapping_mul(step), at(epoch, ms));
+            }
+            number += 200;
+        };
+        run(&mut stats, 160, 4.0);
+        assert!((stats.jitter - 32.0).abs() < 0.1, "{}", stats.jitter);
+        stats.clock(48_000);
+        assert!((stats.jitter_ticks()).abs_diff(192) <= 1);
+        run(&mut stats, 960, 4.0);
+        assert!((stats.jitter - 192.0).abs() < 0.5, "{}", stats.jitter);
+        assert!((stats.jitter_ms(50.0) - 4.0).abs() < 0.3, "{}", stats.jitter_ms(50.0));
+        assert_eq!(stats.rtp_gap_ms(), 20.0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub fn plain(role: RoleName) -> &'static str {
         RoleName::Mixer => "[MIX ]",
         RoleName::Sink => "[SINK]",
         RoleName::B2bua => "[B2B ]",
+        RoleName::Phone => "[TEL ]",
     }
 }
 
@@ -27,6 +28,7 @@ pub fn tag(role: RoleName, color: bool) -> String {
         RoleName::Mixer => tag.magenta().to_string(),
         RoleName::Sink => tag.blue().to_string(),
         RoleName::B2bua => tag.cyan().to_string(),
+        RoleName::Phone => tag.white().to_string(),
     }
 }
 
@@ -42,6 +44,7 @@ mod tests {
             (RoleName::Mixer, "35"),
             (RoleName::Sink, "34"),
             (RoleName::B2bua, "36"),
+            (RoleName::Phone, "37"),
         ] {
             assert_eq!(tag(role, true), format!("\u{1b}[{code}m{}\u{1b}[39m", plain(role)));
             assert_eq!(tag(role, false), plain(role));

@@ -62,6 +62,7 @@ impl Source {
             resampler: config.resampler,
             repeat: config.repeat,
             prebuffer: config.prebuffer.max(LEAST_PREBUFFER),
+            ..StreamOptions::default()
         };
         let (mut stream, samples) =
             FileStream::open(&config.audio_file, options).map_err(endings::of_audio)?;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Attribute, Connection, Direction, ExtMap, Media, Session};
 
-use super::{Format, SdpError, connection_ip};
+use super::{Crypto, Format, SdpError, connection_ip, crypto};
 
 /// An audio line: read from a description with session-level values filled in,
 /// or to be written into an offer or answer.
@@ -34,12 +34,18 @@ pub struct AudioMedia {
     pub rtcp_address: Option<IpAddr>,
     /// RTP header extensions (RFC 8285).
     pub extensions: Vec<ExtMap>,
+    /// Keys of the describing party for SRTP, in order of preference (RFC 4568). Lines
+    /// that do not parse are left out.
+    pub crypto: Vec<Crypto>,
     /// Attributes that say nothing of the above, of addresses or of keys; written, and
     /// read by [`SessionDescription::other_attributes`] only.
     ///
     /// [`SessionDescription::other_attributes`]: super::SessionDescription::other_attributes
     pub others: Vec<Attribute>,
 }
+
+/// Lines `a=crypto` that are read; a phone has one for each suite.
+const MAX_CRYPTO: usize = 32;
 
 /// Attributes that other fields of [`AudioMedia`] stand for.
 const KNOWN: [&str; 10] = [
@@ -79,10 +85,25 @@ pub(super) fn other_attributes(media: &Media) -> Vec<Attribute> {
     media.attributes.iter().filter(named).cloned().collect()
 }
 
+/// Whether a program may add this attribute to an audio line: its name is a token (RFC 8866
+/// §9) that says nothing that we say, nothing of addresses and nothing of keys, and its value is
+/// one line.
+pub fn may_add_attribute(name: &str, value: Option<&str>) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte);
+    let ours = KNOWN.iter().chain(&PRIVATE).any(|known| known.eq_ignore_ascii_case(name));
+    let one_line = value.is_none_or(|value| !value.is_empty() && !value.contains(['\r', '\n', '\0']));
+    !name.is_empty() && name.bytes().all(token) && !ours && one_line
+}
+
 /// Whether this is RTP without encryption, which every profile of RFC 3551 and
 /// RFC 4585 is.
 pub(super) fn is_plain_rtp(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("RTP/AVP") || protocol.eq_ignore_ascii_case("RTP/AVPF")
+}
+
+/// Whether this is SRTP with keys in the description (RFC 4568 §6, RFC 5124).
+pub(super) fn is_secure_rtp(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("RTP/SAVP") || protocol.eq_ignore_ascii_case("RTP/SAVPF")
 }
 
 impl AudioMedia {
@@ -100,6 +121,7 @@ impl AudioMedia {
             rtcp_port: None,
             rtcp_address: None,
             extensions: Vec::new(),
+            crypto: Vec::new(),
             others: Vec::new(),
         }
     }
@@ -124,6 +146,10 @@ impl AudioMedia {
             .chain(named(&session.attributes, "extmap"))
             .filter_map(|extmap| extmap.value.as_deref()?.parse().ok())
             .collect();
+        audio.crypto = named(&media.attributes, "crypto")
+            .filter_map(|crypto| crypto.value.as_deref()?.parse().ok())
+            .take(MAX_CRYPTO)
+            .collect();
         Ok(audio)
     }
 
@@ -145,6 +171,11 @@ impl AudioMedia {
     /// Whether the line is RTP without encryption.
     pub fn is_plain_rtp(&self) -> bool {
         is_plain_rtp(&self.protocol)
+    }
+
+    /// Whether the line is SRTP, and nothing else will do.
+    pub fn is_secure_rtp(&self) -> bool {
+        is_secure_rtp(&self.protocol)
     }
 
     /// Whether the line refuses or ends its stream.
@@ -195,6 +226,8 @@ impl AudioMedia {
         }));
         attributes.extend(self.rtcp_mux.then(|| Attribute::new("rtcp-mux")));
         attributes.extend(self.extensions.iter().map(|extmap| Attribute::with_value("extmap", extmap)));
+        let key = |line| Attribute::with_value("crypto", crypto::Value(line));
+        attributes.extend(self.crypto.iter().map(key));
         attributes.extend(self.others.iter().cloned());
         Media {
             media: "audio".to_owned(),

@@ -2,19 +2,23 @@
 //! audio lines. Who answers what is decided in `call/negotiate`.
 //!
 //! - `audio`: an audio line, read from a description or to be written into one
+//! - `crypto`: keys of SRTP (RFC 4568)
 //! - `format`: payload types, with the static ones of RFC 3551
 //! - `build`: offers and answers (RFC 3264 §5, §6: the lines and their order)
 
 mod audio;
 mod build;
+mod crypto;
 mod format;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::IpAddr;
 
-pub use audio::AudioMedia;
+pub use audio::{AudioMedia, may_add_attribute};
 pub use build::Origin;
+pub use crypto::{Crypto, CryptoError, InlineKey, Mki};
 pub use format::Format;
 pub use sdp_types::{Attribute, Direction, ExtMap};
 
@@ -22,9 +26,16 @@ pub use sdp_types::{Attribute, Direction, ExtMap};
 pub const CONTENT_TYPE: &str = "application/sdp";
 
 /// A session description. What is read is kept, known or not, and printed again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionDescription {
     session: sdp_types::Session,
+}
+
+/// The lines, without keys.
+impl fmt::Debug for SessionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crypto::Keyless(&String::from_utf8_lossy(&self.to_bytes())).fmt(f)
+    }
 }
 
 /// Why a session description cannot be used.
@@ -112,13 +123,16 @@ impl SessionDescription {
         })
     }
 
-    /// Index of the first audio line that is in use (port not 0) and plain RTP;
-    /// without such a line, of the first audio line.
+    /// Index of the first audio line that is in use (port not 0) and plain RTP; without such
+    /// a line, of the first in use that is SRTP, else of the first audio line.
     pub fn audio_index(&self) -> Option<usize> {
         let is_audio = |line: &MediaLine<'_>| line.media.eq_ignore_ascii_case("audio");
-        let usable =
-            |line: &MediaLine<'_>| is_audio(line) && line.port != 0 && audio::is_plain_rtp(line.protocol);
-        self.lines().position(|line| usable(&line)).or_else(|| self.lines().position(|line| is_audio(&line)))
+        let in_use = |is: fn(&str) -> bool| {
+            self.lines().position(|line| is_audio(&line) && line.port != 0 && is(line.protocol))
+        };
+        in_use(audio::is_plain_rtp)
+            .or_else(|| in_use(audio::is_secure_rtp))
+            .or_else(|| self.lines().position(|line| is_audio(&line)))
     }
 
     /// What an audio line says beside what [`AudioMedia`] reads, without what must not go

@@ -218,3 +218,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_for_rtcp_is_written_as_it_was_read() {
+    for rtcp in ["4005 IN IP4 192.0.2.9", "4005 IN IP6 2001:db8::9", "4005"] {
+        let text = format!("{HEAD}m=audio 4000 RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\na=rtcp:{rtcp}\r\n");
+        let audio = SessionDescription::parse(text.as_bytes()).unwrap().audio(0).unwrap();
+        let origin = Origin { session_id: 1, version: 1, address: audio.address };
+        let written = SessionDescription::offer(&origin, &audio).to_bytes();
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains(&format!("a=rtcp:{rtcp}\r\n")), "{written}");
+    }
+}
+
+#[test]
+fn keys_are_read_written_and_in_no_debug_output() {
+    let key = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
+    let text = format!(
+        "{HEAD}k=clear:seen\r\nm=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n\
+         a=crypto:nonsense\r\na=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:{key}|2^20|1:4 WSH=64\r\n"
+    );
+    let audio = audio(&text);
+    assert!(audio.is_secure_rtp() && !audio.is_plain_rtp());
+    assert_eq!(audio.crypto.iter().map(|crypto| crypto.tag).collect::<Vec<_>>(), [1, 2]);
+    let origin = Origin { session_id: 1, version: 1, address: audio.address };
+    let offer = SessionDescription::offer(&origin, &audio);
+    let written = String::from_utf8(offer.to_bytes()).unwrap();
+    assert_eq!(written.matches(key).count(), 2, "{written}");
+    assert_eq!(super::tests::audio(&written).crypto, audio.crypto);
+    assert!(!parse(&text).other_attributes(0).iter().any(|other| other.attribute == "crypto"));
+    for shown in [format!("{:?}", parse(&text)), format!("{offer:?}"), format!("{audio:?}")] {
+        assert!(!shown.contains(&key[4..12]) && !shown.contains("seen"), "{shown}");
+        assert!(shown.contains("SAVP"), "{shown}");
+    }
+}

@@ -6,6 +6,7 @@
 //! - `dialog`: dialogs and the INVITE usage
 //! - `endpoint`: all of it behind one door, without I/O
 //! - `auth`: digest, both sides, and what failures cost
+//! - `registration`: ours at a registrar, as a machine
 //! - `registrar`: addresses of record and where they are reached
 //! - `net`: sockets, clock and name resolution around the endpoint
 
@@ -15,4 +16,5 @@ pub mod endpoint;
 pub mod msg;
 pub mod net;
 pub mod registrar;
+pub mod registration;
 pub mod transaction;

@@ -6,10 +6,14 @@
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
 //! - `process`: CPU time, memory, the parent
 //! - `redact`: numbers in log lines
+//! - `seconds`: times in JSON
+//! - `secret`: octets that are in none
 
 pub mod exit;
 pub mod lines;
 pub mod ntp;
 pub mod process;
 pub mod redact;
+pub mod seconds;
+pub mod secret;
 pub mod signal;

@@ -328,3 +328,22 @@ fn an_answered_call_holds_no_timer_of_its_dialling_for_long() {
     harness.hang_up(ann, a);
     harness.assert_nothing_left();
 }
+
+#[test]
+fn hanging_up_a_call_of_our_own_that_rings_tries_no_further_contact() {
+    let mut harness = to_bob();
+    let (bob, cat) = (harness.party(BOB), harness.party(CAT));
+    let service = harness.service();
+    let request = contacts(&[(BOB, 0), (CAT, 1)], DialOptions::default());
+    let begun = harness.wait(Duration::from_secs(1), service.originate(request));
+    let (call, answer) = begun.expect("a call");
+    harness.settle();
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    harness.wait(Duration::from_secs(1), service.hangup_call(call)).expect("it was there");
+    assert!(cancelled(&mut harness, bob, b));
+    assert!(harness.wait(Duration::from_secs(1), answer).is_err());
+    harness.run(Duration::from_secs(5));
+    assert!(harness.incoming(cat).is_empty());
+    harness.assert_nothing_left();
+}

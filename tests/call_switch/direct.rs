@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b::call::harness::{Harness, Network, PartyId, SESSION};
+use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use b2b::call::harness::{B2B, Harness, Network, PartyId, SESSION};
 use b2b::call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
 use b2b::call::service::{CallService, DialOptions};
 use b2b::call::switch::{SwitchConfig, desk::OpenDesk};
 use b2b::call::verdict::Audio;
-use b2b::sip::endpoint::{Body, Event, UsageEvent, UsageId};
+use b2b::sip::endpoint::{Body, Event, Replaces, UsageEvent, UsageId};
+use bytes::Bytes;
 
 use crate::in_call::{answered, asked};
 use crate::routed::{ANN, BOB, CAT, Handler, contacts};
@@ -26,6 +27,36 @@ fn bob_says() -> String {
     SESSION.replace("198.51.100.7", "203.0.113.9")
 }
 
+/// Sends calls to Bob, and who is transferred to Cat.
+struct Cats {
+    direct: bool,
+}
+
+impl ApplicationHandler for Cats {
+    fn name(&self) -> &str {
+        "cats"
+    }
+
+    fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+        let mode = BridgeMode::Intercepting;
+        let options = DialOptions { mode, direct: true, ..DialOptions::default() };
+        Box::pin(async move { HandlerAction::Dial(Box::new(contacts(&[(BOB, 0)], options))) })
+    }
+
+    fn handle_referral(&self, _: Referral) -> HandlerFuture {
+        let options = DialOptions { direct: self.direct, ..DialOptions::default() };
+        Box::pin(async move { HandlerAction::Dial(Box::new(contacts(&[(CAT, 0)], options))) })
+    }
+}
+
+/// Ann and Bob send to each other.
+fn direct_with(handler: impl ApplicationHandler + 'static) -> (Harness, Side, Side) {
+    let (mut harness, a, b) = connected_by(handler, Network::QUIET);
+    hear(&mut harness, "198.51.100.7:4000", "203.0.113.9:4000");
+    lead_past(&mut harness, a, b);
+    (harness, a, b)
+}
+
 /// Ann and Bob talk; where a third one is called, that is Cat.
 fn connected(mode: BridgeMode, network: Network) -> (Harness, Side, Side) {
     let handler = Handler(move |call: IncomingCall, _: CallService| async move {
@@ -33,6 +64,10 @@ fn connected(mode: BridgeMode, network: Network) -> (Harness, Side, Side) {
         let options = DialOptions { mode, direct: true, ..DialOptions::default() };
         HandlerAction::Dial(Box::new(contacts(&[(address, 0)], options)))
     });
+    connected_by(handler, network)
+}
+
+fn connected_by(handler: impl ApplicationHandler + 'static, network: Network) -> (Harness, Side, Side) {
     let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
     let anybody = DirectResolver::new(DirectPolicy::Anybody);
     let resolver = Arc::new(ChainResolver::new(vec![Arc::new(anybody)]));
@@ -230,6 +265,83 @@ fn a_hold_that_overtakes_bobs_answer_brings_him_back() {
     harness.answer(bob, b, Some(&bob_says()));
     nobody_is_asked(&mut harness, Duration::from_secs(30));
     harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+/// Cat's RTP comes from where she says; she and Ann are led to each other.
+fn lead_past_to_cat(harness: &mut Harness, (ann, a): Side, (cat, c): Side, endpoint: u64) {
+    let from = "198.51.100.99:4000".parse().unwrap();
+    harness.media_event(MediaEvent::Started { endpoint: EndpointId(endpoint), from });
+    second(harness);
+    let offer = asked(harness, cat).expect("Cat is told of Ann");
+    assert!(offer.contains(ANN_MEDIA), "{offer}");
+    harness.answer(cat, c, Some(&cat_says()));
+    let offer = asked(harness, ann).expect("Ann is told of Cat");
+    assert!(offer.contains("c=IN IP4 198.51.100.99\r\n"), "{offer}");
+    harness.answer(ann, a, Some(SESSION));
+    nobody_is_asked(harness, Duration::from_secs(60));
+    timeout(harness, 1);
+    assert!(harness.is_up(ann, a) && harness.is_up(cat, c), "their RTP goes past us");
+}
+
+fn cat_says() -> String {
+    SESSION.replace("198.51.100.7", "198.51.100.99")
+}
+
+#[test]
+fn after_a_transfer_media_goes_direct_again_where_the_new_route_allows_it() {
+    for allowed in [true, false] {
+        let (mut harness, (ann, a), (bob, b)) = direct_with(Cats { direct: allowed });
+        let cat = harness.party(CAT);
+        let now = harness.now();
+        harness.endpoint(bob).refer(now, b, "<sip:cat@192.0.2.1>".into(), true, Vec::new()).unwrap();
+        harness.settle();
+        let c = harness.answer_next(cat, &cat_says());
+        let offer = asked(&mut harness, ann).expect("Ann comes back");
+        assert!(offer.contains(B2B_MEDIA), "{offer}");
+        // Longer than what was to settle: her answer is when it begins again.
+        second(&mut harness);
+        harness.answer(ann, a, Some(SESSION));
+        harness.take(cat);
+        nobody_is_asked(&mut harness, Duration::from_secs(30));
+        if allowed {
+            lead_past_to_cat(&mut harness, (ann, a), (cat, c), 3);
+        } else {
+            let from = "198.51.100.99:4000".parse().unwrap();
+            harness.media_event(MediaEvent::Started { endpoint: EndpointId(3), from });
+            nobody_is_asked(&mut harness, Duration::from_secs(30));
+        }
+        assert!(!harness.is_up(bob, b));
+        harness.hang_up(cat, c);
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn after_an_attended_transfer_media_goes_direct_again() {
+    let (mut harness, (ann, a), (bob, b)) = direct(BridgeMode::Intercepting);
+    let cat = harness.party(CAT);
+    let consultation = harness.call(bob, "cat", Some(&bob_says()));
+    let c = harness.answer_next(cat, &cat_says());
+    let dialog = harness.endpoint(bob).dialog(consultation).unwrap();
+    let replaces = Replaces {
+        call_id: Bytes::copy_from_slice(dialog.call_id),
+        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+        early_only: false,
+    };
+    let to = format!("<sip:cat@{B2B}?{}>", replaces.embedded());
+    let now = harness.now();
+    harness.endpoint(bob).refer(now, b, to.into(), true, Vec::new()).unwrap();
+    harness.settle();
+    for ((party, usage), says) in [((ann, a), SESSION), ((cat, c), &cat_says())] {
+        assert!(asked(&mut harness, party).expect("comes back").contains(B2B_MEDIA));
+        harness.answer(party, usage, Some(says));
+    }
+    nobody_is_asked(&mut harness, Duration::from_secs(30));
+    assert!(!harness.is_up(bob, b) && !harness.is_up(bob, consultation));
+    lead_past_to_cat(&mut harness, (ann, a), (cat, c), 4);
+    harness.hang_up(cat, c);
     harness.assert_nothing_left();
 }
 

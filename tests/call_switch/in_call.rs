@@ -64,19 +64,25 @@ fn either_party_holds_and_resumes_and_the_other_one_is_asked() {
 
 #[test]
 fn a_reinvite_that_the_other_one_refuses_changes_nothing() {
-    let (mut harness, (ann, a), (bob, b)) = connected();
-    let now = harness.now();
-    let other = SESSION.replace("8 0 101", "8 101");
-    harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(other))).unwrap();
-    harness.settle();
-    harness.reject(bob, b, 488);
-    let refused = harness.take(ann).iter().any(|event| {
-        matches!(event, Event::Usage { event: UsageEvent::ReInviteFailed { status: 488, .. }, .. })
-    });
-    assert!(refused);
-    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
-    harness.hang_up(bob, b);
-    harness.assert_nothing_left();
+    // That Bob knows nothing of his dialog says nothing of Ann's (RFC 3261 §12.2.1.2).
+    for (said, told) in [(488, 488), (481, 480)] {
+        let (mut harness, (ann, a), (bob, b)) = connected();
+        let now = harness.now();
+        let other = SESSION.replace("8 0 101", "8 101");
+        harness.endpoint(ann).reinvite(now, a, Some(Body::sdp(other))).unwrap();
+        harness.settle();
+        harness.reject(bob, b, said);
+        let heard = harness.take(ann).iter().find_map(|event| match event {
+            Event::Usage { event: UsageEvent::ReInviteFailed { status, .. }, .. } => Some(*status),
+            _ => None,
+        });
+        assert_eq!(heard, Some(told));
+        if said == 488 {
+            assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+            harness.hang_up(bob, b);
+        }
+        harness.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -168,6 +174,26 @@ fn the_reason_of_a_bye_goes_across() {
         Some(Termination::RemoteBye { request }) => {
             let reason = request.header(b2b::sip::msg::Name::Reason).expect("a Reason");
             assert!(reason.starts_with(b"Q.850;cause=31"), "{}", String::from_utf8_lossy(reason));
+        }
+        other => panic!("{other:?}"),
+    }
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn the_reason_of_a_callers_cancel_goes_to_whoever_rings() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    harness.ring(bob, b, 180, None);
+    let (now, headers) = (harness.now(), vec![("Reason".into(), "SIP;cause=200;text=\"elsewhere\"".into())]);
+    harness.endpoint(ann).cancel_with(now, a, headers).unwrap();
+    harness.settle();
+    match harness.ended(bob, b) {
+        Some(Termination::RemoteCancel { request }) => {
+            let reason = request.header(b2b::sip::msg::Name::Reason).expect("a Reason");
+            assert!(reason.starts_with(b"SIP;cause=200"), "{}", String::from_utf8_lossy(reason));
         }
         other => panic!("{other:?}"),
     }

@@ -2,10 +2,14 @@
 //! is only told of media.
 
 mod account;
+mod applications;
+mod capture;
 mod dialling;
 mod direct;
 mod handlers;
 mod in_call;
+mod queue;
+mod queue_ways;
 mod reliable;
 mod routed;
 mod storm;

@@ -1,7 +1,7 @@
 //! Nothing of one leg's identity or topology shows on the other.
 
 use b2b::call::harness::{B2B, SESSION};
-use b2b::sip::endpoint::{Body, Invite};
+use b2b::sip::endpoint::{Body, EndpointConfig, Invite};
 use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, to_bob};
@@ -9,7 +9,8 @@ use crate::routed::{ANN, BOB, to_bob};
 #[test]
 fn a_call_goes_across_with_nothing_of_the_other_leg_in_it() {
     let mut harness = to_bob();
-    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let says = |name: &'static str| move |it: &mut EndpointConfig| it.user_agent = name.to_owned();
+    let (ann, bob) = (harness.party_with(ANN, says("Anns-1")), harness.party_with(BOB, says("Bobs-2")));
     let a = harness.invite(
         ann,
         Invite {
@@ -36,8 +37,11 @@ fn a_call_goes_across_with_nothing_of_the_other_leg_in_it() {
     assert_ne!(call_id_of(ann), call_id_of(bob));
     for sent in &harness.wire {
         let text = sent.text();
-        let other =
-            if sent.to == bob { ["192.0.2.11", "198.51.100.7"] } else { ["192.0.2.12", "203.0.113.9"] };
+        let other = if sent.to == bob {
+            ["192.0.2.11", "198.51.100.7", "Anns-1"]
+        } else {
+            ["192.0.2.12", "203.0.113.9", "Bobs-2"]
+        };
         if sent.to == ann || sent.to == bob {
             assert!(!other.iter().any(|it| text.contains(it)), "{text}");
             assert!(

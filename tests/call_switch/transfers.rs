@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::routed::{ANN, BOB, CAT, Handler, contacts, uri};
 
 /// `bob` is Bob, `cat` is Cat; b2b handles REFER itself or passes it on.
-fn harness(mode: BridgeMode) -> Harness {
+pub fn harness(mode: BridgeMode) -> Harness {
     let handler = Handler(move |call: IncomingCall, _: CallService| async move {
         let address = if call.called() == "bob" { BOB } else { CAT };
         let options = DialOptions { mode, ..DialOptions::default() };
@@ -40,14 +40,14 @@ fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bool)>
     (answered, progress)
 }
 
-fn refer(harness: &mut Harness, party: PartyId, usage: UsageId, to: String) {
+pub fn refer(harness: &mut Harness, party: PartyId, usage: UsageId, to: String) {
     let now = harness.now();
     harness.endpoint(party).refer(now, usage, Bytes::from(to), true, Vec::new()).unwrap();
     harness.settle();
 }
 
 /// A party answers the re-INVITE that it was asked with.
-fn refresh(harness: &mut Harness, party: PartyId, usage: UsageId) {
+pub fn refresh(harness: &mut Harness, party: PartyId, usage: UsageId) {
     harness.answer(party, usage, Some(SESSION));
 }
 
@@ -63,6 +63,11 @@ fn a_blind_transfer_joins_who_stays_with_the_target_and_tells_how_it_goes() {
         harness.take(leaves);
         refer(&mut harness, leaves, leaving, format!("<{}>", uri(CAT)));
         let c = harness.next_call(cat);
+        let cat_at = CAT.parse().unwrap();
+        let invite = harness.wire.iter().find(|it| it.to == cat_at && it.line().starts_with("INVITE"));
+        let from = invite.unwrap().field("From").unwrap();
+        let shown = if caller_transfers { "<sip:callee@" } else { "<sip:party1@" };
+        assert!(from.starts_with(shown), "whom she will talk to: {from}");
         harness.ring(cat, c, 180, None);
         harness.answer(cat, c, Some(SESSION));
         let (answered, progress) = told(&mut harness, leaves);
@@ -143,6 +148,10 @@ fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
         assert_eq!(harness.holdings().0.calls, 1);
         harness.hang_up(bob, b);
         assert!(!harness.is_up(cat, c));
+        let records = harness.records();
+        let calls: std::collections::HashSet<_> = records.iter().map(|it| it.call.0).collect();
+        assert_eq!((records.len(), calls.len()), (4, 2), "one a leg, in two calls");
+        assert!(records.iter().all(|it| it.linked == records[0].linked), "{records:?}");
         harness.assert_nothing_left();
     }
 }

@@ -4,6 +4,9 @@
 
 pub mod audio;
 pub mod child;
+pub mod codecs;
+#[cfg(feature = "lab")]
+pub mod orchestrated;
 
 /// Makes each of these functions, which take an engine, a test of every engine of this
 /// build: `native::name` and, with the feature, `baresip::name`.

@@ -49,6 +49,41 @@ pub fn free_port() -> u16 {
     panic!("no free port");
 }
 
+/// SIPp with a scenario of ours, in a folder with something to play; one that is called
+/// listens already.
+pub fn sipp(folder: &Path, scenario: &str, port: u16, arguments: &[&str]) -> Running {
+    print_version("sipp", "-v", "SIPp");
+    write_ulaw(&folder.join("tone.ulaw"), &signal(30));
+    let media = free_port().to_string();
+    let mut command = Command::new("sipp");
+    command.current_dir(folder).arg("-sf").arg(file("tests/sipp").join(scenario));
+    command.args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", &port.to_string(), "-mp", &media]);
+    command.args(["-m", "1", "-nostdin", "-timeout", "40", "-timeout_error", "-trace_err", "-trace_msg"]);
+    let running = Running::start("sipp", command.args(arguments));
+    bound(port);
+    running
+}
+
+/// Waits until somebody has this UDP or TCP port.
+pub fn bound(port: u16) {
+    let end = Instant::now() + LIMIT;
+    while !is_bound(port) {
+        assert!(Instant::now() < end, "nobody listens at port {port}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_bound(port: u16) -> bool {
+    let bound = |table: &str| {
+        let rows = fs::read_to_string(table).unwrap_or_default();
+        rows.lines().skip(1).any(|row| {
+            let local = row.split_whitespace().nth(1).and_then(|local| local.split_once(':'));
+            local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port))
+        })
+    };
+    bound("/proc/net/udp") || bound("/proc/net/tcp")
+}
+
 /// A running program; ended when dropped.
 pub struct Running {
     name: String,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-#[path = "../common/child.rs"]
-pub mod child;
+pub mod captured;
+pub use crate::common::child;
 pub mod phone;
 
 use child::B2b;
@@ -24,14 +24,30 @@ pub struct Server {
 /// Starts one that trusts this machine, with these lines behind `[http]` and what
 /// follows from them.
 pub fn server(lines: &str) -> Server {
+    start(configured(lines))
+}
+
+/// A folder with such a configuration.
+pub fn configured(lines: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\nstore = \"memory\"\n\
          domains = [\"b2b.example\"]\ncdr = \"cdr.jsonl\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\n{lines}"
     );
-    let path = folder.path().join("b2bua.toml");
-    std::fs::write(&path, config).expect("a file");
-    let mut process = child::b2b(&["--role", "b2bua", "--config", path.to_str().expect("UTF-8")]);
+    std::fs::write(folder.path().join("b2bua.toml"), config).expect("a file");
+    folder
+}
+
+/// Starts the one that is configured in this folder.
+pub fn start(folder: tempfile::TempDir) -> Server {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "b2bua", "--config"]).arg(folder.path().join("b2bua.toml"));
+    start_by(&mut command, folder)
+}
+
+/// The same by another command.
+pub fn start_by(command: &mut std::process::Command, folder: tempfile::TempDir) -> Server {
+    let mut process = B2b::start(command);
     let ready = process.wait_for_line("READY role=b2bua");
     let address = |name: &str| {
         let word = ready.split(' ').find_map(|word| word.strip_prefix(name));

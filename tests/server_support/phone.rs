@@ -84,6 +84,12 @@ impl Phone {
         self.answer_to(&invite, peer)
     }
 
+    /// Says that this call rings.
+    pub fn ring_to(&self, invite: &str, peer: SocketAddr) {
+        let to = format!("{};tag={}", field(invite, "To"), self.name);
+        self.respond_with("180 Ringing", invite, &to, "", "", peer);
+    }
+
     /// Answers this call.
     pub fn answer_to(&self, invite: &str, peer: SocketAddr) -> Dialog {
         let to = format!("{};tag={}", field(invite, "To"), self.name);
@@ -97,7 +103,8 @@ impl Phone {
 
     /// Hangs up, and waits for the answer.
     pub fn hang_up(&self, dialog: &Dialog) {
-        self.request(dialog, "BYE", 2);
+        // Behind whatever else it has asked.
+        self.request(dialog, "BYE", 1_000);
         self.hear("SIP/2.0 200");
     }
 
@@ -120,21 +127,96 @@ impl Phone {
         }
     }
 
+    /// Sends a packet of G.711 A-law, 20 ms of sound, the `n`th one.
+    pub fn sound(&self, to: SocketAddr, n: u16, payload: &[u8; 160]) {
+        let mut packet = vec![0x80, 8];
+        packet.extend_from_slice(&n.to_be_bytes());
+        packet.extend_from_slice(&(u32::from(n) * 160).to_be_bytes());
+        packet.extend_from_slice(&7u32.to_be_bytes());
+        packet.extend_from_slice(payload);
+        self.rtp.send_to(&packet, to).expect("loopback");
+    }
+
+    /// Asks for another direction of its media, and acknowledges the answer.
+    pub fn change(&self, dialog: &Dialog, cseq: u32, direction: &str) {
+        let body =
+            format!("{}a={direction}\r\n", self.session().replacen("o=- 1 1", &format!("o=- 1 {cseq}"), 1));
+        let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
+        self.request_with(dialog, "INVITE", cseq, &more, &body);
+        self.hear("SIP/2.0 200");
+        self.request(dialog, "ACK", cseq);
+    }
+
+    /// Presses a key, by INFO.
+    pub fn press(&self, dialog: &Dialog, cseq: u32, key: char) {
+        let body = format!("Signal={key}\r\nDuration=100\r\n");
+        self.request_with(dialog, "INFO", cseq, "Content-Type: application/dtmf-relay\r\n", &body);
+        self.hear("SIP/2.0 200");
+    }
+
+    /// Wants the other party to call that one.
+    pub fn refer(&self, dialog: &Dialog, cseq: u32, to: &str) {
+        let more = format!("Contact: <{}>\r\nRefer-To: <{to}>\r\n", self.uri());
+        self.request_with(dialog, "REFER", cseq, &more, "");
+        self.hear("SIP/2.0 202");
+    }
+
+    /// Agrees to whatever it is asked, until it is called off.
+    pub fn agree(&self, over: &std::sync::atomic::AtomicBool) {
+        let mut buffer = vec![0; 65_536];
+        while !over.load(std::sync::atomic::Ordering::Acquire) {
+            let Ok((length, from)) = self.sip.recv_from(&mut buffer) else { continue };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with("INVITE") {
+                let body = self.session();
+                let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
+                self.respond(&text, &field(&text, "To"), &more, &body, from);
+            } else if !text.starts_with("ACK") && !text.starts_with("SIP/2.0") {
+                self.respond(&text, &field(&text, "To"), "", "", from);
+            }
+        }
+    }
+
+    /// Where it wants to hear.
+    pub fn rtp(&self) -> SocketAddr {
+        self.rtp.local_addr().expect("an address")
+    }
+
+    /// The next so many packets that it hears.
+    pub fn listen(&self, packets: usize) -> Vec<Vec<u8>> {
+        let (start, mut buffer, mut heard) = (Instant::now(), [0; 2_048], Vec::new());
+        while heard.len() < packets {
+            assert!(start.elapsed() < PATIENCE, "{} has heard {} of {packets}", self.name, heard.len());
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
+            heard.push(buffer[..length].to_vec());
+        }
+        heard
+    }
+
     fn request(&self, dialog: &Dialog, method: &str, cseq: u32) {
+        self.request_with(dialog, method, cseq, "", "");
+    }
+
+    fn request_with(&self, dialog: &Dialog, method: &str, cseq: u32, more: &str, body: &str) {
         let at = self.sip.local_addr().expect("an address");
         let Dialog { from, to, call_id, peer } = dialog;
         let request = format!(
-            "{method} sip:b2b@{peer} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{call_id}\r\n\
+            "{method} sip:b2b@{peer} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{cseq}{call_id}\r\n\
              Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
-             Content-Length: 0\r\n\r\n"
+             {more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         self.say(&request, *peer);
     }
 
     fn respond(&self, request: &str, to: &str, more: &str, body: &str, peer: SocketAddr) {
+        self.respond_with("200 OK", request, to, more, body, peer);
+    }
+
+    fn respond_with(&self, status: &str, request: &str, to: &str, more: &str, body: &str, peer: SocketAddr) {
         let field = |name| field(request, name);
         let response = format!(
-            "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}\
+            "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}\
              Content-Length: {}\r\n\r\n{body}",
             field("Via"),
             field("From"),

@@ -3,19 +3,9 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Body, CommandError, Event, Termination, Transport, UsageEvent, UsageId};
+use b2b::sip::endpoint::{Body, CommandError, Event, Termination, Transport, UsageEvent};
 
 use crate::pair::{A, B, Hand, Network, Pair, field};
-
-/// A call of the hand-made peer that B has answered; nothing is acknowledged.
-fn answered(pair: &mut Pair, invite: &Hand) -> (UsageId, String) {
-    pair.hand(invite);
-    let b = pair.incoming();
-    let now = pair.now;
-    pair.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
-    pair.flush();
-    (b, pair.last(B, "SIP/2.0 200"))
-}
 
 #[test]
 fn a_bye_in_an_early_dialog_is_answered_and_ends_the_invite_with_487() {
@@ -40,7 +30,7 @@ fn a_bye_in_an_early_dialog_is_answered_and_ends_the_invite_with_487() {
 fn a_cancel_after_the_answer_changes_nothing() {
     let mut pair = Pair::new(Network::QUIET);
     let invite = Hand::invite();
-    let (_, ok) = answered(&mut pair, &invite);
+    let (_, ok) = pair.answers(&invite);
     let mut cancel = invite.next("CANCEL", 10, "");
     cancel.branch = invite.branch.clone();
     pair.hand(&cancel);
@@ -64,7 +54,7 @@ fn a_cancel_for_nothing_gets_481() {
 fn a_bye_before_the_ack_ends_the_call() {
     let mut pair = Pair::new(Network::QUIET);
     let invite = Hand::invite();
-    let (_, ok) = answered(&mut pair, &invite);
+    let (_, ok) = pair.answers(&invite);
     pair.hand(&invite.next("BYE", 11, &ok));
     assert!(matches!(pair.ended(B), Termination::RemoteBye { .. }));
     let answers = pair.sent(B, "SIP/2.0 200").len();
@@ -79,7 +69,7 @@ fn a_bye_before_the_ack_ends_the_call() {
 fn a_request_racing_the_ack_is_put_off_and_the_call_goes_on() {
     let mut pair = Pair::new(Network::QUIET);
     let invite = Hand::invite();
-    let (b, ok) = answered(&mut pair, &invite);
+    let (b, ok) = pair.answers(&invite);
     let mut reinvite = invite.next("INVITE", 11, &ok);
     reinvite.body = "new offer";
     pair.hand(&reinvite);
@@ -118,7 +108,7 @@ fn a_hang_up_before_the_ack_waits_for_it() {
     for acknowledged in [true, false] {
         let mut pair = Pair::new(Network::QUIET);
         let invite = Hand::invite();
-        let (b, ok) = answered(&mut pair, &invite);
+        let (b, ok) = pair.answers(&invite);
         let now = pair.now;
         pair.ends[B].bye(now, b).unwrap();
         pair.flush();
@@ -141,7 +131,7 @@ fn a_hang_up_before_the_ack_waits_for_it() {
 fn a_late_ack_on_the_branch_of_the_invite_counts() {
     let mut pair = Pair::new(Network::QUIET);
     let invite = Hand::invite();
-    let (_, ok) = answered(&mut pair, &invite);
+    let (_, ok) = pair.answers(&invite);
     let mut ack = invite.next("ACK", 10, &ok);
     ack.branch = invite.branch.clone();
     pair.hand(&ack);

@@ -1,6 +1,6 @@
 //! A peer that is no endpoint of ours: messages written by hand.
 
-use b2b::sip::endpoint::{Transport, UsageId};
+use b2b::sip::endpoint::{Body, Transport, UsageId};
 use bytes::Bytes;
 
 use crate::pair::{A, B, Pair};
@@ -97,6 +97,17 @@ impl Pair {
         self.deaf[B] = true;
         let usage = self.call(Transport::Udp);
         (usage, self.last(A, "INVITE"))
+    }
+
+    /// B answers a call of the hand-made peer; nothing is acknowledged. The call, and its
+    /// 200.
+    pub fn answers(&mut self, invite: &Hand) -> (UsageId, String) {
+        self.hand(invite);
+        let b = self.incoming();
+        let now = self.now;
+        self.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
+        self.flush();
+        (b, self.last(B, "SIP/2.0 200"))
     }
 
     /// The hand-made peer answers A.

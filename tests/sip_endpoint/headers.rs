@@ -88,12 +88,8 @@ fn a_bye_says_why_and_so_does_one_that_waits_for_its_ack() {
     for acknowledged in [true, false] {
         let mut pair = Pair::new(Network::QUIET);
         let invite = Hand::invite();
-        pair.hand(&invite);
-        let b = pair.incoming();
-        let now = pair.now;
-        pair.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
-        pair.flush();
-        let ack = invite.next("ACK", 10, &pair.last(B, "SIP/2.0 200"));
+        let (b, ok) = pair.answers(&invite);
+        let ack = invite.next("ACK", 10, &ok);
         if acknowledged {
             pair.hand(&ack);
         }

@@ -14,12 +14,7 @@ const ADDRESSES: [&str; 2] = ["192.0.2.1:5060", "192.0.2.2:5060"];
 
 /// B in a call with a hand-made peer, and B's 200.
 fn up(pair: &mut Pair, invite: &Hand) -> (UsageId, String) {
-    pair.hand(invite);
-    let b = pair.incoming();
-    let now = pair.now;
-    pair.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
-    pair.flush();
-    let ok = pair.last(B, "SIP/2.0 200");
+    let (b, ok) = pair.answers(invite);
     pair.hand(&invite.next("ACK", invite.cseq, &ok));
     pair.take(B);
     (b, ok)

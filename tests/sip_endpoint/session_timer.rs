@@ -32,12 +32,7 @@ fn event(pair: &mut Pair, end: usize) -> UsageEvent {
 fn answered(pair: &mut Pair, headers: &str) -> (Hand, UsageId, String) {
     let mut invite = Hand::invite();
     invite.extra.push_str(headers);
-    pair.hand(&invite);
-    let b = pair.incoming();
-    let now = pair.now;
-    pair.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
-    pair.flush();
-    let ok = pair.last(B, "SIP/2.0 200");
+    let (b, ok) = pair.answers(&invite);
     pair.hand(&invite.next("ACK", 10, &ok));
     pair.take(B);
     (invite, b, ok)
@@ -108,7 +103,7 @@ fn the_uas_refreshes_where_it_is_to_and_the_uac_where_it_is_to() {
     let wish = "Supported: timer\r\nAllow: INVITE, UPDATE\r\nSession-Expires: 200;refresher=uas\r\n";
     let (_, _, ok) = answered(&mut pair, wish);
     assert_eq!(field(&ok, "Session-Expires"), "200;refresher=uas");
-    assert_eq!(field(&ok, "Require"), "");
+    assert_eq!(field(&ok, "Require"), "timer");
     pair.run(Duration::from_secs(101));
     let update = pair.last(B, "UPDATE");
     assert_eq!(field(&update, "Session-Expires"), "200;refresher=uac", "in this transaction it is the UAC");

@@ -1,5 +1,5 @@
 //! Datagrams at an endpoint that is in calls, in virtual time. Shared by the fuzz target
-//! `sip_in` and by `tests/fuzz_corpus.rs`, which replays its corpus.
+//! `sip_in` and by `tests/sip/fuzz_corpus.rs`, which replays its corpus.
 //!
 //! The input is datagrams with 0x1e between them. So that they can belong to something,
 //! `[call_id]`, `[tag]` and `[branch]` stand for those of the endpoint's last response,
@@ -145,6 +145,7 @@ impl Bench {
         let session = || Some(Body::sdp(SESSION));
         // What cannot be done now is an error value, and that is all.
         match event {
+            Event::FlowClosed { .. } => {}
             Event::Incoming { usage, request, .. } => {
                 self.usages.push(usage);
                 let _ = endpoint.provisional(now, usage, 183, "", session());

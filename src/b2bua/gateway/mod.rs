@@ -1,18 +1,15 @@
 //! Gateways as somebody we depend on: our registrations there, and whether their hosts
 //! answer.
 //!
-//! - `gateway_fsm`: a registration as a table; `registration`: the same with its times
 //! - `health_fsm`: a host's health as a table; `probe`: the same with its times
-//! - `client`: REGISTER and its answers, with credentials
+//! - `client`: a registration (`sip::registration`) of a gateway
 //!
 //! [`Gateways`] drives them. It has no socket and no clock: requests go out by the
 //! endpoint that a turn brings, answers come in by [`Gateways::answered`].
 
 mod client;
-pub mod gateway_fsm;
 pub mod health_fsm;
 pub mod probe;
-pub mod registration;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -27,10 +24,9 @@ use crate::call::switch::Turn;
 use crate::config::server::{Gateway, ServerConfig};
 use crate::sip::endpoint::{Flow, OutOfDialog, RequestFailure, RequestId};
 use crate::sip::msg::{Method, Response};
+use crate::sip::registration::{Order, State};
 use client::Client;
-use gateway_fsm::State;
 use probe::Probe;
-use registration::Order;
 
 /// The gateways of a configuration, watched.
 pub struct Gateways {
@@ -122,8 +118,8 @@ impl Gateways {
         let leaving: Vec<String> =
             self.watched.iter().filter(|it| it.leaving).map(|it| it.config.name.clone()).collect();
         for it in self.watched.iter_mut().filter(|it| !it.leaving && !leaving.contains(&it.config.name)) {
-            if let Some(client) = it.client.as_mut().filter(|it| it.machine.state() == State::Off) {
-                let order = client.machine.start(now);
+            if let Some(client) = it.client.as_mut().filter(|it| it.state() == State::Off) {
+                let order = client.schedule().start(now);
                 self.orders.push_back((it.id, order));
             }
         }
@@ -135,7 +131,7 @@ impl Gateways {
         it.probes.clear();
         self.board.remove(&it.config.name);
         if let Some(client) = &mut it.client {
-            let order = client.machine.stop(now);
+            let order = client.schedule().stop(now);
             self.orders.push_back((id, order));
         }
         self.sweep();
@@ -159,7 +155,7 @@ impl Gateways {
         if !self.orders.is_empty() {
             return Some(now);
         }
-        let clients = self.watched.iter().filter_map(|it| it.client.as_ref()?.machine.next_timeout());
+        let clients = self.watched.iter().filter_map(|it| it.client.as_ref()?.next_timeout());
         let probes = self.watched.iter().flat_map(|it| it.probes.iter().map(Probe::next_timeout));
         clients.chain(probes).min()
     }
@@ -180,9 +176,9 @@ impl Gateways {
         let Some(it) = self.watched.get_mut(index) else { return };
         let id = it.id;
         if let Some(client) = &mut it.client {
-            let before = client.machine.state().is_in_force();
-            let order = client.machine.timeout(t.now);
-            if before && !client.machine.state().is_in_force() && !it.leaving {
+            let before = client.is_in_force();
+            let order = client.schedule().timeout(t.now);
+            if before && !client.is_in_force() && !it.leaving {
                 self.events.push(client.event(&it.config.name));
             }
             self.orders.push_back((id, order));
@@ -220,15 +216,11 @@ impl Gateways {
     fn carry_out(&mut self, t: &mut Turn<'_>, id: u64, order: Order) {
         let Some(it) = self.watched.iter_mut().find(|it| it.id == id) else { return };
         let Some(client) = &mut it.client else { return };
-        let request = match order {
-            Order::Nothing => return,
-            Order::Register { next_host } => client.register(&it.config, next_host, false, t),
-            Order::Unregister => client.register(&it.config, false, true, t),
-        };
+        let Some(request) = client.request(order, t) else { return };
         match t.sip.request_outside(t.now, request) {
             Ok(request) => drop(self.requests.insert(request, Asked::Register(id))),
             Err(error) => {
-                let order = client.unsent(t.now, &error);
+                let order = client.unsent(t.now, error);
                 self.orders.push_back((id, order));
             }
         }
@@ -252,10 +244,10 @@ impl Gateways {
         match asked {
             Asked::Register(_) => {
                 let Some(client) = &mut it.client else { return true };
-                let told = (client.machine.state().is_in_force(), client.state.failed);
+                let told = (client.is_in_force(), client.state.failed);
                 let contact = flow.map(|flow| t.sip.contact_uri(&flow, client.user().as_bytes()));
                 let order = client.answered(now, result, contact.as_deref());
-                let tells = told != (client.machine.state().is_in_force(), client.state.failed);
+                let tells = told != (client.is_in_force(), client.state.failed);
                 if tells && !it.leaving {
                     self.events.push(client.event(&it.config.name));
                 }
@@ -301,7 +293,7 @@ impl Gateways {
     /// Registrations that have ended go.
     fn sweep(&mut self) {
         self.watched.retain_mut(|it| {
-            if it.client.as_ref().is_some_and(|client| client.machine.state().is_over()) {
+            if it.client.as_ref().is_some_and(|client| client.is_over()) {
                 it.client = None;
             }
             !it.leaving || it.client.is_some()

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -99,16 +99,6 @@ pub async fn one(
         true => Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], report.to_string()).into_response()),
         false => Ok(Json(One { report, now }).into_response()),
     }
-}
-
-/// `GET /calls/{id}/pcap`
-pub async fn capture(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let call = call_id(&id)?;
-    let seen = api.jobs.run(move |switch, _, _| switch.capture(call)).await.ok_or_else(Problem::stopping)?;
-    let write = seen.ok_or_else(|| Problem::no_such_call(call))?;
-    let name = format!("attachment; filename=\"call-{}.pcap\"", call.0);
-    let fields = [(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((fields, write()).into_response())
 }
 
 /// `DELETE /calls/{id}`

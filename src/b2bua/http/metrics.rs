@@ -4,6 +4,8 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
+use super::metrics_media::media;
+use super::queues;
 use super::text::{self, Kind, Page};
 use super::{Api, answer::Problem};
 use crate::b2bua::in_force::registrar;
@@ -50,6 +52,8 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.desk.tally.get());
     gateways(&mut page, &api);
+    media(&mut page, &api.controller.totals().await);
+    queues::metrics(&mut page, &api.queues).await;
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }
@@ -144,7 +148,7 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
         ("authentication_malformed", desk.malformed),
         ("slowed", desk.slowed),
         ("banned", desk.bans),
-        ("request_while_banned", desk.banned),
+        ("request_while_banned", desk.banned + seen.net.banned),
         ("stranger_over_budget", desk.ignored),
         ("call_over_rate", desk.over_rate),
         ("source_full", desk.source_full),
@@ -183,6 +187,7 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("timers", held.timer_entries),
         ("tasks", held.tasks),
         ("accounts", held.accounts),
+        ("captures", held.captures),
         ("media_endpoints", api.controller.endpoints()),
         ("media_trunks", api.controller.trunks()),
         ("sip_client_transactions", sip.client_transactions),

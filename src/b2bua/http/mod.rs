@@ -4,20 +4,26 @@
 //! - `listen`: connections, their number and their patience
 //! - `guard`: who may ask
 //! - `answer`: errors as JSON, with what to do
-//! - `calls`: what is up, accounts and captures, ending one; `originate`: beginning one
+//! - `calls`: what is up, accounts, ending one; `originate`: beginning one
+//! - `capture`: what was on the wire; `recording`: what was said
+//! - `queues`: who waits, and agents
 //! - `events`: the bus as a WebSocket
 //! - `registrations`: who is registered
-//! - `metrics`: everything that is counted; `text`: as Prometheus reads it
+//! - `metrics`: everything that is counted; `metrics_media`: media; `text`: as Prometheus reads it
 //!
 //! `docs/http.md` is the manual.
 
 mod answer;
 mod calls;
+mod capture;
 mod events;
 mod guard;
 mod listen;
 mod metrics;
+mod metrics_media;
 mod originate;
+mod queues;
+mod recording;
 mod registrations;
 mod text;
 
@@ -31,11 +37,12 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use tokio::sync::oneshot;
 
 use super::desk::DeskParts;
 use super::ledger::Ledger;
+use crate::app::queue::QueueDesk;
 use crate::call::controller::EmbeddedController;
 use crate::call::service::CallService;
 use crate::call::switch::driver::Jobs;
@@ -56,6 +63,7 @@ pub struct Api {
     pub controller: Arc<EmbeddedController>,
     pub desk: DeskParts,
     pub ledger: Ledger,
+    pub queues: QueueDesk,
     /// When the server started.
     pub started: Instant,
 }
@@ -113,7 +121,14 @@ fn router(api: Api, guard: Guard) -> Router {
     Router::new()
         .route("/calls", get(calls::list).post(originate::begin))
         .route("/calls/{id}", get(calls::one).delete(calls::end))
-        .route("/calls/{id}/pcap", get(calls::capture))
+        .route("/calls/{id}/capture", post(capture::begin).delete(capture::end))
+        .route("/calls/{id}/recording", post(recording::begin).patch(recording::pause).delete(recording::end))
+        .route("/calls/{id}/pcap", get(capture::file))
+        .route("/queues", get(queues::list))
+        .route("/queues/{name}", get(queues::one))
+        .route("/agents", get(queues::agents))
+        .route("/agents/{name}", get(queues::agent))
+        .route("/agents/{name}/state", put(queues::set_state))
         .route("/events", get(events::stream))
         .route("/registrations", get(registrations::list))
         .route("/metrics", get(metrics::scrape))

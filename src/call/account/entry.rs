@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::cdr::Cdr;
-use super::super::controller::{Descriptions, EndpointStats};
+use super::super::controller::{Descriptions, EndpointStats, PacketTrace};
 use super::super::event::Event;
 use super::super::negotiate::pair::Agreed;
 use super::super::timeline::{Body, Signal, Timeline};
@@ -44,6 +45,8 @@ pub(super) struct Entry {
     pub start: Instant,
     pub timeline: Timeline,
     pub messages: Messages,
+    /// Its media, where it was asked to be captured.
+    pub trace: Option<Arc<PacketTrace>>,
     pub legs: Vec<LegAccount>,
     pub talks: Vec<Talk>,
     pub route: Option<Box<str>>,
@@ -59,6 +62,7 @@ impl Entry {
             start: now,
             timeline: Timeline::new(call, now, wall),
             messages: Messages::new(now, wall),
+            trace: None,
             legs: Vec::with_capacity(2),
             talks: Vec::new(),
             route: None,

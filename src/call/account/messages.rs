@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::super::capture::Capture;
+use super::super::controller::{TracedPacket, TracedPackets};
 use crate::sip::msg::Transport;
 use crate::sip::net::tap::{Direction, Seen};
 
@@ -14,6 +15,8 @@ use crate::sip::net::tap::{Direction, Seen};
 const HEAD: usize = 8_192;
 /// Bytes of the latest ones.
 const TAIL: usize = 4_096;
+/// Bytes of the latest ones of a call that is captured.
+const CAPTURED_TAIL: usize = 262_144;
 /// In what steps room is made.
 const STEP: usize = 4_096;
 /// Ways that messages came and went; later ones are left out.
@@ -31,6 +34,8 @@ pub(super) struct Messages {
     head: Vec<u8>,
     tail: Vec<u8>,
     full: bool,
+    /// Bytes of the latest ones.
+    room: u32,
     left_out: u64,
 }
 
@@ -51,6 +56,7 @@ impl Messages {
             head: Vec::new(),
             tail: Vec::new(),
             full: false,
+            room: TAIL as u32,
             left_out: 0,
         }
     }
@@ -81,12 +87,12 @@ impl Messages {
         self.full |= self.head.len() + needed > HEAD;
         let into = if self.full { &mut self.tail } else { &mut self.head };
         if self.full {
-            while !into.is_empty() && into.len() + needed > TAIL {
+            while !into.is_empty() && into.len() + needed > self.room as usize {
                 let first = OWN + usize::from(u16::from_le_bytes([into[9], into[10]]));
                 into.drain(..first.min(into.len()));
                 self.left_out += 1;
             }
-            if needed > TAIL {
+            if needed > self.room as usize {
                 self.left_out += 1;
                 return again;
             }
@@ -145,17 +151,42 @@ impl Messages {
         self.left_out
     }
 
-    /// As a file that Wireshark opens.
-    pub fn to_pcap(&self) -> Vec<u8> {
+    /// There is more room for what comes from now on.
+    pub fn widen(&mut self) {
+        self.room = CAPTURED_TAIL as u32;
+    }
+
+    /// As a file that Wireshark opens, with packets of media in order of time.
+    pub fn to_pcap(&self, media: Option<&TracedPackets>) -> Vec<u8> {
+        let mut items: Vec<(Duration, Item<'_>)> =
+            self.records().map(|it| (Duration::from_micros(it.at_us), Item::Message(it))).collect();
+        let packets = media.into_iter().flat_map(TracedPackets::iter);
+        items.extend(packets.map(|it| (it.at.saturating_duration_since(self.start), Item::Packet(it))));
+        // What came and left in the same turn stays in that order.
+        items.sort_by_key(|(at, _)| *at);
         let mut capture = Capture::new(usize::MAX);
-        for record in self.records() {
-            let Some((transport, local, remote)) = self.ways.get(record.way).copied() else { continue };
-            let (from, to) = if record.sent { (local, remote) } else { (remote, local) };
-            let at = self.began.checked_add(Duration::from_micros(record.at_us)).unwrap_or(self.began);
-            capture.sip(at, transport, from, to, record.data);
+        for (at, item) in items {
+            let at = self.began.checked_add(at).unwrap_or(self.began);
+            let turned = |sent, local, remote| if sent { (local, remote) } else { (remote, local) };
+            match item {
+                Item::Message(it) => {
+                    let Some((transport, local, remote)) = self.ways.get(it.way).copied() else { continue };
+                    let (from, to) = turned(it.sent, local, remote);
+                    capture.sip(at, transport, from, to, it.data);
+                }
+                Item::Packet(it) => {
+                    let (from, to) = turned(it.sent, it.local, it.remote);
+                    capture.rtp(at, from, to, it.octets, it.original);
+                }
+            }
         }
         capture.to_pcap()
     }
+}
+
+enum Item<'a> {
+    Message(Record<'a>),
+    Packet(TracedPacket<'a>),
 }
 
 /// What of a message goes into a timeline.
@@ -265,7 +296,7 @@ mod tests {
         let kept: Vec<u64> = messages.records().map(|record| record.at_us / 1_000).collect();
         assert_eq!((kept.first(), kept.last()), (Some(&0), Some(&999)));
         assert_eq!(kept.len() as u64 + messages.left_out(), 1_000);
-        assert!(messages.to_pcap().len() > 24 + kept.len() * 600);
+        assert!(messages.to_pcap(None).len() > 24 + kept.len() * 600);
     }
 
     #[test]

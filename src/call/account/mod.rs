@@ -7,11 +7,13 @@
 //! - `talk`: two joined legs, and the verdict on their media
 //! - `entry`: one call's account
 //! - `report`: for readers
+//! - `capturing`: a call's media beside its messages, where somebody asked for it
 //!
 //! A leg's record is written when its dialog has ended and its media has said its last
 //! word, which takes a moment ([`PATIENCE`] at most). A call that is over is kept among
 //! the latest [`ENDED`], as long as those take no more than [`ENDED_BYTES`].
 
+mod capturing;
 mod entry;
 mod messages;
 mod notes;
@@ -29,6 +31,8 @@ use super::controller::{Descriptions, EndpointId, EndpointStats};
 use super::event::Event;
 use super::{BridgeId, CallId, LegId};
 use crate::sip::net::tap::{Direction, Seen};
+use capturing::Captures;
+pub use capturing::{CAPTURE_BYTES, CAPTURES, CaptureView, KEPT_BYTES};
 use entry::Entry;
 use messages::heading;
 pub use report::{LegReport, MediaReport, Report, Unjudged};
@@ -67,6 +71,7 @@ pub struct Books {
     /// Calls that are over, oldest first, and what they take.
     ended: VecDeque<(CallId, usize)>,
     ended_bytes: usize,
+    captures: Captures,
     outcomes: VecDeque<Outcome>,
 }
 
@@ -288,12 +293,6 @@ impl Books {
         self.entries.get(&call).map(|entry| entry.report(now))
     }
 
-    /// A call's messages as a file that Wireshark opens.
-    pub fn pcap(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
-        let messages = self.entries.get(&call)?.messages.clone();
-        Some(move || messages.to_pcap())
-    }
-
     /// The calls that are over and still known, latest first.
     pub fn ended(&self, limit: usize) -> Vec<CallId> {
         self.ended.iter().rev().take(limit).map(|(call, _)| *call).collect()
@@ -318,6 +317,7 @@ impl Books {
             let bytes = entry.bytes();
             self.ended.push_back((call, bytes));
             self.ended_bytes += bytes;
+            self.captured(call);
             while self.ended.len() > ENDED || self.ended_bytes > ENDED_BYTES {
                 let Some((oldest, bytes)) = self.ended.pop_front() else { break };
                 self.ended_bytes -= bytes;

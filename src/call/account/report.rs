@@ -10,6 +10,7 @@ use super::super::controller::{Descriptions, EndpointStats};
 use super::super::event::{Quality, rfc3339};
 use super::super::timeline::Timeline;
 use super::super::{CallId, LegId};
+use super::capturing::CaptureView;
 use super::entry::Entry;
 use super::talk::{self, Known, Talk, TalkView};
 
@@ -27,7 +28,7 @@ pub struct Unjudged {
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     pub call: CallId,
-    /// Whether it is over.
+    /// Whether it is over, and its last counters are in.
     pub over: bool,
     #[serde(with = "rfc3339")]
     pub began: SystemTime,
@@ -40,6 +41,9 @@ pub struct Report {
     pub verdicts: Vec<TalkView>,
     /// Messages of the call that are not in its capture.
     pub messages_left_out: u64,
+    /// What its capture has of its media; none: it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_captured: Option<CaptureView>,
     #[serde(serialize_with = "viewed")]
     pub timeline: Timeline,
 }
@@ -98,7 +102,8 @@ impl Entry {
         let view = self.timeline.view();
         let report = Report {
             call: view.call,
-            over: self.over.is_some(),
+            // Who waits for the end wants what is said of it: the last counters come behind it.
+            over: self.over.is_some() && !self.waits(),
             began: view.began,
             duration_ms: end.saturating_duration_since(self.start).as_millis() as u64,
             route: self.route.as_deref().map(str::to_owned),
@@ -117,6 +122,10 @@ impl Entry {
                 .collect(),
             verdicts: Vec::new(),
             messages_left_out: self.messages.left_out(),
+            media_captured: self
+                .trace
+                .as_deref()
+                .map(|trace| CaptureView::new(trace, self.over.is_none(), now)),
             timeline: self.timeline.clone(),
         };
         let known = |talk: &Talk| talk.legs.map(|leg| self.known(leg, true));

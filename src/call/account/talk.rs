@@ -8,9 +8,10 @@ use super::super::event::Quality;
 use super::super::negotiate::pair::Agreed;
 use super::super::verdict::{CallFacts, LegFacts, Verdict, judge};
 use super::super::{BridgeId, LegId};
+use crate::media::codec::Codec;
 use crate::media::relay::{Drops, EndpointStats, Flow};
 use crate::media::session::Direction;
-use crate::metrics::quality;
+use crate::metrics::quality::Rating;
 
 /// What a packet of 20 ms and a phone's buffer add to the delay of the way, ms.
 const PLAYOUT_MS: f64 = 60.0;
@@ -113,6 +114,7 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
             malformed: d.malformed.saturating_sub(b.malformed),
             other_protocol: d.other_protocol.saturating_sub(b.other_protocol),
             source: d.source.saturating_sub(b.source),
+            unauthenticated: d.unauthenticated.saturating_sub(b.unauthenticated),
             stream: d.stream.saturating_sub(b.stream),
             payload_type: d.payload_type.saturating_sub(b.payload_type),
             held: d.held.saturating_sub(b.held),
@@ -131,7 +133,8 @@ pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality 
     let received = stats.received.packets;
     let loss = 100.0 * stats.lost as f64 / (stats.lost + received).max(1) as f64;
     let delay = stats.rtcp.rtt_ms.unwrap_or(0.0) / 2.0 + PLAYOUT_MS;
-    let g711 = codec.is_some_and(|codec| matches!(codec, "PCMU" | "PCMA"));
+    let curve = codec.and_then(|codec| codec.parse().ok()).map(Codec::curve);
+    let mos = |curve| Rating { curve, loss_pct: loss, burst_ratio: 1.0, delay_ms: delay }.mos();
     let round = |value: f64| (value * 100.0).round() / 100.0;
     Quality {
         packets_received: received,
@@ -139,7 +142,7 @@ pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality 
         packets_lost: stats.lost,
         jitter_ms: round(stats.jitter.as_secs_f64() * 1_000.0),
         round_trip_ms: stats.rtcp.rtt_ms.map(round),
-        mos: (received > 0 && g711).then(|| round(quality::mos(loss, delay))),
+        mos: curve.filter(|_| received > 0).map(|curve| round(mos(curve))),
     }
 }
 
@@ -224,7 +227,8 @@ mod tests {
         let start = Instant::now();
         let mut good = stats(start, 1_000, 1_000);
         assert!(quality_of(&good, Some("PCMA")).mos.is_some_and(|mos| mos > 4.3));
-        assert_eq!(quality_of(&good, Some("opus")).mos, None);
+        assert!(quality_of(&good, Some("opus")).mos.is_some_and(|mos| (4.1..4.3).contains(&mos)));
+        assert_eq!(quality_of(&good, Some("G729")).mos, None);
         assert_eq!(quality_of(&stats(start, 0, 5), Some("PCMA")).mos, None);
         good.lost = 200;
         assert!(quality_of(&good, Some("PCMA")).mos.is_some_and(|mos| mos < 3.0));

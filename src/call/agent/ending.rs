@@ -12,9 +12,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
 const MEDIA_PATIENCE: Duration = Duration::from_secs(2);
 
 impl AgentService {
-    /// Hangs every leg up, and refuses new ones with 503 from now on.
+    /// Takes the registration back, hangs every leg up, and refuses new ones with 503 from now on.
     pub fn drain(&mut self) {
         self.draining = true;
+        self.unregister();
         for id in self.legs.ids() {
             let _ = self.with_leg(id, Leg::hangup);
         }
@@ -22,7 +23,7 @@ impl AgentService {
 
     /// Whether nothing is left of any leg.
     pub fn is_idle(&self) -> bool {
-        self.legs.is_empty() && self.news.is_empty()
+        self.legs.is_empty() && self.news.is_empty() && self.registering.is_none()
     }
 
     /// Waits for nobody any more: ends what is left, closes everything, and

@@ -1,26 +1,41 @@
 //! What the SIP stack and the media worker tell, taken to the leg that it is
 //! about.
 
+use super::challenge::LegAuth;
 use super::legs::Entry;
-use super::{AgentEvent, AgentService};
+use super::{AgentEvent, AgentService, LegId, LegReport, Levels};
 use crate::call::agent::leg::Leg;
 use crate::media::worker::MediaEvent;
-use crate::sip::endpoint::{Event, Flow, Reply, UsageEvent, UsageId};
+use crate::sip::endpoint::{Event, Flow, Reply, Termination, UsageEvent, UsageId};
 use crate::sip::msg::Request;
 
 impl AgentService {
     pub(super) fn sip_event(&mut self, event: Event) {
         match event {
-            Event::Incoming { usage, request, flow, .. } => self.incoming(usage, &request, &flow),
+            Event::Incoming { usage, request, flow, replaces } => {
+                self.incoming(usage, &request, &flow, replaces);
+            }
             Event::Usage { usage, event } => {
                 let Some(id) = self.legs.of_usage(usage) else { return };
+                let Some(event) = self.met_challenge(id, event) else { return };
+                self.unreachable(id, &event);
                 let Some(entry) = self.legs.get(id) else { return };
                 entry.usage_over |= matches!(event, UsageEvent::Terminated { .. });
-                entry.leg.usage_event(event);
+                match event {
+                    UsageEvent::Response { result, .. } => self.info_answered(id, &result),
+                    UsageEvent::Refer { refer, request } => self.referred(id, usage, refer, &request),
+                    UsageEvent::ReferAnswered { refer, result } => self.refer_answered(refer, &result),
+                    UsageEvent::ReferProgress { refer, status, last } => {
+                        self.refer_progress(refer, status.map(|(status, _)| status), last);
+                    }
+                    event => entry.leg.usage_event(event),
+                }
                 self.perform(id);
             }
-            // We send no requests outside calls.
-            Event::Response { .. } => {}
+            Event::Response { request, result, flow } => {
+                self.register_response(request, &result, flow);
+            }
+            Event::FlowClosed { flow } => self.flow_closed(&flow),
             Event::Request { transaction, .. } => {
                 // Nothing of ours takes requests outside a call.
                 let now = self.stack.now();
@@ -31,22 +46,53 @@ impl AgentService {
         }
     }
 
-    fn incoming(&mut self, usage: UsageId, request: &Request, flow: &Flow) {
-        let mut leg = Leg::inbound(self.local_media(flow.local.ip()), request);
+    /// Why there is no way to a leg's far end.
+    fn unreachable(&mut self, leg: LegId, event: &UsageEvent) {
+        let UsageEvent::Terminated { cause: Termination::Unreachable | Termination::NoResponse } = event
+        else {
+            return;
+        };
+        if let Some(why) = self.stack.take_connect_error() {
+            self.tell(true, AgentEvent::Unreachable { leg, why });
+        }
+        if self.legs.get(leg).is_some_and(|entry| entry.home) {
+            self.doubt_registration();
+        }
+    }
+
+    fn incoming(&mut self, usage: UsageId, request: &Request, flow: &Flow, replaced: Option<UsageId>) {
+        let replaces = replaced.and_then(|usage| self.legs.of_usage(usage));
+        let local = self.local_media(flow.local.ip());
+        let mut leg = match self.config.manners.ring_at_once {
+            true => Leg::inbound(local, request),
+            false => Leg::quiet(local, request),
+        };
         // A leg that refuses an impossible offer leaves nothing to decide.
-        let told = leg.is_waiting() && !self.draining;
+        let told = leg.is_waiting() && !self.draining && (replaced.is_none() || replaces.is_some());
         if self.draining {
             let _ = leg.reject(503, "");
+        } else if replaced.is_some() && replaces.is_none() {
+            let _ = leg.reject(481, "");
         }
         let mut entry = Entry::new(leg, usage, told);
         entry.early_audio = true;
+        entry.auth = LegAuth::new(&self.config.signalling);
+        if entry.auth.is_some() {
+            let _ = self.stack.endpoint().authorizes(usage);
+        }
+        if self.config.signalling.proxy.is_some() {
+            let _ = self.stack.endpoint().keep_flow(usage, true);
+        }
         let leg = self.legs.insert(entry);
+        self.replaces(leg, replaces);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let event = AgentEvent::Incoming {
             leg,
             from: request.from().map(|from| text(from.uri.raw)).unwrap_or_default(),
             to: request.to().map(|to| text(to.uri.raw)).unwrap_or_default(),
             sip_call_id: request.call_id().map(text).unwrap_or_default(),
+            replaces,
+            headers: request.fields().map(|(name, value)| (name.to_string(), text(value))).collect(),
         };
         self.tell(told, event);
         self.perform(leg);
@@ -60,10 +106,13 @@ impl AgentService {
         | MediaEvent::Closed { id, .. }) = event;
         // A session without a leg was closed before anything came or went.
         let Some(leg) = self.legs.of_session(id) else { return };
-        if let (MediaEvent::Closed { stats, .. }, Some(entry)) = (&event, self.legs.get(leg)) {
+        if let (MediaEvent::Closed { stats, reception, .. }, Some(entry)) = (&event, self.legs.get(leg)) {
             let mut stats = **stats;
             stats.in_call = false;
             entry.side(&mut self.closed).add(&stats);
+            let told = entry.told;
+            let report = LegReport { stats, reception: **reception, levels: Levels::default() };
+            self.tell(told, AgentEvent::MediaClosed { leg, report: Box::new(report) });
         }
         match event {
             MediaEvent::Started { .. } => self.tell(true, AgentEvent::MediaStarted { leg }),

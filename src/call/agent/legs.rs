@@ -1,7 +1,11 @@
 //! The table of legs, found by each of their names.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use super::challenge::LegAuth;
+use super::digits::Infos;
 use super::{LegAudio, LegId};
 use crate::call::agent::leg::Leg;
 use crate::call::leg_fsm::{LegState, TerminationCause};
@@ -16,12 +20,22 @@ pub(super) struct Entry {
     pub(super) session: Option<SessionId>,
     /// Until the session takes it.
     pub(super) audio: Option<LegAudio>,
+    /// The session has some.
+    pub(super) attached: bool,
+    /// What our source waits for, until the leg is answered.
+    pub(super) gate: Option<Arc<AtomicBool>>,
+    /// Digits for INFO.
+    pub(super) infos: Infos,
     /// Attach the audio with the first settled media; else only when the leg is
     /// answered: a file must not begin before somebody listens.
     pub(super) early_audio: bool,
     /// The application knows of it.
     pub(super) told: bool,
     pub(super) ended: Option<TerminationCause>,
+    /// It goes by the way of our registration.
+    pub(super) home: bool,
+    /// Who asks for a password; none: we have none.
+    pub(super) auth: Option<Box<LegAuth>>,
     /// The endpoint has told the usage's end.
     pub(super) usage_over: bool,
 }
@@ -33,9 +47,14 @@ impl Entry {
             usage,
             session: None,
             audio: None,
+            attached: false,
+            gate: None,
+            infos: Infos::default(),
             early_audio: false,
             told,
             ended: None,
+            home: false,
+            auth: None,
             usage_over: false,
         }
     }

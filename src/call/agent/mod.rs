@@ -5,39 +5,73 @@
 //!
 //! - `leg`: a leg's logic as a machine: SIP and media events in, commands out
 //! - `legs`: the table of legs
+//! - `account`: who we are, and by which way we reach others; `registration`: ours at a
+//!   registrar; `dial`: calls of ours; `challenge`: credentials for who asks inside calls
+//! - `calls`: commands for legs that are up; `digits`: digits that they send; `audio`: what
+//!   they say and hear
+//! - `early`: commands for calls that are not answered yet
 //! - `happenings`: what the stack and the worker tell
+//! - `measure`: what a leg's sound is worth
 //! - `perform`: what a leg wants, carried out
+//! - `transfer`: REFER and Replaces, both ways
 //! - `ending`: draining and closing
 
+mod account;
+mod audio;
+mod calls;
+mod challenge;
+mod dial;
+mod digits;
+mod early;
 mod ending;
+mod error;
 mod happenings;
 pub mod leg;
 mod legs;
+mod measure;
+mod messages;
 mod perform;
+mod registration;
+mod registration_error;
+mod transfer;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::LegId;
 use super::leg_fsm::TerminationCause;
 use super::negotiate::LocalMedia;
+use super::negotiate::crypto::LocalCrypto;
 use crate::frame::{FrameSink, FrameSource};
 use crate::media::session::SessionConfig;
 use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
 use crate::metrics::UaStats;
-use crate::sip::endpoint::{Body, Endpoint, EndpointConfig, EndpointLimits, Invite};
-use crate::sip::msg::{Method, Scheme, Uri};
-use crate::sip::net::{NetConfig, NetError, SipStack, local_addr};
+use crate::sip::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Extensions};
+use crate::sip::msg::Method;
+use crate::sip::net::{NetConfig, NetError, SipStack};
 use leg::Leg;
-use legs::{Entry, Legs};
+use legs::Legs;
+use registration::Registering;
+use transfer::Transfers;
 
+pub use super::negotiate::crypto::SrtpPolicy;
 pub use crate::media::codec::Codec;
 pub use crate::media::impair::ImpairConfig;
+pub use crate::media::session::{Adapt, Level, Levels, Reception};
+pub use crate::sdp::{Attribute, may_add_attribute};
+pub use crate::sip::net::ConnectError;
+pub use account::{Credentials, DialAs, Roots, Signalling, Transport, may_add, sip_uri};
+pub use digits::DtmfMode;
+pub use error::AgentError;
+pub use leg::Change;
+pub use measure::LegReport;
+pub use messages::{Direction, Seen, SessionDescriptions};
+pub use registration::{Pace, RegistrationConfig};
+pub use registration_error::RegistrationError;
 
 /// A lab role is in a few calls, and is to stay small under any flood.
 const LIMITS: EndpointLimits = EndpointLimits {
@@ -50,16 +84,26 @@ const LIMITS: EndpointLimits = EndpointLimits {
 /// What an agent needs to start.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
-    /// User part of our Contact and From.
+    /// User part of our Contact, and of From without an identity.
     pub user: String,
+    /// The URI in From; none: the user at our address.
+    pub identity: Option<String>,
+    /// How others see us, and how we reach them.
+    pub signalling: Signalling,
     /// SIP address, UDP and TCP; RTP binds to the same IP.
     pub bind: SocketAddr,
     /// Codecs in order of priority, for offers.
     pub codecs: Vec<Codec>,
     /// Packet time of what we send, ms.
     pub ptime_ms: u32,
+    /// Whether media are encrypted, with keys in the descriptions: worth something over
+    /// TLS only.
+    pub srtp: SrtpPolicy,
     /// Minimum playout delay, ms.
     pub jitter_ms: u32,
+    /// Samples a second of every leg's source and sink, whatever its codec: 8,000, 16,000,
+    /// 24,000 or 48,000.
+    pub rate_hz: u32,
     /// Impairment of received RTP.
     pub impairment: Option<ImpairConfig>,
     /// No RTP for this long ends a leg that should receive.
@@ -68,9 +112,47 @@ pub struct AgentConfig {
     pub sip_trace: Option<PathBuf>,
     /// Write one CSV row per received RTP packet here.
     pub packet_log: Option<PathBuf>,
+    /// More attributes of the audio line of each description of ours.
+    pub attributes: Vec<Attribute>,
+    /// Keep the SIP messages of legs, for [`AgentService::take_message`].
+    pub watch: bool,
+    /// How it takes part in calls.
+    pub manners: Manners,
     /// Seeds of SIP identifiers and of RTP's random starts: from the operating
     /// system's generator, except in tests.
     pub seed: [u8; 32],
+}
+
+/// How an agent takes part in calls. By default as the lab does: it rings at once, and does
+/// nothing that is beyond RFC 3261.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manners {
+    /// Calls that come ring at once; else [`AgentService::ring`] makes them.
+    pub ring_at_once: bool,
+    /// What the far end sends before it answers is heard.
+    pub early_media: bool,
+    /// Digits are looked for in the sound, too.
+    pub in_band_digits: bool,
+    /// Sound is played as soon as the least delay allows, at the cost of up to 20 ms of its
+    /// beginning.
+    pub start_exactly: bool,
+    /// Reliable provisional responses (RFC 3262).
+    pub reliable: bool,
+    /// REFER (RFC 3515) and Replaces (RFC 3891).
+    pub transfers: bool,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Manners {
+            ring_at_once: true,
+            early_media: false,
+            in_band_digits: false,
+            start_exactly: false,
+            reliable: false,
+            transfers: false,
+        }
+    }
 }
 
 /// A leg's audio: where it comes from and where it goes.
@@ -85,7 +167,28 @@ pub struct LegAudio {
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentEvent {
     /// Somebody calls, with an offer that we can take: `answer` or `reject`.
-    Incoming { leg: LegId, from: String, to: String, sip_call_id: String },
+    /// `replaces`: it is to take the place of that one, which ends when it is answered (RFC 3891).
+    /// `headers`: every header field of the INVITE, in order.
+    Incoming {
+        leg: LegId,
+        from: String,
+        to: String,
+        sip_call_id: String,
+        replaces: Option<LegId>,
+        headers: Vec<(String, String)>,
+    },
+    /// We are registered, for so long, by this contact: told whenever it is refreshed, too.
+    Registered { expires_s: u64, registrar: String, contact: String },
+    /// We are not, or it could not be refreshed; `retry_in`: when another attempt follows by
+    /// itself.
+    RegistrationFailed { status: Option<u16>, why: RegistrationError, retry_in: Option<Duration> },
+    /// The registration is taken back, or was never there.
+    Unregistered,
+    /// Our address on the way to the registrar is another one now: it is told, and so are the far
+    /// ends of calls.
+    AddressChanged { from: IpAddr, to: IpAddr },
+    /// There was no way to the far end of a leg whose end follows.
+    Unreachable { leg: LegId, why: ConnectError },
     /// A provisional response other than 100 to our INVITE.
     Progress { leg: LegId, status: u16, reason: String },
     /// The leg is answered and acknowledged.
@@ -94,31 +197,34 @@ pub enum AgentEvent {
     MediaStarted { leg: LegId },
     /// The far end holds us, or takes us back.
     Hold { leg: LegId, held: bool },
-    /// A digit, by RFC 4733 or INFO.
+    /// The far end has agreed to a change of ours; what holds from now on.
+    Changed { leg: LegId, change: Change, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    /// What holds from now on in a leg that is up, whoever wanted it: told at every offer and
+    /// answer, beside [`AgentEvent::Changed`] and [`AgentEvent::Hold`].
+    Agreed { leg: LegId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    /// It has not: the session goes on as it was.
+    ChangeRefused { leg: LegId, change: Change, status: u16, reason: String },
+    /// A digit, by RFC 4733 or INFO, or in the sound where that is looked at.
     Digit { leg: LegId, digit: char, duration_ms: u32 },
+    /// The far end does not take a digit that we sent by INFO; 408 and 503 also stand for no
+    /// answer.
+    DigitRefused { leg: LegId, digit: char, status: u16 },
+    /// The call that we asked the far end for by REFER gets this provisional response.
+    TransferProgress { leg: LegId, status: u16 },
+    /// What became of it. 2xx: it is answered, and the leg is hung up. `None`: nobody knows, the
+    /// far end has said no more or is gone.
+    TransferEnded { leg: LegId, status: Option<u16> },
+    /// The far end sends us to somebody: `accept_refer` or `refuse_refer`. `attended`: to take
+    /// over a call of its own.
+    TransferRequested { leg: LegId, target: String, attended: bool },
     /// The source has ended, and everything before its end is sent.
     SourceEnded { leg: LegId },
+    /// The leg's media session is closed: its last numbers.
+    MediaClosed { leg: LegId, report: Box<LegReport> },
     /// The last event of a leg; its media session is closed.
     Ended { leg: LegId, cause: TerminationCause },
     /// The media worker is gone, and every leg's audio with it.
     MediaLost,
-}
-
-/// Why an operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
-    Bind { addr: SocketAddr, error: std::io::Error },
-    #[error("cannot write {path}: {error}; choose a path that can be written", path = path.display())]
-    Trace { path: PathBuf, error: std::io::Error },
-    #[error("bad SIP URI {uri:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
-    Target { uri: String, reason: String },
-    #[error("no media for the leg: {0}")]
-    Media(String),
-    #[error("no such leg, or it is past that")]
-    NoSuchLeg,
-    #[error("the system refused a thread or name resolution: {0}")]
-    System(std::io::Error),
 }
 
 /// The SIP stack, the media worker and the legs between them. Lives on one
@@ -132,8 +238,10 @@ pub struct AgentService {
     media_events: mpsc::UnboundedReceiver<MediaEvent>,
     media_lost: bool,
     legs: Legs,
+    transfers: Transfers,
     news: VecDeque<AgentEvent>,
     config: AgentConfig,
+    registering: Option<Registering>,
     draining: bool,
     /// Counters of closed sessions.
     closed: UaStats,
@@ -152,15 +260,26 @@ impl AgentService {
             user: config.user.clone(),
             // Digits come by it.
             accept: vec![Method::Info],
+            extensions: Extensions {
+                reliable: config.manners.reliable,
+                refer: config.manners.transfers,
+                replaces: config.manners.transfers,
+            },
             limits: LIMITS,
             ..EndpointConfig::new(config.seed)
         });
-        let net = NetConfig { trace: config.sip_trace.clone(), ..NetConfig::new(config.bind) };
-        let stack = SipStack::bind(net, endpoint).map_err(|error| match error {
+        let signalling = &config.signalling;
+        let tls = signalling.tls.as_ref().map(Roots::load).transpose().map_err(AgentError::Tls)?;
+        let (trace, names) = (config.sip_trace.clone(), signalling.names());
+        let net = NetConfig { trace, tls, names, ..NetConfig::new(config.bind) };
+        let mut stack = SipStack::bind(net, endpoint).map_err(|error| match error {
             NetError::Bind { addr, error } => AgentError::Bind { addr, error },
             NetError::Trace { path, error } => AgentError::Trace { path, error },
             NetError::Names(why) => AgentError::System(std::io::Error::other(why)),
         })?;
+        if config.watch {
+            stack.watch();
+        }
         let [a, b, c, d, e, f, g, h, ..] = config.seed;
         let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let worker = WorkerConfig {
@@ -183,7 +302,9 @@ impl AgentService {
             media_events,
             media_lost: false,
             legs: Legs::default(),
+            transfers: Transfers::default(),
             news: VecDeque::new(),
+            registering: None,
             draining: false,
             closed: UaStats::default(),
             // Below 2^63, as RFC 3264 §5 wants it.
@@ -204,7 +325,9 @@ impl AgentService {
             if let Some(event) = self.news.pop_front() {
                 return event;
             }
+            let due = self.registration_timeout();
             tokio::select! {
+                () = sleep_until(due) => self.registration_due(),
                 event = self.stack.next_event() => self.sip_event(event),
                 event = self.media_events.recv(), if !self.media_lost => match event {
                     Some(event) => self.media_event(event),
@@ -215,75 +338,6 @@ impl AgentService {
                 },
             }
         }
-    }
-
-    /// Calls `target`, a `sip:` URI.
-    ///
-    /// # Errors
-    /// The target cannot be called, or there is no media session for it.
-    pub fn dial(&mut self, target: &str, audio: LegAudio) -> Result<LegId, AgentError> {
-        let bad = |reason: String| AgentError::Target { uri: target.to_owned(), reason };
-        let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(error.to_string()))?;
-        if uri.scheme != Scheme::Sip {
-            return Err(bad("only sip: can be dialled".to_owned()));
-        }
-        let host = uri.host.and_then(|host| host.ip());
-        if host.is_some_and(|ip| ip.is_unspecified()) {
-            return Err(bad("a wildcard address reaches nobody".to_owned()));
-        }
-        if host.is_some_and(|ip| ip.is_ipv4() != self.config.bind.is_ipv4()) {
-            return Err(bad(format!("its address family is not that of our bind {}", self.config.bind)));
-        }
-        let ip = host.and_then(|ip| local_addr::towards(ip).ok());
-        let ip = ip.unwrap_or_else(|| local_addr::concrete(self.config.bind).ip());
-        let (session, rtp) = self.open_session()?;
-        let mut local = self.local_media(ip);
-        local.rtp.set_port(rtp.port());
-        let (leg, offer) = Leg::outbound(local);
-        let invite = Invite {
-            target: Bytes::copy_from_slice(target.as_bytes()),
-            body: Some(Body::sdp(offer)),
-            ..Invite::default()
-        };
-        let now = self.stack.now();
-        let usage = self.stack.endpoint().invite(now, invite).map_err(|error| {
-            self.media.close(session);
-            bad(error.to_string())
-        })?;
-        let mut entry = Entry::new(leg, usage, true);
-        entry.session = Some(session);
-        entry.audio = Some(audio);
-        Ok(self.legs.insert(entry))
-    }
-
-    /// Answers an incoming leg with 200.
-    ///
-    /// # Errors
-    /// It does not wait for an answer, or there is no media session for it; it
-    /// is refused with 503 then.
-    pub fn answer(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
-        if !self.legs.get(id).is_some_and(|entry| entry.told && entry.leg.is_waiting()) {
-            return Err(AgentError::NoSuchLeg);
-        }
-        let opened = self.open_session();
-        let Some(entry) = self.legs.get(id) else { return Err(AgentError::NoSuchLeg) };
-        let result = match opened {
-            Ok((session, rtp)) => {
-                entry.audio = Some(audio);
-                let answered = entry.leg.answer(rtp.port());
-                self.legs.set_session(id, session);
-                answered.map_err(|_| {
-                    self.media.close(session);
-                    AgentError::NoSuchLeg
-                })
-            }
-            Err(error) => {
-                let _ = entry.leg.reject(503, "No Media Port");
-                Err(error)
-            }
-        };
-        self.perform(id);
-        result
     }
 
     /// Refuses an incoming leg.
@@ -326,8 +380,11 @@ impl AgentService {
     fn open_session(&self) -> Result<(SessionId, SocketAddr), AgentError> {
         let session = SessionConfig {
             jitter_ms: self.config.jitter_ms,
+            rate_hz: self.config.rate_hz,
             impairment: self.config.impairment,
             rtp_timeout: Some(self.config.rtp_timeout),
+            detect_digits: self.config.manners.in_band_digits,
+            start_exactly: self.config.manners.start_exactly,
         };
         self.media.open(session).map_err(|error| AgentError::Media(error.to_string()))
     }
@@ -343,6 +400,18 @@ impl AgentService {
             codecs: self.config.codecs.clone(),
             ptime_ms: self.config.ptime_ms,
             session_id: self.session_id,
+            direction: crate::sdp::Direction::SendRecv,
+            // Never from the seed that identifiers come from: those are for all to see.
+            crypto: LocalCrypto::new(self.config.srtp, rand::random()),
+            attributes: self.config.attributes.clone(),
         }
+    }
+}
+
+/// Never, without a deadline.
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@
 use super::{AgentEvent, AgentService, LegId};
 use crate::call::agent::leg::LegOutput;
 use crate::media::session::MediaParams;
-use crate::sip::endpoint::{Body, CommandError};
+use crate::sip::endpoint::{Body, CommandError, Reply};
 
 impl AgentService {
     /// Carries out everything that a leg wants, and lets it go when nothing of
@@ -17,12 +17,20 @@ impl AgentService {
     }
 
     fn perform_one(&mut self, leg: LegId, output: LegOutput) {
+        let credentials = match &output {
+            LegOutput::ReInvite { sdp } => self.reinvite_credentials(leg, sdp),
+            _ => Vec::new(),
+        };
         let Some(entry) = self.legs.get(leg) else { return };
         let (usage, session, told) = (entry.usage, entry.session, entry.told);
         let now = self.stack.now();
         let endpoint = self.stack.endpoint();
         let result = match output {
-            LegOutput::Provisional { status } => endpoint.provisional(now, usage, status, "", None),
+            // What settles the session should not be lost (RFC 3262).
+            LegOutput::Provisional { status, sdp } => {
+                let (reliable, body) = (sdp.is_some(), sdp.map(Body::sdp));
+                endpoint.reply(now, usage, Reply { body, reliable, ..Reply::status(status) })
+            }
             LegOutput::Accept { sdp } => endpoint.answer(now, usage, Some(Body::sdp(sdp))),
             LegOutput::Reject { status, reason } => match endpoint.reject(now, usage, status, &reason) {
                 // The application's own words must not keep the caller waiting.
@@ -30,6 +38,13 @@ impl AgentService {
                 other => other,
             },
             LegOutput::Ack { sdp } => endpoint.ack(now, usage, Some(Body::sdp(sdp))),
+            LegOutput::ReInvite { sdp } => {
+                let asked = endpoint.reinvite_with(now, usage, credentials, Some(Body::sdp(sdp)));
+                if asked.is_err() {
+                    entry.leg.not_asked();
+                }
+                asked
+            }
             LegOutput::Bye => endpoint.bye(now, usage),
             LegOutput::Cancel => endpoint.cancel(now, usage),
             LegOutput::Respond { transaction, reply } => endpoint.respond(now, transaction, reply),
@@ -38,20 +53,34 @@ impl AgentService {
                 return session.into_iter().for_each(|session| self.media.close(session));
             }
             LegOutput::Progress { status, reason } => {
+                self.tell_referrer(leg, status, &reason);
                 return self.tell(told, AgentEvent::Progress { leg, status, reason });
             }
             LegOutput::Answered(params) => {
-                self.attach(leg);
+                self.open_gate(leg);
+                self.tell_referrer(leg, 200, "");
+                self.attach_now(leg);
                 let (codec, ptime_ms) = (params.send.codec, params.send.ptime_ms);
                 let remote_rtp = params.remote_rtp;
                 return self.tell(told, AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp });
             }
             LegOutput::Hold { held } => return self.tell(told, AgentEvent::Hold { leg, held }),
+            LegOutput::Changed { change, params } => {
+                let (codec, ptime_ms) = (params.send.codec, params.send.ptime_ms);
+                let remote_rtp = params.remote_rtp;
+                return self.tell(told, AgentEvent::Changed { leg, change, codec, ptime_ms, remote_rtp });
+            }
+            LegOutput::ChangeRefused { change, status, reason } => {
+                return self.tell(told, AgentEvent::ChangeRefused { leg, change, status, reason });
+            }
             LegOutput::Digit { digit, duration_ms } => {
                 return self.tell(told, AgentEvent::Digit { leg, digit, duration_ms });
             }
             LegOutput::Ended(cause) => {
-                entry.ended = Some(cause);
+                self.transfers_end(leg, &cause);
+                if let Some(entry) = self.legs.get(leg) {
+                    entry.ended = Some(cause);
+                }
                 return;
             }
         };
@@ -63,24 +92,23 @@ impl AgentService {
 
     fn configure(&mut self, id: LegId, params: MediaParams) {
         let Some(entry) = self.legs.get(id) else { return };
-        let early = entry.early_audio;
+        let (early, told, up) = (entry.early_audio, entry.told, entry.is_up());
+        let (codec, ptime_ms, remote_rtp) = (params.send.codec, params.send.ptime_ms, params.remote_rtp);
         if let Some(session) = entry.session
             && let Err(error) = self.media.configure(session, params)
         {
             tracing::warn!("leg {}: the media session refused its parameters: {error}", id.0);
         }
         if early {
-            self.attach(id);
+            self.attach_now(id);
+        }
+        if up {
+            self.tell(told, AgentEvent::Agreed { leg: id, codec, ptime_ms, remote_rtp });
         }
     }
 
-    /// Gives the leg's audio to its session, once.
-    fn attach(&mut self, id: LegId) {
-        let Some(entry) = self.legs.get(id) else { return };
-        let Some(session) = entry.session else { return };
-        if let Some(audio) = entry.audio.take()
-            && let Err(error) = self.media.attach(session, audio.source, audio.sink)
-        {
+    fn attach_now(&mut self, id: LegId) {
+        if let Err(error) = self.give_audio(id) {
             tracing::warn!("leg {}: the media session took no audio: {error}", id.0);
         }
     }

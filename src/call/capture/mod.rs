@@ -2,8 +2,8 @@
 //!
 //! Messages are written as what they were on the wire: IP (without Ethernet, link type
 //! RAW) and UDP, or TCP with sequence numbers of our own. TLS is written as TCP, since
-//! a capture of what is encrypted helps nobody. Of RTP only the
-//! beginning of a packet is kept, as capture programs do with a snap length.
+//! a capture of what is encrypted helps nobody. Of RTP there may be only the
+//! beginning of a packet, as with a capture program's snap length.
 //!
 //! - `frame`: IP, UDP and TCP headers with their checksums
 
@@ -27,8 +27,6 @@ const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const SNAP_LENGTH: u32 = 65_535;
 /// Payload bytes of one frame: what fits an IP packet.
 const MAX_PAYLOAD: usize = 65_000;
-/// Bytes of RTP that are kept: fixed header, four CSRCs, an extension.
-pub const RTP_HEADER: usize = 48;
 /// Bytes that a record's own header takes.
 const RECORD: usize = 16;
 
@@ -84,10 +82,10 @@ impl Capture {
         }
     }
 
-    /// An RTP or RTCP packet: its first [`RTP_HEADER`] bytes, and how long it was.
-    pub fn rtp(&mut self, at: SystemTime, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
-        let length = packet.len().min(MAX_PAYLOAD);
-        let kept = &packet[..length.min(RTP_HEADER)];
+    /// An RTP or RTCP packet of which these bytes are kept, and how long it was.
+    pub fn rtp(&mut self, at: SystemTime, from: SocketAddr, to: SocketAddr, kept: &[u8], original: usize) {
+        let kept = &kept[..kept.len().min(MAX_PAYLOAD)];
+        let length = original.clamp(kept.len(), MAX_PAYLOAD);
         let frame = frame::udp(from, to, kept, length);
         let original = frame.len() + length - kept.len();
         self.push(at, frame, original);

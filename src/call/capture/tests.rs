@@ -77,15 +77,15 @@ fn ipv6_and_tcp_are_written_as_such() {
 }
 
 #[test]
-fn of_rtp_the_header_is_kept_and_the_length_told() {
+fn of_rtp_what_is_kept_is_written_and_the_length_told() {
     let mut capture = Capture::new(10_000);
     let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
     packet.resize(172, 0xd5);
-    capture.rtp(at(0), address("127.0.0.1:4000"), address("127.0.0.1:4002"), &packet);
+    capture.rtp(at(0), address("127.0.0.1:4000"), address("127.0.0.1:4002"), &packet[..12], 172);
     let records = read(&capture.to_pcap());
     let (_, _, frame, original) = &records[0];
-    assert_eq!((frame.len(), *original), (28 + RTP_HEADER, 28 + 172));
-    assert_eq!(&frame[28..], &packet[..RTP_HEADER]);
+    assert_eq!((frame.len(), *original), (28 + 12, 28 + 172));
+    assert_eq!(&frame[28..], &packet[..12]);
     assert_eq!((&frame[2..4], &frame[24..28]), (&200u16.to_be_bytes()[..], &[0, 180, 0, 0][..]));
 }
 
@@ -95,7 +95,7 @@ fn a_capture_is_bounded_and_keeps_the_beginning() {
     let (a, b) = (address("192.0.2.1:5060"), address("192.0.2.2:5060"));
     (0..10).for_each(|n| capture.sip(at(n), Transport::Udp, a, b, INVITE));
     capture.sip(at(11), Transport::Udp, a, b, b"");
-    capture.rtp(at(12), a, b, &[]);
+    capture.rtp(at(12), a, b, &[], 0);
     let file = capture.to_pcap();
     assert_eq!((capture.len(), capture.left_out(), file.len()), (3, 8, 24 + capture.bytes()));
     assert_eq!(read(&file).last().unwrap().1, 2_000_000);
@@ -107,7 +107,7 @@ fn a_message_of_any_length_stays_within_the_packets() {
     let (a, b) = (address("192.0.2.1:5060"), address("[::1]:5060"));
     capture.sip(at(0), Transport::Udp, a, b, &vec![b'x'; 200_000]);
     capture.sip(at(0), Transport::Tcp, a, b, &vec![b'x'; 200_000]);
-    capture.rtp(at(0), a, b, &vec![0x80; 100_000]);
+    capture.rtp(at(0), a, b, &vec![0x80; 100_000], 100_000);
     let records = read(&capture.to_pcap());
     assert_eq!(records.len(), 4 + 4 + 1);
     assert!(records.iter().all(|record| record.3 <= SNAP_LENGTH));

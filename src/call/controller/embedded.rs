@@ -3,75 +3,61 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
+use super::config::EmbeddedConfig;
+use super::convert::{endpoint_id, refused, relay_id};
+use super::recordings::Recordings;
+use super::rooms::Rooms;
+use super::sounding::Sounding;
 use super::trunk::Trunks;
 use super::{
-    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
-    LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route,
+    AddressFamily, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions,
+    DigitPlan, EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController,
+    MediaError, MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded,
+    RecordingId, RecordingSpec,
 };
-use crate::call::negotiate::pair::{self, DirectError, PairError, Side};
-use crate::media::relay::{
-    EndpointConfig, OpenError, RelayConfig, RelayEvent, RelayHandle, RelayId, SpawnError,
-};
-
-/// What the embedded controller needs to start.
-#[derive(Debug, Clone)]
-pub struct EmbeddedConfig {
-    /// Addresses to receive at: at most one IPv4 and one IPv6 address, no wildcards; and as
-    /// what each is told to far ends, where that differs (a NAT before us).
-    pub addresses: Vec<(IpAddr, Option<IpAddr>)>,
-    /// RTP takes even ports of this range, RTCP the odd ones behind them.
-    pub ports: RangeInclusive<u16>,
-    /// Media threads; none: one for each core but one. Each holds as many descriptors as
-    /// a process may have.
-    pub threads: Option<usize>,
-    /// Far ends that do not multiplex RTCP get a socket for it.
-    pub rtcp_sockets: bool,
-    /// From the operating system's generator, except in tests.
-    pub seed: u64,
-}
-
-impl EmbeddedConfig {
-    /// The usual settings.
-    pub fn new(addresses: Vec<(IpAddr, Option<IpAddr>)>, ports: RangeInclusive<u16>, seed: u64) -> Self {
-        EmbeddedConfig { addresses, ports, threads: None, rtcp_sockets: true, seed }
-    }
-}
+use crate::call::negotiate::crypto::{LocalCrypto, SrtpPolicy};
+use crate::call::negotiate::pair::{self, Side};
+use crate::media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
+use crate::media::sounds::StoreStats;
+use crate::media::stage::Act;
 
 /// Why it could not start.
 pub type StartError = SpawnError;
 
 /// See the module's text.
 pub struct EmbeddedController {
-    relay: RelayHandle,
+    pub(super) relay: RelayHandle,
+    pub(super) sounding: Sounding,
+    pub(super) recordings: Recordings,
     told: Vec<(IpAddr, IpAddr)>,
     state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     rng: StdRng,
-    endpoints: HashMap<EndpointId, Entry>,
-    trunks: Trunks,
+    pub endpoints: HashMap<EndpointId, Entry>,
+    pub trunks: Trunks,
+    pub rooms: Rooms,
 }
 
-struct Entry {
-    side: Side,
-    joined: Option<EndpointId>,
+pub(super) struct Entry {
+    pub side: Side,
+    pub joined: Option<EndpointId>,
 }
 
 impl State {
-    fn get(&mut self, id: EndpointId) -> Result<&mut Entry, MediaError> {
+    pub fn get(&mut self, id: EndpointId) -> Result<&mut Entry, MediaError> {
         self.endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))
     }
 
-    fn two(&mut self, a: EndpointId, b: EndpointId) -> Result<(&mut Entry, &mut Entry), MediaError> {
+    pub fn two(&mut self, a: EndpointId, b: EndpointId) -> Result<(&mut Entry, &mut Entry), MediaError> {
         let missing = [a, b].into_iter().find(|id| !self.endpoints.contains_key(id));
         match (missing, a == b) {
             (None, false) => match self.endpoints.get_disjoint_mut([&a, &b]) {
@@ -93,7 +79,13 @@ impl EmbeddedController {
         Capability::DigitEvents,
         Capability::Timeouts,
         Capability::Statistics,
+        Capability::Prompts,
+        Capability::Conferences,
+        Capability::DigitCollection,
+        Capability::MusicOnHold,
         Capability::DirectMedia,
+        Capability::Capture,
+        Capability::Recording,
     ]);
 
     /// Starts the media threads.
@@ -103,15 +95,24 @@ impl EmbeddedController {
     pub fn start(
         config: EmbeddedConfig,
     ) -> Result<(EmbeddedController, mpsc::UnboundedReceiver<MediaEvent>), StartError> {
+        let sounding = Sounding::start(config.music, config.sounds).map_err(StartError::System)?;
         let mut rng = StdRng::seed_from_u64(config.seed);
         let bind = config.addresses.iter().map(|(ip, _)| *ip).collect();
         let mut relay = RelayConfig::new(bind, config.ports, rng.random());
         relay.threads = config.threads.unwrap_or(relay.threads).max(1);
         relay.rtcp_sockets = config.rtcp_sockets;
-        let (relay, events) = RelayHandle::spawn(relay)?;
+        let (told_events, events) = mpsc::unbounded_channel();
+        let relay = RelayHandle::spawn_with(relay, told_events.clone())?;
+        let recordings =
+            Recordings::start(told_events, config.recording_free_bytes).map_err(StartError::System)?;
         let told = config.addresses.iter().map(|(ip, told)| (*ip, told.unwrap_or(*ip))).collect();
-        let state = Mutex::new(State { rng, endpoints: HashMap::new(), trunks: Trunks::default() });
-        Ok((EmbeddedController { relay, told, state }, events))
+        let state = Mutex::new(State {
+            rng,
+            endpoints: HashMap::new(),
+            trunks: Trunks::default(),
+            rooms: Rooms::default(),
+        });
+        Ok((EmbeddedController { relay, sounding, recordings, told, state }, events))
     }
 
     /// Endpoints that are not released.
@@ -124,6 +125,23 @@ impl EmbeddedController {
         self.state().trunks.len()
     }
 
+    /// What all endpoints have carried so far, and the RTP ports.
+    pub async fn totals(&self) -> (Totals, Ports) {
+        let mut all = (Totals::default(), Ports::default());
+        for answer in self.relay.totals() {
+            if let Ok((totals, ports)) = answer.await {
+                all.0.add(&totals);
+                all.1.add(&ports);
+            }
+        }
+        all
+    }
+
+    /// What is kept of prompts and music.
+    pub fn sounds(&self) -> StoreStats {
+        self.sounding.stats()
+    }
+
     /// Tables of descriptors that the media threads have: one each, or one with everything
     /// else where the system refuses that.
     pub fn tables(&self) -> usize {
@@ -133,54 +151,18 @@ impl EmbeddedController {
     /// Closes every endpoint and waits for the media threads.
     pub fn shutdown(&self) {
         self.relay.shutdown();
+        self.recordings.shutdown();
         self.state().endpoints.clear();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// Whether trunks are of IPv6.
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.told.first().is_some_and(|(ip, _)| ip.is_ipv6())
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves nothing half done behind this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Brings the media in line with what an endpoint was told and has said.
-    fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
-        if let Some(remote) = state.get(id)?.side.remote() {
-            self.relay.describe(relay_id(id), remote);
-        }
-        Ok(())
-    }
-
-    /// The same for a join that exists already.
-    fn rejoin(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
-        match state.get(id)?.joined {
-            Some(other) => self.join(state, id, other).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
-        let (one, other) = state.two(a, b)?;
-        let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
-        let ipv6 = self.told.first().is_some_and(|(ip, _)| ip.is_ipv6());
-        let legs = [relay_id(a), relay_id(b)];
-        let joined = state.trunks.join(&self.relay, legs, ipv6, forward.0, backward.0);
-        joined.map_err(|error| refused(error, AddressFamily::V4))?;
-        let route = |from: String, to: Option<String>| match to {
-            Some(to) => Route::Transcode { from, to },
-            None => Route::Relay { encoding: from },
-        };
-        Ok(Joined { forward: route(forward.1, forward.2), backward: route(backward.1, backward.2) })
-    }
-
-    fn part(&self, state: &mut State, a: EndpointId, b: EndpointId) {
-        for (id, other) in [(a, b), (b, a)] {
-            if let Some(entry) = state.endpoints.get_mut(&id)
-                && entry.joined == Some(other)
-            {
-                entry.joined = None;
-            }
-        }
-        state.trunks.part(&self.relay, [relay_id(a), relay_id(b)]);
-        self.relay.part(relay_id(a), relay_id(b));
     }
 }
 
@@ -198,7 +180,11 @@ impl MediaController for EmbeddedController {
             let told = self.told.iter().find(|(ip, _)| *ip == local.ip()).map_or(local.ip(), |told| told.1);
             let rtp = SocketAddr::new(told, local.port());
             let mut state = self.state();
-            let side = Side::new(rtp, state.rng.random());
+            let mut side = Side::new(rtp, state.rng.random());
+            if spec.srtp != SrtpPolicy::Off {
+                // Never from the seed that identifiers come from: those are for all to see.
+                side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
+            }
             state.endpoints.insert(id, Entry { side, joined: None });
             (id, LocalDescription { rtp })
         }))
@@ -211,6 +197,8 @@ impl MediaController for EmbeddedController {
             other.joined = None;
         }
         state.trunks.release(&self.relay, relay_id(endpoint));
+        state.rooms.leave(&self.relay, endpoint);
+        self.recordings.released(endpoint);
         self.relay.close(relay_id(endpoint));
     }
 
@@ -330,6 +318,7 @@ impl MediaController for EmbeddedController {
         let joined = self.join(&mut state, a, b);
         if joined.is_ok() {
             for (id, other) in [(a, b), (b, a)] {
+                state.rooms.leave(&self.relay, id);
                 let before = state.endpoints.get_mut(&id).and_then(|entry| entry.joined.replace(other));
                 if let Some(before) = before.filter(|before| *before != other)
                     && let Some(entry) = state.endpoints.get_mut(&before)
@@ -352,6 +341,113 @@ impl MediaController for EmbeddedController {
         Some(Descriptions { told: told.into(), said: said.into() })
     }
 
+    fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {
+        if let Err(error) = self.state().get(endpoint) {
+            return MediaFuture::ready(Err(error));
+        }
+        self.relay.trace(relay_id(endpoint), trace);
+        // Commands are obeyed in their order: once this is answered, that is done.
+        let counted = self.stats(endpoint);
+        MediaFuture::pending(async move { counted.await.map(drop) })
+    }
+
+    fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        let mut state = self.state();
+        match state.get(endpoint) {
+            Err(error) => MediaFuture::ready(Err(error)),
+            Ok(entry) => {
+                let (tap, begun) = self.recordings.begin(endpoint, &entry.side, spec);
+                self.relay.record(relay_id(endpoint), tap);
+                begun
+            }
+        }
+    }
+
+    fn follow_recording(
+        &self,
+        RecordingId(recording): RecordingId,
+        endpoint: EndpointId,
+        other_side: bool,
+    ) -> Result<(), MediaError> {
+        let mut state = self.state();
+        let tap = self.recordings.follow(recording, endpoint, &state.get(endpoint)?.side, other_side);
+        self.relay.record(relay_id(endpoint), tap);
+        Ok(())
+    }
+
+    fn pause_recording(&self, recording: RecordingId, paused: bool) {
+        self.recordings.pause(recording, paused);
+    }
+
+    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
+        self.recordings.stop(recording)
+    }
+
+    fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
+        self.play(endpoint, prompt)
+    }
+
+    fn stop_prompt(&self, endpoint: EndpointId) {
+        self.stop_playing(endpoint);
+    }
+
+    fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
+        self.collect(endpoint, None, plan)
+    }
+
+    fn play_and_collect(
+        &self,
+        endpoint: EndpointId,
+        prompt: &Prompt,
+        plan: &DigitPlan,
+    ) -> MediaFuture<Collected> {
+        self.collect(endpoint, Some(prompt), plan)
+    }
+
+    fn stop_collecting(&self, endpoint: EndpointId) {
+        self.stage(endpoint, Act::StopCollecting);
+    }
+
+    fn feed_digit(&self, endpoint: EndpointId, digit: char) {
+        self.stage(endpoint, Act::Digit { digit: digit.to_ascii_uppercase() });
+    }
+
+    fn hear_tones(&self, endpoint: EndpointId, on: bool) {
+        self.listen_for_tones(endpoint, on);
+    }
+
+    fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
+        self.start_music(endpoint, class)
+    }
+
+    fn stop_moh(&self, endpoint: EndpointId) {
+        self.stop_music(endpoint);
+    }
+
+    fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
+        MediaFuture::ready(Ok(self.open_room(spec)))
+    }
+
+    fn end_conference(&self, conference: ConferenceId) {
+        self.end_room(conference);
+    }
+
+    fn add_to_conference(&self, room: ConferenceId, endpoint: EndpointId, member: Member) -> MediaFuture<()> {
+        MediaFuture::ready(self.enter_room(room, endpoint, member))
+    }
+
+    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
+        self.leave_room(conference, endpoint);
+    }
+
+    fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        self.record_room(conference, spec)
+    }
+
+    fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
+        self.play_to_room(conference, prompt)
+    }
+
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
         if let Err(error) = self.state().get(endpoint) {
             return MediaFuture::ready(Err(error));
@@ -360,60 +456,6 @@ impl MediaController for EmbeddedController {
         MediaFuture::pending(async move {
             stats.await.map(|stats| *stats).map_err(|_| MediaError::NoSuchEndpoint(endpoint))
         })
-    }
-}
-
-/// An endpoint's name holds where it is: eight bits of thread, 24 of place.
-fn endpoint_id(id: RelayId) -> EndpointId {
-    EndpointId(u64::from(id.thread) << 56 | u64::from(id.slot) << 32 | u64::from(id.generation))
-}
-
-fn relay_id(id: EndpointId) -> RelayId {
-    let EndpointId(id) = id;
-    RelayId { thread: (id >> 56) as u16, slot: (id >> 32) as u32 & 0xFF_FFFF, generation: id as u32 }
-}
-
-fn refused(error: OpenError, family: AddressFamily) -> MediaError {
-    match error {
-        OpenError::Ports => MediaError::NoPorts,
-        OpenError::Family => MediaError::Family(family),
-        OpenError::Stopped => MediaError::Stopped,
-    }
-}
-
-impl From<PairError> for MediaError {
-    fn from(error: PairError) -> Self {
-        match error {
-            PairError::Negotiate(crate::call::negotiate::NegotiateError::NoCommonCodec) => {
-                MediaError::NoCommonCodec
-            }
-            PairError::Negotiate(error) => MediaError::Description(error),
-            PairError::NoOffer => MediaError::NoOffer,
-            PairError::Undescribed => MediaError::Undescribed,
-        }
-    }
-}
-
-impl From<DirectError> for MediaError {
-    fn from(error: DirectError) -> Self {
-        MediaError::NotDirect(error.to_string())
-    }
-}
-
-impl From<RelayEvent> for MediaEvent {
-    fn from(event: RelayEvent) -> Self {
-        match event {
-            RelayEvent::Started { id, from } => MediaEvent::Started { endpoint: endpoint_id(id), from },
-            RelayEvent::Timeout { id } => MediaEvent::Timeout { endpoint: endpoint_id(id) },
-            RelayEvent::SourceChanged { id, from, to } => {
-                MediaEvent::SourceChanged { endpoint: endpoint_id(id), from, to }
-            }
-            RelayEvent::Digit { id, digit, duration_ms, passed_on } => {
-                MediaEvent::Digit { endpoint: endpoint_id(id), digit, duration_ms, passed_on }
-            }
-            RelayEvent::Closed { id, stats } => MediaEvent::Closed { endpoint: endpoint_id(id), stats },
-            RelayEvent::Lost { reason } => MediaEvent::Lost { reason },
-        }
     }
 }
 

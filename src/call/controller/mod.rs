@@ -1,32 +1,51 @@
 //! Who carries the media of joined legs. Above this trait nobody knows whether it
 //! is the engine inside of this process or another machine.
 //!
-//! - `embedded`: the engine inside of this process; `trunk`: legs on different threads
+//! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
+//!   `convert`: its words and ours
+//! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
+//!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
 //! - `future`: answers that are mostly there at once
 //! - `values`: what is asked for and what happens
-//! - `verbs`: what applications will ask for
+//! - `verbs`: what applications ask for; `config`: what the engine is started with
 //!
 //! The far end's words are session descriptions, exactly as they came in its
 //! messages; what comes back is to be sent exactly as it is. A controller keeps what
 //! it has told each far end and what it was told: the caller only says which offer or
 //! answer belongs to which endpoint.
 
+mod config;
+mod convert;
 mod embedded;
 mod future;
+mod joining;
+mod recordings;
+mod rooms;
+mod sounding;
 mod trunk;
 mod values;
 mod verbs;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-pub use crate::media::relay::{Drops, EndpointStats, Flow, RtcpStats, Sources};
-pub use embedded::{EmbeddedConfig, EmbeddedController, StartError};
+pub use crate::media::relay::{
+    Drops, EndpointStats, Flow, PacketTrace, Ports, RtcpStats, Snap, Sources, Totals, TraceStats,
+    TracedPacket, TracedPackets,
+};
+pub use config::EmbeddedConfig;
+pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
+pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
-    LocalDescription, MediaError, MediaEvent, PairPolicy, Route,
+    LocalDescription, MediaError, MediaEvent, PairPolicy, Route, SrtpPolicy,
 };
-pub use verbs::{Collected, ConferenceId, DigitPlan, PromptId, RecordingId};
+pub use verbs::{
+    CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played, Prompt, Recorded,
+    RecordingId, RecordingSpec,
+};
 
 /// Carries media. Events of endpoints that the caller does not know are none of its
 /// concern. Every operation is started by the call itself, whether or not the
@@ -179,54 +198,110 @@ pub trait MediaController: Send + Sync {
         None
     }
 
-    // ---- what applications will ask for; refused until a controller has it
-
-    /// Plays a prompt to the party once; gives its name at its start.
+    /// The party's packets go into this trace from now on as they are on the wire, both
+    /// ways, and into no other one; with none, into none. Ready once it is so.
     ///
     /// # Errors
-    /// `Unsupported`.
-    fn play_prompt(&self, endpoint: EndpointId, prompt: &str) -> MediaFuture<PromptId> {
+    /// `Unsupported`, `NoSuchEndpoint`.
+    fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {
+        let _ = (endpoint, trace);
+        MediaFuture::unsupported(Capability::Capture)
+    }
+
+    // ---- what applications ask for
+
+    /// Plays this to the party, in the place of whatever else it gets, joined or not; ready
+    /// at its end. What was played before is stopped.
+    ///
+    /// # Errors
+    /// `Unsupported`, `NoSuchEndpoint`, `Prompt`.
+    fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
         let _ = (endpoint, prompt);
         MediaFuture::unsupported(Capability::Prompts)
     }
 
-    /// Collects digits.
+    /// Ends what [`MediaController::play_prompt`] or
+    /// [`MediaController::play_and_collect`] plays.
+    fn stop_prompt(&self, endpoint: EndpointId) {
+        let _ = endpoint;
+    }
+
+    /// Collects digits: of RFC 4733, of the signalling, and tones where
+    /// [`MediaController::hear_tones`] is on. One that was under way is stopped.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// `Unsupported`, `NoSuchEndpoint`.
     fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
         let _ = (endpoint, plan);
         MediaFuture::unsupported(Capability::DigitCollection)
     }
 
-    /// Plays a prompt that the first digit ends, and collects digits.
+    /// Plays a prompt, and collects digits from its beginning.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// As both.
     fn play_and_collect(
         &self,
         endpoint: EndpointId,
-        prompt: &str,
+        prompt: &Prompt,
         plan: &DigitPlan,
     ) -> MediaFuture<Collected> {
         let _ = (endpoint, prompt, plan);
         MediaFuture::unsupported(Capability::DigitCollection)
     }
 
-    /// Records what the party says, and what it hears where it is bridged, to a file.
+    /// Ends a collection.
+    fn stop_collecting(&self, endpoint: EndpointId) {
+        let _ = endpoint;
+    }
+
+    /// A digit of the party's that came by signalling (INFO): for its collection.
+    fn feed_digit(&self, endpoint: EndpointId, digit: char) {
+        let _ = (endpoint, digit);
+    }
+
+    /// Whether DTMF tones in the party's audio are digits.
+    fn hear_tones(&self, endpoint: EndpointId, on: bool) {
+        let _ = (endpoint, on);
+    }
+
+    /// Records a party, whatever it is joined to or hears meanwhile, until it is stopped or
+    /// the endpoint is released; [`MediaEvent::Recorded`] follows in any case.
     ///
     /// # Errors
-    /// `Unsupported`.
-    fn start_recording(&self, endpoint: EndpointId, path: &std::path::Path) -> MediaFuture<RecordingId> {
-        let _ = (endpoint, path);
+    /// `Unsupported`, `NoSuchEndpoint`, `File`.
+    fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        let _ = (endpoint, spec);
         MediaFuture::unsupported(Capability::Recording)
     }
 
-    /// Ends a recording; its file is complete when this is ready.
+    /// Nothing is recorded until it goes on; the file has no gap for it.
+    fn pause_recording(&self, recording: RecordingId, paused: bool) {
+        let _ = (recording, paused);
+    }
+
+    /// A recording goes on with another endpoint, in the same file: that of the party which
+    /// takes the recorded one's place, or, with `other_side`, of the one that the recorded
+    /// party spoke with, whose words stay on the right. To be called before the old endpoint is
+    /// released.
     ///
     /// # Errors
-    /// `Unsupported`.
-    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<()> {
+    /// `Unsupported`, `NoSuchEndpoint`.
+    fn follow_recording(
+        &self,
+        recording: RecordingId,
+        endpoint: EndpointId,
+        other_side: bool,
+    ) -> Result<(), MediaError> {
+        let _ = (recording, endpoint, other_side);
+        Err(MediaError::Unsupported(Capability::Recording))
+    }
+
+    /// Ends a recording; ready when its file is complete.
+    ///
+    /// # Errors
+    /// `Unsupported`, `File`.
+    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
         let _ = recording;
         MediaFuture::unsupported(Capability::Recording)
     }
@@ -235,43 +310,65 @@ pub trait MediaController: Send + Sync {
     ///
     /// # Errors
     /// `Unsupported`.
-    fn create_conference(&self) -> MediaFuture<ConferenceId> {
+    fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
+        let _ = spec;
         MediaFuture::unsupported(Capability::Conferences)
     }
 
-    /// Lets a party into a room.
+    /// Ends a room; who is in it is alone then.
+    fn end_conference(&self, conference: ConferenceId) {
+        let _ = conference;
+    }
+
+    /// Lets a party into a room, or changes how it is there.
     ///
     /// # Errors
-    /// `Unsupported`.
-    fn add_to_conference(&self, conference: ConferenceId, endpoint: EndpointId) -> MediaFuture<()> {
-        let _ = (conference, endpoint);
+    /// `Unsupported`, `NoSuchEndpoint`, `Conference`.
+    fn add_to_conference(
+        &self,
+        conference: ConferenceId,
+        endpoint: EndpointId,
+        member: Member,
+    ) -> MediaFuture<()> {
+        let _ = (conference, endpoint, member);
         MediaFuture::unsupported(Capability::Conferences)
     }
 
     /// Takes a party out of a room.
+    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
+        let _ = (conference, endpoint);
+    }
+
+    /// Plays this to all who are in a room, mixed with what they say; ready at its end.
     ///
     /// # Errors
-    /// `Unsupported`.
-    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) -> MediaFuture<()> {
-        let _ = (conference, endpoint);
+    /// `Unsupported`, `Prompt`, `Conference`.
+    fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
+        let _ = (conference, prompt);
         MediaFuture::unsupported(Capability::Conferences)
     }
 
-    /// Plays music to a party until it is stopped.
+    /// Records what is said in a room, as one channel.
     ///
     /// # Errors
-    /// `Unsupported`.
+    /// `Unsupported`, `File`, `Conference`.
+    fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        let _ = (conference, spec);
+        MediaFuture::unsupported(Capability::Conferences)
+    }
+
+    /// Plays music of a class to a party until it is stopped, in the place of what it would
+    /// get by its bridge.
+    ///
+    /// # Errors
+    /// `Unsupported`, `NoSuchEndpoint`, `Prompt`: there is no such class.
     fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
         let _ = (endpoint, class);
         MediaFuture::unsupported(Capability::MusicOnHold)
     }
 
     /// Ends the music.
-    ///
-    /// # Errors
-    /// `Unsupported`.
-    fn stop_moh(&self, endpoint: EndpointId) -> MediaFuture<()> {
+    fn stop_moh(&self, endpoint: EndpointId) {
         let _ = endpoint;
-        MediaFuture::unsupported(Capability::MusicOnHold)
     }
 }

@@ -43,7 +43,7 @@ impl Trunks {
             Some(trunk) if trunk.legs == legs => trunk.ends,
             Some(trunk) => [trunk.ends[1], trunk.ends[0]],
             None => {
-                let ends = open(relay, legs, ipv6)?;
+                let (ends, _) = open(relay, legs, ipv6)?;
                 self.0.push(Trunk { legs, ends });
                 ends
             }
@@ -84,21 +84,17 @@ fn keep(relay: &RelayHandle, trunk: &Trunk, keep: bool) -> bool {
     keep
 }
 
-/// Two endpoints that send to each other, each near its leg.
-fn open(relay: &RelayHandle, legs: [RelayId; 2], ipv6: bool) -> Result<[RelayId; 2], OpenError> {
+/// Two endpoints that send to each other, each near its leg; and where the
+/// first one receives.
+pub(super) fn open(
+    relay: &RelayHandle,
+    legs: [RelayId; 2],
+    ipv6: bool,
+) -> Result<([RelayId; 2], SocketAddr), OpenError> {
     let (one, here) = relay.open(ipv6, Some(legs[0]), EndpointConfig::default())?;
     let (other, there) =
         relay.open(ipv6, Some(legs[1]), EndpointConfig::default()).inspect_err(|_| relay.close(one))?;
-    let at = |rtp: SocketAddr| Remote {
-        rtp,
-        rtcp: rtp,
-        rtcp_mux: true,
-        receives: true,
-        sends: true,
-        telephone_event: None,
-        takes_event: None,
-    };
-    relay.describe(one, at(there));
-    relay.describe(other, at(here));
-    Ok([one, other])
+    relay.describe(one, Remote::at(there));
+    relay.describe(other, Remote::at(here));
+    Ok(([one, other], here))
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::EndpointStats;
+use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::call::negotiate::NegotiateError;
+pub use crate::call::negotiate::crypto::SrtpPolicy;
 pub use crate::call::negotiate::pair::PairPolicy;
 use crate::call::negotiate::pair::{self, Agreed};
 
@@ -35,12 +37,14 @@ pub struct EndpointSpec {
     pub near: Option<EndpointId>,
     /// `Timeout` when no RTP came for this long although it should; `None` for never.
     pub rtp_timeout: Option<Duration>,
+    /// Whether its party's media are encrypted.
+    pub srtp: SrtpPolicy,
 }
 
 impl EndpointSpec {
     /// An endpoint that reports a minute of silence.
     pub fn new(family: AddressFamily) -> Self {
-        EndpointSpec { family, near: None, rtp_timeout: Some(Duration::from_secs(60)) }
+        EndpointSpec { family, near: None, rtp_timeout: Some(Duration::from_secs(60)), srtp: SrtpPolicy::Off }
     }
 
     /// The same, near that one.
@@ -108,9 +112,13 @@ pub enum MediaEvent {
     Timeout { endpoint: EndpointId },
     /// RTP of the party comes from another address now, and goes there.
     SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
-    /// A digit by RFC 4733, once per press. Where the endpoint is bridged and the other
+    /// A digit by RFC 4733, or `by_tone`, once per press. Where the endpoint is bridged and the other
     /// party takes `telephone-event`, it has been passed on already.
-    Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool },
+    Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
+    /// A recording is over, whoever ended it.
+    Recorded { recording: RecordingId, recorded: Recorded },
+    /// Who is in a room begins or ceases to speak.
+    Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },
     /// An endpoint's last event: its ports rest.
     Closed { endpoint: EndpointId, stats: Box<EndpointStats> },
     /// The controller is gone, and all media with it. The last event.
@@ -146,11 +154,13 @@ pub enum Capability {
     MusicOnHold,
     /// `direct_offer`, `return_offer`.
     DirectMedia,
+    /// `capture`.
+    Capture,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Capability; 13] = [
+    pub const ALL: [Capability; 14] = [
         Capability::Endpoints,
         Capability::Pairs,
         Capability::Bridges,
@@ -164,6 +174,7 @@ impl Capability {
         Capability::Conferences,
         Capability::MusicOnHold,
         Capability::DirectMedia,
+        Capability::Capture,
     ];
 }
 
@@ -205,6 +216,12 @@ pub enum MediaError {
     Family(AddressFamily),
     #[error("no such media endpoint: it is released")]
     NoSuchEndpoint(EndpointId),
+    #[error("{0} cannot be played; correct the file, or its name in the configuration")]
+    Prompt(String),
+    #[error("no recording: {0}; free room, or choose another folder")]
+    File(String),
+    #[error("no such room, or no place in it")]
+    Conference,
     #[error(transparent)]
     Description(#[from] NegotiateError),
     #[error("the legs share no codec, and one of theirs cannot be transcoded")]
@@ -228,6 +245,9 @@ impl MediaError {
             MediaError::Family(_) => (488, "Incompatible Network Address Format"),
             MediaError::NoPorts | MediaError::Stopped => (503, "No Media Resources"),
             MediaError::Unsupported(_)
+            | MediaError::Prompt(_)
+            | MediaError::File(_)
+            | MediaError::Conference
             | MediaError::NoSuchEndpoint(_)
             | MediaError::Undescribed
             | MediaError::NotDirect(_)

@@ -1,39 +1,102 @@
-//! What applications will ask of a controller.
+//! What applications ask of a controller: sounds, digits, recordings, rooms.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A prompt that plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PromptId(pub u64);
+pub use crate::media::room::Member;
+pub use crate::media::stage::{CollectEnd, Collected, DigitPlan, Played};
 
-/// A recording that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RecordingId(pub u64);
-
-/// A room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConferenceId(pub u64);
-
-/// Which digits are awaited.
+/// A piece of what is played.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DigitPlan {
-    /// No more than these.
-    pub max: usize,
-    /// These end the collection and are not part of it.
-    pub terminators: String,
-    /// Longest wait for the first digit.
-    pub first: Duration,
-    /// Longest wait between two.
-    pub between: Duration,
+pub enum Part {
+    /// WAV, MP3, FLAC or Ogg Vorbis; decoded once, and shared by all who hear it.
+    File(Arc<Path>),
+    /// A tone, or two together, at -16 dBm0 each.
+    Tone {
+        hz: [u16; 2],
+        lasts: Duration,
+    },
+    Silence(Duration),
 }
 
-/// Digits that were collected.
+/// What is played to a party, part after part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// As they were pressed.
-    pub digits: String,
-    /// The terminator, if one ended it.
-    pub terminator: Option<char>,
-    /// A time ran out.
-    pub timed_out: bool,
+pub struct Prompt {
+    pub parts: Vec<Part>,
+    /// How often all of it is played; 0 is until it is stopped.
+    pub times: u32,
+}
+
+impl Prompt {
+    /// These, once.
+    pub fn new(parts: Vec<Part>) -> Self {
+        Prompt { parts, times: 1 }
+    }
+
+    /// A file, once.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Prompt::new(vec![Part::File(path.into().into())])
+    }
+
+    /// The same with another part behind.
+    pub fn then(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
+    }
+
+    /// The same until it is stopped.
+    pub fn forever(mut self) -> Self {
+        self.times = 0;
+        self
+    }
+}
+
+/// A recording that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordingId(pub u64);
+
+/// What is recorded, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingSpec {
+    /// A WAV file that does not exist yet; it has another name until it is complete.
+    pub path: PathBuf,
+    /// What the party says on the left and what it hears on the right; else what it says.
+    pub stereo: bool,
+    /// Samples a second: 8,000, 16,000 or 48,000.
+    pub rate_hz: u32,
+    /// It ends by itself then.
+    pub longest: Option<Duration>,
+    /// It ends by itself after so much silence of the party's: for voicemail.
+    pub silence: Option<Duration>,
+}
+
+impl RecordingSpec {
+    /// Both sides at 8 kHz, without an end.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        RecordingSpec { path: path.into(), stereo: true, rate_hz: 8_000, longest: None, silence: None }
+    }
+}
+
+/// A recording that is over; its file has its final name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub path: PathBuf,
+    /// Of sound in the file.
+    pub lasts: Duration,
+    /// What kept it from being longer, in words: a disk that is full.
+    pub error: Option<String>,
+}
+
+/// A room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConferenceId(pub u64);
+
+/// What a room is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConferenceSpec {
+    /// Samples a second of what is mixed: 8,000 or 16,000.
+    pub rate_hz: u32,
+    /// Members at most.
+    pub most: usize,
 }

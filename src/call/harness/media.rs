@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::stage::{Hears, Stage};
 use crate::call::controller::{
-    Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
-    LocalDescription, MediaController, MediaError, MediaFuture, PairPolicy, Route,
+    Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan, EndpointId,
+    EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError, MediaEvent,
+    MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded, RecordingId, RecordingSpec,
+    Route,
 };
 use crate::call::negotiate::NegotiateError;
 use crate::call::negotiate::pair::{self, Side};
@@ -22,8 +25,9 @@ pub struct FakeMedia {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) stage: Stage,
     last: u64,
     held: BTreeMap<EndpointId, Side>,
     bridges: Vec<(EndpointId, EndpointId)>,
@@ -33,12 +37,25 @@ struct State {
     closed: VecDeque<(EndpointId, EndpointStats)>,
     silent: bool,
     digits: Vec<(EndpointId, char, u32)>,
+    traces: BTreeMap<EndpointId, Arc<PacketTrace>>,
 }
 
 impl FakeMedia {
     /// Media that begins now.
     pub(super) fn new(start: Instant) -> Self {
-        FakeMedia { start, state: Mutex::default() }
+        let state = State {
+            stage: Stage::new(start),
+            last: 0,
+            held: BTreeMap::new(),
+            bridges: Vec::new(),
+            refuse: false,
+            stats: HashMap::new(),
+            closed: VecDeque::new(),
+            silent: false,
+            digits: Vec::new(),
+            traces: BTreeMap::new(),
+        };
+        FakeMedia { start, state: Mutex::new(state) }
     }
 
     /// From now on an endpoint's counters are these.
@@ -72,12 +89,47 @@ impl FakeMedia {
         std::mem::take(&mut self.state().digits)
     }
 
+    pub(super) fn press(&self, endpoint: EndpointId, digit: char) {
+        self.state().stage.press(endpoint, digit);
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.state().stage.next()
+    }
+
+    pub(super) fn advance(&self, now: Instant) {
+        self.state().stage.advance(now);
+    }
+
+    pub(super) fn take_events(&self) -> Vec<MediaEvent> {
+        self.state().stage.take_events()
+    }
+
+    fn verb<T>(
+        &self,
+        endpoint: EndpointId,
+        act: impl FnOnce(&mut Stage) -> MediaFuture<T>,
+    ) -> MediaFuture<T> {
+        let mut state = self.state();
+        match state.held.contains_key(&endpoint) {
+            true => act(&mut state.stage),
+            false => MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint))),
+        }
+    }
+
+    /// Endpoints whose packets somebody keeps.
+    pub fn captured(&self, now: Instant) -> Vec<EndpointId> {
+        let state = self.state();
+        let running = state.traces.iter().filter(|(_, trace)| trace.is_running(now));
+        running.map(|(endpoint, _)| *endpoint).collect()
+    }
+
     /// From now on there are no ports.
     pub fn run_out_of_ports(&self) {
         self.state().refuse = true;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,12 +170,7 @@ fn port(endpoint: EndpointId) -> u16 {
 
 impl MediaController for FakeMedia {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&[
-            Capability::Endpoints,
-            Capability::Pairs,
-            Capability::Bridges,
-            Capability::DirectMedia,
-        ])
+        Capabilities::of(&Capability::ALL)
     }
 
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
@@ -142,6 +189,8 @@ impl MediaController for FakeMedia {
 
     fn release_endpoint(&self, endpoint: EndpointId) {
         let mut state = self.state();
+        state.traces.remove(&endpoint);
+        state.stage.release(endpoint);
         if state.held.remove(&endpoint).is_some() {
             let stats = state.stats.remove(&endpoint).unwrap_or(EndpointStats::new(self.start));
             state.closed.push_back((endpoint, stats));
@@ -230,6 +279,15 @@ impl MediaController for FakeMedia {
         MediaFuture::ready(Ok(()))
     }
 
+    fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {
+        let mut state = self.state();
+        match trace {
+            Some(trace) => state.traces.insert(endpoint, trace),
+            None => state.traces.remove(&endpoint),
+        };
+        MediaFuture::ready(Ok(()))
+    }
+
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
         let state = self.state();
         if !state.held.contains_key(&endpoint) {
@@ -243,5 +301,106 @@ impl MediaController for FakeMedia {
         let state = self.state();
         let (told, said) = state.held.get(&endpoint)?.described()?;
         Some(Descriptions { told: told.into(), said: said.into() })
+    }
+
+    fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
+        self.verb(endpoint, |stage| stage.play(endpoint, prompt))
+    }
+
+    fn stop_prompt(&self, endpoint: EndpointId) {
+        self.state().stage.stop_prompt(endpoint);
+    }
+
+    fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
+        self.verb(endpoint, |stage| stage.collect(endpoint, None, plan))
+    }
+
+    fn play_and_collect(
+        &self,
+        endpoint: EndpointId,
+        prompt: &Prompt,
+        plan: &DigitPlan,
+    ) -> MediaFuture<Collected> {
+        self.verb(endpoint, |stage| stage.collect(endpoint, Some(prompt), plan))
+    }
+
+    fn stop_collecting(&self, endpoint: EndpointId) {
+        self.state().stage.stop_collecting(endpoint);
+    }
+
+    fn feed_digit(&self, endpoint: EndpointId, digit: char) {
+        self.state().stage.press(endpoint, digit);
+    }
+
+    fn hear_tones(&self, endpoint: EndpointId, on: bool) {
+        self.state().stage.hear_tones(endpoint, on);
+    }
+
+    fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        self.verb(endpoint, |stage| stage.record(Hears::Party(endpoint), spec))
+    }
+
+    fn pause_recording(&self, recording: RecordingId, paused: bool) {
+        self.state().stage.pause(recording, paused);
+    }
+
+    fn follow_recording(
+        &self,
+        recording: RecordingId,
+        endpoint: EndpointId,
+        _other_side: bool,
+    ) -> Result<(), MediaError> {
+        self.state().stage.follow(recording, endpoint);
+        Ok(())
+    }
+
+    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
+        self.state().stage.stop_recording(recording)
+    }
+
+    fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
+        self.state().stage.create_room(spec)
+    }
+
+    fn end_conference(&self, conference: ConferenceId) {
+        self.state().stage.end_room(conference);
+    }
+
+    fn add_to_conference(
+        &self,
+        conference: ConferenceId,
+        endpoint: EndpointId,
+        member: Member,
+    ) -> MediaFuture<()> {
+        self.verb(endpoint, |stage| stage.join_room(conference, endpoint, member))
+    }
+
+    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
+        self.state().stage.leave_room(conference, endpoint);
+    }
+
+    fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
+        self.state().stage.announce(conference, prompt)
+    }
+
+    fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        let mut state = self.state();
+        let known = state.stage.rooms().iter().any(|(id, _)| *id == conference);
+        match known {
+            true => state.stage.record(Hears::Room(conference), spec),
+            false => MediaFuture::ready(Err(MediaError::Conference)),
+        }
+    }
+
+    fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
+        let class = class.to_owned();
+        self.verb(endpoint, |stage| {
+            stage.start_moh(endpoint, &class);
+            MediaFuture::ready(Ok(()))
+        })
+    }
+
+    fn stop_moh(&self, endpoint: EndpointId) {
+        self.state().stage.stop_moh(endpoint);
     }
 }

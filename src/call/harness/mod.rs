@@ -27,11 +27,17 @@
 //!
 //! - `network`: datagrams on their way
 //! - `party`: a user agent of the test's
-//! - `media`: a media controller without media
+//! - `accounts`: accounts and captures of calls
+//! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
+//!   `seen`: what the test sees of them; `keys`: what parties press
 
+mod accounts;
+mod keys;
 mod media;
 mod network;
 mod party;
+mod seen;
+mod stage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,12 +46,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
+pub use crate::sip::endpoint::UsageId;
 pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
+pub use stage::{FakeRecording, FakeRoom, Heard, Hears};
 
-use super::CallId;
-use super::account::Report;
 use super::bus::EventBus;
 use super::cdr::Cdr;
 use super::handler::ApplicationHandler;
@@ -61,6 +67,7 @@ use crate::sip::endpoint::{
     Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
 use crate::sip::msg::Method;
+use crate::sip::net::Ban;
 use crate::sip::net::tap::{Direction, Seen};
 use network::Flights;
 use party::Party;
@@ -84,6 +91,8 @@ pub struct Harness {
     switch: Switch,
     commands: mpsc::UnboundedReceiver<Command>,
     tasks: Vec<Task>,
+    /// What applications do beside calls.
+    beside: Vec<Task>,
     address: SocketAddr,
     media: Arc<FakeMedia>,
     bus: EventBus,
@@ -136,6 +145,7 @@ impl Harness {
             switch,
             commands,
             tasks: Vec::new(),
+            beside: Vec::new(),
             address: SocketAddr::from(([192, 0, 2, 1], 5060)),
             media,
             bus,
@@ -209,6 +219,11 @@ impl Harness {
         self.settle();
     }
 
+    /// Sources that the front desk has banned, or forgiven, since it was last asked.
+    pub fn bans(&mut self) -> Vec<Ban> {
+        std::iter::from_fn(|| self.switch.poll_ban()).collect()
+    }
+
     /// A datagram goes out again, as a copy on the way or a retransmission.
     pub fn resend(&mut self, sent: &Sent) {
         self.flights.send(self.now, sent.from, sent.to, sent.data.clone());
@@ -248,6 +263,7 @@ impl Harness {
     pub fn wait<T>(&mut self, patience: Duration, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         let end = self.now + patience;
+        let mut idle = false;
         loop {
             if let std::task::Poll::Ready(result) =
                 future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -256,7 +272,10 @@ impl Harness {
             }
             let busy = self.flush();
             let stepped = self.step(end);
-            assert!(busy || stepped || self.flush(), "the future is not ready after {patience:?}");
+            let rests = !(busy || stepped || self.flush());
+            // What a step carries out before it finds nothing may be what the future waits for.
+            assert!(!(idle && rests), "the future is not ready after {patience:?}");
+            idle = rests;
         }
     }
 
@@ -270,6 +289,7 @@ impl Harness {
         let end = self.now + time;
         while self.step(end) {}
         self.now = end;
+        self.media.advance(end);
     }
 
     /// To the next thing that happens, at most until `end`.
@@ -277,13 +297,15 @@ impl Harness {
         while self.flush() {}
         let timeouts = self.parties.iter().map(|party| party.endpoint.next_timeout());
         let ours = [self.endpoint.next_timeout(), self.switch.next_timeout(), self.flights.next()];
-        let next = timeouts.chain(ours).flatten().min().filter(|at| *at <= end);
+        let next =
+            timeouts.chain(ours).chain([self.media.next_timeout()]).flatten().min().filter(|at| *at <= end);
         let Some(next) = next else { return false };
         self.now = self.now.max(next);
         self.wall = SystemTime::UNIX_EPOCH + (self.now - self.start);
         for party in &mut self.parties {
             party.endpoint.handle_input(self.now, Input::Timeout);
         }
+        self.media.advance(self.now);
         self.endpoint.handle_input(self.now, Input::Timeout);
         self.switch.timeout(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint });
         while self.flush() {}
@@ -295,23 +317,6 @@ impl Harness {
 
     fn observe(&mut self, direction: Direction, flow: Flow, data: &bytes::Bytes) {
         self.switch.observe(&Seen { at: self.now, direction, flow, data: data.clone() });
-    }
-
-    /// A call's account, with verdicts; none: it was never here, or is forgotten.
-    pub fn report(&mut self, call: CallId) -> Option<Report> {
-        let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        let inquiry = self.switch.inquire(&turn, call)?;
-        Some(self.wait(Duration::ZERO, inquiry.answer()))
-    }
-
-    /// A call's messages as a PCAP file.
-    pub fn pcap(&self, call: CallId) -> Option<Vec<u8>> {
-        self.switch.capture(call).map(|write| write())
-    }
-
-    /// The calls that are over, latest first.
-    pub fn ended_calls(&self) -> Vec<CallId> {
-        self.switch.ended_calls(usize::MAX)
     }
 
     /// Carries everything out that can be now. `false`: there was nothing.
@@ -339,23 +344,23 @@ impl Harness {
             self.switch
                 .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
         }
+        for event in self.media.take_events() {
+            busy = true;
+            self.switch
+                .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
+        }
         while let Ok(command) = self.commands.try_recv() {
             busy = true;
             self.switch.obey(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, command);
         }
         self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));
-        let mut waiting = Vec::new();
-        for mut task in std::mem::take(&mut self.tasks) {
-            match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                std::task::Poll::Ready(done) => {
-                    busy = true;
-                    self.switch
-                        .done(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, done);
-                }
-                std::task::Poll::Pending => waiting.push(task),
-            }
-        }
-        self.tasks.extend(waiting);
+        self.beside.extend(std::iter::from_fn(|| self.switch.poll_beside()));
+        // What becomes of one may add others.
+        let (calls, beside) = (std::mem::take(&mut self.tasks), std::mem::take(&mut self.beside));
+        let calls = self.poll_tasks(calls, &mut busy);
+        self.tasks.extend(calls);
+        let beside = self.poll_tasks(beside, &mut busy);
+        self.beside.extend(beside);
         for index in 0..self.parties.len() {
             while let Some(output) =
                 self.parties.get_mut(index).and_then(|party| party.endpoint.poll_output())
@@ -377,6 +382,22 @@ impl Harness {
             }
         }
         busy
+    }
+
+    /// Those that still wait.
+    fn poll_tasks(&mut self, tasks: Vec<Task>, busy: &mut bool) -> Vec<Task> {
+        let mut waiting = Vec::new();
+        for mut task in tasks {
+            match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                std::task::Poll::Ready(done) => {
+                    *busy = true;
+                    self.switch
+                        .done(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, done);
+                }
+                std::task::Poll::Pending => waiting.push(task),
+            }
+        }
+        waiting
     }
 
     fn output(&mut self, from: SocketAddr, output: Output) -> Option<Input> {
@@ -429,6 +450,7 @@ impl Harness {
             (sip.client_transactions, sip.server_transactions, sip.usages, sip.waiting, sip.map_entries);
         assert_eq!(held, (0, 0, 0, 0, 0));
         assert_eq!(self.media.held(), 0, "media endpoints are left");
+        assert_eq!(self.media.under_way(), 0, "prompts, digits, music, recordings or rooms are left");
         assert_eq!(self.counters().illegal, 0, "illegal events");
     }
 }

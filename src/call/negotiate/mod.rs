@@ -1,22 +1,31 @@
 //! Offer and answer (RFC 3264) for one audio stream, as pure functions: session
 //! descriptions in, session descriptions and [`MediaParams`] out.
 //!
+//! - `crypto`: SRTP and its keys
 //! - `pair`: offer and answer across two legs that are joined
 //! - `remote`: what the far end's audio line comes to for us
 //!
 //! What an answer settles does not depend on who asked first, so both sides end
 //! in `settle`.
 
+pub mod crypto;
+#[cfg(test)]
+mod crypto_tests;
+#[cfg(test)]
+mod fixtures;
 pub mod pair;
 mod remote;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wide_tests;
 
 use std::net::SocketAddr;
 
 use crate::media::codec::Codec;
-use crate::media::session::{Direction, MediaParams, SendFormat};
-use crate::sdp::{self, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
+use crate::media::session::{Direction, EventFormat, MediaParams, SendFormat};
+use crate::sdp::{self, Attribute, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
+use crypto::LocalCrypto;
 use remote::RemoteAudio;
 
 /// The header extension that carries the capture time.
@@ -27,6 +36,11 @@ const ABS_CAPTURE_TIME_ID: u8 = 1;
 
 /// Payload type under which we offer `telephone-event` (RFC 4733).
 pub const TELEPHONE_EVENT_PT: u8 = 101;
+
+/// The same in the clock of Opus, beside which it is offered too (RFC 4733 §2.1).
+const WIDE_EVENT: EventFormat = EventFormat { payload_type: 110, clock_rate: 48_000 };
+/// The one that everybody takes.
+const EVENT: EventFormat = EventFormat { payload_type: TELEPHONE_EVENT_PT, clock_rate: 8_000 };
 
 /// Media lines that a description may have; more is hostile.
 const MAX_MEDIA_LINES: usize = 32;
@@ -44,6 +58,13 @@ pub struct LocalMedia {
     pub ptime_ms: u32,
     /// `sess-id` of the `o=` line: the same for all of a leg's descriptions.
     pub session_id: u64,
+    /// What we offer: less than `SendRecv` while we hold the far end. An answer of ours takes
+    /// no more than this either.
+    pub direction: sdp::Direction,
+    /// Whether media are encrypted, and our keys.
+    pub crypto: LocalCrypto,
+    /// More attributes of the audio line, as they are to be written.
+    pub attributes: Vec<Attribute>,
 }
 
 /// A description of ours, and which of its lines is the audio that we use.
@@ -62,6 +83,8 @@ pub enum NegotiateError {
     Malformed(String),
     #[error("no audio over RTP/AVP on offer")]
     NoAudio,
+    #[error("no SRTP with keys that we can use, and plain RTP is not allowed")]
+    NoKeys,
     #[error("no common codec, and none that we can transcode")]
     NoCommonCodec,
     #[error("no usable address for audio: {0}")]
@@ -73,9 +96,10 @@ impl NegotiateError {
     pub fn status(&self) -> (u16, &'static str) {
         match self {
             NegotiateError::Malformed(_) => (400, "Bad Session Description"),
-            NegotiateError::NoAudio | NegotiateError::NoCommonCodec | NegotiateError::Address(_) => {
-                (488, "Not Acceptable Here")
-            }
+            NegotiateError::NoAudio
+            | NegotiateError::NoKeys
+            | NegotiateError::NoCommonCodec
+            | NegotiateError::Address(_) => (488, "Not Acceptable Here"),
         }
     }
 }
@@ -108,11 +132,15 @@ pub fn parse(body: &[u8]) -> Result<SessionDescription, NegotiateError> {
 pub fn make_offer(local: &LocalMedia, version: u64, last: Option<&Described>) -> Described {
     let mut formats: Vec<Format> =
         local.codecs.iter().map(|codec| format(codec.payload_type(), *codec)).collect();
-    formats.push(telephone_event(TELEPHONE_EVENT_PT));
+    formats.extend(our_events(local).map(event));
     let mut audio = AudioMedia::new(local.rtp, formats);
     audio.ptime_ms = Some(local.ptime_ms);
+    audio.direction = local.direction;
     audio.rtcp_mux = true;
     audio.extensions = vec![ExtMap::new(ABS_CAPTURE_TIME_ID, ABS_CAPTURE_TIME)];
+    audio.others.clone_from(&local.attributes);
+    let before = last.and_then(|last| last.description.audio(last.audio).ok());
+    local.crypto.offer(&mut audio, before.as_ref());
     let origin = origin(local, version);
     match last {
         Some(last) => Described {
@@ -144,16 +172,21 @@ pub fn make_answer(
     offer: &SessionDescription,
 ) -> Result<(Described, MediaParams), NegotiateError> {
     let (index, remote) = choose(local, offer)?;
-    let params = settle(local, &remote, &remote.formats, remote.telephone_event)?;
+    let theirs: Vec<_> = remote.formats.iter().map(|format| (format.payload_type, format.codec)).collect();
+    let mut params = settle(local, &remote, &theirs, &remote.events)?;
+    let chosen = local.crypto.choose(remote.secure, &remote.crypto)?;
 
     let mut formats: Vec<Format> = params.receive.iter().map(|(pt, codec)| format(*pt, *codec)).collect();
-    formats.extend(params.telephone_event_pt.map(telephone_event));
+    formats.extend(params.receive_events.iter().copied().map(event));
     let mut audio = AudioMedia::new(local.rtp, formats);
     audio.protocol.clone_from(&remote.protocol);
     audio.ptime_ms = Some(params.send.ptime_ms);
     audio.rtcp_mux = params.rtcp_mux;
     audio.extensions =
         params.abs_capture_time_id.map(|id| ExtMap::new(id, ABS_CAPTURE_TIME)).into_iter().collect();
+    audio.crypto = chosen.iter().map(crypto::Chosen::line).collect();
+    audio.others.clone_from(&local.attributes);
+    params.protection = chosen.map(|chosen| chosen.keys);
     audio.direction = match (params.direction.send, params.direction.receive) {
         (true, true) => sdp::Direction::SendRecv,
         (true, false) => sdp::Direction::SendOnly,
@@ -176,7 +209,14 @@ pub fn apply_answer(
     // An answer has the lines of the offer in their order (RFC 3264 §6).
     let remote = usable(local, answer, offer.audio)?;
     let ours: Vec<_> = local.codecs.iter().map(|codec| (codec.payload_type(), *codec)).collect();
-    settle(local, &remote, &ours, Some(TELEPHONE_EVENT_PT))
+    let events: Vec<_> = our_events(local).collect();
+    let told = offer.description.audio(offer.audio)?.crypto;
+    let protection = local.crypto.apply(&told, remote.secure, &remote.crypto)?;
+    Ok(MediaParams { protection, ..settle(local, &remote, &ours, &events)? })
+}
+
+fn receives(local: &LocalMedia) -> bool {
+    matches!(local.direction, sdp::Direction::SendRecv | sdp::Direction::RecvOnly)
 }
 
 /// The first audio line that we can use, or what is wrong with the last one.
@@ -184,7 +224,11 @@ fn choose(local: &LocalMedia, offer: &SessionDescription) -> Result<(usize, Remo
     let mut error = NegotiateError::NoAudio;
     for index in 0..offer.lines().count() {
         match usable(local, offer, index) {
-            Ok(remote) => return Ok((index, remote)),
+            Ok(remote) => match local.crypto.choose(remote.secure, &remote.crypto) {
+                Ok(_) => return Ok((index, remote)),
+                Err(NegotiateError::NoAudio) => {}
+                Err(why) => error = why,
+            },
             Err(NegotiateError::NoAudio) => {}
             Err(why) => error = why,
         }
@@ -202,37 +246,65 @@ fn usable(
         let (theirs, ours) = (remote.rtp.ip(), local.rtp.ip());
         return Err(NegotiateError::Address(format!("{theirs} is not of our address family ({ours})")));
     }
-    if !remote.formats.iter().any(|(_, codec)| local.codecs.contains(codec)) {
+    if !remote.formats.iter().any(|format| local.codecs.contains(&format.codec)) {
         return Err(NegotiateError::NoCommonCodec);
     }
     Ok(remote)
 }
 
-/// `receive_as` are the formats that we listed or will list, as we number them.
+/// `receive_as` and `events` are the formats that we listed or will list, as we number them.
 fn settle(
     local: &LocalMedia,
     remote: &RemoteAudio,
     receive_as: &[(u8, Codec)],
-    telephone_event: Option<u8>,
+    events: &[EventFormat],
 ) -> Result<MediaParams, NegotiateError> {
-    let (payload_type, codec) = *remote
-        .formats
-        .iter()
-        .find(|(_, codec)| local.codecs.contains(codec))
-        .ok_or(NegotiateError::NoCommonCodec)?;
+    let usable = remote.formats.iter().find(|format| local.codecs.contains(&format.codec));
+    let send = *usable.ok_or(NegotiateError::NoCommonCodec)?;
     let common = |codec: &Codec| {
-        local.codecs.contains(codec) && remote.formats.iter().any(|(_, theirs)| theirs == codec)
+        local.codecs.contains(codec) && remote.formats.iter().any(|theirs| theirs.codec == *codec)
     };
+    let receive: Vec<_> = receive_as.iter().filter(|(_, codec)| common(codec)).copied().collect();
+    // Events have the clock of the audio beside them; some that speak Opus have only the old one.
+    let both =
+        |format: &&EventFormat| remote.events.iter().any(|theirs| theirs.clock_rate == format.clock_rate);
+    let beside =
+        |format: &&EventFormat| receive.iter().any(|(_, codec)| codec.clock_rate() == format.clock_rate);
+    let mut receive_events: Vec<_> = events.iter().filter(both).filter(beside).copied().collect();
+    if receive_events.is_empty() {
+        receive_events.extend(events.iter().filter(both).find(|format| format.clock_rate == 8_000));
+    }
+    let clock_rate = send.codec.clock_rate();
+    let agreed =
+        |format: &&EventFormat| receive_events.iter().any(|ours| ours.clock_rate == format.clock_rate);
+    let mut theirs = remote.events.iter().filter(agreed);
+    let send_events = theirs.clone().find(|format| format.clock_rate == clock_rate).or_else(|| theirs.next());
     Ok(MediaParams {
         remote_rtp: remote.rtp,
         remote_rtcp: remote.rtcp,
-        send: SendFormat { payload_type, codec, ptime_ms: remote.ptime_for(local.ptime_ms) },
-        receive: receive_as.iter().filter(|(_, codec)| common(codec)).copied().collect(),
-        telephone_event_pt: telephone_event.filter(|_| remote.telephone_event.is_some()),
+        send: SendFormat {
+            fec: send.fec,
+            max_bitrate: send.max_bitrate,
+            ..SendFormat::new(
+                send.payload_type,
+                send.codec,
+                send.codec.ptime_ms(remote.ptime_for(local.ptime_ms)),
+            )
+        },
+        receive,
+        send_events: send_events.copied(),
+        receive_events,
         abs_capture_time_id: remote.abs_capture_time,
-        direction: Direction { send: remote.receives, receive: remote.sends },
+        direction: Direction { send: remote.receives, receive: remote.sends && receives(local) },
         rtcp_mux: remote.rtcp_mux,
+        protection: None,
     })
+}
+
+/// The events that we offer.
+fn our_events(local: &LocalMedia) -> impl Iterator<Item = EventFormat> {
+    let wide = local.codecs.contains(&Codec::Opus).then_some(WIDE_EVENT);
+    [EVENT].into_iter().chain(wide)
 }
 
 fn origin(local: &LocalMedia, version: u64) -> Origin {
@@ -240,10 +312,25 @@ fn origin(local: &LocalMedia, version: u64) -> Origin {
 }
 
 fn format(payload_type: u8, codec: Codec) -> Format {
-    Format::new(payload_type, codec.name(), codec.clock_rate())
+    Format {
+        channels: codec.channels(),
+        fmtp: codec.fmtp().map(str::to_owned),
+        ..Format::new(payload_type, codec.name(), codec.clock_rate())
+    }
+}
+
+fn event(format: EventFormat) -> Format {
+    Format { clock_rate: format.clock_rate, ..telephone_event(format.payload_type) }
 }
 
 /// Every DTMF event and flash (RFC 4733 §3.2).
 fn telephone_event(payload_type: u8) -> Format {
     Format { fmtp: Some("0-16".to_owned()), ..Format::telephone_event(payload_type) }
+}
+
+/// A number among the parameters of a format (RFC 7587 §6.1).
+pub(in crate::call::negotiate) fn parameter(format: &Format, name: &str) -> Option<u32> {
+    let parameters = format.fmtp.as_deref()?.split(';');
+    let mut pairs = parameters.filter_map(|parameter| parameter.trim().split_once('='));
+    pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.trim().parse().ok()
 }

@@ -2,20 +2,37 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{ABS_CAPTURE_TIME, NegotiateError};
+use super::{ABS_CAPTURE_TIME, NegotiateError, parameter};
 use crate::media::codec::Codec;
-use crate::sdp::AudioMedia;
+use crate::media::session::EventFormat;
+use crate::sdp::{AudioMedia, Crypto, Format};
+
+/// A codec of theirs that we know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RemoteFormat {
+    pub(super) payload_type: u8,
+    pub(super) codec: Codec,
+    /// Opus: they make use of redundancy for lost packets (RFC 7587 §6.1).
+    pub(super) fec: bool,
+    /// Opus: bits a second at most.
+    pub(super) max_bitrate: Option<u32>,
+}
 
 /// One usable audio line.
 #[derive(Debug, Clone)]
 pub(super) struct RemoteAudio {
     pub(super) protocol: String,
+    /// SRTP, and nothing else will do.
+    pub(super) secure: bool,
+    /// Their keys, in their order.
+    pub(super) crypto: Vec<Crypto>,
     pub(super) rtp: SocketAddr,
     /// Where it differs from the port after RTP's.
     pub(super) rtcp: Option<SocketAddr>,
     /// Codecs that we know, in their order, under their numbers.
-    pub(super) formats: Vec<(u8, Codec)>,
-    pub(super) telephone_event: Option<u8>,
+    pub(super) formats: Vec<RemoteFormat>,
+    /// `telephone-event` in the clocks that we know, at most one of each.
+    pub(super) events: Vec<EventFormat>,
     pub(super) abs_capture_time: Option<u8>,
     pub(super) rtcp_mux: bool,
     /// They send.
@@ -28,24 +45,32 @@ pub(super) struct RemoteAudio {
 
 impl RemoteAudio {
     /// # Errors
-    /// `NoAudio`: this line is refused (port 0), or encrypted. `Address`: it
-    /// cannot be reached.
+    /// `NoAudio`: this line is refused (port 0), or neither RTP nor SRTP with keys in the
+    /// description. `Address`: it cannot be reached.
     pub(super) fn new(audio: &AudioMedia) -> Result<Self, NegotiateError> {
-        if audio.is_refused() || !audio.is_plain_rtp() {
+        if audio.is_refused() || !(audio.is_plain_rtp() || audio.is_secure_rtp()) {
             return Err(NegotiateError::NoAudio);
         }
         if audio.address == IpAddr::V4(Ipv4Addr::BROADCAST) {
             return Err(NegotiateError::Address(format!("{} is not one host", audio.address)));
         }
-        let codec = |encoding: &str, rate: u32| {
-            encoding.parse::<Codec>().ok().filter(|codec| codec.clock_rate() == rate)
+        let known = |format: &Format| {
+            let codec: Codec = format.encoding.parse().ok()?;
+            (codec.clock_rate() == format.clock_rate && codec.channels() == format.channels).then_some(codec)
         };
-        let formats = audio
-            .formats
-            .iter()
-            .filter(|format| format.channels == 1)
-            .filter_map(|format| Some((format.payload_type, codec(&format.encoding, format.clock_rate)?)))
-            .collect();
+        let usable = |format: &Format| {
+            Some(RemoteFormat {
+                payload_type: format.payload_type,
+                codec: known(format)?,
+                fec: parameter(format, "useinbandfec") == Some(1),
+                max_bitrate: parameter(format, "maxaveragebitrate"),
+            })
+        };
+        let formats = audio.formats.iter().filter_map(usable).collect();
+        let events = [8_000, 48_000].into_iter().filter_map(|clock_rate| {
+            let payload_type = audio.telephone_event(clock_rate)?.payload_type;
+            Some(EventFormat { payload_type, clock_rate })
+        });
         let named_rtcp = audio.rtcp_port.is_some().then(|| audio.rtcp(false)).filter(|rtcp| {
             let ip = rtcp.ip();
             ip.is_ipv4() == audio.address.is_ipv4()
@@ -55,10 +80,12 @@ impl RemoteAudio {
         });
         Ok(RemoteAudio {
             protocol: audio.protocol.clone(),
+            secure: audio.is_secure_rtp(),
+            crypto: audio.crypto.clone(),
             rtp: audio.rtp(),
             rtcp: named_rtcp,
             formats,
-            telephone_event: audio.telephone_event(8_000).map(|format| format.payload_type),
+            events: events.collect(),
             // The one-byte form of RFC 8285 §4.2 has these.
             abs_capture_time: audio.extension_id(ABS_CAPTURE_TIME).filter(|id| (1..=14).contains(id)),
             rtcp_mux: audio.rtcp_mux,

@@ -1,22 +1,8 @@
+use super::fixtures::{description as offer, text};
 use super::*;
 
 fn local() -> LocalMedia {
-    LocalMedia {
-        rtp: "127.0.0.1:20000".parse().expect("address"),
-        codecs: vec![Codec::Pcmu, Codec::Pcma],
-        ptime_ms: 20,
-        session_id: 42,
-    }
-}
-
-fn text(described: &Described) -> String {
-    String::from_utf8(described.description.to_bytes()).expect("utf-8")
-}
-
-/// An offer with these media lines after a usual session part.
-fn offer(lines: &str) -> SessionDescription {
-    let text = format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}");
-    parse(text.as_bytes()).expect("test offer")
+    fixtures::local(&[Codec::Pcmu, Codec::Pcma])
 }
 
 fn answer_to(lines: &str) -> Result<(String, MediaParams), NegotiateError> {
@@ -55,9 +41,10 @@ fn two_of_us_agree_on_everything() {
     assert_eq!(at_callee.remote_rtp, caller.rtp);
     assert_eq!(at_caller.remote_rtp, callee.rtp);
     for params in [&at_callee, &at_caller] {
-        assert_eq!(params.send, SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20 });
+        assert_eq!(params.send, SendFormat::new(0, Codec::Pcmu, 20));
         assert_eq!(params.receive, [(0, Codec::Pcmu), (8, Codec::Pcma)]);
-        assert_eq!(params.telephone_event_pt, Some(101));
+        assert_eq!(params.receive_events, [EVENT]);
+        assert_eq!(params.send_events, Some(EVENT));
         assert_eq!(params.abs_capture_time_id, Some(1));
         assert_eq!(params.direction, Direction::SEND_RECV);
         assert!(params.rtcp_mux);
@@ -69,7 +56,7 @@ fn the_answer_keeps_the_offerers_order_of_codecs() {
     let (text, params) = answer_to("m=audio 4000 RTP/AVP 8 0\r\n").expect("answer");
     assert!(text.contains("m=audio 20000 RTP/AVP 8 0\r\n"), "{text}");
     assert_eq!(params.send.codec, Codec::Pcma);
-    assert_eq!(params.telephone_event_pt, None);
+    assert_eq!((params.receive_events, params.send_events), (vec![], None));
     assert_eq!(params.abs_capture_time_id, None);
     assert!(!params.rtcp_mux && !text.contains("rtcp-mux"));
 }
@@ -83,7 +70,8 @@ fn dynamic_numbers_are_theirs_and_a_map_beats_the_static_meaning() {
     .expect("answer");
     assert_eq!(params.send.payload_type, 97);
     assert_eq!(params.receive, [(97, Codec::Pcma)]);
-    assert_eq!(params.telephone_event_pt, Some(96));
+    let event = EventFormat { payload_type: 96, clock_rate: 8_000 };
+    assert_eq!((params.receive_events, params.send_events), (vec![event], Some(event)));
     assert!(text.contains("m=audio 20000 RTP/AVP 97 96\r\n"), "{text}");
 }
 
@@ -94,7 +82,12 @@ fn our_numbers_stay_ours_when_the_answer_numbers_otherwise() {
     let params = apply_answer(&local(), &make_offer(&local(), 1, None), &answer).expect("applied");
     assert_eq!(params.send.payload_type, 8);
     assert_eq!(params.receive, [(8, Codec::Pcma)]);
-    assert_eq!(params.telephone_event_pt, Some(101), "they send under the number of our offer");
+    assert_eq!(params.receive_events, [EVENT], "they send under the number of our offer");
+    assert_eq!(
+        params.send_events,
+        Some(EventFormat { payload_type: 96, clock_rate: 8_000 }),
+        "we under theirs"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{escape_user, ready, rest};
 use crate::call::lookup::{
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub policy: Option<Arc<PairPolicy>>,
     /// Calls at once; none: any number.
     pub channels: Option<u32>,
+    /// How long a host may be without any response; none: as the dialling says.
+    pub trying: Option<Duration>,
 }
 
 /// How a number is written for a gateway.
@@ -51,6 +54,7 @@ impl Gateway {
             rewrite: Arc::new(str::to_owned),
             policy: None,
             channels: None,
+            trying: None,
         }
     }
 }
@@ -207,6 +211,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
             let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));
             format!("sip:{caller}@{domain}")
         }),
+        trying: gateway.trying,
         policy: gateway.policy.clone(),
         ..ResolvedContact::new(uri, host.priority)
     }

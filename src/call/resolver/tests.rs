@@ -274,6 +274,10 @@ fn a_group_is_called_together_or_one_after_the_other() {
                 ring: Some(Duration::from_secs(7)),
             },
         ),
+        (
+            "patient",
+            Group { ring: Some(Duration::from_secs(20)), ..Group::serial(["group/mixed", "user/1"]) },
+        ),
     ])
     .unwrap();
     assert_eq!(found(&resolver, "group/all"), ["0 sip:2@phone", "0 sip:3@phone", "0 sip:x@y"]);
@@ -281,6 +285,9 @@ fn a_group_is_called_together_or_one_after_the_other() {
     assert_eq!(found(&resolver, "group/mixed"), ["0 sip:3@phone", "0 sip:4@phone", "1 sip:2@phone"]);
     let mixed = look(&resolver, "group/mixed").unwrap().unwrap();
     assert!(mixed.contacts.iter().all(|contact| contact.ring == Some(Duration::from_secs(7))));
+    let nested = look(&resolver, "group/patient").unwrap().unwrap();
+    let rings = nested.contacts.iter().filter_map(|contact| Some(contact.ring?.as_secs()));
+    assert_eq!(rings.collect::<Vec<_>>(), [7, 7, 7, 20, 20], "a nested group's own time");
     let result = look(&resolver, "group/all").unwrap().unwrap();
     assert_eq!(result.contacts[0].ring, None);
     assert_eq!((result.kind, result.original.as_str()), (LookupKind::Group, "group/all"));

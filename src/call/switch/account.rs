@@ -116,7 +116,7 @@ impl Switch {
         Some(Inquiry { account, counters: counters.collect() })
     }
 
-    /// A call's messages, to be written as PCAP elsewhere.
+    /// What was on the wire in a call, to be written as PCAP elsewhere.
     pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
         self.books.pcap(call)
     }

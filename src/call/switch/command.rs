@@ -1,17 +1,38 @@
 //! What the outside asks of the calls' thread, with the way back for the answer.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use tokio::sync::oneshot;
 
 use crate::call::bridge_fsm::BridgeMode;
+use crate::call::controller::{MediaController, Recorded, RecordingSpec};
+use crate::call::handler::HandlerAction;
 use crate::call::lookup::{LookupError, LookupResult};
-use crate::call::service::{CallEnd, CallError, DialError, DialRequest, Watched};
+use crate::call::service::{CallEnd, CallError, DialError, DialRequest, LegMedia, Place, Watched};
 use crate::call::{BridgeId, CallId, LegId};
 
 /// Where an answer goes. A receiver that is gone is no fault.
 pub(in crate::call) type Reply<T> = oneshot::Sender<T>;
 
+/// When somebody wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::call) enum Until {
+    Now,
+    In(Duration),
+    At(Instant),
+}
+
+/// What is wanted of a call's recording.
+pub(in crate::call) enum Record {
+    /// Into this file, or as the switch was told.
+    Begin(Option<Box<RecordingSpec>>),
+    Pause(bool),
+    End,
+}
+
 /// One command.
-#[derive(Debug)]
 pub(in crate::call) enum Command {
     Lookup {
         target: String,
@@ -71,6 +92,43 @@ pub(in crate::call) enum Command {
     Variables {
         of: Watched,
         reply: Reply<Result<Vec<(String, String)>, CallError>>,
+    },
+    /// The leg's endpoint, if it has been answered, and who carries it.
+    Media {
+        leg: LegId,
+        reply: Reply<Result<LegMedia, CallError>>,
+    },
+    Controller {
+        reply: Reply<Arc<dyn MediaController>>,
+    },
+    Record {
+        call: CallId,
+        what: Record,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    },
+    Enter {
+        call: CallId,
+        place: Place,
+        reply: Reply<Result<(), CallError>>,
+    },
+    /// What becomes of a number that this leg's party could dial itself.
+    WhereTo {
+        leg: LegId,
+        target: String,
+        reply: Reply<Result<HandlerAction, CallError>>,
+    },
+    Sleep {
+        until: Until,
+        reply: Reply<Instant>,
+    },
+    Spawn {
+        work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    },
+    Publish {
+        call: Option<CallId>,
+        app: String,
+        name: String,
+        data: serde_json::Value,
     },
     Watch {
         what: Watched,

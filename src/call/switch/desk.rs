@@ -9,6 +9,7 @@ use crate::call::lookup::{Credentials, ResolvedContact};
 use crate::call::seats::Seat;
 use crate::sip::endpoint::{Flow, HeaderFields, Reply, RequestFailure, RequestId};
 use crate::sip::msg::{Method, Request, Response};
+use crate::sip::net::Ban;
 
 /// What becomes of an INVITE.
 #[derive(Debug)]
@@ -66,6 +67,11 @@ pub trait FrontDesk: Send {
     /// Time has passed, or something has happened that the desk may have to act on:
     /// it may send requests of its own.
     fn work(&mut self, _turn: &mut Turn<'_>) {}
+
+    /// A source that the sockets are to take nothing from, or something again.
+    fn poll_ban(&mut self) -> Option<Ban> {
+        None
+    }
 
     /// No new calls from now on.
     fn drain(&mut self) {}

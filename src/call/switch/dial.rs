@@ -52,6 +52,9 @@ impl DialFailure {
 pub struct DialLimits {
     /// How long a target rings that does not say so itself.
     pub ring: Duration,
+    /// How long a target may be without any response that does not say so itself; none:
+    /// until somebody says [`Dial::silent`].
+    pub trying: Option<Duration>,
     /// How long all of it may take.
     pub total: Duration,
     /// How many 3xx are followed.
@@ -67,6 +70,8 @@ pub enum WhyCancelled {
     Declined,
     /// It rang too long.
     NoAnswer,
+    /// It gave no response at all.
+    Silent,
     /// The caller has gone.
     CallerGone,
 }
@@ -92,6 +97,8 @@ enum Branch {
     Open {
         kin: Option<Arc<str>>,
         ends: Instant,
+        /// When it is given up if no response has come; none: one has, or it is not.
+        silent_until: Option<Instant>,
         /// It has given a sign of life.
         rang: bool,
     },
@@ -104,6 +111,8 @@ pub struct DialTarget<T> {
     pub target: T,
     /// How long it rings; none: as [`DialLimits`] say.
     pub ring: Option<Duration>,
+    /// How long it may be without any response; none: as [`DialLimits`] say.
+    pub trying: Option<Duration>,
     /// The number behind a gateway: its "busy" is the callee's, and another host would
     /// only say it again. Only trouble on the way leads to others of the same kin.
     pub kin: Option<Arc<str>>,
@@ -112,7 +121,7 @@ pub struct DialTarget<T> {
 impl<T> DialTarget<T> {
     /// A target that is nobody's kin and rings as long as any.
     pub fn new(target: T) -> Self {
-        DialTarget { target, ring: None, kin: None }
+        DialTarget { target, ring: None, trying: None, kin: None }
     }
 }
 
@@ -187,10 +196,23 @@ impl<T> Dial<T> {
             return None;
         }
         let ringing = self.branches.iter().filter_map(|branch| match branch {
-            Branch::Open { ends, .. } => Some(*ends),
+            Branch::Open { ends, silent_until, .. } => Some(silent_until.map_or(*ends, |at| at.min(*ends))),
             Branch::Over => None,
         });
         ringing.chain(self.stage_ends).chain([self.ends]).min()
+    }
+
+    /// Some response has come on a branch, 100 included, or one need not come in time.
+    pub fn not_silent(&mut self, branch: BranchNo) {
+        if let Some(Branch::Open { silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
+            *silent_until = None;
+        }
+    }
+
+    /// Branches that are about to be given up for having given no response.
+    pub fn silent_at(&self, now: Instant) -> Vec<BranchNo> {
+        let silent = |branch: &Branch| matches!(branch, Branch::Open { silent_until: Some(until), .. } if *until <= now);
+        (0..).zip(&self.branches).filter(|(_, branch)| silent(branch)).map(|(number, _)| number).collect()
     }
 
     /// 101 to 199 on a branch.
@@ -198,8 +220,8 @@ impl<T> Dial<T> {
         if !self.is_open(branch) {
             return;
         }
-        if let Some(Branch::Open { rang, .. }) = self.branches.get_mut(usize::from(branch)) {
-            *rang = true;
+        if let Some(Branch::Open { rang, silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
+            (*rang, *silent_until) = (true, None);
         }
         // The caller hears the first branch that has something to hear.
         let early_media = has_session && self.early.is_none_or(|early| early == branch);
@@ -251,7 +273,7 @@ impl<T> Dial<T> {
             self.rounds.push_front(round);
         }
         for target in first {
-            self.start(target, ends);
+            self.start(now, target, ends);
         }
         self.round_over(now);
     }
@@ -301,10 +323,16 @@ impl<T> Dial<T> {
         self.fail(DialFailure::new(487, "Request Terminated"));
     }
 
-    /// Time has passed.
+    /// Time has passed. Say before of which branches of [`Dial::silent_at`] there is a
+    /// response.
     pub fn timeout(&mut self, now: Instant) {
         if self.over {
             return;
+        }
+        for number in self.silent_at(now) {
+            self.set_over(number);
+            self.outputs.push_back(DialOutput::Cancel(number, WhyCancelled::Silent));
+            self.remember(DialFailure::new(408, "No Response"));
         }
         let failure = || DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") };
         let all = self.ends <= now;
@@ -352,7 +380,7 @@ impl<T> Dial<T> {
                 let before = self.branches.len();
                 for target in targets {
                     let ends = now + target.ring.unwrap_or(self.limits.ring);
-                    self.start(target, ends);
+                    self.start(now, target, ends);
                 }
                 if self.branches.len() > before {
                     return;
@@ -370,10 +398,11 @@ impl<T> Dial<T> {
         self.fail(failure);
     }
 
-    fn start(&mut self, target: DialTarget<T>, ends: Instant) {
+    fn start(&mut self, now: Instant, target: DialTarget<T>, ends: Instant) {
         if self.branches.len() < MAX_BRANCHES {
             let branch = self.branches.len() as BranchNo;
-            self.branches.push(Branch::Open { kin: target.kin, ends, rang: false });
+            let silent_until = target.trying.or(self.limits.trying).map(|trying| now + trying);
+            self.branches.push(Branch::Open { kin: target.kin, ends, silent_until, rang: false });
             self.outputs.push_back(DialOutput::Start(branch, target.target));
         }
     }

@@ -3,7 +3,7 @@ use super::WhyCancelled::*;
 use super::*;
 
 const LIMITS: DialLimits =
-    DialLimits { ring: Duration::from_secs(20), total: Duration::from_secs(50), redirects: 2 };
+    DialLimits { ring: Duration::from_secs(20), trying: None, total: Duration::from_secs(50), redirects: 2 };
 
 fn target(target: &'static str) -> DialTarget<&'static str> {
     DialTarget::new(target)
@@ -268,4 +268,30 @@ fn branches_do_not_multiply_without_end() {
         next += 1;
     }
     assert_eq!(started, MAX_BRANCHES);
+}
+
+#[test]
+fn who_gives_no_response_in_time_is_given_up_and_the_next_one_is_tried_whatever_leads_on() {
+    let now = Instant::now();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let limits = DialLimits { trying: Some(Duration::from_secs(4)), ..LIMITS };
+    let patient = DialTarget { trying: Some(Duration::from_secs(9)), ..target("b") };
+    let first = Stage { rounds: vec![vec![target("a"), patient]], ..stage(&[], Failover::Never) };
+    let mut dial = Dial::new(now, vec![first, stage(&[&["c", "d"]], Failover::Never)], limits);
+    outputs(&mut dial);
+    assert_eq!(dial.next_timeout(), Some(at(4)));
+    assert_eq!(dial.silent_at(at(4)), [0]);
+    dial.timeout(at(4));
+    assert_eq!(outputs(&mut dial), [Cancel(0, Silent)]);
+    assert_eq!(dial.next_timeout(), Some(at(9)));
+    dial.timeout(at(9));
+    assert_eq!(outputs(&mut dial), [Cancel(1, Silent), Start(2, "c"), Start(3, "d")]);
+    // 100 from one, 180 from the other: they have the time to ring.
+    dial.not_silent(2);
+    dial.provisional(3, 180, false);
+    assert_eq!(dial.next_timeout(), Some(at(29)));
+    assert!(dial.silent_at(at(28)).is_empty());
+    dial.failed(at(10), 3, busy());
+    dial.timeout(at(29));
+    assert_eq!(outputs(&mut dial).last(), Some(&Failed(busy())), "what somebody said counts");
 }

@@ -103,6 +103,7 @@ impl Switch {
         let options = &dialling.options;
         let limits = DialLimits {
             ring: options.ring_timeout,
+            trying: options.trying_timeout,
             total: options.total_timeout,
             redirects: options.max_redirects,
         };
@@ -171,11 +172,26 @@ impl Switch {
             self.hang_up(t, leg);
         }
         if dial.is_some_and(|at| at <= now) {
-            self.with_dial(t, call, |dial| dial.timeout(now));
+            let silent = self.silent_branches(t, call);
+            self.with_dial(t, call, |dial| {
+                silent.into_iter().filter(|(_, silent)| !silent).for_each(|(it, _)| dial.not_silent(it));
+                dial.timeout(now);
+            });
         }
         if too_long {
             self.call_too_long(t, call);
         }
+    }
+
+    /// Branches whose time to respond is over, and whether they have not.
+    fn silent_branches(&self, t: &Turn<'_>, call: CallId) -> Vec<(BranchNo, bool)> {
+        let dial = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
+        let due = dial.map(|dial| dial.silent_at(t.now)).unwrap_or_default();
+        let silent = |branch: BranchNo| {
+            let usage = self.branch(call, branch).and_then(|leg| self.legs.get(leg.0)?.usage);
+            usage.is_some_and(|usage| t.sip.is_silent(usage))
+        };
+        due.into_iter().map(|branch| (branch, silent(branch))).collect()
     }
 
     /// The leg of a branch.
@@ -355,7 +371,11 @@ impl Switch {
                 it.reason = Some(reason_value(&Reason::completed_elsewhere()));
             }
             WhyCancelled::NoAnswer => it.reason = Some(reason_value(&Reason::q850(cause::NO_ANSWER))),
-            WhyCancelled::Declined | WhyCancelled::CallerGone => {}
+            WhyCancelled::Declined | WhyCancelled::CallerGone | WhyCancelled::Silent => {}
+        }
+        if why == WhyCancelled::Silent {
+            let call = it.call;
+            self.books.decided(call, t.now, Some(leg), "given up", "no response in time");
         }
         self.hang_up(t, leg);
     }
@@ -380,7 +400,7 @@ fn rounds(contacts: Vec<ResolvedContact>, order: DialOrder) -> Vec<Vec<DialTarge
         last = Some(contact.priority);
         let user = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
         let kin = contact.gateway.is_some().then(|| Arc::from(user));
-        let target = DialTarget { ring: contact.ring, kin, target: contact };
+        let target = DialTarget { ring: contact.ring, trying: contact.trying, kin, target: contact };
         match rounds.last_mut().filter(|_| together) {
             Some(round) => round.push(target),
             None => rounds.push(vec![target]),

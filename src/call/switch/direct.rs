@@ -4,7 +4,7 @@
 //! A bridge goes direct once RTP has come from both parties, from the addresses that they
 //! have told: so each can be reached there. It comes back for hold and for every change
 //! that a party asks for, and stays relayed for good once somebody refuses. Transfers
-//! join new legs, and begin relayed. Endpoints and ports are kept all the time.
+//! make another bridge, which begins relayed. Endpoints and ports are kept all the time.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -43,7 +43,8 @@ impl Path {
 impl Switch {
     /// The bridge of a call may go direct.
     pub(super) fn may_lead_past(&mut self, t: &mut Turn<'_>, call: CallId) {
-        if let Some(bridge) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()) {
+        let open = self.calls.get_mut(call.0).filter(|it| it.recording.is_none());
+        if let Some(bridge) = open.and_then(|it| it.bridge.as_mut()) {
             bridge.direct = Some(Path::new(t.now));
             self.arm(t.now, call);
         }
@@ -165,7 +166,7 @@ impl Switch {
         self.lead(t, call);
     }
 
-    fn never_direct(&mut self, call: CallId) {
+    pub(super) fn never_direct(&mut self, call: CallId) {
         if let Some(path) = self.calls.get_mut(call.0).and_then(|it| it.bridge.as_mut()?.direct.as_mut()) {
             path.refused = true;
         }

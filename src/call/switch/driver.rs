@@ -255,7 +255,7 @@ enum Step {
 impl Driver {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
-            while let Some(task) = self.switch.poll_task() {
+            while let Some(task) = self.switch.poll_task().or_else(|| self.switch.poll_beside()) {
                 let done = self.done.clone();
                 tokio::spawn(async move { drop(done.send(task.await)) });
             }
@@ -282,6 +282,9 @@ impl Driver {
         let now = self.stack.now();
         let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
         act(&mut self.switch, &mut turn);
+        while let Some(ban) = self.switch.poll_ban() {
+            self.stack.ban(ban);
+        }
     }
 
     fn step(&mut self, step: Step) {

@@ -71,6 +71,7 @@ impl Switch {
     }
 
     pub(super) fn release_media(&mut self, leg: LegId) {
+        self.recording_goes_over(leg);
         let endpoint = self.legs.get_mut(leg.0).and_then(|it| it.media.take());
         if let Some(endpoint) = endpoint {
             self.of_endpoint.remove(&endpoint);
@@ -126,6 +127,11 @@ impl Switch {
         let cause = it.cause.take().unwrap_or(cause);
         self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
         let Some(mut it) = self.legs.remove(leg.0) else { return };
+        self.part_with_handler(t, it.handled.take());
+        if let Some(answering) = it.answering.take() {
+            // Who does not wait any more has lost interest.
+            let _ = answering.send(Err(CallError::Gone));
+        }
         let said = reason.as_deref().or(it.reason.as_deref()).and_then(q850_in);
         self.record_end(t, leg, &mut it, &cause, said);
         if let Some(usage) = it.usage {
@@ -205,6 +211,7 @@ impl Switch {
     }
 
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
+        self.recording_over(t, id);
         self.advance_call(t, id, CallEvent::End);
         let Some(mut call) = self.calls.remove(id.0) else { return };
         self.timers.disarm(&mut call.queued, id);

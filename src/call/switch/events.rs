@@ -24,6 +24,8 @@ impl Switch {
                 self.desk.response(t, request, result, flow);
                 self.desk.work(t);
             }
+            // It watches none.
+            Event::FlowClosed { .. } => {}
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Usage { usage, event } => match self.of_usage.get(&usage) {
                 Some(leg) => self.usage_event(t, *leg, event),
@@ -179,10 +181,15 @@ impl Switch {
                 self.tell_media(t, endpoint, |call, leg| News::MediaSourceChanged { call, leg, from, to });
                 self.heard_from(t, endpoint, to);
             }
-            MediaEvent::Digit { endpoint, digit, duration_ms, .. } => {
-                let by = DigitBy::TelephoneEvent;
+            MediaEvent::Digit { endpoint, digit, duration_ms, by_tone, .. } => {
+                let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
                 self.tell_media(t, endpoint, |call, leg| News::Digit { call, leg, digit, duration_ms, by });
+                if let Some(leg) = self.of_endpoint.get(&endpoint).copied() {
+                    self.feature_digit(t, leg, digit);
+                }
             }
+            MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),
+            MediaEvent::Speaking { .. } => {}
             MediaEvent::Closed { endpoint, stats } => {
                 self.books.closed(endpoint, &stats, t.now);
                 self.settle_accounts(t);

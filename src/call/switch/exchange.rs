@@ -182,6 +182,9 @@ impl Switch {
         if matches!(exchange.asked, Asked::Direct | Asked::Return) {
             return self.path_refused(t, call, exchange.to, exchange.asked, Some(reply.status));
         }
+        if matches!(exchange.asked, Asked::Ourselves { .. }) {
+            self.never_direct(call);
+        }
         self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
     }
 

@@ -1,17 +1,16 @@
-//! Their INVITE that starts a call: admission, its leg and call, and what its
-//! handler decides.
+//! Their INVITE that starts a call: admission, its leg and call.
 
 use crate::call::call_fsm::CallEvent;
 use crate::call::controller::AddressFamily;
-use crate::call::handler::{HandlerAction, IncomingCall, Party, caller_number};
-use crate::call::service::DialRequest;
-use crate::call::{CallId, LegId, bridge_fsm::BridgeMode};
+use crate::call::handler::{IncomingCall, Party, caller_number};
+use crate::call::{CallId, LegId};
 use crate::sdp;
 use crate::sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use crate::sip::msg::{Name, Request};
 
 use super::desk::{Admission, Fate};
-use super::table::{Call, Leg, Purpose};
+use super::handing::Asked;
+use super::table::{Call, Leg};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
 
@@ -66,8 +65,9 @@ impl Switch {
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
-        let incoming = IncomingCall { call, leg, request, source: flow.remote, at: t.now, identity };
-        self.ask_handlers(t, incoming, 0);
+        let source = flow.remote;
+        let incoming = IncomingCall { call, leg, request, source, at: t.now, identity, answered: false };
+        self.ask_handlers(t, Asked::new(incoming));
     }
 
     /// A request outside any call.
@@ -96,65 +96,6 @@ impl Switch {
         }
     }
 
-    fn ask_handlers(&mut self, t: &mut Turn<'_>, incoming: IncomingCall, from: usize) {
-        let found = self.handlers.iter().enumerate().skip(from).find(|(_, it)| it.can_handle(&incoming));
-        let Some((index, handler)) = found else {
-            return self.reject(t, incoming.leg, 404, "");
-        };
-        let handler = handler.clone();
-        self.listen(t, incoming.call, &handler);
-        let again = (incoming.clone(), index + 1);
-        let future = handler.handle_incoming_call(incoming, self.service.clone());
-        self.run(t, future, move |switch, t, action| switch.decided(t, again, action));
-    }
-
-    fn decided(
-        &mut self,
-        t: &mut Turn<'_>,
-        (incoming, next): (IncomingCall, usize),
-        action: Result<HandlerAction, Panicked>,
-    ) {
-        let leg = incoming.leg;
-        if self.legs.get(leg.0).is_none() {
-            self.counters.late += 1;
-            return;
-        }
-        match action {
-            Ok(HandlerAction::Continue) => self.ask_handlers(t, incoming, next),
-            Ok(HandlerAction::Complete) => {
-                let call = self.calls.get(incoming.call.0);
-                let kept = call.is_some_and(|it| it.adopted || it.dialling.is_some() || it.bridge.is_some());
-                if !kept {
-                    self.hang_up_with(t, leg, 480, "");
-                }
-            }
-            Ok(HandlerAction::Dial(request)) => self.dial_for(t, leg, *request),
-            Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
-            Ok(HandlerAction::Bridge(other)) => {
-                if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
-                    tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
-                    self.hang_up_with(t, leg, 480, "");
-                }
-            }
-            Ok(HandlerAction::Reject { status, reason }) => {
-                let why = format!("{status} {reason}");
-                self.books.decided(incoming.call, t.now, Some(leg), "refused by its handler", &why);
-                self.hang_up_with(t, leg, status, &reason);
-            }
-            Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
-            Err(Panicked) => {
-                self.counters.panics += 1;
-                tracing::error!("the handler of call {} panicked: the call ends", incoming.call.0);
-                self.hang_up_with(t, leg, 500, "");
-            }
-        }
-    }
-
-    fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
-        let Some(call) = self.legs.get(caller.0).map(|leg| leg.call) else { return };
-        self.dial(t, call, request, Purpose::Caller { caller, reply: None });
-    }
-
     /// 503 with Retry-After.
     fn busy(&self) -> Reply {
         let wait = self.config.retry_after.to_string();
@@ -164,7 +105,7 @@ impl Switch {
     /// The same, for those of whom nothing is to be kept.
     fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, mut reply: Reply) {
         if reply.reason.is_empty() {
-            reply.reason = crate::call::failure::phrase(reply.status).to_owned();
+            reply.reason = crate::sip::msg::phrase(reply.status).to_owned();
         }
         if let Err(error) = t.sip.refuse_once(t.now, usage, reply) {
             tracing::debug!("a call that is to be refused: {error}");

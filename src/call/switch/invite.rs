@@ -104,7 +104,7 @@ fn routes(path: &str) -> Vec<Bytes> {
 }
 
 /// A number as the user part of a URI.
-fn escaped_user(number: &str) -> String {
+pub(super) fn escaped_user(number: &str) -> String {
     let mut text = String::with_capacity(number.len());
     for byte in number.bytes() {
         match byte {

@@ -31,7 +31,8 @@ impl Switch {
         if let Some(endpoint) = it.media {
             return then(self, t, Ok(endpoint));
         }
-        let spec = EndpointSpec { family: it.family, near, rtp_timeout: self.config.rtp_timeout };
+        let (rtp_timeout, srtp) = (self.config.rtp_timeout, self.config.srtp);
+        let spec = EndpointSpec { family: it.family, near, rtp_timeout, srtp };
         let allocated = self.controller.allocate_endpoint(spec);
         self.media(t, allocated, move |switch, t, result| {
             let endpoint = match result {
@@ -42,6 +43,10 @@ impl Switch {
                 Some(it) if it.media.is_none() => {
                     it.media = Some(endpoint);
                     switch.of_endpoint.insert(endpoint, leg);
+                    if switch.policy_towards(leg).tones {
+                        switch.controller.hear_tones(endpoint, true);
+                    }
+                    drop(switch.capture_endpoint(t, leg, endpoint));
                     then(switch, t, Ok(endpoint));
                 }
                 // The leg ended, or somebody else was faster: nobody needs this one.
@@ -72,6 +77,13 @@ impl Switch {
         let reliable = self.legs.get(leg.0).is_some_and(|it| it.reliable);
         let answer = self.legs.get(leg.0).and_then(|it| it.answer.clone()).filter(|_| early_media);
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
+        if self.legs.get(caller.0).is_some_and(|it| it.is_up()) {
+            // He has his description already, and the callee answers to one of ours.
+            return self.apply(t, leg, answer, move |switch, t, applied| match applied {
+                Ok(()) => switch.join_media(t, caller, leg),
+                Err(error) => tracing::info!("leg {}: early media is of no use: {error}", leg.0),
+            });
+        }
         self.answer_across(t, leg, caller, answer, move |switch, t, answer| match answer {
             Ok(answer) => {
                 switch.join_media(t, caller, leg);
@@ -140,7 +152,7 @@ impl Switch {
         winner.branch = None;
         let answer = winner.answer.take();
         let how = (options.mode, options.auto_hangup);
-        let direct = options.direct;
+        let (direct, record) = (options.direct, options.record);
         match purpose {
             Purpose::Caller { caller, reply } => {
                 let Some(it) = self.legs.get(caller.0) else {
@@ -152,6 +164,9 @@ impl Switch {
                     {
                         Ok(()) => {
                             let bridge = switch.make_bridge(t, caller, leg, how.0, how.1);
+                            if record && let Err(error) = switch.record_call(t, call, None) {
+                                tracing::warn!("call {}: {error}", call.0);
+                            }
                             if direct {
                                 switch.may_lead_past(t, call);
                             }
@@ -207,7 +222,7 @@ impl Switch {
                     return self.transfer_failed(t, call, legs, referrer, &failure);
                 };
                 self.apply(t, leg, answer, move |switch, t, result| match result {
-                    Ok(()) => switch.transfer_answered(t, call, legs, referrer, leg),
+                    Ok(()) => switch.transfer_answered(t, call, legs, referrer, (leg, direct)),
                     Err(error) => {
                         switch.hang_up(t, leg);
                         let (status, reason) = error.status();
@@ -260,6 +275,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call.0) {
             it.answered_at.get_or_insert(t.now);
         }
+        self.begin_recording(t, call);
         Ok(())
     }
 
@@ -310,6 +326,7 @@ impl Switch {
         self.advance_bridge(t, call, BridgeEvent::Start);
         self.advance_call(t, call, CallEvent::Bridge);
         self.counters.bridged += 1;
+        self.begin_recording(t, call);
         Ok(id)
     }
 

@@ -7,29 +7,37 @@
 //! virtual time.
 //!
 //! - `table`: what is known of a leg, a call, a bridge
-//! - `incoming`: their INVITE, and what its handler decides
+//! - `incoming`: their INVITE; `handing`: its handlers, and what they decide
 //! - `dial`: dialling as a machine; `dialling`: the machine at work
 //! - `invite`: the INVITE of a leg that is dialled
 //! - `redirect`: refusals of branches, and whom a 3xx names
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
 //! - `exchange`: later offers and answers across; `direct`: those that lead media past b2b
+//! - `answering`: callers that we answer ourselves
 //! - `reliable`: provisional responses with PRACK, and who offers late
 //! - `refresh`: session timers
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
 //!   `referral`: where to
+//! - `moving`: a party that is given to an application
 //! - `consult`: sending him to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
-//! - `obey`: commands from outside; `command`: their values
+//! - `obey`: commands from outside; `command`: their values; `application`: what applications
+//!   ask beside dialling
 //! - `say`: responses and hang-ups on the endpoint
 //! - `listener`: the events of a call to its handler; `variables`: what is noted on it
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
-//! - `records`: call detail records; `account`: what is kept of a call for readers
+//! - `recording`: their sound in files
+//! - `records`: call detail records; `account`: what is kept of a call for readers;
+//!   `capturing`: its media, too
 //! - `desk`: who decides on requests before they become calls
-//! - `tasks`: what has to wait
+//! - `tasks`: what has to wait; `sleepers`: who waits for a moment
 //! - `slots`: slabs whose keys are never used twice
 
 mod account;
+mod answering;
+mod application;
+mod capturing;
 pub(in crate::call) mod command;
 mod consult;
 pub mod desk;
@@ -40,12 +48,15 @@ pub mod driver;
 mod ending;
 mod events;
 mod exchange;
+mod handing;
 mod incoming;
 mod invite;
 mod joining;
 mod listener;
+mod moving;
 mod news;
 mod obey;
+mod recording;
 mod records;
 mod redirect;
 mod referral;
@@ -53,6 +64,7 @@ mod refresh;
 mod reliable;
 mod requests;
 mod say;
+mod sleepers;
 mod slots;
 mod snapshot;
 mod table;
@@ -68,19 +80,23 @@ use tokio::sync::mpsc;
 
 use super::account::Books;
 use super::bus::EventBus;
-use super::controller::{EndpointId, MediaController, PairPolicy};
+use super::controller::{EndpointId, MediaController, PairPolicy, SrtpPolicy};
 use super::handler::ApplicationHandler;
 use super::lookup::Resolver;
+use super::recording::RecordingRules;
 use super::service::{CallEnd, CallService, Watched};
 use super::{CallId, LegId};
 use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, UsageId};
+use crate::sip::net::Ban;
 use crate::sip::transaction::timer_queue::TimerQueue;
 pub use account::Inquiry;
+pub use capturing::{CaptureError, Capturing};
 use command::Command;
 use desk::FrontDesk;
 pub use records::RecordSink;
+use sleepers::Sleepers;
 use slots::Slots;
-pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot};
+pub use snapshot::{BridgeSnapshot, CallSnapshot, LegSnapshot, RecordingSnapshot};
 use table::{Call, Leg};
 pub use tasks::{Done, Task};
 
@@ -103,6 +119,10 @@ pub struct SwitchConfig {
     pub max_duration: Option<Duration>,
     /// What may pass from leg to leg in session descriptions.
     pub policy: PairPolicy,
+    /// Whether media are encrypted, on each leg by itself.
+    pub srtp: SrtpPolicy,
+    /// Where recordings go that nobody names a file for; none: there are none.
+    pub recording: Option<Arc<RecordingRules>>,
 }
 
 impl Default for SwitchConfig {
@@ -114,6 +134,8 @@ impl Default for SwitchConfig {
             rtp_timeout: Some(Duration::from_secs(60)),
             max_duration: None,
             policy: PairPolicy::default(),
+            srtp: SrtpPolicy::Off,
+            recording: None,
         }
     }
 }
@@ -176,6 +198,8 @@ pub struct SwitchHoldings {
     pub tasks: usize,
     /// Accounts of calls that are up, or have records to come.
     pub accounts: usize,
+    /// Calls that are up and whose media is or was captured.
+    pub captures: usize,
 }
 
 /// The calls of one thread.
@@ -200,6 +224,9 @@ pub struct Switch {
     referred: HashMap<ReferId, (LegId, UsageId, ReferId)>,
     timers: TimerQueue<CallId>,
     tasks: VecDeque<Task>,
+    /// What belongs to no call.
+    beside: VecDeque<Task>,
+    sleepers: Sleepers,
     books: Books,
     /// How what was there before has ended, the latest last.
     ended: VecDeque<(Watched, CallEnd)>,
@@ -234,6 +261,8 @@ impl Switch {
             referred: HashMap::new(),
             timers: TimerQueue::default(),
             tasks: VecDeque::new(),
+            beside: VecDeque::new(),
+            sleepers: Sleepers::default(),
             books: Books::default(),
             ended: VecDeque::new(),
             parting: VecDeque::new(),
@@ -255,7 +284,8 @@ impl Switch {
 
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.desk.next_timeout(), self.books.next_timeout()].into_iter().flatten().min()
+        let own = [self.timers.next(), self.sleepers.next(), self.parting.front().map(|(at, _)| *at)];
+        own.into_iter().chain([self.desk.next_timeout(), self.books.next_timeout()]).flatten().min()
     }
 
     /// Time has passed.
@@ -263,6 +293,7 @@ impl Switch {
         while self.parting.front().is_some_and(|(at, _)| *at <= t.now) {
             self.parting.pop_front();
         }
+        self.wake(t);
         while let Some((at, id)) = self.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id.0) else { continue };
             if !call.queued.matches(at) {
@@ -293,6 +324,17 @@ impl Switch {
         self.tasks.pop_front()
     }
 
+    /// Something that runs beside the calls for as long as it likes; its result comes back
+    /// in the same way.
+    pub fn poll_beside(&mut self) -> Option<Task> {
+        self.beside.pop_front()
+    }
+
+    /// A source that the front desk has banned, or forgiven: for the sockets.
+    pub fn poll_ban(&mut self) -> Option<Ban> {
+        self.desk.poll_ban()
+    }
+
     /// Counters so far.
     pub fn counters(&self) -> SwitchCounters {
         self.counters
@@ -308,9 +350,10 @@ impl Switch {
                 + self.of_endpoint.len()
                 + self.passed.len()
                 + self.referred.len(),
-            timer_entries: self.timers.len(),
+            timer_entries: self.timers.len() + self.sleepers.len(),
             tasks: self.tasks.len(),
             accounts: self.books.open_accounts(),
+            captures: self.books.captured_calls(),
         }
     }
 

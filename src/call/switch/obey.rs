@@ -1,12 +1,13 @@
 //! Commands from outside.
 
 use super::command::Command;
+use super::dial::Dial;
 use super::table::{Call, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::call_fsm::CallEvent;
-use crate::call::controller::MediaError;
+use crate::call::event::Event;
 use crate::call::lookup::{LookupError, LookupRequest};
 use crate::call::service::{CallError, DialError, Watched};
 use crate::call::{BridgeId, CallId, LegId};
@@ -68,6 +69,11 @@ impl Switch {
             }
             Command::HangupCall { call, reply } => {
                 let legs = self.calls.get(call.0).map(|it| it.legs.clone());
+                let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+                if dialling.is_some_and(|it| it.purpose.caller().is_none()) {
+                    // Else its next contact would be tried.
+                    self.with_dial(t, call, Dial::cancel);
+                }
                 for leg in legs.iter().flatten() {
                     self.hang_up(t, *leg);
                 }
@@ -77,6 +83,16 @@ impl Switch {
                 let _ = reply.send(self.set_variable(of, name, value));
             }
             Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
+            Command::Media { leg, reply } => drop(reply.send(self.leg_media(leg))),
+            Command::Controller { reply } => drop(reply.send(self.controller.clone())),
+            Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
+            Command::Enter { call, place, reply } => drop(reply.send(self.enter(t, call, place))),
+            Command::WhereTo { leg, target, reply } => self.where_to(t, leg, target, reply),
+            Command::Sleep { until, reply } => self.sleep(t, until, reply),
+            Command::Spawn { work } => self.run_beside(work),
+            Command::Publish { call, app, name, data } => {
+                self.tell(t, Event::Application { call, app, name, data });
+            }
             Command::Watch { what, reply } => {
                 let watchers = match what {
                     Watched::Leg(leg) => self.legs.get_mut(leg.0).map(|it| &mut it.watchers),
@@ -125,36 +141,6 @@ impl Switch {
         });
     }
 
-    /// Answers a caller with media of our own.
-    fn answer_here_and_now(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        reply: super::command::Reply<Result<(), CallError>>,
-    ) {
-        let Some(it) = self.legs.get(leg.0).filter(|it| it.is_waiting()) else {
-            return drop(reply.send(Err(CallError::WrongState("the leg does not wait for an answer"))));
-        };
-        let Some(offer) = it.open_offer() else {
-            let why = "an INVITE without an offer can only be answered by dialling";
-            return drop(reply.send(Err(CallError::WrongState(why))));
-        };
-        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
-            let done =
-                move |switch: &mut Switch, t: &mut Turn<'_>, answer: Result<bytes::Bytes, MediaError>| {
-                    let result = answer.and_then(|answer| switch.accept(t, leg, Some(answer)));
-                    let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
-                };
-            match endpoint {
-                Ok(endpoint) => {
-                    let answer = switch.controller.local_answer(endpoint, offer, switch.policy_towards(leg));
-                    switch.media(t, answer, done);
-                }
-                Err(error) => done(switch, t, Err(error)),
-            }
-        });
-    }
-
     /// Joins two answered legs, of one call or of two: the second one's call
     /// becomes part of the first one's.
     pub(super) fn bridge_legs(
@@ -189,6 +175,8 @@ impl Switch {
         }
         self.link(from, into);
         self.books.move_leg(leg, from, into);
+        self.move_capture(t, leg, from);
+        self.move_recording(leg, from, into);
         self.hand_on_variables(from, into);
         if let Some(call) = self.calls.get_mut(into.0) {
             call.legs.push(leg);

@@ -8,6 +8,7 @@ use super::{Switch, Turn};
 use crate::call::call_fsm::CallDirection;
 use crate::call::cdr::{Cdr, Ending};
 use crate::call::leg_fsm::{LegEvent, TerminationCause};
+use crate::call::seats::Holder;
 use crate::call::{CallId, LegId};
 use crate::sip::msg::Request;
 
@@ -99,13 +100,18 @@ impl Switch {
         let direction = if leg.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.calls.get(leg.call.0).and_then(|call| call.linked).unwrap_or(leg.call);
-        let gateway = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
+        let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
+        // Who comes from a gateway holds one of its channels.
+        let held = leg.seats.iter().find_map(|seat| match seat.holder() {
+            Holder::Gateway(name) => Some(name),
+            _ => None,
+        });
         let record = Cdr {
             call: leg.call,
             linked,
             leg: id,
             direction,
-            gateway: gateway.map(|gateway| gateway.name.to_string()),
+            gateway: dialled.map(|gateway| &gateway.name).or(held).map(ToString::to_string),
             start: beginning.start,
             rang: beginning.rang.map(since),
             answered: leg.answered_at.map(since),

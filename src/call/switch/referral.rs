@@ -1,13 +1,14 @@
 //! Where a transfer goes: a party names somebody, and whoever decides on its calls says
 //! whether and how he is reached.
 
+use super::command::Reply;
 use super::dial::DialFailure;
 use super::table::Purpose;
 use super::tasks::Panicked;
 use super::transfer::Referrer;
 use super::{Switch, Turn};
 use crate::call::handler::{HandlerAction, Party, Referral};
-use crate::call::service::{DialError, DialOptions, DialRequest};
+use crate::call::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::call::{CallId, LegId};
 use crate::sip::msg::Uri;
 
@@ -37,6 +38,14 @@ impl Switch {
         let future = handler.handle_referral(referral.clone());
         self.run(t, future, move |switch, t, action| {
             let call = referral.call;
+            let action = match action {
+                // The call's own route is the one that it came by.
+                Ok(HandlerAction::Routed { why, action, .. }) => {
+                    switch.books.decided(call, t.now, Some(referral.leg), "route", &why);
+                    Ok(*action)
+                }
+                action => action,
+            };
             let refused = match action {
                 Ok(HandlerAction::Continue) => return switch.ask_where(t, referral, replaces, next + 1),
                 Ok(HandlerAction::Dial(request)) => {
@@ -45,16 +54,73 @@ impl Switch {
                 Ok(HandlerAction::TransferTo(target)) => {
                     return switch.dial_referred(t, call, DialRequest::to(target), replaces);
                 }
-                Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
-                Ok(HandlerAction::Complete | HandlerAction::Bridge(_) | HandlerAction::Disconnect) => {
-                    DialFailure::new(603, "")
+                Ok(HandlerAction::Handle(name)) => {
+                    return switch.refer_to_application(t, &referral, &name);
                 }
+                Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
+                Ok(
+                    HandlerAction::Complete
+                    | HandlerAction::Bridge(_)
+                    | HandlerAction::Disconnect
+                    | HandlerAction::Routed { .. },
+                ) => DialFailure::new(603, ""),
                 Err(Panicked) => {
                     switch.counters.panics += 1;
                     DialFailure::new(500, "")
                 }
             };
             switch.dial_over(t, call, Err(DialError::Failed(refused)));
+        });
+    }
+
+    /// What becomes of a target that an application has for a leg. A number is its party's
+    /// own wish: whoever decides on its calls is asked.
+    pub(super) fn where_to(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        target: String,
+        reply: Reply<Result<HandlerAction, CallError>>,
+    ) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+            return drop(reply.send(Err(CallError::Gone)));
+        };
+        let number = !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
+        if !number {
+            let known = self.handler_named(&target).is_some();
+            let action =
+                if known { HandlerAction::Handle(target) } else { HandlerAction::TransferTo(target) };
+            return drop(reply.send(Ok(action)));
+        }
+        let referral = Referral { call: it.call, leg, by: self.party(leg), target, at: t.now };
+        self.ask_number(t, referral, 0, reply);
+    }
+
+    fn ask_number(
+        &mut self,
+        t: &mut Turn<'_>,
+        referral: Referral,
+        next: usize,
+        reply: Reply<Result<HandlerAction, CallError>>,
+    ) {
+        let Some(handler) = self.handlers.get(next).cloned() else {
+            return drop(reply.send(Ok(HandlerAction::TransferTo(referral.target))));
+        };
+        let future = handler.handle_referral(referral.clone());
+        self.run(t, future, move |switch, t, action| {
+            let action = match action {
+                Ok(HandlerAction::Continue) => return switch.ask_number(t, referral, next + 1, reply),
+                Ok(HandlerAction::Routed { why, action, .. }) => {
+                    switch.books.decided(referral.call, t.now, Some(referral.leg), "route", &why);
+                    *action
+                }
+                Ok(action) => action,
+                Err(Panicked) => {
+                    switch.counters.panics += 1;
+                    HandlerAction::Reject { status: 500, reason: String::new() }
+                }
+            };
+            let _ = reply.send(Ok(action));
         });
     }
 
@@ -90,7 +156,7 @@ impl Switch {
     }
 
     /// What is known of the party of a leg.
-    fn party(&self, leg: LegId) -> Party {
+    pub(super) fn party(&self, leg: LegId) -> Party {
         let Some(it) = self.legs.get(leg.0) else { return Party::default() };
         if let Some(party) = &it.party {
             return (**party).clone();

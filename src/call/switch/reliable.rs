@@ -320,7 +320,7 @@ impl Switch {
             OnAck::AnswerTo(other) => other,
             OnAck::Answer => match self.bridged(leg) {
                 Some((_, other, _)) => other,
-                None => return,
+                None => return self.answered_alone(t, leg, answer),
             },
         };
         if answer.is_empty() {
@@ -333,7 +333,10 @@ impl Switch {
         };
         match what {
             OnAck::Answer => self.apply(t, leg, answer, move |switch, t, applied| match applied {
-                Ok(()) => switch.join_media(t, leg, other),
+                Ok(()) => {
+                    switch.tell_answering(leg, Ok(()));
+                    switch.join_media(t, leg, other);
+                }
                 Err(error) => of_no_use(switch, t, error),
             }),
             _ => self.answer_across(t, leg, other, answer, move |switch, t, answer| match answer {

@@ -12,7 +12,7 @@ impl Turn<'_> {
     pub(super) fn refuse(&mut self, usage: UsageId, mut reply: Reply) -> Result<(), CommandError> {
         let status = reply.status;
         if reply.reason.is_empty() {
-            reply.reason = crate::call::failure::phrase(status).to_owned();
+            reply.reason = crate::sip::msg::phrase(status).to_owned();
         }
         match self.sip.reply(self.now, usage, reply) {
             Err(CommandError::BadHeader { .. }) => self.sip.reply(self.now, usage, Reply::status(status)),

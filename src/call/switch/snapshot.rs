@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::Switch;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::{CallDirection, CallState};
 use crate::call::leg_fsm::LegState;
 use crate::call::{BridgeId, CallId, LegId};
+use crate::util::seconds::{maybe_seconds, seconds};
 
 /// A call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,6 +24,10 @@ pub struct CallSnapshot {
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
+    /// Who records it; none: nobody.
+    pub recording: Option<RecordingSnapshot>,
+    /// The application that has it: `ivr/main`.
+    pub application: Option<String>,
     /// Name and value of what was noted on it.
     pub variables: Vec<(String, String)>,
 }
@@ -43,6 +48,14 @@ pub struct LegSnapshot {
     pub holds: bool,
 }
 
+/// Its recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordingSnapshot {
+    /// The file's name when it is complete.
+    pub file: String,
+    pub paused: bool,
+}
+
 /// Its bridge.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BridgeSnapshot {
@@ -51,17 +64,6 @@ pub struct BridgeSnapshot {
     pub b: LegId,
     pub state: BridgeState,
     pub mode: BridgeMode,
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_millis() as f64 / 1_000.0)
-}
-
-fn maybe_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => seconds(duration, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 impl Switch {
@@ -101,8 +103,12 @@ impl Switch {
             state: it.state,
             age: now.saturating_duration_since(it.began),
             talking: it.answered_at.map(|at| now.saturating_duration_since(at)),
+            application: it.application.as_ref().map(ToString::to_string),
             variables: self.variables_of(call),
             legs: it.legs.iter().filter_map(|leg| self.leg_snapshot(*leg)).collect(),
+            recording: it.recording.as_ref().and_then(|recording| recording.shown()).map(|(file, paused)| {
+                RecordingSnapshot { file: file.to_string_lossy().into_owned(), paused }
+            }),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
-use super::listener::Listener;
+use super::listener::{Ends, Listener};
+use super::recording::Recording;
 use super::records::Beginning;
 use super::transfer::Referrer;
 use super::variables::Variables;
@@ -20,8 +21,9 @@ use crate::call::handler::Party;
 use crate::call::headers::HeaderRule;
 use crate::call::leg_fsm::{LegState, TerminationCause};
 use crate::call::lookup::ResolvedContact;
+use crate::call::recording::Keys;
 use crate::call::seats::Seat;
-use crate::call::service::{CallEnd, DialError, DialOptions};
+use crate::call::service::{CallEnd, CallError, DialError, DialOptions};
 use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
 use crate::sip::msg::{Request, Response};
@@ -88,7 +90,7 @@ pub(super) struct Leg {
     pub cause: Option<TerminationCause>,
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
     pub reason: Option<Bytes>,
-    pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
+    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
     pub contact: Option<Box<ResolvedContact>>,
     /// Who has called, as far as the desk knows; where from.
     pub party: Option<Box<Party>>,
@@ -104,6 +106,12 @@ pub(super) struct Leg {
     pub beginning: Option<Box<Beginning>>,
     /// Places that it holds as long as it is there.
     pub seats: Vec<Seat>,
+    /// Ends what is left of its handler.
+    pub handled: Option<Ends>,
+    /// The last digits of its party, where somebody listens for codes.
+    pub keys: Option<Box<Keys>>,
+    /// Who waits until it is answered: our 2xx made an offer.
+    pub answering: Option<Reply<Result<(), CallError>>>,
 }
 
 impl Leg {
@@ -144,6 +152,9 @@ impl Leg {
             policy: None,
             beginning: None,
             seats: Vec::new(),
+            handled: None,
+            keys: None,
+            answering: None,
         }
     }
 
@@ -205,7 +216,7 @@ pub(super) struct Bridge {
     /// None: its media is to stay with b2b.
     pub direct: Option<Path>,
     pub started: Option<Instant>,
-    pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
+    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
 }
 
 impl Bridge {
@@ -266,10 +277,15 @@ pub(super) struct Call {
     pub leaving: Option<(LegId, Instant)>,
     /// The call that it has become part of, if it is not its own.
     pub linked: Option<CallId>,
+    /// The application that has it by name.
+    pub application: Option<Arc<str>>,
     /// The handler that hears of it.
     pub listener: Option<Box<Listener>>,
     /// What handlers and operators have noted on it.
     pub variables: Option<Box<Variables>>,
+    /// Who records it, or is to once it is answered; and how often it was recorded.
+    pub recording: Option<Box<Recording>>,
+    pub recordings: u32,
     /// A handler holds leg A: it is not refused when the handler returns.
     pub adopted: bool,
     pub began: Instant,
@@ -278,7 +294,7 @@ pub(super) struct Call {
     pub ends_at: Option<Instant>,
     pub cause: Option<TerminationCause>,
     pub queued: Queued,
-    pub watchers: Vec<Reply<Result<CallEnd, crate::call::service::CallError>>>,
+    pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
 }
 
 impl Call {
@@ -292,8 +308,11 @@ impl Call {
             exchange: None,
             leaving: None,
             linked: None,
+            application: None,
             listener: None,
             variables: None,
+            recording: None,
+            recordings: 0,
             adopted: false,
             began: now,
             answered_at: None,

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
+
 use super::{Switch, Turn};
 use crate::call::controller::{MediaError, MediaFuture};
 
@@ -33,14 +35,54 @@ impl Switch {
         future: Pin<Box<dyn Future<Output = T> + Send>>,
         then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, Panicked>) + Send + 'static,
     ) {
+        if let Some(task) = self.run_once(t, future, then) {
+            self.tasks.push_back(task);
+        }
+    }
+
+    /// The same as far as it comes within the turn; the rest of it is given back.
+    pub(super) fn run_once<T: Send + 'static>(
+        &mut self,
+        t: &mut Turn<'_>,
+        future: Pin<Box<dyn Future<Output = T> + Send>>,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, Panicked>) + Send + 'static,
+    ) -> Option<Task> {
         let mut guarded = Guarded(future);
         match Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => then(self, t, result),
-            Poll::Pending => self.tasks.push_back(Box::pin(async move {
+            Poll::Ready(result) => {
+                then(self, t, result);
+                None
+            }
+            Poll::Pending => Some(Box::pin(async move {
                 let result = guarded.await;
                 Done(Box::new(move |switch, t| then(switch, t, result)))
             })),
         }
+    }
+
+    /// Goes on with this until `ended`, then drops it.
+    pub(super) fn run_until(&mut self, task: Task, ended: oneshot::Receiver<()>) {
+        self.tasks.push_back(Box::pin(async move {
+            tokio::select! {
+                biased;
+                done = task => done,
+                _ = ended => Done(Box::new(|switch, _| switch.counters.late += 1)),
+            }
+        }));
+    }
+
+    /// What belongs to no call: nobody waits for it.
+    pub(super) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let guarded = Guarded(work);
+        self.beside.push_back(Box::pin(async move {
+            let result = guarded.await;
+            Done(Box::new(move |switch, _| {
+                if result == Err(Panicked) {
+                    switch.counters.panics += 1;
+                    tracing::error!("what an application does beside its calls panicked: it has ended");
+                }
+            }))
+        }));
     }
 
     /// The same for what a media controller answers.

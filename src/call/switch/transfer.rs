@@ -13,7 +13,7 @@ use crate::call::call_fsm::CallEvent;
 use crate::call::event::{Event, TransferKind};
 use crate::call::leg_fsm::TerminationCause;
 use crate::call::service::{CallError, DialRequest};
-use crate::call::{CallId, LegId};
+use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::endpoint::{Body, ReferId, ReferTo, Reply, RequestFailure, UsageId};
 use crate::sip::msg::{Method, Name, Request, Response};
 
@@ -22,6 +22,14 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 /// Who hears how a transfer goes.
 pub(super) type Referrer = Option<(UsageId, ReferId)>;
+
+/// How a bridge was that has been taken down for another one.
+pub(super) struct Manners {
+    mode: BridgeMode,
+    auto_hangup: bool,
+    /// Its media was allowed to go past b2b.
+    direct: bool,
+}
 
 impl Switch {
     /// A REFER inside a call.
@@ -155,10 +163,10 @@ impl Switch {
         let target = format!("leg {} of call {}", arrives.0, second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
         t.answer_refer(usage, refer, 202);
-        let (mode, auto_hangup) = self.part(t, call);
-        self.part(t, second);
+        let manners = self.part(t, call);
+        let direct = self.part(t, second).direct;
         self.move_leg(t, arrives, call);
-        let joined = self.make_bridge(t, stays, arrives, mode, auto_hangup);
+        let joined = self.join_again(t, call, (stays, arrives), &manners, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
         let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
@@ -167,11 +175,11 @@ impl Switch {
         self.refresh(t, call, (arrives, stays), true);
     }
 
-    /// Takes a call's bridge down without ending its legs; its mode and manners.
-    fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> (BridgeMode, bool) {
+    /// Takes a call's bridge down without ending its legs; its manners.
+    pub(super) fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> Manners {
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(old) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else {
-            return (BridgeMode::default(), true);
+            return Manners { mode: BridgeMode::default(), auto_hangup: true, direct: false };
         };
         self.bridges.remove(old.id.0);
         for leg in [old.a, old.b] {
@@ -185,11 +193,28 @@ impl Switch {
             self.media(t, parted, |_, _, _| {});
         }
         self.account_talk_over(t, call, old.id, [old.a, old.b]);
-        (old.mode, old.auto_hangup)
+        Manners { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
+    }
+
+    /// Another bridge with the manners of one that is gone. It begins relayed, and may go
+    /// direct where that one might, and `direct` says so of who arrives.
+    fn join_again(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        (stays, arrives): (LegId, LegId),
+        manners: &Manners,
+        direct: bool,
+    ) -> Result<BridgeId, CallError> {
+        let joined = self.make_bridge(t, stays, arrives, manners.mode, manners.auto_hangup)?;
+        if manners.direct && direct {
+            self.may_lead_past(t, call);
+        }
+        Ok(joined)
     }
 
     /// A leg that has been transferred away. `told`: it is to hear of that first.
-    fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
+    pub(super) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         it.cause = Some(TerminationCause::LocalHangup);
         let call = it.call;
@@ -264,10 +289,10 @@ impl Switch {
         call: CallId,
         (leaves, stays): (LegId, LegId),
         referrer: Referrer,
-        arrived: LegId,
+        (arrived, direct): (LegId, bool),
     ) {
-        let (mode, auto_hangup) = self.part(t, call);
-        let joined = self.make_bridge(t, stays, arrived, mode, auto_hangup);
+        let manners = self.part(t, call);
+        let joined = self.join_again(t, call, (stays, arrived), &manners, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
         if joined.is_err() {
             // Who was to stay has gone meanwhile.
@@ -325,6 +350,7 @@ impl Switch {
                 if back {
                     switch.refresh(t, call, (to, from), false);
                 }
+                switch.led_here(t, call, &[to]);
             }
             Err(error) => tracing::info!("leg {}: {error}", to.0),
         });
@@ -368,8 +394,9 @@ impl Switch {
         });
         match session {
             Ok(stays) => {
-                let (mode, auto_hangup) = self.part(t, call);
-                if self.make_bridge(t, stays, leg, mode, auto_hangup).is_err() {
+                let manners = self.part(t, call);
+                // He came by no route of ours.
+                if self.join_again(t, call, (stays, leg), &manners, false).is_err() {
                     self.hang_up(t, leg);
                 }
                 self.leave(t, replaced, false);

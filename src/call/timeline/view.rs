@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Body, Kind, LegId, NO_LEG, Record, Timeline, Way};
 use crate::call::CallId;
 use crate::call::event::rfc3339;
-use crate::call::failure::phrase;
+use crate::sip::msg::phrase;
 
 /// Columns of an arrow between a party and b2b.
 const LANE: usize = 32;

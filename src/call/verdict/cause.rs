@@ -26,6 +26,8 @@ pub enum Cause {
     Undecodable,
     /// STUN or DTLS instead of RTP: the party wants ICE or SRTP.
     OtherProtocol,
+    /// Packets that are not under the key that was agreed on.
+    Unauthenticated,
     /// Something that is no RTP.
     NotRtp,
     /// The party's stream was refused as an intruder.
@@ -48,7 +50,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 18] = [
+    pub const ALL: [Cause; 19] = [
         Cause::NeverReceived,
         Cause::BehindNat,
         Cause::OtherAddress,
@@ -58,6 +60,7 @@ impl Cause {
         Cause::CodecMismatch,
         Cause::Undecodable,
         Cause::OtherProtocol,
+        Cause::Unauthenticated,
         Cause::NotRtp,
         Cause::StreamRefused,
         Cause::HoldLeftOn,
@@ -81,6 +84,7 @@ impl Cause {
             Cause::CodecMismatch => "codec_mismatch",
             Cause::Undecodable => "undecodable",
             Cause::OtherProtocol => "other_protocol",
+            Cause::Unauthenticated => "unauthenticated",
             Cause::NotRtp => "not_rtp",
             Cause::StreamRefused => "stream_refused",
             Cause::HoldLeftOn => "hold_left_on",
@@ -123,6 +127,10 @@ impl Cause {
             }
             Cause::Undecodable => {
                 "The payload is not what its type says: see the party's codec settings, the fmtp of Opus first."
+            }
+            Cause::Unauthenticated => {
+                "SRTP was agreed on, and the party sends plain RTP or under another key: see its settings of \
+                 encryption, and whether something on the way changes the keys in its SDP."
             }
             Cause::OtherProtocol => {
                 "The party expects ICE or SRTP (WebRTC): give it a route that offers them, or switch them \
@@ -172,6 +180,7 @@ impl fmt::Display for Cause {
             Cause::CodecMismatch => "codec mismatch",
             Cause::Undecodable => "payload that cannot be decoded",
             Cause::OtherProtocol => "STUN or DTLS instead of RTP",
+            Cause::Unauthenticated => "not under the key of SRTP",
             Cause::NotRtp => "what came is no RTP",
             Cause::StreamRefused => "the stream was refused",
             Cause::HoldLeftOn => "hold left on",

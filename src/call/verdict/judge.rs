@@ -111,6 +111,10 @@ fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
             format!("{} packets from {refused} were refused; signalled was {signalled}", dropped.source);
         return (Cause::OtherAddress, evidence);
     }
+    if dropped.unauthenticated > 0 {
+        let evidence = format!("{} packets were plain or under another key", dropped.unauthenticated);
+        return (Cause::Unauthenticated, evidence);
+    }
     if dropped.stream > 0 {
         return (
             Cause::StreamRefused,

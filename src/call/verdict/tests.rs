@@ -135,6 +135,12 @@ fn cases() -> Vec<Case> {
         ),
         case(b_mute(|b| b.stats.dropped.stream = 9), caller, &[(B, Cause::StreamRefused)], &["9 packets"]),
         case(b_mute(|b| b.stats.dropped.other_protocol = 7), caller, &[(B, Cause::OtherProtocol)], &["7"]),
+        case(
+            b_mute(|b| b.stats.dropped.unauthenticated = 8),
+            caller,
+            &[(B, Cause::Unauthenticated)],
+            &["8 packets"],
+        ),
         case(b_mute(|b| b.stats.dropped.malformed = 5), caller, &[(B, Cause::NotRtp)], &["5 packets"]),
         case(b_mute(|b| b.direction.receive = false), caller, &[(B, Cause::SendsNothing)], &["recvonly"]),
         case(b_mute(|b| b.stats.received.packets = 12), caller, &[(B, Cause::Stopped)], &["only 12 packets"]),

@@ -97,6 +97,19 @@ fn the_server_s_own_tables() {
                 "[server]\ndrain_s = \"30\"",
                 "line 2: `server.drain_s` is a text, but wants a whole number without quotes",
             ),
+            (
+                "[server]\nsession_expires_s = 60",
+                "line 2: `server.session_expires_s` = 60: not a whole number from 90 to 86400",
+            ),
+            (
+                "[server]\nrealm = \"a\"\nmin_se_s = 89",
+                "line 3: `server.min_se_s` = 89: not a whole number from 90 to 86400",
+            ),
+            (
+                "[server]\nsession_expires_s = 300\nmin_se_s = 600",
+                "line 3: `server.min_se_s` = 600 s: it is above `session_expires_s`, 300 s; lower it, or \
+                 raise that",
+            ),
             ("[server]\ndrain_s = -1", "line 2: `server.drain_s` = -1: not a whole number from 0 to 86400"),
             (
                 "[server]\nrealm = 'a\"b'",
@@ -140,6 +153,7 @@ fn the_server_s_own_tables() {
                 "[registrar]\nmin_expires_s = 9000",
                 "line 2: `registrar.max_expires_s` = 7200 s: the longest expiry is below the shortest",
             ),
+            ("[limits]\ntrying_s = 33", "line 2: `limits.trying_s` = 33: not a whole number from 1 to 32"),
             (
                 "[log]\nlevel = \"loud\"",
                 "line 2: `log.level` = \"loud\": no such level; choose error, warn, info, debug or trace",
@@ -267,7 +281,7 @@ fn routes() {
         &[
             (
                 "[[route]]\ncalled = \"1\"",
-                "line 10: `route.to` is missing: say what to do with the call: to = \"user/$0\", reject = 403, or app = \"name\"",
+                "line 10: `route.to` is missing: say what to do with the call: to = \"user/$0\", reject = 403, or app = \"ivr/main\"",
             ),
             (
                 "[[route]]\nto = \"user/1001\"\nreject = 404",

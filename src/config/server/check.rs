@@ -10,7 +10,7 @@ use super::docs::{self, SectionDoc};
 use super::error::{ConfigError, ConfigProblem};
 use super::parties::Gateway;
 use super::reader::Section;
-use super::{Action, ServerConfig};
+use super::{Action, MediaPath, Route, ServerConfig};
 use crate::config::keys::nearest;
 use crate::sip::msg::Transport;
 
@@ -24,6 +24,9 @@ pub struct Names {
     gateways: HashMap<String, usize>,
     groups: HashMap<String, usize>,
     routes: HashMap<String, usize>,
+    apps: HashMap<String, usize>,
+    agents: HashMap<String, usize>,
+    music: HashMap<String, usize>,
     classes: Vec<String>,
     sources: Vec<(IpNet, String)>,
 }
@@ -43,6 +46,19 @@ impl Names {
 
     pub fn add_route(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
         add(&mut self.routes, "the route", section, "name", name)
+    }
+
+    /// `ivr/main`
+    pub fn add_app(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.apps, "the application", section, "name", name)
+    }
+
+    pub fn add_agent(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.agents, "the agent", section, "name", name)
+    }
+
+    pub fn add_music(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.music, "the music", section, "name", name)
     }
 
     pub fn add_class(&mut self, class: &str) {
@@ -78,6 +94,18 @@ impl Names {
 
     pub fn no_such_gateway(&self, key: String, name: &str) -> Option<ConfigProblem> {
         missing(&self.gateways, key, "gateway", name)
+    }
+
+    pub fn no_such_agent(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.agents, key, "agent", name)
+    }
+
+    pub fn no_such_music(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.music, key, "music", name)
+    }
+
+    pub fn no_such_app(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.apps, key, "application", name)
     }
 
     pub fn no_such_group(&self, key: String, name: &str) -> Option<ConfigProblem> {
@@ -138,6 +166,14 @@ pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'sta
         let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
         return Err((&docs::SERVER, "listen", problem));
     }
+    let records = |route: &&Route| matches!(&route.action, Action::Dial { policy, .. } if policy.record);
+    if config.recording.folder.is_none()
+        && let Some(Route { name, line, .. }) = config.routes.iter().find(records)
+    {
+        let reason = format!("route {name:?} (line {line}) has record = true: say where recordings go");
+        let problem = ConfigProblem::Missing { key: "recording.folder".to_string(), reason };
+        return Err((&docs::RECORDING, "folder", problem));
+    }
     Ok(())
 }
 
@@ -146,7 +182,14 @@ impl ServerConfig {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for route in &self.routes {
-            let Action::Dial { targets, .. } = &route.action else { continue };
+            let Action::Dial { targets, policy } = &route.action else { continue };
+            if policy.record && policy.media == MediaPath::Direct {
+                warnings.push(format!(
+                    "route {} (line {}) has record = true: media = \"direct\" has no effect, what goes past \
+                     b2b cannot be recorded",
+                    route.name, route.line
+                ));
+            }
             let out = targets.iter().find(|target| matches!(target, super::Target::Gateway { .. }));
             if let Some(out) = out
                 && route.classes.is_empty()

@@ -42,6 +42,16 @@ impl ServerConfig {
             |group| group.name.clone(),
             |group| super::Group { line: 0, ..group.clone() },
         );
+        party(live, "ivr", &old.apps.ivrs, &new.apps.ivrs, |flow| flow.name.clone(), Clone::clone);
+        let (before, after) = (&old.apps.queues, &new.apps.queues);
+        party(live, "agent", &before.agents, &after.agents, |it| it.plan.name.to_string(), Clone::clone);
+        party(live, "queue", &before.queues, &after.queues, |it| it.plan.name.to_string(), Clone::clone);
+        if before.codes != after.codes {
+            live.push("[queues]".to_string());
+        }
+        if old.apps.prompts != new.apps.prompts {
+            live.push("[prompts]".to_string());
+        }
         let moved = |routes: &[super::Route]| -> Vec<super::Route> {
             routes.iter().map(|route| super::Route { line: 0, ..route.clone() }).collect()
         };
@@ -63,6 +73,8 @@ impl ServerConfig {
         now.server.cdr.clone_from(&old.server.cdr);
         now.media.clone_from(&old.media);
         now.http.clone_from(&old.http);
+        now.recording.clone_from(&old.recording);
+        now.apps.music.clone_from(&old.apps.music);
         now.limits.source_messages_per_s = old.limits.source_messages_per_s;
         now.limits.connections = old.limits.connections;
         now.log.sip_trace.clone_from(&old.log.sip_trace);
@@ -93,6 +105,8 @@ impl Changes {
             ("server.cdr", a.cdr != b.cdr),
             ("[media]", old.media != new.media),
             ("[http]", old.http != new.http),
+            ("[recording]", old.recording != new.recording),
+            ("[[music]]", old.apps.music != new.apps.music),
             (
                 "limits.source_messages_per_s",
                 old.limits.source_messages_per_s != new.limits.source_messages_per_s,
@@ -109,6 +123,10 @@ impl Changes {
             ("server.md5_only", a.md5_only != b.md5_only),
             ("server.trusted", a.trusted != b.trusted),
             ("server.drain_s", a.drain != b.drain),
+            (
+                "server.session_expires_s or min_se_s: calls that are up keep theirs",
+                (a.session_expires, a.min_se) != (b.session_expires, b.min_se),
+            ),
             (
                 "[tls]: the certificate is read again",
                 old.tls.is_some() && new.tls.is_some() && tls(old) != tls(new),

@@ -60,6 +60,10 @@ impl Outside for Beside {
         read(path, LARGEST_SECRET)
     }
 
+    fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
+    }
+
     fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }

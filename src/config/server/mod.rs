@@ -1,20 +1,25 @@
 //! What the server is told: TOML text → [`ServerConfig`], checked as a whole.
 //!
 //! - `parties`: users, gateways, groups; `route`: routes and what they do
+//! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `secret`: values that no log shows
-//! - `docs`: the table of every key; `markdown`: the same for `docs/server.md`
+//! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`
+//! - `recording`: recordings
 //! - `reader`, `error`: TOML with lines; what can be wrong
 //! - `overrides`: what flags change
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
+//! - `texts`: values with a form of their own
 //! - `load`: the file, its neighbours and the environment
 //! - `diff`: what a new configuration changes; `capacity`: how many calls fit
 //! - `summary`: `--dry-run`
 
+pub mod apps;
 pub mod capacity;
 mod check;
 pub mod diff;
 pub mod docs;
+mod docs_parties;
 pub mod error;
 pub mod load;
 mod markdown;
@@ -25,9 +30,11 @@ mod parse_route;
 pub mod parties;
 pub mod pattern;
 mod reader;
+pub mod recording;
 pub mod route;
 pub mod secret;
 pub mod summary;
+mod texts;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -40,12 +47,14 @@ use crate::logging::Format;
 use crate::sip::msg::Transport;
 use crate::util::redact::Redaction;
 
+pub use apps::Apps;
 pub use check::TRUSTED_CLASS;
 pub use error::{ConfigError, ConfigProblem};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
 pub use parties::{Gateway, GatewayHost, Group, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};
+pub use recording::Recording;
 pub use route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     Target,
@@ -70,6 +79,8 @@ pub struct ServerConfig {
     pub registrar: Registrar,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[recording]`.
+    pub recording: Recording,
     /// `[log]`.
     pub log: Log,
     /// `[[user]]`, in the order of the file.
@@ -80,6 +91,8 @@ pub struct ServerConfig {
     pub groups: Vec<Group>,
     /// `[[route]]`: the first that matches decides.
     pub routes: Vec<Route>,
+    /// Applications.
+    pub apps: Apps,
 }
 
 /// `[server]`.
@@ -109,6 +122,11 @@ pub struct Server {
     pub cdr: Option<PathBuf>,
     /// How long calls may go on after SIGTERM.
     pub drain: Duration,
+    /// Session timers (RFC 4028): the interval that we ask for, and the longest that we
+    /// agree to.
+    pub session_expires: Duration,
+    /// The shortest that we agree to; not above `session_expires`.
+    pub min_se: Duration,
 }
 
 /// One SIP listener.
@@ -176,6 +194,30 @@ pub struct Media {
     pub codecs: Vec<Codec>,
     /// A leg without RTP for this long, while it is not held, is ended; none: never.
     pub rtp_timeout: Option<Duration>,
+    /// Whether media are encrypted, on each leg by itself.
+    pub srtp: Srtp,
+}
+
+/// Encryption of media (RFC 4568).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Srtp {
+    /// Plain RTP only.
+    Off,
+    /// Where the other side can.
+    Offered,
+    /// Always.
+    Required,
+}
+
+impl Srtp {
+    fn parse(text: &str) -> Result<Srtp, String> {
+        match text {
+            "off" => Ok(Srtp::Off),
+            "offered" => Ok(Srtp::Offered),
+            "required" => Ok(Srtp::Required),
+            _ => Err("no such choice; choose off, offered or required".to_string()),
+        }
+    }
 }
 
 /// A codec that b2b can put into an offer by itself.
@@ -262,6 +304,9 @@ pub struct Limits {
     pub auth_failures: u32,
     /// How long a source stays banned.
     pub ban: Duration,
+    /// How long a target may be without any response, where its gateway does not say;
+    /// none: as long as its transaction lasts.
+    pub trying: Option<Duration>,
     /// How long a call may ring, where its route does not say.
     pub ring: Duration,
     /// How long a call may last; none: without end.

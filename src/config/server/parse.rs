@@ -3,7 +3,7 @@
 //! [`parse`] is pure: what it needs from outside comes through [`Outside`].
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,12 +14,15 @@ use super::check::{self, Names};
 use super::docs::{self, SectionDoc};
 use super::error::{ConfigError, ConfigProblem};
 use super::pattern::Pattern;
-use super::reader::{Lines, Read, Section, described};
+use super::reader::{Lines, Section, described};
+use super::texts::{
+    advertise, domain, ip, keep_alive, listener, name_server, path, ports, quotable, reachable_ip, store,
+};
 use super::{
-    Advertise, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig,
+    Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig, Srtp,
     Store, Tls,
 };
-use super::{parse_parties, parse_route};
+use super::{apps, parse_parties, parse_route, recording};
 use crate::config::keys::nearest;
 use crate::config::value;
 use crate::logging::Format;
@@ -39,6 +42,9 @@ pub trait Outside {
     /// # Errors
     /// What the operating system says.
     fn secret_file(&self, path: &std::path::Path) -> std::io::Result<String>;
+
+    /// Whether a file is there; `path` is [`Outside::resolve`]d.
+    fn is_file(&self, path: &std::path::Path) -> bool;
 
     /// A path of the text, relative to the file's folder.
     fn resolve(&self, path: &str) -> PathBuf;
@@ -64,6 +70,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let http = http(&root.one(&docs::HTTP)?, outside)?;
     let registrar = registrar(&root.one(&docs::REGISTRAR)?)?;
     let limits = limits(&root.one(&docs::LIMITS)?)?;
+    let recording = recording::recording(&root.one(&docs::RECORDING)?, outside)?;
     let log = log(&root.one(&docs::LOG)?, outside)?;
     let mut names = Names::default();
     let users = root.many(&docs::USER)?;
@@ -75,26 +82,62 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let groups = root.many(&docs::GROUP)?;
     let groups = groups.into_iter().map(|section| parse_parties::group(section, &mut names));
     let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    apps::names(&root, &mut names)?;
     let routes = root.many(&docs::ROUTE)?.into_iter().enumerate();
     let routes = routes.map(|(index, section)| parse_route::route(section, index, &mut names));
     let routes = routes.collect::<Result<Vec<_>, _>>()?;
-    let config =
-        ServerConfig { server, tls, media, http, registrar, limits, log, users, gateways, groups, routes };
+    let apps = apps::parse(&root, outside, &mut names)?;
+    let config = ServerConfig {
+        server,
+        tls,
+        media,
+        http,
+        registrar,
+        limits,
+        recording,
+        log,
+        users,
+        gateways,
+        groups,
+        routes,
+        apps,
+    };
     check::together(&config).map_err(|(table, key, problem)| root.error(table, key, problem))?;
     Ok(config)
 }
 
 /// The file's tables, sorted out.
-struct Root<'a> {
+pub(super) struct Root<'a> {
     lines: &'a Lines,
     once: HashMap<&'static str, (usize, &'a DeTable<'a>)>,
     many: HashMap<&'static str, Vec<(usize, &'a DeTable<'a>)>>,
 }
 
 impl<'a> Root<'a> {
-    const ONCE: [&'static SectionDoc; 7] =
-        [&docs::SERVER, &docs::TLS, &docs::MEDIA, &docs::HTTP, &docs::REGISTRAR, &docs::LIMITS, &docs::LOG];
-    const MANY: [&'static SectionDoc; 4] = [&docs::USER, &docs::GATEWAY, &docs::GROUP, &docs::ROUTE];
+    const ONCE: [&'static SectionDoc; 10] = [
+        &docs::SERVER,
+        &docs::TLS,
+        &docs::MEDIA,
+        &docs::HTTP,
+        &docs::REGISTRAR,
+        &docs::LIMITS,
+        &docs::RECORDING,
+        &docs::LOG,
+        &apps::PROMPTS,
+        &apps::queue::QUEUES,
+    ];
+    const MANY: [&'static SectionDoc; 10] = [
+        &docs::USER,
+        &docs::GATEWAY,
+        &docs::GROUP,
+        &docs::ROUTE,
+        &apps::ivr::IVR,
+        &apps::music::MUSIC,
+        &apps::queue::AGENT,
+        &apps::queue::QUEUE,
+        &apps::conference::CONFERENCE,
+        &apps::park::PARK,
+    ];
 
     fn open(lines: &'a Lines, table: &'a DeTable<'a>) -> Result<Self, ConfigError> {
         let mut root = Root { lines, once: HashMap::new(), many: HashMap::new() };
@@ -131,14 +174,15 @@ impl<'a> Root<'a> {
     }
 
     /// A table that stands once, or is empty when it is not there.
-    fn one(&self, doc: &'static SectionDoc) -> Result<Section<'a>, ConfigError> {
+    pub fn one(&self, doc: &'static SectionDoc) -> Result<Section<'a>, ConfigError> {
         match self.once.get(doc.name) {
             Some((at, table)) => Section::open(self.lines, doc, *at, table),
             None => Ok(Section::absent(self.lines, doc)),
         }
     }
 
-    fn many(&self, doc: &'static SectionDoc) -> Result<Vec<Section<'a>>, ConfigError> {
+    /// Tables of which there may be many.
+    pub fn many(&self, doc: &'static SectionDoc) -> Result<Vec<Section<'a>>, ConfigError> {
         let tables = self.many.get(doc.name).map(Vec::as_slice).unwrap_or_default();
         tables.iter().map(|(at, table)| Section::open(self.lines, doc, *at, table)).collect()
     }
@@ -207,8 +251,20 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
         },
         cdr: section.parsed("cdr", path)?.map(|path| outside.resolve(&path)),
         drain: section.seconds("drain_s", 0..=86_400)?.unwrap_or(Duration::from_secs(30)),
+        session_expires: section
+            .seconds("session_expires_s", 90..=86_400)?
+            .unwrap_or(Duration::from_secs(1_800)),
+        min_se: section.seconds("min_se_s", 90..=86_400)?.unwrap_or(Duration::from_secs(90)),
     };
     section.finish();
+    if server.min_se > server.session_expires {
+        let key = if section.has("min_se_s") { "min_se_s" } else { "session_expires_s" };
+        let value = format!("{} s", server.min_se.as_secs());
+        let asked = server.session_expires.as_secs();
+        let reason = format!("it is above `session_expires_s`, {asked} s; lower it, or raise that");
+        let problem = ConfigProblem::BadValue { key: section.full("min_se_s"), value, reason };
+        return Err(section.error(key, problem));
+    }
     Ok(server)
 }
 
@@ -238,6 +294,7 @@ fn media(section: &Section<'_>) -> Result<Media, ConfigError> {
         threads: section.whole("threads", 1..=64)?.map(|threads| threads as usize),
         codecs: codecs(section)?.unwrap_or_else(|| Codec::ALL.to_vec()),
         rtp_timeout: none_if_zero(timeout),
+        srtp: section.parsed("srtp", Srtp::parse)?.unwrap_or(Srtp::Off),
     };
     section.finish();
     Ok(media)
@@ -287,6 +344,11 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
     Ok(registrar)
 }
 
+/// Timer B ends an INVITE without a response after 32 s by itself.
+pub(super) fn trying(section: &Section<'_>) -> Result<Option<Duration>, ConfigError> {
+    section.seconds("trying_s", 1..=32)
+}
+
 fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
     let count = |key, most, default| section.whole(key, 1..=most).map(|found| found.unwrap_or(default));
     let limits = Limits {
@@ -298,6 +360,7 @@ fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
         connections: count("connections", 1_000_000, 1_000)? as usize,
         auth_failures: count("auth_failures", 10_000, 12)? as u32,
         ban: Duration::from_secs(count("ban_s", 86_400, 600)?),
+        trying: trying(section)?,
         ring: Duration::from_secs(count("ring_s", 3_600, 60)?),
         duration: none_if_zero(
             section.seconds("call_s", 0..=604_800)?.unwrap_or(Duration::from_secs(43_200)),
@@ -389,86 +452,4 @@ pub(super) fn codecs(section: &Section<'_>) -> Result<Option<Vec<Codec>>, Config
 
 fn none_if_zero(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
-}
-
-fn listener(text: &str) -> Read<Listener> {
-    let fix = "write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061";
-    let (transport, bind) = text.split_once(':').ok_or(fix)?;
-    let transport = parse_parties::transport(transport).map_err(|_| fix)?;
-    Ok(Listener { transport, bind: bind.parse().map_err(|_| fix)? })
-}
-
-fn advertise(text: &str) -> Read<Advertise> {
-    let (host, port) = parse_parties::host_port(text)?;
-    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-        return Err("no address to be reached at; name the address that peers use".to_string());
-    }
-    Ok(Advertise { host, port })
-}
-
-fn name_server(text: &str) -> Read<SocketAddr> {
-    let with_port = text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
-    with_port.map_err(|_| "not an address; write it like 192.0.2.53 or 127.0.0.1:5353".to_string())
-}
-
-fn domain(text: &str) -> Read<String> {
-    match parse_parties::host_port(text)? {
-        (host, None) => Ok(host),
-        _ => Err("a domain has no port".to_string()),
-    }
-}
-
-/// Text that goes into a quoted string or a header as it is.
-fn quotable(text: &str) -> Read<String> {
-    match text.trim() {
-        "" => Err("it is empty".to_string()),
-        text if text.contains(['"', '\\']) => Err("quotes and backslashes cannot be in it".to_string()),
-        text => Ok(text.to_string()),
-    }
-}
-
-fn keep_alive(text: &str) -> Read<KeepAlive> {
-    match text {
-        "crlf" => Ok(KeepAlive::Crlf),
-        "options" => Ok(KeepAlive::Options),
-        "off" => Ok(KeepAlive::Off),
-        _ => Err("no such choice; choose crlf, options or off".to_string()),
-    }
-}
-
-fn store(text: &str) -> Read<Option<String>> {
-    match text.split_once(':') {
-        None if text == "memory" => Ok(None),
-        Some(("sqlite", file)) => path(file).map(Some),
-        _ => Err("no such store; write memory, or sqlite: and a path".to_string()),
-    }
-}
-
-fn path(text: &str) -> Read<String> {
-    value::path(text).map(|_| text.to_string())
-}
-
-fn ip(text: &str) -> Read<IpAddr> {
-    text.parse().map_err(|_| "not an IP address".to_string())
-}
-
-fn reachable_ip(text: &str) -> Read<IpAddr> {
-    ip(text).and_then(|ip| match ip.is_unspecified() {
-        true => Err("no address to be reached at; name the address that peers use".to_string()),
-        false => Ok(ip),
-    })
-}
-
-fn ports(text: &str) -> Read<(u16, u16)> {
-    let fix = "write it like 20000-29999";
-    let (first, last) = text.split_once('-').ok_or(fix)?;
-    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| fix);
-    let (first, last) = (port(first)?, port(last)?);
-    if first < 1024 {
-        return Err("ports below 1024 belong to others; begin at 1024 or above".to_string());
-    }
-    if last < first || last - first < 3 {
-        return Err("too few for one call, which takes four; make the range larger".to_string());
-    }
-    Ok((first, last))
 }

@@ -110,15 +110,26 @@ pub(super) fn gateway(
         sources: section.parsed_list("sources", network)?.unwrap_or_default(),
         class: section.parsed("class", class)?.unwrap_or_else(|| "external".to_string()),
         channels: section.whole("channels", 1..=100_000)?.map(|most| most as usize),
+        trying: super::parse::trying(&section)?,
         called: rewrites(&section, "called")?,
         caller: rewrites(&section, "caller")?,
         codecs: parse::codecs(&section)?.unwrap_or_default(),
+        inband: section.parsed("dtmf", dtmf)?.unwrap_or(false),
         line: section.line(),
     };
     names.add_class(&gateway.class);
     names.add_sources(&section, &gateway)?;
     section.finish();
     Ok(gateway)
+}
+
+/// Whether digits come as tones.
+fn dtmf(text: &str) -> Read<bool> {
+    match text {
+        "events" => Ok(false),
+        "inband" => Ok(true),
+        _ => Err("no such choice; choose events or inband".to_string()),
+    }
 }
 
 fn hosts(section: &Section<'_>) -> Result<Vec<GatewayHost>, ConfigError> {
@@ -204,7 +215,7 @@ pub(super) fn user_name(text: &str) -> Read<String> {
 }
 
 /// A name of ours: it stands in targets, logs and metrics.
-fn plain_name(text: &str) -> Read<String> {
+pub(super) fn plain_name(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match text {
         "" => Err("it is empty".to_string()),

@@ -1,5 +1,6 @@
 //! `[[route]]`, and targets, which groups have, too.
 
+use super::apps;
 use super::check::Names;
 use super::docs;
 use super::error::{ConfigError, ConfigProblem};
@@ -101,7 +102,7 @@ fn action(
     let targets = targets(section, "to", called, names)?;
     let reject = section.whole("reject", 400..=699)?;
     let reason = section.parsed("reason", line)?;
-    let app = section.parsed("app", parse_parties::class)?;
+    let app = section.parsed("app", apps::app_name)?;
     let policy = policy(section, called, caller)?;
     let given: Vec<&str> = ["to", "reject", "app"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
@@ -127,9 +128,13 @@ fn action(
     match (targets.is_empty(), reject, app) {
         (false, ..) => Ok(Action::Dial { targets, policy: Box::new(policy) }),
         (_, Some(status), _) => Ok(Action::Reject { status: status as u16, reason }),
-        (_, _, Some(name)) => Ok(Action::App { name }),
+        (_, _, Some(name)) => match names.no_such_app(section.full("app"), &name) {
+            Some(problem) => Err(section.error("app", problem)),
+            None => Ok(Action::App { name }),
+        },
         (true, None, None) => {
-            let reason = "say what to do with the call: to = \"user/$0\", reject = 403, or app = \"name\"";
+            let reason =
+                "say what to do with the call: to = \"user/$0\", reject = 403, or app = \"ivr/main\"";
             Err(section.missing("to", reason))
         }
     }
@@ -170,27 +175,53 @@ pub(super) fn targets(
     names: &Names,
 ) -> Result<Vec<Target>, ConfigError> {
     let mut targets = Vec::new();
-    let full = section.full(key);
-    for Text { text, at } in section.texts(key)?.unwrap_or_default() {
-        let target = target(&text, pattern).map_err(|reason| section.bad(key, at, &text, reason))?;
+    for text in section.texts(key)?.unwrap_or_default() {
+        let target = target_at(section, key, &text, pattern, names)?;
         if key == "members" {
-            member(&target).map_err(|reason| section.bad(key, at, &text, reason))?;
+            member(&target).map_err(|reason| section.bad(key, text.at, &text.text, reason))?;
         }
-        let missing = match &target {
-            Target::User(name) => name.literal().and_then(|name| names.no_such_user(full.clone(), name)),
-            Target::Gateway { name, .. } => names.no_such_gateway(full.clone(), name),
-            Target::Group(name) => names.no_such_group(full.clone(), name),
-            Target::Uri(_) => None,
-        };
-        match missing {
-            Some(problem) => return Err(section.lines.error(at, problem)),
-            None => targets.push(target),
-        }
+        targets.push(target);
     }
     if section.has(key) && targets.is_empty() {
         return Err(section.bad(key, section.place(key), "", "nobody; name at least one target"));
     }
     Ok(targets)
+}
+
+/// A target, whose name there is.
+pub(super) fn target_at(
+    section: &Section<'_>,
+    key: &'static str,
+    Text { text, at }: &Text,
+    pattern: Option<&Pattern>,
+    names: &Names,
+) -> Result<Target, ConfigError> {
+    let target = target(text, pattern).map_err(|reason| section.bad(key, *at, text, reason))?;
+    let full = section.full(key);
+    let missing = match &target {
+        Target::User(name) => name.literal().and_then(|name| names.no_such_user(full, name)),
+        Target::Gateway { name, .. } => names.no_such_gateway(full, name),
+        Target::Group(name) => names.no_such_group(full, name),
+        Target::Uri(_) => None,
+    };
+    match missing {
+        Some(problem) => Err(section.lines.error(*at, problem)),
+        None => Ok(target),
+    }
+}
+
+/// The same where nothing was called that it could be made of.
+pub(super) fn fixed_target(
+    section: &Section<'_>,
+    key: &'static str,
+    text: &Text,
+    names: &Names,
+) -> Result<Target, ConfigError> {
+    let target = target_at(section, key, text, None, names)?;
+    if !matches!(target, Target::Group(_)) {
+        member(&target).map_err(|reason| section.bad(key, text.at, &text.text, reason))?;
+    }
+    Ok(target)
 }
 
 fn target(text: &str, pattern: Option<&Pattern>) -> Read<Target> {

@@ -73,12 +73,16 @@ pub struct Gateway {
     pub class: String,
     /// Calls at once, both ways together; none: any number.
     pub channels: Option<usize>,
+    /// How long a host may be without any response; none: as `limits` say.
+    pub trying: Option<Duration>,
     /// Rules on the called number of calls to it; the first that matches applies.
     pub called: Vec<Rewrite>,
     /// The same on the caller's number.
     pub caller: Vec<Rewrite>,
     /// What may be offered to it, best first; empty: as the route says.
     pub codecs: Vec<Codec>,
+    /// Its parties press keys as tones in their audio, and take no events.
+    pub inband: bool,
     /// Line in the file.
     pub line: usize,
 }

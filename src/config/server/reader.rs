@@ -279,6 +279,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A table of texts, `{ 1 = "sales" }`, in the order of the file.
+    pub fn pairs(&self, key: &'static str) -> Result<Vec<(String, Text)>, ConfigError> {
+        let Some(value) = self.value(key) else { return Ok(Vec::new()) };
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(self.wrong_type(key, value, r#"a table: { 1 = "…", 2 = "…" }"#));
+        };
+        let mut pairs: Vec<_> = table.iter().collect();
+        pairs.sort_by_key(|(name, _)| name.span().start);
+        let pairs = pairs.into_iter();
+        pairs.map(|(name, value)| Ok((name.get_ref().to_string(), self.text_of(key, value)?))).collect()
+    }
+
     /// A list of tables (`{ … }`), and of texts where `texts` may stand in between.
     pub fn items(
         &self,

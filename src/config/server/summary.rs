@@ -36,6 +36,9 @@ impl ServerConfig {
             None => "records   none are written".to_string(),
             Some(path) => format!("records   {}", path.display()),
         });
+        if let Some(folder) = &self.recording.folder {
+            lines.push(format!("recording {}", folder.display()));
+        }
         let (first, last) = self.media.ports;
         lines.push(format!("media     ports {first}-{last}"));
         let cores = crate::util::process::cores();
@@ -62,9 +65,11 @@ impl ServerConfig {
             let members = listed(&group.members);
             lines.push(format!("group     {}: {}, {members}", group.name, group.strategy.as_str()));
         }
+        lines.extend(self.apps.summary());
         lines.push(String::new());
         lines.extend(self.routes.iter().map(|route| format!("route     {}", words(route))));
         lines.extend(self.warnings().into_iter().map(|warning| format!("warning   {warning}")));
+        lines.extend(self.apps.graphs());
         lines
     }
 

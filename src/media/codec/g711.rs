@@ -17,6 +17,37 @@ const ULAW_CLIP: i32 = 8_191;
 /// Every second bit of an A-law byte is sent inverted (G.711 table 1, note).
 const ALAW_TOGGLE: u8 = 0x55;
 
+/// Which of the two laws. One byte is one sample at 8 kHz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Law {
+    /// µ-law, PCMU.
+    Mu,
+    /// A-law, PCMA.
+    A,
+}
+
+impl Law {
+    /// Encodes as many samples as both slices hold, and says how many.
+    pub fn encode(self, samples: &[i16], payload: &mut [u8]) -> usize {
+        let pairs = payload.iter_mut().zip(samples);
+        match self {
+            Law::Mu => pairs.for_each(|(byte, &sample)| *byte = ulaw_encode(sample)),
+            Law::A => pairs.for_each(|(byte, &sample)| *byte = alaw_encode(sample)),
+        }
+        samples.len().min(payload.len())
+    }
+
+    /// Decodes as many bytes as both slices hold, and says how many.
+    pub fn decode(self, payload: &[u8], samples: &mut [i16]) -> usize {
+        let pairs = samples.iter_mut().zip(payload);
+        match self {
+            Law::Mu => pairs.for_each(|(sample, &byte)| *sample = ulaw_decode(byte)),
+            Law::A => pairs.for_each(|(sample, &byte)| *sample = alaw_decode(byte)),
+        }
+        samples.len().min(payload.len())
+    }
+}
+
 /// The sample of a µ-law byte.
 #[inline]
 pub fn ulaw_decode(byte: u8) -> i16 {
@@ -192,6 +223,17 @@ mod tests {
             let byte = (n as u8 | if negative { 0 } else { 0x80 }) ^ 0x55;
             assert_eq!(alaw_encode(sample), byte, "sample {sample}");
         }
+    }
+
+    #[test]
+    fn stops_at_the_shorter_slice() {
+        let mut payload = [0xAAu8; 4];
+        assert_eq!(Law::Mu.encode(&[0, 0], &mut payload), 2);
+        assert_eq!(payload, [0xFF, 0xFF, 0xAA, 0xAA]);
+        let mut samples = [7i16; 3];
+        assert_eq!(Law::A.decode(&[0xD5; 2], &mut samples), 2);
+        assert_eq!(samples, [8, 8, 7]);
+        assert_eq!(Law::A.decode(&[], &mut samples), 0);
     }
 
     #[test]

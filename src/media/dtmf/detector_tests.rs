@@ -19,7 +19,7 @@ fn tones(text: &str, seconds: usize, rms: f32) -> Vec<f32> {
 
 /// Noise with the shape of speech: voiced syllables (a pitch that glides, its
 /// harmonics weighted by two formants) and hissing ones, with pauses.
-fn speech_like(seed: u64, seconds: usize, rms: f64) -> Vec<i16> {
+pub(super) fn speech_like(seed: u64, seconds: usize, rms: f64) -> Vec<i16> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut sound: Vec<f64> = Vec::with_capacity(seconds * 8_000);
     while sound.len() < seconds * 8_000 {
@@ -109,12 +109,12 @@ fn nearly_all_sequences_survive_speech_as_loud_as_they_are() {
 
 #[test]
 fn digits_survive_the_codec() {
-    use crate::media::codec::Codec;
-    for codec in Codec::ALL {
+    use crate::media::codec::Law;
+    for law in [Law::Mu, Law::A] {
         let sound: Vec<i16> = tones(ALL, 4, 600.0).into_iter().map(saturate).collect();
         let (mut payload, mut back) = (vec![0; sound.len()], vec![0; sound.len()]);
-        codec.encode(&sound, &mut payload);
-        codec.decode(&payload, &mut back);
+        law.encode(&sound, &mut payload);
+        law.decode(&payload, &mut back);
         assert_eq!(digits(&back), ALL);
     }
 }

@@ -1,21 +1,30 @@
 //! DTMF as sound (ITU-T Q.23, Q.24).
 //!
 //! - `sequence`: what `--dtmf-seq` says
-//! - `generator`: digits to sound
+//! - `generator`: digits to sound, over and over; `tone`: one digit
 //! - `goertzel`: the power of one frequency
-//! - `detector`: sound to digits
+//! - `detector`: sound to digits, also below speech; `line`: short digits, for calls;
+//!   `cut`: takes them out
 
+mod cut;
 mod detector;
 #[cfg(test)]
 mod detector_tests;
 mod generator;
 mod goertzel;
+mod line;
+#[cfg(test)]
+mod line_tests;
 mod sequence;
+mod tone;
 
+pub use cut::ToneCutter;
 pub use detector::{Detector, Heard};
 pub use generator::Generator;
 pub use goertzel::goertzel;
+pub use line::LineDetector;
 pub use sequence::{Sequence, SequenceError};
+pub use tone::Tone;
 
 /// The frequencies of the rows of the keypad, Hz (Q.23).
 pub const ROW_HZ: [f64; 4] = [697.0, 770.0, 852.0, 941.0];

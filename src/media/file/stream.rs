@@ -1,4 +1,4 @@
-//! The decode thread: a file to a ring of 8 kHz samples.
+//! The decode thread: a file to a ring of samples at a session's rate.
 //!
 //! The thread decodes until the ring is full, then sleeps half a second: no more
 //! than that is ever missing from it. Nobody wakes it from the reading side, which
@@ -23,15 +23,28 @@ pub const RING: Duration = Duration::from_secs(4);
 const REST: Duration = Duration::from_millis(500);
 
 /// How a file is played.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct StreamOptions {
-    /// How it is brought to 8 kHz.
+    /// Samples a second that come out; [`RATE_HZ`] if nothing else is said.
+    pub rate_hz: u32,
+    /// How it is brought to that rate.
     pub resampler: Method,
     /// Begin again at its end, without a gap.
     pub repeat: bool,
     /// How much is decoded before [`FileStream::open`] returns; the ring's size at
     /// most, and less when the file is shorter.
     pub prebuffer: Duration,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        StreamOptions {
+            rate_hz: RATE_HZ,
+            resampler: Method::default(),
+            repeat: false,
+            prebuffer: Duration::ZERO,
+        }
+    }
 }
 
 /// How decoding ended.
@@ -89,7 +102,7 @@ impl FileStream {
     pub fn open(path: &Path, options: StreamOptions) -> Result<(FileStream, Samples), FileError> {
         let (mut pump, consumer) = Pump::open(path, options)?;
         let (format_name, rate_hz) = (pump.decoder.format_name(), pump.decoder.rate_hz());
-        let wanted = samples_in(options.prebuffer.min(RING));
+        let wanted = samples_in(options.prebuffer.min(RING), options.rate_hz);
         let shared = pump.shared.clone();
         // What is needed before anything starts is decoded here and now.
         let mut end = None;
@@ -168,8 +181,8 @@ impl Samples {
     }
 }
 
-fn samples_in(time: Duration) -> usize {
-    (time.as_millis() as usize).saturating_mul(RATE_HZ as usize) / 1_000
+fn samples_in(time: Duration, rate_hz: u32) -> usize {
+    (time.as_millis() as usize).saturating_mul(rate_hz as usize) / 1_000
 }
 
 /// The work of the thread.
@@ -201,7 +214,7 @@ enum Step {
 impl Pump {
     fn open(path: &Path, options: StreamOptions) -> Result<(Self, Consumer<i16>), FileError> {
         let decoder = Decoder::open(path)?;
-        let (ring, consumer) = RingBuffer::new(samples_in(RING));
+        let (ring, consumer) = RingBuffer::new(samples_in(RING, options.rate_hz));
         let mut pump = Pump {
             path: path.to_path_buf(),
             options,
@@ -284,8 +297,8 @@ impl Pump {
         if self.resampler.as_ref().is_some_and(|resampler| resampler.rate_hz() == rate_hz) {
             return Ok(());
         }
-        let next =
-            Resampler::new(self.options.resampler, rate_hz).map_err(|error| self.resample_error(error))?;
+        let next = Resampler::between(self.options.resampler, rate_hz, self.options.rate_hz)
+            .map_err(|error| self.resample_error(error))?;
         if let Some(last) = self.resampler.replace(next) {
             last.finish(&mut self.resampled).map_err(|error| self.resample_error(error))?;
         }

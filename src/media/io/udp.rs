@@ -81,7 +81,7 @@ impl Batch {
         &mut self,
         socket: &UdpSocket,
         now: Now,
-        mut take: impl FnMut(Instant, SocketAddr, &[u8]),
+        mut take: impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> Received {
         let (mut received, mut errors) = (Received::default(), 0);
         for _ in 0..BATCHES {
@@ -106,7 +106,7 @@ impl Batch {
         socket: &UdpSocket,
         now: Now,
         received: &mut Received,
-        take: &mut impl FnMut(Instant, SocketAddr, &[u8]),
+        take: &mut impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> io::Result<usize> {
         let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|n| libc::iovec {
             iov_base: (&raw mut self.places[n].data).cast(),
@@ -145,7 +145,7 @@ impl Batch {
             let address = unsafe { SockAddr::new(address, header.msg_hdr.msg_namelen) };
             let Some(source) = address.as_socket() else { continue };
             let len = (header.msg_len as usize).min(SIZE);
-            take(arrival, source, &place.data[..len]);
+            take(arrival, source, &mut place.data[..len]);
         }
         Ok(count)
     }

@@ -1,7 +1,7 @@
 //! How much delay a stream needs: the lowest transit time of late, how far
 //! packets fall behind it, and the playout delay that follows from both.
 
-use super::{MS, SAMPLE_NS};
+use super::MS;
 
 /// The lowest transit is looked for over the last one to two of these.
 const WINDOW: i64 = 2_000 * MS;
@@ -53,9 +53,9 @@ impl DelayEstimator {
         }
     }
 
-    /// Counts a packet at a position, in order of arrival.
-    pub fn packet(&mut self, arrival: i64, position: i64) {
-        let transit = arrival - position * SAMPLE_NS;
+    /// Counts a packet and its transit (arrival minus place on the line, ns), in order of
+    /// arrival.
+    pub fn packet(&mut self, arrival: i64, transit: i64) {
         if arrival - self.window_start >= WINDOW {
             self.window_start = arrival;
             self.lowest_before = self.lowest.take();

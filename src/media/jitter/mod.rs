@@ -5,34 +5,39 @@
 //! *transit* of a packet: arrival minus position. The lowest transit of late is
 //! the undisturbed network, and the playout delay is counted from it.
 //!
+//! - `line`: the samples, and what lies where; `pending`: payloads that are decoded in the
+//!   order of the line
+//! - `clock`: positions, timestamps and times of one sampling rate
 //! - `delay`: lowest transit, spread, and the delay wanted
 //! - `stretch`: one pitch period more or less, which is how delay follows what is
 //!   wanted and how clock drift is corrected
 
+mod clock;
 mod delay;
+mod line;
+mod pending;
 mod stretch;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::frame::FrameKind;
+use crate::media::codec::{Codec, LONGEST_MS};
 use crate::media::conceal::Concealer;
 use crate::util::ntp::NtpTime;
+use clock::{Anchor, Clock};
 use delay::DelayEstimator;
+use line::{Content, Line, Slot};
+use pending::Pending;
+use stretch::{Change, Stretch};
 
-/// Samples of a played frame: 20 ms.
-pub const FRAME: usize = 160;
-/// Samples of the longest packet taken: 120 ms.
-pub const MAX_PACKET: usize = 960;
-
-const SAMPLE_NS: i64 = 125_000;
 const MS: i64 = 1_000_000;
-const TICK_NS: i64 = FRAME as i64 * SAMPLE_NS;
-/// Samples held: 1.024 s.
+const TICK_NS: i64 = 20 * MS;
+/// Samples of the longest packet of G.711: 120 ms.
+const MAX_NARROW: usize = 960;
+/// Samples held, at 8 kHz: 1.024 s.
 const RING: usize = 8_192;
-/// Packets held: 64 of 10 ms are more than the longest delay.
-const SLOTS: usize = 64;
-/// A packet further ahead or behind than this belongs to another timeline.
-const FAR_AHEAD: i64 = (RING - MAX_PACKET - 2 * FRAME) as i64;
+/// A packet further ahead or behind than this belongs to another timeline; samples at 8 kHz.
+const FAR_AHEAD: i64 = (RING - 960 - 2 * 160) as i64;
 const FAR_BEHIND: i64 = 8_000;
 /// Packets in a row that are too late, over this time, are a new timeline.
 const LATE_RUN: i64 = 100 * MS;
@@ -51,6 +56,8 @@ pub enum Inserted {
     Late,
     /// Too far from what is played to be believed before a second one says so.
     Implausible,
+    /// Nothing that its codec could decode.
+    Undecodable,
 }
 
 /// One played frame.
@@ -62,36 +69,24 @@ pub struct Played {
     pub kind: FrameKind,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    start: i64,
-    /// 0: free.
-    len: i64,
-    captured_at: Option<NtpTime>,
-}
-
-impl Slot {
-    fn end(&self) -> i64 {
-        self.start + self.len
-    }
-}
-
 /// See the module's text. Positions are in samples, times in ns since `epoch`.
 pub struct JitterBuffer {
     epoch: Instant,
-    samples: Box<[i16; RING]>,
-    slots: [Slot; SLOTS],
-    /// Slots beyond this one are free: few are in use, and only those are looked at.
-    used: usize,
+    clock: Clock,
+    line: Line,
+    /// Where payloads must be decoded in order.
+    pending: Option<Box<Pending>>,
     /// A timestamp of the stream and its position.
-    anchor: Option<(u32, i64)>,
+    anchor: Option<Anchor>,
     /// Next position to play and whether playing has begun.
     position: Option<i64>,
     start_at: i64,
     playing: bool,
+    exact: bool,
     /// When the last frame was played.
     last_tick: i64,
     delay: DelayEstimator,
+    stretch: Stretch,
     /// A correction towards less delay is under way.
     shrinking: bool,
     pause: u32,
@@ -105,27 +100,54 @@ pub struct JitterBuffer {
 }
 
 impl JitterBuffer {
-    /// An empty buffer that delays by `jitter_ms` at least. `epoch` is any moment
-    /// before the first arrival.
-    pub fn new(epoch: Instant, jitter_ms: u32) -> Self {
+    /// An empty buffer that delays by `jitter_ms` at least and plays at `rate_hz` (8,000,
+    /// 16,000, 24,000 or 48,000). `epoch` is any moment before the first arrival.
+    pub fn new(epoch: Instant, jitter_ms: u32, rate_hz: u32) -> Self {
+        let clock = Clock::new(rate_hz);
         JitterBuffer {
             epoch,
-            samples: Box::new([0; RING]),
-            slots: [Slot::default(); SLOTS],
-            used: 0,
+            clock,
+            line: Line::new(RING * clock.factor()),
+            pending: None,
             anchor: None,
             position: None,
             start_at: 0,
             playing: false,
+            exact: false,
             last_tick: 0,
             delay: DelayEstimator::new(i64::from(jitter_ms) * MS),
+            stretch: Stretch::new(clock.factor()),
             shrinking: false,
             pause: 0,
             corrections: 0,
             late_run: None,
             implausible: 0,
             capture: None,
-            concealer: Concealer::default(),
+            concealer: Concealer::new(rate_hz),
+        }
+    }
+
+    /// Whether a stream begins with the least delay and no more: what the next tick is late for it
+    /// is left out of its beginning, up to 20 ms. Else it is played from its first sample on, and
+    /// up to 20 ms later for as long as it lasts.
+    pub fn start_exactly(mut self, exactly: bool) -> Self {
+        self.exact = exactly;
+        self
+    }
+
+    /// Samples of a frame: 20 ms.
+    pub fn frame(&self) -> usize {
+        self.clock.frame()
+    }
+
+    /// What may come from now on: what its decoders need is taken here. G.711 at 8 kHz has no
+    /// memory and is decoded when it comes.
+    pub fn receive(&mut self, codecs: &[Codec]) {
+        let plain = self.clock.factor() == 1 && codecs.iter().all(|codec| codec.law().is_some());
+        match &mut self.pending {
+            Some(pending) => pending.receive(codecs),
+            None if plain => {}
+            None => self.pending = Some(Box::new(Pending::new(self.clock.rate_hz(), codecs))),
         }
     }
 
@@ -135,42 +157,90 @@ impl JitterBuffer {
         self.anchor = None;
     }
 
-    /// Takes a decoded packet; samples beyond [`MAX_PACKET`] are cut.
-    pub fn insert(
+    /// Takes a payload of a codec that [`JitterBuffer::receive`] was told of.
+    pub fn payload(
+        &mut self,
+        codec: Codec,
+        timestamp: u32,
+        arrival: Instant,
+        payload: &[u8],
+        captured_at: Option<NtpTime>,
+    ) -> Inserted {
+        let Some(pending) = &self.pending else {
+            let Some(law) = codec.law() else { return Inserted::Undecodable };
+            let mut samples = [0; MAX_NARROW];
+            let count = law.decode(payload, &mut samples);
+            return self.insert(timestamp, arrival, &samples[..count], captured_at);
+        };
+        let length = codec.samples(payload, self.clock.rate_hz());
+        let Some(length) = length.filter(|_| pending.takes(codec, payload)) else {
+            return Inserted::Undecodable;
+        };
+        let len = length as i64;
+        let start = match self.place(codec.clock_rate(), timestamp, self.nanos(arrival), len) {
+            Ok(start) => start,
+            Err(fate) => return fate,
+        };
+        if let Some(pending) = self.pending.as_mut().filter(|_| len > 0) {
+            let slot = self.line.take(Slot { start, len, captured_at, content: Content::Payload });
+            pending.keep(slot, codec, payload);
+        }
+        Inserted::InTime
+    }
+
+    /// Takes a decoded packet of a codec that counts in samples; what is longer than 120 ms is
+    /// cut.
+    fn insert(
         &mut self,
         timestamp: u32,
         arrival: Instant,
         samples: &[i16],
         captured_at: Option<NtpTime>,
     ) -> Inserted {
-        let samples = &samples[..samples.len().min(MAX_PACKET)];
-        let arrival = self.nanos(arrival);
-        let mut start = match self.anchor {
-            Some((before, position)) => position + i64::from(timestamp.wrapping_sub(before) as i32),
-            None => self.undisturbed_position(arrival),
+        let longest = (self.clock.rate_hz() * LONGEST_MS / 1_000) as usize;
+        let samples = &samples[..samples.len().min(longest)];
+        let len = samples.len() as i64;
+        match self.place(self.clock.rate_hz(), timestamp, self.nanos(arrival), len) {
+            Ok(start) if len > 0 => {
+                self.line.take(Slot { start, len, captured_at, content: Content::Samples });
+                self.line.write(start, samples);
+                Inserted::InTime
+            }
+            Ok(_) => Inserted::InTime,
+            Err(fate) => fate,
+        }
+    }
+
+    /// Where a packet lies on the line, unless it is refused.
+    fn place(&mut self, ticks_hz: u32, timestamp: u32, arrival: i64, len: i64) -> Result<i64, Inserted> {
+        let undisturbed = self.clock.samples(arrival - self.delay.lowest_transit().unwrap_or(0));
+        let mut start = match &self.anchor {
+            Some(anchor) => self.clock.follow(anchor, ticks_hz, timestamp, undisturbed),
+            None => undisturbed,
         };
         if let Some(position) = self.position {
-            if start > position + FAR_AHEAD || start < position - FAR_BEHIND {
+            let factor = self.clock.factor() as i64;
+            if start > position + FAR_AHEAD * factor || start < position - FAR_BEHIND * factor {
                 self.implausible += 1;
                 if self.implausible < 2 {
-                    return Inserted::Implausible;
+                    return Err(Inserted::Implausible);
                 }
-                start = self.undisturbed_position(arrival);
-            } else if self.playing && start + samples.len() as i64 <= position {
+                start = undisturbed;
+            } else if self.playing && self.is_late(start, len, position) {
                 let (since, before) = self.late_run.get_or_insert_with(|| (arrival, self.delay.clone()));
                 if arrival - *since < LATE_RUN {
-                    self.delay.packet(arrival, start);
-                    return Inserted::Late;
+                    self.delay.packet(arrival, arrival - self.clock.nanos(start));
+                    return Err(Inserted::Late);
                 }
                 // They are not late, their timeline is another one.
                 self.delay = before.clone();
-                start = self.undisturbed_position(arrival);
+                start = self.clock.samples(arrival - self.delay.lowest_transit().unwrap_or(0));
             }
         }
         self.implausible = 0;
         self.late_run = None;
-        self.anchor = Some((timestamp, start));
-        self.delay.packet(arrival, start);
+        self.anchor = Some(Anchor { timestamp, position: start, ticks_hz });
+        self.delay.packet(arrival, arrival - self.clock.nanos(start));
         match self.position {
             None => {
                 self.position = Some(start);
@@ -179,115 +249,109 @@ impl JitterBuffer {
             Some(position) if !self.playing => self.position = Some(position.min(start)),
             Some(_) => {}
         }
-        self.store(start, samples, captured_at);
-        Inserted::InTime
+        Ok(start)
     }
 
-    /// Where a packet that arrives now lies if nothing disturbed it.
-    fn undisturbed_position(&self, arrival: i64) -> i64 {
-        (arrival - self.delay.lowest_transit().unwrap_or(0)) / SAMPLE_NS
-    }
-
-    fn store(&mut self, start: i64, samples: &[i16], captured_at: Option<NtpTime>) {
-        if samples.is_empty() {
-            return;
-        }
-        // The same start again replaces; else a free slot, or the one furthest back.
-        let same = self.held().iter().position(|slot| slot.len > 0 && slot.start == start);
-        let free = || self.held().iter().position(|slot| slot.len == 0);
-        let slot = match same.or_else(free) {
-            Some(slot) => slot,
-            None if self.used < SLOTS => {
-                self.used += 1;
-                self.used - 1
-            }
-            None => {
-                let oldest = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.end());
-                oldest.map_or(0, |(slot, _)| slot)
-            }
-        };
-        self.slots[slot] = Slot { start, len: samples.len() as i64, captured_at };
-        for (n, &sample) in samples.iter().enumerate() {
-            self.samples[ring_index(start + n as i64)] = sample;
-        }
+    /// All of it is past; or, where packets are decoded in order, those behind it are decoded.
+    fn is_late(&self, start: i64, len: i64, position: i64) -> bool {
+        start + len <= position || self.pending.as_ref().is_some_and(|pending| start < pending.done)
     }
 
     /// Plays the frame of the tick at `at`. Ticks are 20 ms apart; where some were
-    /// left out the timeline goes on all the same.
-    pub fn play(&mut self, at: Instant, frame: &mut [i16; FRAME]) -> Played {
+    /// left out the timeline goes on all the same. `frame` is as long as
+    /// [`JitterBuffer::frame`] says.
+    pub fn play(&mut self, at: Instant, frame: &mut [i16]) -> Played {
         let now = self.nanos(at);
         let Some(position) = self.position.filter(|_| self.playing || now >= self.start_at) else {
             frame.fill(0);
             return Played { captured_at: None, kind: FrameKind::Silence };
         };
-        let missed = if self.playing { now - self.last_tick - TICK_NS } else { 0 };
-        let position = position + missed.max(0) / SAMPLE_NS;
+        let missed = match self.playing {
+            true => now - self.last_tick - TICK_NS,
+            false if self.exact => now - self.start_at,
+            false => 0,
+        };
+        let position = position + self.clock.samples(missed.max(0));
         self.playing = true;
         self.last_tick = now;
+        let next = position + frame.len() as i64;
         let kind = match self.correction(now, position) {
-            Some(step) => {
-                self.concealer.good(frame_of(self, position, step, frame));
-                self.position = Some(position + FRAME as i64 + step);
+            Some((change, lag)) => {
+                let step = if change == Change::Skip { lag as i64 } else { -(lag as i64) };
+                self.stretch.apply(change, lag, self.concealer.history(), frame);
+                self.concealer.good(frame);
+                self.position = Some(next + step);
                 FrameKind::Audio
             }
             None => {
-                self.position = Some(position + FRAME as i64);
+                self.position = Some(next);
+                self.decode_until(position, next);
                 self.assemble(position, frame)
             }
         };
         let captured_at = self.captured_at(position);
-        self.release();
+        if let Some(position) = self.position {
+            self.line.release(position);
+        }
         Played { captured_at: captured_at.filter(|_| kind != FrameKind::Silence), kind }
     }
 
-    /// How many samples to skip (positive) or to repeat (negative) in this frame,
-    /// if the delay asks for it and the signal allows it; `frame_of` makes them.
-    fn correction(&mut self, now: i64, position: i64) -> Option<i64> {
+    fn decode_until(&mut self, position: i64, limit: i64) {
+        if let Some(pending) = &mut self.pending {
+            pending.decode_until(&mut self.line, position, limit);
+        }
+    }
+
+    /// What to do to the delay in this frame, and by how many samples, if the delay asks for
+    /// it and the signal allows it.
+    fn correction(&mut self, now: i64, position: i64) -> Option<(Change, usize)> {
         if self.pause > 0 {
             self.pause -= 1;
             return None;
         }
-        let delay = now - position * SAMPLE_NS - self.delay.lowest_transit()?;
+        let delay = now - self.clock.nanos(position) - self.delay.lowest_transit()?;
         let surplus = delay - self.delay.target();
         // One tick of surplus is how playing starts; from there down a correction
         // goes on until there is room for neither.
         self.shrinking = surplus > if self.shrinking { 12 * MS } else { 22 * MS };
         let wanted = if surplus < 0 {
-            stretch::Change::Repeat
+            Change::Repeat
         } else if self.shrinking {
-            stretch::Change::Skip
+            Change::Skip
         } else {
             return None;
         };
-        if self.concealer.in_loss() || !self.holds(position, stretch::needed(wanted)) {
+        let needed = self.stretch.needed(wanted);
+        if self.concealer.in_loss() || !self.line.holds(position, needed) {
             return None;
         }
+        self.decode_until(position, position + needed as i64);
         let urgent = !(-20 * MS..60 * MS).contains(&surplus);
-        let mut input = [0; stretch::INPUT];
-        self.copy_out(position, &mut input[..stretch::needed(wanted)]);
-        let lag = stretch::lag(wanted, self.concealer.history(), &input, urgent)? as i64;
+        self.line.read(position, &mut self.stretch.input[..needed]);
+        let lag = self.stretch.lag(wanted, self.concealer.history(), urgent)?;
         self.pause = CORRECTION_PAUSE;
         self.corrections += 1;
-        Some(if wanted == stretch::Change::Skip { lag } else { -lag })
+        Some((wanted, lag))
     }
 
     /// A frame from what is there, concealed where nothing is.
-    fn assemble(&mut self, position: i64, frame: &mut [i16; FRAME]) -> FrameKind {
+    fn assemble(&mut self, position: i64, frame: &mut [i16]) -> FrameKind {
         let (mut made_up, mut audible) = (false, false);
         let mut done = 0;
-        while done < FRAME {
+        while done < frame.len() {
             let here = position + done as i64;
-            let left = (FRAME - done) as i64;
-            match self.covered_until(here) {
-                Some(end) => {
-                    let next = done + (end - here).min(left) as usize;
-                    self.copy_out(here, &mut frame[done..next]);
+            let left = (frame.len() - done) as i64;
+            match self.line.covering(here) {
+                Some(slot) => {
+                    let next = done + (slot.end() - here).min(left) as usize;
+                    made_up |= slot.content != Content::Samples;
+                    self.line.read(here, &mut frame[done..next]);
                     self.concealer.good(&mut frame[done..next]);
                     done = next;
                     audible = true;
                 }
                 None => {
-                    let next = self.next_start(here).map_or(left, |start| (start - here).min(left));
+                    let next = self.line.next_start(here).map_or(left, |start| (start - here).min(left));
                     let next = done + next as usize;
                     audible |= self.concealer.lost(&mut frame[done..next]);
                     done = next;
@@ -303,59 +367,17 @@ impl JitterBuffer {
     }
 
     fn captured_at(&mut self, position: i64) -> Option<NtpTime> {
-        let covering = |slot: &&Slot| slot.start <= position && position < slot.end();
-        if let Some(slot) = self.held().iter().find(covering) {
+        if let Some(slot) = self.line.first_covering(position) {
             self.capture = slot.captured_at.map(|time| (slot.start, time));
         }
         let (start, time) = self.capture?;
-        let offset = std::time::Duration::from_nanos((position - start).unsigned_abs() * SAMPLE_NS as u64);
+        let offset = Duration::from_nanos(self.clock.nanos(position - start).unsigned_abs());
         Some(if position >= start { time.plus(offset) } else { time.minus(offset) })
     }
 
-    /// Whether samples wait to be played.
+    /// Whether something that was received waits to be played.
     pub fn holds_any(&self) -> bool {
-        self.held().iter().any(|slot| slot.len > 0)
-    }
-
-    /// Frees what has been played.
-    fn release(&mut self) {
-        let Some(position) = self.position else { return };
-        for slot in self.slots[..self.used].iter_mut().filter(|slot| slot.end() <= position) {
-            slot.len = 0;
-        }
-        while self.used > 0 && self.slots[self.used - 1].len == 0 {
-            self.used -= 1;
-        }
-    }
-
-    fn held(&self) -> &[Slot] {
-        &self.slots[..self.used]
-    }
-
-    fn covered_until(&self, position: i64) -> Option<i64> {
-        let covering = |slot: &&Slot| slot.start <= position && position < slot.end();
-        self.held().iter().filter(covering).map(Slot::end).max()
-    }
-
-    fn next_start(&self, position: i64) -> Option<i64> {
-        self.held().iter().filter(|slot| slot.len > 0 && slot.start > position).map(|slot| slot.start).min()
-    }
-
-    fn holds(&self, position: i64, count: usize) -> bool {
-        let mut until = position;
-        while until < position + count as i64 {
-            match self.covered_until(until) {
-                Some(end) => until = end,
-                None => return false,
-            }
-        }
-        true
-    }
-
-    fn copy_out(&self, position: i64, out: &mut [i16]) {
-        for (n, sample) in out.iter_mut().enumerate() {
-            *sample = self.samples[ring_index(position + n as i64)];
-        }
+        self.line.held().iter().any(|slot| slot.len > 0 && slot.content != Content::MadeUp)
     }
 
     fn nanos(&self, at: Instant) -> i64 {
@@ -366,7 +388,7 @@ impl JitterBuffer {
     /// undisturbed packet to its playout. `None` before playing starts.
     pub fn delay_ms(&self, at: Instant) -> Option<f64> {
         let position = self.position.filter(|_| self.playing)?;
-        let delay = self.nanos(at) - position * SAMPLE_NS - self.delay.lowest_transit()?;
+        let delay = self.nanos(at) - self.clock.nanos(position) - self.delay.lowest_transit()?;
         Some(delay as f64 / MS as f64)
     }
 
@@ -379,25 +401,15 @@ impl JitterBuffer {
     pub fn corrections(&self) -> u64 {
         self.corrections
     }
-}
 
-fn ring_index(position: i64) -> usize {
-    position.rem_euclid(RING as i64) as usize
-}
-
-/// Fills `frame` with a stretched one.
-fn frame_of<'a>(
-    buffer: &JitterBuffer,
-    position: i64,
-    step: i64,
-    frame: &'a mut [i16; FRAME],
-) -> &'a mut [i16] {
-    let mut input = [0; stretch::INPUT];
-    let change = if step > 0 { stretch::Change::Skip } else { stretch::Change::Repeat };
-    buffer.copy_out(position, &mut input[..stretch::needed(change)]);
-    stretch::apply(change, step.unsigned_abs() as usize, buffer.concealer.history(), &input, frame);
-    frame
+    /// Packets decoded in the order of the line, and lost ones that the packet behind them made
+    /// good (Opus).
+    pub fn decoded_and_recovered(&self) -> (u64, u64) {
+        self.pending.as_ref().map_or((0, 0), |pending| (pending.decoded, pending.recovered))
+    }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wide_tests;

@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::line::SLOTS;
 use super::*;
+
+/// Samples of a frame.
+const FRAME: usize = 160;
 
 const TICK: u64 = 20_000_000;
 
@@ -37,7 +40,7 @@ impl Lab {
         let epoch = Instant::now();
         Lab {
             epoch,
-            buffer: JitterBuffer::new(epoch, jitter_ms),
+            buffer: JitterBuffer::new(epoch, jitter_ms, 8_000),
             timestamp: 0,
             sent: 0,
             wire: BTreeMap::new(),
@@ -119,6 +122,23 @@ fn an_undisturbed_stream_comes_out_bit_for_bit_after_the_least_delay() {
             assert!(error.abs() < 0.001, "{error}");
         }
     }
+}
+
+#[test]
+fn a_stream_that_begins_exactly_loses_what_the_tick_is_late_and_nothing_else() {
+    let mut lab = Lab::new(40);
+    lab.buffer = JitterBuffer::new(lab.epoch, 40, 8_000).start_exactly(true);
+    for n in 0..300 {
+        lab.packet(160, Some(n * TICK));
+    }
+    lab.run_until(300 * TICK);
+    let first = lab.started();
+    // 40 ms and the margin of 1 ms; the tick is at 47 ms.
+    let audio = &lab.played[first * FRAME..];
+    let left_out = 6 * 8;
+    let wanted: Vec<i16> = (left_out..left_out + audio.len() as i64).map(sine).collect();
+    assert_eq!(audio, wanted);
+    assert_eq!((lab.buffer.corrections(), lab.late), (0, 0));
 }
 
 #[test]
@@ -317,7 +337,7 @@ fn more_packets_than_slots_push_the_oldest_out() {
         lab.packet(64, Some(1_000_000));
     }
     lab.run_until(900_000_000);
-    assert_eq!(lab.buffer.used, 0, "all are played or pushed out");
+    assert_eq!(lab.buffer.line.used, 0, "all are played or pushed out");
     // 25 whole frames; packets that early also look like delay to be taken back.
     let audio = lab.count_kind(FrameKind::Audio);
     assert!((20..=SLOTS * 64 / FRAME).contains(&audio), "{audio}");

@@ -10,41 +10,52 @@ use std::io;
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
 
-use super::EndpointStats;
-
-/// To whom, and what; none: there is no such endpoint.
-pub type Answer = (oneshot::Sender<Box<EndpointStats>>, Option<Box<EndpointStats>>);
+/// An answer on its way: whoever receives it calls it.
+pub type Answer = Box<dyn FnOnce() + Send>;
 
 /// A question's way back: the answer leaves a media thread by a channel, even that there
 /// is none.
 #[derive(Debug)]
-pub struct Reply {
-    to: Option<oneshot::Sender<Box<EndpointStats>>>,
+pub struct Reply<T: Send + 'static> {
+    to: Option<oneshot::Sender<T>>,
     via: Sender<Answer>,
 }
 
-impl Reply {
+impl<T: Send + 'static> Reply<T> {
     /// The answer goes to `to`, handed over to who receives from `via`.
-    pub fn new(to: oneshot::Sender<Box<EndpointStats>>, via: Sender<Answer>) -> Self {
+    pub fn new(to: oneshot::Sender<T>, via: Sender<Answer>) -> Self {
         Reply { to: Some(to), via }
     }
 
     /// Answers.
-    pub(super) fn give(mut self, stats: Box<EndpointStats>) {
-        self.hand_over(Some(stats));
+    pub fn give(mut self, answer: T) {
+        self.hand_over(Some(answer), ());
     }
 
-    fn hand_over(&mut self, stats: Option<Box<EndpointStats>>) {
+    /// Answers, and leaves it to the other thread to give memory back.
+    pub fn give_with(mut self, answer: T, luggage: impl Send + 'static) {
+        self.hand_over(Some(answer), luggage);
+    }
+
+    fn hand_over(&mut self, answer: Option<T>, luggage: impl Send + 'static) {
         if let Some(to) = self.to.take() {
+            let complete = move || {
+                match answer {
+                    // Whoever asked may have gone.
+                    Some(answer) => drop(to.send(answer)),
+                    None => drop(to),
+                }
+                drop(luggage);
+            };
             // The thread between lives as long as anybody can send to it.
-            let _ = self.via.send((to, stats));
+            let _ = self.via.send(Box::new(complete));
         }
     }
 }
 
-impl Drop for Reply {
+impl<T: Send + 'static> Drop for Reply<T> {
     fn drop(&mut self) {
-        self.hand_over(None);
+        self.hand_over(None, ());
     }
 }
 
@@ -52,11 +63,8 @@ impl Drop for Reply {
 pub(super) fn between() -> io::Result<Sender<Answer>> {
     let (via, answers): (Sender<Answer>, Receiver<Answer>) = crossbeam_channel::unbounded();
     std::thread::Builder::new().name("media-answers".into()).spawn(move || {
-        for (to, stats) in answers {
-            if let Some(stats) = stats {
-                // Whoever asked may have gone.
-                let _ = to.send(stats);
-            }
+        for complete in answers {
+            complete();
         }
     })?;
     Ok(via)

@@ -10,18 +10,20 @@ use rand::rngs::StdRng;
 use super::inserted::Inserted;
 use super::lock::{NOWHERE, SourceLock};
 use super::reports::Reports;
-use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Way};
+use super::tones::Tones;
+use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Totals, Way};
 use crate::media::codec::g711;
 use crate::media::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
 use crate::media::rtp::telephone_event::{Digit, EventReceiver};
 use crate::media::session::digit_gate::DigitGate;
+use crate::media::stage::{Stage, Typed};
 use crate::media::transcode::{Heard, Plan, TranscodeStats, Transcoder};
 
 /// A stream that has been silent for this long may be replaced by any other's first
 /// packet, ns.
 const STREAM_SILENCE: u64 = 60_000_000;
 
-/// See the module's text. About 1 KB, and 12 KB with what codecs need where it transcodes.
+/// See the module's text. About 1.3 KB, and 12 KB with what codecs need where it transcodes.
 pub(super) struct Endpoint {
     pub id: RelayId,
     pub rule: ForwardRule,
@@ -40,6 +42,8 @@ pub(super) struct Endpoint {
     pub drops: Drops,
     pub refused_source: Option<SocketAddr>,
     pub reports: Reports,
+    /// What of its counters is in the thread's totals.
+    pub added_up: Totals,
     pub timeouts: u32,
     pub timeout: Option<Duration>,
     /// From when silence counts, ns; 0 when it does not, or has been reported.
@@ -49,6 +53,12 @@ pub(super) struct Endpoint {
     pub pressed: bool,
     /// Digits of ours that its party is being sent.
     pub inserted: Option<Box<Inserted>>,
+    /// What an application has to do with its party.
+    pub stage: Option<Box<Stage>>,
+    /// What hears digits in its party's audio.
+    pub tones: Option<Box<Tones>>,
+    /// What was pressed and nobody has taken.
+    pub typed: Typed,
     since: Instant,
     refused_payload_type: Option<u8>,
     /// A stream that has to send one packet more.
@@ -80,7 +90,8 @@ impl Endpoint {
             id,
             rule,
             state: ForwardState::default(),
-            out: OutSpace::new(rng.random(), rng.random(), rng.random()),
+            // A first number in the lower half: RFC 3711 §3.3.1.
+            out: OutSpace::new(rng.random(), rng.random::<u16>() >> 1, rng.random()),
             lock: SourceLock::default(),
             remote: None,
             recode: None,
@@ -91,12 +102,16 @@ impl Endpoint {
             drops: Drops::default(),
             refused_source: None,
             reports: Reports::new(rng),
+            added_up: Totals::default(),
             timeouts: 0,
             timeout: config.rtp_timeout,
             timeout_since: 0,
             armed: 0,
             pressed: false,
             inserted: None,
+            stage: None,
+            tones: None,
+            typed: Typed::default(),
             since,
             refused_payload_type: None,
             candidate: None,
@@ -109,13 +124,25 @@ impl Endpoint {
         }
     }
 
-    /// What becomes of packets while nobody is joined: events go up, if any were agreed.
+    /// Whether it is in a room.
+    pub fn has_ear(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.ear.is_some())
+    }
+
+    /// What becomes of packets while nobody is joined: events go up, if any were agreed, and
+    /// sound if a room is to hear it.
     pub fn idle_way(&self) -> Way {
         let mut payload_types = PayloadMap::EMPTY;
         let mut clock_rate = 8_000;
         if let Some((payload_type, rate)) = self.remote.and_then(|remote| remote.telephone_event) {
             payload_types.telephone_event(payload_type);
             clock_rate = rate;
+        }
+        if let Some(remote) = self.remote.filter(|_| self.has_ear()) {
+            for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
+                payload_types.up(payload_type);
+                clock_rate = codec.clock_rate();
+            }
         }
         Way::new(payload_types, clock_rate)
     }
@@ -161,9 +188,13 @@ impl Endpoint {
 
     /// Whether its far end takes packets now, and where.
     pub fn takes_at(&self) -> Option<SocketAddr> {
-        let remote = self.remote.filter(|remote| remote.receives && !remote.rtp.ip().is_unspecified())?;
-        // Port 0 refuses the stream, wherever packets may have come from.
-        self.lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
+        takes_at(self.remote.as_ref(), &self.lock)
+    }
+
+    /// The same for what it is joined to: not while we speak to it ourselves.
+    pub fn hears_at(&self) -> Option<SocketAddr> {
+        let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_mouth);
+        self.takes_at().filter(|_| !spoken_to)
     }
 
     /// Whether a stream that the rule does not know, or a jump in it, is believed with
@@ -191,6 +222,9 @@ impl Endpoint {
         if let Some(transcoder) = &mut self.transcoder {
             transcoder.restart();
         }
+        if let Some(ear) = self.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
+            ear.new_stream();
+        }
         !std::mem::replace(&mut self.started, true)
     }
 
@@ -202,9 +236,15 @@ impl Endpoint {
     /// Ticks a second of what it feeds to the other leg now.
     pub fn clock_rate_out(&self) -> u32 {
         match self.plan.as_deref().filter(|_| self.rule.gate != Gate::Open) {
-            Some(plan) => plan.to.coding.clock_rate(),
+            Some(plan) => plan.to.codec.clock_rate(),
             None => self.rule.clock_rate,
         }
+    }
+
+    /// Ticks a second of what we say to it ourselves, while we do.
+    pub fn spoken_clock_rate(&self) -> Option<u32> {
+        self.stage.as_ref().filter(|stage| stage.has_mouth)?;
+        Some(self.remote?.voice.gets?.codec.clock_rate())
     }
 
     /// The last payload type was refused.
@@ -218,7 +258,8 @@ impl Endpoint {
         let payload = datagram.get(header.payload..header.payload + header.payload_len)?;
         // An event's key is its timestamp, and must not change in its middle.
         let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
-        let digit = self.events.packet(header.timestamp.wrapping_sub(offset), payload, now);
+        let digit =
+            self.events.packet(header.timestamp.wrapping_sub(offset), payload, self.rule.clock_rate, now);
         self.pressed = self.events.is_pressed();
         self.admit(digit, now)
     }
@@ -230,11 +271,9 @@ impl Endpoint {
         self.admit(digit, now)
     }
 
-    fn admit(&mut self, digit: Option<Digit>, now: Instant) -> Option<Digit> {
-        let mut digit = digit.filter(|_| self.digit_gate.admit(now))?;
+    pub fn admit(&mut self, digit: Option<Digit>, now: Instant) -> Option<Digit> {
+        let digit = digit.filter(|_| self.digit_gate.admit(now))?;
         self.digits += 1;
-        // The receiver counts ticks of 8 kHz.
-        digit.duration_ms = (u64::from(digit.duration_ms) * 8_000 / u64::from(self.rule.clock_rate)) as u32;
         Some(digit)
     }
 
@@ -315,4 +354,11 @@ impl Endpoint {
             ..EndpointStats::new(self.since)
         }
     }
+}
+
+/// See [`Endpoint::takes_at`].
+pub(super) fn takes_at(remote: Option<&Remote>, lock: &SourceLock) -> Option<SocketAddr> {
+    let remote = remote.filter(|remote| remote.receives && !remote.rtp.ip().is_unspecified())?;
+    // Port 0 refuses the stream, wherever packets may have come from.
+    lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
 }

@@ -16,9 +16,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::answer::{Answer, Reply, between};
 use super::machine::Command;
 use super::thread::{AHEAD, Driver, Ready, Shared};
-use super::{EndpointConfig, EndpointStats, RelayEvent, RelayId, Remote, Way};
+use super::trace::{Gatherer, PacketTrace, tap};
+use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Totals, Way};
 use crate::media::io::wake::Wake;
 use crate::media::ports::PortPool;
+use crate::media::recording;
+use crate::media::room::RoomAct;
+use crate::media::stage::Act;
+use crate::media::transport::protection::Keys;
 
 /// How long the caller waits when every endpoint bound ahead is taken: the thread is
 /// awake then and binds more.
@@ -109,11 +114,43 @@ impl Thread {
     }
 }
 
+/// Tells one endpoint what to play and to collect, from any thread of the process's.
+#[derive(Clone)]
+pub struct Stager {
+    id: RelayId,
+    commands: Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+impl Stager {
+    /// Tells it.
+    pub fn act(&self, act: Act) {
+        let _ = self.commands.send(Command::Stage { id: self.id, act: Box::new(act) });
+        self.shared.wake();
+    }
+}
+
+/// Tells a room what becomes of it, from any thread of the process's.
+pub struct Roomer {
+    number: u64,
+    commands: Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+impl Roomer {
+    /// Tells it.
+    pub fn act(&self, act: RoomAct) {
+        let _ = self.commands.send(Command::Room { number: self.number, act: Box::new(act) });
+        self.shared.wake();
+    }
+}
+
 /// The relay's front. Commands return at once and are obeyed in their order.
 pub struct RelayHandle {
     threads: Vec<Thread>,
     own_tables: usize,
     answers: Sender<Answer>,
+    traces: Gatherer,
     joins: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -126,6 +163,18 @@ impl RelayHandle {
     pub fn spawn<E: From<RelayEvent> + Send + 'static>(
         config: RelayConfig,
     ) -> Result<(RelayHandle, mpsc::UnboundedReceiver<E>), SpawnError> {
+        let (events, event_queue) = mpsc::unbounded_channel();
+        Ok((RelayHandle::spawn_with(config, events)?, event_queue))
+    }
+
+    /// The same with events to a channel that others send to as well.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub fn spawn_with<E: From<RelayEvent> + Send + 'static>(
+        config: RelayConfig,
+        events: mpsc::UnboundedSender<E>,
+    ) -> Result<RelayHandle, SpawnError> {
         for &ip in &config.addresses {
             // Whether the address is ours shows here, and not in every call.
             crate::media::io::relay::bind(SocketAddr::new(ip, 0))
@@ -133,10 +182,12 @@ impl RelayHandle {
         }
         let count = config.threads.max(1);
         let mut rng = StdRng::seed_from_u64(config.seed);
-        let (events, event_queue) = mpsc::unbounded_channel();
         let ranges = split(&config.ports, count).ok_or(SpawnError::Ports(count))?;
         let answers = between().map_err(SpawnError::System)?;
-        let mut handle = RelayHandle { threads: Vec::new(), own_tables: 0, answers, joins: Mutex::default() };
+        let local = |ipv6| config.addresses.iter().copied().find(|ip| ip.is_ipv6() == ipv6);
+        let traces = Gatherer::start([local(false), local(true)]).map_err(SpawnError::System)?;
+        let mut handle =
+            RelayHandle { threads: Vec::new(), own_tables: 0, answers, traces, joins: Mutex::default() };
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
             let shared = Arc::new(Shared {
@@ -176,7 +227,7 @@ impl RelayHandle {
         }
         drop(told_table);
         handle.own_tables = tables.iter().take(count).filter(|own| *own).count();
-        Ok((handle, event_queue))
+        Ok(handle)
     }
 
     fn joins(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -222,6 +273,11 @@ impl RelayHandle {
         self.command(id, Command::Describe { id, remote });
     }
 
+    /// SRTP with these keys from now on, or plain RTP. The same keys again change nothing.
+    pub fn protect(&self, id: RelayId, keys: Option<Keys>) {
+        self.command(id, Command::Protect { id, keys: keys.map(Box::new) });
+    }
+
     /// Joins two endpoints of one thread; does nothing and says so if they are not of one.
     pub fn join(&self, a: RelayId, b: RelayId, forward: Way, backward: Way) -> bool {
         let near = a.thread == b.thread;
@@ -242,11 +298,68 @@ impl RelayHandle {
         self.command(id, Command::Digit { id, code, duration_ms });
     }
 
+    /// Who tells this endpoint what to play and to collect; none: its thread is none of ours.
+    pub fn stager(&self, id: RelayId) -> Option<Stager> {
+        let thread = self.threads.get(usize::from(id.thread))?;
+        Some(Stager { id, commands: thread.commands.clone(), shared: thread.shared.clone() })
+    }
+
+    /// Tells a thread what becomes of a room.
+    pub fn room(&self, thread: u16, number: u64, act: RoomAct) {
+        if let Some(roomer) = self.roomer(thread, number) {
+            roomer.act(act);
+        }
+    }
+
+    /// Who tells a room what is played in it.
+    pub fn roomer(&self, thread: u16, number: u64) -> Option<Roomer> {
+        let thread = self.threads.get(usize::from(thread))?;
+        Some(Roomer { number, commands: thread.commands.clone(), shared: thread.shared.clone() })
+    }
+
+    /// A way back for an answer.
+    pub fn reply<T: Send + 'static>(&self) -> (Reply<T>, oneshot::Receiver<T>) {
+        let (to, answer) = oneshot::channel();
+        (Reply::new(to, self.answers.clone()), answer)
+    }
+
     /// An endpoint's counters, soon; the channel is dropped when there is no such endpoint.
     pub fn stats(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointStats>> {
         let (reply, stats) = oneshot::channel();
         self.command(id, Command::Stats { id, reply: Reply::new(reply, self.answers.clone()) });
         stats
+    }
+
+    /// What the endpoints of each thread have come to, and its ports, soon; threads that are
+    /// gone do not answer.
+    pub fn totals(&self) -> Vec<oneshot::Receiver<(Totals, Ports)>> {
+        let ask = |thread: &Thread| {
+            let (reply, totals) = oneshot::channel();
+            let _ = thread.commands.send(Command::Totals { reply: Reply::new(reply, self.answers.clone()) });
+            thread.shared.wake();
+            totals
+        };
+        self.threads.iter().map(ask).collect()
+    }
+
+    /// Packets of an endpoint go into this trace from now on, or into none.
+    pub fn trace(&self, id: RelayId, trace: Option<Arc<PacketTrace>>) {
+        let tap = trace.map(|trace| {
+            let (tap, tapped) = tap(trace);
+            self.traces.add(tapped);
+            Box::new(tap)
+        });
+        self.command(id, Command::Trace { id, tap });
+    }
+
+    /// Whether tones in the audio of an endpoint's party are digits.
+    pub fn hear_tones(&self, id: RelayId, on: bool) {
+        self.command(id, Command::HearTones { id, on });
+    }
+
+    /// RTP packets of an endpoint are copied into this tap too, until nobody reads it.
+    pub fn record(&self, id: RelayId, tap: recording::Tap) {
+        self.command(id, Command::Record { id, tap: Box::new(tap) });
     }
 
     /// Closes an endpoint: RTCP BYE, sockets closed, `Closed` follows. To be called once.

@@ -244,6 +244,8 @@ mod tests {
         lab.at += 10_000 * MS;
         for sequence in 0..50 {
             assert!(!lab.packet(5_000, 500 + sequence, 8), "another stream");
+        }
+        for sequence in 0..50 {
             assert!(!lab.packet(5_000, 20 + 2 * sequence, 7), "not in sequence");
         }
         assert!(lab.packet(4_000, 9, 9), "but the signalled address");

@@ -8,6 +8,9 @@
 
 mod accounts;
 mod digits;
+mod joins;
+mod rooms;
+mod staging;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -19,12 +22,19 @@ use rand::rngs::StdRng;
 
 use super::endpoint::Endpoint;
 use super::lock::Belief;
-use super::{EndpointConfig, RelayEvent, RelayId, Remote, Reply, Way};
+use super::tones::Tones;
+use super::trace::Tap;
+use super::wheel::Wheel;
+use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Reply, Totals, Way};
 use crate::media::Now;
 use crate::media::forward::{self, Gate, Header, Reason, Unknown, Verdict};
+use crate::media::recording;
+use crate::media::room::{Room, RoomAct};
 use crate::media::rtp::telephone_event::Digit;
 use crate::media::session::Channel;
+use crate::media::stage::Act;
 use crate::media::transport::demux::{Protocol, classify};
+use crate::media::transport::protection::Keys;
 
 /// Moments are counted in ns from here before the machine's start, so that 0 is none.
 const BEFORE: u64 = 1_000_000_000;
@@ -42,14 +52,31 @@ pub enum Command {
     Open { id: RelayId, config: EndpointConfig },
     /// What offer and answer settled of a far end.
     Describe { id: RelayId, remote: Remote },
+    /// SRTP with these keys from now on, or plain RTP: for the driver, the machine sees
+    /// neither.
+    Protect { id: RelayId, keys: Option<Box<Keys>> },
     /// What comes to one goes to the other; whatever they were joined to is alone then.
     Join { a: RelayId, b: RelayId, forward: Box<Way>, backward: Box<Way> },
     /// Both are alone, if they were joined.
     Part { a: RelayId, b: RelayId },
     /// A digit for its party, by its event code (RFC 4733 table 3).
     Digit { id: RelayId, code: u8, duration_ms: u32 },
+    /// Whether tones in its party's audio are digits.
+    HearTones { id: RelayId, on: bool },
+    /// What an application has to do with its party.
+    Stage { id: RelayId, act: Box<Act> },
+    /// What becomes of a room, by its number.
+    Room { number: u64, act: Box<RoomAct> },
     /// Counters now; none if there is no such endpoint.
-    Stats { id: RelayId, reply: Reply },
+    Stats { id: RelayId, reply: Reply<Box<EndpointStats>> },
+    /// What all of them have come to, and the ports. The driver's, too.
+    Totals { reply: Reply<(Totals, Ports)> },
+    /// Its packets go by this tap from now on, or by none. The driver's: a machine does
+    /// nothing.
+    Trace { id: RelayId, tap: Option<Box<Tap>> },
+    /// Its RTP packets are copied into this tap too, without SRTP. The driver's: a machine
+    /// does nothing.
+    Record { id: RelayId, tap: Box<recording::Tap> },
     /// RTCP BYE, [`RelayEvent::Closed`]; the driver closes the sockets.
     Close { id: RelayId },
 }
@@ -68,10 +95,14 @@ pub struct Machine {
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     /// Endpoints with a key pressed.
     pressed: Vec<u32>,
+    /// Endpoints that we speak to.
+    wheel: Wheel,
+    rooms: Vec<Option<Box<Room>>>,
     events: VecDeque<RelayEvent>,
     rng: StdRng,
     epoch: Instant,
     open: usize,
+    totals: Totals,
 }
 
 impl Machine {
@@ -82,16 +113,25 @@ impl Machine {
             endpoints: Vec::new(),
             timers: BinaryHeap::new(),
             pressed: Vec::new(),
+            wheel: Wheel::default(),
+            rooms: Vec::new(),
             events: VecDeque::new(),
             rng: StdRng::seed_from_u64(seed),
             epoch,
             open: 0,
+            totals: Totals::default(),
         }
     }
 
     /// Endpoints open now.
     pub fn open(&self) -> usize {
         self.open
+    }
+
+    /// RTP packets of an endpoint's party that were believed so far.
+    pub fn believed(&self, slot: u32) -> u64 {
+        let endpoint = self.endpoints.get(slot as usize).and_then(Option::as_deref);
+        endpoint.map_or(0, |endpoint| endpoint.state.packets)
     }
 
     /// The next thing that has happened.
@@ -138,7 +178,16 @@ impl Machine {
                 }
             }
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
+            Command::Stage { id, act } => self.stage(at, id, *act),
+            Command::Room { number, act } => self.room(at, number, *act),
+            Command::HearTones { id, on } => {
+                if let Some(endpoint) = self.get(id).filter(|endpoint| endpoint.tones.is_some() != on) {
+                    endpoint.tones = on.then(|| Box::new(Tones::new()));
+                }
+            }
+            Command::Trace { .. } | Command::Record { .. } | Command::Totals { .. } => {}
             Command::Close { id } => self.close(now, id, out),
+            Command::Protect { .. } => {}
         }
     }
 
@@ -150,85 +199,6 @@ impl Machine {
         if self.endpoints[slot].is_none() {
             self.endpoints[slot] = Some(Box::new(Endpoint::new(id, config, now, &mut self.rng)));
             self.open += 1;
-        }
-    }
-
-    fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {
-        let rng = &mut self.rng;
-        let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
-        let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
-        if remote.rtp.port() != 0 && endpoint.lock.signal(remote.rtp) {
-            endpoint.rule.source = endpoint.lock.believed().unwrap_or(super::lock::NOWHERE);
-        }
-        endpoint.remote = Some(remote);
-        endpoint.reports.start(at, rng);
-        endpoint.expect(at);
-        let peer = endpoint.peer;
-        if peer.is_none() {
-            let idle = endpoint.idle_way();
-            endpoint.set_way(&idle);
-        }
-        self.arm(id.slot);
-        if let Some(peer) = peer {
-            self.refresh(peer);
-        }
-    }
-
-    fn join(&mut self, at: u64, a: RelayId, b: RelayId, forward: &Way, backward: &Way) {
-        if a == b || self.get(a).is_none() || self.get(b).is_none() {
-            return;
-        }
-        for (one, other, way) in [(a, b, forward), (b, a, backward)] {
-            if let Some(before) = self.at(one.slot).and_then(|endpoint| endpoint.peer)
-                && before != other.slot
-            {
-                self.part(one.slot);
-                self.part(before);
-            }
-            if let Some((endpoint, peer)) = self.pair(one.slot)
-                && (endpoint.rule.clock_rate != way.clock_rate
-                    || endpoint.plan.as_deref() != way.transcode.as_ref())
-            {
-                peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
-            }
-            if let Some(endpoint) = self.at(one.slot) {
-                endpoint.peer = Some(other.slot);
-                endpoint.set_way(way);
-                endpoint.expect(at);
-            }
-        }
-        for id in [a, b] {
-            self.refresh(id.slot);
-            self.arm(id.slot);
-        }
-    }
-
-    /// What comes to this endpoint goes nowhere from now on.
-    fn part(&mut self, slot: u32) {
-        if let Some((endpoint, peer)) = self.pair(slot) {
-            peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
-        }
-        let Some(endpoint) = self.at(slot) else { return };
-        endpoint.peer = None;
-        endpoint.rule.gate = Gate::Unjoined;
-        let idle = endpoint.idle_way();
-        endpoint.set_way(&idle);
-    }
-
-    /// Brings an endpoint's rule in line with what its peer takes now.
-    fn refresh(&mut self, slot: u32) {
-        let Some((endpoint, peer)) = self.pair(slot) else { return };
-        match peer.takes_at() {
-            Some(to) => {
-                endpoint.rule.destination = to;
-                if endpoint.rule.gate != Gate::Open {
-                    endpoint.rule.gate = Gate::Unanchored;
-                }
-            }
-            None => {
-                peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
-                endpoint.rule.gate = Gate::Held;
-            }
         }
     }
 
@@ -249,6 +219,13 @@ impl Machine {
         if rtcp || channel == Channel::Rtcp {
             return self.rtcp(now, at, slot, source, datagram);
         }
+        if self
+            .endpoints
+            .get(slot as usize)
+            .is_some_and(|it| it.as_ref().is_some_and(|it| it.tones.is_some()))
+        {
+            self.hear_tones(now, slot, source, datagram);
+        }
         for _ in 0..LESSONS {
             let Some(endpoint) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
                 return;
@@ -268,6 +245,7 @@ impl Machine {
                     }
                     return;
                 }
+                Verdict::Up if endpoint.has_ear() => return self.hear(now, slot, datagram),
                 Verdict::Up if endpoint.plan.is_some() => {
                     return self.transcode(now, at, slot, datagram, out);
                 }
@@ -371,14 +349,16 @@ impl Machine {
         let digit = endpoint.event_packet(datagram, rewritten, now.at);
         if endpoint.pressed && !was {
             self.pressed.push(slot);
+            self.key_down(now, slot);
         }
-        self.digit(slot, digit, passed_on);
+        self.digit(now, slot, digit, passed_on);
     }
 
-    fn digit(&mut self, slot: u32, digit: Option<Digit>, passed_on: bool) {
+    fn digit(&mut self, now: Now, slot: u32, digit: Option<Digit>, passed_on: bool) {
         let Some(Digit { digit, duration_ms }) = digit else { return };
+        self.typed(now, slot, digit);
         let Some(id) = self.at(slot).map(|endpoint| endpoint.id) else { return };
-        self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on });
+        self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: false });
     }
 
     fn rtcp(&mut self, now: Now, at: u64, slot: u32, source: SocketAddr, datagram: &[u8]) {
@@ -394,11 +374,10 @@ impl Machine {
     /// Puts an endpoint's next timer among the others.
     fn arm(&mut self, slot: u32) {
         let Some(endpoint) = self.at(slot) else { return };
-        let due =
-            [endpoint.reports.due, endpoint.timeout_due(), endpoint.inserted.as_ref().map_or(0, |it| it.due)]
-                .into_iter()
-                .filter(|due| *due != 0)
-                .min();
+        let inserted = endpoint.inserted.as_ref().map_or(0, |it| it.due);
+        let stage = endpoint.stage.as_ref().map_or(0, |it| it.due());
+        let all = [endpoint.reports.due, endpoint.timeout_due(), inserted, stage];
+        let due = all.into_iter().filter(|due| *due != 0).min();
         let Some(due) = due.map(|due| due.div_ceil(GRAIN) * GRAIN) else { return };
         if endpoint.armed != due {
             endpoint.armed = due;
@@ -419,6 +398,7 @@ impl Machine {
             }
         }
         self.look_at_pressed(now);
+        self.tick(at, out);
     }
 
     fn due(&mut self, now: Now, at: u64, slot: u32, out: &mut impl Transmit) {
@@ -429,6 +409,9 @@ impl Machine {
         endpoint.armed = 0;
         if endpoint.inserted.as_ref().is_some_and(|it| it.due <= at) {
             return self.send_digit(at, slot, out);
+        }
+        if endpoint.stage.as_ref().is_some_and(|it| (1..=at).contains(&it.due())) {
+            return self.stage_time(at, slot);
         }
         let silence = endpoint.timeout_due();
         if silence != 0 && silence <= at {
@@ -444,6 +427,7 @@ impl Machine {
                 endpoint.expect(at);
             }
             self.report(now, at, slot, false, out);
+            self.add_up(slot);
         }
     }
 
@@ -453,7 +437,8 @@ impl Machine {
         }
         let at = self.ns(now.at);
         self.report(now, at, id.slot, true, out);
-        let stats = Box::new(self.stats(id.slot));
+        let stats = Box::new(self.add_up(id.slot));
+        self.leave_stage(at, id.slot);
         if let Some(peer) = self.at(id.slot).and_then(|endpoint| endpoint.peer) {
             self.part(id.slot);
             self.part(peer);
@@ -469,7 +454,8 @@ impl Machine {
         let timer =
             timer.map(|Reverse((due, _))| self.epoch + Duration::from_nanos(due.saturating_sub(BEFORE)));
         let pressed = (!self.pressed.is_empty()).then_some(now + PRESSED);
-        [timer, pressed].into_iter().flatten().min()
+        let tick = self.wheel.next().map(|due| self.epoch + Duration::from_nanos(due - BEFORE));
+        [timer, pressed, tick].into_iter().flatten().min()
     }
 }
 

@@ -14,6 +14,10 @@ use crate::util::ntp::NtpTime;
 
 #[path = "machine/digits_tests.rs"]
 mod digits;
+#[path = "machine/rooms_tests.rs"]
+mod rooms;
+#[path = "machine/staging_tests.rs"]
+mod staging;
 
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -67,13 +71,11 @@ struct Lab {
 
 fn remote(slot: u32) -> Remote {
     Remote {
-        rtp: party(slot),
         rtcp: SocketAddr::new(party(slot).ip(), party(slot).port() + 1),
         rtcp_mux: false,
-        receives: true,
-        sends: true,
         telephone_event: Some((101, 8_000)),
         takes_event: Some((96, 8_000)),
+        ..Remote::at(party(slot))
     }
 }
 
@@ -157,10 +159,11 @@ impl Lab {
     }
 
     fn stats(&mut self, slot: u32) -> EndpointStats {
-        let (to, _) = tokio::sync::oneshot::channel();
+        let (to, mut stats) = tokio::sync::oneshot::channel();
         let (via, answers) = crossbeam_channel::unbounded();
         self.command(Command::Stats { id: id(slot), reply: Reply::new(to, via) });
-        *answers.try_recv().expect("an answer").1.expect("an open endpoint")
+        answers.try_recv().expect("an answer")();
+        *stats.try_recv().expect("an open endpoint")
     }
 }
 
@@ -301,7 +304,8 @@ fn digits_are_passed_on_under_the_other_number_and_told_once() {
     }
     let sent = lab.rtp();
     assert_eq!(sent[2..].iter().map(|sent| sent.rtp().payload_type).collect::<Vec<_>>(), [96; 4]);
-    let digit = |passed_on, digit| RelayEvent::Digit { id: id(0), digit, duration_ms: 60, passed_on };
+    let digit =
+        |passed_on, digit| RelayEvent::Digit { id: id(0), digit, duration_ms: 60, passed_on, by_tone: false };
     assert_eq!(lab.events()[1..], [digit(true, '5')]);
     // Alone, it is still told; and so is one whose end is lost.
     lab.command(Command::Part { a: id(0), b: id(1) });
@@ -374,6 +378,14 @@ fn rtcp_ends_at_each_leg() {
     assert!(lab.rtp().is_empty(), "nothing of it goes further");
     lab.machine.packet(lab.now, 1, Channel::Rtcp, party(0), &mut buffer[..3], &mut lab.wire);
     assert_eq!(lab.stats(1).rtcp.refused, 1);
+    // What we report to who has reported says when that was (RFC 3550 §6.4.1).
+    let source = SocketAddr::new(party(0).ip(), 9);
+    lab.machine.packet(lab.now, 0, Channel::Rtcp, source, &mut buffer[..len], &mut lab.wire);
+    lab.talk(0, 401, 400);
+    let reports = lab.rtcp();
+    let last = reports.iter().rfind(|sent| sent.slot == 0).unwrap();
+    let block = rtcp::parse(&last.data, 70).unwrap().block.expect("it sends");
+    assert!(block.lsr == 0x5678_9ABC && block.dlsr > 0, "{block:?}");
 }
 
 #[test]
@@ -466,5 +478,19 @@ proptest! {
 /// descriptions of both legs.
 #[test]
 fn an_endpoint_is_small() {
-    assert!(std::mem::size_of::<Endpoint>() <= 1_152, "{}", std::mem::size_of::<Endpoint>());
+    assert!(std::mem::size_of::<Endpoint>() <= 1_360, "{}", std::mem::size_of::<Endpoint>());
+}
+
+#[test]
+fn totals_grow_with_reports_and_are_whole_at_the_end() {
+    let mut lab = Lab::joined();
+    lab.talk(0, 100, 20);
+    lab.run(Duration::from_secs(10));
+    let totals = lab.machine.totals();
+    assert_eq!((totals.received, totals.sent.0, totals.lost), ((20, 20 * 172), 20, 0));
+    lab.talk(1, 7_000, 5);
+    (0..2).for_each(|slot| lab.command(Command::Close { id: id(slot) }));
+    let totals = lab.machine.totals();
+    assert_eq!((totals.received.0, totals.sent.0), (25, 25));
+    assert!(totals.rtcp.1 >= 4, "reports and the BYE of each: {totals:?}");
 }

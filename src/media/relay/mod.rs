@@ -5,9 +5,13 @@
 //! - `endpoint`: one leg's place; `lock`: from where its packets are believed
 //! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
-//! - `inserted`: digits that we send to a leg
+//! - `inserted`: digits that we send to a leg; `tones`: those that it presses as sound
+//! - `protection`: SRTP, between the sockets and all that
 //! - `reports`: RTCP, which ends at each leg
 //! - `stats`: what an endpoint has seen and done, as a snapshot
+//! - `totals`: the same over all endpoints
+//! - `trace`: packets of endpoints, for captures
+//! - `wheel`: what is ticked every 20 ms, at phases of its own
 //!
 //! What becomes of a packet is a [`ForwardRule`](super::forward::ForwardRule). The
 //! machine makes and changes rules; between two changes packets meet nothing else.
@@ -18,18 +22,27 @@ mod handle;
 mod inserted;
 mod lock;
 pub mod machine;
+mod protection;
 mod reports;
 mod stats;
 mod thread;
+mod tones;
+mod totals;
+mod trace;
+mod wheel;
 
 pub use answer::{Answer, Reply};
-pub use handle::{OpenError, RelayConfig, RelayHandle, SpawnError};
+pub use handle::{OpenError, RelayConfig, RelayHandle, SpawnError, Stager};
 pub use stats::{Drops, EndpointStats, Flow, RtcpStats, Sources};
+pub use totals::{Ports, Totals};
+pub use trace::{PacketTrace, Snap, TraceStats, TracedPacket, TracedPackets};
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use super::codec::Law;
 use super::forward::{ExtensionMap, PayloadMap};
+use super::stage::Voice;
 use super::transcode::Plan;
 
 /// An endpoint: which thread has it, where, and which one it is of all that were there.
@@ -67,6 +80,24 @@ pub struct Remote {
     pub telephone_event: Option<(u8, u32)>,
     /// Payload type under which it takes `telephone-event`, and its clock rate.
     pub takes_event: Option<(u8, u32)>,
+    /// How it is spoken to by ourselves, and speaks to us.
+    pub voice: Voice,
+}
+
+impl Remote {
+    /// RTP and RTCP at one address, both ways, without `telephone-event`.
+    pub fn at(rtp: SocketAddr) -> Self {
+        Remote {
+            rtp,
+            rtcp: rtp,
+            rtcp_mux: true,
+            receives: true,
+            sends: true,
+            telephone_event: None,
+            takes_event: None,
+            voice: Voice::NONE,
+        }
+    }
 }
 
 /// What becomes of packets on their way from one endpoint to another.
@@ -92,7 +123,7 @@ impl Way {
 
     /// Ticks a second of what leaves.
     pub fn clock_rate_out(&self) -> u32 {
-        self.transcode.map_or(self.clock_rate, |plan| plan.to.coding.clock_rate())
+        self.transcode.map_or(self.clock_rate, |plan| plan.to.codec.clock_rate())
     }
 }
 
@@ -105,15 +136,6 @@ pub struct Recode {
     pub to: Law,
 }
 
-/// The two laws of G.711.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Law {
-    /// PCMU.
-    Mu,
-    /// PCMA.
-    A,
-}
-
 /// What happens at endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RelayEvent {
@@ -124,8 +146,11 @@ pub enum RelayEvent {
     Timeout { id: RelayId },
     /// RTP is believed from another address, without a word of signalling.
     SourceChanged { id: RelayId, from: SocketAddr, to: SocketAddr },
-    /// A digit by RFC 4733, once per event; whether its packets went to the other leg.
-    Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool },
+    /// A digit by RFC 4733, once per event, or `by_tone`; whether it went to the other leg as an
+    /// event.
+    Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
+    /// Somebody in a room begins or ceases to speak.
+    Speaking { room: u64, id: RelayId, on: bool },
     /// The last event of an endpoint.
     Closed { id: RelayId, stats: Box<EndpointStats> },
     /// A thread could not go on.

@@ -28,6 +28,9 @@ pub struct Drops {
     pub other_protocol: u64,
     /// From another address than the locked one: an injection.
     pub source: u64,
+    /// Plain, changed on their way, seen before or under another key, where SRTP is agreed
+    /// on.
+    pub unauthenticated: u64,
     /// Of a stream (SSRC) that has not proved itself, or has been replaced.
     pub stream: u64,
     /// A payload type that was not agreed, or that the other leg does not have.
@@ -49,6 +52,7 @@ impl Drops {
             malformed,
             other_protocol,
             source,
+            unauthenticated,
             stream,
             payload_type,
             held,
@@ -59,6 +63,7 @@ impl Drops {
         malformed
             + other_protocol
             + source
+            + unauthenticated
             + stream
             + payload_type
             + held

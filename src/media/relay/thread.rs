@@ -16,13 +16,17 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::mpsc;
 
 use super::machine::{Command, Machine, Transmit};
-use super::{RelayEvent, RelayId, Remote};
+use super::protection::{Room, protect, unprotect};
+use super::trace::Tap;
+use super::{Ports, RelayEvent, RelayId, Remote};
 use crate::media::Now;
 use crate::media::io::descriptors;
 use crate::media::io::relay::bind;
 use crate::media::io::wake::Wake;
 use crate::media::ports::PortPool;
+use crate::media::recording::{self, Side};
 use crate::media::session::Channel;
+use crate::media::transport::protection::{Keys, Protection, RTCP_OVERHEAD};
 use crate::util::ntp::NtpTime;
 
 /// Endpoints bound ahead, of each address.
@@ -34,7 +38,7 @@ const READY: usize = 256;
 /// How soon ports that rest, or descriptors that were missing, are looked for again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Octets of a datagram; what is longer is cut, and no RTP of anybody is.
-const SIZE: usize = 2_048;
+pub(super) const SIZE: usize = 2_048;
 /// The token of the wake-up descriptor.
 const WAKE: u64 = u64::MAX;
 
@@ -84,24 +88,79 @@ struct Place {
     id: RelayId,
     rtp: UdpSocket,
     rtcp: Option<UdpSocket>,
+    protection: Option<Box<Protection>>,
     address: usize,
     port: u16,
+    /// Where its packets are copied, if anybody wants them.
+    tap: Option<Box<Tap>>,
+    /// Who records it.
+    records: Vec<recording::Tap>,
+}
+
+impl Place {
+    /// The socket of a channel, and which one that is: without one of its own RTCP leaves
+    /// from the RTP port.
+    #[inline]
+    fn socket(&self, channel: Channel) -> (&UdpSocket, Channel) {
+        match (channel, &self.rtcp) {
+            (Channel::Rtcp, Some(rtcp)) => (rtcp, Channel::Rtcp),
+            _ => (&self.rtp, Channel::Rtp),
+        }
+    }
+
+    /// A datagram without its protection; `None`: it is to be dropped.
+    #[inline]
+    fn unprotect<'a>(&mut self, channel: Channel, datagram: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        match &mut self.protection {
+            Some(protection) => {
+                let len = unprotect(protection, channel, datagram)?;
+                datagram.get_mut(..len)
+            }
+            None => Some(datagram),
+        }
+    }
+
+    fn protect_with(&mut self, keys: Option<Box<Keys>>) {
+        match (keys, &mut self.protection) {
+            (Some(keys), Some(protection)) => protection.rekey(*keys),
+            (Some(keys), None) => self.protection = Some(Box::new(Protection::new(*keys))),
+            (None, protection) => *protection = None,
+        }
+    }
+
+    /// Copies a plain RTP packet of a recorded endpoint.
+    #[cold]
+    #[inline(never)]
+    fn record(&mut self, side: Side, datagram: &[u8]) {
+        let at = Instant::now();
+        self.records.retain_mut(|tap| tap.take(at, side, datagram));
+    }
+
+    /// Copies a packet of a traced endpoint.
+    #[cold]
+    #[inline(never)]
+    fn trace(&mut self, sent: bool, channel: Channel, remote: SocketAddr, datagram: &[u8]) {
+        let port = self.port + u16::from(channel == Channel::Rtcp);
+        // The moment of this packet: the loop's may be that of 255 packets before it.
+        let more =
+            self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), sent, port, remote, datagram));
+        if !more {
+            self.tap = None;
+        }
+    }
 }
 
 /// The table of sockets; its places are those of the machine's endpoints.
-#[derive(Default)]
 struct Sockets {
     places: Vec<Option<Place>>,
     free: Vec<u32>,
+    /// Where packets are protected.
+    room: Box<Room>,
 }
 
 impl Sockets {
-    fn get(&self, slot: u32, channel: Channel) -> Option<&UdpSocket> {
-        let place = self.places.get(slot as usize)?.as_ref()?;
-        match channel {
-            Channel::Rtp => Some(&place.rtp),
-            Channel::Rtcp => place.rtcp.as_ref(),
-        }
+    fn get(&mut self, slot: u32) -> Option<&mut Place> {
+        self.places.get_mut(slot as usize)?.as_mut()
     }
 
     fn place(&mut self, id: RelayId) -> Option<&mut Place> {
@@ -112,10 +171,22 @@ impl Sockets {
 impl Transmit for Sockets {
     #[inline]
     fn transmit(&mut self, slot: u32, channel: Channel, to: SocketAddr, datagram: &[u8]) -> bool {
-        // Without a socket of its own RTCP leaves from the RTP port.
-        let socket = self.get(slot, channel).or_else(|| self.get(slot, Channel::Rtp));
+        let Some(Some(place)) = self.places.get_mut(slot as usize) else { return false };
+        if !place.records.is_empty() && channel == Channel::Rtp {
+            place.record(Side::Heard, datagram);
+        }
+        let datagram = match &mut place.protection {
+            Some(protection) => protect(protection, channel, datagram, &mut self.room),
+            None => Some(datagram),
+        };
+        let Some(datagram) = datagram else { return false };
+        let (socket, channel) = place.socket(channel);
         // A full buffer, an unreachable peer: the network lost it.
-        socket.is_some_and(|socket| socket.send_to(datagram, to).is_ok())
+        let sent = socket.send_to(datagram, to).is_ok();
+        if place.tap.is_some() && sent {
+            place.trace(true, channel, to, datagram);
+        }
+        sent
     }
 }
 
@@ -133,10 +204,11 @@ impl<E: From<RelayEvent>> Driver<E> {
         epoll.add(&self.shared.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
 
         let mut machine = Machine::new(Instant::now(), self.seed);
-        let mut sockets = Sockets::default();
+        let room = Box::new([0; SIZE + RTCP_OVERHEAD]);
+        let mut sockets = Sockets { places: Vec::new(), free: Vec::new(), room };
         let mut generations: Vec<u32> = Vec::new();
         let mut ready = [EpollEvent::empty(); READY];
-        let mut buffer = [0; SIZE];
+        let (mut buffer, mut copy) = ([0; SIZE], [0; SIZE]);
         let mut again = None;
         let (mut found, mut woken) = (0, true);
         loop {
@@ -148,10 +220,31 @@ impl<E: From<RelayEvent>> Driver<E> {
                     continue;
                 }
                 let (slot, channel) = place(token);
-                let Some(socket) = sockets.get(slot, channel) else { continue };
+                let Some(place) = sockets.get(slot) else { continue };
+                let (socket, channel) = place.socket(channel);
                 // An error that ICMP reported for a packet sent before is read, and over.
                 if let Ok((len, source)) = socket.recv_from(&mut buffer) {
-                    machine.packet(now, slot, channel, source, &mut buffer[..len], &mut sockets);
+                    if place.tap.is_some() {
+                        place.trace(false, channel, source, &buffer[..len]);
+                    }
+                    let recorded = !place.records.is_empty();
+                    match place.unprotect(channel, &mut buffer[..len]) {
+                        Some(datagram) if recorded => {
+                            let copy = &mut copy[..datagram.len()];
+                            copy.copy_from_slice(datagram);
+                            let before = machine.believed(slot);
+                            machine.packet(now, slot, channel, source, datagram, &mut sockets);
+                            // Nobody else's, and no RTCP.
+                            if let Some(place) = sockets.get(slot).filter(|_| machine.believed(slot) > before)
+                            {
+                                place.record(Side::Said, copy);
+                            }
+                        }
+                        Some(datagram) => {
+                            machine.packet(now, slot, channel, source, datagram, &mut sockets);
+                        }
+                        None => machine.unauthenticated(slot),
+                    }
                 }
             }
             if woken {
@@ -194,6 +287,29 @@ impl<E: From<RelayEvent>> Driver<E> {
     ) {
         match command {
             Command::Describe { id, remote } => self.rtcp_socket(epoll, sockets, id, &remote),
+            Command::Trace { id, tap } => {
+                if let Some(place) = sockets.place(id) {
+                    place.tap = tap;
+                }
+                return;
+            }
+            Command::Record { id, tap } => {
+                if let Some(place) = sockets.place(id) {
+                    place.records.retain(|tap| !tap.is_abandoned());
+                    place.records.push(*tap);
+                }
+                return;
+            }
+            Command::Totals { reply } => {
+                let ports = self.ports(machine.open(), sockets, now.at);
+                return reply.give((machine.totals(), ports));
+            }
+            Command::Protect { id, keys } => {
+                if let Some(place) = sockets.place(id) {
+                    place.protect_with(keys);
+                }
+                return;
+            }
             Command::Close { id } => {
                 machine.command(now, Command::Close { id }, sockets);
                 return self.close(sockets, now.at, id);
@@ -201,6 +317,18 @@ impl<E: From<RelayEvent>> Driver<E> {
             _ => {}
         }
         machine.command(now, command, sockets);
+    }
+
+    /// How many ports are what; `used` is the number of endpoints.
+    fn ports(&mut self, used: usize, sockets: &Sockets, now: Instant) -> Ports {
+        let bound = sockets.places.len() - sockets.free.len();
+        let mut ports = Ports { used, ready: bound.saturating_sub(used), free: 0, resting: 0 };
+        for (_, _, pool) in &mut self.addresses {
+            let (free, resting) = pool.count(now);
+            ports.free += free;
+            ports.resting += resting;
+        }
+        ports
     }
 
     /// Binds endpoints until enough are there; whether they are.
@@ -246,7 +374,9 @@ impl<E: From<RelayEvent>> Driver<E> {
                     enough = false;
                     break;
                 }
-                sockets.places[slot as usize] = Some(Place { id, rtp, rtcp: None, address, port });
+                let (protection, tap, records) = (None, None, Vec::new());
+                sockets.places[slot as usize] =
+                    Some(Place { id, rtp, rtcp: None, protection, address, port, tap, records });
                 if told.send(Ready { id, local: SocketAddr::new(*ip, port) }).is_err() {
                     return true;
                 }

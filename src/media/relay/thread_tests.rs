@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::media::forward::{Header, PayloadMap};
 use crate::media::relay::*;
+use crate::media::transport::protection::{Inbound, Keys, MasterKey, Outbound, RTP_OVERHEAD, Suite};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,19 +36,7 @@ impl Party {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let (id, local) = relay.open(ip.is_ipv6(), near, EndpointConfig::default()).unwrap();
         let rtp = socket.local_addr().unwrap();
-        let rtcp = rtp;
-        relay.describe(
-            id,
-            Remote {
-                rtp,
-                rtcp,
-                rtcp_mux: mux,
-                receives: true,
-                sends: true,
-                telephone_event: None,
-                takes_event: None,
-            },
-        );
+        relay.describe(id, Remote { rtcp_mux: mux, ..Remote::at(rtp) });
         Party { socket, id, relay: local }
     }
 
@@ -115,9 +104,15 @@ fn packets_pass_both_ways_over_ipv4_and_ipv6() {
     }
 }
 
+/// An address that no other process uses: its ports are all free.
+fn own_address() -> IpAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    IpAddr::from([127, 22, high, low])
+}
+
 #[test]
 fn ports_are_even_with_a_neighbour_and_rest_after_their_call() {
-    let ip = IpAddr::from([127, 0, 0, 1]);
+    let ip = own_address();
     let (relay, _events) = relay(ip, 22_000..=22_019);
     let mut seen = std::collections::HashSet::new();
     for _ in 0..10 {
@@ -132,7 +127,7 @@ fn ports_are_even_with_a_neighbour_and_rest_after_their_call() {
 
 #[test]
 fn a_far_end_that_does_not_multiplex_finds_rtcp_on_the_port_above() {
-    let ip = IpAddr::from([127, 0, 0, 1]);
+    let ip = own_address();
     let (relay, _events) = relay(ip, 22_100..=22_199);
     let open = |mux| Party::new(&relay, ip, mux, None);
     let (apart, muxed) = (open(false), open(true));
@@ -160,4 +155,58 @@ fn an_address_that_is_not_ours_is_refused_at_the_start() {
     let elsewhere = IpAddr::from([192, 0, 2, 1]);
     let refused = RelayHandle::spawn::<RelayEvent>(RelayConfig::new(vec![elsewhere], 22_200..=22_299, 1));
     assert!(matches!(refused, Err(SpawnError::Bind { ip, .. }) if ip == elsewhere));
+}
+
+/// A leg with SRTP and a plain one: each hears the other, in its own way.
+#[test]
+fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
+    for suite in Suite::ALL {
+        let ip: IpAddr = "127.0.0.1".parse().unwrap();
+        let (relay, _events) = relay(ip, 46_200..=46_299);
+        let a = Party::new(&relay, ip, true, None);
+        let b = Party::new(&relay, ip, true, Some(a.id));
+        let key = |n: u8| MasterKey::generate(suite, |octets| octets.fill(n));
+        relay.protect(a.id, Some(Keys { local: key(1), remote: key(2) }));
+        relay.join(a.id, b.id, way(), way());
+        // Its thread has obeyed all that.
+        relay.stats(b.id).blocking_recv().unwrap();
+        let (mut to_relay, mut from_relay) = (Outbound::new(&key(2)), Inbound::new(&key(1)));
+        let protected = |outbound: &mut Outbound, sequence| {
+            let mut buffer = packet(sequence);
+            buffer.resize(172 + RTP_OVERHEAD, 0);
+            let len = outbound.rtp(&mut buffer, 172).unwrap();
+            buffer.truncate(len);
+            buffer
+        };
+        let (mut buffer, mut before) = ([0; 2_048], packet(0));
+        for sequence in 1..10 {
+            // Plain, changed, and the one before once more: nobody hears of them, and they lock
+            // no source.
+            a.send(sequence + 1_000);
+            let good = protected(&mut to_relay, sequence);
+            let mut forged = good.clone();
+            forged[20] ^= 1;
+            for datagram in [&forged, &before, &good] {
+                a.socket.send_to(datagram, a.relay).unwrap();
+            }
+            before = good;
+            let (len, _) = b.socket.recv_from(&mut buffer).expect("a packet in time");
+            assert_eq!(buffer[12..len], packet(0)[12..], "plain for the plain leg: {suite}");
+
+            b.send(sequence);
+            let (len, _) = a.socket.recv_from(&mut buffer).expect("a packet in time");
+            assert_ne!(buffer[12..len], packet(0)[12..]);
+            let len = from_relay.rtp(&mut buffer[..len]).expect("under our key");
+            assert_eq!(buffer[12..len], packet(0)[12..]);
+        }
+        let stats = relay.stats(a.id).blocking_recv().unwrap();
+        assert_eq!((stats.received.packets, stats.dropped.unauthenticated), (9, 27), "{stats:?}");
+        assert_eq!(relay.stats(b.id).blocking_recv().unwrap().received.packets, 9);
+        // Reports of ours, too: the last one comes with the end.
+        relay.close(a.id);
+        let (len, _) = a.socket.recv_from(&mut buffer).expect("BYE in time");
+        let len = from_relay.rtcp(&mut buffer[..len]).expect("under our key");
+        assert!(crate::media::rtp::rtcp::parse(&buffer[..len], 0).unwrap().bye);
+        relay.shutdown();
+    }
 }

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::frame::RATE_HZ;
-
 /// An event whose packets stop without an end bit has ended after this time.
 const LOST_END: Duration = Duration::from_millis(120);
 
@@ -21,6 +19,7 @@ pub struct Digit {
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     current: Option<Event>,
+    heard: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,14 +29,22 @@ struct Event {
     /// Ticks of the segments before this one (RFC 4733 §2.5.1.3).
     segments: u32,
     duration: u16,
+    /// Ticks a second.
+    clock_rate: u32,
     last_arrival: Instant,
     reported: bool,
 }
 
 impl EventReceiver {
-    /// Takes the payload of an event packet; a digit comes out with the first
+    /// Takes the payload of an event packet, whose clock has so many ticks a second; a digit comes out with the first
     /// end packet, or with the next event when every end was lost.
-    pub fn packet(&mut self, timestamp: u32, payload: &[u8], arrival: Instant) -> Option<Digit> {
+    pub fn packet(
+        &mut self,
+        timestamp: u32,
+        payload: &[u8],
+        clock_rate: u32,
+        arrival: Instant,
+    ) -> Option<Digit> {
         let &[code, flags, d0, d1] = payload.first_chunk::<4>()?;
         let duration = u16::from_be_bytes([d0, d1]);
         let end = flags & 0x80 != 0;
@@ -66,6 +73,7 @@ impl EventReceiver {
                     code,
                     segments: 0,
                     duration,
+                    clock_rate,
                     last_arrival: arrival,
                     reported: false,
                 });
@@ -87,6 +95,11 @@ impl EventReceiver {
         self.current.as_ref().is_some_and(|event| !event.reported)
     }
 
+    /// Whether the far end has ever sent a digit this way.
+    pub fn has_heard(&self) -> bool {
+        self.heard
+    }
+
     /// The far end has a new timestamp origin.
     pub fn new_source(&mut self) -> Option<Digit> {
         let digit = self.report();
@@ -97,13 +110,20 @@ impl EventReceiver {
     fn report(&mut self) -> Option<Digit> {
         let event = self.current.as_mut().filter(|event| !event.reported)?;
         event.reported = true;
+        self.heard = true;
         let ticks = u64::from(event.segments) + u64::from(event.duration);
-        let duration_ms = (ticks * 1_000 / u64::from(RATE_HZ)) as u32;
+        let duration_ms = (ticks * 1_000 / u64::from(event.clock_rate.max(1))) as u32;
         digit(event.code).map(|digit| Digit { digit, duration_ms })
     }
 }
 
-/// The digit of a DTMF event code (RFC 4733 table 3).
+/// The DTMF event code of a digit (RFC 4733 table 3).
+pub fn code(digit: char) -> Option<u8> {
+    let digit = digit.to_ascii_uppercase();
+    b"0123456789*#ABCD".iter().position(|&byte| char::from(byte) == digit).map(|code| code as u8)
+}
+
+/// The digit of a DTMF event code.
 fn digit(code: u8) -> Option<char> {
     b"0123456789*#ABCD".get(usize::from(code)).map(|&byte| char::from(byte))
 }
@@ -121,22 +141,22 @@ mod tests {
     fn one_digit_per_event_with_repeated_ends() {
         let now = Instant::now();
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.packet(1_000, &payload(5, false, 160), now), None);
-        assert_eq!(receiver.packet(1_000, &payload(5, false, 320), now), None);
-        let digit = receiver.packet(1_000, &payload(5, true, 800), now);
+        assert_eq!(receiver.packet(1_000, &payload(5, false, 160), 8_000, now), None);
+        assert_eq!(receiver.packet(1_000, &payload(5, false, 320), 8_000, now), None);
+        let digit = receiver.packet(1_000, &payload(5, true, 800), 8_000, now);
         assert_eq!(digit, Some(Digit { digit: '5', duration_ms: 100 }));
-        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), now), None);
-        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), now), None);
+        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), 8_000, now), None);
+        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), 8_000, now), None);
         assert_eq!(receiver.expire(now + Duration::from_secs(1)), None);
-        assert!(receiver.packet(2_000, &payload(5, true, 400), now).is_some(), "pressed again");
+        assert!(receiver.packet(2_000, &payload(5, true, 400), 8_000, now).is_some(), "pressed again");
     }
 
     #[test]
     fn a_lost_end_is_noticed_by_the_next_event_or_by_time() {
         let now = Instant::now();
         let mut receiver = EventReceiver::default();
-        receiver.packet(u32::MAX - 100, &payload(10, false, 480), now);
-        let digit = receiver.packet(1_000, &payload(11, false, 160), now);
+        receiver.packet(u32::MAX - 100, &payload(10, false, 480), 8_000, now);
+        let digit = receiver.packet(1_000, &payload(11, false, 160), 8_000, now);
         assert_eq!(digit, Some(Digit { digit: '*', duration_ms: 60 }), "timestamps wrap");
         assert_eq!(receiver.expire(now + Duration::from_millis(50)), None);
         let digit = receiver.expire(now + Duration::from_millis(200));
@@ -148,25 +168,34 @@ mod tests {
     fn an_older_event_does_not_come_back() {
         let now = Instant::now();
         let mut receiver = EventReceiver::default();
-        assert!(receiver.packet(5_000, &payload(1, true, 160), now).is_some());
-        assert_eq!(receiver.packet(4_000, &payload(2, true, 160), now), None);
+        assert!(receiver.packet(5_000, &payload(1, true, 160), 8_000, now).is_some());
+        assert_eq!(receiver.packet(4_000, &payload(2, true, 160), 8_000, now), None);
     }
 
     #[test]
     fn a_long_event_in_segments_is_one_digit() {
         let now = Instant::now();
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.packet(0, &payload(15, false, u16::MAX), now), None);
-        assert_eq!(receiver.packet(65_535, &payload(15, false, 160), now), None);
-        let digit = receiver.packet(65_535, &payload(15, true, 8_065), now);
+        assert_eq!(receiver.packet(0, &payload(15, false, u16::MAX), 8_000, now), None);
+        assert_eq!(receiver.packet(65_535, &payload(15, false, 160), 8_000, now), None);
+        let digit = receiver.packet(65_535, &payload(15, true, 8_065), 8_000, now);
         assert_eq!(digit, Some(Digit { digit: 'D', duration_ms: 9_200 }));
+    }
+
+    #[test]
+    fn the_length_counts_in_the_clock_of_the_event() {
+        let now = Instant::now();
+        let mut receiver = EventReceiver::default();
+        let digit = receiver.packet(7, &payload(5, true, 4_800), 48_000, now);
+        assert_eq!(digit, Some(Digit { digit: '5', duration_ms: 100 }));
+        assert_eq!((code('5'), code('#'), code('d'), code('E')), (Some(5), Some(11), Some(15), None));
     }
 
     #[test]
     fn other_events_and_short_payloads_are_no_digits() {
         let now = Instant::now();
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.packet(0, &payload(16, true, 160), now), None, "flash");
-        assert_eq!(receiver.packet(900, &[1, 0x80, 0], now), None);
+        assert_eq!(receiver.packet(0, &payload(16, true, 160), 8_000, now), None, "flash");
+        assert_eq!(receiver.packet(900, &[1, 0x80, 0], 8_000, now), None);
     }
 }

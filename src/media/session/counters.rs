@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::{Session, TICK};
+use crate::media::codec::Codec;
 use crate::metrics::MediaStats;
-use crate::metrics::quality;
+use crate::metrics::quality::{Curve, Rating, burst_ratio};
 
 /// See [`Session::diagnostics`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,32 +24,106 @@ pub struct Diagnostics {
     pub collisions: u64,
     /// Digits beyond what anybody can press.
     pub refused_digits: u64,
+    /// Digits to be sent that were none, too many, or came while nothing was sent.
+    pub unsent_digits: u64,
+    /// Payloads that their codec could not read.
+    pub undecodable: u64,
+    /// Packets that were decoded when playout needed them: all but G.711 at 8 kHz.
+    pub decoded: u64,
+    /// Lost packets that the packet behind them made good (Opus).
+    pub recovered: u64,
+    /// Packets that were not sent because SRTP could not protect them.
+    pub unprotected: u64,
     /// Datagrams that found the RTP socket's buffer full.
     pub overflowed: u64,
 }
 
+/// What is heard of the far end, and what it hears: beside [`MediaStats`], since of several
+/// sessions it means nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Reception {
+    /// Of the last packet of sound.
+    pub codec: Option<Codec>,
+    /// Packets expected so far.
+    pub expected: u64,
+    /// Packets that playout missed: lost and not made good, or late.
+    pub missing: u64,
+    /// Times that concealment began.
+    pub bursts: u64,
+    /// Interarrival jitter now (RFC 3550 A.8), ms.
+    pub jitter_ms: f64,
+    /// One way, mouth to ear, ms: measured where the far end says when it captured, else a
+    /// frame, half of the round trip and the playout delay.
+    pub delay_ms: Option<f64>,
+    /// Loss of what we send, in the far end's last report, percent.
+    pub remote_loss_pct: Option<f64>,
+    /// Reports of the far end's so far.
+    pub remote_reports: u64,
+}
+
+impl Reception {
+    /// How it is heard, by the E-model; `None` before anything was expected.
+    pub fn mos(&self) -> Option<f64> {
+        if self.expected == 0 {
+            return None;
+        }
+        let loss_pct = 100.0 * self.missing as f64 / self.expected as f64;
+        let rating = Rating {
+            curve: self.codec.map_or(Curve::G711, Codec::curve),
+            loss_pct,
+            burst_ratio: burst_ratio(self.missing, self.bursts, loss_pct),
+            delay_ms: self.delay_ms.unwrap_or(0.0),
+        };
+        Some(rating.mos())
+    }
+
+    /// What has come since `before`; what is no counter stands as it is now.
+    pub fn since(&self, before: &Reception) -> Reception {
+        Reception {
+            expected: self.expected.saturating_sub(before.expected),
+            missing: self.missing.saturating_sub(before.missing),
+            bursts: self.bursts.saturating_sub(before.bursts),
+            ..*self
+        }
+    }
+}
+
 impl Session {
-    /// Counters so far.
-    pub fn stats(&self, now: Instant) -> MediaStats {
+    /// What is heard, so far.
+    pub fn reception(&self, now: Instant) -> Reception {
         let receiver = &self.receiver;
-        let expected = receiver.validator.expected();
-        let lost = receiver.validator.lost();
-        let loss_pct = 100.0 * (lost + receiver.late) as f64 / expected.max(1) as f64;
+        let recovered = receiver.buffer.decoded_and_recovered().1;
         let known_delay = || {
             let network = self.reports.rtt_ms.unwrap_or(0.0) / 2.0;
             receiver.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
         };
-        let delay = self.delay_ms.or_else(known_delay);
+        Reception {
+            codec: receiver.codec,
+            expected: receiver.validator.expected(),
+            // What was made good is not heard as a loss.
+            missing: (receiver.validator.lost() + receiver.late).saturating_sub(recovered),
+            bursts: self.bursts,
+            jitter_ms: receiver.stats.jitter_now_ms(),
+            delay_ms: self.delay_ms.or_else(known_delay),
+            remote_loss_pct: self.reports.remote_loss_pct,
+            remote_reports: self.reports.told,
+        }
+    }
+
+    /// Counters so far.
+    pub fn stats(&self, now: Instant) -> MediaStats {
+        let receiver = &self.receiver;
         MediaStats {
             packets_tx: self.sender.packets,
             packets_rx: receiver.packets,
             bytes_tx: self.sender.octets,
             bytes_rx: receiver.octets,
-            lost,
+            lost: receiver.validator.lost(),
             late: receiver.late,
-            duplicates: receiver.duplicates,
+            duplicates: receiver.duplicates + self.replayed,
             reordered: receiver.reordered,
             injected: self.injected,
+            unauthenticated: self.unauthenticated,
             concealed: self.concealed,
             underruns: self.sender.underruns,
             digits: self.digits,
@@ -57,13 +132,14 @@ impl Session {
             rtp_gap_ms_max: receiver.stats.rtp_gap_ms(),
             arrival_gap_ms_max: receiver.stats.arrival_gap_ms(),
             rtt_ms: self.reports.rtt_ms,
-            mos: (expected > 0).then(|| quality::mos(loss_pct, delay.unwrap_or(0.0))),
+            mos: self.reception(now).mos(),
             in_call: self.settled.is_some(),
         }
     }
 
     /// Counters that [`MediaStats`] has no room for.
     pub fn diagnostics(&self) -> Diagnostics {
+        let (decoded, recovered) = self.receiver.buffer.decoded_and_recovered();
         Diagnostics {
             malformed: self.malformed + self.reports.malformed,
             unknown_payload: self.unknown,
@@ -72,6 +148,11 @@ impl Session {
             corrections: self.receiver.buffer.corrections(),
             collisions: self.collisions.seen,
             refused_digits: self.digit_gate.refused,
+            unsent_digits: self.sender.digits.refused,
+            undecodable: self.receiver.undecodable,
+            decoded,
+            recovered,
+            unprotected: self.unprotected,
             overflowed: self.overflowed,
         }
     }

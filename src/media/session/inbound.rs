@@ -8,19 +8,21 @@ use super::{Channel, Output, PacketRecord, Session, SessionEvent, Verdict};
 use crate::media::Now;
 use crate::media::rtp::RtpPacket;
 use crate::media::transport::demux::{Protocol, classify};
+use crate::media::transport::path::Place;
 
 /// Packets that came earlier than this before the first `configure` are stale.
 const STALE: Duration = Duration::from_millis(40);
 
 impl Session {
-    /// Takes a datagram that one of the sockets received at `arrival`.
+    /// Takes a datagram that one of the sockets received at `arrival`; SRTP is decrypted
+    /// where it is.
     pub fn datagram(
         &mut self,
         now: Now,
         arrival: Instant,
         channel: Channel,
         from: SocketAddr,
-        datagram: &[u8],
+        datagram: &mut [u8],
         out: &mut impl Output,
     ) {
         // Takes neither room nor luck from the stream that is impaired.
@@ -28,6 +30,13 @@ impl Session {
         let protocol = match channel {
             Channel::Rtp => classify(datagram),
             Channel::Rtcp => Protocol::Rtcp,
+        };
+        let datagram = match self.unprotect(protocol, datagram) {
+            Ok(datagram) => datagram,
+            Err(verdict) if protocol == Protocol::Rtp => {
+                return out.received(record(arrival, datagram, verdict));
+            }
+            Err(_) => return,
         };
         match protocol {
             Protocol::Other => self.malformed += 1,
@@ -87,7 +96,8 @@ impl Session {
             self.unknown += 1;
             return Verdict::UnknownPayload;
         }
-        if !settled.path.admit(from) {
+        let place = Place { at: arrival, ssrc: packet.ssrc, sequence: packet.sequence };
+        if !settled.path.admit(from, place) {
             self.injected += 1;
             return Verdict::Injected;
         }

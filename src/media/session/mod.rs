@@ -5,6 +5,9 @@
 //! - `inbound`: what arrives, judged; `receiver`: RTP in, `sender`: RTP out,
 //!   `reports`: RTCP
 //! - `record`: what is kept of every received packet; `counters`: of all of them
+//! - `digits`: digits that we send; `inband`: digits heard in the sound; `meter`: levels;
+//!   `control`: commands in mid-call
+//! - `protection`: SRTP between all that and the sockets
 //! - `collision`: our SSRC from the far end; `digit_gate`: digits, but no flood
 //!
 //! Who drives a session hands it datagrams with the time of their arrival, then,
@@ -13,17 +16,25 @@
 //! [`Output`].
 
 mod collision;
+mod control;
 mod counters;
 pub(in crate::media) mod digit_gate;
+mod digits;
+mod inband;
 mod inbound;
+mod meter;
 mod params;
+mod protection;
 mod receiver;
 mod record;
 mod reports;
 mod sender;
 
-pub use counters::Diagnostics;
-pub use params::{Direction, MediaParams, ParamsError, SendFormat, SessionConfig};
+pub use counters::{Diagnostics, Reception};
+pub use meter::{Level, Levels};
+pub use params::{
+    Adapt, DigitMode, Direction, EventFormat, MediaParams, ParamsError, SendFormat, SessionConfig,
+};
 pub use record::{PacketRecord, Verdict};
 
 use std::net::SocketAddr;
@@ -34,16 +45,20 @@ use rand::{RngExt, SeedableRng};
 
 use super::Now;
 use super::impair::Impairer;
-use super::jitter::FRAME;
+use super::mix::apply_gain;
 use super::rtp::rtcp;
 use super::rtp::telephone_event::Digit;
+use super::transport::demux::Protocol;
 use super::transport::path::Path;
+use super::transport::protection::{Protection, RTCP_OVERHEAD};
 use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
 use collision::Collisions;
 use digit_gate::DigitGate;
+use inband::InBand;
+use meter::Meter;
 use receiver::Receiver;
 use reports::Reports;
-use sender::{Sender, Sent};
+use sender::{Format, Sender, Sent};
 
 /// Playout is one frame of 20 ms per tick.
 pub const TICK: Duration = Duration::from_millis(20);
@@ -68,7 +83,7 @@ pub enum Channel {
 pub enum SessionEvent {
     /// The first RTP packet was accepted.
     Started,
-    /// RFC 4733.
+    /// By RFC 4733, or in band.
     Digit(Digit),
     /// See [`SessionConfig::rtp_timeout`].
     RtpTimeout,
@@ -86,11 +101,14 @@ pub trait Output {
     fn received(&mut self, record: PacketRecord);
 }
 
-/// See the module's text. About 30 KB, all taken at its start.
+/// See the module's text. About 30 KB at 8 kHz with G.711, all taken at its start; what
+/// other codecs need is taken when they are agreed on.
 pub struct Session {
     config: SessionConfig,
     /// Set by `configure`.
     settled: Option<Settled>,
+    /// With keys: nothing goes out plain, nothing plain is taken.
+    protection: Option<Box<Protection>>,
     source: Option<Box<dyn FrameSource>>,
     sink: Option<Box<dyn FrameSink>>,
     sender: Sender,
@@ -98,6 +116,11 @@ pub struct Session {
     reports: Reports,
     collisions: Collisions,
     impairer: Option<Impairer<SocketAddr>>,
+    in_band: Option<Box<InBand>>,
+    /// The frame that is played.
+    frame: Box<[i16]>,
+    heard: Meter,
+    heard_gain: f32,
     next_play: Option<Instant>,
     /// When RTP was last a reason to be content; `None` when no timeout runs.
     timeout_since: Option<Instant>,
@@ -105,9 +128,16 @@ pub struct Session {
     /// Mouth to ear, smoothed, ms.
     delay_ms: Option<f64>,
     injected: u64,
+    unauthenticated: u64,
+    replayed: u64,
+    /// Packets not sent, since they could not be protected.
+    unprotected: u64,
     unknown: u64,
     malformed: u64,
     concealed: u64,
+    /// Times that concealment began.
+    bursts: u64,
+    concealing: bool,
     digits: u64,
     digit_gate: DigitGate,
     skipped_ticks: u64,
@@ -130,23 +160,36 @@ impl Session {
         let mut rng = StdRng::seed_from_u64(seed);
         // RFC 7022 §4.2: a random CNAME says nothing about who or where we are.
         let cname = format!("{:024x}", rng.random::<u128>() >> 32);
+        let rate_hz = config.rate_hz();
+        let receiver = Receiver::new(epoch, &config);
         Session {
             settled: None,
+            protection: None,
             source: None,
             sink: None,
-            sender: Sender::new(rng.random(), rng.random(), rng.random()),
-            receiver: Receiver::new(epoch, config.jitter_ms),
+            // A first number in the lower half: RFC 3711 §3.3.1.
+            sender: Sender::new(rate_hz, rng.random(), rng.random::<u16>() >> 1, rng.random()),
+            frame: vec![0; receiver.buffer.frame()].into_boxed_slice(),
+            receiver,
             reports: Reports::new(rng.random(), cname.as_bytes()),
             collisions: Collisions::new(rng.random()),
             impairer: config.impairment.map(Impairer::new),
+            in_band: config.detect_digits.then(|| Box::new(InBand::new(rate_hz))),
+            heard: Meter::default(),
+            heard_gain: 1.0,
             next_play: None,
             timeout_since: None,
             started: false,
             delay_ms: None,
             injected: 0,
+            unauthenticated: 0,
+            replayed: 0,
+            unprotected: 0,
             unknown: 0,
             malformed: 0,
             concealed: 0,
+            bursts: 0,
+            concealing: false,
             digits: 0,
             digit_gate: DigitGate::new(epoch),
             skipped_ticks: 0,
@@ -172,6 +215,8 @@ impl Session {
         let expects_rtp = params.direction.receive && !held;
         self.timeout_since = expects_rtp.then_some(now.at);
         self.reports.start(now.at);
+        self.receiver.configure(&params);
+        self.protect_with(params.protection.as_ref());
         self.settled = Some(Settled { params, expects_rtp, path, since: now.at });
         self.schedule(tick);
     }
@@ -189,7 +234,8 @@ impl Session {
         // Without a sink too: what arrives is judged and played to nobody.
         self.next_play.get_or_insert(tick);
         if settled.params.direction.send && self.source.is_some() {
-            self.sender.start(tick, settled.params.send, settled.params.abs_capture_time_id);
+            let MediaParams { send, send_events: events, abs_capture_time_id, .. } = settled.params;
+            self.sender.start(tick, Format { send, events, abs_capture_time_id });
         } else {
             self.sender.stop();
         }
@@ -229,11 +275,21 @@ impl Session {
             return;
         }
         self.next_play = Some(tick + TICK);
-        let mut samples = [0; FRAME];
-        let played = self.receiver.buffer.play(tick, &mut samples);
-        if played.kind == FrameKind::Concealed {
-            self.concealed += 1;
+        let played = self.receiver.buffer.play(tick, &mut self.frame);
+        if let Some(in_band) = &mut self.in_band {
+            in_band.frame(&self.frame);
         }
+        let concealed = played.kind == FrameKind::Concealed;
+        self.concealed += u64::from(concealed);
+        self.bursts += u64::from(concealed && !self.concealing);
+        self.concealing = concealed;
+        if self.heard_gain != 1.0 {
+            apply_gain(&mut self.frame, self.heard_gain);
+        }
+        if let Some(seat) = &mut self.sender.seat {
+            seat.heard(&mut self.frame);
+        }
+        self.heard.add(&self.frame, TICK.as_millis() as u32);
         if let Some(captured_at) = played.captured_at.filter(|_| played.kind == FrameKind::Audio) {
             let delay = now.wall_at(tick).millis_since(captured_at);
             if (0.0..BELIEVABLE_DELAY_MS).contains(&delay) {
@@ -241,7 +297,7 @@ impl Session {
             }
         }
         let Some(sink) = &mut self.sink else { return };
-        sink.frame(&InFrame { samples: &samples, captured_at: played.captured_at, kind: played.kind });
+        sink.frame(&InFrame { samples: &self.frame, captured_at: played.captured_at, kind: played.kind });
     }
 
     /// Sends the packets due at `tick`.
@@ -250,7 +306,15 @@ impl Session {
         let Some(source) = &mut self.source else { return };
         let to = settled.path.destination();
         while self.sender.deadline().is_some_and(|deadline| deadline <= tick) {
-            let transmit = |packet: &[u8]| out.transmit(Channel::Rtp, to, packet);
+            let transmit = |buffer: &mut [u8], len| match protection::protect(
+                &mut self.protection,
+                Protocol::Rtp,
+                buffer,
+                len,
+            ) {
+                Some(packet) => out.transmit(Channel::Rtp, to, packet),
+                None => self.unprotected += 1,
+            };
             if self.sender.send(now, source.as_mut(), transmit) == Some(Sent::SourceEnded) {
                 out.event(SessionEvent::SourceEnded);
             }
@@ -261,6 +325,14 @@ impl Session {
     pub fn maintain(&mut self, now: Now, out: &mut impl Output) {
         let ended = self.receiver.events.expire(now.at);
         if let Some(digit) = ended.filter(|_| self.digit_gate.admit(now.at)) {
+            self.digits += 1;
+            out.event(SessionEvent::Digit(digit));
+        }
+        while let Some(digit) = self.in_band.as_mut().and_then(|in_band| in_band.take()) {
+            // A gateway that sends events too has left the sound in.
+            if self.receiver.events.has_heard() || !self.digit_gate.admit(now.at) {
+                continue;
+            }
             self.digits += 1;
             out.event(SessionEvent::Digit(digit));
         }
@@ -311,16 +383,25 @@ impl Session {
             let next_port = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
             (Channel::Rtcp, settled.params.remote_rtcp.unwrap_or(next_port))
         };
-        let mut buffer = [0; rtcp::MAX_LEN];
-        let len = self.reports.report(now, bye, &mut self.sender, &mut self.receiver, &mut buffer);
+        let mut buffer = [0; rtcp::MAX_LEN + RTCP_OVERHEAD];
+        let (room, _) = buffer.split_first_chunk_mut().expect("longer than a report");
+        let len = self.reports.report(now, bye, &mut self.sender, &mut self.receiver, room);
         // Held from the start by the zero address: nobody is there yet.
-        if !to.ip().is_unspecified() {
-            out.transmit(channel, to, &buffer[..len]);
+        if to.ip().is_unspecified() {
+            return;
+        }
+        match protection::protect(&mut self.protection, Protocol::Rtcp, &mut buffer, len) {
+            Some(report) => out.transmit(channel, to, report),
+            None => self.unprotected += 1,
         }
     }
 }
 
 #[cfg(test)]
+mod protection_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trouble_tests;
+#[cfg(test)]
+mod wide_tests;

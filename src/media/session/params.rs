@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::frame::RATE_HZ;
 use crate::media::codec::Codec;
 use crate::media::impair::ImpairConfig;
+use crate::media::transport::protection::Keys;
 
 /// What a session needs from its start.
 #[derive(Debug, Clone)]
@@ -17,11 +19,39 @@ pub struct SessionConfig {
     /// `RtpTimeout` is reported when no RTP came for this long although it
     /// should.
     pub rtp_timeout: Option<Duration>,
+    /// Samples a second of all frames, for the session's life, whatever codec is agreed on:
+    /// 8,000, 16,000, 24,000 or 48,000; another one counts as the next lower of these.
+    pub rate_hz: u32,
+    /// Look for digits in the sound that is played (ITU-T Q.24), until one has come by
+    /// RFC 4733. It costs as much as the rest of a G.711 session.
+    pub detect_digits: bool,
+    /// Begin a stream with the least delay and no more, see
+    /// [`crate::media::jitter::JitterBuffer::start_exactly`].
+    pub start_exactly: bool,
+}
+
+impl SessionConfig {
+    /// The rate that is used.
+    pub fn rate_hz(&self) -> u32 {
+        match self.rate_hz {
+            48_000.. => 48_000,
+            24_000.. => 24_000,
+            16_000.. => 16_000,
+            _ => 8_000,
+        }
+    }
 }
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        SessionConfig { jitter_ms: 60, impairment: None, rtp_timeout: Some(Duration::from_secs(20)) }
+        SessionConfig {
+            jitter_ms: 60,
+            impairment: None,
+            rtp_timeout: Some(Duration::from_secs(20)),
+            rate_hz: RATE_HZ,
+            detect_digits: false,
+            start_exactly: false,
+        }
     }
 }
 
@@ -47,8 +77,47 @@ pub struct SendFormat {
     pub payload_type: u8,
     /// Its codec.
     pub codec: Codec,
-    /// Packet time, ms: 10 to 60 in steps of 10.
+    /// Packet time, ms: 10 to 60 in steps of 10; Opus: 10, 20, 40 or 60.
     pub ptime_ms: u32,
+    /// Opus: the far end makes use of redundancy for lost packets (`useinbandfec`).
+    pub fec: bool,
+    /// Opus: bits a second that the far end wants at most (`maxaveragebitrate`).
+    pub max_bitrate: Option<u32>,
+}
+
+impl SendFormat {
+    /// A format that nothing more was said of.
+    pub const fn new(payload_type: u8, codec: Codec, ptime_ms: u32) -> Self {
+        SendFormat { payload_type, codec, ptime_ms, fec: false, max_bitrate: None }
+    }
+}
+
+/// A number for `telephone-event` (RFC 4733).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventFormat {
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// Ticks a second: those of the audio beside it (§2.1), 8,000 or 48,000.
+    pub clock_rate: u32,
+}
+
+/// How a digit is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigitMode {
+    /// As events (RFC 4733); as sound where the far end takes none.
+    Event,
+    /// As sound.
+    InBand,
+}
+
+/// How robust Opus is sent from now on; other codecs have nothing to adapt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adapt {
+    /// Loss that the far end sees, percent. Above 0, and where the far end makes use of it,
+    /// each packet repeats the one before it, coarser.
+    pub expected_loss_pct: u8,
+    /// Bits a second: 6,000 to 64,000, and no more than the far end wants.
+    pub bitrate: u32,
 }
 
 /// What offer and answer settled. May be given again at any time: SSRC,
@@ -64,8 +133,10 @@ pub struct MediaParams {
     pub send: SendFormat,
     /// Payload types that the far end may send, as we numbered them.
     pub receive: Vec<(u8, Codec)>,
-    /// Payload type of `telephone-event` (RFC 4733).
-    pub telephone_event_pt: Option<u8>,
+    /// `telephone-event` (RFC 4733) that the far end may send, as we numbered it.
+    pub receive_events: Vec<EventFormat>,
+    /// `telephone-event` that the far end takes beside what we send, as it is numbered there.
+    pub send_events: Option<EventFormat>,
     /// Local identifier of the abs-capture-time header extension (RFC 8285), 1
     /// to 14.
     pub abs_capture_time_id: Option<u8>,
@@ -73,14 +144,17 @@ pub struct MediaParams {
     pub direction: Direction,
     /// RTCP goes to the RTP port (RFC 5761).
     pub rtcp_mux: bool,
+    /// Keys of SRTP (RFC 3711). With them nothing is sent plain, and what is not under
+    /// the far end's key is dropped. The same keys again: the streams go on.
+    pub protection: Option<Keys>,
 }
 
 /// Why [`MediaParams`] were refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParamsError {
     /// The packet time cannot be sent.
-    #[error("ptime {0} ms cannot be sent; use 10 to 60 in steps of 10")]
-    Ptime(u32),
+    #[error("ptime {0} ms cannot be sent as {1}; use 10 to 60 in steps of 10, with Opus 10, 20, 40 or 60")]
+    Ptime(u32, Codec),
     /// A payload type has more than seven bits.
     #[error("payload type {0} does not fit seven bits")]
     PayloadType(u8),
@@ -92,12 +166,13 @@ pub enum ParamsError {
 impl MediaParams {
     /// Refuses what a session cannot do.
     pub fn validate(&self) -> Result<(), ParamsError> {
-        let ptime = self.send.ptime_ms;
-        if !(10..=60).contains(&ptime) || !ptime.is_multiple_of(10) {
-            return Err(ParamsError::Ptime(ptime));
+        let (ptime, codec) = (self.send.ptime_ms, self.send.codec);
+        if codec.ptime_ms(ptime) != ptime {
+            return Err(ParamsError::Ptime(ptime, codec));
         }
         let types = self.receive.iter().map(|(payload_type, _)| *payload_type);
-        for payload_type in types.chain([self.send.payload_type]).chain(self.telephone_event_pt) {
+        let events = self.receive_events.iter().chain(&self.send_events).map(|format| format.payload_type);
+        for payload_type in types.chain([self.send.payload_type]).chain(events) {
             if payload_type > 127 {
                 return Err(ParamsError::PayloadType(payload_type));
             }

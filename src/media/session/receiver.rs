@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::params::MediaParams;
+use super::params::{MediaParams, SessionConfig};
 use super::record::Verdict;
 use crate::media::codec::Codec;
-use crate::media::jitter::{Inserted, JitterBuffer, MAX_PACKET as MAX_SAMPLES};
+use crate::media::jitter::{Inserted, JitterBuffer};
 use crate::media::rtp::RtpPacket;
 use crate::media::rtp::telephone_event::{Digit, EventReceiver};
 use crate::media::rtp::validator::{Accepted, Validator, Verdict as Sequence};
@@ -21,14 +21,16 @@ const MAX_HELD: usize = 1_500;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payload {
     Audio(Codec),
-    TelephoneEvent,
+    /// With its ticks a second.
+    TelephoneEvent(u32),
     ComfortNoise,
 }
 
 impl Payload {
     pub fn of(payload_type: u8, params: &MediaParams) -> Option<Payload> {
-        if params.telephone_event_pt == Some(payload_type) {
-            return Some(Payload::TelephoneEvent);
+        if let Some(format) = params.receive_events.iter().find(|format| format.payload_type == payload_type)
+        {
+            return Some(Payload::TelephoneEvent(format.clock_rate));
         }
         match params.receive.iter().find(|(known, _)| *known == payload_type) {
             Some(&(_, codec)) => Some(Payload::Audio(codec)),
@@ -53,25 +55,38 @@ pub(super) struct Receiver {
     held: Held,
     pub packets: u64,
     pub octets: u64,
+    /// Of the last packet of sound.
+    pub codec: Option<Codec>,
     pub late: u64,
+    /// Payloads that their codec could not read.
+    pub undecodable: u64,
     pub duplicates: u64,
     pub reordered: u64,
 }
 
 impl Receiver {
-    pub fn new(epoch: Instant, jitter_ms: u32) -> Self {
+    pub fn new(epoch: Instant, config: &SessionConfig) -> Self {
+        let buffer = JitterBuffer::new(epoch, config.jitter_ms, config.rate_hz());
         Receiver {
             validator: Validator::default(),
             stats: StreamStats::new(epoch),
-            buffer: JitterBuffer::new(epoch, jitter_ms),
+            buffer: buffer.start_exactly(config.start_exactly),
             events: EventReceiver::default(),
             held: Held { arrival: epoch, len: 0, data: Box::new([0; MAX_HELD]) },
             packets: 0,
             octets: 0,
+            codec: None,
             late: 0,
+            undecodable: 0,
             duplicates: 0,
             reordered: 0,
         }
+    }
+
+    /// What offer and answer settled: makes the decoders.
+    pub fn configure(&mut self, params: &MediaParams) {
+        let codecs: Vec<Codec> = params.receive.iter().map(|(_, codec)| *codec).collect();
+        self.buffer.receive(&codecs);
     }
 
     /// Takes a packet whose source address is believed; digits go to `digit`.
@@ -137,30 +152,35 @@ impl Receiver {
         self.reordered += u64::from(place.reordered);
         match Payload::of(packet.payload_type, params) {
             Some(Payload::Audio(codec)) => {
+                self.codec = Some(codec);
+                self.stats.clock(codec.clock_rate());
                 self.stats.media(place.sequence, packet.timestamp, arrival);
-                let mut samples = [0; MAX_SAMPLES];
-                let count = codec.decode(packet.payload, &mut samples);
                 let captured_at = params
                     .abs_capture_time_id
                     .and_then(|id| packet.extensions.abs_capture_time(id))
                     .map(NtpTime);
-                match self.buffer.insert(packet.timestamp, arrival, &samples[..count], captured_at) {
+                match self.buffer.payload(codec, packet.timestamp, arrival, packet.payload, captured_at) {
                     Inserted::InTime => Verdict::Played,
                     Inserted::Implausible => Verdict::Implausible,
+                    Inserted::Undecodable => {
+                        self.undecodable += 1;
+                        Verdict::Malformed
+                    }
                     Inserted::Late => {
                         self.late += 1;
                         Verdict::Late
                     }
                 }
             }
-            Some(Payload::TelephoneEvent) => {
+            Some(Payload::TelephoneEvent(clock_rate)) => {
                 let duration = match packet.payload {
                     [_, _, d0, d1, ..] => u32::from(u16::from_be_bytes([*d0, *d1])),
                     _ => 0,
                 };
-                let until = packet.timestamp.wrapping_add(duration.saturating_sub(160));
+                let until = packet.timestamp.wrapping_add(duration.saturating_sub(clock_rate / 50));
                 self.stats.event(place.sequence, until, arrival);
-                if let Some(found) = self.events.packet(packet.timestamp, packet.payload, arrival) {
+                if let Some(found) = self.events.packet(packet.timestamp, packet.payload, clock_rate, arrival)
+                {
                     digit(found);
                 }
                 Verdict::Event

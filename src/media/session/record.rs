@@ -20,6 +20,8 @@ pub enum Verdict {
     Duplicate,
     /// From another address than the locked one.
     Injected,
+    /// Plain, changed on its way or under another key, where SRTP is agreed on.
+    Unauthenticated,
     /// Lost on purpose by the impairer.
     ImpairedLost,
     /// A payload type that was not negotiated.
@@ -42,6 +44,7 @@ impl fmt::Display for Verdict {
             Verdict::Late => "late",
             Verdict::Duplicate => "duplicate",
             Verdict::Injected => "injected",
+            Verdict::Unauthenticated => "unauthenticated",
             Verdict::ImpairedLost => "impaired-lost",
             Verdict::UnknownPayload => "unknown-payload",
             Verdict::Implausible => "implausible",

@@ -26,6 +26,9 @@ pub(super) struct Reports {
     /// Last SR of the far end: middle of its NTP time, and when it came.
     last_sr: Option<(u32, Instant)>,
     pub rtt_ms: Option<f64>,
+    /// Loss that the far end has told last, percent, and how often it has told.
+    pub remote_loss_pct: Option<f64>,
+    pub told: u64,
     pub malformed: u64,
 }
 
@@ -38,6 +41,8 @@ impl Reports {
             sent_before: false,
             last_sr: None,
             rtt_ms: None,
+            remote_loss_pct: None,
+            told: 0,
             malformed: 0,
         }
     }
@@ -113,6 +118,8 @@ impl Reports {
         if let Some(block) = received.block {
             let rtt = rtcp::round_trip_ms(&block, now.wall_at(arrival).middle());
             self.rtt_ms = rtt.or(self.rtt_ms);
+            self.remote_loss_pct = Some(f64::from(block.fraction_lost) / 2.56);
+            self.told += 1;
         }
         Ok(received.ssrc)
     }

@@ -2,20 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use super::params::SendFormat;
+use super::digits::{Digits, Place, Slot};
+use super::meter::Meter;
+use super::params::{Adapt, EventFormat, SendFormat};
 use crate::frame::{Fill, FrameSource, OutFrame};
 use crate::media::Now;
+use crate::media::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::media::conference::Seat;
+use crate::media::mix::apply_gain;
 use crate::media::rtp::RtpHeader;
+use crate::media::transport::protection::RTP_OVERHEAD;
 
-/// Samples of the longest packet sent: 60 ms.
-const MAX_SAMPLES: usize = 480;
+/// The longest packet sent, ms.
+const LONGEST_MS: u32 = 60;
 /// Octets of the longest packet sent.
-const MAX_PACKET: usize = RtpHeader::MAX_LEN + MAX_SAMPLES;
-const SAMPLE: Duration = Duration::from_micros(125);
+const MAX_PACKET: usize = RtpHeader::MAX_LEN + MAX_PAYLOAD;
+/// Loss for which Opus is sent, where the far end makes use of redundancy and nobody knows
+/// better, percent.
+const EXPECTED_LOSS: u8 = 5;
 
 /// One outgoing SSRC, sequence and timestamp space for the life of the session.
-#[derive(Debug)]
 pub(super) struct Sender {
+    rate_hz: u32,
     pub ssrc: u32,
     sequence: u16,
     /// Timestamp of the first sample of packet 0 of this schedule.
@@ -23,6 +31,17 @@ pub(super) struct Sender {
     schedule: Option<Schedule>,
     /// When `origin` was, also while nothing is sent.
     origin_at: Option<Instant>,
+    /// Ticks a second of the timestamps, also while nothing is sent.
+    ticks_hz: u32,
+    encoder: Option<Encoder>,
+    adapt: Option<Adapt>,
+    samples: Box<[i16]>,
+    pub digits: Digits,
+    pub muted: bool,
+    pub gain: f32,
+    /// In a conference.
+    pub seat: Option<Box<Seat>>,
+    pub meter: Meter,
     marker: bool,
     ended: bool,
     pub packets: u64,
@@ -36,17 +55,24 @@ pub(super) struct Sender {
     before: (u64, u64),
 }
 
+/// How packets are sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Format {
+    pub send: SendFormat,
+    pub events: Option<EventFormat>,
+    pub abs_capture_time_id: Option<u8>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     start: Instant,
-    format: SendFormat,
-    abs_capture_time_id: Option<u8>,
+    format: Format,
     next: u32,
 }
 
 impl Schedule {
     fn ptime(&self) -> Duration {
-        Duration::from_millis(u64::from(self.format.ptime_ms))
+        Duration::from_millis(u64::from(self.format.send.ptime_ms))
     }
 
     /// Packet n leaves at start + n · ptime, whenever the ones before it left.
@@ -65,13 +91,23 @@ pub(super) enum Sent {
 
 impl Sender {
     /// Random numbers come from the caller (RFC 3550 §5.1).
-    pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+    pub fn new(rate_hz: u32, ssrc: u32, sequence: u16, timestamp: u32) -> Self {
         Sender {
+            rate_hz,
             ssrc,
             sequence,
             origin: timestamp,
             schedule: None,
             origin_at: None,
+            ticks_hz: 8_000,
+            encoder: None,
+            adapt: None,
+            samples: vec![0; (rate_hz * LONGEST_MS / 1_000) as usize].into_boxed_slice(),
+            digits: Digits::default(),
+            muted: false,
+            gain: 1.0,
+            seat: None,
+            meter: Meter::default(),
             marker: true,
             ended: false,
             packets: 0,
@@ -95,12 +131,20 @@ impl Sender {
     }
 
     /// Sends in this format from `first` on; time that went by since the last
-    /// schedule is in the timestamps. Does nothing when nothing changes.
-    pub fn start(&mut self, first: Instant, format: SendFormat, abs_capture_time_id: Option<u8>) {
+    /// schedule is in the timestamps. Does nothing when nothing changes. What the codec needs
+    /// is made here.
+    pub fn start(&mut self, first: Instant, format: Format) {
+        let (codec, ticks_hz) = (format.send.codec, format.send.codec.clock_rate());
+        let tuning = self.tuning(&format.send);
+        match &mut self.encoder {
+            Some(encoder) if encoder.codec() == codec => encoder.tune(tuning),
+            encoder => *encoder = Some(Encoder::new(codec, self.rate_hz, tuning)),
+        }
         let first = match &mut self.schedule {
-            Some(schedule) if schedule.format.ptime_ms == format.ptime_ms => {
+            Some(schedule)
+                if schedule.format.send.ptime_ms == format.send.ptime_ms && self.ticks_hz == ticks_hz =>
+            {
                 schedule.format = format;
-                schedule.abs_capture_time_id = abs_capture_time_id;
                 return;
             }
             Some(schedule) => schedule.deadline(schedule.next),
@@ -109,14 +153,42 @@ impl Sender {
                 first
             }
         };
-        self.origin = self.origin.wrapping_add(samples_between(self.origin_at.unwrap_or(first), first));
+        // The time up to here counts in the clock before (RFC 7160 §4.2).
+        self.origin = self.timestamp_at(first);
         self.origin_at = Some(first);
-        self.schedule = Some(Schedule { start: first, format, abs_capture_time_id, next: 0 });
+        self.ticks_hz = ticks_hz;
+        self.schedule = Some(Schedule { start: first, format, next: 0 });
     }
 
     /// Nothing is sent until the next `start`.
     pub fn stop(&mut self) {
         self.schedule = None;
+        self.digits.clear();
+    }
+
+    /// How robust Opus is sent from now on.
+    pub fn adapt(&mut self, adapt: Adapt) {
+        self.adapt = Some(adapt);
+        if let Some(schedule) = &self.schedule {
+            let tuning = self.tuning(&schedule.format.send);
+            if let Some(encoder) = &mut self.encoder {
+                encoder.tune(tuning);
+            }
+        }
+    }
+
+    fn tuning(&self, format: &SendFormat) -> OpusTuning {
+        let unknown = Adapt { expected_loss_pct: EXPECTED_LOSS, bitrate: OpusTuning::bitrate(self.rate_hz) };
+        let Adapt { expected_loss_pct, bitrate } = self.adapt.unwrap_or(unknown);
+        OpusTuning {
+            bitrate: bitrate.min(format.max_bitrate.unwrap_or(u32::MAX)),
+            expected_loss_pct: if format.fec { expected_loss_pct } else { 0 },
+        }
+    }
+
+    /// Whether packets go out.
+    pub fn sends(&self) -> bool {
+        self.schedule.is_some()
     }
 
     /// A new source: it has not ended.
@@ -142,21 +214,22 @@ impl Sender {
 
     /// The timestamp of a moment, for sender reports.
     pub fn timestamp_at(&self, at: Instant) -> u32 {
-        self.origin.wrapping_add(samples_between(self.origin_at.unwrap_or(at), at))
+        self.origin.wrapping_add(ticks_between(self.origin_at.unwrap_or(at), at, self.ticks_hz))
     }
 
-    /// Makes the packet that is due next and hands it to `transmit`.
+    /// Makes the packet that is due next and hands its buffer and its length to `transmit`;
+    /// behind it is room for SRTP.
     pub fn send(
         &mut self,
         now: Now,
         source: &mut dyn FrameSource,
-        transmit: impl FnOnce(&[u8]),
+        transmit: impl FnOnce(&mut [u8], usize),
     ) -> Option<Sent> {
         let schedule = self.schedule.as_mut()?;
         let deadline = schedule.deadline(schedule.next);
-        let samples_per_packet = schedule.format.ptime_ms as usize * 8;
-        let mut samples = [0i16; MAX_SAMPLES];
-        let samples = &mut samples[..samples_per_packet.min(MAX_SAMPLES)];
+        let Format { send: format, events, abs_capture_time_id } = schedule.format;
+        let samples = &mut self.samples[..(format.ptime_ms * self.rate_hz / 1_000) as usize];
+        samples.fill(0);
         let slot = now.wall_at(deadline).minus(schedule.ptime());
 
         let fill = if self.ended {
@@ -178,30 +251,59 @@ impl Sender {
                 slot
             }
         };
+        if self.muted {
+            samples.fill(0);
+        } else if self.gain != 1.0 {
+            apply_gain(samples, self.gain);
+        }
+        if let Some(seat) = &mut self.seat {
+            seat.sent(samples);
+        }
+        let step = format.ptime_ms * (self.ticks_hz / 1_000);
+        let timestamp = self.origin.wrapping_add(schedule.next.wrapping_mul(step));
+        let place = Place { timestamp, ptime_ms: format.ptime_ms, rate_hz: self.rate_hz, events };
+        let digit = self.digits.next(place, samples);
         // The first packet has the marker, and the first audio after silence
         // (RFC 3551 §4.1).
-        let speaks = matches!(fill, Some((Fill::Audio | Fill::Underrun, _)));
-        let header = RtpHeader {
+        let speaks = match digit {
+            Slot::Source if self.seat.is_some() => true,
+            Slot::Source => matches!(fill, Some((Fill::Audio | Fill::Underrun, _))) && !self.muted,
+            Slot::Sound => true,
+            Slot::Event { .. } => false,
+        };
+        let mut packet = [0; MAX_PACKET + RTP_OVERHEAD];
+        let (head, room) = packet[..MAX_PACKET].split_at_mut(RtpHeader::MAX_LEN);
+        let mut header = RtpHeader {
             marker: self.marker && (speaks || self.packets == 0),
-            payload_type: schedule.format.payload_type,
+            payload_type: format.payload_type,
             sequence: self.sequence,
-            timestamp: self.origin.wrapping_add(schedule.next.wrapping_mul(samples.len() as u32)),
+            timestamp,
             ssrc: self.ssrc,
-            abs_capture_time: schedule.abs_capture_time_id.map(|id| (id, captured_at.0)),
+            abs_capture_time: abs_capture_time_id.map(|id| (id, captured_at.0)),
+        };
+        let payload = if let Slot::Event { payload_type, timestamp, payload, first } = digit {
+            header = RtpHeader { marker: first, payload_type, timestamp, abs_capture_time: None, ..header };
+            room[..payload.len()].copy_from_slice(&payload);
+            Some(payload.len())
+        } else {
+            self.meter.add(samples, format.ptime_ms);
+            self.encoder.as_mut().and_then(|encoder| encoder.encode(samples, room))
         };
         self.marker = !speaks;
-
-        let mut packet = [0; MAX_PACKET];
-        let (head, _) = packet.split_first_chunk_mut().expect("MAX_PACKET holds the longest header");
-        let header_len = header.write(head);
-        let payload_len = schedule.format.codec.encode(samples, &mut packet[header_len..]);
-        transmit(&packet[..header_len + payload_len]);
-
         schedule.next += 1;
-        self.sequence = self.sequence.wrapping_add(1);
-        self.packets += 1;
-        self.octets += payload_len as u64;
-        self.since_report += 1;
+        // A codec that has failed leaves a gap in time, not in the numbers.
+        if let Some(payload_len) = payload {
+            let mut written = [0; RtpHeader::MAX_LEN];
+            let header_len = header.write(&mut written);
+            // The header goes right before the payload, however long it is.
+            let start = RtpHeader::MAX_LEN - header_len;
+            head[start..].copy_from_slice(&written[..header_len]);
+            transmit(&mut packet[start..], header_len + payload_len);
+            self.sequence = self.sequence.wrapping_add(1);
+            self.packets += 1;
+            self.octets += payload_len as u64;
+            self.since_report += 1;
+        }
         match fill {
             Some((Fill::Underrun, _)) => self.underruns += 1,
             Some((Fill::End, _)) => {
@@ -214,10 +316,10 @@ impl Sender {
     }
 }
 
-fn samples_between(from: Instant, to: Instant) -> u32 {
-    let samples = |span: Duration| (span.as_nanos() / SAMPLE.as_nanos()) as u32;
+fn ticks_between(from: Instant, to: Instant, ticks_hz: u32) -> u32 {
+    let ticks = |span: Duration| (span.as_nanos() * u128::from(ticks_hz) / 1_000_000_000) as u32;
     match to.checked_duration_since(from) {
-        Some(span) => samples(span),
-        None => samples(from.duration_since(to)).wrapping_neg(),
+        Some(span) => ticks(span),
+        None => ticks(from.duration_since(to)).wrapping_neg(),
     }
 }

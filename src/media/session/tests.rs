@@ -70,12 +70,14 @@ pub(super) fn params(ptime_ms: u32) -> MediaParams {
     MediaParams {
         remote_rtp: address(4_000),
         remote_rtcp: None,
-        send: SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms },
+        send: SendFormat::new(0, Codec::Pcmu, ptime_ms),
         receive: vec![(0, Codec::Pcmu), (8, Codec::Pcma)],
-        telephone_event_pt: Some(101),
+        receive_events: vec![EventFormat { payload_type: 101, clock_rate: 8_000 }],
+        send_events: Some(EventFormat { payload_type: 97, clock_rate: 8_000 }),
         abs_capture_time_id: Some(1),
         direction: Direction::SEND_RECV,
         rtcp_mux: false,
+        protection: None,
     }
 }
 
@@ -111,7 +113,7 @@ impl Bench {
 
     pub fn receive(&mut self, ms: u64, port: u16, packet: &[u8]) {
         let now = self.now(ms);
-        self.session.datagram(now, now.at, Channel::Rtp, address(port), packet, &mut self.out);
+        self.session.datagram(now, now.at, Channel::Rtp, address(port), &mut packet.to_vec(), &mut self.out);
     }
 
     pub fn rtp(&self) -> Vec<Vec<u8>> {
@@ -160,16 +162,16 @@ fn a_late_wake_does_not_disturb_timestamps() {
 
 #[test]
 fn an_hour_of_packets_ends_on_its_deadline() {
-    let mut sender = Sender::new(1, 2, 3);
+    let mut sender = Sender::new(8_000, 1, 2, 3);
     let start = Instant::now();
-    sender.start(start, params(20).send, None);
+    sender.start(start, Format { send: params(20).send, events: None, abs_capture_time_id: None });
     let mut source = Script(Vec::new());
     for n in 0..180_000u64 {
         let deadline = sender.deadline().unwrap();
         assert_eq!(deadline, start + Duration::from_millis(20 * n));
         // Every wake is late by up to a few ms.
         let now = Now { at: deadline + Duration::from_micros(n * 37 % 5_000), wall: WALL };
-        sender.send(now, &mut source, |_| {});
+        sender.send(now, &mut source, |_, _| {});
     }
     assert_eq!(sender.deadline(), Some(start + Duration::from_secs(3_600)));
     let hour = sender.timestamp_at(start + Duration::from_secs(3_600));
@@ -374,10 +376,10 @@ fn reports_measure_the_round_trip_and_end_with_bye() {
     // Both ways take 30 ms.
     let mut wire: Vec<(u64, bool, Channel, Vec<u8>)> = Vec::new();
     for ms in (0..60_000).step_by(10) {
-        for (due, to_far, channel, bytes) in wire.extract_if(.., |(due, ..)| *due <= ms) {
+        for (due, to_far, channel, mut bytes) in wire.extract_if(.., |(due, ..)| *due <= ms) {
             let bench = if to_far { &mut far } else { &mut near };
             let now = bench.now(due);
-            bench.session.datagram(now, now.at, channel, address(4_000), &bytes, &mut bench.out);
+            bench.session.datagram(now, now.at, channel, address(4_000), &mut bytes, &mut bench.out);
         }
         for (bench, to_far) in [(&mut near, true), (&mut far, false)] {
             bench.wake(ms);
@@ -433,7 +435,7 @@ fn packets_from_long_before_the_answer_are_stale() {
     let mut out = Collected::default();
     for (n, ms) in [(0, 0), (1, 950), (2, 970), (3, 990)] {
         let arrival = epoch + Duration::from_millis(ms);
-        session.datagram(now, arrival, Channel::Rtp, address(4_000), &audio(1, n), &mut out);
+        session.datagram(now, arrival, Channel::Rtp, address(4_000), &mut audio(1, n), &mut out);
     }
     use Verdict::{Played, Probation, Unexpected};
     assert_eq!(out.verdicts, [Unexpected, Unexpected, Probation, Played]);
@@ -456,7 +458,7 @@ proptest! {
             }
             let now = bench.now(n as u64 * 10);
             let channel = if rtcp { Channel::Rtcp } else { Channel::Rtp };
-            bench.session.datagram(now, now.at, channel, address(4_000), &bytes, &mut bench.out);
+            bench.session.datagram(now, now.at, channel, address(4_000), &mut bytes, &mut bench.out);
             bench.wake(n as u64 * 10);
         }
         let stats = bench.session.stats(bench.epoch);

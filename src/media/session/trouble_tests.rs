@@ -159,7 +159,7 @@ fn a_process_that_stood_still_does_not_burst() {
     for n in 50..150u32 {
         let arrival = bench.now(u64::from(n) * 20).at;
         let now = bench.now(2_990);
-        bench.session.datagram(now, arrival, Channel::Rtp, address(4_000), &audio(9, n), &mut bench.out);
+        bench.session.datagram(now, arrival, Channel::Rtp, address(4_000), &mut audio(9, n), &mut bench.out);
     }
     bench.wake(2_990);
     assert!(bench.rtp().len() - sent <= 2, "{} packets at once", bench.rtp().len() - sent);
@@ -176,4 +176,52 @@ fn a_process_that_stood_still_does_not_burst() {
     let heard = bench.heard.0.lock().unwrap();
     assert!(heard[heard.len() - 90..].iter().all(|kind| *kind == FrameKind::Audio), "live at once");
     assert_eq!(bench.session.stats(bench.epoch).late, 0, "the kernel's times count, not ours");
+}
+
+/// A far end of packets 20 ms apart from one port after the other.
+fn hear(bench: &mut Bench, packets: std::ops::Range<u32>, port: u16) {
+    for n in packets {
+        bench.receive(u64::from(n) * 20, port, &audio(9, n));
+        bench.wake(u64::from(n) * 20 + 1);
+    }
+}
+
+fn destination(bench: &Bench) -> SocketAddr {
+    let rtp = bench.out.sent.iter().rev().find(|(channel, ..)| *channel == Channel::Rtp);
+    rtp.expect("something is sent").1
+}
+
+#[test]
+fn a_far_end_that_nat_binds_anew_is_heard_and_answered_there() {
+    let mut bench = Bench::plain();
+    hear(&mut bench, 0..50, 4_000);
+    assert_eq!(destination(&bench), address(4_000));
+    // 300 ms of silence, then the same stream from elsewhere.
+    bench.wake(1_300);
+    hear(&mut bench, 66..120, 4_100);
+    assert_eq!(destination(&bench), address(4_100));
+    let stats = bench.session.stats(bench.now(2_400).at);
+    assert_eq!((stats.packets_rx, stats.injected), (102, 2), "two prove that it is the same");
+    assert_eq!(bench.heard.0.lock().unwrap().last(), Some(&FrameKind::Audio));
+}
+
+#[test]
+fn a_call_goes_on_after_thirty_seconds_without_a_packet() {
+    let config = SessionConfig { rtp_timeout: Some(Duration::from_secs(60)), ..SessionConfig::default() };
+    let mut bench = Bench::new(config, params(20), Script(Vec::new()));
+    hear(&mut bench, 0..100, 4_000);
+    for ms in (2_000..32_000).step_by(20) {
+        bench.wake(ms);
+    }
+    assert_eq!(
+        bench.heard.0.lock().unwrap().last(),
+        Some(&FrameKind::Silence),
+        "nothing is made up for so long"
+    );
+    hear(&mut bench, 1_600..1_700, 4_000);
+    assert!(!bench.out.events.contains(&SessionEvent::RtpTimeout), "{:?}", bench.out.events);
+    assert_eq!(bench.heard.0.lock().unwrap().last(), Some(&FrameKind::Audio));
+    let reception = bench.session.reception(bench.now(34_000).at);
+    assert_eq!((bench.session.stats(bench.epoch).lost, reception.bursts), (1_500, 1));
+    assert_eq!(bench.rtp().len(), 1_700, "we have sent all the time");
 }

@@ -6,9 +6,11 @@
 //! leg's [`OutSpace`], whoever else feeds that: after somebody else has, timestamps go on
 //! with time and a marker says so.
 
-use super::codec::{Decoder, Encoder, LONGEST, PAYLOAD, PIECE};
+use super::codec::{Decoders, EXPECTED_LOSS, LONGEST, PIECE};
 use super::event::{self, Event};
-use super::{Coding, Plan, TranscodeStats};
+use super::{Plan, Target, TranscodeStats};
+use crate::media::codec::{Codec, Encoder, MAX_PAYLOAD as PAYLOAD, OpusTuning};
+use crate::media::dtmf::ToneCutter;
 use crate::media::forward::{Header, OutSpace};
 use crate::media::rtp::packet::HEADER_LEN;
 
@@ -49,7 +51,7 @@ struct Expected {
 pub struct Transcoder {
     plan: Plan,
     rate_hz: u32,
-    decoder: Decoder,
+    decoders: Decoders,
     encoder: Encoder,
     pending: [i16; ROOM],
     filled: usize,
@@ -63,6 +65,7 @@ pub struct Transcoder {
     used: Option<u16>,
     mark: bool,
     event: Option<Event>,
+    cutter: Option<ToneCutter>,
     packet: [u8; HEADER_LEN + PAYLOAD],
     pub stats: TranscodeStats,
 }
@@ -74,8 +77,8 @@ impl Transcoder {
         Transcoder {
             plan: *plan,
             rate_hz,
-            decoder: Decoder::new(rate_hz),
-            encoder: Encoder::new(&plan.to, rate_hz),
+            decoders: Decoders::new(rate_hz),
+            encoder: Encoder::new(plan.to.codec, rate_hz, tuning(&plan.to)),
             pending: [0; ROOM],
             filled: 0,
             frame: ((rate_hz / 1_000 * plan.to.ptime_ms) as usize).clamp(1, FRAME),
@@ -84,6 +87,7 @@ impl Transcoder {
             used: None,
             mark: true,
             event: None,
+            cutter: plan.cuts_tones.then(|| ToneCutter::new(rate_hz)),
             packet: [0; HEADER_LEN + PAYLOAD],
             stats: TranscodeStats::default(),
         }
@@ -104,9 +108,9 @@ impl Transcoder {
         mut send: impl FnMut(&[u8]),
     ) -> Heard {
         let send = &mut send;
-        let coding = self.plan.coding(header.payload_type);
+        let codec = self.plan.codec(header.payload_type);
         let event_rate = self.plan.event_rate(header.payload_type);
-        if coding.is_none() && event_rate.is_none() {
+        if codec.is_none() && event_rate.is_none() {
             return Heard::Unknown;
         }
         let ahead =
@@ -120,8 +124,8 @@ impl Transcoder {
         if self.expected.is_none() || self.used != Some(space.sequence) {
             self.resume(at, space);
         }
-        match (coding, event_rate) {
-            (Some(coding), _) => self.audio(coding, header, ahead != 0, payload, at, space, send),
+        match (codec, event_rate) {
+            (Some(codec), _) => self.audio(codec, header, ahead != 0, payload, at, space, send),
             (None, rate) => self.telephone_event(rate.unwrap_or(8_000), header, payload, at, space, send),
         }
     }
@@ -133,7 +137,7 @@ impl Transcoder {
 
     /// Somebody else has sent since, or nobody yet: begins anew on the leg's timeline.
     fn resume(&mut self, at: u64, space: &OutSpace) {
-        self.next = space.timestamp_at(at, self.plan.to.coding.clock_rate());
+        self.next = space.timestamp_at(at, self.plan.to.codec.clock_rate());
         (self.filled, self.mark, self.event) = (0, true, None);
         (self.expected, self.used) = (None, Some(space.sequence));
     }
@@ -141,7 +145,7 @@ impl Transcoder {
     #[allow(clippy::too_many_arguments)]
     fn audio(
         &mut self,
-        coding: Coding,
+        codec: Codec,
         header: &Header,
         missing: bool,
         payload: &[u8],
@@ -149,7 +153,7 @@ impl Transcoder {
         space: &mut OutSpace,
         send: &mut impl FnMut(&[u8]),
     ) -> Heard {
-        let clock = coding.clock_rate();
+        let clock = codec.clock_rate();
         if let Some(expected) = self.expected {
             let gap = header.timestamp.wrapping_sub(expected.timestamp);
             let passed = ticks(at.saturating_sub(expected.at), clock);
@@ -162,7 +166,7 @@ impl Transcoder {
                 self.pause(gap, clock, at, space, send);
             }
         }
-        let (decoded, heard) = self.decode(coding, payload, at, space, send);
+        let (decoded, heard) = self.decode(codec, payload, at, space, send);
         self.expected = match heard {
             // What follows finds a hole where this one was.
             Heard::Undecodable => self.expected,
@@ -178,17 +182,17 @@ impl Transcoder {
     /// Decodes a payload piece by piece; says how many samples it held.
     fn decode(
         &mut self,
-        coding: Coding,
+        codec: Codec,
         payload: &[u8],
         at: u64,
         space: &mut OutSpace,
         send: &mut impl FnMut(&[u8]),
     ) -> (usize, Heard) {
-        let piece = if coding == Coding::Opus { payload.len().max(1) } else { PIECE };
+        let piece = if codec == Codec::Opus { payload.len().max(1) } else { PIECE };
         let mut samples = [0; LONGEST];
         let mut all = 0;
         for piece in payload.chunks(piece) {
-            let Ok(decoded) = self.decoder.decode(coding, piece, &mut samples) else {
+            let Ok(decoded) = self.decoders.decode(codec, piece, &mut samples) else {
                 return (all, Heard::Undecodable);
             };
             all += decoded;
@@ -204,7 +208,7 @@ impl Transcoder {
         let mut samples = [0; LONGEST];
         self.stats.concealed_ms += u64::from(gap) * 1_000 / u64::from(clock);
         while wanted > 0 {
-            let made = self.decoder.conceal(wanted, &mut samples);
+            let made = self.decoders.conceal(wanted, &mut samples);
             if made == 0 {
                 break;
             }
@@ -217,6 +221,16 @@ impl Transcoder {
     /// what follows is marked.
     fn pause(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
         let mut gap = self.to_samples(gap, clock);
+        if let Some(waits) = self.cutter.as_ref().map(ToneCutter::delay).filter(|waits| *waits <= gap) {
+            // What waits is of before the pause.
+            let mut left = waits;
+            while left > 0 {
+                let piece = left.min(FRAME / 3);
+                self.push(&[0; FRAME][..piece], at, space, send);
+                left -= piece;
+            }
+            gap -= waits;
+        }
         if self.filled > 0 {
             let padding = self.frame - self.filled;
             self.pending[self.filled..self.frame].fill(0);
@@ -224,13 +238,16 @@ impl Transcoder {
             gap = gap.saturating_sub(padding);
             self.drain(at, space, send);
         }
-        self.next = self.next.wrapping_add(self.to_ticks(gap, self.plan.to.coding.clock_rate()));
+        self.next = self.next.wrapping_add(self.to_ticks(gap, self.plan.to.codec.clock_rate()));
         self.mark = true;
     }
 
     fn push(&mut self, samples: &[i16], at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
         let end = (self.filled + samples.len()).min(ROOM);
         self.pending[self.filled..end].copy_from_slice(&samples[..end - self.filled]);
+        if let Some(cutter) = &mut self.cutter {
+            cutter.process(&mut self.pending[self.filled..end]);
+        }
         self.filled = end;
         self.drain(at, space, send);
     }
@@ -247,7 +264,7 @@ impl Transcoder {
                 self.stats.encoded += 1;
             }
             taken += self.frame;
-            self.next = self.next.wrapping_add(self.to_ticks(self.frame, self.plan.to.coding.clock_rate()));
+            self.next = self.next.wrapping_add(self.to_ticks(self.frame, self.plan.to.codec.clock_rate()));
         }
         self.pending.copy_within(taken..self.filled, 0);
         self.filled -= taken;
@@ -263,7 +280,7 @@ impl Transcoder {
         send: &mut impl FnMut(&[u8]),
     ) -> Heard {
         let Some(events) = self.plan.events else { return Heard::Unknown };
-        let clock = self.plan.to.coding.clock_rate();
+        let clock = self.plan.to.codec.clock_rate();
         // Where it begins on the sender's timeline, if its clock is that of the audio.
         let ahead = self.expected.map_or(0, |expected| header.timestamp.wrapping_sub(expected.timestamp));
         let same = self.plan.from.iter().flatten().all(|from| from.1.clock_rate() == rate);
@@ -311,6 +328,14 @@ impl Transcoder {
 
     fn to_samples(&self, ticks: u32, clock: u32) -> usize {
         (u64::from(ticks) * u64::from(self.rate_hz) / u64::from(clock)) as usize
+    }
+}
+
+/// How Opus is encoded for who listens.
+pub fn tuning(to: &Target) -> OpusTuning {
+    OpusTuning {
+        bitrate: to.bitrate.min(Target::BITRATE),
+        expected_loss_pct: if to.fec { EXPECTED_LOSS } else { 0 },
     }
 }
 

@@ -1,20 +1,25 @@
 //! The timeline of a transcoded stream: losses, pauses, other packet times, events.
 
 use super::*;
-use crate::media::codec::g711;
+use crate::media::codec::{Codec, g711};
 use crate::media::forward::{Header, OutSpace};
 
 const FRAME_NS: u64 = 20_000_000;
 const START: u64 = 1_000_000_000;
 
-fn target(coding: Coding, ptime_ms: u32) -> Target {
-    Target { payload_type: 96, coding, ptime_ms, fec: true, bitrate: Target::BITRATE }
+fn target(codec: Codec, ptime_ms: u32) -> Target {
+    Target { payload_type: 96, codec, ptime_ms, fec: true, bitrate: Target::BITRATE }
 }
 
 /// PCMU and G.722 in, events as 101.
 fn plan(to: Target) -> Plan {
-    let events = Events { from: [Some((101, 8_000)), None], to: (110, to.coding.clock_rate()) };
-    Plan { from: [Some((0, Coding::Pcmu)), Some((9, Coding::G722)), None, None], to, events: Some(events) }
+    let events = Events { from: [Some((101, 8_000)), None], to: (110, to.codec.clock_rate()) };
+    Plan {
+        from: [Some((0, Codec::Pcmu)), Some((9, Codec::G722)), None, None],
+        to,
+        events: Some(events),
+        cuts_tones: false,
+    }
 }
 
 struct Lab {
@@ -66,7 +71,7 @@ impl Lab {
 
 #[test]
 fn packets_leave_at_once_in_the_space_of_the_other_leg() {
-    let mut lab = Lab::new(target(Coding::G722, 20));
+    let mut lab = Lab::new(target(Codec::G722, 20));
     for n in 0..3 {
         assert_eq!(lab.talk(n), Heard::Taken);
         assert_eq!(lab.sent.len(), usize::from(n) + 1, "nothing is held back");
@@ -85,33 +90,31 @@ fn the_packet_time_is_that_of_who_listens() {
     for (ptime, packets, octets, step) in
         [(10, 10, 80, 80), (20, 5, 160, 160), (40, 2, 320, 320), (60, 1, 480, 480)]
     {
-        let mut lab = Lab::new(target(Coding::Pcma, ptime));
+        let mut lab = Lab::new(target(Codec::Pcma, ptime));
         (0..5).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
         assert_eq!(lab.sent.len(), packets, "{ptime} ms");
         assert!(lab.sent.iter().all(|(_, payload)| payload.len() == octets));
         let steps = lab.line().windows(2).all(|pair| pair[1].1 - pair[0].1 == step);
         assert!(steps, "{:?}", lab.line());
     }
-    assert_eq!([5, 20, 33, 100].map(|ms| Target::ptime_ms(Coding::Pcmu, ms)), [10, 20, 30, 60]);
-    assert_eq!([5, 30, 40, 100].map(|ms| Target::ptime_ms(Coding::Opus, ms)), [20, 20, 40, 20]);
 }
 
 #[test]
 fn what_was_lost_is_made_up_and_the_line_has_no_hole() {
-    for coding in [Coding::Pcma, Coding::G722, Coding::Opus] {
-        let mut lab = Lab::new(target(coding, 20));
+    for codec in [Codec::Pcma, Codec::G722, Codec::Opus] {
+        let mut lab = Lab::new(target(codec, 20));
         for n in [0, 1, 2, 3, 4, 7, 8] {
             assert_eq!(lab.talk(n), Heard::Taken);
         }
-        let step = coding.clock_rate() / 50;
+        let step = codec.clock_rate() / 50;
         let expected: Vec<_> = (0..9u16).map(|n| (1_001 + n, 50_000 + u32::from(n) * step, n == 0)).collect();
-        assert_eq!(lab.line(), expected, "{coding:?}");
+        assert_eq!(lab.line(), expected, "{codec:?}");
         assert_eq!(lab.transcoder.stats, TranscodeStats { decoded: 7, encoded: 9, concealed_ms: 40 });
         assert_eq!(lab.talk(5), Heard::Late, "its place is taken");
         assert_eq!(lab.sent.len(), 9);
     }
     // What is made up is no silence.
-    let mut lab = Lab::new(target(Coding::Pcma, 20));
+    let mut lab = Lab::new(target(Codec::Pcma, 20));
     (0..5).chain([6]).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
     let loud = lab.sent[5].1.iter().filter(|octet| g711::alaw_decode(**octet).unsigned_abs() > 4_000).count();
     assert!(loud > 100, "{loud} of 160 samples");
@@ -119,7 +122,7 @@ fn what_was_lost_is_made_up_and_the_line_has_no_hole() {
 
 #[test]
 fn a_pause_stays_a_pause() {
-    let mut lab = Lab::new(target(Coding::Opus, 40));
+    let mut lab = Lab::new(target(Codec::Opus, 40));
     (0..3).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
     // Half a packet waits; then nothing is said for a second, with no number missing.
     lab.at = START + 53 * FRAME_NS;
@@ -136,7 +139,7 @@ fn a_pause_stays_a_pause() {
 
 #[test]
 fn a_long_loss_and_a_new_clock_go_on_with_time() {
-    let mut lab = Lab::new(target(Coding::Pcma, 20));
+    let mut lab = Lab::new(target(Codec::Pcma, 20));
     lab.talk(0);
     lab.talk(200);
     assert_eq!(lab.line()[1], (1_002, 50_000 + 200 * 160, true));
@@ -152,7 +155,7 @@ fn a_long_loss_and_a_new_clock_go_on_with_time() {
 
 #[test]
 fn after_another_feeder_the_line_goes_on_with_a_marker() {
-    let mut lab = Lab::new(target(Coding::Opus, 20));
+    let mut lab = Lab::new(target(Codec::Opus, 20));
     lab.talk(0);
     lab.space.sent(1_002, 60_000, START + FRAME_NS, 172, 160);
     lab.talk(2);
@@ -165,7 +168,7 @@ fn after_another_feeder_the_line_goes_on_with_a_marker() {
 
 #[test]
 fn codecs_may_change_within_a_stream() {
-    let mut lab = Lab::new(target(Coding::Opus, 20));
+    let mut lab = Lab::new(target(Codec::Opus, 20));
     lab.talk(0);
     lab.at += FRAME_NS;
     assert_eq!(lab.put(9, 101, 9_160, &[0x55; 160]), Heard::Taken);
@@ -175,7 +178,7 @@ fn codecs_may_change_within_a_stream() {
 
 #[test]
 fn digits_pass_beside_the_audio_in_its_clock() {
-    let mut lab = Lab::new(target(Coding::Opus, 20));
+    let mut lab = Lab::new(target(Codec::Opus, 20));
     (0..2).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
     let event =
         |end: bool, duration: u16| [5, if end { 0x8A } else { 0x0A }, (duration >> 8) as u8, duration as u8];
@@ -202,11 +205,12 @@ fn digits_pass_beside_the_audio_in_its_clock() {
 #[test]
 fn nonsense_is_refused_and_what_follows_is_heard() {
     let opus = Plan {
-        from: [Some((111, Coding::Opus)), None, None, None],
-        to: target(Coding::Pcmu, 20),
+        cuts_tones: false,
+        from: [Some((111, Codec::Opus)), None, None, None],
+        to: target(Codec::Pcmu, 20),
         events: None,
     };
-    let mut lab = Lab { transcoder: Transcoder::new(&opus), ..Lab::new(target(Coding::Pcmu, 20)) };
+    let mut lab = Lab { transcoder: Transcoder::new(&opus), ..Lab::new(target(Codec::Pcmu, 20)) };
     let mut seed = 1u32;
     let mut refused = 0;
     for n in 0..2_000u16 {

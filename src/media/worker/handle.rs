@@ -18,10 +18,14 @@ use super::published::Published;
 use super::thread::{Driver, Shared, UdpLink};
 use super::{MediaEvent, SessionId, SpawnError, WorkerConfig};
 use crate::frame::{FrameSink, FrameSource};
+use crate::media::conference;
 use crate::media::io::udp::bind_pair;
 use crate::media::io::wake::Wake;
 use crate::media::ports::PortPool;
-use crate::media::session::{MediaParams, ParamsError, Session, SessionConfig};
+use crate::media::rtp::telephone_event;
+use crate::media::session::{
+    Adapt, DigitMode, Levels, MediaParams, ParamsError, Reception, Session, SessionConfig,
+};
 use crate::metrics::MediaStats;
 
 /// Commands that wait for the thread; a tick takes them all.
@@ -54,6 +58,9 @@ pub enum CommandError {
     /// Never opened, or closed.
     #[error("no such media session")]
     NoSuchSession,
+    /// Not one of `0-9 * # A-D`.
+    #[error("{0:?} is no DTMF digit; use 0-9 * # A-D")]
+    NoDigit(char),
     /// The parameters cannot be served.
     #[error(transparent)]
     Params(#[from] ParamsError),
@@ -135,6 +142,68 @@ impl MediaHandle {
     ) -> Result<(), CommandError> {
         self.0.known(id)?;
         self.0.command(Command::Attach { id, source, sink })
+    }
+
+    /// Sends a digit (`0-9 * # A-D`) of that length behind those that wait; audio is suspended
+    /// meanwhile. What is shorter than 50 ms is sent as 50 ms.
+    pub fn digit(
+        &self,
+        id: SessionId,
+        digit: char,
+        duration_ms: u32,
+        mode: DigitMode,
+    ) -> Result<(), CommandError> {
+        if telephone_event::code(digit).is_none() {
+            return Err(CommandError::NoDigit(digit));
+        }
+        self.0.known(id)?;
+        self.0.command(Command::Digit { id, digit, duration_ms, mode })
+    }
+
+    /// Sends silence in place of what the source gives, or no longer.
+    pub fn mute(&self, id: SessionId, muted: bool) -> Result<(), CommandError> {
+        self.0.known(id)?;
+        self.0.command(Command::Mute { id, muted })
+    }
+
+    /// Multiplies what is sent, and what is heard; `None`: as before.
+    pub fn volume(&self, id: SessionId, sent: Option<f32>, heard: Option<f32>) -> Result<(), CommandError> {
+        self.0.known(id)?;
+        self.0.command(Command::Volume { id, sent, heard })
+    }
+
+    /// Makes these sessions one conference, in place of any that they are in. All have this rate.
+    ///
+    /// # Errors
+    /// One of them is not open; those before it have their seats.
+    pub fn confer(&self, ids: &[SessionId], rate_hz: u32) -> Result<(), CommandError> {
+        ids.iter().try_for_each(|id| self.0.known(*id))?;
+        for (id, seat) in ids.iter().zip(conference::seats(ids.len(), rate_hz)) {
+            self.0.command(Command::Seat { id: *id, seat: Some(Box::new(seat)) })?;
+        }
+        Ok(())
+    }
+
+    /// Takes a session out of its conference.
+    pub fn leave(&self, id: SessionId) -> Result<(), CommandError> {
+        self.0.known(id)?;
+        self.0.command(Command::Seat { id, seat: None })
+    }
+
+    /// Changes how robust Opus is sent, from the next packet on; kept across changes of codec.
+    pub fn adapt(&self, id: SessionId, adapt: Adapt) -> Result<(), CommandError> {
+        self.0.known(id)?;
+        self.0.command(Command::Adapt { id, adapt })
+    }
+
+    /// How loud both directions of an open session are: the last tenth of a second.
+    pub fn levels(&self, id: SessionId) -> Option<Levels> {
+        lock(&self.0.registry).open.get(&id).map(|published| published.levels())
+    }
+
+    /// What is heard in an open session, at most half a second old.
+    pub fn reception(&self, id: SessionId) -> Option<Reception> {
+        lock(&self.0.registry).open.get(&id).map(|published| published.reception())
     }
 
     /// Closes a session: RTCP BYE, sockets closed, `Closed` reported. Never

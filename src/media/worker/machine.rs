@@ -8,8 +8,11 @@ use super::published::Published;
 use super::{MediaEvent, SessionId};
 use crate::frame::{FrameSink, FrameSource};
 use crate::media::Now;
+use crate::media::conference::Seat;
 use crate::media::io::udp::Received;
-use crate::media::session::{Channel, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK};
+use crate::media::session::{
+    Adapt, Channel, DigitMode, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK,
+};
 
 /// How often counters are published and RTCP sockets are looked at.
 const CHORES: Duration = Duration::from_millis(500);
@@ -23,13 +26,14 @@ pub trait Link {
     /// Buffers that the links of one machine share.
     type Batch: Default;
 
-    /// Hands over what has arrived since the last call: moment, source, octets.
+    /// Hands over what has arrived since the last call: moment, source, octets, which are
+    /// the taker's to change.
     fn receive(
         &mut self,
         channel: Channel,
         now: Now,
         batch: &mut Self::Batch,
-        take: impl FnMut(Instant, SocketAddr, &[u8]),
+        take: impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> Received;
 
     /// Sends a datagram; what cannot be sent is lost, like on any network.
@@ -44,6 +48,16 @@ pub enum Command<L> {
     Configure { id: SessionId, params: Box<MediaParams> },
     /// See [`Session::attach`].
     Attach { id: SessionId, source: Box<dyn FrameSource>, sink: Box<dyn FrameSink> },
+    /// See [`Session::digit`].
+    Digit { id: SessionId, digit: char, duration_ms: u32, mode: DigitMode },
+    /// See [`Session::mute`].
+    Mute { id: SessionId, muted: bool },
+    /// See [`Session::volume`].
+    Volume { id: SessionId, sent: Option<f32>, heard: Option<f32> },
+    /// See [`Session::seat`].
+    Seat { id: SessionId, seat: Option<Box<Seat>> },
+    /// See [`Session::adapt`].
+    Adapt { id: SessionId, adapt: Adapt },
 }
 
 struct Entry<L> {
@@ -89,6 +103,31 @@ impl<L: Link> Machine<L> {
                     entry.session.attach(tick, source, sink);
                 }
             }
+            Command::Digit { id, digit, duration_ms, mode } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.digit(digit, duration_ms, mode);
+                }
+            }
+            Command::Mute { id, muted } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.mute(muted);
+                }
+            }
+            Command::Volume { id, sent, heard } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.volume(sent, heard);
+                }
+            }
+            Command::Seat { id, seat } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.seat(seat);
+                }
+            }
+            Command::Adapt { id, adapt } => {
+                if let Some(entry) = self.find(id) {
+                    entry.session.adapt(adapt);
+                }
+            }
         }
     }
 
@@ -101,7 +140,7 @@ impl<L: Link> Machine<L> {
         entry.session.play_out(now);
         entry.session.bye(now, &mut out);
         let stats = entry.session.stats(now.at);
-        entry.published.store(&stats);
+        let reception = entry.session.reception(now.at);
         let diagnostics = entry.session.diagnostics();
         if diagnostics.overflowed > 0 {
             let count = diagnostics.overflowed;
@@ -115,7 +154,7 @@ impl<L: Link> Machine<L> {
         }
         tracing::debug!(id = id.0, ?diagnostics, "media session closed");
         drop(entry);
-        event(MediaEvent::Closed { id, stats: Box::new(stats) });
+        event(MediaEvent::Closed { id, stats: Box::new(stats), reception: Box::new(reception) });
     }
 
     /// One turn: takes what has arrived, serves every tick that is due, and sees
@@ -163,7 +202,9 @@ impl<L: Link> Machine<L> {
         }
         for Entry { id, session, link, published } in &mut self.sessions {
             session.maintain(now, &mut Out { id: *id, link, event: &mut event, log: &mut log, now });
+            published.store_levels(session.levels());
             if chores {
+                published.store_reception(&session.reception(now.at));
                 published.store(&session.stats(now.at));
             }
         }

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
+use crate::media::session::Reception;
 use crate::metrics::MediaStats;
 
 /// A session, unique within its worker.
@@ -56,7 +57,7 @@ impl WorkerConfig {
 pub enum MediaEvent {
     /// The first RTP packet of the far end was accepted.
     Started { id: SessionId },
-    /// A digit by RFC 4733, once per event.
+    /// A digit by RFC 4733, once per event; or in band, where that was asked for.
     Digit { id: SessionId, digit: char, duration_ms: u32 },
     /// No RTP for the configured time although it is expected. Once; armed
     /// again by the next packet and by `configure`.
@@ -65,7 +66,7 @@ pub enum MediaEvent {
     SourceEnded { id: SessionId },
     /// The last event of a session: it is closed, its ports are free, and its
     /// source and sink are dropped.
-    Closed { id: SessionId, stats: Box<MediaStats> },
+    Closed { id: SessionId, stats: Box<MediaStats>, reception: Box<Reception> },
 }
 
 /// Why a worker could not start.

@@ -3,12 +3,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::media::codec::Codec;
+use crate::media::session::{Levels, Reception};
 use crate::metrics::MediaStats;
 
 /// A snapshot of [`MediaStats`]. A reader may see two counters of different
 /// moments, at most half a second apart.
 #[derive(Debug, Default)]
-pub struct Published([AtomicU64; 20]);
+pub struct Published {
+    stats: [AtomicU64; 21],
+    levels: AtomicU64,
+    reception: [AtomicU64; 8],
+}
 
 /// What stands for `None`; no measurement is NaN.
 fn optional(value: Option<f64>) -> u64 {
@@ -38,19 +44,69 @@ impl Published {
             optional(stats.rtt_ms),
             optional(stats.mos),
             u64::from(stats.in_call),
+            stats.unauthenticated,
         ];
-        for (cell, value) in self.0.iter().zip(values) {
+        for (cell, value) in self.stats.iter().zip(values) {
             cell.store(value, Ordering::Relaxed);
         }
-        self.0[19].store(1, Ordering::Release);
+        self.stats[20].store(1, Ordering::Release);
+    }
+
+    /// Replaces what is heard.
+    pub fn store_reception(&self, reception: &Reception) {
+        let codec = reception.codec.and_then(|codec| Codec::ALL.iter().position(|known| *known == codec));
+        let values = [
+            codec.map_or(0, |index| index as u64 + 1),
+            reception.expected,
+            reception.missing,
+            reception.bursts,
+            reception.jitter_ms.to_bits(),
+            optional(reception.delay_ms),
+            optional(reception.remote_loss_pct),
+            reception.remote_reports,
+        ];
+        for (cell, value) in self.reception.iter().zip(values) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads what is heard; as for [`Published::load`].
+    pub fn reception(&self) -> Reception {
+        if self.stats[20].load(Ordering::Acquire) == 0 {
+            return Reception::default();
+        }
+        let value = |cell: usize| self.reception[cell].load(Ordering::Relaxed);
+        let float = |cell: usize| f64::from_bits(value(cell));
+        let optional = |cell: usize| Some(float(cell)).filter(|value| !value.is_nan());
+        let codec = usize::try_from(value(0)).ok().and_then(|index| index.checked_sub(1));
+        Reception {
+            codec: codec.and_then(|index| Codec::ALL.get(index).copied()),
+            expected: value(1),
+            missing: value(2),
+            bursts: value(3),
+            jitter_ms: float(4),
+            delay_ms: optional(5),
+            remote_loss_pct: optional(6),
+            remote_reports: value(7),
+        }
+    }
+
+    /// Replaces the levels, which belong together.
+    pub fn store_levels(&self, levels: Levels) {
+        self.levels.store(levels.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Reads the levels.
+    pub fn levels(&self) -> Levels {
+        Levels::from_bits(self.levels.load(Ordering::Relaxed))
     }
 
     /// Reads the snapshot; all zero before the first one.
     pub fn load(&self) -> MediaStats {
-        if self.0[19].load(Ordering::Acquire) == 0 {
+        if self.stats[20].load(Ordering::Acquire) == 0 {
             return MediaStats::default();
         }
-        let value = |cell: usize| self.0[cell].load(Ordering::Relaxed);
+        let value = |cell: usize| self.stats[cell].load(Ordering::Relaxed);
         let float = |cell: usize| f64::from_bits(value(cell));
         let optional = |cell: usize| Some(float(cell)).filter(|value| !value.is_nan());
         MediaStats {
@@ -73,6 +129,7 @@ impl Published {
             rtt_ms: optional(16),
             mos: optional(17),
             in_call: value(18) != 0,
+            unauthenticated: value(19),
         }
     }
 }
@@ -95,6 +152,7 @@ mod tests {
             duplicates: 7,
             reordered: 8,
             injected: 9,
+            unauthenticated: 13,
             concealed: 10,
             underruns: 11,
             digits: 12,
@@ -108,5 +166,17 @@ mod tests {
         };
         published.store(&stats);
         assert_eq!(published.load(), stats);
+        let reception = Reception {
+            codec: Some(Codec::Opus),
+            expected: 1,
+            missing: 2,
+            bursts: 3,
+            jitter_ms: 4.5,
+            delay_ms: None,
+            remote_loss_pct: Some(5.5),
+            remote_reports: 6,
+        };
+        published.store_reception(&reception);
+        assert_eq!(published.reception(), reception);
     }
 }

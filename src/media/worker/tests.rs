@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 use crate::media::codec::Codec;
-use crate::media::session::{Direction, MediaParams, SendFormat, SessionConfig};
+use crate::media::session::{
+    Adapt, DigitMode, Direction, EventFormat, Levels, MediaParams, SendFormat, SessionConfig,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -44,12 +46,14 @@ fn params(remote_rtp: SocketAddr) -> MediaParams {
     MediaParams {
         remote_rtp,
         remote_rtcp: None,
-        send: SendFormat { payload_type: 8, codec: Codec::Pcma, ptime_ms: 20 },
+        send: SendFormat::new(8, Codec::Pcma, 20),
         receive: vec![(8, Codec::Pcma)],
-        telephone_event_pt: Some(101),
+        receive_events: vec![EventFormat { payload_type: 101, clock_rate: 8_000 }],
+        send_events: None,
         abs_capture_time_id: Some(3),
         direction: Direction::SEND_RECV,
         rtcp_mux: true,
+        protection: None,
     }
 }
 
@@ -100,6 +104,47 @@ fn two_sessions_exchange_audio_over_sockets() {
     let rows = std::fs::read_to_string(log).unwrap();
     assert!(rows.lines().filter(|row| row.ends_with(",played")).count() >= 40, "{rows}");
     assert!(matches!(handle.open(SessionConfig::default()), Err(OpenError::Stopped)));
+}
+
+/// Polls until a level is as it should be.
+fn until_level(handle: &MediaHandle, id: SessionId, wanted: impl Fn(&Levels) -> bool) {
+    let end = Instant::now() + LONG;
+    while !handle.levels(id).is_some_and(|levels| wanted(&levels)) {
+        assert!(Instant::now() < end, "{:?}", handle.levels(id));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_wide_session_is_muted_measured_and_sends_digits_by_command() {
+    let (handle, events) = worker(15);
+    let config = SessionConfig { rate_hz: 48_000, ..SessionConfig::default() };
+    let (a, a_rtp) = handle.open(config.clone()).unwrap();
+    let (b, b_rtp) = handle.open(config).unwrap();
+    let wide = |remote_rtp: SocketAddr| MediaParams {
+        send: SendFormat::new(111, Codec::Opus, 20),
+        receive: vec![(111, Codec::Opus)],
+        receive_events: vec![EventFormat { payload_type: 110, clock_rate: 48_000 }],
+        send_events: Some(EventFormat { payload_type: 110, clock_rate: 48_000 }),
+        ..params(remote_rtp)
+    };
+    for (id, remote) in [(a, b_rtp), (b, a_rtp)] {
+        handle.attach(id, Box::new(Frames(u64::MAX)), Box::new(Count::default())).unwrap();
+        handle.configure(id, wide(remote)).unwrap();
+    }
+    until(&events, |event| *event == MediaEvent::Started { id: b });
+    until_level(&handle, a, |levels| levels.sent.rms > 4_000 && levels.sent.peak >= 5_000);
+    handle.digit(a, '#', 80, DigitMode::Event).unwrap();
+    until(&events, |event| *event == MediaEvent::Digit { id: b, digit: '#', duration_ms: 80 });
+    handle.mute(a, true).unwrap();
+    until_level(&handle, a, |levels| levels.sent.peak == 0);
+    until_level(&handle, b, |levels| levels.heard.rms < 100);
+    assert_eq!(handle.digit(a, 'x', 80, DigitMode::Event), Err(CommandError::NoDigit('x')));
+    handle.adapt(a, Adapt { expected_loss_pct: 20, bitrate: 16_000 }).unwrap();
+    handle.close(a);
+    assert_eq!(handle.mute(a, false), Err(CommandError::NoSuchSession));
+    assert_eq!(handle.levels(a), None);
+    handle.shutdown();
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Link for UdpLink {
         channel: Channel,
         now: Now,
         batch: &mut Batch,
-        take: impl FnMut(Instant, SocketAddr, &[u8]),
+        take: impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> Received {
         batch.receive(self.socket(channel), now, take)
     }

@@ -86,7 +86,8 @@ fn number(text: &str) -> Option<u32> {
 
 /// Verdicts of rows that are not part of the stream: packets that the impairer
 /// lost, and what somebody else sent.
-const NOT_OF_THE_STREAM: [&str; 5] = ["impaired-lost", "implausible", "injected", "malformed", "unexpected"];
+const NOT_OF_THE_STREAM: [&str; 6] =
+    ["impaired-lost", "implausible", "injected", "malformed", "unauthenticated", "unexpected"];
 
 /// Streams told of one log; a longer list is somebody playing with SSRCs.
 const STREAMS: usize = 4;

@@ -68,6 +68,8 @@ struct Session {
 /// Answers challenges for one account.
 pub struct DigestClient {
     user: String,
+    /// Others get nothing.
+    realm: Option<String>,
     secret: Secret,
     rng: StdRng,
     sessions: Vec<Session>,
@@ -76,15 +78,24 @@ pub struct DigestClient {
 impl DigestClient {
     /// An account with its password. `seed` makes the cnonces.
     pub fn new(user: impl Into<String>, password: impl Into<String>, seed: [u8; 32]) -> Self {
-        let secret = Secret::Password(password.into());
-        DigestClient { user: user.into(), secret, rng: StdRng::from_seed(seed), sessions: Vec::new() }
+        DigestClient::with(user.into(), Secret::Password(password.into()), seed)
     }
 
     /// An account of which only H(user:realm:password) is known: it answers one
     /// realm with one algorithm.
     pub fn with_ha1(user: impl Into<String>, algorithm: Algorithm, ha1: HexDigest, seed: [u8; 32]) -> Self {
-        let secret = Secret::Ha1 { algorithm, ha1 };
-        DigestClient { user: user.into(), secret, rng: StdRng::from_seed(seed), sessions: Vec::new() }
+        DigestClient::with(user.into(), Secret::Ha1 { algorithm, ha1 }, seed)
+    }
+
+    fn with(user: String, secret: Secret, seed: [u8; 32]) -> Self {
+        let rng = StdRng::from_seed(seed);
+        DigestClient { user, realm: None, secret, rng, sessions: Vec::new() }
+    }
+
+    /// The same for one realm only: no other one is answered.
+    #[must_use]
+    pub fn only_for(self, realm: impl Into<String>) -> Self {
+        DigestClient { realm: Some(realm.into()), ..self }
     }
 
     /// Takes a 401 or 407 in; `sent` are the credentials that its request carried.
@@ -171,7 +182,9 @@ impl DigestClient {
             OfferedQop::Other => false,
         };
         let plain = |value: &[u8]| !value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
+        let wanted = self.realm.as_ref().is_none_or(|realm| realm.as_bytes() == challenge.realm);
         known
+            && wanted
             && form
             && plain(challenge.realm)
             && plain(challenge.nonce)

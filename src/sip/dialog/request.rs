@@ -26,6 +26,8 @@ pub struct Draft {
     /// Parameters of our Contact, from the first `;` on; none: Contact stands
     /// only where it is a matter of course.
     pub contact: Option<Bytes>,
+    /// Instead of our own URI in Contact.
+    pub contact_uri: Option<Bytes>,
     /// Session-Expires and Min-SE.
     pub session: Option<SessionFields>,
     /// Where to send it, if not where the dialog leads.
@@ -50,6 +52,7 @@ impl Draft {
             headers: Vec::new(),
             body,
             contact: None,
+            contact_uri: None,
             session: None,
             outbound: None,
         }
@@ -84,7 +87,10 @@ pub fn write(
         writer = match &draft.contact {
             Some(params) => {
                 let params = std::str::from_utf8(params).unwrap_or_default();
-                writer.header_fmt(Name::Contact, format_args!("<{uri}>{params}"))
+                match draft.contact_uri.as_deref().map(std::str::from_utf8) {
+                    Some(Ok(uri)) => writer.header_fmt(Name::Contact, format_args!("<{uri}>{params}")),
+                    _ => writer.header_fmt(Name::Contact, format_args!("<{uri}>{params}")),
+                }
             }
             None => writer.header_fmt(Name::Contact, format_args!("<{uri}>")),
         };

@@ -80,7 +80,7 @@ pub fn min_se(message: &Headers) -> u32 {
 }
 
 /// What a UAS says in its 2xx (§9): the interval and who refreshes; with
-/// `require` the peer is told that it has to.
+/// `require` the peer is told that it has to, or has to hang up when we do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreement {
     pub expires: SessionExpires,
@@ -116,7 +116,7 @@ pub fn agree(
         None => so_far,
     };
     let expires = SessionExpires { seconds, refresher: Some(refresher) };
-    Ok(Some(Agreement { expires, require: refresher == Refresher::Uac }))
+    Ok(Some(Agreement { expires, require: supports }))
 }
 
 /// States of the timer of one call.
@@ -243,8 +243,8 @@ mod tests {
         assert_eq!(agreed("Supported: timer\r\n", None), says("1800;refresher=uac", true));
         let short = "Supported: timer\r\nx: 600\r\n";
         assert_eq!(agreed(short, None), says("600;refresher=uac", true));
-        assert_eq!(agreed(short, Some(true)), says("600;refresher=uas", false), "it stays with who does it");
-        assert_eq!(agreed("k: timer\r\nx: 600;refresher=uas\r\n", None), says("600;refresher=uas", false));
+        assert_eq!(agreed(short, Some(true)), says("600;refresher=uas", true), "it stays with who does it");
+        assert_eq!(agreed("k: timer\r\nx: 600;refresher=uas\r\n", None), says("600;refresher=uas", true));
         assert_eq!(
             agreed("k: timer\r\nx: 9000; refresher = UAC\r\n", None),
             says("1800;refresher=uac", true)

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::command::Reply;
 use super::outbox::ReplyPath;
-use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::callee_fsm::{self, Action, Cause};
@@ -13,7 +12,7 @@ use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::{Dialog, NoDialog};
 use crate::sip::dialog::usage::{Phase, TheirInvite, Usage};
-use crate::sip::msg::{Method, Name, Request};
+use crate::sip::msg::{Method, Name, Request, phrase};
 
 impl Endpoint {
     /// An INVITE without a To tag that has passed every check.
@@ -27,7 +26,7 @@ impl Endpoint {
         };
         if let Some(min_se) = self.session_too_small(None, &request) {
             let headers = [(Name::MinSe, min_se.as_bytes())];
-            return self.refuse_with(now, &path, &request, 422, reason(422), &headers);
+            return self.refuse_with(now, &path, &request, 422, phrase(422), &headers);
         }
         let tag = self.mint.tag(self.usages.vacant_slot());
         let cseq = (self.mint.random() & 0xffff) as u32;

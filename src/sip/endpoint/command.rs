@@ -105,6 +105,8 @@ pub struct OutOfDialog {
     pub contact_user: Option<Bytes>,
     /// Adds our Contact with these parameters (`;expires=300`, or empty).
     pub contact: Option<Bytes>,
+    /// Stands in the place of our Contact's URI: one that is to be taken back.
+    pub contact_uri: Option<Bytes>,
     pub headers: HeaderFields,
     pub body: Option<Body>,
 }
@@ -124,6 +126,7 @@ impl OutOfDialog {
             max_forwards: None,
             contact_user: None,
             contact: None,
+            contact_uri: None,
             headers: Vec::new(),
             body: None,
         }
@@ -149,7 +152,10 @@ pub(super) fn has_control(value: &[u8]) -> bool {
 }
 
 /// Whether the user may add these fields.
-pub(super) fn check_headers(headers: &HeaderFields) -> Result<(), CommandError> {
+///
+/// # Errors
+/// One is none, or the endpoint writes it itself.
+pub fn check_headers(headers: &HeaderFields) -> Result<(), CommandError> {
     let unfit = |(name, value): &&(Bytes, Bytes)| {
         !chars::all(name, chars::TOKEN) || has_control(value) || OURS.contains(&Name::parse(name))
     };

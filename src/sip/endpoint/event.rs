@@ -17,6 +17,8 @@ pub enum Event {
     /// What became of a request of ours outside any dialog, once; and the flow
     /// that it went by, if it went.
     Response { request: RequestId, result: Result<Response, RequestFailure>, flow: Option<Flow> },
+    /// The connection of [`super::Endpoint::watch_flow`] is gone.
+    FlowClosed { flow: Flow },
     /// Something inside a call.
     Usage { usage: UsageId, event: UsageEvent },
 }

@@ -70,6 +70,11 @@ impl Failover {
         taken
     }
 
+    /// Whether a request has other ways left.
+    pub fn has_more(&self, id: ClientTransactionId) -> bool {
+        self.under_way.get(&id).is_some_and(|waiting| !waiting.targets.is_empty())
+    }
+
     /// Requests that can still go elsewhere.
     pub fn len(&self) -> usize {
         self.under_way.len()

@@ -62,6 +62,7 @@ pub use crate::sip::dialog::replaces::{ReferTo, Replaces};
 pub use crate::sip::dialog::session_timer::SessionTimers;
 pub use command::{
     Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
+    check_headers,
 };
 pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use counters::{Counters, Holdings};
@@ -202,6 +203,14 @@ impl Endpoint {
             last_request: 0,
             budget: Budget::new(secret, config.limits.refusals_per_second),
             config,
+        }
+    }
+
+    /// Session timers of calls that begin from now on; none if they were off from the
+    /// start.
+    pub fn set_session_timers(&mut self, timers: SessionTimers) {
+        if let Some(now) = &mut self.config.session_timers {
+            *now = timers;
         }
     }
 

@@ -15,6 +15,8 @@ pub struct Outbox {
     pub counters: Counters,
     /// Connections that are open, as far as we were told.
     open: HashSet<FlowId>,
+    /// Those of them whose end is news.
+    watched: HashSet<FlowId>,
     /// Responses whose connection is gone, waiting for a new one (RFC 3261 §18.2.2).
     responses: HashMap<ConnectId, Bytes>,
     last_connect: u64,
@@ -78,6 +80,23 @@ impl Outbox {
     /// A connection is gone.
     pub fn closed(&mut self, flow: &Flow) {
         self.open.remove(&flow.id);
+        if self.watched.remove(&flow.id) {
+            self.event(Event::FlowClosed { flow: *flow });
+        }
+    }
+
+    /// Tells when this connection is gone; at once, if it is.
+    pub fn watch(&mut self, flow: &Flow) {
+        if !self.is_usable(flow) {
+            self.event(Event::FlowClosed { flow: *flow });
+        } else if flow.transport.is_reliable() {
+            self.watched.insert(flow.id);
+        }
+    }
+
+    /// No longer.
+    pub fn unwatch(&mut self, flow: &Flow) {
+        self.watched.remove(&flow.id);
     }
 
     /// Whether something can be sent on the flow. UDP: always.

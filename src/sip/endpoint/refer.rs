@@ -14,7 +14,7 @@ use crate::sip::dialog::refer_fsm::{notifier, subscriber};
 use crate::sip::dialog::replaces::ReferTo;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::usage::{Phase, Refer, ReferRole, Usage};
-use crate::sip::msg::{Method, Name, Request, Response, chars};
+use crate::sip::msg::{Method, Name, Request, Response, chars, phrase};
 use crate::sip::transaction::client::Outcome;
 
 /// How long a transfer is told of, and waited for: longer than any ringing.
@@ -123,7 +123,7 @@ impl Endpoint {
             Some(ReferRole::Notifier { state, told, .. })
                 if !matches!(state, notifier::State::Asked | notifier::State::LastWaits) =>
             {
-                let reason = if reason.is_empty() { super::refuse::reason(status) } else { reason };
+                let reason = if reason.is_empty() { phrase(status) } else { reason };
                 *told = (status, reason.to_owned());
             }
             _ => return Err(CommandError::Gone),

@@ -40,9 +40,14 @@ impl Endpoint {
         usage: Option<UsageId>,
         request: &Request,
     ) -> Result<Option<Agreement>, TooSmall> {
-        let Some(wanted) = &self.config.session_timers else { return Ok(None) };
+        let Some(mut wanted) = self.config.session_timers else { return Ok(None) };
         let timer = usage.and_then(|usage| self.usages.get(usage)).and_then(|it| it.timer.as_deref());
-        session_timer::agree(wanted, request, timer.map(|timer| timer.we_refresh))
+        if let Some(timer) = timer {
+            // What was agreed on stays so, whatever new calls are asked for.
+            wanted.expires = wanted.expires.max(timer.seconds);
+            wanted.min_se = wanted.min_se.min(timer.seconds);
+        }
+        session_timer::agree(&wanted, request, timer.map(|timer| timer.we_refresh))
     }
 
     /// Whether the interval of a request is too short for us; Min-SE of the 422.
@@ -205,7 +210,7 @@ impl Endpoint {
     }
 }
 
-/// Adds Session-Expires to a 2xx, and Require where the peer has to refresh.
+/// Adds Session-Expires to a 2xx, and Require where the peer has a part in it.
 pub(super) fn write_agreement(writer: ResponseWriter, agreement: Option<Agreement>) -> ResponseWriter {
     let Some(Agreement { expires, require }) = agreement else { return writer };
     let writer = writer.header_fmt(Name::SessionExpires, format_args!("{expires}"));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::outbox::ReplyPath;
 use super::{Endpoint, Flow};
 use crate::sip::dialog::usage::PerSecond;
-use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via};
+use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
 
 /// Stateless answers a second, over all and for each source.
 pub(super) struct Budget {
@@ -65,61 +65,10 @@ pub(super) fn reply_path(flow: Flow, via: &Via<'_>) -> ReplyPath {
     ReplyPath { flow: Flow { remote, ..flow }, reconnect: sent_by }
 }
 
-/// The standard reason phrase (§21).
-pub(super) fn reason(status: u16) -> &'static str {
-    match status {
-        100 => "Trying",
-        180 => "Ringing",
-        181 => "Call Is Being Forwarded",
-        182 => "Queued",
-        183 => "Session Progress",
-        200 => "OK",
-        202 => "Accepted",
-        301 => "Moved Permanently",
-        302 => "Moved Temporarily",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        410 => "Gone",
-        415 => "Unsupported Media Type",
-        416 => "Unsupported URI Scheme",
-        420 => "Bad Extension",
-        422 => "Session Interval Too Small",
-        480 => "Temporarily Unavailable",
-        481 => "Call/Transaction Does Not Exist",
-        482 => "Loop Detected",
-        483 => "Too Many Hops",
-        486 => "Busy Here",
-        487 => "Request Terminated",
-        488 => "Not Acceptable Here",
-        489 => "Bad Event",
-        491 => "Request Pending",
-        500 => "Server Internal Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        504 => "Server Time-out",
-        505 => "Version Not Supported",
-        513 => "Message Too Large",
-        600 => "Busy Everywhere",
-        603 => "Decline",
-        other => match other / 100 {
-            1 => "Progress",
-            2 => "Success",
-            3 => "Redirection",
-            4 => "Client Error",
-            5 => "Server Error",
-            _ => "Global Failure",
-        },
-    }
-}
-
 impl Endpoint {
     /// Answers without state; beyond the budget: silence.
     pub(super) fn refuse(&mut self, now: Instant, path: &ReplyPath, request: &Request, status: u16) {
-        self.refuse_with(now, path, request, status, reason(status), &[]);
+        self.refuse_with(now, path, request, status, phrase(status), &[]);
     }
 
     /// The same with a reason phrase and header fields.

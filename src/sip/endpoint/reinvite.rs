@@ -142,14 +142,12 @@ impl Endpoint {
         let has_body = !request.body().is_empty();
         let Ok(cseq) = request.cseq() else { return };
         let cseq = cseq.number;
-        for ours in usage.ours.iter_mut() {
-            ours.superseded = true;
-        }
         if let Some(dialog) = usage.dialogs.first_mut() {
             dialog.refresh_target(&request);
             dialog.offer_answer = OfferAnswer::after_request(has_body, false);
             dialog.settled = false;
         }
+        self.give_way(id);
         let copy = request.clone();
         let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) else { return };
         let answer_by = Some(now + self.config.answer_timeout);
@@ -191,9 +189,7 @@ impl Endpoint {
         }
         dialog.refresh_target(&request);
         dialog.offer_answer = OfferAnswer::RemoteOffer;
-        for ours in usage.ours.iter_mut() {
-            ours.superseded = true;
-        }
+        self.give_way(id);
         let copy = request.clone();
         if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) {
             self.usage_event(id, UsageEvent::Update { transaction, request });
@@ -284,12 +280,25 @@ impl Endpoint {
         }
     }
 
-    /// Tries again after glare, unless the peer has changed the session.
+    /// Theirs changes the session: ours are out of date. Those that wait for another try
+    /// after glare are over, and in the way of nothing.
+    fn give_way(&mut self, id: UsageId) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let before = usage.ours.len();
+        usage.ours.retain(|ours| ours.progress != Progress::BackOff);
+        let over = before - usage.ours.len();
+        usage.ours.iter_mut().for_each(|ours| ours.superseded = true);
+        for _ in 0..over {
+            self.reinvite_failed_event(id, Failure::Status(491));
+        }
+    }
+
+    /// Tries again after glare.
     pub(super) fn retry_reinvite(&mut self, now: Instant, id: UsageId, cseq: u32) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(index) = usage.ours.iter().position(|ours| ours.cseq == cseq) else { return };
         let ours = usage.ours.remove(index);
-        if ours.superseded || self.reinvite_with(now, id, ours.headers, ours.body).is_err() {
+        if self.reinvite_with(now, id, ours.headers, ours.body).is_err() {
             self.reinvite_failed_event(id, Failure::Status(491));
         }
     }

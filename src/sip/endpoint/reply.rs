@@ -7,13 +7,12 @@ use bytes::Bytes;
 
 use super::command::{Body, CommandError, Reply, check_headers};
 use super::refresh::write_agreement;
-use super::refuse::reason;
 use super::{Endpoint, ServerTransactionId, UsageId};
 use crate::sip::dialog::callee_fsm;
 use crate::sip::dialog::reliable_fsm;
 use crate::sip::dialog::state::answers_secure;
 use crate::sip::dialog::usage::Success;
-use crate::sip::msg::{Name, ResponseWriter};
+use crate::sip::msg::{Name, ResponseWriter, phrase};
 
 impl Endpoint {
     /// Sends 101 to 199 to an INVITE that starts a call; an empty reason takes
@@ -182,8 +181,8 @@ impl Endpoint {
         let tag = self.usages.get(usage).ok_or(CommandError::Gone)?.local_tag;
         let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
         let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
-        let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
-        let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
+        let words = if reply.reason.is_empty() { phrase(reply.status) } else { &reply.reason };
+        let mut writer = ResponseWriter::reply_to(request, reply.status, words, Some(tag.as_str()));
         if reply.status < 300 {
             let uri =
                 self.identity.uri(&flow, self.contact_user(Some(usage))).secure(answers_secure(request));

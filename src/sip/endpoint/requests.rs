@@ -11,11 +11,12 @@ use super::command::{
 };
 use super::send::User;
 use super::{Endpoint, Event, Flow, RequestFailure, RequestId, UsageEvent, UsageId};
+use crate::sip::dialog::caller_fsm::State;
 use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
 use crate::sip::dialog::state::Dialog;
 use crate::sip::dialog::usage::Phase;
-use crate::sip::msg::{Method, NameAddr, Response};
-use crate::sip::transaction::client::Outcome;
+use crate::sip::msg::{Method, NameAddr, Response, Uri};
+use crate::sip::transaction::client::{ClientTransactionId, Outcome};
 
 /// No usage is in this slot: the tags of requests outside any dialog lead nowhere.
 const NO_SLOT: u32 = u32::MAX;
@@ -86,6 +87,10 @@ impl Endpoint {
         if !request.contact.iter().all(params) {
             return Err(InviteError::BadHeader { name: "Contact".to_owned() });
         }
+        let is_uri = |uri: &Bytes| !has_control(uri) && Uri::parse(uri).is_ok();
+        if !request.contact_uri.iter().all(is_uri) {
+            return Err(InviteError::BadHeader { name: "Contact".to_owned() });
+        }
         let RequestIdentity { call_id, from_tag, cseq } = match request.identity {
             Some(identity) => identity,
             None => self.identify(),
@@ -111,6 +116,7 @@ impl Endpoint {
             headers: request.headers,
             body: request.body,
             contact: request.contact,
+            contact_uri: request.contact_uri,
             session: None,
             outbound,
         };
@@ -129,6 +135,28 @@ impl Endpoint {
         }
     }
 
+    /// Tells by [`Event::FlowClosed`] when this connection is gone: a registration lives on it.
+    /// UDP has none that could go.
+    pub fn watch_flow(&mut self, flow: &Flow) {
+        self.out.watch(flow);
+    }
+
+    /// Nothing is told of this connection any more.
+    pub fn unwatch_flow(&mut self, flow: &Flow) {
+        self.out.unwatch(flow);
+    }
+
+    /// Whether 401 and 407 to our BYE come as [`UsageEvent::Challenged`], as
+    /// [`super::Invite::authorizes`] says for calls of ours.
+    ///
+    /// # Errors
+    /// The call is gone.
+    pub fn authorizes(&mut self, usage: UsageId) -> Result<(), CommandError> {
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        it.authorizes = true;
+        Ok(())
+    }
+
     /// Whether requests inside the call go by the flow of its last exchange as
     /// long as that is there, whatever Contact says: for a peer behind a NAT.
     ///
@@ -139,6 +167,23 @@ impl Endpoint {
         let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
         it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.pinned = keep);
         Ok(())
+    }
+
+    /// The next request inside the call finds its way anew: the flow of the last exchange
+    /// begins at an address that is not ours any more.
+    pub fn forget_flow(&mut self, usage: UsageId) {
+        let Some(it) = self.usages.get_mut(usage) else { return };
+        let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
+        it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.flow = None);
+    }
+
+    /// Whether our INVITE for a call has got no response yet, and has no other address left
+    /// to go to.
+    pub fn is_silent(&self, usage: UsageId) -> bool {
+        let Some(it) = self.usages.get(usage) else { return false };
+        let waits = matches!(it.phase, Phase::Caller(State::Connecting | State::Calling));
+        let more = |id: ClientTransactionId| self.failover.has_more(id);
+        waits && !it.ours.iter().filter_map(|ours| ours.transaction).any(more)
     }
 
     /// The dialog of a call; of several early ones the first.

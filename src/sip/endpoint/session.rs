@@ -6,7 +6,6 @@ use super::command::{CommandError, HeaderFields, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::receive::abilities;
 use super::refresh::write_agreement;
-use super::refuse::reason;
 use super::send::User;
 use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::ids::Tag;
@@ -14,7 +13,7 @@ use crate::sip::dialog::callee_fsm::State;
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::state::answers_secure;
 use crate::sip::dialog::usage::{Phase, Progress};
-use crate::sip::msg::{Method, Name, Request, ResponseWriter};
+use crate::sip::msg::{Method, Name, Request, ResponseWriter, phrase};
 
 impl Endpoint {
     /// A request for a dialog of this usage that matches no transaction.
@@ -110,7 +109,7 @@ impl Endpoint {
         status: u16,
         headers: &[(Name<'_>, &[u8])],
     ) {
-        let mut writer = ResponseWriter::reply_to(&request, status, reason(status), Some(tag.as_str()));
+        let mut writer = ResponseWriter::reply_to(&request, status, phrase(status), Some(tag.as_str()));
         for (name, value) in headers {
             writer = writer.header(*name, value);
         }
@@ -244,8 +243,8 @@ impl Endpoint {
         };
         let answers = matches!(request.method(), Method::Update | Method::Prack);
         let refreshes = matches!(request.method(), Method::Update | Method::Refer);
-        let phrase = if reply.reason.is_empty() { reason(reply.status) } else { &reply.reason };
-        let mut writer = ResponseWriter::reply_to(request, reply.status, phrase, Some(tag.as_str()));
+        let words = if reply.reason.is_empty() { phrase(reply.status) } else { &reply.reason };
+        let mut writer = ResponseWriter::reply_to(request, reply.status, words, Some(tag.as_str()));
         for (name, value) in &reply.headers {
             writer = writer.header(Name::parse(name), value);
         }

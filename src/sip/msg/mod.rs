@@ -5,6 +5,7 @@
 //! - `headers`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those
 //!   that a dialog needs
 //! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
+//! - `phrase`: reason phrases
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
 //! - `chars`: character classes, quoting, folding, escapes
@@ -20,6 +21,7 @@ mod name_addr;
 mod offsets;
 mod params;
 mod parse;
+mod phrase;
 mod reply;
 mod structural;
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub use method::Method;
 pub use name::Name;
 pub use name_addr::NameAddr;
 pub use params::{Param, Params};
+pub use phrase::phrase;
 pub use reply::ResponseWriter;
 pub use uri::{Host, Scheme, Uri, UriError};
 pub use via::{MAGIC_COOKIE, Rport, Transport, Via};

@@ -150,6 +150,12 @@ impl Connections {
         self.by_id.get(&id).map(|connection| connection.flow)
     }
 
+    /// Connections whose end on this side is at this address.
+    pub(super) fn from(&self, local: IpAddr) -> Vec<Flow> {
+        let flows = self.by_id.values().map(|connection| connection.flow);
+        flows.filter(|flow| flow.local.ip() == local).collect()
+    }
+
     /// An open connection to this peer.
     pub(super) fn to(&self, peer: &Peer) -> Option<Flow> {
         self.flow(*self.by_peer.get(peer)?)

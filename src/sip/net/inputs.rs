@@ -99,8 +99,12 @@ impl SipStack {
                 Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => continue,
                 Some(Err(_)) | None => return Read { fed, empty: true },
             };
-            // Who shares an address with a flood keeps his calls.
             let source = remote.ip();
+            if self.bans.refuse(now, source, data, &self.endpoint) {
+                self.counters.banned += 1;
+                continue;
+            }
+            // Who shares an address with a flood keeps his calls.
             let admitted = self.budget.admit(now, source)
                 || (self.endpoint.expects(data) && self.spared.admit(now, source));
             if !admitted {
@@ -192,6 +196,11 @@ impl SipStack {
 
     fn stream_message(&mut self, flow: Flow, message: Result<Message, ParseError>) -> bool {
         let now = Instant::now();
+        let octets = message.as_ref().map_or(&[][..], |message| message.as_bytes());
+        if self.bans.refuse(now, flow.remote.ip(), octets, &self.endpoint) {
+            self.counters.banned += 1;
+            return false;
+        }
         if !self.budget.admit(now, flow.remote.ip()) {
             self.counters.over_budget += 1;
             return false;
@@ -251,7 +260,10 @@ impl SipStack {
             _ => Beginning::Open(Halves::plain(stream)),
         };
         match local {
-            Ok(local) if self.connections.has_room(remote.ip(), Opened::ByPeer) => {
+            Ok(local)
+                if self.connections.has_room(remote.ip(), Opened::ByPeer)
+                    && !self.bans.holds(Instant::now(), remote.ip()) =>
+            {
                 self.counters.connections_opened += 1;
                 self.connections.add(beginning, local, (transport, remote, None), Opened::ByPeer);
             }

@@ -58,13 +58,15 @@ pub struct NetCounters {
     pub sent: u64,
     /// Messages dropped because their source was over its budget.
     pub over_budget: u64,
+    /// Messages dropped because their source was banned.
+    pub banned: u64,
     /// Datagrams of ours that found nobody, by ICMP.
     pub undelivered: u64,
     /// Datagrams that the kernel would not take.
     pub send_errors: u64,
     /// Connections opened to us, or by us.
     pub connections_opened: u64,
-    /// Connections refused because there were too many.
+    /// Connections refused because there were too many, or their source was banned.
     pub connections_refused: u64,
     /// Times that the system refused to accept one: no descriptors left.
     pub accept_errors: u64,

@@ -5,12 +5,14 @@
 //! - `inputs`, `outputs`: what comes in, what goes out
 //! - `sockets`: making sockets; `udp`: one UDP socket, and what ICMP says of it
 //! - `connection`: one TCP or TLS connection's task; `connections`: their table
-//! - `tls`: certificates and handshakes
+//! - `tls`: certificates and handshakes; `unverified`: anybody's will do
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
+//! - `bans`: sources that nothing is taken from
 //! - `local_addr`: the concrete local address of a flow
 //! - `resolve`: names to addresses; `locate`: RFC 3263; `dns`: the records for it
 //! - `trace`: the SIP trace file; `tap`: messages for whoever keeps them
 
+mod bans;
 pub mod budget;
 mod connection;
 mod connections;
@@ -30,10 +32,13 @@ pub mod tap;
 mod tls;
 pub mod trace;
 mod udp;
+#[cfg(feature = "tls")]
+mod unverified;
 
+pub use bans::Ban;
 pub use limits::{NetCounters, NetLimits};
 pub use resolve::NameService;
-pub use stack::{NetConfig, NetError, SipStack};
+pub use stack::{ConnectError, NetConfig, NetError, SipStack};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::{TlsError, TlsFiles};

@@ -7,6 +7,11 @@ use tokio::net::TcpStream;
 
 use super::connection::Halves;
 
+/// Nobody distrusts.
+pub(super) fn is_distrust(_: &io::Error) -> bool {
+    false
+}
+
 /// Nobody has one.
 #[derive(Debug, Clone)]
 pub struct Tls(Infallible);

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::connection::Halves;
 use super::connections::{Opened, Peer, Queued};
 use super::sockets;
-use super::stack::{SipStack, TaskResult};
+use super::stack::{ConnectError, SipStack, TaskResult};
+use super::tls;
 use super::trace::Direction;
 use super::udp::UdpPort;
 use crate::sip::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
@@ -144,12 +145,17 @@ impl SipStack {
         });
     }
 
-    /// Who reads the log can tell a wrong certificate from a dead host.
+    /// Who reads the log can tell a wrong certificate from a dead host, and who asks, too.
     pub(super) fn connect_failed(&mut self, peer: &Peer, error: &io::Error) {
         let (transport, remote, name) = peer;
+        let name = name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
         if *transport == Transport::Tls {
-            let name = name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
             tracing::warn!("no TLS connection to {remote}{name}: {error}");
         }
+        let (peer, reason) = (format!("{remote}{name}"), error.to_string());
+        self.connect_error = Some(match tls::is_distrust(error) {
+            true => ConnectError::Certificate { peer, reason },
+            false => ConnectError::Connection { peer, reason },
+        });
     }
 }

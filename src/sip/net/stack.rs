@@ -2,7 +2,7 @@
 //! the endpoint, and is asked for its next event.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::bans::{Ban, Bans};
 use super::budget::SourceBudget;
 use super::connection::{ConnectionEvent, Halves};
 use super::connections::{Connections, Peer};
@@ -107,6 +108,7 @@ pub struct SipStack {
     pub(super) budget: SourceBudget,
     /// What calls that are up may still send from an address over its budget.
     pub(super) spared: SourceBudget,
+    pub(super) bans: Bans,
     pub(super) locals: LocalAddresses,
     /// Connections to close when everything has been sent.
     pub(super) closing: Vec<Flow>,
@@ -115,6 +117,18 @@ pub struct SipStack {
     /// None: nobody takes what passes.
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
+    pub(super) connect_error: Option<ConnectError>,
+}
+
+/// Why a connection of ours could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// TLS: its certificate is none for that name, or of nobody whom we trust.
+    #[error("the certificate of {peer} is not trusted: {reason}")]
+    Certificate { peer: String, reason: String },
+    /// TCP or TLS.
+    #[error("no connection to {peer}: {reason}")]
+    Connection { peer: String, reason: String },
 }
 
 /// What a task of ours brought back.
@@ -164,12 +178,14 @@ impl SipStack {
             turns: 0,
             budget: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
             spared: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
+            bans: Bans::default(),
             locals: LocalAddresses::default(),
             closing: Vec::new(),
             limits: config.limits,
             trace,
             tap: None,
             counters: NetCounters::default(),
+            connect_error: None,
         })
     }
 
@@ -202,6 +218,13 @@ impl SipStack {
         Instant::now()
     }
 
+    /// Nothing that would begin something is taken from this source for a time: its
+    /// datagrams are dropped unparsed and its connections refused, but for what belongs to
+    /// calls that are there.
+    pub fn ban(&mut self, ban: Ban) {
+        self.bans.set(Instant::now(), ban);
+    }
+
     /// Keeps the messages of calls from now on, to be taken by [`SipStack::take_seen`]
     /// at every turn.
     pub fn watch(&mut self) {
@@ -216,6 +239,22 @@ impl SipStack {
     /// What the drivers counted so far.
     pub fn counters(&self) -> NetCounters {
         self.counters
+    }
+
+    /// Why the last connection of ours that failed did so, once: a request that was to go by
+    /// it is told no more than that there was no way.
+    pub fn take_connect_error(&mut self) -> Option<ConnectError> {
+        self.connect_error.take()
+    }
+
+    /// This address of ours is gone, and another one may be there: connections from it are
+    /// closed, and by which address peers are reached is looked up again.
+    pub fn lost_address(&mut self, gone: IpAddr) {
+        self.locals = LocalAddresses::default();
+        for flow in self.connections.from(gone) {
+            self.connections.remove(flow.id.0);
+            self.input(Input::FlowClosed { flow });
+        }
     }
 
     /// TCP and TLS connections open now.

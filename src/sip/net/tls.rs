@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::connection::Halves;
+use super::unverified::Anybody;
 
 /// Octets of the largest PEM file that is read.
 const LARGEST: u64 = 4 << 20;
@@ -26,6 +27,8 @@ pub struct TlsFiles {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// PEM of the authorities that servers are checked against; none: the system's.
     pub authorities: Option<PathBuf>,
+    /// Whether servers are not checked at all.
+    pub unverified: bool,
 }
 
 /// Why TLS files are no good. Nothing of them is in force then.
@@ -61,6 +64,12 @@ impl TlsError {
             _ => false,
         }
     }
+}
+
+/// Whether a handshake failed because of the peer's certificate.
+pub(super) fn is_distrust(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
 /// Certificate, key, authorities; empty without a file.
@@ -187,9 +196,12 @@ impl InForce {
         if let Some(connector) = self.connector.get() {
             return Ok(connector.clone());
         }
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.authorities()?);
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder = match self.files.unverified {
+            true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider()))),
+            false => builder.with_root_certificates(self.authorities()?),
+        };
         let config = match self.pair()? {
             Some((chain, private)) => builder.with_client_auth_cert(chain, private)?,
             None => builder.with_no_client_auth(),

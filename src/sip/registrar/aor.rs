@@ -1,5 +1,6 @@
 //! Addresses of record.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,6 +46,13 @@ impl Aor {
     /// The part behind it; IPv6 in brackets.
     pub fn host(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, host)| host)
+    }
+}
+
+/// Equal, ordered and hashed as its text is.
+impl Borrow<str> for Aor {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -38,4 +38,4 @@ pub use reply::RegistrarReply;
 pub use service::Registrar;
 #[cfg(feature = "server")]
 pub use sqlite::{Durability, SqliteStore, StoreError};
-pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome};
+pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};

@@ -1,6 +1,7 @@
 //! Where bindings are kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -38,6 +39,9 @@ pub enum Outcome {
     Failed,
 }
 
+/// Is shown an AOR and its bindings, and says whether that is enough.
+pub type Visitor<'a> = dyn FnMut(&Aor, &[Arc<Binding>]) -> ControlFlow<()> + 'a;
+
 /// Bindings by address of record. Reads answer at once, from memory; writes may take
 /// effect on disk later, which [`LocationStore::outcome`] tells.
 pub trait LocationStore: Send {
@@ -60,8 +64,17 @@ pub trait LocationStore: Send {
     /// Whether writes keep up. While they do not, a REGISTER gets 503.
     fn accepts(&self) -> bool;
 
+    /// Shows the AORs that have bindings and come behind `after`, in their order, until one
+    /// is enough. What is not shown costs nothing.
+    fn visit_behind(&self, after: &str, each: &mut Visitor<'_>);
+
     /// Shows every AOR that has bindings.
-    fn visit(&self, each: &mut dyn FnMut(&Aor, &[Arc<Binding>]));
+    fn visit(&self, each: &mut dyn FnMut(&Aor, &[Arc<Binding>])) {
+        self.visit_behind("", &mut |aor, bindings| {
+            each(aor, bindings);
+            ControlFlow::Continue(())
+        });
+    }
 
     /// How many bindings there are.
     fn len(&self) -> usize;
@@ -76,6 +89,8 @@ pub trait LocationStore: Send {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     aors: HashMap<Aor, Vec<Arc<Binding>>>,
+    /// The same AORs: only what comes and goes pays for the order.
+    sorted: BTreeSet<Aor>,
     len: usize,
 }
 
@@ -109,6 +124,9 @@ impl LocationStore for MemoryStore {
         self.len = self.len + bindings.len() - before;
         if bindings.is_empty() {
             self.aors.remove(aor);
+            self.sorted.remove(aor);
+        } else if before == 0 {
+            self.sorted.insert(aor.clone());
         }
     }
 
@@ -128,9 +146,12 @@ impl LocationStore for MemoryStore {
         true
     }
 
-    fn visit(&self, each: &mut dyn FnMut(&Aor, &[Arc<Binding>])) {
-        for (aor, bindings) in &self.aors {
-            each(aor, bindings);
+    fn visit_behind(&self, after: &str, each: &mut Visitor<'_>) {
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        for aor in self.sorted.range::<str, _>(behind) {
+            if each(aor, self.bindings(aor)).is_break() {
+                return;
+            }
         }
     }
 

@@ -11,8 +11,10 @@ use super::Command;
 use crate::call::LegId;
 use crate::call::agent::{
     AgentConfig, AgentError, AgentEvent, AgentService, Codec as ServiceCodec, ImpairConfig, LegAudio,
+    Manners, Signalling, SrtpPolicy,
 };
 use crate::call::leg_fsm::TerminationCause;
+use crate::frame::RATE_HZ;
 use crate::ua::{Audio, CallId, Codec, EndCause, UaConfig, UaError, UaEvent};
 
 /// Events that wait for a role, before some are left out.
@@ -137,7 +139,24 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
         return;
     }
     let _ = events.send(match event {
-        AgentEvent::Incoming { leg, from, to, sip_call_id } => {
+        // The lab asks for no changes, and for no transfers.
+        AgentEvent::MediaClosed { .. }
+        | AgentEvent::TransferProgress { .. }
+        | AgentEvent::TransferEnded { .. }
+        | AgentEvent::TransferRequested { .. }
+        | AgentEvent::DigitRefused { .. }
+        | AgentEvent::Changed { .. }
+        | AgentEvent::ChangeRefused { .. } => {
+            return;
+        }
+        // It is registered nowhere; why there is no way, the end of the call says.
+        AgentEvent::Agreed { .. }
+        | AgentEvent::Registered { .. }
+        | AgentEvent::RegistrationFailed { .. }
+        | AgentEvent::Unregistered
+        | AgentEvent::AddressChanged { .. }
+        | AgentEvent::Unreachable { .. } => return,
+        AgentEvent::Incoming { leg, from, to, sip_call_id, .. } => {
             UaEvent::Incoming { call: call_id(leg), from, to, sip_call_id }
         }
         AgentEvent::Progress { leg, status, reason } => {
@@ -146,7 +165,8 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
         AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp } => {
             let codec = match codec {
                 ServiceCodec::Pcmu => Codec::Pcmu,
-                ServiceCodec::Pcma => Codec::Pcma,
+                // The lab offers and takes no other one.
+                ServiceCodec::Pcma | ServiceCodec::G722 | ServiceCodec::Opus => Codec::Pcma,
             };
             UaEvent::Answered { call: call_id(leg), codec, ptime_ms, remote_rtp }
         }
@@ -176,10 +196,14 @@ fn agent_config(config: UaConfig) -> AgentConfig {
     };
     AgentConfig {
         user: config.user,
+        identity: None,
+        signalling: Signalling::default(),
         bind: config.bind,
         codecs: config.codecs.iter().map(codec).collect(),
         ptime_ms: config.ptime_ms,
+        srtp: SrtpPolicy::Off,
         jitter_ms: config.jitter_ms,
+        rate_hz: RATE_HZ,
         impairment: config.impairment.map(|it| ImpairConfig {
             loss_pct: it.loss_pct,
             jitter_ms: it.jitter_ms,
@@ -190,6 +214,9 @@ fn agent_config(config: UaConfig) -> AgentConfig {
         rtp_timeout: config.rtp_timeout,
         sip_trace: config.sip_trace,
         packet_log: config.packet_log,
+        attributes: Vec::new(),
+        watch: false,
+        manners: Manners::default(),
         seed: rand::random(),
     }
 }
@@ -200,6 +227,10 @@ fn ua_error(error: AgentError) -> UaError {
         AgentError::Trace { path, error } => UaError::Trace { path, error },
         AgentError::Target { uri, reason } => UaError::Target { uri, reason },
         AgentError::Media(reason) => UaError::Media(reason),
+        AgentError::Header(name) => {
+            UaError::Target { uri: String::new(), reason: format!("header {name:?}") }
+        }
+        AgentError::Tls(why) => UaError::Stopped(why),
         AgentError::NoSuchLeg => UaError::NoSuchCall,
         AgentError::System(error) => UaError::Stopped(format!("the system refused a thread: {error}")),
     }

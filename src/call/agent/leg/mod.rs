@@ -6,9 +6,15 @@
 //! once. [`LegOutput::Ended`] comes exactly once; after it a leg takes everything
 //! and only refuses what still comes.
 //!
+//! - `answers`: how an INVITE gets on: provisional responses, 2xx, ACK
 //! - `session`: its side of offer and answer
+//! - `change`: what we change of a call that is up: hold, resume, codecs
 //! - `requests`: what the far end asks for inside the call
+//! - `early`: their call before it is answered: ringing, early media
 
+mod answers;
+mod change;
+mod early;
 mod requests;
 mod session;
 #[cfg(test)]
@@ -22,20 +28,24 @@ use crate::call::leg_fsm::{self, LegEvent, LegState, TerminationCause};
 use crate::call::negotiate::{self, Described, LocalMedia};
 use crate::media::session::MediaParams;
 use crate::sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
-use crate::sip::msg::{Request, Response};
+use crate::sip::msg::{Name, Request};
+pub use change::Change;
+use change::{Asked, Wish};
 use session::{Unreadable, description};
 
 /// What a leg wants done, or has to tell.
 #[derive(Debug)]
 pub enum LegOutput {
-    /// A provisional response to their INVITE.
-    Provisional { status: u16 },
+    /// A provisional response to their INVITE; with our answer it begins early media.
+    Provisional { status: u16, sdp: Option<Bytes> },
     /// 2xx to their INVITE or re-INVITE, with this session description.
     Accept { sdp: Bytes },
     /// A refusal of their INVITE or re-INVITE.
     Reject { status: u16, reason: String },
     /// The ACK to their 2xx, with the answer to the offer in it.
     Ack { sdp: Bytes },
+    /// A re-INVITE with this offer; [`Leg::not_asked`] if it cannot be sent.
+    ReInvite { sdp: Bytes },
     /// End the answered call.
     Bye,
     /// End our unanswered call.
@@ -52,6 +62,10 @@ pub enum LegOutput {
     Answered(Box<MediaParams>),
     /// News: the far end holds us, or takes us back.
     Hold { held: bool },
+    /// News: the far end has agreed to a change of ours.
+    Changed { change: Change, params: Box<MediaParams> },
+    /// News: it has not; all is as before.
+    ChangeRefused { change: Change, status: u16, reason: String },
     /// News: a digit by INFO.
     Digit { digit: char, duration_ms: u32 },
     /// News: the end.
@@ -85,9 +99,22 @@ pub struct Leg {
     version: u64,
     /// The last description that we sent.
     last: Option<Described>,
+    /// The last description of theirs that we could use.
+    said: Option<Bytes>,
     offer_answer: OfferAnswer,
     media: Option<MediaParams>,
     held: bool,
+    /// A re-INVITE of theirs is not acknowledged.
+    theirs_open: bool,
+    /// The change that our re-INVITE asks for.
+    asked: Option<Asked>,
+    /// Changes still to be asked for.
+    wishes: VecDeque<Wish>,
+    /// Our answer, as a provisional response has given it.
+    given: Option<Bytes>,
+    /// They want provisional responses to be reliable and have offered nothing: the first one
+    /// would have to bring our offer (RFC 3262 §5).
+    no_provisional: bool,
     /// 2xx and ACK have both passed.
     confirmed: bool,
     /// BYE, CANCEL or a refusal is on its way: only the end counts now.
@@ -97,23 +124,30 @@ pub struct Leg {
 }
 
 impl Leg {
+    /// A leg for an INVITE that came, as [`Leg::quiet`] makes it; the caller hears 180.
+    pub fn inbound(local: LocalMedia, invite: &Request) -> Self {
+        let mut leg = Leg::quiet(local, invite);
+        // One that refuses does not ring.
+        let _ = leg.ring();
+        leg
+    }
+
     /// A leg for an INVITE that came. `local.rtp` may have port 0 until
     /// [`Leg::answer`]. An offer that we cannot take is refused at once; else
-    /// the caller hears 180, and the application is to decide.
-    pub fn inbound(local: LocalMedia, invite: &Request) -> Self {
+    /// the application is to decide.
+    pub fn quiet(local: LocalMedia, invite: &Request) -> Self {
         let mut leg = Leg::new(true, local, OfferAnswer::Stable);
         match description(invite, invite.body()) {
-            Ok(None) => leg.offer_answer = OfferAnswer::Wanted,
+            Ok(None) => {
+                leg.offer_answer = OfferAnswer::Wanted;
+                leg.no_provisional = invite.has_token(Name::Require, "100rel");
+            }
             Ok(Some(offer)) => match negotiate::check_offer(&leg.local, &offer) {
                 Ok(()) => leg.offer_answer = OfferAnswer::Theirs(invite.body()),
                 Err(error) => leg.refuse(error.status().0, error.status().1),
             },
             Err(Unreadable::MediaType) => leg.refuse(415, "Unsupported Media Type"),
             Err(Unreadable::Sdp(error)) => leg.refuse(error.status().0, error.status().1),
-        }
-        if !leg.ending {
-            leg.advance(LegEvent::Ring);
-            leg.outputs.push_back(LegOutput::Provisional { status: 180 });
         }
         leg
     }
@@ -132,9 +166,15 @@ impl Leg {
             local,
             version: 0,
             last: None,
+            said: None,
             offer_answer,
             media: None,
             held: false,
+            theirs_open: false,
+            asked: None,
+            wishes: VecDeque::new(),
+            given: None,
+            no_provisional: false,
             confirmed: false,
             ending: false,
             late_events: 0,
@@ -164,7 +204,8 @@ impl Leg {
 
     /// Whether their call waits for our decision.
     pub fn is_waiting(&self) -> bool {
-        self.inbound && !self.ending && self.state == LegState::Ringing
+        let unanswered = matches!(self.state, LegState::Created | LegState::Ringing | LegState::EarlyMedia);
+        self.inbound && !self.ending && unanswered
     }
 
     /// Answers with 200; `rtp_port` is where we receive.
@@ -177,7 +218,10 @@ impl Leg {
         }
         self.local.rtp.set_port(rtp_port);
         self.advance(LegEvent::Answer);
-        if let Err(error) = self.accept() {
+        if let Some(sdp) = self.given.clone() {
+            // The endpoint leaves it out where it has been acknowledged already.
+            self.outputs.push_back(LegOutput::Accept { sdp });
+        } else if let Err(error) = self.accept() {
             // Only the port has changed since the offer was checked.
             self.refuse(error.status().0, error.status().1);
         }
@@ -212,10 +256,10 @@ impl Leg {
     }
 
     /// The media session heard nothing for too long. Ends the call, unless the
-    /// far end holds us and so may be silent. The end is told at once: nobody
+    /// far end holds us, or we hold it, and so may be silent. The end is told at once: nobody
     /// may be there to answer the BYE.
     pub fn rtp_timeout(&mut self) {
-        if self.state == LegState::Answered && !self.held && !self.ending {
+        if self.state == LegState::Answered && !self.held && !self.on_hold() && !self.ending {
             self.bye();
             self.end(TerminationCause::MediaTimeout);
         }
@@ -242,12 +286,24 @@ impl Leg {
                 let reply = self.request(&request);
                 self.outputs.push_back(LegOutput::Respond { transaction, reply });
             }
+            // With an offer it is like an UPDATE (RFC 3262 §5).
+            UsageEvent::ProvisionalAcknowledged { request, offer: Some(transaction) } => {
+                self.update(transaction, &request);
+            }
+            UsageEvent::ProvisionalAcknowledged { .. } => {}
             UsageEvent::Terminated { cause } => self.end(termination(cause)),
             // What we said in the 2xx never became a session: nothing to undo.
-            UsageEvent::ReInviteCancelled => self.offer_answer = OfferAnswer::Stable,
+            UsageEvent::ReInviteCancelled => {
+                self.offer_answer = OfferAnswer::Stable;
+                self.theirs_open = false;
+            }
+            UsageEvent::ReInviteAnswered { response, .. } => self.changed(&response),
+            UsageEvent::ReInviteFailed { status, reason, .. } => self.not_changed(status, reason),
+            UsageEvent::RefreshWanted => self.refresh(),
             // We send nothing that these could be the outcome of.
             _ => self.late_events += 1,
         }
+        self.go_on();
     }
 
     fn late(&mut self, event: UsageEvent) {
@@ -260,66 +316,6 @@ impl Leg {
             UsageEvent::ReInvite { .. } => {
                 self.outputs.push_back(LegOutput::Reject { status: 481, reason: String::new() });
             }
-            _ => {}
-        }
-    }
-
-    fn provisional(&mut self, response: &Response) {
-        let session = description(response, response.body()).ok().flatten();
-        let early = session.and_then(|answer| self.apply_answer(&answer).ok());
-        match early {
-            Some(params) if !self.ending => {
-                self.advance(LegEvent::EarlyMedia);
-                self.configure(params);
-            }
-            _ => self.advance(LegEvent::Ring),
-        }
-        let reason = String::from_utf8_lossy(response.reason()).into_owned();
-        self.outputs.push_back(LegOutput::Progress { status: response.status(), reason });
-    }
-
-    fn answered(&mut self, response: &Response, ack_wanted: bool) {
-        self.advance(LegEvent::Answer);
-        let session = description(response, response.body()).map_err(|_| "the answer is not SDP".to_owned());
-        let settled = session.and_then(|session| match (session, ack_wanted) {
-            (Some(offer), true) => {
-                let (sdp, params) = self.make_answer(&offer).map_err(|error| error.to_string())?;
-                self.outputs.push_back(LegOutput::Ack { sdp });
-                Ok(params)
-            }
-            (Some(answer), false) => self.apply_answer(&answer).map_err(|error| error.to_string()),
-            // The answer may have come in a reliable provisional response.
-            (None, false) => self.media.clone().ok_or_else(|| "200 without an answer".to_owned()),
-            (None, true) => Err("200 without an offer".to_owned()),
-        });
-        self.offer_answer = OfferAnswer::Stable;
-        if self.ending {
-            // It crossed our CANCEL.
-            self.outputs.push_back(LegOutput::Bye);
-            return;
-        }
-        match settled {
-            Ok(params) => self.confirm(params),
-            Err(message) => self.give_up(message),
-        }
-    }
-
-    fn acknowledged(&mut self, ack: &Request) {
-        if let OfferAnswer::Ours = self.offer_answer {
-            self.offer_answer = OfferAnswer::Stable;
-            let answer = description(ack, ack.body()).ok().flatten();
-            let settled = match answer {
-                Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
-                None => Err("ACK without an answer to our offer".to_owned()),
-            };
-            match settled {
-                Ok(params) if !self.ending => self.configure(params),
-                Err(message) if !self.ending => return self.give_up(message),
-                _ => {}
-            }
-        }
-        match self.media.clone() {
-            Some(params) if !self.confirmed && !self.ending => self.confirm(params),
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ impl Leg {
             self.outputs.push_back(LegOutput::Reject { status: 481, reason: String::new() });
             return;
         }
+        self.theirs_open = true;
         let refusal = match description(request, request.body()) {
             Ok(offer) => {
                 self.offer_answer =
@@ -27,6 +28,7 @@ impl Leg {
         if let Some((status, reason)) = refusal {
             // The session stays as it was (RFC 3261 §14.2).
             self.offer_answer = OfferAnswer::Stable;
+            self.theirs_open = false;
             self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
         }
     }

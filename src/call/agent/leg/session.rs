@@ -40,18 +40,40 @@ impl Leg {
         offer: &SessionDescription,
     ) -> Result<(Bytes, MediaParams), NegotiateError> {
         let (answer, params) = negotiate::make_answer(&self.local, self.version + 1, offer)?;
+        self.said = Some(offer.to_bytes().into());
         self.version += 1;
         let sdp = answer.description.to_bytes().into();
         self.last = Some(answer);
         Ok((sdp, params))
     }
 
-    pub(super) fn apply_answer(&self, answer: &SessionDescription) -> Result<MediaParams, NegotiateError> {
+    pub(super) fn apply_answer(
+        &mut self,
+        answer: &SessionDescription,
+    ) -> Result<MediaParams, NegotiateError> {
         let offer = self.last.as_ref().ok_or(NegotiateError::NoAudio)?;
-        negotiate::apply_answer(&self.local, offer, answer)
+        let params = negotiate::apply_answer(&self.local, offer, answer)?;
+        self.said = Some(answer.to_bytes().into());
+        Ok(params)
     }
 
-    pub(super) fn configure(&mut self, mut params: MediaParams) {
+    /// What we have told the far end last, and what it has said last; a waiting offer, too.
+    pub fn descriptions(&self) -> (Option<Vec<u8>>, Option<Bytes>) {
+        let told = self.last.as_ref().map(|last| last.description.to_bytes());
+        let waiting = match &self.offer_answer {
+            OfferAnswer::Theirs(offer) => Some(offer.clone()),
+            _ => None,
+        };
+        (told, waiting.or_else(|| self.said.clone()))
+    }
+
+    pub(super) fn configure(&mut self, params: MediaParams) {
+        let held = !params.direction.send;
+        self.configure_as(params, held);
+    }
+
+    /// The same, when whether they hold us does not follow from it.
+    pub(super) fn configure_as(&mut self, mut params: MediaParams, held: bool) {
         // The old hold gives no address: RTCP goes on to the one before.
         if let Some(before) = &self.media
             && params.remote_rtp.ip().is_unspecified()
@@ -59,7 +81,7 @@ impl Leg {
             params.remote_rtp = before.remote_rtp;
             params.remote_rtcp = before.remote_rtcp;
         }
-        let held = !params.direction.send;
+        self.local.crypto.settled(params.protection.as_ref());
         self.media = Some(params.clone());
         self.outputs.push_back(LegOutput::ConfigureMedia(Box::new(params)));
         if self.confirmed {
@@ -69,7 +91,7 @@ impl Leg {
 
     pub(super) fn confirm(&mut self, params: MediaParams) {
         // Again even if early media had the same: silence is counted from here.
-        if !self.inbound || self.media.as_ref() != Some(&params) {
+        if !self.inbound || self.has_early_media() || self.media.as_ref() != Some(&params) {
             self.configure(params.clone());
         }
         self.confirmed = true;

@@ -1,6 +1,9 @@
 use super::*;
+
+mod change;
+use crate::call::negotiate::crypto::{LocalCrypto, SrtpPolicy};
 use crate::media::codec::Codec;
-use crate::sip::msg::{Limits, Message};
+use crate::sip::msg::{Limits, Message, Response};
 
 const OFFER: &str = "v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n\
                      m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
@@ -11,6 +14,9 @@ fn local() -> LocalMedia {
         codecs: vec![Codec::Pcmu, Codec::Pcma],
         ptime_ms: 20,
         session_id: 42,
+        direction: crate::sdp::Direction::SendRecv,
+        crypto: LocalCrypto::default(),
+        attributes: Vec::new(),
     }
 }
 
@@ -43,13 +49,26 @@ fn invite(body: &str) -> Request {
     request("INVITE", if body.is_empty() { "" } else { "application/sdp" }, body)
 }
 
+/// Direction and first format of a description.
+fn offered(sdp: &[u8]) -> String {
+    let text = std::str::from_utf8(sdp).expect("text");
+    let direction = ["sendonly", "inactive", "recvonly"].into_iter().find(|word| text.contains(word));
+    let audio = text.lines().find_map(|line| line.split_once("RTP/AVP ")).expect("audio").1;
+    format!("{} {}", direction.unwrap_or("sendrecv"), audio.split(' ').next().unwrap_or_default())
+}
+
 /// Everything that a leg wants now, one word each.
 fn outputs(leg: &mut Leg) -> Vec<String> {
     let word = |output: LegOutput| match output {
-        LegOutput::Provisional { status } => format!("{status}"),
+        LegOutput::Provisional { status, sdp } => {
+            format!("{status}{}", if sdp.is_some() { " with an answer" } else { "" })
+        }
         LegOutput::Accept { .. } => "accept".into(),
         LegOutput::Reject { status, .. } => format!("reject {status}"),
         LegOutput::Ack { .. } => "ack".into(),
+        LegOutput::ReInvite { sdp } => format!("reinvite {}", offered(&sdp)),
+        LegOutput::Changed { change, params } => format!("changed {change:?} {}", params.send.codec),
+        LegOutput::ChangeRefused { change, status, .. } => format!("refused {change:?} {status}"),
         LegOutput::Bye => "bye".into(),
         LegOutput::Cancel => "cancel".into(),
         LegOutput::Respond { reply, .. } => format!("respond {}", reply.status),
@@ -344,4 +363,47 @@ fn after_the_end_requests_are_refused_and_nothing_else_happens() {
     leg.usage_event(UsageEvent::Request { transaction: transaction(), request: request("INFO", "", "") });
     assert_eq!(outputs(&mut leg), ["reject 481", "respond 481"]);
     assert!(leg.late_events() > 100);
+}
+
+#[test]
+fn a_leg_that_must_be_encrypted_refuses_plain_calls_and_ends_plain_answers() {
+    let required =
+        |seed| LocalMedia { crypto: LocalCrypto::new(SrtpPolicy::Required, [seed; 32]), ..local() };
+    assert_eq!(outputs(&mut Leg::inbound(required(1), &invite(OFFER))), ["reject 488"]);
+    let (mut leg, offer) = Leg::outbound(required(1));
+    assert!(offer.windows(8).any(|octets| octets == b"RTP/SAVP"));
+    leg.usage_event(UsageEvent::Answered { response: response("200 OK", OFFER), ack_wanted: false });
+    let outputs = outputs(&mut leg);
+    assert!(outputs.iter().any(|output| output == "bye"), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| output.starts_with("media")), "{outputs:?}");
+}
+
+#[test]
+fn a_reinvite_that_changes_nothing_is_answered_with_the_same_key() {
+    let ours = LocalMedia { crypto: LocalCrypto::new(SrtpPolicy::Offered, [7; 32]), ..local() };
+    let key = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
+    let offer = |suite: &str| format!("{OFFER}a=crypto:9 {suite} inline:{key}\r\n");
+    let mut leg = Leg::inbound(ours, &invite(&offer("AES_CM_128_HMAC_SHA1_80")));
+    leg.answer(20_000).expect("waits for an answer");
+    let said = |leg: &mut Leg| {
+        let sdp = std::iter::from_fn(|| leg.poll()).find_map(|output| match output {
+            LegOutput::Accept { sdp } => Some(String::from_utf8(sdp.to_vec()).unwrap()),
+            _ => None,
+        });
+        let sdp = sdp.expect("an answer");
+        let line = sdp.lines().find(|line| line.starts_with("a=crypto:9 ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no key: {sdp}"))
+    };
+    let first = said(&mut leg);
+    leg.usage_event(UsageEvent::Acknowledged { request: request("ACK", "", "") });
+    let mut again = |suite: &str| {
+        leg.usage_event(UsageEvent::ReInvite { request: invite(&offer(suite)) });
+        let said = said(&mut leg);
+        leg.usage_event(UsageEvent::Acknowledged { request: request("ACK", "", "") });
+        said
+    };
+    assert_eq!(again("AES_CM_128_HMAC_SHA1_80"), first);
+    let other = again("AES_CM_128_HMAC_SHA1_32");
+    assert!(!other.ends_with(&first[first.len() - 20..]));
+    assert_ne!(again("AES_CM_128_HMAC_SHA1_80"), first, "a key that was used does not come back");
 }

@@ -1,11 +1,27 @@
 //! What offer and answer came to with one party.
 
 use super::{Line, Side, formats, receives};
+use crate::media::codec::Codec;
 
 impl Side {
+    /// Whether its keys come as tones: they are cut out of what goes to who takes events.
+    pub fn hear_tones(&mut self, on: bool) {
+        self.tones = on;
+    }
+
     /// Whether offer and answer have passed.
     pub fn is_described(&self) -> bool {
         self.sent.is_some() && self.remote.is_some()
+    }
+
+    /// What of its formats we can decode, by payload type: those that it was told to send,
+    /// and those that it is sent. Nothing yet: none.
+    pub fn codecs(&self) -> [Vec<(u8, Codec)>; 2] {
+        let Some(leg) = self.settled() else { return [Vec::new(), Vec::new()] };
+        [leg.told, leg.own].map(|audio| {
+            let known = audio.formats.iter();
+            known.filter_map(|format| Some((format.payload_type, formats::codec(format)?))).collect()
+        })
     }
 
     /// What it was told last, and has said last.

@@ -17,6 +17,8 @@ pub enum DirectError {
     Family,
     #[error("one of them is on hold")]
     Held,
+    #[error("one of them has SRTP, which ends at b2b")]
+    Encrypted,
     #[error("their numbers for payloads contradict each other")]
     Numbers,
 }
@@ -37,6 +39,9 @@ pub fn direct(
     let own = &line.audio;
     if own.is_hold() || there.is_hold() || !own.direction.has_send() || !there.direction.has_send() {
         return Err(DirectError::Held);
+    }
+    if from.keys().is_some() || to.keys().is_some() {
+        return Err(DirectError::Encrypted);
     }
     if own.rtp() != heard {
         return Err(DirectError::Nat { told: own.rtp(), heard });

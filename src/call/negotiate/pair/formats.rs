@@ -3,7 +3,7 @@
 
 use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
 use super::PairPolicy;
-use crate::media::transcode::Coding;
+use crate::media::codec::Codec;
 use crate::sdp::{AudioMedia, ExtMap, Format};
 
 /// Payload type under which we offer `telephone-event` beside Opus.
@@ -36,19 +36,18 @@ pub(super) fn is_speech(format: &Format) -> bool {
 }
 
 /// What a format is, if we can decode and encode it.
-pub(super) fn coding(format: &Format) -> Option<Coding> {
-    let named = |coding: &Coding| {
-        format.is(coding.name(), coding.clock_rate()) && format.channels == coding.channels()
-    };
-    Coding::ALL.into_iter().find(named)
+pub(super) fn codec(format: &Format) -> Option<Codec> {
+    let named =
+        |codec: &Codec| format.is(codec.name(), codec.clock_rate()) && format.channels == codec.channels();
+    Codec::ALL.into_iter().find(named)
 }
 
 /// What we can transcode to.
 pub(super) fn ours() -> impl Iterator<Item = Format> {
-    Coding::ALL.into_iter().map(|coding| Format {
-        channels: coding.channels(),
-        fmtp: parameters(coding),
-        ..Format::new(coding.payload_type(), coding.name(), coding.clock_rate())
+    Codec::ALL.into_iter().map(|codec| Format {
+        channels: codec.channels(),
+        fmtp: codec.fmtp().map(str::to_owned),
+        ..Format::new(codec.payload_type(), codec.name(), codec.clock_rate())
     })
 }
 
@@ -57,12 +56,6 @@ pub(super) fn ours_with_events() -> Vec<Format> {
     let narrow = telephone_event(TELEPHONE_EVENT_PT);
     let wide = Format { payload_type: WIDE_EVENT_PT, clock_rate: 48_000, ..narrow.clone() };
     ours().chain([narrow, wide]).collect()
-}
-
-/// What we say of ourselves where we put a codec into a description: redundancy for lost
-/// packets is welcome (RFC 7587 §6.1).
-pub(super) fn parameters(coding: Coding) -> Option<String> {
-    (coding == Coding::Opus).then(|| "useinbandfec=1".to_owned())
 }
 
 /// Adds to an offer what we can transcode to, as far as the policy lets us, best first.
@@ -94,6 +87,22 @@ fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
             let payload_type = if clock_rate == 8_000 { TELEPHONE_EVENT_PT } else { WIDE_EVENT_PT };
             wanted.push(Format { payload_type, clock_rate, ..like.clone() });
         }
+    }
+}
+
+/// Offers events where there are none, beside what is offered already.
+pub(super) fn offer_events(offered: &mut Vec<Format>, known: &[Format]) {
+    if !offered.iter().any(Format::is_telephone_event) {
+        offered.push(telephone_event(TELEPHONE_EVENT_PT));
+        *offered = number(std::mem::take(offered), known);
+    }
+}
+
+/// Takes the events of an offer, where there are some and an answer has none.
+pub(super) fn answer_events(answered: &mut Vec<Format>, offered: &[Format]) {
+    let clock_rate = answered.first().map_or(8_000, |format| format.clock_rate);
+    if !answered.iter().any(Format::is_telephone_event) {
+        answered.extend(events(offered, clock_rate).cloned());
     }
 }
 
@@ -159,8 +168,9 @@ pub(super) fn shared(
     };
     let mut formats: Vec<Format> = both(true).collect();
     if formats.is_empty() {
-        let transcodable =
-            |format: &Format| Some(Format { fmtp: parameters(coding(format)?), ..format.clone() });
+        let transcodable = |format: &Format| {
+            Some(Format { fmtp: codec(format)?.fmtp().map(str::to_owned), ..format.clone() })
+        };
         let answered = answer.formats.iter().filter(was_asked).find_map(transcodable);
         let ours = answered.and(offer.formats.iter().find_map(transcodable));
         let ours = ours.ok_or(NegotiateError::NoCommonCodec)?;

@@ -2,7 +2,9 @@
 //! the other, and back (RFC 3264). Pure functions on [`Side`]s.
 //!
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
+//! - `line`: the audio line of a description
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
+//! - `crypto`: SRTP, which ends at each leg
 //! - `direct`: descriptions that lead media past b2b
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
@@ -14,8 +16,12 @@
 //! from who asked whom: [`join`] needs no memory of the exchange.
 
 mod agreed;
+mod crypto;
+#[cfg(test)]
+mod crypto_tests;
 mod direct;
 mod formats;
+mod line;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -23,14 +29,16 @@ mod ways;
 
 pub use agreed::{Agreed, agreed};
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 pub use direct::{DirectError, back, direct};
 
 use super::NegotiateError;
+use super::crypto::LocalCrypto;
 use crate::media::relay::{Remote, Way};
 use crate::sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
+use line::Line;
 use read::read;
 
 /// What may go across; see `call::controller::PairPolicy`.
@@ -54,6 +62,8 @@ pub struct PairPolicy {
     pub extensions: Vec<String>,
     /// Offer to multiplex RTCP (RFC 5761); what is offered to us is accepted anyway.
     pub rtcp_mux: bool,
+    /// The party presses its keys as tones in its audio.
+    pub tones: bool,
 }
 
 impl Default for PairPolicy {
@@ -67,6 +77,7 @@ impl Default for PairPolicy {
             unknown_attributes: false,
             extensions: vec![super::ABS_CAPTURE_TIME.to_owned()],
             rtcp_mux: true,
+            tones: false,
         }
     }
 }
@@ -85,6 +96,9 @@ pub struct Side {
     ours: Option<Box<[u8]>>,
     theirs: Option<Box<[u8]>>,
     unknown_attributes: bool,
+    crypto: LocalCrypto,
+    /// It presses keys as tones.
+    tones: bool,
 }
 
 /// Why an answer means nothing.
@@ -107,66 +121,6 @@ pub struct Join {
     pub backward: (Way, String, Option<String>),
 }
 
-/// An audio line and where it stands.
-struct Line {
-    description: Rc<SessionDescription>,
-    index: usize,
-    audio: AudioMedia,
-}
-
-impl Line {
-    /// The first audio line of an offer that can be relayed.
-    fn offered(body: &[u8], family: &SocketAddr) -> Result<Line, NegotiateError> {
-        let description = read(body)?;
-        let mut error = NegotiateError::NoAudio;
-        for index in 0..description.lines().count() {
-            match usable(&description, index, family) {
-                Ok(audio) => return Ok(Line { description, index, audio }),
-                Err(NegotiateError::NoAudio) => {}
-                Err(why) => error = why,
-            }
-        }
-        Err(error)
-    }
-
-    /// The line of an answer that answers this offer of ours (RFC 3264 §6: same places).
-    fn answered(body: &[u8], offer: &Line, family: &SocketAddr) -> Result<Line, NegotiateError> {
-        let description = read(body)?;
-        let audio = usable(&description, offer.index, family)?;
-        Ok(Line { description, index: offer.index, audio })
-    }
-
-    /// A line of a description that was accepted or made before.
-    fn known(body: &[u8]) -> Option<Line> {
-        let description = read(body).ok()?;
-        let index = description.audio_index()?;
-        let audio = description.audio(index).ok()?;
-        Some(Line { description, index, audio })
-    }
-}
-
-fn usable(
-    description: &SessionDescription,
-    index: usize,
-    family: &SocketAddr,
-) -> Result<AudioMedia, NegotiateError> {
-    let audio = description.audio(index)?;
-    if audio.is_refused() || !audio.is_plain_rtp() {
-        return Err(NegotiateError::NoAudio);
-    }
-    if audio.address == IpAddr::V4(Ipv4Addr::BROADCAST) {
-        return Err(NegotiateError::Address(format!("{} is not one host", audio.address)));
-    }
-    if audio.address.is_ipv4() != family.is_ipv4() && !audio.address.is_unspecified() {
-        let (theirs, ours) = (audio.address, family.ip());
-        return Err(NegotiateError::Address(format!("{theirs} is not of the leg's family ({ours})")));
-    }
-    if !audio.formats.iter().any(formats::is_speech) {
-        return Err(NegotiateError::NoCommonCodec);
-    }
-    Ok(audio)
-}
-
 impl Side {
     /// A leg that is told to send to `rtp`. `session_id` stands in the `o=` line of all its
     /// descriptions, at random.
@@ -180,6 +134,8 @@ impl Side {
             ours: None,
             theirs: None,
             unknown_attributes: false,
+            crypto: LocalCrypto::default(),
+            tones: false,
         }
     }
 
@@ -188,12 +144,14 @@ impl Side {
     fn settled(&self) -> Option<ways::Leg> {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
         let own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
-        Some(ways::Leg { told, own })
+        Some(ways::Leg { told, own, tones: self.tones })
     }
 
     /// What the far end said last, for the media machine: the addresses, directions.
     pub fn remote(&self) -> Option<Remote> {
-        let ways::Leg { told: sent, own: audio } = self.settled()?;
+        let leg = self.settled()?;
+        let voice = ways::voice(&leg);
+        let ways::Leg { told: sent, own: audio, .. } = leg;
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
         let rtcp = Some(audio.rtcp(rtcp_mux)).filter(|rtcp| {
@@ -211,6 +169,7 @@ impl Side {
                 .telephone_event(rate)
                 .and(audio.telephone_event(rate))
                 .map(|format| (format.payload_type, rate)),
+            voice,
         })
     }
 
@@ -255,6 +214,7 @@ impl Side {
 
     /// Writes an offer of this line, in the places of the last description.
     fn offer(&mut self, audio: &AudioMedia) -> Box<[u8]> {
+        let audio = &*self.encrypt_offer(audio);
         let last = self.sent.as_deref().and_then(Line::known);
         let bytes = self.write(|origin| match &last {
             Some(last) => SessionDescription::reoffer(origin, &last.description, last.index, audio),
@@ -275,8 +235,12 @@ pub fn offer(
     body: &[u8],
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
-    let line = Line::offered(body, &from.rtp)?;
-    let audio = across(&line, to, policy)?;
+    let line = Line::offered(body, from)?;
+    let mut audio = across(&line, to, policy)?;
+    if from.tones && policy.telephone_event {
+        // Its tones become events.
+        formats::offer_events(&mut audio.formats, &to.known_formats());
+    }
     from.theirs = Some(body.into());
     for side in [from, &mut *to] {
         side.unknown_attributes = policy.unknown_attributes;
@@ -292,10 +256,13 @@ pub fn offer(
 pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, PairError> {
     let offered =
         from.ours.as_deref().or(from.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
-    let line = Line::answered(body, &offered, &from.rtp)?;
+    let line = Line::answered(body, &offered, from)?;
     let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
-    let offer = Line::offered(offer, &to.rtp)?;
+    let offer = Line::offered(offer, to)?;
     let mut audio = AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio)?);
+    if from.tones {
+        formats::answer_events(&mut audio.formats, &offer.audio.formats);
+    }
     audio.protocol.clone_from(&offer.audio.protocol);
     audio.direction = direction(
         line.audio.direction.has_send() && receives(&offer.audio),
@@ -311,6 +278,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     if to.unknown_attributes {
         audio.others = line.description.other_attributes(line.index);
     }
+    to.encrypt_answer(&offer.audio, &mut audio)?;
     let bytes =
         to.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
     settle_answer(from, body);
@@ -319,6 +287,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     }
     to.ours = None;
     to.sent = Some(bytes.clone());
+    to.settle_crypto();
     Ok(bytes)
 }
 
@@ -353,7 +322,7 @@ pub fn local_offer(
 pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
     let offered =
         side.ours.as_deref().or(side.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
-    Line::answered(body, &offered, &side.rtp)?;
+    Line::answered(body, &offered, side)?;
     settle_answer(side, body);
     Ok(())
 }
@@ -374,6 +343,7 @@ fn settle_answer(side: &mut Side, body: &[u8]) {
     }
     side.theirs = None;
     side.remote = Some(body.into());
+    side.settle_crypto();
 }
 
 /// Our own answer to an offer that goes no further: what was agreed before, where that is
@@ -386,7 +356,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
         side.withdraw();
         return side.sent.clone().ok_or(NegotiateError::NoAudio);
     }
-    let offer = Line::offered(body, &side.rtp)?;
+    let offer = Line::offered(body, side)?;
     let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
     let ours = AudioMedia::new(side.rtp, formats::ours_with_events());
     let common = |known: &AudioMedia| {
@@ -403,11 +373,13 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     audio.direction = direction(receives(&offer.audio), offer.audio.direction.has_send());
     audio.ptime_ms = policy.ptime_ms.or(before.and_then(|before| before.ptime_ms));
     audio.rtcp_mux = offer.audio.rtcp_mux;
+    side.encrypt_answer(&offer.audio, &mut audio)?;
     let bytes =
         side.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
     side.withdraw();
     side.sent = Some(bytes.clone());
     side.remote = Some(body.into());
+    side.settle_crypto();
     Ok(bytes)
 }
 
@@ -436,7 +408,7 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
                 .collect()
         }
     };
-    if policy.transcode && offered.formats.iter().any(|format| formats::coding(format).is_some()) {
+    if policy.transcode && offered.formats.iter().any(|format| formats::codec(format).is_some()) {
         formats::add_ours(&mut wanted, &offered.formats, policy);
     }
     // Events last, in their order: they are no choice.

@@ -1,10 +1,13 @@
 //! What becomes of packets between two legs, by what each was told and has said.
 
 use super::super::NegotiateError;
-use super::formats::{coding, events, is_speech, same};
+use super::super::parameter;
+use super::formats::{codec, events, is_speech, same};
+use crate::media::codec::Codec;
 use crate::media::forward::{ExtensionMap, PayloadMap};
-use crate::media::relay::{Law, Recode, Way};
-use crate::media::transcode::{Coding, Events, MOST_FORMATS, Plan, Target};
+use crate::media::relay::{Recode, Way};
+use crate::media::stage::Voice;
+use crate::media::transcode::{Events, MOST_FORMATS, Plan, Target};
 use crate::sdp::{AudioMedia, Format};
 
 /// Packet time where the far end asks for none, ms (RFC 3551 §4.2).
@@ -14,6 +17,8 @@ const PTIME_MS: u32 = 20;
 pub(super) struct Leg {
     pub told: AudioMedia,
     pub own: AudioMedia,
+    /// It presses keys as tones.
+    pub tones: bool,
 }
 
 /// What becomes of packets from one leg to another, and the encodings in words, two of
@@ -27,15 +32,23 @@ pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>),
     let place = |format: &Format| to.own.formats.iter().find(|there| same(there, format));
     let told = from.told.formats.iter();
     let speech = told.clone().filter(|format| is_speech(format) && agreed(format));
-    let relayed = speech.clone().find(|format| place(format).is_some());
+    let passes = speech.clone().find(|format| place(format).is_some());
+    // Tones are cut out for who takes events, of whatever can be decoded.
+    let takes_events = |audio: &AudioMedia| audio.formats.iter().any(Format::is_telephone_event);
+    let cuts = from.tones
+        && takes_events(&to.told)
+        && takes_events(&to.own)
+        && speech.clone().any(|format| codec(format).is_some())
+        && target(to, passes).is_some();
+    let relayed = passes.filter(|_| !cuts);
     // Of these the other leg has none. Beside a format that is relayed they are what we
     // have added to an offer ourselves.
-    let alien: Vec<(&Format, Coding)> = speech
-        .filter(|format| place(format).is_none())
-        .filter_map(|format| Some((format, coding(format)?)))
+    let alien: Vec<(&Format, Codec)> = speech
+        .filter(|format| cuts || place(format).is_none())
+        .filter_map(|format| Some((format, codec(format)?)))
         .take(MOST_FORMATS)
         .collect();
-    let target = target(to, relayed);
+    let target = target(to, passes);
     let mut way = Way::new(PayloadMap::EMPTY, PTIME_MS);
     way.extensions = extensions(from, to);
 
@@ -52,20 +65,20 @@ pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>),
         return Err(NegotiateError::NoCommonCodec);
     };
     way.clock_rate = first.clock_rate;
-    match (law(decoded), law(target.coding)) {
+    match (decoded.law(), target.codec.law()) {
         // A packet stays what it is.
-        (Some(_), Some(to_law)) if alien.len() == 1 => {
+        (Some(_), Some(to_law)) if alien.len() == 1 && !cuts => {
             way.payload_types = relay(from, to);
             way.payload_types.forward(first.payload_type, there.payload_type);
             way.recode = Some(Recode { payload_type: first.payload_type, to: to_law });
         }
         _ => {
-            let mut plan = plan(&alien, target);
+            let mut plan = Plan { cuts_tones: cuts, ..plan(&alien, target) };
             alien.iter().for_each(|(format, _)| way.payload_types.up(format.payload_type));
             let sent = told.filter(|format| format.is_telephone_event());
             for (n, format) in sent.enumerate() {
                 way.payload_types.telephone_event(format.payload_type);
-                if let Some(there) = events(&to.own.formats, target.coding.clock_rate()) {
+                if let Some(there) = events(&to.own.formats, target.codec.clock_rate()) {
                     let to = (there.payload_type, there.clock_rate);
                     let events = plan.events.get_or_insert(Events { from: [None; 2], to });
                     if let Some(place) = events.from.get_mut(n) {
@@ -93,44 +106,43 @@ fn relay(from: &Leg, to: &Leg) -> PayloadMap {
     payload_types
 }
 
-fn law(coding: Coding) -> Option<Law> {
-    match coding {
-        Coding::Pcmu => Some(Law::Mu),
-        Coding::Pcma => Some(Law::A),
-        Coding::G722 | Coding::Opus => None,
-    }
-}
-
-fn plan(from: &[(&Format, Coding)], to: Target) -> Plan {
-    let mut plan = Plan { from: [None; MOST_FORMATS], to, events: None };
-    for (place, (format, coding)) in plan.from.iter_mut().zip(from) {
-        *place = Some((format.payload_type, *coding));
+fn plan(from: &[(&Format, Codec)], to: Target) -> Plan {
+    let mut plan = Plan { from: [None; MOST_FORMATS], to, events: None, cuts_tones: false };
+    for (place, (format, codec)) in plan.from.iter_mut().zip(from) {
+        *place = Some((format.payload_type, *codec));
     }
     plan
 }
 
 /// What is encoded for a leg: what is relayed to it anyway, else the first that it has.
 fn target<'a>(to: &'a Leg, relayed: Option<&Format>) -> Option<(&'a Format, Target)> {
-    let mut known = to.own.formats.iter().filter_map(|format| Some((format, coding(format)?)));
+    let mut known = to.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
     let relayed = relayed.and_then(|relayed| known.clone().find(|(format, _)| same(format, relayed)));
-    let (format, coding) = relayed.or_else(|| known.next())?;
-    let wanted = to.own.ptime_ms.unwrap_or(PTIME_MS).min(to.own.maxptime_ms.unwrap_or(u32::MAX));
-    let bitrate = parameter(format, "maxaveragebitrate").unwrap_or(Target::BITRATE);
-    let target = Target {
-        payload_type: format.payload_type,
-        coding,
-        ptime_ms: Target::ptime_ms(coding, wanted),
-        fec: parameter(format, "useinbandfec") == Some(1),
-        bitrate,
-    };
-    Some((format, target))
+    let (format, codec) = relayed.or_else(|| known.next())?;
+    Some((format, encoded(to, format, codec)))
 }
 
-/// A number among the parameters of a format (RFC 7587 §6.1).
-fn parameter(format: &Format, name: &str) -> Option<u32> {
-    let parameters = format.fmtp.as_deref()?.split(';');
-    let mut pairs = parameters.filter_map(|parameter| parameter.trim().split_once('='));
-    pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.trim().parse().ok()
+fn encoded(to: &Leg, format: &Format, codec: Codec) -> Target {
+    let wanted = to.own.ptime_ms.unwrap_or(PTIME_MS).min(to.own.maxptime_ms.unwrap_or(u32::MAX));
+    Target {
+        payload_type: format.payload_type,
+        codec,
+        ptime_ms: codec.ptime_ms(wanted),
+        fec: parameter(format, "useinbandfec") == Some(1),
+        bitrate: parameter(format, "maxaveragebitrate").unwrap_or(Target::BITRATE),
+    }
+}
+
+/// How a leg is spoken to, and speaks, whoever it is joined to. It gets the first that both of
+/// its lists have, else the first of its own: it must take all of those.
+pub(super) fn voice(leg: &Leg) -> Voice {
+    let own = leg.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
+    let told = |format: &Format| leg.told.formats.iter().any(|told| same(told, format));
+    let gets = own.clone().find(|(format, _)| told(format)).or_else(|| own.clone().next());
+    let mut voice = Voice { gets: gets.map(|(format, codec)| encoded(leg, format, codec)), ..Voice::NONE };
+    let says = leg.told.formats.iter().filter_map(|format| Some((format.payload_type, codec(format)?)));
+    voice.says.iter_mut().zip(says).for_each(|(place, said)| *place = Some(said));
+    voice
 }
 
 /// Extensions that both legs have agreed to, each by its own number.

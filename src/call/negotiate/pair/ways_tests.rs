@@ -13,7 +13,7 @@ fn audio(formats: &str, attributes: &[&str]) -> AudioMedia {
 
 /// Told what it says itself.
 fn leg(formats: &str, attributes: &[&str]) -> Leg {
-    Leg { told: audio(formats, attributes), own: audio(formats, attributes) }
+    Leg { told: audio(formats, attributes), own: audio(formats, attributes), tones: false }
 }
 
 const OPUS: &str = "rtpmap:111 opus/48000/2";
@@ -29,9 +29,9 @@ fn what_the_listener_asks_for_is_in_the_plan() {
         ("PCMA", Some("opus"), 8_000, 48_000)
     );
     let plan = way.transcode.unwrap();
-    let target = Target { payload_type: 111, coding: Coding::Opus, ptime_ms: 40, fec: true, bitrate: 16_000 };
+    let target = Target { payload_type: 111, codec: Codec::Opus, ptime_ms: 40, fec: true, bitrate: 16_000 };
     assert_eq!(plan.to, target);
-    assert_eq!(plan.from, [Some((8, Coding::Pcma)), None, None, None]);
+    assert_eq!(plan.from, [Some((8, Codec::Pcma)), None, None, None]);
     assert_eq!(plan.events, Some(Events { from: [Some((101, 8_000)), None], to: (100, 48_000) }));
     // Nothing is forwarded beside it: it would have numbers of its own.
     assert!((0..=127).all(|payload_type| way.payload_types.get(payload_type).is_none()));
@@ -44,10 +44,28 @@ fn a_codec_that_was_added_is_heard_beside_one_that_is_shared() {
     let (both, pcmu) = (leg("111 0", &[OPUS]), leg("0", &[]));
     let (there, ..) = way(&both, &pcmu).unwrap();
     assert_eq!(there.payload_types.get(0), Some(0));
-    assert_eq!(there.transcode.unwrap().from[0], Some((111, Coding::Opus)));
-    assert_eq!(there.transcode.unwrap().to.coding, Coding::Pcmu);
+    assert_eq!(there.transcode.unwrap().from[0], Some((111, Codec::Opus)));
+    assert_eq!(there.transcode.unwrap().to.codec, Codec::Pcmu);
     let (back, _, to) = way(&pcmu, &both).unwrap();
     assert_eq!((back.transcode, back.recode, to), (None, None, None), "never where the legs share a codec");
+}
+
+/// RFC 3264 §6.1: who answers says which codec comes first.
+#[test]
+fn codecs_are_answered_in_the_order_of_who_answers() {
+    use super::super::{PairPolicy, Side, answer, offer};
+    let said = |formats: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\n"
+        )
+    };
+    for (answered, told) in [("0 8", "RTP/AVP 0 8\r\n"), ("8 0", "RTP/AVP 8 0\r\n")] {
+        let mut a = Side::new("192.0.2.1:10000".parse().unwrap(), 2);
+        let mut b = Side::new("192.0.2.1:10002".parse().unwrap(), 4);
+        offer(&mut a, &mut b, said("8 0").as_bytes(), &PairPolicy::default()).unwrap();
+        let to_a = answer(&mut b, &mut a, said(answered).as_bytes()).unwrap();
+        assert!(String::from_utf8_lossy(&to_a).contains(told), "{told}");
+    }
 }
 
 /// Found by the fuzz target `sdp_pair`.
@@ -63,7 +81,7 @@ fn of_several_lines_the_one_that_was_accepted_counts() {
     offer(&mut a, &mut b, offered.as_bytes(), &PairPolicy::default()).unwrap();
     answer(&mut b, &mut a, [head, &line(5_000, "0")].concat().as_bytes()).unwrap();
     assert_eq!(a.remote().unwrap().rtp.port(), 4_002);
-    assert_eq!(join(&a, &b).unwrap().forward.0.transcode.unwrap().from[0], Some((9, Coding::G722)));
+    assert_eq!(join(&a, &b).unwrap().forward.0.transcode.unwrap().from[0], Some((9, Codec::G722)));
 }
 
 #[test]

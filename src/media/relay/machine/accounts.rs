@@ -5,20 +5,32 @@ use std::time::Duration;
 use super::{BEFORE, Machine, Transmit};
 use crate::media::Now;
 use crate::media::forward::OutSpace;
-use crate::media::relay::EndpointStats;
+use crate::media::relay::{EndpointStats, Totals};
 use crate::media::rtp::rtcp;
 use crate::media::session::Channel;
 
 impl Machine {
+    /// A datagram of an endpoint with SRTP was not from the holder of the key.
+    #[cold]
+    pub fn unauthenticated(&mut self, slot: u32) {
+        if let Some(endpoint) = self.at(slot) {
+            endpoint.drops.unauthenticated += 1;
+        }
+    }
+
     /// An endpoint's outgoing stream as it stands now, and what its clock shows.
     fn sending(&mut self, at: u64, slot: u32) -> Option<(OutSpace, u32)> {
         let endpoint = self.at(slot)?;
         let (own, mut space, mut rate) = (endpoint.out, endpoint.out, endpoint.rule.clock_rate);
+        let spoken = endpoint.spoken_clock_rate();
         if let Some(peer) = endpoint.peer.and_then(|peer| self.at(peer))
             && peer.peer == Some(slot)
         {
             space = own.with(&peer.rule, &peer.state);
             rate = peer.clock_rate_out();
+        }
+        if let Some(spoken) = spoken {
+            rate = spoken;
         }
         let elapsed = if space.at == 0 { 0 } else { at.saturating_sub(space.at) };
         let timestamp = space.timestamp.wrapping_add((elapsed / 1_000 * u64::from(rate) / 1_000_000) as u32);
@@ -38,6 +50,21 @@ impl Machine {
         let mut buffer = [0; rtcp::MAX_LEN];
         let len = endpoint.reports.write((now, at), (&space, timestamp), received, bye, &mut buffer);
         out.transmit(slot, channel, to, &buffer[..len]);
+    }
+
+    /// What all endpoints have come to, each as far as it has been added up.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Adds up an endpoint's counters, and gives them.
+    pub(super) fn add_up(&mut self, slot: u32) -> EndpointStats {
+        let stats = self.stats(slot);
+        if let Some(endpoint) = self.at(slot) {
+            let more = endpoint.added_up.advance(Totals::from(&stats));
+            self.totals.add(&more);
+        }
+        stats
     }
 
     pub(super) fn stats(&mut self, slot: u32) -> EndpointStats {

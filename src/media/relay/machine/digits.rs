@@ -1,7 +1,9 @@
 //! Digits by telephone events (RFC 4733): those that come without an end, and ours in
 //! what a leg is sent.
 
-use super::{Channel, Gate, Machine, Now, RelayId, Transmit};
+use std::net::SocketAddr;
+
+use super::{Channel, Digit, Endpoint, Gate, Header, Machine, Now, RelayEvent, RelayId, Transmit};
 
 /// An RTP header without extras, and an event.
 const PACKET: usize = 12 + 4;
@@ -19,10 +21,42 @@ impl Machine {
                 || endpoint.plan.is_some() && endpoint.rule.gate == Gate::Unanchored;
             let digit = endpoint.expire_event(now.at);
             let pressed = endpoint.pressed;
-            self.digit(slot, digit, passed_on);
+            self.digit(now, slot, digit, passed_on);
             pressed
         });
         self.pressed.append(&mut pressed);
+    }
+
+    /// Looks for digits in a packet that has come, if it is of the party that is believed.
+    #[cold]
+    pub(super) fn hear_tones(&mut self, now: Now, slot: u32, source: SocketAddr, datagram: &[u8]) {
+        let (Some(endpoint), Some(header)) = (self.at(slot), Header::read(datagram)) else { return };
+        let known = endpoint.rule.source == source && endpoint.rule.ssrc == header.ssrc;
+        let Endpoint { tones: Some(tones), remote: Some(remote), pressed, .. } = endpoint else { return };
+        let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
+        // Who sends events presses no tones meanwhile: what sounds then is the same digit.
+        if !known || *pressed {
+            return;
+        }
+        for digit in tones.packet(&remote.voice, &header, payload).into_iter().flatten() {
+            self.tone_digit(now, slot, digit);
+        }
+    }
+
+    /// A digit in a party's audio: its other party gets it as an event where it is cut out.
+    fn tone_digit(&mut self, now: Now, slot: u32, digit: Digit) {
+        let at = self.ns(now.at);
+        let Some(endpoint) = self.at(slot) else { return };
+        let Some(Digit { digit, duration_ms }) = endpoint.admit(Some(digit), now.at) else { return };
+        let (id, cut) = (endpoint.id, endpoint.plan.as_ref().is_some_and(|plan| plan.cuts_tones));
+        let peer = self.pair(slot).filter(|_| cut).map(|(_, peer)| peer.id);
+        let code = "0123456789*#ABCD".find(digit).and_then(|code| u8::try_from(code).ok());
+        if let (Some(peer), Some(code)) = (peer, code) {
+            self.insert_digit(at, peer, code, duration_ms);
+        }
+        self.typed(now, slot, digit);
+        let passed_on = peer.is_some();
+        self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: true });
     }
 
     /// A digit for this endpoint's party, by its event code.

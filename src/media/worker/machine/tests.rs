@@ -51,7 +51,7 @@ impl Link for SimLink {
         channel: Channel,
         now: Now,
         _: &mut (),
-        mut take: impl FnMut(Instant, SocketAddr, &[u8]),
+        mut take: impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> Received {
         let local = self.local(channel);
         let mut net = self.net.borrow_mut();
@@ -60,7 +60,7 @@ impl Link for SimLink {
         net.wire = rest;
         drop(net);
         let datagrams = here.len() as u32;
-        here.into_iter().for_each(|(at, _, from, bytes)| take(at, from, &bytes));
+        here.into_iter().for_each(|(at, _, from, mut bytes)| take(at, from, &mut bytes));
         Received { datagrams, overflowed: None }
     }
 
@@ -160,12 +160,14 @@ impl Lab {
         let params = MediaParams {
             remote_rtp: address(remote),
             remote_rtcp: None,
-            send: SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20 },
+            send: SendFormat::new(0, Codec::Pcmu, 20),
             receive: vec![(0, Codec::Pcmu)],
-            telephone_event_pt: None,
+            receive_events: Vec::new(),
+            send_events: None,
             abs_capture_time_id: Some(1),
             direction: Direction::SEND_RECV,
             rtcp_mux: false,
+            protection: None,
         };
         self.machine.command(now, Command::Configure { id, params: Box::new(params) });
         party
@@ -267,7 +269,7 @@ fn closing_says_bye_and_reports_the_last_counters() {
     let closed: Vec<_> =
         lab.events.iter().filter(|event| matches!(event, MediaEvent::Closed { .. })).collect();
     assert!(
-        matches!(closed[..], [MediaEvent::Closed { id, stats }] if *id == a.id && stats.packets_tx == 50)
+        matches!(closed[..], [MediaEvent::Closed { id, stats, .. }] if *id == a.id && stats.packets_tx == 50)
     );
     assert!(lab.net.borrow().bytes_of_bye > 0);
     assert_eq!(Arc::strong_count(&a.heard), 1, "the sink is dropped");

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use super::aor::Aor;
 use super::binding::Binding;
-use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome};
+use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
 use writer::Job;
 
 /// Writes on their way at most; beyond it [`LocationStore::accepts`] says no.
@@ -216,8 +216,8 @@ impl LocationStore for SqliteStore {
         self.shared.queued.load(Ordering::Relaxed) < MAX_QUEUED
     }
 
-    fn visit(&self, each: &mut dyn FnMut(&Aor, &[Arc<Binding>])) {
-        self.memory.visit(each);
+    fn visit_behind(&self, after: &str, each: &mut Visitor<'_>) {
+        self.memory.visit_behind(after, each);
     }
 
     fn len(&self) -> usize {

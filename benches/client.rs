@@ -1,0 +1,301 @@
+//! The client library under load, on loopback: call setup, mouth to ear, and many calls at once
+//! with sound both ways, each through frames of the program's own. The far end is a process of
+//! its own, so that CPU time and memory are those of one client.
+//!
+//! usage: cargo bench --bench client -- [--quick] [--calls 500] [--seconds 20] [--json file]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use b2b::client::{Call, Codec, Fill, FrameSource, OutFrame, SipClient, Sound};
+use b2b::util::process;
+
+/// G.711's own rate.
+const RATE_HZ: u32 = 8_000;
+/// 20 ms.
+const FRAME: usize = RATE_HZ as usize / 50;
+const FRAME_TIME: Duration = Duration::from_millis(20);
+/// A sample that is no silence, whatever the codec did to it.
+const LOUD: i16 = 8_000;
+
+struct Options {
+    setups: usize,
+    calls: usize,
+    seconds: u64,
+    json: Option<String>,
+    far: bool,
+}
+
+fn options() -> Options {
+    let mut options = Options { setups: 1_000, calls: 500, seconds: 20, json: None, far: false };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
+        match word.as_str() {
+            "--calls" => options.calls = number(),
+            "--seconds" => options.seconds = number() as u64,
+            "--json" => options.json = words.next(),
+            "--quick" => (options.setups, options.calls, options.seconds) = (100, 100, 5),
+            "--far" => options.far = true,
+            _ => {} // `cargo bench` adds `--bench`
+        }
+    }
+    options
+}
+
+fn client(name: &str) -> SipClient {
+    let client = SipClient::builder()
+        .identity(format!("sip:{name}@127.0.0.1"))
+        .codecs([Codec::Pcmu])
+        .rate_hz(RATE_HZ)
+        .jitter_ms(40)
+        .build();
+    client.expect("a good configuration")
+}
+
+/// Answers everything and says a tone, until it is killed.
+async fn far_end() {
+    let client = client("far");
+    let mut incoming = client.incoming().await.expect("started");
+    println!("{}", client.uri().expect("started"));
+    while let Some(call) = incoming.next().await {
+        tokio::spawn(async move {
+            if let Ok(call) = call.answer().await {
+                let _ = call.play(Sound::tone(440.0, 3_600_000)).await;
+            }
+        });
+    }
+}
+
+struct Far(Child, String);
+
+impl Far {
+    fn start() -> Far {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .arg("--far")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a far end");
+        let mut uri = String::new();
+        let output = child.stdout.take().expect("piped");
+        BufReader::new(output).read_line(&mut uri).expect("a URI");
+        Far(child, uri.trim().to_owned())
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// p50, p95 and p99.
+fn percentiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
+    [at(0.5), at(0.95), at(0.99)]
+}
+
+/// From asking for a call to its answer, ms; one after the other.
+async fn setup(client: &SipClient, far: &str, calls: usize) -> [f64; 3] {
+    let mut took = Vec::new();
+    for _ in 0..calls {
+        let asked = Instant::now();
+        let call = client.call(far).await.expect("asked for");
+        call.wait_for_answer().await.expect("answered");
+        took.push(asked.elapsed().as_secs_f64() * 1e3);
+        call.hangup().await.expect("hung up");
+    }
+    percentiles(took)
+}
+
+/// Where the clicks come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Mouth {
+    /// A source that is asked when a packet is due, as the media thread's own sounds are.
+    Source,
+    /// Frames that are written in their own time, as a device would.
+    Frames,
+}
+
+/// Ten clicks a second, each in another place of its frame.
+struct Clicks {
+    begun: Instant,
+    frames: usize,
+    /// When their first samples were captured, s.
+    captured: Arc<Mutex<Vec<f64>>>,
+}
+
+impl Clicks {
+    /// The next 20 ms, the last sample of which is captured now.
+    fn next(&mut self, samples: &mut [i16]) {
+        if self.frames.is_multiple_of(5) {
+            let place = self.frames * 7 % (FRAME - 8);
+            samples[place..place + 8].fill(2 * LOUD);
+            let after = (FRAME - place) as f64 / f64::from(RATE_HZ);
+            self.captured.lock().expect("not poisoned").push(self.begun.elapsed().as_secs_f64() - after);
+        }
+        self.frames += 1;
+    }
+}
+
+impl FrameSource for Clicks {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        self.next(frame.samples);
+        Fill::Audio
+    }
+}
+
+/// From the capture of a sample to its playout, ms.
+async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> [f64; 3] {
+    let (near, far) = (client("mouth"), client("ear"));
+    let mut incoming = far.incoming().await.expect("started");
+    let call = near.call(far.uri().expect("started")).await.expect("asked for");
+    let heard = incoming.next().await.expect("a call").answer().await.expect("answered");
+    call.wait_for_answer().await.expect("answered");
+    let mut hears = heard.audio().expect("sound").incoming;
+    let (begun, captured) = (Instant::now(), Arc::default());
+    let mut clicks = Clicks { begun, frames: 0, captured: Arc::clone(&captured) };
+    let deadline = Duration::from_secs(seconds);
+    match mouth {
+        Mouth::Source => drop(call.play(Sound::source(clicks)).await.expect("played")),
+        Mouth::Frames => {
+            let says = call.audio().expect("sound").outgoing;
+            tokio::spawn(async move {
+                let mut tick = tokio::time::interval(FRAME_TIME);
+                while begun.elapsed() < deadline {
+                    tick.tick().await;
+                    let mut samples = [0; FRAME];
+                    clicks.next(&mut samples);
+                    says.write(&samples).await.expect("written");
+                }
+            });
+        }
+    }
+    let mut played: Vec<f64> = Vec::new();
+    while begun.elapsed() < deadline {
+        let frame = hears.next().await.expect("the call is up");
+        let at = begun.elapsed().as_secs_f64();
+        if let Some(place) = frame.samples().iter().position(|sample| sample.abs() >= LOUD)
+            // A click that goes on in the next frame is one.
+            && played.last().is_none_or(|last| at - last > 0.03)
+        {
+            played.push(at + place as f64 / f64::from(RATE_HZ));
+        }
+    }
+    let captured = captured.lock().expect("not poisoned").clone();
+    let delays: Vec<f64> = captured
+        .iter()
+        .filter_map(|said| played.iter().find(|heard| *heard > said).map(|heard| (heard - said) * 1e3))
+        .collect();
+    assert!(delays.len() * 10 >= captured.len() * 9, "{} of {} were heard", delays.len(), captured.len());
+    call.hangup().await.expect("hung up");
+    percentiles(delays)
+}
+
+struct Many {
+    cpu_pct: f64,
+    memory_kb: f64,
+    heard: u64,
+    underruns: u64,
+    overruns: u64,
+    lost: u64,
+}
+
+/// Many calls at once: per call, percent of a core and kB; over all, what was missed.
+async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many {
+    let before = process::resident_bytes();
+    let mut calls: Vec<Call> = Vec::new();
+    for _ in 0..count {
+        let call = client.call(far).await.expect("asked for");
+        call.wait_for_answer().await.expect("answered");
+        calls.push(call);
+    }
+    let talks: Vec<_> = calls.iter().map(|call| tokio::spawn(talk(call.clone(), seconds + 3))).collect();
+    // Until every call has its sound.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (cpu, begun) = (process::cpu_time(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let used = (process::cpu_time() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let memory = process::resident_bytes().saturating_sub(before);
+    let (mut heard, mut underruns, mut overruns, mut lost) = (0, 0, 0, 0);
+    for talk in talks {
+        let (frames, under, over) = talk.await.expect("talked");
+        (heard, underruns, overruns) = (heard + frames, underruns + under, overruns + over);
+    }
+    for call in &calls {
+        lost += call.quality().await.map_or(0, |quality| quality.lost + quality.late);
+    }
+    for call in &calls {
+        call.hangup().await.expect("hung up");
+    }
+    let count = count as f64;
+    Many {
+        cpu_pct: 100.0 * used / count,
+        memory_kb: memory as f64 / 1e3 / count,
+        heard,
+        underruns,
+        overruns,
+        lost,
+    }
+}
+
+/// Says something and takes what is heard; frames, underruns and overruns.
+async fn talk(call: Call, seconds: u64) -> (u64, u64, u64) {
+    let audio = call.audio().expect("sound");
+    let (mut hears, says) = (audio.incoming, audio.outgoing);
+    let voice: Vec<i16> = (0..FRAME).map(|n| (n as f64 * 0.3).sin().mul_add(8_000.0, 0.0) as i16).collect();
+    // A tenth of a second ahead, which hides how late a task may be woken.
+    for _ in 0..5 {
+        says.write(&voice).await.expect("written");
+    }
+    says.speaks(true);
+    let (begun, mut heard) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(seconds)
+        && let Some(frame) = hears.next().await
+    {
+        heard += u64::from(frame.samples()[0] != i16::MAX);
+        says.write(&voice).await.expect("written");
+    }
+    says.speaks(false);
+    (heard, says.underruns(), hears.overruns())
+}
+
+fn main() {
+    let options = options();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    if options.far {
+        return runtime.block_on(far_end());
+    }
+    let far = Far::start();
+    let (setup, ear, frames, many) = runtime.block_on(async {
+        let near = client("near");
+        near.start().await.expect("started");
+        let setup = setup(&near, &far.1, options.setups).await;
+        let ear = mouth_to_ear(Mouth::Source, options.seconds).await;
+        let frames = mouth_to_ear(Mouth::Frames, options.seconds).await;
+        let many = many(&near, &far.1, options.calls, options.seconds).await;
+        near.stop(Duration::from_secs(5)).await;
+        (setup, ear, frames, many)
+    });
+    println!("call setup        p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms", setup[0], setup[1], setup[2]);
+    for (what, [p50, p95, p99]) in [("a source", ear), ("frames in their own time", frames)] {
+        println!("mouth to ear      p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, from {what}");
+    }
+    println!(
+        "{} calls at once  {:.3} % of a core and {:.0} kB each; {} frames heard, {} underruns, {} overruns, {} packets lost or late",
+        options.calls, many.cpu_pct, many.memory_kb, many.heard, many.underruns, many.overruns, many.lost
+    );
+    if let Some(path) = options.json {
+        let figures = serde_json::json!({
+            "setup_ms_p50": setup[0], "setup_ms_p99": setup[2],
+            "ear_ms_p50": ear[0], "ear_ms_p95": ear[1], "frames_ms_p50": frames[0], "frames_ms_p95": frames[1],
+            "calls": options.calls, "cpu_pct_per_call": many.cpu_pct, "memory_kb_per_call": many.memory_kb,
+            "frames": many.heard, "underruns": many.underruns, "overruns": many.overruns, "lost": many.lost,
+        });
+        std::fs::write(path, format!("{figures:#}\n")).expect("written");
+    }
+}

@@ -1,0 +1,23 @@
+//! Answers calls, one after the other, and says what becomes of them.
+//!
+//! `cargo run --example answer`, or with another address: `-- 127.0.0.1:5080`
+
+use b2b::client::{CallError, SipClient};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let bind = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5070".to_owned());
+    let client = SipClient::builder().identity("sip:bob@127.0.0.1").bind(bind).build()?;
+    let mut incoming = client.incoming().await?;
+    println!("waiting at {}", client.uri().unwrap_or_default());
+    while let Some(ringing) = incoming.next().await {
+        let from = ringing.from().to_owned();
+        match ringing.answer().await {
+            Ok(call) => println!("{from}: {}", call.wait_for_end().await),
+            // Somebody who gives up leaves the next one in peace.
+            Err(error @ CallError::Ended(_)) => println!("{from}: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

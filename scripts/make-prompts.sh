@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Makes prompts for a demonstration: make-prompts.sh FOLDER [LANGUAGE]
+#
+# Words by espeak-ng (Debian: apt install espeak-ng), 22,050 Hz WAV; b2b takes them as they
+# are. For a real service have somebody speak them: the names of the files stay.
+set -euo pipefail
+
+folder=${1:?"a folder, like: $0 prompts"}
+language=${2:-en}
+command -v espeak-ng >/dev/null || { echo "espeak-ng is missing: apt install espeak-ng" >&2; exit 1; }
+mkdir -p "$folder/digits"
+
+say() { # say FILE TEXT
+    espeak-ng -v "$language" -s 150 -w "$folder/$1" "$2"
+    echo "$folder/$1"
+}
+
+for digit in 0 1 2 3 4 5 6 7 8 9; do say "digits/$digit.wav" "$digit"; done
+say digits/star.wav "star"
+say digits/hash.wav "hash"
+for number in 10 11 12 13 14 15 16 17 18 19 20 30 40 50; do say "digits/$number.wav" "$number"; done
+
+say welcome.wav "Welcome."
+say menu.wav "For sales, press 1. For support, press 2. To hear this again, press star."
+say sales-or-room.wav "For sales, press 1. For the conference, press 2."
+say which-number.wav "Please enter the number of the extension, then press hash."
+say you-want.wav "You have chosen"
+say still-there.wav "Sorry, I did not hear anything."
+say wrong.wav "Sorry, that is not one of the choices."
+say busy.wav "Nobody can take your call now."
+say goodbye.wav "Good bye."
+say position.wav "You are number"
+say wait.wav "Your wait will be about"
+say minutes.wav "minutes."
+say soon.wav "You will be served soon."

@@ -1,0 +1,125 @@
+//! What a room says: a prompt for each occasion. Where a server has no files, tones say it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::call::controller::{Part, Prompt};
+
+/// An occasion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Word {
+    /// Somebody is asked for the PIN.
+    AskPin,
+    WrongPin,
+    /// Three wrong ones.
+    Goodbye,
+    Full,
+    Locked,
+    /// The first one is told so.
+    Alone,
+    /// Others wait for a moderator.
+    NoModerator,
+    /// All hear that somebody has come.
+    Joined,
+    /// All hear that somebody has gone.
+    Gone,
+    Muted,
+    Unmuted,
+    /// All hear that the room was locked.
+    RoomLocked,
+    RoomUnlocked,
+    /// All hear that they are recorded.
+    Recording,
+    RecordingEnds,
+    /// A key that does nothing, or not for this member.
+    Refused,
+}
+
+impl Word {
+    /// Every one.
+    pub const ALL: [Word; 16] = [
+        Word::AskPin,
+        Word::WrongPin,
+        Word::Goodbye,
+        Word::Full,
+        Word::Locked,
+        Word::Alone,
+        Word::NoModerator,
+        Word::Joined,
+        Word::Gone,
+        Word::Muted,
+        Word::Unmuted,
+        Word::RoomLocked,
+        Word::RoomUnlocked,
+        Word::Recording,
+        Word::RecordingEnds,
+        Word::Refused,
+    ];
+
+    /// As configurations have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Word::AskPin => "ask_pin",
+            Word::WrongPin => "wrong_pin",
+            Word::Goodbye => "goodbye",
+            Word::Full => "full",
+            Word::Locked => "locked",
+            Word::Alone => "alone",
+            Word::NoModerator => "no_moderator",
+            Word::Joined => "joined",
+            Word::Gone => "gone",
+            Word::Muted => "muted",
+            Word::Unmuted => "unmuted",
+            Word::RoomLocked => "room_locked",
+            Word::RoomUnlocked => "room_unlocked",
+            Word::Recording => "recording",
+            Word::RecordingEnds => "recording_ends",
+            Word::Refused => "refused",
+        }
+    }
+
+    /// Tones that rise for what is good, and fall for what is not.
+    fn tones(self) -> &'static [u16] {
+        match self {
+            Word::AskPin => &[660, 660],
+            Word::WrongPin | Word::Refused => &[330],
+            Word::Goodbye | Word::Full | Word::Locked => &[440, 330, 220],
+            Word::Alone => &[550],
+            Word::NoModerator => &[550, 440],
+            Word::Joined => &[440, 660],
+            Word::Gone => &[660, 440],
+            Word::Muted => &[660, 330],
+            Word::Unmuted => &[330, 660],
+            Word::RoomLocked => &[550, 550, 330],
+            Word::RoomUnlocked => &[550, 550, 660],
+            Word::Recording => &[880, 880, 880],
+            Word::RecordingEnds => &[880, 880, 440],
+        }
+    }
+}
+
+/// What is said on each occasion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words(BTreeMap<Word, PathBuf>);
+
+impl Words {
+    /// A file for an occasion.
+    pub fn set(&mut self, word: Word, file: impl Into<PathBuf>) {
+        self.0.insert(word, file.into());
+    }
+
+    /// The files.
+    pub fn files(&self) -> impl Iterator<Item = (Word, &PathBuf)> {
+        self.0.iter().map(|(word, file)| (*word, file))
+    }
+
+    /// What is said.
+    pub fn prompt(&self, word: Word) -> Prompt {
+        if let Some(file) = self.0.get(&word) {
+            return Prompt::file(file);
+        }
+        let tone = |hz: &u16| Part::Tone { hz: [*hz, 0], lasts: Duration::from_millis(120) };
+        Prompt::new(word.tones().iter().map(tone).collect())
+    }
+}

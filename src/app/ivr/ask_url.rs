@@ -1,0 +1,107 @@
+//! What the node `http` asks a URL, and what it may answer. Who carries it there is another
+//! one's business.
+
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::Told;
+use super::template::{Variables, is_name};
+
+/// An answer under way: the octets of a body of a 2xx, or why there is none.
+pub type UrlAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+/// Asks URLs. Who waits gives up by himself: a time is none of its concern.
+pub trait AskUrl: Send + Sync {
+    /// POSTs this JSON; at most 64 KiB of an answer are of interest.
+    fn ask(&self, url: &str, body: Vec<u8>) -> UrlAnswer;
+}
+
+/// Octets of a value that an answer may set.
+const LONGEST: usize = 1_024;
+
+#[derive(Serialize)]
+struct Question<'a> {
+    call: u64,
+    ivr: &'a str,
+    node: &'a str,
+    variables: &'a Variables,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    next: Option<String>,
+    #[serde(default)]
+    variables: std::collections::BTreeMap<String, Value>,
+}
+
+/// A variable's value; numbers and truths are written as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Text(String),
+    Whole(i64),
+    Number(f64),
+    Truth(bool),
+}
+
+/// What is asked, as JSON.
+pub(super) fn question(call: u64, ivr: &str, node: &str, variables: &Variables) -> Vec<u8> {
+    serde_json::to_vec(&Question { call, ivr, node, variables }).unwrap_or_default()
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// In words, what is wrong with it.
+pub(super) fn answer(body: &[u8]) -> Result<Told, String> {
+    let what = "its answer is not {\"next\": …, \"variables\": {…}}";
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(what.to_owned());
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| format!("{what}: {error}"))?;
+    let mut variables = Variables::new();
+    for (name, value) in answer.variables {
+        let value = match value {
+            Value::Text(text) => text,
+            Value::Whole(number) => number.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::Truth(truth) => truth.to_string(),
+        };
+        if !is_name(&name) || value.len() > LONGEST || value.contains(|c: char| c.is_control()) {
+            return Err(format!("the variable {name:?} has a name or a value that cannot be"));
+        }
+        variables.insert(name, value);
+    }
+    Ok(Told { next: answer.next, variables })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_names_a_node_and_sets_variables() {
+        let told = answer(br#"{"next":"vip","variables":{"name":"Ann","age":41,"ok":true},"more":1}"#);
+        let told = told.unwrap();
+        assert_eq!(told.next.as_deref(), Some("vip"));
+        let values: Vec<&str> = told.variables.values().map(String::as_str).collect();
+        assert_eq!(values, ["41", "Ann", "true"]);
+        assert_eq!(answer(b"{}"), Ok(Told::default()));
+    }
+
+    #[test]
+    fn what_could_do_harm_is_no_answer() {
+        for body in [
+            "",
+            "[]",
+            "{\"next\":7}",
+            "{\"variables\":{\"a b\":\"\"}}",
+            "{\"variables\":{\"a\":\"x\\ny\"}}",
+            &format!("{{\"variables\":{{\"a\":\"{}\"}}}}", "x".repeat(1_025)),
+        ] {
+            assert!(answer(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

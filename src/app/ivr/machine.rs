@@ -1,0 +1,290 @@
+//! A call on its way through a flow: what came of a node goes in, what is to be done comes
+//! out. No I/O, no clock.
+//!
+//! | node | what is done | what came of it | goes on at |
+//! |---|---|---|---|
+//! | play_prompt | Play | Played, or NotPlayed | next |
+//! | collect_input | Ask | Digits: enough | next, with the variable set |
+//! | menu | Ask | Digits: a choice | where it leads |
+//! | both | | Digits: none, tries left | again, with `no_input_prompt` before |
+//! | both | | Digits: wrong, tries left | again, with `invalid_prompt` before |
+//! | both | | none, or wrong, no tries left | no_input, or invalid |
+//! | transfer | Dial | Refused | failed |
+//! | http | Ask a URL | Told: a node | that node, else next |
+//! | http | | NotTold | failed |
+//! | set, branch | nothing | – | next; the case's node |
+//! | queue, …, hangup | Hand, HangUp | – | – |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flow::{Ask, Does, IvrFlow, Next, Node, Say};
+use super::template::Variables;
+use crate::app::prompts::Prompts;
+use crate::call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
+
+/// Nodes that one call may come by: a flow that leads round by what a caller presses or a
+/// URL says ends at last.
+pub const MOST_NODES: u32 = 1_000;
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Do {
+    Play(Prompt),
+    /// Without a prompt the digits are awaited at once.
+    Ask(Option<Prompt>, DigitPlan),
+    Dial {
+        to: String,
+        ring: Duration,
+    },
+    Http {
+        url: String,
+        timeout: Duration,
+    },
+    /// The end: the call is another application's.
+    Hand(String),
+    /// The end.
+    HangUp,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    Played,
+    /// The prompt could not be played.
+    NotPlayed,
+    Digits(Collected),
+    /// Nobody took the call: a SIP status.
+    Refused(u16),
+    /// What a URL has answered.
+    Told(Told),
+    NotTold,
+}
+
+/// The answer of a URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// None: as the flow says.
+    pub next: Option<String>,
+    pub variables: Variables,
+}
+
+/// A call in a flow.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    flow: Arc<IvrFlow>,
+    prompts: Prompts,
+    at: String,
+    /// How often the caller has been asked at this node.
+    asked: u32,
+    nodes: u32,
+    variables: Variables,
+    /// Variables that have changed since this was last asked.
+    changed: Vec<String>,
+}
+
+impl Machine {
+    /// A call with these variables, and what is to be done first.
+    pub fn begin(flow: Arc<IvrFlow>, prompts: Prompts, variables: Variables) -> (Self, Do) {
+        let at = flow.start.clone();
+        let mut machine = Machine { flow, prompts, at, asked: 0, nodes: 0, variables, changed: Vec::new() };
+        let first = machine.flow.start.clone();
+        let act = machine.go(Some(first));
+        (machine, act)
+    }
+
+    /// The node that the call is at.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// Variables that have changed since this was last asked.
+    pub fn take_changed(&mut self) -> Vec<(String, String)> {
+        let value = |name: String| {
+            let value = self.variables.get(&name).cloned().unwrap_or_default();
+            (name, value)
+        };
+        std::mem::take(&mut self.changed).into_iter().map(value).collect()
+    }
+
+    /// What comes after this.
+    pub fn came(&mut self, came: Came) -> Do {
+        let flow = self.flow.clone();
+        let Some(node) = flow.node(&self.at) else { return Do::HangUp };
+        match (&node.does, came) {
+            (Does::PlayPrompt { next, .. }, _) => self.go(next.clone()),
+            (Does::CollectInput { ask, variable, least, next }, Came::Digits(collected)) => {
+                match sort(&collected, |digits| (digits.len() >= *least).then_some(next)) {
+                    Input::Right(next) => {
+                        self.set(variable, collected.digits);
+                        self.go(next.clone())
+                    }
+                    other => self.again(ask, &other),
+                }
+            }
+            (Does::Menu { ask, choices }, Came::Digits(collected)) => {
+                let choice = |digits: &str| choices.iter().find(|(keys, _)| keys == digits);
+                match sort(&collected, choice) {
+                    Input::Right((_, to)) => {
+                        self.set("digits", collected.digits);
+                        self.go(Some(to.clone()))
+                    }
+                    other => self.again(ask, &other),
+                }
+            }
+            // The prompt is not there: a caller cannot know what he is asked.
+            (Does::CollectInput { ask, .. } | Does::Menu { ask, .. }, _) => self.go(ask.no_input.clone()),
+            (Does::Transfer { failed, .. }, came) => {
+                let status = if let Came::Refused(status) = came { status } else { 500 };
+                self.set("transfer_status", status.to_string());
+                self.go(failed.clone())
+            }
+            (Does::Http { next, may_name, failed, .. }, Came::Told(told)) => {
+                let known = |name: &String| {
+                    flow.node(name).is_some() && (may_name.is_empty() || may_name.contains(name))
+                };
+                if told.next.as_ref().is_some_and(|name| !known(name)) {
+                    return self.go(failed.clone());
+                }
+                for (name, value) in told.variables {
+                    self.set(&name, value);
+                }
+                self.go(told.next.or_else(|| next.clone()))
+            }
+            (Does::Http { failed, .. }, _) => self.go(failed.clone()),
+            (Does::Set { .. } | Does::Branch { .. } | Does::Hand { .. } | Does::Hangup, _) => Do::HangUp,
+        }
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        if self.variables.get(name) != Some(&value) {
+            self.variables.insert(name.to_owned(), value);
+            if !self.changed.iter().any(|it| it == name) {
+                self.changed.push(name.to_owned());
+            }
+        }
+    }
+
+    /// He is asked again, or has been asked often enough.
+    fn again<T>(&mut self, ask: &Ask, input: &Input<T>) -> Do {
+        let (before, after) = match input {
+            Input::None => (&ask.no_input_prompt, &ask.no_input),
+            _ => (&ask.invalid_prompt, &ask.invalid),
+        };
+        if self.asked >= ask.tries {
+            return self.go(after.clone());
+        }
+        self.ask(ask, before)
+    }
+
+    fn ask(&mut self, ask: &Ask, before: &[Say]) -> Do {
+        self.asked += 1;
+        let prompt = self.prompt(before.iter().chain(&ask.prompt));
+        Do::Ask(Some(prompt).filter(|prompt| !prompt.parts.is_empty()), ask.plan.clone())
+    }
+
+    /// To the next node at which something has to be done.
+    fn go(&mut self, next: Next) -> Do {
+        let flow = self.flow.clone();
+        let mut next = next;
+        loop {
+            let Some(node) = next.as_ref().and_then(|name| flow.node(name)) else { return Do::HangUp };
+            self.nodes += 1;
+            if self.nodes > MOST_NODES {
+                return Do::HangUp;
+            }
+            self.at.clone_from(&node.name);
+            self.asked = 0;
+            match self.enter(node) {
+                Entered::Does(act) => return act,
+                Entered::Leads(to) => next = to,
+            }
+        }
+    }
+
+    fn enter(&mut self, node: &Node) -> Entered {
+        Entered::Does(match &node.does {
+            Does::PlayPrompt { prompt, .. } => Do::Play(self.prompt(prompt.iter())),
+            Does::CollectInput { ask, .. } | Does::Menu { ask, .. } => self.ask(ask, &[]),
+            Does::Transfer { to, ring, .. } => {
+                Do::Dial { to: to.fill_with(&self.variables, push_plain), ring: *ring }
+            }
+            Does::Hand { app } => Do::Hand(app.fill_with(&self.variables, push_plain)),
+            Does::Hangup => Do::HangUp,
+            Does::Http { url, timeout, .. } => {
+                Do::Http { url: url.fill_with(&self.variables, push_escaped), timeout: *timeout }
+            }
+            Does::Set { values, next } => {
+                for (name, value) in values {
+                    let value = value.fill(&self.variables);
+                    self.set(name, value);
+                }
+                return Entered::Leads(next.clone());
+            }
+            Does::Branch { of, cases, otherwise } => {
+                let value = of.fill(&self.variables);
+                let case = cases.iter().find(|(case, _)| case.is_like(&value));
+                return Entered::Leads(case.map(|(_, to)| to.clone()).or_else(|| otherwise.clone()));
+            }
+        })
+    }
+
+    fn prompt<'a>(&self, says: impl Iterator<Item = &'a Say>) -> Prompt {
+        let mut parts: Vec<Part> = Vec::new();
+        for say in says {
+            match say {
+                Say::Part(part) => parts.push(part.clone()),
+                Say::Digits(of) => parts.extend(self.prompts.say_digits(&of.fill(&self.variables))),
+            }
+        }
+        Prompt::new(parts)
+    }
+}
+
+enum Entered {
+    Does(Do),
+    Leads(Next),
+}
+
+/// What a caller has pressed.
+enum Input<T> {
+    Right(T),
+    Wrong,
+    None,
+}
+
+fn sort<T>(collected: &Collected, right: impl FnOnce(&str) -> Option<T>) -> Input<T> {
+    match right(&collected.digits) {
+        _ if collected.digits.is_empty() && !matches!(collected.end, CollectEnd::Terminator(_)) => {
+            Input::None
+        }
+        Some(right) => Input::Right(right),
+        None => Input::Wrong,
+    }
+}
+
+/// What may stand in a target: no value makes it another host, or another kind.
+fn push_plain(filled: &mut String, value: &str) {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "+*#-_.".contains(*c);
+    filled.extend(value.chars().filter(plain));
+}
+
+/// As part of a URL (RFC 3986 §2.3).
+fn push_escaped(filled: &mut String, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                filled.push(char::from(byte));
+            }
+            byte => filled.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

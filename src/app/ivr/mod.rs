@@ -1,0 +1,25 @@
+//! Menus: what a caller hears and presses, and where that leads him.
+//!
+//! - `flow`: nodes as data; `builder`: written in code; `template`: `${caller}` in texts
+//! - `check`: what is wrong with a flow before anybody calls it
+//! - `machine`: a call on its way through it, without I/O
+//! - `run`: the handler over the call model; `ask_url`: what a URL is asked, and answers
+//! - `mermaid`: the flow as a graph for people
+
+mod ask_url;
+mod builder;
+mod check;
+mod flow;
+mod machine;
+mod mermaid;
+mod run;
+mod template;
+
+pub use crate::call::controller::DigitPlan;
+pub use ask_url::{AskUrl, UrlAnswer};
+pub use builder::{ANSWER, AskFor, BuildError, FlowBuilder, RING, SAY, menu, say};
+pub use check::{FlowError, FlowProblem, check};
+pub use flow::{Ask, Case, Does, IvrFlow, Next, Node, Say, Way};
+pub use machine::{Came, Do, MOST_NODES, Machine, Told};
+pub use run::Ivr;
+pub use template::{Template, TemplateError, Variables};

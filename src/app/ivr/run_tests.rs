@@ -1,0 +1,407 @@
+//! Menu trees over calls in virtual time: every kind of node, each way out of it, and a
+//! caller who hangs up at each step.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::app::Prompts;
+use crate::app::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer};
+use crate::call::call_fsm::CallState;
+use crate::call::controller::{DigitPlan, EndpointId};
+use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use crate::call::harness::{Harness, PartyId, SESSION};
+use crate::call::service::{CallService, Place};
+
+const ANN: &str = "192.0.2.11:5060";
+const BOB: &str = "192.0.2.12:5060";
+const TO_BOB: &str = "sip:bob@192.0.2.12";
+
+/// Gives every call to the tree.
+struct First;
+
+impl ApplicationHandler for First {
+    fn name(&self) -> &str {
+        "first"
+    }
+
+    fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+        Box::pin(async { HandlerAction::Handle("ivr/x".to_owned()) })
+    }
+}
+
+/// Another application, in which callers stay until they hang up.
+struct Queue;
+
+impl ApplicationHandler for Queue {
+    fn name(&self) -> &str {
+        "queue/sales"
+    }
+
+    fn can_handle(&self, _: &IncomingCall) -> bool {
+        false
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        Box::pin(async move {
+            let entered = service.enter(call.call, Place::Queue).await;
+            let _ended = service.wait_for_termination(call.leg).await;
+            if entered.is_err() { HandlerAction::Disconnect } else { HandlerAction::Complete }
+        })
+    }
+}
+
+/// A URL that answers this, or never does.
+#[derive(Default)]
+struct Url {
+    answers: Option<Result<String, String>>,
+    asked: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
+}
+
+impl AskUrl for Url {
+    fn ask(&self, url: &str, body: Vec<u8>) -> UrlAnswer {
+        let body = serde_json::from_slice(&body).expect("JSON");
+        self.asked.lock().unwrap().push((url.to_owned(), body));
+        match self.answers.clone() {
+            Some(answer) => Box::pin(std::future::ready(answer.map(String::into_bytes))),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+fn tree() -> FlowBuilder {
+    IvrFlow::builder("x")
+}
+
+fn harness_with(flow: FlowBuilder, url: Option<Url>) -> Harness {
+    let prompts = Prompts::new("/p");
+    let flow = flow.build_unchecked(&prompts).unwrap_or_else(|error| panic!("{error}"));
+    let mut ivr = Ivr::new(flow, prompts);
+    if let Some(url) = url {
+        ivr = ivr.with_urls(Arc::new(url));
+    }
+    // The tree is reached by its name only.
+    let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(First), Arc::new(ivr), Arc::new(Queue)];
+    Harness::new(Instant::now(), handlers)
+}
+
+/// Ann calls a tree whose files last a second each.
+fn called(flow: FlowBuilder) -> (Harness, PartyId, EndpointId) {
+    let mut harness = harness_with(flow, None);
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
+    let endpoint = harness.callers_endpoint();
+    (harness, ann, endpoint)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Name and value of a variable of the one call.
+fn variable(harness: &Harness, name: &str) -> Option<String> {
+    let call = harness.snapshot().into_iter().next()?;
+    call.variables.into_iter().find(|(it, _)| it == name).map(|(_, value)| value)
+}
+
+fn menu() -> FlowBuilder {
+    let ask = AskFor {
+        no_input_prompt: vec!["still-there.wav".into()],
+        invalid_prompt: vec!["wrong.wav".into()],
+        no_input: Some("bye".into()),
+        invalid: Some("operator".into()),
+        ..AskFor::new("menu.wav", DigitPlan::new(1))
+    };
+    tree()
+        .play_prompt("hello", &["hello.wav"], Some("menu"))
+        .menu_with("menu", ask, &[("1", "sales"), ("2", "operator"), ("3", "bye")])
+        .queue("sales", "sales")
+        .transfer("operator", TO_BOB, Some("bye"))
+        .play_prompt("bye", &["bye.wav"], None)
+}
+
+#[test]
+fn a_caller_hears_presses_and_is_in_the_queue() {
+    let (mut harness, _, endpoint) = called(menu());
+    let call = harness.snapshot().remove(0);
+    assert_eq!((call.state, call.application.as_deref()), (CallState::InIvr, Some("ivr/x")));
+    assert_eq!(harness.media().heard_words(), ["hello.wav"]);
+    harness.run(seconds(1));
+    assert_eq!(harness.media().heard_words(), ["menu.wav"]);
+    harness.press(endpoint, "1");
+    let call = harness.snapshot().remove(0);
+    assert_eq!((call.state, call.application.as_deref()), (CallState::InQueue, Some("queue/sales")));
+    assert_eq!(variable(&harness, "digits").as_deref(), Some("1"));
+    assert_eq!(variable(&harness, "ivr").as_deref(), Some("x"));
+    harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_says_nothing_is_asked_three_times_and_hung_up_with_a_word() {
+    let (mut harness, _, _) = called(menu());
+    harness.run(seconds(1 + 3 * 5 + 1 + 2 * 2 + 1));
+    let heard = harness.media().heard_words();
+    assert_eq!(
+        heard,
+        ["hello.wav", "menu.wav", "still-there.wav menu.wav", "still-there.wav menu.wav", "bye.wav"]
+    );
+    harness.run(seconds(2));
+    assert!(harness.snapshot().is_empty());
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn wrong_digits_lead_to_the_operator_after_three_tries() {
+    let (mut harness, ann, endpoint) = called(menu());
+    let bob = harness.party(BOB);
+    harness.run(seconds(1));
+    for _ in 0..3 {
+        harness.press(endpoint, "9");
+    }
+    let heard = harness.media().heard_words();
+    assert_eq!(heard[..4], ["hello.wav", "menu.wav", "wrong.wav menu.wav", "wrong.wav menu.wav"]);
+    assert_eq!(heard[4], "tone 425 silence", "it rings while Bob is called");
+    assert!(harness.media().is_playing(endpoint));
+    harness.answer_next(bob, SESSION);
+    assert!(!harness.media().is_playing(endpoint));
+    let call = harness.snapshot().remove(0);
+    assert_eq!((call.state, call.application), (CallState::Bridged, None));
+    assert_eq!(harness.media().bridges().len(), 1);
+    harness.kill(ann);
+    harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_transfer_that_fails_leads_on_and_says_why() {
+    for (status, rings) in [(Some(486), false), (None, true)] {
+        let flow = tree()
+            .transfer("dial", TO_BOB, Some("why"))
+            .branch("why", "${transfer_status}", &[("486", "busy"), ("408", "late")], None)
+            .play_prompt("busy", &["busy.wav"], None)
+            .play_prompt("late", &["late.wav"], None);
+        let mut harness = harness_with(flow, None);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        harness.call(ann, "x", Some(SESSION));
+        let call = harness.next_call(bob);
+        let endpoint = harness.callers_endpoint();
+        if rings {
+            harness.ring(bob, call, 180, None);
+            harness.run(seconds(30));
+        }
+        if let Some(status) = status {
+            harness.reject(bob, call, status);
+        }
+        let heard = harness.media().heard_words();
+        let word = if rings { "late.wav" } else { "busy.wav" };
+        assert_eq!(heard, ["tone 425 silence", word]);
+        assert!(harness.media().is_playing(endpoint));
+        harness.run(seconds(2));
+        assert!(harness.snapshot().is_empty());
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn digits_are_said_again_and_dialled() {
+    let (mut harness, _, endpoint) = called(
+        tree()
+            .collect_input("ext", AskFor::new("extension.wav", DigitPlan::new(4)), "ext", 2, Some("say"))
+            .play_prompt("say", &["you-want.wav", "digits:${ext}"], Some("dial"))
+            .transfer("dial", "sip:1001@192.0.2.12", None),
+    );
+    let bob = harness.party(BOB);
+    harness.press(endpoint, "12#");
+    assert_eq!(harness.media().heard_words(), ["extension.wav", "you-want.wav 1.wav 2.wav"]);
+    assert_eq!(variable(&harness, "ext").as_deref(), Some("12"));
+    harness.run(seconds(3));
+    harness.answer_next(bob, SESSION);
+    assert_eq!(harness.snapshot().remove(0).state, CallState::Bridged);
+    harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_who_hangs_up_at_any_moment_leaves_nothing() {
+    // Every tenth of a second of: hello, menu, a wrong key, a right one, ringing, joined.
+    for moment in 0..40 {
+        let mut harness = harness_with(menu(), None);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let a = harness.call(ann, "x", Some(SESSION));
+        let mut answered = false;
+        for tenth in 0..moment {
+            let endpoint = harness.callers_endpoint();
+            match tenth {
+                12 => harness.press(endpoint, "9"),
+                20 => harness.press(endpoint, "2"),
+                30 => {
+                    harness.answer_next(bob, SESSION);
+                    answered = true;
+                }
+                _ => harness.run(Duration::from_millis(100)),
+            }
+        }
+        assert_eq!(harness.media().bridges().len(), usize::from(answered));
+        harness.hang_up(ann, a);
+        harness.run(seconds(1));
+        assert!(harness.snapshot().is_empty(), "after {moment} tenths");
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_caller_who_gives_up_before_the_answer_to_our_offer_leaves_nothing() {
+    let mut harness = harness_with(menu(), None);
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", None);
+    harness.kill(ann);
+    harness.run(seconds(40));
+    assert!(harness.snapshot().is_empty());
+    assert!(harness.media().heard().is_empty());
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_prompt_that_is_missing_is_passed_over_and_told() {
+    let mut harness = harness_with(menu(), None);
+    harness.media().lose_file("/p/hello.wav");
+    let mut events = harness.bus().subscribe();
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
+    assert_eq!(harness.media().heard_words(), ["menu.wav"]);
+    let told =
+        std::iter::from_fn(|| events.try_recv()).any(|event| format!("{event:?}").contains("/p/hello.wav"));
+    assert!(told, "nobody is told");
+    harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+fn asking() -> FlowBuilder {
+    tree()
+        .http("ask", "http://crm/next?n=${caller}", Some("usual"), Some("down"))
+        .play_prompt("usual", &["usual.wav"], None)
+        .play_prompt("vip", &["vip.wav"], None)
+        .play_prompt("down", &["down.wav"], None)
+}
+
+#[test]
+fn a_url_is_asked_with_the_variables_and_says_where_it_goes_on() {
+    for (answer, heard) in [
+        (Ok(r#"{"next":"vip","variables":{"level":3}}"#), "vip.wav"),
+        (Ok("{}"), "usual.wav"),
+        (Ok(r#"{"next":"none"}"#), "down.wav"),
+        (Ok("<html>"), "down.wav"),
+        (Err("refused"), "down.wav"),
+    ] {
+        let answers = answer.map(str::to_owned).map_err(str::to_owned);
+        let url = Url { answers: Some(answers), ..Url::default() };
+        let asked = url.asked.clone();
+        let mut harness = harness_with(asking(), Some(url));
+        let ann = harness.party(ANN);
+        harness.call(ann, "x", Some(SESSION));
+        assert_eq!(harness.media().heard_words(), [heard], "{answer:?}");
+        let asked = asked.lock().unwrap().pop().expect("a question");
+        assert_eq!(asked.0, "http://crm/next?n=party1");
+        assert_eq!(asked.1["variables"]["called"], "x");
+        assert_eq!((asked.1["ivr"].as_str(), asked.1["node"].as_str()), (Some("x"), Some("ask")));
+        assert_eq!(
+            variable(&harness, "level").as_deref(),
+            answer.ok().filter(|it| it.contains("vip")).map(|_| "3")
+        );
+        harness.hang_up_all();
+        harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_url_that_does_not_answer_is_given_up_in_time_and_a_caller_may_go_meanwhile() {
+    let mut harness = harness_with(asking(), Some(Url::default()));
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
+    harness.run(Duration::from_millis(4_800));
+    assert!(harness.media().heard().is_empty());
+    harness.run(Duration::from_millis(300));
+    assert_eq!(harness.media().heard_words(), ["down.wav"]);
+    harness.run(seconds(2));
+    let a = harness.call(ann, "x", Some(SESSION));
+    harness.run(seconds(1));
+    harness.hang_up(ann, a);
+    harness.run(seconds(6));
+    assert!(harness.media().heard().is_empty());
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn without_somebody_who_asks_urls_the_node_fails() {
+    let (mut harness, _, _) = called(asking());
+    assert_eq!(harness.media().heard_words(), ["down.wav"]);
+    harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn variables_are_noted_on_the_call_and_later_nodes_have_them() {
+    let (mut harness, _, _) = called(
+        tree()
+            .set("set", &[("language", "en"), ("who", "${caller}-${language}")], Some("branch"))
+            .branch("branch", "${who}", &[("party1-*", "english")], Some("other"))
+            .play_prompt("english", &["english.wav"], None)
+            .play_prompt("other", &["other.wav"], None),
+    );
+    assert_eq!(harness.media().heard_words(), ["english.wav"]);
+    assert_eq!(variable(&harness, "who").as_deref(), Some("party1-en"));
+    harness.run(seconds(1));
+    let records = harness.records();
+    assert!(format!("{records:?}").contains("party1-en"), "{records:?}");
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_is_led_to_an_application_that_is_not_there_is_hung_up() {
+    let mut harness = harness_with(tree().conference("room", "none"), None);
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
+    harness.run(seconds(1));
+    assert!(harness.snapshot().is_empty());
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_number_is_dialled_as_the_caller_himself_could() {
+    /// Decides on what callers dial themselves.
+    struct Dialplan;
+    impl ApplicationHandler for Dialplan {
+        fn name(&self) -> &str {
+            "dialplan"
+        }
+        fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+            Box::pin(async { HandlerAction::Handle("ivr/x".to_owned()) })
+        }
+        fn handle_referral(&self, referral: crate::call::handler::Referral) -> HandlerFuture {
+            Box::pin(async move {
+                match referral.target.as_str() {
+                    "1" => HandlerAction::TransferTo(TO_BOB.to_owned()),
+                    "2" => HandlerAction::Handle("queue/sales".to_owned()),
+                    _ => HandlerAction::Reject { status: 403, reason: String::new() },
+                }
+            })
+        }
+    }
+    for (number, state) in [("1", CallState::Bridged), ("2", CallState::InQueue), ("3", CallState::InIvr)] {
+        let flow = tree().transfer("dial", number, Some("no")).play_prompt("no", &["no.wav"], None);
+        let prompts = Prompts::new("/p");
+        let ivr = Ivr::new(flow.build_unchecked(&prompts).unwrap(), prompts);
+        let handlers: Vec<Arc<dyn ApplicationHandler>> =
+            vec![Arc::new(Dialplan), Arc::new(ivr), Arc::new(Queue)];
+        let mut harness = Harness::new(Instant::now(), handlers);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        harness.call(ann, "x", Some(SESSION));
+        if number == "1" {
+            harness.answer_next(bob, SESSION);
+        }
+        assert_eq!(harness.snapshot().remove(0).state, state, "{number}");
+        assert_eq!(variable(&harness, "transfer_status").as_deref(), (number == "3").then_some("403"));
+        harness.hang_up_all();
+        harness.assert_nothing_left();
+    }
+}

@@ -1,0 +1,23 @@
+//! What answers calls by itself: applications as handlers over the call model. None of them
+//! knows SIP or RTP, and none has a clock but [`CallService::sleep`].
+//!
+//! - `conference`: rooms
+//! - `ivr`: menus
+//! - `park`: parking
+//! - `queue`: callers wait for agents
+//! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
+//!
+//! A room each. An application has a machine without I/O, with time as an argument, and a
+//! handler that carries out what it says.
+//!
+//! [`CallService::sleep`]: crate::call::service::CallService::sleep
+
+pub mod conference;
+pub mod ivr;
+pub mod park;
+pub mod prompts;
+pub mod queue;
+pub mod registry;
+
+pub use prompts::Prompts;
+pub use registry::Applications;

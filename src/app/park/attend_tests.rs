@@ -1,0 +1,174 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{LotConfig, Lots, Parking};
+use crate::call::bridge_fsm::BridgeMode;
+use crate::call::call_fsm::CallState;
+use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
+use crate::call::service::{CallService, DialRequest};
+
+const ANN: &str = "192.0.2.11:5060";
+const BOB: &str = "192.0.2.12:5060";
+const CAT: &str = "192.0.2.13:5060";
+
+/// 700 and the slots are the lot's; everything else is Bob.
+struct Desk;
+
+fn is_lot(number: &str) -> bool {
+    number.contains("70")
+}
+
+impl ApplicationHandler for Desk {
+    fn name(&self) -> &str {
+        "desk"
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, _: CallService) -> HandlerFuture {
+        let mut request = DialRequest::to(format!("sip:bob@{BOB}"));
+        request.options.mode = BridgeMode::Intercepting;
+        Box::pin(async move {
+            match is_lot(&call.called()) {
+                true => HandlerAction::Handle("park/lot".to_owned()),
+                false => HandlerAction::Dial(Box::new(request)),
+            }
+        })
+    }
+
+    fn handle_referral(&self, _: Referral) -> HandlerFuture {
+        Box::pin(async { HandlerAction::Handle("park/lot".to_owned()) })
+    }
+}
+
+struct House {
+    harness: Harness,
+    lots: Lots,
+    ann: (PartyId, UsageId),
+    bob: (PartyId, UsageId),
+}
+
+/// Ann talks to Bob.
+fn house(change: impl FnOnce(&mut LotConfig)) -> House {
+    let music = Some("jazz".to_owned());
+    let mut config = LotConfig { slots: 701..=702, music, ..LotConfig::new("lot") };
+    change(&mut config);
+    let lots = Lots::new();
+    let handlers: Vec<Arc<dyn ApplicationHandler>> =
+        vec![Arc::new(Desk), Arc::new(Parking::new(config, &lots))];
+    let mut harness = Harness::new(Instant::now(), handlers);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    House { harness, lots, ann: (ann, a), bob: (bob, b) }
+}
+
+impl House {
+    /// Bob sends Ann there; she takes the offer that she gets.
+    fn parks(&mut self, number: &str) {
+        let now = self.harness.now();
+        let to = Bytes::from(format!("<sip:{number}@192.0.2.1>"));
+        self.harness.endpoint(self.bob.0).refer(now, self.bob.1, to, true, Vec::new()).expect("REFER");
+        self.harness.settle();
+        self.harness.answer(self.ann.0, self.ann.1, Some(SESSION));
+        self.runs(3);
+    }
+
+    fn runs(&mut self, seconds: u64) {
+        self.harness.run(Duration::from_secs(seconds));
+    }
+
+    fn taken(&self) -> Vec<u32> {
+        self.lots.view().iter().map(|(_, slot, _)| *slot).collect()
+    }
+
+    fn ends(mut self) {
+        self.runs(3);
+        assert_eq!(self.taken(), [0; 0]);
+        self.harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn who_is_parked_hears_music_and_is_joined_with_who_dials_the_slot() {
+    for (to, slot) in [("700", 701), ("702", 702)] {
+        let mut house = house(|_| {});
+        house.parks(to);
+        assert!(!house.harness.is_up(house.bob.0, house.bob.1), "Bob has done with her");
+        assert_eq!(house.taken(), [slot]);
+        let call = house.harness.snapshot().remove(0);
+        assert_eq!(call.state, CallState::Parking);
+        assert!(call.variables.contains(&("parked".to_owned(), slot.to_string())), "{:?}", call.variables);
+        assert_eq!(house.harness.media().music().len(), 1);
+        let cat = house.harness.party(CAT);
+        let c = house.harness.call(cat, &slot.to_string(), Some(SESSION));
+        house.runs(1);
+        assert!(house.harness.is_up(cat, c) && house.harness.is_up(house.ann.0, house.ann.1));
+        assert_eq!((house.harness.media().music().len(), house.harness.media().bridges().len()), (0, 1));
+        let calls = house.harness.snapshot();
+        assert_eq!(calls.len(), 1, "one conversation, one call");
+        house.harness.hang_up(cat, c);
+        house.runs(1);
+        assert!(!house.harness.is_up(house.ann.0, house.ann.1));
+        house.ends();
+    }
+}
+
+#[test]
+fn an_empty_slot_gets_404_and_who_hangs_up_leaves_his_slot() {
+    let mut house = house(|_| {});
+    let cat = house.harness.party(CAT);
+    let c = house.harness.call(cat, "701", Some(SESSION));
+    house.runs(1);
+    assert!(!house.harness.is_up(cat, c));
+    house.parks("700");
+    house.harness.hang_up(house.ann.0, house.ann.1);
+    house.ends();
+}
+
+#[test]
+fn after_a_time_who_parked_is_called_and_gets_the_caller_back() {
+    let mut house = house(|config| config.timeout = Duration::from_secs(10));
+    house.parks("700");
+    house.runs(7);
+    let bob = house.bob.0;
+    let again = house.harness.next_call(bob);
+    house.harness.answer(bob, again, Some(SESSION));
+    house.runs(1);
+    assert!(house.harness.is_up(bob, again) && house.harness.is_up(house.ann.0, house.ann.1));
+    assert_eq!((house.harness.media().music().len(), house.harness.media().bridges().len()), (0, 1));
+    assert_eq!(house.taken(), [0; 0]);
+    house.harness.hang_up(bob, again);
+    house.ends();
+}
+
+#[test]
+fn who_is_not_taken_back_waits_again_and_not_for_ever() {
+    let mut house = house(|config| config.timeout = Duration::from_secs(10));
+    house.parks("700");
+    for round in 0..3 {
+        house.runs(if round == 0 { 7 } else { 11 });
+        let bob = house.bob.0;
+        let again = house.harness.next_call(bob);
+        house.harness.reject(bob, again, 486);
+        house.runs(1);
+        assert_eq!(house.taken().len(), usize::from(round < 2), "round {round}");
+    }
+    house.runs(3);
+    assert!(!house.harness.is_up(house.ann.0, house.ann.1), "given up");
+    house.ends();
+}
+
+#[test]
+fn a_full_lot_takes_nobody_more() {
+    let mut house = house(|config| config.slots = 701..=701);
+    house.parks("700");
+    let cat = house.harness.party(CAT);
+    let c = house.harness.call(cat, "700", Some(SESSION));
+    house.runs(2);
+    assert!(!house.harness.is_up(cat, c));
+    assert_eq!(house.taken(), [701]);
+    house.harness.hang_up(house.ann.0, house.ann.1);
+    house.ends();
+}

@@ -1,0 +1,93 @@
+//! Which slots are taken.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use crate::call::{CallId, LegId};
+
+/// Somebody in a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    pub call: CallId,
+    pub leg: LegId,
+    /// Who has parked him, if that is known.
+    pub by: Option<String>,
+}
+
+/// Why nobody can be parked there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSlot {
+    /// Every slot is taken, or the one that was wanted.
+    Taken,
+    /// It is no slot of this lot.
+    Unknown,
+}
+
+/// Slots that are taken.
+#[derive(Debug, Default)]
+pub struct Lot(BTreeMap<u32, Parked>);
+
+impl Lot {
+    /// Parks somebody: in `wanted`, or in the first slot that is free. Its number.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn park(
+        &mut self,
+        slots: &RangeInclusive<u32>,
+        wanted: Option<u32>,
+        parked: Parked,
+    ) -> Result<u32, NoSlot> {
+        let slot = match wanted {
+            Some(slot) if !slots.contains(&slot) => return Err(NoSlot::Unknown),
+            Some(slot) if self.0.contains_key(&slot) => return Err(NoSlot::Taken),
+            Some(slot) => slot,
+            None => slots.clone().find(|slot| !self.0.contains_key(slot)).ok_or(NoSlot::Taken)?,
+        };
+        self.0.insert(slot, parked);
+        Ok(slot)
+    }
+
+    /// Takes somebody out.
+    pub fn take(&mut self, slot: u32) -> Option<Parked> {
+        self.0.remove(&slot)
+    }
+
+    /// This one leaves his slot, if he still has it.
+    pub fn leave(&mut self, slot: u32, leg: LegId) -> bool {
+        let has = self.0.get(&slot).is_some_and(|parked| parked.leg == leg);
+        if has {
+            self.0.remove(&slot);
+        }
+        has
+    }
+
+    /// Who is where.
+    pub fn taken(&self) -> impl Iterator<Item = (u32, &Parked)> {
+        self.0.iter().map(|(slot, parked)| (*slot, parked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(n: u64) -> Parked {
+        Parked { call: CallId(n), leg: LegId(n), by: None }
+    }
+
+    #[test]
+    fn a_slot_holds_one_and_the_first_free_one_is_taken() {
+        let (mut lot, slots) = (Lot::default(), 701..=703);
+        assert_eq!(lot.park(&slots, None, parked(1)), Ok(701));
+        assert_eq!(lot.park(&slots, Some(702), parked(2)), Ok(702));
+        assert_eq!(lot.park(&slots, Some(702), parked(3)), Err(NoSlot::Taken));
+        assert_eq!(lot.park(&slots, Some(704), parked(3)), Err(NoSlot::Unknown));
+        assert_eq!(lot.park(&slots, None, parked(3)), Ok(703));
+        assert_eq!(lot.park(&slots, None, parked(4)), Err(NoSlot::Taken));
+        assert_eq!(lot.take(702), Some(parked(2)));
+        assert_eq!(lot.take(702), None);
+        assert!(!lot.leave(701, LegId(9)) && lot.leave(701, LegId(1)) && !lot.leave(701, LegId(1)));
+        assert_eq!(lot.park(&slots, None, parked(4)), Ok(701));
+    }
+}

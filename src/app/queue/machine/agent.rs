@@ -1,0 +1,176 @@
+//! What an agent does, as a table: no I/O, no clock.
+//!
+//! | work \ event | Offer | Withdraw | Answer | Join | Over | Rested |
+//! |---|---|---|---|---|---|---|
+//! | Free | Ringing | | | | | |
+//! | Ringing | | Clearing | Joining | | WrapUp | |
+//! | Clearing | | Clearing | Clearing | | WrapUp | |
+//! | Joining | | Clearing | | Talking | WrapUp | |
+//! | Talking | | Clearing | | | WrapUp | |
+//! | WrapUp | | | | | | Free |
+//!
+//! `Clearing` is why nobody is called twice at once: an offer that was taken back still
+//! rings until its call is known to be over, and an answer that crosses it changes nothing.
+
+use serde::Serialize;
+
+/// What an agent's phone has to do with the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Work {
+    Free,
+    /// It rings for a caller.
+    Ringing,
+    /// Its call is being ended; it may still ring.
+    Clearing,
+    /// It has answered, and is being joined with the caller.
+    Joining,
+    /// It talks to the caller.
+    Talking,
+    /// It rests after a call, or after one that it did not take.
+    WrapUp,
+}
+
+/// What moves an agent's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WorkEvent {
+    /// A caller is offered.
+    Offer,
+    /// The offer, or the caller, is gone.
+    Withdraw,
+    /// The agent answers.
+    Answer,
+    /// Both are joined.
+    Join,
+    /// The agent's call is over.
+    Over,
+    /// The rest is over.
+    Rested,
+}
+
+/// The table. None: the event changes nothing there.
+pub const fn next(work: Work, event: WorkEvent) -> Option<Work> {
+    use Work as W;
+    use WorkEvent as E;
+    match (work, event) {
+        (W::Free, E::Offer) => Some(W::Ringing),
+        (W::Ringing, E::Answer) => Some(W::Joining),
+        (W::Joining, E::Join) => Some(W::Talking),
+        (W::Ringing | W::Clearing | W::Joining | W::Talking, E::Withdraw) | (W::Clearing, E::Answer) => {
+            Some(W::Clearing)
+        }
+        (W::Ringing | W::Clearing | W::Joining | W::Talking, E::Over) => Some(W::WrapUp),
+        (W::WrapUp, E::Rested) => Some(W::Free),
+        _ => None,
+    }
+}
+
+/// What an agent wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Takes calls.
+    #[default]
+    Available,
+    /// Takes none for a while.
+    Paused,
+    /// Is not at work.
+    LoggedOut,
+}
+
+/// What is seen of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    LoggedOut,
+    Paused,
+    Available,
+    /// Its phone rings for a caller, or is about to stop.
+    Ringing,
+    Busy,
+    WrapUp,
+}
+
+impl AgentState {
+    /// Every state.
+    pub const ALL: [AgentState; 6] = [
+        AgentState::LoggedOut,
+        AgentState::Paused,
+        AgentState::Available,
+        AgentState::Ringing,
+        AgentState::Busy,
+        AgentState::WrapUp,
+    ];
+
+    /// As JSON has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AgentState::LoggedOut => "logged_out",
+            AgentState::Paused => "paused",
+            AgentState::Available => "available",
+            AgentState::Ringing => "ringing",
+            AgentState::Busy => "busy",
+            AgentState::WrapUp => "wrap_up",
+        }
+    }
+
+    /// A call that is up is seen before all else; who is away is not seen resting.
+    pub const fn of(work: Work, duty: Duty, reachable: bool) -> Self {
+        match (work, duty) {
+            (Work::Ringing | Work::Clearing, _) => AgentState::Ringing,
+            (Work::Joining | Work::Talking, _) => AgentState::Busy,
+            (_, Duty::LoggedOut) => AgentState::LoggedOut,
+            _ if !reachable => AgentState::LoggedOut,
+            (_, Duty::Paused) => AgentState::Paused,
+            (Work::WrapUp, Duty::Available) => AgentState::WrapUp,
+            (Work::Free, Duty::Available) => AgentState::Available,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Work::*;
+    use super::*;
+
+    const WORKS: [Work; 6] = [Free, Ringing, Clearing, Joining, Talking, WrapUp];
+    const EVENTS: [WorkEvent; 6] = [
+        WorkEvent::Offer,
+        WorkEvent::Withdraw,
+        WorkEvent::Answer,
+        WorkEvent::Join,
+        WorkEvent::Over,
+        WorkEvent::Rested,
+    ];
+
+    #[test]
+    fn every_work_and_event_is_as_the_table_says() {
+        let letter = |work| match work {
+            Free => 'f',
+            Ringing => 'r',
+            Clearing => 'c',
+            Joining => 'j',
+            Talking => 't',
+            WrapUp => 'w',
+        };
+        let table = ["r-----", "-cj-w-", "-cc-w-", "-c-tw-", "-c--w-", "-----f"];
+        for (work, row) in WORKS.into_iter().zip(table) {
+            let got: String = EVENTS.into_iter().map(|event| next(work, event).map_or('-', letter)).collect();
+            assert_eq!(got, row, "{work:?}");
+        }
+    }
+
+    #[test]
+    fn only_who_is_free_there_and_willing_is_seen_available() {
+        for work in WORKS {
+            for duty in [Duty::Available, Duty::Paused, Duty::LoggedOut] {
+                for reachable in [true, false] {
+                    let state = AgentState::of(work, duty, reachable);
+                    let available = work == Free && duty == Duty::Available && reachable;
+                    assert_eq!(state == AgentState::Available, available, "{work:?} {duty:?} {reachable}");
+                    let in_call = matches!(work, Ringing | Clearing | Joining | Talking);
+                    assert_eq!(matches!(state, AgentState::Ringing | AgentState::Busy), in_call);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Callers: who waits, in which order, for how long, and how they leave.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use super::values::{CallerId, Left, OfferId, Output, QueueNo, Skills, Withdrawn};
+use super::{Floor, Timer};
+
+/// A place in the line: the smallest is served first. Priorities of queues, then of
+/// callers, then who came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    queue_priority: u8,
+    priority: Reverse<u8>,
+    number: u64,
+    pub caller: CallerId,
+}
+
+/// What a caller is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It hears the welcome.
+    Welcome,
+    /// Agents may be called for it, and are.
+    Waiting,
+    /// It is being joined with the agent of this offer.
+    Joining(OfferId),
+}
+
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub queue: QueueNo,
+    pub place: Place,
+    /// What an agent needs: the queue's skills and its own.
+    pub skills: Skills,
+    pub stage: Stage,
+    pub joined: Instant,
+    /// Agents' calls for it that ring.
+    pub offers: Vec<OfferId>,
+    patience: Option<Instant>,
+    announce: Option<Instant>,
+}
+
+impl Caller {
+    /// Whether an agent has answered for it.
+    pub fn is_joining(&self) -> bool {
+        matches!(self.stage, Stage::Joining(_))
+    }
+
+    /// Whether an agent who answers for one may as well have the other: they differ in
+    /// nothing but their order.
+    pub fn is_like(&self, other: &Caller) -> bool {
+        self.queue == other.queue
+            && self.place.priority == other.place.priority
+            && self.skills == other.skills
+    }
+}
+
+impl Floor {
+    pub(super) fn caller_joined(
+        &mut self,
+        now: Instant,
+        id: CallerId,
+        queue: QueueNo,
+        priority: u8,
+        skills: Skills,
+    ) {
+        let Some(it) = self.queues.get_mut(queue.0) else { return };
+        if self.callers.contains_key(&id) {
+            return;
+        }
+        it.counters.joined += 1;
+        let mut staffed = it.plan.agents.iter().filter_map(|agent| self.agents.get(agent.0));
+        let refused = if it.waiting >= it.plan.most {
+            Some(Left::Full)
+        } else if it.plan.needs_agents && !staffed.any(super::Agent::is_at_work) {
+            Some(Left::NoAgents)
+        } else {
+            None
+        };
+        if let Some(how) = refused {
+            it.counters.left(how, std::time::Duration::ZERO, it.plan.goal);
+            self.outputs.push_back(Output::Left {
+                caller: id,
+                queue,
+                how,
+                waited: std::time::Duration::ZERO,
+            });
+            return;
+        }
+        it.waiting += 1;
+        it.counters.most_waiting = it.counters.most_waiting.max(it.waiting);
+        it.rate.begin(now);
+        self.last.0 += 1;
+        let place = Place {
+            queue_priority: it.plan.priority,
+            priority: Reverse(priority),
+            number: self.last.0,
+            caller: id,
+        };
+        let mut needs = it.plan.skills.clone();
+        for (skill, level) in skills {
+            let known = needs.entry(skill).or_default();
+            *known = level.max(*known);
+        }
+        let patience = it.plan.patience.map(|patience| now + patience);
+        self.timers.extend(patience.map(|at| (at, Timer::Patience(id))));
+        let caller = Caller {
+            queue,
+            place,
+            skills: needs,
+            stage: Stage::Welcome,
+            joined: now,
+            offers: Vec::new(),
+            patience,
+            announce: None,
+        };
+        self.callers.insert(id, caller);
+        self.line.insert(place);
+        self.outputs.push_back(Output::Welcome { caller: id, queue });
+    }
+
+    pub(super) fn caller_ready(&mut self, now: Instant, id: CallerId) {
+        let Some(it) = self.callers.get_mut(&id).filter(|it| it.stage == Stage::Welcome) else { return };
+        it.stage = Stage::Waiting;
+        let queue = self.queues.get(it.queue.0);
+        if queue.is_some_and(|queue| queue.plan.announce.is_some()) {
+            // At once, unless an agent can be called at once.
+            it.announce = Some(now);
+            self.timers.insert((now, Timer::Announce(id)));
+        }
+    }
+
+    pub(super) fn caller_left(&mut self, now: Instant, id: CallerId) {
+        self.leave(now, id, Left::Abandoned);
+    }
+
+    pub(super) fn caller_pressed(&mut self, now: Instant, id: CallerId, digit: char) {
+        let Some(it) = self.callers.get(&id) else { return };
+        let out = self.queues.get(it.queue.0).is_some_and(|queue| queue.plan.digits.contains(&digit));
+        if out && !it.is_joining() {
+            self.leave(now, id, Left::Digit(digit));
+        }
+    }
+
+    /// Whom an agent answers just then is not sent away.
+    pub(super) fn out_of_patience(&mut self, now: Instant, id: CallerId) {
+        let Some(it) = self.callers.get_mut(&id) else { return };
+        it.patience = None;
+        if !it.is_joining() {
+            self.leave(now, id, Left::Timeout);
+        }
+    }
+
+    pub(super) fn announce(&mut self, now: Instant, id: CallerId) {
+        let Some(it) = self.callers.get_mut(&id) else { return };
+        it.announce = None;
+        let Some(queue) = self.queues.get(it.queue.0) else { return };
+        if let Some(interval) = queue.plan.announce {
+            let at = now + interval;
+            it.announce = Some(at);
+            self.timers.insert((at, Timer::Announce(id)));
+        }
+        // What an agent's answer would cut short is not said.
+        if it.stage == Stage::Waiting && it.offers.is_empty() {
+            let (place, of) = (it.place, it.queue);
+            let position = self.position(of, place);
+            let estimate = self.queues.get(of.0).and_then(|queue| queue.rate.estimate(now, position));
+            self.outputs.push_back(Output::Announce { caller: id, position, estimate });
+        }
+    }
+
+    /// From 1, among the callers of the same queue.
+    pub(super) fn position(&self, queue: QueueNo, place: Place) -> usize {
+        let same = |it: &&Place| self.callers.get(&it.caller).is_some_and(|it| it.queue == queue);
+        self.line.range(..=place).filter(same).count()
+    }
+
+    /// The end of a caller's wait; the only one.
+    pub(super) fn leave(&mut self, now: Instant, id: CallerId, how: Left) {
+        let Some(it) = self.callers.remove(&id) else { return };
+        self.line.remove(&it.place);
+        for (at, timer) in [(it.patience, Timer::Patience(id)), (it.announce, Timer::Announce(id))] {
+            if let Some(at) = at {
+                self.timers.remove(&(at, timer));
+            }
+        }
+        let waited = now.saturating_duration_since(it.joined);
+        if let Some(queue) = self.queues.get_mut(it.queue.0) {
+            queue.waiting -= 1;
+            queue.counters.left(how, waited, queue.plan.goal);
+            if matches!(how, Left::Answered(_)) {
+                queue.rate.served(now);
+            }
+            if queue.waiting == 0 {
+                queue.rate.idle();
+            }
+        }
+        let answered = matches!(how, Left::Answered(_));
+        let why = if answered { Withdrawn::Elsewhere } else { Withdrawn::CallerGone };
+        let joining = if let Stage::Joining(offer) = it.stage { Some(offer) } else { None };
+        for offer in it.offers.into_iter().chain(joining.filter(|_| !answered)) {
+            self.withdraw(now, offer, why);
+        }
+        self.outputs.push_back(Output::Left { caller: id, queue: it.queue, how, waited });
+    }
+}

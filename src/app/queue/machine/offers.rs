@@ -1,0 +1,278 @@
+//! Agents' calls for callers: whom to call, and what becomes of it.
+
+use std::time::{Duration, Instant};
+
+use super::agent::{Duty, Work, WorkEvent};
+use super::choose::{self, Candidate};
+use super::line::Stage;
+use super::values::{AgentNo, CallerId, Gone, Left, OfferId, Output, QueueNo, Why, Withdrawn};
+use super::{Floor, Timer};
+
+/// An agent's call.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub agent: AgentNo,
+    pub queue: QueueNo,
+    /// For whom; none: for nobody any more, or they talk.
+    pub caller: Option<CallerId>,
+    rings_until: Option<Instant>,
+    /// What the agent gets to rest when it is over.
+    rest: Duration,
+}
+
+impl Floor {
+    /// Calls agents for whoever waits, in the order of the line.
+    pub(super) fn assign(&mut self, now: Instant) {
+        let mut free = self.agents.iter().filter(|it| it.state() == super::AgentState::Available).count();
+        if free == 0 {
+            return;
+        }
+        let line: Vec<CallerId> = self.line.iter().map(|place| place.caller).collect();
+        for caller in line {
+            for agent in self.agents_for(caller) {
+                self.ring(now, caller, agent);
+                free -= 1;
+            }
+            if free == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whom to call for a caller now.
+    fn agents_for(&self, caller: CallerId) -> Vec<AgentNo> {
+        let Some(it) = self.callers.get(&caller).filter(|it| it.stage == Stage::Waiting) else {
+            return Vec::new();
+        };
+        let Some(queue) = self.queues.get(it.queue.0) else { return Vec::new() };
+        let all = queue.plan.strategy == super::values::Strategy::RingAll;
+        if !it.offers.is_empty() && !all {
+            return Vec::new();
+        }
+        // A backup is not called beside those whom it stands in for.
+        let ringing = it.offers.iter().filter_map(|offer| self.offers.get(offer));
+        let worst = ringing.filter_map(|offer| Some(self.agents.get(offer.agent.0)?.plan.priority)).max();
+        let candidate = |(place, agent): (usize, &AgentNo)| {
+            let it_is = self.agents.get(agent.0)?;
+            let fits = it_is.state() == super::AgentState::Available
+                && worst.is_none_or(|worst| it_is.plan.priority <= worst)
+                && choose::has_skills(&it_is.plan.skills, &it.skills);
+            fits.then(|| Candidate {
+                agent: *agent,
+                place,
+                level: choose::level(&it_is.plan.skills, &it.skills),
+                priority: it_is.plan.priority,
+                free_since: it_is.free_since,
+            })
+        };
+        let mut candidates: Vec<_> = queue.plan.agents.iter().enumerate().filter_map(candidate).collect();
+        choose::choose(queue.plan.strategy, queue.called, &mut candidates);
+        candidates.into_iter().map(|it| it.agent).collect()
+    }
+
+    fn ring(&mut self, now: Instant, caller: CallerId, agent: AgentNo) {
+        let Some(it) = self.callers.get_mut(&caller) else { return };
+        let Some(queue) = self.queues.get_mut(it.queue.0) else { return };
+        queue.called = queue.plan.agents.iter().position(|known| *known == agent);
+        queue.counters.offered += 1;
+        self.last.1 += 1;
+        let (id, no) = (OfferId(self.last.1), it.queue);
+        it.offers.push(id);
+        let until = now + queue.plan.ring;
+        self.timers.insert((until, Timer::Ring(id)));
+        let rest = Duration::ZERO;
+        let offer = Offer { agent, queue: no, caller: Some(caller), rings_until: Some(until), rest };
+        self.offers.insert(id, offer);
+        if let Some(it) = self.agents.get_mut(agent.0) {
+            it.offer = Some(id);
+        }
+        self.advance(now, agent, WorkEvent::Offer);
+        self.outputs.push_back(Output::Ring { offer: id, caller, agent, queue: no });
+    }
+
+    fn end_of_ringing(&mut self, id: OfferId) {
+        if let Some(until) = self.offers.get_mut(&id).and_then(|it| it.rings_until.take()) {
+            self.timers.remove(&(until, Timer::Ring(id)));
+        }
+    }
+
+    /// Takes an offer from its caller; who stays in the line, at its old place.
+    fn part(&mut self, id: OfferId) {
+        let caller = self.offers.get_mut(&id).and_then(|it| it.caller.take());
+        if let Some(it) = caller.and_then(|caller| self.callers.get_mut(&caller)) {
+            it.offers.retain(|offer| *offer != id);
+            if it.stage == Stage::Joining(id) {
+                it.stage = Stage::Waiting;
+            }
+        }
+    }
+
+    /// Ends an agent's call; it is over when the driver says so.
+    pub(super) fn withdraw(&mut self, now: Instant, id: OfferId, why: Withdrawn) {
+        self.end_of_ringing(id);
+        self.part(id);
+        let Some(offer) = self.offers.get(&id) else { return };
+        self.advance(now, offer.agent, WorkEvent::Withdraw);
+        self.outputs.push_back(Output::Cancel { offer: id, why });
+    }
+
+    pub(super) fn rang_out(&mut self, now: Instant, id: OfferId) {
+        let Some(offer) = self.offers.get_mut(&id) else { return };
+        offer.rings_until = None;
+        let (agent, queue) = (offer.agent, offer.queue);
+        offer.rest = self.queues.get(queue.0).map(|it| it.plan.rest).unwrap_or_default();
+        self.withdraw(now, id, Withdrawn::NoAnswer);
+        self.missed(now, agent, queue);
+    }
+
+    /// Too many calls that an agent does not answer pause it.
+    fn missed(&mut self, now: Instant, agent: AgentNo, queue: QueueNo) {
+        let Some(queue) = self.queues.get_mut(queue.0) else { return };
+        queue.counters.missed += 1;
+        let limit = queue.plan.misses;
+        let Some(it) = self.agents.get_mut(agent.0) else { return };
+        it.misses += 1;
+        if limit > 0 && it.misses >= limit && it.duty == Duty::Available {
+            self.set_duty(now, agent, Duty::Paused, Why::Misses);
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Instant, id: OfferId) {
+        let Some(offer) = self.offers.get(&id) else { return };
+        let (agent, caller) = (offer.agent, offer.caller);
+        let work = self.agents.get(agent.0).map(|it| it.work);
+        let (Some(Work::Ringing), Some(caller)) = (work, caller) else {
+            // It crossed its withdrawal; a copy of an answer changes nothing.
+            if work == Some(Work::Clearing) {
+                self.withdraw(now, id, Withdrawn::TooLate);
+            }
+            return;
+        };
+        self.end_of_ringing(id);
+        let caller = self.first_like(caller);
+        self.hand_over(id, caller);
+        let others = self.callers.get_mut(&caller).map(|it| {
+            it.stage = Stage::Joining(id);
+            std::mem::take(&mut it.offers)
+        });
+        if let Some(it) = self.agents.get_mut(agent.0) {
+            it.misses = 0;
+        }
+        self.advance(now, agent, WorkEvent::Answer);
+        // A second answer would be one too many.
+        for other in others.into_iter().flatten().filter(|other| *other != id) {
+            self.withdraw(now, other, Withdrawn::Elsewhere);
+        }
+        self.outputs.push_back(Output::Join { offer: id, caller, agent });
+    }
+
+    /// Who of those that differ in nothing but their order is the first to wait.
+    fn first_like(&self, caller: CallerId) -> CallerId {
+        let Some(it) = self.callers.get(&caller) else { return caller };
+        let like = |other: &CallerId| {
+            let other = self.callers.get(other);
+            other.is_some_and(|other| other.stage == Stage::Waiting && other.is_like(it))
+        };
+        self.line.range(..it.place).map(|place| place.caller).find(like).unwrap_or(caller)
+    }
+
+    /// Who stands further in front gets the agent; who was called for gets what rings for
+    /// the other one.
+    fn hand_over(&mut self, id: OfferId, to: CallerId) {
+        let Some(from) = self.offers.get(&id).and_then(|it| it.caller).filter(|from| *from != to) else {
+            return;
+        };
+        let others = self.callers.get_mut(&to).map(|it| std::mem::take(&mut it.offers)).unwrap_or_default();
+        for other in &others {
+            if let Some(offer) = self.offers.get_mut(other) {
+                offer.caller = Some(from);
+            }
+        }
+        if let Some(it) = self.callers.get_mut(&from) {
+            it.offers.retain(|offer| *offer != id);
+            it.offers.extend(others);
+        }
+        if let Some(it) = self.callers.get_mut(&to) {
+            it.offers.push(id);
+        }
+        if let Some(offer) = self.offers.get_mut(&id) {
+            offer.caller = Some(to);
+        }
+    }
+
+    pub(super) fn joined(&mut self, now: Instant, id: OfferId) {
+        let Some(offer) = self.offers.get_mut(&id) else { return };
+        let agent = offer.agent;
+        if self.agents.get(agent.0).is_none_or(|it| it.work != Work::Joining) {
+            return;
+        }
+        offer.rest = self.queues.get(offer.queue.0).map(|it| it.plan.wrap_up).unwrap_or_default();
+        let caller = offer.caller.take();
+        if let Some(it) = self.agents.get_mut(agent.0) {
+            it.answered += 1;
+        }
+        self.advance(now, agent, WorkEvent::Join);
+        if let Some(caller) = caller {
+            self.leave(now, caller, Left::Answered(agent));
+        }
+    }
+
+    /// The caller, if it is still there, goes back to its place.
+    pub(super) fn join_failed(&mut self, now: Instant, id: OfferId) {
+        let Some(offer) = self.offers.get_mut(&id) else { return };
+        let joining = self.agents.get(offer.agent.0).is_some_and(|it| it.work == Work::Joining);
+        if joining {
+            offer.rest = self.queues.get(offer.queue.0).map(|it| it.plan.rest).unwrap_or_default();
+            self.withdraw(now, id, Withdrawn::TooLate);
+        }
+    }
+
+    pub(super) fn agent_gone(&mut self, now: Instant, id: OfferId, why: Gone) {
+        self.end_of_ringing(id);
+        self.part(id);
+        let Some(offer) = self.offers.remove(&id) else { return };
+        let agent = offer.agent;
+        let Some(it) = self.agents.get_mut(agent.0) else { return };
+        let work = it.work;
+        it.offer = None;
+        let not_taken = matches!(work, Work::Ringing | Work::Joining);
+        let queue = self.queues.get_mut(offer.queue.0);
+        let rest = match &queue {
+            Some(queue) if not_taken => queue.plan.rest,
+            _ => offer.rest,
+        };
+        if let Some(queue) = queue.filter(|_| work == Work::Ringing && why == Gone::Rejected) {
+            queue.counters.rejected += 1;
+        }
+        // Between two calls an agent without a rest is free at once.
+        if rest.is_zero() {
+            self.free_at_once(now, agent);
+        } else {
+            self.advance(now, agent, WorkEvent::Over);
+            self.rest(now, agent, rest);
+        }
+        if work == Work::Ringing && matches!(why, Gone::NoAnswer | Gone::Unreachable) {
+            self.missed(now, agent, offer.queue);
+        }
+    }
+
+    fn rest(&mut self, now: Instant, agent: AgentNo, rest: Duration) {
+        let Some(it) = self.agents.get_mut(agent.0) else { return };
+        it.free_since = now;
+        let until = now + rest;
+        it.rests_until = Some(until);
+        self.timers.insert((until, Timer::Rest(agent)));
+    }
+
+    fn free_at_once(&mut self, now: Instant, agent: AgentNo) {
+        let Some(it) = self.agents.get_mut(agent.0) else { return };
+        let from = it.state();
+        for event in [WorkEvent::Over, WorkEvent::Rested] {
+            it.work = super::agent::next(it.work, event).unwrap_or(it.work);
+        }
+        it.since = now;
+        it.free_since = now;
+        let to = it.state();
+        self.tell(agent, from, to, Why::Call);
+    }
+}

@@ -1,0 +1,189 @@
+//! What is seen of queues and agents, and what they counted.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Floor;
+use super::agent::{AgentState, Duty};
+use super::line::Stage;
+use super::values::{AgentNo, CallerId, Left, QueueNo, Skills, Strategy};
+use crate::util::seconds::{maybe_seconds, seconds};
+
+/// What a queue counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct QueueCounters {
+    /// Callers who came, refused ones included.
+    pub joined: u64,
+    /// Those whom an agent answered.
+    pub answered: u64,
+    /// Those of them that waited no longer than the goal.
+    pub answered_in_time: u64,
+    /// Those who hung up.
+    pub abandoned: u64,
+    pub timed_out: u64,
+    pub full: u64,
+    pub no_agents: u64,
+    pub left_by_digit: u64,
+    /// Those who waited when the queue was taken out of the configuration.
+    pub closed: u64,
+    /// Calls to agents.
+    pub offered: u64,
+    /// Those of them that were not answered.
+    pub missed: u64,
+    /// Those that were refused.
+    pub rejected: u64,
+    pub most_waiting: usize,
+    /// What those who were answered waited, in all.
+    #[serde(rename = "waited_s", serialize_with = "seconds")]
+    pub waited: Duration,
+}
+
+impl QueueCounters {
+    pub(super) fn left(&mut self, how: Left, waited: Duration, goal: Duration) {
+        match how {
+            Left::Answered(_) => {
+                self.answered += 1;
+                self.answered_in_time += u64::from(waited <= goal);
+                self.waited += waited;
+            }
+            Left::Abandoned => self.abandoned += 1,
+            Left::Timeout => self.timed_out += 1,
+            Left::Full => self.full += 1,
+            Left::NoAgents => self.no_agents += 1,
+            Left::Closed => self.closed += 1,
+            Left::Digit(_) => self.left_by_digit += 1,
+        }
+    }
+
+    /// Callers who were let in and have left, one way or another.
+    pub fn ended(&self) -> u64 {
+        self.answered + self.abandoned + self.timed_out + self.left_by_digit
+    }
+
+    /// The part of these that was answered in time, 0 to 1; none: nobody has left yet.
+    pub fn service_level(&self) -> Option<f64> {
+        (self.ended() > 0).then(|| self.answered_in_time as f64 / self.ended() as f64)
+    }
+}
+
+/// A queue.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueueView {
+    pub name: String,
+    pub strategy: Strategy,
+    pub waiting: usize,
+    /// Of those who wait.
+    #[serde(rename = "longest_wait_s", serialize_with = "seconds")]
+    pub longest_wait: Duration,
+    /// What the next caller would be told; none: nobody knows.
+    #[serde(rename = "estimate_s", serialize_with = "maybe_seconds")]
+    pub estimate: Option<Duration>,
+    pub service_level: Option<f64>,
+    pub counters: QueueCounters,
+    pub agents: Vec<String>,
+    /// In the order of their positions.
+    pub callers: Vec<CallerView>,
+}
+
+/// Who waits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallerView {
+    #[serde(skip)]
+    pub caller: CallerId,
+    /// Its call, and where it calls from; the machine knows of neither.
+    pub call: Option<crate::call::CallId>,
+    pub number: String,
+    pub position: usize,
+    #[serde(rename = "waited_s", serialize_with = "seconds")]
+    pub waited: Duration,
+    pub stage: &'static str,
+    /// Agents whose phones ring for it.
+    pub ringing: Vec<String>,
+}
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AgentView {
+    pub name: String,
+    pub state: AgentState,
+    /// Since its calls or its state last changed.
+    #[serde(rename = "since_s", serialize_with = "seconds")]
+    pub since: Duration,
+    pub reachable: bool,
+    pub priority: u8,
+    pub skills: Skills,
+    pub queues: Vec<String>,
+    pub answered: u64,
+    /// Calls not answered, one after the other.
+    pub misses: u32,
+}
+
+impl Floor {
+    /// Every queue.
+    pub fn queues(&self) -> impl Iterator<Item = QueueNo> + '_ {
+        self.queues.iter().enumerate().filter(|(_, it)| !it.closed).map(|(no, _)| QueueNo(no))
+    }
+
+    /// Every agent.
+    pub fn agents(&self) -> impl Iterator<Item = AgentNo> + '_ {
+        self.agents.iter().enumerate().filter(|(_, it)| !it.retired).map(|(no, _)| AgentNo(no))
+    }
+
+    /// What an agent wants.
+    pub fn duty(&self, agent: AgentNo) -> Option<Duty> {
+        self.agents.get(agent.0).map(|it| it.duty)
+    }
+
+    /// One queue now.
+    pub fn queue_view(&self, now: Instant, queue: QueueNo) -> Option<QueueView> {
+        let it = self.queues.get(queue.0)?;
+        let name = |agent: &AgentNo| self.agents.get(agent.0).map(|it| it.plan.name.to_string());
+        let waiting = self.line.iter().filter_map(|place| {
+            let caller = self.callers.get(&place.caller)?;
+            (caller.queue == queue).then_some((place.caller, caller))
+        });
+        let view = |(position, (id, caller)): (usize, (CallerId, &super::Caller))| CallerView {
+            caller: id,
+            call: None,
+            number: String::new(),
+            position: position + 1,
+            waited: now.saturating_duration_since(caller.joined),
+            stage: match caller.stage {
+                Stage::Welcome => "welcome",
+                Stage::Waiting => "waiting",
+                Stage::Joining(_) => "joining",
+            },
+            ringing: caller.offers.iter().filter_map(|offer| name(&self.offers.get(offer)?.agent)).collect(),
+        };
+        let callers: Vec<_> = waiting.enumerate().map(view).collect();
+        Some(QueueView {
+            name: it.plan.name.to_string(),
+            strategy: it.plan.strategy,
+            waiting: it.waiting,
+            longest_wait: callers.iter().map(|caller| caller.waited).max().unwrap_or_default(),
+            estimate: it.rate.estimate(now, it.waiting + 1),
+            service_level: it.counters.service_level(),
+            counters: it.counters,
+            agents: it.plan.agents.iter().filter_map(name).collect(),
+            callers,
+        })
+    }
+
+    /// One agent now.
+    pub fn agent_view(&self, now: Instant, agent: AgentNo) -> Option<AgentView> {
+        let it = self.agents.get(agent.0)?;
+        let queues = self.queues.iter().filter(|queue| queue.plan.agents.contains(&agent));
+        Some(AgentView {
+            name: it.plan.name.to_string(),
+            state: it.state(),
+            since: now.saturating_duration_since(it.since),
+            reachable: it.reachable,
+            priority: it.plan.priority,
+            skills: it.plan.skills.clone(),
+            queues: queues.map(|queue| queue.plan.name.to_string()).collect(),
+            answered: it.answered,
+            misses: it.misses,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! What callers of a queue hear: prompts, put together of files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::controller::{Part, Prompt};
+
+/// The sounds of a queue; what is none is not heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueueSounds {
+    /// Once, before anything else, to its end.
+    pub welcome: Option<Arc<Path>>,
+    /// The class of music.
+    pub music: Option<String>,
+    /// In front of the position: “you are number”.
+    pub position: Option<Arc<Path>>,
+    /// In front of the estimate: “you will wait about”.
+    pub wait: Option<Arc<Path>>,
+    /// Behind it: “minutes”.
+    pub minutes: Option<Arc<Path>>,
+    /// In the place of the estimate when it is less than a minute.
+    pub soon: Option<Arc<Path>>,
+    /// How numbers are said.
+    pub numbers: Numbers,
+}
+
+/// Files of numbers: those from 0 to 9, and others where there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbers(pub BTreeMap<usize, Arc<Path>>);
+
+impl Numbers {
+    /// A number as files: one file if there is one, else digit by digit. Nothing at all
+    /// where a file is missing: half a number is worse than none.
+    pub fn say(&self, number: usize) -> Vec<Part> {
+        if let Some(whole) = self.0.get(&number) {
+            return vec![Part::File(whole.clone())];
+        }
+        let digit = |digit: char| self.0.get(&(digit.to_digit(10)? as usize)).cloned();
+        let files: Option<Vec<_>> = number.to_string().chars().map(digit).collect();
+        files.unwrap_or_default().into_iter().map(Part::File).collect()
+    }
+}
+
+impl QueueSounds {
+    /// The welcome.
+    pub fn welcome(&self) -> Option<Prompt> {
+        self.welcome.clone().map(|file| Prompt::new(vec![Part::File(file)]))
+    }
+
+    /// Where a caller stands, and how long it will wait; none: nothing is to be said of it.
+    pub fn announcement(&self, position: usize, estimate: Option<Duration>) -> Option<Prompt> {
+        let mut parts = Vec::new();
+        let number = self.numbers.say(position);
+        if let (Some(intro), false) = (&self.position, number.is_empty()) {
+            parts.push(Part::File(intro.clone()));
+            parts.extend(number);
+        }
+        let minutes = estimate.map(|estimate| estimate.as_secs().div_ceil(60) as usize);
+        match (minutes, &self.wait, &self.soon) {
+            (Some(0 | 1), _, Some(soon)) => parts.push(Part::File(soon.clone())),
+            (Some(minutes), Some(wait), _) => {
+                let number = self.numbers.say(minutes.max(1));
+                if !number.is_empty() {
+                    parts.push(Part::File(wait.clone()));
+                    parts.extend(number);
+                    parts.extend(self.minutes.clone().map(Part::File));
+                }
+            }
+            _ => {}
+        }
+        (!parts.is_empty()).then(|| Prompt::new(parts))
+    }
+
+    /// Every file that may be played.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<Path>> {
+        let single = [&self.welcome, &self.position, &self.wait, &self.minutes, &self.soon];
+        single.into_iter().flatten().chain(self.numbers.0.values())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str) -> Arc<Path> {
+        Path::new(name).into()
+    }
+
+    fn sounds() -> QueueSounds {
+        let numbers = (0..=9).chain([12]).map(|n| (n, file(&format!("digits/{n}")))).collect();
+        QueueSounds {
+            position: Some(file("position")),
+            wait: Some(file("wait")),
+            minutes: Some(file("minutes")),
+            numbers: Numbers(numbers),
+            ..QueueSounds::default()
+        }
+    }
+
+    fn words(sounds: &QueueSounds, position: usize, estimate: Option<u64>) -> String {
+        let prompt = sounds.announcement(position, estimate.map(Duration::from_secs));
+        let word = |part: Part| match part {
+            Part::File(path) => path.display().to_string(),
+            other => format!("{other:?}"),
+        };
+        prompt.map(|it| it.parts).unwrap_or_default().into_iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_number_is_one_file_or_its_digits() {
+        assert_eq!(words(&sounds(), 12, None), "position digits/12");
+        assert_eq!(words(&sounds(), 207, None), "position digits/2 digits/0 digits/7");
+    }
+
+    #[test]
+    fn the_wait_is_told_in_minutes_rounded_up() {
+        assert_eq!(words(&sounds(), 1, Some(61)), "position digits/1 wait digits/2 minutes");
+        assert_eq!(words(&sounds(), 1, Some(5)), "position digits/1 wait digits/1 minutes");
+        let soon = QueueSounds { soon: Some(file("soon")), ..sounds() };
+        assert_eq!(words(&soon, 1, Some(5)), "position digits/1 soon");
+        assert_eq!(words(&soon, 1, Some(90)), "position digits/1 wait digits/2 minutes");
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_left_out() {
+        let bare = QueueSounds { numbers: Numbers::default(), ..sounds() };
+        assert_eq!(bare.announcement(1, Some(Duration::from_secs(90))), None);
+        assert_eq!(QueueSounds::default().announcement(1, None), None);
+        assert_eq!(QueueSounds::default().welcome(), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! Who an agent is for others, and by which way it reaches them (RFC 3261 §8.1.2).
+
+use std::fmt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::AgentError;
+use crate::sip::auth::DigestClient;
+use crate::sip::endpoint::{HeaderFields, check_headers};
+use crate::sip::msg::{Host, NameAddr, Scheme, Uri};
+use crate::sip::net::{NameService, Tls};
+
+pub use crate::call::lookup::Credentials;
+pub use crate::sip::msg::Transport;
+
+/// Who we are for others, and how we reach them.
+#[derive(Debug, Clone, Default)]
+pub struct Signalling {
+    /// Stands before our URI in From.
+    pub display_name: Option<String>,
+    /// For 401 and 407. Without a realm they answer whoever asks.
+    pub credentials: Option<Credentials>,
+    /// The URI of an outbound proxy: it gets every request that starts something, with Route,
+    /// and what follows in the calls goes by the same way.
+    pub proxy: Option<String>,
+    /// What requests go by whose URI does not say it.
+    pub transport: Option<Transport>,
+    /// Whose certificates count; none: there is no TLS.
+    pub tls: Option<Roots>,
+    /// More header fields of every INVITE: names and values.
+    pub headers: Vec<(String, String)>,
+    /// Names are looked up as RFC 3263 says (with the feature `dns`), not as the system does.
+    pub dns: bool,
+}
+
+/// Whose certificates count for connections over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// Those of the authorities that the system knows.
+    System,
+    /// Those of the authorities in this PEM file, and of no others.
+    File(PathBuf),
+    /// Anybody's. Who is between reads and writes everything; for tests only.
+    Anybody,
+}
+
+impl Roots {
+    /// What the SIP stack takes.
+    ///
+    /// # Errors
+    /// The file cannot be used, or there is no TLS in this build.
+    #[cfg(feature = "tls")]
+    pub fn load(&self) -> Result<Tls, String> {
+        use crate::sip::net::TlsFiles;
+        let authorities = match self {
+            Roots::File(path) => Some(path.clone()),
+            Roots::System | Roots::Anybody => None,
+        };
+        let unverified = *self == Roots::Anybody;
+        Tls::load(TlsFiles { certificate: None, authorities, unverified }).map_err(|error| error.to_string())
+    }
+
+    /// There is no TLS in this build.
+    #[cfg(not(feature = "tls"))]
+    pub fn load(&self) -> Result<Tls, String> {
+        Err("this build has no TLS; build b2b with its feature `tls`".to_owned())
+    }
+}
+
+/// What one call of ours has beside its target.
+#[derive(Debug, Clone, Default)]
+pub struct DialAs {
+    /// More header fields of its INVITE, behind those of every INVITE: names and values.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Where a request goes.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    pub route: Vec<Bytes>,
+    pub outbound: Option<Bytes>,
+    /// It is that of our registration.
+    pub home: bool,
+}
+
+impl Signalling {
+    /// Who knows where hosts are.
+    pub(super) fn names(&self) -> NameService {
+        #[cfg(feature = "dns")]
+        if self.dns {
+            return NameService::Dns(None);
+        }
+        NameService::System
+    }
+
+    /// A client for challenges.
+    pub(super) fn digest(&self) -> Option<DigestClient> {
+        let Credentials { username, password, realm } = self.credentials.as_ref()?;
+        let client = DigestClient::new(username, password, rand::random());
+        Some(match realm {
+            Some(realm) => client.only_for(realm),
+            None => client,
+        })
+    }
+
+    /// From and To of ours: `"Alice" <sip:alice@example.com>`.
+    pub(super) fn address(&self, uri: &str) -> String {
+        match &self.display_name {
+            Some(name) => {
+                format!("\"{}\" <{uri}>", name.replace('\\', "\\\\").replace('"', "\\\""))
+            }
+            None => format!("<{uri}>"),
+        }
+    }
+
+    /// The way to `target`. `registrar`: where those are whose domain is our own.
+    pub(super) fn way(&self, target: &Uri<'_>, identity: Option<&str>, registrar: Option<&str>) -> Way {
+        if let Some(proxy) = &self.proxy {
+            return Way { route: vec![self.route(proxy)], outbound: None, home: true };
+        }
+        let own = identity.and_then(|uri| Uri::parse(uri.as_bytes()).ok());
+        let port = |uri: &Uri<'_>| uri.port.unwrap_or(5060);
+        let at_home = own
+            .is_some_and(|own| host(&own).eq_ignore_ascii_case(&host(target)) && port(&own) == port(target));
+        let registrar = registrar.filter(|_| at_home && target.scheme == Scheme::Sip);
+        let outbound = match registrar {
+            Some(registrar) => Some(self.by_transport(registrar).unwrap_or_else(|| registrar.to_owned())),
+            None => self.way_of(target),
+        };
+        Way { route: Vec::new(), outbound: outbound.map(Bytes::from), home: registrar.is_some() }
+    }
+
+    /// The proxy as a name-addr for Route: loose, whatever was written.
+    pub(super) fn route(&self, proxy: &str) -> Bytes {
+        let mut uri = self.by_transport(proxy).unwrap_or_else(|| proxy.to_owned());
+        if Uri::parse(uri.as_bytes()).is_ok_and(|uri| !uri.is_loose_router()) {
+            uri.push_str(";lr");
+        }
+        format!("<{uri}>").into()
+    }
+
+    /// A URI with our transport, if it has none of its own.
+    pub(super) fn by_transport(&self, uri: &str) -> Option<String> {
+        let transport = self.transport?;
+        let parsed = Uri::parse(uri.as_bytes()).ok()?;
+        let open = parsed.scheme == Scheme::Sip && parsed.transport().is_none() && parsed.headers.is_none();
+        open.then(|| format!("{uri};transport={}", transport.as_str().to_ascii_lowercase()))
+    }
+
+    /// Where a target is, by our transport.
+    fn way_of(&self, target: &Uri<'_>) -> Option<String> {
+        let transport = self.transport?;
+        if target.scheme != Scheme::Sip
+            || target.transport().is_some()
+            || target.params.value("maddr").is_some()
+        {
+            return None;
+        }
+        let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("sip:{}{port};transport={}", host(target), transport.as_str().to_ascii_lowercase()))
+    }
+}
+
+/// A host as a URI writes it.
+pub(super) fn host(uri: &Uri<'_>) -> String {
+    match uri.host {
+        Some(Host::V6(ip)) => format!("[{ip}]"),
+        Some(Host::V4(ip)) => ip.to_string(),
+        Some(Host::Name(name)) => name.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Header fields as the endpoint takes them.
+pub(super) fn fields(texts: &[(String, String)]) -> HeaderFields {
+    let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+    texts.iter().map(|(name, value)| (bytes(name), bytes(value))).collect()
+}
+
+/// Whether this header field can be added to requests of ours: b2b writes some itself.
+pub fn may_add(name: &str, value: &str) -> bool {
+    check_headers(&fields(&[(name.to_owned(), value.to_owned())])).is_ok()
+}
+
+/// Checks what a URI of the configuration has to be.
+///
+/// # Errors
+/// It is none that a request can be sent to.
+pub fn sip_uri(text: &str) -> Result<Uri<'_>, AgentError> {
+    let bad =
+        |reason: &dyn fmt::Display| AgentError::Target { uri: text.to_owned(), reason: reason.to_string() };
+    let uri = Uri::parse(text.as_bytes()).map_err(|error| bad(&error))?;
+    let sip = matches!(uri.scheme, Scheme::Sip | Scheme::Sips) && uri.headers.is_none();
+    let addressable = NameAddr::parse(format!("<{text}>").as_bytes()).is_some();
+    if sip && addressable { Ok(uri) } else { Err(bad(&"no sip: or sips: URI that can stand for a server")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(signalling: &Signalling, target: &str) -> (Vec<Bytes>, Option<Bytes>) {
+        let uri = Uri::parse(target.as_bytes()).unwrap();
+        let way = signalling.way(&uri, Some("sip:alice@example.com"), Some("sip:10.0.0.1:5070"));
+        (way.route, way.outbound)
+    }
+
+    #[test]
+    fn everything_goes_to_the_proxy_and_else_home_to_the_registrar_and_else_where_it_says() {
+        let plain = Signalling::default();
+        assert_eq!(way(&plain, "sip:bob@elsewhere.example"), (vec![], None));
+        assert_eq!(way(&plain, "sip:bob@example.com"), (vec![], Some("sip:10.0.0.1:5070".into())));
+        let tcp = Signalling { transport: Some(Transport::Tcp), ..Signalling::default() };
+        let elsewhere = "sip:elsewhere.example:5080;transport=tcp";
+        assert_eq!(way(&tcp, "sip:bob@elsewhere.example:5080"), (vec![], Some(elsewhere.into())));
+        assert_eq!(way(&tcp, "sip:bob@elsewhere.example;transport=udp"), (vec![], None));
+        assert_eq!(way(&tcp, "sips:bob@elsewhere.example"), (vec![], None));
+        let home = "sip:10.0.0.1:5070;transport=tcp";
+        assert_eq!(way(&tcp, "sip:bob@Example.com:5060"), (vec![], Some(home.into())));
+        let proxied = Signalling { proxy: Some("sip:proxy.example".into()), ..tcp };
+        let route = "<sip:proxy.example;transport=tcp;lr>";
+        assert_eq!(way(&proxied, "sip:bob@example.com"), (vec![route.into()], None));
+    }
+
+    #[test]
+    fn a_display_name_is_quoted() {
+        let named = Signalling { display_name: Some("Al \"x\" \\".into()), ..Signalling::default() };
+        assert_eq!(named.address("sip:a@b"), r#""Al \"x\" \\" <sip:a@b>"#);
+    }
+}

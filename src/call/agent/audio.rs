@@ -1,0 +1,118 @@
+//! A leg's audio: given to its session when somebody listens, exchanged in mid-call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{AgentError, AgentService, LegAudio, LegId};
+use crate::call::leg_fsm::LegState;
+use crate::frame::{Fill, FrameSource, OutFrame};
+
+/// A source that says nothing before its leg is answered. What the far end sends before that
+/// is heard, but it is not to miss the beginning of what it is told.
+struct Gated {
+    open: Arc<AtomicBool>,
+    source: Box<dyn FrameSource>,
+}
+
+impl FrameSource for Gated {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        if self.open.load(Ordering::Relaxed) { self.source.fill(frame) } else { Fill::Silence }
+    }
+}
+
+impl AgentService {
+    /// Gives a leg other audio, in place of what it has. One that is not answered yet gets it
+    /// when it is.
+    ///
+    /// # Errors
+    /// There is no such leg, or its media are gone.
+    pub fn attach(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
+        let entry = self.legs.get(id).filter(|entry| entry.told && entry.ended.is_none());
+        let entry = entry.ok_or(AgentError::NoSuchLeg)?;
+        entry.audio = Some(audio);
+        if entry.attached {
+            self.give_audio(id)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the leg's audio to its session, once.
+    pub(super) fn give_audio(&mut self, id: LegId) -> Result<(), AgentError> {
+        let Some(entry) = self.legs.get(id) else { return Err(AgentError::NoSuchLeg) };
+        let Some(session) = entry.session else { return Err(AgentError::NoSuchLeg) };
+        let Some(LegAudio { mut source, sink }) = entry.audio.take() else { return Ok(()) };
+        let calls = !entry.leg.is_inbound() && entry.leg.state() != LegState::Answered;
+        if calls {
+            let open = entry.gate.get_or_insert_default().clone();
+            source = Box::new(Gated { open, source });
+        }
+        entry.attached = true;
+        let attached = self.media.attach(session, source, sink);
+        attached.map_err(|error| AgentError::Media(error.to_string()))
+    }
+
+    /// The leg is answered: what it says goes out.
+    pub(super) fn open_gate(&mut self, id: LegId) {
+        if let Some(gate) = self.legs.get(id).and_then(|entry| entry.gate.take()) {
+            gate.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends silence in place of what the leg's source gives, or no longer. Digits go out all
+    /// the same.
+    ///
+    /// # Errors
+    /// There is no such leg, or it has no media yet.
+    pub fn mute(&mut self, id: LegId, muted: bool) -> Result<(), AgentError> {
+        let session = self.session_of(id)?;
+        self.media.mute(session, muted).map_err(|error| AgentError::Media(error.to_string()))
+    }
+
+    /// Multiplies what a leg says, and what is heard of it; `None`: as before. 1.0 leaves it as
+    /// it is; what gets louder than full scale stays at the rail.
+    ///
+    /// # Errors
+    /// As for [`AgentService::mute`], or a factor is negative or not finite.
+    pub fn volume(&mut self, id: LegId, sent: Option<f32>, heard: Option<f32>) -> Result<(), AgentError> {
+        let fits = |factor: Option<f32>| factor.is_none_or(|it| it.is_finite() && it >= 0.0);
+        if !fits(sent) || !fits(heard) {
+            return Err(AgentError::Media(
+                "a volume is a factor of 0 or more; use 1.0 for as it is".to_owned(),
+            ));
+        }
+        let session = self.session_of(id)?;
+        self.media.volume(session, sent, heard).map_err(|error| AgentError::Media(error.to_string()))
+    }
+
+    /// Makes these legs one conference: each far end hears all the others, and what our side says
+    /// to any of them; our side hears all of them on each leg. It takes the place of conferences
+    /// that they are in.
+    ///
+    /// # Errors
+    /// One of them is not up.
+    pub fn confer(&mut self, members: &[LegId]) -> Result<(), AgentError> {
+        let mut sessions = Vec::with_capacity(members.len());
+        for id in members {
+            if !self.is_up(*id) {
+                return Err(AgentError::NoSuchLeg);
+            }
+            sessions.push(self.session_of(*id)?);
+        }
+        let joined = self.media.confer(&sessions, self.config.rate_hz);
+        joined.map_err(|error| AgentError::Media(error.to_string()))
+    }
+
+    /// Takes a leg out of its conference, which goes on.
+    ///
+    /// # Errors
+    /// There is no such leg, or it has no media.
+    pub fn leave_conference(&mut self, id: LegId) -> Result<(), AgentError> {
+        let session = self.session_of(id)?;
+        self.media.leave(session).map_err(|error| AgentError::Media(error.to_string()))
+    }
+
+    pub(super) fn session_of(&mut self, id: LegId) -> Result<crate::media::worker::SessionId, AgentError> {
+        let entry = self.legs.get(id).filter(|entry| entry.told && entry.ended.is_none());
+        entry.and_then(|entry| entry.session).ok_or(AgentError::NoSuchLeg)
+    }
+}

@@ -1,0 +1,99 @@
+//! Calls of ours.
+
+use bytes::Bytes;
+
+use super::account::{self, DialAs, Way};
+use super::challenge::LegAuth;
+use super::leg::Leg;
+use super::legs::Entry;
+use super::{AgentError, AgentService, LegAudio, LegId};
+use crate::sip::endpoint::{Body, HeaderFields, Invite, InviteError};
+use crate::sip::msg::{NameAddr, Scheme, Uri};
+use crate::sip::net::local_addr;
+
+impl AgentService {
+    /// Calls `target`, a `sip:` or `sips:` URI.
+    ///
+    /// # Errors
+    /// The target cannot be called, or there is no media session for it.
+    pub fn dial(&mut self, target: &str, audio: LegAudio) -> Result<LegId, AgentError> {
+        self.dial_as(target, audio, &DialAs::default())
+    }
+
+    /// The same with more said of the call.
+    ///
+    /// # Errors
+    /// As for `dial`, or a header field is not one.
+    pub fn dial_as(&mut self, target: &str, audio: LegAudio, how: &DialAs) -> Result<LegId, AgentError> {
+        self.dial_with(target, audio, account::fields(&how.headers))
+    }
+
+    /// The same with header fields as the endpoint takes them.
+    pub(super) fn dial_with(
+        &mut self,
+        target: &str,
+        audio: LegAudio,
+        own: HeaderFields,
+    ) -> Result<LegId, AgentError> {
+        let bad = |reason: String| AgentError::Target { uri: target.to_owned(), reason };
+        let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(error.to_string()))?;
+        if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
+            return Err(bad("only sip: and sips: can be dialled".to_owned()));
+        }
+        let ip_of = |uri: &Uri<'_>| uri.host.and_then(|host| host.ip());
+        if ip_of(&uri).is_some_and(|ip| ip.is_unspecified()) {
+            return Err(bad("a wildcard address reaches nobody".to_owned()));
+        }
+        let way = self.config.signalling.way(&uri, self.config.identity.as_deref(), self.home());
+        let home = way.home;
+        let hop = first_hop(&way).map_or_else(|| ip_of(&uri), |hop| ip_of(&hop));
+        if hop.is_some_and(|ip| ip.is_ipv4() != self.config.bind.is_ipv4()) {
+            return Err(bad(format!("its address family is not that of our bind {}", self.config.bind)));
+        }
+        let ip = hop.and_then(|ip| local_addr::towards(ip).ok());
+        let ip = ip.unwrap_or_else(|| local_addr::concrete(self.config.bind).ip());
+        let (session, rtp) = self.open_session()?;
+        let mut local = self.local_media(ip);
+        local.rtp.set_port(rtp.port());
+        let (leg, offer) = Leg::outbound(local);
+        let signalling = &self.config.signalling;
+        let invite = Invite {
+            target: Bytes::copy_from_slice(target.as_bytes()),
+            from: self.config.identity.as_ref().map(|uri| Bytes::from(signalling.address(uri))),
+            route: way.route,
+            outbound: way.outbound,
+            headers: account::fields(&signalling.headers).into_iter().chain(own).collect(),
+            authorizes: signalling.credentials.is_some(),
+            body: Some(Body::sdp(offer)),
+            ..Invite::default()
+        };
+        let proxied = signalling.proxy.is_some();
+        let now = self.stack.now();
+        let usage = self.stack.endpoint().invite(now, invite).map_err(|error| {
+            self.media.close(session);
+            match error {
+                InviteError::BadHeader { name } => AgentError::Header(name),
+                error => bad(error.to_string()),
+            }
+        })?;
+        if proxied {
+            let _ = self.stack.endpoint().keep_flow(usage, true);
+        }
+        let mut entry = Entry::new(leg, usage, true);
+        entry.home = home;
+        entry.auth = LegAuth::new(&self.config.signalling);
+        entry.session = Some(session);
+        entry.audio = Some(audio);
+        entry.early_audio = self.config.manners.early_media;
+        Ok(self.legs.insert(entry))
+    }
+}
+
+/// Where it goes first, if that is not the target.
+fn first_hop(way: &Way) -> Option<Uri<'_>> {
+    match (way.route.first(), &way.outbound) {
+        (Some(route), _) => NameAddr::parse(route).map(|route| route.uri),
+        (None, Some(outbound)) => Uri::parse(outbound).ok(),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,27 @@
+//! Why an agent did not do what it was asked for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
+    Bind { addr: SocketAddr, error: std::io::Error },
+    #[error("cannot write {path}: {error}; choose a path that can be written", path = path.display())]
+    Trace { path: PathBuf, error: std::io::Error },
+    #[error("bad SIP URI {uri:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
+    Target { uri: String, reason: String },
+    #[error("no media for the leg: {0}")]
+    Media(String),
+    #[error(
+        "the header field {0:?} cannot be set: it holds what no header field takes, or is one that b2b writes itself"
+    )]
+    Header(String),
+    #[error("{0}")]
+    Tls(String),
+    #[error("no such leg, or it is past that")]
+    NoSuchLeg,
+    #[error("the system refused a thread or name resolution: {0}")]
+    System(std::io::Error),
+}

@@ -1,0 +1,69 @@
+//! How an INVITE gets on, ours and theirs: provisional responses, 2xx, ACK.
+
+use super::session::description;
+use super::{Leg, LegOutput, OfferAnswer};
+use crate::call::leg_fsm::LegEvent;
+use crate::sip::msg::{Request, Response};
+
+impl Leg {
+    pub(super) fn provisional(&mut self, response: &Response) {
+        let session = description(response, response.body()).ok().flatten();
+        let early = session.and_then(|answer| self.apply_answer(&answer).ok());
+        match early {
+            Some(params) if !self.ending => {
+                self.advance(LegEvent::EarlyMedia);
+                self.configure(params);
+            }
+            _ => self.advance(LegEvent::Ring),
+        }
+        let reason = String::from_utf8_lossy(response.reason()).into_owned();
+        self.outputs.push_back(LegOutput::Progress { status: response.status(), reason });
+    }
+
+    pub(super) fn answered(&mut self, response: &Response, ack_wanted: bool) {
+        self.advance(LegEvent::Answer);
+        let session = description(response, response.body()).map_err(|_| "the answer is not SDP".to_owned());
+        let settled = session.and_then(|session| match (session, ack_wanted) {
+            (Some(offer), true) => {
+                let (sdp, params) = self.make_answer(&offer).map_err(|error| error.to_string())?;
+                self.outputs.push_back(LegOutput::Ack { sdp });
+                Ok(params)
+            }
+            (Some(answer), false) => self.apply_answer(&answer).map_err(|error| error.to_string()),
+            // The answer may have come in a reliable provisional response.
+            (None, false) => self.media.clone().ok_or_else(|| "200 without an answer".to_owned()),
+            (None, true) => Err("200 without an offer".to_owned()),
+        });
+        self.offer_answer = OfferAnswer::Stable;
+        if self.ending {
+            // It crossed our CANCEL.
+            self.outputs.push_back(LegOutput::Bye);
+            return;
+        }
+        match settled {
+            Ok(params) => self.confirm(params),
+            Err(message) => self.give_up(message),
+        }
+    }
+
+    pub(super) fn acknowledged(&mut self, ack: &Request) {
+        self.theirs_open = false;
+        if let OfferAnswer::Ours = self.offer_answer {
+            self.offer_answer = OfferAnswer::Stable;
+            let answer = description(ack, ack.body()).ok().flatten();
+            let settled = match answer {
+                Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
+                None => Err("ACK without an answer to our offer".to_owned()),
+            };
+            match settled {
+                Ok(params) if !self.ending => self.configure(params),
+                Err(message) if !self.ending => return self.give_up(message),
+                _ => {}
+            }
+        }
+        match self.media.clone() {
+            Some(params) if !self.confirmed && !self.ending => self.confirm(params),
+            _ => {}
+        }
+    }
+}

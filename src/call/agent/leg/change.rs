@@ -1,0 +1,183 @@
+//! Changes of ours to a call that is up: hold, resume, other codecs. One at a time; who
+//! asks while one is under way is served after it. After glare the endpoint waits as RFC
+//! 3261 §14.1 says and tries again; what the far end has overtaken meanwhile is asked for
+//! again here, with a new offer, once theirs is settled.
+
+use std::net::IpAddr;
+
+use super::session::description;
+use super::{Leg, LegOutput, OfferAnswer, WrongState};
+use crate::call::leg_fsm::LegState;
+use crate::call::negotiate::Described;
+use crate::media::codec::Codec;
+use crate::sdp::Direction;
+use crate::sip::msg::Response;
+
+/// What is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// We hold the far end: it hears our source, its audio is not taken (RFC 3264 §8.4).
+    Hold,
+    /// No longer.
+    Resume,
+    /// Other codecs are offered.
+    Codecs,
+}
+
+/// A change to ask for. None: the session as it is, for the session timer (RFC 4028), or since
+/// our address is another one.
+#[derive(Debug)]
+pub(super) struct Wish {
+    change: Option<Change>,
+    codecs: Vec<Codec>,
+    /// It was overtaken: when it cannot be sent, theirs is just coming.
+    again: bool,
+}
+
+/// A change that is asked for, and what to go back to.
+#[derive(Debug)]
+pub(super) struct Asked {
+    wish: Wish,
+    direction: Direction,
+    codecs: Vec<Codec>,
+    last: Option<Described>,
+}
+
+impl Leg {
+    /// Holds the far end.
+    ///
+    /// # Errors
+    /// The call is not up.
+    pub fn hold(&mut self) -> Result<(), WrongState> {
+        self.wish(Some(Change::Hold), Vec::new())
+    }
+
+    /// Takes the far end back.
+    ///
+    /// # Errors
+    /// The call is not up.
+    pub fn resume(&mut self) -> Result<(), WrongState> {
+        self.wish(Some(Change::Resume), Vec::new())
+    }
+
+    /// Offers these codecs from now on; at least one.
+    ///
+    /// # Errors
+    /// The call is not up.
+    pub fn reoffer(&mut self, codecs: Vec<Codec>) -> Result<(), WrongState> {
+        self.wish(Some(Change::Codecs), codecs)
+    }
+
+    /// We are reached at another address now: the far end is told where to send.
+    pub fn moved(&mut self, ip: IpAddr) {
+        self.local.rtp.set_ip(ip);
+        let _ = self.wish(None, Vec::new());
+    }
+
+    /// The last [`LegOutput::ReInvite`] could not be sent.
+    pub fn not_asked(&mut self) {
+        let Some(wish) = self.go_back() else { return };
+        if wish.again {
+            // With the next event there is room for it.
+            self.wishes.push_front(wish);
+        } else {
+            self.refused(&wish, 491, "Another Exchange Is Under Way".to_owned());
+        }
+    }
+
+    /// Whether we hold the far end.
+    pub(super) fn on_hold(&self) -> bool {
+        self.local.direction != Direction::SendRecv
+    }
+
+    pub(super) fn refresh(&mut self) {
+        if self.asked.is_none() && self.wishes.is_empty() {
+            let _ = self.wish(None, Vec::new());
+        }
+    }
+
+    fn wish(&mut self, change: Option<Change>, codecs: Vec<Codec>) -> Result<(), WrongState> {
+        if self.ending || !self.confirmed || self.state != LegState::Answered {
+            return Err(WrongState(self.state));
+        }
+        self.wishes.push_back(Wish { change, codecs, again: false });
+        self.go_on();
+        Ok(())
+    }
+
+    /// Asks for the next change, if nothing is in the way.
+    pub(super) fn go_on(&mut self) {
+        let stable = matches!(self.offer_answer, OfferAnswer::Stable) && !self.theirs_open;
+        if !stable || self.asked.is_some() || self.ending || !self.confirmed {
+            return;
+        }
+        let Some(wish) = self.wishes.pop_front() else { return };
+        let before = (self.local.direction, self.local.codecs.clone(), self.last.clone());
+        match wish.change {
+            // Who holds us goes on doing so.
+            Some(Change::Hold) if self.held => self.local.direction = Direction::Inactive,
+            Some(Change::Hold) => self.local.direction = Direction::SendOnly,
+            // A far end that holds us answers that it does.
+            Some(Change::Resume) => self.local.direction = Direction::SendRecv,
+            Some(Change::Codecs) => self.local.codecs.clone_from(&wish.codecs),
+            None => {}
+        }
+        let sdp = self.offer();
+        self.offer_answer = OfferAnswer::Ours;
+        let (direction, codecs, last) = before;
+        self.asked = Some(Asked { wish, direction, codecs, last });
+        self.outputs.push_back(LegOutput::ReInvite { sdp });
+    }
+
+    /// 2xx to our re-INVITE.
+    pub(super) fn changed(&mut self, response: &Response) {
+        let Some(asked) = self.asked.take() else { return };
+        self.offer_answer = OfferAnswer::Stable;
+        if self.ending {
+            return;
+        }
+        let answer = description(response, response.body()).ok().flatten();
+        let settled = match answer {
+            Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
+            None => Err("2xx to our re-INVITE without an answer".to_owned()),
+        };
+        match settled {
+            Ok(params) => {
+                // Who answers a hold with "inactive" need not hold us.
+                let held = if self.on_hold() { self.held } else { !params.direction.send };
+                self.configure_as(params.clone(), held);
+                if let Some(change) = asked.wish.change {
+                    self.outputs.push_back(LegOutput::Changed { change, params: Box::new(params) });
+                }
+            }
+            // Both sides now think differently of the session.
+            Err(message) => self.give_up(message),
+        }
+    }
+
+    /// Our re-INVITE came to nothing: the session stays as it was (RFC 3261 §14.1).
+    pub(super) fn not_changed(&mut self, status: u16, reason: String) {
+        let Some(mut wish) = self.go_back() else { return };
+        if status == 491 && !self.ending {
+            wish.again = true;
+            self.wishes.push_front(wish);
+        } else {
+            self.refused(&wish, status, reason);
+        }
+    }
+
+    fn go_back(&mut self) -> Option<Wish> {
+        let Asked { wish, direction, codecs, last } = self.asked.take()?;
+        self.local.direction = direction;
+        self.local.codecs = codecs;
+        self.last = last;
+        self.offer_answer = OfferAnswer::Stable;
+        Some(wish)
+    }
+
+    fn refused(&mut self, wish: &Wish, status: u16, reason: String) {
+        if let (Some(change), false) = (wish.change, self.ending) {
+            self.outputs.push_back(LegOutput::ChangeRefused { change, status, reason });
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Their call before it is answered: ringing, and early media (RFC 3261 §13.3.1.1, RFC 3960).
+
+use super::{Leg, LegOutput, OfferAnswer, WrongState};
+use crate::call::leg_fsm::LegEvent;
+use crate::call::negotiate;
+
+impl Leg {
+    /// Says that it rings: 180.
+    ///
+    /// # Errors
+    /// There is no call of theirs that waits for an answer.
+    pub fn ring(&mut self) -> Result<(), WrongState> {
+        if !self.is_waiting() {
+            return Err(WrongState(self.state));
+        }
+        self.advance(LegEvent::Ring);
+        if !self.no_provisional {
+            self.outputs.push_back(LegOutput::Provisional { status: 180, sdp: None });
+        }
+        Ok(())
+    }
+
+    /// Begins early media: 183 with our answer. `rtp_port` is where we receive.
+    ///
+    /// # Errors
+    /// There is no call of theirs that waits for an answer, it has early media already, or it
+    /// came without an offer, which only a 2xx of ours can make up for.
+    pub fn early(&mut self, rtp_port: u16) -> Result<(), WrongState> {
+        let wrong = Err(WrongState(self.state));
+        let OfferAnswer::Theirs(offer) = &self.offer_answer else { return wrong };
+        if !self.is_waiting() {
+            return wrong;
+        }
+        let offer = offer.clone();
+        self.local.rtp.set_port(rtp_port);
+        let answered = negotiate::parse(&offer).and_then(|offer| self.make_answer(&offer));
+        // It was checked when it came.
+        let Ok((sdp, params)) = answered else { return wrong };
+        self.offer_answer = OfferAnswer::Stable;
+        self.given = Some(sdp.clone());
+        self.advance(LegEvent::EarlyMedia);
+        self.outputs.push_back(LegOutput::Provisional { status: 183, sdp: Some(sdp) });
+        self.configure(params);
+        Ok(())
+    }
+
+    /// Where we receive; 0: not yet known.
+    pub fn rtp_port(&self) -> u16 {
+        self.local.rtp.port()
+    }
+
+    /// Whether early media could begin now.
+    pub fn may_be_early(&self) -> bool {
+        self.is_waiting() && matches!(self.offer_answer, OfferAnswer::Theirs(_))
+    }
+
+    /// Whether their call has early media.
+    pub fn has_early_media(&self) -> bool {
+        self.given.is_some()
+    }
+}

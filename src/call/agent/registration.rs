@@ -1,0 +1,335 @@
+//! An agent's registration: the machine of `sip::registration` on the agent's SIP stack, with
+//! what it needs to hear of connections and addresses.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::account::{host, sip_uri};
+use super::registration_error::why;
+use super::{AgentError, AgentEvent, AgentService, RegistrationError};
+use crate::sip::endpoint::{Flow, RequestFailure, RequestId};
+use crate::sip::msg::{Response, Uri};
+use crate::sip::net::local_addr;
+use crate::sip::registration::{Account, Order, Place, Registrant, Registration, State};
+
+pub use crate::sip::registration::Pace;
+
+/// A registrar that is silent for so long has failed, where others stand by: five datagrams have
+/// gone out (RFC 3261 §17.1.2.2). The transaction itself would wait for 32 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How often it is looked whether our address is still the same.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What a registration needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationConfig {
+    /// URIs of registrars that stand for one another, best first; at least one.
+    pub registrars: Vec<String>,
+    /// For how long to ask, seconds.
+    pub expires_s: u32,
+    /// How soon failures are followed by another attempt.
+    pub pace: Pace,
+}
+
+/// A registration at work.
+pub(super) struct Registering {
+    registrant: Registrant,
+    config: RegistrationConfig,
+    /// The REGISTER that is on its way.
+    request: Option<RequestId>,
+    /// When it has taken too long.
+    impatient: Option<Instant>,
+    /// The connection that we are reached by.
+    flow: Option<Flow>,
+    /// The registrar's address, ours on the way to it, and when to look again.
+    address: Option<(IpAddr, IpAddr)>,
+    look: Option<Instant>,
+    /// What follows when this one is over.
+    next: Option<RegistrationConfig>,
+}
+
+impl AgentService {
+    /// Registers us. With the registration that is there already: at once again.
+    /// [`AgentEvent::Registered`] or [`AgentEvent::RegistrationFailed`] follows, and again
+    /// whenever it was refreshed or could not be.
+    ///
+    /// # Errors
+    /// There is no identity, or a registrar's URI is none.
+    pub fn register(&mut self, config: RegistrationConfig) -> Result<(), AgentError> {
+        let now = self.stack.now();
+        if let Some(it) = &mut self.registering {
+            if it.is_leaving() {
+                it.next = Some(config);
+                return Ok(());
+            }
+            if it.config == config {
+                let order = it.registrant.schedule.now(now);
+                self.carry_out(order);
+                return Ok(());
+            }
+            it.next = Some(config);
+            self.unregister();
+            return Ok(());
+        }
+        let registrant = self.registrant(&config)?;
+        let mut it = Registering {
+            registrant,
+            config,
+            request: None,
+            impatient: None,
+            flow: None,
+            address: None,
+            look: None,
+            next: None,
+        };
+        let order = it.registrant.schedule.start(now);
+        self.registering = Some(it);
+        self.carry_out(order);
+        Ok(())
+    }
+
+    /// Takes the registration back. [`AgentEvent::Unregistered`] follows, if there is one.
+    pub fn unregister(&mut self) {
+        let now = self.stack.now();
+        let Some(it) = &mut self.registering else { return };
+        if let Some(flow) = it.flow.take() {
+            self.stack.endpoint().unwatch_flow(&flow);
+        }
+        let Some(it) = &mut self.registering else { return };
+        let order = it.registrant.schedule.stop(now);
+        self.carry_out(order);
+    }
+
+    /// The registrar that we are registered at: where our own domain is.
+    pub(super) fn home(&self) -> Option<&str> {
+        let it = self.registering.as_ref()?;
+        it.registrant.place().map(|place| place.registrar.as_str())
+    }
+
+    fn registrant(&self, config: &RegistrationConfig) -> Result<Registrant, AgentError> {
+        let signalling = &self.config.signalling;
+        let bad = |reason: &str| AgentError::Target { uri: String::new(), reason: reason.to_owned() };
+        let identity = self.config.identity.as_ref().ok_or_else(|| bad("who registers needs an identity"))?;
+        let mut places = Vec::new();
+        for registrar in &config.registrars {
+            let uri = sip_uri(registrar)?;
+            let (route, way) = match &signalling.proxy {
+                Some(proxy) => (vec![signalling.route(proxy)], None),
+                None => (Vec::new(), signalling.by_transport(registrar)),
+            };
+            // Without a user (RFC 3261 §10.2).
+            let registrar = match uri.user {
+                Some(_) => bare(&uri),
+                None => registrar.clone(),
+            };
+            places.push(Place { registrar, address: signalling.address(identity), way, route });
+        }
+        if places.is_empty() {
+            return Err(bad("no registrar is named"));
+        }
+        let account = Account {
+            digest: signalling.digest(),
+            expires: config.expires_s,
+            user: self.config.user.clone(),
+        };
+        let schedule = Registration::new(places.len(), config.pace, rand::random());
+        Ok(Registrant::new(schedule, account, places))
+    }
+
+    /// When to call [`AgentService::registration_due`].
+    pub(super) fn registration_timeout(&self) -> Option<Instant> {
+        let it = self.registering.as_ref()?;
+        [it.registrant.schedule.next_timeout(), it.impatient, it.look].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub(super) fn registration_due(&mut self) {
+        let now = self.stack.now();
+        let Some(it) = &mut self.registering else { return };
+        if it.impatient.take_if(|at| *at <= now).is_some() && it.request.take().is_some() {
+            self.register_answered(&Err(RequestFailure::NoResponse), None);
+            return;
+        }
+        let order = it.registrant.schedule.timeout(now);
+        self.carry_out(order);
+        self.look_for_address(now);
+    }
+
+    /// Whether our address on the way to the registrar is another one now: then it is told.
+    fn look_for_address(&mut self, now: Instant) {
+        let wildcard = self.config.bind.ip().is_unspecified();
+        let Some(it) = &mut self.registering else { return };
+        if it.look.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        it.look = Some(now + LOOK);
+        let Some((registrar, ours)) = it.address.filter(|_| wildcard) else { return };
+        match local_addr::towards(registrar) {
+            Ok(ip) if ip != ours => {
+                it.address = Some((registrar, ip));
+                // Its end is no news.
+                it.flow = None;
+                let order = it.registrant.schedule.now(now);
+                self.stack.lost_address(ours);
+                self.news.push_back(AgentEvent::AddressChanged { from: ours, to: ip });
+                self.carry_out(order);
+                self.move_legs(ip);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the far ends of calls where we are now.
+    fn move_legs(&mut self, ip: IpAddr) {
+        for id in self.legs.ids() {
+            let Some(entry) = self.legs.get(id).filter(|entry| entry.is_up()) else { continue };
+            self.stack.endpoint().forget_flow(entry.usage);
+            entry.leg.moved(ip);
+            self.perform(id);
+        }
+    }
+
+    fn carry_out(&mut self, mut order: Order) {
+        let now = self.stack.now();
+        while let Some(it) = &mut self.registering {
+            let Some(request) = it.registrant.request(order, self.stack.endpoint()) else { break };
+            self.stack.take_connect_error();
+            match self.stack.endpoint().request_outside(now, request) {
+                Ok(request) => {
+                    it.request = Some(request);
+                    it.impatient = (it.config.registrars.len() > 1).then_some(now + PATIENCE);
+                    return;
+                }
+                Err(error) => {
+                    order = it.registrant.unsent(now, error);
+                    self.tell_registration();
+                }
+            }
+        }
+        self.registration_over();
+    }
+
+    /// What became of a request outside calls; `false`: it is none of ours.
+    pub(super) fn register_response(
+        &mut self,
+        request: RequestId,
+        result: &Result<Response, RequestFailure>,
+        flow: Option<Flow>,
+    ) -> bool {
+        match &mut self.registering {
+            Some(it) if it.request == Some(request) => (it.request, it.impatient) = (None, None),
+            _ => return false,
+        }
+        self.register_answered(result, flow);
+        true
+    }
+
+    fn register_answered(&mut self, result: &Result<Response, RequestFailure>, flow: Option<Flow>) {
+        let now = self.stack.now();
+        let endpoint = self.stack.endpoint();
+        let Some(it) = &mut self.registering else { return };
+        let contact = flow.map(|flow| endpoint.contact_uri(&flow, it.registrant.user().as_bytes()));
+        let asked = result.as_ref().is_ok_and(|response| matches!(response.status(), 401 | 407 | 423));
+        let order = it.registrant.answered(now, result, contact.as_deref());
+        let state = it.registrant.schedule.state();
+        if state == State::Registered
+            && let Some(flow) = flow
+        {
+            if let Some(old) = it.flow.replace(flow).filter(|old| *old != flow) {
+                endpoint.unwatch_flow(&old);
+            }
+            endpoint.watch_flow(&flow);
+            it.address = Some((flow.remote.ip(), flow.local.ip()));
+            it.look = Some(now + LOOK);
+            // Who asks us to go away from there would be asked by calls, too.
+            if let Some(request) = it.registrant.remove_stale(endpoint)
+                && let Err(error) = endpoint.request_outside(now, request)
+            {
+                tracing::debug!("an old contact stays until it lapses: {error}");
+            }
+        }
+        // Another attempt follows at once: nothing to tell yet.
+        if !(asked && order != Order::Nothing) {
+            self.tell_registration();
+        }
+        self.carry_out(order);
+    }
+
+    /// Tells what the last answer came to.
+    fn tell_registration(&mut self) {
+        let now = self.stack.now();
+        let Some(it) = &self.registering else { return };
+        let Some(last) = it.registrant.last() else { return };
+        if it.is_leaving() {
+            return;
+        }
+        let event = match last.failure.clone() {
+            None => AgentEvent::Registered {
+                expires_s: it.registrant.granted().unwrap_or_default().as_secs(),
+                registrar: it.registrant.place().map(|it| it.registrar.clone()).unwrap_or_default(),
+                contact: it.registrant.contact().unwrap_or_default().to_owned(),
+            },
+            Some(failure) => {
+                let retry_in = it.registrant.schedule.due().map(|at| at.saturating_duration_since(now));
+                let why = why(failure, self.stack.take_connect_error(), retry_in.is_some());
+                AgentEvent::RegistrationFailed { status: last.status, why, retry_in }
+            }
+        };
+        self.news.push_back(event);
+    }
+
+    /// A call by the way of the registration has got no answer: it is looked at once whether the
+    /// registrar is still there, or another one has to do.
+    pub(super) fn doubt_registration(&mut self) {
+        let now = self.stack.now();
+        let Some(it) = self.registering.as_mut() else { return };
+        if it.registrant.schedule.state() == State::Registered {
+            let order = it.registrant.schedule.now(now);
+            self.carry_out(order);
+        }
+    }
+
+    /// The connection that we are reached by is gone: another one is made at once.
+    pub(super) fn flow_closed(&mut self, flow: &Flow) {
+        let now = self.stack.now();
+        let Some(it) = &mut self.registering else { return };
+        if it.flow.take_if(|ours| ours.id == flow.id).is_none() || it.is_leaving() {
+            return;
+        }
+        let order = it.registrant.schedule.now(now);
+        let (status, why) = (None, RegistrationError::ConnectionLost);
+        let retry_in = Some(Duration::ZERO);
+        self.news.push_back(AgentEvent::RegistrationFailed { status, why, retry_in });
+        self.carry_out(order);
+    }
+
+    /// The registration has ended: what was to follow begins.
+    fn registration_over(&mut self) {
+        let over = |it: &mut Registering| it.registrant.schedule.state().is_over();
+        let Some(it) = self.registering.take_if(over) else { return };
+        self.news.push_back(AgentEvent::Unregistered);
+        if let Some(next) = it.next.filter(|_| !self.draining)
+            && let Err(error) = self.register(next)
+        {
+            let (status, why) = (None, RegistrationError::Other(error.to_string()));
+            self.news.push_back(AgentEvent::RegistrationFailed { status, why, retry_in: None });
+        }
+    }
+}
+
+impl Registering {
+    fn is_leaving(&self) -> bool {
+        use State::{AskingUnwanted, Gone, Leaving, RefreshingUnwanted};
+        let state = self.registrant.schedule.state();
+        matches!(state, AskingUnwanted | RefreshingUnwanted | Leaving | Gone)
+    }
+}
+
+/// A registrar's URI without its user.
+fn bare(uri: &Uri<'_>) -> String {
+    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let transport = uri.transport().map(|it| format!(";transport={}", String::from_utf8_lossy(it)));
+    let scheme = if crate::sip::dialog::hop::is_secure(uri.raw) { "sips" } else { "sip" };
+    format!("{scheme}:{}{port}{}", host(uri), transport.unwrap_or_default())
+}

@@ -1,0 +1,271 @@
+//! Transfers, both ways: we send a far end to somebody else (REFER, RFC 3515), blindly or to the
+//! far end of another leg (RFC 5589, with Replaces, RFC 3891); a far end sends us; and an INVITE
+//! takes the place of a leg.
+//!
+//! Who may send us somewhere is for whoever drives the agent to decide: [`AgentEvent`]s tell,
+//! [`AgentService::accept_refer`] and [`AgentService::refuse_refer`] decide.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::leg::Leg;
+use super::{AgentError, AgentEvent, AgentService, LegAudio, LegId};
+use crate::call::leg_fsm::TerminationCause;
+use crate::sip::auth::Authorized;
+use crate::sip::dialog::replaces::Replaces;
+use crate::sip::endpoint::{HeaderFields, ReferId, ReferTo, Reply, RequestFailure, UsageId};
+use crate::sip::msg::{Method, Name, Request, Response, Uri};
+
+/// What is under way.
+#[derive(Default)]
+pub(super) struct Transfers {
+    /// REFERs of ours.
+    ours: HashMap<ReferId, Ours>,
+    /// A REFER that nobody has decided on, by the leg that it came in.
+    theirs: HashMap<LegId, Theirs>,
+    /// Legs that we dial since somebody asked for it, and who wants to hear of it.
+    dialled: HashMap<LegId, (UsageId, ReferId)>,
+    /// Legs that are to take the place of others, once they are answered.
+    replacing: HashMap<LegId, LegId>,
+}
+
+struct Ours {
+    leg: LegId,
+    refer_to: String,
+    /// The credentials that it had.
+    sent: Authorized,
+}
+
+struct Theirs {
+    usage: UsageId,
+    refer: ReferId,
+    to: ReferTo,
+    /// Referred-By (RFC 3892), for whom we call.
+    by: Option<Bytes>,
+}
+
+impl AgentService {
+    /// Sends the far end to `target`: it is to call there. [`AgentEvent::TransferProgress`] and
+    /// [`AgentEvent::TransferEnded`] follow; when it has worked, the leg is hung up.
+    ///
+    /// # Errors
+    /// The target is no URI, the leg is not up, or is sent away already.
+    pub fn refer(&mut self, id: LegId, target: &str) -> Result<(), AgentError> {
+        let bad = |reason: &str| AgentError::Target { uri: target.to_owned(), reason: reason.to_owned() };
+        let uri = Uri::parse(target.as_bytes()).map_err(|error| bad(&error.to_string()))?;
+        if uri.headers.is_some() {
+            return Err(bad("header fields behind '?' are not passed on"));
+        }
+        self.send_refer(id, format!("<{target}>"), Authorized::default())
+    }
+
+    /// Sends the far end to the far end of `other`, whose call with us it is to take over. What
+    /// follows is as for `refer`; `other` is ended by its far end.
+    ///
+    /// # Errors
+    /// One of the legs is not up, both are the same one, or it is sent away already.
+    pub fn refer_to(&mut self, id: LegId, other: LegId) -> Result<(), AgentError> {
+        let entry = self.legs.get(other).filter(|entry| entry.told && entry.is_up() && other != id);
+        let usage = entry.map(|entry| entry.usage).ok_or(AgentError::NoSuchLeg)?;
+        let dialog = self.stack.endpoint().dialog(usage).ok_or(AgentError::NoSuchLeg)?;
+        let replaces = Replaces {
+            call_id: Bytes::copy_from_slice(dialog.call_id),
+            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+            early_only: false,
+        };
+        let target = String::from_utf8_lossy(dialog.remote_target);
+        let target = target.split('?').next().unwrap_or_default();
+        let refer_to = format!("<{target}?{}>", replaces.embedded());
+        self.send_refer(id, refer_to, Authorized::default())
+    }
+
+    fn send_refer(&mut self, id: LegId, refer_to: String, sent: Authorized) -> Result<(), AgentError> {
+        let now = self.stack.now();
+        let entry = self.legs.get(id).filter(|entry| entry.told && entry.is_up());
+        let usage = entry.map(|entry| entry.usage).ok_or(AgentError::NoSuchLeg)?;
+        if self.transfers.ours.values().any(|ours| ours.leg == id) {
+            return Err(AgentError::NoSuchLeg);
+        }
+        let by = self.config.identity.as_ref();
+        let by = by.map(|uri| (Bytes::from_static(b"Referred-By"), Bytes::from(format!("<{uri}>"))));
+        let headers = by.into_iter().chain(sent.headers.iter().cloned()).collect();
+        let refer = self.stack.endpoint().refer(now, usage, refer_to.clone().into(), true, headers);
+        let refer = refer.map_err(|error| {
+            tracing::debug!("leg {}: {error}", id.0);
+            AgentError::NoSuchLeg
+        })?;
+        self.transfers.ours.insert(refer, Ours { leg: id, refer_to, sent });
+        Ok(())
+    }
+
+    /// What the far end says to our REFER.
+    pub(super) fn refer_answered(&mut self, refer: ReferId, result: &Result<Response, RequestFailure>) {
+        if let Ok(response) = result
+            && let Some(ours) = self.transfers.ours.remove(&refer)
+        {
+            let leg = ours.leg;
+            let Some(sent) = self.credentials_for(leg, &Method::Refer, response, &ours.sent) else {
+                self.transfers.ours.insert(refer, ours);
+                return self.refer_settled(refer, result);
+            };
+            if self.send_refer(leg, ours.refer_to, sent).is_err() {
+                self.tell(true, AgentEvent::TransferEnded { leg, status: Some(response.status()) });
+            }
+            return;
+        }
+        self.refer_settled(refer, result);
+    }
+
+    fn refer_settled(&mut self, refer: ReferId, result: &Result<Response, RequestFailure>) {
+        let status = match result {
+            // Nothing more will come (RFC 4488): nobody will know.
+            Ok(response) if response.status() < 300 => {
+                let silent = response.header(Name::ReferSub).is_some_and(|it| it == b"false");
+                return if silent {
+                    self.our_transfer_over(refer, None)
+                };
+            }
+            Ok(response) => response.status(),
+            Err(RequestFailure::NoResponse) => 408,
+            Err(RequestFailure::Unreachable) => 503,
+        };
+        self.our_transfer_over(refer, Some(status));
+    }
+
+    /// How far the call is that we asked for.
+    pub(super) fn refer_progress(&mut self, refer: ReferId, status: Option<u16>, last: bool) {
+        let known = status.filter(|status| *status >= 200);
+        if last || known.is_some() {
+            return self.our_transfer_over(refer, known);
+        }
+        if let (Some(leg), Some(status)) = (self.transfers.ours.get(&refer).map(|ours| ours.leg), status) {
+            self.tell(true, AgentEvent::TransferProgress { leg, status });
+        }
+    }
+
+    fn our_transfer_over(&mut self, refer: ReferId, status: Option<u16>) {
+        let Some(Ours { leg, .. }) = self.transfers.ours.remove(&refer) else { return };
+        self.tell(true, AgentEvent::TransferEnded { leg, status });
+        if status.is_some_and(|status| status < 300) {
+            // It talks to somebody else now (RFC 5589 §6.1).
+            let _ = self.with_leg(leg, Leg::hangup);
+        }
+    }
+
+    /// The far end sends us to somebody.
+    pub(super) fn referred(&mut self, leg: LegId, usage: UsageId, refer: ReferId, request: &Request) {
+        let refusal = match ReferTo::of(request) {
+            None => 400,
+            Some(to) if to.method != Method::Invite => 501,
+            Some(_) if self.draining || self.transfers.theirs.contains_key(&leg) => 491,
+            Some(to) if self.legs.get(leg).is_some_and(|entry| entry.told && entry.is_up()) => {
+                let by = request.header(Name::parse(b"Referred-By")).map(Bytes::copy_from_slice);
+                let target = String::from_utf8_lossy(&to.uri).into_owned();
+                let attended = to.replaces.is_some();
+                self.transfers.theirs.insert(leg, Theirs { usage, refer, to, by });
+                return self.tell(true, AgentEvent::TransferRequested { leg, target, attended });
+            }
+            Some(_) => 603,
+        };
+        self.answer_refer(usage, refer, refusal);
+    }
+
+    /// Goes where the far end of `id` sends us: calls there, with this audio, and tells the far
+    /// end how that goes. Its own leg stays: it is its to end.
+    ///
+    /// # Errors
+    /// It has not sent us anywhere, or there cannot be called; it has heard so.
+    pub fn accept_refer(&mut self, id: LegId, audio: LegAudio) -> Result<LegId, AgentError> {
+        let Theirs { usage, refer, to, by } =
+            self.transfers.theirs.remove(&id).ok_or(AgentError::NoSuchLeg)?;
+        let mut headers: HeaderFields = to.headers;
+        if let Some(replaces) = &to.replaces {
+            headers.push((Bytes::from_static(b"Replaces"), replaces.to_string().into()));
+            headers.push((Bytes::from_static(b"Require"), Bytes::from_static(b"replaces")));
+        }
+        headers.extend(by.map(|by| (Bytes::from_static(b"Referred-By"), by)));
+        match self.dial_with(&String::from_utf8_lossy(&to.uri), audio, headers) {
+            Ok(leg) => {
+                self.answer_refer(usage, refer, 202);
+                self.transfers.dialled.insert(leg, (usage, refer));
+                Ok(leg)
+            }
+            Err(error) => {
+                self.answer_refer(usage, refer, 400);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whom a leg of ours calls, if nobody has answered yet: the URI.
+    pub fn target(&mut self, id: LegId) -> Option<String> {
+        let usage = self.legs.get(id)?.usage;
+        let dialog = self.stack.endpoint().dialog(usage)?;
+        Some(String::from_utf8_lossy(dialog.remote_target).into_owned())
+    }
+
+    /// Does not go where the far end sends us: answers its REFER with this status.
+    ///
+    /// # Errors
+    /// It has not sent us anywhere.
+    pub fn refuse_refer(&mut self, id: LegId, status: u16) -> Result<(), AgentError> {
+        let Theirs { usage, refer, .. } = self.transfers.theirs.remove(&id).ok_or(AgentError::NoSuchLeg)?;
+        self.answer_refer(usage, refer, status);
+        Ok(())
+    }
+
+    fn answer_refer(&mut self, usage: UsageId, refer: ReferId, status: u16) {
+        let now = self.stack.now();
+        if let Err(error) = self.stack.endpoint().answer_refer(now, usage, refer, Reply::status(status)) {
+            // It was not decided in time, or the call is over.
+            tracing::debug!("REFER: {error}");
+        }
+    }
+
+    /// How far a leg is that we dial for somebody, to whom that matters.
+    pub(super) fn tell_referrer(&mut self, leg: LegId, status: u16, reason: &str) {
+        let now = self.stack.now();
+        let Some(&(usage, refer)) = self.transfers.dialled.get(&leg) else { return };
+        if status >= 200 {
+            self.transfers.dialled.remove(&leg);
+        }
+        if let Err(error) = self.stack.endpoint().notify_refer(now, usage, refer, status, reason) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// A new leg is to take the place of another one.
+    pub(super) fn replaces(&mut self, leg: LegId, replaced: Option<LegId>) {
+        if let Some(replaced) = replaced {
+            self.transfers.replacing.insert(leg, replaced);
+        }
+    }
+
+    /// We have answered a leg: the one that it replaces is over (RFC 3891 §3).
+    pub(super) fn take_place(&mut self, leg: LegId) {
+        if let Some(replaced) = self.transfers.replacing.remove(&leg) {
+            let _ = self.with_leg(replaced, Leg::hangup);
+        }
+    }
+
+    /// A leg is over, and what it had to do with transfers is, too.
+    pub(super) fn transfers_end(&mut self, leg: LegId, cause: &TerminationCause) {
+        self.transfers.theirs.remove(&leg);
+        self.transfers.replacing.remove(&leg);
+        let sent: Vec<ReferId> =
+            self.transfers.ours.iter().filter(|(_, it)| it.leg == leg).map(|(refer, _)| *refer).collect();
+        for refer in sent {
+            // Many hang up as soon as they are sent away.
+            self.our_transfer_over(refer, None);
+        }
+        let (status, reason) = match cause {
+            TerminationCause::Failed { status, reason } => (*status, reason.as_str()),
+            TerminationCause::Cancelled | TerminationCause::LocalHangup => (487, ""),
+            _ => (503, ""),
+        };
+        // A leg that was answered has told already.
+        self.tell_referrer(leg, status, reason);
+    }
+}

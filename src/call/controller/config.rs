@@ -1,0 +1,46 @@
+//! What the engine inside of this process is started with.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::sounding::MusicClass;
+use crate::media::sounds::Limits;
+
+/// What the embedded controller needs to start.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// Addresses to receive at: at most one IPv4 and one IPv6 address, no wildcards; and as
+    /// what each is told to far ends, where that differs (a NAT before us).
+    pub addresses: Vec<(IpAddr, Option<IpAddr>)>,
+    /// RTP takes even ports of this range, RTCP the odd ones behind them.
+    pub ports: RangeInclusive<u16>,
+    /// Media threads; none: one for each core but one. Each holds as many descriptors as
+    /// a process may have.
+    pub threads: Option<usize>,
+    /// Far ends that do not multiplex RTCP get a socket for it.
+    pub rtcp_sockets: bool,
+    /// With less room on the disk, nothing is recorded.
+    pub recording_free_bytes: u64,
+    /// From the operating system's generator, except in tests.
+    pub seed: u64,
+    /// Music on hold, by name.
+    pub music: Vec<MusicClass>,
+    /// How much of prompts and music is kept decoded.
+    pub sounds: Limits,
+}
+
+impl EmbeddedConfig {
+    /// The usual settings.
+    pub fn new(addresses: Vec<(IpAddr, Option<IpAddr>)>, ports: RangeInclusive<u16>, seed: u64) -> Self {
+        EmbeddedConfig {
+            addresses,
+            ports,
+            threads: None,
+            rtcp_sockets: true,
+            recording_free_bytes: 0,
+            seed,
+            music: Vec::new(),
+            sounds: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Between the words of the embedded controller and those of its engine.
+
+use super::{AddressFamily, EndpointId, MediaError, MediaEvent};
+use crate::call::negotiate::pair::{DirectError, PairError};
+use crate::media::relay::{OpenError, RelayEvent, RelayId};
+
+/// An endpoint's name holds where it is: eight bits of thread, 24 of place.
+pub(super) fn endpoint_id(id: RelayId) -> EndpointId {
+    EndpointId(u64::from(id.thread) << 56 | u64::from(id.slot) << 32 | u64::from(id.generation))
+}
+
+pub(super) fn relay_id(id: EndpointId) -> RelayId {
+    let EndpointId(id) = id;
+    RelayId { thread: (id >> 56) as u16, slot: (id >> 32) as u32 & 0xFF_FFFF, generation: id as u32 }
+}
+
+pub(super) fn refused(error: OpenError, family: AddressFamily) -> MediaError {
+    match error {
+        OpenError::Ports => MediaError::NoPorts,
+        OpenError::Family => MediaError::Family(family),
+        OpenError::Stopped => MediaError::Stopped,
+    }
+}
+
+impl From<PairError> for MediaError {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Negotiate(crate::call::negotiate::NegotiateError::NoCommonCodec) => {
+                MediaError::NoCommonCodec
+            }
+            PairError::Negotiate(error) => MediaError::Description(error),
+            PairError::NoOffer => MediaError::NoOffer,
+            PairError::Undescribed => MediaError::Undescribed,
+        }
+    }
+}
+
+impl From<DirectError> for MediaError {
+    fn from(error: DirectError) -> Self {
+        MediaError::NotDirect(error.to_string())
+    }
+}
+
+impl From<RelayEvent> for MediaEvent {
+    fn from(event: RelayEvent) -> Self {
+        match event {
+            RelayEvent::Started { id, from } => MediaEvent::Started { endpoint: endpoint_id(id), from },
+            RelayEvent::Timeout { id } => MediaEvent::Timeout { endpoint: endpoint_id(id) },
+            RelayEvent::SourceChanged { id, from, to } => {
+                MediaEvent::SourceChanged { endpoint: endpoint_id(id), from, to }
+            }
+            RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone } => {
+                MediaEvent::Digit { endpoint: endpoint_id(id), digit, duration_ms, passed_on, by_tone }
+            }
+            RelayEvent::Speaking { room, id, on } => super::rooms::speaking(room, id, on),
+            RelayEvent::Closed { id, stats } => MediaEvent::Closed { endpoint: endpoint_id(id), stats },
+            RelayEvent::Lost { reason } => MediaEvent::Lost { reason },
+        }
+    }
+}

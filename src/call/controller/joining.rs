@@ -1,0 +1,64 @@
+//! What endpoints were told and have said, and how that makes them join.
+
+use super::convert::{refused, relay_id};
+use super::embedded::{EmbeddedController, State};
+use super::{AddressFamily, EndpointId, Joined, MediaError, Route};
+use crate::call::negotiate::pair;
+
+impl EmbeddedController {
+    /// Samples a second that are worth playing to a party.
+    pub(super) fn rate_hz(&self, id: EndpointId) -> Result<u32, MediaError> {
+        let mut state = self.state();
+        let remote = state.get(id)?.side.remote();
+        Ok(remote.map_or(8_000, |remote| remote.voice.rate_hz()))
+    }
+
+    /// Brings the media in line with what an endpoint was told and has said.
+    pub(super) fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
+        let side = &state.get(id)?.side;
+        self.recordings.described(id, side);
+        if let Some(remote) = side.remote() {
+            // Before it is known where to send to: nothing goes there plain.
+            if side.encrypts() {
+                self.relay.protect(relay_id(id), side.keys());
+            }
+            self.relay.describe(relay_id(id), remote);
+            state.rooms.follow(&self.relay, id, &remote);
+        }
+        Ok(())
+    }
+
+    /// The same for a join that exists already.
+    pub(super) fn rejoin(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
+        match state.get(id)?.joined {
+            Some(other) => self.join(state, id, other).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
+        let (one, other) = state.two(a, b)?;
+        let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
+        let ipv6 = self.is_ipv6();
+        let legs = [relay_id(a), relay_id(b)];
+        let joined = state.trunks.join(&self.relay, legs, ipv6, forward.0, backward.0);
+        joined.map_err(|error| refused(error, AddressFamily::V4))?;
+        let route = |from: String, to: Option<String>| match to {
+            Some(to) => Route::Transcode { from, to },
+            None => Route::Relay { encoding: from },
+        };
+        Ok(Joined { forward: route(forward.1, forward.2), backward: route(backward.1, backward.2) })
+    }
+
+    pub(super) fn part(&self, state: &mut State, a: EndpointId, b: EndpointId) {
+        for (id, other) in [(a, b), (b, a)] {
+            if let Some(entry) = state.endpoints.get_mut(&id)
+                && entry.joined == Some(other)
+            {
+                entry.joined = None;
+            }
+        }
+        state.trunks.part(&self.relay, [relay_id(a), relay_id(b)]);
+        self.relay.part(relay_id(a), relay_id(b));
+    }
+}

@@ -1,0 +1,138 @@
+//! Recordings of the embedded controller: which endpoint has which, and what their packets
+//! are.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::{EndpointId, MediaError, MediaEvent, MediaFuture, Recorded, RecordingId, RecordingSpec};
+use crate::call::negotiate::pair::Side;
+use crate::media::recording::{Finished, Formats, Plan, Recorder, Started, Tap};
+
+/// See the module's text.
+pub(super) struct Recordings {
+    recorder: Recorder,
+    of: Mutex<HashMap<EndpointId, Vec<u64>>>,
+}
+
+/// What both directions of a party's packets are.
+fn formats(side: &Side) -> (Formats, Formats) {
+    let [said, heard] = side.codecs().map(|codecs| {
+        let mut formats = Formats::default();
+        codecs.into_iter().for_each(|(payload_type, codec)| formats.set(payload_type, codec));
+        formats
+    });
+    (said, heard)
+}
+
+impl Recordings {
+    /// Starts the threads that write.
+    pub fn start(events: mpsc::UnboundedSender<MediaEvent>, free_bytes: u64) -> io::Result<Self> {
+        let over = move |finished: Finished| {
+            let recording = RecordingId(finished.recording);
+            // Nobody listens any more when the program is on its way out.
+            let _ = events.send(MediaEvent::Recorded { recording, recorded: finished.into() });
+        };
+        Ok(Recordings { recorder: Recorder::start(free_bytes, over)?, of: Mutex::default() })
+    }
+
+    fn of(&self) -> MutexGuard<'_, HashMap<EndpointId, Vec<u64>>> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins one; its packets are to go into the tap.
+    pub fn begin(
+        &self,
+        endpoint: EndpointId,
+        side: &Side,
+        spec: &RecordingSpec,
+    ) -> (Tap, MediaFuture<RecordingId>) {
+        let (recording, tap, begun) = self.begin_as(formats(side), spec);
+        self.of().entry(endpoint).or_default().push(recording);
+        (tap, begun)
+    }
+
+    /// Begins one of a room, whose packets have static payload types: one channel.
+    pub fn begin_room(&self, spec: &RecordingSpec) -> (Tap, MediaFuture<RecordingId>) {
+        let spec = RecordingSpec { stereo: false, ..spec.clone() };
+        let (_, tap, begun) = self.begin_as((Formats::default(), Formats::default()), &spec);
+        (tap, begun)
+    }
+
+    fn begin_as(
+        &self,
+        (said, heard): (Formats, Formats),
+        spec: &RecordingSpec,
+    ) -> (u64, Tap, MediaFuture<RecordingId>) {
+        let plan = Plan {
+            path: spec.path.clone(),
+            stereo: spec.stereo,
+            rate_hz: spec.rate_hz,
+            longest: spec.longest,
+            silence: spec.silence,
+        };
+        let Started { recording, tap, created } = self.recorder.begin(plan, said, heard);
+        let answer = MediaFuture::pending(async move {
+            match created.await {
+                Ok(Ok(())) => Ok(RecordingId(recording)),
+                Ok(Err(error)) => Err(MediaError::File(error.to_string())),
+                Err(_) => Err(MediaError::Stopped),
+            }
+        });
+        (recording, tap, answer)
+    }
+
+    /// One goes on with another endpoint.
+    pub fn follow(&self, recording: u64, endpoint: EndpointId, side: &Side, swapped: bool) -> Tap {
+        let mut of = self.of();
+        of.values_mut().for_each(|recordings| recordings.retain(|known| *known != recording));
+        of.entry(endpoint).or_default().push(recording);
+        let (said, heard) = formats(side);
+        self.recorder.follow(recording, said, heard, swapped)
+    }
+
+    /// Offer and answer have passed at an endpoint.
+    pub fn described(&self, endpoint: EndpointId, side: &Side) {
+        if let Some(recordings) = self.of().get(&endpoint) {
+            let (said, heard) = formats(side);
+            recordings.iter().for_each(|recording| self.recorder.formats(*recording, said, heard));
+        }
+    }
+
+    /// An endpoint is no more.
+    pub fn released(&self, endpoint: EndpointId) {
+        self.of().remove(&endpoint);
+    }
+
+    /// See `MediaController::pause_recording`.
+    pub fn pause(&self, RecordingId(recording): RecordingId, paused: bool) {
+        self.recorder.pause(recording, paused);
+    }
+
+    /// See `MediaController::stop_recording`.
+    pub fn stop(&self, RecordingId(recording): RecordingId) -> MediaFuture<Recorded> {
+        let finished = self.recorder.stop(recording);
+        MediaFuture::pending(async move {
+            let finished = finished.await;
+            finished.map(Recorded::from).map_err(|_| MediaError::File("there is no such recording".into()))
+        })
+    }
+
+    /// Ends every one, and waits for their files.
+    pub fn shutdown(&self) {
+        self.recorder.shutdown();
+    }
+}
+
+impl From<Finished> for Recorded {
+    fn from(finished: Finished) -> Self {
+        Recorded { path: finished.path, lasts: finished.lasts, error: finished.error }
+    }
+}
+
+#[cfg(test)]
+#[path = "recordings_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! What the embedded controller plays to a party and collects of it: prompts and music are
+//! fetched from the sound store, and go to the leg's media thread from there.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::convert::relay_id;
+use super::embedded::EmbeddedController;
+use super::{Collected, DigitPlan, EndpointId, MediaError, MediaFuture, Part, Played, Prompt};
+use crate::media::sounds::{self, Fetched, Limits, SoundError, SoundStore, StoreStats, Want};
+use crate::media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
+
+/// A kind of music on hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MusicClass {
+    pub name: String,
+    pub source: MusicSource,
+    /// All who hear it hear the same moment of it, as of a radio; else each hears it from its
+    /// beginning.
+    pub shared: bool,
+}
+
+/// Where music comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MusicSource {
+    /// Its WAV, MP3, FLAC and Ogg files in the order of their names.
+    Folder(PathBuf),
+    File(PathBuf),
+    /// A tone, or two together, with a pause behind.
+    Tone {
+        hz: [u16; 2],
+        on: Duration,
+        off: Duration,
+    },
+}
+
+/// Whether a sound file can be played, as far as its beginning shows; for configurations. It
+/// reads the file: not for a thread that calls wait for.
+///
+/// # Errors
+/// `Prompt`: the text names the file and says why.
+pub fn check_sound(path: &Path) -> Result<(), MediaError> {
+    Ok(sounds::check(path)?)
+}
+
+impl From<SoundError> for MediaError {
+    fn from(SoundError(what): SoundError) -> Self {
+        MediaError::Prompt(what)
+    }
+}
+
+/// What the controller needs for it.
+pub(super) struct Sounding {
+    store: SoundStore,
+    music: HashMap<String, MusicClass>,
+    tickets: AtomicU64,
+}
+
+impl Sounding {
+    pub fn start(music: Vec<MusicClass>, limits: Limits) -> io::Result<Sounding> {
+        let music = music.into_iter().map(|class| (class.name.clone(), class)).collect();
+        Ok(Sounding { store: SoundStore::start(limits)?, music, tickets: AtomicU64::new(1) })
+    }
+
+    pub fn stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl EmbeddedController {
+    /// An order for an endpoint.
+    pub(super) fn stage(&self, endpoint: EndpointId, act: Act) {
+        if let Some(stager) = self.relay.stager(relay_id(endpoint)) {
+            stager.act(act);
+        }
+    }
+
+    /// Whether tones in a party's audio are digits.
+    pub(super) fn listen_for_tones(&self, endpoint: EndpointId, on: bool) {
+        let mut state = self.state();
+        let Ok(entry) = state.get(endpoint) else { return };
+        entry.side.hear_tones(on);
+        self.relay.hear_tones(relay_id(endpoint), on);
+        // What is joined already is joined otherwise now.
+        if let Err(error) = self.rejoin(&mut state, endpoint) {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Fetches what a prompt is made of.
+    pub(super) fn fetch(&self, prompt: &Prompt, rate_hz: u32, then: impl FnOnce(Fetched) + Send + 'static) {
+        self.sounding.store.fetch(wants(prompt, rate_hz), rate_hz, then);
+    }
+
+    pub(super) fn play(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
+        let rate_hz = match self.rate_hz(endpoint) {
+            Ok(rate_hz) => rate_hz,
+            Err(error) => return MediaFuture::ready(Err(error)),
+        };
+        let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
+            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
+        };
+        let (reply, answer) = self.relay.reply();
+        let (ticket, times) = (self.sounding.ticket(), prompt.times);
+        self.fetch(prompt, rate_hz, move |fetched| match fetched {
+            Ok(segments) => {
+                let program = Box::new(Program::new(rate_hz, segments, times));
+                stager.act(Act::Play { ticket, program, reply: Some(reply) });
+            }
+            Err(error) => reply.give(Err(error)),
+        });
+        answered(endpoint, answer)
+    }
+
+    pub(super) fn stop_playing(&self, endpoint: EndpointId) {
+        let ticket = self.sounding.ticket();
+        self.stage(endpoint, Act::StopPrompt { ticket });
+    }
+
+    pub(super) fn collect(
+        &self,
+        endpoint: EndpointId,
+        prompt: Option<&Prompt>,
+        plan: &DigitPlan,
+    ) -> MediaFuture<Collected> {
+        let rate_hz = match self.rate_hz(endpoint) {
+            Ok(rate_hz) => rate_hz,
+            Err(error) => return MediaFuture::ready(Err(error)),
+        };
+        let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
+            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
+        };
+        let (reply, answer) = self.relay.reply();
+        let ticket = self.sounding.ticket();
+        let awaited = prompt.map(|_| ticket);
+        stager.act(Act::Collect { plan: Box::new(plan.clone()), prompt: awaited, reply });
+        if let Some(prompt) = prompt {
+            let times = prompt.times;
+            self.fetch(prompt, rate_hz, move |fetched| {
+                stager.act(match fetched {
+                    Ok(segments) => {
+                        let program = Box::new(Program::new(rate_hz, segments, times));
+                        Act::Play { ticket, program, reply: None }
+                    }
+                    Err(error) => Act::FailCollect { prompt: ticket, error },
+                });
+            });
+        }
+        answered(endpoint, answer)
+    }
+
+    pub(super) fn start_music(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
+        let rate_hz = match self.rate_hz(endpoint) {
+            Ok(rate_hz) => rate_hz,
+            Err(error) => return MediaFuture::ready(Err(error)),
+        };
+        let Some(MusicClass { source, shared, .. }) = self.sounding.music.get(class) else {
+            let what = format!("music class {class:?} (there is none of that name)");
+            return MediaFuture::ready(Err(MediaError::Prompt(what)));
+        };
+        let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
+            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
+        };
+        let (reply, answer) = self.relay.reply();
+        let (ticket, shared, name) = (self.sounding.ticket(), *shared, class.to_owned());
+        self.sounding.store.fetch(source.wants(rate_hz), rate_hz, move |fetched| {
+            let tracks = fetched.and_then(|segments| {
+                let tracks = segments.into_iter().map(|segment| track(rate_hz, segment)).collect();
+                let empty = || SoundError(format!("music class {name:?} (there is nothing to hear in it)"));
+                Tracks::new(rate_hz, tracks).ok_or_else(empty)
+            });
+            match tracks {
+                Ok(tracks) => {
+                    let music = Box::new(Music::new(tracks, shared));
+                    stager.act(Act::Music { ticket, music, reply: Some(reply) });
+                }
+                Err(error) => reply.give(Err(error)),
+            }
+        });
+        answered(endpoint, answer)
+    }
+
+    pub(super) fn stop_music(&self, endpoint: EndpointId) {
+        let ticket = self.sounding.ticket();
+        self.stage(endpoint, Act::StopMusic { ticket });
+    }
+}
+
+impl MusicSource {
+    fn wants(&self, rate_hz: u32) -> Vec<Want> {
+        match self {
+            MusicSource::Folder(folder) => vec![Want::Folder(folder.as_path().into())],
+            MusicSource::File(file) => vec![Want::File(file.as_path().into())],
+            MusicSource::Tone { hz, on, off } => vec![
+                Want::Made(Segment::Tone { hz: *hz, samples: samples(*on, rate_hz) }),
+                Want::Made(Segment::Silence(samples(*off, rate_hz))),
+            ],
+        }
+    }
+}
+
+fn wants(prompt: &Prompt, rate_hz: u32) -> Vec<Want> {
+    let want = |part: &Part| match part {
+        Part::File(path) => Want::File(path.clone()),
+        Part::Tone { hz, lasts } => Want::Made(Segment::Tone { hz: *hz, samples: samples(*lasts, rate_hz) }),
+        Part::Silence(lasts) => Want::Made(Segment::Silence(samples(*lasts, rate_hz))),
+    };
+    prompt.parts.iter().map(want).collect()
+}
+
+/// A piece of music in memory; a tone of an hour would be a mistake.
+fn track(rate_hz: u32, segment: Segment) -> Sound {
+    match segment {
+        Segment::Sound(sound) => sound,
+        made => {
+            let mut samples = vec![0; made.len().min(60 * rate_hz as usize)];
+            Program::new(rate_hz, vec![made], 1).read(&mut samples);
+            samples.into()
+        }
+    }
+}
+
+fn samples(lasts: Duration, rate_hz: u32) -> usize {
+    usize::try_from(lasts.as_millis() * u128::from(rate_hz) / 1_000).unwrap_or(usize::MAX)
+}
+
+/// What a media thread answers; nothing when it has no such endpoint.
+fn answered<T: Send + 'static>(
+    endpoint: EndpointId,
+    answer: oneshot::Receiver<Result<T, SoundError>>,
+) -> MediaFuture<T> {
+    MediaFuture::pending(async move { Ok(answer.await.map_err(|_| MediaError::NoSuchEndpoint(endpoint))??) })
+}

@@ -1,0 +1,236 @@
+//! Prompts, digits and music of the embedded controller, with parties on loopback.
+
+use std::f64::consts::TAU;
+use std::path::{Path, PathBuf};
+
+use super::super::*;
+use super::*;
+use crate::call::controller::{CollectEnd, MusicClass, MusicSource, Part, check_sound};
+use crate::media::codec::{Codec, Decoder};
+use crate::media::mix::Energy;
+
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("an answer in time") })
+}
+
+/// A chirp and pauses: found again in what is heard by correlation, and at one place only.
+pub(super) fn chirp(rate_hz: u32, ms: usize) -> Vec<i16> {
+    let at = |n: usize| {
+        let t = n as f64 / f64::from(rate_hz);
+        let hz = 400.0 + 900.0 * t;
+        (9_000.0 * (TAU * hz * t).sin() * (0.6 + 0.4 * (TAU * 3.0 * t).sin())) as i16
+    };
+    (0..rate_hz as usize * ms / 1_000).map(at).collect()
+}
+
+/// A WAV file in a folder of this test's.
+pub(super) fn wav(folder: &Path, name: &str, rate_hz: u32, samples: &[i16]) -> PathBuf {
+    let path = folder.join(name);
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: rate_hz,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+    samples.iter().for_each(|sample| writer.write_sample(*sample).unwrap());
+    writer.finalize().unwrap();
+    path
+}
+
+/// The best normalised correlation of `wanted` with `heard`, and where.
+pub(super) fn found(wanted: &[i16], heard: &[i16]) -> (f64, usize) {
+    let norm = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>().sqrt();
+    let at = |n: usize| {
+        let part = &heard[n..n + wanted.len()];
+        let sum: f64 = wanted.iter().zip(part).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        sum / (norm(wanted) * norm(part)).max(1.0)
+    };
+    let places = 0..heard.len().saturating_sub(wanted.len());
+    places.map(|n| (at(n), n)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, 0))
+}
+
+impl Lab {
+    /// A party that described itself with this codec alone, and takes and sends events.
+    pub(super) fn caller(&self, codec: Codec) -> Party {
+        let party = self.party();
+        let (payload_type, name) = (codec.payload_type(), codec.name());
+        let channels = if codec == Codec::Opus { "/2" } else { "" };
+        let clock = codec.clock_rate();
+        let lines = format!(
+            "sendrecv\r\na=rtpmap:{payload_type} {name}/{clock}{channels}\r\na=rtpmap:101 telephone-event/{clock}"
+        );
+        let offer = party.session(&format!("{payload_type} 101"), &lines);
+        ready(self.controller.local_answer(party.id, offer, &PairPolicy::default())).unwrap();
+        party
+    }
+}
+
+impl Party {
+    /// What is heard of so many packets.
+    pub(super) fn hear(&self, codec: Codec, rate_hz: u32, packets: usize) -> Vec<i16> {
+        let mut decoder = Decoder::new(codec, rate_hz);
+        let mut heard = Vec::new();
+        for _ in 0..packets {
+            let (payload_type, _, payload) = self.receive();
+            assert_eq!(payload_type, codec.payload_type());
+            let mut samples = [0; 1_920];
+            let count = decoder.decode(&payload, &mut samples).unwrap();
+            heard.extend(&samples[..count]);
+        }
+        heard
+    }
+
+    /// The packets that are there.
+    fn waiting(&self) -> usize {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2_048];
+        let mut next = || self.socket.recv(&mut buffer).ok().map(|_| buffer[1] & 0x7F);
+        let count = std::iter::from_fn(&mut next).filter(|second| !(64..=95).contains(second)).count();
+        self.socket.set_nonblocking(false).unwrap();
+        count
+    }
+}
+
+#[test]
+fn a_prompt_is_heard_in_each_codec() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = wav(folder.path(), "prompt.wav", 44_100, &chirp(44_100, 900));
+    let lab = Lab::new(24_000..=24_199);
+    for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus] {
+        let party = lab.caller(codec);
+        let playing = lab.controller.play_prompt(party.id, &Prompt::file(&path));
+        assert_eq!(wait(playing), Ok(Played::Complete));
+        let rate_hz = codec.native_rate_hz();
+        let heard = party.hear(codec, rate_hz, 45);
+        // Without its ends: codecs delay.
+        let chirp = chirp(rate_hz, 900);
+        let (alike, at) = found(&chirp[chirp.len() / 10..chirp.len() * 8 / 10], &heard);
+        assert!(alike > 0.95, "{codec}: {alike}");
+        let delay_ms = (at as f64 - chirp.len() as f64 / 10.0) / f64::from(rate_hz) * 1_000.0;
+        assert!((-1.0..20.0).contains(&delay_ms), "{codec}: {delay_ms} ms");
+        assert_eq!(party.waiting(), 0, "and nothing behind it");
+        lab.controller.release_endpoint(party.id);
+    }
+    assert_eq!(lab.controller.sounds().decoded, 2, "once for each rate");
+    lab.controller.shutdown();
+}
+
+#[test]
+fn what_cannot_be_played_is_an_error_at_once_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.wav");
+    std::fs::write(&text, "no sound at all").unwrap();
+    let lab = Lab::new(24_200..=24_299);
+    let party = lab.caller(Codec::Pcmu);
+    for (path, why) in [(folder.path().join("missing.wav"), "No such file"), (text, "text.wav")] {
+        assert!(check_sound(&path).is_err());
+        for error in [
+            wait(lab.controller.play_prompt(party.id, &Prompt::file(&path))).err(),
+            wait(lab.controller.play_and_collect(party.id, &Prompt::file(&path), &DigitPlan::new(1))).err(),
+        ] {
+            let said = error.unwrap().to_string();
+            assert!(said.contains(why) && said.contains("cannot be played; correct the file"), "{said}");
+        }
+    }
+    lab.controller.release_endpoint(party.id);
+    let gone = wait(lab.controller.play_prompt(party.id, &Prompt::default()));
+    assert_eq!(gone, Err(MediaError::NoSuchEndpoint(party.id)));
+    assert_eq!(party.waiting(), 0);
+}
+
+#[test]
+fn a_key_stops_the_prompt_within_a_packet_and_is_collected() {
+    let mut lab = Lab::new(24_300..=24_399);
+    let party = lab.caller(Codec::Pcma);
+    let prompt = Prompt::new(vec![Part::Tone { hz: [425, 0], lasts: Duration::from_secs(30) }]);
+    let collected = lab.controller.play_and_collect(party.id, &prompt, &DigitPlan::new(2));
+    assert!(Energy::of(&party.hear(Codec::Pcma, 8_000, 10)).rms() > 1_000.0);
+    party.send(101, 1, &[4, 0x0A, 0, 160]);
+    lab.settle(&party);
+    party.waiting();
+    std::thread::sleep(Duration::from_millis(60));
+    assert_eq!(party.waiting(), 0, "silence while the key is still down");
+    party.send(101, 2, &[4, 0x8A, 1, 64]);
+    lab.settle(&party);
+    lab.controller.feed_digit(party.id, '#');
+    let expected = Collected { digits: "4".into(), end: CollectEnd::Terminator('#') };
+    assert_eq!(wait(collected), Ok(expected));
+    let digits = std::iter::from_fn(|| lab.events.try_recv().ok())
+        .filter(|event| matches!(event, MediaEvent::Digit { digit: '4', .. }));
+    assert_eq!(digits.count(), 1, "reported as well, and what came by signalling is not");
+}
+
+#[test]
+fn a_prompt_is_played_into_a_bridge_and_the_other_party_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = wav(folder.path(), "prompt.wav", 8_000, &chirp(8_000, 300));
+    let lab = Lab::new(24_400..=24_499);
+    let (a, b) = (lab.party(), lab.party());
+    lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
+    lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
+    lab.bridge(&a, &b).unwrap();
+    lab.settle(&a);
+    a.send(0, 1, b"before");
+    let (_, ssrc, payload) = b.receive();
+    assert_eq!(payload, b"before");
+    let playing = lab.controller.play_prompt(b.id, &Prompt::file(&path));
+    let (_, same, first) = b.receive();
+    assert_eq!((same, first.len()), (ssrc, 160), "one stream");
+    a.send(0, 2, b"not heard");
+    b.send(0, 1, b"still heard");
+    assert_eq!(a.receive().2, b"still heard");
+    assert_eq!(wait(playing), Ok(Played::Complete));
+    for _ in 1..15 {
+        assert_eq!(b.receive().2.len(), 160);
+    }
+    a.send(0, 3, b"after");
+    assert_eq!(b.receive(), (0, ssrc, b"after".to_vec()));
+}
+
+#[test]
+fn music_of_a_folder_is_heard_and_two_hear_the_same_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = chirp(8_000, 2_000);
+    wav(folder.path(), "1.wav", 8_000, &whole[..8_000]);
+    wav(folder.path(), "2.wav", 8_000, &whole[8_000..]);
+    std::fs::write(folder.path().join("cover.txt"), "no music").unwrap();
+    let mut config = EmbeddedConfig {
+        threads: Some(1),
+        ..EmbeddedConfig::new(vec![(LOCALHOST, None)], 24_500..=24_599, 3)
+    };
+    let class =
+        |name: &str, source: MusicSource, shared: bool| MusicClass { name: name.into(), source, shared };
+    let tone = MusicSource::Tone { hz: [350, 440], on: Duration::from_secs(1), off: Duration::from_secs(2) };
+    config.music = vec![
+        class("radio", MusicSource::Folder(folder.path().into()), true),
+        class("own", MusicSource::File(folder.path().join("1.wav")), false),
+        class("tone", tone, false),
+        class("empty", MusicSource::Folder(folder.path().join("nowhere")), true),
+    ];
+    let (controller, events) = EmbeddedController::start(config).unwrap();
+    let lab = Lab { controller, events };
+    let (a, b) = (lab.caller(Codec::Pcmu), lab.caller(Codec::Pcmu));
+    assert_eq!(wait(lab.controller.start_moh(a.id, "radio")), Ok(()));
+    let early = a.hear(Codec::Pcmu, 8_000, 20);
+    assert_eq!(wait(lab.controller.start_moh(b.id, "radio")), Ok(()));
+    let late = b.hear(Codec::Pcmu, 8_000, 15);
+    let both = [early, a.hear(Codec::Pcmu, 8_000, 20)].concat();
+    let (alike, at) = found(&late[..1_600], &both);
+    assert!(alike > 0.99 && at > 2_000, "{alike} at {at}");
+    let round = [&whole[..], &whole[..]].concat();
+    assert!(found(&late[..1_600], &round).0 > 0.99);
+
+    assert_eq!(wait(lab.controller.start_moh(b.id, "own")), Ok(()));
+    lab.controller.stop_moh(a.id);
+    lab.settle(&a);
+    a.waiting();
+    b.waiting();
+    assert!(Energy::of(&b.hear(Codec::Pcmu, 8_000, 5)).rms() > 1_000.0);
+    assert_eq!(a.waiting(), 0);
+    assert_eq!(wait(lab.controller.start_moh(a.id, "tone")), Ok(()));
+    assert!(Energy::of(&a.hear(Codec::Pcmu, 8_000, 5)).rms() > 1_000.0);
+    let missing = wait(lab.controller.start_moh(a.id, "empty")).unwrap_err().to_string();
+    assert!(missing.contains("nowhere (No such file"), "{missing}");
+}

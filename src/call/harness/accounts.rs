@@ -1,0 +1,44 @@
+//! What is kept of calls for readers.
+
+use std::time::Duration;
+
+use super::Harness;
+use crate::call::CallId;
+use crate::call::account::{CaptureView, Report};
+use crate::call::controller::Snap;
+use crate::call::switch::{CaptureError, Turn};
+
+impl Harness {
+    /// A call's account, with verdicts; none: it was never here, or is forgotten.
+    pub fn report(&mut self, call: CallId) -> Option<Report> {
+        let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        let inquiry = self.switch.inquire(&turn, call)?;
+        Some(self.wait(Duration::ZERO, inquiry.answer()))
+    }
+
+    /// A call's messages as a PCAP file.
+    pub fn pcap(&self, call: CallId) -> Option<Vec<u8>> {
+        self.switch.capture(call).map(|write| write())
+    }
+
+    /// Begins to capture a call's media, for so long at most.
+    ///
+    /// # Errors
+    /// See [`CaptureError`].
+    pub fn capture(&mut self, call: CallId, longest: Option<Duration>) -> Result<CaptureView, CaptureError> {
+        let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        let capturing = self.switch.begin_capture(&turn, call, Snap::Headers, longest)?;
+        Ok(self.wait(Duration::ZERO, capturing.begun()))
+    }
+
+    /// Ends that; whether the call is known.
+    pub fn end_capture(&mut self, call: CallId) -> bool {
+        let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        self.switch.end_capture(&turn, call)
+    }
+
+    /// The calls that are over, latest first.
+    pub fn ended_calls(&self) -> Vec<CallId> {
+        self.switch.ended_calls(usize::MAX)
+    }
+}

@@ -1,0 +1,40 @@
+//! Parties that press keys.
+
+use std::time::Duration;
+
+use super::Harness;
+use crate::call::LegId;
+use crate::call::controller::{EndpointId, MediaEvent};
+
+impl Harness {
+    /// The media endpoint of an answered leg.
+    pub fn endpoint_of(&self, leg: LegId) -> Option<EndpointId> {
+        self.switch.leg_media(leg).ok().map(|media| media.endpoint)
+    }
+
+    /// The media endpoint of the one call that there is, of the leg that began it.
+    ///
+    /// # Panics
+    /// There is no such call, or it is not answered.
+    pub fn callers_endpoint(&self) -> EndpointId {
+        let calls = self.snapshot();
+        let [call] = calls.as_slice() else { panic!("{} calls", calls.len()) };
+        let leg = call.legs.first().map(|it| it.leg);
+        leg.and_then(|leg| self.endpoint_of(leg)).expect("an answered leg")
+    }
+
+    /// A party presses these digits, 200 ms each, as RFC 4733 events.
+    pub fn press(&mut self, endpoint: EndpointId, digits: &str) {
+        for digit in digits.chars() {
+            self.media.press(endpoint, digit);
+            self.media_event(MediaEvent::Digit {
+                endpoint,
+                digit,
+                duration_ms: 100,
+                passed_on: false,
+                by_tone: false,
+            });
+            self.run(Duration::from_millis(100));
+        }
+    }
+}

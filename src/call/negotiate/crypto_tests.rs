@@ -1,0 +1,180 @@
+//! SRTP agreed on, refused and changed: what is written, and what both sides then have.
+
+use super::crypto::{LocalCrypto, SrtpPolicy};
+use super::fixtures::{description, text};
+use super::*;
+use crate::media::transport::protection::{Keys, Suite};
+
+fn local(policy: SrtpPolicy, seed: u8) -> LocalMedia {
+    LocalMedia { crypto: LocalCrypto::new(policy, [seed; 32]), ..fixtures::local(&[Codec::Pcmu]) }
+}
+
+/// 30 octets 0xAB, and 28 of them.
+const KEY: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
+const SHORT: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urqw==";
+
+fn crypto(tag: u32, suite: &str) -> String {
+    let key = if suite.starts_with("AEAD") { SHORT } else { KEY };
+    format!("a=crypto:{tag} {suite} inline:{key}\r\n")
+}
+
+fn line(protocol: &str, crypto: &str) -> String {
+    format!("m=audio 4000 {protocol} 0\r\n{crypto}")
+}
+
+fn suites(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("a=crypto:")?.split(' ').nth(1)).collect()
+}
+
+#[test]
+fn who_agrees_on_what() {
+    use SrtpPolicy::{Off, Offered, Required};
+    // Their policy, ours, what is offered, whether it becomes a call, whether with SRTP.
+    for (caller, callee, protocol, call, secure) in [
+        (Off, Off, "RTP/AVP", true, false),
+        (Off, Offered, "RTP/AVP", true, false),
+        (Off, Required, "RTP/AVP", false, false),
+        (Offered, Off, "RTP/AVP", true, false),
+        (Offered, Offered, "RTP/AVP", true, true),
+        (Offered, Required, "RTP/AVP", true, true),
+        (Required, Off, "RTP/SAVP", false, false),
+        (Required, Offered, "RTP/SAVP", true, true),
+        (Required, Required, "RTP/SAVP", true, true),
+    ] {
+        let context = format!("{caller:?} calls {callee:?}");
+        let (caller, callee) = (local(caller, 1), local(callee, 2));
+        let offer = make_offer(&caller, 1, None);
+        assert!(text(&offer).contains(&format!("m=audio 20000 {protocol} 0 101\r\n")), "{context}");
+        assert_eq!(check_offer(&callee, &offer.description).is_ok(), call, "{context}");
+        let answer = make_answer(&callee, 1, &offer.description);
+        assert_eq!(answer.is_ok(), call, "{context}");
+        let Ok((answer, theirs)) = answer else { continue };
+        assert!(text(&answer).contains(protocol), "an offer is answered in its kind: {context}");
+        let ours = apply_answer(&caller, &offer, &answer.description).expect("applied");
+        assert_eq!(ours.protection.is_some(), secure, "{context}");
+        let swapped = theirs.protection.map(|keys| Keys { local: keys.remote, remote: keys.local });
+        assert_eq!(ours.protection, swapped, "both have the same two keys: {context}");
+        if let Some(keys) = ours.protection {
+            assert_ne!(keys.local, keys.remote);
+            assert_eq!(suites(&text(&answer)), [keys.local.suite().name()]);
+        }
+    }
+}
+
+#[test]
+fn the_offer_has_a_key_for_each_suite_and_none_is_in_debug_output() {
+    let ours = local(SrtpPolicy::Required, 1);
+    let offer = make_offer(&ours, 1, None);
+    let written = text(&offer);
+    assert_eq!(suites(&written), ["AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"]);
+    let keys: Vec<&str> = written.split("inline:").skip(1).map(|rest| &rest[..36]).collect();
+    assert!(keys.iter().enumerate().all(|(n, key)| !keys[..n].contains(key)), "{keys:?}");
+    let shown = format!("{ours:?} {offer:?}");
+    assert!(keys.iter().all(|key| !shown.contains(&key[..8])) && !shown.contains("[1, 1"), "{shown}");
+}
+
+#[test]
+fn their_first_line_that_we_can_use_is_taken_under_its_tag() {
+    let ours = local(SrtpPolicy::Offered, 1);
+    let mki = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4\r\n");
+    let two = format!("a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4;inline:{KEY}|2:4\r\n");
+    let clear = format!("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP\r\n");
+    let short = format!("a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:{SHORT}\r\n");
+    let unknown = crypto(5, "F8_128_HMAC_SHA1_80");
+    let good = format!("a=crypto:77 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31 WSH=128\r\n");
+    let better = crypto(78, "AEAD_AES_128_GCM");
+    let all = [&mki, &two, &clear, &short, &unknown, &good, &better].map(String::as_str).concat();
+    let (answer, params) = make_answer(&ours, 1, &description(&line("RTP/SAVP", &all))).expect("an answer");
+    let written = text(&answer);
+    assert_eq!(written.matches("a=crypto:").count(), 1);
+    assert!(written.contains("a=crypto:77 AES_CM_128_HMAC_SHA1_32 inline:"), "{written}");
+    let keys = params.protection.expect("keys");
+    assert_eq!(keys.remote.key_salt().expose(), [0xAB; 30]);
+    assert_eq!(keys.local.suite(), Suite::AesCm128HmacSha1_32);
+
+    // None that we can use: SRTP alone is refused, and beside plain RTP passed over.
+    for bad in [&mki, &two, &clear, &short, &unknown] {
+        let refused = make_answer(&ours, 1, &description(&line("RTP/SAVP", bad)));
+        assert_eq!(refused.unwrap_err(), NegotiateError::NoKeys);
+        let (answer, params) = make_answer(&ours, 1, &description(&line("RTP/AVP", bad))).expect("plain");
+        assert_eq!((params.protection, suites(&text(&answer)).len()), (None, 0));
+    }
+    assert_eq!(NegotiateError::NoKeys.status().0, 488);
+}
+
+#[test]
+fn of_two_lines_the_first_that_the_policy_allows_is_taken() {
+    let (good, bad) = (crypto(1, "AES_CM_128_HMAC_SHA1_80"), crypto(1, "F8_128_HMAC_SHA1_80"));
+    let both =
+        |crypto: &str| description(&format!("{}m=audio 4002 RTP/AVP 0\r\n", line("RTP/SAVPF", crypto)));
+    for (policy, crypto, taken) in [
+        (SrtpPolicy::Off, &good, Some((1, false))),
+        (SrtpPolicy::Offered, &good, Some((0, true))),
+        (SrtpPolicy::Offered, &bad, Some((1, false))),
+        (SrtpPolicy::Required, &good, Some((0, true))),
+        (SrtpPolicy::Required, &bad, None),
+    ] {
+        let answer = make_answer(&local(policy, 1), 1, &both(crypto)).ok();
+        let got = answer.map(|(answer, params)| (answer.audio, params.protection.is_some()));
+        assert_eq!(got, taken, "{policy:?} {crypto}");
+    }
+}
+
+#[test]
+fn an_answer_with_another_tag_suite_or_none_is_not_taken() {
+    let apply = |policy, lines: &str| {
+        let ours = local(policy, 1);
+        let offer = make_offer(&ours, 1, None);
+        apply_answer(&ours, &offer, &description(lines)).map(|params| params.protection.is_some())
+    };
+    let good = crypto(3, "AES_CM_128_HMAC_SHA1_80");
+    for policy in [SrtpPolicy::Offered, SrtpPolicy::Required] {
+        for protocol in ["RTP/SAVP", "RTP/AVP"] {
+            assert_eq!(apply(policy, &line(protocol, &good)), Ok(true));
+            for bad in [
+                crypto(2, "AES_CM_128_HMAC_SHA1_80"),
+                crypto(4, "AES_CM_128_HMAC_SHA1_80"),
+                crypto(0, "AES_CM_128_HMAC_SHA1_80"),
+                crypto(3, "AES_CM_128_HMAC_SHA1_32"),
+                good.replace("\r\n", "|1:4\r\n"),
+            ] {
+                assert_eq!(apply(policy, &line(protocol, &bad)), Err(NegotiateError::NoKeys), "{bad}");
+            }
+        }
+        assert_eq!(apply(policy, &line("RTP/SAVP", "")), Err(NegotiateError::NoKeys));
+    }
+    assert_eq!(apply(SrtpPolicy::Offered, &line("RTP/AVP", "")), Ok(false));
+    assert_eq!(apply(SrtpPolicy::Required, &line("RTP/AVP", "")), Err(NegotiateError::NoKeys));
+    assert_eq!(apply(SrtpPolicy::Off, &line("RTP/AVP", &good)), Ok(false));
+    assert_eq!(apply(SrtpPolicy::Off, &line("RTP/SAVP", &good)), Err(NegotiateError::NoAudio));
+}
+
+#[test]
+fn keys_stay_while_they_are_in_use_and_never_come_back() {
+    let mut ours = local(SrtpPolicy::Offered, 1);
+    let keys_of = |ours: &LocalMedia| {
+        let written = text(&make_offer(ours, 1, None));
+        written.lines().filter(|line| line.starts_with("a=crypto:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let settle = |ours: &mut LocalMedia, crypto: &str| {
+        let offer = make_offer(ours, 1, None);
+        let params = apply_answer(ours, &offer, &description(&line("RTP/AVP", crypto))).expect("applied");
+        ours.crypto.settled(params.protection.as_ref());
+        params.protection
+    };
+    let first = keys_of(&ours);
+    let used = settle(&mut ours, &crypto(1, "AEAD_AES_128_GCM"));
+    assert_eq!(keys_of(&ours), first, "a re-INVITE that changes nothing has the same keys");
+    assert_eq!(settle(&mut ours, &crypto(1, "AEAD_AES_128_GCM")), used);
+    // Another suite: its key was never used, the one before is not used again.
+    settle(&mut ours, &crypto(3, "AES_CM_128_HMAC_SHA1_80"));
+    let second = keys_of(&ours);
+    assert_ne!(second[0], first[0]);
+    assert_eq!(second[1..], first[1..]);
+    // Plain for a while: the counters are forgotten, so the key is too.
+    settle(&mut ours, "");
+    let third = keys_of(&ours);
+    assert_eq!(third[..2], second[..2]);
+    assert_ne!(third[2], second[2]);
+    assert_ne!(local(SrtpPolicy::Offered, 2).crypto, local(SrtpPolicy::Offered, 1).crypto);
+}

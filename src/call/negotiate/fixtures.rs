@@ -1,0 +1,26 @@
+//! What the tests of this room share: our side, and descriptions with these media lines.
+
+use super::*;
+
+/// Our side with these codecs.
+pub(super) fn local(codecs: &[Codec]) -> LocalMedia {
+    LocalMedia {
+        rtp: "127.0.0.1:20000".parse().expect("address"),
+        codecs: codecs.to_vec(),
+        ptime_ms: 20,
+        session_id: 42,
+        direction: crate::sdp::Direction::SendRecv,
+        crypto: LocalCrypto::default(),
+        attributes: Vec::new(),
+    }
+}
+
+pub(super) fn text(described: &Described) -> String {
+    String::from_utf8(described.description.to_bytes()).expect("utf-8")
+}
+
+/// A description with these media lines after a usual session part.
+pub(super) fn description(lines: &str) -> SessionDescription {
+    let text = format!("v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n{lines}");
+    parse(text.as_bytes()).expect("test description")
+}

@@ -1,0 +1,74 @@
+//! The audio line of a description, found and checked.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use super::Side;
+use super::formats;
+use super::read::read;
+use crate::call::negotiate::NegotiateError;
+use crate::sdp::{AudioMedia, SessionDescription};
+
+/// An audio line and where it stands.
+pub(super) struct Line {
+    pub description: Rc<SessionDescription>,
+    pub index: usize,
+    pub audio: AudioMedia,
+}
+
+impl Line {
+    /// The first audio line of a party's offer that can be relayed.
+    pub fn offered(body: &[u8], side: &Side) -> Result<Line, NegotiateError> {
+        let description = read(body)?;
+        let mut error = NegotiateError::NoAudio;
+        for index in 0..description.lines().count() {
+            let allowed = usable(&description, index, &side.rtp)
+                .and_then(|audio| side.crypto.choose(audio.is_secure_rtp(), &audio.crypto).map(|_| audio));
+            match allowed {
+                Ok(audio) => return Ok(Line { description, index, audio }),
+                Err(NegotiateError::NoAudio) => {}
+                Err(why) => error = why,
+            }
+        }
+        Err(error)
+    }
+
+    /// The line of a party's answer that answers this offer of ours (RFC 3264 §6: same
+    /// places).
+    pub fn answered(body: &[u8], offer: &Line, side: &Side) -> Result<Line, NegotiateError> {
+        let description = read(body)?;
+        let audio = usable(&description, offer.index, &side.rtp)?;
+        side.check_answer(&offer.audio, &audio)?;
+        Ok(Line { description, index: offer.index, audio })
+    }
+
+    /// A line of a description that was accepted or made before.
+    pub fn known(body: &[u8]) -> Option<Line> {
+        let description = read(body).ok()?;
+        let index = description.audio_index()?;
+        let audio = description.audio(index).ok()?;
+        Some(Line { description, index, audio })
+    }
+}
+
+fn usable(
+    description: &SessionDescription,
+    index: usize,
+    family: &SocketAddr,
+) -> Result<AudioMedia, NegotiateError> {
+    let audio = description.audio(index)?;
+    if audio.is_refused() || !(audio.is_plain_rtp() || audio.is_secure_rtp()) {
+        return Err(NegotiateError::NoAudio);
+    }
+    if audio.address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(NegotiateError::Address(format!("{} is not one host", audio.address)));
+    }
+    if audio.address.is_ipv4() != family.is_ipv4() && !audio.address.is_unspecified() {
+        let (theirs, ours) = (audio.address, family.ip());
+        return Err(NegotiateError::Address(format!("{theirs} is not of the leg's family ({ours})")));
+    }
+    if !audio.formats.iter().any(formats::is_speech) {
+        return Err(NegotiateError::NoCommonCodec);
+    }
+    Ok(audio)
+}

@@ -1,0 +1,93 @@
+//! Offer and answer with Opus and G.722: dynamic numbers, parameters, events in two clocks.
+
+use super::fixtures::{description as described, local, text};
+use super::*;
+
+fn answer_to(lines: &str) -> (String, MediaParams) {
+    let (answer, params) = make_answer(&local(&Codec::ALL), 1, &described(lines)).expect("answer");
+    (text(&answer), params)
+}
+
+fn event(payload_type: u8, clock_rate: u32) -> EventFormat {
+    EventFormat { payload_type, clock_rate }
+}
+
+#[test]
+fn an_offer_has_opus_as_its_rfc_writes_it_and_events_in_both_clocks() {
+    let text = text(&make_offer(&local(&Codec::ALL), 7, None));
+    let wanted = "m=audio 20000 RTP/AVP 111 9 0 8 101 110\r\n\
+                  a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n\
+                  a=rtpmap:9 G722/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+                  a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
+                  a=rtpmap:110 telephone-event/48000\r\na=fmtp:110 0-16\r\n";
+    assert!(text.contains(wanted), "{text}");
+    let without = self::text(&make_offer(&local(&[Codec::G722, Codec::Pcmu]), 7, None));
+    assert!(without.contains("RTP/AVP 9 0 101\r\n") && !without.contains("48000"), "{without}");
+}
+
+#[test]
+fn two_of_us_agree_on_opus_with_redundancy() {
+    let (caller, callee) = (local(&Codec::ALL), local(&[Codec::Pcma, Codec::Opus]));
+    let sent = make_offer(&caller, 1, None);
+    let (answer, at_callee) = make_answer(&callee, 1, &sent.description).expect("answer");
+    assert!(text(&answer).contains("RTP/AVP 111 8 101 110\r\n"), "{}", text(&answer));
+    let at_caller = apply_answer(&caller, &sent, &answer.description).expect("applied");
+    for params in [&at_callee, &at_caller] {
+        let send = SendFormat { fec: true, ..SendFormat::new(111, Codec::Opus, 20) };
+        assert_eq!(params.send, send);
+        assert_eq!(params.receive, [(111, Codec::Opus), (8, Codec::Pcma)]);
+        assert_eq!(params.receive_events, [event(101, 8_000), event(110, 48_000)]);
+        assert_eq!(params.send_events, Some(event(110, 48_000)));
+        assert_eq!(params.validate(), Ok(()));
+    }
+}
+
+#[test]
+fn numbers_and_parameters_of_the_far_end_are_honoured() {
+    let (text, params) = answer_to(
+        "m=audio 4000 RTP/AVP 96 0 97 98\r\na=rtpmap:96 OPUS/48000/2\r\n\
+         a=fmtp:96 maxaveragebitrate=16000; useinbandfec=0\r\n\
+         a=rtpmap:97 telephone-event/48000\r\na=rtpmap:98 telephone-event/8000\r\na=ptime:30\r\n",
+    );
+    assert!(text.contains("m=audio 20000 RTP/AVP 96 0 98 97\r\n"), "{text}");
+    assert!(text.contains("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n"), "{text}");
+    let send = SendFormat { max_bitrate: Some(16_000), ..SendFormat::new(96, Codec::Opus, 20) };
+    assert_eq!(params.send, send, "Opus has no 30 ms");
+    assert_eq!(params.receive, [(96, Codec::Opus), (0, Codec::Pcmu)]);
+    assert_eq!(params.send_events, Some(event(97, 48_000)));
+
+    // In an answer: theirs to send, ours to receive.
+    let local = local(&Codec::ALL);
+    let answer = described(
+        "m=audio 4000 RTP/AVP 120 126\r\na=rtpmap:120 opus/48000/2\r\na=fmtp:120 useinbandfec=1\r\n\
+         a=rtpmap:126 telephone-event/48000\r\n",
+    );
+    let params = apply_answer(&local, &make_offer(&local, 1, None), &answer).expect("applied");
+    assert_eq!((params.send.payload_type, params.send.fec), (120, true));
+    assert_eq!(params.receive, [(111, Codec::Opus)]);
+    assert_eq!(params.receive_events, [event(110, 48_000)]);
+    assert_eq!(params.send_events, Some(event(126, 48_000)));
+}
+
+#[test]
+fn events_follow_the_codec_that_is_sent_and_an_old_clock_is_better_than_none() {
+    let (text, params) = answer_to("m=audio 4000 RTP/AVP 9 101\r\na=rtpmap:101 telephone-event/8000\r\n");
+    assert!(text.contains("m=audio 20000 RTP/AVP 9 101\r\na=rtpmap:9 G722/8000\r\n"), "{text}");
+    assert_eq!((params.send.codec, params.send_events), (Codec::G722, Some(event(101, 8_000))));
+    let (_, params) = answer_to(
+        "m=audio 4000 RTP/AVP 111 101\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n",
+    );
+    assert_eq!(params.receive_events, [event(101, 8_000)]);
+    assert_eq!(params.send_events, Some(event(101, 8_000)));
+    let (_, params) = answer_to("m=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/48000\r\n");
+    assert_eq!((params.receive_events, params.send_events), (vec![], None), "not the clock of PCMU");
+}
+
+#[test]
+fn what_is_not_opus_is_not_taken_for_it() {
+    for rtpmap in ["opus/48000", "opus/8000/2", "opus/48000/1", "G722/16000"] {
+        let offer = described(&format!("m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 {rtpmap}\r\n"));
+        let refused = make_answer(&local(&Codec::ALL), 1, &offer).map(|_| ());
+        assert_eq!(refused, Err(NegotiateError::NoCommonCodec), "{rtpmap}");
+    }
+}

@@ -1,0 +1,274 @@
+//! What applications do with the media of a leg. Each verb asks the calls' thread for the
+//! leg's endpoint, and the rest of it is the media controller's: the calls' thread waits for
+//! nothing.
+
+use std::sync::Arc;
+
+use super::{CallError, CallService};
+use crate::call::call_fsm::CallState;
+use crate::call::controller::{
+    Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError, Member,
+    Played, Prompt, Recorded, RecordingId, RecordingSpec,
+};
+use crate::call::switch::command::{Command, Record};
+use crate::call::{CallId, LegId};
+
+/// Where in the house a call is, for its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A menu, a prompt, a mailbox.
+    Ivr,
+    Queue,
+    Conference,
+    Parking,
+    /// Back with its handler.
+    Handler,
+}
+
+impl Place {
+    /// The state of a call there; none: it depends on how it began.
+    pub(in crate::call) fn state(self) -> Option<CallState> {
+        match self {
+            Place::Ivr => Some(CallState::InIvr),
+            Place::Queue => Some(CallState::InQueue),
+            Place::Conference => Some(CallState::InConference),
+            Place::Parking => Some(CallState::Parking),
+            Place::Handler => None,
+        }
+    }
+}
+
+/// A leg's media, and who carries them.
+pub(in crate::call) struct LegMedia {
+    pub controller: Arc<dyn MediaController>,
+    pub endpoint: EndpointId,
+}
+
+impl From<MediaError> for CallError {
+    fn from(error: MediaError) -> Self {
+        match error {
+            MediaError::NoSuchEndpoint(_) => CallError::Gone,
+            MediaError::Stopped => CallError::Stopping,
+            error => CallError::Media(error.to_string()),
+        }
+    }
+}
+
+impl CallService {
+    /// Plays a prompt to an answered leg, in the place of whatever else it hears; ready at
+    /// its end.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, or the prompt cannot be played.
+    pub async fn play(&self, leg: LegId, prompt: &Prompt) -> Result<Played, CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.play_prompt(media.endpoint, prompt).await?)
+    }
+
+    /// Ends what [`CallService::play`] or [`CallService::play_and_collect`] plays.
+    ///
+    /// # Errors
+    /// The leg has gone.
+    pub async fn stop_playing(&self, leg: LegId) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.stop_prompt(media.endpoint);
+        Ok(())
+    }
+
+    /// Collects digits, whichever way they come.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone.
+    pub async fn collect(&self, leg: LegId, plan: &DigitPlan) -> Result<Collected, CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.collect_dtmf(media.endpoint, plan).await?)
+    }
+
+    /// Ends what [`CallService::collect`] or [`CallService::play_and_collect`] collects.
+    ///
+    /// # Errors
+    /// The leg has gone.
+    pub async fn stop_collecting(&self, leg: LegId) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.stop_collecting(media.endpoint);
+        Ok(())
+    }
+
+    /// Plays a prompt, and collects digits from its beginning.
+    ///
+    /// # Errors
+    /// As both.
+    pub async fn play_and_collect(
+        &self,
+        leg: LegId,
+        prompt: &Prompt,
+        plan: &DigitPlan,
+    ) -> Result<Collected, CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
+    }
+
+    /// Whether DTMF tones in the party's audio are digits.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone.
+    pub async fn hear_tones(&self, leg: LegId, on: bool) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.hear_tones(media.endpoint, on);
+        Ok(())
+    }
+
+    /// Records a leg until it is stopped or the leg ends.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, or there can be no such file.
+    pub async fn start_recording(&self, leg: LegId, spec: &RecordingSpec) -> Result<RecordingId, CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.start_recording(media.endpoint, spec).await?)
+    }
+
+    /// Nothing is recorded until it goes on.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn pause_recording(&self, recording: RecordingId, paused: bool) -> Result<(), CallError> {
+        self.controller().await?.pause_recording(recording, paused);
+        Ok(())
+    }
+
+    /// Ends a recording; ready when its file is complete.
+    ///
+    /// # Errors
+    /// There is no such recording, or its file could not be finished.
+    pub async fn stop_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
+        Ok(self.controller().await?.stop_recording(recording).await?)
+    }
+
+    /// Records a whole call, whoever of its parties comes and goes: from now on, or from its
+    /// first answer. Without a spec, as the switch was told. Its legs' records name the file,
+    /// as the variable `recording`.
+    ///
+    /// # Errors
+    /// The call is over or recorded already, or there is no folder for it. That there can be no
+    /// such file, the call's variable `recording_error` says.
+    pub async fn record_call(&self, call: CallId, spec: Option<RecordingSpec>) -> Result<(), CallError> {
+        self.recording(call, Record::Begin(spec.map(Box::new))).await.map(drop)
+    }
+
+    /// Nothing of a call is recorded until it goes on.
+    ///
+    /// # Errors
+    /// The call is over, or not recorded.
+    pub async fn pause_call_recording(&self, call: CallId, paused: bool) -> Result<(), CallError> {
+        self.recording(call, Record::Pause(paused)).await.map(drop)
+    }
+
+    /// Ends the recording of a call; ready when its file is complete. None: it had not begun.
+    ///
+    /// # Errors
+    /// The call is over, or not recorded.
+    pub async fn stop_call_recording(&self, call: CallId) -> Result<Option<Recorded>, CallError> {
+        self.recording(call, Record::End).await
+    }
+
+    async fn recording(&self, call: CallId, what: Record) -> Result<Option<Recorded>, CallError> {
+        let asked = self.ask(|reply| Command::Record { call, what, reply }).await;
+        asked.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Plays music of a class to a leg until it is stopped.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, or there is no such class.
+    pub async fn start_moh(&self, leg: LegId, class: &str) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.start_moh(media.endpoint, class).await?)
+    }
+
+    /// Ends the music.
+    ///
+    /// # Errors
+    /// The leg has gone.
+    pub async fn stop_moh(&self, leg: LegId) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.stop_moh(media.endpoint);
+        Ok(())
+    }
+
+    /// A room.
+    ///
+    /// # Errors
+    /// The controller has none.
+    pub async fn create_conference(&self, spec: &ConferenceSpec) -> Result<ConferenceId, CallError> {
+        Ok(self.controller().await?.create_conference(spec).await?)
+    }
+
+    /// Ends a room; its members' legs stay.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn end_conference(&self, conference: ConferenceId) -> Result<(), CallError> {
+        self.controller().await?.end_conference(conference);
+        Ok(())
+    }
+
+    /// Lets a leg into a room, or changes how it is there.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, or the room is full or over.
+    pub async fn join_conference(
+        &self,
+        conference: ConferenceId,
+        leg: LegId,
+        member: Member,
+    ) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.add_to_conference(conference, media.endpoint, member).await?)
+    }
+
+    /// Takes a leg out of a room.
+    ///
+    /// # Errors
+    /// The leg has gone.
+    pub async fn leave_conference(&self, conference: ConferenceId, leg: LegId) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.remove_from_conference(conference, media.endpoint);
+        Ok(())
+    }
+
+    /// Plays this to all who are in a room.
+    ///
+    /// # Errors
+    /// The room is over, or the prompt cannot be played.
+    pub async fn announce(&self, conference: ConferenceId, prompt: &Prompt) -> Result<Played, CallError> {
+        Ok(self.controller().await?.play_to_conference(conference, prompt).await?)
+    }
+
+    /// Records what is said in a room.
+    ///
+    /// # Errors
+    /// The room is over, or there can be no such file.
+    pub async fn record_conference(
+        &self,
+        conference: ConferenceId,
+        spec: &RecordingSpec,
+    ) -> Result<RecordingId, CallError> {
+        Ok(self.controller().await?.record_conference(conference, spec).await?)
+    }
+
+    /// Says where a call is now: its state, its record and its events tell.
+    ///
+    /// # Errors
+    /// The call is over, or cannot get there from where it is.
+    pub async fn enter(&self, call: CallId, place: Place) -> Result<(), CallError> {
+        self.command(|reply| Command::Enter { call, place, reply }).await
+    }
+
+    async fn media(&self, leg: LegId) -> Result<LegMedia, CallError> {
+        self.ask(|reply| Command::Media { leg, reply }).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    async fn controller(&self) -> Result<Arc<dyn MediaController>, CallError> {
+        self.ask(|reply| Command::Controller { reply }).await.ok_or(CallError::Stopping)
+    }
+}

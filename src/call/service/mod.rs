@@ -1,0 +1,429 @@
+//! The library's front for calls: a handle that can be cloned, whose methods
+//! become commands to the thread that owns the calls.
+//!
+//! - `media`: prompts, digits, recordings, rooms
+//! - `time`: the clock of applications, what they do beside calls, what they tell
+
+mod media;
+mod time;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub(super) use media::LegMedia;
+pub use media::Place;
+
+use super::bridge_fsm::BridgeMode;
+use super::controller::PairPolicy;
+pub use super::failure::Failover;
+use super::handler::{HandlerAction, IncomingCall};
+use super::headers::HeaderRule;
+use super::leg_fsm::TerminationCause;
+use super::lookup::{LookupError, LookupResult, ResolvedContact};
+use super::switch::command::Command;
+pub use super::switch::dial::DialFailure;
+use super::{BridgeId, CallId, LegId};
+
+/// The variable of a call that a party was sent to an application in: who has sent it, as a target
+/// to dial.
+pub const TRANSFERRED_BY: &str = "transferred_by";
+
+/// Whom to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialTo {
+    /// To be looked up: `user/1001`, `sip:bob@192.0.2.4`, …
+    Target(String),
+    /// Looked up already.
+    Contacts(Vec<ResolvedContact>),
+    /// Several targets, one after the other.
+    Stages(Vec<DialStage>),
+}
+
+/// A target that is tried before the next one: a user's phones, a gateway's hosts, a
+/// group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DialStage {
+    pub contacts: Vec<ResolvedContact>,
+    /// How long all of it may ring; none: as long as its contacts do.
+    pub lasts: Option<Duration>,
+    /// After which failure of it the next one is tried.
+    pub failover: Failover,
+}
+
+/// In which order contacts are dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DialOrder {
+    /// One after the other, by priority.
+    #[default]
+    Serial,
+    /// Those of one priority together, priorities one after the other.
+    Parallel,
+}
+
+/// How to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialOptions {
+    pub order: DialOrder,
+    /// How long a contact rings that does not say so itself.
+    pub ring_timeout: Duration,
+    /// How long a contact may be without any response, 100 included, that does not say so
+    /// itself, before the next one is tried; none: 32 s (Timer B).
+    pub trying_timeout: Option<Duration>,
+    /// How long all of it may take.
+    pub total_timeout: Duration,
+    /// How many redirects (3xx) are followed.
+    pub max_redirects: u8,
+    /// From of the new leg, `"Ann" <sip:ann@example.com>`; none: `caller`.
+    pub from: Option<String>,
+    /// Name (quoted, with a space behind it, or empty) and number that the callee
+    /// sees, at our own address; none: the caller's.
+    pub caller: Option<(String, String)>,
+    /// What may be offered to the caller later; none: as the switch's configuration says.
+    pub caller_policy: Option<Arc<PairPolicy>>,
+    /// More header fields for the INVITE.
+    pub headers: Vec<(String, String)>,
+    /// Media goes between the parties where both can, and past b2b.
+    pub direct: bool,
+    /// The call is recorded as the switch was told.
+    pub record: bool,
+    /// Changes to the INVITE's header fields, and to those of the responses to the caller.
+    pub rules: Arc<[HeaderRule]>,
+    /// What the bridge does with requests inside the call.
+    pub mode: BridgeMode,
+    /// Whether the end of one leg ends the other.
+    pub auto_hangup: bool,
+    /// Which route it is, for the call's account.
+    pub route: Option<RouteTaken>,
+}
+
+/// The route of a call: its name, and in words where it leads and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTaken {
+    pub name: String,
+    pub why: String,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        DialOptions {
+            order: DialOrder::Serial,
+            ring_timeout: Duration::from_secs(60),
+            trying_timeout: None,
+            total_timeout: Duration::from_secs(180),
+            max_redirects: 5,
+            from: None,
+            caller: None,
+            caller_policy: None,
+            headers: Vec::new(),
+            direct: false,
+            record: false,
+            rules: Arc::default(),
+            mode: BridgeMode::Transparent,
+            auto_hangup: true,
+            route: None,
+        }
+    }
+}
+
+/// Whom to dial, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialRequest {
+    pub to: DialTo,
+    pub options: DialOptions,
+}
+
+impl DialRequest {
+    /// A target to be looked up, with the usual options.
+    pub fn to(target: impl Into<String>) -> Self {
+        DialRequest { to: DialTo::Target(target.into()), options: DialOptions::default() }
+    }
+
+    /// Contacts that are known, with the usual options.
+    pub fn contacts(contacts: Vec<ResolvedContact>) -> Self {
+        DialRequest { to: DialTo::Contacts(contacts), options: DialOptions::default() }
+    }
+}
+
+/// Why nobody could be dialled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    #[error("the target cannot be dialled: {0}")]
+    Lookup(#[from] LookupError),
+    #[error("nobody answered: {} {}", .0.status, .0.reason)]
+    Failed(DialFailure),
+    #[error("the caller has hung up meanwhile; nothing is left to do")]
+    CallerGone,
+    #[error("{0}; correct the request")]
+    Invalid(String),
+    #[error("the service is stopping; dial elsewhere")]
+    Stopping,
+}
+
+impl DialError {
+    /// The status that a caller gets for it.
+    pub fn status(&self) -> u16 {
+        match self {
+            DialError::Lookup(error) => error.status().0,
+            DialError::Failed(failure) => failure.status,
+            DialError::CallerGone => 487,
+            DialError::Invalid(_) => 500,
+            DialError::Stopping => 503,
+        }
+    }
+}
+
+/// Why a command about a leg, a bridge or a call was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    #[error("no such leg, bridge or call: it is over; forget it")]
+    Gone,
+    #[error("not possible now: {0}")]
+    WrongState(&'static str),
+    #[error("no media for it: {0}")]
+    Media(String),
+    #[error("the service is stopping; nothing new begins")]
+    Stopping,
+}
+
+/// What [`CallService::wait_for_termination`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Watched {
+    Leg(LegId),
+    Bridge(BridgeId),
+    Call(CallId),
+}
+
+impl From<LegId> for Watched {
+    fn from(leg: LegId) -> Self {
+        Watched::Leg(leg)
+    }
+}
+
+impl From<BridgeId> for Watched {
+    fn from(bridge: BridgeId) -> Self {
+        Watched::Bridge(bridge)
+    }
+}
+
+impl From<CallId> for Watched {
+    fn from(call: CallId) -> Self {
+        Watched::Call(call)
+    }
+}
+
+/// How a leg, a bridge or a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallEnd {
+    /// Of a bridge or a call: the cause of the leg that ended first.
+    pub cause: TerminationCause,
+    /// From the answer to the end; none: it was never answered.
+    pub talked: Option<Duration>,
+}
+
+/// The handle of the outside on calls. Every method becomes a command to the
+/// thread that owns the calls, and waits for its answer; dropping the future
+/// drops only the answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CallService {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl CallService {
+    pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
+        CallService { commands }
+    }
+
+    /// Turns a target into the contacts to dial.
+    ///
+    /// # Errors
+    /// Nobody is reached by it; see [`LookupError`].
+    pub async fn lookup(&self, target: &str) -> Result<LookupResult, LookupError> {
+        let target = target.to_owned();
+        let answer = self.ask(|reply| Command::Lookup { target: target.clone(), reply }).await;
+        answer.unwrap_or_else(|| {
+            Err(LookupError::Unavailable { target, why: "the service is stopping".to_owned() })
+        })
+    }
+
+    /// Takes an incoming call's leg over: it stays, whatever the handler returns,
+    /// until it is hung up.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    pub async fn adopt_inbound_leg(&self, call: &IncomingCall) -> Result<LegId, CallError> {
+        let leg = call.leg;
+        self.command(|reply| Command::Adopt { leg, reply }).await.map(|()| leg)
+    }
+
+    /// What becomes of a target that an application has for a leg. A number
+    /// is its party's own wish: whoever decides on its calls says what comes of it, as if it
+    /// had dialled it. The name of an application is [`HandlerAction::Handle`], anything else
+    /// [`HandlerAction::TransferTo`].
+    ///
+    /// # Errors
+    /// The leg has gone.
+    pub async fn where_to(&self, leg: LegId, target: &str) -> Result<HandlerAction, CallError> {
+        let target = target.to_owned();
+        self.ask(|reply| Command::WhereTo { leg, target, reply }).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Answers a leg with media of our own, unless it has been answered. An INVITE without an offer gets ours;
+    /// this is ready when the answer to it has come.
+    ///
+    /// # Errors
+    /// The leg does not wait for an answer, or there is no media for it.
+    pub async fn answer(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::Answer { leg, reply }).await
+    }
+
+    /// Refuses an adopted leg with 300 to 699; an empty reason takes the standard phrase.
+    ///
+    /// # Errors
+    /// The leg does not wait for an answer.
+    pub async fn reject(&self, leg: LegId, status: u16, reason: &str) -> Result<(), CallError> {
+        let reason = reason.to_owned();
+        self.command(|reply| Command::Reject { leg, status, reason, reply }).await
+    }
+
+    /// Dials one contact after the other until one answers: a leg with media of
+    /// our own, in a call of its own.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
+        self.ask(|reply| Command::Dial { request: Box::new(request), started: None, reply })
+            .await
+            .unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// The same, told apart: the call that begins now, and the leg that answers. Who
+    /// drops the second one ends the call.
+    ///
+    /// # Errors
+    /// No call begins: there is no room, or the service is stopping.
+    pub async fn originate(
+        &self,
+        request: DialRequest,
+    ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
+        let (started, call) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        let request = Box::new(request);
+        let sent = self.commands.send(Command::Dial { request, started: Some(started), reply });
+        sent.map_err(|_| DialError::Stopping)?;
+        let call = call.await.map_err(|_| DialError::Stopping)?;
+        Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
+    }
+
+    /// Dials the contacts of one priority together; the first to answer wins.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn dial_parallel(&self, mut request: DialRequest) -> Result<LegId, DialError> {
+        request.options.order = DialOrder::Parallel;
+        self.dial(request).await
+    }
+
+    /// Dials for a caller: what the callee offers and answers goes across, early
+    /// media too, and with the answer both are joined. Takes the leg over as
+    /// [`CallService::adopt_inbound_leg`] does. When nobody answers the leg still
+    /// waits for a decision.
+    ///
+    /// # Errors
+    /// Nobody answers, or the caller gives up.
+    pub async fn dial_and_bridge(&self, leg: LegId, request: DialRequest) -> Result<BridgeId, DialError> {
+        self.ask(|reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
+            .await
+            .unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// Joins two answered legs.
+    ///
+    /// # Errors
+    /// One is not answered, or joined already, or the media cannot be joined.
+    pub async fn create_bridge(
+        &self,
+        a: LegId,
+        b: LegId,
+        mode: BridgeMode,
+        auto_hangup: bool,
+    ) -> Result<BridgeId, CallError> {
+        self.ask(|reply| Command::Bridge { a, b, mode, auto_hangup, reply })
+            .await
+            .unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Sends the party of a leg's other side to another target, as its REFER would.
+    ///
+    /// # Errors
+    /// The leg is not in a bridge.
+    pub async fn transfer(&self, leg: LegId, target: &str) -> Result<(), CallError> {
+        let target = target.to_owned();
+        self.command(|reply| Command::Transfer { leg, target, reply }).await
+    }
+
+    /// Ends a leg: BYE, CANCEL or a refusal, whichever fits.
+    ///
+    /// # Errors
+    /// There is no such leg.
+    pub async fn hangup(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::Hangup { leg, reply }).await
+    }
+
+    /// Ends every leg of a call.
+    ///
+    /// # Errors
+    /// There is no such call.
+    pub async fn hangup_call(&self, call: CallId) -> Result<(), CallError> {
+        self.command(|reply| Command::HangupCall { call, reply }).await
+    }
+
+    /// Notes something on the call that this leg or bridge belongs to, or on this call: in
+    /// its snapshot and in the records of its legs. An empty value takes it away again.
+    ///
+    /// # Errors
+    /// It is over, or too much: 32 variables, names of 64 bytes, values of 1,024.
+    pub async fn set_variable(
+        &self,
+        of: impl Into<Watched>,
+        name: &str,
+        value: &str,
+    ) -> Result<(), CallError> {
+        let (of, name, value) = (of.into(), name.to_owned(), value.to_owned());
+        self.command(|reply| Command::SetVariable { of, name, value, reply }).await
+    }
+
+    /// What has been noted on it, in the order of the first setting.
+    ///
+    /// # Errors
+    /// It is over.
+    pub async fn variables(&self, of: impl Into<Watched>) -> Result<Vec<(String, String)>, CallError> {
+        let of = of.into();
+        self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Waits for the end of a leg, a bridge or a call. One that is over already: how it
+    /// ended, as long as it is among the latest thousand calls or so.
+    ///
+    /// # Errors
+    /// It ended long ago, or never was.
+    pub async fn wait_for_termination(&self, what: impl Into<Watched>) -> Result<CallEnd, CallError> {
+        let what = what.into();
+        self.ask(|reply| Command::Watch { what, reply }).await.unwrap_or(Err(CallError::Gone))
+    }
+
+    async fn command(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<(), CallError>>) -> Command,
+    ) -> Result<(), CallError> {
+        self.ask(make).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// None: the calls' thread has ended.
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(make(reply)).ok()?;
+        answer.await.ok()
+    }
+}

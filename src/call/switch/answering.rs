@@ -1,0 +1,105 @@
+//! A caller that we answer ourselves, with media of our own.
+
+use bytes::Bytes;
+
+use super::command::Reply;
+use super::table::OnAck;
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::controller::MediaError;
+use crate::call::leg_fsm::TerminationCause;
+use crate::call::service::CallError;
+
+impl Switch {
+    /// Answers a caller with media of our own.
+    pub(super) fn answer_here_and_now(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        reply: Reply<Result<(), CallError>>,
+    ) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+            return drop(reply.send(Err(CallError::Gone)));
+        };
+        // Whoever had him before has answered.
+        if it.is_up() {
+            return drop(reply.send(Ok(())));
+        }
+        if !it.is_waiting() {
+            return drop(reply.send(Err(CallError::WrongState("the leg does not wait for an answer"))));
+        }
+        let Some(offer) = it.open_offer() else {
+            return self.answer_with_offer(t, leg, reply);
+        };
+        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
+            let done = move |switch: &mut Switch, t: &mut Turn<'_>, answer: Result<Bytes, MediaError>| {
+                let result = answer.and_then(|answer| switch.accept(t, leg, Some(answer)));
+                let _ = reply.send(result.map_err(|error| CallError::Media(error.to_string())));
+            };
+            match endpoint {
+                Ok(endpoint) => {
+                    let answer = switch.controller.local_answer(endpoint, offer, switch.policy_towards(leg));
+                    switch.media(t, answer, done);
+                }
+                Err(error) => done(switch, t, Err(error)),
+            }
+        });
+    }
+
+    /// An INVITE without an offer: ours goes into the 2xx, and the answer comes with the
+    /// ACK (RFC 3261 §13.2.1). Until then nothing can be played.
+    fn answer_with_offer(&mut self, t: &mut Turn<'_>, leg: LegId, reply: Reply<Result<(), CallError>>) {
+        self.with_endpoint(t, leg, None, move |switch, t, endpoint| {
+            let done =
+                move |switch: &mut Switch, t: &mut Turn<'_>, offer: Result<Bytes, MediaError>| match offer
+                    .and_then(|offer| switch.accept(t, leg, Some(offer)))
+                {
+                    Ok(()) => {
+                        if let Some(it) = switch.legs.get_mut(leg.0) {
+                            it.on_ack = OnAck::Answer;
+                            it.answering = Some(reply);
+                        }
+                    }
+                    Err(error) => drop(reply.send(Err(CallError::Media(error.to_string())))),
+                };
+            match endpoint {
+                Ok(endpoint) => {
+                    let offer = switch.controller.local_offer(endpoint, None, switch.policy_towards(leg));
+                    switch.media(t, offer, done);
+                }
+                Err(error) => done(switch, t, Err(error)),
+            }
+        });
+    }
+
+    /// The ACK to a 2xx of ours with an offer, of a leg that is in no bridge.
+    pub(super) fn answered_alone(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
+        if answer.is_empty() {
+            tracing::info!("leg {}: its ACK owes an answer", leg.0);
+            return self.useless(t, leg, "ACK without an answer to our offer");
+        }
+        self.apply(t, leg, answer, move |switch, t, applied| match applied {
+            Ok(()) => switch.tell_answering(leg, Ok(())),
+            Err(error) => {
+                tracing::info!("leg {}: {error}", leg.0);
+                switch.useless(t, leg, "an answer that is of no use");
+            }
+        });
+    }
+
+    fn useless(&mut self, t: &mut Turn<'_>, leg: LegId, why: &str) {
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
+        }
+        self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
+        self.hang_up(t, leg);
+    }
+
+    /// Tells who has answered a leg what became of it.
+    pub(super) fn tell_answering(&mut self, leg: LegId, result: Result<(), CallError>) {
+        if let Some(answering) = self.legs.get_mut(leg.0).and_then(|it| it.answering.take()) {
+            // Who does not wait any more has lost interest.
+            let _ = answering.send(result);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What applications ask of calls beside dialling and joining them.
+
+use super::{Switch, Turn};
+use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::service::{CallError, LegMedia, Place};
+use crate::call::{CallId, LegId};
+
+impl Switch {
+    /// The endpoint of an answered leg.
+    pub(in crate::call) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
+        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        if !it.is_up() {
+            return Err(CallError::WrongState("the leg has to be answered first"));
+        }
+        let endpoint = it.media.ok_or(CallError::WrongState("the leg has no media"))?;
+        Ok(LegMedia { controller: self.controller.clone(), endpoint })
+    }
+
+    /// Says where a call is now. It may be there already.
+    pub(super) fn enter(&mut self, t: &mut Turn<'_>, call: CallId, place: Place) -> Result<(), CallError> {
+        let it = self.calls.get(call.0).ok_or(CallError::Gone)?;
+        let inbound = it.legs.first().and_then(|leg| self.legs.get(leg.0)).is_none_or(|leg| leg.inbound);
+        let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        let event = match place {
+            Place::Ivr => CallEvent::EnterIvr,
+            Place::Queue => CallEvent::EnterQueue,
+            Place::Conference => CallEvent::EnterConference,
+            Place::Parking => CallEvent::Park,
+            Place::Handler => CallEvent::Release(direction),
+        };
+        if place.state() == Some(it.state) || self.advance_call(t, call, event) {
+            return Ok(());
+        }
+        Err(CallError::WrongState("the call cannot get there from where it is"))
+    }
+}

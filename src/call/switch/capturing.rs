@@ -1,0 +1,116 @@
+//! The capture of a call's media, by whoever asks for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Switch, Turn};
+use crate::call::account::{CAPTURE_BYTES, CAPTURES, CaptureView};
+use crate::call::controller::{Capability, EndpointId, MediaFuture, PacketTrace, Snap};
+use crate::call::{CallId, LegId};
+
+/// Why a capture does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CaptureError {
+    /// Neither up nor kept.
+    #[error("there is no call {}", .0.0)]
+    NoSuchCall(CallId),
+    /// Nothing more comes.
+    #[error("call {} is over", .0.0)]
+    Over(CallId),
+    /// One runs.
+    #[error("call {} is being captured", .0.0)]
+    Running(CallId),
+    /// As many as there may be.
+    #[error("{CAPTURES} calls are being captured, and no more can be at once")]
+    TooMany,
+    /// [`Capability::Capture`] is missing.
+    #[error("the media controller cannot capture")]
+    Unsupported,
+}
+
+/// A capture that begins.
+pub struct Capturing {
+    view: CaptureView,
+    begun: Vec<MediaFuture<()>>,
+}
+
+impl Capturing {
+    /// Waits until no packet can be missed any more.
+    pub async fn begun(self) -> CaptureView {
+        for begun in self.begun {
+            // Who is gone by now has no packets.
+            let _ = begun.await;
+        }
+        self.view
+    }
+}
+
+impl Switch {
+    /// Captures the media of a call's legs, those to come included, until it ends, for so
+    /// long at most. What was captured of it before is lost.
+    ///
+    /// # Errors
+    /// See [`CaptureError`].
+    pub fn begin_capture(
+        &mut self,
+        t: &Turn<'_>,
+        call: CallId,
+        snap: Snap,
+        longest: Option<Duration>,
+    ) -> Result<Capturing, CaptureError> {
+        let Some(legs) = self.calls.get(call.0).map(|it| it.legs.clone()) else {
+            return Err(if self.books.knows(call) {
+                CaptureError::Over(call)
+            } else {
+                CaptureError::NoSuchCall(call)
+            });
+        };
+        if !self.controller.capabilities().has(Capability::Capture) {
+            return Err(CaptureError::Unsupported);
+        }
+        if self.books.trace(call, t.now).is_some() {
+            return Err(CaptureError::Running(call));
+        }
+        if self.books.captures(t.now) >= CAPTURES {
+            return Err(CaptureError::TooMany);
+        }
+        let until = longest.map(|longest| t.now + longest);
+        let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
+        let view = CaptureView::new(&trace, true, t.now);
+        self.books.capture(call, t.now, trace);
+        let endpoints = legs.iter().filter_map(|leg| Some((*leg, self.legs.get(leg.0)?.media?)));
+        let begun = endpoints.filter_map(|(leg, endpoint)| self.capture_endpoint(t, leg, endpoint));
+        Ok(Capturing { view, begun: begun.collect() })
+    }
+
+    /// Ends it; what was captured stays. Whether there is such a call, up or kept.
+    pub fn end_capture(&mut self, t: &Turn<'_>, call: CallId) -> bool {
+        if let Some(trace) = self.books.trace(call, t.now) {
+            trace.stop();
+            self.books.decided(call, t.now, None, "capture", "ends");
+        }
+        self.books.knows(call)
+    }
+
+    /// A leg has an endpoint: its packets go where its call's go, if they go anywhere.
+    pub(super) fn capture_endpoint(
+        &self,
+        t: &Turn<'_>,
+        leg: LegId,
+        endpoint: EndpointId,
+    ) -> Option<MediaFuture<()>> {
+        let call = self.legs.get(leg.0)?.call;
+        let trace = self.books.trace(call, t.now)?;
+        Some(self.controller.capture(endpoint, Some(trace.clone())))
+    }
+
+    /// A leg has gone over from one call to another, and its packets go with it.
+    pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { return };
+        // Nobody waits: both happen all the same.
+        if self.books.trace(from, t.now).is_some() {
+            drop(self.controller.capture(endpoint, None));
+        }
+        drop(self.capture_endpoint(t, leg, endpoint));
+    }
+}

@@ -1,0 +1,196 @@
+//! Calls and their handlers: who is asked, what he decides, and how one hands a call to
+//! another.
+//!
+//! A handler's future is bound to the caller's leg: some time after its end what is left of
+//! it is dropped, so that one that hangs holds nothing for long.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::tasks::Panicked;
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::bridge_fsm::BridgeMode;
+use crate::call::event::Event;
+use crate::call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use crate::call::service::DialRequest;
+use crate::call::switch::table::{Leg, Purpose};
+
+/// How often a call may be handed on by name.
+const HANDS: u16 = 100;
+
+/// How long a handler may go on after its caller's end.
+const PARTING: Duration = Duration::from_secs(32);
+
+/// A call on its way through its handlers.
+#[derive(Clone)]
+pub(super) struct Asked {
+    call: IncomingCall,
+    /// The place in the list of the handler to be asked next.
+    next: usize,
+    /// How often it was handed on.
+    hands: u16,
+    /// Who has it by name; none: it is still with those of the list.
+    by_name: Option<Arc<str>>,
+}
+
+impl Asked {
+    pub fn new(call: IncomingCall) -> Self {
+        Asked { call, next: 0, hands: 0, by_name: None }
+    }
+}
+
+impl Switch {
+    pub(super) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Asked) {
+        let found = self.handlers.iter().enumerate().skip(asked.next);
+        let found = found.into_iter().find(|(_, it)| it.can_handle(&asked.call));
+        let Some((index, handler)) = found else {
+            return self.hang_up_with(t, asked.call.leg, 404, "");
+        };
+        let handler = handler.clone();
+        self.ask(t, Asked { next: index + 1, ..asked }, &handler);
+    }
+
+    fn ask(&mut self, t: &mut Turn<'_>, asked: Asked, handler: &Arc<dyn ApplicationHandler>) {
+        let (call, leg) = (asked.call.call, asked.call.leg);
+        self.listen(t, call, handler);
+        let answered = self.legs.get(leg.0).is_some_and(Leg::is_up);
+        let incoming = IncomingCall { answered, ..asked.call.clone() };
+        let future = handler.handle_incoming_call(incoming, self.service.clone());
+        self.run_bound(t, leg, future, move |switch, t, action| switch.decided(t, asked, action));
+    }
+
+    /// The handler of this name, or the one that somebody knows by it.
+    pub(super) fn handler_named(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+        let own = self.handlers.iter().find(|handler| handler.name() == name);
+        own.cloned().or_else(|| self.handlers.iter().find_map(|handler| handler.application(name)))
+    }
+
+    /// Gives a call to a handler by its name.
+    pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Asked, name: &str) {
+        let leg = asked.call.leg;
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        self.let_go(t, &asked, "handle");
+        let Some(handler) = self.handler_named(name) else {
+            tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
+            return self.hang_up_with(t, leg, 404, "");
+        };
+        asked.hands += 1;
+        if asked.hands > HANDS {
+            tracing::warn!("call {}: its applications hand it round in a circle: the call ends", call.0);
+            return self.hang_up_with(t, leg, 482, "");
+        }
+        asked.next = self.handlers.len();
+        let name: Arc<str> = name.into();
+        asked.by_name = Some(name.clone());
+        self.tell(t, Event::HandlerStarted { call, handler: name.to_string() });
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.application = Some(name);
+            // Whoever held it has given it away.
+            it.adopted = false;
+        }
+        self.ask(t, asked, &handler);
+    }
+
+    /// The application that has a call by name has decided.
+    fn let_go(&mut self, t: &Turn<'_>, asked: &Asked, action: &str) {
+        let Some(name) = &asked.by_name else { return };
+        let Some(call) = self.legs.get(asked.call.leg.0).map(|it| it.call) else { return };
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.application = None;
+        }
+        let (handler, action) = (name.to_string(), action.to_owned());
+        self.tell(t, Event::HandlerEnded { call, handler, action });
+    }
+
+    fn decided(&mut self, t: &mut Turn<'_>, asked: Asked, action: Result<HandlerAction, Panicked>) {
+        let leg = asked.call.leg;
+        // It may have become part of another call since.
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else {
+            self.counters.late += 1;
+            return;
+        };
+        match &action {
+            // They come to something else, or say so themselves.
+            Ok(HandlerAction::Routed { .. } | HandlerAction::Handle(_)) | Err(Panicked) => {}
+            Ok(action) => self.let_go(t, &asked, action.word()),
+        }
+        match action {
+            Ok(HandlerAction::Continue) => self.ask_handlers(t, asked),
+            Ok(HandlerAction::Complete) => {
+                let kept = self
+                    .calls
+                    .get(call.0)
+                    .is_some_and(|it| it.adopted || it.dialling.is_some() || it.bridge.is_some());
+                if !kept {
+                    self.hang_up_with(t, leg, 480, "");
+                }
+            }
+            Ok(HandlerAction::Handle(name)) => self.hand_to(t, asked, &name),
+            Ok(HandlerAction::Dial(request)) => self.dial_for(t, leg, *request),
+            Ok(HandlerAction::TransferTo(target)) if self.handler_named(&target).is_some() => {
+                self.hand_to(t, asked, &target);
+            }
+            Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
+            Ok(HandlerAction::Bridge(other)) => {
+                if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
+                    tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
+                    self.hang_up_with(t, leg, 480, "");
+                }
+            }
+            Ok(HandlerAction::Reject { status, reason }) => {
+                let why = format!("{status} {reason}");
+                self.books.decided(call, t.now, Some(leg), "refused by its handler", &why);
+                self.hang_up_with(t, leg, status, &reason);
+            }
+            Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
+            Ok(HandlerAction::Routed { route, why, action }) => {
+                match route {
+                    Some(route) => self.books.route(call, t.now, &route, &why),
+                    None => self.books.decided(call, t.now, None, "route", &why),
+                }
+                self.decided(t, asked, Ok(*action));
+            }
+            Err(Panicked) => {
+                self.counters.panics += 1;
+                tracing::error!("the handler of call {} panicked: the call ends", call.0);
+                if let Some(handler) = asked.by_name {
+                    let (handler, error) = (handler.to_string(), "it panicked".to_owned());
+                    self.tell(t, Event::HandlerFailed { call, handler, error });
+                }
+                self.hang_up_with(t, leg, 500, "");
+            }
+        }
+    }
+
+    fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
+        let Some(call) = self.legs.get(caller.0).map(|leg| leg.call) else { return };
+        self.dial(t, call, request, Purpose::Caller { caller, reply: None });
+    }
+
+    /// Runs a handler's future, and drops it some time after the end of this leg.
+    fn run_bound(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        future: Pin<Box<dyn Future<Output = HandlerAction> + Send>>,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<HandlerAction, Panicked>) + Send + 'static,
+    ) {
+        let Some(waiting) = self.run_once(t, future, then) else { return };
+        let (ends, ended) = oneshot::channel();
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.handled = Some(ends);
+        }
+        self.run_until(waiting, ended);
+    }
+
+    /// The leg is over: its handler may finish what it is at.
+    pub(super) fn part_with_handler(&mut self, t: &Turn<'_>, handled: Option<super::listener::Ends>) {
+        if let Some(ends) = handled {
+            self.parting.push_back((t.now + PARTING, ends));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A party of a conversation is given to an application: by a transfer whose target is one.
+
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::dial::DialFailure;
+use super::handing::Asked;
+use super::invite::escaped_user;
+use super::table::{Asked as Wish, Exchange, Purpose};
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::event::Event;
+use crate::call::handler::{IncomingCall, Referral};
+use crate::call::service::{DialError, TRANSFERRED_BY, Watched};
+use crate::sip::endpoint::{Body, Reply};
+use crate::sip::msg::{Limits, Message, Request};
+
+impl Switch {
+    /// Whoever stays is given to the application of this name; for whoever asked for it the
+    /// transfer is over with that.
+    pub(super) fn refer_to_application(&mut self, t: &mut Turn<'_>, referral: &Referral, name: &str) {
+        let call = referral.call;
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        let Some(Purpose::Transfer { leaves, stays, referrer }) = dialling.map(|it| &it.purpose) else {
+            self.counters.late += 1;
+            return;
+        };
+        let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
+        let up = self.legs.get(stays.0).is_some_and(|it| it.is_up() && !it.ending);
+        if !up || self.handler_named(name).is_none() {
+            return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(404, ""))));
+        }
+        let Some(moved) = self.moved(stays, &referral.target, t) else {
+            return self.dial_over(t, call, Err(DialError::Failed(DialFailure::new(484, ""))));
+        };
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.dialling = None;
+        }
+        // The application may want to give it back.
+        let by = self.party(leaves);
+        let by = match (by.user, by.address) {
+            (Some(user), _) => format!("user/{user}"),
+            (None, Some(address)) => format!("sip:{}@{address}", escaped_user(&by.number)),
+            (None, None) => by.number,
+        };
+        let _ = self.set_variable(Watched::Call(call), TRANSFERRED_BY.to_owned(), by);
+        self.part(t, call);
+        if let Some((usage, refer)) = referrer {
+            let _ = t.sip.notify_refer(t.now, usage, refer, 200, "");
+        }
+        self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
+        self.leave(t, leaves, referrer.is_some());
+        self.talk_to_us(t, stays);
+        self.hand_to(t, Asked::new(moved), name);
+    }
+
+    /// A party that is up, as if it had just called this target.
+    fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
+        let (call, party) = (self.legs.get(leg.0)?.call, self.party(leg));
+        let (name, number) = self.shown(leg).unwrap_or_default();
+        let request = as_invite(target, &name, &number)?;
+        let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        Some(IncomingCall { call, leg, request, source, at: t.now, identity: party.user, answered: true })
+    }
+
+    /// The party may have been held, or have sent its media elsewhere: it is offered a
+    /// conversation with us.
+    fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let Some(it) = self.legs.get(leg.0) else { return };
+        let (call, Some(endpoint)) = (it.call, it.media) else { return };
+        let offer = self.controller.local_offer(endpoint, None, self.policy_towards(leg));
+        self.media(t, offer, move |switch, t, offer| {
+            let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
+            if it.exchange.is_some() {
+                return tracing::info!(
+                    "leg {}: is not told of its application: an offer is under way",
+                    leg.0
+                );
+            }
+            let Some(usage) = switch.legs.get(leg.0).and_then(|it| it.usage) else { return };
+            let exchange = Exchange { from: leg, to: leg, asked: Wish::Timer, sent: true };
+            it.exchange = Some(Box::new(exchange));
+            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+                tracing::debug!("leg {}: {error}", leg.0);
+                switch.exchange_refused(t, call, Reply::status(491));
+            }
+        });
+    }
+}
+
+/// An INVITE to this target by somebody of this name and number, for handlers to read.
+fn as_invite(target: &str, name: &str, number: &str) -> Option<Request> {
+    let number = if number.is_empty() { Cow::from("anonymous") } else { Cow::from(escaped_user(number)) };
+    let text = format!(
+        "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP invalid;branch=z9hG4bK-moved\r\n\
+         From: {name}<sip:{number}@invalid>;tag=moved\r\nTo: <{target}>\r\nCall-ID: moved\r\n\
+         CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    match Message::parse(Bytes::from(text), &Limits::default()) {
+        Ok(Message::Request(request)) if request.uri().is_ok() && request.from().is_ok() => Some(request),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_party_is_seen_as_if_it_had_called() {
+        let request = as_invite("sip:701@192.0.2.1", "\"Ann\" ", "+44 20").expect("an INVITE");
+        let from = request.from().expect("it has one");
+        assert_eq!(from.uri.user, Some(&b"+44%2020"[..]));
+        assert_eq!(request.uri().expect("a target").user, Some(&b"701"[..]));
+        assert!(as_invite("sip:7\r\nX: y@h", "", "").is_none_or(|it| it.uri().is_err()), "one line");
+        assert!(as_invite("sip:701@h", "", "").is_some());
+    }
+}

@@ -1,0 +1,255 @@
+//! Recordings of calls: they begin with the first answer, and go on in the same file whoever of
+//! the call's legs comes and goes.
+//!
+//! What is recorded is an endpoint: the party of leg A on the left. When that leg goes, and
+//! another one stays, the recording goes over to that one, which is the other side.
+
+use super::command::{Record, Reply};
+use super::{Switch, Turn};
+use crate::call::controller::{MediaError, Recorded, RecordingId, RecordingSpec};
+use crate::call::event::Event;
+use crate::call::recording::Wish;
+use crate::call::service::{CallError, Watched};
+use crate::call::{CallId, LegId};
+
+/// The recording of a call.
+pub(super) struct Recording {
+    spec: RecordingSpec,
+    /// Whose endpoint it is; none: nobody has answered yet.
+    leg: Option<LegId>,
+    /// None: there is no file yet.
+    id: Option<RecordingId>,
+    pub paused: bool,
+    /// What is recorded is the other side of who was recorded at first.
+    swapped: bool,
+}
+
+impl Recording {
+    /// The file, and whether it is paused; none: it has not begun.
+    pub fn shown(&self) -> Option<(&std::path::Path, bool)> {
+        self.id.map(|_| (self.spec.path.as_path(), self.paused))
+    }
+}
+
+impl Switch {
+    /// Carries out what somebody wants of a call's recording.
+    pub(super) fn obey_record(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        what: Record,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        // An answer that nobody waits for is no fault.
+        match what {
+            Record::Begin(spec) => {
+                let _ = reply.send(self.record_call(t, call, spec.map(|spec| *spec)).map(|()| None));
+            }
+            Record::Pause(paused) => {
+                let _ = reply.send(self.pause_call_recording(call, paused).map(|()| None));
+            }
+            Record::End => self.stop_call_recording(t, call, reply),
+        }
+    }
+
+    /// Records a call from its first answer on; without a spec, as the switch was told.
+    pub(super) fn record_call(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        spec: Option<RecordingSpec>,
+    ) -> Result<(), CallError> {
+        let it = self.calls.get_mut(call.0).ok_or(CallError::Gone)?;
+        if it.recording.is_some() {
+            return Err(CallError::WrongState("the call is recorded already"));
+        }
+        it.recordings += 1;
+        let rules = self.config.recording.as_deref();
+        let spec = spec.or_else(|| rules.map(|rules| rules.spec(call, it.recordings, t.wall)));
+        let spec = spec.ok_or(CallError::WrongState("there is no folder for recordings"))?;
+        it.recording = Some(Box::new(Recording { spec, leg: None, id: None, paused: false, swapped: false }));
+        self.begin_recording(t, call);
+        Ok(())
+    }
+
+    /// Begins the recording that a call is to have, once one of its legs is up.
+    pub(super) fn begin_recording(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let Some(it) = self.calls.get(call.0) else { return };
+        if it.recording.as_ref().is_none_or(|recording| recording.leg.is_some()) {
+            return;
+        }
+        let mut legs = [it.a].into_iter().chain(it.legs.iter().copied());
+        let Some((leg, endpoint)) = legs.find_map(|leg| Some((leg, self.up_endpoint(leg)?))) else { return };
+        // What goes past b2b cannot be recorded.
+        self.never_direct(call);
+        self.lead(t, call);
+        let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut()) else { return };
+        it.leg = Some(leg);
+        let begun = self.controller.start_recording(endpoint, &it.spec);
+        self.media(t, begun, move |switch, t, begun| switch.recording_begun(t, call, begun));
+    }
+
+    fn recording_begun(&mut self, t: &mut Turn<'_>, call: CallId, begun: Result<RecordingId, MediaError>) {
+        let it = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut());
+        match (it, begun) {
+            (Some(it), Ok(id)) => {
+                it.id = Some(id);
+                if it.paused {
+                    self.controller.pause_recording(id, true);
+                }
+                let path = it.spec.path.to_string_lossy().into_owned();
+                self.note_recording(call, "recording", &path);
+                self.tell(t, Event::Recording { call, on: true });
+            }
+            // Nobody wants it any more.
+            (None, Ok(id)) => drop(self.controller.stop_recording(id)),
+            (_, Err(error)) => {
+                tracing::warn!("call {}: {error}", call.0);
+                if let Some(it) = self.calls.get_mut(call.0) {
+                    it.recording = None;
+                }
+                self.note_recording(call, "recording_error", &error.to_string());
+                self.tell(t, Event::Recording { call, on: false });
+            }
+        }
+    }
+
+    /// For the records of the call's legs. Several recordings stand one behind the other.
+    fn note_recording(&mut self, call: CallId, name: &str, text: &str) {
+        let known = self.variables_of(call).into_iter().find(|(known, _)| known == name);
+        let all = known.map_or_else(|| text.to_owned(), |(_, before)| format!("{before} {text}"));
+        if let Err(error) = self.set_variable(Watched::Call(call), name.to_owned(), all) {
+            tracing::warn!("call {}: {name} is not in its record: {error}", call.0);
+        }
+    }
+
+    fn pause_call_recording(&mut self, call: CallId, paused: bool) -> Result<(), CallError> {
+        let it = self.calls.get_mut(call.0).ok_or(CallError::Gone)?;
+        let it = it.recording.as_mut().ok_or(CallError::WrongState("the call is not recorded"))?;
+        it.paused = paused;
+        if let Some(id) = it.id {
+            self.controller.pause_recording(id, paused);
+        }
+        Ok(())
+    }
+
+    fn stop_call_recording(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        let Some(it) = self.calls.get_mut(call.0) else { return drop(reply.send(Err(CallError::Gone))) };
+        let Some(recording) = it.recording.take() else {
+            return drop(reply.send(Err(CallError::WrongState("the call is not recorded"))));
+        };
+        let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
+        self.tell(t, Event::Recording { call, on: false });
+        let recorded = self.controller.stop_recording(id);
+        self.media(t, recorded, move |switch, _, recorded| {
+            if let Ok(Recorded { error: Some(error), .. }) = &recorded {
+                switch.note_recording(call, "recording_error", error);
+            }
+            let _ = reply.send(recorded.map(Some).map_err(CallError::from));
+        });
+    }
+
+    /// A recording is over, whoever ended it.
+    pub(super) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
+        if let Some(error) = &recorded.error {
+            tracing::warn!("the recording {} ended: {error}", recorded.path.display());
+            self.tell(t, Event::Error { component: "recording".to_owned(), message: error.clone() });
+        }
+        let its = |call: &CallId| {
+            let it = self.calls.get(call.0).and_then(|it| it.recording.as_ref());
+            it.is_some_and(|it| it.id == Some(id))
+        };
+        let Some(call) = self.calls.keys().into_iter().map(CallId).find(its) else { return };
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.recording = None;
+        }
+        if let Some(error) = &recorded.error {
+            self.note_recording(call, "recording_error", error);
+        }
+        self.tell(t, Event::Recording { call, on: false });
+    }
+
+    /// A call is about to be over; its file is completed in time.
+    pub(super) fn recording_over(&mut self, t: &Turn<'_>, call: CallId) {
+        let recording = self.calls.get_mut(call.0).and_then(|it| it.recording.take());
+        if let Some(id) = recording.and_then(|it| it.id) {
+            drop(self.controller.stop_recording(id));
+            self.tell(t, Event::Recording { call, on: false });
+        }
+    }
+
+    fn up_endpoint(&self, leg: LegId) -> Option<crate::call::controller::EndpointId> {
+        self.legs.get(leg.0).filter(|it| it.is_up())?.media
+    }
+
+    /// The media of a leg is about to go: what is recorded of it goes on with who stays.
+    pub(super) fn recording_goes_over(&mut self, leg: LegId) {
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+        let Some(it) = self.calls.get(call.0) else { return };
+        let recorded = it.recording.as_ref().filter(|recording| recording.leg == Some(leg));
+        let Some((id, swapped)) = recorded.and_then(|it| Some((it.id?, !it.swapped))) else { return };
+        let bridge = it.bridge.as_ref();
+        // After a transfer the first one of the bridge is who has stayed.
+        let other = bridge.map(|bridge| bridge.other(leg).unwrap_or(bridge.a));
+        let mut stays = other.into_iter().chain(it.legs.iter().copied()).filter(|other| *other != leg);
+        let Some((stays, endpoint)) = stays.find_map(|leg| Some((leg, self.up_endpoint(leg)?))) else {
+            return;
+        };
+        if let Err(error) = self.controller.follow_recording(id, endpoint, swapped) {
+            return tracing::warn!("call {}: its recording ends with leg {}: {error}", call.0, leg.0);
+        }
+        if let Some(it) = self.calls.get_mut(call.0).and_then(|it| it.recording.as_mut()) {
+            (it.leg, it.swapped) = (Some(stays), swapped);
+        }
+    }
+
+    /// A leg has moved from one call to another: its recording goes with it, unless that call
+    /// has one.
+    pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
+        let Some(it) = self.calls.get_mut(from.0) else { return };
+        let moves = it.recording.as_ref().is_some_and(|recording| recording.leg == Some(leg));
+        let Some(recording) = it.recording.take_if(|_| moves) else { return };
+        match self.calls.get_mut(into.0) {
+            Some(it) if it.recording.is_none() => it.recording = Some(recording),
+            _ => {
+                if let Some(id) = recording.id {
+                    drop(self.controller.stop_recording(id));
+                }
+            }
+        }
+    }
+
+    /// A digit of a party that is in a bridge: it may be for us.
+    pub(super) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) {
+        let Some(rules) = self.config.recording.clone() else { return };
+        let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else { return };
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        // Whoever comes by a gateway is nobody of ours.
+        let by_gateway = |party: &crate::call::handler::Party| party.gateway.is_some();
+        let outside = it.contact.as_ref().is_some_and(|contact| contact.gateway.is_some())
+            || it.party.as_deref().is_some_and(by_gateway);
+        if outside {
+            return;
+        }
+        let Some(wish) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return };
+        let running = self.calls.get(call.0).and_then(|it| it.recording.as_ref()).map(|it| it.paused);
+        let done = match (wish, running) {
+            (Wish::Toggle, None) => self.record_call(t, call, None),
+            (Wish::Toggle, Some(_)) => {
+                let (reply, _) = tokio::sync::oneshot::channel();
+                self.stop_call_recording(t, call, reply);
+                Ok(())
+            }
+            (Wish::Pause, Some(paused)) => self.pause_call_recording(call, !paused),
+            (Wish::Pause, None) => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::info!("call {}: {error}", call.0);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Flags → what the phone is told.
+
+use std::time::Duration;
+
+use crate::cli::Flags;
+use crate::phone::{Account, Calls, PhoneConfig, Script, Task};
+use crate::util::exit::{Exit, Failure};
+use crate::util::secret::Secret;
+
+impl Flags {
+    /// What the phone is told.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 64: what is wrong and what to do.
+    pub fn phone(&self) -> Result<PhoneConfig, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let flags = &self.phone;
+        let identity = flags.identity.clone().ok_or_else(|| {
+            usage("--identity is missing; say who calls, like --identity sip:1001@127.0.0.1:5060".to_owned())
+        })?;
+        let password = match &flags.password_file {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| usage(format!("--password-file {}: {error}", path.display())))?;
+                let line = text.lines().next().unwrap_or_default();
+                if line.is_empty() {
+                    let message = format!("--password-file {}: its first line is empty", path.display());
+                    return Err(usage(message));
+                }
+                Some(Secret::new(line.as_bytes()))
+            }
+        };
+        let task = match (&flags.call, flags.answer) {
+            (Some(_), Some(_)) => {
+                return Err(usage(
+                    "--call and --answer together; choose one, or start two phones".to_owned(),
+                ));
+            }
+            (Some(target), None) => Task::Scripted(Calls::Place { target: target.clone() }),
+            (None, Some(calls)) => Task::Scripted(Calls::Answer { calls }),
+            (None, None) => match self.given.iter().find(|key| SCRIPTED.contains(key)) {
+                Some(key) => {
+                    let flag = key.replace('_', "-");
+                    return Err(usage(format!("--{flag} is for a scripted phone; add --call or --answer")));
+                }
+                None => Task::Screen,
+            },
+        };
+        Ok(PhoneConfig {
+            account: Account {
+                identity,
+                display_name: flags.display_name.clone(),
+                password,
+                registrar: flags.registrar.clone(),
+                register: !flags.no_register,
+                proxy: flags.proxy.clone(),
+                ca_file: flags.ca_file.clone(),
+                bind: self.given.contains(&"sip_bind").then_some(self.sip_bind),
+                codecs: flags.codecs.0.clone(),
+                srtp: flags.srtp,
+                sip_trace: self.sip_trace.clone(),
+            },
+            task,
+            script: Script {
+                wait: Duration::from_secs_f64(flags.wait),
+                play: flags.play.clone(),
+                record: self.record.clone(),
+                dtmf: flags.dtmf.clone(),
+                hangup_after: flags.hangup_after.map(Duration::from_secs_f64),
+                json: flags.json,
+            },
+        })
+    }
+}
+
+/// Flags that mean nothing on a screen.
+const SCRIPTED: [&str; 6] = ["wait", "play", "record", "dtmf", "hangup_after", "json"];
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn phone(line: &str) -> Result<PhoneConfig, Failure> {
+        let words = ["b2b", "--role", "phone"].into_iter().chain(line.split_whitespace());
+        crate::cli::parse(words.map(OsString::from)).unwrap().1.phone()
+    }
+
+    #[test]
+    fn flags_become_a_screen_or_a_script() {
+        assert_eq!(phone("--identity sip:a@127.0.0.1").unwrap().task, Task::Screen);
+        let config = phone("--identity sip:a@127.0.0.1 --call 1002 --hangup-after 1.5 --json").unwrap();
+        assert_eq!(config.task, Task::Scripted(Calls::Place { target: "1002".to_owned() }));
+        assert_eq!(
+            (config.script.hangup_after, config.script.json),
+            (Some(Duration::from_millis(1_500)), true)
+        );
+        assert_eq!(config.account.bind, None);
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_fit_is_exit_64() {
+        for (line, text) in [
+            ("", "--identity is missing"),
+            ("--identity sip:a@b --call x --answer 1", "choose one"),
+            ("--identity sip:a@b --hangup-after 3", "--hangup-after is for a scripted phone"),
+            ("--identity sip:a@b --password-file /no/such", "--password-file /no/such:"),
+        ] {
+            let failure = phone(line).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(text), "{}", failure.message);
+        }
+    }
+}

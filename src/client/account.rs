@@ -1,0 +1,262 @@
+//! Who a client is for others, and by which way it reaches them: the keys of the builder, and
+//! their validation.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::builder::{ClientBuilder, Fault, Mistakes};
+use crate::call::agent::{self, Credentials, Pace, RegistrationConfig, Roots, Signalling, may_add, sip_uri};
+
+/// What SIP messages go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+    /// TLS over TCP; the server's certificate is checked, see [`Tls`].
+    Tls,
+}
+
+/// Whose certificates a client trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM with the certificates of the authorities that count, and no others: a private
+    /// authority. None: those that the system knows.
+    pub ca_file: Option<PathBuf>,
+    /// Whether servers are checked at all. Without it who is in between reads everything, keys of
+    /// SRTP too: `false` is for tests.
+    pub verify: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls { ca_file: None, verify: true }
+    }
+}
+
+impl Tls {
+    /// Servers whose certificate is signed by an authority in this PEM file.
+    pub fn ca_file(path: impl Into<PathBuf>) -> Self {
+        Tls { ca_file: Some(path.into()), ..Tls::default() }
+    }
+}
+
+/// The builder's keys of this subject.
+#[derive(Clone, Default)]
+pub(super) struct Account {
+    display_name: Option<String>,
+    credentials: Option<(String, String)>,
+    realm: Option<String>,
+    registrars: Vec<String>,
+    expires: Option<Duration>,
+    retry: Option<(Duration, Duration)>,
+    proxy: Option<String>,
+    transport: Option<Transport>,
+    tls: Tls,
+    headers: Vec<(String, String)>,
+}
+
+/// Without the password.
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("registrars", &self.registrars)
+            .field("proxy", &self.proxy)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// The name that others see beside the identity.
+    pub fn display_name(mut self, name: impl Into<String>) -> Self {
+        self.account.display_name = Some(name.into());
+        self
+    }
+
+    /// What servers are answered that ask for a password (digest with MD5, SHA-256 or SHA-512-256;
+    /// RFC 3261 §22, RFC 8760): for registrations, calls, and requests in calls.
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.account.credentials = Some((user.into(), password.into()));
+        self
+    }
+
+    /// The credentials are for this realm only. Without it, they answer whoever asks.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.account.realm = Some(realm.into());
+        self
+    }
+
+    /// Registers the client there when it starts, keeps the registration up and takes it back at
+    /// the end: `sip:example.com`. Said more than once: servers that stand for one another, the
+    /// first is tried first. Calls to the identity's own domain go to the one that is in use.
+    pub fn registrar(mut self, uri: impl Into<String>) -> Self {
+        self.account.registrars.push(uri.into());
+        self
+    }
+
+    /// For how long to register; the registrar may grant less. It is refreshed at half of a short
+    /// time, ten minutes before the end of a long one. Without it 5 minutes.
+    pub fn register_expires(mut self, expires: Duration) -> Self {
+        self.account.expires = Some(expires);
+        self
+    }
+
+    /// How soon a registration that fails is tried again: after about `first`, then after ever
+    /// longer times up to `longest` (RFC 5626 §4.5). Without it 2 s and 5 minutes.
+    pub fn register_retry(mut self, first: Duration, longest: Duration) -> Self {
+        self.account.retry = Some((first, longest));
+        self
+    }
+
+    /// A proxy that gets everything first: `sip:proxy.example.com;transport=tcp`.
+    pub fn outbound_proxy(mut self, uri: impl Into<String>) -> Self {
+        self.account.proxy = Some(uri.into());
+        self
+    }
+
+    /// What requests go by whose URI does not say it. Without it as RFC 3263 says: UDP, where
+    /// DNS has no other opinion.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.account.transport = Some(transport);
+        self
+    }
+
+    /// Whose certificates count. Without it: those of the system's authorities.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.account.tls = tls;
+        self
+    }
+
+    /// Adds a header field to every INVITE of this client's.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.account.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl Account {
+    /// The same as the agent takes it.
+    pub(super) fn check(self, mistakes: &mut Mistakes) -> (Signalling, Option<RegistrationConfig>) {
+        mistakes.take("display_name", self.display_name.as_deref().map_or(Ok(()), plain));
+        mistakes.take("credentials", self.credentials.as_ref().map_or(Ok(()), named));
+        mistakes.take("realm", realm(self.realm.as_deref(), self.credentials.is_some()));
+        for registrar in &self.registrars {
+            mistakes.take("registrar", server(registrar, "sip:example.com"));
+        }
+        let expires = self.expires.unwrap_or(Duration::from_secs(300)).as_secs();
+        let expires_s = mistakes.take("register_expires", expiry(expires)).unwrap_or_default();
+        let (base, max) = self.retry.unwrap_or((Duration::from_secs(2), Duration::from_secs(300)));
+        mistakes.take("register_retry", retry(base, max));
+        mistakes.take(
+            "outbound_proxy",
+            self.proxy.as_deref().map_or(Ok(()), |it| server(it, "sip:proxy.example.com")),
+        );
+        let roots = match (self.tls.verify, self.tls.ca_file) {
+            (false, _) => Roots::Anybody,
+            (true, Some(path)) => Roots::File(path),
+            (true, None) => Roots::System,
+        };
+        let wanted = self.transport == Some(Transport::Tls) || roots != Roots::System;
+        let roots = mistakes.take("tls", tls(roots, wanted)).flatten();
+        for (name, value) in &self.headers {
+            mistakes.take("header", header(name, value));
+        }
+        let credentials = self.credentials.map(|(username, password)| Credentials {
+            username,
+            password,
+            realm: self.realm,
+        });
+        let signalling = Signalling {
+            display_name: self.display_name,
+            credentials,
+            proxy: self.proxy,
+            transport: self.transport.map(|transport| match transport {
+                Transport::Udp => agent::Transport::Udp,
+                Transport::Tcp => agent::Transport::Tcp,
+                Transport::Tls => agent::Transport::Tls,
+            }),
+            tls: roots,
+            headers: self.headers,
+            dns: true,
+        };
+        // Half of twice the base is the first wait at least.
+        let pace = Pace { base: base / 2, max, refused: None };
+        let registrars = self.registrars;
+        let registration =
+            (!registrars.is_empty()).then_some(RegistrationConfig { registrars, expires_s, pace });
+        (signalling, registration)
+    }
+}
+
+fn plain(text: &str) -> Result<(), Fault> {
+    match text.chars().any(char::is_control) {
+        true => Err((format!("{text:?} holds a control character"), "leave it out".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn named((user, _): &(String, String)) -> Result<(), Fault> {
+    if user.is_empty() {
+        return Err(("the user is empty".to_owned(), "give the user name of the account".to_owned()));
+    }
+    plain(user)
+}
+
+fn realm(realm: Option<&str>, known: bool) -> Result<(), Fault> {
+    match realm {
+        Some(realm) if !known => Err((
+            format!("{realm:?} has no credentials"),
+            "give them with credentials(user, password)".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn server(uri: &str, example: &str) -> Result<(), Fault> {
+    match sip_uri(uri) {
+        Ok(parsed) if parsed.host.is_some_and(|host| host.ip().is_none_or(|ip| !ip.is_unspecified())) => {
+            Ok(())
+        }
+        _ => Err((format!("{uri:?} is no URI of a server"), format!("write it like {example}"))),
+    }
+}
+
+fn expiry(seconds: u64) -> Result<u32, Fault> {
+    match u32::try_from(seconds) {
+        Ok(seconds @ 1..=604_800) => Ok(seconds),
+        _ => Err((format!("{seconds} s is out of range"), "use 1 s to 7 days, such as 300 s".to_owned())),
+    }
+}
+
+fn retry(first: Duration, longest: Duration) -> Result<(), Fault> {
+    match first >= Duration::from_millis(10) && longest >= first && longest <= Duration::from_secs(86_400) {
+        true => Ok(()),
+        false => Err((
+            format!("{first:?} to {longest:?} cannot be"),
+            "name the first wait (10 ms or more), then the longest (up to a day)".to_owned(),
+        )),
+    }
+}
+
+fn tls(roots: Roots, wanted: bool) -> Result<Option<Roots>, Fault> {
+    // The system's are read when they are needed.
+    match roots.load() {
+        Ok(_) => Ok(Some(roots)),
+        Err(_) if !wanted => Ok(None),
+        Err(why) => {
+            Err((why, "name a file of certificates in PEM, or leave it out for the system\'s".to_owned()))
+        }
+    }
+}
+
+fn header(name: &str, value: &str) -> Result<(), Fault> {
+    match may_add(name, value) {
+        true => Ok(()),
+        false => Err((
+            format!("{name:?} cannot be set to {value:?}"),
+            "use a field of your own, like X-Account; From, Via and the like are written by b2b".to_owned(),
+        )),
+    }
+}

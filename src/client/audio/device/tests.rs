@@ -1,0 +1,225 @@
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::frame::{Fill, FrameKind, InFrame, OutFrame};
+use crate::util::ntp::NtpTime;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Devices that say and take numbers, and are unplugged when the test says so.
+#[derive(Clone, Default)]
+struct Fake {
+    /// Of devices with a name, and of the default one: whether they are there.
+    unplugged: Arc<AtomicU32>,
+    opened: Arc<AtomicUsize>,
+}
+
+const NAMED: u32 = 1;
+const DEFAULT: u32 = 2;
+
+impl Fake {
+    fn is_gone(&self, bit: u32) -> io::Result<()> {
+        if self.unplugged.load(Ordering::SeqCst) & bit == 0 {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "unplugged"))
+    }
+}
+
+struct FakeMicrophone(Fake, u32);
+
+impl Microphone for FakeMicrophone {
+    fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
+        std::thread::sleep(Duration::from_millis(2));
+        frame.fill(self.1 as i16);
+        self.0.is_gone(self.1)
+    }
+}
+
+struct FakeLoudspeaker(Fake, u32, Sender<(u32, i16)>);
+
+impl Loudspeaker for FakeLoudspeaker {
+    fn write(&mut self, frame: &[i16]) -> io::Result<()> {
+        let _ = self.2.send((self.1, frame[0]));
+        self.0.is_gone(self.1)
+    }
+}
+
+struct System(Fake, Sender<(u32, i16)>);
+
+impl SoundSystem for System {
+    fn microphone(&self, name: Option<&str>, _: u32) -> io::Result<Box<dyn Microphone>> {
+        let bit = if name.is_some() { NAMED } else { DEFAULT };
+        self.0.opened.fetch_add(1, Ordering::SeqCst);
+        self.0.is_gone(bit)?;
+        Ok(Box::new(FakeMicrophone(self.0.clone(), bit)))
+    }
+
+    fn loudspeaker(&self, name: Option<&str>, _: u32) -> io::Result<Box<dyn Loudspeaker>> {
+        let bit = if name.is_some() { NAMED } else { DEFAULT };
+        self.0.is_gone(bit)?;
+        Ok(Box::new(FakeLoudspeaker(self.0.clone(), bit, self.1.clone())))
+    }
+}
+
+/// A call's pipeline with both devices.
+struct Bench {
+    fake: Fake,
+    pipeline: AudioPipeline,
+    events: broadcast::Receiver<ClientEvent>,
+    _sender: broadcast::Sender<ClientEvent>,
+    heard: Receiver<(u32, i16)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let fake = Fake::default();
+        let (said, heard) = channel();
+        let devices = Devices::new(System(fake.clone(), said)).microphone("headset").loudspeaker("headset");
+        let (sender, events) = broadcast::channel(64);
+        let pipeline = with_devices(AudioPipeline::new(), &devices, 8_000, sender.downgrade());
+        Bench { fake, pipeline, events, _sender: sender, heard }
+    }
+
+    fn fill(&mut self) -> (Fill, i16) {
+        let mut samples = [0; 160];
+        let source = self.pipeline.source.as_mut().expect("a microphone");
+        let fill = source.fill(&mut OutFrame { samples: &mut samples, captured_at: NtpTime(0) });
+        (fill, samples[159])
+    }
+
+    fn until(&mut self, what: &str, mut wanted: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(self) {
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The next event of that side.
+    fn event(&mut self, wanted: DeviceSide) -> (Option<String>, bool) {
+        let mut found = None;
+        self.until("an event", |bench| {
+            bench.fill();
+            bench.play(7);
+            while let Ok(ClientEvent::Device { side, problem, works }) = bench.events.try_recv() {
+                if side == wanted {
+                    found = Some((problem, works));
+                    return true;
+                }
+            }
+            false
+        });
+        found.expect("found")
+    }
+
+    fn play(&mut self, sample: i16) {
+        let sink = self.pipeline.sink.as_mut().expect("a loudspeaker");
+        sink.frame(&InFrame { samples: &[sample; 160], captured_at: None, kind: FrameKind::Audio });
+    }
+}
+
+#[test]
+fn a_microphone_is_opened_with_the_first_packet_and_heard() {
+    let mut bench = Bench::new();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(bench.fake.opened.load(Ordering::SeqCst), 0, "nobody listens to a call that rings");
+    assert_eq!(bench.fill(), (Fill::Silence, 0));
+    bench.until("the microphone", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+}
+
+#[test]
+fn a_loudspeaker_plays_what_is_heard() {
+    let mut bench = Bench::new();
+    bench.until("sound", |bench| {
+        bench.play(7);
+        bench.heard.try_recv() == Ok((NAMED, 7))
+    });
+}
+
+#[test]
+fn a_device_that_is_unplugged_gives_way_to_the_default_one_which_is_told() {
+    let mut bench = Bench::new();
+    bench.until("the microphone", |bench| bench.fill() == (Fill::Audio, NAMED as i16));
+    bench.fake.unplugged.store(NAMED, Ordering::SeqCst);
+    for side in [DeviceSide::Microphone, DeviceSide::Loudspeaker] {
+        let (problem, works) = bench.event(side);
+        let problem = problem.expect("why");
+        assert!(works && problem.contains("headset") && problem.contains("unplugged"), "{problem}");
+    }
+    bench.until("the default one", |bench| bench.fill() == (Fill::Audio, DEFAULT as i16));
+    bench.until("the default one", |bench| {
+        bench.play(9);
+        bench.heard.try_recv() == Ok((DEFAULT, 9))
+    });
+}
+
+#[test]
+fn without_any_device_the_call_is_silent_until_one_is_there() {
+    let mut bench = Bench::new();
+    bench.fake.unplugged.store(NAMED | DEFAULT, Ordering::SeqCst);
+    let (problem, works) = bench.event(DeviceSide::Microphone);
+    assert!(problem.is_some() && !works);
+    assert_ne!(bench.fill().0, Fill::Audio);
+    bench.fake.unplugged.store(0, Ordering::SeqCst);
+    assert_eq!(bench.event(DeviceSide::Microphone), (None, true));
+    bench.until("it again", |bench| bench.fill() == (Fill::Audio, DEFAULT as i16));
+}
+
+#[test]
+fn a_quick_device_loses_its_oldest_sound_and_not_time() {
+    let mut bench = Bench::new();
+    bench.until("the microphone", |bench| bench.fill().0 == Fill::Audio);
+    // Ten times as fast as the call: never more than so much of it waits.
+    std::thread::sleep(Duration::from_millis(200));
+    let mut frames = 0;
+    bench.fake.unplugged.store(NAMED | DEFAULT, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(50));
+    while bench.fill().0 == Fill::Audio {
+        frames += 1;
+    }
+    assert!(frames <= 5, "{frames} frames waited");
+}
+
+/// A program for the folder of a test.
+fn script(folder: &std::path::Path, name: &str, text: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let file = folder.join(name);
+    std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("a script");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("to run");
+    file
+}
+
+#[test]
+fn arecord_and_aplay_are_asked_for_mono_at_the_rate_of_the_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path().display();
+    let tools = tools::Tools {
+        arecord: script(folder.path(), "arecord", "echo \"$@\"; head -c 9999 /dev/zero"),
+        aplay: script(folder.path(), "aplay", &format!("echo \"$@\" >{at}/args; head -c 4 >{at}/got")),
+    };
+    let mut frame = [1; 160];
+    let mut microphone = tools.microphone(Some("hw:1"), 16_000).expect("started");
+    microphone.read(&mut frame).expect("a frame");
+    let octets: Vec<u8> = frame.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let args = String::from_utf8_lossy(&octets);
+    assert!(args.starts_with("-q -t raw -f S16_LE -c 1 -r 16000 ") && args.contains(" -D hw:1\n"), "{args}");
+    let end = (0..100).find_map(|_| microphone.read(&mut frame).err());
+    assert_eq!(end.map(|error| error.kind()), Some(io::ErrorKind::UnexpectedEof), "the program has ended");
+
+    let mut loudspeaker = tools.loudspeaker(None, 8_000).expect("started");
+    let deadline = Instant::now() + PATIENCE;
+    let end = loop {
+        assert!(Instant::now() < deadline, "it takes four octets and ends");
+        if let Err(error) = loudspeaker.write(&[0x0201; 160]) {
+            break error.kind();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(end, io::ErrorKind::BrokenPipe);
+    let args = std::fs::read_to_string(folder.path().join("args")).expect("it was started");
+    assert!(args.contains("-r 8000 ") && !args.contains("-D"), "{args}");
+    assert_eq!(std::fs::read(folder.path().join("got")).expect("it was written to"), [1, 2, 1, 2]);
+}

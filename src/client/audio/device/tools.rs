@@ -1,0 +1,106 @@
+//! Devices by the programs of alsa-utils, `arecord` and `aplay`: no headers of ALSA are needed to
+//! build it.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use super::{Loudspeaker, Microphone, SoundSystem};
+
+/// Octets that wait in a pipe: at 16 kHz 128 ms, which a full one adds to the delay.
+const PIPE: i32 = 4_096;
+
+/// Both programs, where they are.
+pub(super) struct Tools {
+    pub arecord: PathBuf,
+    pub aplay: PathBuf,
+}
+
+impl Tools {
+    /// Both, if they are in the path.
+    pub fn found() -> Option<Tools> {
+        let path = std::env::var_os("PATH")?;
+        let find = |program| {
+            std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+        };
+        Some(Tools { arecord: find("arecord")?, aplay: find("aplay")? })
+    }
+}
+
+/// Mono samples of 16 bits, with buffers as short as a call wants them.
+fn command(program: &Path, name: Option<&str>, rate_hz: u32) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-q", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", &rate_hz.to_string()]);
+    command.args(["--buffer-time=60000", "--period-time=20000"]);
+    if let Some(name) = name {
+        command.args(["-D", name]);
+    }
+    command.stderr(Stdio::null());
+    command
+}
+
+impl SoundSystem for Tools {
+    fn microphone(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Microphone>> {
+        let mut command = command(&self.arecord, name, rate_hz);
+        let mut child = Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
+        let out = child.0.stdout.take().ok_or_else(no_pipe)?;
+        let _ = fcntl(&out, FcntlArg::F_SETPIPE_SZ(PIPE));
+        Ok(Box::new(Arecord { out, octets: Vec::new(), _child: child }))
+    }
+
+    fn loudspeaker(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Loudspeaker>> {
+        let mut command = command(&self.aplay, name, rate_hz);
+        let mut child = Running(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
+        let to = child.0.stdin.take().ok_or_else(no_pipe)?;
+        let _ = fcntl(&to, FcntlArg::F_SETPIPE_SZ(PIPE));
+        Ok(Box::new(Aplay { to, octets: Vec::new(), _child: child }))
+    }
+}
+
+fn no_pipe() -> io::Error {
+    io::Error::other("no pipe to the program")
+}
+
+/// A program that ends with its call.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Arecord {
+    out: ChildStdout,
+    octets: Vec<u8>,
+    _child: Running,
+}
+
+impl Microphone for Arecord {
+    fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
+        self.octets.resize(frame.len() * 2, 0);
+        // Its end is that of the device: it says nothing else.
+        self.out.read_exact(&mut self.octets)?;
+        for (sample, octets) in frame.iter_mut().zip(self.octets.chunks_exact(2)) {
+            *sample = i16::from_le_bytes([octets[0], octets[1]]);
+        }
+        Ok(())
+    }
+}
+
+struct Aplay {
+    to: ChildStdin,
+    octets: Vec<u8>,
+    _child: Running,
+}
+
+impl Loudspeaker for Aplay {
+    fn write(&mut self, frame: &[i16]) -> io::Result<()> {
+        self.octets.clear();
+        self.octets.extend(frame.iter().flat_map(|sample| sample.to_le_bytes()));
+        self.to.write_all(&self.octets)
+    }
+}

@@ -1,0 +1,118 @@
+//! What a call hears, on the media thread.
+
+use super::incoming::Listener;
+use super::pipeline::{AudioPipeline, Processors};
+use super::post::Desk;
+use crate::frame::{FrameSink, InFrame};
+use crate::media::stereo::ReceivedTape;
+
+/// Received frames, through the pipeline's processors to its sink and to the program.
+pub(in crate::client) struct Ear {
+    listeners: Desk<Listener>,
+    listener: Option<Listener>,
+    tapes: Desk<ReceivedTape>,
+    tape: Option<ReceivedTape>,
+    sink: Option<Box<dyn FrameSink>>,
+    processors: Processors,
+    /// What is processed; empty without processors.
+    frame: Box<[i16]>,
+    rate_hz: u32,
+}
+
+impl Ear {
+    /// Takes the pipeline's receiving half out of it.
+    pub(super) fn new(
+        listeners: Desk<Listener>,
+        tapes: Desk<ReceivedTape>,
+        pipeline: &mut AudioPipeline,
+        rate_hz: u32,
+    ) -> Self {
+        let processors = std::mem::take(&mut pipeline.received);
+        let samples = if processors.is_empty() { 0 } else { rate_hz as usize / 50 };
+        Ear {
+            listeners,
+            listener: None,
+            tapes,
+            tape: None,
+            sink: pipeline.sink.take(),
+            processors,
+            frame: vec![0; samples].into(),
+            rate_hz,
+        }
+    }
+}
+
+impl FrameSink for Ear {
+    fn frame(&mut self, heard: &InFrame<'_>) {
+        self.record(heard.samples);
+        while let Some(next) = self.listeners.take() {
+            let last = self.listener.replace(next);
+            last.iter().for_each(Listener::end);
+            self.listeners.give_back(last);
+        }
+        if self.listener.as_ref().is_some_and(Listener::is_abandoned) {
+            self.listeners.give_back(self.listener.take());
+        }
+        let mut heard = *heard;
+        if let Some(frame) = self.frame.get_mut(..heard.samples.len()).filter(|frame| !frame.is_empty()) {
+            frame.copy_from_slice(heard.samples);
+            for processor in &mut self.processors {
+                processor.process(frame, self.rate_hz);
+            }
+            heard.samples = frame;
+        }
+        if let Some(sink) = &mut self.sink {
+            sink.frame(&heard);
+        }
+        if let Some(listener) = &mut self.listener {
+            listener.frame(&heard);
+        }
+    }
+}
+
+impl Ear {
+    /// What is received, before anything is done to it.
+    fn record(&mut self, samples: &[i16]) {
+        while let Some(next) = self.tapes.take() {
+            let last = self.tape.replace(next);
+            last.iter().for_each(ReceivedTape::end);
+            self.tapes.give_back(last);
+        }
+        if self.tape.as_ref().is_some_and(ReceivedTape::is_abandoned) {
+            self.tapes.give_back(self.tape.take());
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.frame(samples);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameKind;
+
+    struct Kept(std::sync::mpsc::Sender<(i16, FrameKind)>);
+
+    impl FrameSink for Kept {
+        fn frame(&mut self, frame: &InFrame<'_>) {
+            self.0.send((frame.samples[0], frame.kind)).expect("a reader");
+        }
+    }
+
+    #[test]
+    fn what_is_received_passes_all_processors_and_reaches_the_sink() {
+        let (sender, kept) = std::sync::mpsc::channel();
+        let double = |frame: &mut [i16], _: u32| frame.iter_mut().for_each(|sample| *sample *= 2);
+        let one =
+            |frame: &mut [i16], rate_hz: u32| frame.iter_mut().for_each(|s| *s += (rate_hz / 8_000) as i16);
+        let pipeline = AudioPipeline::new().received(double).received(one).sink(Kept(sender));
+        let (program, media) = super::super::line::sides();
+        let (_, mut ear) = media.attached(pipeline, 16_000);
+        let (mut audio, _lines) = program.open(16_000, 16_000).expect("room");
+        ear.frame(&InFrame { samples: &[5; 320], captured_at: None, kind: FrameKind::Concealed });
+        assert_eq!(kept.recv(), Ok((12, FrameKind::Concealed)));
+        let frame = audio.incoming.try_next().expect("a frame");
+        assert_eq!((frame.kind(), frame.samples()), (FrameKind::Concealed, &[12; 320][..]));
+    }
+}

@@ -1,0 +1,115 @@
+//! A call's sound between the program and the media thread: both sides' ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::incoming::{InLine, Listener, incoming};
+use super::outgoing::{OutLine, Speech, outgoing};
+use super::pipeline::AudioPipeline;
+use super::player::{Player, Talker, player};
+use super::post::{Desk, Post, post};
+use super::{CallAudio, Ear, Prepared, Progress, Voice};
+use crate::media::stereo::{Joined, ReceivedTape, SentTape, tapes};
+
+/// The program's side of a call's sound.
+pub(in crate::client) struct Program {
+    player: Player,
+    speech: Post<Speech>,
+    listener: Post<Listener>,
+    sent: Post<SentTape>,
+    received: Post<ReceivedTape>,
+    muted: Arc<AtomicBool>,
+}
+
+/// The media thread's side, until it is attached.
+pub(in crate::client) struct Media {
+    pub(super) talker: Talker,
+    pub(super) speech: Desk<Speech>,
+    pub(super) listener: Desk<Listener>,
+    pub(super) sent: Desk<SentTape>,
+    pub(super) received: Desk<ReceivedTape>,
+    /// The session sends silence in place of what is said.
+    pub(super) muted: Arc<AtomicBool>,
+}
+
+/// Both sides of a new call's sound.
+pub(in crate::client) fn sides() -> (Program, Media) {
+    let (player, talker) = player();
+    let ((speech, speeches), (listener, listeners)) = (post(1), post(1));
+    let ((sent, of_sent), (received, of_received)) = (post(1), post(1));
+    let muted = Arc::new(AtomicBool::new(false));
+    let program = Program { player, speech, listener, sent, received, muted: muted.clone() };
+    let media =
+        Media { talker, speech: speeches, listener: listeners, sent: of_sent, received: of_received, muted };
+    (program, media)
+}
+
+impl Program {
+    /// Plays this next, in place of what is played; `None`: too much at once.
+    pub fn play(&self, source: Prepared) -> Option<Arc<Progress>> {
+        self.player.play(source)
+    }
+
+    /// Frames of the program's own, at its rate; `None`: too many at once.
+    pub fn open(&self, call_hz: u32, rate_hz: u32) -> Option<(CallAudio, Lines)> {
+        let (heard, listener, incoming) = incoming(call_hz, rate_hz);
+        let (said, speech, outgoing) = outgoing(call_hz, rate_hz);
+        self.listener.send(listener).ok()?;
+        self.speech.send(speech).ok()?;
+        Some((CallAudio { incoming: heard, outgoing: said }, Lines { incoming, outgoing }))
+    }
+}
+
+impl Program {
+    /// Both sides of the call from now on, in place of those of before; `None`: too many at once.
+    pub fn tape(&self, rate_hz: u32) -> Option<Joined> {
+        let (sent, received, joined) = tapes(rate_hz);
+        // Received sound is the clock.
+        self.received.send(received).ok()?;
+        self.sent.send(sent).ok()?;
+        Some(joined)
+    }
+
+    /// The session sends silence in place of what is said, or no longer.
+    pub fn mute(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Relaxed);
+    }
+}
+
+impl Media {
+    /// What the media thread asks and tells, through this pipeline.
+    pub fn attached(self, mut pipeline: AudioPipeline, rate_hz: u32) -> (Voice, Ear) {
+        let Media { talker, speech, listener, sent, received, muted } = self;
+        let voice = Voice::new(talker, speech, (sent, muted), &mut pipeline, rate_hz);
+        (voice, Ear::new(listener, received, &mut pipeline, rate_hz))
+    }
+}
+
+/// What the client's thread looks at while a program has a call's frames.
+pub(in crate::client) struct Lines {
+    incoming: Arc<InLine>,
+    pub(in crate::client) outgoing: Arc<OutLine>,
+}
+
+impl Lines {
+    /// Wakes who waits for what is there now, and says whether the media thread has gone on.
+    pub fn look(&self) -> bool {
+        let heard = self.incoming.gate.look();
+        self.outgoing.gate.look() || heard
+    }
+
+    /// Whether looks may end.
+    pub fn is_done(&self) -> bool {
+        self.incoming.gate.is_done() && self.outgoing.gate.is_done()
+    }
+}
+
+impl Drop for Lines {
+    /// Nothing will happen any more: wakes all who wait.
+    fn drop(&mut self) {
+        for gate in [&self.incoming.gate, &self.outgoing.gate] {
+            gate.close();
+            gate.wake();
+        }
+    }
+}

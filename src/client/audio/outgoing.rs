@@ -1,0 +1,384 @@
+//! What a call says, as samples of the program.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::gate::Gate;
+use crate::frame::{Fill, OutFrame};
+use crate::media::codec::rates::Rates;
+
+/// A place in what a call says, see [`Outgoing::mark`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MarkId(pub u64);
+
+/// Why samples are not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// [`Outgoing::flush`] came while the write waited: the rest of it is not said.
+    #[error("flushed: the rest of this is not said; write what comes next")]
+    Flushed,
+    /// The call is over, or another one speaks in place of this.
+    #[error("nothing of this is sent any more; the call is over, or call.audio() was asked for again")]
+    Over,
+}
+
+/// What both ends know. Places are counted in samples at the call's rate.
+#[derive(Debug, Default)]
+pub(in crate::client) struct OutLine {
+    /// Samples that are sent or dropped.
+    pub(super) gate: Gate,
+    /// What lies before this place is not to be sent.
+    flushed_to: AtomicU64,
+    speaks: AtomicBool,
+    underruns: AtomicU64,
+    marks: Mutex<VecDeque<Mark>>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    id: MarkId,
+    place: u64,
+    flushed: bool,
+}
+
+impl OutLine {
+    /// The next mark that is passed, or flushed (`false`).
+    pub(in crate::client) fn passed(&self) -> Option<(MarkId, bool)> {
+        let at = self.gate.at();
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.front().filter(|mark| mark.flushed || mark.place <= at)?;
+        let Mark { id, flushed, .. } = marks.pop_front()?;
+        Some((id, !flushed))
+    }
+}
+
+/// The media thread's end.
+pub(super) struct Speech {
+    ring: Consumer<i16>,
+    line: Arc<OutLine>,
+    at: u64,
+}
+
+/// What a call says: samples go into a ring that holds a second, and out of it with each packet.
+/// Clones write to the same ring; one of them should write, others may flush.
+#[derive(Clone)]
+pub struct Outgoing(Arc<Mouth>);
+
+struct Mouth {
+    ends: Mutex<Ends>,
+    line: Arc<OutLine>,
+    rate_hz: u32,
+}
+
+struct Ends {
+    ring: Producer<i16>,
+    written: u64,
+    flushes: u64,
+    marks: u64,
+    convert: Option<Convert>,
+}
+
+struct Convert {
+    rates: Rates,
+    /// What a piece of [`PIECE_MS`] becomes.
+    made: Box<[i16]>,
+    /// Samples of a piece before.
+    piece: usize,
+}
+
+/// How much is converted at once.
+const PIECE_MS: u32 = 10;
+
+/// Both ends of a line: samples are written at `rate_hz` and sent at `call_hz`.
+pub(super) fn outgoing(call_hz: u32, rate_hz: u32) -> (Outgoing, Speech, Arc<OutLine>) {
+    let (ring, consumer) = RingBuffer::new(call_hz as usize);
+    let line = Arc::new(OutLine::default());
+    let convert = (call_hz != rate_hz).then(|| Convert {
+        rates: Rates::new(rate_hz, call_hz),
+        // A piece of another length may make one more than its share.
+        made: vec![0; (call_hz * PIECE_MS / 1_000) as usize + 1].into(),
+        piece: (rate_hz * PIECE_MS / 1_000) as usize,
+    });
+    let ends = Mutex::new(Ends { ring, written: 0, flushes: 0, marks: 0, convert });
+    let outgoing = Outgoing(Arc::new(Mouth { ends, line: line.clone(), rate_hz }));
+    (outgoing, Speech { ring: consumer, line: line.clone(), at: 0 }, line)
+}
+
+impl Ends {
+    /// Takes as many samples as there is room for.
+    fn write(&mut self, mut samples: &[i16]) -> usize {
+        let Some(Convert { rates, made, piece }) = &mut self.convert else {
+            let (taken, _) = self.ring.push_partial_slice(samples);
+            self.written += taken.len() as u64;
+            return taken.len();
+        };
+        let before = samples.len();
+        while !samples.is_empty() && self.ring.slots() >= made.len() {
+            let (next, rest) = samples.split_at(samples.len().min(*piece));
+            let count = rates.process(next, made);
+            let _ = self.ring.push_partial_slice(&made[..count]);
+            self.written += count as u64;
+            samples = rest;
+        }
+        before - samples.len()
+    }
+}
+
+impl Outgoing {
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.0.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples a second of what is written.
+    pub fn rate_hz(&self) -> u32 {
+        self.0.rate_hz
+    }
+
+    /// Writes all of these mono samples behind what was written before, and waits for room while
+    /// there is none: it is never more than a second ahead of what is sent.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn write(&self, mut samples: &[i16]) -> Result<(), WriteError> {
+        let flushes = self.ends().flushes;
+        loop {
+            let change = self.0.line.gate.change();
+            {
+                let mut ends = self.ends();
+                if self.0.line.gate.is_closed() {
+                    return Err(WriteError::Over);
+                }
+                if ends.flushes != flushes {
+                    return Err(WriteError::Flushed);
+                }
+                samples = &samples[ends.write(samples)..];
+            }
+            if samples.is_empty() {
+                return Ok(());
+            }
+            change.await;
+        }
+    }
+
+    /// Writes as many of these samples as there is room for now, and says how many.
+    ///
+    /// # Errors
+    /// [`WriteError::Over`]
+    pub fn try_write(&self, samples: &[i16]) -> Result<usize, WriteError> {
+        let mut ends = self.ends();
+        if self.0.line.gate.is_closed() { Err(WriteError::Over) } else { Ok(ends.write(samples)) }
+    }
+
+    /// Marks this place: [`crate::client::ClientEvent::MarkPlayed`] comes when what was written
+    /// before it is sent, [`crate::client::ClientEvent::MarkFlushed`] when it is flushed.
+    pub fn mark(&self) -> MarkId {
+        let mut ends = self.ends();
+        ends.marks += 1;
+        let mark = Mark { id: MarkId(ends.marks), place: ends.written, flushed: false };
+        let id = mark.id;
+        self.0.line.marks.lock().unwrap_or_else(PoisonError::into_inner).push_back(mark);
+        id
+    }
+
+    /// Drops what is written and not sent: the far end has begun to speak (barge-in). At most one
+    /// more packet with it leaves after this. A write that waits ends with
+    /// [`WriteError::Flushed`].
+    pub fn flush(&self) {
+        let mut ends = self.ends();
+        ends.flushes += 1;
+        let line = &self.0.line;
+        line.flushed_to.store(ends.written, Ordering::Release);
+        let at = line.gate.at();
+        for mark in &mut *line.marks.lock().unwrap_or_else(PoisonError::into_inner) {
+            mark.flushed |= mark.place > at;
+        }
+        if let Some(Convert { rates, .. }) = &mut ends.convert {
+            rates.forget();
+        }
+        drop(ends);
+        line.gate.wake();
+    }
+
+    /// Says whether there is something to say without a pause: from then on an empty ring counts
+    /// as an underrun, and not as silence.
+    pub fn speaks(&self, speaks: bool) {
+        self.0.line.speaks.store(speaks, Ordering::Relaxed);
+    }
+
+    /// Packets for which nothing was there although the program speaks, see
+    /// [`Outgoing::speaks`].
+    pub fn underruns(&self) -> u64 {
+        self.0.line.underruns.load(Ordering::Relaxed)
+    }
+
+    /// Samples that are written and not sent yet, at the call's rate.
+    pub fn waiting(&self) -> u64 {
+        let ends = self.ends();
+        let done = self.0.line.gate.at().max(self.0.line.flushed_to.load(Ordering::Relaxed));
+        ends.written.saturating_sub(done)
+    }
+}
+
+impl Drop for Mouth {
+    fn drop(&mut self) {
+        self.line.gate.leave();
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("rate_hz", &self.0.rate_hz)
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Speech {
+    /// Drops what is flushed; before each packet.
+    pub fn discard(&mut self) {
+        let flushed_to = self.line.flushed_to.load(Ordering::Acquire);
+        if flushed_to > self.at {
+            // What was written before the flush is in the ring now.
+            let count = (flushed_to - self.at) as usize;
+            if let Ok(chunk) = self.ring.read_chunk(count.min(self.ring.slots())) {
+                let count = chunk.len();
+                chunk.commit_all();
+                self.pass(count);
+            }
+        }
+    }
+
+    /// Fills a frame with what is written; `None`: nothing is.
+    pub fn fill(&mut self, frame: &mut OutFrame<'_>) -> Option<Fill> {
+        let (said, rest) = self.ring.pop_partial_slice(frame.samples);
+        let said = said.len();
+        rest.fill(0);
+        self.pass(said);
+        if said > 0 {
+            Some(Fill::Audio)
+        } else if self.line.speaks.load(Ordering::Relaxed) {
+            self.line.underruns.fetch_add(1, Ordering::Relaxed);
+            Some(Fill::Underrun)
+        } else {
+            None
+        }
+    }
+
+    fn pass(&mut self, samples: usize) {
+        self.at += samples as u64;
+        self.line.gate.reach(self.at);
+    }
+
+    /// Another one is in its place.
+    pub fn end(&self) {
+        self.line.gate.close();
+    }
+
+    /// The program's end is dropped, and all it has written is sent.
+    pub fn is_abandoned(&self) -> bool {
+        self.ring.is_abandoned() && self.ring.is_empty()
+    }
+}
+
+impl Drop for Speech {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::ntp::NtpTime;
+
+    fn said(speech: &mut Speech) -> Option<[i16; 160]> {
+        let mut samples = [0; 160];
+        let mut frame = OutFrame { samples: &mut samples, captured_at: NtpTime(0) };
+        speech.discard();
+        let fill = speech.fill(&mut frame);
+        fill.map(|_| samples)
+    }
+
+    #[test]
+    fn nothing_of_what_is_flushed_is_said_and_what_follows_is() {
+        let (outgoing, mut speech, _) = outgoing(8_000, 8_000);
+        assert_eq!(outgoing.try_write(&[1; 9_000]), Ok(8_000));
+        assert_eq!(said(&mut speech), Some([1; 160]));
+        outgoing.flush();
+        assert_eq!(outgoing.waiting(), 0);
+        assert_eq!(outgoing.try_write(&[2; 500]), Ok(160), "the room that was free");
+        assert_eq!(said(&mut speech), Some([2; 160]));
+        assert_eq!(said(&mut speech), None);
+        // Nothing to drop is fine.
+        outgoing.flush();
+        assert_eq!(outgoing.try_write(&[3; 8_000]), Ok(8_000));
+        assert_eq!(said(&mut speech), Some([3; 160]));
+    }
+
+    #[test]
+    fn marks_are_passed_with_the_samples_before_them_or_flushed() {
+        let (outgoing, mut speech, line) = outgoing(8_000, 8_000);
+        let none = outgoing.mark();
+        assert_eq!(line.passed(), Some((none, true)));
+        let marks = [1, 2, 3].map(|n| {
+            outgoing.try_write(&[n; 160]).expect("a call");
+            outgoing.mark()
+        });
+        assert_eq!(line.passed(), None);
+        said(&mut speech);
+        assert_eq!([line.passed(), line.passed()], [Some((marks[0], true)), None]);
+        outgoing.flush();
+        assert_eq!([line.passed(), line.passed()], [Some((marks[1], false)), Some((marks[2], false))]);
+    }
+
+    #[tokio::test]
+    async fn a_write_waits_for_room_and_a_flush_ends_it() {
+        let (outgoing, mut speech, line) = outgoing(8_000, 8_000);
+        let write = |samples: usize| {
+            let outgoing = outgoing.clone();
+            tokio::spawn(async move { outgoing.write(&vec![1; samples]).await })
+        };
+        let patient = write(8_100);
+        tokio::task::yield_now().await;
+        assert!(!patient.is_finished());
+        said(&mut speech);
+        line.gate.look();
+        assert_eq!(patient.await.expect("no panic"), Ok(()));
+        let interrupted = write(8_000);
+        tokio::task::yield_now().await;
+        outgoing.flush();
+        assert_eq!(interrupted.await.expect("no panic"), Err(WriteError::Flushed));
+        drop(speech);
+        assert_eq!(outgoing.write(&[1]).await, Err(WriteError::Over));
+    }
+
+    #[test]
+    fn what_is_written_at_another_rate_is_as_long_and_as_high() {
+        for rate_hz in [8_000, 24_000, 48_000] {
+            let (outgoing, mut speech, _) = outgoing(16_000, rate_hz);
+            let mut tone = crate::media::tone::Oscillator::new(1_000.0, rate_hz);
+            let sound: Vec<i16> = (0..rate_hz / 4).map(|_| (tone.next_sample() * 10_000.0) as i16).collect();
+            for piece in sound.chunks(77) {
+                assert_eq!(outgoing.try_write(piece), Ok(piece.len()));
+            }
+            let heard: Vec<i16> = std::iter::from_fn(|| said(&mut speech)).flatten().collect();
+            assert_eq!(heard.len(), 4_000, "{rate_hz} Hz");
+            let share = crate::media::dtmf::goertzel(&heard, 1_000.0, 16_000).sqrt() * 2f64.sqrt();
+            assert!((9_000.0..10_500.0).contains(&share), "{rate_hz} Hz: {share}");
+        }
+    }
+
+    #[test]
+    fn an_empty_ring_is_silence_unless_the_program_speaks() {
+        let (outgoing, mut speech, _) = outgoing(8_000, 8_000);
+        assert_eq!((said(&mut speech), outgoing.underruns()), (None, 0));
+        outgoing.speaks(true);
+        assert_eq!((said(&mut speech), outgoing.underruns()), (Some([0; 160]), 1));
+    }
+}

@@ -1,0 +1,190 @@
+//! Playing: sounds go to the media thread and come back. The media thread takes no lock and wakes
+//! nobody; what it has done is in [`Progress`], which the client's thread looks at while somebody
+//! waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::oneshot;
+
+use super::Prepared;
+use super::post::{Desk, Post, post};
+use crate::frame::{Fill, OutFrame};
+
+/// How playing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlayEnd {
+    /// All of it is sent.
+    Finished,
+    /// Another sound was played in its place, or [`Playback::stop`] was called.
+    Replaced,
+    /// The call ended before.
+    CallEnded,
+}
+
+/// How far a sound is, for the client's thread.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Progress(AtomicU8);
+
+const FINISHED: u8 = 1;
+const REPLACED: u8 = 2;
+const STOP: u8 = 3;
+
+impl Progress {
+    /// The end, once it has come.
+    pub(in crate::client) fn end(&self) -> Option<PlayEnd> {
+        match self.0.load(Ordering::Acquire) {
+            FINISHED => Some(PlayEnd::Finished),
+            REPLACED => Some(PlayEnd::Replaced),
+            _ => None,
+        }
+    }
+
+    fn set(&self, end: u8) {
+        self.0.store(end, Ordering::Release);
+    }
+}
+
+/// A sound that is being played. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct Playback {
+    progress: Arc<Progress>,
+    done: oneshot::Receiver<PlayEnd>,
+}
+
+impl Playback {
+    pub(in crate::client) fn new(progress: Arc<Progress>, done: oneshot::Receiver<PlayEnd>) -> Self {
+        Playback { progress, done }
+    }
+
+    /// Waits for its end.
+    pub async fn finished(self) -> PlayEnd {
+        self.done.await.unwrap_or(PlayEnd::CallEnded)
+    }
+
+    /// Ends it with the next packet. Does nothing once it has ended.
+    pub fn stop(&self) {
+        let _ = self.progress.0.compare_exchange(0, STOP, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+/// A sound on its way.
+pub(super) struct Playing {
+    source: Prepared,
+    progress: Arc<Progress>,
+}
+
+/// The program's end.
+pub(super) struct Player(Post<Playing>);
+
+/// The media thread's end.
+pub(super) struct Talker {
+    desk: Desk<Playing>,
+    current: Option<Playing>,
+}
+
+pub(super) fn player() -> (Player, Talker) {
+    let (player, desk) = post(1);
+    (Player(player), Talker { desk, current: None })
+}
+
+impl Player {
+    /// Plays this next, in place of what is played; `None`: too many at once.
+    pub fn play(&self, source: Prepared) -> Option<Arc<Progress>> {
+        let progress = Arc::new(Progress::default());
+        self.0.send(Playing { source, progress: progress.clone() }).ok()?;
+        Some(progress)
+    }
+}
+
+impl Talker {
+    fn retire(&mut self, end: u8) {
+        if let Some(playing) = &self.current {
+            playing.progress.set(end);
+            self.desk.give_back(self.current.take());
+        }
+    }
+}
+
+impl Talker {
+    /// Fills a frame with the sound that is played; `None`: none is, or it has just ended.
+    pub(super) fn play(&mut self, frame: &mut OutFrame<'_>) -> Option<Fill> {
+        while let Some(next) = self.desk.take() {
+            self.retire(REPLACED);
+            self.current = Some(next);
+        }
+        if self.current.as_ref().is_some_and(|playing| playing.progress.0.load(Ordering::Acquire) == STOP) {
+            self.retire(REPLACED);
+        }
+        match self.current.as_mut()?.source.fill(frame) {
+            // The call goes on without it.
+            Fill::End => {
+                self.retire(FINISHED);
+                None
+            }
+            fill => Some(fill),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sound;
+    use super::super::post::ROOM;
+    use super::*;
+    use crate::util::ntp::NtpTime;
+
+    fn tone(ms: u32) -> Prepared {
+        Sound::tone(400.0, ms).prepare(8_000).expect("a tone")
+    }
+
+    fn fill(talker: &mut Talker) -> Fill {
+        let mut frame = OutFrame { samples: &mut [0; 160], captured_at: NtpTime(0) };
+        talker.play(&mut frame).unwrap_or(Fill::Silence)
+    }
+
+    #[test]
+    fn a_sound_is_finished_with_the_first_packet_after_it() {
+        let (player, mut talker) = player();
+        assert_eq!(fill(&mut talker), Fill::Silence);
+        let progress = player.play(tone(40)).expect("room");
+        assert_eq!([fill(&mut talker), fill(&mut talker)], [Fill::Audio; 2]);
+        assert_eq!(progress.end(), None);
+        assert_eq!(fill(&mut talker), Fill::Silence);
+        assert_eq!(progress.end(), Some(PlayEnd::Finished));
+    }
+
+    #[test]
+    fn the_last_sound_asked_for_is_the_one_that_is_played() {
+        let (player, mut talker) = player();
+        let first = player.play(tone(1_000)).expect("room");
+        fill(&mut talker);
+        let (second, third) = (player.play(tone(1_000)).expect("room"), player.play(tone(20)).expect("room"));
+        assert_eq!(fill(&mut talker), Fill::Audio);
+        assert_eq!(
+            [first.end(), second.end(), third.end()],
+            [Some(PlayEnd::Replaced), Some(PlayEnd::Replaced), None]
+        );
+    }
+
+    #[test]
+    fn a_sound_that_is_stopped_is_silent_from_the_next_packet_on() {
+        let (player, mut talker) = player();
+        let progress = player.play(tone(1_000)).expect("room");
+        assert_eq!(fill(&mut talker), Fill::Audio);
+        Playback::new(progress.clone(), oneshot::channel().1).stop();
+        assert_eq!((fill(&mut talker), progress.end()), (Fill::Silence, Some(PlayEnd::Replaced)));
+    }
+
+    #[test]
+    fn any_number_of_sounds_goes_through_while_they_are_taken() {
+        let (player, mut talker) = player();
+        for round in 0..100 {
+            for _ in 0..ROOM {
+                assert!(player.play(tone(20)).is_some(), "round {round}");
+            }
+            assert!(player.play(tone(20)).is_none());
+            fill(&mut talker);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Processing on a thread of its own: the media thread puts samples into rings and takes them
+//! out a packet later, and neither waits for the other.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::super::detour::{Detour, LOOK, ROOM, pop, push};
+use super::super::pipeline::{AudioPipeline, AudioProcessor};
+use super::{Processing, Processor};
+
+/// Puts processing into a call's pipeline: first of what is sent, last of what is received. What
+/// is sent leaves one packet later. Without a thread to be had the call goes on unprocessed.
+pub(in crate::client) fn processed(
+    mut pipeline: AudioPipeline,
+    processing: Processing,
+    rate_hz: u32,
+) -> AudioPipeline {
+    if processing.is_none() {
+        return pipeline;
+    }
+    let room = rate_hz as usize / ROOM;
+    let (captured, to_process) = RingBuffer::new(room);
+    let (done, processed) = RingBuffer::new(room);
+    let (heard, reference) = RingBuffer::new(room);
+    let worker = Worker { processor: Processor::new(processing, rate_hz), to_process, reference, done };
+    let thread = std::thread::Builder::new().name("processing".into());
+    if let Err(error) = thread.spawn(move || worker.run()) {
+        tracing::warn!("a call's sound is not processed: the system refused a thread: {error}");
+        return pipeline;
+    }
+    pipeline.sent.insert(0, Box::new(Detour::new(captured, processed)));
+    if processing.echo {
+        pipeline.received.push(Box::new(Loudspeaker { heard }));
+    }
+    pipeline
+}
+
+/// The media thread's end of what is heard.
+struct Loudspeaker {
+    heard: Producer<i16>,
+}
+
+impl AudioProcessor for Loudspeaker {
+    fn process(&mut self, frame: &mut [i16], _: u32) {
+        push(&mut self.heard, frame);
+    }
+}
+
+struct Worker {
+    processor: Processor,
+    to_process: Consumer<i16>,
+    reference: Consumer<i16>,
+    done: Producer<i16>,
+}
+
+impl Worker {
+    /// Until the call drops its ends.
+    fn run(mut self) {
+        let mut block = vec![0; self.processor.block()];
+        while !self.to_process.is_abandoned() {
+            while pop_ready(&self.to_process, &block) {
+                // As much of the reference as of the microphone; a backlog is worked off.
+                let mut blocks = 1 + self.reference.slots() / (8 * block.len());
+                while blocks > 0 && pop(&mut self.reference, &mut block) > 0 {
+                    self.processor.played(&block);
+                    blocks -= 1;
+                }
+                pop(&mut self.to_process, &mut block);
+                self.processor.process(&mut block);
+                push(&mut self.done, &block);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+fn pop_ready(ring: &Consumer<i16>, block: &[i16]) -> bool {
+    ring.slots() >= block.len()
+}

@@ -1,0 +1,202 @@
+//! What a call says, on the media thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::outgoing::Speech;
+use super::pipeline::{AudioPipeline, Processors};
+use super::player::Talker;
+use super::post::Desk;
+use crate::frame::{Fill, FrameSource, OutFrame};
+use crate::media::stereo::SentTape;
+
+/// The sound that is played, else what the program writes, else the pipeline's source; through
+/// the pipeline's processors.
+pub(in crate::client) struct Voice {
+    talker: Talker,
+    speeches: Desk<Speech>,
+    speech: Option<Speech>,
+    tapes: Desk<SentTape>,
+    tape: Option<SentTape>,
+    muted: Arc<AtomicBool>,
+    source: Option<Box<dyn FrameSource>>,
+    source_ended: bool,
+    processors: Processors,
+    rate_hz: u32,
+}
+
+impl Voice {
+    /// Takes the pipeline's sending half out of it.
+    pub(super) fn new(
+        talker: Talker,
+        speeches: Desk<Speech>,
+        (tapes, muted): (Desk<SentTape>, Arc<AtomicBool>),
+        pipeline: &mut AudioPipeline,
+        rate_hz: u32,
+    ) -> Self {
+        Voice {
+            talker,
+            speeches,
+            speech: None,
+            tapes,
+            tape: None,
+            muted,
+            source: pipeline.source.take(),
+            source_ended: false,
+            processors: std::mem::take(&mut pipeline.sent),
+            rate_hz,
+        }
+    }
+
+    fn say(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        while let Some(next) = self.speeches.take() {
+            let last = self.speech.replace(next);
+            last.iter().for_each(Speech::end);
+            self.speeches.give_back(last);
+        }
+        if self.speech.as_ref().is_some_and(Speech::is_abandoned) {
+            self.speeches.give_back(self.speech.take());
+        }
+        if let Some(speech) = &mut self.speech {
+            speech.discard();
+        }
+        if let Some(fill) = self.talker.play(frame) {
+            return fill;
+        }
+        if let Some(fill) = self.speech.as_mut().and_then(|speech| speech.fill(frame)) {
+            return fill;
+        }
+        match &mut self.source {
+            Some(source) if !self.source_ended => match source.fill(frame) {
+                Fill::End => {
+                    // Dropped with the call: here it might take time.
+                    self.source_ended = true;
+                    Fill::Silence
+                }
+                fill => fill,
+            },
+            _ => Fill::Silence,
+        }
+    }
+}
+
+impl FrameSource for Voice {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        let said = self.say(frame);
+        if said != Fill::Audio {
+            frame.samples.fill(0);
+        }
+        let said = self.process(frame, said);
+        self.record(frame);
+        said
+    }
+}
+
+impl Voice {
+    fn process(&mut self, frame: &mut OutFrame<'_>, said: Fill) -> Fill {
+        if self.processors.is_empty() {
+            return said;
+        }
+        for processor in &mut self.processors {
+            processor.process(frame.samples, self.rate_hz);
+        }
+        // A processor may have something of its own to say.
+        if frame.samples.iter().any(|sample| *sample != 0) { Fill::Audio } else { said }
+    }
+
+    fn record(&mut self, frame: &mut OutFrame<'_>) {
+        while let Some(next) = self.tapes.take() {
+            let last = self.tape.replace(next);
+            last.iter().for_each(SentTape::end);
+            self.tapes.give_back(last);
+        }
+        if self.tape.as_ref().is_some_and(SentTape::is_abandoned) {
+            self.tapes.give_back(self.tape.take());
+        }
+        let Some(tape) = &mut self.tape else { return };
+        if self.muted.load(Ordering::Relaxed) {
+            // The session does the same behind this.
+            frame.samples.fill(0);
+        }
+        tape.frame(frame.samples);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::{Program, sides};
+    use super::*;
+    use crate::client::Sound;
+    use crate::util::ntp::NtpTime;
+
+    struct Three(u32);
+
+    impl FrameSource for Three {
+        fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+            if self.0 == 0 {
+                return Fill::End;
+            }
+            self.0 -= 1;
+            frame.samples.fill(3);
+            Fill::Audio
+        }
+    }
+
+    fn voice(pipeline: AudioPipeline) -> (Program, Voice) {
+        let (program, media) = sides();
+        (program, media.attached(pipeline, 8_000).0)
+    }
+
+    fn fill(voice: &mut Voice) -> (Fill, i16) {
+        let mut samples = [0; 160];
+        let fill = voice.fill(&mut OutFrame { samples: &mut samples, captured_at: NtpTime(0) });
+        (fill, samples[159])
+    }
+
+    #[test]
+    fn a_sound_is_played_in_place_of_the_source_which_goes_on_after_it() {
+        let (player, mut voice) = voice(AudioPipeline::new().source(Three(2)));
+        assert_eq!(fill(&mut voice), (Fill::Audio, 3));
+        player.play(Sound::silence(20).prepare(8_000).expect("silence")).expect("room");
+        assert_eq!(fill(&mut voice), (Fill::Silence, 0));
+        assert_eq!(fill(&mut voice), (Fill::Audio, 3));
+        assert_eq!([fill(&mut voice), fill(&mut voice)], [(Fill::Silence, 0); 2]);
+    }
+
+    #[test]
+    fn what_the_program_writes_is_said_in_place_of_the_source_and_waits_for_a_sound() {
+        let (program, mut voice) = voice(AudioPipeline::new().source(Three(100)));
+        let (first, _first) = program.open(8_000, 8_000).expect("room");
+        first.outgoing.try_write(&[1; 320]).expect("a call");
+        assert_eq!(fill(&mut voice), (Fill::Audio, 1));
+        program.play(Sound::silence(20).prepare(8_000).expect("silence")).expect("room");
+        assert_eq!(fill(&mut voice), (Fill::Silence, 0));
+        assert_eq!(fill(&mut voice), (Fill::Audio, 1));
+        assert_eq!(fill(&mut voice), (Fill::Audio, 3));
+        first.outgoing.try_write(&[1; 320]).expect("a call");
+        let (second, _second) = program.open(8_000, 8_000).expect("room");
+        second.outgoing.try_write(&[2; 160]).expect("a call");
+        assert_eq!(fill(&mut voice), (Fill::Audio, 2));
+        assert!(first.outgoing.try_write(&[1]).is_err());
+        let (third, _third) = program.open(8_000, 8_000).expect("room");
+        third.outgoing.try_write(&[4; 160]).expect("a call");
+        drop(third);
+        assert_eq!([fill(&mut voice), fill(&mut voice)], [(Fill::Audio, 4), (Fill::Audio, 3)]);
+    }
+
+    #[test]
+    fn what_is_sent_passes_all_processors_in_their_order() {
+        let double = |frame: &mut [i16], _: u32| frame.iter_mut().for_each(|sample| *sample *= 2);
+        let rate = |frame: &mut [i16], rate_hz: u32| frame.iter_mut().for_each(|s| *s += rate_hz as i16);
+        let (_, mut voice) = voice(AudioPipeline::new().source(Three(1)).sent(double).sent(rate));
+        assert_eq!(fill(&mut voice), (Fill::Audio, 8_006));
+        // Comfort noise, say.
+        assert_eq!(fill(&mut voice), (Fill::Audio, 8_000));
+    }
+
+    #[test]
+    fn silence_that_stays_silent_is_told_as_silence() {
+        let (_, mut voice) = voice(AudioPipeline::new().sent(|_: &mut [i16], _: u32| {}));
+        assert_eq!(fill(&mut voice), (Fill::Silence, 0));
+    }
+}

@@ -1,0 +1,4 @@
+//! Pages that belong to no single type.
+
+pub mod threads;
+pub mod troubleshooting;

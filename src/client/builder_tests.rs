@@ -1,0 +1,73 @@
+//! What the builder finds.
+
+use super::*;
+use crate::client::Tls;
+
+#[test]
+fn a_realm_without_credentials_is_a_mistake_and_a_password_is_not_shown() {
+    let builder = ClientBuilder::new().identity("sip:a@127.0.0.1").realm("example.com");
+    let error = builder.clone().build().expect_err("no credentials");
+    assert_eq!(error.mistakes[0].key, "realm");
+    let builder = builder.credentials("a", "secret");
+    assert!(!format!("{builder:?}").contains("secret"));
+    let settings = builder.settings().expect("good");
+    assert!(!format!("{settings:?}").contains("secret"));
+}
+
+#[test]
+fn all_mistakes_come_together_each_with_its_fix() {
+    let built = ClientBuilder::new()
+        .identity("sip:nobody")
+        .bind("localhost")
+        .codecs([Codec::Pcmu, Codec::Pcmu])
+        .rate_hz(44_100)
+        .ptime_ms(30)
+        .jitter_ms(5_000)
+        .rtp_timeout(Duration::ZERO)
+        .event_buffer(0)
+        .max_calls(0)
+        .display_name("a\nb")
+        .credentials("", "secret")
+        .registrar("tel:+1")
+        .register_expires(Duration::ZERO)
+        .register_retry(Duration::ZERO, Duration::ZERO)
+        .outbound_proxy("proxy")
+        .tls(Tls::ca_file("/nowhere/ca.pem"))
+        .header("From", "me")
+        .build();
+    let error = built.expect_err("many mistakes");
+    let keys: Vec<_> = error.mistakes.iter().map(|mistake| mistake.key).collect();
+    let all = [
+        "identity",
+        "bind",
+        "codecs",
+        "rate_hz",
+        "ptime_ms",
+        "jitter_ms",
+        "rtp_timeout",
+        "event_buffer",
+        "max_calls",
+        "display_name",
+        "credentials",
+        "registrar",
+        "register_expires",
+        "register_retry",
+        "outbound_proxy",
+        "tls",
+        "header",
+    ];
+    assert_eq!(keys, all);
+    assert!(error.mistakes.iter().all(|mistake| !mistake.fix.is_empty()));
+    assert_eq!(error.to_string().lines().count(), all.len(), "{error}");
+}
+
+#[test]
+fn an_identity_on_loopback_stays_there_and_another_one_does_not() {
+    let bind = |identity: &str| {
+        ClientBuilder::new().identity(identity).settings().expect("settings").agent.bind.to_string()
+    };
+    assert_eq!(bind("sip:a@127.0.0.7:5060"), "127.0.0.7:0");
+    assert_eq!(bind("sip:a@[::1]"), "[::1]:0");
+    assert_eq!(bind("sip:a@192.0.2.1"), "0.0.0.0:0");
+    assert_eq!(bind("sip:a@example.com"), "0.0.0.0:0");
+}

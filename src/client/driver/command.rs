@@ -1,0 +1,193 @@
+//! What the program wants of the client's thread, and how it is done.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::super::audio::{Lines, Media, PlayEnd, Program, Progress, sides};
+use super::super::call::Shared;
+use super::super::conference::ConferenceId;
+use super::super::{CallError, CallId, CallState, IncomingCall, Quality, RegisterError};
+use super::{Control, Driver, Gathering, Record, Whom};
+use crate::call::LegId;
+use crate::call::agent::{Change, Codec, DialAs, LegAudio, SessionDescriptions};
+use crate::metrics::MediaStats;
+
+/// What the program wants, with where the answer goes.
+pub(in crate::client) enum Command {
+    Dial {
+        target: String,
+        how: DialAs,
+        reply: oneshot::Sender<Result<Arc<Shared>, CallError>>,
+    },
+    /// Answered with the first outcome.
+    Register {
+        reply: oneshot::Sender<Result<(), RegisterError>>,
+    },
+    Unregister {
+        reply: oneshot::Sender<()>,
+    },
+    Answer {
+        leg: LegId,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    Reject {
+        leg: LegId,
+        status: u16,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    Hangup {
+        leg: LegId,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Answered when the far end has agreed to it or not.
+    Change {
+        leg: LegId,
+        change: Change,
+        codecs: Vec<Codec>,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    Control {
+        leg: LegId,
+        control: Control,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Answered with `None` when the call has no media, or none any more.
+    Quality {
+        leg: LegId,
+        reply: oneshot::Sender<Option<(Quality, MediaStats)>>,
+    },
+    /// Answered with `None` when the call is over.
+    Descriptions {
+        leg: LegId,
+        reply: oneshot::Sender<Option<SessionDescriptions>>,
+    },
+    /// Answered when it is known whether somebody has answered there.
+    Transfer {
+        leg: LegId,
+        whom: Whom,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    AcceptTransfer {
+        leg: LegId,
+        reply: oneshot::Sender<Result<Arc<Shared>, CallError>>,
+    },
+    /// Answered with the conference, and who is in it now.
+    Gather {
+        gathering: Gathering,
+        reply: oneshot::Sender<Result<(ConferenceId, Vec<CallId>), CallError>>,
+    },
+    Find {
+        call: CallId,
+        reply: oneshot::Sender<Option<Arc<Shared>>>,
+    },
+    Incoming {
+        sender: mpsc::Sender<IncomingCall>,
+        reply: oneshot::Sender<()>,
+    },
+    /// Wakes who waits for frames, until nobody can any more.
+    Look {
+        leg: LegId,
+        lines: Lines,
+    },
+    /// Says on `done` when the sound has ended.
+    Watch {
+        leg: LegId,
+        progress: Arc<Progress>,
+        done: oneshot::Sender<PlayEnd>,
+    },
+    /// Answered when it is done.
+    Stop {
+        patience: Duration,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+impl Driver {
+    pub(super) fn obey(&mut self, command: Command) {
+        // Who has stopped waiting needs no answer.
+        match command {
+            Command::Dial { target, how, reply } => drop(reply.send(self.dial(target, &how))),
+            Command::Register { reply } => self.register(reply),
+            Command::Unregister { reply } => self.unregister(reply),
+            Command::Answer { leg, reply } => {
+                let media = self.calls.get_mut(&leg).and_then(|record| record.media.take());
+                let answered = match media {
+                    Some(media) => self.service.answer(leg, self.audio(media)),
+                    None => self.service.answer_early(leg),
+                };
+                if answered.is_ok() {
+                    self.followed(leg);
+                }
+                let _ = reply.send(answered.map_err(CallError::from));
+            }
+            Command::Reject { leg, status, reply } => {
+                let _ = reply.send(self.service.reject(leg, status, "").map_err(CallError::from));
+            }
+            Command::Hangup { leg, reply } => {
+                let _ = reply.send(self.service.hangup(leg).map_err(CallError::from));
+            }
+            Command::Quality { leg, reply } => drop(reply.send(self.quality(leg))),
+            Command::Descriptions { leg, reply } => drop(reply.send(self.service.descriptions(leg))),
+            Command::Change { leg, change, codecs, reply } => self.change(leg, (change, codecs), reply),
+            Command::Control { leg, control, reply } => drop(reply.send(self.control(leg, control))),
+            Command::Transfer { leg, whom, reply } => self.transfer(leg, &whom, reply),
+            Command::AcceptTransfer { leg, reply } => drop(reply.send(self.accept_transfer(leg))),
+            Command::Gather { gathering, reply } => drop(reply.send(self.gather(gathering))),
+            Command::Find { call, reply } => {
+                let record = self.calls.values().find(|record| record.shared.id() == call);
+                let _ = reply.send(record.map(|record| record.shared.clone()));
+            }
+            Command::Incoming { sender, reply } => {
+                self.incoming = Some(sender);
+                let _ = reply.send(());
+            }
+            Command::Look { leg, lines } => self.look_at(leg, lines),
+            Command::Watch { leg, progress, done } => self.watch(leg, progress, done),
+            // Taken by the loop.
+            Command::Stop { .. } => {}
+        }
+    }
+
+    /// A call's audio, through a pipeline of its own.
+    pub(super) fn audio(&self, media: Media) -> LegAudio {
+        let pipeline = self.pipelines.make(self.rate_hz, self.ptime_ms);
+        let (voice, ear) = media.attached(pipeline, self.rate_hz);
+        LegAudio { source: Box::new(voice), sink: Box::new(ear) }
+    }
+
+    fn dial(&mut self, target: String, how: &DialAs) -> Result<Arc<Shared>, CallError> {
+        let (program, media) = sides();
+        let leg = self.service.dial_as(&target, self.audio(media), how)?;
+        self.log(leg);
+        let shared = Arc::new(self.shared(leg, target, CallState::Dialling, program));
+        self.calls.insert(leg, Record::new(shared.clone(), None));
+        Ok(shared)
+    }
+
+    /// A leg has begun: its log, if there are any.
+    pub(super) fn log(&mut self, leg: LegId) {
+        if let Some(logs) = &mut self.logs
+            && let Some(call_id) = self.service.sip_call_id(leg)
+        {
+            logs.begins(leg, call_id);
+        }
+    }
+
+    pub(super) fn shared(&self, leg: LegId, remote: String, state: CallState, audio: Program) -> Shared {
+        Shared {
+            leg,
+            remote,
+            state: watch::Sender::new(state),
+            agreed: Mutex::default(),
+            measured: Mutex::default(),
+            audio,
+            rate_hz: self.rate_hz,
+            hold_sound: Mutex::default(),
+            dtmf: self.settings.dtmf,
+            commands: self.commands.clone(),
+            events: self.events.downgrade(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Which calls are one conversation.
+
+use super::super::conference::{Conference, ConferenceId};
+use super::super::{CallError, CallId};
+use super::Driver;
+use crate::call::LegId;
+
+/// What is wanted of a conference.
+#[derive(Debug)]
+pub(in crate::client) enum Gathering {
+    Begin(Vec<LegId>),
+    Add(ConferenceId, LegId),
+    Remove(ConferenceId, LegId),
+    Members(ConferenceId),
+    End(ConferenceId),
+}
+
+/// Who is together.
+#[derive(Debug, Default)]
+pub(super) struct Conferences {
+    last: u64,
+    all: Vec<(ConferenceId, Vec<LegId>)>,
+}
+
+impl Conferences {
+    fn members(&mut self, id: ConferenceId) -> Result<&mut Vec<LegId>, CallError> {
+        let found = self.all.iter_mut().find(|(it, _)| *it == id).map(|(_, members)| members);
+        found.ok_or(CallError::Conference("it is over"))
+    }
+
+    /// The conference that a leg is in.
+    fn of(&self, leg: LegId) -> Option<ConferenceId> {
+        self.all.iter().find(|(_, members)| members.contains(&leg)).map(|(id, _)| *id)
+    }
+}
+
+impl Driver {
+    /// Does it, and says which conference that was and who is in it now.
+    pub(super) fn gather(&mut self, gathering: Gathering) -> Result<(ConferenceId, Vec<CallId>), CallError> {
+        let id = match gathering {
+            Gathering::Begin(legs) => self.begin(legs)?,
+            Gathering::Add(id, leg) => {
+                let mut wanted = self.conferences.members(id)?.clone();
+                wanted.push(leg);
+                self.seat(&wanted, &[leg])?;
+                *self.conferences.members(id)? = wanted;
+                id
+            }
+            Gathering::Remove(id, leg) => {
+                if !self.conferences.members(id)?.contains(&leg) {
+                    return Err(CallError::Conference("this call is not in it"));
+                }
+                self.leaves(leg);
+                id
+            }
+            Gathering::Members(id) => id,
+            Gathering::End(id) => {
+                for leg in std::mem::take(self.conferences.members(id)?) {
+                    // One that is over has left already.
+                    let _ = self.service.leave_conference(leg);
+                }
+                self.conferences.all.retain(|(it, _)| *it != id);
+                id
+            }
+        };
+        let members = self.conferences.members(id).map(|members| members.clone()).unwrap_or_default();
+        Ok((id, members.into_iter().map(|leg| CallId(leg.0)).collect()))
+    }
+
+    fn begin(&mut self, mut legs: Vec<LegId>) -> Result<ConferenceId, CallError> {
+        legs.sort_unstable();
+        legs.dedup();
+        if legs.len() < 2 {
+            return Err(CallError::Conference("it takes two different calls at least"));
+        }
+        self.seat(&legs, &legs)?;
+        self.conferences.last += 1;
+        let id = ConferenceId(self.conferences.last);
+        self.conferences.all.push((id, legs));
+        Ok(id)
+    }
+
+    /// Seats these legs, of which some are new.
+    fn seat(&mut self, legs: &[LegId], new: &[LegId]) -> Result<(), CallError> {
+        if legs.len() > Conference::MOST {
+            return Err(CallError::Conference("it has as many calls as one takes"));
+        }
+        if new.iter().any(|leg| self.conferences.of(*leg).is_some()) {
+            return Err(CallError::Conference("a call of these is in one; take it out first"));
+        }
+        if !legs.iter().all(|leg| self.service.is_up(*leg)) {
+            return Err(CallError::NotAnswered);
+        }
+        Ok(self.service.confer(legs)?)
+    }
+
+    /// A leg takes the place of another one, in its conference too.
+    pub(super) fn sits_down(&mut self, replaced: LegId, by: LegId) {
+        let Some(id) = self.conferences.of(replaced) else { return };
+        let Ok(members) = self.conferences.members(id).cloned() else { return };
+        let wanted: Vec<LegId> = members.into_iter().map(|it| if it == replaced { by } else { it }).collect();
+        if let Err(error) = self.seat(&wanted, &[by]) {
+            return tracing::info!("call {}: not in the conference of call {}: {error}", by.0, replaced.0);
+        }
+        // Its far end may still be there, and is alone.
+        let _ = self.service.leave_conference(replaced);
+        if let Ok(members) = self.conferences.members(id) {
+            *members = wanted;
+        }
+    }
+
+    /// A leg leaves its conference, if it is in one; who is left alone there leaves, too.
+    pub(super) fn leaves(&mut self, leg: LegId) {
+        let Some(id) = self.conferences.of(leg) else { return };
+        let Ok(members) = self.conferences.members(id) else { return };
+        members.retain(|it| *it != leg);
+        let alone = if let [last] = members[..] { Some(last) } else { None };
+        for gone in [leg].into_iter().chain(alone) {
+            // One that is over has no media to be told.
+            let _ = self.service.leave_conference(gone);
+        }
+        if alone.is_some() {
+            self.conferences.all.retain(|(it, _)| *it != id);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What calls sound like, looked at in time, and what is done about it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::recovery::{Recovery, RecoveryStep, Seen, first};
+use super::super::{CallState, ClientEvent, Quality};
+use super::{Driver, Events, Record};
+use crate::call::LegId;
+use crate::call::agent::{Change, Codec, LegReport};
+use crate::metrics::MediaStats;
+
+/// How often the program is told.
+const EVERY: Duration = Duration::from_secs(5);
+/// How often the media thread's counters are looked at: they are as old as that at most.
+const COUNTERS: Duration = Duration::from_millis(500);
+/// The same for levels, which are those of a tenth of a second.
+const LEVELS: Duration = Duration::from_millis(100);
+
+/// What is wanted of all calls.
+#[derive(Debug, Clone, Default)]
+pub(in crate::client) struct Measuring {
+    /// Levels are told.
+    pub levels: bool,
+    /// Lost RTP is answered.
+    pub recovery: bool,
+    /// The client's own, in its order.
+    pub codecs: Vec<Codec>,
+}
+
+/// How often to look.
+pub(super) fn pace(measuring: &Measuring) -> Duration {
+    if measuring.levels { LEVELS } else { COUNTERS }
+}
+
+/// A call that is measured.
+pub(super) struct Measured {
+    told: LegReport,
+    next: Instant,
+    recovery: Recovery,
+    holds: Holds,
+}
+
+/// Who holds whom.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Holds {
+    pub ours: bool,
+    pub theirs: bool,
+}
+
+impl Holds {
+    /// A change of ours has been agreed to.
+    pub fn changed(&mut self, change: Change) {
+        match change {
+            Change::Hold => self.ours = true,
+            Change::Resume => self.ours = false,
+            Change::Codecs => {}
+        }
+    }
+}
+
+impl Driver {
+    /// Begins to measure a call that is answered.
+    pub(super) fn measured(&mut self, leg: LegId) {
+        let told = self.service.report(leg).unwrap_or_default();
+        let now = Instant::now();
+        if let Some(record) = self.calls.get_mut(&leg) {
+            record.measured.get_or_insert_with(|| Measured {
+                told,
+                next: now + EVERY,
+                recovery: Recovery::new(now.into_std()),
+                holds: Holds::default(),
+            });
+        }
+    }
+
+    /// Notes who holds whom.
+    pub(super) fn holds(&mut self, leg: LegId, note: impl FnOnce(&mut Holds)) {
+        if let Some(measured) = self.calls.get_mut(&leg).and_then(|record| record.measured.as_mut()) {
+            note(&mut measured.holds);
+        }
+    }
+
+    /// Looks at every call.
+    pub(super) fn measure(&mut self) {
+        let now = Instant::now();
+        let mut wanted = Vec::new();
+        for (leg, record) in &mut self.calls {
+            let Some(measured) = &mut record.measured else { continue };
+            let Some(report) = self.service.report(*leg) else { continue };
+            let call = record.shared.id();
+            if self.measuring.levels {
+                let Quality { heard_dbfs, sent_dbfs, .. } = Quality::of(&report, &report);
+                let _ = self.events.send(ClientEvent::Level { call, heard_dbfs, sent_dbfs });
+            }
+            let mut loss_pct = None;
+            if now >= measured.next {
+                measured.next += EVERY;
+                let quality = Quality::of(&report, &std::mem::replace(&mut measured.told, report));
+                loss_pct = Some(quality.loss_pct.max(quality.remote_loss_pct.unwrap_or(0.0)));
+                let _ = self.events.send(ClientEvent::Quality { call, quality, last: false });
+            }
+            if self.measuring.recovery {
+                let seen = Seen {
+                    at: now.into_std(),
+                    received: report.stats.packets_rx,
+                    expected: !measured.holds.ours && !measured.holds.theirs,
+                    loss_pct,
+                    codec: record.shared.agreed().map(|agreed| agreed.codec),
+                };
+                let steps = measured.recovery.look(seen, &self.measuring.codecs);
+                wanted.extend(steps.into_iter().map(|step| (*leg, call, step)));
+            }
+        }
+        for (leg, call, step) in wanted {
+            self.recover(leg, &step);
+            let _ = self.events.send(ClientEvent::Recovery { call, step });
+        }
+    }
+
+    fn recover(&mut self, leg: LegId, step: &RecoveryStep) {
+        // A call that has just ended needs none of it.
+        let _ = match step {
+            RecoveryStep::Sending { step, .. } => self.service.adapt(leg, step.adapt(self.rate_hz)),
+            RecoveryStep::Offering { codec, .. } => {
+                self.service.offer(leg, &first(*codec, &self.measuring.codecs))
+            }
+            RecoveryStep::Silent { .. } | RecoveryStep::Back { .. } => Ok(()),
+        };
+    }
+
+    /// How a call has sounded up to now.
+    pub(super) fn quality(&mut self, leg: LegId) -> Option<(Quality, MediaStats)> {
+        let report = self.service.report(leg)?;
+        Some((Quality::of(&report, &LegReport::default()), report.stats))
+    }
+}
+
+/// Tells the last numbers of a call whose media are closed, if it was ever answered.
+pub(super) fn last(record: &Record, report: &LegReport, events: &Events) {
+    let call = record.shared.id();
+    let quality = Quality::of(report, &LegReport::default());
+    record.shared.measured(quality, report.stats);
+    if *record.shared.state.borrow() == CallState::Answered {
+        let _ = events.send(ClientEvent::Quality { call, quality, last: true });
+    }
+}

@@ -1,0 +1,312 @@
+//! The client's thread: it owns the `AgentService`, takes commands and tells what happens.
+//!
+//! - `command`: what the program wants; `control`: of a call that is there
+//! - `registering`: the registration
+//! - `conference`: which calls are one conversation; `transfer`: who is sent where
+//! - `happened`: what the agent tells
+//! - `logs`: a debug log of each call
+//! - `measuring`: what calls sound like
+//! - `watching`: what the media thread has done
+
+mod command;
+mod conference;
+mod control;
+mod happened;
+mod logs;
+mod measuring;
+mod registering;
+mod transfer;
+mod watching;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::audio::{Audio, FrameFormat, Media, Pipelines, with_devices, with_file};
+use super::builder::{CallSettings, Settings};
+use super::call::Shared;
+use super::handle::Running;
+use super::state::{self, Happening};
+use super::{CallError, ClientEvent, EndCause, IncomingCall, RegistrationState, StartError};
+use crate::call::LegId;
+use crate::call::agent::{AgentEvent, AgentService, Change};
+
+pub(super) use command::Command;
+use conference::Conferences;
+pub(super) use conference::Gathering;
+pub(super) use control::Control;
+use logs::Logs;
+use measuring::Measured;
+pub(super) use measuring::Measuring;
+use registering::Registering;
+pub(super) use transfer::Whom;
+use watching::Watching;
+
+enum Step {
+    Event(AgentEvent),
+    Command(Option<Command>),
+    Look,
+    Leave,
+    Measure,
+    PatienceOver,
+}
+
+/// Starts the thread and waits until it is bound.
+pub(super) async fn start(settings: Settings) -> Result<Running, StartError> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (events, _) = broadcast::channel(settings.events);
+    let (bound, ready) = oneshot::channel();
+    let (state, registration) = watch::channel(RegistrationState::Off);
+    let (alive, over) = std::sync::mpsc::channel::<()>();
+    let (weak_commands, weak_events) = (commands.downgrade(), events.downgrade());
+    let thread = move || {
+        run(settings, receiver, weak_commands, events, bound, state);
+        drop(alive);
+    };
+    let system = |error: std::io::Error| StartError::System(error.to_string());
+    std::thread::Builder::new().name("sip-client".into()).spawn(thread).map_err(system)?;
+    let died = |_| StartError::System("the client's thread died at its start".to_owned());
+    let local = ready.await.map_err(died)??;
+    Ok(Running { local, commands, events: weak_events, registration, over: Mutex::new(over) })
+}
+
+/// The thread's body.
+fn run(
+    settings: Settings,
+    commands: mpsc::UnboundedReceiver<Command>,
+    weak_commands: mpsc::WeakUnboundedSender<Command>,
+    events: broadcast::Sender<ClientEvent>,
+    bound: oneshot::Sender<Result<SocketAddr, StartError>>,
+    registration: watch::Sender<RegistrationState>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = bound.send(Err(StartError::System(error.to_string())));
+            return;
+        }
+    };
+    let done = runtime.block_on(async {
+        let (rate_hz, ptime_ms) = (settings.agent.rate_hz, settings.agent.ptime_ms);
+        let calls = settings.calls;
+        let registering = Registering::new(settings.registration, registration);
+        let started = AgentService::start(settings.agent).and_then(|mut service| {
+            registering.begin(&mut service, &events)?;
+            Ok(service)
+        });
+        let service = match started {
+            Ok(service) => service,
+            Err(error) => {
+                let _ = bound.send(Err(error.into()));
+                return None;
+            }
+        };
+        let logs = settings
+            .call_logs
+            .map(|folder| Logs::start(folder.clone(), events.subscribe()).map_err(|error| (folder, error)));
+        let logs = match logs.transpose() {
+            Ok(logs) => logs,
+            Err((path, error)) => {
+                let _ = bound.send(Err(StartError::Trace { path, error }));
+                return None;
+            }
+        };
+        let _ = bound.send(Ok(service.local()));
+        let driver = Driver {
+            service,
+            rate_hz,
+            ptime_ms,
+            pipelines: pipelines(settings.pipelines, settings.audio, &events),
+            settings: calls,
+            measuring: settings.measuring,
+            registering,
+            calls: HashMap::new(),
+            watching: Watching::new(),
+            leaving: VecDeque::new(),
+            conferences: Conferences::default(),
+            incoming: None,
+            commands: weak_commands,
+            events,
+            logs,
+        };
+        driver.serve(commands).await
+    });
+    // Lookups that hang in the system's resolver are not waited for.
+    runtime.shutdown_background();
+    if let Some(done) = done {
+        let _ = done.send(());
+    }
+}
+
+/// Each call's pipeline, with its devices or its file.
+fn pipelines(pipelines: Pipelines, audio: Audio, events: &Events) -> Pipelines {
+    let events = events.downgrade();
+    match audio {
+        Audio::None => pipelines,
+        Audio::Devices(devices) => Pipelines::new(move |FrameFormat { rate_hz, ptime_ms }| {
+            with_devices(pipelines.make(rate_hz, ptime_ms), &devices, rate_hz, events.clone())
+        }),
+        Audio::Custom(custom) => {
+            Pipelines::new(move |format| custom.give(pipelines.make(format.rate_hz, format.ptime_ms), format))
+        }
+        Audio::Files { say } => Pipelines::new(move |FrameFormat { rate_hz, ptime_ms }| {
+            with_file(pipelines.make(rate_hz, ptime_ms), &say, rate_hz)
+        }),
+    }
+}
+
+/// A call, and what it says until that is attached.
+struct Record {
+    shared: Arc<Shared>,
+    media: Option<Media>,
+    /// Who waits for what comes of a change, in the order in which they were asked for.
+    changes: VecDeque<(Change, oneshot::Sender<Result<(), CallError>>)>,
+    /// Once it is answered.
+    measured: Option<Measured>,
+    /// Who waits for what comes of our REFER.
+    transfer: Option<oneshot::Sender<Result<(), CallError>>>,
+    /// The call whose place this one takes when it is answered; with `true` that one's far end is
+    /// to hang up.
+    follows: Option<(LegId, bool)>,
+    /// Why its end follows.
+    untrusted: Option<EndCause>,
+}
+
+impl Record {
+    fn new(shared: Arc<Shared>, media: Option<Media>) -> Self {
+        Record {
+            shared,
+            media,
+            changes: VecDeque::new(),
+            measured: None,
+            transfer: None,
+            follows: None,
+            untrusted: None,
+        }
+    }
+
+    /// Tells who waits for this change.
+    fn changed(&mut self, change: Change, outcome: Result<(), CallError>) {
+        let waiting = self.changes.iter().position(|(wanted, _)| *wanted == change);
+        if let Some((_, reply)) = waiting.and_then(|index| self.changes.remove(index)) {
+            // Who has stopped waiting needs no answer.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+struct Driver {
+    service: AgentService,
+    rate_hz: u32,
+    ptime_ms: u32,
+    pipelines: Pipelines,
+    settings: CallSettings,
+    measuring: Measuring,
+    registering: Registering,
+    calls: HashMap<LegId, Record>,
+    watching: Watching,
+    conferences: Conferences,
+    /// Calls that others have taken the place of, and when they are hung up.
+    leaving: VecDeque<(Instant, LegId)>,
+    incoming: Option<mpsc::Sender<IncomingCall>>,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    events: Events,
+    logs: Option<Logs>,
+}
+
+/// Where events go.
+type Events = broadcast::Sender<ClientEvent>;
+
+impl Driver {
+    /// Serves until the client stops. Gives whom to tell that it has.
+    async fn serve(mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> Option<oneshot::Sender<()>> {
+        let mut until: Option<Instant> = None;
+        let mut done = None;
+        let mut measure = tokio::time::interval(measuring::pace(&self.measuring));
+        measure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while until.is_none() || !self.service.is_idle() {
+            let step = tokio::select! {
+                event = self.service.next_event() => Step::Event(event),
+                command = commands.recv(), if until.is_none() => Step::Command(command),
+                () = sleep_until(self.watching.due()) => Step::Look,
+                _ = measure.tick(), if !self.calls.is_empty() => Step::Measure,
+                () = sleep_until(self.leaving.front().map(|(at, _)| *at)) => Step::Leave,
+                () = sleep_until(until) => Step::PatienceOver,
+            };
+            if let Some(logs) = &mut self.logs {
+                logs.look(&mut self.service);
+            }
+            match step {
+                Step::Event(AgentEvent::MediaLost) => {
+                    let _ = self.events.send(ClientEvent::MediaLost);
+                    break;
+                }
+                Step::Event(event) => self.happened(event),
+                Step::Command(Some(Command::Stop { patience, reply })) => {
+                    until = Some(Instant::now() + patience.min(Duration::from_secs(86_400)));
+                    done = Some(reply);
+                    self.service.drain();
+                }
+                // The client was dropped: hang up and wait for nobody.
+                Step::Command(None) => {
+                    until = Some(Instant::now());
+                    self.service.drain();
+                }
+                Step::Command(Some(command)) => self.obey(command),
+                Step::Look => self.watching.look(&self.events),
+                Step::Leave => self.leave(),
+                Step::Measure => self.measure(),
+                Step::PatienceOver => break,
+            }
+        }
+        // No command may come any more that nobody would answer.
+        drop(commands);
+        if let Some(logs) = &mut self.logs {
+            logs.look(&mut self.service);
+        }
+        let Driver { service, mut calls, events, mut logs, .. } = self;
+        for event in service.close().await {
+            match event {
+                AgentEvent::MediaClosed { leg, report } => {
+                    if let Some(record) = calls.get(&leg) {
+                        measuring::last(record, &report, &events);
+                    }
+                    if let Some(logs) = &mut logs {
+                        logs.counters(leg, &report);
+                    }
+                }
+                AgentEvent::Ended { leg, cause } => {
+                    if let Some(record) = calls.remove(&leg) {
+                        go_on(&record.shared, Happening::Ended(cause.into()), &events);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for record in calls.into_values() {
+            go_on(&record.shared, Happening::Ended(EndCause::ClientStopped), &events);
+        }
+        let _ = events.send(ClientEvent::Stopped);
+        done
+    }
+}
+
+/// Moves a call on, and tells of it.
+fn go_on(shared: &Shared, happening: Happening, events: &broadcast::Sender<ClientEvent>) {
+    let Some(state) = state::next(&shared.state.borrow(), happening) else { return };
+    // The event first: who has waited for the state finds it there.
+    let _ = events.send(ClientEvent::State { call: shared.id(), state: state.clone() });
+    shared.state.send_replace(state);
+}
+
+/// Never, without a deadline.
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,183 @@
+//! What happens in a client, as one stream of values.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::call::agent::Codec;
+use crate::client::{
+    CallId, CallState, DeviceSide, DiskError, MarkId, Quality, Recorded, RecoveryStep, RegistrationState,
+};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// Somebody calls; the call itself comes from [`super::SipClient::incoming`].
+    Incoming { call: CallId, from: String, to: String },
+    /// A call has gone on.
+    State { call: CallId, state: CallState },
+    /// The far end says how far our call is: 180 (it rings), 183 (it may be heard already) …
+    Progress { call: CallId, status: u16, reason: String },
+    /// Offer and answer have settled how sound is sent to the far end.
+    Agreed { call: CallId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    /// The first RTP packet has come.
+    MediaStarted { call: CallId },
+    /// The far end holds us, or takes us back.
+    Held { call: CallId, held: bool },
+    /// A digit of the far end's: by RFC 4733 or INFO, or in its sound where the builder asks for
+    /// `dtmf_in_band_detection`.
+    Digit { call: CallId, digit: char, duration_ms: u32 },
+    /// How a call sounds: every 5 s, and once more, of the whole call, when its media are closed.
+    Quality { call: CallId, quality: Quality, last: bool },
+    /// Something was done about lost RTP, or nothing comes any more, or comes again.
+    Recovery { call: CallId, step: RecoveryStep },
+    /// A device has gone, or come back, for the calls that use it. With a `problem` and `works` they
+    /// go on with the default device; with a `problem` alone they are silent, and the default device
+    /// is tried once a second; without one it works again.
+    Device { side: DeviceSide, problem: Option<String>, works: bool },
+    /// How loud a call is, ten times a second where [`super::ClientBuilder::levels`] asked for it:
+    /// dB below full scale, `None` for silence.
+    Level { call: CallId, heard_dbfs: Option<f64>, sent_dbfs: Option<f64> },
+    /// The far end does not take a digit that we sent by INFO: send digits another way.
+    DigitRefused { call: CallId, digit: char, status: u16 },
+    /// A recording has ended, and its file is closed. When it ended with its call, only
+    /// [`crate::client::SipClient::events`] tell.
+    RecordingEnded { call: CallId, path: PathBuf, outcome: Result<Recorded, DiskError> },
+    /// What was written before this mark is sent ([`crate::client::Outgoing::mark`]).
+    MarkPlayed { call: CallId, mark: MarkId },
+    /// What was written before this mark was flushed before all of it was sent.
+    MarkFlushed { call: CallId, mark: MarkId },
+    /// The call that the far end makes by our wish gets this provisional response.
+    TransferProgress { call: CallId, status: u16 },
+    /// What became of it: 2xx, it is answered, and this call ends. `None`: the far end has said no
+    /// more.
+    TransferEnded { call: CallId, status: Option<u16> },
+    /// The far end sends us to `target`; `attended`: to take over a call of its own.
+    TransferRequested { call: CallId, target: String, attended: bool },
+    /// We go there, with the call `to`: [`super::SipClient::find`] gives it.
+    Transferring { call: CallId, to: CallId },
+    /// The call `by` has been answered in the place of this one, which ends.
+    Replaced { call: CallId, by: CallId },
+    /// This machine has another address on the way to the registrar: registrar and far ends are
+    /// told, and calls go on.
+    AddressChanged { from: IpAddr, to: IpAddr },
+    /// The registration has gone on: told at every refresh, too.
+    Registration { state: RegistrationState },
+    /// This reader was too slow: so many of its oldest events are lost, all calls counted.
+    Lost { count: u64 },
+    /// The media thread has died, and every call's sound with it: make another client.
+    MediaLost,
+    /// The client has stopped. Nothing follows.
+    Stopped,
+}
+
+impl ClientEvent {
+    /// The call that it is about.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            ClientEvent::Incoming { call, .. }
+            | ClientEvent::State { call, .. }
+            | ClientEvent::TransferProgress { call, .. }
+            | ClientEvent::TransferEnded { call, .. }
+            | ClientEvent::TransferRequested { call, .. }
+            | ClientEvent::Transferring { call, .. }
+            | ClientEvent::Replaced { call, .. }
+            | ClientEvent::Progress { call, .. }
+            | ClientEvent::DigitRefused { call, .. }
+            | ClientEvent::Agreed { call, .. }
+            | ClientEvent::MediaStarted { call }
+            | ClientEvent::Held { call, .. }
+            | ClientEvent::Quality { call, .. }
+            | ClientEvent::Level { call, .. }
+            | ClientEvent::Recovery { call, .. }
+            | ClientEvent::RecordingEnded { call, .. }
+            | ClientEvent::MarkPlayed { call, .. }
+            | ClientEvent::MarkFlushed { call, .. }
+            | ClientEvent::Digit { call, .. } => Some(*call),
+            ClientEvent::Registration { .. }
+            | ClientEvent::AddressChanged { .. }
+            | ClientEvent::Device { .. }
+            | ClientEvent::Lost { .. }
+            | ClientEvent::MediaLost
+            | ClientEvent::Stopped => None,
+        }
+    }
+}
+
+/// Events from the moment on at which it was made. A reader that is slow loses its oldest events
+/// and is told how many; no other reader, and no call, waits for it.
+#[derive(Debug)]
+pub struct Events {
+    receiver: Option<broadcast::Receiver<ClientEvent>>,
+    only: Option<CallId>,
+}
+
+impl Events {
+    pub(super) fn new(sender: &broadcast::WeakSender<ClientEvent>, only: Option<CallId>) -> Self {
+        Events { receiver: sender.upgrade().map(|sender| sender.subscribe()), only }
+    }
+
+    /// The next event; `None`: the client has stopped, or, of one call's events, the call is
+    /// over. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<ClientEvent> {
+        loop {
+            let event = match self.receiver.as_mut()?.recv().await {
+                Ok(event) => event,
+                Err(RecvError::Lagged(count)) => return Some(ClientEvent::Lost { count }),
+                Err(RecvError::Closed) => return None,
+            };
+            let Some(call) = self.only else { return Some(event) };
+            let last = match &event {
+                ClientEvent::State { state, .. } => state.is_over(),
+                event => *event == ClientEvent::Stopped,
+            };
+            if event.call().is_none_or(|about| about == call) {
+                if last {
+                    self.receiver = None;
+                }
+                return Some(event);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_loses_its_oldest_events_and_is_told_how_many() {
+        let (sender, _keep) = broadcast::channel(4);
+        let (mut slow, mut quick) =
+            (Events::new(&sender.downgrade(), None), Events::new(&sender.downgrade(), None));
+        let digit = |n: u32| ClientEvent::Digit { call: CallId(1), digit: '1', duration_ms: n };
+        for n in 0..10 {
+            sender.send(digit(n)).expect("readers");
+            assert_eq!(quick.next().await, Some(digit(n)));
+        }
+        assert_eq!(slow.next().await, Some(ClientEvent::Lost { count: 6 }));
+        for n in 6..10 {
+            assert_eq!(slow.next().await, Some(digit(n)));
+        }
+        drop(sender);
+        assert_eq!(slow.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn one_calls_events_are_its_own_and_end_with_it() {
+        let (sender, _keep) = broadcast::channel(16);
+        let mut events = Events::new(&sender.downgrade(), Some(CallId(1)));
+        let ended = |id: u64| ClientEvent::State {
+            call: CallId(id),
+            state: CallState::Ended(crate::client::EndCause::RemoteHangup),
+        };
+        for event in [ended(2), ClientEvent::MediaStarted { call: CallId(1) }, ended(1)] {
+            sender.send(event).expect("readers");
+        }
+        assert_eq!(events.next().await, Some(ClientEvent::MediaStarted { call: CallId(1) }));
+        assert_eq!(events.next().await, Some(ended(1)));
+        assert_eq!(events.next().await, None);
+    }
+}

@@ -1,0 +1,40 @@
+//! Settings for what clients are most often for. What is set after a preset counts.
+
+use crate::client::{Audio, ClientBuilder, Codec, Devices};
+
+impl ClientBuilder {
+    /// For somebody at a machine with a loudspeaker and a microphone: the default devices where there
+    /// are any, wide band, levels, and (feature `processing`) echo cancellation, noise suppression
+    /// and gain control.
+    pub fn softphone(self) -> Self {
+        let softphone = self.at_devices();
+        #[cfg(feature = "processing")]
+        let softphone = softphone.processing(crate::client::Processing::ALL);
+        softphone
+    }
+
+    /// For an agent of a call centre, with a headset: as `softphone`, but nothing is taken out as an
+    /// echo, since a headset has none and cancellation costs a little of both voices.
+    pub fn agent(self) -> Self {
+        let agent = self.at_devices();
+        #[cfg(feature = "processing")]
+        let agent =
+            agent.processing(crate::client::Processing { echo: false, ..crate::client::Processing::ALL });
+        agent
+    }
+
+    /// For programs without ears, many calls at once and tests: no devices, no processing, no
+    /// levels; G.711 before the rest and 8 kHz, which together cost least.
+    pub fn headless(self) -> Self {
+        let headless = self.audio(Audio::None).levels(false);
+        let headless = headless.codecs([Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus]).rate_hz(8_000);
+        #[cfg(feature = "processing")]
+        let headless = headless.processing(crate::client::Processing::NONE);
+        headless
+    }
+
+    fn at_devices(self) -> Self {
+        let audio = Devices::default_of_system().map_or(Audio::None, Audio::Devices);
+        self.audio(audio).codecs(Codec::ALL).rate_hz(16_000).levels(true)
+    }
+}

@@ -1,0 +1,84 @@
+//! How a call sounds, in numbers.
+
+use crate::call::agent::{Codec, LegReport, Level};
+
+/// How a call sounds. Packets and frames are counted since its beginning; what is measured over a
+/// time is that of the whole call in [`super::Call::quality`] and in the last event, and of the
+/// last 5 s in the events before.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Quality {
+    /// The codec of what we hear; `None`: nothing has come.
+    pub codec: Option<Codec>,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets received.
+    pub received: u64,
+    /// Packets lost on the way to us.
+    pub lost: u64,
+    /// Packets that came too late to be played.
+    pub late: u64,
+    /// Frames of 20 ms that were made up.
+    pub concealed: u64,
+    /// Packets that playout missed, in percent of those expected: lost and not made good, or late.
+    pub loss_pct: f64,
+    /// Loss of what we send, as the far end told last, percent.
+    pub remote_loss_pct: Option<f64>,
+    /// Interarrival jitter now (RFC 3550 A.8), ms.
+    pub jitter_ms: f64,
+    /// Round trip (RFC 3550 §6.4.1), ms; `None`: the far end has not reported yet.
+    pub rtt_ms: Option<f64>,
+    /// Mouth to ear, one way, ms, as far as it is known here: playout and half of the round trip.
+    pub delay_ms: Option<f64>,
+    /// Mean opinion score of what is heard, 1 to 4.5, by the E-model of its codec (ITU-T G.107,
+    /// G.107.1): see [`crate::metrics::quality`]. `None`: nothing was to be heard.
+    pub mos: Option<f64>,
+    /// How loud the far end is, dB below full scale; `None`: silent, or the call is over.
+    pub heard_dbfs: Option<f64>,
+    /// How loud we are, as above.
+    pub sent_dbfs: Option<f64>,
+}
+
+impl Quality {
+    /// Of a report, measured since `before`.
+    pub(super) fn of(now: &LegReport, before: &LegReport) -> Quality {
+        let span = now.reception.since(&before.reception);
+        Quality {
+            codec: now.reception.codec,
+            sent: now.stats.packets_tx,
+            received: now.stats.packets_rx,
+            lost: now.stats.lost,
+            late: now.stats.late,
+            concealed: now.stats.concealed,
+            loss_pct: 100.0 * span.missing as f64 / span.expected.max(1) as f64,
+            remote_loss_pct: now.reception.remote_loss_pct,
+            jitter_ms: now.reception.jitter_ms,
+            rtt_ms: now.stats.rtt_ms,
+            delay_ms: now.reception.delay_ms,
+            mos: span.mos(),
+            heard_dbfs: Level::dbov(now.levels.heard),
+            sent_dbfs: Level::dbov(now.levels.sent),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::agent::Reception;
+
+    fn report(expected: u64, missing: u64, bursts: u64) -> LegReport {
+        let reception =
+            Reception { codec: Some(Codec::Pcmu), expected, missing, bursts, ..Reception::default() };
+        LegReport { reception, ..LegReport::default() }
+    }
+
+    #[test]
+    fn loss_and_score_are_those_of_the_time_between() {
+        let (before, now) = (report(1_000, 100, 100), report(1_250, 100, 100));
+        let [whole, last] = [LegReport::default(), before].map(|before| Quality::of(&now, &before));
+        assert_eq!((whole.loss_pct, last.loss_pct), (8.0, 0.0));
+        assert!(whole.mos.is_some_and(|mos| mos < 3.8), "{whole:?}");
+        assert!(last.mos.is_some_and(|mos| mos > 4.4), "{last:?}");
+        assert_eq!(Quality::of(&now, &now).mos, None, "nothing was to be heard");
+    }
+}

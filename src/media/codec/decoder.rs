@@ -1,0 +1,153 @@
+//! Payloads to samples. What is large is taken when a decoder is made; nothing is taken for
+//! a packet (what the Opus crate takes for a loss is in designs/0004-media.md).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use audio_codec::Decoder as _;
+use audio_codec::g722::G722Decoder;
+use rusty_opus::OpusDecoder;
+
+use super::rates::{Rates, whole};
+use super::{Codec, LONGEST_MS, Law, opus_packet};
+
+/// Octets of G.711 or G.722 that are converted at once: 20 ms.
+const PIECE: usize = 160;
+
+/// The codec could make nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undecodable;
+
+/// The decoder of one direction of one codec, to samples at one rate.
+pub struct Decoder {
+    codec: Codec,
+    rate_hz: u32,
+    engine: Engine,
+    /// Where the rate is not the codec's own.
+    rates: Option<Box<Rates>>,
+}
+
+enum Engine {
+    G711(Law),
+    G722(Box<G722Decoder>),
+    Opus {
+        /// None once the crate has panicked: nothing of it is believed any more.
+        decoder: Option<Box<OpusDecoder>>,
+        floats: Box<[f32]>,
+    },
+}
+
+impl Decoder {
+    /// A decoder that has heard nothing. The rate is 8,000, 16,000, 24,000 or 48,000 Hz.
+    pub fn new(codec: Codec, rate_hz: u32) -> Self {
+        let native = codec.native_rate_hz();
+        let rates =
+            (codec != Codec::Opus && native != rate_hz).then(|| Box::new(Rates::new(native, rate_hz)));
+        let engine = match codec {
+            Codec::Pcmu => Engine::G711(Law::Mu),
+            Codec::Pcma => Engine::G711(Law::A),
+            Codec::G722 => Engine::G722(Box::default()),
+            Codec::Opus => Engine::Opus {
+                decoder: OpusDecoder::new(rate_hz as i32, 1).ok().map(Box::new),
+                floats: vec![0.0; (rate_hz * LONGEST_MS / 1_000) as usize].into_boxed_slice(),
+            },
+        };
+        Decoder { codec, rate_hz, engine, rates }
+    }
+
+    /// What it decodes.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Decodes a payload and says how many samples that is. `to` has room for what
+    /// [`Codec::samples`] says; what goes beyond it is cut.
+    pub fn decode(&mut self, payload: &[u8], to: &mut [i16]) -> Result<usize, Undecodable> {
+        let (engine, rates) = (&mut self.engine, &mut self.rates);
+        match engine {
+            Engine::G711(law) => Ok(match rates {
+                None => law.decode(payload, to),
+                Some(rates) => in_pieces(payload, self.rate_hz, to, |piece, to| {
+                    let mut narrow = [0; PIECE];
+                    let samples = law.decode(piece, &mut narrow);
+                    Ok(rates.process(&narrow[..samples], to))
+                })?,
+            }),
+            Engine::G722(decoder) => in_pieces(payload, self.rate_hz, to, |piece, to| {
+                let Some(rates) = rates else {
+                    return decoder.decode_into(piece, to).map_err(|_| Undecodable);
+                };
+                let mut wide = [0; PIECE * 2];
+                let samples = decoder.decode_into(piece, &mut wide).map_err(|_| Undecodable)?;
+                Ok(rates.process(&wide[..samples], to))
+            }),
+            Engine::Opus { .. } if payload.is_empty() => Err(Undecodable),
+            Engine::Opus { .. } => {
+                self.opus(to, |decoder, most, floats| decoder.decode(payload, most, floats))
+            }
+        }
+    }
+
+    /// Whether the codec makes up what was lost; else that is the caller's to do.
+    pub fn conceals(&self) -> bool {
+        self.codec == Codec::Opus
+    }
+
+    /// Makes up at most so many samples in the place of a packet that was lost, and says how
+    /// many: a multiple of 2.5 ms, none if the codec cannot.
+    pub fn conceal(&mut self, samples: usize, to: &mut [i16]) -> usize {
+        let step = self.rate_hz as usize / 400;
+        // In lengths that Opus knows: 2.5 ms and its doubles.
+        let whole = [8, 4, 2, 1].into_iter().map(|steps| steps * step).find(|whole| *whole <= samples);
+        let Some(whole) = whole.filter(|_| self.conceals()) else { return 0 };
+        self.opus(to, |decoder, _, floats| decoder.decode(&[], whole, floats)).unwrap_or(0)
+    }
+
+    /// Whether a payload holds the packet before it once more, as far as the crate can read it:
+    /// one frame of at most 20 ms.
+    pub fn recovers(&self, payload: &[u8]) -> bool {
+        self.codec == Codec::Opus
+            && opus_packet::has_redundancy(payload)
+            && opus_packet::samples(payload, 50).is_some_and(|samples| samples <= 1)
+    }
+
+    /// Decodes what was lost before this payload out of the redundancy in it (RFC 6716
+    /// §2.1.7): as many samples as the payload has itself.
+    pub fn recover(&mut self, payload: &[u8], to: &mut [i16]) -> usize {
+        let Some(samples) = opus_packet::samples(payload, self.rate_hz) else { return 0 };
+        self.opus(to, |decoder, _, floats| decoder.decode_fec(payload, samples, floats)).unwrap_or(0)
+    }
+
+    fn opus(
+        &mut self,
+        to: &mut [i16],
+        run: impl FnOnce(&mut OpusDecoder, usize, &mut [f32]) -> Result<usize, rusty_opus::Error>,
+    ) -> Result<usize, Undecodable> {
+        let Engine::Opus { decoder: slot, floats } = &mut self.engine else { return Err(Undecodable) };
+        let Some(decoder) = slot else { return Err(Undecodable) };
+        let most = floats.len().min(to.len());
+        let Ok(decoded) = catch_unwind(AssertUnwindSafe(|| run(decoder, most, &mut floats[..most]))) else {
+            *slot = None;
+            return Err(Undecodable);
+        };
+        let samples = decoded.map_err(|_| Undecodable)?.min(most);
+        for (sample, float) in to.iter_mut().zip(&floats[..samples]) {
+            *sample = whole(float * 32_768.0);
+        }
+        Ok(samples)
+    }
+}
+
+/// Decodes what `to` has room for, 20 ms at a time.
+fn in_pieces(
+    payload: &[u8],
+    rate_hz: u32,
+    to: &mut [i16],
+    mut decode: impl FnMut(&[u8], &mut [i16]) -> Result<usize, Undecodable>,
+) -> Result<usize, Undecodable> {
+    let room = to.len() * 8_000 / rate_hz as usize;
+    let mut made = 0;
+    for piece in payload[..payload.len().min(room)].chunks(PIECE) {
+        made += decode(piece, &mut to[made..])?;
+    }
+    Ok(made)
+}

@@ -1,0 +1,216 @@
+//! A conference of several sessions on one media thread: every far end hears all the others and
+//! what our side says to any of them, and our side hears all far ends, on whichever of the calls
+//! it listens.
+//!
+//! Each session gets a [`Seat`], which mixes what it sends and what it plays. Seats are joined by
+//! rings, so that a session that leaves needs nobody's consent: no lock, no allocation, and a
+//! ring that is empty is silence. Within a tick every sink is served before any source, so what a
+//! far end says goes to the others in the same tick.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::mix::saturate;
+
+/// The longest packet, ms.
+const LONGEST_MS: u32 = 60;
+/// What a ring holds, ms: the longest packet, twice.
+const RING_MS: u32 = 2 * LONGEST_MS;
+
+/// A session's place: what its far end hears is more than what our side says to it, and what our
+/// side hears is more than what that far end says.
+pub struct Seat {
+    others: Vec<Other>,
+    mixed: Box<[f32]>,
+}
+
+/// What goes to another seat, and what comes from there.
+struct Other {
+    outlets: Outlets,
+    inlets: Inlets,
+}
+
+/// Far is what a far end says, near what our side says to it: who hears it stands behind.
+struct Outlets {
+    far_to_far: Producer<i16>,
+    far_to_near: Producer<i16>,
+    near_to_far: Producer<i16>,
+}
+
+struct Inlets {
+    far_to_far: Inlet,
+    far_to_near: Inlet,
+    near_to_far: Inlet,
+}
+
+/// The end of a ring that is read.
+struct Inlet {
+    ring: Consumer<i16>,
+    /// More than that behind what is wanted is old: the reader stood still (hold).
+    limit: usize,
+}
+
+impl Inlet {
+    /// Adds what has come; what is missing is silence.
+    fn add_to(&mut self, mixed: &mut [f32]) {
+        let there = self.ring.slots();
+        if there > mixed.len() + self.limit
+            && let Ok(old) = self.ring.read_chunk(there - mixed.len())
+        {
+            old.commit_all();
+        }
+        let wanted = mixed.len().min(self.ring.slots());
+        let Ok(chunk) = self.ring.read_chunk(wanted) else { return };
+        let (first, second) = chunk.as_slices();
+        for (sum, sample) in mixed.iter_mut().zip(first.iter().chain(second)) {
+            *sum += f32::from(*sample);
+        }
+        chunk.commit_all();
+    }
+}
+
+/// Seats for so many sessions of one rate, each for one of them.
+pub fn seats(count: usize, rate_hz: u32) -> Vec<Seat> {
+    let longest = (rate_hz / 1_000 * LONGEST_MS) as usize;
+    let seat = |_| Seat { others: Vec::with_capacity(count), mixed: vec![0.0; longest].into() };
+    let mut seats: Vec<Seat> = (0..count).map(seat).collect();
+    for one in 0..count {
+        for another in one + 1..count {
+            let ((out, their_in), (their_out, back)) = (way(rate_hz), way(rate_hz));
+            seats[one].others.push(Other { outlets: out, inlets: back });
+            seats[another].others.push(Other { outlets: their_out, inlets: their_in });
+        }
+    }
+    seats
+}
+
+/// From one seat to another.
+fn way(rate_hz: u32) -> (Outlets, Inlets) {
+    let samples = |ms: u32| (rate_hz / 1_000 * ms) as usize;
+    let ring = || {
+        let (producer, ring) = RingBuffer::new(samples(RING_MS));
+        (producer, Inlet { ring, limit: samples(LONGEST_MS) })
+    };
+    let (far_to_far, far_to_near, near_to_far) = (ring(), ring(), ring());
+    (
+        Outlets { far_to_far: far_to_far.0, far_to_near: far_to_near.0, near_to_far: near_to_far.0 },
+        Inlets { far_to_far: far_to_far.1, far_to_near: far_to_near.1, near_to_far: near_to_far.1 },
+    )
+}
+
+impl Seat {
+    /// A packet's sound, as our side says it; it becomes what the far end is to hear. At most
+    /// 60 ms.
+    pub fn sent(&mut self, samples: &mut [i16]) {
+        let Some(mixed) = self.mixed.get_mut(..samples.len()) else { return };
+        mixed.fill(0.0);
+        for other in &mut self.others {
+            push(&mut other.outlets.near_to_far, samples);
+            other.inlets.far_to_far.add_to(mixed);
+            other.inlets.near_to_far.add_to(mixed);
+        }
+        add(samples, mixed);
+    }
+
+    /// A frame that is played, as the far end says it; it becomes what our side is to hear.
+    pub fn heard(&mut self, samples: &mut [i16]) {
+        let Some(mixed) = self.mixed.get_mut(..samples.len()) else { return };
+        mixed.fill(0.0);
+        for other in &mut self.others {
+            push(&mut other.outlets.far_to_far, samples);
+            push(&mut other.outlets.far_to_near, samples);
+            other.inlets.far_to_near.add_to(mixed);
+        }
+        add(samples, mixed);
+    }
+}
+
+/// A full ring: nobody reads it, or too slowly. Its reader drops what is old.
+fn push(ring: &mut Producer<i16>, samples: &[i16]) {
+    let _ = ring.push_partial_slice(samples);
+}
+
+fn add(samples: &mut [i16], mixed: &[f32]) {
+    for (sample, sum) in samples.iter_mut().zip(mixed) {
+        *sample = saturate(f32::from(*sample) + sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One tick: what each far end says, what our side says to each; what each far end hears, and
+    /// what our side hears of each.
+    fn tick(seats: &mut [Seat], far: &[i16], near: &[i16]) -> (Vec<i16>, Vec<i16>) {
+        let one = |seat: &mut Seat, said: i16, act: fn(&mut Seat, &mut [i16])| {
+            let mut samples = [said; 160];
+            act(seat, &mut samples);
+            assert!(samples.iter().all(|sample| *sample == samples[0]), "{samples:?}");
+            samples[0]
+        };
+        let here = seats.iter_mut().zip(far).map(|(seat, said)| one(seat, *said, Seat::heard)).collect();
+        let there = seats.iter_mut().zip(near).map(|(seat, said)| one(seat, *said, Seat::sent)).collect();
+        (there, here)
+    }
+
+    #[test]
+    fn everybody_hears_all_but_himself() {
+        let mut seats = seats(3, 8_000);
+        for _ in 0..100 {
+            tick(&mut seats, &[1, 10, 100], &[1_000, 2_000, 4_000]);
+        }
+        let (there, here) = tick(&mut seats, &[1, 10, 100], &[1_000, 2_000, 4_000]);
+        assert_eq!(there, [7_110, 7_101, 7_011]);
+        assert_eq!(here, [111; 3]);
+    }
+
+    #[test]
+    fn who_speaks_is_heard_in_the_same_tick_and_nothing_is_left_behind() {
+        let mut seats = seats(2, 8_000);
+        assert_eq!(tick(&mut seats, &[5, 0], &[0, 0]).0, [0, 5]);
+        assert_eq!(tick(&mut seats, &[0, 0], &[0, 0]).0, [0, 0]);
+    }
+
+    #[test]
+    fn who_leaves_is_silence_for_the_others() {
+        let mut seats = seats(3, 8_000);
+        tick(&mut seats, &[1, 10, 100], &[0; 3]);
+        seats.pop();
+        for _ in 0..100 {
+            tick(&mut seats, &[1, 10], &[0; 2]);
+        }
+        assert_eq!(tick(&mut seats, &[1, 10], &[0; 2]), (vec![10, 1], vec![11, 11]));
+    }
+
+    #[test]
+    fn who_was_held_hears_nothing_old() {
+        let mut seats = seats(2, 8_000);
+        // The second far end is not sent to for a second.
+        for _ in 0..50 {
+            let (first, _) = seats.split_at_mut(1);
+            tick(first, &[7], &[0]);
+        }
+        let mut samples = [0; 160];
+        seats[0].heard(&mut [9; 160]);
+        seats[1].sent(&mut samples);
+        seats[0].heard(&mut [9; 160]);
+        seats[1].sent(&mut samples);
+        seats[0].heard(&mut [9; 160]);
+        samples.fill(0);
+        seats[1].sent(&mut samples);
+        assert_eq!(samples, [9; 160], "at most the longest packet behind");
+    }
+
+    #[test]
+    fn packets_of_any_length_fit_and_a_sum_stays_at_the_rail() {
+        let mut seats = seats(2, 48_000);
+        for _ in 0..10 {
+            for _ in 0..3 {
+                seats[0].heard(&mut [30_000; 960]);
+            }
+            let mut long = [10_000; 2_880];
+            seats[1].sent(&mut long);
+            assert_eq!(long, [i16::MAX; 2_880]);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A recording's file. It has another name, beside its own, until it is complete.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+
+use crate::media::disk::{DiskError, WavFile, WavFormat};
+
+/// What is not complete is called so: a point before the name, and this behind it.
+const PART: &str = ".part";
+
+/// Why there is no file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    #[error("{0} exists already")]
+    Exists(PathBuf),
+    #[error("{0} is no name of a file")]
+    Name(PathBuf),
+    #[error("a recording cannot have {0} samples a second; ask for 8000, 16000 or 48000")]
+    Rate(u32),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("the disk of {path} has {free} bytes left, and {wanted} are to stay free")]
+    Room { path: PathBuf, free: u64, wanted: u64 },
+    #[error("{0} has vanished while it was written")]
+    Vanished(PathBuf),
+    #[error("{path} is complete, and cannot be given its name: {reason}")]
+    Rename { path: PathBuf, reason: String },
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(super) struct PartFile {
+    name: PathBuf,
+    part: PathBuf,
+    wav: WavFile,
+    /// Device and inode.
+    id: (u64, u64),
+    /// Samples in it, of all channels.
+    pub written: u64,
+    /// What is to stay free on the disk, bytes.
+    free_bytes: u64,
+}
+
+/// The name of a file that is not complete.
+fn part_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    Some(path.with_file_name(format!(".{name}{PART}")))
+}
+
+impl PartFile {
+    /// Creates it, and its folder.
+    pub fn create(path: &Path, format: WavFormat, free_bytes: u64) -> Result<Self, FileError> {
+        if ![8_000, 16_000, 48_000].contains(&format.rate_hz) {
+            return Err(FileError::Rate(format.rate_hz));
+        }
+        let part = part_of(path).ok_or_else(|| FileError::Name(path.into()))?;
+        for taken in [path, &part] {
+            if fs::symlink_metadata(taken).is_ok() {
+                return Err(FileError::Exists(taken.into()));
+            }
+        }
+        let wav = WavFile::create(&part, format)?;
+        let meta = fs::metadata(&part).map_err(|_| FileError::Vanished(path.into()))?;
+        let id = (meta.dev(), meta.ino());
+        let file = PartFile { name: path.into(), part, wav, id, written: 0, free_bytes };
+        file.check_room().inspect_err(|_| drop(fs::remove_file(&file.part)))?;
+        Ok(file)
+    }
+
+    /// Whether the disk has room for more.
+    fn check_room(&self) -> Result<(), FileError> {
+        if self.free_bytes == 0 {
+            return Ok(());
+        }
+        // Where the system does not say, writing will.
+        let Ok(disk) = statvfs(&self.part) else { return Ok(()) };
+        let (free, wanted) = (disk.blocks_available() * disk.fragment_size(), self.free_bytes);
+        match free < wanted {
+            true => Err(FileError::Room { path: self.name.clone(), free, wanted }),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds samples, and makes the header tell of them.
+    pub fn write(&mut self, samples: &[i16]) -> Result<(), FileError> {
+        self.wav.write(samples)?;
+        self.wav.settle()?;
+        self.written += samples.len() as u64;
+        self.check_room()?;
+        // Nobody else notices: a file without a name takes everything.
+        match fs::metadata(&self.part) {
+            Ok(meta) if (meta.dev(), meta.ino()) == self.id => Ok(()),
+            _ => Err(FileError::Vanished(self.name.clone())),
+        }
+    }
+
+    /// Brings it to the disk and gives it its name.
+    pub fn complete(self) -> Result<(), FileError> {
+        let PartFile { name, part, wav, .. } = self;
+        // On a full disk the samples that are there are worth their name all the same.
+        let closed = wav.close();
+        let named = name_it(&part, &name);
+        let named = named.map_err(|error| FileError::Rename { path: name, reason: error.to_string() });
+        named.and(Ok(closed?))
+    }
+}
+
+/// Syncs and renames.
+fn name_it(part: &Path, name: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    if fs::symlink_metadata(name).is_ok() {
+        return Err(io::Error::other("there is another file of this name"));
+    }
+    fs::rename(part, name)?;
+    // The name itself is in the folder.
+    let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Gives files of recordings that nobody writes any more, since their process was killed, their
+/// names, in this folder and the folders in it; says how many. To be called before there are
+/// recordings.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn recover(folder: &Path) -> io::Result<usize> {
+    let mut found = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            found += recover(&path)?;
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        let whole = name.and_then(|name| name.strip_prefix('.')?.strip_suffix(PART));
+        if let Some(whole) = whole.filter(|whole| whole.ends_with(".wav")) {
+            found += usize::from(name_it(&path, &path.with_file_name(whole)).is_ok());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(path: &Path) -> usize {
+        hound::WavReader::open(path).unwrap().samples::<i16>().filter(Result::is_ok).count()
+    }
+
+    #[test]
+    fn a_file_has_its_name_when_it_is_complete_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("2026/call.wav");
+        let mut file = PartFile::create(&path, WavFormat::MONO, 0).unwrap();
+        file.write(&[1; 100]).unwrap();
+        assert!(!path.exists());
+        assert_eq!(samples(&dir.path().join("2026/.call.wav.part")), 100, "valid at every moment");
+        let again = PartFile::create(&path, WavFormat::MONO, 0).unwrap_err();
+        assert!(matches!(again, FileError::Exists(_)), "one writes a file");
+        file.complete().unwrap();
+        assert_eq!(samples(&path), 100);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert!(matches!(PartFile::create(&path, WavFormat::MONO, 0), Err(FileError::Exists(_))));
+    }
+
+    #[test]
+    fn a_folder_that_vanishes_is_noticed_with_the_next_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gone/call.wav");
+        let mut file = PartFile::create(&path, WavFormat::MONO, 0).unwrap();
+        file.write(&[1; 100]).unwrap();
+        fs::remove_dir_all(dir.path().join("gone")).unwrap();
+        assert_eq!(file.write(&[1; 100]), Err(FileError::Vanished(path)));
+        assert!(matches!(file.complete(), Err(FileError::Rename { .. })));
+    }
+
+    #[test]
+    fn without_room_there_is_no_recording_and_nothing_is_left_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("call.wav");
+        let refused = PartFile::create(&path, WavFormat::MONO, u64::MAX).unwrap_err();
+        assert!(refused.to_string().contains("are to stay free"), "{refused}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_gets_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b/call.wav");
+        let mut file = PartFile::create(&path, WavFormat::MONO, 0).unwrap();
+        file.write(&[1; 100]).unwrap();
+        drop(file);
+        fs::write(dir.path().join(".other.part"), "not ours").unwrap();
+        assert_eq!(recover(dir.path()).unwrap(), 1);
+        assert_eq!((samples(&path), recover(dir.path()).unwrap()), (100, 0));
+        assert!(dir.path().join(".other.part").exists());
+    }
+}

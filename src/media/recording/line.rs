@@ -1,0 +1,323 @@
+//! One direction of a recording: RTP packets with the moments at which they passed, in any
+//! order, to samples in their places. Pure: no clock, no I/O.
+//!
+//! A stream's first packet stands where it came; those behind it stand where their timestamps
+//! put them. So nothing of the network's jitter is heard. How much earlier or later than their
+//! places packets come tells of clocks that differ: the earliest of each few seconds ought to
+//! come exactly in its place. Where it does not, the stream is moved, in silence if there is
+//! some, else a little at the end of each packet.
+
+use super::Formats;
+use crate::media::codec::{Codec, Decoder, LONGEST_MS};
+use crate::media::conceal::Concealer;
+use crate::media::forward::Header;
+
+/// Losses up to here are made up for; a longer one is a pause, ms.
+const CONCEALED_MS: i64 = 120;
+/// What stands farther than this from where it came has begun anew, ms.
+const ASTRAY_MS: i64 = 100;
+/// For how long packets are watched before they are moved, ns.
+const WATCHED: u64 = 4_000_000_000;
+/// Streams are left alone that stand so well, ms.
+const GOOD_MS: i64 = 4;
+/// How far a stream is moved at the end of one packet, ms.
+const STEP_MS: i64 = 5;
+/// How long it waits for silence before that, ns.
+const PATIENCE: u64 = 1_000_000_000;
+/// Samples below this are silence.
+const QUIET: u16 = 100;
+/// Cross-fade where samples overlap, ms.
+const FADE_MS: i64 = 2;
+/// Numbers that may be missing before a stream counts as another one.
+const JUMP: i64 = 1_000;
+/// Packets that wait at most: more than a ring can bring.
+const WAITING: usize = 1_024;
+
+struct Packet {
+    /// Stream, and the sequence number with its cycles: the order.
+    order: (u32, i64),
+    at: u64,
+    payload_type: u8,
+    timestamp: u32,
+    payload: Box<[u8]>,
+}
+
+/// Where a stream has come to.
+struct Stream {
+    id: u32,
+    codec: Codec,
+    sequence: i64,
+    timestamp: u32,
+    /// Place of the next sample.
+    next: i64,
+    /// How often the recording had been paused.
+    pauses: usize,
+}
+
+/// How a stream stands.
+#[derive(Default)]
+struct Watch {
+    since: Option<u64>,
+    /// How much later than its place the earliest packet came, samples.
+    earliest: i64,
+    /// How far the stream is to be moved, samples; and since when.
+    owed: i64,
+    owed_since: u64,
+}
+
+/// See the module's text.
+pub struct Line {
+    rate_hz: u32,
+    pub formats: Formats,
+    waiting: Vec<Packet>,
+    /// SSRC, number and highest sequence number of the newest stream.
+    newest: Option<(u32, u32, i64)>,
+    stream: Option<Stream>,
+    watch: Watch,
+    decoders: [Option<Decoder>; Codec::ALL.len()],
+    concealer: Concealer,
+    room: Box<[i16]>,
+    /// Place of the first sample of `samples`.
+    base: i64,
+    samples: Vec<i16>,
+    /// The last packet was silence.
+    was_quiet: bool,
+    /// Packets that were decoded, and those of formats that nobody here can decode.
+    pub decoded: u64,
+    pub undecodable: u64,
+}
+
+/// A moment's place on the timeline, in samples, and the number of pauses before it; none: the
+/// recording is paused then.
+pub type Place<'a> = &'a dyn Fn(u64) -> Option<(i64, usize)>;
+
+impl Line {
+    /// A line on which nothing was said, at 8,000, 16,000 or 48,000 Hz.
+    pub fn new(rate_hz: u32, formats: Formats) -> Self {
+        let longest = (rate_hz * LONGEST_MS / 1_000) as usize;
+        Line {
+            rate_hz,
+            formats,
+            waiting: Vec::new(),
+            newest: None,
+            stream: None,
+            watch: Watch::default(),
+            decoders: [const { None }; Codec::ALL.len()],
+            concealer: Concealer::new(rate_hz),
+            room: vec![0; longest].into_boxed_slice(),
+            base: 0,
+            samples: Vec::new(),
+            was_quiet: true,
+            decoded: 0,
+            undecodable: 0,
+        }
+    }
+
+    /// Another party's stream begins here: the next packet is of a new one.
+    pub fn restart(&mut self) {
+        if let Some((ssrc, ..)) = &mut self.newest {
+            *ssrc = !*ssrc;
+        }
+    }
+
+    /// Takes a packet that passed at `at`, ns.
+    pub fn push(&mut self, at: u64, packet: &[u8]) {
+        let Some(header) = Header::read(packet) else { return };
+        let Some(payload) = packet.get(header.payload..header.payload + header.payload_len) else { return };
+        let sequence = i64::from(header.sequence);
+        let order = match self.newest {
+            Some((ssrc, id, highest)) if ssrc == header.ssrc => {
+                let ahead = i64::from(header.sequence.wrapping_sub(highest as u16) as i16);
+                if ahead.abs() > JUMP { (id + 1, sequence) } else { (id, highest + ahead) }
+            }
+            Some((_, id, _)) => (id + 1, sequence),
+            None => (0, sequence),
+        };
+        if self.newest.is_none_or(|(_, id, highest)| (id, highest) < order) {
+            self.newest = Some((header.ssrc, order.0, order.1));
+        }
+        let place = self.waiting.partition_point(|waiting| waiting.order < order);
+        let double = self.waiting.get(place).is_some_and(|waiting| waiting.order == order);
+        if double || self.waiting.len() >= WAITING {
+            return;
+        }
+        let (payload_type, timestamp) = (header.payload_type, header.timestamp);
+        self.waiting.insert(place, Packet { order, at, payload_type, timestamp, payload: payload.into() });
+    }
+
+    /// Decodes what came before `until`, ns: what was behind it has come by then.
+    pub fn play(&mut self, until: u64, place: Place<'_>) {
+        let ready = self.waiting.iter().take_while(|packet| packet.at <= until).count();
+        let ready: Vec<Packet> = self.waiting.drain(..ready).collect();
+        for packet in &ready {
+            if let Some((arrival, pauses)) = place(packet.at) {
+                self.packet(packet, arrival, pauses);
+            }
+        }
+    }
+
+    fn ms(&self, ms: i64) -> i64 {
+        ms * i64::from(self.rate_hz) / 1_000
+    }
+
+    fn packet(&mut self, packet: &Packet, arrival: i64, pauses: usize) {
+        let Some(codec) = self.formats.get(packet.payload_type) else {
+            // Events and comfort noise: the numbers go on.
+            if let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == packet.order.0) {
+                stream.sequence = stream.sequence.max(packet.order.1 + 1);
+            }
+            self.undecodable += 1;
+            return;
+        };
+        let mut begins = arrival;
+        let known = |stream: &&Stream| {
+            stream.id == packet.order.0
+                && stream.codec.clock_rate() == codec.clock_rate()
+                && stream.pauses == pauses
+        };
+        match self.stream.as_ref().filter(known) {
+            Some(stream) => {
+                if packet.order.1 < stream.sequence {
+                    return;
+                }
+                let gap = i64::from(packet.timestamp.wrapping_sub(stream.timestamp) as i32);
+                let gap = gap * i64::from(self.rate_hz) / i64::from(codec.clock_rate());
+                let (next, lost) = (stream.next, packet.order.1 > stream.sequence);
+                let stands = next + gap;
+                if gap >= -self.ms(CONCEALED_MS) && (arrival - stands).abs() <= self.ms(ASTRAY_MS) {
+                    begins = stands;
+                    if gap > 0 && lost && gap <= self.ms(CONCEALED_MS) {
+                        self.conceal(codec, next, gap);
+                    }
+                    begins += self.moved(packet.at, arrival - begins, gap > self.ms(CONCEALED_MS));
+                } else {
+                    self.watch = Watch::default();
+                }
+            }
+            None => self.watch = Watch::default(),
+        }
+        let next = self.decode(codec, &packet.payload, begins);
+        let ticks = i64::from(codec.clock_rate());
+        let length = codec.samples(&packet.payload, self.rate_hz).unwrap_or(0) as i64;
+        self.stream = Some(Stream {
+            id: packet.order.0,
+            codec,
+            sequence: packet.order.1 + 1,
+            timestamp: packet.timestamp.wrapping_add((length * ticks / i64::from(self.rate_hz)) as u32),
+            next,
+            pauses,
+        });
+    }
+
+    /// How far the stream is to be moved before this packet, which came `late` samples after
+    /// its place. `pause`: it may be moved as far as it ought to.
+    fn moved(&mut self, at: u64, late: i64, pause: bool) -> i64 {
+        let (good, step) = (self.ms(GOOD_MS), self.ms(STEP_MS));
+        let watch = &mut self.watch;
+        if watch.owed == 0 {
+            let since = *watch.since.get_or_insert(at);
+            watch.earliest = if since == at { late } else { watch.earliest.min(late) };
+            if at.saturating_sub(since) >= WATCHED {
+                if watch.earliest.abs() > good {
+                    (watch.owed, watch.owed_since) = (watch.earliest, at);
+                }
+                watch.since = None;
+            }
+        }
+        if watch.owed == 0 {
+            return 0;
+        }
+        let by = match () {
+            () if pause => watch.owed,
+            () if at.saturating_sub(watch.owed_since) > PATIENCE => watch.owed.clamp(-step, step),
+            () => return 0,
+        };
+        watch.owed -= by;
+        by
+    }
+
+    /// Decodes a payload to where it belongs; says where the next one does.
+    fn decode(&mut self, codec: Codec, payload: &[u8], begins: i64) -> i64 {
+        let rate_hz = self.rate_hz;
+        let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
+        let decoder = self.decoders[place].get_or_insert_with(|| Decoder::new(codec, rate_hz));
+        let Ok(made) = decoder.decode(payload, &mut self.room) else {
+            self.undecodable += 1;
+            return begins + codec.samples(payload, rate_hz).unwrap_or(0) as i64;
+        };
+        // A move that waits for silence has found it. One to the front covers what was before.
+        let quiet = self.room[..made].iter().all(|sample| sample.unsigned_abs() < QUIET);
+        let was_quiet = std::mem::replace(&mut self.was_quiet, quiet);
+        let mut begins = begins;
+        if quiet && was_quiet && self.watch.owed != 0 {
+            let by = self.watch.owed.max(-(made as i64));
+            self.watch.owed -= by;
+            begins += by;
+        }
+        self.decoded += 1;
+        let end = self.base + self.samples.len() as i64;
+        if begins > end && begins - end <= self.ms(STEP_MS) && self.stream.is_some() {
+            self.conceal(codec, end, begins - end);
+        }
+        if !self.decoders[place].as_ref().is_some_and(Decoder::conceals) {
+            self.concealer.good(&mut self.room[..made]);
+        }
+        let room = std::mem::take(&mut self.room);
+        self.put(begins, &room[..made]);
+        self.room = room;
+        begins + made as i64
+    }
+
+    /// Makes up `missing` samples.
+    fn conceal(&mut self, codec: Codec, from: i64, missing: i64) {
+        let (mut at, mut missing) = (from, usize::try_from(missing).unwrap_or(0));
+        let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
+        let mut room = std::mem::take(&mut self.room);
+        while missing > 0 {
+            let wanted = missing.min(self.rate_hz as usize / 50);
+            let own = self.decoders[place].as_mut().filter(|decoder| decoder.conceals());
+            let made = own.map_or(0, |decoder| decoder.conceal(wanted, &mut room));
+            let made = match made {
+                0 => {
+                    self.concealer.lost(&mut room[..wanted]);
+                    wanted
+                }
+                made => made.min(wanted),
+            };
+            self.put(at, &room[..made]);
+            at += made as i64;
+            missing -= made;
+        }
+        self.room = room;
+    }
+
+    /// Puts samples in their place; over what is there already with a short cross-fade.
+    fn put(&mut self, at: i64, samples: &[i16]) {
+        let late = usize::try_from(self.base - at).unwrap_or(0);
+        let Some(samples) = samples.get(late..).filter(|samples| !samples.is_empty()) else { return };
+        let at = usize::try_from(at - self.base).unwrap_or(0);
+        if self.samples.len() < at {
+            self.samples.resize(at, 0);
+        }
+        let overlap = self.samples.len().saturating_sub(at).min(samples.len());
+        let fade = overlap.min(self.ms(FADE_MS) as usize);
+        for (n, sample) in samples[..overlap].iter().enumerate() {
+            let there = &mut self.samples[at + n];
+            let rise = (n + 1).min(fade) as i32;
+            let span = fade as i32;
+            *there = ((i32::from(*sample) * rise + i32::from(*there) * (span - rise)) / span.max(1)) as i16;
+        }
+        // What was there and is not covered belongs to nobody.
+        self.samples.truncate(at + overlap);
+        self.samples.extend_from_slice(&samples[overlap..]);
+    }
+
+    /// Takes the samples before `until` off; where nothing is, there is silence.
+    pub fn take(&mut self, until: i64, mut each: impl FnMut(i16)) {
+        let count = usize::try_from(until - self.base).unwrap_or(0);
+        let there = count.min(self.samples.len());
+        self.samples.drain(..there).for_each(&mut each);
+        (there..count).for_each(|_| each(0));
+        self.base += count as i64;
+    }
+}

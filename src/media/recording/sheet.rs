@@ -1,0 +1,215 @@
+//! A recording without its file: packets of both directions in, the samples to write out.
+//! Pure: moments are arguments, in ns since the recording's beginning.
+
+use super::line::Line;
+use super::{Formats, Plan, Side};
+
+/// Packets that come later than this behind their followers are lost, ns.
+const ORDERED: u64 = 300_000_000;
+/// How far behind its place a packet may come, and still be written, ns.
+const PLACED: u64 = 200_000_000;
+/// Samples below this, root mean square over 20 ms, are silence: about -46 dBov.
+const SILENT: f64 = 164.0;
+
+/// See the module's text.
+pub struct Sheet {
+    rate_hz: u32,
+    stereo: bool,
+    lines: [Line; 2],
+    clock: Clock,
+    /// Samples of each channel that were given out.
+    written: i64,
+    longest: Option<i64>,
+    silence: Option<Silence>,
+}
+
+/// Silence of the party's, to end by.
+struct Silence {
+    most: i64,
+    /// So far.
+    samples: i64,
+    /// Samples of the 20 ms that are looked at, and the sum of their squares.
+    looked_at: i64,
+    energy: f64,
+}
+
+/// Moments to places: what passes while nothing is recorded takes none.
+#[derive(Debug, Default)]
+struct Clock {
+    rate_hz: u32,
+    /// From when to when nothing was recorded; the last one may go on.
+    pauses: Vec<(u64, Option<u64>)>,
+}
+
+impl Clock {
+    /// The place of a moment, and the number of pauses before it; none within a pause.
+    fn place(&self, at: u64) -> Option<(i64, usize)> {
+        let before = self.pauses.iter().take_while(|(from, _)| *from <= at);
+        let (mut paused, mut count) = (0, 0);
+        for (from, to) in before {
+            let to = to.filter(|to| *to <= at)?;
+            (paused, count) = (paused + (to - from), count + 1);
+        }
+        Some((self.samples(at - paused), count))
+    }
+
+    /// The place that a moment comes to, in a pause that of its beginning.
+    fn reached(&self, at: u64) -> i64 {
+        let paused: u64 = self
+            .pauses
+            .iter()
+            .filter(|(from, _)| *from <= at)
+            .map(|(from, to)| to.unwrap_or(at).min(at) - from)
+            .sum();
+        self.samples(at - paused)
+    }
+
+    fn samples(&self, ns: u64) -> i64 {
+        (u128::from(ns) * u128::from(self.rate_hz) / 1_000_000_000) as i64
+    }
+
+    fn pause(&mut self, at: u64, paused: bool) {
+        match (self.pauses.last_mut(), paused) {
+            (Some((_, None)), true) => {}
+            (Some((from, to @ None)), false) => *to = Some(at.max(*from)),
+            (last, true) => {
+                let after = last.and_then(|(_, to)| *to).unwrap_or(0);
+                self.pauses.push((at.max(after), None));
+            }
+            (_, false) => {}
+        }
+    }
+}
+
+/// Whether a recording goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesOn {
+    Yes,
+    /// It is as long as it may be, or the party has been silent for too long.
+    No,
+}
+
+impl Sheet {
+    /// An empty one; `said` and `heard` are the formats of both directions.
+    pub fn new(plan: &Plan, said: Formats, heard: Formats) -> Self {
+        let rate_hz = plan.rate_hz;
+        let clock = Clock { rate_hz, pauses: Vec::new() };
+        let samples = |duration: std::time::Duration| clock.samples(duration.as_nanos() as u64);
+        let silence =
+            plan.silence.map(|most| Silence { most: samples(most), samples: 0, looked_at: 0, energy: 0.0 });
+        Sheet {
+            rate_hz,
+            stereo: plan.stereo,
+            lines: [Line::new(rate_hz, said), Line::new(rate_hz, heard)],
+            written: 0,
+            longest: plan.longest.map(samples),
+            silence,
+            clock,
+        }
+    }
+
+    /// Other formats from now on.
+    pub fn formats(&mut self, said: Formats, heard: Formats) {
+        let [left, right] = &mut self.lines;
+        (left.formats, right.formats) = (said, heard);
+    }
+
+    /// Packets are another party's from now on.
+    pub fn restart(&mut self) {
+        self.lines.iter_mut().for_each(Line::restart);
+    }
+
+    /// Nothing is recorded from this moment on, or it is again.
+    pub fn pause(&mut self, at: u64, paused: bool) {
+        self.clock.pause(at, paused);
+    }
+
+    /// A packet has passed.
+    pub fn packet(&mut self, at: u64, side: Side, packet: &[u8]) {
+        match side {
+            Side::Said => self.lines[0].push(at, packet),
+            Side::Heard if self.stereo => self.lines[1].push(at, packet),
+            Side::Heard => {}
+        }
+    }
+
+    /// Gives out what is complete: left, right, left, … All that came before `now` is there.
+    pub fn advance(&mut self, now: u64, samples: &mut Vec<i16>) -> GoesOn {
+        let until = now.saturating_sub(ORDERED);
+        self.play(until);
+        self.write(self.clock.reached(until.saturating_sub(PLACED)), samples)
+    }
+
+    /// Gives out everything up to the moment of its end.
+    pub fn finish(&mut self, end: u64, samples: &mut Vec<i16>) {
+        self.play(end);
+        self.write(self.clock.reached(end), samples);
+    }
+
+    /// What is missing, in words.
+    pub fn missing(&self) -> Option<String> {
+        let words = ["what the party says", "what the party hears"];
+        let mut lines = self.lines.iter().zip(words);
+        let (_, which) = lines.find(|(line, _)| line.decoded == 0 && line.undecodable > 100)?;
+        Some(format!(
+            "{which} is in a format that cannot be decoded here; allow PCMU, PCMA, G722 or opus only"
+        ))
+    }
+
+    fn play(&mut self, until: u64) {
+        let clock = &self.clock;
+        for line in &mut self.lines {
+            line.play(until, &|at| clock.place(at));
+        }
+    }
+
+    fn write(&mut self, until: i64, samples: &mut Vec<i16>) -> GoesOn {
+        let until = self.longest.map_or(until, |longest| until.min(longest));
+        let [left, right] = &mut self.lines;
+        let channels = 1 + usize::from(self.stereo);
+        let begin = samples.len();
+        let count = usize::try_from(until - self.written).unwrap_or(0);
+        samples.resize(begin + count * channels, 0);
+        let mut places = samples[begin..].chunks_exact_mut(channels);
+        let mut heard = 0..count;
+        left.take(until, |sample| {
+            if let Some(place) = places.next() {
+                place[0] = sample;
+            }
+        });
+        if self.stereo {
+            let places = &mut samples[begin..];
+            right.take(until, |sample| {
+                if let Some(n) = heard.next() {
+                    places[n * channels + 1] = sample;
+                }
+            });
+        }
+        self.written += count as i64;
+        let silent = self.silence.as_mut().is_some_and(|silence| {
+            let look = i64::from(self.rate_hz) / 50;
+            samples[begin..].chunks_exact(channels).any(|both| silence.is_too_long(both[0], look))
+        });
+        let full = self.longest.is_some_and(|longest| self.written >= longest);
+        if full || silent { GoesOn::No } else { GoesOn::Yes }
+    }
+}
+
+impl Silence {
+    /// Takes a sample; whether the silence has lasted for too long. `look` samples are judged
+    /// together.
+    fn is_too_long(&mut self, sample: i16, look: i64) -> bool {
+        self.energy += f64::from(sample) * f64::from(sample);
+        self.looked_at += 1;
+        if self.looked_at == look {
+            let silent = self.energy < SILENT * SILENT * look as f64;
+            self.samples = if silent { self.samples + look } else { 0 };
+            (self.looked_at, self.energy) = (0, 0.0);
+        }
+        self.samples >= self.most
+    }
+}
+
+#[cfg(test)]
+#[path = "sheet_tests.rs"]
+mod tests;

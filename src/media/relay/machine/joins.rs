@@ -1,0 +1,95 @@
+//! What far ends have said of themselves, and who is joined to whom.
+
+use super::{Machine, RelayId, Remote, Way};
+use crate::media::forward::Gate;
+use crate::media::relay::lock::NOWHERE;
+
+impl Machine {
+    pub(super) fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {
+        let rng = &mut self.rng;
+        let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
+        let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
+        if remote.rtp.port() != 0 && endpoint.lock.signal(remote.rtp) {
+            endpoint.rule.source = endpoint.lock.believed().unwrap_or(NOWHERE);
+        }
+        endpoint.remote = Some(remote);
+        if let Some(ear) = endpoint.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
+            ear.listen(&remote.voice);
+        }
+        endpoint.reports.start(at, rng);
+        endpoint.expect(at);
+        let peer = endpoint.peer;
+        if peer.is_none() {
+            let idle = endpoint.idle_way();
+            endpoint.set_way(&idle);
+        }
+        self.arm(id.slot);
+        if let Some(peer) = peer {
+            self.refresh(peer);
+        }
+    }
+
+    pub(super) fn join(&mut self, at: u64, a: RelayId, b: RelayId, forward: &Way, backward: &Way) {
+        if a == b || self.get(a).is_none() || self.get(b).is_none() {
+            return;
+        }
+        self.leave_room(at, a, None);
+        self.leave_room(at, b, None);
+        for (one, other, way) in [(a, b, forward), (b, a, backward)] {
+            if let Some(before) = self.at(one.slot).and_then(|endpoint| endpoint.peer)
+                && before != other.slot
+            {
+                self.part(one.slot);
+                self.part(before);
+            }
+            if let Some((endpoint, peer)) = self.pair(one.slot)
+                && (endpoint.rule.clock_rate != way.clock_rate
+                    || endpoint.plan.as_deref() != way.transcode.as_ref())
+            {
+                peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+            }
+            if let Some(endpoint) = self.at(one.slot) {
+                endpoint.peer = Some(other.slot);
+                endpoint.typed.clear();
+                if let Some(stage) = &mut endpoint.stage {
+                    stage.rest();
+                }
+                endpoint.set_way(way);
+                endpoint.expect(at);
+            }
+        }
+        for id in [a, b] {
+            self.refresh(id.slot);
+            self.arm(id.slot);
+        }
+    }
+
+    /// What comes to this endpoint goes nowhere from now on.
+    pub(super) fn part(&mut self, slot: u32) {
+        if let Some((endpoint, peer)) = self.pair(slot) {
+            peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+        }
+        let Some(endpoint) = self.at(slot) else { return };
+        endpoint.peer = None;
+        endpoint.rule.gate = Gate::Unjoined;
+        let idle = endpoint.idle_way();
+        endpoint.set_way(&idle);
+    }
+
+    /// Brings an endpoint's rule in line with what its peer takes now.
+    pub(super) fn refresh(&mut self, slot: u32) {
+        let Some((endpoint, peer)) = self.pair(slot) else { return };
+        match peer.hears_at() {
+            Some(to) => {
+                endpoint.rule.destination = to;
+                if endpoint.rule.gate != Gate::Open {
+                    endpoint.rule.gate = Gate::Unanchored;
+                }
+            }
+            None => {
+                peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
+                endpoint.rule.gate = Gate::Held;
+            }
+        }
+    }
+}

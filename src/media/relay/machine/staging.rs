@@ -1,0 +1,128 @@
+//! What applications have to do with parties: orders, ticks and digits for their stages.
+
+use super::rooms::room_of;
+use super::{Channel, Machine, Now, RelayId, Transmit};
+use crate::media::relay::endpoint::Endpoint;
+use crate::media::stage::Act;
+
+/// A tick that comes later than this is counted as late, ns.
+const LATE: u64 = 5_000_000;
+
+impl Machine {
+    /// An order of an application's.
+    pub(super) fn stage(&mut self, at: u64, id: RelayId, act: Act) {
+        // Whoever waits for an answer of an endpoint that is gone is told by the reply's end.
+        let Some(endpoint) = self.get(id) else { return };
+        let Endpoint { stage, typed, .. } = endpoint;
+        stage.get_or_insert_default().act(at, act, typed);
+        self.set_stage(at, id.slot);
+    }
+
+    /// Every party that is due is spoken to.
+    pub(super) fn tick(&mut self, at: u64, out: &mut impl Transmit) {
+        while let Some((phase, due, mut members)) = self.wheel.take(at) {
+            let mut count = 0;
+            members.retain(|member| {
+                let (ticked, goes_on) = match room_of(*member) {
+                    Some(place) => self.tick_room(due, at, place, out),
+                    None => (1, self.tick_stage(due, at, *member, out)),
+                };
+                count += ticked;
+                goes_on
+            });
+            self.totals.ticks.0 += count;
+            self.totals.ticks.1 += if at - due > LATE { count } else { 0 };
+            self.wheel.put(phase, members);
+        }
+    }
+
+    /// Whether there will be another one.
+    fn tick_stage(&mut self, due: u64, at: u64, slot: u32, out: &mut impl Transmit) -> bool {
+        let Some(Endpoint { stage: Some(stage), typed, out: space, remote, lock, inserted, drops, .. }) =
+            self.at(slot)
+        else {
+            return false;
+        };
+        // A digit of ours is in the place of sound.
+        let takes = super::super::endpoint::takes_at(remote.as_ref(), lock).filter(|_| inserted.is_none());
+        let target = remote.as_ref().and_then(|remote| remote.voice.gets).filter(|_| takes.is_some());
+        stage.tick((due, at), target.as_ref(), space, typed, |packet| {
+            let sent = takes.is_some_and(|to| out.transmit(slot, Channel::Rtp, to, packet));
+            drops.send_failed += u64::from(!sent);
+        });
+        let goes_on = stage.is_playing();
+        if !goes_on {
+            stage.phase = None;
+        }
+        self.set_stage(at, slot);
+        goes_on
+    }
+
+    /// A collection has waited for long.
+    pub(super) fn stage_time(&mut self, at: u64, slot: u32) {
+        self.with_stage(at, slot, |stage, typed| stage.time(at, typed));
+    }
+
+    /// A key went down.
+    pub(super) fn key_down(&mut self, now: Now, slot: u32) {
+        let at = self.ns(now.at);
+        self.with_stage(at, slot, |stage, typed| stage.key_down(at, typed));
+    }
+
+    /// A digit was pressed, whichever way it came.
+    pub(super) fn typed(&mut self, now: Now, slot: u32, digit: char) {
+        let at = self.ns(now.at);
+        if self.at(slot).is_some_and(|endpoint| endpoint.stage.is_some()) {
+            self.with_stage(at, slot, |stage, typed| stage.digit(at, digit, typed));
+        } else if let Some(endpoint) = self.at(slot) {
+            endpoint.typed.push(digit);
+        }
+    }
+
+    /// An endpoint closes.
+    pub(super) fn leave_stage(&mut self, at: u64, slot: u32) {
+        if let Some(id) = self.at(slot).map(|endpoint| endpoint.id) {
+            self.leave_room(at, id, None);
+        }
+        let Some(mut stage) = self.at(slot).and_then(|endpoint| endpoint.stage.take()) else { return };
+        if let Some(phase) = stage.phase {
+            self.wheel.remove(phase, slot);
+        }
+        stage.close(at);
+    }
+
+    fn with_stage(
+        &mut self,
+        at: u64,
+        slot: u32,
+        act: impl FnOnce(&mut crate::media::stage::Stage, &mut crate::media::stage::Typed),
+    ) {
+        if let Some(Endpoint { stage: Some(stage), typed, .. }) = self.at(slot) {
+            act(stage, typed);
+            self.set_stage(at, slot);
+        }
+    }
+
+    /// Brings wheel, timers and the leg's feeder in line with what a stage does now.
+    pub(super) fn set_stage(&mut self, at: u64, slot: u32) {
+        let Machine { endpoints, wheel, .. } = self;
+        let Some(endpoint) = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(stage) = &mut endpoint.stage else { return };
+        let playing = stage.is_playing();
+        match stage.phase {
+            None if playing => stage.phase = Some(wheel.add(at, slot)),
+            Some(phase) if !playing => {
+                wheel.remove(phase, slot);
+                stage.phase = None;
+            }
+            _ => {}
+        }
+        let has_mouth = playing || stage.room.is_some();
+        if std::mem::replace(&mut stage.has_mouth, has_mouth) != has_mouth
+            && let Some(feeder) = endpoint.peer
+        {
+            self.refresh(feeder);
+        }
+        self.arm(slot);
+    }
+}

@@ -1,0 +1,38 @@
+//! SRTP of relay endpoints, between their sockets and the machine, which sees plain packets
+//! only. Each leg has its own keys: what comes under one's leaves under the other's.
+
+use crate::media::session::Channel;
+use crate::media::transport::protection::{Protection, RTCP_OVERHEAD};
+
+/// Room for a datagram and what protection adds.
+pub(super) type Room = [u8; super::thread::SIZE + RTCP_OVERHEAD];
+
+/// RFC 5761 §4, as the machine tells them apart.
+fn is_rtcp(channel: Channel, datagram: &[u8]) -> bool {
+    channel == Channel::Rtcp || datagram.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7F)))
+}
+
+/// Takes the protection off in place; the octets that are left. `None`: forged, plain or
+/// seen before.
+pub(super) fn unprotect(protection: &mut Protection, channel: Channel, datagram: &mut [u8]) -> Option<usize> {
+    let unprotected = match is_rtcp(channel, datagram) {
+        true => protection.inbound.rtcp(datagram),
+        false => protection.inbound.rtp(datagram),
+    };
+    unprotected.ok()
+}
+
+/// The datagram as it is to be sent. `None`: it must not be.
+pub(super) fn protect<'a>(
+    protection: &mut Protection,
+    channel: Channel,
+    datagram: &[u8],
+    room: &'a mut Room,
+) -> Option<&'a [u8]> {
+    room.get_mut(..datagram.len())?.copy_from_slice(datagram);
+    let protected = match is_rtcp(channel, datagram) {
+        true => protection.outbound.rtcp(room, datagram.len()),
+        false => protection.outbound.rtp(room, datagram.len()),
+    };
+    room.get(..protected.ok()?)
+}

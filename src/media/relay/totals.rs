@@ -1,0 +1,126 @@
+//! What all endpoints of a media thread have seen and done. Packets are counted at their
+//! endpoints only; an endpoint's counters are added up with each of its reports, which is
+//! every few seconds, and at its end.
+
+use super::{Drops, EndpointStats};
+
+/// Sums over endpoints, those that are closed included. They only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// RTP packets that came and were believed, and their octets.
+    pub received: (u64, u64),
+    /// RTP packets that left, and their octets.
+    pub sent: (u64, u64),
+    /// What came and went no further.
+    pub dropped: Drops,
+    /// Missing by sequence number.
+    pub lost: u64,
+    /// What far ends say they lost of what we sent.
+    pub far_lost: u64,
+    /// RTCP packets that came and were read, and that left.
+    pub rtcp: (u64, u64),
+    /// Ticks of what is played and mixed, one for each party, and those that came more than
+    /// 5 ms late.
+    pub ticks: (u64, u64),
+}
+
+/// RTP ports of a media thread, RTCP's not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// In calls.
+    pub used: usize,
+    /// Bound ahead for the next ones.
+    pub ready: usize,
+    /// Neither bound nor resting.
+    pub free: usize,
+    /// They rest after a call.
+    pub resting: usize,
+}
+
+impl From<&EndpointStats> for Totals {
+    fn from(stats: &EndpointStats) -> Self {
+        Totals {
+            received: (stats.received.packets, stats.received.bytes),
+            sent: (stats.sent.packets, stats.sent.bytes),
+            dropped: stats.dropped,
+            lost: stats.lost,
+            far_lost: u64::try_from(stats.rtcp.far_lost.unwrap_or(0)).unwrap_or(0),
+            rtcp: (stats.rtcp.received.into(), stats.rtcp.sent.into()),
+            // A thread counts them, not an endpoint.
+            ticks: (0, 0),
+        }
+    }
+}
+
+impl Totals {
+    /// Each pair of counters.
+    fn each<'a>(&'a mut self, other: &'a Totals) -> [(&'a mut u64, u64); 20] {
+        let (drops, others) = (&mut self.dropped, &other.dropped);
+        [
+            (&mut self.received.0, other.received.0),
+            (&mut self.received.1, other.received.1),
+            (&mut self.sent.0, other.sent.0),
+            (&mut self.sent.1, other.sent.1),
+            (&mut self.lost, other.lost),
+            (&mut self.far_lost, other.far_lost),
+            (&mut self.rtcp.0, other.rtcp.0),
+            (&mut self.rtcp.1, other.rtcp.1),
+            (&mut self.ticks.0, other.ticks.0),
+            (&mut self.ticks.1, other.ticks.1),
+            (&mut drops.malformed, others.malformed),
+            (&mut drops.other_protocol, others.other_protocol),
+            (&mut drops.source, others.source),
+            (&mut drops.unauthenticated, others.unauthenticated),
+            (&mut drops.stream, others.stream),
+            (&mut drops.payload_type, others.payload_type),
+            (&mut drops.held, others.held),
+            (&mut drops.unjoined, others.unjoined),
+            (&mut drops.undecodable, others.undecodable),
+            (&mut drops.send_failed, others.send_failed),
+        ]
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: &Totals) {
+        self.each(other).into_iter().for_each(|(sum, more)| *sum += more);
+    }
+
+    /// An endpoint's counters are these now: gives what has come since the last time.
+    /// Losses become fewer when late packets come; sums do not.
+    pub fn advance(&mut self, now: Totals) -> Totals {
+        let mut more = now;
+        more.each(self).into_iter().for_each(|(now, before)| *now = now.saturating_sub(before));
+        self.each(&more).into_iter().for_each(|(known, more)| *known += more);
+        more
+    }
+}
+
+impl Ports {
+    /// Adds others.
+    pub fn add(&mut self, other: &Ports) {
+        self.used += other.used;
+        self.ready += other.ready;
+        self.free += other.free;
+        self.resting += other.resting;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_up_is_what_was_counted_and_never_less() {
+        let mut sum = Totals::default();
+        let mut known = Totals::default();
+        for (packets, lost) in [(10, 0), (20, 7), (30, 2), (40, 9)] {
+            let dropped = Drops { held: packets / 10, ..Drops::default() };
+            let now = Totals { received: (packets, packets * 172), lost, dropped, ..Totals::default() };
+            let before = sum;
+            sum.add(&known.advance(now));
+            assert!(sum.lost >= before.lost);
+        }
+        assert_eq!((sum.received, sum.lost, sum.dropped.held), ((40, 40 * 172), 9, 4));
+        assert_eq!(sum, known);
+    }
+}

@@ -1,0 +1,61 @@
+//! A party's packets to frames at the room's rate, on the room's ticks.
+
+use std::time::Instant;
+
+use crate::frame::FrameKind;
+use crate::media::codec::Codec;
+use crate::media::forward::Header;
+use crate::media::jitter::JitterBuffer;
+use crate::media::stage::Voice;
+
+/// The least delay, ms: what most networks do to packets.
+const JITTER_MS: u32 = 40;
+
+/// See the module's text. About 20 KB where only G.711 comes at 8 kHz, else 120 KB.
+pub struct Ear {
+    buffer: JitterBuffer,
+}
+
+impl Ear {
+    /// An ear that has heard nothing; `epoch` is any moment before.
+    pub fn new(epoch: Instant, rate_hz: u32, voice: &Voice) -> Self {
+        let mut ear = Ear { buffer: JitterBuffer::new(epoch, JITTER_MS, rate_hz) };
+        ear.listen(voice);
+        ear
+    }
+
+    /// What the party may say from now on.
+    pub fn listen(&mut self, voice: &Voice) {
+        let mut codecs = [Codec::Pcmu; 4];
+        let mut count = 0;
+        for (place, (_, codec)) in codecs.iter_mut().zip(voice.says.iter().flatten()) {
+            *place = *codec;
+            count += 1;
+        }
+        self.buffer.receive(&codecs[..count]);
+    }
+
+    /// Takes a packet; whether it was of use.
+    pub fn packet(&mut self, now: Instant, voice: &Voice, header: &Header, payload: &[u8]) -> bool {
+        let codec = voice.says.iter().flatten().find(|said| said.0 == header.payload_type);
+        let Some((_, codec)) = codec else { return false };
+        let taken = self.buffer.payload(*codec, header.timestamp, now, payload, None);
+        taken == crate::media::jitter::Inserted::InTime
+    }
+
+    /// Another stream of the party's begins.
+    pub fn new_stream(&mut self) {
+        self.buffer.new_source();
+    }
+
+    /// The 20 ms of this tick; whether there was anything.
+    pub fn play(&mut self, at: Instant, frame: &mut [i16]) -> bool {
+        self.buffer.play(at, frame).kind != FrameKind::Silence
+    }
+}
+
+impl std::fmt::Debug for Ear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ear").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,55 @@
+//! What is said in a room, for a recording: the mix of each tick as a packet of its own stream.
+
+use std::time::Instant;
+
+use crate::media::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::media::recording::{Side, Tap};
+use crate::media::rtp::packet::HEADER_LEN;
+
+/// Ticks of the RTP clock in 20 ms: both codecs below have 8,000 in a second (RFC 3551 §4.5.2).
+const TICKS: u32 = 160;
+
+/// Packets for a recorder.
+pub(super) struct RoomTap {
+    tap: Box<Tap>,
+    payload_type: u8,
+    encoder: Encoder,
+    sequence: u16,
+    timestamp: u32,
+    packet: [u8; HEADER_LEN + MAX_PAYLOAD],
+}
+
+impl RoomTap {
+    /// Of a room that is mixed at 8,000 or 16,000 Hz.
+    pub fn new(tap: Box<Tap>, rate_hz: u32) -> Self {
+        let (payload_type, codec) = if rate_hz > 8_000 { (9, Codec::G722) } else { (8, Codec::Pcma) };
+        let tuning = OpusTuning { bitrate: 24_000, expected_loss_pct: 0 };
+        RoomTap {
+            tap,
+            payload_type,
+            encoder: Encoder::new(codec, rate_hz, tuning),
+            sequence: 0,
+            timestamp: 0,
+            packet: [0; HEADER_LEN + MAX_PAYLOAD],
+        }
+    }
+
+    /// Takes the mix of a tick; whether more is wanted.
+    pub fn take(&mut self, at: Instant, mix: &[i16]) -> bool {
+        let (header, payload) = self.packet.split_at_mut(HEADER_LEN);
+        let Some(octets) = self.encoder.encode(mix, payload) else { return true };
+        header[0] = 0x80;
+        header[1] = self.payload_type;
+        header[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(TICKS);
+        self.tap.take(at, Side::Said, &self.packet[..HEADER_LEN + octets])
+    }
+}
+
+impl std::fmt::Debug for RoomTap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoomTap").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! What may be asked of a session in mid-call, beside what offer and answer settle.
+
+use super::params::{Adapt, DigitMode};
+use super::{Levels, Session};
+use crate::media::conference::Seat;
+
+impl Session {
+    /// Sends a digit (`0-9 * # A-D`) behind those that wait. One that cannot be sent (nothing
+    /// is sent now, too many wait) is counted and lost.
+    pub fn digit(&mut self, digit: char, duration_ms: u32, mode: DigitMode) {
+        if self.sender.sends() {
+            self.sender.digits.push(digit, duration_ms, mode);
+        } else {
+            self.sender.digits.refused += 1;
+        }
+    }
+
+    /// Sends silence instead of what the source gives; digits are sent all the same.
+    pub fn mute(&mut self, muted: bool) {
+        self.sender.muted = muted;
+    }
+
+    /// Multiplies what the source gives, and what is played; `None`: as before. Beyond full
+    /// scale it stays at the rail. Digits of ours keep their level, and those of the far end's
+    /// are looked for at theirs.
+    pub fn volume(&mut self, sent: Option<f32>, heard: Option<f32>) {
+        self.sender.gain = sent.unwrap_or(self.sender.gain);
+        self.heard_gain = heard.unwrap_or(self.heard_gain);
+    }
+
+    /// A place in a conference of sessions of this rate and thread; `None`: none any more. The
+    /// one before is dropped here.
+    pub fn seat(&mut self, seat: Option<Box<Seat>>) {
+        self.sender.seat = seat;
+    }
+
+    /// How robust Opus is sent from now on.
+    pub fn adapt(&mut self, adapt: Adapt) {
+        self.sender.adapt(adapt);
+    }
+
+    /// How loud both directions are.
+    pub fn levels(&self) -> Levels {
+        Levels { sent: self.sender.meter.level, heard: self.heard.level }
+    }
+}

@@ -1,0 +1,223 @@
+//! Digits that we send, one after the other: as telephone events (RFC 4733) in the place of
+//! audio packets, or as sound in the place of audio. No I/O; time is counted in packets.
+
+use std::collections::VecDeque;
+
+use super::params::{DigitMode, EventFormat};
+use crate::media::dtmf::Tone;
+use crate::media::rtp::telephone_event::code;
+
+/// Digits that wait at most.
+const QUEUE: usize = 64;
+/// How long a digit may be, ms: what is shorter is missed, what is longer is a mistake.
+const LENGTH_MS: (u32, u32) = (50, 6_000);
+/// Between two digits at least, ms: receivers tell them apart.
+const PAUSE_MS: u32 = 60;
+/// An end is sent so often, one packet time apart (RFC 4733 §2.5.1.4).
+const ENDS: u8 = 3;
+/// E bit and volume of the payload: -10 dBm0.
+const END: u8 = 0x80;
+const VOLUME: u8 = 10;
+/// Ticks of a segment of a long event (§2.5.1.3).
+const SEGMENT: u64 = u16::MAX as u64;
+/// Of each tone of a digit in band: together -13 dBov.
+const RMS: f32 = 7_300.0;
+
+/// What a packet is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// Audio as the source gave it.
+    Source,
+    /// Audio that is a digit, or the silence behind one.
+    Sound,
+    /// An event in the place of audio.
+    Event { payload_type: u8, timestamp: u32, payload: [u8; 4], first: bool },
+}
+
+/// Where a packet stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Timestamp of its first sample.
+    pub timestamp: u32,
+    pub ptime_ms: u32,
+    pub rate_hz: u32,
+    /// What the far end takes.
+    pub events: Option<EventFormat>,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Digits {
+    queue: VecDeque<(char, u32, DigitMode)>,
+    current: Option<Current>,
+    /// Pause that is left, ms.
+    rest_ms: u32,
+    /// Digits that were no digits, or too many.
+    pub refused: u64,
+}
+
+#[derive(Debug)]
+enum Current {
+    Event { format: EventFormat, code: u8, start: u32, ticks: u64, sent: u64, ends: u8 },
+    Sound { tone: Box<Tone>, left: usize },
+}
+
+impl Digits {
+    /// Puts a digit behind those that wait.
+    pub fn push(&mut self, digit: char, duration_ms: u32, mode: DigitMode) {
+        if code(digit).is_none() || self.queue.len() >= QUEUE {
+            self.refused += 1;
+            return;
+        }
+        self.queue.push_back((digit, duration_ms.clamp(LENGTH_MS.0, LENGTH_MS.1), mode));
+    }
+
+    /// Nothing is sent any more: what waits would come too late.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        (self.current, self.rest_ms) = (None, 0);
+    }
+
+    /// What the next packet is; `samples` are those of the source and become those of a digit.
+    pub fn next(&mut self, place: Place, samples: &mut [i16]) -> Slot {
+        if self.current.is_none() && self.rest_ms > 0 {
+            self.rest_ms = self.rest_ms.saturating_sub(place.ptime_ms);
+            return Slot::Source;
+        }
+        if self.current.is_none() {
+            let Some((digit, duration_ms, mode)) = self.queue.pop_front() else { return Slot::Source };
+            self.current = Some(match place.events.filter(|_| mode == DigitMode::Event) {
+                Some(format) => Current::Event {
+                    format,
+                    code: code(digit).unwrap_or(0),
+                    start: place.timestamp,
+                    ticks: u64::from(duration_ms) * u64::from(format.clock_rate) / 1_000,
+                    sent: 0,
+                    ends: 0,
+                },
+                None => {
+                    let ms = place.rate_hz as usize / 1_000;
+                    let tone = Box::new(Tone::new(digit, duration_ms, place.rate_hz));
+                    Current::Sound { tone, left: (duration_ms + PAUSE_MS) as usize * ms }
+                }
+            });
+        }
+        match &mut self.current {
+            Some(Current::Event { format, code, start, ticks, sent, ends }) => {
+                let first = *sent == 0;
+                let step = u64::from(place.ptime_ms) * u64::from(format.clock_rate) / 1_000;
+                *sent = (*sent + step).min(*ticks);
+                let end = *sent == *ticks;
+                *ends += u8::from(end);
+                let segments = sent.saturating_sub(1) / SEGMENT;
+                let [d0, d1] = ((*sent - segments * SEGMENT) as u16).to_be_bytes();
+                let slot = Slot::Event {
+                    payload_type: format.payload_type,
+                    timestamp: start.wrapping_add((segments * SEGMENT) as u32),
+                    payload: [*code, if end { END | VOLUME } else { VOLUME }, d0, d1],
+                    first,
+                };
+                if *ends >= ENDS {
+                    // The repeated ends are part of the pause.
+                    let past = u32::from(ENDS - 1) * place.ptime_ms;
+                    (self.current, self.rest_ms) = (None, PAUSE_MS.saturating_sub(past));
+                }
+                slot
+            }
+            Some(Current::Sound { tone, left }) => {
+                tone.fill(samples, RMS);
+                *left = left.saturating_sub(samples.len());
+                if *left == 0 {
+                    self.current = None;
+                }
+                Slot::Sound
+            }
+            None => Slot::Source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: EventFormat = EventFormat { payload_type: 101, clock_rate: 8_000 };
+
+    fn place(n: u32, events: Option<EventFormat>) -> Place {
+        let ticks = events.map_or(160, |events| events.clock_rate / 50);
+        Place { timestamp: 1_000 + n * ticks, ptime_ms: 20, rate_hz: 8_000, events }
+    }
+
+    #[test]
+    fn an_event_keeps_its_timestamp_grows_and_ends_three_times() {
+        let mut digits = Digits::default();
+        digits.push('5', 90, DigitMode::Event);
+        digits.push('#', 10, DigitMode::Event);
+        let mut seen = Vec::new();
+        for n in 0..14 {
+            if let Slot::Event { timestamp, payload: [code, flags, d0, d1], first, .. } =
+                digits.next(place(n, Some(EVENTS)), &mut [0; 160])
+            {
+                seen.push((n, timestamp, code, flags >= END, u16::from_be_bytes([d0, d1]), first));
+            }
+        }
+        assert_eq!(
+            seen,
+            [
+                (0, 1_000, 5, false, 160, true),
+                (1, 1_000, 5, false, 320, false),
+                (2, 1_000, 5, false, 480, false),
+                (3, 1_000, 5, false, 640, false),
+                (4, 1_000, 5, true, 720, false),
+                (5, 1_000, 5, true, 720, false),
+                (6, 1_000, 5, true, 720, false),
+                (8, 2_280, 11, false, 160, true),
+                (9, 2_280, 11, false, 320, false),
+                (10, 2_280, 11, true, 400, false),
+                (11, 2_280, 11, true, 400, false),
+                (12, 2_280, 11, true, 400, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_lasts_longer_than_a_packet_can_say_goes_on_in_a_segment() {
+        let wide = EventFormat { payload_type: 110, clock_rate: 48_000 };
+        let mut digits = Digits::default();
+        digits.push('1', 2_000, DigitMode::Event);
+        let mut last = None;
+        for n in 0..102 {
+            last = Some(digits.next(place(n, Some(wide)), &mut [0; 160]));
+        }
+        let [d0, d1] = (96_000u32 as u64 - SEGMENT).to_be_bytes()[6..] else { unreachable!() };
+        let payload = [1, END | VOLUME, d0, d1];
+        assert_eq!(last, Some(Slot::Event { payload_type: 110, timestamp: 66_535, payload, first: false }));
+    }
+
+    #[test]
+    fn where_no_events_are_taken_a_digit_is_a_sound() {
+        let mut digits = Digits::default();
+        digits.push('5', 100, DigitMode::Event);
+        digits.push('6', 100, DigitMode::InBand);
+        let mut heard = Vec::new();
+        for n in 0..20 {
+            let mut samples = [77; 160];
+            let slot = digits.next(place(n, None), &mut samples);
+            assert_eq!(slot, if n < 16 { Slot::Sound } else { Slot::Source });
+            heard.extend(samples);
+        }
+        let found: String =
+            crate::media::dtmf::LineDetector::decode(&heard).iter().map(|heard| heard.digit).collect();
+        assert_eq!(found, "56");
+    }
+
+    #[test]
+    fn no_digits_and_too_many_are_refused() {
+        let mut digits = Digits::default();
+        digits.push('x', 100, DigitMode::Event);
+        (0..1_000).for_each(|_| digits.push('1', 100, DigitMode::Event));
+        assert_eq!(digits.refused, 1 + 1_000 - QUEUE as u64);
+        digits.clear();
+        assert_eq!(digits.next(place(0, Some(EVENTS)), &mut [0; 160]), Slot::Source);
+    }
+}

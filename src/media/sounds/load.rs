@@ -1,0 +1,90 @@
+//! A file to samples at one rate, all at once.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::SoundError;
+use crate::media::file::{Decoder, FileError};
+use crate::media::mix::saturate;
+use crate::media::resample::{Method, Resampler};
+use crate::media::stage::Sound;
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub modified: Option<SystemTime>,
+    pub size: u64,
+}
+
+impl Stamp {
+    /// The file's now.
+    pub fn of(path: &Path) -> Result<Stamp, SoundError> {
+        let meta = std::fs::metadata(path).map_err(|error| named(path, &error))?;
+        if !meta.is_file() {
+            return Err(named(path, &"not a regular file"));
+        }
+        Ok(Stamp { modified: meta.modified().ok(), size: meta.len() })
+    }
+}
+
+fn named(path: &Path, reason: &dyn std::fmt::Display) -> SoundError {
+    SoundError(format!("{} ({reason})", path.display()))
+}
+
+fn failed(error: &FileError) -> SoundError {
+    match error {
+        FileError::Open { path, error } => named(path, error),
+        FileError::Unsupported { path, format, reason } => {
+            named(path, &format!("{format}: {reason}; WAV, MP3, FLAC and Ogg Vorbis can be"))
+        }
+        FileError::Corrupt { path, format, reason } => named(path, &format!("{format}: {reason}")),
+        FileError::Empty { path, format } => named(path, &format!("{format}: it holds no audio")),
+        FileError::Resample { path, error } => named(path, error),
+        FileError::Thread(error) => SoundError(error.to_string()),
+    }
+}
+
+/// Whether a file can be played, as far as its beginning shows: for configurations.
+///
+/// # Errors
+/// It cannot; the text names it and says why.
+pub fn check(path: &Path) -> Result<(), SoundError> {
+    let mut decoder = Decoder::open(path).map_err(|error| failed(&error))?;
+    match decoder.advance().map_err(|error| failed(&error))? {
+        true => Ok(()),
+        false => Err(named(path, &"it holds no audio")),
+    }
+}
+
+/// Decodes a whole file, which may be so long.
+pub(super) fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, SoundError> {
+    let most = longest.as_secs() as usize * rate_hz as usize;
+    let mut decoder = Decoder::open(path).map_err(|error| failed(&error))?;
+    let mut resampler: Option<Resampler> = None;
+    let (mut floats, mut samples): (Vec<f32>, Vec<i16>) = (Vec::new(), Vec::new());
+    let resample = |error| named(path, &error);
+    loop {
+        let more = decoder.advance().map_err(|error| failed(&error))?;
+        let from_hz = decoder.rate_hz();
+        // The next file of a chain may have another rate.
+        let other = resampler.take_if(|before| !more || before.rate_hz() != from_hz);
+        if let Some(before) = other {
+            before.finish(&mut floats).map_err(resample)?;
+        }
+        if more {
+            if resampler.is_none() {
+                resampler = Some(Resampler::between(Method::Sinc, from_hz, rate_hz).map_err(resample)?);
+            }
+            if let Some(resampler) = &mut resampler {
+                resampler.push(decoder.samples(), &mut floats).map_err(resample)?;
+            }
+        }
+        samples.extend(floats.drain(..).map(|sample| saturate(sample * 32_768.0)));
+        if samples.len() > most {
+            return Err(named(path, &format!("longer than {} s", longest.as_secs())));
+        }
+        if !more {
+            return Ok(samples.into());
+        }
+    }
+}

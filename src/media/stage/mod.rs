@@ -1,0 +1,58 @@
+//! What an application has to do with one party of the relay: it plays to it, and collects
+//! its digits. A [`Stage`] stands in a relay endpoint while there is anything of that.
+//!
+//! - `program`: what is played, part after part; `music`: what is played without an end
+//! - `mouth`: samples to packets, in the leg's own outgoing stream
+//! - `collect`: digits in, time in, what they come to out
+//! - `stand`: all of these in one place, by orders with tickets
+//!
+//! No I/O, and time is an argument: ns since whatever moment the relay machine counts from.
+//! Nothing is allocated for a tick or a packet.
+
+pub mod collect;
+mod mouth;
+mod music;
+mod program;
+mod stand;
+
+pub use collect::{CollectEnd, Collected, DigitPlan, Typed};
+pub use mouth::{Line, Mouth};
+pub use music::{Music, Tracks};
+pub use program::{Program, Segment, Sound};
+pub use stand::{Act, Stage, Ticket};
+
+use super::codec::Codec;
+use super::transcode::{MOST_FORMATS, Target};
+
+/// Samples of the longest tick: 20 ms at 16 kHz.
+pub const TICK_SAMPLES: usize = 320;
+/// A tick, ns.
+pub const TICK_NS: u64 = 20_000_000;
+
+/// How one party speaks and is spoken to, whoever it is joined to: plain data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Voice {
+    /// What is encoded for it. None: it takes nothing that we can encode.
+    pub gets: Option<Target>,
+    /// What it may send, by payload type.
+    pub says: [Option<(u8, Codec)>; MOST_FORMATS],
+}
+
+impl Voice {
+    /// Nothing that we can encode or decode.
+    pub const NONE: Voice = Voice { gets: None, says: [None; MOST_FORMATS] };
+
+    /// Samples a second that are worth playing to it.
+    pub fn rate_hz(&self) -> u32 {
+        self.gets.map_or(8_000, |target| target.codec.native_rate_hz())
+    }
+}
+
+/// How a prompt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Played {
+    /// To its last sample.
+    Complete,
+    /// Something else is played in its place, it was stopped, or the party has gone.
+    Stopped,
+}

@@ -1,0 +1,209 @@
+//! What is played: parts one after the other, once or more often.
+
+use std::sync::Arc;
+
+use crate::media::mix::saturate;
+use crate::media::tone::Oscillator;
+
+/// Decoded samples that many may hear at once.
+pub type Sound = Arc<[i16]>;
+
+/// The amplitude of a sine of -16 dBm0: a full one has 3.17 dBm0 (ITU-T G.711 §4), give or
+/// take what A-law's has less.
+const AMPLITUDE: f64 = 32_768.0 * 0.110_0;
+/// Raised-cosine edges of a tone, which keep it from clicking, ms.
+const EDGE_MS: usize = 5;
+
+/// A part of a program, in samples of the program's rate.
+#[derive(Debug, Clone)]
+pub enum Segment {
+    Sound(Sound),
+    /// One tone, or two together; 0 Hz is none.
+    Tone {
+        hz: [u16; 2],
+        samples: usize,
+    },
+    Silence(usize),
+}
+
+impl Segment {
+    /// How many samples it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Segment::Sound(sound) => sound.len(),
+            Segment::Tone { samples, .. } | Segment::Silence(samples) => *samples,
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Program {
+    rate_hz: u32,
+    segments: Box<[Segment]>,
+    /// How often all of it is still to be played, this time included; none: until it is
+    /// stopped.
+    times: Option<u32>,
+    segment: usize,
+    sample: usize,
+    tones: [Option<Oscillator>; 2],
+}
+
+impl Program {
+    /// These segments, in samples of `rate_hz`, so many times; 0 is until it is stopped.
+    pub fn new(rate_hz: u32, segments: Vec<Segment>, times: u32) -> Self {
+        let nothing = segments.iter().all(Segment::is_empty);
+        let times = match times {
+            _ if nothing => Some(0),
+            0 => None,
+            times => Some(times),
+        };
+        let mut program =
+            Program { rate_hz, segments: segments.into(), times, segment: 0, sample: 0, tones: [None, None] };
+        program.begin_segment();
+        program
+    }
+
+    /// Samples a second.
+    pub fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
+    /// Whether its last sample was read.
+    pub fn is_over(&self) -> bool {
+        self.times == Some(0)
+    }
+
+    /// Reads the next samples and says how many there were; the rest of `frame` is silence.
+    pub fn read(&mut self, frame: &mut [i16]) -> usize {
+        let mut filled = 0;
+        while filled < frame.len() && !self.is_over() {
+            let Some(segment) = self.segments.get(self.segment) else { break };
+            let length = segment.len();
+            let count = (length - self.sample).min(frame.len() - filled);
+            let part = &mut frame[filled..filled + count];
+            match segment {
+                Segment::Sound(sound) => part.copy_from_slice(&sound[self.sample..self.sample + count]),
+                Segment::Silence(_) => part.fill(0),
+                Segment::Tone { .. } => {
+                    let edge = EDGE_MS * self.rate_hz as usize / 1_000;
+                    for (n, sample) in part.iter_mut().enumerate() {
+                        let from_edge = (self.sample + n).min(length - 1 - self.sample - n) as f64 + 0.5;
+                        let part = (from_edge / edge as f64).min(1.0);
+                        let envelope = 0.5 - 0.5 * (std::f64::consts::PI * part).cos();
+                        let sum: f32 = self.tones.iter_mut().flatten().map(Oscillator::next_sample).sum();
+                        *sample = saturate((AMPLITUDE * envelope) as f32 * sum);
+                    }
+                }
+            }
+            filled += count;
+            self.sample += count;
+            if self.sample == length {
+                self.next_segment();
+            }
+        }
+        frame[filled..].fill(0);
+        filled
+    }
+
+    fn next_segment(&mut self) {
+        loop {
+            self.segment += 1;
+            if self.segment == self.segments.len() {
+                self.segment = 0;
+                self.times = self.times.map(|times| times - 1);
+            }
+            if self.is_over() || !self.segments[self.segment].is_empty() {
+                break;
+            }
+        }
+        self.begin_segment();
+    }
+
+    fn begin_segment(&mut self) {
+        self.sample = 0;
+        while !self.is_over() && self.segments[self.segment].is_empty() {
+            self.segment += 1;
+        }
+        if let Some(&Segment::Tone { hz, .. }) = self.segments.get(self.segment) {
+            let rate = self.rate_hz;
+            self.tones = hz.map(|hz| (hz > 0).then(|| Oscillator::new(f64::from(hz), rate)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::SQRT_2;
+
+    use super::*;
+    use crate::media::mix::Energy;
+
+    /// Of one tone.
+    const TONE_RMS: f64 = AMPLITUDE / SQRT_2;
+
+    fn sound(samples: &[i16]) -> Segment {
+        Segment::Sound(samples.into())
+    }
+
+    fn all(program: &mut Program, frame: usize) -> Vec<i16> {
+        let mut heard = Vec::new();
+        for _ in 0..1_000 {
+            let mut samples = vec![7; frame];
+            let count = program.read(&mut samples);
+            assert!(samples[count..].iter().all(|sample| *sample == 0), "silence behind it");
+            heard.extend(&samples[..count]);
+            if program.is_over() {
+                return heard;
+            }
+        }
+        panic!("it does not end");
+    }
+
+    #[test]
+    fn parts_follow_each_other_without_a_gap_as_often_as_was_said() {
+        for frame in [1, 2, 3, 5, 100] {
+            let parts = vec![sound(&[]), sound(&[1, 2, 3]), sound(&[]), Segment::Silence(2), sound(&[4])];
+            let mut program = Program::new(8_000, parts, 2);
+            assert_eq!(all(&mut program, frame), [1, 2, 3, 0, 0, 4, 1, 2, 3, 0, 0, 4]);
+            assert_eq!(program.read(&mut [0; 4]), 0);
+        }
+    }
+
+    #[test]
+    fn nothing_ends_at_once_even_if_it_is_to_go_on_for_ever() {
+        for parts in [vec![], vec![sound(&[]), Segment::Silence(0)]] {
+            let mut program = Program::new(8_000, parts, 0);
+            assert!(program.is_over());
+            assert_eq!(program.read(&mut [1; 4]), 0);
+        }
+        let mut forever = Program::new(8_000, vec![sound(&[1, 2])], 0);
+        let mut frame = [0; 5];
+        for _ in 0..1_000 {
+            assert_eq!(forever.read(&mut frame), 5);
+        }
+        assert_eq!(frame, [2, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_tone_has_its_level_and_soft_edges_at_either_rate() {
+        for rate_hz in [8_000, 16_000] {
+            let tone = Segment::Tone { hz: [1_000, 0], samples: rate_hz as usize };
+            let samples = all(&mut Program::new(rate_hz, vec![tone], 1), rate_hz as usize / 50);
+            let rms = Energy::of(&samples[400..samples.len() - 400]).rms();
+            assert!((rms / TONE_RMS - 1.0).abs() < 0.01, "{rms}");
+            // dBm0 of a full-scale sine is 3.17.
+            let dbm0 = 20.0 * (rms / (32_768.0 / SQRT_2)).log10() + 3.17;
+            assert!((dbm0 + 16.0).abs() < 0.1, "{dbm0}");
+            assert!(samples[0].abs() < 10 && samples[samples.len() - 1].abs() < 600);
+        }
+        let two = Segment::Tone { hz: [350, 440], samples: 8_000 };
+        let rms = Energy::of(&all(&mut Program::new(8_000, vec![two], 1), 160)).rms();
+        assert!((rms / TONE_RMS - SQRT_2).abs() < 0.03, "each at its level: {rms}");
+    }
+}

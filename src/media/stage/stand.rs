@@ -1,0 +1,345 @@
+//! One party's stage: which of all that could be played to it is, who waits for its end, and
+//! who waits for digits.
+//!
+//! A prompt comes before music, and both before what the leg is joined to. Orders about
+//! prompts and music have tickets that grow, since what is played has to be fetched first: one
+//! that comes late, after a later order, is over before it has begun.
+
+use super::collect::Collector;
+use super::{CollectEnd, Collected, DigitPlan, Line, Mouth, Music, Played, Program, TICK_SAMPLES, Typed};
+use crate::media::codec::MAX_PAYLOAD;
+use crate::media::forward::OutSpace;
+use crate::media::relay::Reply;
+use crate::media::room::{Ear, Payloads};
+use crate::media::rtp::packet::HEADER_LEN;
+use crate::media::sounds::SoundError;
+use crate::media::transcode::Target;
+
+/// The order of orders.
+pub type Ticket = u64;
+
+/// What a stage is told to do.
+#[derive(Debug)]
+pub enum Act {
+    /// Plays this in the place of all else.
+    Play { ticket: Ticket, program: Box<Program>, reply: Option<Reply<Result<Played, SoundError>>> },
+    /// Ends what is played, and what was to be played by an earlier order.
+    StopPrompt { ticket: Ticket },
+    /// Collects digits; with a prompt its time runs from the prompt's end.
+    Collect { plan: Box<DigitPlan>, prompt: Option<Ticket>, reply: Reply<Result<Collected, SoundError>> },
+    /// The prompt of a collection cannot be played.
+    FailCollect { prompt: Ticket, error: SoundError },
+    /// Ends a collection.
+    StopCollecting,
+    /// A digit that came by signalling.
+    Digit { digit: char },
+    /// Plays music while no prompt is played.
+    Music { ticket: Ticket, music: Box<Music>, reply: Option<Reply<Result<(), SoundError>>> },
+    /// Ends the music.
+    StopMusic { ticket: Ticket },
+}
+
+#[derive(Debug)]
+struct Prompt {
+    ticket: Ticket,
+    program: Box<Program>,
+    reply: Option<Reply<Result<Played, SoundError>>>,
+}
+
+#[derive(Debug)]
+struct Collection {
+    collector: Collector,
+    /// It waits for the end of this prompt.
+    prompt: Option<Ticket>,
+    reply: Reply<Result<Collected, SoundError>>,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Stage {
+    /// Where on the machine's wheel it stands.
+    pub phase: Option<u8>,
+    /// Whether the leg's feeder was told to be quiet.
+    pub has_mouth: bool,
+    /// Where the next packet of ours stands, whoever of us makes it.
+    line: Line,
+    mouth: Option<Box<Mouth>>,
+    /// The room that the party is in, and what hears it there.
+    pub room: Option<u32>,
+    pub ear: Option<Box<Ear>>,
+    /// The last packet was one of the room's listeners'.
+    shares: bool,
+    prompt: Option<Prompt>,
+    music: Option<Box<Music>>,
+    collection: Option<Collection>,
+    /// Prompts and music of orders up to these are over.
+    prompts_over: Ticket,
+    music_over: Ticket,
+}
+
+impl Stage {
+    /// Obeys. `typed` is what was pressed and not taken.
+    pub fn act(&mut self, at: u64, act: Act, typed: &mut Typed) {
+        match act {
+            Act::Play { ticket, program, reply } => {
+                if ticket <= self.prompts_over {
+                    give(reply, Played::Stopped, program);
+                    return self.prompt_over(at, ticket, typed);
+                }
+                self.stop_prompt(at, typed);
+                self.prompts_over = ticket - 1;
+                self.prompt = Some(Prompt { ticket, program, reply });
+                self.prompt_at_its_end(at, typed);
+            }
+            Act::StopPrompt { ticket } => {
+                self.prompts_over = self.prompts_over.max(ticket);
+                self.stop_prompt(at, typed);
+            }
+            Act::Collect { plan, prompt, reply } => self.collect(at, *plan, prompt, reply, typed),
+            Act::FailCollect { prompt, error } => {
+                if let Some(collection) = self.collection.take_if(|it| it.prompt == Some(prompt)) {
+                    collection.reply.give(Err(error));
+                }
+            }
+            Act::StopCollecting => self.finish(CollectEnd::Stopped, typed),
+            Act::Digit { digit } => self.digit(at, digit, typed),
+            Act::Music { ticket, music, reply } => {
+                if ticket > self.music_over {
+                    self.music_over = ticket - 1;
+                    self.music = Some(music);
+                }
+                if let Some(reply) = reply {
+                    reply.give(Ok(()));
+                }
+            }
+            Act::StopMusic { ticket } => {
+                self.music_over = self.music_over.max(ticket);
+                self.music = None;
+            }
+        }
+    }
+
+    /// Whether it is to be ticked.
+    pub fn is_playing(&self) -> bool {
+        self.prompt.is_some() || self.music.is_some()
+    }
+
+    /// When [`Stage::time`] is due; 0: never.
+    pub fn due(&self) -> u64 {
+        self.collection.as_ref().map_or(0, |collection| collection.collector.due())
+    }
+
+    /// Time has passed.
+    pub fn time(&mut self, at: u64, typed: &mut Typed) {
+        if let Some(end) = self.collection.as_ref().and_then(|it| it.collector.time(at)) {
+            self.finish(end, typed);
+        }
+    }
+
+    /// A key went down: its digit comes when it goes up.
+    pub fn key_down(&mut self, at: u64, typed: &mut Typed) {
+        if self.collection.as_ref().is_some_and(|it| it.collector.barges_in()) {
+            self.barge_in(at, typed);
+        }
+    }
+
+    /// A digit was pressed.
+    pub fn digit(&mut self, at: u64, digit: char, typed: &mut Typed) {
+        self.key_down(at, typed);
+        let Some(collection) = &mut self.collection else { return typed.push(digit) };
+        if let Some(end) = collection.collector.digit(at, digit) {
+            self.finish(end, typed);
+        }
+    }
+
+    /// The next 20 ms: what the party takes goes to `send`. `target`: what it gets now, none
+    /// while it is held; time goes on all the same.
+    pub fn tick(
+        &mut self,
+        (due, at): (u64, u64),
+        target: Option<&Target>,
+        space: &mut OutSpace,
+        typed: &mut Typed,
+        send: impl FnMut(&[u8]),
+    ) {
+        let mut frame = [0; TICK_SAMPLES];
+        let (rate_hz, last) = match (&mut self.prompt, &mut self.music) {
+            (Some(prompt), _) => {
+                let rate_hz = prompt.program.rate_hz();
+                prompt.program.read(&mut frame[..samples(rate_hz)]);
+                (rate_hz, prompt.program.is_over())
+            }
+            (None, Some(music)) => {
+                let rate_hz = music.rate_hz();
+                music.read(due, &mut frame[..samples(rate_hz)]);
+                (rate_hz, false)
+            }
+            (None, None) => return,
+        };
+        match target {
+            Some(target) => self.say(target, rate_hz, (&frame[..samples(rate_hz)], last), at, space, send),
+            None => self.line.interrupt(),
+        }
+        self.prompt_at_its_end(at, typed);
+    }
+
+    /// What the party alone hears of a room, while nothing else is played to it.
+    pub fn say_room(
+        &mut self,
+        (target, rate_hz): (&Target, u32),
+        frame: &[i16],
+        at: u64,
+        space: &mut OutSpace,
+        send: impl FnMut(&[u8]),
+    ) {
+        self.share(false, target);
+        self.say(target, rate_hz, (frame, false), at, space, send);
+    }
+
+    /// What the party hears of a room with others.
+    pub fn say_shared(
+        &mut self,
+        target: &Target,
+        payloads: &Payloads<'_>,
+        at: u64,
+        space: &mut OutSpace,
+        mut send: impl FnMut(&[u8]),
+    ) {
+        self.share(true, target);
+        if self.line.is_broken(space) {
+            self.line.resume(at, target.codec.clock_rate(), space);
+        }
+        let mut packet = [0; HEADER_LEN + MAX_PAYLOAD];
+        for payload in payloads.iter() {
+            let len = HEADER_LEN + payload.len();
+            self.line.write(&mut packet, target.payload_type, (payloads.ticks, payload.len()), at, space);
+            packet[HEADER_LEN..len].copy_from_slice(payload);
+            send(&packet[..len]);
+        }
+    }
+
+    /// The party hears nothing of its room for now.
+    pub fn say_nothing(&mut self) {
+        self.line.interrupt();
+    }
+
+    /// What it needs to be spoken to is taken now.
+    pub fn prepare(&mut self, target: &Target, rate_hz: u32) {
+        if !self.mouth.as_ref().is_some_and(|mouth| mouth.is_for(target, rate_hz)) {
+            self.mouth = Some(Box::new(Mouth::new(target, rate_hz)));
+        }
+    }
+
+    /// Packets that are not of 20 ms stand elsewhere on the shared line than on its own.
+    fn share(&mut self, shares: bool, target: &Target) {
+        if std::mem::replace(&mut self.shares, shares) != shares && target.ptime_ms != 20 {
+            self.line.interrupt();
+        }
+    }
+
+    fn say(
+        &mut self,
+        target: &Target,
+        rate_hz: u32,
+        (frame, last): (&[i16], bool),
+        at: u64,
+        space: &mut OutSpace,
+        send: impl FnMut(&[u8]),
+    ) {
+        self.prepare(target, rate_hz);
+        if let Some(mouth) = &mut self.mouth {
+            mouth.say(frame, last, at, &mut self.line, space, send);
+        }
+    }
+
+    /// The party has gone.
+    pub fn close(&mut self, at: u64) {
+        let mut typed = Typed::default();
+        self.finish(CollectEnd::Stopped, &mut typed);
+        self.stop_prompt(at, &mut typed);
+        self.music = None;
+    }
+
+    /// Nothing is played for the time being: the mouth's memory is given back.
+    pub fn rest(&mut self) {
+        if !self.is_playing() && self.room.is_none() {
+            self.mouth = None;
+        }
+    }
+
+    fn collect(
+        &mut self,
+        at: u64,
+        plan: DigitPlan,
+        prompt: Option<Ticket>,
+        reply: Reply<Result<Collected, SoundError>>,
+        typed: &mut Typed,
+    ) {
+        self.finish(CollectEnd::Stopped, typed);
+        let mut ahead = std::mem::take(typed);
+        if !plan.type_ahead {
+            ahead.clear();
+        }
+        let collector = Collector::new(plan, prompt.is_some(), at);
+        self.collection = Some(Collection { collector, prompt, reply });
+        while let Some(digit) = ahead.pop() {
+            // What is too much stays in `typed` for the next one.
+            self.digit(at, digit, typed);
+        }
+    }
+
+    /// A press ends whatever prompt there is, and the one that a collection waits for.
+    fn barge_in(&mut self, at: u64, typed: &mut Typed) {
+        let awaited = self.collection.as_ref().and_then(|collection| collection.prompt);
+        if let Some(awaited) = awaited {
+            self.prompts_over = self.prompts_over.max(awaited);
+        }
+        self.stop_prompt(at, typed);
+        if let Some(awaited) = awaited {
+            self.prompt_over(at, awaited, typed);
+        }
+    }
+
+    fn stop_prompt(&mut self, at: u64, typed: &mut Typed) {
+        if let Some(prompt) = self.prompt.take() {
+            give(prompt.reply, Played::Stopped, prompt.program);
+            self.prompt_over(at, prompt.ticket, typed);
+        }
+    }
+
+    fn prompt_at_its_end(&mut self, at: u64, typed: &mut Typed) {
+        if let Some(prompt) = self.prompt.take_if(|prompt| prompt.program.is_over()) {
+            give(prompt.reply, Played::Complete, prompt.program);
+            self.prompt_over(at, prompt.ticket, typed);
+        }
+    }
+
+    /// A collection that waits for the end of this prompt begins.
+    fn prompt_over(&mut self, at: u64, ticket: Ticket, typed: &mut Typed) {
+        let Some(collection) = self.collection.as_mut().filter(|it| it.prompt == Some(ticket)) else {
+            return;
+        };
+        collection.prompt = None;
+        if let Some(end) = collection.collector.prompt_over(at) {
+            self.finish(end, typed);
+        }
+    }
+
+    fn finish(&mut self, end: CollectEnd, typed: &mut Typed) {
+        if let Some(Collection { collector, reply, .. }) = self.collection.take() {
+            reply.give(Ok(collector.finish(end, typed)));
+        }
+    }
+}
+
+/// Answers, and lets who hears it take the program's memory away.
+fn give(reply: Option<Reply<Result<Played, SoundError>>>, played: Played, program: Box<Program>) {
+    if let Some(reply) = reply {
+        reply.give_with(Ok(played), program);
+    }
+}
+
+/// Samples of a tick.
+fn samples(rate_hz: u32) -> usize {
+    (rate_hz as usize / 50).min(TICK_SAMPLES)
+}

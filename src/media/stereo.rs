@@ -1,0 +1,287 @@
+//! Both sides of a call as one stereo stream, aligned in time: two tapes on the media thread, and
+//! their joining elsewhere.
+//!
+//! What is received is the clock: it comes with every tick of 20 ms while a session lasts. What is
+//! sent is put where the clock stands then: within a tick a sink is served before a source. So
+//! silence stands where nothing was sent (hold), and a frame that found the ring full is a gap,
+//! not a shift.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// What the rings hold while the disk is slow, ms.
+const RING_MS: u32 = 2_000;
+/// Frames that a ring holds: each of 10 ms at least.
+const PIECES: usize = RING_MS as usize / 10;
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Samples received since the start.
+    clock: AtomicU64,
+    dropped: AtomicU64,
+    closed: [AtomicBool; 2],
+}
+
+/// Where a frame stands, and how long it is.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    at: u64,
+    length: usize,
+}
+
+#[derive(Debug)]
+struct Track {
+    samples: Producer<i16>,
+    pieces: Producer<Piece>,
+}
+
+impl Track {
+    fn push(&mut self, at: u64, frame: &[i16], shared: &Shared) {
+        let room = self.samples.slots() >= frame.len() && self.pieces.slots() > 0;
+        if !room || self.samples.push_entire_slice(frame).is_err() {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let _ = self.pieces.push(Piece { at, length: frame.len() });
+    }
+}
+
+/// Takes what is received.
+#[derive(Debug)]
+pub struct ReceivedTape {
+    track: Track,
+    shared: Arc<Shared>,
+    at: u64,
+}
+
+/// Takes what is sent.
+#[derive(Debug)]
+pub struct SentTape {
+    track: Track,
+    shared: Arc<Shared>,
+    /// Where the next frame stands, if it follows without a gap.
+    next: u64,
+    /// Samples of 20 ms.
+    tick: u64,
+    begun: bool,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub struct Joined {
+    sides: [Side; 2],
+    shared: Arc<Shared>,
+    /// Samples of each side that are joined.
+    done: u64,
+    /// Samples of 20 ms.
+    tick: usize,
+}
+
+#[derive(Debug)]
+struct Side {
+    samples: Consumer<i16>,
+    pieces: Consumer<Piece>,
+    /// What is not joined yet.
+    waiting: Vec<i16>,
+}
+
+/// Both tapes of a call at this rate, and their joining.
+pub fn tapes(rate_hz: u32) -> (SentTape, ReceivedTape, Joined) {
+    let track = || {
+        let (samples, there) = RingBuffer::new((rate_hz * RING_MS / 1_000) as usize);
+        let (pieces, places) = RingBuffer::new(PIECES);
+        (Track { samples, pieces }, Side { samples: there, pieces: places, waiting: Vec::new() })
+    };
+    let ((sent, left), (received, right)) = (track(), track());
+    let shared = Arc::new(Shared::default());
+    (
+        SentTape {
+            track: sent,
+            shared: shared.clone(),
+            next: 0,
+            tick: u64::from(rate_hz) / 50,
+            begun: false,
+        },
+        ReceivedTape { track: received, shared: shared.clone(), at: 0 },
+        Joined { sides: [left, right], shared, done: 0, tick: rate_hz as usize / 50 },
+    )
+}
+
+impl ReceivedTape {
+    /// A frame of 20 ms is received.
+    pub fn frame(&mut self, frame: &[i16]) {
+        self.track.push(self.at, frame, &self.shared);
+        self.at += frame.len() as u64;
+        self.shared.clock.store(self.at, Ordering::Release);
+    }
+
+    /// Nobody reads any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.track.samples.is_abandoned()
+    }
+
+    /// Another one is in its place.
+    pub fn end(&self) {
+        self.shared.closed[1].store(true, Ordering::Release);
+    }
+}
+
+impl SentTape {
+    /// A frame is sent, in the tick of the received frame before it.
+    pub fn frame(&mut self, frame: &[i16]) {
+        let clock = self.shared.clock.load(Ordering::Acquire);
+        // Before the first tick there is no time.
+        let Some(now) = clock.checked_sub(self.tick) else { return };
+        // Packets of another length than a tick are early or late by up to their own.
+        let tolerance = self.tick.max(frame.len() as u64);
+        if !self.begun || now > self.next + tolerance {
+            (self.next, self.begun) = (now, true);
+        }
+        self.track.push(self.next, frame, &self.shared);
+        self.next += frame.len() as u64;
+    }
+
+    /// Nobody reads any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.track.samples.is_abandoned()
+    }
+
+    /// Another one is in its place.
+    pub fn end(&self) {
+        self.shared.closed[0].store(true, Ordering::Release);
+    }
+}
+
+impl Drop for ReceivedTape {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Drop for SentTape {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Side {
+    /// Takes what has come, and puts it where it stands.
+    fn take(&mut self, done: u64) {
+        while let Ok(Piece { at, length }) = self.pieces.pop() {
+            let Ok(chunk) = self.samples.read_chunk(length) else { return };
+            let place = at.saturating_sub(done) as usize;
+            if self.waiting.len() < place {
+                self.waiting.resize(place, 0);
+            }
+            // What is behind its time is lost.
+            let late = done.saturating_sub(at) as usize;
+            self.waiting.extend(chunk.into_iter().skip(late));
+        }
+    }
+}
+
+impl Joined {
+    /// Adds what is complete on both sides to `samples`: left (sent), right (received), left …
+    /// With `all`, what is there of one side only, too: nothing more comes.
+    pub fn take(&mut self, all: bool, samples: &mut Vec<i16>) {
+        for side in &mut self.sides {
+            side.take(self.done);
+        }
+        let [left, right] = &mut self.sides;
+        let complete = if all {
+            left.waiting.len().max(right.waiting.len())
+        } else {
+            // What is sent in the last tick may come yet.
+            right.waiting.len().saturating_sub(self.tick)
+        };
+        for n in 0..complete {
+            let of = |side: &Side| side.waiting.get(n).copied().unwrap_or(0);
+            samples.extend([of(left), of(right)]);
+        }
+        for side in [left, right] {
+            side.waiting.drain(..complete.min(side.waiting.len()));
+        }
+        self.done += complete as u64;
+    }
+
+    /// Both tapes are gone: nothing more comes into them.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.iter().all(|closed| closed.load(Ordering::Acquire))
+    }
+
+    /// Frames that found a ring full.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sides of what is joined now.
+    fn joined(joined: &mut Joined, all: bool) -> (Vec<i16>, Vec<i16>) {
+        let mut samples = Vec::new();
+        joined.take(all, &mut samples);
+        samples.chunks_exact(2).map(|both| (both[0], both[1])).unzip()
+    }
+
+    #[test]
+    fn frames_of_one_tick_stand_side_by_side_whatever_the_packets_length() {
+        for ptime in [80, 160, 320, 480] {
+            let (mut sent, mut received, mut tapes) = tapes(8_000);
+            let (mut left, mut right) = (Vec::new(), Vec::new());
+            let mut said = 0;
+            for tick in 1..=60_i16 {
+                received.frame(&[tick; 160]);
+                while said < usize::try_from(tick).expect("positive") * 160 {
+                    let frame: Vec<i16> = (said..said + ptime).map(|n| (n / 160 + 1) as i16).collect();
+                    sent.frame(&frame);
+                    said += ptime;
+                }
+                let (more_left, more_right) = joined(&mut tapes, tick == 60);
+                left.extend(more_left);
+                right.extend(more_right);
+            }
+            assert_eq!(right.len(), 60 * 160, "packets of {ptime} samples");
+            assert_eq!(left, right, "packets of {ptime} samples");
+        }
+    }
+
+    #[test]
+    fn silence_stands_where_nothing_is_sent() {
+        let (mut sent, mut received, mut tapes) = tapes(8_000);
+        for tick in 0..30 {
+            received.frame(&[1; 160]);
+            if !(10..20).contains(&tick) {
+                sent.frame(&[2; 160]);
+            }
+        }
+        let (left, right) = joined(&mut tapes, false);
+        assert_eq!((left.len(), right.len()), (29 * 160, 29 * 160));
+        let silent: Vec<usize> =
+            left.chunks(160).enumerate().filter(|(_, f)| f[0] == 0).map(|(n, _)| n).collect();
+        assert_eq!(silent, (10..20).collect::<Vec<_>>());
+        drop((sent, received));
+        assert_eq!(joined(&mut tapes, true).1, [1; 160]);
+        assert!(tapes.is_closed());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_a_gap_and_no_shift() {
+        let (mut sent, mut received, mut tapes) = tapes(8_000);
+        let mut tick = |value: i16| {
+            received.frame(&[value; 160]);
+            sent.frame(&[value; 160]);
+        };
+        (1..=110).for_each(&mut tick);
+        let (left, right) = joined(&mut tapes, false);
+        assert_eq!((left.len(), left == right), (99 * 160, true));
+        (111..=120).for_each(&mut tick);
+        let (left, right) = joined(&mut tapes, true);
+        assert_eq!((left[0], left[160], left[12 * 160 - 1], left == right), (100, 0, 111, true));
+        assert_eq!(tapes.dropped(), 20);
+    }
+}

@@ -1,0 +1,135 @@
+//! What we receive: packets lose their tag and their key stream, if they are what they
+//! say.
+
+use super::outbound::{associated, rollovers};
+use super::streams::{Streams, estimate};
+use super::suite::MasterKey;
+use super::transform::{Forged, Transform};
+use super::{ENCRYPTED, Header, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
+
+/// Why a packet is to be dropped. Its octets are as they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnprotectError {
+    #[error("no SRTP or SRTCP packet")]
+    Malformed,
+    #[error("seen before, or too old to know")]
+    Replayed,
+    /// Changed on its way, plain, or under another key.
+    #[error("not from the holder of the key")]
+    Forged,
+}
+
+impl From<Forged> for UnprotectError {
+    fn from(_: Forged) -> Self {
+        UnprotectError::Forged
+    }
+}
+
+/// One direction under one key: the far end's.
+pub struct Inbound {
+    rtp: Transform,
+    rtcp: Transform,
+    rtp_streams: Streams,
+    rtcp_streams: Streams,
+    /// RTP streams under the key before this one.
+    former: Option<Box<Streams>>,
+}
+
+impl Inbound {
+    /// The beginning: nothing is known of any stream.
+    pub fn new(master: &MasterKey) -> Self {
+        Inbound {
+            rtp: Transform::rtp(master),
+            rtcp: Transform::rtcp(master),
+            rtp_streams: Streams::default(),
+            rtcp_streams: Streams::default(),
+            former: None,
+        }
+    }
+
+    /// Goes on under another key. Some peers begin to count rollovers anew then, others
+    /// go on: a stream's first packet decides.
+    pub fn rekey(&mut self, master: &MasterKey) {
+        let streams = std::mem::take(&mut self.rtp_streams);
+        *self = Inbound { former: Some(Box::new(streams)), ..Inbound::new(master) };
+    }
+
+    /// Checks and decrypts an RTP packet in place, and says how long it is then.
+    ///
+    /// # Errors
+    /// See [`UnprotectError`].
+    pub fn rtp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
+        let len = packet.len().checked_sub(self.rtp.tag_len()).ok_or(UnprotectError::Malformed)?;
+        let header = Header::read(&packet[..len]).ok_or(UnprotectError::Malformed)?;
+        let Header { ssrc, sequence, .. } = header;
+        let index = match self.rtp_streams.highest(ssrc) {
+            Some(highest) => {
+                let index = estimate(highest, sequence);
+                self.rtp_streams.check(ssrc, index).map_err(|_| UnprotectError::Replayed)?;
+                self.open_rtp(packet, len, &header, index)?;
+                index
+            }
+            None => {
+                let anew = u64::from(sequence);
+                let on = self.former.as_ref().and_then(|former| former.highest(ssrc));
+                match (self.open_rtp(packet, len, &header, anew), on) {
+                    (Ok(()), _) => anew,
+                    (Err(forged), None) => return Err(forged.into()),
+                    (Err(_), Some(highest)) => {
+                        let index = estimate(highest, sequence);
+                        self.open_rtp(packet, len, &header, index)?;
+                        index
+                    }
+                }
+            }
+        };
+        self.rtp_streams.take(ssrc, index);
+        Ok(len)
+    }
+
+    fn open_rtp(&self, packet: &mut [u8], len: usize, header: &Header, index: u64) -> Result<(), Forged> {
+        let (packet, tag) = packet.split_at_mut(len);
+        if self.rtp.is_aead() {
+            let tag = (*tag).try_into().map_err(|_| Forged)?;
+            let (clear, payload) = packet.split_at_mut(header.len);
+            self.rtp.open(header.ssrc, index, clear, payload, tag)
+        } else {
+            self.rtp.verify(packet, &rollovers(index), tag)?;
+            self.rtp.crypt(header.ssrc, index, &mut packet[header.len..]);
+            Ok(())
+        }
+    }
+
+    /// The same for a compound RTCP packet.
+    ///
+    /// # Errors
+    /// See [`UnprotectError`].
+    pub fn rtcp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
+        let transform = &self.rtcp;
+        let len = packet.len().checked_sub(RTCP_WORD + transform.tag_len());
+        let len = len.filter(|len| *len >= RTCP_CLEAR).ok_or(UnprotectError::Malformed)?;
+        let ssrc = rtcp_ssrc(packet).ok_or(UnprotectError::Malformed)?;
+        let word_at = if transform.is_aead() { packet.len() - RTCP_WORD } else { len };
+        let word = packet[word_at..].first_chunk::<RTCP_WORD>().copied().ok_or(UnprotectError::Malformed)?;
+        let number = u32::from_be_bytes(word);
+        let (encrypted, index) = (number & ENCRYPTED != 0, u64::from(number & !ENCRYPTED));
+        self.rtcp_streams.check(ssrc, index).map_err(|_| UnprotectError::Replayed)?;
+        let (packet, trailer) = packet.split_at_mut(len);
+        if transform.is_aead() {
+            // With the E bit only: nobody asks for GCM to send reports for all to read.
+            if !encrypted {
+                return Err(UnprotectError::Malformed);
+            }
+            let tag = trailer[..trailer.len() - RTCP_WORD].try_into().map_err(|_| Forged)?;
+            let (clear, payload) = packet.split_at_mut(RTCP_CLEAR);
+            transform.open(ssrc, index, &associated(clear, word), payload, tag)?;
+        } else {
+            transform.verify(packet, &word, &trailer[RTCP_WORD..])?;
+            if encrypted {
+                transform.crypt(ssrc, index, &mut packet[RTCP_CLEAR..]);
+            }
+        }
+        self.rtcp_streams.take(ssrc, index);
+        Ok(len)
+    }
+}

@@ -1,0 +1,107 @@
+//! SRTP and SRTCP (RFC 3711) as machines: packets are protected and unprotected in
+//! place; no I/O, no clock, no allocation for a packet. Keys come from outside
+//! (RFC 4568, in `call/negotiate/crypto`).
+//!
+//! - `suite`: the crypto suites, master keys; `derive`: session keys (§4.3)
+//! - `transform`: AES in counter mode with HMAC-SHA1 (§4, RFC 6188), AES-GCM (RFC 7714)
+//! - `streams`: what is known of each SSRC: index, rollover counter, replay window (§3.3)
+//! - `outbound`, `inbound`: the two directions of a session, each with its own key
+//!
+//! A packet that fails has changed nothing: neither the stream's state nor its octets.
+
+mod derive;
+mod inbound;
+mod outbound;
+mod streams;
+mod suite;
+mod transform;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+pub use inbound::{Inbound, UnprotectError};
+pub use outbound::{Outbound, ProtectError};
+pub use suite::{MasterKey, Suite};
+
+use super::super::rtp::packet::HEADER_LEN;
+
+/// Octets that [`Outbound::rtp`] adds at most.
+pub const RTP_OVERHEAD: usize = 16;
+/// Octets that [`Outbound::rtcp`] adds at most.
+pub const RTCP_OVERHEAD: usize = 20;
+
+/// Octets of RTCP that stay readable: the first header with the sender's SSRC (§3.4).
+const RTCP_CLEAR: usize = 8;
+/// The E bit and the SRTCP index (§3.4).
+const RTCP_WORD: usize = 4;
+/// The E bit: the packet is encrypted.
+const ENCRYPTED: u32 = 1 << 31;
+
+/// Both directions' keys, as an answer settled them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// With which we protect: ours, from our description.
+    pub local: MasterKey,
+    /// With which the far end does: theirs, from their description.
+    pub remote: MasterKey,
+}
+
+/// Both directions of a session.
+pub struct Protection {
+    keys: Keys,
+    /// What we send.
+    pub outbound: Outbound,
+    /// What we receive.
+    pub inbound: Inbound,
+}
+
+impl Protection {
+    /// Both directions at their beginning.
+    pub fn new(keys: Keys) -> Self {
+        let (outbound, inbound) = (Outbound::new(&keys.local), Inbound::new(&keys.remote));
+        Protection { keys, outbound, inbound }
+    }
+
+    /// Goes on with these keys: a direction whose key is the same keeps its state.
+    pub fn rekey(&mut self, keys: Keys) {
+        if self.keys.local != keys.local {
+            self.outbound = Outbound::new(&keys.local);
+        }
+        if self.keys.remote != keys.remote {
+            self.inbound.rekey(&keys.remote);
+        }
+        self.keys = keys;
+    }
+}
+
+/// What SRTP needs of an RTP header.
+struct Header {
+    ssrc: u32,
+    sequence: u16,
+    /// Octets up to the payload: with CSRCs and the extension, which stay readable.
+    len: usize,
+}
+
+impl Header {
+    /// Reads the header of an RTP packet, protected or not. `None`: it is none.
+    fn read(packet: &[u8]) -> Option<Header> {
+        let (fixed, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
+        let [first, _, s0, s1, _, _, _, _, i0, i1, i2, i3] = *fixed;
+        let csrc_len = usize::from(first & 0x0F) * 4;
+        let mut len = HEADER_LEN + csrc_len;
+        if first & 0x10 != 0 {
+            let words = rest.get(csrc_len + 2..csrc_len + 4)?;
+            len += 4 + usize::from(u16::from_be_bytes([words[0], words[1]])) * 4;
+        }
+        let (ssrc, sequence) = (u32::from_be_bytes([i0, i1, i2, i3]), u16::from_be_bytes([s0, s1]));
+        (first >> 6 == 2 && len <= packet.len()).then_some(Header { ssrc, sequence, len })
+    }
+}
+
+/// The sender's SSRC of an RTCP packet. `None`: it is none.
+fn rtcp_ssrc(packet: &[u8]) -> Option<u32> {
+    let [first, _, _, _, i0, i1, i2, i3] = *packet.first_chunk::<RTCP_CLEAR>()?;
+    (first >> 6 == 2).then_some(u32::from_be_bytes([i0, i1, i2, i3]))
+}

@@ -1,0 +1,143 @@
+//! The crypto suites that we know, and their master keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::util::secret::Secret;
+
+/// Cipher, authentication and their lengths, under their names in SDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// RFC 4568 §6.2.1: what every implementation has.
+    AesCm128HmacSha1_80,
+    /// RFC 4568 §6.2.2: a short tag for RTP, the long one for RTCP.
+    AesCm128HmacSha1_32,
+    /// RFC 6188 §2.
+    Aes256CmHmacSha1_80,
+    /// RFC 6188 §2.
+    Aes256CmHmacSha1_32,
+    /// RFC 7714 §12.
+    AeadAes128Gcm,
+    /// RFC 7714 §12.
+    AeadAes256Gcm,
+}
+
+/// The suite has a name that we do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown crypto suite")]
+pub struct UnknownSuite;
+
+impl Suite {
+    /// All of them, the strongest first.
+    pub const ALL: [Suite; 6] = [
+        Suite::AeadAes256Gcm,
+        Suite::AeadAes128Gcm,
+        Suite::Aes256CmHmacSha1_80,
+        Suite::AesCm128HmacSha1_80,
+        Suite::Aes256CmHmacSha1_32,
+        Suite::AesCm128HmacSha1_32,
+    ];
+
+    /// As it stands in `a=crypto`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Suite::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Suite::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+            Suite::Aes256CmHmacSha1_80 => "AES_256_CM_HMAC_SHA1_80",
+            Suite::Aes256CmHmacSha1_32 => "AES_256_CM_HMAC_SHA1_32",
+            Suite::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Suite::AeadAes256Gcm => "AEAD_AES_256_GCM",
+        }
+    }
+
+    /// Octets of the master key, and of the cipher's session keys.
+    pub fn key_len(self) -> usize {
+        match self {
+            Suite::AesCm128HmacSha1_80 | Suite::AesCm128HmacSha1_32 | Suite::AeadAes128Gcm => 16,
+            Suite::Aes256CmHmacSha1_80 | Suite::Aes256CmHmacSha1_32 | Suite::AeadAes256Gcm => 32,
+        }
+    }
+
+    /// Octets of the master salt, and of the session salts.
+    pub fn salt_len(self) -> usize {
+        match self {
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 12,
+            _ => 14,
+        }
+    }
+
+    /// Octets of the authentication tag of RTP.
+    pub(super) fn rtp_tag(self) -> usize {
+        match self {
+            Suite::AesCm128HmacSha1_80 | Suite::Aes256CmHmacSha1_80 => 10,
+            Suite::AesCm128HmacSha1_32 | Suite::Aes256CmHmacSha1_32 => 4,
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 16,
+        }
+    }
+
+    /// Octets of the authentication tag of RTCP: never the short one (RFC 3711 §5.2).
+    pub(super) fn rtcp_tag(self) -> usize {
+        match self {
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 16,
+            _ => 10,
+        }
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Suite {
+    type Err = UnknownSuite;
+
+    /// In any case: peers that write small letters mean the same.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Suite::ALL.into_iter().find(|suite| suite.name().eq_ignore_ascii_case(text)).ok_or(UnknownSuite)
+    }
+}
+
+/// A master key with its salt, of the lengths of its suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterKey {
+    suite: Suite,
+    key_salt: Secret,
+}
+
+impl MasterKey {
+    /// `key_salt` is the key, then the salt (RFC 4568 §6.1). `None`: not of the
+    /// length that the suite has.
+    pub fn new(suite: Suite, key_salt: &[u8]) -> Option<Self> {
+        let fits = key_salt.len() == suite.key_len() + suite.salt_len();
+        fits.then(|| MasterKey { suite, key_salt: Secret::new(key_salt) })
+    }
+
+    /// A key from `fill`, which gives octets that nobody can foretell.
+    pub fn generate(suite: Suite, fill: impl FnOnce(&mut [u8])) -> Self {
+        let mut octets = [0; 32 + 14];
+        let key_salt = &mut octets[..suite.key_len() + suite.salt_len()];
+        fill(key_salt);
+        MasterKey { suite, key_salt: Secret::new(key_salt) }
+    }
+
+    /// Its suite.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// The key, then the salt.
+    pub fn key_salt(&self) -> &Secret {
+        &self.key_salt
+    }
+
+    /// The key, and the salt at the full 14 octets: a shorter one has zeroes behind it
+    /// (RFC 7714 §11).
+    pub(super) fn parts(&self) -> (&[u8], [u8; 14]) {
+        let (key, short) = self.key_salt.expose().split_at(self.suite.key_len());
+        let mut salt = [0; 14];
+        salt[..short.len()].copy_from_slice(short);
+        (key, salt)
+    }
+}

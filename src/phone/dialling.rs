@@ -1,0 +1,60 @@
+//! What somebody types, as a URI.
+
+/// A URI as it is; anything else as a user at the identity's host.
+pub fn uri_of(number: &str, identity: &str) -> String {
+    let number = number.trim();
+    let is_uri = ["sip:", "sips:"]
+        .iter()
+        .any(|scheme| number.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    if is_uri {
+        return number.to_owned();
+    }
+    if number.contains('@') {
+        return format!("sip:{number}");
+    }
+    let (scheme, _, host) = parts(identity);
+    format!("{scheme}:{number}@{host}")
+}
+
+/// The user of a URI.
+pub fn user_of(identity: &str) -> &str {
+    parts(identity).1
+}
+
+/// The URI without its user: where it registers.
+pub fn host_of(identity: &str) -> String {
+    let (scheme, _, host) = parts(identity);
+    format!("{scheme}:{host}")
+}
+
+/// Scheme, user, and the rest. The client library checks it.
+fn parts(identity: &str) -> (&str, &str, &str) {
+    let (scheme, rest) = identity.split_once(':').unwrap_or(("sip", identity));
+    let (user, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+    (scheme, user, host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_user_at_our_host() {
+        for (number, uri) in [
+            ("1002", "sip:1002@127.0.0.1:5060;transport=tcp"),
+            (" +44208 ", "sip:+44208@127.0.0.1:5060;transport=tcp"),
+            ("bob@127.0.0.2", "sip:bob@127.0.0.2"),
+            ("SIP:bob@127.0.0.2", "SIP:bob@127.0.0.2"),
+            ("sips:bob@example.com", "sips:bob@example.com"),
+        ] {
+            assert_eq!(uri_of(number, "sip:1001@127.0.0.1:5060;transport=tcp"), uri);
+        }
+    }
+
+    #[test]
+    fn an_identity_is_a_user_at_a_registrar() {
+        let identity = "sip:1001@127.0.0.1:5060;transport=tcp";
+        assert_eq!(user_of(identity), "1001");
+        assert_eq!(host_of(identity), "sip:127.0.0.1:5060;transport=tcp");
+    }
+}

@@ -1,0 +1,211 @@
+//! What a scripted phone says: a line for each thing that happens, for people or as JSON.
+
+use std::io::Write;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::client::{CallState, ClientEvent, Quality, RegistrationState, SipClient};
+use crate::util::exit::Exit;
+
+/// Writes lines on standard output.
+pub struct Report {
+    json: bool,
+    begun: Instant,
+}
+
+/// How a call of a script went.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub remote: String,
+    pub exit: Exit,
+    /// Why it ended, and what to do about it.
+    pub cause: String,
+    /// From asking for the call to its answer, ms; none: no answer.
+    pub setup_ms: Option<f64>,
+    /// From the answer to the end, ms.
+    pub duration_ms: f64,
+    /// Codec, loss and so on, as the library measured them.
+    pub quality: Value,
+}
+
+impl Outcome {
+    /// Of a call with this far end, of which nothing is known yet.
+    pub fn new(remote: &str) -> Self {
+        let (remote, cause) = (remote.to_owned(), String::new());
+        Outcome { remote, exit: Exit::Ok, cause, setup_ms: None, duration_ms: 0.0, quality: Value::Null }
+    }
+}
+
+impl Report {
+    /// The clock starts now.
+    pub fn new(json: bool) -> Self {
+        Report { json, begun: Instant::now() }
+    }
+
+    /// Says where calls reach this phone.
+    pub fn ready(&self, client: &SipClient) {
+        let sip = client.local().map(|local| local.to_string());
+        self.line("ready", json!({ "sip": sip, "uri": client.uri() }));
+    }
+
+    /// Says that something happened, if that is worth a line.
+    pub fn event(&self, event: &ClientEvent) {
+        if let Some((name, fields)) = described(event) {
+            self.line(name, fields);
+        }
+    }
+
+    /// Says how a call went.
+    pub fn summary(&self, outcome: &Outcome) {
+        let Outcome { remote, exit, cause, setup_ms, duration_ms, quality } = outcome;
+        let fields = json!({
+            "remote": remote, "exit": *exit as u8, "answered": setup_ms.is_some(), "cause": cause,
+            "setup_ms": setup_ms, "duration_ms": duration_ms, "quality": quality,
+        });
+        self.line("summary", fields);
+    }
+
+    /// One line: a name and what belongs to it.
+    pub fn line(&self, name: &str, fields: Value) {
+        let t_ms = self.begun.elapsed().as_millis() as u64;
+        let line = if self.json { as_json(t_ms, name, fields) } else { as_text(t_ms, name, &fields) };
+        // Who has closed the pipe has seen enough.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+fn as_json(t_ms: u64, name: &str, fields: Value) -> String {
+    let mut line = json!({ "t_ms": t_ms, "event": name });
+    if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
+        line.extend(fields);
+    }
+    line.to_string()
+}
+
+fn as_text(t_ms: u64, name: &str, fields: &Value) -> String {
+    let mut line = format!("{:>9.3} s  {name}", t_ms as f64 / 1e3);
+    for (name, value) in fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        line.push_str(&format!("  {name}={value}"));
+    }
+    line
+}
+
+/// A call's state in a word.
+pub fn word(state: &CallState) -> &'static str {
+    match state {
+        CallState::Dialling => "dialling",
+        CallState::Ringing => "ringing",
+        CallState::Answered => "answered",
+        CallState::Ended(_) => "ended",
+    }
+}
+
+/// The name and the fields of an event; none: nobody wants a line of it.
+pub fn described(event: &ClientEvent) -> Option<(&'static str, Value)> {
+    Some(match event {
+        ClientEvent::Incoming { call, from, to } => {
+            ("incoming", json!({ "call": call.0, "from": from, "to": to }))
+        }
+        ClientEvent::State { call, state } => {
+            let cause = match state {
+                CallState::Ended(cause) => Some(cause.to_string()),
+                _ => None,
+            };
+            ("state", json!({ "call": call.0, "state": word(state), "cause": cause }))
+        }
+        ClientEvent::Agreed { call, codec, ptime_ms, remote_rtp } => {
+            let remote_rtp = remote_rtp.to_string();
+            let fields = json!({ "call": call.0, "codec": codec.to_string(), "ptime_ms": ptime_ms, "remote_rtp": remote_rtp });
+            ("agreed", fields)
+        }
+        ClientEvent::MediaStarted { call } => ("media", json!({ "call": call.0 })),
+        ClientEvent::Held { call, held } => ("held", json!({ "call": call.0, "held": held })),
+        ClientEvent::Digit { call, digit, duration_ms } => {
+            ("digit", json!({ "call": call.0, "digit": digit.to_string(), "duration_ms": duration_ms }))
+        }
+        ClientEvent::Lost { count } => ("lost", json!({ "events": count })),
+        ClientEvent::MediaLost => ("media_lost", json!({})),
+        ClientEvent::Quality { call, quality, last: false } => {
+            let mut fields = in_figures(quality);
+            fields["call"] = json!(call.0);
+            ("quality", fields)
+        }
+        ClientEvent::Progress { call, status, reason } => {
+            ("progress", json!({ "call": call.0, "status": status, "reason": reason }))
+        }
+        ClientEvent::Registration { state } => ("registration", registration(state)),
+        ClientEvent::Recovery { call, step } => {
+            ("recovery", json!({ "call": call.0, "step": step.to_string() }))
+        }
+        ClientEvent::TransferRequested { call, target, attended } => {
+            ("transfer_requested", json!({ "call": call.0, "target": target, "attended": attended }))
+        }
+        ClientEvent::Transferring { call, to } => ("transferring", json!({ "call": call.0, "to": to.0 })),
+        ClientEvent::TransferEnded { call, status } => {
+            ("transfer_ended", json!({ "call": call.0, "status": status }))
+        }
+        ClientEvent::Replaced { call, by } => ("replaced", json!({ "call": call.0, "by": by.0 })),
+        ClientEvent::RecordingEnded { call, path, outcome } => {
+            let (length_s, problem) = match outcome {
+                Ok(recorded) => (Some(rounded(recorded.length.as_secs_f64())), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            ("recorded", json!({ "call": call.0, "path": path, "length_s": length_s, "problem": problem }))
+        }
+        ClientEvent::Device { problem, works, .. } => {
+            ("device", json!({ "problem": problem, "works": works }))
+        }
+        _ => return None,
+    })
+}
+
+fn registration(state: &RegistrationState) -> Value {
+    match state {
+        RegistrationState::Off => json!({ "state": "off" }),
+        RegistrationState::Registering => json!({ "state": "registering" }),
+        RegistrationState::Registered { expires, registrar, contact } => json!({
+            "state": "registered", "expires_s": expires.as_secs(), "registrar": registrar, "contact": contact,
+        }),
+        RegistrationState::Failed { error, status, retry_in } => json!({
+            "state": "failed", "cause": error.to_string(), "status": status,
+            "retry_in_s": retry_in.map(|wait| rounded(wait.as_secs_f64())),
+        }),
+    }
+}
+
+/// A call's quality as JSON: counts, percent, ms, dBFS.
+pub fn in_figures(quality: &Quality) -> Value {
+    json!({
+        "codec": quality.codec.map(|codec| codec.to_string()),
+        "sent": quality.sent, "received": quality.received, "lost": quality.lost, "late": quality.late,
+        "concealed": quality.concealed, "loss_pct": rounded(quality.loss_pct),
+        "remote_loss_pct": quality.remote_loss_pct.map(rounded), "jitter_ms": rounded(quality.jitter_ms),
+        "rtt_ms": quality.rtt_ms.map(rounded), "delay_ms": quality.delay_ms.map(rounded),
+        "mos": quality.mos.map(rounded), "heard_dbfs": quality.heard_dbfs.map(rounded),
+        "sent_dbfs": quality.sent_dbfs.map(rounded),
+    })
+}
+
+/// No more digits than mean something.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{CallId, EndCause};
+
+    #[test]
+    fn a_line_is_one_object_or_one_sentence() {
+        let state = CallState::Ended(EndCause::RemoteHangup);
+        let (name, fields) = described(&ClientEvent::State { call: CallId(7), state }).expect("a line");
+        let line: Value = serde_json::from_str(&as_json(12, name, fields.clone())).expect("JSON");
+        let wanted = json!({ "t_ms": 12, "event": "state", "call": 7, "state": "ended", "cause": "the far end hung up" });
+        assert_eq!(line, wanted);
+        let text = as_text(1_500, name, &fields);
+        assert!(text.contains("1.500 s  state") && text.contains("cause=the far end hung up"), "{text}");
+    }
+}

@@ -1,0 +1,125 @@
+//! A phone from its start to its end.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::dialling::user_of;
+use super::report::Report;
+use super::{PhoneConfig, Task, screen, script};
+use crate::client::{BuildError, Events, RegistrationState, SipClient, Tls};
+use crate::util::exit::{Exit, Failure};
+use crate::util::signal;
+
+/// A phone that has not ended so long after a signal is cut off.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long far ends have to confirm a hang-up, and the registrar its end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs a phone to its end; the exit code.
+///
+/// # Errors
+/// A [`Failure`] with the exit code: what is wrong and what to do.
+pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
+    let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
+    let client = client(&config)?;
+    let (told, mut stop) = mpsc::unbounded_channel();
+    let forward = move || signals.iter().all(|signal| told.send(signal.as_str()).is_ok());
+    std::thread::Builder::new().name("stop".into()).spawn(forward).context("no thread for signals")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime
+        .block_on(async {
+            let failed = |error: crate::client::StartError| Failure::new(Exit::Sip, error.to_string());
+            client.start().await.map_err(failed)?;
+            let identity = &config.account.identity;
+            let calls = match &config.task {
+                Task::Screen => return screen::run(&client, identity, &mut stop).await,
+                Task::Scripted(calls) => calls,
+            };
+            let report = Report::new(config.script.json);
+            let mut events = client.events().await.map_err(failed)?;
+            report.ready(&client);
+            if config.account.registers_at().is_some() {
+                registered(&client, &mut events, &report).await?;
+            }
+            let ended = {
+                let work = script::run(&client, identity, calls, &config.script, &report, &mut stop);
+                let mut work = std::pin::pin!(work);
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(event) = events.next() => report.event(&event),
+                        ended = &mut work => break ended,
+                    }
+                }
+            };
+            client.stop(GOODBYE).await;
+            ended
+        })
+        .map(|exit| exit as u8)
+}
+
+/// Waits for the outcome of the first registration.
+async fn registered(client: &SipClient, events: &mut Events, report: &Report) -> Result<(), Failure> {
+    loop {
+        match client.registration() {
+            RegistrationState::Registered { .. } => return Ok(()),
+            RegistrationState::Failed { error, .. } => {
+                return Err(Failure::new(Exit::Sip, error.to_string()));
+            }
+            _ => match events.next().await {
+                Some(event) => report.event(&event),
+                None => return Err(Failure::new(Exit::Sip, "the client has stopped")),
+            },
+        }
+    }
+}
+
+/// The client of an account, not started.
+fn client(config: &PhoneConfig) -> Result<SipClient, Failure> {
+    let account = &config.account;
+    let mut builder = SipClient::builder().identity(&account.identity);
+    if config.task == Task::Screen {
+        builder = builder.softphone();
+    }
+    builder = builder.codecs(account.codecs.clone()).srtp(account.srtp);
+    if let Some(name) = &account.display_name {
+        builder = builder.display_name(name);
+    }
+    if let Some(password) = &account.password {
+        let password = String::from_utf8_lossy(password.expose());
+        builder = builder.credentials(user_of(&account.identity), password);
+    }
+    if let Some(registrar) = account.registers_at() {
+        builder = builder.registrar(registrar);
+    }
+    if let Some(proxy) = &account.proxy {
+        builder = builder.outbound_proxy(proxy);
+    }
+    if let Some(file) = &account.ca_file {
+        builder = builder.tls(Tls::ca_file(file));
+    }
+    if let Some(bind) = account.bind {
+        builder = builder.bind(bind.to_string());
+    }
+    if let Some(trace) = &account.sip_trace {
+        builder = builder.sip_trace(trace);
+    }
+    builder.build().map_err(|error| Failure::new(Exit::Usage, in_flags(&error)))
+}
+
+/// Mistakes of the builder as mistakes of the flags.
+fn in_flags(error: &BuildError) -> String {
+    let lines = error.mistakes.iter().map(|mistake| {
+        let flag = match mistake.key {
+            "bind" => "sip-bind",
+            "outbound_proxy" => "proxy",
+            "credentials" => "password-file",
+            "tls" => "ca-file",
+            key => key,
+        };
+        format!("--{}: {}; {}", flag.replace('_', "-"), mistake.problem, mistake.fix)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

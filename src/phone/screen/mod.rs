@@ -1,0 +1,15 @@
+//! The phone on a terminal.
+//!
+//! - `model`: what is shown and what keys do, without a terminal
+//! - `draw`: the model as it looks
+//! - `terminal`: keys and drawing
+//! - `news`: what the library tells, taken to the model
+//! - `run`: all of it together; wishes carried out
+
+pub mod draw;
+pub mod model;
+mod news;
+mod run;
+mod terminal;
+
+pub use run::run;

@@ -1,0 +1,364 @@
+//! What the screen shows and what its keys do, without a terminal: keys and news in, wishes out.
+
+use std::collections::VecDeque;
+
+use crate::client::CallId;
+
+/// Values of jitter that the sparkline keeps: five minutes of one each 5 s.
+pub const SPARKS: usize = 60;
+/// Lines of the log.
+const LOG: usize = 200;
+
+/// A key, as far as the phone has a use for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    Char(char),
+    Enter,
+    Escape,
+    Backspace,
+    Up,
+    Down,
+    /// Ctrl-C.
+    Break,
+}
+
+/// What a key asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Dial(String),
+    Answer(CallId),
+    /// Hang up, or refuse a call that rings here.
+    Hangup(CallId),
+    Hold(CallId),
+    Resume(CallId),
+    Mute(CallId, bool),
+    Transfer(CallId, String),
+    /// Join the far ends of two calls, the first of which is left for the second.
+    Join(CallId, CallId),
+    /// All that are up, in one conversation with who is here.
+    Conference(Vec<CallId>),
+    Digit(CallId, char),
+    Record(CallId, bool),
+    Quit,
+}
+
+/// Where a call is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    Dialling,
+    RingsThere,
+    RingsHere,
+    Up,
+}
+
+/// Figures of a call, as the library measures them.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// Packets lost, percent.
+    pub loss_pct: f64,
+    pub jitter_ms: f64,
+    pub rtt_ms: Option<f64>,
+    /// 1 to 4.5 (ITU-T G.107).
+    pub mos: Option<f64>,
+}
+
+/// A call on the screen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    pub id: CallId,
+    pub remote: String,
+    pub stage: Stage,
+    pub codec: Option<String>,
+    /// By us; by them.
+    pub held: (bool, bool),
+    pub muted: bool,
+    pub recording: bool,
+    /// Heard and sent, dBFS.
+    pub levels: (f64, f64),
+    pub figures: Option<Figures>,
+    /// Jitter, ms, the newest last.
+    pub jitter: VecDeque<u64>,
+    /// Seconds since the answer.
+    pub age_s: u64,
+}
+
+impl Line {
+    fn new(id: CallId, remote: String, stage: Stage) -> Self {
+        Line {
+            id,
+            remote,
+            stage,
+            codec: None,
+            held: (false, false),
+            muted: false,
+            recording: false,
+            levels: (f64::NEG_INFINITY, f64::NEG_INFINITY),
+            figures: None,
+            jitter: VecDeque::new(),
+            age_s: 0,
+        }
+    }
+}
+
+/// A question at the foot of the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    pub what: Question,
+    pub text: String,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    Dial,
+    Transfer(CallId),
+}
+
+/// Everything on the screen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    pub identity: String,
+    /// In words, and whether calls will reach us.
+    pub registration: (String, bool),
+    pub calls: Vec<Line>,
+    /// Index into `calls`.
+    pub chosen: usize,
+    pub prompt: Option<Prompt>,
+    pub log: VecDeque<String>,
+}
+
+impl Model {
+    /// No calls.
+    pub fn new(identity: String, registration: &str) -> Self {
+        Model {
+            identity,
+            registration: (registration.to_owned(), false),
+            calls: Vec::new(),
+            chosen: 0,
+            prompt: None,
+            log: VecDeque::new(),
+        }
+    }
+
+    /// Says something in the log.
+    pub fn say(&mut self, line: impl Into<String>) {
+        if self.log.len() == LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back(line.into());
+    }
+
+    /// A call begins, and is the chosen one unless another is up.
+    pub fn begin(&mut self, id: CallId, remote: String, stage: Stage) {
+        self.calls.push(Line::new(id, remote, stage));
+        if !self.calls.get(self.chosen).is_some_and(|line| line.stage == Stage::Up) {
+            self.chosen = self.calls.len() - 1;
+        }
+    }
+
+    /// A call is over.
+    pub fn end(&mut self, id: CallId) {
+        let Some(index) = self.calls.iter().position(|line| line.id == id) else { return };
+        self.calls.remove(index);
+        if self.chosen > index {
+            self.chosen -= 1;
+        }
+        self.chosen = self.chosen.min(self.calls.len().saturating_sub(1));
+        if self.prompt.as_ref().is_some_and(|prompt| prompt.what == Question::Transfer(id)) {
+            self.prompt = None;
+        }
+    }
+
+    /// A call's line.
+    pub fn line(&mut self, id: CallId) -> Option<&mut Line> {
+        self.calls.iter_mut().find(|line| line.id == id)
+    }
+
+    /// New figures of a call.
+    pub fn measured(&mut self, id: CallId, figures: Figures) {
+        let Some(line) = self.line(id) else { return };
+        line.figures = Some(figures);
+        if line.jitter.len() == SPARKS {
+            line.jitter.pop_front();
+        }
+        line.jitter.push_back(figures.jitter_ms.max(0.0).round() as u64);
+    }
+
+    /// What a key asks for, if anything.
+    pub fn key(&mut self, key: Key) -> Option<Wish> {
+        if key == Key::Break {
+            return Some(Wish::Quit);
+        }
+        if self.prompt.is_some() {
+            return self.answer_prompt(key);
+        }
+        match key {
+            Key::Up => self.chosen = self.chosen.saturating_sub(1),
+            Key::Down => self.chosen = (self.chosen + 1).min(self.calls.len().saturating_sub(1)),
+            Key::Char('q') => return Some(Wish::Quit),
+            Key::Char('d') => self.ask(Question::Dial),
+            Key::Char(digit) if digit.is_ascii_digit() || "*#+".contains(digit) => return self.digit(digit),
+            Key::Char(letter) => return self.of_chosen(letter),
+            Key::Enter | Key::Escape | Key::Backspace | Key::Break => {}
+        }
+        None
+    }
+
+    fn of_chosen(&mut self, letter: char) -> Option<Wish> {
+        let line = self.calls.get(self.chosen)?;
+        let (id, up) = (line.id, line.stage == Stage::Up);
+        match letter {
+            'a' if line.stage == Stage::RingsHere => Some(Wish::Answer(id)),
+            'h' => Some(Wish::Hangup(id)),
+            'o' if up && line.held.0 => Some(Wish::Resume(id)),
+            'o' if up => Some(Wish::Hold(id)),
+            'm' if up => Some(Wish::Mute(id, !line.muted)),
+            'r' if up => Some(Wish::Record(id, !line.recording)),
+            't' if up => {
+                self.ask(Question::Transfer(id));
+                None
+            }
+            'j' if up => {
+                let other = self.calls.iter().find(|other| other.id != id && other.stage == Stage::Up)?;
+                Some(Wish::Join(id, other.id))
+            }
+            'c' if up => {
+                let all: Vec<CallId> =
+                    self.calls.iter().filter(|line| line.stage == Stage::Up).map(|line| line.id).collect();
+                (all.len() > 1).then_some(Wish::Conference(all))
+            }
+            _ => None,
+        }
+    }
+
+    /// To the chosen call if that is up; else the beginning of a number.
+    fn digit(&mut self, digit: char) -> Option<Wish> {
+        match self.calls.get(self.chosen) {
+            Some(line) if line.stage == Stage::Up && digit != '+' => Some(Wish::Digit(line.id, digit)),
+            Some(line) if line.stage == Stage::Up => None,
+            _ => {
+                self.prompt = Some(Prompt { what: Question::Dial, text: digit.to_string() });
+                None
+            }
+        }
+    }
+
+    fn ask(&mut self, what: Question) {
+        self.prompt = Some(Prompt { what, text: String::new() });
+    }
+
+    fn answer_prompt(&mut self, key: Key) -> Option<Wish> {
+        match key {
+            Key::Escape => self.prompt = None,
+            Key::Backspace => drop(self.prompt.as_mut().and_then(|prompt| prompt.text.pop())),
+            Key::Char(letter) if !letter.is_control() => self.prompt.as_mut()?.text.push(letter),
+            Key::Enter => {
+                let Prompt { what, text } = self.prompt.take()?;
+                let text = text.trim().to_owned();
+                if text.is_empty() {
+                    return None;
+                }
+                return Some(match what {
+                    Question::Dial => Wish::Dial(text),
+                    Question::Transfer(id) => Wish::Transfer(id, text),
+                });
+            }
+            Key::Char(_) | Key::Up | Key::Down | Key::Break => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        Model::new("sip:a@127.0.0.1".to_owned(), "not registered")
+    }
+
+    fn typed(model: &mut Model, text: &str) -> Vec<Wish> {
+        text.chars()
+            .filter_map(|letter| model.key(if letter == '\n' { Key::Enter } else { Key::Char(letter) }))
+            .collect()
+    }
+
+    fn up(model: &mut Model, id: u64) {
+        model.begin(CallId(id), format!("sip:{id}@127.0.0.1"), Stage::Dialling);
+        model.line(CallId(id)).expect("a line").stage = Stage::Up;
+    }
+
+    #[test]
+    fn a_number_is_dialled_with_or_without_the_key_for_it() {
+        let wanted = [Wish::Dial("1002".to_owned())];
+        assert_eq!(typed(&mut model(), "d1002\n"), wanted);
+        assert_eq!(typed(&mut model(), "1002\n"), wanted);
+        let mut model = model();
+        assert_eq!(typed(&mut model, "d\n"), []);
+        typed(&mut model, "dx");
+        model.key(Key::Backspace);
+        assert_eq!(model.prompt.as_ref().map(|prompt| prompt.text.as_str()), Some(""));
+        model.key(Key::Escape);
+        assert_eq!(model.prompt, None);
+    }
+
+    #[test]
+    fn letters_act_on_the_chosen_call_as_far_as_it_is() {
+        let mut model = model();
+        let id = CallId(1);
+        assert_eq!(typed(&mut model, "ahomtr"), []);
+        model.begin(id, "sip:b@127.0.0.1".to_owned(), Stage::RingsHere);
+        assert_eq!(typed(&mut model, "omra"), [Wish::Answer(id)]);
+        model.line(id).expect("a line").stage = Stage::Up;
+        let wanted = [Wish::Hold(id), Wish::Mute(id, true), Wish::Record(id, true), Wish::Digit(id, '5')];
+        assert_eq!(typed(&mut model, "aomr5"), wanted);
+        let line = model.line(id).expect("a line");
+        (line.held.0, line.muted, line.recording) = (true, true, true);
+        assert_eq!(
+            typed(&mut model, "omr"),
+            [Wish::Resume(id), Wish::Mute(id, false), Wish::Record(id, false)]
+        );
+        assert_eq!(typed(&mut model, "t1003\n"), [Wish::Transfer(id, "1003".to_owned())]);
+        assert_eq!(typed(&mut model, "hq"), [Wish::Hangup(id), Wish::Quit]);
+    }
+
+    #[test]
+    fn a_second_call_does_not_take_the_keys_from_one_that_is_up() {
+        let mut model = model();
+        up(&mut model, 1);
+        model.begin(CallId(2), "sip:c@127.0.0.1".to_owned(), Stage::RingsHere);
+        assert_eq!(typed(&mut model, "h"), [Wish::Hangup(CallId(1))]);
+        assert_eq!(typed(&mut model, "jc"), []);
+        model.key(Key::Down);
+        model.key(Key::Down);
+        assert_eq!(typed(&mut model, "a"), [Wish::Answer(CallId(2))]);
+        model.line(CallId(2)).expect("a line").stage = Stage::Up;
+        assert_eq!(typed(&mut model, "j"), [Wish::Join(CallId(2), CallId(1))]);
+        assert_eq!(typed(&mut model, "c"), [Wish::Conference(vec![CallId(1), CallId(2)])]);
+        model.end(CallId(1));
+        assert_eq!(typed(&mut model, "h"), [Wish::Hangup(CallId(2))]);
+    }
+
+    #[test]
+    fn a_question_about_a_call_goes_with_it() {
+        let mut model = model();
+        up(&mut model, 1);
+        typed(&mut model, "t10");
+        model.end(CallId(1));
+        assert_eq!((model.prompt.clone(), model.chosen), (None, 0));
+    }
+
+    #[test]
+    fn the_sparkline_keeps_the_newest_values() {
+        let mut model = model();
+        up(&mut model, 1);
+        for jitter in 0..SPARKS + 5 {
+            model.measured(CallId(1), Figures { jitter_ms: jitter as f64, ..Figures::default() });
+        }
+        let line = &model.calls[0];
+        assert_eq!(
+            (line.jitter.len(), line.jitter.front(), line.jitter.back()),
+            (SPARKS, Some(&5), Some(&64))
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! What the library tells, taken to the model.
+
+use super::super::report::word;
+use super::model::{Figures, Model, Stage};
+use crate::client::{CallState, ClientEvent, Quality, RegistrationState};
+
+impl From<&Quality> for Figures {
+    fn from(quality: &Quality) -> Self {
+        let &Quality { loss_pct, jitter_ms, rtt_ms, mos, .. } = quality;
+        Figures { loss_pct, jitter_ms, rtt_ms, mos }
+    }
+}
+
+impl Model {
+    /// Takes an event. A call of ours is in the model before its first one.
+    pub fn news(&mut self, event: &ClientEvent) {
+        match event {
+            ClientEvent::Incoming { call, from, .. } => {
+                self.say(format!("{from} calls"));
+                self.begin(*call, from.clone(), Stage::RingsHere);
+            }
+            ClientEvent::State { call, state } => {
+                let remote = self.line(*call).map(|line| line.remote.clone()).unwrap_or_default();
+                match state {
+                    CallState::Ended(cause) => {
+                        self.say(format!("{remote}: {cause}"));
+                        self.end(*call);
+                    }
+                    state => {
+                        self.say(format!("{remote}: {}", word(state)));
+                        let Some(line) = self.line(*call) else { return };
+                        line.stage = match state {
+                            CallState::Ringing if line.stage == Stage::Dialling => Stage::RingsThere,
+                            CallState::Answered => Stage::Up,
+                            _ => return,
+                        };
+                    }
+                }
+            }
+            ClientEvent::Agreed { call, codec, .. } => {
+                if let Some(line) = self.line(*call) {
+                    line.codec = Some(codec.to_string());
+                }
+            }
+            ClientEvent::Held { call, held } => {
+                if let Some(line) = self.line(*call) {
+                    line.held.1 = *held;
+                }
+            }
+            ClientEvent::Digit { digit, .. } => self.say(format!("the far end pressed {digit}")),
+            ClientEvent::Quality { call, quality, last: false } => self.measured(*call, quality.into()),
+            ClientEvent::Level { call, heard_dbfs, sent_dbfs } => {
+                if let Some(line) = self.line(*call) {
+                    line.levels =
+                        (heard_dbfs.unwrap_or(f64::NEG_INFINITY), sent_dbfs.unwrap_or(f64::NEG_INFINITY));
+                }
+            }
+            ClientEvent::Registration { state } => self.registered(state),
+            ClientEvent::Recovery { step, .. } => self.say(step.to_string()),
+            ClientEvent::RecordingEnded { path, outcome, .. } => {
+                let path = path.display();
+                self.say(match outcome {
+                    Ok(recorded) => format!("{path}: {:.1} s recorded", recorded.length.as_secs_f64()),
+                    Err(error) => error.to_string(),
+                });
+            }
+            ClientEvent::Device { problem, .. } => {
+                self.say(problem.clone().unwrap_or_else(|| "the sound device works again".to_owned()));
+            }
+            ClientEvent::Lost { count } => self.say(format!("{count} events were lost")),
+            ClientEvent::MediaLost => self.say("the media thread has died: start the phone again"),
+            _ => {}
+        }
+    }
+
+    /// Takes what has become of the registration.
+    pub fn registered(&mut self, state: &RegistrationState) {
+        let good = matches!(state, RegistrationState::Registered { .. });
+        let words = match state {
+            RegistrationState::Off => "not registered".to_owned(),
+            RegistrationState::Registering => "registering".to_owned(),
+            RegistrationState::Registered { registrar, .. } => format!("registered at {registrar}"),
+            RegistrationState::Failed { error, .. } => format!("not registered: {error}"),
+        };
+        // Refreshes are no news.
+        if self.registration.0 != words {
+            self.say(words.clone());
+        }
+        self.registration = (words, good);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{CallId, EndCause};
+
+    #[test]
+    fn a_call_goes_from_the_first_ring_to_its_end() {
+        let mut model = Model::new("sip:a@127.0.0.1".to_owned(), "");
+        let call = CallId(3);
+        model.news(&ClientEvent::Incoming { call, from: "sip:b@127.0.0.1".to_owned(), to: String::new() });
+        assert_eq!(model.calls[0].stage, Stage::RingsHere);
+        model.news(&ClientEvent::State { call, state: CallState::Answered });
+        model.news(&ClientEvent::Held { call, held: true });
+        let quality = Quality { jitter_ms: 2.0, ..Quality::default() };
+        model.news(&ClientEvent::Quality { call, quality, last: false });
+        let line = &model.calls[0];
+        assert_eq!((&line.stage, line.held, line.jitter.back()), (&Stage::Up, (false, true), Some(&2)));
+        model.news(&ClientEvent::State { call, state: CallState::Ended(EndCause::RemoteHangup) });
+        assert!(model.calls.is_empty());
+        assert_eq!(model.log.back().map(String::as_str), Some("sip:b@127.0.0.1: the far end hung up"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Sources that nothing is taken from for a time, looked up before a message is parsed.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::budget::key;
+use crate::sip::endpoint::Endpoint;
+
+/// Banned sources at most. Whoever finds no place is left to who bans.
+const MAX_BANS: usize = 65_536;
+
+/// A ban, or its end, for [`SipStack::ban`](super::SipStack::ban).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ban {
+    /// An IPv4 address, or any of an IPv6 /64.
+    pub source: IpAddr,
+    /// When it ends; none: now.
+    pub until: Option<Instant>,
+}
+
+/// Who is banned, and until when: an IPv4 address or an IPv6 /64 each.
+#[derive(Debug, Default)]
+pub(super) struct Bans {
+    until: HashMap<IpAddr, Instant>,
+}
+
+impl Bans {
+    pub fn set(&mut self, now: Instant, ban: Ban) {
+        let source = key(ban.source);
+        let Some(until) = ban.until else {
+            self.until.remove(&source);
+            return;
+        };
+        if self.until.len() >= MAX_BANS {
+            self.until.retain(|_, until| *until > now);
+        }
+        if self.until.len() < MAX_BANS || self.until.contains_key(&source) {
+            self.until.insert(source, until);
+        }
+    }
+
+    pub fn holds(&mut self, now: Instant, source: IpAddr) -> bool {
+        if self.until.is_empty() {
+            return false;
+        }
+        let source = key(source);
+        let Some(until) = self.until.get(&source) else { return false };
+        let holds = *until > now;
+        if !holds {
+            self.until.remove(&source);
+        }
+        holds
+    }
+
+    /// Whether a message, unparsed, is not to be taken: it comes from a banned source, and
+    /// does not belong to anything that the endpoint has.
+    pub fn refuse(&mut self, now: Instant, source: IpAddr, message: &[u8], endpoint: &Endpoint) -> bool {
+        // Without a tag or branch of ours (RFC 3261 §9.1, §17.1.1.3), but they begin nothing.
+        let ends = message.starts_with(b"ACK ") || message.starts_with(b"CANCEL ");
+        self.holds(now, source) && !ends && !endpoint.expects(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_ban_ends_by_itself_or_when_it_is_lifted_and_is_one_for_an_ipv6_network() {
+        let now = Instant::now();
+        let at = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let end = now + Duration::from_secs(60);
+        let mut bans = Bans::default();
+        bans.set(now, Ban { source: at("192.0.2.1"), until: Some(end) });
+        bans.set(now, Ban { source: at("2001:db8::1"), until: Some(end) });
+        assert!(bans.holds(now, at("192.0.2.1")) && bans.holds(now, at("::ffff:192.0.2.1")));
+        assert!(bans.holds(now, at("2001:db8::2")));
+        assert!(!bans.holds(now, at("192.0.2.2")) && !bans.holds(now, at("2001:db8:0:1::1")));
+        bans.set(now, Ban { source: at("2001:db8::9"), until: None });
+        assert!(!bans.holds(now, at("2001:db8::1")));
+        assert!(!bans.holds(end, at("192.0.2.1")));
+        assert!(bans.until.is_empty());
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(9));
+        let mut bans = Bans::default();
+        let source = |n: u32| IpAddr::V4((0x0a00_0000 + n).into());
+        let most = u32::try_from(MAX_BANS).expect("it fits");
+        for n in 0..=most {
+            bans.set(now, Ban { source: source(n), until: Some(later) });
+        }
+        assert_eq!(bans.until.len(), MAX_BANS);
+        bans.set(later, Ban { source: source(most), until: Some(later + Duration::from_secs(1)) });
+        assert_eq!(bans.until.len(), 1, "what was over has made room");
+    }
+}

@@ -1,0 +1,277 @@
+//! REGISTER and its answers (RFC 3261 §10.2), with credentials.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::schedule::{Answer, Order, Registration};
+use crate::sip::auth::{Authorized, ChallengeError, DigestClient};
+use crate::sip::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
+use crate::sip::msg::{Method, Name, Response, Uri};
+
+/// An expiry that 423 may ask for at most, seconds.
+const LONGEST: u32 = 7 * 24 * 3_600;
+
+/// A registrar: one of several that stand for one another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The Request-URI.
+    pub registrar: String,
+    /// Our address there, for From and To: `<sip:alice@example.com>`.
+    pub address: String,
+    /// The URI of where to send it, if the registrar's does not say so.
+    pub way: Option<String>,
+    /// Route, one name-addr each: an outbound proxy.
+    pub route: Vec<Bytes>,
+}
+
+/// Who is registered.
+pub struct Account {
+    /// None: a challenge is the end.
+    pub digest: Option<DigestClient>,
+    /// For how long, seconds.
+    pub expires: u32,
+    /// User part of our contact, escaped.
+    pub user: String,
+}
+
+/// Why we are not registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The challenge cannot be answered, or our answer was not good.
+    #[error(transparent)]
+    Challenge(#[from] ChallengeError),
+    /// It asks for a password, and there is none.
+    #[error("the registrar asks for a password, and none is given")]
+    NoCredentials,
+    /// Any other answer but 2xx.
+    #[error("{status} {reason}")]
+    Response { status: u16, reason: String },
+    /// No answer.
+    #[error(transparent)]
+    Request(#[from] RequestFailure),
+    /// It could not even be written.
+    #[error(transparent)]
+    Unsent(#[from] InviteError),
+}
+
+/// What the last answer came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// Its status; none: there was no answer.
+    pub status: Option<u16>,
+    /// Its words.
+    pub reason: String,
+    /// Why it is not a success.
+    pub failure: Option<Failure>,
+}
+
+/// A registration at work: its times, its requests, and what the answers mean.
+pub struct Registrant {
+    /// When what is to be done.
+    pub schedule: Registration,
+    account: Account,
+    places: Vec<Place>,
+    place: usize,
+    /// The credentials of the request that is on its way.
+    sent: Authorized,
+    identity: Option<RequestIdentity>,
+    last: Option<Last>,
+    granted: Option<Duration>,
+    /// The contact that was accepted last.
+    contact: Option<String>,
+    /// The one before, if it was another: it is still there.
+    stale: Option<String>,
+}
+
+impl Registrant {
+    /// One that is not begun. `places`: at least one.
+    pub fn new(schedule: Registration, account: Account, places: Vec<Place>) -> Self {
+        Registrant {
+            schedule,
+            account,
+            places,
+            place: 0,
+            sent: Authorized::default(),
+            identity: None,
+            last: None,
+            granted: None,
+            contact: None,
+            stale: None,
+        }
+    }
+
+    /// User part of our contact.
+    pub fn user(&self) -> &str {
+        &self.account.user
+    }
+
+    /// The registrar that is asked now.
+    pub fn place(&self) -> Option<&Place> {
+        self.places.get(self.place)
+    }
+
+    /// What the last answer came to; none: there was none yet.
+    pub fn last(&self) -> Option<&Last> {
+        self.last.as_ref()
+    }
+
+    /// What was granted last.
+    pub fn granted(&self) -> Option<Duration> {
+        self.granted
+    }
+
+    /// The contact that the registrar has; none: it has none of ours, as far as we know.
+    pub fn contact(&self) -> Option<&str> {
+        self.contact.as_deref().filter(|_| self.schedule.state().is_in_force())
+    }
+
+    /// The request that an order asks for. All have one Call-ID (§10.2.4).
+    pub fn request(&mut self, order: Order, endpoint: &mut Endpoint) -> Option<OutOfDialog> {
+        let expires = match order {
+            Order::Nothing => return None,
+            Order::Register { next_host } => {
+                if next_host {
+                    self.place = (self.place + 1) % self.places.len().max(1);
+                }
+                self.account.expires
+            }
+            Order::Unregister => 0,
+        };
+        let (request, sent) = self.build(expires, endpoint)?;
+        self.sent = sent;
+        Some(request)
+    }
+
+    /// The request that takes back a contact of ours which another one has replaced: we
+    /// are reached elsewhere now. Its answer is of no consequence.
+    pub fn remove_stale(&mut self, endpoint: &mut Endpoint) -> Option<OutOfDialog> {
+        let stale = self.stale.take()?;
+        let (request, _) = self.build(0, endpoint)?;
+        Some(OutOfDialog { contact_uri: Some(stale.into()), ..request })
+    }
+
+    fn build(&mut self, expires: u32, endpoint: &mut Endpoint) -> Option<(OutOfDialog, Authorized)> {
+        let place = self.places.get(self.place)?;
+        let identity = match &self.identity {
+            Some(identity) => identity.next(),
+            None => endpoint.identify(),
+        };
+        self.identity = Some(identity.clone());
+        let sent = match &mut self.account.digest {
+            Some(digest) => digest.authorize(&Method::Register, place.registrar.as_bytes()),
+            None => Authorized::default(),
+        };
+        let mut headers = sent.headers.clone();
+        headers.push((Bytes::from_static(b"Expires"), Bytes::from(expires.to_string())));
+        let address = Bytes::from(place.address.clone());
+        let request = OutOfDialog {
+            from: Some(address.clone()),
+            to: Some(address),
+            identity: Some(identity),
+            route: place.route.clone(),
+            outbound: place.way.clone().map(Bytes::from),
+            contact_user: Some(self.account.user.clone().into()),
+            contact: Some(Bytes::new()),
+            headers,
+            ..OutOfDialog::new(Method::Register, place.registrar.clone())
+        };
+        Some((request, sent))
+    }
+
+    /// It could not be sent at all.
+    pub fn unsent(&mut self, now: Instant, error: InviteError) -> Order {
+        self.failed(None, error.into());
+        self.schedule.answered(now, Answer::Failed { retry_after: None })
+    }
+
+    /// Takes what became of it. `contact` is ours as the request had it.
+    pub fn answered(
+        &mut self,
+        now: Instant,
+        result: &Result<Response, RequestFailure>,
+        contact: Option<&str>,
+    ) -> Order {
+        let leaves = self.schedule.state() == super::State::Leaving;
+        let answer = match result {
+            Ok(response) => self.answer(response, contact),
+            Err(failure) => {
+                self.failed(None, Failure::Request(*failure));
+                Answer::Failed { retry_after: None }
+            }
+        };
+        if let (Answer::Accepted { .. }, Some(contact), false) = (answer, contact, leaves) {
+            let old = self.contact.replace(contact.to_owned());
+            self.stale = old.filter(|old| old != contact);
+        }
+        self.schedule.answered(now, answer)
+    }
+
+    fn answer(&mut self, response: &Response, contact: Option<&str>) -> Answer {
+        let status = response.status();
+        let reason = String::from_utf8_lossy(response.reason()).into_owned();
+        let failure = Failure::Response { status, reason };
+        match status {
+            200..300 => {
+                if let Some(digest) = &mut self.account.digest {
+                    digest.accepted(&self.sent);
+                }
+                self.last = Some(Last { status: Some(status), reason: failure.to_string(), failure: None });
+                let granted = granted(response, contact).unwrap_or(self.account.expires);
+                let granted = Duration::from_secs(u64::from(granted.max(1)));
+                self.granted = Some(granted);
+                Answer::Accepted { granted }
+            }
+            401 | 407 => {
+                let Some(digest) = &mut self.account.digest else {
+                    self.failed(Some(status), Failure::NoCredentials);
+                    return Answer::Refused;
+                };
+                match digest.challenged(response, &self.sent) {
+                    Ok(()) => Answer::Again,
+                    Err(error) => {
+                        self.failed(Some(status), error.into());
+                        Answer::Refused
+                    }
+                }
+            }
+            423 => match response.number::<u32>(Name::MinExpires).ok().flatten() {
+                Some(least) if least > self.account.expires && least <= LONGEST => {
+                    self.account.expires = least;
+                    Answer::Again
+                }
+                _ => {
+                    self.failed(Some(status), failure);
+                    Answer::Refused
+                }
+            },
+            300..=399 | 408 | 429 | 480 | 500..=599 => {
+                self.failed(Some(status), failure);
+                let seconds = response.number::<u32>(Name::RetryAfter).ok().flatten();
+                Answer::Failed { retry_after: seconds.map(|it| Duration::from_secs(u64::from(it))) }
+            }
+            _ => {
+                self.failed(Some(status), failure);
+                Answer::Refused
+            }
+        }
+    }
+
+    fn failed(&mut self, status: Option<u16>, failure: Failure) {
+        self.last = Some(Last { status, reason: failure.to_string(), failure: Some(failure) });
+    }
+}
+
+/// For how long: of our contact among those that the answer lists (§10.2.4), else what
+/// Expires says.
+fn granted(response: &Response, contact: Option<&str>) -> Option<u32> {
+    let ours = contact.and_then(|contact| Uri::parse(contact.as_bytes()).ok());
+    let listed: Vec<_> = response.contacts().flatten().collect();
+    let is_ours = |uri: &Uri<'_>| ours.as_ref().is_some_and(|ours| uri.equivalent(ours));
+    let one = if let [one] = &listed[..] { Some(one) } else { None };
+    let found = listed.iter().find(|it| is_ours(&it.uri)).or(one);
+    let seconds = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse().ok();
+    found
+        .and_then(|it| it.params.value("expires").and_then(seconds))
+        .or_else(|| response.number::<u32>(Name::Expires).ok().flatten())
+}

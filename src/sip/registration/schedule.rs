@@ -1,0 +1,380 @@
+//! A registration with its times: when to refresh it, when to try again. Pure: time is
+//! an argument, and the dice are its own.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::table::{Action, Event, State, next};
+
+/// How soon failures are followed by another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The first wait after a failure is half of twice this, at least.
+    pub base: Duration,
+    /// The longest wait.
+    pub max: Duration,
+    /// The longest wait after a refusal, the first one too: who insists is banned. None:
+    /// there is no other attempt before [`Registration::now`].
+    pub refused: Option<Duration>,
+}
+
+impl Pace {
+    /// For a provider. Shorter than in RFC 5626 §4.5, whose half a minute is meant for
+    /// thousands of phones at once.
+    pub const GATEWAY: Pace = Pace {
+        base: Duration::from_secs(5),
+        max: Duration::from_secs(900),
+        refused: Some(Duration::from_secs(900)),
+    };
+}
+
+/// The longest wait that a provider may ask for with Retry-After.
+const MAX_ASKED: Duration = Duration::from_secs(3_600);
+
+/// A registration.
+#[derive(Debug)]
+pub struct Registration {
+    state: State,
+    pace: Pace,
+    /// Failures since the last success.
+    failures: u32,
+    /// Attempts that may follow at once: there are other hosts.
+    spare: u32,
+    hosts: u32,
+    due: Option<Instant>,
+    lapses: Option<Instant>,
+    dice: StdRng,
+}
+
+/// What became of a REGISTER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is in force for so long.
+    Accepted { granted: Duration },
+    /// Ask again at once.
+    Again,
+    /// Trouble; not before so long, if the provider said so.
+    Failed { retry_after: Option<Duration> },
+    /// Not wanted.
+    Refused,
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Nothing,
+    /// REGISTER; `next_host`: at the next host of the list, since this one failed.
+    Register {
+        next_host: bool,
+    },
+    /// The end of it.
+    Unregister,
+}
+
+impl Registration {
+    /// One that is not begun, where so many hosts stand for one another.
+    pub fn new(hosts: usize, pace: Pace, seed: [u8; 32]) -> Self {
+        Registration {
+            state: State::Off,
+            pace,
+            failures: 0,
+            spare: u32::try_from(hosts).unwrap_or(u32::MAX).max(1) - 1,
+            hosts: u32::try_from(hosts).unwrap_or(u32::MAX).max(1),
+            due: None,
+            lapses: None,
+            dice: StdRng::from_seed(seed),
+        }
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When the next attempt or refresh is due; none: nothing is waited for.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// It is wanted.
+    pub fn start(&mut self, now: Instant) -> Order {
+        self.step(now, Event::Start)
+    }
+
+    /// It is not wanted any more.
+    pub fn stop(&mut self, now: Instant) -> Order {
+        self.step(now, Event::Stop)
+    }
+
+    /// It is wanted at once, whatever was waited for: the way to the registrar is a new one,
+    /// or somebody asks. Nothing, while an answer is still to come.
+    pub fn now(&mut self, now: Instant) -> Order {
+        self.failures = 0;
+        self.spare = self.hosts - 1;
+        let order = self.step(now, Event::Due);
+        if order != Order::Nothing {
+            self.due = None;
+        }
+        order
+    }
+
+    /// An answer.
+    pub fn answered(&mut self, now: Instant, answer: Answer) -> Order {
+        match answer {
+            Answer::Accepted { granted } => {
+                let order = self.step(now, Event::Accepted);
+                if self.state == State::Registered {
+                    (self.failures, self.spare) = (0, self.hosts - 1);
+                    self.lapses = Some(now + granted);
+                    self.due = Some(now + self.refresh_after(granted));
+                }
+                order
+            }
+            Answer::Again => self.step(now, Event::Again),
+            Answer::Failed { retry_after } => {
+                let order = self.step(now, Event::Failed);
+                self.retry(now, retry_after.map(|wait| wait.min(MAX_ASKED)), false);
+                order
+            }
+            Answer::Refused => {
+                let order = self.step(now, Event::Refused);
+                self.retry(now, None, true);
+                order
+            }
+        }
+    }
+
+    /// When to call [`Registration::timeout`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.due, self.lapses].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, now: Instant) -> Order {
+        if self.lapses.is_some_and(|at| at <= now) {
+            self.lapses = None;
+            let order = self.step(now, Event::Lapsed);
+            if order != Order::Nothing {
+                return order;
+            }
+        }
+        match self.due.take_if(|at| *at <= now) {
+            Some(_) => {
+                let next_host = self.failures > 0;
+                match self.step(now, Event::Due) {
+                    Order::Register { .. } => Order::Register { next_host },
+                    order => order,
+                }
+            }
+            None => Order::Nothing,
+        }
+    }
+
+    fn step(&mut self, now: Instant, event: Event) -> Order {
+        let Ok((state, action)) = next(self.state, event) else { return Order::Nothing };
+        self.state = state;
+        if state == State::Gone {
+            (self.due, self.lapses) = (None, None);
+        }
+        match action {
+            Action::Nothing | Action::RetryLater => Order::Nothing,
+            // With its real time it is set by who knows what was granted.
+            Action::RefreshLater => {
+                self.due = Some(now);
+                Order::Nothing
+            }
+            Action::Send => {
+                self.due = None;
+                Order::Register { next_host: false }
+            }
+            Action::SendEnd => {
+                (self.due, self.lapses) = (None, None);
+                Order::Unregister
+            }
+        }
+    }
+
+    /// When to try again: at once where another host is left, else after ever longer
+    /// waits, each anywhere in the second half of its length (RFC 5626 §4.5).
+    fn retry(&mut self, now: Instant, asked: Option<Duration>, refused: bool) {
+        if !matches!(self.state, State::Waiting | State::Holding) {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if refused && self.pace.refused.is_none() {
+            self.due = None;
+            return;
+        }
+        if self.spare > 0 && !refused {
+            self.spare -= 1;
+            self.due = Some(now);
+            return;
+        }
+        self.spare = self.hosts - 1;
+        let rounds = self.failures.div_ceil(self.hosts);
+        let longest = self.pace.base.saturating_mul(2u32.saturating_pow(rounds)).min(self.pace.max);
+        let longest = self.pace.refused.filter(|_| refused).unwrap_or(longest);
+        let wait = longest.mul_f64(self.dice.random_range(0.5..=1.0));
+        self.due = Some(now + wait.max(asked.unwrap_or_default()));
+    }
+
+    /// Early enough that one or two attempts may fail: at half of a short time, ten
+    /// minutes before the end of a long one, a little earlier by the dice.
+    fn refresh_after(&mut self, granted: Duration) -> Duration {
+        const ROOM: Duration = Duration::from_secs(600);
+        let at = if granted > 2 * ROOM { granted - ROOM } else { granted / 2 };
+        at.mul_f64(self.dice.random_range(0.9..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const FAILED: Answer = Answer::Failed { retry_after: None };
+
+    fn begun(hosts: usize) -> (Registration, Instant) {
+        let now = Instant::now();
+        let mut registration = Registration::new(hosts, Pace::GATEWAY, [3; 32]);
+        assert_eq!(registration.start(now), Order::Register { next_host: false });
+        (registration, now)
+    }
+
+    fn wait(registration: &Registration, now: Instant) -> f64 {
+        registration.next_timeout().unwrap().duration_since(now).as_secs_f64()
+    }
+
+    #[test]
+    fn it_is_refreshed_well_before_it_lapses_whatever_was_granted() {
+        for granted in [60, 120, 1_200, 1_201, 3_600, 86_400] {
+            let (mut registration, now) = begun(1);
+            let granted = Duration::from_secs(granted);
+            registration.answered(now, Answer::Accepted { granted });
+            let at = registration.next_timeout().unwrap();
+            let room = (now + granted).duration_since(at);
+            assert!(room >= granted.min(Duration::from_secs(1_200)) / 2, "{room:?} of {granted:?}");
+            assert_eq!(registration.timeout(at - Duration::from_millis(1)), Order::Nothing);
+            assert_eq!(registration.timeout(at), Order::Register { next_host: false });
+            assert!(registration.state().is_in_force());
+        }
+    }
+
+    #[test]
+    fn after_failures_it_waits_longer_each_time_up_to_a_limit_and_a_success_forgets_them() {
+        let (mut registration, mut now) = begun(1);
+        for round in 1..12 {
+            registration.answered(now, FAILED);
+            let longest = (5.0 * 2f64.powi(round)).min(900.0);
+            let wait = wait(&registration, now);
+            assert!(wait >= longest / 2.0 && wait <= longest, "{wait} in round {round}");
+            now = registration.next_timeout().unwrap();
+            assert!(matches!(registration.timeout(now), Order::Register { .. }));
+        }
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        now = registration.next_timeout().unwrap();
+        registration.timeout(now);
+        registration.answered(now, FAILED);
+        assert!(wait(&registration, now) <= 10.0);
+    }
+
+    #[test]
+    fn two_registrations_do_not_try_again_at_the_same_time() {
+        let now = Instant::now();
+        let waits: Vec<_> = (0..20)
+            .map(|seed| {
+                let mut registration = Registration::new(1, Pace::GATEWAY, [seed; 32]);
+                registration.start(now);
+                registration.answered(now, FAILED);
+                registration.next_timeout().unwrap().duration_since(now)
+            })
+            .collect();
+        let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+        assert!(*most > *least + Duration::from_secs(2), "{waits:?}");
+    }
+
+    #[test]
+    fn the_next_host_is_tried_at_once_and_only_a_whole_round_of_failures_costs_a_wait() {
+        let (mut registration, now) = begun(3);
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        let now = registration.next_timeout().unwrap();
+        registration.timeout(now);
+        for _ in 0..2 {
+            registration.answered(now, FAILED);
+            assert_eq!(registration.timeout(now), Order::Register { next_host: true });
+        }
+        registration.answered(now, FAILED);
+        assert_eq!(registration.timeout(now), Order::Nothing);
+        assert!(wait(&registration, now) >= 5.0);
+    }
+
+    #[test]
+    fn a_provider_may_ask_for_a_longer_wait_but_not_for_ever() {
+        for (asked, waited) in [(120, 120.0), (1_000_000, 3_600.0)] {
+            let (mut registration, now) = begun(1);
+            let retry_after = Some(Duration::from_secs(asked));
+            registration.answered(now, Answer::Failed { retry_after });
+            assert_eq!(wait(&registration, now), waited);
+        }
+    }
+
+    #[test]
+    fn who_is_refused_does_not_insist() {
+        let (mut registration, now) = begun(2);
+        registration.answered(now, Answer::Refused);
+        assert!(wait(&registration, now) >= 450.0);
+    }
+
+    #[test]
+    fn who_is_refused_and_does_not_wait_tries_again_only_when_asked() {
+        let now = Instant::now();
+        let pace = Pace { refused: None, ..Pace::GATEWAY };
+        let mut registration = Registration::new(2, pace, [3; 32]);
+        registration.start(now);
+        assert_eq!(registration.now(now), Order::Nothing, "an answer is still to come");
+        registration.answered(now, Answer::Refused);
+        assert_eq!(registration.next_timeout(), None);
+        assert_eq!(registration.now(now), Order::Register { next_host: false });
+    }
+
+    #[test]
+    fn a_registration_in_force_can_be_renewed_at_once() {
+        let (mut registration, now) = begun(1);
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        assert_eq!(registration.now(now), Order::Register { next_host: false });
+        assert!(registration.state().is_in_force());
+        registration.answered(now, FAILED);
+        assert_eq!(registration.now(now), Order::Register { next_host: false }, "no need to wait");
+    }
+
+    #[test]
+    fn what_was_granted_stays_in_force_until_it_lapses_while_refreshes_fail() {
+        let (mut registration, now) = begun(1);
+        registration.answered(now, Answer::Accepted { granted: Duration::from_secs(60) });
+        let mut at = now;
+        while at < now + Duration::from_secs(59) {
+            at = registration.next_timeout().unwrap();
+            if registration.timeout(at) != Order::Nothing && at < now + Duration::from_secs(60) {
+                registration.answered(at, FAILED);
+                assert!(registration.state().is_in_force());
+            }
+        }
+        let lapsed = now + Duration::from_secs(60);
+        registration.timeout(lapsed);
+        assert!(!registration.state().is_in_force());
+        assert!(registration.next_timeout().is_some(), "it goes on trying");
+    }
+
+    #[test]
+    fn it_is_taken_back_when_it_is_not_wanted_any_more() {
+        let (mut registration, now) = begun(1);
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        assert_eq!(registration.stop(now), Order::Unregister);
+        assert_eq!(registration.next_timeout(), None);
+        assert_eq!(registration.answered(now, Answer::Again), Order::Unregister, "with a password");
+        assert_eq!(registration.answered(now, Answer::Accepted { granted: Duration::ZERO }), Order::Nothing);
+        assert!(registration.state().is_over());
+    }
+}

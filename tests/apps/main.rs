@@ -1,0 +1,18 @@
+//! Applications, by the real binary with real SIP and RTP.
+
+#![cfg(feature = "server")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../server_support/mod.rs"]
+mod server_support;
+
+mod callcentre;
+mod conference;
+mod ivr;
+mod own_application;
+mod park;
+mod parties;
+mod queue;
+#[cfg(feature = "lab")]
+mod recording;

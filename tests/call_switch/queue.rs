@@ -1,0 +1,423 @@
+//! Queues over calls in virtual time: what a caller hears, whom agents' phones ring for, and
+//! every way in which it can go wrong.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b::app::queue::machine::agent::{AgentState, Duty};
+use b2b::app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
+use b2b::app::queue::sounds::{Numbers, QueueSounds};
+use b2b::app::queue::{
+    AgentCodes, AgentSettings, Change, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut,
+};
+use b2b::call::bus::{Received, Subscriber};
+use b2b::call::call_fsm::CallState;
+use b2b::call::event::Event;
+use b2b::call::handler::{ApplicationHandler, HandlerAction};
+use b2b::call::harness::{Harness, PartyId, SESSION};
+use b2b::sip::endpoint::{Termination, UsageId};
+
+use crate::routed::{ANN, BOB, CAT, DAN, Handler, uri};
+
+pub fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn agent(name: &str, address: &str) -> AgentSettings {
+    let (duty, reachable) = (Duty::Available, true);
+    let plan = AgentPlan { name: name.into(), skills: Skills::new(), priority: 1, duty, reachable };
+    AgentSettings { plan, target: uri(address), user: Some(name.to_owned()) }
+}
+
+fn file(name: &str) -> Arc<Path> {
+    Path::new(name).into()
+}
+
+/// A queue of all agents.
+pub fn sales(agents: usize) -> QueueSettings {
+    let plan = QueuePlan {
+        name: "sales".into(),
+        priority: 1,
+        strategy: Strategy::LongestIdle,
+        agents: (0..agents).map(AgentNo).collect(),
+        skills: Skills::new(),
+        ring: s(15),
+        wrap_up: s(10),
+        rest: s(5),
+        misses: 2,
+        announce: Some(s(30)),
+        patience: Some(s(300)),
+        most: 2,
+        goal: s(20),
+        digits: vec!['9'],
+        needs_agents: false,
+    };
+    let numbers = (0..=9).map(|n| (n, file(&format!("digits/{n}.wav"))));
+    let sounds = QueueSounds {
+        welcome: Some(file("welcome.wav")),
+        music: Some("default".to_owned()),
+        position: Some(file("position.wav")),
+        wait: Some(file("wait.wav")),
+        minutes: Some(file("minutes.wav")),
+        soon: None,
+        numbers: Numbers(numbers.collect()),
+    };
+    let ways_out = WaysOut {
+        timeout: Some("app/voicemail".to_owned()),
+        full: None,
+        no_agents: None,
+        digits: BTreeMap::from([('9', uri(DAN))]),
+    };
+    QueueSettings { plan, sounds, ways_out }
+}
+
+/// A harness with a queue that every call goes to, and whoever calls it.
+pub struct Office {
+    pub harness: Harness,
+    pub desk: QueueDesk,
+    events: Subscriber,
+    pub ann: PartyId,
+    pub bob: PartyId,
+    pub cat: PartyId,
+}
+
+pub fn office(queue: QueueSettings, agents: Vec<AgentSettings>) -> Office {
+    office_with(queue, agents, |_, _| HandlerAction::Handle("queue/sales".to_owned()))
+}
+
+fn office_with(
+    queue: QueueSettings,
+    agents: Vec<AgentSettings>,
+    first: fn(b2b::call::handler::IncomingCall, b2b::call::service::CallService) -> HandlerAction,
+) -> Office {
+    let codes = Codes { login: Some("*45".to_owned()), pause: Some("*46".to_owned()) };
+    let desk = QueueDesk::new(DeskSettings { agents, queues: vec![queue], codes });
+    let to: Arc<dyn ApplicationHandler> =
+        Arc::new(Handler(move |call, service| std::future::ready(first(call, service))));
+    let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone())), to];
+    handlers.extend(QueueHandler::all(&desk));
+    let mut harness = Harness::new(Instant::now(), handlers);
+    let events = harness.bus().subscribe();
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    desk.start(&harness.service());
+    Office { harness, desk, events, ann, bob, cat }
+}
+
+/// Bob and Cat are agents.
+pub fn two_agents() -> Office {
+    office(sales(2), vec![agent("bob", BOB), agent("cat", CAT)])
+}
+
+pub fn one_agent() -> Office {
+    office(sales(1), vec![agent("bob", BOB)])
+}
+
+impl Office {
+    /// Somebody calls, and hears the welcome of a second.
+    pub fn caller(&mut self, party: PartyId) -> UsageId {
+        let usage = self.harness.call(party, "sales", Some(SESSION));
+        self.harness.run(s(1));
+        usage
+    }
+
+    pub fn heard(&self) -> Vec<String> {
+        self.harness.media().heard_words()
+    }
+
+    pub fn music(&self) -> usize {
+        self.harness.media().music().len()
+    }
+
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let calls = self.harness.snapshot();
+        let all = calls.iter().flat_map(|call| call.variables.clone());
+        all.into_iter().find(|(it, _)| it == name).map(|(_, value)| value)
+    }
+
+    pub fn agent(&mut self, name: &str) -> AgentState {
+        let desk = self.desk.clone();
+        let views = self.harness.wait(s(1), async move { desk.agents().await });
+        views.into_iter().find(|view| view.name == name).expect("an agent").state
+    }
+
+    pub fn change(&mut self, name: &'static str, duty: Duty) {
+        let desk = self.desk.clone();
+        let changed = self.harness.wait(s(1), async move { desk.change(name, Change::To(duty)).await });
+        assert!(changed.is_some());
+        self.harness.settle();
+    }
+
+    pub fn waiting(&mut self) -> usize {
+        let desk = self.desk.clone();
+        self.harness.wait(s(1), async move { desk.queues().await }).remove(0).waiting
+    }
+
+    /// The queue's news, as `name why agent`.
+    pub fn news(&mut self) -> Vec<String> {
+        let mut news = Vec::new();
+        while let Some(received) = self.events.try_recv() {
+            let Received::Event(published) = received else { continue };
+            if let Event::Application { app, name, data, .. } = &published.event
+                && app == "queue"
+                && name != "agent"
+            {
+                let words = [Some(name.as_str()), data["why"].as_str(), data["agent"].as_str()];
+                news.push(words.into_iter().flatten().collect::<Vec<_>>().join(" "));
+            }
+        }
+        news
+    }
+
+    /// Nothing is left of anybody.
+    pub fn close(mut self) {
+        self.harness.run(s(30));
+        assert_eq!(self.waiting(), 0);
+        let desk = self.desk.clone();
+        let agents = self.harness.wait(s(1), async move { desk.agents().await });
+        let busy = |state| matches!(state, AgentState::Ringing | AgentState::Busy | AgentState::WrapUp);
+        assert!(agents.iter().all(|agent| !busy(agent.state)), "{agents:?}");
+        self.harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_caller_hears_the_welcome_and_its_position_and_reaches_an_agent() {
+    let mut it = one_agent();
+    it.change("bob", Duty::Paused);
+    let a = it.caller(it.ann);
+    assert!(it.harness.is_up(it.ann, a));
+    assert_eq!(it.harness.snapshot()[0].state, CallState::InQueue);
+    assert_eq!(it.harness.snapshot()[0].application.as_deref(), Some("queue/sales"));
+    assert_eq!(it.variable("queue").as_deref(), Some("sales"));
+    assert_eq!(it.variable("queue_result").as_deref(), Some("waiting"));
+    assert_eq!(it.heard(), ["welcome.wav", "position.wav 1.wav"]);
+    assert_eq!(it.music(), 1);
+    it.harness.run(s(28));
+    assert_eq!(it.heard(), [""; 0]);
+    it.harness.run(s(4));
+    assert_eq!(it.heard(), ["position.wav 1.wav"]);
+
+    it.change("bob", Duty::Available);
+    let b = it.harness.next_call(it.bob);
+    it.harness.ring(it.bob, b, 180, None);
+    assert_eq!(it.agent("bob"), AgentState::Ringing);
+    assert_eq!(it.music(), 1, "music goes on while a phone rings");
+    it.harness.answer(it.bob, b, Some(SESSION));
+    let call = it.harness.snapshot().remove(0);
+    assert_eq!((call.state, call.application), (CallState::Bridged, None));
+    assert_eq!(it.harness.media().bridges().len(), 1);
+    assert_eq!((it.music(), it.harness.media().under_way()), (0, 0), "nothing is heard but the other one");
+    assert_eq!(it.variable("queue_agent").as_deref(), Some("bob"));
+    assert_eq!(it.variable("queue_result").as_deref(), Some("answered"));
+    let waited: f64 = it.variable("queue_wait_s").unwrap().parse().unwrap();
+    assert!((33.0..35.0).contains(&waited), "{waited}");
+    assert_eq!(it.agent("bob"), AgentState::Busy);
+
+    it.harness.run(s(60));
+    it.harness.hang_up(it.bob, b);
+    assert!(it.harness.ended(it.ann, a).is_some(), "the agent's end is the caller's");
+    assert_eq!(it.agent("bob"), AgentState::WrapUp);
+    assert_eq!(it.news(), ["joined", "offered bob", "answered answered bob", "left answered bob"]);
+    let records = it.harness.records();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        assert!(record.variables.contains(&("queue_agent".to_owned(), "bob".to_owned())), "{record:?}");
+    }
+    it.close();
+}
+
+#[test]
+fn the_agent_sees_the_queue_and_the_callers_number() {
+    let mut it = one_agent();
+    let a = it.caller(it.ann);
+    it.harness.next_call(it.bob);
+    let invite = it.harness.wire.iter().rev().find(|sent| {
+        let text = String::from_utf8_lossy(&sent.data).into_owned();
+        sent.to.to_string() == BOB && text.starts_with("INVITE")
+    });
+    let text = String::from_utf8_lossy(&invite.expect("an INVITE").data).into_owned();
+    assert!(text.contains("From: \"sales\" <sip:party1@"), "{text}");
+    it.harness.hang_up(it.ann, a);
+    it.close();
+}
+
+#[test]
+fn a_caller_who_hangs_up_in_the_welcome_is_forgotten() {
+    let mut it = one_agent();
+    let a = it.harness.call(it.ann, "sales", Some(SESSION));
+    it.harness.hang_up(it.ann, a);
+    assert_eq!(it.news(), ["joined", "left abandoned"]);
+    assert!(it.harness.incoming(it.bob).is_empty());
+    it.close();
+}
+
+#[test]
+fn a_caller_who_hangs_up_while_it_waits_is_forgotten() {
+    let mut it = one_agent();
+    it.change("bob", Duty::Paused);
+    let a = it.caller(it.ann);
+    it.harness.run(s(10));
+    it.harness.hang_up(it.ann, a);
+    assert_eq!(it.news(), ["joined", "left abandoned"]);
+    let record = it.harness.records().remove(0);
+    assert!(record.variables.contains(&("queue_result".to_owned(), "waiting".to_owned())), "{record:?}");
+    it.close();
+}
+
+#[test]
+fn a_caller_who_hangs_up_while_an_agent_rings_ends_the_ringing() {
+    let mut it = one_agent();
+    let a = it.caller(it.ann);
+    let b = it.harness.next_call(it.bob);
+    it.harness.ring(it.bob, b, 180, None);
+    it.harness.hang_up(it.ann, a);
+    assert!(matches!(it.harness.ended(it.bob, b), Some(Termination::RemoteCancel { .. })));
+    assert_eq!(it.agent("bob"), AgentState::Available, "it was no fault of his");
+    it.close();
+}
+
+#[test]
+fn who_hangs_up_just_when_the_agent_answers_leaves_no_call_behind() {
+    let mut it = one_agent();
+    let a = it.caller(it.ann);
+    let b = it.harness.next_call(it.bob);
+    let now = it.harness.now();
+    it.harness.endpoint(it.ann).bye(now, a).unwrap();
+    it.harness.answer(it.bob, b, Some(SESSION));
+    it.harness.run(s(5));
+    assert!(!it.harness.is_up(it.bob, b));
+    assert!(it.harness.snapshot().is_empty());
+    it.close();
+}
+
+#[test]
+fn an_agent_who_rejects_is_left_alone_for_a_moment_and_the_caller_is_not_forgotten() {
+    let mut it = two_agents();
+    let a = it.caller(it.ann);
+    let b = it.harness.next_call(it.bob);
+    it.harness.reject(it.bob, b, 486);
+    let c = it.harness.next_call(it.cat);
+    it.harness.reject(it.cat, c, 603);
+    assert!(it.harness.is_up(it.ann, a));
+    it.harness.run(s(5));
+    it.harness.answer_next(it.bob, SESSION);
+    assert_eq!(it.variable("queue_agent").as_deref(), Some("bob"));
+    it.harness.hang_up(it.ann, a);
+    it.close();
+}
+
+#[test]
+fn who_does_not_answer_is_paused_in_the_end() {
+    let mut it = one_agent();
+    let a = it.caller(it.ann);
+    for _ in 0..2 {
+        let b = it.harness.next_call(it.bob);
+        it.harness.ring(it.bob, b, 180, None);
+        it.harness.run(s(16));
+        assert!(matches!(it.harness.ended(it.bob, b), Some(Termination::RemoteCancel { .. })));
+        it.harness.run(s(5));
+    }
+    assert_eq!(it.agent("bob"), AgentState::Paused);
+    assert!(it.harness.incoming(it.bob).is_empty());
+    assert!(it.harness.is_up(it.ann, a));
+    it.harness.hang_up(it.ann, a);
+    it.close();
+}
+
+#[test]
+fn an_agent_whose_phone_vanishes_while_it_rings_costs_the_caller_only_time() {
+    let mut it = two_agents();
+    let a = it.caller(it.ann);
+    let b = it.harness.next_call(it.bob);
+    it.harness.ring(it.bob, b, 180, None);
+    it.harness.kill(it.bob);
+    it.harness.run(s(16));
+    it.harness.answer_next(it.cat, SESSION);
+    assert_eq!(it.variable("queue_agent").as_deref(), Some("cat"));
+    it.harness.hang_up(it.ann, a);
+    // Until it is sure that his phone does not ring any more nobody is offered to it.
+    assert_eq!(it.agent("bob"), AgentState::Ringing);
+    it.harness.run(s(64));
+    it.close();
+}
+
+#[test]
+fn a_phone_that_is_gone_is_not_called() {
+    let mut it = two_agents();
+    it.desk.phone("bob", false);
+    it.harness.settle();
+    assert_eq!(it.agent("bob"), AgentState::LoggedOut);
+    let a = it.caller(it.ann);
+    assert!(it.harness.incoming(it.bob).is_empty());
+    it.harness.answer_next(it.cat, SESSION);
+    it.desk.phone("bob", true);
+    it.harness.settle();
+    assert_eq!(it.agent("bob"), AgentState::Available);
+    it.harness.hang_up(it.ann, a);
+    it.close();
+}
+
+#[test]
+fn an_agent_who_hangs_up_before_it_is_joined_leaves_the_caller_in_its_place() {
+    let mut it = two_agents();
+    let a = it.caller(it.ann);
+    let b = it.harness.next_call(it.bob);
+    let now = it.harness.now();
+    // The answer and the end arrive together.
+    it.harness
+        .endpoint(it.bob)
+        .answer(now, b, Some(b2b::sip::endpoint::Body::sdp(SESSION.to_owned())))
+        .unwrap();
+    it.harness.run(Duration::from_millis(20));
+    let now = it.harness.now();
+    let _ = it.harness.endpoint(it.bob).bye(now, b);
+    it.harness.settle();
+    // Joined already, the caller shares the agent's end; else the next one rings.
+    if it.harness.is_up(it.ann, a) {
+        it.harness.answer_next(it.cat, SESSION);
+        it.harness.hang_up(it.ann, a);
+    }
+    it.close();
+}
+
+#[test]
+fn callers_are_served_in_their_order() {
+    let mut it = one_agent();
+    it.change("bob", Duty::Paused);
+    let (a, c) = (it.caller(it.ann), it.caller(it.cat));
+    assert_eq!(it.waiting(), 2);
+    it.change("bob", Duty::Available);
+    let b = it.harness.answer_next(it.bob, SESSION);
+    it.harness.hang_up(it.bob, b);
+    assert!(it.harness.ended(it.ann, a).is_some() && it.harness.is_up(it.cat, c));
+    it.harness.run(s(10));
+    let b = it.harness.answer_next(it.bob, SESSION);
+    it.harness.hang_up(it.bob, b);
+    assert!(it.harness.ended(it.cat, c).is_some());
+    it.close();
+}
+
+#[test]
+fn all_phones_ring_and_one_gets_the_caller() {
+    let all = QueueSettings { plan: QueuePlan { strategy: Strategy::RingAll, ..sales(2).plan }, ..sales(2) };
+    let mut it = office(all, vec![agent("bob", BOB), agent("cat", CAT)]);
+    let a = it.caller(it.ann);
+    let (b, c) = (it.harness.next_call(it.bob), it.harness.next_call(it.cat));
+    it.harness.ring(it.bob, b, 180, None);
+    it.harness.answer(it.cat, c, Some(SESSION));
+    assert!(matches!(it.harness.ended(it.bob, b), Some(Termination::RemoteCancel { .. })));
+    assert_eq!(it.harness.media().bridges().len(), 1);
+    assert_eq!(it.agent("bob"), AgentState::Available);
+    it.harness.hang_up(it.ann, a);
+    it.close();
+}
+
+#[test]
+fn a_number_that_is_no_queue_of_ours_is_not_answered() {
+    let mut it = office_with(sales(0), vec![], |_, _| HandlerAction::Handle("queue/none".to_owned()));
+    let a = it.harness.call(it.ann, "sales", Some(SESSION));
+    assert!(matches!(it.harness.ended(it.ann, a), Some(Termination::Failed { .. })));
+    it.close();
+}

@@ -1,0 +1,33 @@
+//! The program of the README: as short as it says, the one that is built, and it calls.
+
+use std::process::Stdio;
+
+use crate::client_support::{Running, example, named, within};
+use b2b::client::EndCause;
+
+/// What follows the comment at the top.
+fn program() -> &'static str {
+    include_str!("../../examples/call.rs").split_once("\n\n").expect("a comment, and a program").1
+}
+
+#[test]
+fn the_readme_has_the_example_and_it_has_fewer_than_ten_lines() {
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&format!("```rust\n{}```", program())), "the README shows another program");
+    let lines = program().lines().filter(|line| !line.trim().is_empty()).count();
+    assert!((5..10).contains(&lines), "{lines} lines");
+}
+
+#[tokio::test]
+async fn the_example_calls_plays_its_tone_and_hangs_up() {
+    let bob = named("bob").build().expect("a client");
+    let mut incoming = bob.incoming().await.expect("calls");
+    let uri = bob.uri().expect("started");
+    let caller = example("call").arg(uri).stdout(Stdio::null()).spawn();
+    let mut caller = Running(caller.expect("cargo test builds examples"));
+    let ringing = within("a call", incoming.next()).await.expect("a client");
+    assert_eq!(ringing.from(), "sip:alice@127.0.0.1");
+    let call = within("acknowledged", ringing.answer()).await.expect("answered");
+    assert_eq!(within("the tone's end", call.wait_for_end()).await, EndCause::RemoteHangup);
+    assert!(caller.0.wait().expect("its end").success());
+}

@@ -1,0 +1,316 @@
+//! The client library and the scripted phone with programs that are not ours: Debian's baresip in
+//! each codec, both ways, over UDP and TLS; hold and transfer seen on the wire; SIPp both ways.
+//! `cargo test --release --test interop client:: -- --ignored` needs `baresip` (baresip-core),
+//! `sipp` (sip-tester) and `tshark`.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::interop_support::wire::{Capture, Sip};
+use crate::interop_support::{LIMIT, Running, free_port, print_version, sipp};
+use crate::tls_support::Authority;
+use b2b::client::{CallState, ClientEvent, Codec, SipClient, Sound, Tls};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const MODULES: &str = "/usr/lib/baresip/modules";
+
+/// What somebody says: ours is theirs backwards, so that neither is in the other.
+fn voices() -> (Vec<i16>, Vec<i16>) {
+    let theirs = crate::common::audio::speech_like(8_000, 20.0);
+    (theirs[..6 * 8_000].iter().rev().copied().collect(), theirs)
+}
+
+/// baresip, which answers by itself, says `folder/said.wav` and records what it hears.
+struct Baresip {
+    running: Running,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Baresip {
+    fn start(folder: &Path, codecs: &str, transport: &str, more: &str, arguments: &[&str]) -> Baresip {
+        print_version("baresip", "-h", "baresip v");
+        fs::create_dir_all(folder).expect("folder");
+        let (port, rtp) = (free_port(), free_port());
+        crate::common::audio::write_wav(&folder.join("said.wav"), 8_000, &voices().1);
+        let text = folder.display();
+        let config = format!(
+            "sip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\n\
+             audio_source aufile,{text}/said.wav\naudio_player aubridge,x\naudio_alert aubridge,xa\n\
+             ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
+             rtp_ports {rtp}-{}\nmodule_path {MODULES}\n\
+             module g711.so\nmodule g722.so\nmodule opus.so\nmodule aufile.so\nmodule aubridge.so\n\
+             module sndfile.so\nsnd_path {text}\nmodule_app account.so\nmodule_app menu.so\n{more}",
+            rtp + 10
+        );
+        let account = format!(
+            "<sip:baresip@127.0.0.1:{port}{transport}>;regint=0;answermode=auto;audio_codecs={codecs}\n"
+        );
+        for (name, text) in [("config", &config), ("accounts", &account), ("contacts", &String::new())] {
+            fs::write(folder.join(name), text).expect(name);
+        }
+        let mut command = Command::new("baresip");
+        command.env("HOME", folder).arg("-f").arg(folder).args(["-4", "-t", "60"]).args(arguments);
+        let running = Running::interactive("baresip", &mut command);
+        let end = Instant::now() + LIMIT;
+        while UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            assert!(Instant::now() < end, "baresip does not listen");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Baresip { running, folder: folder.to_owned(), port }
+    }
+
+    fn uri(&self) -> String {
+        format!("sip:baresip@127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it; what it heard, at 8 kHz.
+    fn heard(self) -> Vec<i16> {
+        self.running.signal(Signal::SIGTERM);
+        self.running.wait();
+        let files = fs::read_dir(&self.folder).expect("folder").map(|entry| entry.expect("entry").path());
+        let dump = files.into_iter().find(|path| path.to_string_lossy().ends_with("-dec.wav"));
+        narrow(&dump.expect("baresip records"), 0)
+    }
+}
+
+/// One channel of a WAV at 8 kHz.
+fn narrow(path: &Path, channel: usize) -> Vec<i16> {
+    let mut reader = hound::WavReader::open(path).expect("a WAV");
+    let (channels, rate) = (usize::from(reader.spec().channels), reader.spec().sample_rate);
+    let samples: Vec<i16> = reader.samples().map_while(Result::ok).skip(channel).step_by(channels).collect();
+    let many = (rate / 8_000) as usize;
+    samples
+        .chunks(many)
+        .map(|few| (few.iter().map(|&s| i32::from(s)).sum::<i32>() / few.len() as i32) as i16)
+        .collect()
+}
+
+/// Wants a second of what was said in what was heard.
+fn assert_like(said: &[i16], heard: &[i16], least: f64, what: &str) {
+    let (likeness, at) = crate::common::audio::find(&said[16_000..24_000], heard, 0..heard.len());
+    assert!(likeness > least, "{what}: {likeness} at {at} of {}", heard.len());
+}
+
+/// The scripted phone.
+fn phone(arguments: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "phone", "--identity", "sip:tester@127.0.0.1", "--json"]).args(arguments);
+    Running::start("phone", &mut command)
+}
+
+/// Waits for its end; its summary.
+fn summary(phone: Running) -> Value {
+    let ended = phone.wait_ok();
+    let last = ended.output.last().expect("a summary");
+    serde_json::from_str(last).expect("JSON")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+#[ignore = "needs baresip; .ci/run installs it"]
+fn interop_the_phone_calls_baresip_in_each_codec_and_both_hear_each_other() {
+    // Opus keeps what is heard, not the wave.
+    let codecs = [
+        ("pcmu", "PCMU/8000/1", 0.9),
+        ("pcma", "PCMA/8000/1", 0.9),
+        ("g722", "G722/16000/1", 0.9),
+        ("opus", "opus/48000/2", 0.7),
+    ];
+    for (ours, theirs, least) in codecs {
+        let folder = tempfile::tempdir().expect("dir");
+        let baresip = Baresip::start(&folder.path().join("b"), theirs, "", "", &[]);
+        let (said, said_there) = voices();
+        let [voice, heard] = ["voice.wav", "heard.wav"].map(|name| folder.path().join(name));
+        crate::common::audio::write_wav(&voice, 8_000, &said);
+        let uri = baresip.uri();
+        let call = ["--call", &uri, "--codecs", ours, "--play", path(&voice), "--record", path(&heard)];
+        let summary = summary(phone(&[&call[..], &["--hangup-after", "7"]].concat()));
+        assert_eq!(
+            summary["quality"]["codec"].as_str().map(str::to_lowercase),
+            Some(ours.to_owned()),
+            "{summary}"
+        );
+        assert_eq!(summary["quality"]["lost"], 0, "{summary}");
+        assert_like(&said_there, &narrow(&heard, 1), least, ours);
+        assert_like(&said, &baresip.heard(), least, ours);
+    }
+}
+
+#[test]
+#[ignore = "needs baresip; .ci/run installs it"]
+fn interop_baresip_calls_the_phone_and_both_hear_each_other() {
+    let folder = tempfile::tempdir().expect("dir");
+    let (said, said_there) = voices();
+    let [voice, heard] = ["voice.wav", "heard.wav"].map(|name| folder.path().join(name));
+    crate::common::audio::write_wav(&voice, 8_000, &said);
+    let answer = ["--answer", "1", "--play", path(&voice), "--record", path(&heard), "--hangup-after", "7"];
+    let mut phone = phone(&answer);
+    let ready: Value = serde_json::from_str(&phone.line("\"ready\"")).expect("JSON");
+    let dial = format!("/dial {}", ready["uri"].as_str().expect("a URI"));
+    let baresip = Baresip::start(&folder.path().join("b"), "PCMA/8000/1", "", "", &["-e", &dial]);
+    let summary = summary(phone);
+    assert_eq!(summary["quality"]["codec"], "PCMA", "{summary}");
+    assert_like(&said_there, &narrow(&heard, 1), 0.9, "heard here");
+    assert_like(&said, &baresip.heard(), 0.9, "heard there");
+}
+
+fn on_a_runtime(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("in time") });
+}
+
+/// What is on the wire at this port, in order: requests by method, responses by status.
+fn ladder(messages: &[Sip]) -> Vec<String> {
+    messages.iter().map(|sip| sip.line().to_owned()).collect()
+}
+
+#[test]
+#[ignore = "needs baresip and tshark; .ci/run installs them"]
+fn interop_hold_resume_and_transfer_of_baresip_are_seen_on_the_wire() {
+    let folder = tempfile::tempdir().expect("dir");
+    let first = Baresip::start(&folder.path().join("1"), "PCMA/8000/1", "", "", &[]);
+    let second = Baresip::start(&folder.path().join("2"), "PCMA/8000/1", "", "", &[]);
+    let capture =
+        Capture::start(folder.path(), &format!("udp port {} or udp port {}", first.port, second.port));
+    on_a_runtime(async {
+        let client = SipClient::builder().identity("sip:tester@127.0.0.1").codecs([Codec::Pcma]).build();
+        let client = client.expect("a client");
+        let call = client.call(first.uri()).await.expect("a call");
+        call.wait_for_answer().await.expect("answered");
+        call.play(Sound::tone(440.0, 20_000)).await.expect("played");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        call.hold().await.expect("held");
+        call.resume().await.expect("resumed");
+        call.transfer(second.uri()).await.expect("transferred");
+        call.wait_for_end().await;
+        // The two of them talk.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        client.stop(Duration::from_secs(5)).await;
+    });
+    let wire = capture.end();
+    let messages = wire.sip(first.port);
+    let lines = ladder(&messages);
+    let offers: Vec<&Sip> = messages.iter().filter(|sip| sip.is_request("INVITE")).collect();
+    let direction = |sip: &Sip, name: &str| sip.body().contains(&format!("a={name}"));
+    assert!(
+        offers.len() >= 3 && direction(offers[1], "sendonly") && !direction(offers[2], "sendonly"),
+        "{lines:#?}"
+    );
+    assert!(messages.iter().any(|sip| sip.is_request("REFER")), "{lines:#?}");
+    assert!(messages.iter().any(|sip| sip.is_response(202, "REFER")), "{lines:#?}");
+    let notified =
+        |status: &str| messages.iter().any(|sip| sip.is_request("NOTIFY") && sip.body().contains(status));
+    assert!(notified("SIP/2.0 200"), "{lines:#?}");
+    assert!(wire.sip(second.port).iter().any(|sip| sip.is_request("INVITE")), "the transfer's call");
+    let said = voices().1;
+    assert_like(&said, &second.heard(), 0.8, "the second hears the first");
+    first.heard();
+}
+
+#[test]
+#[ignore = "needs baresip; .ci/run installs it"]
+fn interop_baresip_sends_the_client_to_another_baresip() {
+    let folder = tempfile::tempdir().expect("dir");
+    let keys = "module stdio.so\n";
+    let mut first = Baresip::start(&folder.path().join("1"), "PCMA/8000/1", "", keys, &[]);
+    let second = Baresip::start(&folder.path().join("2"), "PCMA/8000/1", "", "", &[]);
+    on_a_runtime(async {
+        let client = SipClient::builder().identity("sip:tester@127.0.0.1").codecs([Codec::Pcma]).build();
+        let client = client.expect("a client");
+        let mut events = client.events().await.expect("events");
+        let call = client.call(first.uri()).await.expect("a call");
+        call.wait_for_answer().await.expect("answered");
+        first.running.types(&format!("/transfer {}", second.uri()));
+        let (mut next, mut heard) = (None, false);
+        while next.is_none() || !heard {
+            let event = tokio::time::timeout(LIMIT, events.next()).await.expect("in time");
+            match event.expect("the client runs") {
+                ClientEvent::Replaced { call: replaced, by } if replaced == call.id() => next = Some(by),
+                ClientEvent::MediaStarted { call } => heard |= next == Some(call),
+                ClientEvent::TransferRequested { target, attended, .. } => {
+                    assert!(!attended && target.starts_with(&second.uri()), "{target}");
+                }
+                _ => {}
+            }
+        }
+        let next = client.find(next.expect("it was waited for")).await.expect("the call that follows");
+        tokio::time::timeout(LIMIT, call.wait_for_end()).await.expect("the first one ends");
+        assert_eq!(next.state(), CallState::Answered);
+        next.hangup().await.expect("hung up");
+        client.stop(Duration::from_secs(5)).await;
+    });
+}
+
+#[test]
+#[ignore = "needs baresip; .ci/run installs it"]
+fn interop_baresip_over_tls_with_a_private_authority_and_not_with_a_stranger() {
+    let folder = tempfile::tempdir().expect("dir");
+    let authority = Authority::new(folder.path(), "ours");
+    let (certificate, key) = authority.issue("baresip", &["127.0.0.1"]);
+    let both = folder.path().join("both.pem");
+    let pem = [certificate, key].map(|path| fs::read_to_string(path).expect("PEM")).concat();
+    fs::write(&both, pem).expect("written");
+    let more = format!("sip_certificate {}\n", both.display());
+    let baresip = Baresip::start(&folder.path().join("b"), "PCMU/8000/1", ";transport=tls", &more, &[]);
+    // baresip listens for TLS one port above.
+    let target = format!("sip:baresip@127.0.0.1:{};transport=tls", baresip.port + 1);
+    let stranger = Authority::new(folder.path(), "stranger");
+    on_a_runtime(async {
+        for (trusted, good) in [(&stranger, false), (&authority, true)] {
+            let client =
+                SipClient::builder().identity("sip:tester@127.0.0.1").tls(Tls::ca_file(&trusted.pem));
+            let client = client.build().expect("a client");
+            let call = client.call(&*target).await.expect("a call");
+            let answered = call.wait_for_answer().await;
+            match good {
+                true => {
+                    answered.expect("answered");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let quality = call.quality().await.expect("measured");
+                    assert!(quality.received > 20, "{quality:?}");
+                    call.hangup().await.expect("hung up");
+                }
+                false => {
+                    let error = answered.expect_err("a stranger's certificate").to_string();
+                    assert!(error.contains("certificate"), "{error}");
+                }
+            }
+        }
+    });
+    baresip.running.signal(Signal::SIGTERM);
+    baresip.running.wait();
+}
+
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_sipp_calls_the_phone_holds_it_and_is_called_over_udp_and_tcp() {
+    for (scenario, transport) in [("uac.xml", "u1"), ("uac.xml", "t1"), ("uac_hold.xml", "u1")] {
+        let folder = tempfile::tempdir().expect("dir");
+        let mut phone = phone(&["--answer", "1", "--hangup-after", "30"]);
+        let ready: Value = serde_json::from_str(&phone.line("\"ready\"")).expect("JSON");
+        let at = ready["sip"].as_str().expect("an address");
+        sipp(folder.path(), scenario, free_port(), &[at, "-t", transport, "-d", "3000"]).wait_ok();
+        let summary = summary(phone);
+        let received = summary["quality"]["received"].as_u64().expect("a count");
+        assert!(received > 100, "{scenario} {transport}: {summary}");
+        assert_eq!(summary["cause"], "the far end hung up", "{scenario}");
+    }
+    for (transport, suffix) in [("u1", ""), ("t1", ";transport=tcp")] {
+        let folder = tempfile::tempdir().expect("dir");
+        let port = free_port();
+        let callee = sipp(folder.path(), "uas.xml", port, &["-t", transport, "-rtp_echo"]);
+        let target = format!("sip:sipp@127.0.0.1:{port}{suffix}");
+        let summary = summary(phone(&["--call", &target, "--codecs", "pcmu", "--hangup-after", "3"]));
+        assert_eq!(summary["exit"], 0, "{summary}");
+        callee.wait_ok();
+    }
+}

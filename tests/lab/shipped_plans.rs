@@ -1,0 +1,81 @@
+//! The plans that ship are read without an error, and play a recording that is
+//! what assets/README.md says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use b2b::config::RoleName;
+use b2b::config::files::load;
+use b2b::config::plan::parse;
+use b2b::ua::Engine;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn plans() -> Vec<PathBuf> {
+    let folders = ["plans", "plans/strict"];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).expect("folder"));
+    let paths = entries.map(|entry| entry.expect("entry").path());
+    let plans: Vec<PathBuf> = paths.filter(|path| path.to_string_lossy().ends_with(".plan.toml")).collect();
+    assert_eq!(plans.len(), 6, "{plans:?}");
+    plans
+}
+
+#[test]
+fn every_shipped_plan_loads_and_finds_its_recording() {
+    for path in plans() {
+        let loaded = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        let source = loaded.plan.role(RoleName::Source).expect("a source");
+        let file = source.get("audio_file").expect("a file to play");
+        assert!(Path::new(file).is_file(), "{}: {file}", path.display());
+        assert!(loaded.plan.role(RoleName::Sink).is_some());
+    }
+}
+
+#[test]
+fn every_shipped_plan_stays_on_loopback_and_takes_free_ports() {
+    for path in plans() {
+        for role in load(&path).expect("loads").plan.roles {
+            for setting in role.settings.iter().filter(|s| matches!(s.name, "sip_bind" | "target")) {
+                assert!(setting.value.ends_with("127.0.0.1:0"), "{}: {}", path.display(), setting.value);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_plan_of_the_design_folder_is_valid() {
+    let text = fs::read_to_string(root().join("designs/example.plan.toml")).expect("the plan");
+    let plan = parse(&text).unwrap_or_else(|error| panic!("line {}: {}", error.line, error.problem));
+    assert_eq!(plan.roles.len(), 3);
+    assert!(text.contains("YOUR_HOST_IP"));
+}
+
+/// `output = "auto"` plays nowhere without a sound card: then only a recording
+/// shows when sound arrives.
+#[test]
+fn a_plan_that_expects_a_latency_has_a_place_to_measure_it() {
+    for path in plans().into_iter().chain([root().join("designs/example.plan.toml")]) {
+        let plan = parse(&fs::read_to_string(&path).expect("the plan")).expect("valid");
+        let sink = plan.role(RoleName::Sink).expect("a sink");
+        let measured = sink.get("wav").is_some() || sink.get("output") == Some("aplay");
+        assert!(measured || plan.expect.max_latency_ms.is_none(), "{}", path.display());
+    }
+}
+
+on_every_engine! {
+    #[ignore = "takes more than two minutes"]
+    the_plans_for_everybody_pass,
+}
+
+/// All limits of the plan are met, but those on latency where it is not measured.
+fn the_plans_for_everybody_pass(engine: Engine) {
+    for plan in ["plans/sk.plan.toml", "plans/smk.plan.toml"] {
+        let engine = engine.to_string();
+        let mut run =
+            crate::common::child::b2b(&["--role", "orchestrator", "--plan", plan, "--engine", &engine]);
+        run.assert_exit(0);
+        assert!(run.output().contains("expected  all "), "{}", run.output());
+    }
+}

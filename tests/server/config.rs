@@ -1,0 +1,162 @@
+//! The server's configuration from outside: the program's answers, the example that
+//! ships, and its documentation.
+use std::path::Path;
+use std::process::{Command, Output};
+
+use b2b::config::server::{Action, docs, load};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn b2bua(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.current_dir(root()).args(["--role", "b2bua"]).args(arguments).output().expect("run")
+}
+
+fn answer(arguments: &[&str]) -> String {
+    let output = b2bua(arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = b2bua(arguments);
+    assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+const EXAMPLE: &str = "plans/b2bua.toml";
+
+/// A configuration of its own in a folder of its own.
+fn written(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("my server.toml");
+    std::fs::write(&path, text).expect("write");
+    let path = path.to_string_lossy().into_owned();
+    (folder, path)
+}
+
+#[test]
+fn the_example_is_safe() {
+    let config = load(&root().join(EXAMPLE)).expect("the example");
+    assert!(config.server.listen.iter().all(|listener| listener.bind.ip().is_loopback()));
+    assert!(config.http.as_ref().is_some_and(|http| http.bind.ip().is_loopback()));
+    assert!(config.server.trusted.is_empty());
+    assert_eq!(config.warnings(), [""; 0]);
+    assert!(matches!(config.routes.last().expect("routes").action, Action::Reject { status: 404, .. }));
+}
+
+#[test]
+fn the_lab_s_configuration_trusts_this_machine_and_nobody_else() {
+    let config = load(&root().join("plans/sbk.b2bua.toml")).expect("the lab's");
+    assert!(config.server.trusted.iter().all(|net| net.addr().is_loopback()));
+    assert!(!config.server.trusted.is_empty());
+}
+
+#[test]
+fn a_dry_run_sums_the_configuration_up() {
+    let summary = answer(&["--config", EXAMPLE, "--dry-run"]);
+    let lines: Vec<&str> = summary.lines().collect();
+    assert_eq!(lines[0], "listen    udp:127.0.0.1:5060, tcp:127.0.0.1:5060");
+    assert_eq!(lines[3], "trusted   nobody: every caller gives a password or is a gateway");
+    for line in [
+        "users     3: 3 internal",
+        "gateway   carrier: 127.0.0.1:5090; 10 channels; calls from 127.0.0.90/32",
+        "group     all: parallel, user/1001, user/1002, user/1003",
+        r"route     out (line 102): called 0([1-9]\d{5,}), class internal -> gateway/carrier",
+    ] {
+        assert!(lines.contains(&line), "{line}\nin\n{summary}");
+    }
+    assert!(
+        lines.iter().any(
+            |line| line.starts_with("capacity  100 calls fit: 100 by limits.calls, 12288 by media.ports")
+        )
+    );
+    assert!(!summary.contains("b2b-example"), "a password");
+}
+
+#[test]
+fn explain_says_which_route_matches_and_why_the_others_do_not() {
+    let explained = answer(&["--config", EXAMPLE, "--explain", "02083661177", "--from", "1001"]);
+    let expected = r"call    1001 -> 02083661177
+from    user 1001, class internal, at 127.0.0.1
+
+#  route               line  result
+1  extensions            83  no: 02083661177 does not match called = 1\d{3}|alice|bob|carol
+2  everybody             88  no: 02083661177 does not match called = 200
+3  in                    94  no: the call does not come from gateway/carrier
+4  out                  102  MATCH
+5  out, international   109  not asked: an earlier one matched
+6  the rest             115  not asked: an earlier one matched
+
+dial    gateway/carrier/+442083661177  (as +442083661177 from 1001, to 127.0.0.1:5090)
+called  +442083661177
+caller  1001
+bridge  intercepting, media relay
+ring    at most 60 s
+";
+    assert_eq!(explained, expected);
+}
+
+#[test]
+fn explain_knows_callers_by_their_address() {
+    let explain = |source: &str| {
+        answer(&["--config", EXAMPLE, "--explain", "+442083661177", "--from", "07700", "--source", source])
+    };
+    let gateway = explain("127.0.0.90");
+    assert!(gateway.contains("from    gateway carrier, class external, at 127.0.0.90"), "{gateway}");
+    assert!(
+        gateway.contains("dial    group/all  (parallel, 25 s: user/1001, user/1002, user/1003)"),
+        "{gateway}"
+    );
+    let stranger = explain("192.0.2.7");
+    assert!(stranger.contains("from    nobody that is known, at 192.0.2.7"), "{stranger}");
+    assert!(stranger.contains("asks such a caller for a password (401)"), "{stranger}");
+    assert!(stranger.contains("no: the caller has no class, it takes internal"), "{stranger}");
+    assert!(stranger.contains("answer  404"), "{stranger}");
+}
+
+#[test]
+fn errors_are_exit_64_with_file_line_and_fix() {
+    let (_folder, path) = written("[server]\nlisten = \"udp:127.0.0.1:0\"\n\n[limits]\ncals = 1\n");
+    for question in [&["--dry-run"][..], &["--explain", "1"], &[]] {
+        let message = refused(&[&["--config", &path], question].concat());
+        let expected = "my server.toml:5: there is no `limits.cals`; did you mean `calls`?";
+        assert!(message.contains(expected), "{message}");
+    }
+    assert!(refused(&[]).contains("--config is missing"));
+    assert!(refused(&["--config", "/no/such/file"]).contains("cannot read the configuration /no/such/file"));
+    assert!(refused(&["--config", EXAMPLE, "--explain", "a b"]).contains("write it like +442083661177"));
+    assert!(refused(&["--config", EXAMPLE, "--from", "1001"]).contains("--explain NUMBER"));
+    assert!(refused(&["--config", EXAMPLE, "--sip-bind", "x"]).contains("write it like 127.0.0.1:5060"));
+}
+
+#[test]
+fn a_target_takes_every_call_before_the_routes_do() {
+    let target = ["--target", "sip:sink@127.0.0.1:5070"];
+    let explained = answer(&[&["--config", EXAMPLE, "--explain", "1001"], &target[..]].concat());
+    assert!(explained.contains("dial    sip:sink@127.0.0.1:5070\n"), "{explained}");
+    let summary =
+        answer(&[&["--config", EXAMPLE, "--dry-run", "--sip-bind", "127.0.0.1:0"], &target[..]].concat());
+    assert!(summary.starts_with("listen    udp:127.0.0.1:0, tcp:127.0.0.1:0\n"), "{summary}");
+}
+
+/// The tables of docs/server.md are those of the code. With `B2B_WRITE_DOCS` set, this
+/// writes them.
+#[test]
+fn the_documentation_has_every_key() {
+    const BEGIN: &str = "<!-- keys: written by tests/server/config.rs -->\n";
+    const END: &str = "<!-- end of keys -->";
+    let path = root().join("docs/server.md");
+    let text = std::fs::read_to_string(&path).expect("the documentation");
+    let (before, rest) = text.split_once(BEGIN).expect("where the tables begin");
+    let (tables, after) = rest.split_once(END).expect("where they end");
+    let wanted = format!("\n{}", docs::markdown());
+    if std::env::var_os("B2B_WRITE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).expect("write");
+        return;
+    }
+    assert!(tables == wanted, "docs/server.md is behind the code: run this test with B2B_WRITE_DOCS=1");
+}

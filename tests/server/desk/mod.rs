@@ -1,0 +1,8 @@
+//! The server in virtual time: its front desk, its routes and its resolvers around a
+//! switch without sockets.
+mod bench;
+mod callers;
+mod gateways;
+mod limits;
+mod phones;
+mod registrations;

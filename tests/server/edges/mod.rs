@@ -1,0 +1,6 @@
+//! The server's edges, on the real binary: strangers, floods, wrong passwords, NAT,
+//! drain, reload, a provider. Each peer has an address of its own in 127.0.0.0/8.
+
+mod abuse;
+mod lifecycle;
+mod peer;

@@ -1,0 +1,246 @@
+//! The control interface of the real binary, from outside.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::server_support::phone::Phone;
+use crate::server_support::{Server, exchange, server, until};
+
+#[test]
+fn it_says_that_calls_are_taken_and_what_is_counted() {
+    let server = server("");
+    assert_eq!((server.get("/healthz").status, server.get("/healthz").text().as_str()), (200, "ok\n"));
+    let metrics = server.get("/metrics");
+    assert_eq!(metrics.field("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for series in ["b2b_calls{state=\"bridged\"}", "b2b_held{what=\"legs\"}", "b2b_bindings"] {
+        assert_eq!(server.metric(series), 0.0, "{series}");
+    }
+    assert!(server.metric("b2b_uptime_seconds") > 0.0);
+    let calls = server.get("/calls").json();
+    assert_eq!((&calls["total"], calls["calls"].as_array().map(Vec::len)), (&0.into(), Some(0)));
+    assert_eq!(server.get("/registrations").json()["bindings"], 0);
+}
+
+#[test]
+fn errors_are_json_that_says_what_to_do() {
+    let server = server("[[user]]\nname = \"1001\"\npassword = \"x\"\n");
+    for (method, path, status) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/calls/77", 404),
+        ("DELETE", "/calls/77", 404),
+        ("GET", "/calls/x", 400),
+        ("GET", "/calls?limit=x", 400),
+        ("GET", "/registrations?user=1002", 404),
+        ("PUT", "/metrics", 405),
+    ] {
+        let answer = server.ask(method, path);
+        assert_eq!(answer.status, status, "{method} {path}");
+        let problem = answer.json();
+        let said = |field: &str| problem[field].as_str().is_some_and(|text| !text.is_empty());
+        assert!(said("error") && said("fix"), "{method} {path}: {problem}");
+    }
+    assert_eq!(server.get("/registrations?user=1001").status, 200);
+}
+
+#[test]
+fn with_a_token_nobody_asks_without_it() {
+    let server = server("token = \"open sesame\"\n");
+    for path in ["/calls", "/metrics", "/registrations", "/nothing"] {
+        let refused = server.get(path);
+        assert_eq!((refused.status, refused.field("www-authenticate")), (401, Some("Bearer")), "{path}");
+        let wrong = server.ask_with("GET", path, "Authorization: Bearer open sesam\r\n", "");
+        assert_eq!(wrong.status, 401, "{path}");
+    }
+    let right = server.ask_with("GET", "/calls", "Authorization: Bearer open sesame\r\n", "");
+    assert_eq!(right.status, 200);
+    assert_eq!(server.get("/healthz").status, 200, "it says nothing that is secret");
+}
+
+#[test]
+fn pages_in_a_browser_here_are_refused() {
+    let server = server("");
+    let page = server.ask_with("GET", "/calls", "Origin: https://evil.example\r\n", "");
+    assert_eq!(page.status, 403);
+    let rebound =
+        exchange(server.http, b"GET /calls HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(rebound.status, 403);
+}
+
+#[test]
+fn what_is_too_long_or_no_http_is_refused_and_others_are_served() {
+    let server = server("");
+    let long = format!("GET /calls HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    // 0: it was closed before all of it was read.
+    let refused = exchange(server.http, long.as_bytes()).status;
+    assert!(matches!(refused, 0 | 400 | 431), "{refused}");
+    let refused = exchange(server.http, b"INVITE sip:a@b SIP/2.0\r\n\r\n").status;
+    assert!(matches!(refused, 0 | 400), "{refused}");
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+/// A server at which every number is Bob.
+fn to_bob(bob: &Phone) -> Server {
+    server(&format!("[[route]]\nname = \"to bob\"\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()))
+}
+
+#[test]
+fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let mut media = None;
+    let a = std::thread::scope(|scope| {
+        let bob = &bob;
+        let answered = scope.spawn(move || bob.answer());
+        let a = ann.call(server.sip, "200");
+        answered.join().expect("Bob has answered");
+        a
+    });
+    let calls = server.get("/calls").json();
+    let id = calls["calls"][0]["call"].as_u64().expect("a call");
+    assert_eq!((&calls["total"], &calls["calls"][0]["state"]), (&json!(1), &json!("bridged")));
+    let path = format!("/calls/{id}");
+    // Where the server wants Ann's audio stands in the answer that it sent.
+    let pcap = server.get(&format!("{path}/pcap"));
+    assert_eq!(pcap.field("content-type"), Some("application/vnd.tcpdump.pcap"));
+    let text = String::from_utf8_lossy(&pcap.body).into_owned();
+    for session in text.split("SIP/2.0 200 OK").skip(1) {
+        let port = session.split("m=audio ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        media = port.map(|port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let media = media.expect("an answer with audio");
+    ann.speak(media, 100);
+    // Bob's words at the place of Ann's: an injection.
+    bob.speak(media, 1);
+    // Talks of less than a second are not judged.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let live = until("the counters", || {
+        let live = server.get(&path).json();
+        (live["legs"][0]["media"]["packets_received"].as_u64() >= Some(90)).then_some(live)
+    });
+    assert_eq!(live["verdicts"][0]["audio"], "only_from_caller", "{live}");
+    assert_eq!(live["now"]["state"], "bridged");
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&a);
+    });
+    let over = until("the end", || Some(server.get(&path).json()).filter(|report| report["over"] == true));
+    let verdict = &over["verdicts"][0];
+    assert_eq!((&verdict["audio"], &over["route"]), (&json!("only_from_caller"), &json!("to bob")));
+    assert_eq!(verdict["findings"][0]["cause"], "never_received", "{verdict}");
+    assert_eq!(verdict["findings"][0]["leg"], over["legs"][1]["leg"]);
+    let words = server.get(&format!("{path}?format=text")).text();
+    for part in [
+        "one-way audio: the callee was not heard",
+        "INVITE (offer)",
+        "first packet: from 127.0.0.1",
+        "route: to bob",
+    ] {
+        assert!(words.contains(part), "{part}\nin\n{words}");
+    }
+    assert!(String::from_utf8_lossy(&server.get(&format!("{path}/pcap")).body).contains("BYE sip:"));
+    assert_eq!(server.get("/calls?ended=true").json()["ended"], json!([id]));
+    let records = until("two records", || {
+        let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    for line in records.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&record["audio"], &record["codec"]), (&json!("only_from_caller"), &json!("PCMA")));
+        assert_eq!((&record["route"], &record["call_id"]), (&json!("to bob"), &json!(id)));
+    }
+    assert_eq!(server.metric("b2b_held{what=\"legs\"}"), 0.0);
+    assert_eq!(server.metric("b2b_held{what=\"accounts\"}"), 0.0);
+    assert_eq!(server.metric("b2b_records_total{result=\"written\"}"), 2.0);
+    for (series, value) in [
+        ("b2b_media_packets_total{direction=\"received\"}", 100.0),
+        ("b2b_media_packets_total{direction=\"sent\"}", 100.0),
+        ("b2b_media_octets_total{direction=\"received\"}", 100.0 * 172.0),
+        ("b2b_media_dropped_total{reason=\"source\"}", 1.0),
+        ("b2b_media_lost_total{where=\"here\"}", 0.0),
+        ("b2b_media_ports{state=\"used\"}", 0.0),
+        ("b2b_media_ports{state=\"resting\"}", 2.0),
+    ] {
+        assert_eq!(server.metric(series), value, "{series}");
+    }
+    assert!(server.metric("b2b_media_ports{state=\"free\"}") > 1_000.0);
+}
+
+#[test]
+fn a_call_is_begun_and_ended_by_request() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let begun = server.post("/calls", &json!({ "from": ann.uri(), "to": bob.uri(), "caller": "900" }));
+    let id = begun.json()["call"].clone();
+    assert_eq!((begun.status, begun.field("location")), (201, Some(&*format!("/calls/{id}"))));
+    ann.answer();
+    let (invite, peer) = bob.hear("INVITE");
+    assert!(crate::server_support::phone::field(&invite, "From").contains("sip:900@"), "{invite}");
+    bob.answer_to(&invite, peer);
+    until("the bridge", || {
+        (server.get(&format!("/calls/{id}")).json()["now"]["state"] == "bridged").then_some(())
+    });
+    // Counters come from media threads, whose descriptors are not the runtime's.
+    for _ in 0..50 {
+        assert_eq!(server.get(&format!("/calls/{id}")).status, 200, "{}", server.process.output());
+    }
+    assert_eq!(server.ask("DELETE", &format!("/calls/{id}")).status, 204);
+    std::thread::scope(|scope| {
+        scope.spawn(|| ann.let_go());
+        scope.spawn(|| bob.let_go());
+    });
+    until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
+    for (wish, status) in [
+        (json!({ "from": "user/nobody", "to": bob.uri() }), 404),
+        (json!({ "from": "nonsense", "to": bob.uri() }), 404),
+        (json!({ "from": bob.uri() }), 422),
+        (json!({ "from": bob.uri(), "to": bob.uri(), "ring_s": 0 }), 400),
+    ] {
+        let refused = server.post("/calls", &wish);
+        assert_eq!(refused.status, status, "{wish}: {}", refused.text());
+        assert!(refused.json()["fix"].as_str().is_some_and(|fix| !fix.is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn events_come_by_web_socket_each_with_its_number() {
+    use futures_util::StreamExt;
+    use tokio_tungstenite::tungstenite::Message;
+
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let stream = tokio::net::TcpStream::connect(server.http).await.expect("the control interface");
+    let url = format!("ws://{}/events", server.http);
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a WebSocket");
+    let begun = server.post("/calls", &json!({ "from": ann.uri(), "to": bob.uri() }));
+    let id = begun.json()["call"].clone();
+    let (mut types, mut last) = (Vec::new(), 0);
+    while !types.contains(&"dialling".to_owned()) {
+        let message = tokio::time::timeout(crate::server_support::child::PATIENCE, socket.next()).await;
+        let message = message.expect("an event in time");
+        let Message::Text(text) = message.expect("open").expect("sound") else { continue };
+        let event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let seq = event["seq"].as_u64().expect("a number");
+        assert!(seq > last, "{event}");
+        last = seq;
+        if event["call"] == id {
+            types.push(event["type"].as_str().expect("a type").to_owned());
+        }
+    }
+    assert!(types.contains(&"call_state".to_owned()), "{types:?}");
+    assert_eq!(server.get("/events").status, 400, "no WebSocket");
+    assert_eq!(server.get("/events?after=1").status, 410);
+}
+
+#[test]
+fn numbers_in_the_log_are_redacted_where_that_is_asked_for() {
+    let ann = Phone::new("ann");
+    let mut server = server(
+        "[log]\nredact = \"numbers\"\n[[user]]\nname = \"07700900123\"\npassword = \"x\"\n\
+         [[route]]\ncalled = \".*\"\nto = \"user/$0\"\n",
+    );
+    ann.ask_for(server.sip, "07700900123");
+    ann.hear("SIP/2.0 480");
+    server.process.wait_for_line("'077…23' is not registered");
+    assert!(!server.process.output().contains("07700900123"), "{}", server.process.output());
+}

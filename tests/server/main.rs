@@ -1,0 +1,28 @@
+//! The server, by the real binary and by its desk: registrar, routing, records, limits, control interface.
+
+#![cfg(feature = "server")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../dns_support/mod.rs"]
+mod dns_support;
+#[path = "../server_support/mod.rs"]
+mod server_support;
+#[path = "../tls_support/mod.rs"]
+mod tls_support;
+
+#[cfg(feature = "lab")]
+mod capture;
+mod config;
+mod desk;
+mod edges;
+#[cfg(feature = "lab")]
+mod http;
+#[cfg(feature = "lab")]
+mod http_lists;
+#[cfg(feature = "lab")]
+mod records;
+mod registrar_sigkill;
+mod registrar_turn;
+mod sigkill;
+mod transports;

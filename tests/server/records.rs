@@ -1,0 +1,45 @@
+//! The file of call records of the real binary.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::server_support::phone::Phone;
+use crate::server_support::{Server, server, until};
+
+const NUMBER: &str = "07700900123";
+
+/// Calls Bob by a number that is somebody's.
+fn call(server: &Server, caller: &Phone, bob: &Phone) {
+    let dialog = std::thread::scope(|scope| {
+        scope.spawn(|| bob.answer());
+        caller.call(server.sip, NUMBER)
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        caller.hang_up(&dialog);
+    });
+}
+
+#[test]
+fn records_follow_their_path_after_sighup_and_have_whole_numbers_where_the_log_has_none() {
+    let bob = Phone::new("bob");
+    let mut server = server(&format!("[log]\nredact = \"numbers\"\n[[route]]\nto = \"{}\"\n", bob.uri()));
+    let (path, renamed) = (server.folder.path().join("cdr.jsonl"), server.folder.path().join("cdr.1"));
+    let two_records_in = |path: &std::path::Path| {
+        until("two records", || {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            (text.lines().count() == 2).then_some(text)
+        })
+    };
+    call(&server, &Phone::new("ann"), &bob);
+    let first = two_records_in(&path);
+    assert!(first.contains(NUMBER), "they are accounts: {first}");
+    fs::rename(&path, &renamed).expect("a file to rename");
+    server.process.signal(Signal::SIGHUP);
+    server.process.wait_for_line("the configuration has not changed");
+    call(&server, &Phone::new("cat"), &bob);
+    two_records_in(&path);
+    assert_eq!(fs::read_to_string(&renamed).expect("the old one"), first);
+    assert!(!server.process.output().contains(NUMBER), "{}", server.process.output());
+}
