@@ -68,11 +68,16 @@ fn centre() -> Server {
 
 /// Somebody with a phone of the plan's, registered.
 async fn phone(name: &str, at: SocketAddr) -> SipClient {
-    let builder = SipClient::builder().identity(format!("sip:{name}@b2b.example")).bind("127.0.0.1:0");
-    let builder = builder.registrar(format!("sip:{at}")).credentials(name, format!("b2b-example-{name}"));
-    let client = builder.rate_hz(RATE_HZ).codecs([Codec::Pcma]).build().expect("a client");
+    let client = unregistered(name, at);
     within("registered", client.register()).await.expect("registered");
     client
+}
+
+/// The phone before it registers.
+fn unregistered(name: &str, at: SocketAddr) -> SipClient {
+    let builder = SipClient::builder().identity(format!("sip:{name}@b2b.example")).bind("127.0.0.1:0");
+    let builder = builder.registrar(format!("sip:{at}")).credentials(name, format!("b2b-example-{name}"));
+    builder.rate_hz(RATE_HZ).codecs([Codec::Pcma]).build().expect("a client")
 }
 
 async fn dials(client: &SipClient, number: &str, hz: f64) -> Party {
@@ -84,14 +89,19 @@ async fn dials(client: &SipClient, number: &str, hz: f64) -> Party {
 }
 
 /// Waits until the one call there is says this.
-async fn is(server: &Server, state: &str) -> Value {
+async fn is(server: &Server, state: &str) {
+    until(server, state, |call| call["state"] == state).await;
+}
+
+/// Waits until the one call there is has become so.
+async fn until(server: &Server, what: &str, so: impl Fn(&Value) -> bool) {
     let until = Instant::now() + PATIENCE;
     loop {
         let calls = server.get("/calls").json();
-        if calls["calls"][0]["state"] == state {
-            return calls["calls"][0].clone();
+        if so(&calls["calls"][0]) {
+            return;
         }
-        assert!(Instant::now() < until, "no call is {state}: {calls}");
+        assert!(Instant::now() < until, "no call is {what}: {calls}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -108,15 +118,17 @@ async fn a_caller_goes_by_menu_and_queue_to_an_agent_and_by_a_slot_to_a_colleagu
     is(&server, "in_queue").await;
     ann.hears(&[MUSIC], &[MENU]).await;
 
-    let bob = phone("1002", at).await;
+    // The queue calls as soon as the agent is registered: who takes no calls then says 480.
+    let bob = unregistered("1002", at);
     let mut incoming = bob.incoming().await.expect("calls");
+    within("registered", bob.register()).await.expect("registered");
     let ringing = within("the agent is called", incoming.next()).await.expect("a call");
     let call = within("answered", ringing.answer()).await.expect("answered");
     let bob = Party { call, _client: bob };
     bob.says(AGENT).await;
     ann.hears(&[AGENT], &[MUSIC]).await;
-    let call = is(&server, "bridged").await;
-    assert!(call["variables"].to_string().contains("\"1002\""), "the agent: {call}");
+    is(&server, "bridged").await;
+    until(&server, "the agent's", |call| call["variables"].to_string().contains("\"1002\"")).await;
     bob.presses("*1").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     within("sent on", bob.call.transfer("sip:700@b2b.example")).await.expect("sent on");
