@@ -284,9 +284,10 @@ impl JitterBuffer {
                 FrameKind::Audio
             }
             None => {
-                self.position = Some(next);
-                self.decode_until(position, next);
-                self.assemble(position, frame)
+                let until = self.end_of_frame(now, position, next);
+                self.position = Some(until);
+                self.decode_until(position, until);
+                self.assemble(position, until, frame)
             }
         };
         let captured_at = self.captured_at(position);
@@ -334,13 +335,31 @@ impl JitterBuffer {
         Some((wanted, lag))
     }
 
-    /// A frame from what is there, concealed where nothing is.
-    fn assemble(&mut self, position: i64, frame: &mut [i16]) -> FrameKind {
+    /// Where playout goes on after this frame: at `next`, or before it when there is too little
+    /// delay and the packet has not come yet. The rest is made up then and the packet is played
+    /// whole in the next frame. Else a stream that has become later would be cut off in each
+    /// frame for ever: it never holds the whole one that a period could be repeated in.
+    fn end_of_frame(&self, now: i64, position: i64, next: i64) -> i64 {
+        let Some(lowest) = self.delay.lowest_transit() else { return next };
+        let missing = self.delay.target() - (now - self.clock.nanos(position) - lowest);
+        let missing = self.clock.samples(missing.max(0));
+        let received = self.line.held().iter().filter(|slot| slot.len > 0 && slot.content != Content::MadeUp);
+        let end = received.map(|slot| slot.end()).max().unwrap_or(position);
+        if end < next { end.max(next - missing).max(position) } else { next }
+    }
+
+    /// A frame from what is there up to `until`, concealed where nothing is.
+    fn assemble(&mut self, position: i64, until: i64, frame: &mut [i16]) -> FrameKind {
         let (mut made_up, mut audible) = (false, false);
         let mut done = 0;
         while done < frame.len() {
             let here = position + done as i64;
-            let left = (frame.len() - done) as i64;
+            if here >= until {
+                audible |= self.concealer.lost(&mut frame[done..]);
+                made_up = true;
+                break;
+            }
+            let left = until - here;
             match self.line.covering(here) {
                 Some(slot) => {
                     let next = done + (slot.end() - here).min(left) as usize;

@@ -350,3 +350,23 @@ fn silence_while_nothing_was_received() {
     assert_eq!(lab.kinds.len(), 100);
     assert!(lab.kinds.iter().all(|played| played.kind == FrameKind::Silence && played.captured_at.is_none()));
 }
+
+/// A sender that stands still for a while and goes on where it was: from then on everything
+/// comes later, and some of it in the middle of its frame.
+#[test]
+fn a_stream_that_has_become_later_is_whole_again_within_a_second() {
+    for (least, later_ms) in [(40, 21), (40, 36), (40, 45), (60, 36), (60, 70), (60, 90)] {
+        for ptime in [20, 40] {
+            let mut lab = Lab::new(least);
+            for n in 0..6_000 / ptime {
+                let later = if n * ptime < 1_000 { 0 } else { later_ms };
+                lab.packet(ptime as usize * 8, Some((n * ptime + later) * 1_000_000));
+            }
+            lab.run_until(6_000_000_000);
+            let made_up = lab.kinds.iter().rposition(|played| played.kind != FrameKind::Audio).unwrap();
+            assert!(made_up < 120, "{least} ms, {later_ms} ms later, {ptime} ms: still at frame {made_up}");
+            let late = lab.delay();
+            assert!(late < (later_ms as f64).max(f64::from(least)) + 60.0, "{late} ms of delay");
+        }
+    }
+}
