@@ -6,7 +6,7 @@ use crate::media::forward::OutSpace;
 use crate::media::rtp::packet::HEADER_LEN;
 use crate::media::transcode::{Target, tuning};
 
-use super::TICK_SAMPLES;
+use super::{TICK_NS, TICK_SAMPLES};
 
 /// Samples of the longest packet: 60 ms at 16 kHz.
 const LONGEST: usize = 960;
@@ -32,12 +32,14 @@ pub struct Line {
     /// that somebody else has sent since.
     used: Option<u16>,
     mark: bool,
+    /// When the last tick was due.
+    ticked: u64,
 }
 
 impl Default for Line {
     /// Nobody has sent yet.
     fn default() -> Self {
-        Line { next: 0, used: None, mark: true }
+        Line { next: 0, used: None, mark: true, ticked: 0 }
     }
 }
 
@@ -49,7 +51,18 @@ impl Line {
 
     /// Goes on at this moment.
     pub fn resume(&mut self, at: u64, clock_rate: u32, space: &OutSpace) {
-        *self = Line { next: space.timestamp_at(at, clock_rate), used: Some(space.sequence), mark: true };
+        (self.next, self.used) = (space.timestamp_at(at, clock_rate), Some(space.sequence));
+        self.mark = true;
+    }
+
+    /// A tick that was due then is next: if ticks were left out since the last one, what comes
+    /// has a gap before it. Its timestamp says so (RFC 3550 §5.1): a stream that went on from
+    /// the last one would be late by that much from there on.
+    pub fn tick(&mut self, due: u64) {
+        if due > self.ticked + TICK_NS * 3 / 2 {
+            self.interrupt();
+        }
+        self.ticked = due;
     }
 
     /// What comes next has a gap before it.
@@ -237,6 +250,31 @@ mod tests {
         mouth.say(&[0; 160], false, 160_000_000, &mut space, |packet| seen = Header::read(packet));
         let header = seen.unwrap();
         assert_eq!((header.marker, header.sequence, header.timestamp), (true, 13, 50_320 + 800));
+    }
+
+    #[test]
+    fn ticks_left_out_are_time_gone_by_and_a_late_one_is_not() {
+        const MS: u64 = 1_000_000;
+        let (mut mouth, mut space) = (Said::new(&target(Codec::Pcma, 20), 8_000), space());
+        let mut said = Vec::new();
+        // Due, and when it was that: the second is late, and the third behind a gap.
+        for (due, at) in [(20, 20), (40, 95), (60, 95), (80, 95), (100, 100), (340, 340), (360, 360)] {
+            mouth.1.tick(due * MS);
+            mouth.say(&[0; 160], false, at * MS, &mut space, |packet| {
+                let header = Header::read(packet).unwrap();
+                said.push((header.marker, header.timestamp - 1_000));
+            });
+        }
+        let expected = [
+            (true, 0),
+            (false, 160),
+            (false, 320),
+            (false, 480),
+            (false, 640),
+            (true, 640 + 1_920),
+            (false, 2_720),
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

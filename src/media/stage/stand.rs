@@ -162,6 +162,7 @@ impl Stage {
         typed: &mut Typed,
         send: impl FnMut(&[u8]),
     ) {
+        self.line.tick(due);
         let mut frame = [0; TICK_SAMPLES];
         let (rate_hz, last) = match (&mut self.prompt, &mut self.music) {
             (Some(prompt), _) => {
@@ -183,7 +184,12 @@ impl Stage {
         self.prompt_at_its_end(at, typed);
     }
 
-    /// What the party alone hears of a room, while nothing else is played to it.
+    /// A tick of its room is next, while nothing else is played to it.
+    pub fn room_tick(&mut self, due: u64) {
+        self.line.tick(due);
+    }
+
+    /// What the party alone hears of the room.
     pub fn say_room(
         &mut self,
         (target, rate_hz): (&Target, u32),

@@ -177,6 +177,7 @@ impl Machine {
                 let sent = out.transmit(id.slot, Channel::Rtp, to, packet);
                 drops.send_failed += u64::from(!sent);
             };
+            stage.room_tick(due);
             let mut own = [0; TICK_SAMPLES];
             if room.own(n, &mut own) {
                 stage.say_room((&target, rate_hz), &own[..frame], at, space, send);
