@@ -38,7 +38,8 @@ pub struct Party {
 }
 
 pub fn client(name: &str, codec: Codec) -> SipClient {
-    let builder = SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).rate_hz(RATE_HZ);
+    let builder =
+        SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).jitter_ms(200).rate_hz(RATE_HZ);
     builder.codecs([codec]).dtmf(DtmfMode::Rfc4733).build().expect("a client")
 }
 

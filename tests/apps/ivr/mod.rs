@@ -121,7 +121,7 @@ fn phone(name: &str) -> SipClient {
 
 /// A URI at the server's own address is one of its users: whom it is to call is elsewhere.
 pub fn phone_at(name: &str, address: &str) -> SipClient {
-    let builder = SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).bind(address);
+    let builder = SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).bind(address).jitter_ms(200);
     builder.rate_hz(8_000).codecs([Codec::Pcma]).build().expect("a client")
 }
 
