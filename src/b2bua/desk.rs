@@ -1,4 +1,7 @@
-//! The server's front desk: passwords, trusted addresses, limits, REGISTER.
+//! The server's front desk: passwords, trusted addresses, limits, REGISTER; `watching`:
+//! SUBSCRIBE.
+
+mod watching;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -9,6 +12,8 @@ use super::board::GatewayBoard;
 use super::gate::{Gate, NoEntry};
 use super::gateway::Gateways;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
+use super::lamps::Lamps;
+use super::lamps::board::LampBoard;
 use super::origin::Origin;
 use super::settings;
 use super::tally::Tally;
@@ -20,7 +25,9 @@ use crate::call::seats::Seat;
 use crate::call::switch::Turn;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
-use crate::sip::endpoint::{Flow, HeaderFields, OutOfDialog, Reply, RequestFailure, RequestId};
+use crate::sip::endpoint::{
+    Flow, HeaderFields, OutOfDialog, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+};
 use crate::sip::msg::{Method, Name, Request, Response};
 use crate::sip::net::Ban;
 use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent};
@@ -36,6 +43,7 @@ pub struct DeskParts {
     pub bus: EventBus,
     pub board: GatewayBoard,
     pub tally: Tally,
+    pub lamps: LampBoard,
 }
 
 /// Decides who may call and register.
@@ -47,6 +55,9 @@ pub struct ServerDesk {
     penalties: Penalties,
     gate: Gate,
     gateways: Gateways,
+    lamps: Lamps,
+    /// Whoever watches is to hear of another configuration.
+    reloaded: bool,
     /// For the sockets.
     bans: VecDeque<Ban>,
     seed: [u8; 32],
@@ -82,6 +93,8 @@ impl ServerDesk {
                 gateways
             },
             settings,
+            lamps: Lamps::new(parts.lamps.clone()),
+            reloaded: false,
             parts,
             bans: VecDeque::new(),
             seed,
@@ -324,6 +337,7 @@ impl ServerDesk {
         let banned = self.penalties.banned_sources(now);
         self.bans.extend(banned.map(|(source, rest)| settings.ban(source, now + rest)));
         self.settings = settings;
+        self.reloaded = true;
     }
 
     fn publish(&self, event: Event) {
@@ -377,6 +391,26 @@ impl FrontDesk for ServerDesk {
         }
     }
 
+    fn subscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) {
+        self.subscribed(t, transaction, request, flow);
+    }
+
+    fn resubscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        subscription: SubscriptionId,
+        transaction: ServerTransactionId,
+        request: &Request,
+    ) {
+        self.lamps.resubscribe(t, subscription, transaction, request);
+    }
+
     fn outgoing(
         &mut self,
         _: Instant,
@@ -404,7 +438,8 @@ impl FrontDesk for ServerDesk {
 
     fn next_timeout(&self) -> Option<Instant> {
         let gateways = self.gateways.next_timeout(self.start.0);
-        [registrar(&self.parts.registrar).next_timeout(), gateways].into_iter().flatten().min()
+        let lamps = self.lamps.next_timeout(self.start.0);
+        [registrar(&self.parts.registrar).next_timeout(), gateways, lamps].into_iter().flatten().min()
     }
 
     fn work(&mut self, t: &mut Turn<'_>) {
@@ -413,6 +448,7 @@ impl FrontDesk for ServerDesk {
         t.sip.set_session_timers(settings::session_timers(&self.settings.config));
         self.work_of_registrar(t);
         self.gateways.work(t);
+        self.work_of_lamps(t);
         for event in self.gateways.take_events() {
             self.publish(event);
         }
@@ -424,10 +460,11 @@ impl FrontDesk for ServerDesk {
 
     fn drain(&mut self) {
         self.gateways.stop(self.now);
+        self.lamps.drain();
     }
 
     fn is_idle(&self) -> bool {
-        self.gateways.is_idle()
+        self.gateways.is_idle() && self.lamps.is_empty()
     }
 
     fn response(
@@ -437,7 +474,9 @@ impl FrontDesk for ServerDesk {
         result: Result<Response, RequestFailure>,
         flow: Option<Flow>,
     ) {
-        self.gateways.answered(t, request, &result, flow);
+        if !self.lamps.answered(t, request, &result) {
+            self.gateways.answered(t, request, &result, flow);
+        }
     }
 
     fn credentials(

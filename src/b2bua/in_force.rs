@@ -200,7 +200,7 @@ pub fn named(settings: &Settings, target: &str) -> Result<String, LookupError> {
 }
 
 /// The user part of a URI of ours; none: it is no URI.
-fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
+pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
     let Ok(uri) = crate::sip::msg::Uri::parse(target.as_bytes()) else { return Ok(None) };
     let Some(host) = uri.host else { return Ok(None) };
     let not_allowed =

@@ -12,6 +12,7 @@
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
+//! - `lamps`: who watches whom, by SUBSCRIBE and NOTIFY
 //! - `settings`: the configuration in the words of the rooms below
 //! - `ledger`: the file of call records
 //! - `recordings`: the folder of recordings: what is left, and what goes
@@ -35,6 +36,7 @@ pub mod gate;
 pub mod gateway;
 pub mod http;
 pub mod in_force;
+pub mod lamps;
 pub mod ledger;
 pub mod meeting_places;
 pub mod origin;

@@ -15,6 +15,8 @@ use super::certificates;
 use super::desk::{DeskParts, ServerDesk};
 use super::http::{Api, HttpServer};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::lamps::board::LampBoard;
+use super::lamps::follow;
 use super::ledger::Ledger;
 use super::meeting_places::MeetingPlaces;
 use super::queues;
@@ -100,6 +102,7 @@ impl Server {
             bus: bus.clone(),
             board: board.clone(),
             tally: Tally::default(),
+            lamps: LampBoard::default(),
         };
         let parts = SwitchParts {
             controller: controller.clone(),
@@ -122,6 +125,7 @@ impl Server {
             bus.publish(SystemTime::now(), event);
         }
         queues::start(&desk_of_queues, &desk, &switch.service());
+        follow::start(&desk, &places.lots, &desk_of_queues, switch.jobs(), &switch.service());
         let api = Api {
             jobs: switch.jobs(),
             service: switch.service(),
@@ -411,7 +415,7 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
         // The dialling gives up first: this is for handlers that never decide.
         answer_timeout: Duration::from_secs(300)
             .max(settings::longest_ring(config) + Duration::from_secs(60)),
-        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
+        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
         session_timers: Some(settings::session_timers(config)),
         extensions: Extensions { reliable: true, refer: true, replaces: true },
         ..EndpointConfig::new(rand::random())

@@ -46,7 +46,16 @@ pub enum Event {
     /// A machine got an event that it has no place for.
     IllegalEvent { call: Option<CallId>, what: String },
     /// A leg was adopted (inbound) or created (outbound). `peer` is the other party's URI.
-    LegCreated { call: CallId, leg: LegId, direction: CallDirection, peer: String, gateway: Option<String> },
+    /// `user`: the user whose phone it is, if it is one's.
+    LegCreated {
+        call: CallId,
+        leg: LegId,
+        direction: CallDirection,
+        peer: String,
+        gateway: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
     /// A leg moved in `leg_fsm`; `cause` with the last transition.
     LegState {
         call: CallId,

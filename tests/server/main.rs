@@ -20,6 +20,7 @@ mod edges;
 mod http;
 #[cfg(feature = "lab")]
 mod http_lists;
+mod lamps;
 #[cfg(feature = "lab")]
 mod records;
 mod registrar_sigkill;

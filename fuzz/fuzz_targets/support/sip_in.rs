@@ -146,6 +146,9 @@ impl Bench {
         // What cannot be done now is an error value, and that is all.
         match event {
             Event::FlowClosed { .. } => {}
+            Event::Resubscribe { subscription, transaction, .. } => {
+                let _ = endpoint.answer_subscriber(now, subscription, transaction, Reply::status(200));
+            }
             Event::Incoming { usage, request, .. } => {
                 self.usages.push(usage);
                 let _ = endpoint.provisional(now, usage, 183, "", session());

@@ -193,6 +193,7 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("sip_client_transactions", sip.client_transactions),
         ("sip_server_transactions", sip.server_transactions),
         ("sip_usages", sip.usages),
+        ("sip_subscriptions", sip.subscriptions),
         ("sip_timers", sip.timer_entries),
         ("sip_waiting", sip.waiting),
         ("sip_map_entries", sip.map_entries),

@@ -36,6 +36,8 @@ impl AgentService {
                 self.register_response(request, &result, flow);
             }
             Event::FlowClosed { flow } => self.flow_closed(&flow),
+            // It has none.
+            Event::Resubscribe { .. } => {}
             Event::Request { transaction, .. } => {
                 // Nothing of ours takes requests outside a call.
                 let now = self.stack.now();

@@ -7,7 +7,9 @@ use std::time::Instant;
 use super::Turn;
 use crate::call::lookup::{Credentials, ResolvedContact};
 use crate::call::seats::Seat;
-use crate::sip::endpoint::{Flow, HeaderFields, Reply, RequestFailure, RequestId};
+use crate::sip::endpoint::{
+    Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+};
 use crate::sip::msg::{Method, Request, Response};
 use crate::sip::net::Ban;
 
@@ -44,6 +46,22 @@ pub trait FrontDesk: Send {
 
     /// A request outside any call, of a method that the endpoint accepts.
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate;
+
+    /// A SUBSCRIBE outside any dialog: the desk answers it itself, and notifies.
+    fn subscribe(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, _: &Request, _: &Flow) {
+        let _ = t.sip.respond(t.now, transaction, Reply::status(405));
+    }
+
+    /// Another one in a subscription that the desk has accepted.
+    fn resubscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        subscription: SubscriptionId,
+        transaction: ServerTransactionId,
+        _: &Request,
+    ) {
+        let _ = t.sip.answer_subscriber(t.now, subscription, transaction, Reply::status(481));
+    }
 
     /// A contact that is about to be dialled; `held` is what the legs of its call hold
     /// already. Gives what its leg is to hold.

@@ -27,6 +27,9 @@ impl Switch {
             // It watches none.
             Event::FlowClosed { .. } => {}
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
+            Event::Resubscribe { subscription, transaction, request } => {
+                self.desk.resubscribe(t, subscription, transaction, &request);
+            }
             Event::Usage { usage, event } => match self.of_usage.get(&usage) {
                 Some(leg) => self.usage_event(t, *leg, event),
                 None => self.stray(t, usage, event),

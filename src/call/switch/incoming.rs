@@ -6,7 +6,7 @@ use crate::call::handler::{IncomingCall, Party, caller_number};
 use crate::call::{CallId, LegId};
 use crate::sdp;
 use crate::sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
-use crate::sip::msg::{Name, Request};
+use crate::sip::msg::{Method, Name, Request};
 
 use super::desk::{Admission, Fate};
 use super::handing::Asked;
@@ -78,6 +78,9 @@ impl Switch {
         request: &Request,
         flow: &Flow,
     ) {
+        if *request.method() == Method::Subscribe {
+            return self.desk.subscribe(t, transaction, request, flow);
+        }
         match self.desk.request(t.now, request, flow) {
             Fate::Reply(reply) => self.respond(t, transaction, reply),
             Fate::ReplyOnce(reply) => {

@@ -319,6 +319,11 @@ impl Switch {
         self.desk.work(t);
     }
 
+    /// Something has changed that the desk is to look at.
+    pub fn wake_desk(&mut self, t: &mut Turn<'_>) {
+        self.desk.work(t);
+    }
+
     /// Something that has to wait; its result comes back by [`Switch::done`].
     pub fn poll_task(&mut self) -> Option<Task> {
         self.tasks.pop_front()

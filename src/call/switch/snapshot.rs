@@ -44,6 +44,8 @@ pub struct LegSnapshot {
     /// The URI that we dialled; none: they dialled us.
     pub contact: Option<String>,
     pub gateway: Option<String>,
+    /// The user whose phone it is, if it is one's.
+    pub user: Option<String>,
     /// The party does not want to hear.
     pub holds: bool,
 }
@@ -130,6 +132,10 @@ impl Switch {
             callee: it.beginning.as_ref().map(|it| it.callee.clone()).unwrap_or_default(),
             contact: contact.map(|contact| contact.uri.clone()),
             gateway: contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string()),
+            user: match contact {
+                Some(contact) => contact.user.as_ref().map(|user| user.to_string()),
+                None => it.party.as_ref().and_then(|party| party.user.clone()),
+            },
             holds: it.holds,
         })
     }

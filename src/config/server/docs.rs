@@ -283,6 +283,18 @@ pub const LIMITS: SectionDoc = SectionDoc {
         key("ring_s", "1 to 3600", "60", "How long a target rings, where route and group do not say."),
         key("call_s", "0 to 604800", "43200", "How long a call may last; 0: without end."),
         key("redirects", "0 to 20", "5", "3xx answers that are followed for one call."),
+        key(
+            "subscriptions",
+            "1 to 1000000",
+            "10000",
+            "Subscriptions at once, of busy lamps and message waiting; more get 503.",
+        ),
+        key(
+            "user_subscriptions",
+            "1 to 1000000",
+            "250",
+            "Subscriptions at once of one user, or of one trusted address; more get 480.",
+        ),
     ],
 };
 

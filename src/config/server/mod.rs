@@ -313,6 +313,10 @@ pub struct Limits {
     pub duration: Option<Duration>,
     /// 3xx answers that are followed for one call.
     pub redirects: u8,
+    /// Subscriptions at once; more are answered with 503.
+    pub subscriptions: usize,
+    /// Those of one user, or of one trusted address; more are answered with 480.
+    pub user_subscriptions: usize,
 }
 
 /// `[log]`.

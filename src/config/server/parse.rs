@@ -366,6 +366,8 @@ fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
             section.seconds("call_s", 0..=604_800)?.unwrap_or(Duration::from_secs(43_200)),
         ),
         redirects: section.whole("redirects", 0..=20)?.unwrap_or(5) as u8,
+        subscriptions: count("subscriptions", 1_000_000, 10_000)? as usize,
+        user_subscriptions: count("user_subscriptions", 1_000_000, 250)? as usize,
     };
     section.finish();
     Ok(limits)

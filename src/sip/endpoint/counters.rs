@@ -45,6 +45,8 @@ pub struct Holdings {
     pub server_transactions: usize,
     /// Usages, those included that only wait for stragglers.
     pub usages: usize,
+    /// Subscriptions of theirs that we notify.
+    pub subscriptions: usize,
     /// Entries in timer queues.
     pub timer_entries: usize,
     /// Requests and responses that wait for a connection or a lookup.

@@ -1,6 +1,6 @@
 //! What comes out of an endpoint for its user, in order.
 
-use super::{Flow, ReferId, RequestId, ServerTransactionId, UsageId};
+use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, UsageId};
 use crate::sip::msg::{Request, Response};
 
 /// What happened.
@@ -14,7 +14,10 @@ pub enum Event {
     /// A request outside any dialog that the endpoint does not answer itself
     /// (REGISTER, MESSAGE …, those in `allow`): answer it with `respond`.
     Request { transaction: ServerTransactionId, request: Request, flow: Flow },
-    /// What became of a request of ours outside any dialog, once; and the flow
+    /// A SUBSCRIBE in a subscription that `accept_subscription` began: answer it with
+    /// `answer_subscriber`.
+    Resubscribe { subscription: SubscriptionId, transaction: ServerTransactionId, request: Request },
+    /// What became of a request of ours outside any call, once; and the flow
     /// that it went by, if it went.
     Response { request: RequestId, result: Result<Response, RequestFailure>, flow: Option<Flow> },
     /// The connection of [`super::Endpoint::watch_flow`] is gone.

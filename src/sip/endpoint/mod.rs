@@ -20,6 +20,7 @@
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `stranger`: answers that leave nothing behind, and none at all
 //! - `send`: the way to a peer, and requests on it
+//! - `subscription`: dialogs of SUBSCRIBE, where we notify
 //! - `usages`: the slab of usages, their timers and their end
 
 mod callee;
@@ -46,6 +47,7 @@ mod requests;
 mod send;
 mod session;
 mod stranger;
+mod subscription;
 mod success;
 mod usages;
 
@@ -70,6 +72,7 @@ pub use event::{Event, RequestFailure, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
 pub use onward::Onward;
 pub use requests::DialogFacts;
+pub use subscription::SubscriptionId;
 
 use crate::ids::Mint;
 use crate::sip::dialog::identity::Identity;
@@ -80,6 +83,7 @@ use failover::Failover;
 use outbox::Outbox;
 use refuse::Budget;
 use send::{User, Waiting};
+use subscription::Subscriptions;
 use usages::Usages;
 
 /// An INVITE usage: one call leg from its INVITE to its terminal event. Never
@@ -170,6 +174,7 @@ pub struct Endpoint {
     clients: ClientTransactions<User>,
     servers: ServerTransactions<Option<UsageId>>,
     usages: Usages,
+    subscriptions: Subscriptions,
     connecting: HashMap<ConnectId, Box<Waiting>>,
     resolving: HashMap<ResolveId, Box<Waiting>>,
     failover: Failover,
@@ -196,6 +201,7 @@ impl Endpoint {
             clients: ClientTransactions::new(config.timers),
             servers: ServerTransactions::new(config.timers, secret),
             usages: Usages::default(),
+            subscriptions: Subscriptions::default(),
             connecting: HashMap::new(),
             resolving: HashMap::new(),
             failover: Failover::default(),
@@ -285,10 +291,11 @@ impl Endpoint {
             client_transactions: clients[0],
             server_transactions: servers[0],
             usages: usages[0],
+            subscriptions: self.subscriptions.len(),
             timer_entries: clients[1] + servers[1] + usages[1],
             waiting: self.connecting.len() + self.resolving.len() + self.failover.len() + self.out.waiting(),
             map_entries: clients[2] + servers[2],
-            slab_capacity: clients[3] + servers[3] + usages[2],
+            slab_capacity: clients[3] + servers[3] + usages[2] + self.subscriptions.capacity(),
         }
     }
 }

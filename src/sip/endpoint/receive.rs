@@ -51,7 +51,7 @@ impl Endpoint {
     pub fn expects(&self, datagram: &[u8]) -> bool {
         let head = datagram.get(..HEAD).unwrap_or(datagram);
         let mut tags = chars::tokens_after(head, b";tag=").take(IDENTIFIERS);
-        tags.any(|tag| self.usages.has_tag(tag))
+        tags.any(|tag| self.usages.has_tag(tag) || self.subscriptions.has_tag(tag))
             || chars::tokens_after(head, b";branch=")
                 .take(IDENTIFIERS)
                 .any(|branch| self.clients.of_branch(branch).is_some())
@@ -107,14 +107,20 @@ impl Endpoint {
 
     /// A request with a To tag: for a dialog that we have, or 481.
     fn within(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
-        let Some(usage) = self.usages.of_request(&request) else {
+        let usage = self.usages.of_request(&request);
+        let subscription = if usage.is_none() { self.subscriptions.of_request(&request) } else { None };
+        if usage.is_none() && subscription.is_none() {
             return self.refuse(now, &path, &request, 481);
-        };
+        }
         let limit = self.config.limits.server_transactions;
         if self.servers.count() >= limit + limit / 8 || self.servers.bytes() >= self.server_bytes(9) {
             return self.overloaded(now, &path, &request);
         }
-        self.in_dialog(now, path, flow, usage, request);
+        match (usage, subscription) {
+            (Some(usage), _) => self.in_dialog(now, path, flow, usage, request),
+            (None, Some(subscription)) => self.in_subscription(now, path, flow, subscription, request),
+            (None, None) => {}
+        }
     }
 
     /// A request without a To tag (§8.2.1, §8.2.2).

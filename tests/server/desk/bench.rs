@@ -9,6 +9,7 @@ use b2b::b2bua::board::GatewayBoard;
 use b2b::b2bua::calls::Routes;
 use b2b::b2bua::desk::{DeskParts, ServerDesk};
 use b2b::b2bua::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use b2b::b2bua::lamps::board::LampBoard;
 use b2b::b2bua::settings;
 use b2b::b2bua::tally::{DeskCounters, Tally};
 use b2b::call::bus::EventBus;
@@ -74,6 +75,7 @@ impl Bench {
             bus: EventBus::new(1_024, 0),
             board,
             tally: Tally::default(),
+            lamps: LampBoard::default(),
         };
         let desk = ServerDesk::new(parts.clone(), [7; 32], (now, SystemTime::UNIX_EPOCH));
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Routes(parts.current.clone()))];

@@ -3,4 +3,4 @@
 
 mod abuse;
 mod lifecycle;
-mod peer;
+pub mod peer;

@@ -1,0 +1,62 @@
+//! SUBSCRIBE at the front desk: who may watch.
+
+use super::{Origin, ServerDesk, Turned};
+use crate::b2bua::lamps::Asking;
+use crate::b2bua::lamps::resource::Watcher;
+use crate::call::switch::Turn;
+use crate::sip::auth::Side;
+use crate::sip::endpoint::{Flow, Reply, ServerTransactionId};
+use crate::sip::msg::Request;
+
+impl ServerDesk {
+    /// Answers a SUBSCRIBE outside any dialog.
+    pub(super) fn subscribed(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) {
+        self.follow(t.now);
+        let answered = match self.watch(t, transaction, request, flow) {
+            Ok(()) => Ok(()),
+            Err(Turned::Away(reply)) => t.sip.respond(t.now, transaction, reply),
+            Err(Turned::Once(reply)) => t.sip.respond_once(t.now, transaction, reply),
+            Err(Turned::Ignored) => {
+                t.sip.ignore_request(transaction);
+                Ok(())
+            }
+        };
+        if let Err(error) = answered {
+            tracing::debug!("a SUBSCRIBE: {error}");
+        }
+    }
+
+    /// Whoever is known may watch; a gateway has nothing to watch here.
+    fn watch(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) -> Result<(), Turned> {
+        let address = flow.remote.ip();
+        let user = match self.settings.origins.of(address).0 {
+            Origin::Unknown => Some(self.authenticate(t.now, request, flow, Side::Server)?),
+            Origin::Gateway(_) => return Err(Turned::Away(Reply::status(403))),
+            Origin::User(_) | Origin::Trusted => None,
+        };
+        let settings = self.settings.clone();
+        let watcher = Watcher { user: user.as_deref(), address };
+        let asking = Asking { settings: &settings, watcher };
+        self.lamps.subscribe(t, transaction, request, asking).map_err(Turned::Away)
+    }
+
+    /// Tells what has changed of what is watched, or is watched no more.
+    pub(super) fn work_of_lamps(&mut self, t: &mut Turn<'_>) {
+        if std::mem::take(&mut self.reloaded) {
+            self.lamps.follow(t, &self.settings);
+        }
+        self.lamps.work(t);
+    }
+}

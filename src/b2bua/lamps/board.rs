@@ -1,0 +1,266 @@
+//! How everything stands that can be watched, as the event bus tells: written by whoever
+//! follows the bus, read by the subscriptions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::document::{DialogLine, DialogState, MessageCounts};
+use super::resource::Resource;
+use crate::call::LegId;
+use crate::call::call_fsm::CallDirection;
+use crate::call::leg_fsm::LegState;
+
+/// Dialogs of one document at most: it is to fit a datagram.
+const DIALOGS: usize = 8;
+
+/// Shared; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct LampBoard(Arc<Mutex<Board>>);
+
+#[derive(Debug, Default)]
+struct Board {
+    /// Whose a leg is.
+    legs: HashMap<LegId, String>,
+    users: HashMap<String, BTreeMap<LegId, Line>>,
+    /// Lot and slot.
+    slots: BTreeSet<(String, u32)>,
+    /// Those where somebody waits.
+    queues: BTreeSet<String>,
+    mailboxes: BTreeMap<String, MessageCounts>,
+    /// By how many subscriptions.
+    watched: HashMap<Resource, usize>,
+    /// What of it has changed since that was last asked.
+    changed: BTreeSet<Resource>,
+    /// Subscriptions, for whoever observes.
+    subscriptions: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    initiator: bool,
+    state: LegState,
+}
+
+impl Board {
+    fn touch(&mut self, resource: Resource) {
+        if self.watched.contains_key(&resource) {
+            self.changed.insert(resource);
+        }
+    }
+}
+
+impl LampBoard {
+    /// A leg of this user's phone begins. An inbound one is of a call that he makes.
+    pub fn leg_began(&self, leg: LegId, user: &str, direction: CallDirection) {
+        let mut board = self.lock();
+        let line = Line { initiator: direction == CallDirection::Inbound, state: LegState::Created };
+        board.legs.insert(leg, user.to_owned());
+        board.users.entry(user.to_owned()).or_default().insert(leg, line);
+        board.touch(Resource::User(user.to_owned()));
+    }
+
+    /// A leg has moved. Legs of nobody's phone are passed over.
+    pub fn leg_moved(&self, leg: LegId, state: LegState) {
+        let mut board = self.lock();
+        let Some(user) = board.legs.get(&leg).cloned() else { return };
+        let Some(lines) = board.users.get_mut(&user) else { return };
+        if state.is_over() {
+            lines.remove(&leg);
+            if lines.is_empty() {
+                board.users.remove(&user);
+            }
+            board.legs.remove(&leg);
+        } else if let Some(line) = lines.get_mut(&leg) {
+            line.state = state;
+        }
+        board.touch(Resource::User(user));
+    }
+
+    /// Every leg of a user's phone there is: what was known before is forgotten.
+    pub fn set_legs(&self, legs: impl Iterator<Item = (LegId, String, CallDirection, LegState)>) {
+        let mut board = self.lock();
+        let before: Vec<String> = board.users.drain().map(|(user, _)| user).collect();
+        board.legs.clear();
+        for (leg, user, direction, state) in legs.filter(|(.., state)| !state.is_over()) {
+            let line = Line { initiator: direction == CallDirection::Inbound, state };
+            board.legs.insert(leg, user.clone());
+            board.users.entry(user).or_default().insert(leg, line);
+        }
+        let after: Vec<String> = board.users.keys().cloned().collect();
+        for user in before.into_iter().chain(after) {
+            board.touch(Resource::User(user));
+        }
+    }
+
+    /// Every slot that is taken.
+    pub fn set_slots(&self, taken: impl Iterator<Item = (String, u32)>) {
+        let mut board = self.lock();
+        let before = std::mem::replace(&mut board.slots, taken.collect());
+        let changed: Vec<_> = before.symmetric_difference(&board.slots).cloned().collect();
+        for (lot, slot) in changed {
+            board.touch(Resource::Slot { lot, slot });
+        }
+    }
+
+    /// Every queue where somebody waits.
+    pub fn set_queues(&self, waiting: impl Iterator<Item = String>) {
+        let mut board = self.lock();
+        let before = std::mem::replace(&mut board.queues, waiting.collect());
+        let changed: Vec<_> = before.symmetric_difference(&board.queues).cloned().collect();
+        for queue in changed {
+            board.touch(Resource::Queue(queue));
+        }
+    }
+
+    /// What lies in the mailbox of a user; none: he has none.
+    pub fn set_mailbox(&self, user: &str, counts: Option<MessageCounts>) {
+        let mut board = self.lock();
+        let before = match counts {
+            Some(counts) => board.mailboxes.insert(user.to_owned(), counts),
+            None => board.mailboxes.remove(user),
+        };
+        if before != counts {
+            board.touch(Resource::Mailbox(user.to_owned()));
+        }
+    }
+
+    /// What lies in the mailbox of a user.
+    pub fn messages(&self, user: &str) -> Option<MessageCounts> {
+        self.lock().mailboxes.get(user).copied()
+    }
+
+    /// The dialogs of what is watched, those that are furthest first.
+    pub fn dialogs(&self, resource: &Resource) -> Vec<DialogLine> {
+        let board = self.lock();
+        // Nobody called from there, somebody was brought: as a phone sees a call that came in.
+        let one = |id: String| vec![DialogLine { id, initiator: Some(false), state: DialogState::Confirmed }];
+        match resource {
+            Resource::User(user) => {
+                let lines = board.users.get(user).into_iter().flatten();
+                let line = |(leg, line): (&LegId, &Line)| DialogLine {
+                    id: leg.0.to_string(),
+                    initiator: Some(line.initiator),
+                    state: state_of(line.state),
+                };
+                let mut lines: Vec<_> = lines.map(line).collect();
+                lines.sort_by_key(|line| std::cmp::Reverse(line.state));
+                lines.truncate(DIALOGS);
+                lines
+            }
+            Resource::Slot { lot, slot } if board.slots.contains(&(lot.clone(), *slot)) => {
+                one(slot.to_string())
+            }
+            Resource::Queue(queue) if board.queues.contains(queue) => one(queue.clone()),
+            Resource::Slot { .. } | Resource::Queue(_) | Resource::Mailbox(_) => Vec::new(),
+        }
+    }
+
+    /// Subscriptions that are held.
+    pub fn subscriptions(&self) -> usize {
+        self.lock().subscriptions
+    }
+
+    /// Whether something has changed that is watched.
+    pub fn has_changed(&self) -> bool {
+        !self.lock().changed.is_empty()
+    }
+
+    pub(super) fn take_changed(&self) -> BTreeSet<Resource> {
+        std::mem::take(&mut self.lock().changed)
+    }
+
+    pub(super) fn watch(&self, resource: &Resource) {
+        let mut board = self.lock();
+        *board.watched.entry(resource.clone()).or_default() += 1;
+        board.subscriptions += 1;
+    }
+
+    pub(super) fn unwatch(&self, resource: &Resource) {
+        let mut board = self.lock();
+        board.subscriptions -= 1;
+        let Some(count) = board.watched.get_mut(resource) else { return };
+        *count -= 1;
+        if *count == 0 {
+            board.watched.remove(resource);
+            board.changed.remove(resource);
+        }
+    }
+
+    /// Held for a look or a change; a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn state_of(state: LegState) -> DialogState {
+    match state {
+        LegState::Created => DialogState::Trying,
+        LegState::Ringing | LegState::EarlyMedia => DialogState::Early,
+        LegState::Answered => DialogState::Confirmed,
+        LegState::Destroyed | LegState::Failed => DialogState::Terminated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> Resource {
+        Resource::User(name.to_owned())
+    }
+
+    fn shown(board: &LampBoard, resource: &Resource) -> Vec<(String, Option<bool>, &'static str)> {
+        let lines = board.dialogs(resource).into_iter();
+        lines.map(|line| (line.id, line.initiator, line.state.as_str())).collect()
+    }
+
+    #[test]
+    fn legs_of_a_user_are_his_dialogs_until_they_are_over() {
+        let board = LampBoard::default();
+        board.watch(&user("1001"));
+        board.leg_began(LegId(1), "1001", CallDirection::Inbound);
+        board.leg_began(LegId(2), "1001", CallDirection::Outbound);
+        board.leg_began(LegId(3), "1002", CallDirection::Outbound);
+        assert_eq!(board.take_changed().into_iter().collect::<Vec<_>>(), [user("1001")]);
+        board.leg_moved(LegId(2), LegState::Ringing);
+        board.leg_moved(LegId(9), LegState::Ringing);
+        assert_eq!(
+            shown(&board, &user("1001")),
+            [("2".into(), Some(false), "early"), ("1".into(), Some(true), "trying")]
+        );
+        board.leg_moved(LegId(1), LegState::Answered);
+        board.leg_moved(LegId(2), LegState::Failed);
+        assert_eq!(shown(&board, &user("1001")), [("1".into(), Some(true), "confirmed")]);
+        board.leg_moved(LegId(1), LegState::Destroyed);
+        assert!(board.has_changed() && shown(&board, &user("1001")).is_empty());
+        board.unwatch(&user("1001"));
+        assert!(!board.has_changed(), "nobody watches");
+        let left = board.lock();
+        assert_eq!((left.legs.len(), left.users.len(), left.watched.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn only_slots_that_have_changed_are_told_of() {
+        let slot = |slot| Resource::Slot { lot: "lot".to_owned(), slot };
+        let board = LampBoard::default();
+        (701..=703).for_each(|n| board.watch(&slot(n)));
+        let take = |slots: &[u32]| board.set_slots(slots.iter().map(|slot| ("lot".to_owned(), *slot)));
+        take(&[701, 702]);
+        assert_eq!(board.take_changed(), [slot(701), slot(702)].into());
+        take(&[702, 703]);
+        assert_eq!(board.take_changed(), [slot(701), slot(703)].into());
+        assert_eq!(shown(&board, &slot(703)), [("703".into(), Some(false), "confirmed")]);
+        assert!(shown(&board, &slot(701)).is_empty());
+    }
+
+    #[test]
+    fn after_events_were_lost_everything_is_taken_anew() {
+        let board = LampBoard::default();
+        ["1", "2", "3"].iter().for_each(|name| board.watch(&user(name)));
+        board.leg_began(LegId(1), "1", CallDirection::Inbound);
+        board.take_changed();
+        board.set_legs([(LegId(2), "2".to_owned(), CallDirection::Inbound, LegState::Answered)].into_iter());
+        assert_eq!(board.take_changed(), [user("1"), user("2")].into());
+        assert!(shown(&board, &user("1")).is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! What a NOTIFY says: `application/dialog-info+xml` (RFC 4235 §4) and
+//! `application/simple-message-summary` (RFC 3842 §5). Pure.
+
+use std::fmt::Write as _;
+
+/// How far a dialog is, in the words of RFC 4235 §3.7.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DialogState {
+    Trying,
+    Early,
+    Confirmed,
+    Terminated,
+}
+
+impl DialogState {
+    /// As it stands in a document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DialogState::Trying => "trying",
+            DialogState::Early => "early",
+            DialogState::Confirmed => "confirmed",
+            DialogState::Terminated => "terminated",
+        }
+    }
+}
+
+/// A dialog of whoever is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialogLine {
+    /// The same for as long as it is there.
+    pub id: String,
+    /// Whether he who is watched began it; none: nobody did.
+    pub initiator: Option<bool>,
+    pub state: DialogState,
+}
+
+/// Messages in a mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    pub new: u32,
+    pub old: u32,
+}
+
+/// A document of all dialogs; one without any has a dialog that is over, since there are
+/// phones that put no lamp out without one.
+pub fn dialog_info(version: u32, entity: &str, dialogs: &[DialogLine]) -> String {
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+         <dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"{version}\" state=\"full\" \
+         entity=\"{}\">\r\n",
+        escaped(entity)
+    );
+    let nobody = [DialogLine { id: "none".to_owned(), initiator: None, state: DialogState::Terminated }];
+    for dialog in if dialogs.is_empty() { &nobody } else { dialogs } {
+        let direction = match dialog.initiator {
+            Some(true) => " direction=\"initiator\"",
+            Some(false) => " direction=\"recipient\"",
+            None => "",
+        };
+        let (id, state) = (escaped(&dialog.id), dialog.state.as_str());
+        // Writing into a string cannot fail.
+        let _ = write!(text, "<dialog id=\"{id}\"{direction}><state>{state}</state></dialog>\r\n");
+    }
+    text.push_str("</dialog-info>\r\n");
+    text
+}
+
+/// How many messages wait.
+pub fn message_summary(account: &str, counts: MessageCounts) -> String {
+    let MessageCounts { new, old } = counts;
+    let waiting = if new > 0 { "yes" } else { "no" };
+    format!(
+        "Messages-Waiting: {waiting}\r\nMessage-Account: {account}\r\nVoice-Message: {new}/{old} (0/0)\r\n"
+    )
+}
+
+/// A text as XML has it, in an attribute or between tags; what XML cannot have at all
+/// becomes U+FFFD.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            '\t' | '\n' | '\r' => out.push(' '),
+            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_lists_every_dialog_with_its_direction_and_state() {
+        let line = |id: &str, initiator, state| DialogLine { id: id.to_owned(), initiator, state };
+        let dialogs = [
+            line("7", Some(true), DialogState::Confirmed),
+            line("8", Some(false), DialogState::Early),
+            line("9", Some(true), DialogState::Trying),
+        ];
+        assert_eq!(
+            dialog_info(3, "sip:1002@b2b.example", &dialogs),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+             <dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"3\" state=\"full\" \
+             entity=\"sip:1002@b2b.example\">\r\n\
+             <dialog id=\"7\" direction=\"initiator\"><state>confirmed</state></dialog>\r\n\
+             <dialog id=\"8\" direction=\"recipient\"><state>early</state></dialog>\r\n\
+             <dialog id=\"9\" direction=\"initiator\"><state>trying</state></dialog>\r\n\
+             </dialog-info>\r\n"
+        );
+    }
+
+    #[test]
+    fn nobody_talking_is_a_dialog_that_is_over() {
+        let document = dialog_info(0, "sip:1@h", &[]);
+        assert!(document.contains("<dialog id=\"none\"><state>terminated</state></dialog>"), "{document}");
+    }
+
+    #[test]
+    fn what_is_markup_in_a_name_is_no_markup_in_the_document() {
+        let document = dialog_info(0, "sip:a&b'<\"\u{1}\n>@h", &[]);
+        assert!(document.contains("entity=\"sip:a&amp;b&apos;&lt;&quot;\u{fffd} &gt;@h\""), "{document}");
+    }
+
+    #[test]
+    fn a_summary_says_whether_there_is_something_new() {
+        let summary = |new, old| message_summary("sip:1001@b2b.example", MessageCounts { new, old });
+        assert_eq!(
+            summary(2, 8),
+            "Messages-Waiting: yes\r\nMessage-Account: sip:1001@b2b.example\r\nVoice-Message: 2/8 (0/0)\r\n"
+        );
+        assert!(summary(0, 8).starts_with("Messages-Waiting: no\r\n"));
+    }
+}

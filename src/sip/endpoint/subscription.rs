@@ -1,0 +1,229 @@
+//! Dialogs that a SUBSCRIBE of theirs makes (RFC 6665 §4.4.1), on the notifier's side: who
+//! is in them and how to reach him. What is told in them, and for how long, is their user's.
+
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
+use super::outbox::ReplyPath;
+use super::send::User;
+use super::{Endpoint, Event, Flow, RequestId, ServerTransactionId};
+use crate::ids::{Tag, locate_tag};
+use crate::sip::dialog::request::Draft;
+use crate::sip::dialog::state::{Dialog, answers_secure};
+use crate::sip::msg::{Method, Name, Request, ResponseWriter, phrase};
+use crate::sip::transaction::slots::give_back;
+
+/// A dialog that a SUBSCRIBE of theirs made. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId {
+    slot: u32,
+    generation: u32,
+}
+
+struct Subscription {
+    generation: u32,
+    dialog: Dialog,
+}
+
+/// All of an endpoint.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    slab: Slab<Subscription>,
+    removals: usize,
+    generation: u32,
+}
+
+impl Subscriptions {
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// Whether a tag is that of a subscription.
+    pub fn has_tag(&self, tag: &[u8]) -> bool {
+        let found = locate_tag(tag).and_then(|it| self.slab.get(it.slot as usize));
+        found.is_some_and(|it| it.dialog.local_tag.as_bytes() == tag)
+    }
+
+    /// The one whose dialog a request belongs to (RFC 3261 §12.2.2).
+    pub fn of_request(&self, request: &Request) -> Option<SubscriptionId> {
+        let tag = request.to_tag()?;
+        let slot = locate_tag(tag)?.slot;
+        let it = self.slab.get(slot as usize)?;
+        let known = it.dialog.local_tag.as_bytes() == tag
+            && request.call_id().is_ok_and(|id| id == it.dialog.call_id())
+            && request.from_tag().unwrap_or_default() == it.dialog.remote_tag();
+        known.then_some(SubscriptionId { slot, generation: it.generation })
+    }
+
+    fn insert(&mut self, dialog: Dialog) -> SubscriptionId {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        SubscriptionId { slot: self.slab.insert(Subscription { generation, dialog }) as u32, generation }
+    }
+
+    fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Dialog> {
+        let it = self.slab.get_mut(id.slot as usize).filter(|it| it.generation == id.generation)?;
+        Some(&mut it.dialog)
+    }
+
+    fn remove(&mut self, id: SubscriptionId) {
+        if self.get_mut(id).is_some() {
+            self.slab.remove(id.slot as usize);
+            give_back(&mut self.slab, &mut self.removals);
+        }
+    }
+}
+
+impl Endpoint {
+    /// Takes a SUBSCRIBE that came as [`Event::Request`], with a 2xx: its dialog begins.
+    /// A NOTIFY has to follow at once (RFC 6665 §4.2.1.1): [`Endpoint::notify`].
+    ///
+    /// # Errors
+    /// It is answered already or no SUBSCRIBE; or it makes no dialog, for want of a Contact
+    /// or a Record-Route that can be read: answer it with 400.
+    pub fn accept_subscription(
+        &mut self,
+        now: Instant,
+        transaction: ServerTransactionId,
+        reply: Reply,
+    ) -> Result<SubscriptionId, CommandError> {
+        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
+        if *request.method() != Method::Subscribe || !(200..300).contains(&reply.status) {
+            return Err(CommandError::WrongState("only a SUBSCRIBE is taken, with a 2xx"));
+        }
+        check_headers(&reply.headers)?;
+        let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
+        let tag = self.mint.tag(self.subscriptions.slab.vacant_key() as u32);
+        let cseq = (self.mint.random() & 0xffff) as u32;
+        let mut dialog = Dialog::from_request(request, tag, cseq)
+            .map_err(|_| CommandError::WrongState("this SUBSCRIBE makes no dialog"))?;
+        // Whoever can ask by this way is to be told by it, wherever his Contact leads.
+        (dialog.flow, dialog.pinned) = (Some(flow), true);
+        let id = self.subscriptions.insert(dialog);
+        let told = self.tell_subscriber(now, transaction, tag, &flow, &reply);
+        if told.is_err() {
+            self.subscriptions.remove(id);
+        }
+        told.map(|()| id)
+    }
+
+    /// Answers a request that came as [`Event::Resubscribe`]. It may be refused when the
+    /// subscription has gone meanwhile.
+    ///
+    /// # Errors
+    /// It is answered already, or is to be taken in a subscription that has gone.
+    pub fn answer_subscriber(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        transaction: ServerTransactionId,
+        reply: Reply,
+    ) -> Result<(), CommandError> {
+        check_headers(&reply.headers)?;
+        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
+        let flow = self.servers.path(transaction).ok_or(CommandError::Gone)?.flow;
+        let Some(dialog) = self.subscriptions.get_mut(subscription) else {
+            return if reply.status < 300 {
+                Err(CommandError::Gone)
+            } else {
+                self.respond(now, transaction, reply)
+            };
+        };
+        if reply.status < 300 {
+            // A target refresh request (RFC 6665 §4.4.1).
+            dialog.refresh_target(request);
+        }
+        let tag = dialog.local_tag;
+        self.tell_subscriber(now, transaction, tag, &flow, &reply)
+    }
+
+    fn tell_subscriber(
+        &mut self,
+        now: Instant,
+        transaction: ServerTransactionId,
+        tag: Tag,
+        flow: &Flow,
+        reply: &Reply,
+    ) -> Result<(), CommandError> {
+        let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
+        let words = if reply.reason.is_empty() { phrase(reply.status) } else { &reply.reason };
+        let mut writer = ResponseWriter::reply_to(request, reply.status, words, Some(tag.as_str()));
+        if reply.status < 300 {
+            let uri = self.identity.uri(flow, b"").secure(answers_secure(request));
+            writer = writer.record_routes(request).header_fmt(Name::Contact, format_args!("<{uri}>"));
+        }
+        for (name, value) in &reply.headers {
+            writer = writer.header(Name::parse(name), value);
+        }
+        let response = self
+            .served(writer)
+            .finish()
+            .map_err(|error| CommandError::BadHeader { name: error.to_string() })?;
+        self.servers.respond(now, &mut self.out, transaction, reply.status, response);
+        Ok(())
+    }
+
+    /// Sends a NOTIFY in a subscription. What becomes of it comes as [`Event::Response`].
+    /// The next one is to wait for that (RFC 6665 §4.2.2).
+    ///
+    /// # Errors
+    /// The subscription has gone, or a header field is not one.
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        headers: HeaderFields,
+        body: Option<Body>,
+    ) -> Result<RequestId, CommandError> {
+        check_headers(&headers)?;
+        let dialog = self.subscriptions.get_mut(subscription).ok_or(CommandError::Gone)?;
+        dialog.local_cseq += 1;
+        let draft = Draft { headers, ..Draft::new(Method::Notify, dialog.local_cseq, body) };
+        let dialog = dialog.clone();
+        let id = self.next_request();
+        self.dispatch(now, dialog, draft, User::Outside(id));
+        Ok(id)
+    }
+
+    /// Forgets a subscription: requests in it get 481.
+    pub fn forget_subscription(&mut self, subscription: SubscriptionId) {
+        self.subscriptions.remove(subscription);
+    }
+
+    /// A request in a subscription that matches no transaction.
+    pub(super) fn in_subscription(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        flow: Flow,
+        id: SubscriptionId,
+        request: Request,
+    ) {
+        let Some(dialog) = self.subscriptions.get_mut(id) else { return };
+        let Ok(cseq) = request.cseq() else { return };
+        // RFC 3261 §12.2.2: out of order.
+        if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
+            return self.refuse(now, &path, &request, 500);
+        }
+        dialog.remote_cseq = Some(cseq.number);
+        if *request.method() != Method::Subscribe {
+            let headers = [(Name::Allow, &b"SUBSCRIBE"[..])];
+            return self.refuse_with(now, &path, &request, 405, phrase(405), &headers);
+        }
+        // A peer that has come back by another connection is reached by that one.
+        dialog.flow = Some(flow);
+        if self.refuses_extension(now, &path, &request) {
+            return;
+        }
+        let copy = request.clone();
+        if let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) {
+            self.out.event(Event::Resubscribe { subscription: id, transaction, request });
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Lamps of parking slots and queues.
+
+use super::USERS;
+use super::caller::{hangs_up, talks};
+use super::watcher::Watcher;
+use crate::edges::peer::{Peer, server};
+
+#[test]
+fn the_lamp_of_a_slot_is_on_while_somebody_is_parked_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lot = "[[park]]\nname = \"lot\"\nslots = \"701-702\"\n\
+               [[route]]\nname = \"lot\"\ncalled = \"70[0-2]\"\napp = \"park/lot\"\n";
+    let (_server, address) = server(folder.path(), "", &format!("{USERS}{lot}"));
+    let mut ann = Peer::new([127, 0, 9, 41], address);
+    let mut watcher = Watcher::new([127, 0, 9, 42], address, "1003");
+    watcher.watch("701", "first", 600);
+    assert_eq!(watcher.told("first").states(), ["terminated"]);
+    // Who calls the lot itself is parked in its first slot.
+    let ok = talks(&mut ann, "700", "call");
+    let told = watcher.told("first");
+    assert_eq!(told.dialogs(), [("701".to_owned(), "recipient".to_owned(), "confirmed".to_owned())]);
+    assert_eq!((told.version(), told.attribute("entity")), (1, "sip:701@b2b.example"));
+    // Who comes now is told at once; the other slot is free.
+    let mut late = Watcher::new([127, 0, 9, 43], address, "1002");
+    late.watch("701", "late", 600);
+    assert_eq!(late.told("late").states(), ["confirmed"]);
+    late.watch("702", "second", 600);
+    assert_eq!(late.told("second").states(), ["terminated"]);
+    assert_eq!(late.subscribe("703", "none", &[("Event", "dialog")]).status(), 404);
+    hangs_up(&mut ann, &ok, "call");
+    assert_eq!(watcher.told("first").states(), ["terminated"]);
+    assert_eq!(late.told("late").states(), ["terminated"]);
+}
+
+#[test]
+fn the_lamp_of_a_queue_is_on_while_anybody_waits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let queue = "[[agent]]\nname = \"1002\"\n[[queue]]\nname = \"sales\"\nagents = [\"1002\"]\n\
+                 [[route]]\nname = \"sales\"\ncalled = \"8001\"\napp = \"queue/sales\"\n";
+    let (_server, address) = server(folder.path(), "", &format!("{USERS}{queue}"));
+    let (mut ann, mut cat) = (Peer::new([127, 0, 9, 44], address), Peer::new([127, 0, 9, 45], address));
+    let mut watcher = Watcher::new([127, 0, 9, 46], address, "1003");
+    watcher.watch("8001", "number", 600);
+    assert_eq!(watcher.told("number").states(), ["terminated"]);
+    let mut by_name = Watcher::new([127, 0, 9, 47], address, "1003");
+    by_name.watch("queue-sales", "name", 600);
+    assert_eq!(by_name.told("name").states(), ["terminated"]);
+    let first = talks(&mut ann, "8001", "ann");
+    assert_eq!(watcher.told("number").states(), ["confirmed"]);
+    assert_eq!(by_name.told("name").states(), ["confirmed"]);
+    let second = talks(&mut cat, "8001", "cat");
+    hangs_up(&mut ann, &first, "ann");
+    hangs_up(&mut cat, &second, "cat");
+    // The first one's leaving has changed nothing.
+    let dark = watcher.told("number");
+    assert_eq!((dark.version(), dark.states()), (2, vec!["terminated".to_owned()]));
+}
