@@ -47,7 +47,10 @@ async fn main() -> anyhow::Result<()> {
                 endpoint.respond(now, transaction, Reply::status(200))
             }
             Event::Request { transaction, .. } => endpoint.respond(now, transaction, Reply::status(405)),
-            Event::Usage { .. } | Event::Response { .. } | Event::FlowClosed { .. } => Ok(()),
+            Event::Usage { .. }
+            | Event::Response { .. }
+            | Event::Resubscribe { .. }
+            | Event::FlowClosed { .. } => Ok(()),
         };
     }
 }
