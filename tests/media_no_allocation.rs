@@ -311,7 +311,7 @@ fn no_allocation_while_parties_are_played_to() {
         let rate_hz = codec.native_rate_hz();
         let played = |id| {
             let sound: Vec<i16> = (0..rate_hz).map(|n| (n % 100 * 100) as i16).collect();
-            let tone = Segment::Tone { hz: [350, 440], samples: 5_000 };
+            let tone = Segment::Tone { hz: [350, 440], samples: 5_000, dbm0: -16 };
             let program = Program::new(rate_hz, vec![Segment::Sound(sound.into()), tone], 0);
             let act = Act::Play { ticket: 1, program: Box::new(program), reply: None };
             relay::Command::Stage { id, act: Box::new(act) }

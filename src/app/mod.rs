@@ -5,6 +5,8 @@
 //! - `ivr`: menus
 //! - `park`: parking
 //! - `queue`: callers wait for agents
+//! - `test_numbers`: echo and milliwatt
+//! - `voicemail`: mailboxes
 //! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
 //!
 //! A room each. An application has a machine without I/O, with time as an argument, and a
@@ -18,6 +20,8 @@ pub mod park;
 pub mod prompts;
 pub mod queue;
 pub mod registry;
+pub mod test_numbers;
+pub mod voicemail;
 
 pub use prompts::Prompts;
 pub use registry::Applications;

@@ -1,4 +1,4 @@
-//! Rooms and parking lots: what outlives a change of the configuration.
+//! Rooms, parking lots and mailboxes: what outlives a change of the configuration.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,13 +6,15 @@ use std::time::SystemTime;
 use crate::app::Applications;
 use crate::app::conference::{Conference, Rooms};
 use crate::app::park::{Lots, Parking};
+use crate::app::voicemail::Mailboxes;
 use crate::config::server::ServerConfig;
 
-/// The rooms and lots of a server. A handle that can be cloned.
+/// The rooms, lots and mailboxes of a server. A handle that can be cloned.
 #[derive(Debug, Clone)]
 pub struct MeetingPlaces {
     pub rooms: Rooms,
     pub lots: Lots,
+    pub mailboxes: Mailboxes,
 }
 
 impl MeetingPlaces {
@@ -20,7 +22,7 @@ impl MeetingPlaces {
     pub fn new(started: SystemTime) -> Self {
         // As part of a file's name: without colons.
         let prefix = humantime::format_rfc3339_seconds(started).to_string().replace(':', "-");
-        MeetingPlaces { rooms: Rooms::new(&prefix), lots: Lots::new() }
+        MeetingPlaces { rooms: Rooms::new(&prefix), lots: Lots::new(), mailboxes: Mailboxes::new() }
     }
 
     /// Makes those of a configuration known by their names.

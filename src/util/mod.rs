@@ -7,7 +7,7 @@
 //! - `process`: CPU time, memory, the parent
 //! - `redact`: numbers in log lines
 //! - `seconds`: times in JSON
-//! - `secret`: octets that are in none
+//! - `secret`: octets and texts that are in none
 
 pub mod exit;
 pub mod lines;

@@ -1,4 +1,4 @@
-//! Octets that must not be seen.
+//! Values that must not be seen: octets, texts.
 
 use std::fmt;
 
@@ -18,6 +18,29 @@ impl Secret {
     }
 }
 
+/// A password, a hash of one, a PIN, a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// A secret with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        SecretText(text.into())
+    }
+
+    /// The text; for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Says nothing of it, not even how long it is.
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// Says that there is something, and how long it is.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,6 +51,12 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_output_holds_nothing_of_a_text() {
+        let secret = SecretText::new("hunter2");
+        assert_eq!((format!("{secret:?}").as_str(), secret.reveal()), ("Secret(…)", "hunter2"));
+    }
 
     #[test]
     fn debug_output_shows_no_octet() {

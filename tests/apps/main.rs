@@ -16,3 +16,4 @@ mod parties;
 mod queue;
 #[cfg(feature = "lab")]
 mod recording;
+mod test_numbers;

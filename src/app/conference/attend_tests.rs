@@ -6,6 +6,7 @@ use crate::call::call_fsm::CallState;
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
 use crate::call::service::CallService;
+use crate::util::secret::SecretText;
 
 /// Gives everybody to the room.
 struct Door;
@@ -90,7 +91,7 @@ fn callers_meet_in_one_room_that_ends_with_the_last_of_them() {
 
 #[test]
 fn three_wrong_pins_are_the_end_and_the_right_one_opens() {
-    let mut house = house(|config| config.pin = Some("4711".to_owned()));
+    let mut house = house(|config| config.pin = Some(SecretText::new("4711")));
     let ann = house.comes(1);
     for _ in 0..3 {
         house.presses(0, "12#");
@@ -113,7 +114,7 @@ fn three_wrong_pins_are_the_end_and_the_right_one_opens() {
 #[test]
 fn a_caller_that_goes_at_any_moment_leaves_nothing() {
     for wait_ms in (0..9_000).step_by(450) {
-        let mut house = house(|config| config.pin = Some("1".to_owned()));
+        let mut house = house(|config| config.pin = Some(SecretText::new("1")));
         let ann = house.harness.party("192.0.2.11:5060");
         let call = house.harness.call(ann, "blue", Some(SESSION));
         house.harness.run(Duration::from_millis(200));
@@ -132,8 +133,8 @@ fn a_caller_that_goes_at_any_moment_leaves_nothing() {
 #[test]
 fn keys_mute_a_member_and_a_moderator_sends_the_last_one_away() {
     let mut house = house(|config| {
-        config.pin = Some("1".to_owned());
-        config.moderator_pin = Some("9".to_owned());
+        config.pin = Some(SecretText::new("1"));
+        config.moderator_pin = Some(SecretText::new("9"));
     });
     let ann = house.comes(1);
     house.presses(0, "9#");
@@ -164,7 +165,7 @@ fn keys_mute_a_member_and_a_moderator_sends_the_last_one_away() {
 fn others_hear_music_until_a_moderator_comes_and_go_with_him() {
     let mut house = house(|config| {
         config.needs_moderator = true;
-        config.moderator_pin = Some("9".to_owned());
+        config.moderator_pin = Some(SecretText::new("9"));
         config.music = Some("jazz".to_owned());
     });
     let bob = house.comes(1);

@@ -24,6 +24,7 @@ pub use room::{Deed, Left, Refused, Role, Room, Seat};
 pub use words::{Word, Words};
 
 use crate::call::controller::{ConferenceId, RecordingId};
+use crate::util::secret::SecretText;
 
 /// What a room is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +36,9 @@ pub struct RoomConfig {
     /// Samples a second of what is mixed: 8,000 or 16,000.
     pub rate_hz: u32,
     /// What lets somebody in; none: everybody is.
-    pub pin: Option<String>,
+    pub pin: Option<SecretText>,
     /// What makes somebody a moderator; none: with a `pin` nobody is, without one everybody.
-    pub moderator_pin: Option<String>,
+    pub moderator_pin: Option<SecretText>,
     /// Others hear music until a moderator is there, and are sent away when the last one goes.
     pub needs_moderator: bool,
     /// Class of that music; none: silence.
@@ -76,11 +77,12 @@ impl RoomConfig {
 
     /// Who comes in with these digits; none: nobody. Without PINs nothing is asked for.
     pub fn role_for(&self, digits: &str) -> Option<Role> {
-        if self.moderator_pin.as_deref() == Some(digits) {
+        let is = |pin: &SecretText| pin.reveal() == digits;
+        if self.moderator_pin.as_ref().is_some_and(is) {
             return Some(Role::Moderator);
         }
         match &self.pin {
-            Some(pin) => (pin == digits).then_some(Role::Participant),
+            Some(pin) => is(pin).then_some(Role::Participant),
             // Only moderators have something to say.
             None => Some(Role::Participant),
         }

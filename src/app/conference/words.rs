@@ -119,7 +119,7 @@ impl Words {
         if let Some(file) = self.0.get(&word) {
             return Prompt::file(file);
         }
-        let tone = |hz: &u16| Part::Tone { hz: [*hz, 0], lasts: Duration::from_millis(120) };
+        let tone = |hz: &u16| Part::tone(*hz, Duration::from_millis(120));
         Prompt::new(word.tones().iter().map(tone).collect())
     }
 }

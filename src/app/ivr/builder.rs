@@ -115,7 +115,7 @@ pub fn say(text: &str, prompts: &Prompts) -> Option<Result<Say, TemplateError>> 
                 Some((one, other)) => [hz(one)?, hz(other)?],
                 None => [hz(pitch)?, 0],
             };
-            Some(Ok(Say::Part(Part::Tone { hz, lasts: ms(lasts)? })))
+            Some(Ok(Say::Part(Part::Tone { hz, lasts: ms(lasts)?, dbm0: Part::TONE_DBM0 })))
         }
         _ if text.trim().is_empty() => None,
         _ => Some(Ok(Say::Part(prompts.file(text)))),

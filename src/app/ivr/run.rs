@@ -60,7 +60,7 @@ impl ApplicationHandler for Ivr {
 /// What a caller hears while somebody is dialled for him: the tone of ITU-T E.182, as most
 /// of Europe has it.
 fn ringing() -> Prompt {
-    let tone = Part::Tone { hz: [425, 0], lasts: Duration::from_secs(1) };
+    let tone = Part::tone(425, Duration::from_secs(1));
     Prompt::new(vec![tone, Part::Silence(Duration::from_secs(4))]).forever()
 }
 

@@ -74,7 +74,7 @@ fn told(state: AgentState) -> Prompt {
         AgentState::Paused => (550, 550),
         _ => (440, 660),
     };
-    let tone = |hz| Part::Tone { hz: [hz, 0], lasts: Duration::from_millis(200) };
+    let tone = |hz| Part::tone(hz, Duration::from_millis(200));
     let start = Part::Silence(Duration::from_millis(300));
     Prompt::new(vec![start, tone(first), Part::Silence(Duration::from_millis(100)), tone(second)])
 }

@@ -68,7 +68,7 @@ pub async fn pause(
 pub async fn end(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Option<Over>>, Problem> {
     let call = call_id(&id)?;
     let recorded = asked(call, api.service.stop_call_recording(call)).await?;
-    let over = |Recorded { path, lasts, error }| Over {
+    let over = |Recorded { path, lasts, error, .. }| Over {
         call,
         file: path.to_string_lossy().into_owned(),
         seconds: lasts.as_millis() as f64 / 1_000.0,

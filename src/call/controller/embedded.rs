@@ -86,6 +86,7 @@ impl EmbeddedController {
         Capability::DirectMedia,
         Capability::Capture,
         Capability::Recording,
+        Capability::Echo,
     ]);
 
     /// Starts the media threads.
@@ -383,6 +384,10 @@ impl MediaController for EmbeddedController {
         self.recordings.stop(recording)
     }
 
+    fn wait_for_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
+        self.recordings.wait(recording)
+    }
+
     fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
         self.play(endpoint, prompt)
     }
@@ -422,6 +427,14 @@ impl MediaController for EmbeddedController {
 
     fn stop_moh(&self, endpoint: EndpointId) {
         self.stop_music(endpoint);
+    }
+
+    fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
+        let known = self.state().get(endpoint).map(drop);
+        if known.is_ok() {
+            self.stage(endpoint, Act::Echo { on });
+        }
+        MediaFuture::ready(known)
     }
 
     fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {

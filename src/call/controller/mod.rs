@@ -306,6 +306,16 @@ pub trait MediaController: Send + Sync {
         MediaFuture::unsupported(Capability::Recording)
     }
 
+    /// Ready when a recording is over and its file complete, whoever ends it: its limits, the
+    /// endpoint's end, an error, a stop. One that is over already: at once.
+    ///
+    /// # Errors
+    /// `Unsupported`, `File`.
+    fn wait_for_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
+        let _ = recording;
+        MediaFuture::unsupported(Capability::Recording)
+    }
+
     /// A room for more than two.
     ///
     /// # Errors
@@ -370,5 +380,15 @@ pub trait MediaController: Send + Sync {
     /// Ends the music.
     fn stop_moh(&self, endpoint: EndpointId) {
         let _ = endpoint;
+    }
+
+    /// Whether a party hears itself, until it is joined with another one; a prompt or music
+    /// comes before that.
+    ///
+    /// # Errors
+    /// `Unsupported`, `NoSuchEndpoint`.
+    fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
+        let _ = (endpoint, on);
+        MediaFuture::unsupported(Capability::Echo)
     }
 }

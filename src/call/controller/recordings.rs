@@ -121,6 +121,15 @@ impl Recordings {
         })
     }
 
+    /// See `MediaController::wait_for_recording`.
+    pub fn wait(&self, RecordingId(recording): RecordingId) -> MediaFuture<Recorded> {
+        let finished = self.recorder.wait(recording);
+        MediaFuture::pending(async move {
+            let finished = finished.await;
+            finished.map(Recorded::from).map_err(|_| MediaError::File("there is no such recording".into()))
+        })
+    }
+
     /// Ends every one, and waits for their files.
     pub fn shutdown(&self) {
         self.recorder.shutdown();
@@ -129,7 +138,8 @@ impl Recordings {
 
 impl From<Finished> for Recorded {
     fn from(finished: Finished) -> Self {
-        Recorded { path: finished.path, lasts: finished.lasts, error: finished.error }
+        let Finished { path, lasts, spoken, error, .. } = finished;
+        Recorded { path, lasts, spoken, error }
     }
 }
 

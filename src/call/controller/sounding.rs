@@ -201,7 +201,7 @@ impl MusicSource {
             MusicSource::Folder(folder) => vec![Want::Folder(folder.as_path().into())],
             MusicSource::File(file) => vec![Want::File(file.as_path().into())],
             MusicSource::Tone { hz, on, off } => vec![
-                Want::Made(Segment::Tone { hz: *hz, samples: samples(*on, rate_hz) }),
+                Want::Made(Segment::Tone { hz: *hz, samples: samples(*on, rate_hz), dbm0: Part::TONE_DBM0 }),
                 Want::Made(Segment::Silence(samples(*off, rate_hz))),
             ],
         }
@@ -211,7 +211,10 @@ impl MusicSource {
 fn wants(prompt: &Prompt, rate_hz: u32) -> Vec<Want> {
     let want = |part: &Part| match part {
         Part::File(path) => Want::File(path.clone()),
-        Part::Tone { hz, lasts } => Want::Made(Segment::Tone { hz: *hz, samples: samples(*lasts, rate_hz) }),
+        Part::Tone { hz, lasts, dbm0 } => {
+            let samples = samples(*lasts, rate_hz);
+            Want::Made(Segment::Tone { hz: *hz, samples, dbm0: *dbm0 })
+        }
         Part::Silence(lasts) => Want::Made(Segment::Silence(samples(*lasts, rate_hz))),
     };
     prompt.parts.iter().map(want).collect()

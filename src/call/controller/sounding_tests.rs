@@ -144,7 +144,7 @@ fn what_cannot_be_played_is_an_error_at_once_and_says_what_to_do() {
 fn a_key_stops_the_prompt_within_a_packet_and_is_collected() {
     let mut lab = Lab::new(24_300..=24_399);
     let party = lab.caller(Codec::Pcma);
-    let prompt = Prompt::new(vec![Part::Tone { hz: [425, 0], lasts: Duration::from_secs(30) }]);
+    let prompt = Prompt::new(vec![Part::tone(425, Duration::from_secs(30))]);
     let collected = lab.controller.play_and_collect(party.id, &prompt, &DigitPlan::new(2));
     assert!(Energy::of(&party.hear(Codec::Pcma, 8_000, 10)).rms() > 1_000.0);
     party.send(101, 1, &[4, 0x0A, 0, 160]);

@@ -156,11 +156,13 @@ pub enum Capability {
     DirectMedia,
     /// `capture`.
     Capture,
+    /// `echo`.
+    Echo,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Capability; 14] = [
+    pub const ALL: [Capability; 15] = [
         Capability::Endpoints,
         Capability::Pairs,
         Capability::Bridges,
@@ -175,6 +177,7 @@ impl Capability {
         Capability::MusicOnHold,
         Capability::DirectMedia,
         Capability::Capture,
+        Capability::Echo,
     ];
 }
 

@@ -12,12 +12,23 @@ pub use crate::media::stage::{CollectEnd, Collected, DigitPlan, Played};
 pub enum Part {
     /// WAV, MP3, FLAC or Ogg Vorbis; decoded once, and shared by all who hear it.
     File(Arc<Path>),
-    /// A tone, or two together, at -16 dBm0 each.
+    /// A tone, or two together, each at this level; the loudest there is has 3 dBm0.
     Tone {
         hz: [u16; 2],
         lasts: Duration,
+        dbm0: i8,
     },
     Silence(Duration),
+}
+
+impl Part {
+    /// The level of tones where nothing else is said, dBm0.
+    pub const TONE_DBM0: i8 = -16;
+
+    /// A tone of the usual level.
+    pub const fn tone(hz: u16, lasts: Duration) -> Part {
+        Part::Tone { hz: [hz, 0], lasts, dbm0: Part::TONE_DBM0 }
+    }
 }
 
 /// What is played to a party, part after part.
@@ -84,6 +95,8 @@ pub struct Recorded {
     pub path: PathBuf,
     /// Of sound in the file.
     pub lasts: Duration,
+    /// In how much of it the party was not silent.
+    pub spoken: Duration,
     /// What kept it from being longer, in words: a disk that is full.
     pub error: Option<String>,
 }

@@ -358,6 +358,10 @@ impl MediaController for FakeMedia {
         self.state().stage.stop_recording(recording)
     }
 
+    fn wait_for_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
+        self.state().stage.wait_for_recording(recording)
+    }
+
     fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
         self.state().stage.create_room(spec)
     }
@@ -402,5 +406,12 @@ impl MediaController for FakeMedia {
 
     fn stop_moh(&self, endpoint: EndpointId) {
         self.state().stage.stop_moh(endpoint);
+    }
+
+    fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
+        self.verb(endpoint, |stage| {
+            stage.echo(endpoint, on);
+            MediaFuture::ready(Ok(()))
+        })
     }
 }

@@ -23,7 +23,7 @@ impl FakeMedia {
         self.state().stage.set_length(path.as_ref(), lasts);
     }
 
-    /// This file is not there.
+    /// This file is not there; recordings into a folder that is not there fail.
     pub fn lose_file(&self, path: impl AsRef<Path>) {
         self.state().stage.lose(path.as_ref());
     }
@@ -48,6 +48,11 @@ impl FakeMedia {
         self.state().stage.hears_tones(endpoint)
     }
 
+    /// Whether a party hears itself.
+    pub fn hears_itself(&self, endpoint: EndpointId) -> bool {
+        self.state().stage.hears_itself(endpoint)
+    }
+
     /// Who hears music, and of which class.
     pub fn music(&self) -> Vec<(EndpointId, String)> {
         self.state().stage.music()
@@ -61,6 +66,11 @@ impl FakeMedia {
     /// A recording ends by itself: after silence, or by this error.
     pub fn end_recording(&self, recording: RecordingId, error: Option<&str>) {
         self.state().stage.end_recording(recording, error);
+    }
+
+    /// Of a recording, so much is no silence.
+    pub fn say_little(&self, recording: RecordingId, spoken: Duration) {
+        self.state().stage.say_little(recording, spoken);
     }
 
     /// Rooms, and who is in them.

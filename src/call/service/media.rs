@@ -144,6 +144,15 @@ impl CallService {
         Ok(self.controller().await?.stop_recording(recording).await?)
     }
 
+    /// Waits for a recording's end, whoever ends it: its limits, the leg's end, a full disk, a
+    /// stop. Ready when its file is complete.
+    ///
+    /// # Errors
+    /// There is and was no such recording, or its file could not be finished.
+    pub async fn wait_for_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
+        Ok(self.controller().await?.wait_for_recording(recording).await?)
+    }
+
     /// Records a whole call, whoever of its parties comes and goes: from now on, or from its
     /// first answer. Without a spec, as the switch was told. Its legs' records name the file,
     /// as the variable `recording`.
@@ -193,6 +202,15 @@ impl CallService {
         let media = self.media(leg).await?;
         media.controller.stop_moh(media.endpoint);
         Ok(())
+    }
+
+    /// Whether a leg's party hears itself, until it is joined with another one.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, or the controller cannot do it.
+    pub async fn echo(&self, leg: LegId, on: bool) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.echo(media.endpoint, on).await?)
     }
 
     /// A room.

@@ -53,6 +53,11 @@ impl Names {
         add(&mut self.apps, "the application", section, "name", name)
     }
 
+    /// One that is there without being written down.
+    pub fn add_own_app(&mut self, name: &str) {
+        self.apps.insert(name.to_string(), 0);
+    }
+
     pub fn add_agent(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
         add(&mut self.agents, "the agent", section, "name", name)
     }

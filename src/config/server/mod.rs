@@ -3,7 +3,6 @@
 //! - `parties`: users, gateways, groups; `route`: routes and what they do
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
-//! - `secret`: values that no log shows
 //! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`
 //! - `recording`: recordings
 //! - `reader`, `error`: TOML with lines; what can be wrong
@@ -32,7 +31,6 @@ pub mod pattern;
 mod reader;
 pub mod recording;
 pub mod route;
-pub mod secret;
 pub mod summary;
 mod texts;
 
@@ -47,6 +45,7 @@ use crate::logging::Format;
 use crate::sip::msg::Transport;
 use crate::util::redact::Redaction;
 
+pub use crate::util::secret::SecretText as Secret;
 pub use apps::Apps;
 pub use check::TRUSTED_CLASS;
 pub use error::{ConfigError, ConfigProblem};
@@ -59,7 +58,6 @@ pub use route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     Target,
 };
-pub use secret::Secret;
 #[cfg(test)]
 pub(crate) use tests::parse_alone;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Secret;
 use super::check::Names;
 use super::docs;
 use super::error::{ConfigError, ConfigProblem};
@@ -13,7 +14,6 @@ use super::parse_route;
 use super::parties::{Credentials, Gateway, GatewayAuth, GatewayHost, Group, Strategy, User};
 use super::pattern::{Pattern, Rewrite, Template};
 use super::reader::{Read, Section};
-use super::secret::Secret;
 use crate::sip::msg::Transport;
 
 pub(super) fn user(

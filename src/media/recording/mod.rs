@@ -49,6 +49,8 @@ pub struct Finished {
     pub path: PathBuf,
     /// Of sound in the file.
     pub lasts: Duration,
+    /// In how much of it the party was not silent.
+    pub spoken: Duration,
     /// What is wrong with it, in words.
     pub error: Option<String>,
 }

@@ -20,14 +20,17 @@ pub struct Sheet {
     /// Samples of each channel that were given out.
     written: i64,
     longest: Option<i64>,
-    silence: Option<Silence>,
+    silence: Silence,
 }
 
-/// Silence of the party's, to end by.
+/// Silence of the party's, to end by, and the rest.
 struct Silence {
-    most: i64,
+    /// None: it never ends by it.
+    most: Option<i64>,
     /// So far.
     samples: i64,
+    /// Samples that were none.
+    spoken: i64,
     /// Samples of the 20 ms that are looked at, and the sum of their squares.
     looked_at: i64,
     energy: f64,
@@ -95,8 +98,8 @@ impl Sheet {
         let rate_hz = plan.rate_hz;
         let clock = Clock { rate_hz, pauses: Vec::new() };
         let samples = |duration: std::time::Duration| clock.samples(duration.as_nanos() as u64);
-        let silence =
-            plan.silence.map(|most| Silence { most: samples(most), samples: 0, looked_at: 0, energy: 0.0 });
+        let most = plan.silence.map(samples);
+        let silence = Silence { most, samples: 0, spoken: 0, looked_at: 0, energy: 0.0 };
         Sheet {
             rate_hz,
             stereo: plan.stereo,
@@ -146,6 +149,11 @@ impl Sheet {
         self.write(self.clock.reached(end), samples);
     }
 
+    /// In how much of what was given out the party was not silent.
+    pub fn spoken(&self) -> std::time::Duration {
+        std::time::Duration::from_secs_f64(self.silence.spoken as f64 / f64::from(self.rate_hz))
+    }
+
     /// What is missing, in words.
     pub fn missing(&self) -> Option<String> {
         let words = ["what the party says", "what the party hears"];
@@ -186,10 +194,11 @@ impl Sheet {
             });
         }
         self.written += count as i64;
-        let silent = self.silence.as_mut().is_some_and(|silence| {
-            let look = i64::from(self.rate_hz) / 50;
-            samples[begin..].chunks_exact(channels).any(|both| silence.is_too_long(both[0], look))
-        });
+        let (silence, look) = (&mut self.silence, i64::from(self.rate_hz) / 50);
+        let mut silent = false;
+        for both in samples[begin..].chunks_exact(channels) {
+            silent |= silence.is_too_long(both[0], look);
+        }
         let full = self.longest.is_some_and(|longest| self.written >= longest);
         if full || silent { GoesOn::No } else { GoesOn::Yes }
     }
@@ -204,9 +213,10 @@ impl Silence {
         if self.looked_at == look {
             let silent = self.energy < SILENT * SILENT * look as f64;
             self.samples = if silent { self.samples + look } else { 0 };
+            self.spoken += if silent { 0 } else { look };
             (self.looked_at, self.energy) = (0, 0.0);
         }
-        self.samples >= self.most
+        self.most.is_some_and(|most| self.samples >= most)
     }
 }
 

@@ -52,6 +52,10 @@ enum Command {
         at: u64,
         paused: bool,
     },
+    Wait {
+        recording: u64,
+        finished: oneshot::Sender<Finished>,
+    },
     Stop {
         recording: u64,
         at: u64,
@@ -72,7 +76,7 @@ enum Work {
     Complete {
         file: Box<PartFile>,
         finished: Finished,
-        reply: Option<oneshot::Sender<Finished>>,
+        replies: Vec<oneshot::Sender<Finished>>,
     },
     /// One that is over already.
     Ask {
@@ -161,6 +165,14 @@ impl Recorder {
         answer
     }
 
+    /// Waits for a recording's end, whoever ends it; the channel is dropped when there is and was
+    /// none.
+    pub fn wait(&self, recording: u64) -> oneshot::Receiver<Finished> {
+        let (finished, answer) = oneshot::channel();
+        self.send(Command::Wait { recording, finished });
+        answer
+    }
+
     /// Ends every recording, and waits for their files.
     pub fn shutdown(&self) {
         self.send(Command::Shutdown);
@@ -200,6 +212,8 @@ struct Recording {
     /// What is not written yet.
     samples: Vec<i16>,
     missed: u64,
+    /// Who waits for its end.
+    waiting: Vec<oneshot::Sender<Finished>>,
 }
 
 struct Writer {
@@ -248,7 +262,8 @@ impl Writer {
                     let sheet = Sheet::new(&plan, *said, *heard);
                     let file = Box::new(file);
                     let (sources, samples) = (vec![source], Vec::new());
-                    let it = Recording { plan: *plan, begun: at, sheet, sources, file, samples, missed: 0 };
+                    let (begun, missed, waiting) = (at, 0, Vec::new());
+                    let it = Recording { plan: *plan, begun, sheet, sources, file, samples, missed, waiting };
                     self.recordings.insert(recording, it);
                 });
                 // Whoever asked may have gone.
@@ -273,6 +288,11 @@ impl Writer {
                     it.sheet.pause(at.saturating_sub(it.begun), paused);
                 }
             }
+            Command::Wait { recording, finished } => match self.recordings.get_mut(&recording) {
+                Some(it) => it.waiting.push(finished),
+                // The second thread knows of its end.
+                None => drop(self.work.send(Work::Ask { recording, reply: finished })),
+            },
             Command::Stop { recording, at, finished } => self.end(recording, at, None, Some(finished)),
             Command::Shutdown => return true,
         }
@@ -315,8 +335,10 @@ impl Writer {
             format!("the machine is too slow: {} packets are missing; record fewer calls at once", it.missed)
         });
         let error = error.map(|error| error.to_string()).or_else(|| it.sheet.missing()).or(missing);
-        let finished = Finished { recording, path: it.plan.path, lasts, error };
-        let _ = self.work.send(Work::Complete { file: it.file, finished, reply });
+        let spoken = it.sheet.spoken();
+        let finished = Finished { recording, path: it.plan.path, lasts, spoken, error };
+        let replies = it.waiting.into_iter().chain(reply).collect();
+        let _ = self.work.send(Work::Complete { file: it.file, finished, replies });
     }
 }
 
@@ -374,14 +396,14 @@ fn complete(works: &Receiver<Work>, over: impl Fn(Finished)) {
     let mut known: VecDeque<Finished> = VecDeque::new();
     for work in works {
         match work {
-            Work::Complete { file, mut finished, reply } => {
+            Work::Complete { file, mut finished, replies } => {
                 let completed = file.complete();
                 if let Some(error) = completed.err().filter(|_| finished.error.is_none()) {
                     finished.error = Some(error.to_string());
                 }
                 known.truncate(KNOWN - 1);
                 known.push_front(finished.clone());
-                if let Some(reply) = reply {
+                for reply in replies {
                     let _ = reply.send(finished.clone());
                 }
                 over(finished);

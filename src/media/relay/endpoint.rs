@@ -129,8 +129,13 @@ impl Endpoint {
         self.stage.as_ref().is_some_and(|stage| stage.ear.is_some())
     }
 
+    /// Whether its party hears itself.
+    pub fn has_echo(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.echo.is_some())
+    }
+
     /// What becomes of packets while nobody is joined: events go up, if any were agreed, and
-    /// sound if a room is to hear it.
+    /// sound if a room or the party itself is to hear it.
     pub fn idle_way(&self) -> Way {
         let mut payload_types = PayloadMap::EMPTY;
         let mut clock_rate = 8_000;
@@ -138,7 +143,7 @@ impl Endpoint {
             payload_types.telephone_event(payload_type);
             clock_rate = rate;
         }
-        if let Some(remote) = self.remote.filter(|_| self.has_ear()) {
+        if let Some(remote) = self.remote.filter(|_| self.has_ear() || self.has_echo()) {
             for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
                 payload_types.up(payload_type);
                 clock_rate = codec.clock_rate();

@@ -3,6 +3,7 @@
 //!
 //! - `program`: what is played, part after part; `music`: what is played without an end
 //! - `mouth`: samples to packets, in the leg's own outgoing stream
+//! - `echo`: a party's own packets back to it
 //! - `collect`: digits in, time in, what they come to out
 //! - `stand`: all of these in one place, by orders with tickets
 //!
@@ -10,12 +11,14 @@
 //! Nothing is allocated for a tick or a packet.
 
 pub mod collect;
+mod echo;
 mod mouth;
 mod music;
 mod program;
 mod stand;
 
 pub use collect::{CollectEnd, Collected, DigitPlan, Typed};
+pub use echo::Echo;
 pub use mouth::{Line, Mouth};
 pub use music::{Music, Tracks};
 pub use program::{Program, Segment, Sound};

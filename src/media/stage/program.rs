@@ -8,9 +8,14 @@ use crate::media::tone::Oscillator;
 /// Decoded samples that many may hear at once.
 pub type Sound = Arc<[i16]>;
 
-/// The amplitude of a sine of -16 dBm0: a full one has 3.17 dBm0 (ITU-T G.711 §4), give or
-/// take what A-law's has less.
-const AMPLITUDE: f64 = 32_768.0 * 0.110_0;
+/// A full sine, dBm0 (ITU-T G.711 §4), give or take what A-law's has less.
+const FULL_DBM0: f64 = 3.17;
+
+/// The amplitude of a sine of this level.
+fn amplitude(dbm0: i8) -> f64 {
+    32_768.0 * 10_f64.powf((f64::from(dbm0) - FULL_DBM0) / 20.0)
+}
+
 /// Raised-cosine edges of a tone, which keep it from clicking, ms.
 const EDGE_MS: usize = 5;
 
@@ -22,11 +27,18 @@ pub enum Segment {
     Tone {
         hz: [u16; 2],
         samples: usize,
+        /// The level of each.
+        dbm0: i8,
     },
     Silence(usize),
 }
 
 impl Segment {
+    /// A tone of -16 dBm0.
+    pub fn tone(hz: u16, samples: usize) -> Segment {
+        Segment::Tone { hz: [hz, 0], samples, dbm0: -16 }
+    }
+
     /// How many samples it has.
     pub fn len(&self) -> usize {
         match self {
@@ -52,6 +64,7 @@ pub struct Program {
     segment: usize,
     sample: usize,
     tones: [Option<Oscillator>; 2],
+    amplitude: f64,
 }
 
 impl Program {
@@ -63,8 +76,15 @@ impl Program {
             0 => None,
             times => Some(times),
         };
-        let mut program =
-            Program { rate_hz, segments: segments.into(), times, segment: 0, sample: 0, tones: [None, None] };
+        let mut program = Program {
+            rate_hz,
+            segments: segments.into(),
+            times,
+            segment: 0,
+            sample: 0,
+            tones: [None, None],
+            amplitude: 0.0,
+        };
         program.begin_segment();
         program
     }
@@ -91,13 +111,14 @@ impl Program {
                 Segment::Sound(sound) => part.copy_from_slice(&sound[self.sample..self.sample + count]),
                 Segment::Silence(_) => part.fill(0),
                 Segment::Tone { .. } => {
+                    let amplitude = self.amplitude;
                     let edge = EDGE_MS * self.rate_hz as usize / 1_000;
                     for (n, sample) in part.iter_mut().enumerate() {
                         let from_edge = (self.sample + n).min(length - 1 - self.sample - n) as f64 + 0.5;
                         let part = (from_edge / edge as f64).min(1.0);
                         let envelope = 0.5 - 0.5 * (std::f64::consts::PI * part).cos();
                         let sum: f32 = self.tones.iter_mut().flatten().map(Oscillator::next_sample).sum();
-                        *sample = saturate((AMPLITUDE * envelope) as f32 * sum);
+                        *sample = saturate((amplitude * envelope) as f32 * sum);
                     }
                 }
             }
@@ -130,8 +151,9 @@ impl Program {
         while !self.is_over() && self.segments[self.segment].is_empty() {
             self.segment += 1;
         }
-        if let Some(&Segment::Tone { hz, .. }) = self.segments.get(self.segment) {
+        if let Some(&Segment::Tone { hz, dbm0, .. }) = self.segments.get(self.segment) {
             let rate = self.rate_hz;
+            self.amplitude = amplitude(dbm0);
             self.tones = hz.map(|hz| (hz > 0).then(|| Oscillator::new(f64::from(hz), rate)));
         }
     }
@@ -144,8 +166,8 @@ mod tests {
     use super::*;
     use crate::media::mix::Energy;
 
-    /// Of one tone.
-    const TONE_RMS: f64 = AMPLITUDE / SQRT_2;
+    /// Of one tone of -16 dBm0.
+    const TONE_RMS: f64 = 32_768.0 * 0.110 / SQRT_2;
 
     fn sound(samples: &[i16]) -> Segment {
         Segment::Sound(samples.into())
@@ -193,7 +215,7 @@ mod tests {
     #[test]
     fn a_tone_has_its_level_and_soft_edges_at_either_rate() {
         for rate_hz in [8_000, 16_000] {
-            let tone = Segment::Tone { hz: [1_000, 0], samples: rate_hz as usize };
+            let tone = Segment::tone(1_000, rate_hz as usize);
             let samples = all(&mut Program::new(rate_hz, vec![tone], 1), rate_hz as usize / 50);
             let rms = Energy::of(&samples[400..samples.len() - 400]).rms();
             assert!((rms / TONE_RMS - 1.0).abs() < 0.01, "{rms}");
@@ -202,7 +224,11 @@ mod tests {
             assert!((dbm0 + 16.0).abs() < 0.1, "{dbm0}");
             assert!(samples[0].abs() < 10 && samples[samples.len() - 1].abs() < 600);
         }
-        let two = Segment::Tone { hz: [350, 440], samples: 8_000 };
+        let loud = Segment::Tone { hz: [1_004, 0], samples: 8_000, dbm0: 0 };
+        let rms = Energy::of(&all(&mut Program::new(8_000, vec![loud], 1), 160)[400..7_600]).rms();
+        let dbm0 = 20.0 * (rms / (32_768.0 / SQRT_2)).log10() + 3.17;
+        assert!(dbm0.abs() < 0.1, "a digital milliwatt: {dbm0}");
+        let two = Segment::Tone { hz: [350, 440], samples: 8_000, dbm0: -16 };
         let rms = Energy::of(&all(&mut Program::new(8_000, vec![two], 1), 160)).rms();
         assert!((rms / TONE_RMS - SQRT_2).abs() < 0.03, "each at its level: {rms}");
     }

@@ -6,7 +6,9 @@
 //! that comes late, after a later order, is over before it has begun.
 
 use super::collect::Collector;
-use super::{CollectEnd, Collected, DigitPlan, Line, Mouth, Music, Played, Program, TICK_SAMPLES, Typed};
+use super::{
+    CollectEnd, Collected, DigitPlan, Echo, Line, Mouth, Music, Played, Program, TICK_SAMPLES, Typed,
+};
 use crate::media::codec::MAX_PAYLOAD;
 use crate::media::forward::OutSpace;
 use crate::media::relay::Reply;
@@ -37,6 +39,8 @@ pub enum Act {
     Music { ticket: Ticket, music: Box<Music>, reply: Option<Reply<Result<(), SoundError>>> },
     /// Ends the music.
     StopMusic { ticket: Ticket },
+    /// Whether the party hears itself while nothing else is played to it.
+    Echo { on: bool },
 }
 
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub struct Stage {
     /// The room that the party is in, and what hears it there.
     pub room: Option<u32>,
     pub ear: Option<Box<Ear>>,
+    /// The party hears itself.
+    pub echo: Option<Echo>,
     /// The last packet was one of the room's listeners'.
     shares: bool,
     prompt: Option<Prompt>,
@@ -116,6 +122,7 @@ impl Stage {
                 self.music_over = self.music_over.max(ticket);
                 self.music = None;
             }
+            Act::Echo { on } => self.echo = on.then(Echo::default),
         }
     }
 
@@ -264,6 +271,7 @@ impl Stage {
         self.finish(CollectEnd::Stopped, &mut typed);
         self.stop_prompt(at, &mut typed);
         self.music = None;
+        self.echo = None;
     }
 
     /// Nothing is played for the time being: the mouth's memory is given back.

@@ -120,6 +120,7 @@ pub(super) struct Stage {
     missing: HashSet<PathBuf>,
     music: BTreeMap<EndpointId, String>,
     tones: HashSet<EndpointId>,
+    echoes: HashSet<EndpointId>,
     recordings: BTreeMap<RecordingId, Recording>,
     rooms: BTreeMap<ConferenceId, FakeRoom>,
     events: Vec<MediaEvent>,
@@ -143,6 +144,7 @@ impl Stage {
             missing: HashSet::new(),
             music: BTreeMap::new(),
             tones: HashSet::new(),
+            echoes: HashSet::new(),
             recordings: BTreeMap::new(),
             rooms: BTreeMap::new(),
             events: Vec::new(),
@@ -382,6 +384,18 @@ impl Stage {
         self.music.remove(&endpoint);
     }
 
+    pub fn echo(&mut self, endpoint: EndpointId, on: bool) {
+        if on {
+            self.echoes.insert(endpoint);
+        } else {
+            self.echoes.remove(&endpoint);
+        }
+    }
+
+    pub fn hears_itself(&self, endpoint: EndpointId) -> bool {
+        self.echoes.contains(&endpoint)
+    }
+
     // ---- the end of an endpoint
 
     pub fn release(&mut self, endpoint: EndpointId) {
@@ -390,6 +404,7 @@ impl Stage {
         self.typed.remove(&endpoint);
         self.music.remove(&endpoint);
         self.tones.remove(&endpoint);
+        self.echoes.remove(&endpoint);
         for room in self.rooms.values_mut() {
             room.members.remove(&endpoint);
         }

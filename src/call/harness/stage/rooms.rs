@@ -20,6 +20,8 @@ pub struct FakeRecording {
     pub running: bool,
     /// Of sound, pauses left out.
     pub lasts: Duration,
+    /// In how much of it the party was not silent; none: in all of it.
+    pub spoken: Option<Duration>,
 }
 
 /// A room.
@@ -34,6 +36,9 @@ pub(super) struct Recording {
     pub shown: FakeRecording,
     pub since: Instant,
     pub ends: Option<Instant>,
+    /// What it has come to.
+    pub recorded: Option<Recorded>,
+    pub waiting: Vec<super::Waits<Recorded>>,
 }
 
 impl Stage {
@@ -47,12 +52,23 @@ impl Stage {
     }
 
     pub fn record(&mut self, of: Hears, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        if self.missing.contains(&spec.path) || spec.path.parent().is_some_and(|it| self.missing.contains(it))
+        {
+            return MediaFuture::ready(Err(MediaError::File("permission denied".to_owned())));
+        }
         self.last += 1;
         let id = RecordingId(self.last);
-        let shown =
-            FakeRecording { of, spec: spec.clone(), paused: false, running: true, lasts: Duration::ZERO };
+        let shown = FakeRecording {
+            of,
+            spec: spec.clone(),
+            paused: false,
+            running: true,
+            lasts: Duration::ZERO,
+            spoken: None,
+        };
         let ends = spec.longest.map(|longest| self.now + longest);
-        self.recordings.insert(id, Recording { shown, since: self.now, ends });
+        self.recordings
+            .insert(id, Recording { shown, since: self.now, ends, recorded: None, waiting: Vec::new() });
         MediaFuture::ready(Ok(id))
     }
 
@@ -76,10 +92,25 @@ impl Stage {
     }
 
     pub fn stop_recording(&mut self, recording: RecordingId) -> MediaFuture<Recorded> {
-        let running = self.recordings.get(&recording).is_some_and(|it| it.shown.running);
-        let gone = || MediaError::File("it is over".to_owned());
-        let recorded = running.then(|| self.end_recording(recording, None)).flatten();
-        MediaFuture::ready(recorded.ok_or_else(gone))
+        self.end_recording(recording, None);
+        self.wait_for_recording(recording)
+    }
+
+    pub fn wait_for_recording(&mut self, recording: RecordingId) -> MediaFuture<Recorded> {
+        let gone = || MediaError::File("there is no such recording".to_owned());
+        let Some(it) = self.recordings.get_mut(&recording) else { return MediaFuture::ready(Err(gone())) };
+        if let Some(recorded) = &it.recorded {
+            return MediaFuture::ready(Ok(recorded.clone()));
+        }
+        let (waits, recorded) = oneshot::channel();
+        it.waiting.push(waits);
+        answer(recorded)
+    }
+
+    pub fn say_little(&mut self, recording: RecordingId, spoken: Duration) {
+        if let Some(it) = self.recordings.get_mut(&recording) {
+            it.shown.spoken = Some(spoken);
+        }
     }
 
     pub fn end_recording(&mut self, recording: RecordingId, error: Option<&str>) -> Option<Recorded> {
@@ -90,8 +121,14 @@ impl Stage {
         let recorded = Recorded {
             path: it.shown.spec.path.clone(),
             lasts: it.shown.lasts,
+            spoken: it.shown.spoken.unwrap_or(it.shown.lasts),
             error: error.map(str::to_owned),
         };
+        it.recorded = Some(recorded.clone());
+        for waits in std::mem::take(&mut it.waiting) {
+            // Who does not wait any more has lost interest.
+            let _ = waits.send(Ok(recorded.clone()));
+        }
         self.events.push(MediaEvent::Recorded { recording, recorded: recorded.clone() });
         Some(recorded)
     }

@@ -1,13 +1,13 @@
 //! `[[conference]]`.
 
-use super::{app_name, music_of, name};
+use super::{app_name, music_of, name, pin};
 use crate::app::Prompts;
 use crate::app::conference::{RoomConfig, Word, Words};
 use crate::config::server::check::Names;
 use crate::config::server::docs::{SectionDoc, key};
 use crate::config::server::error::ConfigError;
 use crate::config::server::parse::Outside;
-use crate::config::server::reader::{Read, Section};
+use crate::config::server::reader::Section;
 
 pub const CONFERENCE: SectionDoc = SectionDoc {
     name: "conference",
@@ -67,11 +67,10 @@ pub(super) fn conference(
         return Err(section.bad("rate_hz", section.place("rate_hz"), &rate_hz.to_string(), reason));
     }
     let most = section.whole("most", 2..=1_000)?.map_or(usual.most, |most| most as usize);
-    let (pin, moderator_pin) = (section.parsed("pin", pin)?, section.parsed("moderator_pin", pin)?);
+    let (pin, moderator_pin) = (pin(section, "pin")?, pin(section, "moderator_pin")?);
     if pin.is_some() && pin == moderator_pin {
         let reason = "it is the same as pin: nobody would be a participant".to_string();
-        let shown = moderator_pin.unwrap_or_default();
-        return Err(section.bad("moderator_pin", section.place("moderator_pin"), &shown, reason));
+        return Err(section.bad("moderator_pin", section.place("moderator_pin"), "…", reason));
     }
     let needs_moderator = section.switch("needs_moderator")?.unwrap_or(false);
     if needs_moderator && moderator_pin.is_none() {
@@ -129,12 +128,4 @@ fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Res
         words.set(word, &*path);
     }
     Ok(words)
-}
-
-/// Digits that a telephone has.
-fn pin(text: &str) -> Read<String> {
-    match text.len() {
-        1..=16 if text.bytes().all(|digit| digit.is_ascii_digit()) => Ok(text.to_string()),
-        _ => Err("a PIN is 1 to 16 digits".to_string()),
-    }
 }

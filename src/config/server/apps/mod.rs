@@ -15,6 +15,7 @@ mod places_tests;
 mod prompts;
 pub mod queue;
 
+use super::Secret;
 use super::check::Names;
 use super::docs::SectionDoc;
 use super::error::ConfigError;
@@ -26,6 +27,7 @@ use crate::app::conference::RoomConfig;
 use crate::app::ivr::IvrFlow;
 use crate::app::park::LotConfig;
 use crate::app::queue::DeskSettings;
+use crate::app::test_numbers::{EchoNumber, Milliwatt};
 pub use prompts::PROMPTS;
 
 /// Every table whose name is an application's, with what its applications are called by.
@@ -55,6 +57,8 @@ pub struct Apps {
 
 /// The names of all of them.
 pub(super) fn names(root: &Root<'_>, names: &mut Names) -> Result<(), ConfigError> {
+    names.add_own_app(EchoNumber::NAME);
+    names.add_own_app(Milliwatt::NAME);
     for (doc, kind) in KINDS {
         for section in root.many(doc)? {
             names.add_app(&section, &format!("{kind}/{}", name(&section)?))?;
@@ -85,6 +89,16 @@ pub(super) fn parse(root: &Root<'_>, outside: &dyn Outside, names: &mut Names) -
 pub(super) fn name(section: &Section<'_>) -> Result<String, ConfigError> {
     let name = section.parsed("name", plain_name)?;
     name.ok_or_else(|| section.missing("name", "routes call it by its name, like name = \"main\""))
+}
+
+/// Digits that a telephone has, which no error shows.
+fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, ConfigError> {
+    match section.text_of_secret(key)? {
+        Some(pin) if !(1..=16).contains(&pin.len()) || !pin.bytes().all(|digit| digit.is_ascii_digit()) => {
+            Err(section.bad(key, section.place(key), "…", "a PIN is 1 to 16 digits"))
+        }
+        pin => Ok(pin.map(Secret::new)),
+    }
 }
 
 /// The class that is there without being written down.

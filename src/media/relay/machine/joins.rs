@@ -53,6 +53,7 @@ impl Machine {
                 endpoint.typed.clear();
                 if let Some(stage) = &mut endpoint.stage {
                     stage.rest();
+                    stage.echo = None;
                 }
                 endpoint.set_way(way);
                 endpoint.expect(at);

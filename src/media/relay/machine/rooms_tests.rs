@@ -189,7 +189,7 @@ fn each_leg_has_one_stream_whether_it_speaks_or_listens() {
 fn an_announcement_is_heard_by_all_with_what_is_said_and_one_after_the_other() {
     let mut hall = Hall::new(8_000, &[Codec::Pcmu, Codec::Pcma]);
     let play = |hall: &mut Hall, hz: u16| {
-        let program = Program::new(8_000, vec![Segment::Tone { hz: [hz, 0], samples: 8_000 }], 1);
+        let program = Program::new(8_000, vec![Segment::tone(hz, 8_000)], 1);
         let (reply, asked) = super::staging::Asked::new();
         hall.lab.room(RoomAct::Play { program: Box::new(program), reply });
         asked

@@ -1,7 +1,7 @@
 //! What applications have to do with parties: orders, ticks and digits for their stages.
 
 use super::rooms::room_of;
-use super::{Channel, Machine, Now, RelayId, Transmit};
+use super::{Channel, Header, Machine, Now, RelayId, Transmit};
 use crate::media::relay::endpoint::Endpoint;
 use crate::media::stage::Act;
 
@@ -14,7 +14,12 @@ impl Machine {
         // Whoever waits for an answer of an endpoint that is gone is told by the reply's end.
         let Some(endpoint) = self.get(id) else { return };
         let Endpoint { stage, typed, .. } = endpoint;
+        let echo = matches!(act, Act::Echo { .. });
         stage.get_or_insert_default().act(at, act, typed);
+        if echo && endpoint.peer.is_none() {
+            let idle = endpoint.idle_way();
+            endpoint.set_way(&idle);
+        }
         self.set_stage(at, id.slot);
     }
 
@@ -56,6 +61,29 @@ impl Machine {
         }
         self.set_stage(at, slot);
         goes_on
+    }
+
+    /// A packet for its own party: back it goes, unless something else is played to it.
+    pub(super) fn echo(
+        &mut self,
+        now: Now,
+        at: u64,
+        slot: u32,
+        datagram: &mut [u8],
+        out: &mut impl Transmit,
+    ) {
+        let Some(endpoint) = self.at(slot) else { return };
+        if endpoint.is_event() {
+            return self.event(now, slot, datagram, false, false);
+        }
+        let (Some(to), Some(header)) = (endpoint.hears_at(), Header::read(datagram)) else { return };
+        let clock_rate = endpoint.rule.clock_rate;
+        let Endpoint { stage: Some(stage), out: space, inserted: None, drops, .. } = endpoint else { return };
+        let Some(echo) = &mut stage.echo else { return };
+        if let Some(len) = echo.turn(&header, clock_rate, at, space, datagram) {
+            let sent = out.transmit(slot, Channel::Rtp, to, &datagram[..len]);
+            drops.send_failed += u64::from(!sent);
+        }
     }
 
     /// A collection has waited for long.

@@ -1,0 +1,263 @@
+//! Which messages are in which mailbox, as far as the program has to know without a look at
+//! a disk. A handle that can be cloned.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+/// How many messages a mailbox has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Counts {
+    /// Nobody has heard them to their end.
+    pub new: usize,
+    /// Heard, and kept.
+    pub old: usize,
+}
+
+/// Whether a message has been heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Age {
+    New,
+    Old,
+}
+
+impl Age {
+    /// The folder below the mailbox's in which messages of this age are.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Age::New => "new",
+            Age::Old => "old",
+        }
+    }
+}
+
+/// A message in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The name of its file; names sort by time.
+    pub file: String,
+    pub age: Age,
+}
+
+/// The mailboxes of a server; they outlive a change of its configuration. A handle that can be
+/// cloned.
+///
+/// Who wants to know of changes takes [`Mailboxes::watch`] for one mailbox, or
+/// [`Mailboxes::changes`] for all; on the bus there is an application event `mailbox_changed`
+/// of the application [`super::VOICEMAIL`] with `mailbox`, `new` and `old` for each.
+#[derive(Debug, Clone)]
+pub struct Mailboxes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    boxes: Mutex<BTreeMap<String, Held>>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Held {
+    messages: BTreeMap<String, Age>,
+    /// Messages that are being left.
+    coming: usize,
+    told: watch::Sender<Counts>,
+}
+
+impl Held {
+    fn new(messages: Vec<Message>) -> Self {
+        let messages: BTreeMap<_, _> = messages.into_iter().map(|it| (it.file, it.age)).collect();
+        let held = Held { messages, coming: 0, told: watch::Sender::default() };
+        held.told.send_replace(held.counts());
+        held
+    }
+
+    fn counts(&self) -> Counts {
+        let new = self.messages.values().filter(|age| **age == Age::New).count();
+        Counts { new, old: self.messages.len() - new }
+    }
+}
+
+impl Default for Mailboxes {
+    fn default() -> Self {
+        Mailboxes(Arc::new(Inner { boxes: Mutex::default(), changes: watch::Sender::default() }))
+    }
+}
+
+impl Mailboxes {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many messages there are; none: there is no such mailbox.
+    pub fn counts(&self, mailbox: &str) -> Option<Counts> {
+        self.lock().get(mailbox).map(Held::counts)
+    }
+
+    /// The same, now and whenever it changes; the channel ends when the mailbox is no more.
+    pub fn watch(&self, mailbox: &str) -> Option<watch::Receiver<Counts>> {
+        self.lock().get(mailbox).map(|held| held.told.subscribe())
+    }
+
+    /// A number that grows with each change of any mailbox, and when mailboxes come and go.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Every mailbox, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// The messages of a mailbox: the new ones, then the old ones, oldest first.
+    pub fn messages(&self, mailbox: &str) -> Vec<Message> {
+        let boxes = self.lock();
+        let Some(held) = boxes.get(mailbox) else { return Vec::new() };
+        let of = |wanted: Age| held.messages.iter().filter(move |(_, age)| **age == wanted);
+        let message = |(file, age): (&String, &Age)| Message { file: file.clone(), age: *age };
+        of(Age::New).chain(of(Age::Old)).map(message).collect()
+    }
+
+    /// These mailboxes, and no others any more. What one that was there has in it stays; of
+    /// others `load` says what they have.
+    pub fn set<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        mut load: impl FnMut(&str) -> Vec<Message>,
+    ) {
+        let mut boxes = self.lock();
+        let mut before = std::mem::take(&mut *boxes);
+        for name in names {
+            let held = before.remove(name).unwrap_or_else(|| Held::new(load(name)));
+            boxes.insert(name.to_owned(), held);
+        }
+        drop(boxes);
+        self.changed();
+    }
+
+    /// A place for one message more, where fewer than `most` are there or on their way.
+    pub fn reserve(&self, mailbox: &str, most: usize) -> Option<Place> {
+        let mut boxes = self.lock();
+        let held = boxes.get_mut(mailbox).filter(|held| held.messages.len() + held.coming < most)?;
+        held.coming += 1;
+        Some(Place { mailboxes: self.clone(), mailbox: mailbox.to_owned() })
+    }
+
+    /// A message is there, or has another age now. The counts, if they are others now.
+    pub fn put(&self, mailbox: &str, message: Message) -> Option<Counts> {
+        self.change(mailbox, |messages| messages.insert(message.file, message.age) != Some(message.age))
+    }
+
+    /// A message is no more. The counts, if it was there.
+    pub fn remove(&self, mailbox: &str, file: &str) -> Option<Counts> {
+        self.change(mailbox, |messages| messages.remove(file).is_some())
+    }
+
+    fn change(
+        &self,
+        mailbox: &str,
+        change: impl FnOnce(&mut BTreeMap<String, Age>) -> bool,
+    ) -> Option<Counts> {
+        let mut boxes = self.lock();
+        let held = boxes.get_mut(mailbox)?;
+        if !change(&mut held.messages) {
+            return None;
+        }
+        let counts = held.counts();
+        held.told.send_replace(counts);
+        drop(boxes);
+        self.changed();
+        Some(counts)
+    }
+
+    fn changed(&self) {
+        self.0.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Held for a moment, and never while somebody waits.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.0.boxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place that is kept for a message until this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    mailboxes: Mailboxes,
+    mailbox: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(held) = self.mailboxes.lock().get_mut(&self.mailbox) {
+            held.coming = held.coming.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(file: &str, age: Age) -> Message {
+        Message { file: file.to_owned(), age }
+    }
+
+    fn counts(new: usize, old: usize) -> Option<Counts> {
+        Some(Counts { new, old })
+    }
+
+    #[test]
+    fn counts_follow_the_messages_and_who_watches_is_told() {
+        let boxes = Mailboxes::new();
+        boxes.set(["a", "b"], |name| match name {
+            "a" => vec![message("1.wav", Age::Old), message("3.wav", Age::New)],
+            _ => Vec::new(),
+        });
+        let (mut a, all) = (boxes.watch("a").unwrap(), boxes.changes());
+        let before = *all.borrow();
+        assert_eq!(
+            (boxes.counts("a"), boxes.counts("b"), boxes.counts("c")),
+            (counts(1, 1), counts(0, 0), None)
+        );
+        assert_eq!(*a.borrow_and_update(), Counts { new: 1, old: 1 });
+        assert_eq!(boxes.put("a", message("2.wav", Age::New)), counts(2, 1));
+        assert!(a.has_changed().unwrap());
+        assert_eq!(*a.borrow_and_update(), Counts { new: 2, old: 1 });
+        let files: Vec<String> = boxes.messages("a").into_iter().map(|it| it.file).collect();
+        assert_eq!(files, ["2.wav", "3.wav", "1.wav"], "new ones first, the oldest of them first");
+        assert_eq!(boxes.put("a", message("2.wav", Age::Old)), counts(1, 2));
+        assert_eq!(boxes.put("a", message("2.wav", Age::Old)), None, "nothing new");
+        assert_eq!(boxes.remove("a", "2.wav"), counts(1, 1));
+        assert_eq!((boxes.remove("a", "2.wav"), boxes.remove("c", "2.wav")), (None, None));
+        assert_eq!(*all.borrow(), before + 3);
+    }
+
+    #[test]
+    fn another_configuration_keeps_what_is_there_and_ends_what_goes() {
+        let boxes = Mailboxes::new();
+        boxes.set(["a", "b"], |_| vec![message("1.wav", Age::New)]);
+        boxes.put("a", message("2.wav", Age::New));
+        let (a, b) = (boxes.watch("a").unwrap(), boxes.watch("b").unwrap());
+        boxes.set(["a", "c"], |name| {
+            assert_eq!(name, "c", "what is there is not read again");
+            Vec::new()
+        });
+        assert_eq!(boxes.names(), ["a", "c"]);
+        assert_eq!(
+            (boxes.counts("a"), a.has_changed().is_ok(), b.has_changed().is_err()),
+            (counts(2, 0), true, true)
+        );
+    }
+
+    #[test]
+    fn places_are_kept_for_messages_that_are_being_left() {
+        let boxes = Mailboxes::new();
+        boxes.set(["a"], |_| vec![message("1.wav", Age::Old)]);
+        let place = boxes.reserve("a", 2).unwrap();
+        assert!(boxes.reserve("a", 2).is_none() && boxes.reserve("b", 2).is_none());
+        drop(place);
+        assert!(boxes.reserve("a", 2).is_some());
+    }
+}
