@@ -8,7 +8,7 @@ set -euo pipefail
 folder=${1:?"a folder, like: $0 prompts"}
 language=${2:-en}
 command -v espeak-ng >/dev/null || { echo "espeak-ng is missing: apt install espeak-ng" >&2; exit 1; }
-mkdir -p "$folder/digits"
+mkdir -p "$folder/digits" "$folder/voicemail"
 
 say() { # say FILE TEXT
     espeak-ng -v "$language" -s 150 -w "$folder/$1" "$2"
@@ -33,3 +33,23 @@ say position.wav "You are number"
 say wait.wav "Your wait will be about"
 say minutes.wav "minutes."
 say soon.wav "You will be served soon."
+
+# Voicemail: docs/apps/voicemail.md says who hears which.
+say voicemail/greeting.wav "Nobody can take your call. Please leave a message after the tone."
+say voicemail/kept.wav "Your message has been saved."
+say voicemail/not_kept.wav "There was nothing to be heard. Your message has not been saved."
+say voicemail/cut.wav "Your message has been cut short."
+say voicemail/not_recorded.wav "Sorry, messages cannot be taken now."
+say voicemail/full.wav "This mailbox is full."
+say voicemail/ask_mailbox.wav "Please enter the number of your mailbox, then press hash."
+say voicemail/ask_pin.wav "Please enter your pin, then press hash."
+say voicemail/wrong.wav "That was not right."
+say voicemail/no_messages.wav "You have no messages."
+say voicemail/you_have.wav "You have"
+say voicemail/new_messages.wav "new,"
+say voicemail/old_messages.wav "old."
+say voicemail/choices.wav "To hear it again, press 1. For the next message, press 2. To delete it, press 3. To leave, press 9."
+say voicemail/deleted.wav "Deleted."
+say voicemail/not_done.wav "Sorry, that was not possible."
+say voicemail/no_more.wav "There are no more messages."
+say voicemail/goodbye.wav "Good bye."

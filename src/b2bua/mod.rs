@@ -2,7 +2,8 @@
 //!
 //! - `server`: assembly, signals, drain
 //! - `applications`: those of a configuration, by name; `ask_url`: their HTTP client
-//! - `queues`: their agents' phones; music; `meeting_places`: rooms and parking lots
+//! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
+//! - `mailboxes`: the folder of voicemail
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
@@ -38,6 +39,7 @@ pub mod http;
 pub mod in_force;
 pub mod lamps;
 pub mod ledger;
+pub mod mailboxes;
 pub mod meeting_places;
 pub mod origin;
 pub mod queues;

@@ -98,7 +98,7 @@ fn clean(recording: &Recording, folder: &Path, now: SystemTime) -> io::Result<us
 }
 
 /// Nobody else's folder as long as this is held: he would take what we write for left over.
-fn lock(folder: &Path) -> io::Result<File> {
+pub(super) fn lock(folder: &Path) -> io::Result<File> {
     let file = File::options().create(true).append(true).open(folder.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

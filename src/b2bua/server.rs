@@ -84,8 +84,8 @@ impl Server {
             .map_err(|error| usage(error.to_string()))?;
         let desk_of_queues = QueueDesk::new(queues::settings(&config));
         queues::enlist(&in_force.apps, &desk_of_queues);
-        let places = MeetingPlaces::new(SystemTime::now());
-        places.enlist(&in_force.apps, &config);
+        let places = MeetingPlaces::new(now, SystemTime::now());
+        places.enlist(&in_force.apps, &config).map_err(usage)?;
         let current = Current::new(in_force);
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
@@ -198,9 +198,9 @@ impl Server {
         let in_force =
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
         self.tls.reload(files).map_err(|error| error.to_string())?;
+        self.places.enlist(&in_force.apps, &in_force.config)?;
         self.queues.reload(of_queues);
         queues::enlist(&in_force.apps, &self.queues);
-        self.places.enlist(&in_force.apps, &in_force.config);
         current.set(in_force);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);

@@ -17,3 +17,4 @@ mod queue;
 #[cfg(feature = "lab")]
 mod recording;
 mod test_numbers;
+mod voicemail;

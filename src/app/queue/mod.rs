@@ -19,4 +19,5 @@ mod waiter;
 pub use codes::AgentCodes;
 pub use desk::{Change, QueueDesk};
 pub use settings::{AgentSettings, Codes, DeskSettings, QueueSettings, WaysOut};
+pub use sounds::Numbers;
 pub use waiter::QueueHandler;

@@ -46,6 +46,15 @@ impl ServerConfig {
         let (before, after) = (&old.apps.queues, &new.apps.queues);
         party(live, "agent", &before.agents, &after.agents, |it| it.plan.name.to_string(), Clone::clone);
         party(live, "queue", &before.queues, &after.queues, |it| it.plan.name.to_string(), Clone::clone);
+        let (before_rooms, rooms) = (&old.apps.conferences, &new.apps.conferences);
+        party(live, "conference", before_rooms, rooms, |it| it.name.clone(), Clone::clone);
+        party(live, "park", &old.apps.lots, &new.apps.lots, |it| it.name.clone(), Clone::clone);
+        let (voicemail_before, voicemail) = (&old.apps.voicemail, &new.apps.voicemail);
+        let boxes = (&voicemail_before.mailboxes, &voicemail.mailboxes);
+        party(live, "mailbox", boxes.0, boxes.1, |it| it.name.clone(), Clone::clone);
+        if (voicemail_before.silence, &voicemail_before.words) != (voicemail.silence, &voicemail.words) {
+            live.push("[voicemail]".to_string());
+        }
         if before.codes != after.codes {
             live.push("[queues]".to_string());
         }
@@ -75,6 +84,7 @@ impl ServerConfig {
         now.http.clone_from(&old.http);
         now.recording.clone_from(&old.recording);
         now.apps.music.clone_from(&old.apps.music);
+        now.apps.voicemail.folder.clone_from(&old.apps.voicemail.folder);
         now.limits.source_messages_per_s = old.limits.source_messages_per_s;
         now.limits.connections = old.limits.connections;
         now.log.sip_trace.clone_from(&old.log.sip_trace);
@@ -107,6 +117,7 @@ impl Changes {
             ("[http]", old.http != new.http),
             ("[recording]", old.recording != new.recording),
             ("[[music]]", old.apps.music != new.apps.music),
+            ("voicemail.folder", old.apps.voicemail.folder != new.apps.voicemail.folder),
             (
                 "limits.source_messages_per_s",
                 old.limits.source_messages_per_s != new.limits.source_messages_per_s,

@@ -326,7 +326,7 @@ pub const LOG: SectionDoc = SectionDoc {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&SectionDoc; 24] = [
+pub const SECTIONS: [&SectionDoc; 26] = [
     &SERVER,
     &TLS,
     &MEDIA,
@@ -351,4 +351,6 @@ pub const SECTIONS: [&SectionDoc; 24] = [
     &apps::queue::QUEUE,
     &apps::conference::CONFERENCE,
     &apps::park::PARK,
+    &apps::voicemail::VOICEMAIL,
+    &apps::voicemail::MAILBOX,
 ];

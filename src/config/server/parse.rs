@@ -86,7 +86,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let routes = root.many(&docs::ROUTE)?.into_iter().enumerate();
     let routes = routes.map(|(index, section)| parse_route::route(section, index, &mut names));
     let routes = routes.collect::<Result<Vec<_>, _>>()?;
-    let apps = apps::parse(&root, outside, &mut names)?;
+    let apps = apps::parse(&root, outside, &users, &mut names)?;
     let config = ServerConfig {
         server,
         tls,
@@ -114,7 +114,7 @@ pub(super) struct Root<'a> {
 }
 
 impl<'a> Root<'a> {
-    const ONCE: [&'static SectionDoc; 10] = [
+    const ONCE: [&'static SectionDoc; 11] = [
         &docs::SERVER,
         &docs::TLS,
         &docs::MEDIA,
@@ -125,8 +125,9 @@ impl<'a> Root<'a> {
         &docs::LOG,
         &apps::PROMPTS,
         &apps::queue::QUEUES,
+        &apps::voicemail::VOICEMAIL,
     ];
-    const MANY: [&'static SectionDoc; 10] = [
+    const MANY: [&'static SectionDoc; 11] = [
         &docs::USER,
         &docs::GATEWAY,
         &docs::GROUP,
@@ -137,6 +138,7 @@ impl<'a> Root<'a> {
         &apps::queue::QUEUE,
         &apps::conference::CONFERENCE,
         &apps::park::PARK,
+        &apps::voicemail::MAILBOX,
     ];
 
     fn open(lines: &'a Lines, table: &'a DeTable<'a>) -> Result<Self, ConfigError> {

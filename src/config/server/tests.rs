@@ -335,7 +335,14 @@ slots = "801-810"
 timeout_s = 30
 ring_s = 10
 back_to = "user/1001"
-music = "calm"
+[voicemail]
+silence_s = 5
+[[mailbox]]
+name = "1001"
+pin = "998877"
+greeting = "hello.wav"
+max_message_s = 60
+max_messages = 10
 "#;
 
 #[test]
@@ -440,6 +447,7 @@ fn documented_defaults_are_the_defaults() {
         "queue" => "[[agent]]\nname = \"a\"\ntarget = \"sip:a@b\"\n[[queue]]\nname = \"a\"\nagents = \"a\"\n",
         "conference" => "[[conference]]\nname = \"a\"\n",
         "park" => "[[park]]\nname = \"a\"\n",
+        "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1\"\n",
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",
         "ivr.node" => "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"collect_input\"\n",
         _ => "",
@@ -462,8 +470,8 @@ fn documented_defaults_are_the_defaults() {
 #[test]
 fn no_debug_output_shows_a_secret() {
     let text = format!("{:?}", good(FULL));
-    for secret in ["from the environment", "from a file", "00112233445566778899"] {
-        assert!(!text.contains(secret));
+    for secret in ["from the environment", "from a file", "00112233445566778899", "4711", "8150", "998877"] {
+        assert!(!text.contains(secret), "{secret}");
     }
 }
 

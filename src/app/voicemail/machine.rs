@@ -1,0 +1,381 @@
+//! The two ways through a mailbox as machines: what is to be done comes out, what came of it goes
+//! in. No I/O.
+//!
+//! Leaving a message:
+//!
+//! | state | is done | then |
+//! |---|---|---|
+//! | `Greeting` | the greeting, until a key is pressed | `Beep` |
+//! | `Beep` | a beep | `Recording` |
+//! | `Recording` | the message | good: `Keeping`; too short or silent: `Discarding`; none: `Last` |
+//! | `Keeping` | the message gets its place | `Last` |
+//! | `Discarding` | it goes | `Last` |
+//! | `Last` | what has become of it | hang up |
+//!
+//! Hearing messages:
+//!
+//! | state | is done | then |
+//! |---|---|---|
+//! | `Mailbox` | strangers are asked for one | `Pin`, whether there is such a one or not |
+//! | `Pin` | the PIN is asked for | right: `Opening`; wrong: `Mailbox` or again, three times |
+//! | `Opening` | what is there is looked up | `Counting`; nothing: `Last` |
+//! | `Counting` | how many there are | `Playing` the first |
+//! | `Playing` | a message | its end: `Ageing`, then `Choosing`; a key: see below; no file: the next |
+//! | `Choosing` | the choices | a key: see below; none: the next |
+//! | `Deleting` | a message goes | `Deleted`, then the next |
+//!
+//! | key | does |
+//! |---|---|
+//! | 1, 5 | the message again |
+//! | 2, 6, # | the next one; this one is old now |
+//! | 3, 7 | deletes it |
+//! | 4 | the one before |
+//! | 9, * | out |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::boxes::Age;
+use super::words::Word;
+use crate::util::secret::SecretText;
+
+/// How often a PIN may be wrong.
+const TRIES: usize = 3;
+/// Shorter messages are none.
+pub const SHORTEST: Duration = Duration::from_secs(1);
+/// Who says less than that has said nothing.
+const LEAST: Duration = Duration::from_millis(200);
+
+/// A piece of what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saying {
+    Word(Word),
+    Number(usize, Age),
+    /// The mailbox's own, or the usual one.
+    Greeting,
+    /// A message, by its place.
+    Message(usize),
+}
+
+/// Which keys are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// One, until all is said.
+    Meanwhile,
+    /// One, and for a while behind that.
+    Choice,
+    /// A number.
+    Mailbox,
+    /// A number that nobody is to see.
+    Pin,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Do {
+    /// To its end; what cannot be said is passed over.
+    Say(Vec<Saying>),
+    Ask(Vec<Saying>, Keys),
+    /// Until the caller hangs up, presses `#`, is silent, or the time is over.
+    Record,
+    /// What was recorded is a message now.
+    Keep,
+    /// What was recorded is none.
+    Discard,
+    /// What is in this mailbox?
+    Open(String),
+    /// This message is an old one now.
+    Age(usize),
+    /// This message is no more.
+    Delete(usize),
+    HangUp,
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Came {
+    Said,
+    /// It could not be said: there is no such file.
+    NotSaid,
+    /// What was pressed, perhaps nothing.
+    Keys(String),
+    /// What there is: its length, how much of it is no silence, whether it was cut by an error.
+    Recorded {
+        lasts: Duration,
+        spoken: Duration,
+        cut: bool,
+    },
+    NotRecorded,
+    /// What is in the mailbox.
+    Opened(Vec<Age>),
+    Done,
+    NotDone,
+}
+
+/// Says of keys that there are some: they may be a PIN.
+impl std::fmt::Debug for Came {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Came::Said => "Said",
+            Came::NotSaid => "NotSaid",
+            Came::Keys(keys) if keys.is_empty() => "Keys(none)",
+            Came::Keys(_) => "Keys(…)",
+            Came::Recorded { .. } => "Recorded",
+            Came::NotRecorded => "NotRecorded",
+            Came::Opened(_) => "Opened",
+            Came::Done => "Done",
+            Came::NotDone => "NotDone",
+        })
+    }
+}
+
+fn words<const N: usize>(words: [Word; N]) -> Vec<Saying> {
+    words.map(Saying::Word).to_vec()
+}
+
+/// Who leaves a message. See the module's text.
+#[derive(Debug)]
+pub struct Leaving(LeavingAt);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LeavingAt {
+    Greeting,
+    Beep,
+    Recording,
+    /// What is said when it is kept.
+    Keeping(Word),
+    Discarding,
+    Last,
+}
+
+impl Leaving {
+    /// At the beginning; `room`: whether there is a place for one message more.
+    pub fn begin(room: bool) -> (Leaving, Do) {
+        match room {
+            true => (Leaving(LeavingAt::Greeting), Do::Ask(vec![Saying::Greeting], Keys::Meanwhile)),
+            false => (Leaving(LeavingAt::Last), Do::Say(words([Word::Full, Word::Goodbye]))),
+        }
+    }
+
+    /// What is next.
+    pub fn came(&mut self, came: &Came) -> Do {
+        use LeavingAt as At;
+        let (at, act) = match (self.0, came) {
+            (At::Greeting, _) => (At::Beep, Do::Say(words([Word::Beep]))),
+            (At::Beep, _) => (At::Recording, Do::Record),
+            (At::Recording, Came::Recorded { lasts, spoken, .. }) if *lasts < SHORTEST || *spoken < LEAST => {
+                (At::Discarding, Do::Discard)
+            }
+            (At::Recording, Came::Recorded { cut, .. }) => {
+                (At::Keeping(if *cut { Word::Cut } else { Word::Kept }), Do::Keep)
+            }
+            (At::Keeping(word), Came::Done) => (At::Last, Do::Say(words([word, Word::Goodbye]))),
+            (At::Recording | At::Keeping(_), _) => {
+                (At::Last, Do::Say(words([Word::NotRecorded, Word::Goodbye])))
+            }
+            (At::Discarding, _) => (At::Last, Do::Say(words([Word::NotKept, Word::Goodbye]))),
+            (At::Last, _) => (At::Last, Do::HangUp),
+        };
+        self.0 = at;
+        act
+    }
+}
+
+/// The PINs of mailboxes.
+pub type Pins = Arc<BTreeMap<String, SecretText>>;
+
+/// Who hears messages. See the module's text.
+#[derive(Debug)]
+pub struct Hearing {
+    pins: Pins,
+    /// Whose phone it is, as far as that is known.
+    owner: Option<String>,
+    mailbox: String,
+    wrong: usize,
+    /// None: it is deleted.
+    messages: Vec<Option<Age>>,
+    at: HearingAt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HearingAt {
+    Mailbox,
+    Pin,
+    Opening,
+    Counting,
+    Playing(usize),
+    /// It is heard to its end, or passed over: what is next.
+    Ageing(usize, Next),
+    Choosing(usize),
+    Deleting(usize),
+    Deleted(usize),
+    Last,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Choose,
+    Go,
+}
+
+impl Hearing {
+    /// At the beginning; `owner` has this mailbox.
+    pub fn begin(pins: Pins, owner: Option<String>) -> (Hearing, Do) {
+        let mut hearing = Hearing {
+            pins,
+            mailbox: String::new(),
+            owner,
+            wrong: 0,
+            messages: Vec::new(),
+            at: HearingAt::Mailbox,
+        };
+        let act = hearing.asks(None);
+        (hearing, act)
+    }
+
+    /// The mailbox that was asked for; empty: none was yet.
+    pub fn mailbox(&self) -> &str {
+        &self.mailbox
+    }
+
+    /// Whether this is the moment at which the last answer was a wrong PIN.
+    pub fn refused(&self) -> usize {
+        self.wrong
+    }
+
+    /// What is next.
+    pub fn came(&mut self, came: Came) -> Do {
+        use HearingAt as At;
+        match (self.at, came) {
+            (At::Mailbox, Came::Keys(mailbox)) => {
+                self.mailbox = mailbox;
+                self.asks_pin(None)
+            }
+            (At::Pin, Came::Keys(pin)) => {
+                let right = self.pins.get(&self.mailbox).is_some_and(|it| it.reveal() == pin);
+                match right {
+                    true => self.goes(At::Opening, Do::Open(self.mailbox.clone())),
+                    false => self.refuses(),
+                }
+            }
+            (At::Mailbox | At::Pin, _) => self.refuses(),
+            (At::Opening, Came::Opened(messages)) => {
+                self.messages = messages.iter().copied().map(Some).collect();
+                self.counts(&messages)
+            }
+            (At::Counting, _) => self.plays(0),
+            (At::Playing(n), Came::Keys(keys)) if keys.is_empty() => self.ages(n, Next::Choose),
+            (At::Playing(n), Came::NotSaid) => self.plays(n + 1),
+            (At::Choosing(n), Came::Keys(keys)) if keys.is_empty() => self.plays(n + 1),
+            (At::Playing(n) | At::Choosing(n), Came::Keys(keys)) => self.key(n, &keys),
+            (At::Playing(n) | At::Choosing(n), _) => self.plays(n + 1),
+            (At::Ageing(n, next), came) => {
+                if came == Came::Done {
+                    self.messages[n] = Some(Age::Old);
+                }
+                self.follows(n, next)
+            }
+            (At::Deleting(n), Came::Done) => {
+                self.messages[n] = None;
+                self.goes(At::Deleted(n), Do::Ask(words([Word::Deleted]), Keys::Meanwhile))
+            }
+            (At::Deleting(n), _) => {
+                self.goes(At::Deleted(n), Do::Ask(words([Word::NotDone]), Keys::Meanwhile))
+            }
+            (At::Deleted(n), _) => self.plays(n + 1),
+            (At::Opening | At::Last, _) => self.goes(At::Last, Do::HangUp),
+        }
+    }
+
+    fn goes(&mut self, at: HearingAt, act: Do) -> Do {
+        self.at = at;
+        act
+    }
+
+    fn last<const N: usize>(&mut self, said: [Word; N]) -> Do {
+        self.goes(HearingAt::Last, Do::Say(words(said)))
+    }
+
+    /// Asks who it is; `before` is said first.
+    fn asks(&mut self, before: Option<Word>) -> Do {
+        match self.owner.clone() {
+            Some(owner) => {
+                self.mailbox = owner;
+                self.asks_pin(before)
+            }
+            None => {
+                let said = before.into_iter().chain([Word::AskMailbox]).map(Saying::Word).collect();
+                self.goes(HearingAt::Mailbox, Do::Ask(said, Keys::Mailbox))
+            }
+        }
+    }
+
+    fn asks_pin(&mut self, before: Option<Word>) -> Do {
+        let said = before.into_iter().chain([Word::AskPin]).map(Saying::Word).collect();
+        self.goes(HearingAt::Pin, Do::Ask(said, Keys::Pin))
+    }
+
+    fn refuses(&mut self) -> Do {
+        self.wrong += 1;
+        match self.wrong < TRIES {
+            true => self.asks(Some(Word::Wrong)),
+            false => self.last([Word::Wrong, Word::Goodbye]),
+        }
+    }
+
+    fn counts(&mut self, messages: &[Age]) -> Do {
+        let of = |age: Age| messages.iter().filter(|it| **it == age).count();
+        let (new, old) = (of(Age::New), of(Age::Old));
+        if new + old == 0 {
+            return self.last([Word::NoMessages, Word::Goodbye]);
+        }
+        let mut said = words([Word::YouHave]);
+        for (count, age, word) in [(new, Age::New, Word::NewMessages), (old, Age::Old, Word::OldMessages)] {
+            if count > 0 {
+                said.extend([Saying::Number(count, age), Saying::Word(word)]);
+            }
+        }
+        self.goes(HearingAt::Counting, Do::Ask(said, Keys::Meanwhile))
+    }
+
+    /// The first one from here on.
+    fn plays(&mut self, from: usize) -> Do {
+        match (from..self.messages.len()).find(|n| self.messages[*n].is_some()) {
+            Some(n) => self.goes(HearingAt::Playing(n), Do::Ask(vec![Saying::Message(n)], Keys::Meanwhile)),
+            None => self.last([Word::NoMore, Word::Goodbye]),
+        }
+    }
+
+    fn ages(&mut self, n: usize, next: Next) -> Do {
+        match self.messages.get(n) {
+            Some(Some(Age::New)) => self.goes(HearingAt::Ageing(n, next), Do::Age(n)),
+            _ => self.follows(n, next),
+        }
+    }
+
+    fn follows(&mut self, n: usize, next: Next) -> Do {
+        match next {
+            Next::Choose => self.goes(HearingAt::Choosing(n), Do::Ask(words([Word::Choices]), Keys::Choice)),
+            Next::Go => self.plays(n + 1),
+        }
+    }
+
+    fn key(&mut self, n: usize, keys: &str) -> Do {
+        match keys {
+            "1" | "5" => self.plays(n),
+            "2" | "6" | "#" => self.ages(n, Next::Go),
+            "3" | "7" => self.goes(HearingAt::Deleting(n), Do::Delete(n)),
+            "4" => {
+                let before = (0..n).rev().find(|n| self.messages[*n].is_some());
+                self.plays(before.unwrap_or(n))
+            }
+            "9" | "*" => self.last([Word::Goodbye]),
+            _ => self.follows(n, Next::Choose),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
