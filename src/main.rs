@@ -22,7 +22,7 @@ type Run = fn(&Flags) -> anyhow::Result<u8>;
 /// What `--role` dispatches to.
 const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "lab")]
-    (RoleName::Orchestrator, |flags| Orchestrator::new(flags.orchestrator()?).run()),
+    (RoleName::Orchestrator, direct),
     #[cfg(feature = "lab")]
     (RoleName::Source, |flags| call_role(flags, Source::new(flags.source()?))),
     #[cfg(feature = "lab")]
@@ -61,6 +61,16 @@ fn main() -> ExitCode {
             exit_of(&error).into()
         }
     }
+}
+
+/// A plan: a scene of phones, or a chain of calls.
+#[cfg(feature = "lab")]
+fn direct(flags: &Flags) -> anyhow::Result<u8> {
+    #[cfg(all(feature = "phone", feature = "server"))]
+    if let Some(scene) = flags.scene()? {
+        return b2b::orchestrator::scene::run(&scene);
+    }
+    Orchestrator::new(flags.orchestrator()?).run()
 }
 
 /// The b2bua, or what somebody wants to know about its configuration.

@@ -35,12 +35,12 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("role", &["config", "frame", "logging", "media", "metrics", "ua", "util"]),
     ("config::server", &["app", "config", "logging", "sip::msg", "util"]),
     // The phone is the client library's first user.
-    ("phone", &["client", "logging", "util"]),
+    ("phone", &["client", "logging", "media::dtmf", "util"]),
     ("b2bua::routing", &["b2bua::origin", "config", "sip::msg"]),
     ("b2bua::origin", &["config"]),
     ("b2bua::reload", &["b2bua", "config", "util"]),
     ("b2bua", &["app", "call", "config", "ids", "logging", "metrics", "sip", "util"]),
-    ("config", &["client", "frame", "logging", "media", "role", "ua", "util"]),
+    ("config", &["client", "frame", "logging", "media", "phone", "role", "ua", "util"]),
     (
         "cli",
         &[
@@ -85,6 +85,7 @@ const CLOCK: &[&str] = &[
     "phone::report",
     "phone::screen::run",
     "phone::script",
+    "phone::stepwise",
     "role",
     "sip::net",
     "sip::registrar::sqlite",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::client::{Codec, SrtpPolicy};
-use crate::config::value;
+use crate::config::value::{self, Steps};
 
 /// A list as one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,11 @@ pub struct PhoneFlags {
     /// Answer so many calls, one after the other, then end. No screen
     #[arg(long, help_heading = "Phone, scripted", value_name = "NUMBER", value_parser = value::calls)]
     pub answer: Option<u32>,
+    /// Do these steps, one after the other, and end at the first that fails, like
+    /// "dial 8000; say 600 Hz; hears 440 Hz within 10 s; press 1; hung up". No screen;
+    /// docs/client.md has every step
+    #[arg(long, help_heading = "Phone, scripted", value_name = "STEPS", value_parser = value::steps)]
+    pub steps: Option<Steps>,
     /// How long to wait for an answer, or for the next call to answer
     #[arg(long, help_heading = "Phone, scripted", value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
     pub wait: f64,

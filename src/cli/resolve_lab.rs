@@ -8,6 +8,8 @@ use crate::config::keys::{self, Together};
 use crate::config::role_name::RoleName;
 use crate::config::value;
 use crate::orchestrator::OrchestratorConfig;
+#[cfg(all(feature = "phone", feature = "server"))]
+use crate::orchestrator::scene::SceneConfig;
 use crate::role::mixer::MixerConfig;
 use crate::role::sink::SinkConfig;
 use crate::role::source::SourceConfig;
@@ -102,6 +104,34 @@ impl Flags {
             color: flags.color,
             level: flags.log_level,
         })
+    }
+
+    /// What the orchestrator of a scene is told; none: the plan is of another kind.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 64: what is wrong, and in which line.
+    #[cfg(all(feature = "phone", feature = "server"))]
+    pub fn scene(&self) -> Result<Option<SceneConfig>, Failure> {
+        let Some(path) = self.lab.plan.as_deref() else { return Ok(None) };
+        let loaded = crate::config::scene::load(path).map_err(|error| usage(error.to_string()))?;
+        let Some(scene) = loaded else { return Ok(None) };
+        for (flag, given) in
+            [("engine", self.given.contains(&"engine")), ("report", self.lab.report.is_some())]
+        {
+            if given {
+                return Err(usage(format!("--{flag} is not for a scene; leave it out")));
+            }
+        }
+        Ok(Some(SceneConfig {
+            scene,
+            grace: Duration::from_millis(self.lab.grace_ms),
+            kill: Duration::from_millis(self.lab.kill_ms.max(self.lab.grace_ms)),
+            ready: Duration::from_millis(self.lab.ready_ms),
+            dry_run: self.dry_run,
+            format: self.log_format,
+            color: self.color,
+            level: self.log_level,
+        }))
     }
 
     /// Takes one setting of a plan's `[orchestrator]`.

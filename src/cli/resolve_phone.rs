@@ -31,7 +31,16 @@ impl Flags {
                 Some(Secret::new(line.as_bytes()))
             }
         };
+        if flags.steps.is_some()
+            && let Some(key) = self.given.iter().find(|key| NOT_WITH_STEPS.contains(key))
+        {
+            let flag = key.replace('_', "-");
+            return Err(usage(format!("--{flag} and --steps together; say it in the steps")));
+        }
         let task = match (&flags.call, flags.answer) {
+            (None, None) if flags.steps.is_some() => {
+                Task::Steps(flags.steps.clone().map(|steps| steps.0).unwrap_or_default())
+            }
             (Some(_), Some(_)) => {
                 return Err(usage(
                     "--call and --answer together; choose one, or start two phones".to_owned(),
@@ -42,7 +51,9 @@ impl Flags {
             (None, None) => match self.given.iter().find(|key| SCRIPTED.contains(key)) {
                 Some(key) => {
                     let flag = key.replace('_', "-");
-                    return Err(usage(format!("--{flag} is for a scripted phone; add --call or --answer")));
+                    return Err(usage(format!(
+                        "--{flag} is for a scripted phone; add --call, --answer or --steps"
+                    )));
                 }
                 None => Task::Screen,
             },
@@ -77,6 +88,9 @@ impl Flags {
 /// Flags that mean nothing on a screen.
 const SCRIPTED: [&str; 6] = ["wait", "play", "record", "dtmf", "hangup_after", "json"];
 
+/// What steps say for themselves.
+const NOT_WITH_STEPS: [&str; 7] = ["call", "answer", "wait", "play", "record", "dtmf", "hangup_after"];
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -106,6 +120,7 @@ mod tests {
             ("", "--identity is missing"),
             ("--identity sip:a@b --call x --answer 1", "choose one"),
             ("--identity sip:a@b --hangup-after 3", "--hangup-after is for a scripted phone"),
+            ("--identity sip:a@b --steps answer --answer 1", "say it in the steps"),
             ("--identity sip:a@b --password-file /no/such", "--password-file /no/such:"),
         ] {
             let failure = phone(line).unwrap_err();

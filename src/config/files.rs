@@ -72,7 +72,7 @@ pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
 }
 
 /// The text of a plan; not more of it than a plan can have, whatever the path is.
-fn read(path: &Path) -> std::io::Result<String> {
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
     if read as u64 > LARGEST {

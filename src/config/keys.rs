@@ -158,6 +158,7 @@ keys! {
 
     call &[Phone], Text, text;
     answer &[Phone], Integer, calls;
+    steps &[Phone], Text, steps;
     wait &[Phone], Number, seconds;
     play &[Phone], InputPath, path;
     dtmf &[Phone], Text, digits;

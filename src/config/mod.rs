@@ -7,6 +7,7 @@
 //! - `target`: host and port of a target; filling in a port known later
 //! - `plan`, `plan_error`: TOML text → [`plan::Plan`], with line numbers
 //! - `expect`: the plan's limits
+//! - `scene`: a plan of a server and phones
 //! - `files`: a plan's file: reading it, resolving paths, the host's address
 //! - `server`: the server's configuration
 
@@ -20,6 +21,8 @@ pub mod plan;
 #[cfg(feature = "lab")]
 pub mod plan_error;
 pub mod role_name;
+#[cfg(all(feature = "lab", feature = "phone", feature = "server"))]
+pub mod scene;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod target;

@@ -17,6 +17,9 @@ pub enum PlanProblem {
     /// It is not TOML.
     #[error("this is not TOML: {0}")]
     Syntax(String),
+    /// A scene that does not read as one.
+    #[error("{0}")]
+    Scene(String),
     /// No such key or table.
     #[error("there is no `{key}`; the nearest valid key is `{nearest}`")]
     UnknownKey { key: String, nearest: String },

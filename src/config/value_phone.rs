@@ -2,6 +2,7 @@
 
 use super::Read;
 use crate::client::{Codec, SrtpPolicy};
+use crate::phone::step::{self, Step};
 
 /// `--identity`, `--call`, `--registrar`, `--proxy`: a SIP URI in outline; the client library reads
 /// the rest and says what is wrong with it.
@@ -25,6 +26,21 @@ pub fn codecs(text: &str) -> Read<Vec<Codec>> {
         wanted.ok_or_else(|| format!("there is no codec {name:?}; choose from opus, g722, pcmu, pcma"))
     };
     text.split(',').map(one).collect()
+}
+
+/// The steps of a phone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steps(pub Vec<Step>);
+
+/// `--steps`: what a phone does, with semicolons between.
+pub fn steps(text: &str) -> Read<Steps> {
+    step::steps(text).map(Steps)
+}
+
+/// One of them.
+#[cfg(feature = "lab")]
+pub fn step(text: &str) -> Read<Step> {
+    step::step(text)
 }
 
 /// `--srtp`.

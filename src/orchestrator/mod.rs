@@ -7,6 +7,7 @@
 //! - `chain`, `verdict`, `summary`: figures, exit code, final table
 //! - `record`: what a run leaves behind, for the final table and the report
 //! - `report`: `report.json` and `report.html`
+//! - `scene`: a server and phones that go by steps, in place of a chain of calls
 
 pub mod chain;
 pub mod child;
@@ -19,6 +20,8 @@ pub mod record;
 pub mod report;
 mod rollup;
 mod run;
+#[cfg(all(feature = "phone", feature = "server"))]
+pub mod scene;
 pub mod shutdown;
 pub mod signals;
 mod slot;

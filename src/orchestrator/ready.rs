@@ -14,6 +14,8 @@ pub struct Ready {
     pub role: RoleName,
     /// Where its UA is bound; a real address and a real port.
     pub sip: SocketAddr,
+    /// Where its control interface is; none: it is off, or the role has none.
+    pub http: Option<SocketAddr>,
     /// The audio it prefers; none of a b2bua.
     pub audio: Option<Audio>,
 }
@@ -46,13 +48,13 @@ pub fn is_ready(line: &str) -> bool {
 pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     let fail = |reason| ReadyError { reason };
     let words: Vec<&str> = line.split(' ').collect();
-    let (role_word, sip, audio) = match *words.as_slice() {
-        ["READY", role_word, sip] if role == RoleName::B2bua => (role_word, sip, None),
-        ["READY", role_word, sip, http] if role == RoleName::B2bua && is_address(http, "http=") => {
-            (role_word, sip, None)
+    let (role_word, sip, http, audio) = match *words.as_slice() {
+        ["READY", role_word, sip] if role == RoleName::B2bua => (role_word, sip, None, None),
+        ["READY", role_word, sip, http] if role == RoleName::B2bua && address(http, "http=").is_some() => {
+            (role_word, sip, address(http, "http="), None)
         }
         ["READY", role_word, sip, codec, ptime] if role != RoleName::B2bua => {
-            (role_word, sip, Some((codec, ptime)))
+            (role_word, sip, None, Some((codec, ptime)))
         }
         _ => return Err(fail("not the right words with one space between them")),
     };
@@ -73,11 +75,11 @@ pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
         let ptime_ms = ptime.and_then(|text| text.parse().ok()).ok_or(fail("ptime= is not like 20ms"))?;
         Ok(Audio { codec, ptime_ms })
     });
-    Ok(Ready { role, sip, audio: audio.transpose()? })
+    Ok(Ready { role, sip, http, audio: audio.transpose()? })
 }
 
-fn is_address(word: &str, name: &str) -> bool {
-    word.strip_prefix(name).is_some_and(|text| text.parse::<SocketAddr>().is_ok())
+fn address(word: &str, name: &str) -> Option<SocketAddr> {
+    word.strip_prefix(name)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -94,7 +96,12 @@ mod tests {
     }
 
     fn ready_at(port: u16) -> Ready {
-        Ready { role: RoleName::B2bua, sip: SocketAddr::from(([127, 0, 0, 1], port)), audio: None }
+        Ready {
+            role: RoleName::B2bua,
+            sip: SocketAddr::from(([127, 0, 0, 1], port)),
+            http: None,
+            audio: None,
+        }
     }
 
     #[test]
@@ -102,7 +109,8 @@ mod tests {
         let ready = parse("READY role=b2bua sip=127.0.0.1:5070", RoleName::B2bua).unwrap();
         assert_eq!((ready.sip.port(), ready.audio), (5070, None));
         let with_http = "READY role=b2bua sip=127.0.0.1:5070 http=127.0.0.1:8080";
-        assert_eq!(parse(with_http, RoleName::B2bua).unwrap(), ready_at(5070));
+        let http = Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        assert_eq!(parse(with_http, RoleName::B2bua).unwrap(), Ready { http, ..ready_at(5070) });
         assert!(parse("READY role=b2bua sip=127.0.0.1:5070 http=off", RoleName::B2bua).is_err());
         let line = "READY role=b2bua sip=127.0.0.1:5070 codec=pcmu ptime=20ms";
         assert!(parse(line, RoleName::B2bua).is_err());

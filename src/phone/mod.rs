@@ -2,6 +2,7 @@
 //!
 //! - `dialling`: what somebody types, as a URI
 //! - `script`: a phone without hands, a test tool; `report`: what it says
+//! - `step`, `stepwise`: one that goes by steps
 //! - `screen`: a phone on a terminal
 //! - `run`: the client of an account, and the one or the other with it
 
@@ -10,6 +11,8 @@ mod report;
 mod run;
 mod screen;
 mod script;
+pub mod step;
+mod stepwise;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,12 +61,14 @@ impl Account {
 }
 
 /// What it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Task {
     /// Somebody sits in front of it.
     Screen,
     /// Nobody does.
     Scripted(Calls),
+    /// Nobody does, and it does this.
+    Steps(Vec<step::Step>),
 }
 
 /// Whose calls a phone without hands has.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::dialling::user_of;
 use super::report::Report;
-use super::{PhoneConfig, Task, screen, script};
+use super::{PhoneConfig, Task, screen, script, stepwise};
 use crate::client::{BuildError, Events, RegistrationState, SipClient, Tls};
 use crate::util::exit::{Exit, Failure};
 use crate::util::signal;
@@ -33,18 +33,32 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
             let failed = |error: crate::client::StartError| Failure::new(Exit::Sip, error.to_string());
             client.start().await.map_err(failed)?;
             let identity = &config.account.identity;
-            let calls = match &config.task {
-                Task::Screen => return screen::run(&client, identity, &mut stop).await,
-                Task::Scripted(calls) => calls,
-            };
+            if config.task == Task::Screen {
+                return screen::run(&client, identity, &mut stop).await;
+            }
             let report = Report::new(config.script.json);
             let mut events = client.events().await.map_err(failed)?;
+            // Who registers may be called at once.
+            let incoming = match &config.task {
+                Task::Steps(_) => Some(client.incoming().await.map_err(failed)?),
+                _ => None,
+            };
             report.ready(&client);
             if config.account.registers_at().is_some() {
                 registered(&client, &mut events, &report).await?;
             }
             let ended = {
-                let work = script::run(&client, identity, calls, &config.script, &report, &mut stop);
+                let work = async {
+                    match (&config.task, incoming) {
+                        (Task::Steps(steps), Some(incoming)) => {
+                            Ok(stepwise::run(&client, identity, incoming, steps, &report, &mut stop).await)
+                        }
+                        (Task::Scripted(calls), _) => {
+                            script::run(&client, identity, calls, &config.script, &report, &mut stop).await
+                        }
+                        _ => Ok(Exit::Ok),
+                    }
+                };
                 let mut work = std::pin::pin!(work);
                 loop {
                     tokio::select! {

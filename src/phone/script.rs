@@ -15,9 +15,9 @@ use crate::client::{
 use crate::util::exit::{Exit, Failure};
 
 /// A digit and the pause behind it, at the most.
-const DIGIT: Duration = Duration::from_millis(250);
+pub(super) const DIGIT: Duration = Duration::from_millis(250);
 /// What was sent last is still on its way.
-const SETTLES: Duration = Duration::from_millis(300);
+pub(super) const SETTLES: Duration = Duration::from_millis(300);
 
 /// How long a far end has to confirm a hang-up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -177,7 +177,7 @@ async fn successor(client: &SipClient, events: &mut Events) -> Call {
 
 /// Hangs up. A far end that never said a word may not be there at all, and is not waited for
 /// long (RFC 3261 §9.1).
-async fn end(call: &Call) -> EndCause {
+pub(super) async fn end(call: &Call) -> EndCause {
     let _ = tokio::time::timeout(GOODBYE, call.hangup()).await;
     match call.state() {
         CallState::Ended(cause) => cause,
@@ -213,7 +213,7 @@ async fn work(call: &Call, script: &Script) -> Result<(), String> {
     }
 }
 
-fn exit_of(error: &CallError) -> Exit {
+pub(super) fn exit_of(error: &CallError) -> Exit {
     match error {
         CallError::Target { .. } => Exit::Usage,
         CallError::Ended(cause) => match exit_of_end(cause) {

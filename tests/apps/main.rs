@@ -16,5 +16,7 @@ mod parties;
 mod queue;
 #[cfg(feature = "lab")]
 mod recording;
+#[cfg(all(feature = "lab", feature = "phone"))]
+mod scene;
 mod test_numbers;
 mod voicemail;

@@ -1,0 +1,210 @@
+//! A phone that goes by steps: does one after the other, and says what came of each.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::dialling::uri_of;
+use super::report::{Outcome, Report, in_figures};
+use super::script::{DIGIT, SETTLES, Stop, end, exit_of};
+use super::step::{Deed, Step};
+use crate::client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
+use crate::media::dtmf::goertzel;
+use crate::util::exit::Exit;
+
+/// A tone is looked for in pieces of a fifth of a second: shorter than any prompt.
+const PIECES_PER_S: u32 = 5;
+/// The mean square of a tone that is heard: 22 dB below that of [`Sound::tone`].
+const AUDIBLE: f64 = 1e6;
+/// No frame for so long is silence.
+const SILENCE: Duration = Duration::from_secs(1);
+/// A tone that somebody says has no other end than its call's.
+const WITHOUT_END_MS: u32 = 3_600_000;
+
+/// A call of these steps.
+struct Talk {
+    call: Call,
+    up: Instant,
+    outcome: Outcome,
+}
+
+/// A step that failed: the exit code, and why.
+type Failed = (Exit, String);
+
+/// Does all steps; the exit code of the one that failed, which is the last one.
+pub async fn run(
+    client: &SipClient,
+    identity: &str,
+    mut incoming: IncomingCalls,
+    steps: &[Step],
+    report: &Report,
+    stop: &mut Stop,
+) -> Exit {
+    let mut talk = None;
+    for (n, step) in steps.iter().enumerate() {
+        let begun = Instant::now();
+        let done = tokio::select! {
+            done = tokio::time::timeout(step.within, one(client, identity, &mut incoming, step, &mut talk)) => done,
+            _ = stop.recv() => {
+                over(&mut talk, None, report).await;
+                return Exit::Ok;
+            }
+        };
+        let failed = match (done, &step.deed) {
+            (Ok(Ok(())), _) | (Err(_), Deed::Wait) => None,
+            (Ok(Err(failed)), _) => Some(failed),
+            (Err(_), _) => {
+                Some((Exit::Timeout, format!("it did not come within {} s", step.within.as_secs_f64())))
+            }
+        };
+        let mut fields = json!({
+            "n": n + 1, "step": step.text, "took_ms": begun.elapsed().as_millis() as u64,
+            "ok": failed.is_none(), "cause": failed.as_ref().map(|(_, cause)| cause),
+        });
+        match &step.deed {
+            Deed::Hears { these, .. } => fields["heard_hz"] = json!(these),
+            Deed::Transfer(to) => fields["transferred_to"] = json!(to),
+            Deed::Cue(name) => fields["cue"] = json!(name),
+            _ => {}
+        }
+        report.line("step", fields);
+        if failed.is_some() || matches!(step.deed, Deed::HangUp | Deed::HungUp | Deed::Transfer(_)) {
+            over(&mut talk, failed.as_ref(), report).await;
+        }
+        if let Some((exit, _)) = failed {
+            return exit;
+        }
+    }
+    over(&mut talk, None, report).await;
+    Exit::Ok
+}
+
+/// Does a step.
+async fn one(
+    client: &SipClient,
+    identity: &str,
+    incoming: &mut IncomingCalls,
+    step: &Step,
+    talk: &mut Option<Talk>,
+) -> Result<(), Failed> {
+    let refused = |error: CallError| (exit_of(&error), error.to_string());
+    match (&step.deed, &talk) {
+        (Deed::Dial(number), _) => {
+            let asked = Instant::now();
+            let call = client.call(uri_of(number, identity)).await.map_err(refused)?;
+            let talk = talk.insert(Talk::new(call.clone()));
+            call.wait_for_answer().await.map_err(refused)?;
+            talk.answered(asked);
+        }
+        (Deed::Answer, _) => loop {
+            let Some(call) = incoming.next().await else {
+                return Err((Exit::Sip, "the client has stopped".to_owned()));
+            };
+            let asked = Instant::now();
+            // Who has given up is not waited for: the next one.
+            if let Ok(call) = call.answer().await {
+                talk.insert(Talk::new(call)).answered(asked);
+                return Ok(());
+            }
+        },
+        (Deed::Wait, _) => std::future::pending::<()>().await,
+        (Deed::Cue(_), _) => {}
+        (_, None) => return Err((Exit::Usage, "there is no call".to_owned())),
+        (Deed::Say(hz), Some(talk)) => {
+            let said = talk.call.play(Sound::tone(*hz as f32, WITHOUT_END_MS)).await;
+            said.map_err(|error| (Exit::Audio, error.to_string()))?;
+        }
+        (Deed::Hears { these, not }, Some(talk)) => hears(&talk.call, these, not, step.within).await?,
+        (Deed::Press(digits), Some(talk)) => {
+            talk.call.send_digits(digits, None).await.map_err(refused)?;
+            tokio::time::sleep(DIGIT * digits.len() as u32 + SETTLES).await;
+        }
+        (Deed::Hold, Some(talk)) => talk.call.hold().await.map_err(refused)?,
+        (Deed::Resume, Some(talk)) => talk.call.resume().await.map_err(refused)?,
+        (Deed::Transfer(number), Some(talk)) => {
+            talk.call.transfer(uri_of(number, identity)).await.map_err(refused)?;
+            talk.call.wait_for_end().await;
+        }
+        (Deed::HangUp, Some(talk)) => {
+            if let EndCause::LocalHangup = end(&talk.call).await {
+                return Ok(());
+            }
+            return Err((Exit::Expectation, "the far end had hung up before".to_owned()));
+        }
+        (Deed::HungUp, Some(talk)) => match talk.call.wait_for_end().await {
+            EndCause::RemoteHangup => {}
+            cause => return Err((Exit::Sip, cause.to_string())),
+        },
+    }
+    Ok(())
+}
+
+/// Waits until a piece of what the far end says has each of these tones and none of those.
+async fn hears(call: &Call, these: &[f64], not: &[f64], within: Duration) -> Result<(), Failed> {
+    let mut audio = call.audio().map_err(|error| (Exit::Audio, error.to_string()))?;
+    let piece = (call.rate_hz() / PIECES_PER_S) as usize;
+    let until = Instant::now() + within;
+    let mut heard = Vec::with_capacity(2 * piece);
+    let mut loudest = vec![0.0_f64; these.len()];
+    loop {
+        match tokio::time::timeout(SILENCE, audio.incoming.next()).await {
+            Ok(Some(frame)) => heard.extend_from_slice(frame.samples()),
+            Ok(None) => {
+                return Err((Exit::Expectation, format!("the call is over; {}", levels(these, &loudest))));
+            }
+            Err(_) => heard.resize(piece, 0),
+        }
+        if heard.len() >= piece {
+            let level = |hz: &f64| goertzel(&heard, *hz, call.rate_hz());
+            let found: Vec<f64> = these.iter().map(level).collect();
+            if found.iter().all(|level| *level > AUDIBLE) && !not.iter().any(|hz| level(hz) > AUDIBLE) {
+                return Ok(());
+            }
+            loudest.iter_mut().zip(&found).for_each(|(most, level)| *most = most.max(*level));
+            heard.clear();
+        }
+        // A little earlier than the step itself would end, to say what was heard instead.
+        if Instant::now() + Duration::from_millis(50) >= until {
+            let not = not.iter().map(|hz| format!(", and no {hz} Hz")).collect::<String>();
+            return Err((
+                Exit::Expectation,
+                format!("not heard within {} s; {}{not}", within.as_secs_f64(), levels(these, &loudest)),
+            ));
+        }
+    }
+}
+
+/// How loud tones were at the most, in dB below a tone of full scale.
+fn levels(these: &[f64], loudest: &[f64]) -> String {
+    let one = |(hz, level): (&f64, &f64)| {
+        let dbfs = 10.0 * (level / (0.5 * 32_768.0_f64.powi(2))).log10();
+        match *level > 1.0 {
+            true => format!("{hz} Hz had {dbfs:.0} dBFS at most"),
+            false => format!("{hz} Hz was not there at all"),
+        }
+    };
+    these.iter().zip(loudest).map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl Talk {
+    fn new(call: Call) -> Self {
+        Talk { outcome: Outcome::new(call.remote()), call, up: Instant::now() }
+    }
+
+    fn answered(&mut self, asked: Instant) {
+        self.up = Instant::now();
+        self.outcome.setup_ms = Some(asked.elapsed().as_micros() as f64 / 1e3);
+    }
+}
+
+/// Ends the call, if there is one, and says how it went.
+async fn over(talk: &mut Option<Talk>, failed: Option<&Failed>, report: &Report) {
+    let Some(Talk { call, up, mut outcome }) = talk.take() else { return };
+    let ended = end(&call).await;
+    if outcome.setup_ms.is_some() {
+        outcome.duration_ms = up.elapsed().as_micros() as f64 / 1e3;
+    }
+    outcome.quality = call.quality().await.map_or(Value::Null, |quality| in_figures(&quality));
+    (outcome.exit, outcome.cause) = failed.cloned().unwrap_or_else(|| (Exit::Ok, ended.to_string()));
+    report.summary(&outcome);
+}
