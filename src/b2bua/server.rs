@@ -125,7 +125,7 @@ impl Server {
             bus.publish(SystemTime::now(), event);
         }
         queues::start(&desk_of_queues, &desk, &switch.service());
-        follow::start(&desk, &places.lots, &desk_of_queues, switch.jobs(), &switch.service());
+        follow::start(&desk, &places, &desk_of_queues, switch.jobs(), &switch.service());
         let api = Api {
             jobs: switch.jobs(),
             service: switch.service(),

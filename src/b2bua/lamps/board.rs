@@ -26,13 +26,22 @@ struct Board {
     slots: BTreeSet<(String, u32)>,
     /// Those where somebody waits.
     queues: BTreeSet<String>,
-    mailboxes: BTreeMap<String, MessageCounts>,
+    mailboxes: BTreeMap<String, Mailbox>,
     /// By how many subscriptions.
     watched: HashMap<Resource, usize>,
     /// What of it has changed since that was last asked.
     changed: BTreeSet<Resource>,
     /// Subscriptions, for whoever observes.
     subscriptions: usize,
+}
+
+/// A mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    pub name: String,
+    /// Whose it is, by their own names.
+    pub users: Vec<String>,
+    pub counts: MessageCounts,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,21 +121,31 @@ impl LampBoard {
         }
     }
 
-    /// What lies in the mailbox of a user; none: he has none.
-    pub fn set_mailbox(&self, user: &str, counts: Option<MessageCounts>) {
+    /// Every mailbox.
+    pub fn set_mailboxes(&self, mailboxes: impl Iterator<Item = Mailbox>) {
         let mut board = self.lock();
-        let before = match counts {
-            Some(counts) => board.mailboxes.insert(user.to_owned(), counts),
-            None => board.mailboxes.remove(user),
-        };
-        if before != counts {
-            board.touch(Resource::Mailbox(user.to_owned()));
+        let now = mailboxes.map(|mailbox| (mailbox.name.clone(), mailbox)).collect();
+        let before = std::mem::replace(&mut board.mailboxes, now);
+        let counts = |of: &BTreeMap<String, Mailbox>, name: &str| of.get(name).map(|it| it.counts);
+        let names = before.keys().chain(board.mailboxes.keys());
+        let changed = names.filter(|name| counts(&before, name) != counts(&board.mailboxes, name));
+        let changed: Vec<String> = changed.cloned().collect();
+        for name in changed {
+            board.touch(Resource::Mailbox(name));
         }
     }
 
-    /// What lies in the mailbox of a user.
-    pub fn messages(&self, user: &str) -> Option<MessageCounts> {
-        self.lock().mailboxes.get(user).copied()
+    /// What lies in a mailbox; none: there is no such mailbox.
+    pub fn messages(&self, mailbox: &str) -> Option<MessageCounts> {
+        self.lock().mailboxes.get(mailbox).map(|it| it.counts)
+    }
+
+    /// The mailbox of a user, or the one of this name, and whose it is.
+    pub fn mailbox(&self, user: Option<&str>, name: &str) -> Option<(String, Vec<String>)> {
+        let board = self.lock();
+        let of_user = |it: &&Mailbox| user.is_some_and(|user| it.users.iter().any(|other| other == user));
+        let found = board.mailboxes.values().find(of_user).or_else(|| board.mailboxes.get(name));
+        found.map(|it| (it.name.clone(), it.users.clone()))
     }
 
     /// The dialogs of what is watched, those that are furthest first.
@@ -251,6 +270,30 @@ mod tests {
         assert_eq!(board.take_changed(), [slot(701), slot(703)].into());
         assert_eq!(shown(&board, &slot(703)), [("703".into(), Some(false), "confirmed")]);
         assert!(shown(&board, &slot(701)).is_empty());
+    }
+
+    #[test]
+    fn a_mailbox_is_found_by_its_users_and_by_its_name() {
+        let board = LampBoard::default();
+        let mailbox = |name: &str, users: &[&str], new| Mailbox {
+            name: name.to_owned(),
+            users: users.iter().map(|user| (*user).to_owned()).collect(),
+            counts: MessageCounts { new, old: 0 },
+        };
+        board.set_mailboxes(
+            [mailbox("1001", &["1001"], 0), mailbox("sales", &["1002", "1003"], 1)].into_iter(),
+        );
+        let name = |user, name| board.mailbox(user, name).map(|(name, _)| name);
+        assert_eq!(name(Some("1003"), "1003").as_deref(), Some("sales"));
+        assert_eq!(name(None, "sales").as_deref(), Some("sales"));
+        assert_eq!((name(Some("1004"), "1004"), name(None, "1004")), (None, None));
+        board.watch(&Resource::Mailbox("sales".to_owned()));
+        board.watch(&Resource::Mailbox("1001".to_owned()));
+        board.set_mailboxes([mailbox("1001", &["1001"], 0), mailbox("sales", &["1002"], 2)].into_iter());
+        assert_eq!(board.take_changed(), [Resource::Mailbox("sales".to_owned())].into());
+        board.set_mailboxes([mailbox("sales", &["1002"], 2)].into_iter());
+        assert_eq!(board.take_changed(), [Resource::Mailbox("1001".to_owned())].into());
+        assert_eq!(board.messages("1001"), None);
     }
 
     #[test]

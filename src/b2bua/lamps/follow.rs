@@ -1,11 +1,14 @@
 //! Follows the event bus for the lamps, in a task on the calls' thread, and wakes the desk
 //! when something has changed that somebody watches.
 
-use super::board::LampBoard;
+use super::board::{LampBoard, Mailbox};
+use super::document::MessageCounts;
 use crate::app::park::Lots;
 use crate::app::queue::QueueDesk;
+use crate::app::voicemail::{MailboxConfig, Mailboxes, VOICEMAIL};
 use crate::b2bua::desk::DeskParts;
 use crate::b2bua::in_force::Current;
+use crate::b2bua::meeting_places::MeetingPlaces;
 use crate::call::bus::{Received, Subscriber};
 use crate::call::event::Event;
 use crate::call::service::CallService;
@@ -16,6 +19,7 @@ pub struct Follower {
     board: LampBoard,
     current: Current,
     lots: Lots,
+    mailboxes: Mailboxes,
     queues: QueueDesk,
     jobs: Jobs,
 }
@@ -26,17 +30,27 @@ struct Look {
     legs: bool,
     slots: bool,
     queues: bool,
+    mailboxes: bool,
 }
 
 /// Follows from now on, until the service stops.
-pub fn start(parts: &DeskParts, lots: &Lots, queues: &QueueDesk, jobs: Jobs, service: &CallService) {
+pub fn start(
+    parts: &DeskParts,
+    places: &MeetingPlaces,
+    queues: &QueueDesk,
+    jobs: Jobs,
+    service: &CallService,
+) {
     let follower = Follower {
         board: parts.lamps.clone(),
         current: parts.current.clone(),
-        lots: lots.clone(),
+        lots: places.lots.clone(),
+        mailboxes: places.mailboxes.clone(),
         queues: queues.clone(),
         jobs,
     };
+    // Whoever asks first is to find them.
+    follower.take_mailboxes();
     // If the service has stopped nobody calls any more.
     let _ = service.spawn(follower.run(parts.bus.subscribe()));
 }
@@ -55,6 +69,9 @@ impl Follower {
             if look.slots {
                 self.board.set_slots(self.lots.view().into_iter().map(|(lot, slot, _)| (lot, slot)));
             }
+            if look.mailboxes {
+                self.take_mailboxes();
+            }
             if look.queues {
                 let queues = self.queues.queues().await;
                 self.board.set_queues(queues.into_iter().filter(|it| it.waiting > 0).map(|it| it.name));
@@ -67,7 +84,7 @@ impl Follower {
 
     fn note(&self, received: Received, look: &mut Look) {
         let Received::Event(published) = received else {
-            *look = Look { legs: true, slots: true, queues: true };
+            *look = Look { legs: true, slots: true, queues: true, mailboxes: true };
             return;
         };
         match &published.event {
@@ -79,7 +96,8 @@ impl Follower {
             Event::LegState { leg, to, .. } => self.board.leg_moved(*leg, *to),
             Event::Application { app, .. } if app == "queue" => look.queues = true,
             Event::Application { app, .. } if app.starts_with("park/") => look.slots = true,
-            Event::Reloaded { .. } => look.queues = true,
+            Event::Application { app, .. } if app == VOICEMAIL => look.mailboxes = true,
+            Event::Reloaded { .. } => (look.queues, look.mailboxes) = (true, true),
             _ => {}
         }
     }
@@ -87,6 +105,20 @@ impl Follower {
     /// Of a user who may have been dialled by an alias.
     fn own_name(&self, name: &str) -> Option<String> {
         self.current.get().directory.user(name).map(|user| user.name.clone())
+    }
+
+    /// The mailboxes of the configuration, with what lies in them.
+    fn take_mailboxes(&self) {
+        let settings = self.current.get();
+        let mailbox = |mailbox: &MailboxConfig| {
+            let counts = self.mailboxes.counts(&mailbox.name)?;
+            let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let counts = MessageCounts { new: number(counts.new), old: number(counts.old) };
+            let users = mailbox.users.iter().filter_map(|user| self.own_name(user)).collect();
+            Some(Mailbox { name: mailbox.name.clone(), users, counts })
+        };
+        let configured = &settings.config.apps.voicemail.mailboxes;
+        self.board.set_mailboxes(configured.iter().filter_map(mailbox));
     }
 
     /// Events were lost: the calls that there are say how it stands.

@@ -14,6 +14,8 @@ pub mod document;
 pub mod follow;
 pub mod resource;
 mod subscription_fsm;
+#[cfg(test)]
+mod tests;
 pub mod wish;
 
 use std::collections::{BTreeSet, HashMap};
@@ -138,13 +140,9 @@ impl Lamps {
         asking: Asking<'_>,
     ) -> Result<(), Reply> {
         let Wish { package, event, expires } = wish::read(request)?;
-        let found = resource::find(asking.settings, request, package, asking.watcher);
+        let known = (asking.settings, &self.board);
+        let found = resource::find(known, request, package, asking.watcher);
         let (resource, entity) = found.map_err(Reply::status)?;
-        if let Resource::Mailbox(user) = &resource
-            && self.board.messages(user).is_none()
-        {
-            return Err(Reply::status(404));
-        }
         let subscriber = match asking.watcher.user {
             Some(user) => user.to_owned(),
             None => asking.watcher.address.to_string(),
@@ -236,6 +234,12 @@ impl Lamps {
             self.end_all(t, Reason::Deactivated, |_| true);
         }
         for resource in self.board.take_changed() {
+            if let Resource::Mailbox(name) = &resource
+                && self.board.messages(name).is_none()
+            {
+                self.end_all(t, Reason::NoResource, |it| it.resource == resource);
+                continue;
+            }
             for id in self.watching.get(&resource).cloned().unwrap_or_default() {
                 self.step(t, id, Event::Changed);
             }
@@ -337,7 +341,7 @@ impl Lamps {
             }
             Package::MessageSummary => {
                 let counts = match &it.resource {
-                    Resource::Mailbox(user) => self.board.messages(user),
+                    Resource::Mailbox(name) => self.board.messages(name),
                     _ => None,
                 };
                 document::message_summary(&it.entity, counts.unwrap_or_default())

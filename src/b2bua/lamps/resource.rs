@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::board::LampBoard;
 use super::wish::Package;
 use crate::b2bua::in_force::{Settings, own_user};
 use crate::b2bua::routing::{Outcome, RouteRequest};
@@ -16,18 +17,17 @@ pub enum Resource {
     Slot { lot: String, slot: u32 },
     /// A queue: whether anybody waits.
     Queue(String),
-    /// The messages of a user, by his own name.
+    /// The messages in a mailbox, by its name.
     Mailbox(String),
 }
 
 impl Resource {
-    /// Whether this configuration still has it; a mailbox is its user's.
+    /// Whether this configuration still has it. Of mailboxes the board tells.
     pub fn is_in(&self, settings: &Settings) -> bool {
         let apps = &settings.config.apps;
         match self {
-            Resource::User(name) | Resource::Mailbox(name) => {
-                settings.directory.user(name).is_some_and(|user| user.name == *name)
-            }
+            Resource::Mailbox(_) => true,
+            Resource::User(name) => settings.directory.user(name).is_some_and(|user| user.name == *name),
             Resource::Slot { lot, slot } => {
                 apps.lots.iter().any(|it| it.name == *lot && it.slots.contains(slot))
             }
@@ -51,7 +51,7 @@ pub struct Watcher<'a> {
 /// # Errors
 /// The status that says why there is none: 404, or 403 for a mailbox of somebody else.
 pub fn find(
-    settings: &Settings,
+    (settings, board): (&Settings, &LampBoard),
     request: &Request,
     package: Package,
     watcher: Watcher<'_>,
@@ -61,9 +61,9 @@ pub fn find(
     let entity = entity(request).ok_or(404u16)?;
     let user = settings.directory.user(&called).map(|user| user.name.clone());
     if package == Package::MessageSummary {
-        let owner = user.ok_or(404u16)?;
-        let may = watcher.user.is_none_or(|watcher| watcher == owner);
-        return if may { Ok((Resource::Mailbox(owner), entity)) } else { Err(403) };
+        let (name, users) = board.mailbox(user.as_deref(), &called).ok_or(404u16)?;
+        let may = watcher.user.is_none_or(|watcher| users.iter().any(|user| user == watcher));
+        return if may { Ok((Resource::Mailbox(name), entity)) } else { Err(403) };
     }
     let resource = user
         .map(Resource::User)
