@@ -55,3 +55,29 @@ fn the_lamp_of_a_queue_is_on_while_anybody_waits() {
     let dark = watcher.told("number");
     assert_eq!((dark.version(), dark.states()), (2, vec!["terminated".to_owned()]));
 }
+
+#[test]
+fn a_phone_is_told_of_the_messages_in_its_users_mailbox_and_of_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (age, file) in [("new", "a.wav"), ("new", "b.wav"), ("old", "c.wav")] {
+        let of = folder.path().join("messages").join("1001").join(age);
+        std::fs::create_dir_all(&of).expect("a folder");
+        std::fs::write(of.join(file), b"RIFF").expect("a file");
+    }
+    let mailbox = format!(
+        "[voicemail]\nfolder = \"{}\"\n[[mailbox]]\nname = \"1001\"\npin = \"4711\"\n{USERS}",
+        folder.path().join("messages").display()
+    );
+    let (_server, address) = server(folder.path(), "", &mailbox);
+    let mut watcher = Watcher::new([127, 0, 9, 48], address, "1001");
+    let event = [("Event", "message-summary"), ("Expires", "600")];
+    assert_eq!(watcher.subscribe("1001", "messages", &event).status(), 200);
+    let told = watcher.told("messages");
+    assert_eq!(told.content_type, "application/simple-message-summary");
+    assert_eq!(
+        told.body,
+        "Messages-Waiting: yes\r\nMessage-Account: sip:1001@b2b.example\r\nVoice-Message: 2/1 (0/0)\r\n"
+    );
+    let mut other = Watcher::new([127, 0, 9, 49], address, "1002");
+    assert_eq!(other.subscribe("1001", "others", &event).status(), 403);
+}
