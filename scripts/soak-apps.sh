@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Soak of the applications: callers of menus, queues, rooms, parking slots and recorded calls,
+# who press something and hang up when chance says so; agents who refuse, do not answer, come
+# and go, and one who is killed again and again. Fails unless nothing is held afterwards, memory
+# is flat, and records and callers tell the same.
+# usage: scripts/soak-apps.sh [MINUTES=30] [--rate 3] [--json file]
+# Needs taskset, python3.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b --example app_load
+ulimit -Sn "$(ulimit -Hn)"
+exec python3 -B scripts/b2bua/soak_apps.py "$@"
