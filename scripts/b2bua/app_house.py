@@ -23,10 +23,9 @@ def prompt(path, hz, seconds):
         file.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
 
 
-def load(house, name, server, *words, env=None):
-    """The load at work, with its standard input open."""
-    command = [LOAD, words[0], server.address, *words[1:]]
-    return house.start(name, command, LAST_CORE, env=env)
+def load(house, name, server, *words, **more):
+    """The load at work."""
+    return house.start(name, [LOAD, words[0], server.address, *words[1:]], LAST_CORE, **more)
 
 
 def up(process, patience=120, word="UP"):

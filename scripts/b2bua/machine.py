@@ -56,10 +56,9 @@ class Process:
     def __init__(self, command, core, log, **more):
         self.log = Path(log)
         words = ["taskset", "-c", str(core), *map(str, command)]
+        more.setdefault("stdin", subprocess.DEVNULL)
         # What it costs is read from /proc under this pid: taskset becomes the program.
-        self.child = subprocess.Popen(
-            words, stdout=self.log.open("w"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more
-        )
+        self.child = subprocess.Popen(words, stdout=self.log.open("w"), stderr=subprocess.STDOUT, **more)
         self.pid = self.child.pid
 
     def cpu_by_thread(self):

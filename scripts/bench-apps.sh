@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# What the applications cost over real sockets: CPU per caller and the share of ticks that are
+# later than 5 ms, with 1,000 callers listening to a prompt, 300 in a queue with music, a room of
+# 200, 100 rooms of five, 200 recorded calls, and beside them 200 calls that are relayed.
+# usage: scripts/bench-apps.sh [quick] [--json file] [case …]
+# Cases: relay prompt prompt-opus queue room rooms recording; quick: a tenth of it, as CI does.
+# Needs taskset, sipp, python3 and two cores: the server has one, the load the other.
+# Held to: late ticks at most B2B_BENCH_LATE (0.1) percent, every call up until it is hung up.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b --example app_load
+ulimit -Sn "$(ulimit -Hn)"
+exec python3 -B scripts/b2bua/bench_apps.py "$@"
