@@ -14,7 +14,9 @@ use crate::call::controller::PairPolicy;
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use crate::call::headers::{HeaderChange, HeaderRule, RuledMessage};
 use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
-use crate::call::service::{CallService, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
+use crate::call::service::{
+    CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken,
+};
 use crate::config::server::{
     BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User,
 };
@@ -28,7 +30,7 @@ impl ApplicationHandler for Routes {
         "routes"
     }
 
-    fn handle_incoming_call(&self, call: IncomingCall, _: CallService) -> HandlerFuture {
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
         let current = self.0.clone();
         Box::pin(async move {
             let settings = current.get();
@@ -46,7 +48,11 @@ impl ApplicationHandler for Routes {
                 source: Some(call.source),
                 at: call.at,
             };
-            route(&settings, &asking).await
+            let decided = route(&settings, &asking).await;
+            match decided.unanswered {
+                Some(app) => or_else(decided.action, app, &call, &service).await,
+                None => decided.action,
+            }
         })
     }
 
@@ -83,8 +89,43 @@ impl ApplicationHandler for Routes {
                 source: by.address,
                 at: referral.at,
             };
-            route(&settings, &asking).await
+            route(&settings, &asking).await.action
         })
+    }
+}
+
+/// What the routes say, and which application takes the caller when nobody answers.
+struct Decided {
+    action: HandlerAction,
+    unanswered: Option<String>,
+}
+
+impl From<HandlerAction> for Decided {
+    fn from(action: HandlerAction) -> Self {
+        Decided { action, unanswered: None }
+    }
+}
+
+/// Does it, and gives the caller to this application if nobody answers or can be reached.
+async fn or_else(
+    action: HandlerAction,
+    app: String,
+    call: &IncomingCall,
+    service: &CallService,
+) -> HandlerAction {
+    match action {
+        HandlerAction::Dial(request) => match service.dial_and_bridge(call.leg, *request).await {
+            Ok(_) | Err(DialError::CallerGone | DialError::Stopping) => HandlerAction::Complete,
+            Err(error) => {
+                tracing::info!("call {}: {error}; {app} takes it", call.call.0);
+                HandlerAction::Handle(app)
+            }
+        },
+        HandlerAction::Routed { route, why, .. } => {
+            let why = format!("{why}; {app} takes it");
+            HandlerAction::Routed { route, why, action: Box::new(HandlerAction::Handle(app)) }
+        }
+        other => other,
     }
 }
 
@@ -126,7 +167,7 @@ impl Asking<'_> {
     }
 }
 
-async fn route(settings: &Settings, asking: &Asking<'_>) -> HandlerAction {
+async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
     let request = RouteRequest {
         method: &Method::Invite,
         called: &asking.called,
@@ -160,21 +201,23 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> HandlerAction {
             }
             if stages.is_empty() {
                 let status = failures.first().map_or((404, "Not Found"), LookupError::status);
-                return refused(status, why);
+                return Decided { action: refused(status, why), unanswered: dial.unanswered };
             }
             let mut options = options(settings, asking, &dial, &stages);
             options.route = name.map(|name| RouteTaken { why: format!("{name}: {called} {why}"), name });
-            HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }))
+            let action = HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }));
+            Decided { action, unanswered: dial.unanswered }
         }
         Outcome::Reject { status, reason } => {
             let reason = reason.as_deref().unwrap_or_default();
-            refused((status, reason), format!("is refused: {status} {reason}").trim_end().to_owned())
+            refused((status, reason), format!("is refused: {status} {reason}").trim_end().to_owned()).into()
         }
         Outcome::App(app) => HandlerAction::Routed {
             why: format!("{}: {called} to {app}", name.as_deref().unwrap_or_default()),
             route: name.clone(),
             action: Box::new(HandlerAction::Handle(app.to_string())),
-        },
+        }
+        .into(),
     }
 }
 

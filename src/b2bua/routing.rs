@@ -67,6 +67,8 @@ pub struct Dial {
     pub caller: String,
     /// The values of the policy's header rules; empty for those without.
     pub header_values: Vec<String>,
+    /// The application that takes the caller when nobody answers.
+    pub unanswered: Option<String>,
     /// What else holds.
     pub policy: Arc<Policy>,
 }
@@ -229,7 +231,9 @@ impl Prepared {
             HeaderChange::Remove | HeaderChange::Pass => String::new(),
         };
         let header_values = policy.headers.iter().map(value).collect();
-        Outcome::Dial(Dial { targets, called, caller, header_values, policy: policy.clone() })
+        let fill = |name: &Template| name.fill(request.called, found.called.as_ref(), as_it_is);
+        let unanswered = policy.unanswered.as_ref().map(fill);
+        Outcome::Dial(Dial { targets, called, caller, header_values, unanswered, policy: policy.clone() })
     }
 }
 

@@ -29,6 +29,7 @@ fn tone(path: &Path, hz: f64, seconds: f64) {
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let mut file = hound::WavWriter::create(path, spec).expect("a file");
     for n in 0..(seconds * f64::from(RATE_HZ)) as u32 {
         let t = f64::from(n) / f64::from(RATE_HZ);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use b2b::client::{CallState, Codec, EndCause, Sound};
+use b2b::client::{CallState, Codec, EndCause, SipClient, Sound};
 
 use crate::common::child::PATIENCE;
 use crate::parties::{Party, RATE_HZ, client, server, within};
@@ -155,6 +155,35 @@ async fn the_message_that_is_left_is_the_one_that_is_heard_and_outlives_a_restar
         bob.presses("3").await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_busy_or_not_there_is_left_a_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // At an address of its own: one of the server's would be one of its users.
+    let desk = SipClient::builder().identity("sip:desk@127.0.0.1").bind("127.0.0.2:0");
+    let desk = desk.build().expect("a client");
+    let mut calls = desk.incoming().await.expect("calls");
+    let at = format!("sip:desk@{}", desk.local().expect("an address"));
+    let routes = format!(
+        "[[user]]\nname = \"1001\"\npassword = \"a secret of ten\"\n\
+         [[route]]\nname = \"desk\"\ncalled = \"desk\"\nto = {at:?}\nunanswered = \"voicemail/1001\"\n\
+         [[route]]\nname = \"users\"\ncalled = \"1.*\"\nto = \"user/$0\"\nunanswered = \"voicemail/$0\"\n"
+    );
+    let (_server, at) = server(folder.path(), &format!("{CONFIG}{routes}"));
+    let busy = tokio::spawn(async move {
+        let call = within("a call", calls.next()).await.expect("a call");
+        call.reject(486).await.expect("refused");
+    });
+    for (name, number) in [("ann", "desk"), ("cat", "1001")] {
+        let caller = until_tone(name, number, at, BEEP).await;
+        caller.says(700.0).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        caller.presses("#").await;
+        assert_eq!(within("the end", caller.call.wait_for_end()).await, EndCause::RemoteHangup);
+    }
+    within("refused", busy).await.expect("refused");
+    has(folder.path(), "new", 2).await;
 }
 
 #[tokio::test]

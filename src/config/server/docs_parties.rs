@@ -184,6 +184,12 @@ pub const ROUTE: SectionDoc = SectionDoc {
             r#"[408, 480, "5xx"]"#,
             "After which answers the next target is tried; `true`: after every failure below 600. One that rang without being answered counts as 408. After silence it always is.",
         ),
+        key(
+            "unanswered",
+            "application",
+            "",
+            "The application that takes a caller whom none of these answers, however they fail: `voicemail/1001`, `voicemail/$0`.",
+        ),
         key("headers", "list of tables", "[]", "Changes to headers, in `translating` mode only."),
         key(
             "codecs",

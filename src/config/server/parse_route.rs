@@ -16,7 +16,7 @@ use super::route::{
 use crate::sip::msg::{Method, Name, Scheme, Uri};
 
 /// Keys that say something about a call that is sent on.
-const OF_DIAL: [&str; 11] = [
+const OF_DIAL: [&str; 12] = [
     "strategy",
     "set_called",
     "set_caller",
@@ -26,6 +26,7 @@ const OF_DIAL: [&str; 11] = [
     "record",
     "timeout_s",
     "failover",
+    "unanswered",
     "headers",
     "codecs",
 ];
@@ -103,7 +104,7 @@ fn action(
     let reject = section.whole("reject", 400..=699)?;
     let reason = section.parsed("reason", line)?;
     let app = section.parsed("app", apps::app_name)?;
-    let policy = policy(section, called, caller)?;
+    let policy = policy(section, called, caller, names)?;
     let given: Vec<&str> = ["to", "reject", "app"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
         let (key, other) = (section.full(first), section.full(second));
@@ -144,6 +145,7 @@ fn policy(
     section: &Section<'_>,
     called: Option<&Pattern>,
     caller: Option<&Pattern>,
+    names: &Names,
 ) -> Result<Policy, ConfigError> {
     let default = Policy::default();
     let mode = section.parsed("mode", mode)?.unwrap_or(default.mode);
@@ -151,6 +153,11 @@ fn policy(
     if !headers.is_empty() && mode != BridgeMode::Translating {
         let reason = "header rules need mode = \"translating\"";
         return Err(section.bad("headers", section.place("headers"), mode.as_str(), reason));
+    }
+    let unanswered = section.parsed("unanswered", |text| Template::new(text, called))?;
+    let literal = unanswered.as_ref().and_then(Template::literal);
+    if let Some(problem) = literal.and_then(|name| names.no_such_app(section.full("unanswered"), name)) {
+        return Err(section.error("unanswered", problem));
     }
     Ok(Policy {
         strategy: section.parsed("strategy", parse_parties::strategy)?.unwrap_or(Strategy::Serial),
@@ -162,6 +169,7 @@ fn policy(
         record: section.switch("record")?.unwrap_or(default.record),
         timeout: section.seconds("timeout_s", 1..=3_600)?,
         failover: failover(section)?.unwrap_or(default.failover),
+        unanswered,
         headers,
         codecs: parse::codecs(section)?.unwrap_or_default(),
     })

@@ -113,6 +113,8 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// After which answers the next target is tried.
     pub failover: Failover,
+    /// The application that takes a caller whom nobody has answered, with the groups of `called`.
+    pub unanswered: Option<Template>,
     /// In `translating` mode: changes to headers.
     pub headers: Vec<HeaderRule>,
     /// What may be offered, best first; empty: anything. A gateway's list wins.
@@ -131,6 +133,7 @@ impl Default for Policy {
             record: false,
             timeout: None,
             failover: Failover::default(),
+            unanswered: None,
             headers: Vec::new(),
             codecs: Vec::new(),
         }

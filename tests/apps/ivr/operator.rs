@@ -28,7 +28,9 @@ fn the_tree_of_the_documentation_is_good_and_drawn() {
     let said = script.lines().filter_map(|line| line.strip_prefix("say ")?.split(' ').next());
     let digits = (0..10).map(|digit| format!("digits/{digit}.wav"));
     for name in said.map(str::to_owned).chain(digits) {
-        std::fs::write(folder.path().join("prompts").join(name), "").expect("a file");
+        let path = folder.path().join("prompts").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, "").expect("a file");
     }
     let good = dry_run();
     assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
