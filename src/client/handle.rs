@@ -70,7 +70,13 @@ impl SipClient {
     }
 
     async fn running(&self) -> Result<&Running, StartError> {
-        let running = self.0.running.get_or_try_init(|| driver::start(self.0.settings.clone())).await?;
+        self.running_with(&mut None).await
+    }
+
+    /// The same; if this starts it, it begins with this command, and takes it.
+    async fn running_with(&self, first: &mut Option<Command>) -> Result<&Running, StartError> {
+        let start = || driver::start(self.0.settings.clone(), first.take());
+        let running = self.0.running.get_or_try_init(start).await?;
         if running.commands.is_closed() { Err(StartError::Stopped) } else { Ok(running) }
     }
 
@@ -121,8 +127,12 @@ impl SipClient {
     pub async fn incoming(&self) -> Result<IncomingCalls, StartError> {
         let (sender, receiver) = mpsc::channel::<IncomingCall>(WAITING);
         let (reply, done) = oneshot::channel();
-        let command = Command::Incoming { sender, reply };
-        self.running().await?.commands.send(command).map_err(|_| StartError::Stopped)?;
+        // Who is started by this takes calls before he registers: they may come at once.
+        let mut command = Some(Command::Incoming { sender, reply });
+        let running = self.running_with(&mut command).await?;
+        if let Some(command) = command {
+            running.commands.send(command).map_err(|_| StartError::Stopped)?;
+        }
         done.await.map_err(|_| StartError::Stopped)?;
         Ok(IncomingCalls(receiver))
     }

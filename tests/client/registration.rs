@@ -1,5 +1,6 @@
 //! How a client registers, seen on the wire by a registrar whose answers are written by hand.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::client_support::server::{Hand, Heard};
@@ -97,6 +98,33 @@ async fn it_answers_a_challenge_refreshes_before_the_end_and_takes_itself_back_w
         within("stopped", stopping).await.expect("stopped");
         assert_eq!(next(&mut events).await, RegistrationState::Off);
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_calls_takes_them_before_he_is_known_to_be_there() {
+    let server = Hand::new().await;
+    let client = alice(&server);
+    let mut asked = Box::pin(client.incoming());
+    // It starts the client, and gets no further for now.
+    let started = std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
+    assert!(started.is_pending());
+    let register = server.hear("REGISTER").await;
+    let here = server.address();
+    let sdp =
+        "v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    let invite = format!(
+        "INVITE sip:alice@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK-early\r\n\
+             From: <sip:far@{here}>;tag=far\r\nTo: <sip:alice@{to}>\r\nCall-ID: early\r\nCSeq: 1 INVITE\r\n\
+             Max-Forwards: 70\r\nContact: <sip:far@{here}>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{sdp}",
+        sdp.len(),
+        to = register.from,
+    );
+    server.send(&invite, register.from).await;
+    // Refused or not, it rings first.
+    server.hear("SIP/2.0 180").await;
+    let mut calls = within("calls", asked).await.expect("started");
+    within("the call", calls.next()).await.expect("a call");
 }
 
 #[tokio::test]

@@ -87,13 +87,19 @@ impl Hand {
         .await
     }
 
+    /// Sends this, as it is.
+    pub async fn send(&self, text: &str, to: SocketAddr) {
+        self.socket.send_to(text.as_bytes(), to).await.expect("sent");
+    }
+
     /// The next message.
     pub async fn next(&self) -> Heard {
         let mut buffer = vec![0; 65_536];
         loop {
             let (length, from) = self.socket.recv_from(&mut buffer).await.expect("a datagram");
             let heard = Heard { text: String::from_utf8_lossy(&buffer[..length]).into_owned(), from };
-            let method = heard.text.split(' ').next().unwrap_or_default().to_owned();
+            let mut words = heard.text.split(' ');
+            let method = words.by_ref().take(if heard.text.starts_with("SIP/2.0") { 2 } else { 1 }).collect();
             if let Some(via) = heard.find("Via")
                 && self.heard.borrow_mut().insert((method, via.to_owned()))
             {

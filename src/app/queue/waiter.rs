@@ -181,16 +181,17 @@ struct Ear {
 impl Ear {
     /// Answers, if nobody has, and begins the welcome.
     async fn let_in(&mut self) -> Result<(), CallError> {
+        // Before the answer, so that the record of who hangs up at once has it, too.
+        self.note("queue", &self.settings.plan.name.clone()).await;
+        self.note("queue_result", "waiting").await;
+        self.note("queue_agent", "").await;
+        self.note("queue_wait_s", "").await;
         match self.service.answer(self.leg).await {
             // Another application has answered.
             Ok(()) | Err(CallError::WrongState(_)) => {}
             Err(error) => return Err(error),
         }
         self.service.enter(self.call, Place::Queue).await?;
-        self.note("queue", &self.settings.plan.name.clone()).await;
-        self.note("queue_result", "waiting").await;
-        self.note("queue_agent", "").await;
-        self.note("queue_wait_s", "").await;
         let welcome = self.settings.sounds.welcome();
         self.welcome = welcome.is_some();
         self.play(welcome);

@@ -55,8 +55,8 @@ enum Step {
     PatienceOver,
 }
 
-/// Starts the thread and waits until it is bound.
-pub(super) async fn start(settings: Settings) -> Result<Running, StartError> {
+/// Starts the thread and waits until it is bound. It obeys `first` before anything comes.
+pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<Running, StartError> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (events, _) = broadcast::channel(settings.events);
     let (bound, ready) = oneshot::channel();
@@ -64,7 +64,7 @@ pub(super) async fn start(settings: Settings) -> Result<Running, StartError> {
     let (alive, over) = std::sync::mpsc::channel::<()>();
     let (weak_commands, weak_events) = (commands.downgrade(), events.downgrade());
     let thread = move || {
-        run(settings, receiver, weak_commands, events, bound, state);
+        run(settings, (first, receiver), weak_commands, events, bound, state);
         drop(alive);
     };
     let system = |error: std::io::Error| StartError::System(error.to_string());
@@ -77,7 +77,7 @@ pub(super) async fn start(settings: Settings) -> Result<Running, StartError> {
 /// The thread's body.
 fn run(
     settings: Settings,
-    commands: mpsc::UnboundedReceiver<Command>,
+    (first, commands): (Option<Command>, mpsc::UnboundedReceiver<Command>),
     weak_commands: mpsc::WeakUnboundedSender<Command>,
     events: broadcast::Sender<ClientEvent>,
     bound: oneshot::Sender<Result<SocketAddr, StartError>>,
@@ -116,7 +116,7 @@ fn run(
             }
         };
         let _ = bound.send(Ok(service.local()));
-        let driver = Driver {
+        let mut driver = Driver {
             service,
             rate_hz,
             ptime_ms,
@@ -133,6 +133,7 @@ fn run(
             events,
             logs,
         };
+        first.into_iter().for_each(|first| driver.obey(first));
         driver.serve(commands).await
     });
     // Lookups that hang in the system's resolver are not waited for.
