@@ -24,6 +24,15 @@ pub struct GatewayState {
     pub hosts: Vec<(String, Health)>,
 }
 
+impl GatewayState {
+    /// Whether it takes calls, as far as is known.
+    pub fn is_up(&self) -> bool {
+        let lost = self.registration.as_ref().is_some_and(|it| it.failed && !it.registered);
+        let down = !self.hosts.is_empty() && self.hosts.iter().all(|(_, health)| *health == Health::Down);
+        !lost && !down
+    }
+}
+
 /// How a registration of ours stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegistrationState {

@@ -133,6 +133,7 @@ impl Server {
             desk: desk.clone(),
             ledger: ledger.clone(),
             queues: desk_of_queues.clone(),
+            places: places.clone(),
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.

@@ -136,6 +136,21 @@ pub enum Event {
     /// An application's own news.
     Application { call: Option<CallId>, app: String, name: String, data: serde_json::Value },
 
+    // ---- programs outside
+    /// A command of a program is done, as it wanted; `result` is what came of it.
+    CommandCompleted { id: String, command: String, call: Option<CallId>, result: serde_json::Value },
+    /// It is over and not done. `reason` is one word, `error` says more, `status` is SIP's where
+    /// a party has refused.
+    CommandFailed {
+        id: String,
+        command: String,
+        call: Option<CallId>,
+        reason: String,
+        error: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+    },
+
     // ---- system
     /// Listening.
     Listening { transport: String, address: SocketAddr },
@@ -222,7 +237,9 @@ impl Event {
             Event::HandlerStarted { .. }
             | Event::HandlerEnded { .. }
             | Event::HandlerFailed { .. }
-            | Event::Application { .. } => Plane::Application,
+            | Event::Application { .. }
+            | Event::CommandCompleted { .. }
+            | Event::CommandFailed { .. } => Plane::Application,
             Event::Listening { .. }
             | Event::Reloaded { .. }
             | Event::Draining { .. }
@@ -261,6 +278,8 @@ impl Event {
             Event::IllegalEvent { call, .. }
             | Event::Lookup { call, .. }
             | Event::LookupFailed { call, .. }
+            | Event::CommandCompleted { call, .. }
+            | Event::CommandFailed { call, .. }
             | Event::Application { call, .. } => *call,
             Event::Registered { .. }
             | Event::Unregistered { .. }

@@ -20,6 +20,8 @@ mod edges;
 mod http;
 #[cfg(feature = "lab")]
 mod http_lists;
+#[cfg(feature = "lab")]
+mod http_places;
 mod lamps;
 #[cfg(feature = "lab")]
 mod records;

@@ -12,7 +12,6 @@ use crate::b2bua::in_force::registrar;
 use crate::b2bua::tally::DeskCounters;
 use crate::call::call_fsm::CallState;
 use crate::call::cdr::CdrCounters;
-use crate::call::resolver::Health;
 use crate::call::switch::{SwitchCounters, SwitchHoldings};
 use crate::sip::endpoint::{Counters, Holdings};
 use crate::sip::net::NetCounters;
@@ -166,11 +165,7 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
 /// As many series as the configuration has gateways.
 fn gateways(page: &mut Page, api: &Api) {
     let gateways = api.desk.board.snapshot();
-    let up = gateways.iter().map(|(name, state, _)| {
-        let lost = state.registration.as_ref().is_some_and(|it| it.failed && !it.registered);
-        let down = !state.hosts.is_empty() && state.hosts.iter().all(|(_, health)| *health == Health::Down);
-        (name, u8::from(!lost && !down))
-    });
+    let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
     let help = "Whether a gateway takes calls, as far as is known.";
     page.each(("b2b_gateway_up", "gateway"), Kind::Gauge, help, up);
     let channels = gateways.iter().map(|(name, _, taken)| (name, taken));

@@ -6,7 +6,7 @@
 //! - `answer`: errors as JSON, with what to do
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
 //! - `capture`: what was on the wire; `recording`: what was said
-//! - `queues`: who waits, and agents
+//! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
 //! - `events`: the bus as a WebSocket
 //! - `registrations`: who is registered
 //! - `metrics`: everything that is counted; `metrics_media`: media; `text`: as Prometheus reads it
@@ -17,11 +17,13 @@ mod answer;
 mod calls;
 mod capture;
 mod events;
+mod gateways;
 mod guard;
 mod listen;
 mod metrics;
 mod metrics_media;
 mod originate;
+mod places;
 mod queues;
 mod recording;
 mod registrations;
@@ -42,6 +44,7 @@ use tokio::sync::oneshot;
 
 use super::desk::DeskParts;
 use super::ledger::Ledger;
+use super::meeting_places::MeetingPlaces;
 use crate::app::queue::QueueDesk;
 use crate::call::controller::EmbeddedController;
 use crate::call::service::CallService;
@@ -64,6 +67,7 @@ pub struct Api {
     pub desk: DeskParts,
     pub ledger: Ledger,
     pub queues: QueueDesk,
+    pub places: MeetingPlaces,
     /// When the server started.
     pub started: Instant,
 }
@@ -129,6 +133,10 @@ fn router(api: Api, guard: Guard) -> Router {
         .route("/agents", get(queues::agents))
         .route("/agents/{name}", get(queues::agent))
         .route("/agents/{name}/state", put(queues::set_state))
+        .route("/rooms", get(places::list))
+        .route("/rooms/{name}", get(places::one))
+        .route("/slots", get(places::slots))
+        .route("/gateways", get(gateways::list))
         .route("/events", get(events::stream))
         .route("/registrations", get(registrations::list))
         .route("/metrics", get(metrics::scrape))

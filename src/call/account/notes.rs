@@ -88,6 +88,12 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             timeline.decision(now, None, "handler failed", format_args!("{handler}: {error}"));
         }
         Event::Application { app, name, .. } => timeline.decision(now, None, app, name),
+        Event::CommandCompleted { command, id, .. } => {
+            timeline.decision(now, None, "command", format_args!("{command} ({id})"));
+        }
+        Event::CommandFailed { command, id, error, .. } => {
+            timeline.decision(now, None, "command failed", format_args!("{command} ({id}): {error}"));
+        }
         Event::IllegalEvent { what, .. } => timeline.decision(now, None, "illegal event", what),
         _ => {}
     }

@@ -282,7 +282,7 @@ impl CallService {
         self.command(|reply| Command::Enter { call, place, reply }).await
     }
 
-    async fn media(&self, leg: LegId) -> Result<LegMedia, CallError> {
+    pub(super) async fn media(&self, leg: LegId) -> Result<LegMedia, CallError> {
         self.ask(|reply| Command::Media { leg, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 

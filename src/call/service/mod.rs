@@ -1,10 +1,12 @@
 //! The library's front for calls: a handle that can be cloned, whose methods
 //! become commands to the thread that owns the calls.
 //!
+//! - `steering`: taking a leg from whoever has it, for programs outside
 //! - `media`: prompts, digits, recordings, rooms
 //! - `time`: the clock of applications, what they do beside calls, what they tell
 
 mod media;
+mod steering;
 mod time;
 
 use std::sync::Arc;

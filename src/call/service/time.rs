@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{CallError, CallService};
 use crate::call::CallId;
+use crate::call::event::Event;
 use crate::call::switch::command::{Command, Until};
 
 impl CallService {
@@ -71,6 +72,14 @@ impl CallService {
         data: serde_json::Value,
     ) -> Result<(), CallError> {
         let (app, name) = (app.to_owned(), name.to_owned());
-        self.commands.send(Command::Publish { call, app, name, data }).map_err(|_| CallError::Stopping)
+        self.tell(Event::Application { call, app, name, data })
+    }
+
+    /// Publishes this: on the bus, in its call's account, and to its call's handler.
+    ///
+    /// # Errors
+    /// The service has stopped.
+    pub fn tell(&self, event: Event) -> Result<(), CallError> {
+        self.commands.send(Command::Tell { event: Box::new(event) }).map_err(|_| CallError::Stopping)
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::controller::{MediaController, Recorded, RecordingSpec};
+use crate::call::event::Event;
 use crate::call::handler::HandlerAction;
 use crate::call::lookup::{LookupError, LookupResult};
 use crate::call::service::{CallEnd, CallError, DialError, DialRequest, LegMedia, Place, Watched};
@@ -124,11 +125,33 @@ pub(in crate::call) enum Command {
     Spawn {
         work: Pin<Box<dyn Future<Output = ()> + Send>>,
     },
-    Publish {
-        call: Option<CallId>,
-        app: String,
+    Tell {
+        event: Box<Event>,
+    },
+    /// Which call and leg it is.
+    Locate {
+        of: Watched,
+        reply: Reply<Result<(CallId, LegId), CallError>>,
+    },
+    StopDialling {
+        leg: LegId,
+        reply: Reply<Result<(), CallError>>,
+    },
+    LetGo {
+        leg: LegId,
+        reply: Reply<Result<(), CallError>>,
+    },
+    /// Whether there is an application of this name.
+    Knows {
         name: String,
-        data: serde_json::Value,
+        reply: Reply<bool>,
+    },
+    /// To an application, as if this number had been called.
+    Give {
+        leg: LegId,
+        name: String,
+        number: Option<String>,
+        reply: Reply<Result<(), CallError>>,
     },
     Watch {
         what: Watched,

@@ -67,6 +67,7 @@ mod say;
 mod sleepers;
 mod slots;
 mod snapshot;
+mod steering;
 mod table;
 mod tasks;
 mod transfer;

@@ -57,7 +57,7 @@ impl Switch {
     }
 
     /// A party that is up, as if it had just called this target.
-    fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
+    pub(super) fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
         let (call, party) = (self.legs.get(leg.0)?.call, self.party(leg));
         let (name, number) = self.shown(leg).unwrap_or_default();
         let request = as_invite(target, &name, &number)?;
@@ -67,7 +67,7 @@ impl Switch {
 
     /// The party may have been held, or have sent its media elsewhere: it is offered a
     /// conversation with us.
-    fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let Some(it) = self.legs.get(leg.0) else { return };
         let (call, Some(endpoint)) = (it.call, it.media) else { return };
         let offer = self.controller.local_offer(endpoint, None, self.policy_towards(leg));

@@ -7,7 +7,6 @@ use super::tasks::Panicked;
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::call_fsm::CallEvent;
-use crate::call::event::Event;
 use crate::call::lookup::{LookupError, LookupRequest};
 use crate::call::service::{CallError, DialError, Watched};
 use crate::call::{BridgeId, CallId, LegId};
@@ -90,8 +89,13 @@ impl Switch {
             Command::WhereTo { leg, target, reply } => self.where_to(t, leg, target, reply),
             Command::Sleep { until, reply } => self.sleep(t, until, reply),
             Command::Spawn { work } => self.run_beside(work),
-            Command::Publish { call, app, name, data } => {
-                self.tell(t, Event::Application { call, app, name, data });
+            Command::Tell { event } => self.tell(t, *event),
+            Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
+            Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(t, leg))),
+            Command::Knows { name, reply } => drop(reply.send(self.handler_named(&name).is_some())),
+            Command::LetGo { leg, reply } => drop(reply.send(self.let_go_of(t, leg))),
+            Command::Give { leg, name, number, reply } => {
+                drop(reply.send(self.give(t, leg, &name, number.as_deref())));
             }
             Command::Watch { what, reply } => {
                 let watchers = match what {

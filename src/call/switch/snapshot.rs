@@ -121,7 +121,8 @@ impl Switch {
         })
     }
 
-    fn leg_snapshot(&self, leg: LegId) -> Option<LegSnapshot> {
+    /// One leg; none: it is over.
+    pub fn leg_snapshot(&self, leg: LegId) -> Option<LegSnapshot> {
         let it = self.legs.get(leg.0)?;
         let contact = it.contact.as_deref();
         Some(LegSnapshot {

@@ -1,0 +1,80 @@
+//! What programs outside do with calls that an application may have: they find a leg, take it,
+//! and give it to another one.
+
+use std::time::Duration;
+
+use super::{CallError, CallService, Watched};
+use crate::call::switch::command::Command;
+use crate::call::{CallId, LegId};
+
+/// How long an application that has lost its call may take to give back what it had: rooms and
+/// music take a few turns.
+const PARTING: Duration = Duration::from_millis(20);
+
+impl CallService {
+    /// The call that this is or belongs to, and its leg: of a call or a bridge its first one.
+    ///
+    /// # Errors
+    /// It is over.
+    pub async fn locate(&self, of: impl Into<Watched>) -> Result<(CallId, LegId), CallError> {
+        let of = of.into();
+        self.ask(|reply| Command::Locate { of, reply }).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// Ends what [`CallService::dial_and_bridge`] dials for this leg; it stays.
+    ///
+    /// # Errors
+    /// The leg has gone, or nobody is dialled for it.
+    pub async fn stop_dialling(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::StopDialling { leg, reply }).await
+    }
+
+    /// Takes a leg from its handler, from who is dialled for it, and out of its bridge, whose
+    /// other party is hung up. It stays, answered or not, until somebody does something with it.
+    ///
+    /// # Errors
+    /// The leg has gone, is not answered by who was called, or a transfer is under way.
+    pub async fn let_go_of(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::LetGo { leg, reply }).await
+    }
+
+    /// Takes a leg from whoever has it, as [`CallService::let_go_of`], and gives it to the
+    /// application of this name, as if it had called `number`; without one the number that it
+    /// has called, or its own.
+    ///
+    /// # Errors
+    /// As there, or there is no such application: then nothing changes.
+    pub async fn hand_over(&self, leg: LegId, name: &str, number: Option<&str>) -> Result<(), CallError> {
+        if !self.knows_application(name).await? {
+            return Err(CallError::WrongState("there is no application of this name"));
+        }
+        self.let_go_of(leg).await?;
+        self.sleep(PARTING).await?;
+        let (name, number) = (name.to_owned(), number.map(str::to_owned));
+        self.command(|reply| Command::Give { leg, name, number, reply }).await
+    }
+
+    /// Whether calls can be given to this name.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn knows_application(&self, name: &str) -> Result<bool, CallError> {
+        let name = name.to_owned();
+        self.ask(|reply| Command::Knows { name, reply }).await.ok_or(CallError::Stopping)
+    }
+
+    /// Whether a leg is answered, and not about to end.
+    pub async fn is_up(&self, leg: LegId) -> bool {
+        self.media(leg).await.is_ok()
+    }
+
+    /// Sends a digit to an answered leg as RFC 4733 events, if its party takes them.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone.
+    pub async fn send_digit(&self, leg: LegId, digit: char, duration_ms: u32) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.send_digit(media.endpoint, digit, duration_ms);
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Programs steer calls from outside: a leg is found, taken from whoever has it, and given to
+//! an application.
+
+use super::dial::Dial;
+use super::handing::Asked;
+use super::invite::escaped_user;
+use super::table::Purpose;
+use super::{Switch, Turn};
+use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::event::Event;
+use crate::call::handler::IncomingCall;
+use crate::call::service::{CallError, Watched};
+use crate::call::{CallId, LegId};
+
+impl Switch {
+    /// The call that this belongs to, and the leg: of a call its first one, of a bridge its
+    /// first one.
+    pub(super) fn locate(&self, of: Watched) -> Result<(CallId, LegId), CallError> {
+        let (call, leg) = match of {
+            Watched::Leg(leg) => (self.legs.get(leg.0).map(|it| it.call), Some(leg)),
+            Watched::Call(call) => {
+                (Some(call), self.calls.get(call.0).and_then(|it| it.legs.first().copied()))
+            }
+            Watched::Bridge(bridge) => {
+                let call = self.bridges.get(bridge.0).copied();
+                let leg = call.and_then(|call| Some(self.calls.get(call.0)?.bridge.as_ref()?.a));
+                (call, leg)
+            }
+        };
+        call.zip(leg).ok_or(CallError::Gone)
+    }
+
+    /// Ends what is dialled for this leg; it stays.
+    pub(super) fn stop_dialling(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
+        let call = self.legs.get(leg.0).map(|it| it.call).ok_or(CallError::Gone)?;
+        let dialling = self.calls.get_mut(call.0).and_then(|it| it.dialling.as_mut());
+        match dialling.map(|it| &mut it.purpose) {
+            Some(Purpose::Caller { caller, reply }) if *caller == leg => {
+                // Else who waits unanswered would be refused.
+                reply.get_or_insert_with(|| tokio::sync::oneshot::channel().0);
+                self.with_dial(t, call, Dial::cancel);
+                Ok(())
+            }
+            _ => Err(CallError::WrongState("nobody is dialled for the leg")),
+        }
+    }
+
+    /// Takes a leg from its handler, from who is dialled for it, and out of its bridge, whose
+    /// other party is hung up: it is nobody's then, and stays.
+    pub(super) fn let_go_of(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
+        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let (call, inbound) = (it.call, it.inbound);
+        if !it.is_up() && !it.is_waiting() {
+            return Err(CallError::WrongState("the leg is not answered yet"));
+        }
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        if let Some(Purpose::Transfer { .. }) = dialling.map(|it| &it.purpose) {
+            return Err(CallError::WrongState("a transfer is under way"));
+        }
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.adopted = true;
+        }
+        // Its future is dropped, and gives back what it has.
+        drop(self.legs.get_mut(leg.0).and_then(|it| it.handled.take()));
+        let application = self.calls.get_mut(call.0).and_then(|it| it.application.take());
+        if let Some(handler) = application {
+            let (handler, action) = (handler.to_string(), "taken".to_owned());
+            self.tell(t, Event::HandlerEnded { call, handler, action });
+        }
+        // Nobody need be dialled for it.
+        let _ = self.stop_dialling(t, leg);
+        if let Some((_, other, _)) = self.bridged(leg) {
+            self.part(t, call);
+            let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+            self.advance_call(t, call, CallEvent::Release(direction));
+            self.leave(t, other, false);
+            self.talk_to_us(t, leg);
+        }
+        if let Some(endpoint) = self.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.media) {
+            self.controller.stop_prompt(endpoint);
+            self.controller.stop_collecting(endpoint);
+            self.controller.stop_moh(endpoint);
+            let silent = self.controller.echo(endpoint, false);
+            self.media(t, silent, |_, _, _| {});
+        }
+        Ok(())
+    }
+
+    /// Gives a leg that nobody has to the application of this name, as if it had called this
+    /// number; without one the number that it called, or its own.
+    pub(super) fn give(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        name: &str,
+        number: Option<&str>,
+    ) -> Result<(), CallError> {
+        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        if !it.is_up() && !it.is_waiting() {
+            return Err(CallError::WrongState("the leg is not answered yet"));
+        }
+        if self.handler_named(name).is_none() {
+            return Err(CallError::WrongState("there is no application of this name"));
+        }
+        let as_it_came = it.invite.as_deref().filter(|_| number.is_none()).cloned();
+        let own = self.party(leg).number;
+        let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(&own)), self.config.domain);
+        let moved = self.moved(leg, &target, t).ok_or(CallError::WrongState("it is no number"))?;
+        let moved = IncomingCall { request: as_it_came.unwrap_or_else(|| moved.request.clone()), ..moved };
+        self.hand_to(t, Asked::new(moved), name);
+        Ok(())
+    }
+}
