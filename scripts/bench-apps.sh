@@ -5,7 +5,8 @@
 # usage: scripts/bench-apps.sh [quick] [--json file] [case …]
 # Cases: relay prompt prompt-opus queue room rooms recording; quick: a tenth of it, as CI does.
 # Needs taskset, sipp, python3 and two cores: the server has one, the load the other.
-# Held to: late ticks at most B2B_BENCH_LATE (0.1) percent, every call up until it is hung up.
+# Held to: late ticks at most B2B_BENCH_LATE (0.1) percent more than the time in which a process
+# that only sleeps on the server's core is woken so late; every call up until it is hung up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b --example app_load
