@@ -18,7 +18,7 @@ use crate::call::service::{
     CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken,
 };
 use crate::config::server::{
-    BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User,
+    Action, BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User,
 };
 use crate::sip::msg::Method;
 
@@ -49,6 +49,11 @@ impl ApplicationHandler for Routes {
                 at: call.at,
             };
             let decided = route(&settings, &asking).await;
+            if decided.record
+                && let Err(error) = service.record_call(call.call, None).await
+            {
+                tracing::warn!("call {}: {error}", call.call.0);
+            }
             match decided.unanswered {
                 Some(app) => or_else(decided.action, app, &call, &service).await,
                 None => decided.action,
@@ -98,11 +103,13 @@ impl ApplicationHandler for Routes {
 struct Decided {
     action: HandlerAction,
     unanswered: Option<String>,
+    /// The call is to be recorded, and the action does not say so itself.
+    record: bool,
 }
 
 impl From<HandlerAction> for Decided {
     fn from(action: HandlerAction) -> Self {
-        Decided { action, unanswered: None }
+        Decided { action, unanswered: None, record: false }
     }
 }
 
@@ -201,23 +208,27 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
             }
             if stages.is_empty() {
                 let status = failures.first().map_or((404, "Not Found"), LookupError::status);
-                return Decided { action: refused(status, why), unanswered: dial.unanswered };
+                return Decided { action: refused(status, why), unanswered: dial.unanswered, record: false };
             }
             let mut options = options(settings, asking, &dial, &stages);
             options.route = name.map(|name| RouteTaken { why: format!("{name}: {called} {why}"), name });
             let action = HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }));
-            Decided { action, unanswered: dial.unanswered }
+            Decided { action, unanswered: dial.unanswered, record: false }
         }
         Outcome::Reject { status, reason } => {
             let reason = reason.as_deref().unwrap_or_default();
             refused((status, reason), format!("is refused: {status} {reason}").trim_end().to_owned()).into()
         }
-        Outcome::App(app) => HandlerAction::Routed {
-            why: format!("{}: {called} to {app}", name.as_deref().unwrap_or_default()),
-            route: name.clone(),
-            action: Box::new(HandlerAction::Handle(app.to_string())),
+        Outcome::App(app) => {
+            let action = HandlerAction::Routed {
+                why: format!("{}: {called} to {app}", name.as_deref().unwrap_or_default()),
+                route: name.clone(),
+                action: Box::new(HandlerAction::Handle(app.to_string())),
+            };
+            let route = decision.route.and_then(|index| settings.config.routes.get(index));
+            let record = route.is_some_and(|route| matches!(route.action, Action::App { record: true, .. }));
+            Decided { action, unanswered: None, record }
         }
-        .into(),
     }
 }
 

@@ -37,8 +37,9 @@ pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lackin
         let policy = match &route.action {
             Action::Dial { policy, .. } => policy,
             Action::Reject { .. } => continue,
-            Action::App { .. } => {
-                for (capability, needs) in FOR_APPLICATIONS {
+            Action::App { record, .. } => {
+                let recording = record.then_some((Capability::Recording, "recording (record = true)"));
+                for (capability, needs) in FOR_APPLICATIONS.into_iter().chain(recording) {
                     if !has.has(capability) {
                         let who = format!("route {:?}", route.name);
                         let fix = "take the application out";

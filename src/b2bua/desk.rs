@@ -376,7 +376,13 @@ impl FrontDesk for ServerDesk {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
         match self.admit(now, request, flow) {
-            Ok((identity, seats)) => Admission::Accept { identity, seats },
+            Ok((identity, seats)) => {
+                let policy = match self.settings.origins.of(flow.remote.ip()).0 {
+                    Origin::Gateway(name) => self.settings.gateway_policy(name),
+                    _ => None,
+                };
+                Admission::Accept { identity, seats, policy }
+            }
             Err(Turned::Away(reply)) => Admission::Refuse(reply),
             Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
             Err(Turned::Ignored) => Admission::Ignore,

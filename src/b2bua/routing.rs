@@ -104,6 +104,7 @@ struct Prepared {
 #[derive(Debug, Clone)]
 enum PreparedOutcome {
     Dial { targets: Vec<Target>, policy: Arc<Policy> },
+    App(Template),
     Done(Outcome),
 }
 
@@ -195,17 +196,24 @@ impl Prepared {
                 status: *status,
                 reason: reason.as_deref().map(Arc::from),
             }),
-            Action::App { name } => PreparedOutcome::Done(Outcome::App(name.as_str().into())),
+            Action::App { name, .. } => match name.literal() {
+                Some(name) => PreparedOutcome::Done(Outcome::App(name.into())),
+                None => PreparedOutcome::App(name.clone()),
+            },
         };
         Prepared { name: route.name.as_str().into(), route, outcome }
     }
 
     fn outcome(&self, request: &RouteRequest<'_>, found: &Found<'_>) -> Outcome {
+        let as_it_is = |filled: &mut String, text: &str| filled.push_str(text);
         let (targets, policy) = match &self.outcome {
             PreparedOutcome::Done(outcome) => return outcome.clone(),
+            PreparedOutcome::App(name) => {
+                let name = name.fill(request.called, found.called.as_ref(), as_it_is);
+                return Outcome::App(name.into());
+            }
             PreparedOutcome::Dial { targets, policy } => (targets, policy),
         };
-        let as_it_is = |filled: &mut String, text: &str| filled.push_str(text);
         let rewritten = |template: &Option<Template>, number: &str, found| match template {
             Some(template) => template.fill(number, found, as_it_is),
             None => number.to_string(),

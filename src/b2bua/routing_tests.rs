@@ -179,6 +179,23 @@ fn applications_get_their_calls() {
     assert_eq!(route(&call("echo")).outcome, Outcome::App("ivr/echo".into()));
 }
 
+#[test]
+fn an_applications_name_may_have_a_group_of_the_called_number_but_not_as_its_kind() {
+    let with = |app: &str| parse_alone(&format!("[[route]]\ncalled = \"\\\\*(.+)\"\napp = \"{app}\"\n"));
+    let router = Router::new(&with("voicemail/$1").unwrap());
+    assert_eq!(router.route(&call("*1001")).outcome, Outcome::App("voicemail/1001".into()));
+    for (app, why) in [
+        ("$1/main", "a group in the kind"),
+        ("$1", "a group in the kind"),
+        ("voicemail/$2", "no group of the pattern"),
+        ("voicemail/1001", "there is no application"),
+        ("a/b/$1", "no name of an application"),
+    ] {
+        let error = with(app).unwrap_err().to_string();
+        assert!(error.contains(why), "{app}: {error}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_number_makes_it_panic(called in "\\PC{0,40}|[0-9+]{1,20}", caller in "\\PC{0,20}") {

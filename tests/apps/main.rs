@@ -10,6 +10,7 @@ mod server_support;
 mod callcentre;
 mod conference;
 mod ivr;
+mod message_lamp;
 mod own_application;
 mod park;
 mod parties;
@@ -19,4 +20,5 @@ mod recording;
 #[cfg(all(feature = "lab", feature = "phone"))]
 mod scene;
 mod test_numbers;
+mod tones;
 mod voicemail;

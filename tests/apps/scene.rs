@@ -19,7 +19,7 @@ fn scene(folder: &Path, last: u8, changes: &[(&str, &str)]) -> String {
         text = text.replace("127.0.0.1:5060", &format!("{address}:0"));
         text = text.replace("127.0.0.1:8080", &format!("{address}:0"));
         // A busy machine loses packets.
-        text = text.replace("max_loss_pct = 5", "max_loss_pct = 100");
+        text = text.replace("max_loss_pct = 1", "max_loss_pct = 100");
         for (from, to) in changes {
             text = text.replace(from, to);
         }

@@ -1,5 +1,7 @@
 //! Voicemail: a message that is left is the one that is heard.
 
+mod trouble;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,12 +11,12 @@ use crate::common::child::PATIENCE;
 use crate::parties::{Party, RATE_HZ, client, server, within};
 use crate::server_support;
 
-const CONFIG: &str = "[[mailbox]]\nname = \"1001\"\npin = \"4711\"\nmax_message_s = 60\n\
+pub const CONFIG: &str = "[[mailbox]]\nname = \"1001\"\npin = \"4711\"\nmax_message_s = 60\n\
     [[route]]\nname = \"leave\"\ncalled = \"leave\"\napp = \"voicemail/1001\"\n\
     [[route]]\nname = \"hear\"\ncalled = \"hear\"\napp = \"voicemail\"\n";
 /// The beep, and what strangers hear first.
-const BEEP: f64 = 1_000.0;
-const ASKED: f64 = 550.0;
+pub const BEEP: f64 = 1_000.0;
+pub const ASKED: f64 = 550.0;
 
 fn messages(folder: &Path, age: &str) -> Vec<PathBuf> {
     let found = std::fs::read_dir(folder.join("voicemail/1001").join(age)).into_iter().flatten().flatten();
@@ -75,7 +77,7 @@ fn likeness(wanted: &[i16], heard: &[i16]) -> f64 {
 }
 
 /// Calls, and waits for this tone of the server's.
-async fn until_tone(name: &str, number: &str, at: std::net::SocketAddr, hz: f64) -> Party {
+pub async fn until_tone(name: &str, number: &str, at: std::net::SocketAddr, hz: f64) -> Party {
     let client = client(name, Codec::Pcma);
     let call = client.call(format!("sip:{number}@{at}")).await.expect("a call");
     within("an answer", call.wait_for_answer()).await.expect("answered");

@@ -262,7 +262,7 @@ fn a_caller_who_hangs_up_while_it_waits_is_forgotten() {
     it.harness.hang_up(it.ann, a);
     assert_eq!(it.news(), ["joined", "left abandoned"]);
     let record = it.harness.records().remove(0);
-    assert!(record.variables.contains(&("queue_result".to_owned(), "waiting".to_owned())), "{record:?}");
+    assert!(record.variables.contains(&("queue_result".to_owned(), "abandoned".to_owned())), "{record:?}");
     it.close();
 }
 

@@ -20,6 +20,8 @@ mod capture;
 mod client;
 #[cfg(feature = "lab")]
 mod malformed;
+#[cfg(all(feature = "lab", feature = "server"))]
+mod messages;
 #[cfg(feature = "server")]
 mod phones;
 #[cfg(feature = "lab")]

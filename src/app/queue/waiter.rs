@@ -183,7 +183,10 @@ impl Ear {
     async fn let_in(&mut self) -> Result<(), CallError> {
         // Before the answer, so that the record of who hangs up at once has it, too.
         self.note("queue", &self.settings.plan.name.clone()).await;
-        self.note("queue_result", "waiting").await;
+        // Who hangs up is gone before anybody could note it.
+        let last = Left::Abandoned.as_str();
+        let noted = self.service.set_variable_until_the_end(self.call, "queue_result", "waiting", last).await;
+        self.is_noted("queue_result", noted);
         self.note("queue_agent", "").await;
         self.note("queue_wait_s", "").await;
         match self.service.answer(self.leg).await {
@@ -201,7 +204,12 @@ impl Ear {
 
     /// Variables of the call are for people: without room for one the call goes on.
     async fn note(&mut self, name: &str, value: &str) {
-        if let Err(error) = self.service.set_variable(self.call, name, value).await {
+        let noted = self.service.set_variable(self.call, name, value).await;
+        self.is_noted(name, noted);
+    }
+
+    fn is_noted(&self, name: &str, noted: Result<(), CallError>) {
+        if let Err(error) = noted {
             tracing::debug!("call {}: {name}: {error}", self.call.0);
         }
     }

@@ -43,7 +43,10 @@ impl ServerDesk {
         let address = flow.remote.ip();
         let user = match self.settings.origins.of(address).0 {
             Origin::Unknown => Some(self.authenticate(t.now, request, flow, Side::Server)?),
-            Origin::Gateway(_) => return Err(Turned::Away(Reply::status(403))),
+            Origin::Gateway(_) => {
+                self.parts.lamps.count(|of| &mut of.refused);
+                return Err(Turned::Away(Reply::status(403)));
+            }
             Origin::User(_) | Origin::Trusted => None,
         };
         let settings = self.settings.clone();

@@ -9,6 +9,7 @@ use super::queues;
 use super::text::{self, Kind, Page};
 use super::{Api, answer::Problem};
 use crate::b2bua::in_force::registrar;
+use crate::b2bua::lamps::board::LampCounters;
 use crate::b2bua::tally::DeskCounters;
 use crate::call::call_fsm::CallState;
 use crate::call::cdr::CdrCounters;
@@ -51,6 +52,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.desk.tally.get());
     gateways(&mut page, &api);
+    subscriptions(&mut page, &api.desk.lamps.counters());
     media(&mut page, &api.controller.totals().await);
     queues::metrics(&mut page, &api.queues).await;
     held(&mut page, &seen, &api);
@@ -170,6 +172,25 @@ fn gateways(page: &mut Page, api: &Api) {
     page.each(("b2b_gateway_up", "gateway"), Kind::Gauge, help, up);
     let channels = gateways.iter().map(|(name, _, taken)| (name, taken));
     page.each(("b2b_gateway_channels", "gateway"), Kind::Gauge, "Channels in use.", channels);
+}
+
+/// Lamps and message waiting. How many there are now: `b2b_held`.
+fn subscriptions(page: &mut Page, counters: &LampCounters) {
+    let results = [
+        ("begun", counters.begun),
+        ("refreshed", counters.refreshed),
+        ("refused", counters.refused),
+        ("over_limit", counters.over_limit),
+        ("ended", counters.ended),
+        ("expired", counters.expired),
+        ("untold", counters.untold),
+        ("no_resource", counters.no_resource),
+        ("stopped", counters.stopped),
+    ];
+    let help = "What became of SUBSCRIBEs and subscriptions.";
+    page.each(("b2b_subscriptions_total", "result"), Kind::Counter, help, results);
+    let help = "NOTIFYs of subscriptions.";
+    page.one("b2b_subscription_notifies_total", Kind::Counter, help, counters.notifies);
 }
 
 /// Whatever is held for calls; all of it goes back to zero without calls.

@@ -33,6 +33,32 @@ struct Board {
     changed: BTreeSet<Resource>,
     /// Subscriptions, for whoever observes.
     subscriptions: usize,
+    counters: LampCounters,
+}
+
+/// What became of subscriptions so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LampCounters {
+    /// Taken.
+    pub begun: u64,
+    /// Given more time.
+    pub refreshed: u64,
+    /// Refused, the limits aside; a challenge is no refusal.
+    pub refused: u64,
+    /// Refused by a limit, or because we stop.
+    pub over_limit: u64,
+    /// They wanted no more, or to be told once only.
+    pub ended: u64,
+    /// Their time was over.
+    pub expired: u64,
+    /// A NOTIFY had no 2xx.
+    pub untold: u64,
+    /// What they watched is no more.
+    pub no_resource: u64,
+    /// We stopped.
+    pub stopped: u64,
+    /// NOTIFYs, each counted once however often it was sent.
+    pub notifies: u64,
 }
 
 /// A mailbox.
@@ -177,6 +203,15 @@ impl LampBoard {
     /// Subscriptions that are held.
     pub fn subscriptions(&self) -> usize {
         self.lock().subscriptions
+    }
+
+    /// What became of them so far.
+    pub fn counters(&self) -> LampCounters {
+        self.lock().counters
+    }
+
+    pub(in crate::b2bua) fn count(&self, count: impl FnOnce(&mut LampCounters) -> &mut u64) {
+        *count(&mut self.lock().counters) += 1;
     }
 
     /// Whether something has changed that is watched.

@@ -88,6 +88,10 @@ impl Subscription {
         }
     }
 
+    fn is_ending(&self) -> bool {
+        matches!(self.state, State::LastWaits | State::Closing | State::Over)
+    }
+
     fn next_at(&self) -> Option<Instant> {
         self.told_at.map(|at| at + PACE)
     }
@@ -139,6 +143,22 @@ impl Lamps {
         request: &Request,
         asking: Asking<'_>,
     ) -> Result<(), Reply> {
+        let begun = self.begin(t, transaction, request, asking);
+        self.board.count(|of| match &begun {
+            Ok(()) => &mut of.begun,
+            Err(reply) if matches!(reply.status, 480 | 503) => &mut of.over_limit,
+            Err(_) => &mut of.refused,
+        });
+        begun
+    }
+
+    fn begin(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        asking: Asking<'_>,
+    ) -> Result<(), Reply> {
         let Wish { package, event, expires } = wish::read(request)?;
         let known = (asking.settings, &self.board);
         let found = resource::find(known, request, package, asking.watcher);
@@ -176,7 +196,7 @@ impl Lamps {
         };
         self.subscriptions.insert(id, subscription);
         // Without any time it is a question that is answered once (RFC 6665 §4.4.3).
-        self.step(t, id, if expires.is_zero() { Event::End } else { Event::Subscribed });
+        self.granted(t, id, expires);
         Ok(())
     }
 
@@ -197,7 +217,7 @@ impl Lamps {
             Ok(_) => return drop(t.sip.answer_subscriber(t.now, id, transaction, wish::bad_event())),
             Err(reply) => return drop(t.sip.answer_subscriber(t.now, id, transaction, reply)),
         };
-        if matches!(it.state, State::LastWaits | State::Closing | State::Over) {
+        if it.is_ending() {
             return drop(t.sip.answer_subscriber(t.now, id, transaction, Reply::status(481)));
         }
         it.expires_at = t.now + wish.expires;
@@ -205,7 +225,18 @@ impl Lamps {
         if let Err(error) = answered {
             tracing::debug!("a subscription's refresh: {error}");
         }
-        self.step(t, id, if wish.expires.is_zero() { Event::End } else { Event::Subscribed });
+        if !wish.expires.is_zero() {
+            self.board.count(|of| &mut of.refreshed);
+        }
+        self.granted(t, id, wish.expires);
+    }
+
+    fn granted(&mut self, t: &mut Turn<'_>, id: SubscriptionId, expires: Duration) {
+        if expires.is_zero() {
+            self.board.count(|of| &mut of.ended);
+            return self.step(t, id, Event::End);
+        }
+        self.step(t, id, Event::Subscribed);
     }
 
     /// What became of a request of ours. `false`: it was no NOTIFY of a subscription.
@@ -223,6 +254,7 @@ impl Lamps {
                 Err(failure) => failure.to_string(),
             };
             tracing::debug!("{} watches {} no more: {why}", it.subscriber, it.entity);
+            self.board.count(|of| &mut of.untold);
         }
         self.step(t, id, if told { Event::Told } else { Event::Untold });
         true
@@ -250,6 +282,7 @@ impl Lamps {
                 continue;
             }
             if it.expires_at <= t.now {
+                self.board.count(|of| &mut of.expired);
                 self.step(t, id, Event::End);
             } else {
                 self.step_on(t, id);
@@ -279,10 +312,16 @@ impl Lamps {
     }
 
     fn end_all(&mut self, t: &mut Turn<'_>, reason: Reason, of: impl Fn(&Subscription) -> bool) {
-        let ending = self.subscriptions.iter().filter(|(_, it)| of(it)).map(|(id, _)| *id);
+        let ends = |it: &Subscription| !it.is_ending() && of(it);
+        let ending = self.subscriptions.iter().filter(|(_, it)| ends(it)).map(|(id, _)| *id);
         for id in ending.collect::<Vec<_>>() {
             if let Some(it) = self.subscriptions.get_mut(&id) {
                 it.reason = reason;
+                self.board.count(|of| match reason {
+                    Reason::Timeout => &mut of.expired,
+                    Reason::Deactivated => &mut of.stopped,
+                    Reason::NoResource => &mut of.no_resource,
+                });
             }
             self.step(t, id, Event::End);
         }
@@ -296,6 +335,7 @@ impl Lamps {
             && !self.notify(t, id, action)
         {
             // Nothing can be sent there: it is as if they had refused it.
+            self.board.count(|of| &mut of.untold);
             return self.step(t, id, Event::Untold);
         }
         self.step_on(t, id);
@@ -354,6 +394,7 @@ impl Lamps {
         match t.sip.notify(t.now, id, headers, Some(body)) {
             Ok(request) => {
                 self.notifies.insert(request, id);
+                self.board.count(|of| &mut of.notifies);
                 true
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::board::{LampBoard, Mailbox};
+use super::board::{LampBoard, LampCounters, Mailbox};
 use super::document::MessageCounts;
 use super::resource::Watcher;
 use super::{Asking, Lamps};
@@ -260,4 +260,56 @@ fn messages_are_told_as_they_come_until_the_mailbox_is_no_more() {
     scene.work();
     assert_eq!(scene.told().0, "terminated;reason=noresource");
     assert!(scene.is_empty());
+}
+
+#[test]
+fn what_becomes_of_subscriptions_is_counted() {
+    let mut scene = Scene::new();
+    // Once only; refused; until he wants no more.
+    assert_eq!(scene.subscribe("1002", "Event: dialog\r\nExpires: 0\r\n").0, 200);
+    scene.told();
+    assert_eq!(scene.subscribe("1009", DIALOG).0, 404);
+    let (_, to) = scene.subscribe("1002", DIALOG);
+    scene.told();
+    for fields in [DIALOG, "Event: dialog\r\nExpires: 0\r\n"] {
+        scene.ask("sip:192.0.2.1", &to, fields);
+        scene.settle();
+        scene.responses.pop();
+        scene.told();
+    }
+    // Until its time is over; until a NOTIFY is refused.
+    scene.subscribe("1002", DIALOG);
+    scene.told();
+    scene.run(Duration::from_secs(600));
+    scene.told();
+    scene.subscribe("1002", DIALOG);
+    let notify = scene.requests.pop().unwrap();
+    scene.answer(&notify, 481);
+    assert!(scene.is_empty());
+    let wanted = LampCounters {
+        begun: 4,
+        refreshed: 1,
+        refused: 1,
+        ended: 2,
+        expired: 1,
+        untold: 1,
+        notifies: 7,
+        ..LampCounters::default()
+    };
+    assert_eq!(scene.board.counters(), wanted);
+}
+
+#[test]
+fn at_the_stop_everybody_is_told_and_nobody_may_begin() {
+    let mut scene = Scene::new();
+    scene.subscribe("1002", DIALOG);
+    scene.told();
+    scene.lamps.drain();
+    assert_eq!(scene.lamps.next_timeout(scene.now), Some(scene.now), "there is something to do");
+    scene.work();
+    assert_eq!(scene.told().0, "terminated;reason=deactivated");
+    assert_eq!(scene.subscribe("1002", DIALOG).0, 503);
+    assert!(scene.is_empty());
+    let LampCounters { stopped, over_limit, .. } = scene.board.counters();
+    assert_eq!((stopped, over_limit), (1, 1));
 }

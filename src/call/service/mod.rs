@@ -392,8 +392,24 @@ impl CallService {
         name: &str,
         value: &str,
     ) -> Result<(), CallError> {
-        let (of, name, value) = (of.into(), name.to_owned(), value.to_owned());
-        self.command(|reply| Command::SetVariable { of, name, value, reply }).await
+        let (of, name, value, last) = (of.into(), name.to_owned(), value.to_owned(), None);
+        self.command(|reply| Command::SetVariable { of, name, value, last, reply }).await
+    }
+
+    /// The same, and what it is in the record of the call's last leg if nobody sets it before:
+    /// whoever waits for that end would come too late.
+    ///
+    /// # Errors
+    /// As [`CallService::set_variable`].
+    pub async fn set_variable_until_the_end(
+        &self,
+        of: impl Into<Watched>,
+        name: &str,
+        value: &str,
+        last: &str,
+    ) -> Result<(), CallError> {
+        let (of, name, value, last) = (of.into(), name.to_owned(), value.to_owned(), Some(last.to_owned()));
+        self.command(|reply| Command::SetVariable { of, name, value, last, reply }).await
     }
 
     /// What has been noted on it, in the order of the first setting.

@@ -88,6 +88,8 @@ pub(in crate::call) enum Command {
         of: Watched,
         name: String,
         value: String,
+        /// What it becomes once the last leg is over, if that is another one.
+        last: Option<String>,
         reply: Reply<Result<(), CallError>>,
     },
     Variables {

@@ -2,9 +2,11 @@
 //! (REGISTER, MESSAGE). It decides within the turn.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Turn;
+use crate::call::controller::PairPolicy;
 use crate::call::lookup::{Credentials, ResolvedContact};
 use crate::call::seats::Seat;
 use crate::sip::endpoint::{
@@ -17,8 +19,9 @@ use crate::sip::net::Ban;
 #[derive(Debug)]
 pub enum Admission {
     /// It goes to the handlers; `identity` is who the caller has proved to be, `seats`
-    /// what he holds as long as his leg is there.
-    Accept { identity: Option<String>, seats: Vec<Seat> },
+    /// what he holds as long as his leg is there, `policy` what his media may be, if that is not
+    /// what everybody's may be.
+    Accept { identity: Option<String>, seats: Vec<Seat>, policy: Option<Arc<PairPolicy>> },
     /// It is refused.
     Refuse(Reply),
     /// It is refused and nothing is kept of it: a challenge to a stranger.
@@ -128,7 +131,7 @@ pub struct OpenDesk;
 
 impl FrontDesk for OpenDesk {
     fn invite(&mut self, _: Instant, _: &Request, _: &Flow) -> Admission {
-        Admission::Accept { identity: None, seats: Vec::new() }
+        Admission::Accept { identity: None, seats: Vec::new(), policy: None }
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

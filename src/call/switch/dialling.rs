@@ -288,6 +288,8 @@ impl Switch {
         let Some(dialling) = &call.dialling else { return };
         let asks = dialling.purpose.caller();
         let caller = asks.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
+        // Nobody of ours asks where an application dials by itself.
+        let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let mut invite = self.write_invite(it, caller, &dialling.options, offer);
         keep_offers_late(t, caller, &mut invite);
         if let Some(caller) = caller {
@@ -299,7 +301,7 @@ impl Switch {
                 if let Some(it) = self.legs.get_mut(leg.0) {
                     it.usage = Some(usage);
                 }
-                self.record_outgoing(t, leg, asks);
+                self.record_outgoing(t, leg, asks, shown);
                 self.tell_dialling(t, leg);
             }
             Err(error) => {

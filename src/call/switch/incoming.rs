@@ -29,8 +29,8 @@ impl Switch {
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
         }
-        let (identity, seats) = match self.desk.invite(t.now, &request, &flow) {
-            Admission::Accept { identity, seats } => (identity, seats),
+        let (identity, seats, policy) = match self.desk.invite(t.now, &request, &flow) {
+            Admission::Accept { identity, seats, policy } => (identity, seats, policy),
             Admission::Refuse(reply) => return self.refuse(t, usage, reply),
             Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),
             Admission::Ignore => return drop(t.sip.ignore(t.now, usage)),
@@ -43,7 +43,7 @@ impl Switch {
         let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.usage = Some(usage);
-            it.seats = seats;
+            (it.seats, it.policy) = (seats, policy);
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
             it.party = Some(Box::new(Party {
                 user: identity.clone(),

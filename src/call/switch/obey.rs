@@ -78,8 +78,11 @@ impl Switch {
                 }
                 let _ = reply.send(legs.map(|_| ()).ok_or(CallError::Gone));
             }
-            Command::SetVariable { of, name, value, reply } => {
-                let _ = reply.send(self.set_variable(of, name, value));
+            Command::SetVariable { of, name, value, last, reply } => {
+                let _ = reply.send(match last {
+                    Some(last) => self.set_variable_until_the_end(of, name, value, last),
+                    None => self.set_variable(of, name, value),
+                });
             }
             Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
             Command::Media { leg, reply } => drop(reply.send(self.leg_media(leg))),

@@ -58,11 +58,23 @@ impl Switch {
         self.books.leg(call, leg, request.call_id().unwrap_or_default(), None);
     }
 
-    /// A leg's INVITE goes out.
-    pub(super) fn record_outgoing(&mut self, t: &Turn<'_>, leg: LegId, caller: Option<LegId>) {
+    /// A leg's INVITE goes out; `shown`: the name and number that it has if no leg of ours asks.
+    pub(super) fn record_outgoing(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        caller: Option<LegId>,
+        shown: Option<(String, String)>,
+    ) {
         let caller = caller.and_then(|leg| self.legs.get(leg.0)?.beginning.as_deref());
-        let (caller, caller_name) =
-            caller.map(|it| (it.caller.clone(), it.caller_name.clone())).unwrap_or_default();
+        let of_shown = |(name, number): (String, String)| {
+            let name = name.trim().trim_matches('"').to_owned();
+            (number, Some(name).filter(|name| !name.is_empty()))
+        };
+        let (caller, caller_name) = match caller {
+            Some(it) => (it.caller.clone(), it.caller_name.clone()),
+            None => shown.map(of_shown).unwrap_or_default(),
+        };
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
@@ -122,12 +134,7 @@ impl Switch {
             caller_name: beginning.caller_name,
             callee: beginning.callee,
             remote: beginning.remote,
-            variables: self
-                .calls
-                .get(leg.call.0)
-                .and_then(|it| it.variables.as_deref())
-                .cloned()
-                .unwrap_or_default(),
+            variables: self.recorded_variables(leg.call, id),
             codec: None,
             audio: None,
             quality: None,

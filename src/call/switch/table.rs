@@ -283,6 +283,8 @@ pub(super) struct Call {
     pub listener: Option<Box<Listener>>,
     /// What handlers and operators have noted on it.
     pub variables: Option<Box<Variables>>,
+    /// What becomes of some of them once the last leg is over.
+    pub last_variables: Option<Box<Variables>>,
     /// Who records it, or is to once it is answered; and how often it was recorded.
     pub recording: Option<Box<Recording>>,
     pub recordings: u32,
@@ -311,6 +313,7 @@ impl Call {
             application: None,
             listener: None,
             variables: None,
+            last_variables: None,
             recording: None,
             recordings: 0,
             adopted: false,

@@ -2,8 +2,8 @@
 //! stand in its snapshot and in the records of its legs.
 
 use super::Switch;
-use crate::call::CallId;
 use crate::call::service::{CallError, Watched};
+use crate::call::{CallId, LegId};
 
 /// Name and value, in the order of their first setting.
 pub(super) type Variables = Vec<(String, String)>;
@@ -22,9 +22,12 @@ impl Switch {
         self.calls.get(call.0).map(|_| call)
     }
 
-    /// An empty value takes the variable away.
+    /// An empty value takes the variable away. What was to come of it at the end is forgotten.
     pub(super) fn set_variable(&mut self, of: Watched, name: String, value: String) -> Result<(), CallError> {
         let call = self.call_of(of).and_then(|call| self.calls.get_mut(call.0)).ok_or(CallError::Gone)?;
+        if let Some(last) = call.last_variables.as_deref_mut() {
+            last.retain(|(known, _)| *known != name);
+        }
         let variables = call.variables.get_or_insert_default();
         let place = variables.iter().position(|(known, _)| *known == name);
         match place {
@@ -40,6 +43,33 @@ impl Switch {
             None => variables.push((name, value)),
         }
         Ok(())
+    }
+
+    /// The same, and another value once the last leg of the call is over.
+    pub(super) fn set_variable_until_the_end(
+        &mut self,
+        of: Watched,
+        name: String,
+        value: String,
+        last: String,
+    ) -> Result<(), CallError> {
+        self.set_variable(of, name.clone(), value)?;
+        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call.0)).ok_or(CallError::Gone)?;
+        call.last_variables.get_or_insert_default().push((name, last));
+        Ok(())
+    }
+
+    /// As they stand in the record of this leg, which is over.
+    pub(super) fn recorded_variables(&self, call: CallId, leg: LegId) -> Variables {
+        let mut variables = self.variables_of(call);
+        let Some(call) = self.calls.get(call.0) else { return variables };
+        let is_last = call.legs.iter().all(|other| *other == leg);
+        for (name, last) in call.last_variables.as_deref().filter(|_| is_last).into_iter().flatten() {
+            if let Some((_, value)) = variables.iter_mut().find(|(known, _)| known == name) {
+                value.clone_from(last);
+            }
+        }
+        variables
     }
 
     pub(super) fn variables(&self, of: Watched) -> Result<Variables, CallError> {

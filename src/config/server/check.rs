@@ -171,7 +171,11 @@ pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'sta
         let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
         return Err((&docs::SERVER, "listen", problem));
     }
-    let records = |route: &&Route| matches!(&route.action, Action::Dial { policy, .. } if policy.record);
+    let records = |route: &&Route| match &route.action {
+        Action::Dial { policy, .. } => policy.record,
+        Action::App { record, .. } => *record,
+        Action::Reject { .. } => false,
+    };
     if config.recording.folder.is_none()
         && let Some(Route { name, line, .. }) = config.routes.iter().find(records)
     {

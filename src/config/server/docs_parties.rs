@@ -149,7 +149,13 @@ pub const ROUTE: SectionDoc = SectionDoc {
         ),
         key("reject", "400 to 699", "", "Answer with this status."),
         key("reason", "text", "", "The reason phrase of `reject`. Without it: the usual one."),
-        key("app", "`kind/name`", "", "Give the call to this application: `ivr/main`."),
+        key(
+            "app",
+            "`kind/name`",
+            "",
+            "Give the call to this application: `ivr/main`; `voicemail/$1` with a group of `called` (404 where there is no \
+             such application).",
+        ),
         key("strategy", "`serial` or `parallel`", r#""serial""#, "How several targets are tried."),
         key("set_called", "template", "", "What the called number becomes, with the groups of `called`."),
         key("set_caller", "template", "", "What the caller's number becomes, with the groups of `caller`."),
@@ -170,7 +176,8 @@ pub const ROUTE: SectionDoc = SectionDoc {
             "record",
             "true or false",
             "false",
-            "Whether the call is recorded, from its answer on, as `[recording]` says; its media then never goes direct.",
+            "Whether the call is recorded, from its answer on, as `[recording]` says; its media then never goes direct. With \
+             `app`, too.",
         ),
         key(
             "timeout_s",

@@ -16,14 +16,13 @@ use super::route::{
 use crate::sip::msg::{Method, Name, Scheme, Uri};
 
 /// Keys that say something about a call that is sent on.
-const OF_DIAL: [&str; 12] = [
+const OF_DIAL: [&str; 11] = [
     "strategy",
     "set_called",
     "set_caller",
     "set_caller_name",
     "mode",
     "media",
-    "record",
     "timeout_s",
     "failover",
     "unanswered",
@@ -103,7 +102,7 @@ fn action(
     let targets = targets(section, "to", called, names)?;
     let reject = section.whole("reject", 400..=699)?;
     let reason = section.parsed("reason", line)?;
-    let app = section.parsed("app", apps::app_name)?;
+    let app = section.parsed("app", |text| app(text, called))?;
     let policy = policy(section, called, caller, names)?;
     let given: Vec<&str> = ["to", "reject", "app"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
@@ -117,6 +116,11 @@ fn action(
         let reason = format!("`{key}` is about a call that is sent on; say where: to = \"user/$0\"");
         return Err(section.error(key, ConfigProblem::Missing { key: section.full("to"), reason }));
     }
+    if section.has("record") && reject.is_some() {
+        let (key, other) = (section.full("record"), section.full("reject"));
+        let reason = "a call that is refused cannot be recorded".to_string();
+        return Err(section.error("record", ConfigProblem::Both { key, other, reason }));
+    }
     if reason.is_some() && reject.is_none() {
         return Err(section.error(
             "reason",
@@ -129,10 +133,13 @@ fn action(
     match (targets.is_empty(), reject, app) {
         (false, ..) => Ok(Action::Dial { targets, policy: Box::new(policy) }),
         (_, Some(status), _) => Ok(Action::Reject { status: status as u16, reason }),
-        (_, _, Some(name)) => match names.no_such_app(section.full("app"), &name) {
-            Some(problem) => Err(section.error("app", problem)),
-            None => Ok(Action::App { name }),
-        },
+        (_, _, Some(name)) => {
+            let literal = name.literal();
+            match literal.and_then(|name| names.no_such_app(section.full("app"), name)) {
+                Some(problem) => Err(section.error("app", problem)),
+                None => Ok(Action::App { name, record: policy.record }),
+            }
+        }
         (true, None, None) => {
             let reason =
                 "say what to do with the call: to = \"user/$0\", reject = 403, or app = \"ivr/main\"";
@@ -355,6 +362,17 @@ fn line(text: &str) -> Read<String> {
         "" => Err("it is empty".to_string()),
         text => Ok(text.to_string()),
     }
+}
+
+/// The name of an application. Only its second part may be filled in: no caller chooses which
+/// kind he gets.
+fn app(text: &str, called: Option<&Pattern>) -> Read<Template> {
+    let template = Template::new(text, called)?;
+    if template.literal().is_none() && text.split('/').next().is_some_and(|kind| kind.contains('$')) {
+        return Err("a group in the kind, which a caller could choose".to_string());
+    }
+    apps::app_name(&template.fill("1", None, |filled, _| filled.push('1')))?;
+    Ok(template)
 }
 
 fn method(text: &str) -> Read<Method> {

@@ -63,8 +63,12 @@ pub enum Action {
     Dial { targets: Vec<Target>, policy: Box<Policy> },
     /// It is answered with this status, 400 to 699.
     Reject { status: u16, reason: Option<String> },
-    /// An application handles it.
-    App { name: String },
+    /// An application handles it: its name, with the groups of `called`.
+    App {
+        name: Template,
+        /// Whether the call is to be recorded.
+        record: bool,
+    },
 }
 
 /// Whom a route or a group calls.

@@ -114,7 +114,7 @@ fn words(route: &Route) -> String {
         }
         Action::Dial { targets, .. } => listed(targets),
         Action::Reject { status, .. } => format!("answer {status}"),
-        Action::App { name } => format!("app {name}"),
+        Action::App { name, .. } => format!("app {name}"),
     };
     format!("{} (line {}): {conditions} -> {action}", route.name, route.line)
 }

@@ -137,7 +137,7 @@ fn keys_become_what_they_say() {
     assert_eq!(routes[1].action, Action::Reject { status: 603, reason: Some("Not today".into()) });
     assert_eq!(
         (routes[2].name.as_str(), &routes[2].action),
-        ("#3", &Action::App { name: "ivr/main".into() })
+        ("#3", &Action::App { name: Template::new("ivr/main", None).unwrap(), record: false })
     );
     assert_eq!(apps.prompts, crate::app::Prompts { folder: "/etc/b2b/sounds".into(), ending: "mp3".into() });
     assert_eq!(apps.ivrs.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>(), ["main", "second"]);

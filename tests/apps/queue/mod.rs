@@ -161,6 +161,7 @@ async fn a_caller_hears_welcome_position_and_music_and_reaches_an_agent_who_regi
         assert_eq!(variable(record, "queue"), Some("sales"), "{record}");
         assert_eq!(variable(record, "queue_agent"), Some("1001"));
         assert_eq!(variable(record, "queue_result"), Some("answered"));
+        assert_eq!(record["caller"], "ann", "the agent's leg, too: {record}");
         let waited: f64 =
             variable(record, "queue_wait_s").and_then(|text| text.parse().ok()).expect("a time");
         assert!(waited > 5.0, "{waited}");

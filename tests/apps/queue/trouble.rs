@@ -55,7 +55,10 @@ async fn a_caller_who_hangs_up_at_each_step_leaves_nothing() {
     assert_eq!((queue["counters"]["abandoned"].as_u64(), queue["waiting"].as_u64()), (Some(3), Some(0)));
     assert!(server.metric("b2b_held{what=\"media_endpoints\"}") < 0.1);
     let records = records(&server, 3);
-    assert!(records.iter().take(3).all(|it| variable(it, "queue_result") == Some("waiting")), "{records:?}");
+    assert!(
+        records.iter().take(3).all(|it| variable(it, "queue_result") == Some("abandoned")),
+        "{records:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

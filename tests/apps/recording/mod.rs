@@ -1,8 +1,10 @@
 //! Recordings of calls between two phones, by the real server.
 //!
+//! - `app`: of applications
 //! - `disk`: full disks, killed servers, old files
 //! - `moved`: recordings across a transfer
 
+mod app;
 mod disk;
 mod moved;
 

@@ -41,6 +41,21 @@ fn what_cannot_be_watched_is_refused_with_what_can_be() {
 }
 
 #[test]
+fn a_gateway_may_watch_nobody_and_a_trusted_address_everybody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = "[[gateway]]\nname = \"carrier\"\nhosts = \"127.0.9.31\"\nsources = [\"127.0.9.31\"]\n";
+    let trusted = "trusted = [\"127.0.9.32\"]\n";
+    let (_server, address) = server(folder.path(), trusted, &format!("{USERS}{gateway}"));
+    let event = [("Event", "dialog")];
+    let mut carrier = Watcher::new([127, 0, 9, 31], address, "1001");
+    assert_eq!(carrier.subscribe("1002", "carrier", &event).status(), 403);
+    // Without any password.
+    let mut desk = Watcher::new([127, 0, 9, 32], address, "nobody");
+    assert_eq!(desk.subscribe("1002", "desk", &event).status(), 200);
+    assert_eq!(desk.told("desk").states(), ["terminated"]);
+}
+
+#[test]
 fn a_refresh_is_told_everything_again_and_the_end_of_it_is_terminated() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, address) = server(folder.path(), "", USERS);
