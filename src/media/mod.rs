@@ -10,7 +10,8 @@
 //! - `conference`: sessions that hear each other
 //! - `impair`: the lab's network impairer
 //! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
-//!   the files for that; `room`: parties of the relay that hear each other
+//!   the files for that; `room`: parties of the relay that hear each other; `stream`: a party's
+//!   sound to and from outside of the media threads
 //! - `io`: sockets; `ports`: the port pool
 //! - `codec` … `disk`: samples and files; `stereo`: both sides of a call, aligned
 //!
@@ -39,6 +40,7 @@ pub mod session;
 pub mod sounds;
 pub mod stage;
 pub mod stereo;
+pub mod stream;
 pub mod tap;
 pub mod tone;
 pub mod transcode;

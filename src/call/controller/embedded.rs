@@ -17,16 +17,17 @@ use super::rooms::Rooms;
 use super::sounding::Sounding;
 use super::trunk::Trunks;
 use super::{
-    AddressFamily, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions,
-    DigitPlan, EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController,
-    MediaError, MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded,
-    RecordingId, RecordingSpec,
+    AddressFamily, AudioStream, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec,
+    Descriptions, DigitPlan, EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription,
+    MediaController, MediaError, MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt,
+    Recorded, RecordingId, RecordingSpec, StreamCounters, StreamSpec,
 };
 use crate::call::negotiate::crypto::{LocalCrypto, SrtpPolicy};
 use crate::call::negotiate::pair::{self, Side};
 use crate::media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use crate::media::sounds::StoreStats;
 use crate::media::stage::Act;
+use crate::media::stream::Streams;
 
 /// Why it could not start.
 pub type StartError = SpawnError;
@@ -36,6 +37,7 @@ pub struct EmbeddedController {
     pub(super) relay: RelayHandle,
     pub(super) sounding: Sounding,
     pub(super) recordings: Recordings,
+    streams: Streams,
     told: Vec<(IpAddr, IpAddr)>,
     state: Mutex<State>,
 }
@@ -87,6 +89,7 @@ impl EmbeddedController {
         Capability::Capture,
         Capability::Recording,
         Capability::Echo,
+        Capability::Streams,
     ]);
 
     /// Starts the media threads.
@@ -106,6 +109,7 @@ impl EmbeddedController {
         let relay = RelayHandle::spawn_with(relay, told_events.clone())?;
         let recordings =
             Recordings::start(told_events, config.recording_free_bytes).map_err(StartError::System)?;
+        let streams = Streams::start().map_err(StartError::System)?;
         let told = config.addresses.iter().map(|(ip, told)| (*ip, told.unwrap_or(*ip))).collect();
         let state = Mutex::new(State {
             rng,
@@ -113,7 +117,7 @@ impl EmbeddedController {
             trunks: Trunks::default(),
             rooms: Rooms::default(),
         });
-        Ok((EmbeddedController { relay, sounding, recordings, told, state }, events))
+        Ok((EmbeddedController { relay, sounding, recordings, streams, told, state }, events))
     }
 
     /// Endpoints that are not released.
@@ -124,6 +128,11 @@ impl EmbeddedController {
     /// Joins across media threads.
     pub fn trunks(&self) -> usize {
         self.state().trunks.len()
+    }
+
+    /// Streams to and from parties.
+    pub fn streams(&self) -> &StreamCounters {
+        self.streams.counters()
     }
 
     /// What all endpoints have carried so far, and the RTP ports.
@@ -435,6 +444,15 @@ impl MediaController for EmbeddedController {
             self.stage(endpoint, Act::Echo { on });
         }
         MediaFuture::ready(known)
+    }
+
+    fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {
+        let known = self.state().get(endpoint).map(drop);
+        MediaFuture::ready(known.and_then(|()| {
+            let (inside, stream) = self.streams.open(spec).ok_or(MediaError::Streams)?;
+            self.stage(endpoint, Act::Stream(Box::new(inside)));
+            Ok(stream)
+        }))
     }
 
     fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {

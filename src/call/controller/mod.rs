@@ -43,8 +43,8 @@ pub use values::{
     LocalDescription, MediaError, MediaEvent, PairPolicy, Route, SrtpPolicy,
 };
 pub use verbs::{
-    CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played, Prompt, Recorded,
-    RecordingId, RecordingSpec,
+    AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,
+    Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent, StreamSpec,
 };
 
 /// Carries media. Events of endpoints that the caller does not know are none of its
@@ -390,5 +390,15 @@ pub trait MediaController: Send + Sync {
     fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
         let _ = (endpoint, on);
         MediaFuture::unsupported(Capability::Echo)
+    }
+    /// The party's sound to and from the caller of this, samples both ways, until its end is
+    /// dropped, another stream takes its place, or the endpoint is released. One that speaks ends
+    /// when the party is joined with another one, too, or enters a room.
+    ///
+    /// # Errors
+    /// `Unsupported`, `NoSuchEndpoint`, `Streams`.
+    fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {
+        let _ = (endpoint, spec);
+        MediaFuture::unsupported(Capability::Streams)
     }
 }

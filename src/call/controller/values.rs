@@ -158,11 +158,13 @@ pub enum Capability {
     Capture,
     /// `echo`.
     Echo,
+    /// `open_stream`.
+    Streams,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Capability; 15] = [
+    pub const ALL: [Capability; 16] = [
         Capability::Endpoints,
         Capability::Pairs,
         Capability::Bridges,
@@ -178,6 +180,7 @@ impl Capability {
         Capability::DirectMedia,
         Capability::Capture,
         Capability::Echo,
+        Capability::Streams,
     ];
 }
 
@@ -225,6 +228,8 @@ pub enum MediaError {
     File(String),
     #[error("no such room, or no place in it")]
     Conference,
+    #[error("as many streams as there may be; end some")]
+    Streams,
     #[error(transparent)]
     Description(#[from] NegotiateError),
     #[error("the legs share no codec, and one of theirs cannot be transcoded")]
@@ -246,7 +251,7 @@ impl MediaError {
             MediaError::Description(error) => error.status(),
             MediaError::NoCommonCodec => (488, "Not Acceptable Here"),
             MediaError::Family(_) => (488, "Incompatible Network Address Format"),
-            MediaError::NoPorts | MediaError::Stopped => (503, "No Media Resources"),
+            MediaError::NoPorts | MediaError::Streams | MediaError::Stopped => (503, "No Media Resources"),
             MediaError::Unsupported(_)
             | MediaError::Prompt(_)
             | MediaError::File(_)

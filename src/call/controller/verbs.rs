@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub use crate::media::room::Member;
 pub use crate::media::stage::{CollectEnd, Collected, DigitPlan, Played};
+pub use crate::media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
 
 /// A piece of what is played.
 #[derive(Debug, Clone, PartialEq, Eq)]

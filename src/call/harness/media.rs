@@ -10,13 +10,14 @@ use bytes::Bytes;
 
 use super::stage::{Hears, Stage};
 use crate::call::controller::{
-    Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan, EndpointId,
-    EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError, MediaEvent,
-    MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded, RecordingId, RecordingSpec,
-    Route,
+    AudioStream, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan,
+    EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError,
+    MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded, RecordingId,
+    RecordingSpec, Route, StreamSpec,
 };
 use crate::call::negotiate::NegotiateError;
 use crate::call::negotiate::pair::{self, Side};
+use crate::media::stream::{Inside, StreamEnd, Streams};
 
 /// Media that is only told of. Every endpoint `n` receives at 192.0.2.1:10000+2n.
 #[derive(Debug)]
@@ -38,6 +39,9 @@ pub(super) struct State {
     silent: bool,
     digits: Vec<(EndpointId, char, u32)>,
     traces: BTreeMap<EndpointId, Arc<PacketTrace>>,
+    /// What starts the thread that wakes readers, once somebody wants a stream.
+    streaming: Option<Streams>,
+    streams: BTreeMap<EndpointId, Inside>,
 }
 
 impl FakeMedia {
@@ -54,6 +58,8 @@ impl FakeMedia {
             silent: false,
             digits: Vec::new(),
             traces: BTreeMap::new(),
+            streaming: None,
+            streams: BTreeMap::new(),
         };
         FakeMedia { start, state: Mutex::new(state) }
     }
@@ -87,6 +93,13 @@ impl FakeMedia {
     /// many ms.
     pub fn digits(&self) -> Vec<(EndpointId, char, u32)> {
         std::mem::take(&mut self.state().digits)
+    }
+
+    /// The media's end of the stream of this endpoint's party, as long as that is there.
+    pub fn with_stream<T>(&self, endpoint: EndpointId, act: impl FnOnce(&mut Inside) -> T) -> Option<T> {
+        let mut state = self.state();
+        state.streams.retain(|_, stream| !stream.is_abandoned());
+        state.streams.get_mut(&endpoint).map(act)
     }
 
     pub(super) fn press(&self, endpoint: EndpointId, digit: char) {
@@ -190,6 +203,7 @@ impl MediaController for FakeMedia {
     fn release_endpoint(&self, endpoint: EndpointId) {
         let mut state = self.state();
         state.traces.remove(&endpoint);
+        state.streams.remove(&endpoint);
         state.stage.release(endpoint);
         if state.held.remove(&endpoint).is_some() {
             let stats = state.stats.remove(&endpoint).unwrap_or(EndpointStats::new(self.start));
@@ -413,5 +427,20 @@ impl MediaController for FakeMedia {
             stage.echo(endpoint, on);
             MediaFuture::ready(Ok(()))
         })
+    }
+    fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {
+        let mut state = self.state();
+        if !state.held.contains_key(&endpoint) {
+            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
+        }
+        if state.streaming.is_none() {
+            state.streaming = Streams::start().ok();
+        }
+        let opened = state.streaming.as_ref().and_then(|streams| streams.open(spec));
+        let Some((inside, stream)) = opened else { return MediaFuture::ready(Err(MediaError::Streams)) };
+        if let Some(mut before) = state.streams.insert(endpoint, inside) {
+            before.end(StreamEnd::Replaced);
+        }
+        MediaFuture::ready(Ok(stream))
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{CallError, CallService};
 use crate::call::call_fsm::CallState;
 use crate::call::controller::{
-    Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError, Member,
-    Played, Prompt, Recorded, RecordingId, RecordingSpec,
+    AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
+    Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec,
 };
 use crate::call::switch::command::{Command, Record};
 use crate::call::{CallId, LegId};
@@ -211,6 +211,18 @@ impl CallService {
     pub async fn echo(&self, leg: LegId, on: bool) -> Result<(), CallError> {
         let media = self.media(leg).await?;
         Ok(media.controller.echo(media.endpoint, on).await?)
+    }
+
+    /// A leg's sound, both ways: what its party says can be read, and it hears what is written. It
+    /// ends when it is dropped, with the leg, when another stream takes its place, and, if it
+    /// speaks, when the leg is joined with another one.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, there are too many streams, or the controller cannot
+    /// do it.
+    pub async fn stream(&self, leg: LegId, spec: StreamSpec) -> Result<AudioStream, CallError> {
+        let media = self.media(leg).await?;
+        Ok(media.controller.open_stream(media.endpoint, spec).await?)
     }
 
     /// A room.

@@ -129,6 +129,16 @@ impl Endpoint {
         self.stage.as_ref().is_some_and(|stage| stage.ear.is_some())
     }
 
+    /// Whether somebody outside of the media threads hears its party.
+    pub fn has_stream(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.has_stream())
+    }
+
+    /// Whether its party's packets are looked at beside whatever becomes of them.
+    pub fn is_overheard(&self) -> bool {
+        self.tones.is_some() || self.peer.is_some() && self.has_stream()
+    }
+
     /// Whether its party hears itself.
     pub fn has_echo(&self) -> bool {
         self.stage.as_ref().is_some_and(|stage| stage.echo.is_some())
@@ -143,7 +153,7 @@ impl Endpoint {
             payload_types.telephone_event(payload_type);
             clock_rate = rate;
         }
-        if let Some(remote) = self.remote.filter(|_| self.has_ear() || self.has_echo()) {
+        if let Some(remote) = self.remote.filter(|_| self.has_ear() || self.has_echo() || self.has_stream()) {
             for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
                 payload_types.up(payload_type);
                 clock_rate = codec.clock_rate();
@@ -229,6 +239,9 @@ impl Endpoint {
         }
         if let Some(ear) = self.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
             ear.new_stream();
+        }
+        if let Some(stream) = self.stage.as_mut().and_then(|stage| stage.stream()) {
+            stream.new_stream();
         }
         !std::mem::replace(&mut self.started, true)
     }

@@ -11,6 +11,7 @@ mod digits;
 mod joins;
 mod rooms;
 mod staging;
+mod streams;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -219,12 +220,9 @@ impl Machine {
         if rtcp || channel == Channel::Rtcp {
             return self.rtcp(now, at, slot, source, datagram);
         }
-        if self
-            .endpoints
-            .get(slot as usize)
-            .is_some_and(|it| it.as_ref().is_some_and(|it| it.tones.is_some()))
+        if self.endpoints.get(slot as usize).is_some_and(|it| it.as_ref().is_some_and(|it| it.is_overheard()))
         {
-            self.hear_tones(now, slot, source, datagram);
+            self.overhear(now, slot, source, datagram);
         }
         for _ in 0..LESSONS {
             let Some(endpoint) = self.endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else {
@@ -244,6 +242,9 @@ impl Machine {
                         self.event(now, slot, packet, true, true);
                     }
                     return;
+                }
+                Verdict::Up if endpoint.has_stream() => {
+                    return self.up_to_stream(now, at, slot, datagram, out);
                 }
                 Verdict::Up if endpoint.has_ear() => return self.hear(now, slot, datagram),
                 Verdict::Up if endpoint.has_echo() => return self.echo(now, at, slot, datagram, out),

@@ -18,6 +18,8 @@ mod digits;
 mod rooms;
 #[path = "machine/staging_tests.rs"]
 mod staging;
+#[path = "machine/streams_tests.rs"]
+mod streams;
 
 const FRAME: Duration = Duration::from_millis(20);
 

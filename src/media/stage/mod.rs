@@ -5,6 +5,7 @@
 //! - `mouth`: samples to packets, in the leg's own outgoing stream
 //! - `echo`: a party's own packets back to it
 //! - `collect`: digits in, time in, what they come to out
+//! - `streaming`: sound to and from outside of the media threads
 //! - `stand`: all of these in one place, by orders with tickets
 //!
 //! No I/O, and time is an argument: ns since whatever moment the relay machine counts from.
@@ -16,6 +17,7 @@ mod mouth;
 mod music;
 mod program;
 mod stand;
+mod streaming;
 
 pub use collect::{CollectEnd, Collected, DigitPlan, Typed};
 pub use echo::Echo;
@@ -23,6 +25,7 @@ pub use mouth::{Line, Mouth};
 pub use music::{Music, Tracks};
 pub use program::{Program, Segment, Sound};
 pub use stand::{Act, Stage, Ticket};
+pub use streaming::Streaming;
 
 use super::codec::Codec;
 use super::transcode::{MOST_FORMATS, Target};

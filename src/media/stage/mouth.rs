@@ -143,6 +143,11 @@ impl Mouth {
         self.filled -= taken;
     }
 
+    /// What was said and has not filled a packet is silence.
+    pub fn hush(&mut self) {
+        self.pending[..self.filled].fill(0);
+    }
+
     fn packet(
         &mut self,
         from: usize,

@@ -1,13 +1,15 @@
 //! One party's stage: which of all that could be played to it is, who waits for its end, and
 //! who waits for digits.
 //!
-//! A prompt comes before music, and both before what the leg is joined to. Orders about
+//! A prompt comes before a stream, a stream before music, and all before what the leg is joined to.
+//! What waits in a stream waits on while a prompt is played. Orders about
 //! prompts and music have tickets that grow, since what is played has to be fetched first: one
 //! that comes late, after a later order, is over before it has begun.
 
 use super::collect::Collector;
 use super::{
-    CollectEnd, Collected, DigitPlan, Echo, Line, Mouth, Music, Played, Program, TICK_SAMPLES, Typed,
+    CollectEnd, Collected, DigitPlan, Echo, Line, Mouth, Music, Played, Program, Streaming, TICK_SAMPLES,
+    Typed,
 };
 use crate::media::codec::MAX_PAYLOAD;
 use crate::media::forward::OutSpace;
@@ -15,6 +17,7 @@ use crate::media::relay::Reply;
 use crate::media::room::{Ear, Payloads};
 use crate::media::rtp::packet::HEADER_LEN;
 use crate::media::sounds::SoundError;
+use crate::media::stream::{Inside, Spoken, StreamEnd};
 use crate::media::transcode::Target;
 
 /// The order of orders.
@@ -41,6 +44,8 @@ pub enum Act {
     StopMusic { ticket: Ticket },
     /// Whether the party hears itself while nothing else is played to it.
     Echo { on: bool },
+    /// A stream, in the place of one that there is. The machine's: a stage alone does nothing.
+    Stream(Box<Inside>),
 }
 
 #[derive(Debug)]
@@ -77,6 +82,7 @@ pub struct Stage {
     shares: bool,
     prompt: Option<Prompt>,
     music: Option<Box<Music>>,
+    stream: Option<Box<Streaming>>,
     collection: Option<Collection>,
     /// Prompts and music of orders up to these are over.
     prompts_over: Ticket,
@@ -123,12 +129,48 @@ impl Stage {
                 self.music = None;
             }
             Act::Echo { on } => self.echo = on.then(Echo::default),
+            Act::Stream(_) => {}
         }
     }
 
-    /// Whether it is to be ticked.
+    /// Whether something of ours is played to the party.
     pub fn is_playing(&self) -> bool {
-        self.prompt.is_some() || self.music.is_some()
+        self.prompt.is_some() || self.music.is_some() || self.stream.as_ref().is_some_and(|it| it.speaks())
+    }
+
+    /// Whether it is to be ticked.
+    pub fn is_ticked(&self) -> bool {
+        self.is_playing() || self.stream.is_some()
+    }
+
+    /// The stream, if there is one.
+    pub fn stream(&mut self) -> Option<&mut Streaming> {
+        self.stream.as_deref_mut()
+    }
+
+    /// Whether there is one.
+    pub fn has_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Begins a stream.
+    pub fn begin_stream(&mut self, stream: Streaming) {
+        self.end_stream(StreamEnd::Replaced);
+        self.stream = Some(Box::new(stream));
+    }
+
+    /// Ends the stream.
+    pub fn end_stream(&mut self, why: StreamEnd) {
+        if let Some(stream) = self.stream.take() {
+            stream.end(why);
+        }
+    }
+
+    /// The party hears somebody else from now on: ends a stream that speaks.
+    pub fn leave_to_others(&mut self) {
+        if self.stream.as_ref().is_some_and(|it| it.speaks()) {
+            self.end_stream(StreamEnd::Joined);
+        }
     }
 
     /// When [`Stage::time`] is due; 0: never.
@@ -153,7 +195,14 @@ impl Stage {
     /// A digit was pressed.
     pub fn digit(&mut self, at: u64, digit: char, typed: &mut Typed) {
         self.key_down(at, typed);
-        let Some(collection) = &mut self.collection else { return typed.push(digit) };
+        if let Some(stream) = &mut self.stream {
+            stream.digit(digit);
+        }
+        let Some(collection) = &mut self.collection else {
+            return if self.stream.is_none() {
+                typed.push(digit)
+            };
+        };
         if let Some(end) = collection.collector.digit(at, digit) {
             self.finish(end, typed);
         }
@@ -169,26 +218,50 @@ impl Stage {
         typed: &mut Typed,
         send: impl FnMut(&[u8]),
     ) {
+        if !self.is_playing() {
+            return;
+        }
         self.line.tick(due);
         let mut frame = [0; TICK_SAMPLES];
-        let (rate_hz, last) = match (&mut self.prompt, &mut self.music) {
-            (Some(prompt), _) => {
+        let mut finished = false;
+        let (rate_hz, last) = match (&mut self.prompt, &mut self.stream, &mut self.music) {
+            (Some(prompt), _, _) => {
                 let rate_hz = prompt.program.rate_hz();
                 prompt.program.read(&mut frame[..samples(rate_hz)]);
                 (rate_hz, prompt.program.is_over())
             }
-            (None, Some(music)) => {
+            (None, Some(stream), _) if stream.speaks() => {
+                let rate_hz = stream.rate_hz();
+                finished = stream.speak(&mut frame[..samples(rate_hz)]) == Spoken::Last;
+                if let Some(mouth) = self.mouth.as_mut().filter(|_| stream.is_cut()) {
+                    mouth.hush();
+                }
+                (rate_hz, finished)
+            }
+            (None, _, Some(music)) => {
                 let rate_hz = music.rate_hz();
                 music.read(due, &mut frame[..samples(rate_hz)]);
                 (rate_hz, false)
             }
-            (None, None) => return,
+            (None, _, None) => return,
         };
         match target {
             Some(target) => self.say(target, rate_hz, (&frame[..samples(rate_hz)], last), at, space, send),
             None => self.line.interrupt(),
         }
+        if finished {
+            self.end_stream(StreamEnd::Finished);
+        }
         self.prompt_at_its_end(at, typed);
+    }
+
+    /// What the party says in this tick goes to its stream, if it has one.
+    pub fn overhear(&mut self, moment: std::time::Instant) {
+        let Some(stream) = &mut self.stream else { return };
+        stream.hear(moment);
+        if stream.is_over() {
+            self.end_stream(StreamEnd::Finished);
+        }
     }
 
     /// A tick of its room is next, while nothing else is played to it.
@@ -272,6 +345,7 @@ impl Stage {
         self.stop_prompt(at, &mut typed);
         self.music = None;
         self.echo = None;
+        self.end_stream(StreamEnd::Closed);
     }
 
     /// Nothing is played for the time being: the mouth's memory is given back.

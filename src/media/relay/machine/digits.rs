@@ -1,8 +1,6 @@
 //! Digits by telephone events (RFC 4733): those that come without an end, and ours in
 //! what a leg is sent.
 
-use std::net::SocketAddr;
-
 use super::{Channel, Digit, Endpoint, Gate, Header, Machine, Now, RelayEvent, RelayId, Transmit};
 
 /// An RTP header without extras, and an event.
@@ -27,18 +25,17 @@ impl Machine {
         self.pressed.append(&mut pressed);
     }
 
-    /// Looks for digits in a packet that has come, if it is of the party that is believed.
+    /// Looks for digits in a packet that has come of the party that is believed.
     #[cold]
-    pub(super) fn hear_tones(&mut self, now: Now, slot: u32, source: SocketAddr, datagram: &[u8]) {
-        let (Some(endpoint), Some(header)) = (self.at(slot), Header::read(datagram)) else { return };
-        let known = endpoint.rule.source == source && endpoint.rule.ssrc == header.ssrc;
+    pub(super) fn hear_tones(&mut self, now: Now, slot: u32, header: &Header, datagram: &[u8]) {
+        let Some(endpoint) = self.at(slot) else { return };
         let Endpoint { tones: Some(tones), remote: Some(remote), pressed, .. } = endpoint else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         // Who sends events presses no tones meanwhile: what sounds then is the same digit.
-        if !known || *pressed {
+        if *pressed {
             return;
         }
-        for digit in tones.packet(&remote.voice, &header, payload).into_iter().flatten() {
+        for digit in tones.packet(&remote.voice, header, payload).into_iter().flatten() {
             self.tone_digit(now, slot, digit);
         }
     }

@@ -16,6 +16,9 @@ impl Machine {
         if let Some(ear) = endpoint.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
             ear.listen(&remote.voice);
         }
+        if let Some(stream) = endpoint.stage.as_mut().and_then(|stage| stage.stream()) {
+            stream.listen(&remote.voice);
+        }
         endpoint.reports.start(at, rng);
         endpoint.expect(at);
         let peer = endpoint.peer;
@@ -49,9 +52,12 @@ impl Machine {
                 peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
             }
             if let Some(endpoint) = self.at(one.slot) {
-                endpoint.peer = Some(other.slot);
+                let known = endpoint.peer.replace(other.slot) == Some(other.slot);
                 endpoint.typed.clear();
                 if let Some(stage) = &mut endpoint.stage {
+                    if !known {
+                        stage.leave_to_others();
+                    }
                     stage.rest();
                     stage.echo = None;
                 }
@@ -60,6 +66,7 @@ impl Machine {
             }
         }
         for id in [a, b] {
+            self.set_stage(at, id.slot);
             self.refresh(id.slot);
             self.arm(id.slot);
         }

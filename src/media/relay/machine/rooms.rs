@@ -79,6 +79,7 @@ impl Machine {
         let Some(endpoint) = self.get(id) else { return };
         let voice = endpoint.remote.map_or(Voice::NONE, |remote| remote.voice);
         let stage = endpoint.stage.get_or_insert_default();
+        stage.leave_to_others();
         stage.room = Some(place);
         stage.ear = Some(Box::new(Ear::new(epoch, rate_hz, &voice)));
         if let Some(target) = &voice.gets {

@@ -12,6 +12,10 @@ impl Machine {
     /// An order of an application's.
     pub(super) fn stage(&mut self, at: u64, id: RelayId, act: Act) {
         // Whoever waits for an answer of an endpoint that is gone is told by the reply's end.
+        let act = match act {
+            Act::Stream(line) => return self.begin_stream(at, id, *line),
+            act => act,
+        };
         let Some(endpoint) = self.get(id) else { return };
         let Endpoint { stage, typed, .. } = endpoint;
         let echo = matches!(act, Act::Echo { .. });
@@ -43,6 +47,7 @@ impl Machine {
 
     /// Whether there will be another one.
     fn tick_stage(&mut self, due: u64, at: u64, slot: u32, out: &mut impl Transmit) -> bool {
+        self.stream_tick(due, slot);
         let Some(Endpoint { stage: Some(stage), typed, out: space, remote, lock, inserted, drops, .. }) =
             self.at(slot)
         else {
@@ -51,13 +56,17 @@ impl Machine {
         // A digit of ours is in the place of sound.
         let takes = super::super::endpoint::takes_at(remote.as_ref(), lock).filter(|_| inserted.is_none());
         let target = remote.as_ref().and_then(|remote| remote.voice.gets).filter(|_| takes.is_some());
+        let streams = stage.has_stream();
         stage.tick((due, at), target.as_ref(), space, typed, |packet| {
             let sent = takes.is_some_and(|to| out.transmit(slot, Channel::Rtp, to, packet));
             drops.send_failed += u64::from(!sent);
         });
-        let goes_on = stage.is_playing();
+        let goes_on = stage.is_ticked();
         if !goes_on {
             stage.phase = None;
+        }
+        if streams && !stage.has_stream() {
+            self.set_idle(slot);
         }
         self.set_stage(at, slot);
         goes_on
@@ -136,10 +145,10 @@ impl Machine {
         let Machine { endpoints, wheel, .. } = self;
         let Some(endpoint) = endpoints.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         let Some(stage) = &mut endpoint.stage else { return };
-        let playing = stage.is_playing();
+        let (playing, ticked) = (stage.is_playing(), stage.is_ticked());
         match stage.phase {
-            None if playing => stage.phase = Some(wheel.add(at, slot)),
-            Some(phase) if !playing => {
+            None if ticked => stage.phase = Some(wheel.add(at, slot)),
+            Some(phase) if !ticked => {
                 wheel.remove(phase, slot);
                 stage.phase = None;
             }

@@ -1,0 +1,140 @@
+//! The media thread's end of a stream. Nothing here waits, locks or allocates.
+
+use std::sync::atomic::Ordering;
+
+use rtrb::{Consumer, Producer};
+
+use super::bell::Bell;
+use super::{News, StreamEnd, StreamSpec};
+
+/// What a frame of the line was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// It goes on.
+    More,
+    /// It was the last one: silence behind the last word, which gives what codecs hold back the
+    /// time to come out.
+    Last,
+}
+
+/// See the module's text. Dropped, it tells the outside that the party has gone.
+#[derive(Debug)]
+pub struct Inside {
+    bell: Bell,
+    said: Producer<i16>,
+    queue: Consumer<i16>,
+    news: Producer<News>,
+    /// The next place on the line.
+    next: u64,
+    /// What was thrown away and not told yet.
+    cleared: Option<(u64, u64)>,
+    /// The last frame was full.
+    speaking: bool,
+    /// What is too short for a frame waits for the next one.
+    waits: bool,
+    /// Something was thrown away for this frame.
+    cut: bool,
+}
+
+impl Inside {
+    pub(super) fn new(bell: Bell, said: Producer<i16>, queue: Consumer<i16>, news: Producer<News>) -> Self {
+        Inside { bell, said, queue, news, next: 0, cleared: None, speaking: false, waits: false, cut: false }
+    }
+
+    /// What it is to be.
+    pub fn spec(&self) -> StreamSpec {
+        self.bell.shared.spec
+    }
+
+    /// Whether nobody is outside any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.said.is_abandoned()
+    }
+
+    /// Whether the outside wants nothing more of a stream that only listens.
+    pub fn is_finished(&self) -> bool {
+        self.bell.shared.finish.load(Ordering::Acquire)
+    }
+
+    /// Takes what the party has said in 20 ms. What finds no room is lost as a whole, and counted.
+    pub fn hear(&mut self, frame: &[i16]) {
+        if self.said.push_entire_slice(frame).is_err() {
+            self.bell.shared.missed.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        }
+        self.bell.ring();
+    }
+
+    /// The party has pressed this.
+    pub fn digit(&mut self, digit: char) {
+        // Who has not read for so long has lost more than digits.
+        let _ = self.news.push(News::Digit(digit));
+        self.bell.ring();
+    }
+
+    /// The next frame of the line, with silence where nothing is there.
+    ///
+    /// A frame that would be cut short waits once where nothing was said before it, so that who
+    /// writes little by little has a word in one piece; in the middle of a word nothing waits.
+    pub fn speak(&mut self, frame: &mut [i16]) -> Spoken {
+        let shared = &self.bell.shared;
+        // Before the ring is looked at: what was written before is in it then.
+        let finish = shared.finish.load(Ordering::Acquire);
+        let clear_to = shared.clear_to.load(Ordering::Acquire);
+        self.clear(clear_to);
+        let there = self.queue.slots();
+        let waits = there < frame.len() && !finish && !self.speaking && !self.waits;
+        self.waits = waits && there > 0;
+        let count = if waits { 0 } else { there.min(frame.len()) };
+        self.speaking = count == frame.len();
+        let (played, rest) = frame.split_at_mut(count);
+        let _ = self.queue.pop_entire_slice(played);
+        rest.fill(0);
+        self.next += count as u64;
+        self.tell();
+        if finish && there == 0 { Spoken::Last } else { Spoken::More }
+    }
+
+    /// Throws away what lies before this place.
+    fn clear(&mut self, to: u64) {
+        let count = to.saturating_sub(self.next).min(self.queue.slots() as u64);
+        if count == 0 {
+            return;
+        }
+        if let Ok(chunk) = self.queue.read_chunk(count as usize) {
+            chunk.commit_all();
+        }
+        let from = self.cleared.map_or(self.next, |(from, _)| from);
+        self.next += count;
+        self.cleared = Some((from, self.next));
+        (self.speaking, self.cut) = (false, true);
+    }
+
+    /// Whether the line was cut before the last frame: what of it waits to be sent is not to be.
+    pub fn is_cut(&mut self) -> bool {
+        std::mem::take(&mut self.cut)
+    }
+
+    /// Publishes how far the line has come, news first: who reads the place has the news then.
+    fn tell(&mut self) {
+        if let Some((from, to)) = self.cleared {
+            if self.news.push(News::Cleared { from, to }).is_err() {
+                return;
+            }
+            self.cleared = None;
+        }
+        self.bell.shared.played.store(self.next, Ordering::Release);
+    }
+
+    /// Ends the stream, unless it has ended.
+    pub fn end(&mut self, why: StreamEnd) {
+        let ended = &self.bell.shared.ended;
+        let _ = ended.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Relaxed);
+        self.bell.ring();
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.end(StreamEnd::Closed);
+    }
+}

@@ -1,0 +1,85 @@
+//! A party's sound to and from somebody outside of the media threads: samples go through rings
+//! without a lock, both ways, and news through a third one.
+//!
+//! - `inside`: the media thread's end; `outside`: the other one, with marks and what waits
+//! - `bell`: how the outside is woken without a system call of the media thread's own table
+//! - `tests`: both ends in virtual time
+//!
+//! **The line.** What the outside writes is a line of samples that never breaks; a place on it is
+//! the number of samples before it. The media thread says how far it has played and what it has
+//! thrown away, and nothing else: marks are places on the line, and live outside.
+
+mod bell;
+mod inside;
+mod outside;
+#[cfg(test)]
+mod tests;
+
+pub use bell::{MOST_STREAMS, StreamCounters, Streams};
+pub use inside::{Inside, Spoken};
+pub use outside::{AudioStream, StreamEvent};
+
+/// What a stream is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamSpec {
+    /// Samples a second, both ways: 8,000, 16,000 or 24,000.
+    pub rate_hz: u32,
+    /// The party hears the stream, in the place of whatever else it hears but prompts; else it is
+    /// only listened to.
+    pub speaks: bool,
+}
+
+impl StreamSpec {
+    /// The rates that there are.
+    pub const RATES: [u32; 3] = [8_000, 16_000, 24_000];
+
+    /// Both ways at this rate.
+    pub fn new(rate_hz: u32) -> Self {
+        StreamSpec { rate_hz, speaks: true }
+    }
+
+    /// Samples of 20 ms.
+    pub fn frame(&self) -> usize {
+        (self.rate_hz / 50) as usize
+    }
+}
+
+/// Why a stream has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StreamEnd {
+    /// The outside wanted it, and has been played to its last sample.
+    Finished = 1,
+    /// The party has gone.
+    Closed = 2,
+    /// The party was joined with another one, or entered a room.
+    Joined = 3,
+    /// Another stream has taken its place.
+    Replaced = 4,
+}
+
+impl StreamEnd {
+    /// In a word: `finished`, `closed`, `joined`, `replaced`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StreamEnd::Finished => "finished",
+            StreamEnd::Closed => "closed",
+            StreamEnd::Joined => "joined",
+            StreamEnd::Replaced => "replaced",
+        }
+    }
+
+    fn of(number: u8) -> Option<StreamEnd> {
+        let all = [StreamEnd::Finished, StreamEnd::Closed, StreamEnd::Joined, StreamEnd::Replaced];
+        all.into_iter().find(|end| *end as u8 == number)
+    }
+}
+
+/// What the media thread tells beside sound and places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// The party has pressed this.
+    Digit(char),
+    /// Of the line this was thrown away: from here, where nothing more is played, to there.
+    Cleared { from: u64, to: u64 },
+}
