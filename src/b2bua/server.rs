@@ -13,6 +13,7 @@ use super::board::GatewayBoard;
 use super::calls::Routes;
 use super::certificates;
 use super::desk::{DeskParts, ServerDesk};
+use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::lamps::board::LampBoard;
@@ -134,6 +135,7 @@ impl Server {
             ledger: ledger.clone(),
             queues: desk_of_queues.clone(),
             places: places.clone(),
+            alarms: Alarms::default(),
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.

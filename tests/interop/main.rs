@@ -1,4 +1,4 @@
-//! With programs that b2b did not write: SIPp, baresip, tshark. Marked as ignored, since they
+//! With programs that b2b did not write: SIPp, baresip, tshark, Chromium. Marked as ignored, since they
 //! have to be installed: `cargo test --release --test interop -- --ignored --test-threads 1`.
 
 #[path = "../common/mod.rs"]
@@ -22,6 +22,8 @@ mod client;
 mod malformed;
 #[cfg(all(feature = "lab", feature = "server"))]
 mod messages;
+#[cfg(all(feature = "phone", feature = "server"))]
+mod page;
 #[cfg(feature = "server")]
 mod phones;
 #[cfg(feature = "lab")]

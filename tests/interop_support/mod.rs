@@ -175,12 +175,12 @@ impl Running {
     }
 
     /// Waits for a line of standard error with this in it.
-    pub fn log_line(&mut self, part: &str) {
+    pub fn log_line(&mut self, part: &str) -> String {
         let end = Instant::now() + LIMIT;
         loop {
             let wait = end.saturating_duration_since(Instant::now());
             match self.log.recv_timeout(wait) {
-                Ok(line) if line.contains(part) => return,
+                Ok(line) if line.contains(part) => return line,
                 Ok(_) => {}
                 Err(_) => panic!("{}: no line with {part:?}", self.name),
             }

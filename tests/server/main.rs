@@ -23,6 +23,7 @@ mod http_lists;
 #[cfg(feature = "lab")]
 mod http_places;
 mod lamps;
+mod page;
 #[cfg(feature = "lab")]
 mod records;
 mod registrar_sigkill;

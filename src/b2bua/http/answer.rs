@@ -29,7 +29,7 @@ impl Problem {
     }
 
     pub fn no_such_path() -> Self {
-        let fix = "ask for /calls, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /metrics or /healthz; docs/http.md has them all";
+        let fix = "ask for / (the page), /calls, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /metrics or /healthz; docs/http.md has them all";
         Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", fix)
     }
 

@@ -18,6 +18,8 @@ use crate::call::bus::{Received, ResumeError, Subscriber};
 /// How long a client may take to read one event before it is given up. It loses events
 /// long before that, and is told.
 const STALL: Duration = Duration::from_secs(60);
+/// The subprotocol, for clients that have to name one: browsers, to bring a token beside it.
+const PROTOCOL: &str = "b2b.events";
 /// How often a quiet connection is looked at.
 const PING: Duration = Duration::from_secs(30);
 /// Bytes that a client may say at once: it has nothing to say.
@@ -48,7 +50,11 @@ pub async fn stream(
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/events`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
     let call = asked.call.map(CallId);
-    let upgrade = upgrade.max_message_size(MESSAGE).write_buffer_size(0).max_write_buffer_size(WRITE_BEHIND);
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MESSAGE)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BEHIND);
     Ok(upgrade.on_upgrade(move |socket| feed(socket, subscriber, call)).into_response())
 }
 

@@ -5,18 +5,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ctutils::CtEq;
 use sha2::{Digest, Sha256};
 
 use super::answer::Problem;
 use crate::config::server::Secret;
 
-/// The one path that needs no token: it says nothing but whether calls are taken.
+/// Needs no token: it says nothing but whether calls are taken.
 const OPEN: &str = "/healthz";
+/// What stands before a token, in base64url, among the subprotocols of a WebSocket.
+const PROTOCOL: &str = "bearer.";
 
 /// What is asked of requests.
 pub struct Guard {
@@ -38,10 +42,10 @@ impl Guard {
             return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask", fix));
         }
         match &self.token {
-            _ if path == OPEN => Ok(()),
+            Some(_) if path == OPEN || super::page::is_file(path) => Ok(()),
+            None if path == OPEN => Ok(()),
             Some(token) => {
-                let given = text(headers, &AUTHORIZATION).and_then(bearer).unwrap_or_default();
-                let given: [u8; 32] = Sha256::digest(given.as_bytes()).into();
+                let given: [u8; 32] = Sha256::digest(given(headers).as_bytes()).into();
                 if bool::from(given.ct_eq(token)) {
                     return Ok(());
                 }
@@ -60,6 +64,18 @@ impl Guard {
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The token of a request. A browser's WebSocket has no header fields that a page could set: it
+/// brings the token as a subprotocol.
+fn given(headers: &HeaderMap) -> String {
+    if let Some(token) = text(headers, &AUTHORIZATION).and_then(bearer) {
+        return token.to_owned();
+    }
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let token = offered.flat_map(|value| value.split(',')).find_map(|it| it.trim().strip_prefix(PROTOCOL));
+    let octets = token.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
+    octets.and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default()
 }
 
 /// The credentials of the scheme Bearer (RFC 6750 §2.1).
@@ -116,6 +132,24 @@ mod tests {
         }
         assert_eq!(asked(&guard, &[]), Err(StatusCode::UNAUTHORIZED));
         assert!(guard.admits(OPEN, &HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn a_web_socket_brings_the_token_as_a_subprotocol_and_the_page_needs_none() {
+        let guard = Guard::new(Some(&Secret::new("right/é?")));
+        let brings = |value| asked(&guard, &[(HOST, "b2b.example"), (SEC_WEBSOCKET_PROTOCOL, value)]);
+        assert_eq!(brings("b2b.events, bearer.cmlnaHQvw6k_"), Ok(()));
+        for wrong in
+            ["b2b.events", "bearer.", "bearer.cmlnaHQ", "bearer.!", "cmlnaHQvw6k_", "bearer.cmlnaHQvw6k_x"]
+        {
+            assert_eq!(brings(wrong), Err(StatusCode::UNAUTHORIZED), "{wrong}");
+        }
+        for (path, open) in [("/", true), ("/page/main.js", true), ("/page", false), ("/page/x.js", false)] {
+            assert_eq!(guard.admits(path, &HeaderMap::new()).is_ok(), open, "{path}");
+        }
+        // Not even the page is for a name that somebody else lets point here.
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
+        assert!(Guard::new(None).admits("/", &headers).is_err());
     }
 
     #[test]

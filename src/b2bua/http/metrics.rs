@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
+use super::alarms;
 use super::metrics_media::media;
 use super::queues;
 use super::text::{self, Kind, Page};
@@ -55,6 +56,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     subscriptions(&mut page, &api.desk.lamps.counters());
     media(&mut page, &api.controller.totals().await);
     queues::metrics(&mut page, &api.queues).await;
+    alarms::metrics(&mut page, &api.alarms);
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }

@@ -9,10 +9,13 @@
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
 //! - `events`: the bus as a WebSocket
 //! - `registrations`: who is registered
+//! - `alarms`: what somebody has to look at
+//! - `page`: all of it for people, in a browser
 //! - `metrics`: everything that is counted; `metrics_media`: media; `text`: as Prometheus reads it
 //!
 //! `docs/http.md` is the manual.
 
+pub(super) mod alarms;
 mod answer;
 mod calls;
 mod capture;
@@ -23,6 +26,7 @@ mod listen;
 mod metrics;
 mod metrics_media;
 mod originate;
+mod page;
 mod places;
 mod queues;
 mod recording;
@@ -68,6 +72,7 @@ pub struct Api {
     pub ledger: Ledger,
     pub queues: QueueDesk,
     pub places: MeetingPlaces,
+    pub alarms: alarms::Alarms,
     /// When the server started.
     pub started: Instant,
 }
@@ -96,10 +101,14 @@ impl HttpServer {
         let listener = std::net::TcpListener::bind(config.bind).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let local = listener.local_addr().map_err(refused)?;
+        let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
         let router = router(api, Guard::new(config.token.as_ref()));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
-        let run = move || runtime.block_on(listen::run(listener, router, stopped));
+        let run = move || {
+            runtime.spawn(watch);
+            runtime.block_on(listen::run(listener, router, stopped));
+        };
         let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;
         Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })
     }
@@ -139,13 +148,16 @@ fn router(api: Api, guard: Guard) -> Router {
         .route("/gateways", get(gateways::list))
         .route("/events", get(events::stream))
         .route("/registrations", get(registrations::list))
+        .route("/alarms", get(alarms::list))
         .route("/metrics", get(metrics::scrape))
         .route("/healthz", get(health))
+        .merge(page::routes())
         .fallback(async || Problem::no_such_path())
         .method_not_allowed_fallback(async || Problem::wrong_method())
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(middleware::map_response(page::never_kept))
         .with_state(api)
 }
 

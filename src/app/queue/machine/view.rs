@@ -80,6 +80,9 @@ pub struct QueueView {
     #[serde(rename = "estimate_s", serialize_with = "maybe_seconds")]
     pub estimate: Option<Duration>,
     pub service_level: Option<f64>,
+    /// How soon callers are to be answered.
+    #[serde(rename = "goal_s", serialize_with = "seconds")]
+    pub goal: Duration,
     pub counters: QueueCounters,
     pub agents: Vec<String>,
     /// In the order of their positions.
@@ -164,6 +167,7 @@ impl Floor {
             longest_wait: callers.iter().map(|caller| caller.waited).max().unwrap_or_default(),
             estimate: it.rate.estimate(now, it.waiting + 1),
             service_level: it.counters.service_level(),
+            goal: it.plan.goal,
             counters: it.counters,
             agents: it.plan.agents.iter().filter_map(name).collect(),
             callers,

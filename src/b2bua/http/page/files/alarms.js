@@ -1,0 +1,50 @@
+// What somebody has to look at: since when, and what to do.
+
+import { badge, clock, h, span, words } from './dom.js';
+import * as api from './api.js';
+import { live } from './live.js';
+
+const dayOf = (at) => {
+  const day = new Date(at);
+  return day.toDateString() === new Date().toDateString() ? clock(at) : `${day.toLocaleDateString()} ${clock(at)}`;
+};
+
+function item(alarm) {
+  const times = alarm.count > 1 ? `, ${alarm.count} times, the last at ${dayOf(alarm.latest)}` : '';
+  return h('li', null, badge(alarm.severity === 'critical' ? 'bad' : 'warn', alarm.severity),
+    h('h3', null, `${words(alarm.name)}${alarm.subject ? `: ${alarm.subject}` : ''}`),
+    h('p', null, alarm.text), h('p', null, h('b', null, 'What to do: '), alarm.fix),
+    h('p', { class: 'faint' }, `since ${dayOf(alarm.since)} (${span((Date.now() - Date.parse(alarm.since)) / 1000)})${times}`));
+}
+
+/** Alarms as they were last read. */
+export const alarms = { list: [] };
+
+/** Reads them. */
+export async function read() {
+  alarms.list = (await api.get('alarms', { alarms: [] })).alarms;
+  return alarms.list;
+}
+
+export function alarmsView() {
+  const list = h('ul', { class: 'alarms' });
+  let drawn = '';
+  return {
+    title: 'Alarms',
+    element: h('section', null, h('div', { class: 'bar' }, h('h2', null, 'Alarms')), list),
+    async refresh() {
+      const found = await read();
+      const own = live.state === 'polling'
+        ? [{ name: 'no_live_events', severity: 'warning', subject: '', text: 'This page gets no WebSocket and polls instead.', count: 1,
+          since: new Date(live.since).toISOString(), fix: 'let the proxy before this server pass WebSocket upgrades of /events' }]
+        : [];
+      const all = [...found, ...own];
+      const sign = JSON.stringify(all) + Math.floor(Date.now() / 10000);
+      if (sign === drawn) return;
+      drawn = sign;
+      list.replaceChildren(...(all.length ? all.map(item) : [h('li', { class: 'calm' }, badge('good', 'nothing to look at'))]));
+    },
+    wants: (event) => ['error', 'banned', 'gateway_health', 'gateway_registration', 'reloaded', 'draining', 'handler_failed', 'overload'].includes(event.type),
+    focus: () => list.focus(),
+  };
+}

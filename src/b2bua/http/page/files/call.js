@@ -1,0 +1,167 @@
+// One call: what it is doing, its verdicts, quality over time, ladder, and what can be done to it.
+
+import { badge, bytes, clock, confirmed, count, h, say, setText, span } from './dom.js';
+import * as api from './api.js';
+import { FIGURES, Series, chart } from './quality.js';
+import { ladder, ladderWords } from './ladder.js';
+import { parties, stateBadge, stateOf } from './calls.js';
+
+/** Series outlive the view: who comes back sees what was. */
+const known = new Map();
+
+function seriesOf(call) {
+  if (!known.has(call)) {
+    known.set(call, new Map());
+    if (known.size > 50) known.delete(known.keys().next().value);
+  }
+  return known.get(call);
+}
+
+function verdict(it) {
+  const fault = it.findings.some((finding) => finding.fault);
+  const kind = it.audio === 'both_ways' ? (fault ? 'warn' : 'good') : it.audio === 'not_judged' ? 'idle' : 'bad';
+  const until = it.ended_ms === null ? 'now' : `${(it.ended_ms / 1000).toFixed(1)} s`;
+  return h('li', null, badge(kind, it.words), ` legs ${it.legs.join(' and ')}, ${(it.began_ms / 1000).toFixed(1)} s to ${until}`,
+    it.findings.length > 0 && h('ul', null, it.findings.map((finding) =>
+      h('li', null, h('b', null, `leg ${finding.leg}: ${finding.cause.replaceAll('_', ' ')}`), `: ${finding.evidence}. ${finding.advice}`))));
+}
+
+const none = (value, unit = '') => (value === null || value === undefined ? '–' : `${value}${unit}`);
+
+function legRow(leg, now, name) {
+  const media = leg.media;
+  const at = (text) => h('span', { class: 'address' }, text ?? '–');
+  const facts = [
+    ['state', now ? stateBadge(now.holds ? 'held' : now.state) : badge('idle', 'over')],
+    ['codec', none(leg.codec)], ['signalling', at(leg.signalling)],
+    ['media from', at(media?.source)], ['media to', at(media?.signalled)],
+    ['received', media ? `${count(media.packets_received)} packets` : '–'], ['sent', media ? `${count(media.packets_sent)} packets` : '–'],
+    ['lost here', media ? count(media.packets_lost) : '–'], ['lost there', none(media?.far_lost)],
+    ['jitter', none(media?.jitter_ms, ' ms')], ['round trip', none(media?.round_trip_ms, ' ms')], ['MOS', none(media?.mos)],
+    ['gateway', now?.gateway ?? '–'],
+  ];
+  return h('section', { class: 'leg' }, h('h4', null, `leg ${leg.leg} `, h('span', { class: 'address' }, name ?? '')),
+    h('dl', { class: 'facts' }, facts.map(([term, value]) => h('div', null, h('dt', null, term), h('dd', null, value)))));
+}
+
+export function callView(id) {
+  const title = h('h2', null, `Call ${id}`);
+  const line = h('p', { class: 'figure', role: 'status' });
+  const tools = h('div', { class: 'row tools' });
+  const [verdicts, legs, charts, picture, inWords] =
+    [h('ul', { class: 'verdicts' }), h('div', { class: 'legs' }), h('div', { class: 'charts' }), h('div', { class: 'picture' }), h('div')];
+  const noted = h('p');
+  let report = null;
+  let drawn = '';
+
+  const done = async (what, method, path, body) => {
+    try {
+      await api.act(method, path, body);
+      say(what);
+      await view.refresh();
+    } catch (error) {
+      say(error.message, true);
+    }
+  };
+  const button = (text, act, danger) => h('button', { type: 'button', class: danger && 'danger', onclick: act }, text);
+
+  async function hangUp() {
+    if (!report?.now) return;
+    const [from, to] = parties(report.now);
+    if (await confirmed('Hang up?', `Call ${id}, from ${from || 'unknown'} to ${to || 'unknown'}, ends for everybody in it.`, 'Hang up')) {
+      await done(`Call ${id} is hung up`, 'DELETE', `calls/${id}`);
+    }
+  }
+
+  const capture = () => (report?.media_captured?.running
+    ? done('The capture has ended', 'DELETE', `calls/${id}/capture`)
+    : done('Its media is captured from now on', 'POST', `calls/${id}/capture`));
+
+  const record = () => (report?.now?.recording
+    ? done('The recording is complete', 'DELETE', `calls/${id}/recording`)
+    : done('It is recorded from now on', 'POST', `calls/${id}/recording`));
+
+  function drawTools() {
+    const now = report.now;
+    const captured = report.media_captured;
+    const wanted = JSON.stringify([!!now, now?.recording?.paused, captured?.running]);
+    if (tools.dataset.for === wanted) return;
+    tools.dataset.for = wanted;
+    // The focus stays at its place although the words change.
+    const at = [...tools.children].indexOf(document.activeElement);
+    tools.replaceChildren(...[
+      now && button(captured?.running ? 'End capture' : 'Capture media', capture),
+      button('Save PCAP', () => api.save(`calls/${id}/pcap`, `call-${id}.pcap`).catch((error) => say(error.message, true))),
+      now && button(now.recording ? 'End recording' : 'Record', record),
+      now?.recording && button(now.recording.paused ? 'Go on recording' : 'Pause recording', () =>
+        done(now.recording.paused ? 'It is recorded again' : 'The recording pauses', 'PATCH', `calls/${id}/recording`, { paused: !now.recording.paused })),
+      now && button('Hang up', hangUp, true),
+    ].filter(Boolean));
+    if (at >= 0) tools.children[Math.min(at, tools.children.length - 1)]?.focus();
+  }
+
+  function draw() {
+    const { now } = report;
+    const [from, to] = now ? parties(now) : report.timeline.legs.map((leg) => leg.name);
+    setText(title, `Call ${id}: ${from || 'unknown'} → ${to || 'nobody yet'}`);
+    line.replaceChildren(now ? stateBadge(stateOf(now)) : badge('idle', 'over'),
+      ` began ${clock(report.began)}, ${now ? 'up' : 'was up'} ${span(report.duration_ms / 1000)}`,
+      report.route ? `, route ${report.route}` : '', now?.application ? `, with ${now.application}` : '',
+      now?.recording ? `, recorded in ${now.recording.file}` : '');
+    drawTools();
+    verdicts.replaceChildren(...(report.verdicts.length ? report.verdicts.map(verdict) : [h('li', null, badge('idle', 'no verdict yet'), ' two joined legs and a second of talk make one')]));
+    const names = new Map(report.timeline.legs.map((leg) => [leg.leg, leg.name]));
+    legs.replaceChildren(...report.legs.map((leg) => legRow(leg, now?.legs.find((it) => it.leg === leg.leg), names.get(leg.leg))));
+    const series = seriesOf(id);
+    for (const leg of report.legs) {
+      if (!leg.media) continue;
+      if (!series.has(leg.leg)) series.set(leg.leg, new Series());
+      if (now) series.get(leg.leg).add(report.duration_ms / 1000, leg.media);
+    }
+    // The server has kept them from the beginning; what was read here is all there is elsewhere.
+    const lines = report.legs.map((leg) => ({
+      name: `leg ${leg.leg}`, points: leg.over_time?.length ? leg.over_time : series.get(leg.leg)?.points ?? [],
+    })).filter((it) => it.points.length);
+    charts.replaceChildren(...(lines.length ? FIGURES.map((figure) => chart(figure, lines)) : [h('p', { class: 'empty' }, 'Nothing was measured yet.')]));
+    const captured = report.media_captured;
+    setText(noted, captured ? `Captured: ${count(captured.packets)} packets, ${bytes(captured.bytes)} (${captured.media}), ${count(captured.left_out)} left out` : '');
+    drawLadder();
+  }
+
+  function drawLadder(anew) {
+    const width = Math.floor(picture.clientWidth) || 320;
+    const sign = `${width} ${report.timeline.records.length} ${report.timeline.records.at(-1)?.at_ms}`;
+    if (sign === drawn && !anew) return;
+    drawn = sign;
+    picture.replaceChildren(ladder(report.timeline, width));
+    inWords.replaceChildren(ladderWords(report.timeline));
+  }
+
+  const watch = new ResizeObserver(() => report && drawLadder());
+  const view = {
+    title: `Call ${id}`,
+    parent: 'calls',
+    element: h('section', { class: 'call' }, h('p', null, h('a', { href: '#calls' }, '← all calls')),
+      h('div', { class: 'bar' }, title, line), tools, noted, h('h3', null, 'Verdicts'), verdicts, h('h3', null, 'Legs'), legs,
+      h('h3', null, 'Quality over time'), charts, h('h3', null, 'What happened'), picture,
+      h('details', null, h('summary', null, 'The same in words'), inWords)),
+    async refresh() {
+      if (report?.over) return;
+      const next = await api.get(`calls/${id}`, null);
+      if (next === null) {
+        setText(line, 'There is no such call: of calls that are over only the latest are kept.');
+        return;
+      }
+      report = next;
+      draw();
+    },
+    shown: () => watch.observe(picture),
+    gone: () => watch.disconnect(),
+    // Counters have no event of their own.
+    everyMs: 2000,
+    wants: (event) => String(event.call) === id,
+    keys: { x: hangUp, c: capture, e: record },
+    focus: () => tools.firstElementChild?.focus(),
+  };
+  return view;
+}

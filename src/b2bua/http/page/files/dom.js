@@ -1,0 +1,83 @@
+// Making and changing elements. Text is set as text, never as markup: numbers and names come
+// from strangers.
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function fill(element, props, children) {
+  for (const [name, value] of Object.entries(props || {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? '' : String(value));
+  }
+  for (const child of children.flat(Infinity)) {
+    if (child === undefined || child === null || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+  return element;
+}
+
+/** An HTML element; children are elements or text. */
+export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
+
+/** An SVG element. */
+export const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
+
+export const byId = (id) => document.getElementById(id);
+
+/** Changes a text only where it is another one. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** 4 s, 3:07, 2:03:07. */
+export function span(seconds) {
+  const all = Math.max(0, Math.floor(seconds));
+  if (all < 60) return `${all} s`;
+  const two = (n) => String(n).padStart(2, '0');
+  const [hours, minutes, rest] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+/** 1,234.5 MB and the like. */
+export function bytes(count) {
+  for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]]) {
+    if (count >= size) return `${(count / size).toFixed(1)} ${unit}`;
+  }
+  return `${count} B`;
+}
+
+export const count = (number) => Number(number).toLocaleString('en-US', { maximumFractionDigits: 1 });
+
+/** The time of day of a moment. */
+export const clock = (at) => new Date(at).toLocaleTimeString(undefined, { hour12: false });
+
+/** Words of a machine for people. */
+export const words = (name) => String(name ?? '').replaceAll('_', ' ');
+
+/** A state with a mark of its own: colour is never the only sign. */
+export function badge(kind, text) {
+  const marks = { good: '●', warn: '▲', bad: '✕', idle: '○', note: '◆' };
+  return h('span', { class: `badge ${kind}` }, h('span', { 'aria-hidden': 'true' }, marks[kind] || '○'), ' ', text);
+}
+
+let told;
+/** Says something to whoever watches, screen readers included. */
+export function say(text, bad) {
+  const place = byId('said');
+  clearTimeout(told);
+  place.replaceChildren(h('p', { class: bad ? 'bad' : 'good' }, `${bad ? '✕' : '✓'} ${text}`));
+  told = setTimeout(() => place.replaceChildren(), 8000);
+}
+
+/** Asks before something that cannot be undone; whether it may be done. */
+export function confirmed(title, text, yes) {
+  const dialog = byId('ask');
+  setText(byId('ask-title'), title);
+  setText(byId('ask-text'), text);
+  setText(byId('ask-yes'), yes);
+  dialog.returnValue = '';
+  dialog.showModal();
+  return new Promise((answer) => {
+    dialog.addEventListener('close', () => answer(dialog.returnValue === 'yes'), { once: true });
+  });
+}

@@ -1,0 +1,363 @@
+//! The page in Chromium, over calls of b2b's own phones: what it shows, by keyboard, on a phone, in
+//! dark and light, with hostile names, and when the server goes away.
+//! `cargo test --release --test interop page:: -- --ignored` needs `chromium`. With
+//! `B2B_WRITE_DOCS=1` it writes the pictures of docs/page.md.
+
+mod browser;
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::interop_support::{Running, file, free_port, print_version};
+use crate::server_support::{Server, server, start, until};
+use browser::Tab;
+
+const VIEWS: [&str; 9] =
+    ["calls", "queues", "rooms", "parking", "agents", "registrations", "gateways", "alarms", "server"];
+
+/// One of each, so that every list has something to say.
+const EVERYTHING: &str = "[recording]\nfolder = \"recordings\"\n\
+    [[user]]\nname = \"1001\"\npassword = \"x\"\n\
+    [[gateway]]\nname = \"carrier\"\nhosts = [\"127.0.0.1:9\"]\n\
+    [[agent]]\nname = \"1001\"\n\
+    [[queue]]\nname = \"sales\"\nagents = [\"1001\"]\ngoal_s = 1\n\
+    [[conference]]\nname = \"team\"\n[[park]]\nname = \"lot\"\nslots = \"701-720\"\n\
+    [[route]]\ncalled = \"8000\"\napp = \"queue/sales\"\n";
+
+/// A phone that answers, or calls, and says something for as long as the test lasts.
+fn phone(folder: &Path, arguments: &[&str]) -> Running {
+    let voice = folder.join("voice.wav");
+    if !voice.exists() {
+        crate::common::audio::write_wav(&voice, 8_000, &crate::common::audio::speech_like(8_000, 60.0));
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "phone", "--json", "--codecs", "pcma", "--hangup-after", "120", "--play"]);
+    Running::start("phone", command.arg(voice).args(arguments))
+}
+
+/// A server with a call of two phones that talk: Ann, 1001, has called 200, which is Bob.
+fn with_a_call(tab: &mut Tab) -> (Server, [Running; 2]) {
+    print_version("chromium", "--version", "Chromium");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bob = phone(folder.path(), &["--identity", "sip:bob@127.0.0.1", "--answer", "1"]);
+    let ready: Value = serde_json::from_str(&bob.line("\"ready\"")).expect("JSON");
+    let uri = ready["uri"].as_str().expect("a URI");
+    let server =
+        server(&format!("{EVERYTHING}[[route]]\nname = \"to bob\"\ncalled = \"200\"\nto = \"{uri}\"\n"));
+    tab.open(&format!("http://{}/", server.http));
+    tab.until("live events", "document.querySelector('#link').dataset.link === 'live'");
+    tab.reads("No call is up.");
+    let to = format!("sip:200@{}", server.sip);
+    let ann = phone(folder.path(), &["--identity", "sip:1001@127.0.0.1", "--call", &to]);
+    tab.reads("bridged");
+    (server, [ann, bob])
+}
+
+/// The number of the only call.
+fn only_call(server: &Server) -> u64 {
+    until("a call", || server.get("/calls").json()["calls"][0]["call"].as_u64())
+}
+
+/// Writes a picture into the docs, if that is wanted.
+fn picture(tab: &mut Tab, name: &str) {
+    if std::env::var_os("B2B_WRITE_DOCS").is_some() {
+        tab.picture(&file("docs").join(name));
+    }
+}
+
+fn is_narrow_enough(tab: &mut Tab, what: &str) {
+    let wide = tab.value(
+        "[...document.querySelectorAll('body *')].filter((it) => it.getBoundingClientRect().right > innerWidth + 1 && \
+         getComputedStyle(it).position !== 'absolute' && !it.closest('svg')).map((it) => it.outerHTML.slice(0, 80)).slice(0, 5)",
+    );
+    let scroll = tab.value("[document.documentElement.scrollWidth, innerWidth]");
+    assert_eq!(scroll[0], scroll[1], "{what} scrolls sideways: {wide}");
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
+    let mut tab = Tab::new();
+    tab.size(1_100, 640);
+    tab.colours("light");
+    let (server, _phones) = with_a_call(&mut tab);
+    let id = only_call(&server);
+    tab.reads("1001");
+    tab.reads("1 up");
+    // Who is not looked for is not shown.
+    tab.press("/");
+    tab.until("the filter", "document.activeElement.id === 'filter'");
+    tab.types("nobody-here");
+    tab.reads("0 shown, 1 up");
+    tab.value("document.querySelector('#filter').value = ''");
+    tab.types("1001");
+    tab.reads("bridged");
+    tab.press("Escape");
+    picture(&mut tab, "page-calls.png");
+
+    tab.value("document.querySelector('td a').click()");
+    tab.until("the ladder", "document.querySelectorAll('svg.ladder .signal').length >= 8");
+    tab.until("the first packets", "document.querySelectorAll('svg.ladder .media .arrow').length >= 2");
+    tab.until("both bands of media", "document.querySelectorAll('svg.ladder .flow').length === 2");
+    tab.reads("audio both ways");
+    tab.until("charts", "document.querySelectorAll('.chart polyline').length >= 4");
+    tab.until("counters that grow", "document.body.innerText.match(/received\\s+\\d+ packets/)");
+    // The words below the picture are those of the account.
+    let words = tab.value("document.querySelector('ol.words').textContent");
+    for part in ["INVITE · offer", "200 OK", "route", "first packet"] {
+        assert!(words.as_str().is_some_and(|words| words.contains(part)), "{part} in {words}");
+    }
+    tab.size(1_100, 1_300);
+    tab.until("another width", "document.querySelector('svg.ladder').clientWidth > 900");
+    picture(&mut tab, "page-call.png");
+
+    tab.press("c");
+    tab.reads("End capture");
+    tab.reads("packets,");
+    let captured = || server.get(&format!("/calls/{id}")).json()["media_captured"]["running"].clone();
+    assert_eq!(captured(), json!(true));
+    tab.press("c");
+    tab.reads("The capture has ended");
+    assert_eq!(captured(), json!(false));
+    tab.press("e");
+    tab.reads("End recording");
+    tab.until(
+        "the pause",
+        "[...document.querySelectorAll('button')].find((it) => it.textContent === 'Pause recording')",
+    );
+    tab.value(
+        "[...document.querySelectorAll('button')].find((it) => it.textContent === 'Pause recording').click()",
+    );
+    tab.reads("Go on recording");
+    let paused = server.get(&format!("/calls/{id}")).json()["now"]["recording"]["paused"].clone();
+    assert_eq!(paused, json!(true));
+
+    // No is the answer to whoever presses Enter without reading.
+    tab.press("x");
+    tab.until("the question", "document.querySelector('#ask').open");
+    tab.press("Enter");
+    tab.until("no question", "!document.querySelector('#ask').open");
+    assert_eq!(server.get("/calls").json()["total"], 1);
+    tab.press("x");
+    tab.until("the question", "document.querySelector('#ask').open");
+    tab.value("document.querySelector('#ask-yes').click()");
+    tab.reads("is hung up");
+    until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
+    tab.reads("over");
+    tab.until("no button to hang up", "!document.querySelector('button.danger:not(#ask-yes)')");
+    tab.press("Escape");
+    tab.reads("No call is up.");
+    tab.reads(&format!("Over, latest first: {id}"));
+    tab.is_sound();
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_goes_by_keyboard_alone_with_the_focus_in_sight() {
+    let mut tab = Tab::new();
+    tab.size(1_000, 700);
+    let (server, _phones) = with_a_call(&mut tab);
+    let id = only_call(&server);
+    for (at, view) in VIEWS.iter().enumerate() {
+        tab.press(&(at + 1).to_string());
+        tab.until(view, &format!("document.querySelector('[aria-current=page]').dataset.view === '{view}'"));
+    }
+    tab.press("?");
+    tab.until("the list of keys", "document.querySelector('#help').open");
+    let listed = tab.value("document.querySelector('#help-list').innerText");
+    for key in ["j k", "Enter", "Esc", "filter"] {
+        assert!(listed.as_str().is_some_and(|text| text.contains(key)), "{key} in {listed}");
+    }
+    // What is behind a dialog does not hear keys.
+    tab.press("2");
+    assert_eq!(tab.value("location.hash"), json!("#server"));
+    tab.press("Escape");
+    tab.until("the list is away", "!document.querySelector('#help').open");
+    tab.press("1");
+    tab.until("a row", "document.querySelector('tbody tr')");
+    tab.press("j");
+    tab.until("a row with the focus", "document.activeElement.matches('tbody tr')");
+    let outline = tab.value("getComputedStyle(document.activeElement).outlineStyle");
+    assert_eq!(outline, json!("solid"), "the focus is in sight");
+    // It stays there while the row says something else.
+    tab.value("window.was = document.activeElement; window.text = was.innerText");
+    tab.until("another second", "was.innerText !== text && document.activeElement === was");
+    tab.press("Enter");
+    tab.until("the call", &format!("location.hash === '#call/{id}'"));
+    tab.press("Escape");
+    tab.until("all calls", "location.hash === '#calls'");
+    // By Tab: first the way past the navigation, then everything that can be pressed.
+    tab.value("document.activeElement.blur()");
+    tab.press("Tab");
+    tab.until("the skip link", "document.activeElement.id === 'skip'");
+    tab.press("Enter");
+    tab.until("the content", "document.activeElement.id === 'main'");
+    let named = tab.value(
+        "[...document.querySelectorAll('button, a, input')].filter((it) => !(it.getAttribute('aria-label') || it.textContent || \
+         it.labels?.length)).map((it) => it.outerHTML)",
+    );
+    assert_eq!(named, json!([]), "everything that can be pressed has a name");
+    tab.is_sound();
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_fits_a_phone_and_is_dark_and_light() {
+    let mut tab = Tab::new();
+    tab.size(360, 760);
+    tab.colours("dark");
+    let (server, _phones) = with_a_call(&mut tab);
+    let id = only_call(&server);
+    // Somebody waits for longer than the goal: an alarm, and a row in two tables.
+    let asks = crate::server_support::phone::Phone::new("carl");
+    asks.ask_for(server.sip, "8000");
+    asks.hear("SIP/2.0 200");
+    for view in VIEWS.iter().map(|view| (*view).to_owned()).chain([format!("call/{id}")]) {
+        tab.value(&format!("location.hash = '{view}'"));
+        tab.until(&view, "document.querySelector('main h2')");
+        match view.as_str() {
+            "queues" => drop(tab.until("who waits", "document.body.innerText.includes('carl')")),
+            "agents" => tab.reads("not reachable"),
+            "gateways" => tab.reads("carrier"),
+            "rooms" => tab.reads("team"),
+            "parking" => tab.reads("701 to 720"),
+            "alarms" => tab.reads("queue over goal: sales"),
+            "server" => tab.reads("memory"),
+            "calls" => tab.reads("in queue"),
+            _ => {}
+        }
+        is_narrow_enough(&mut tab, &view);
+        if view == "calls" {
+            picture(&mut tab, "page-narrow.png");
+        }
+    }
+    tab.until("the ladder", "document.querySelectorAll('svg.ladder .signal').length >= 8");
+    tab.value("document.querySelector('svg.ladder').scrollIntoView()");
+    is_narrow_enough(&mut tab, "the ladder");
+    let paper = |tab: &mut Tab| {
+        let rgb = tab.value("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)");
+        rgb.as_array().expect("a colour").iter().filter_map(Value::as_u64).take(3).sum::<u64>()
+    };
+    assert!(paper(&mut tab) < 150, "dark as the system is");
+    tab.colours("light");
+    assert!(paper(&mut tab) > 600, "light as the system is");
+    tab.press("t");
+    assert!(paper(&mut tab) < 150, "dark by choice");
+    tab.value("location.reload()");
+    tab.until(
+        "the choice again",
+        "document.documentElement.dataset.theme === 'dark' && document.querySelector('main h2')",
+    );
+    tab.size(1_100, 640);
+    tab.value("location.hash = 'alarms'");
+    tab.reads("queue over goal: sales");
+    picture(&mut tab, "page-alarms.png");
+    tab.press("t");
+    assert!(paper(&mut tab) > 600, "light by choice");
+    tab.is_sound();
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_hostile_names_stay_text() {
+    let mut tab = Tab::new();
+    tab.size(1_000, 700);
+    tab.before_each("window.hacked = 0; window.alert = () => { window.hacked = 1; };");
+    let bob = crate::server_support::phone::Phone::new("bob");
+    let server = server(&format!("[[route]]\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()));
+    tab.open(&format!("http://{}/", server.http));
+    tab.reads("No call is up.");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let (at, to) = (socket.local_addr().expect("an address"), server.sip);
+    // In the URI, where it is unescaped, and in the display name.
+    let evil = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E";
+    let name = "<svg onload=alert(1)><a href='javascript:alert(1)'>";
+    let invite = format!(
+        "INVITE sip:{evil}@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKevil\r\nMax-Forwards: 70\r\n\
+         From: \"{name}\" <sip:{evil}@{at}>;tag=evil\r\nTo: <sip:{evil}@{to}>\r\nCall-ID: evil\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:evil@{at}>\r\nUser-Agent: {name}\r\nContent-Length: 0\r\n\r\n"
+    );
+    socket.send_to(invite.as_bytes(), to).expect("loopback");
+    bob.hear("INVITE");
+    // It can be read, and it is nothing but text.
+    tab.reads("<img src=x onerror=alert(1)>");
+    tab.value("document.querySelector('td a').click()");
+    tab.until("the ladder", "document.querySelectorAll('svg.ladder .signal').length >= 2");
+    tab.press("9");
+    tab.reads("Latest events");
+    tab.reads("dialling");
+    for place in ["main img", "main svg [onload]", "main a[href^=javascript]", "main script"] {
+        assert_eq!(tab.value(&format!("document.querySelectorAll({place:?}).length")), json!(0), "{place}");
+    }
+    assert_eq!(tab.value("window.hacked"), json!(0));
+    // Were there a place where text becomes markup, the policy would not let it.
+    let blocked = tab.value("(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done'; } catch (it) { return it.name; } })()");
+    assert_eq!(blocked, json!("TypeError"));
+    tab.trouble.retain(|it| !it.contains("TrustedHTML"));
+    tab.is_sound();
+}
+
+/// A server at these ports in this folder.
+fn at_ports(folder: &Path, [sip, http]: [u16; 2], lines: &str) {
+    let text = format!(
+        "[server]\nlisten = [\"udp:127.0.0.1:{sip}\"]\ntrusted = [\"127.0.0.0/8\"]\nstore = \"memory\"\n\
+         domains = [\"b2b.example\"]\n[http]\nlisten = \"127.0.0.1:{http}\"\ntoken = \"open sesame\"\n{lines}"
+    );
+    std::fs::write(folder.join("b2bua.toml"), text).expect("a file");
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_asks_for_the_token_says_that_the_server_is_away_and_takes_up_again() {
+    let mut tab = Tab::new();
+    tab.size(1_000, 700);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bob = crate::server_support::phone::Phone::new("bob");
+    let lines = format!("[[route]]\ncalled = \".*\"\nto = \"{}\"\n", bob.uri());
+    let ports = [free_port(), free_port()];
+    at_ports(folder.path(), ports, &lines);
+    let Server { process, folder, http, .. } = start(folder);
+    tab.open(&format!("http://{http}/"));
+    for (token, shown) in [("open sesam", "The token was not taken"), ("open sesame", "No call is up.")] {
+        tab.until("the question", "document.querySelector('#token').open");
+        tab.value("document.querySelector('#token-text').focus()");
+        tab.types(token);
+        tab.press("Enter");
+        tab.reads(shown);
+    }
+    tab.until("live events", "document.querySelector('#link').dataset.link === 'live'");
+    assert_eq!(tab.value("Object.keys(localStorage).filter((it) => it.includes('token'))"), json!([]));
+    assert_eq!(tab.value("location.href.includes('sesame')"), json!(false));
+    drop(process);
+    tab.reads("disconnected since");
+    let server = start(folder);
+    tab.until("live again", "document.querySelector('#link').dataset.link === 'live'");
+    let ann = crate::server_support::phone::Phone::new("ann");
+    ann.ask_for(server.sip, "200");
+    bob.hear("INVITE");
+    tab.reads("incoming call");
+    tab.is_sound();
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_polls_where_no_web_socket_goes_through() {
+    let mut tab = Tab::new();
+    tab.before_each(
+        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose && this.onclose({}), 0); } };",
+    );
+    let bob = crate::server_support::phone::Phone::new("bob");
+    let server = server(&format!("[[route]]\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()));
+    tab.open(&format!("http://{}/", server.http));
+    tab.reads("polling");
+    let ann = crate::server_support::phone::Phone::new("ann");
+    ann.ask_for(server.sip, "200");
+    bob.hear("INVITE");
+    tab.reads("incoming call");
+    tab.press("8");
+    tab.reads("no live events");
+    tab.is_sound();
+}
