@@ -19,7 +19,7 @@
 //! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
-//! - `http`: control and observation
+//! - `control`: programs command calls; `http`: control and observation
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
@@ -30,6 +30,7 @@ pub mod board;
 pub mod calls;
 pub mod capabilities;
 pub mod certificates;
+pub mod control;
 pub mod desk;
 pub mod directory;
 pub mod explain;

@@ -12,6 +12,7 @@ use super::Reload;
 use super::board::GatewayBoard;
 use super::calls::Routes;
 use super::certificates;
+use super::control::{self, Control};
 use super::desk::{DeskParts, ServerDesk};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
@@ -55,6 +56,7 @@ pub struct Server {
     switch: SwitchThread,
     controller: Arc<EmbeddedController>,
     desk: DeskParts,
+    control: Control,
     queues: QueueDesk,
     places: MeetingPlaces,
     ledger: Ledger,
@@ -127,7 +129,16 @@ impl Server {
         }
         queues::start(&desk_of_queues, &desk, &switch.service());
         follow::start(&desk, &places, &desk_of_queues, switch.jobs(), &switch.service());
+        let control = Control::new(control::Parts {
+            service: switch.service(),
+            bus: bus.clone(),
+            current: current.clone(),
+            queues: desk_of_queues.clone(),
+            places: places.clone(),
+            clock: SystemTime::now,
+        });
         let api = Api {
+            control: control.clone(),
             jobs: switch.jobs(),
             service: switch.service(),
             controller: controller.clone(),
@@ -146,6 +157,7 @@ impl Server {
             switch,
             controller,
             desk,
+            control,
             queues: desk_of_queues,
             places,
             ledger,
@@ -242,6 +254,9 @@ impl Server {
             switch.give_up_all(t);
             held
         });
+        self.control.stop();
+        // Whoever listens hears how they ended.
+        jobs.run_blocking(|_, _, _| {});
         drop(self.http);
         self.switch.stop();
         self.controller.shutdown();

@@ -14,6 +14,10 @@ mod tls_support;
 #[cfg(feature = "lab")]
 mod capture;
 mod config;
+#[cfg(feature = "lab")]
+mod control;
+#[cfg(feature = "lab")]
+mod control_faults;
 mod desk;
 mod edges;
 #[cfg(feature = "lab")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub mod captured;
+pub mod control;
 pub use crate::common::child;
 pub mod phone;
 

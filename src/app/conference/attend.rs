@@ -22,8 +22,8 @@ const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Debug, Clone)]
 pub struct Conference {
     name: String,
-    config: Arc<RoomConfig>,
-    live: Arc<Mutex<Live>>,
+    pub(super) config: Arc<RoomConfig>,
+    pub(super) live: Arc<Mutex<Live>>,
     /// What names of recordings begin with.
     prefix: Arc<str>,
 }
@@ -240,7 +240,7 @@ impl Conference {
 
     /// Does what the room says. What cannot be done for one member is done for the others:
     /// who has gone meanwhile is told of by his own end.
-    async fn carry_out(&self, service: &CallService, deeds: Vec<Deed>) {
+    pub(super) async fn carry_out(&self, service: &CallService, deeds: Vec<Deed>) {
         for deed in deeds {
             if let Err(error) = self.does(service, deed).await {
                 tracing::debug!("{}: {deed:?}: {error}", self.name);

@@ -2,7 +2,7 @@
 //!
 //! - `room`: who is in a room and what keys do there, without I/O
 //! - `words`: what a room says
-//! - `attend`: a caller's way through a room, over `CallService`
+//! - `attend`: a caller's way through a room, over `CallService`; `orders`: what programs want of it
 //!
 //! A room has no task of its own: what happens to it is carried out by the caller who made it
 //! happen. It begins with its first member and ends with its last one.
@@ -10,6 +10,7 @@
 mod attend;
 #[cfg(test)]
 mod attend_tests;
+mod orders;
 mod room;
 #[cfg(test)]
 mod room_tests;
@@ -20,7 +21,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use attend::Conference;
-pub use room::{Deed, Left, Refused, Role, Room, Seat};
+pub use orders::NotDone;
+pub use room::{Deed, Left, Order, Refused, Role, Room, Seat};
 pub use words::{Word, Words};
 
 use crate::call::controller::{ConferenceId, RecordingId};

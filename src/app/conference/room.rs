@@ -74,6 +74,18 @@ pub enum Deed {
     Record(bool),
 }
 
+/// What a program wants of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// A member, or all who are no moderators.
+    Mute(Option<LegId>, bool),
+    /// How loud the room is for a member, dB.
+    Volume(LegId, i8),
+    Lock(bool),
+    SendAway(LegId),
+    Record(bool),
+}
+
 /// Somebody has gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Left {
@@ -200,6 +212,45 @@ impl Room {
             }
             _ => vec![Deed::Tell(leg, Word::Refused)],
         }
+    }
+
+    /// What a program wants; none: there is no such member, or nobody.
+    pub fn order(&mut self, order: Order) -> Option<Vec<Deed>> {
+        if self.seats.is_empty() {
+            return None;
+        }
+        let deeds = match order {
+            Order::Mute(None, mute) => self.mute_others(mute),
+            Order::Mute(Some(leg), mute) => {
+                let seat = self.seats.iter_mut().find(|seat| seat.leg == leg)?;
+                let word = if mute { Word::Muted } else { Word::Unmuted };
+                match std::mem::replace(&mut seat.muted, mute) != mute && !seat.waits {
+                    true => vec![Deed::Mix(leg, seat.member()), Deed::Tell(leg, word)],
+                    false => Vec::new(),
+                }
+            }
+            Order::Volume(leg, db) => {
+                let seat = self.seats.iter_mut().find(|seat| seat.leg == leg)?;
+                seat.volume_db = db.clamp(VOLUME.0, VOLUME.1);
+                match seat.waits {
+                    true => Vec::new(),
+                    false => vec![Deed::Mix(leg, seat.member())],
+                }
+            }
+            Order::Lock(lock) => match std::mem::replace(&mut self.locked, lock) != lock {
+                true => vec![Deed::Say(if lock { Word::RoomLocked } else { Word::RoomUnlocked })],
+                false => Vec::new(),
+            },
+            Order::SendAway(leg) => {
+                let seat = self.seats.iter().find(|seat| seat.leg == leg)?;
+                vec![Deed::SendAway(seat.leg)]
+            }
+            Order::Record(on) => match std::mem::replace(&mut self.records, on) != on {
+                true => vec![Deed::Record(on)],
+                false => Vec::new(),
+            },
+        };
+        Some(deeds)
     }
 
     /// A recording that was asked for could not begin, or has ended by itself.

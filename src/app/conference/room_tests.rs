@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::Word;
-use super::room::{Deed, Refused, Role, Room};
+use super::room::{Deed, Order, Refused, Role, Room};
 use crate::call::{CallId, LegId};
 
 fn join(room: &mut Room, n: u64, role: Role) -> Result<Vec<Deed>, Refused> {
@@ -93,6 +93,30 @@ fn without_a_moderator_the_others_wait_and_go_with_the_last_one() {
     assert_eq!(room.leave(LegId(2), true).deeds, [Deed::Say(Word::Gone)], "one is left");
     let left = room.leave(LegId(3), true);
     assert_eq!(left.deeds, [Deed::Say(Word::Gone), Deed::SendAway(LegId(1))]);
+}
+
+#[test]
+fn a_program_orders_what_moderators_can_and_no_more() {
+    let mut room = Room::default();
+    assert_eq!(room.order(Order::Lock(true)), None, "nobody is there");
+    room.join((CallId(1), LegId(1)), Role::Participant, 9, true).unwrap();
+    assert_eq!(room.order(Order::Mute(Some(LegId(1)), true)), Some(vec![]), "who waits is not in the mix");
+    let deeds = room.join((CallId(2), LegId(2)), Role::Moderator, 9, true).unwrap();
+    assert!(
+        deeds.iter().any(|deed| matches!(deed, Deed::Mix(LegId(1), member) if member.muted)),
+        "{deeds:?}"
+    );
+    assert_eq!(room.order(Order::Mute(Some(LegId(1)), true)), Some(vec![]), "it is");
+    assert_eq!(room.order(Order::Mute(None, false)).map(|deeds| deeds.len()), Some(2));
+    assert_eq!(room.order(Order::Mute(Some(LegId(7)), true)), None);
+    let louder = room.order(Order::Volume(LegId(1), 99)).unwrap();
+    assert!(matches!(louder[..], [Deed::Mix(LegId(1), member)] if member.volume_db == 12));
+    assert_eq!(room.order(Order::Lock(true)), Some(vec![Deed::Say(Word::RoomLocked)]));
+    assert_eq!(room.order(Order::Lock(true)), Some(vec![]));
+    assert!(room.is_locked());
+    assert_eq!(room.order(Order::Record(true)), Some(vec![Deed::Record(true)]));
+    assert_eq!(room.order(Order::SendAway(LegId(2))), Some(vec![Deed::SendAway(LegId(2))]));
+    assert_eq!(room.order(Order::SendAway(LegId(9))), None);
 }
 
 proptest! {

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::call::CallId;
 
 /// Why a request is not answered as it would like: `{"error": …, "fix": …}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(skip)]
     pub status: StatusCode,
@@ -29,7 +30,7 @@ impl Problem {
     }
 
     pub fn no_such_path() -> Self {
-        let fix = "ask for / (the page), /calls, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /metrics or /healthz; docs/http.md has them all";
+        let fix = "ask for / (the page), /calls, /commands, /control, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /openapi.json, /metrics or /healthz; docs/http.md has them all";
         Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", fix)
     }
 

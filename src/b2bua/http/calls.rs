@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{Problem, call_id};
@@ -30,16 +31,19 @@ pub struct Asked {
 }
 
 /// A page of calls, oldest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Calls {
     /// All that are up.
     total: usize,
+    #[schema(value_type = Vec<Object>)]
     calls: Vec<CallSnapshot>,
     /// Those that are over and still known, latest first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<u64>>)]
     ended: Option<Vec<CallId>>,
     /// Ask for `?after=` this for more.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     next: Option<CallId>,
 }
 

@@ -14,6 +14,7 @@ use super::Api;
 use super::answer::Problem;
 use crate::call::CallId;
 use crate::call::bus::{Received, ResumeError, Subscriber};
+use crate::call::event::Event;
 
 /// How long a client may take to read one event before it is given up. It loses events
 /// long before that, and is told.
@@ -43,26 +44,86 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let usage = "the query takes after=<seq> and call=<call>";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
-    let subscriber = match asked.after {
-        None => api.desk.bus.subscribe(),
-        Some(after) => api.desk.bus.resume(after).map_err(|error| gone(&error))?,
-    };
+    let subscriber = subscribe(&api, asked.after)?;
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/events`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
-    let call = asked.call.map(CallId);
-    let upgrade = upgrade
+    let wanted = Wanted { call: asked.call.map(CallId), commands: false };
+    let upgrade = bounded(upgrade, MESSAGE);
+    Ok(upgrade.on_upgrade(move |socket| feed(socket, subscriber, wanted)).into_response())
+}
+
+/// Everything from now on, or from behind the event with this number.
+pub fn subscribe(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
+    match after {
+        None => Ok(api.desk.bus.subscribe()),
+        Some(after) => api.desk.bus.resume(after).map_err(|error| gone(&error)),
+    }
+}
+
+/// With bounds on what a client may say at once, and on what waits for it.
+pub fn bounded(upgrade: WebSocketUpgrade, message: usize) -> WebSocketUpgrade {
+    upgrade
         .protocols([PROTOCOL])
-        .max_message_size(MESSAGE)
+        .max_message_size(message)
         .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BEHIND);
-    Ok(upgrade.on_upgrade(move |socket| feed(socket, subscriber, call)).into_response())
+        .max_write_buffer_size(WRITE_BEHIND)
 }
 
 fn gone(error: &ResumeError) -> Problem {
     Problem::new(StatusCode::GONE, error.to_string(), "leave after= out, and read GET /calls once")
 }
 
-async fn feed(mut socket: WebSocket, mut events: Subscriber, call: Option<CallId>) {
+/// Which events somebody wants.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// Of this call only.
+    pub call: Option<CallId>,
+    /// Ends of commands only.
+    pub commands: bool,
+}
+
+impl Wanted {
+    fn has(self, event: &Event) -> bool {
+        let of_command = matches!(event, Event::CommandCompleted { .. } | Event::CommandFailed { .. });
+        (self.call.is_none() || event.call() == self.call) && (!self.commands || of_command)
+    }
+}
+
+/// The bus has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Over;
+
+/// The next message for who wants these; a ping if nothing comes. Nothing is lost when the
+/// future is dropped.
+pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Over> {
+    let quiet = tokio::time::sleep(PING);
+    tokio::pin!(quiet);
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = events.recv() => received.ok_or(Over)?,
+            () = &mut quiet => return Ok(Message::Ping(Default::default())),
+        };
+        match received {
+            Received::Lagged(lost) => {
+                let lost = serde_json::json!({ "type": "lost", "count": lost });
+                return Ok(Message::Text(lost.to_string().into()));
+            }
+            Received::Event(event) if wanted.has(&event.event) => match serde_json::to_string(&*event) {
+                Ok(text) => return Ok(Message::Text(text.into())),
+                Err(error) => tracing::error!("event {} cannot be written: {error}", event.seq),
+            },
+            Received::Event(_) => {}
+        }
+    }
+}
+
+/// Whether the client has taken it in time.
+pub async fn send(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(tokio::time::timeout(STALL, socket.send(message)).await, Ok(Ok(())))
+}
+
+async fn feed(mut socket: WebSocket, mut events: Subscriber, wanted: Wanted) {
     loop {
         let message = tokio::select! {
             said = socket.recv() => match said {
@@ -70,30 +131,13 @@ async fn feed(mut socket: WebSocket, mut events: Subscriber, call: Option<CallId
                 Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
-            received = tokio::time::timeout(PING, events.recv()) => match received {
-                Err(_) => Message::Ping(Default::default()),
-                Ok(None) => return drop(socket.send(Message::Close(None)).await),
-                Ok(Some(Received::Lagged(lost))) => {
-                    let lost = serde_json::json!({ "type": "lost", "count": lost });
-                    Message::Text(lost.to_string().into())
-                }
-                Ok(Some(Received::Event(event))) => {
-                    if call.is_some() && event.event.call() != call {
-                        continue;
-                    }
-                    match serde_json::to_string(&*event) {
-                        Ok(text) => Message::Text(text.into()),
-                        Err(error) => {
-                            tracing::error!("event {} cannot be written: {error}", event.seq);
-                            continue;
-                        }
-                    }
-                }
+            message = next(&mut events, wanted) => match message {
+                Ok(message) => message,
+                Err(Over) => return drop(socket.send(Message::Close(None)).await),
             },
         };
-        match tokio::time::timeout(STALL, socket.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+        if !send(&mut socket, message).await {
+            return;
         }
     }
 }
@@ -109,7 +153,6 @@ mod tests {
 
     use super::*;
     use crate::call::bus::EventBus;
-    use crate::call::event::Event;
 
     #[tokio::test]
     async fn who_reads_too_slowly_is_told_how_many_he_lost() {
@@ -121,7 +164,7 @@ mod tests {
         let feeding = std::sync::Mutex::new(Some(subscriber));
         let take = move |upgrade: WebSocketUpgrade| {
             let subscriber = feeding.lock().expect("whole").take().expect("one client");
-            async move { upgrade.on_upgrade(move |socket| feed(socket, subscriber, None)) }
+            async move { upgrade.on_upgrade(move |socket| feed(socket, subscriber, Wanted::default())) }
         };
         let take = std::sync::Arc::new(take);
         let router = Router::new().route("/", get(move |upgrade: WebSocketUpgrade| take(upgrade)));

@@ -3,18 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use crate::call::resolver::Health;
 
 /// Every gateway, in the order of the configuration.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Gateways {
     gateways: Vec<Gateway>,
 }
 
 /// A gateway.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Gateway {
     name: String,
     class: String,
@@ -30,7 +31,7 @@ pub struct Gateway {
 }
 
 /// How a registration of ours stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Registration {
     registered: bool,
     /// Of the last attempt; none: no answer yet, or silence.
@@ -39,7 +40,7 @@ pub struct Registration {
 }
 
 /// A host of a gateway.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Host {
     host: String,
     /// `up`, `down`, or `unknown` when nobody has asked.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::Problem;
 use crate::config::server::Secret;
+use crate::config::server::tokens::{Scope, Scopes, Token};
 
 /// Needs no token: it says nothing but whether calls are taken.
 const OPEN: &str = "/healthz";
@@ -24,16 +25,49 @@ const PROTOCOL: &str = "bearer.";
 
 /// What is asked of requests.
 pub struct Guard {
+    tokens: Vec<Known>,
+}
+
+struct Known {
     /// As a hash: comparing says nothing of its length either.
-    token: Option<[u8; 32]>,
+    hash: [u8; 32],
+    scopes: Granted,
+}
+
+/// What the token of a request may do.
+#[derive(Debug, Clone)]
+pub struct Granted(Arc<Scopes>);
+
+impl Granted {
+    /// # Errors
+    /// It may not do this: 403, with what is needed.
+    pub fn needs(&self, scope: Scope) -> Result<(), Problem> {
+        if self.0.has(scope) {
+            return Ok(());
+        }
+        let error = format!("the token has no scope {:?}", scope.as_str());
+        let fix = format!("ask with a token whose scopes have {:?}; see [[http.tokens]]", scope.as_str());
+        Err(Problem::new(StatusCode::FORBIDDEN, error, fix))
+    }
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }
 
 impl Guard {
-    pub fn new(token: Option<&Secret>) -> Self {
-        Guard { token: token.map(|token| Sha256::digest(token.reveal().as_bytes()).into()) }
+    /// Of `http.token`, which may do all, and the others.
+    pub fn new(token: Option<&Secret>, others: &[Token]) -> Self {
+        let all = token.map(|token| (token, Scopes::all()));
+        let others = others.iter().map(|it| (&it.secret, it.scopes.clone()));
+        let known = |(secret, scopes): (&Secret, Scopes)| Known {
+            hash: hash(secret.reveal()),
+            scopes: Granted(Arc::new(scopes)),
+        };
+        Guard { tokens: all.into_iter().chain(others).map(known).collect() }
     }
 
-    fn admits(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    fn admits(&self, path: &str, headers: &HeaderMap) -> Result<Granted, Problem> {
         // A page of another site, in a browser of somebody who can reach us.
         if let Some(origin) = headers.get(ORIGIN)
             && text(headers, &HOST) != origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1))
@@ -41,24 +75,41 @@ impl Guard {
             let fix = "ask from a program, or from a page that b2b itself would have served";
             return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask", fix));
         }
-        match &self.token {
-            Some(_) if path == OPEN || super::page::is_file(path) => Ok(()),
-            None if path == OPEN => Ok(()),
-            Some(token) => {
-                let given: [u8; 32] = Sha256::digest(given(headers).as_bytes()).into();
-                if bool::from(given.ct_eq(token)) {
-                    return Ok(());
-                }
-                let fix = "send the header field `Authorization: Bearer <token>` with http.token";
-                Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong", fix))
-            }
-            // A name that an attacker lets point here (DNS rebinding) is in Host.
-            None if text(headers, &HOST).is_none_or(is_this_machine) => Ok(()),
-            None => {
-                let fix = "ask for 127.0.0.1, [::1] or localhost, or set http.token";
-                Err(Problem::new(StatusCode::FORBIDDEN, "Host names another machine", fix))
-            }
+        let bare = path == OPEN || !self.tokens.is_empty() && super::page::is_file(path);
+        if bare {
+            return Ok(Granted(Arc::new(Scopes::of(&[]))));
         }
+        if !self.tokens.is_empty() {
+            let given = hash(&given(headers));
+            // Every one is looked at: how long it takes says nothing.
+            let mut found = None;
+            for known in &self.tokens {
+                if bool::from(known.hash.ct_eq(&given)) {
+                    found = Some(known);
+                }
+            }
+            return found.map(|known| known.scopes.clone()).ok_or_else(|| {
+                let fix = "send the header field `Authorization: Bearer <token>` with http.token";
+                Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong", fix)
+            });
+        }
+        // A name that an attacker lets point here (DNS rebinding) is in Host.
+        if text(headers, &HOST).is_none_or(is_this_machine) {
+            return Ok(Granted(Arc::new(Scopes::all())));
+        }
+        let fix = "ask for 127.0.0.1, [::1] or localhost, or set http.token";
+        Err(Problem::new(StatusCode::FORBIDDEN, "Host names another machine", fix))
+    }
+}
+
+/// Lets a request through whose token has this scope.
+pub async fn scoped(State(scope): State<Scope>, request: Request, next: Next) -> Response {
+    let granted = request.extensions().get::<Granted>().map(|granted| granted.needs(scope));
+    match granted {
+        Some(Ok(())) => next.run(request).await,
+        Some(Err(problem)) => problem.into_response(),
+        // Nobody has looked at the token: a mistake of ours opens nothing.
+        None => Problem::stopping().into_response(),
     }
 }
 
@@ -91,9 +142,12 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 /// Lets a request through, or answers it.
-pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     match guard.admits(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(granted) => {
+            request.extensions_mut().insert(granted);
+            next.run(request).await
+        }
         Err(problem) => {
             let challenge = problem.status == StatusCode::UNAUTHORIZED;
             let mut response = problem.into_response();
@@ -111,12 +165,12 @@ mod tests {
 
     fn asked(guard: &Guard, fields: &[(HeaderName, &'static str)]) -> Result<(), StatusCode> {
         let headers = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        guard.admits("/calls", &headers.collect()).map_err(|problem| problem.status)
+        guard.admits("/calls", &headers.collect()).map(drop).map_err(|problem| problem.status)
     }
 
     #[test]
     fn the_token_is_needed_whole_and_right() {
-        let guard = Guard::new(Some(&Secret::new("right")));
+        let guard = Guard::new(Some(&Secret::new("right")), &[]);
         for (value, admitted) in [
             ("Bearer right", true),
             ("bearer right", true),
@@ -136,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_web_socket_brings_the_token_as_a_subprotocol_and_the_page_needs_none() {
-        let guard = Guard::new(Some(&Secret::new("right/é?")));
+        let guard = Guard::new(Some(&Secret::new("right/é?")), &[]);
         let brings = |value| asked(&guard, &[(HOST, "b2b.example"), (SEC_WEBSOCKET_PROTOCOL, value)]);
         assert_eq!(brings("b2b.events, bearer.cmlnaHQvw6k_"), Ok(()));
         for wrong in
@@ -149,12 +203,37 @@ mod tests {
         }
         // Not even the page is for a name that somebody else lets point here.
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
-        assert!(Guard::new(None).admits("/", &headers).is_err());
+        assert!(Guard::new(None, &[]).admits("/", &headers).is_err());
+    }
+
+    #[test]
+    fn a_token_may_do_what_its_scopes_say_and_no_more() {
+        let reader = Token {
+            name: "reader".to_owned(),
+            secret: Secret::new("look"),
+            scopes: Scopes::of(&[Scope::Read, Scope::Agents]),
+        };
+        let guard = Guard::new(Some(&Secret::new("right")), &[reader]);
+        let granted = |token: &'static str| {
+            let headers = [(AUTHORIZATION, HeaderValue::from_static(token))];
+            guard.admits("/calls", &headers.into_iter().collect()).expect("known")
+        };
+        let all = granted("Bearer right");
+        let some = granted("Bearer look");
+        for scope in Scope::ALL {
+            assert!(all.needs(scope).is_ok(), "{scope:?}");
+            let may = matches!(scope, Scope::Read | Scope::Agents);
+            assert_eq!(some.needs(scope).is_ok(), may, "{scope:?}");
+        }
+        let refused = some.needs(Scope::Calls).expect_err("refused");
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert!(refused.fix.contains("\"calls\""), "{}", refused.fix);
+        assert_eq!(asked(&guard, &[(AUTHORIZATION, "Bearer other")]), Err(StatusCode::UNAUTHORIZED));
     }
 
     #[test]
     fn without_a_token_only_names_of_this_machine_are_taken() {
-        let guard = Guard::new(None);
+        let guard = Guard::new(None, &[]);
         for (host, admitted) in [
             ("127.0.0.1:8080", true),
             ("127.9.9.9", true),
@@ -171,7 +250,7 @@ mod tests {
     #[test]
     fn pages_of_other_sites_are_refused() {
         let (ours, theirs) = ("http://127.0.0.1:8080", "https://evil.example");
-        let guard = Guard::new(None);
+        let guard = Guard::new(None, &[]);
         assert_eq!(asked(&guard, &[(HOST, "127.0.0.1:8080"), (ORIGIN, ours)]), Ok(()));
         for origin in [theirs, "null", "http://127.0.0.1:9090"] {
             let result = asked(&guard, &[(HOST, "127.0.0.1:8080"), (ORIGIN, origin)]);

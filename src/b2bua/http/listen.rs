@@ -11,13 +11,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 
 /// Connections at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 2_000;
 /// How long the head of a request may take, or a connection may stay without one.
 const HEAD: Duration = Duration::from_secs(20);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 32 * 1_024;
 /// Bytes that a connection may have read ahead.
 const READ_AHEAD: usize = 64 * 1_024;
+/// How long those who listen are given for what was said last.
+const PARTING: Duration = Duration::from_millis(100);
 /// How long to wait when the system has no descriptor for another connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -28,7 +30,7 @@ pub async fn run(listener: std::net::TcpListener, router: Router, stopped: onesh
         Err(error) => return tracing::error!("the control interface cannot listen: {error}"),
     };
     tokio::select! {
-        _ = stopped => {}
+        _ = stopped => tokio::time::sleep(PARTING).await,
         () = accept(listener, router) => {}
     }
 }

@@ -57,6 +57,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     media(&mut page, &api.controller.totals().await);
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
+    commands(&mut page, &api);
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }
@@ -195,6 +196,14 @@ fn subscriptions(page: &mut Page, counters: &LampCounters) {
     page.one("b2b_subscription_notifies_total", Kind::Counter, help, counters.notifies);
 }
 
+/// What programs wanted.
+fn commands(page: &mut Page, api: &Api) {
+    let counters = api.control.counters();
+    let results =
+        [("completed", counters.completed), ("failed", counters.failed), ("refused", counters.refused)];
+    page.each(("b2b_commands_total", "result"), Kind::Counter, "Commands of programs.", results);
+}
+
 /// Whatever is held for calls; all of it goes back to zero without calls.
 fn held(page: &mut Page, seen: &Seen, api: &Api) {
     let (held, sip) = (&seen.held, &seen.sip_held);
@@ -206,6 +215,7 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("tasks", held.tasks),
         ("accounts", held.accounts),
         ("captures", held.captures),
+        ("commands", api.control.running()),
         ("media_endpoints", api.controller.endpoints()),
         ("media_trunks", api.controller.trunks()),
         ("sip_client_transactions", sip.client_transactions),

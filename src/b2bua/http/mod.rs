@@ -2,9 +2,10 @@
 //! a client does can hold a call up but a short job on the calls' thread.
 //!
 //! - `listen`: connections, their number and their patience
-//! - `guard`: who may ask
+//! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `answer`: errors as JSON, with what to do
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
+//! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
 //! - `capture`: what was on the wire; `recording`: what was said
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
 //! - `events`: the bus as a WebSocket
@@ -19,18 +20,22 @@ pub(super) mod alarms;
 mod answer;
 mod calls;
 mod capture;
+mod commands;
+mod control;
 mod events;
 mod gateways;
 mod guard;
 mod listen;
 mod metrics;
 mod metrics_media;
+mod openapi;
 mod originate;
 mod page;
 mod places;
 mod queues;
 mod recording;
 mod registrations;
+mod routes;
 mod text;
 
 use std::net::SocketAddr;
@@ -43,9 +48,9 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
 use tokio::sync::oneshot;
 
+use super::control::Control;
 use super::desk::DeskParts;
 use super::ledger::Ledger;
 use super::meeting_places::MeetingPlaces;
@@ -56,6 +61,7 @@ use crate::call::switch::driver::Jobs;
 use crate::config::server::Http;
 use answer::Problem;
 use guard::Guard;
+use routes::Route;
 
 /// Bytes of a request's body.
 const BODY: usize = 64 * 1_024;
@@ -67,6 +73,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Api {
     pub jobs: Jobs,
     pub service: CallService,
+    pub control: Control,
     pub controller: Arc<EmbeddedController>,
     pub desk: DeskParts,
     pub ledger: Ledger,
@@ -102,7 +109,7 @@ impl HttpServer {
         listener.set_nonblocking(true).map_err(refused)?;
         let local = listener.local_addr().map_err(refused)?;
         let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
-        let router = router(api, Guard::new(config.token.as_ref()));
+        let router = router(api, Guard::new(config.token.as_ref(), &config.tokens));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let run = move || {
@@ -131,31 +138,23 @@ impl Drop for HttpServer {
 }
 
 fn router(api: Api, guard: Guard) -> Router {
-    Router::new()
-        .route("/calls", get(calls::list).post(originate::begin))
-        .route("/calls/{id}", get(calls::one).delete(calls::end))
-        .route("/calls/{id}/capture", post(capture::begin).delete(capture::end))
-        .route("/calls/{id}/recording", post(recording::begin).patch(recording::pause).delete(recording::end))
-        .route("/calls/{id}/pcap", get(capture::file))
-        .route("/queues", get(queues::list))
-        .route("/queues/{name}", get(queues::one))
-        .route("/agents", get(queues::agents))
-        .route("/agents/{name}", get(queues::agent))
-        .route("/agents/{name}/state", put(queues::set_state))
-        .route("/rooms", get(places::list))
-        .route("/rooms/{name}", get(places::one))
-        .route("/slots", get(places::slots))
-        .route("/gateways", get(gateways::list))
-        .route("/events", get(events::stream))
-        .route("/registrations", get(registrations::list))
-        .route("/alarms", get(alarms::list))
-        .route("/metrics", get(metrics::scrape))
-        .route("/healthz", get(health))
+    let mut router = Router::new();
+    for Route { path, scope, handler, lasts, .. } in routes::routes() {
+        let handler = match lasts {
+            true => handler,
+            false => handler.route_layer(middleware::from_fn(in_time)),
+        };
+        let handler = match scope {
+            Some(scope) => handler.route_layer(middleware::from_fn_with_state(scope, guard::scoped)),
+            None => handler,
+        };
+        router = router.route(path, handler);
+    }
+    router
         .merge(page::routes())
         .fallback(async || Problem::no_such_path())
         .method_not_allowed_fallback(async || Problem::wrong_method())
         .layer(DefaultBodyLimit::max(BODY))
-        .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
         .layer(middleware::map_response(page::never_kept))
         .with_state(api)

@@ -1,23 +1,24 @@
 //! `POST /calls`: a call of ours from one target to another.
 
-use std::time::{Duration, Instant};
-
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
+use crate::b2bua::control::dial;
 use crate::call::CallId;
-use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
-use crate::call::service::{CallService, DialError, DialOptions, DialOrder, DialRequest, DialTo, RouteTaken};
+use crate::call::lookup::LookupError;
+use crate::call::service::{CallService, DialError, DialOptions, DialRequest, DialTo, RouteTaken};
 
 /// What a client wants.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CallWish)]
 pub struct Wish {
     /// Whom to call first: a target as routes have it, `user/1001`.
     from: String,
@@ -30,8 +31,9 @@ pub struct Wish {
 }
 
 /// The call that has begun.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Begun {
+    #[schema(value_type = u64)]
     call: CallId,
 }
 
@@ -45,27 +47,17 @@ pub async fn begin(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Begun>), Problem> {
     let Json(wish) = wish.map_err(|error| Problem::new(error.status(), error.body_text(), USAGE))?;
     let settings = api.desk.current.get();
-    let ring = match wish.ring_s {
-        None => settings.config.limits.ring,
-        Some(seconds @ 1..=3600) => Duration::from_secs(seconds),
-        Some(_) => return Err(Problem::bad("ring_s is out of range", "name 1 to 3600 seconds")),
-    };
+    if wish.ring_s.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
+        return Err(Problem::bad("ring_s is out of range", "name 1 to 3600 seconds"));
+    }
     if wish.caller.as_ref().is_some_and(|caller| caller.is_empty() || caller.contains(char::is_control)) {
         return Err(Problem::bad("caller is no number", "leave it out, or name one"));
     }
-    let contacts = async |target: &str| -> Result<Vec<ResolvedContact>, Problem> {
-        let lookup = LookupRequest::new(target, Instant::now());
-        settings.targets.resolve(&lookup).await.map(|found| found.contacts).map_err(|error| unknown(&error))
+    let contacts = async |target: &str| {
+        dial::contacts(&settings, &api.service, target).await.map_err(|error| unknown(&error))
     };
     let (first, second) = (contacts(&wish.from).await?, contacts(&wish.to).await?);
-    let options = |shown: &str| DialOptions {
-        order: DialOrder::Parallel,
-        ring_timeout: ring,
-        total_timeout: ring * 3,
-        max_redirects: settings.config.limits.redirects,
-        caller: Some((String::new(), wish.caller.clone().unwrap_or_else(|| number_of(shown)))),
-        ..DialOptions::default()
-    };
+    let options = |shown: &str| dial::options(&settings, wish.caller.as_deref(), shown, wish.ring_s);
     let route =
         RouteTaken { name: "api".to_owned(), why: format!("POST /calls from {} to {}", wish.from, wish.to) };
     let request = DialRequest {
@@ -97,13 +89,6 @@ async fn join(
     }
 }
 
-/// What a callee may see of a target: its last part, without host and parameters.
-fn number_of(target: &str) -> String {
-    let bare = target.strip_prefix("sips:").or_else(|| target.strip_prefix("sip:")).unwrap_or(target);
-    let user = bare.split(['@', ';', '?']).next().unwrap_or(bare);
-    user.rsplit('/').next().unwrap_or(user).to_owned()
-}
-
 fn unknown(error: &LookupError) -> Problem {
     let status = match error.status().0 {
         404 | 484 => StatusCode::NOT_FOUND,
@@ -117,21 +102,4 @@ fn unknown(error: &LookupError) -> Problem {
 fn refused(error: &DialError) -> Problem {
     let fix = "wait until calls have ended, or raise limits.calls";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), fix)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn callees_see_numbers_and_no_hosts() {
-        for (target, number) in [
-            ("user/1001", "1001"),
-            ("gateway/carrier/+4420", "+4420"),
-            ("sip:bob@192.0.2.1;transport=tcp", "bob"),
-            ("sips:+44@host", "+44"),
-        ] {
-            assert_eq!(number_of(target), number);
-        }
-    }
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
@@ -15,13 +16,13 @@ use crate::call::call_fsm::CallDirection;
 use crate::call::switch::{LegSnapshot, Switch, Turn};
 
 /// Every room.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Rooms {
     rooms: Vec<Room>,
 }
 
 /// A room, whether somebody is in it or not.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Room {
     name: String,
     /// Members at most; none: it is no longer in the configuration, and ends with its last member.
@@ -35,7 +36,7 @@ pub struct Room {
 }
 
 /// Somebody in a room.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Attendee {
     call: u64,
     leg: u64,
@@ -49,13 +50,13 @@ pub struct Attendee {
 }
 
 /// Every parking lot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Lots {
     lots: Vec<Lot>,
 }
 
 /// A lot: its slots, and those that are taken.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Lot {
     name: String,
     first: u32,
@@ -64,7 +65,7 @@ pub struct Lot {
 }
 
 /// Somebody in a slot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Slot {
     slot: u32,
     call: u64,

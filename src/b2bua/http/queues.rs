@@ -5,6 +5,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
@@ -26,9 +27,12 @@ pub struct Agents {
 }
 
 /// What an agent is to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AgentWish)]
 pub struct Wish {
+    /// `available`, `paused` or `logged_out`.
+    #[schema(value_type = String)]
     state: Duty,
 }
 

@@ -7,6 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{Problem, call_id};
@@ -15,15 +16,17 @@ use crate::call::controller::Recorded;
 use crate::call::service::CallError;
 
 /// What a client wants of a recording that runs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RecordingWish)]
 pub struct Wish {
     paused: bool,
 }
 
 /// A recording that is over.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Over {
+    #[schema(value_type = u64)]
     call: CallId,
     file: String,
     /// Of sound in the file.

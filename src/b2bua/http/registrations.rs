@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
@@ -29,7 +30,7 @@ pub struct Asked {
 }
 
 /// A page of them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Registrations {
     /// Bindings of everybody.
     bindings: usize,
@@ -39,13 +40,13 @@ pub struct Registrations {
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Registration {
     aor: String,
     contacts: Vec<Contact>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Contact {
     contact: String,
     expires_s: u64,

@@ -144,6 +144,10 @@ fn the_server_s_own_tables() {
                 "[http]\ntoken = \"${NO_SUCH}\"",
                 "line 2: `http.token`: the environment has no \"NO_SUCH\"; set it",
             ),
+            (
+                "[[http.tokens]]\nname = \"a\"\ntoken = \"x\"\nscopes = [\"write\"]",
+                "line 4: `http.tokens.scopes` = \"write\": no such scope; choose of read, calls, record, agents, rooms, remote, audio",
+            ),
             ("[http]\ntoken = \"\"", "line 2: `http.token`: it is empty"),
             (
                 "[http]\ntoken = \"a\"\ntoken_file = \"b\"",

@@ -210,8 +210,9 @@ pub const HTTP: SectionDoc = SectionDoc {
             r#""127.0.0.1:8080""#,
             "Where it listens. Any address but loopback needs a token.",
         ),
-        key("token", "secret", "", "The bearer token that requests have to carry."),
+        key("token", "secret", "", "The bearer token that requests have to carry. It may do all."),
         key("token_file", "path", "", "A file with the token in its first line."),
+        key("tokens", "list of tables", "", "Further tokens, each an `[[http.tokens]]`."),
     ],
 };
 
@@ -326,11 +327,12 @@ pub const LOG: SectionDoc = SectionDoc {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&SectionDoc; 26] = [
+pub const SECTIONS: [&SectionDoc; 27] = [
     &SERVER,
     &TLS,
     &MEDIA,
     &HTTP,
+    &super::tokens::TOKENS,
     &REGISTRAR,
     &LIMITS,
     &RECORDING,

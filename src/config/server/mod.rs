@@ -4,7 +4,7 @@
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`
-//! - `recording`: recordings
+//! - `recording`: recordings; `tokens`: who may ask the control interface for what
 //! - `reader`, `error`: TOML with lines; what can be wrong
 //! - `overrides`: what flags change
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
@@ -33,6 +33,7 @@ pub mod recording;
 pub mod route;
 pub mod summary;
 mod texts;
+pub mod tokens;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -247,8 +248,10 @@ impl Codec {
 pub struct Http {
     /// Where the control interface listens.
     pub bind: SocketAddr,
-    /// The bearer token; always there when `bind` is not a loopback address.
+    /// The bearer token that may do all; it or another one is always there when `bind` is not a loopback address.
     pub token: Option<Secret>,
+    /// `[[http.tokens]]`: what others may do.
+    pub tokens: Vec<tokens::Token>,
 }
 
 /// `[registrar]`.

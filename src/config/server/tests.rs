@@ -46,7 +46,10 @@ fn an_empty_configuration_is_the_defaults() {
     let md5_only = |agent: &str| config.server.md5_only.iter().any(|it| it.matches(agent));
     assert!(md5_only("baresip v1.0.0 (x86_64/linux)") && md5_only("baresip v3.11.0 (x86_64/Linux)"));
     assert!(!md5_only("baresip v3.12.0 (x86_64/Linux)") && !md5_only("Linphone/5.0"));
-    assert_eq!(config.http, Some(Http { bind: "127.0.0.1:8080".parse().unwrap(), token: None }));
+    assert_eq!(
+        config.http,
+        Some(Http { bind: "127.0.0.1:8080".parse().unwrap(), token: None, tokens: vec![] })
+    );
     assert!(config.server.trusted.is_empty() && config.routes.is_empty());
 }
 
@@ -67,7 +70,7 @@ fn every_documented_key_is_read() {
         })
         .map(|(section, key)| format!("{section}.{key}"))
         // its other half is there: a secret is in the file or in one of its own
-        .filter(|key| key != "http.token")
+        .filter(|key| key != "http.token" && key != "http.tokens.token_file")
         .collect();
     assert_eq!(missing, [""; 0]);
     assert_eq!(config.server.realm, "example");
@@ -111,7 +114,15 @@ fn keys_become_what_they_say() {
     assert_eq!((tls.reload, media.rtp_timeout, limits.duration), (None, None, None));
     assert_eq!((media.ports, media.threads), ((30_000, 30_999), Some(2)));
     assert_eq!(media.srtp, Srtp::Required);
-    assert_eq!(http.unwrap().token.unwrap().reveal(), "from a file");
+    let http = http.unwrap();
+    assert_eq!(http.token.unwrap().reveal(), "from a file");
+    let [token] = &http.tokens[..] else { panic!() };
+    assert_eq!((token.name.as_str(), token.secret.reveal()), ("dashboard", "look"));
+    let may = |scope| token.scopes.has(scope);
+    assert_eq!(
+        [tokens::Scope::Read, tokens::Scope::Agents, tokens::Scope::Calls].map(may),
+        [true, true, false]
+    );
     assert_eq!((registrar.max_contacts, limits.redirects), (2, 0));
     assert_eq!((log.level, log.redact), (tracing::Level::DEBUG, Redaction::Numbers));
     let secrets: Vec<_> = users.iter().map(|user| &user.credentials).collect();

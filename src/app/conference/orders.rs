@@ -1,0 +1,40 @@
+//! What programs want of a room.
+
+use super::{Conference, Order, lock};
+use crate::call::controller::{Played, Prompt};
+use crate::call::service::{CallError, CallService};
+
+/// Why an order to a room is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    #[error("there is no such member in the room; GET /rooms lists them")]
+    NoMember,
+    #[error("the room has no folder for recordings; set recordings of its [[conference]]")]
+    NoFolder,
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Conference {
+    /// Carries an order out.
+    ///
+    /// # Errors
+    /// See [`NotDone`]; nothing changes then.
+    pub async fn order(&self, service: &CallService, order: Order) -> Result<(), NotDone> {
+        if order == Order::Record(true) && self.config.recordings.is_none() {
+            return Err(NotDone::NoFolder);
+        }
+        let deeds = lock(&self.live).room.order(order).ok_or(NotDone::NoMember)?;
+        self.carry_out(service, deeds).await;
+        Ok(())
+    }
+
+    /// Plays this to all who are there.
+    ///
+    /// # Errors
+    /// Nobody is there, or it cannot be played.
+    pub async fn say_to_all(&self, service: &CallService, prompt: &Prompt) -> Result<Played, NotDone> {
+        let id = lock(&self.live).id.ok_or(NotDone::NoMember)?;
+        Ok(service.announce(id, prompt).await?)
+    }
+}

@@ -1,0 +1,225 @@
+//! Which commands there are and were: one of an id, once. No I/O, no clock.
+//!
+//! Commands that are over are remembered until so many later ones are over, too; those that are
+//! under way are bounded by refusing more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+
+/// How a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Running,
+    Completed,
+    Failed,
+}
+
+/// Why a command is over and not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Failure {
+    /// One word: `gone`, `wrong_state`, `unknown`, `refused`, `media`, `deadline`, `cancelled`,
+    /// `stopping`.
+    pub reason: &'static str,
+    /// The same for people.
+    pub error: String,
+    /// SIP's status, where a party or a lookup has refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What is known of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Status {
+    pub id: String,
+    /// What it wants: `play`.
+    pub command: &'static str,
+    /// The call that it is about, as soon as that is known.
+    pub call: Option<u64>,
+    pub state: State,
+    /// What came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    #[serde(flatten)]
+    pub failure: Option<Failure>,
+}
+
+struct Entry {
+    /// Of what was asked: another thing under the same id is a mistake.
+    digest: [u8; 32],
+    status: Status,
+    told: watch::Sender<State>,
+}
+
+/// What becomes of a command that has come.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is new: carry it out.
+    New(watch::Receiver<State>),
+    /// It has been here before: nothing is to be done.
+    Known(watch::Receiver<State>),
+    /// Something else has been here by this name.
+    Differs,
+    /// Too many are under way.
+    Full,
+}
+
+/// See the module's text.
+pub struct Memory {
+    entries: HashMap<Arc<str>, Entry>,
+    over: VecDeque<Arc<str>>,
+    running: usize,
+    /// Under way at most.
+    most: usize,
+    /// Remembered at most.
+    kept: usize,
+}
+
+impl Memory {
+    /// None yet: `most` under way at once, `kept` remembered.
+    pub fn new(most: usize, kept: usize) -> Self {
+        Memory { entries: HashMap::new(), over: VecDeque::new(), running: 0, most, kept }
+    }
+
+    /// A command has come.
+    pub fn begin(
+        &mut self,
+        id: &Arc<str>,
+        command: &'static str,
+        call: Option<u64>,
+        digest: [u8; 32],
+    ) -> Begun {
+        if let Some(known) = self.entries.get(id) {
+            return match known.digest == digest {
+                true => Begun::Known(known.told.subscribe()),
+                false => Begun::Differs,
+            };
+        }
+        if self.running >= self.most {
+            return Begun::Full;
+        }
+        let (told, telling) = watch::channel(State::Running);
+        let status =
+            Status { id: id.to_string(), command, call, state: State::Running, result: None, failure: None };
+        self.entries.insert(id.clone(), Entry { digest, status, told });
+        self.running += 1;
+        Begun::New(telling)
+    }
+
+    /// It is about this call.
+    pub fn is_about(&mut self, id: &str, call: u64) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.status.call = Some(call);
+        }
+    }
+
+    /// It is over; what is known of it then. None: it was over before, or never was.
+    pub fn end(&mut self, id: &Arc<str>, outcome: Result<Value, Failure>) -> Option<Status> {
+        let entry = self.entries.get_mut(id).filter(|it| it.status.state == State::Running)?;
+        match outcome {
+            Ok(result) => (entry.status.state, entry.status.result) = (State::Completed, Some(result)),
+            Err(failure) => (entry.status.state, entry.status.failure) = (State::Failed, Some(failure)),
+        }
+        let status = entry.status.clone();
+        entry.told.send_replace(status.state);
+        self.running -= 1;
+        self.over.push_back(id.clone());
+        if self.over.len() > self.kept
+            && let Some(oldest) = self.over.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+        Some(status)
+    }
+
+    /// Is told of the end of one.
+    pub fn follow(&self, id: &str) -> Option<watch::Receiver<State>> {
+        self.entries.get(id).map(|entry| entry.told.subscribe())
+    }
+
+    /// What is known of one.
+    pub fn status(&self, id: &str) -> Option<Status> {
+        self.entries.get(id).map(|entry| entry.status.clone())
+    }
+
+    /// How many are under way.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// The ids of those.
+    pub fn all_running(&self) -> Vec<Arc<str>> {
+        let running = self.entries.iter().filter(|(_, entry)| entry.status.state == State::Running);
+        running.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn begin(memory: &mut Memory, id: &str, digest: u8) -> &'static str {
+        match memory.begin(&id.into(), "play", None, [digest; 32]) {
+            Begun::New(_) => "new",
+            Begun::Known(_) => "known",
+            Begun::Differs => "differs",
+            Begun::Full => "full",
+        }
+    }
+
+    fn end(memory: &mut Memory, id: &str) -> bool {
+        memory.end(&id.into(), Ok(json!({}))).is_some()
+    }
+
+    #[test]
+    fn a_command_is_carried_out_once_and_ends_once() {
+        let mut memory = Memory::new(2, 2);
+        assert_eq!(begin(&mut memory, "a", 1), "new");
+        assert_eq!(begin(&mut memory, "a", 1), "known");
+        assert_eq!(begin(&mut memory, "a", 2), "differs");
+        memory.is_about("a", 7);
+        assert!(end(&mut memory, "a"));
+        assert!(!end(&mut memory, "a"), "it is over");
+        assert_eq!(begin(&mut memory, "a", 1), "known");
+        let status = memory.status("a").unwrap();
+        assert_eq!((status.state, status.call, memory.running()), (State::Completed, Some(7), 0));
+        assert!(!end(&mut memory, "never"));
+    }
+
+    #[test]
+    fn what_is_under_way_and_what_is_remembered_is_bounded() {
+        let mut memory = Memory::new(2, 3);
+        assert_eq!(["a", "b", "c"].map(|id| begin(&mut memory, id, 0)), ["new", "new", "full"]);
+        for id in ["a", "b"] {
+            assert!(end(&mut memory, id));
+        }
+        for id in ["c", "d", "e"] {
+            assert_eq!(begin(&mut memory, id, 0), "new");
+            assert!(end(&mut memory, id));
+        }
+        assert_eq!((memory.entries.len(), memory.over.len()), (3, 3));
+        assert!(memory.status("b").is_none(), "forgotten");
+        assert_eq!(begin(&mut memory, "b", 0), "new");
+        assert_eq!(memory.all_running(), ["b".into()]);
+    }
+
+    #[test]
+    fn who_waits_is_told_of_the_end() {
+        let mut memory = Memory::new(2, 3);
+        let Begun::New(mut told) = memory.begin(&"a".into(), "play", None, [0; 32]) else { panic!() };
+        assert!(!told.has_changed().unwrap());
+        let failure = Failure { reason: "gone", error: "over".into(), status: None };
+        memory.end(&"a".into(), Err(failure));
+        assert_eq!(*told.borrow_and_update(), State::Failed);
+        let status = serde_json::to_value(memory.status("a").unwrap()).unwrap();
+        assert_eq!(status["reason"], "gone", "{status}");
+        assert_eq!(status["state"], "failed");
+    }
+}

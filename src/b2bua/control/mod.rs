@@ -1,0 +1,335 @@
+//! Programs command calls: what a call application can do, as values, whatever carries them.
+//!
+//! - `command`: what may be wanted, as JSON; `sound`: what is played
+//! - `memory`: which commands there are and were: one of an id, once, without I/O
+//! - `run`: carrying one out; `dial`: how targets of programs are dialled
+//!
+//! A command is a task on the calls' thread. However it ends it has exactly one end: an event
+//! `command_completed` or `command_failed` on the bus, and the same in the memory. Its id is the
+//! program's own, so that it can ask again when it does not know whether it was heard.
+
+pub mod command;
+pub mod dial;
+mod memory;
+mod run;
+pub mod sound;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::{oneshot, watch};
+
+use super::in_force::Current;
+use super::meeting_places::MeetingPlaces;
+use crate::app::queue::QueueDesk;
+use crate::call::bus::EventBus;
+use crate::call::event::Event;
+use crate::call::service::CallService;
+use crate::call::{CallId, LegId};
+pub use command::{Command, Order};
+use memory::{Begun, Memory};
+pub use memory::{Failure, State, Status};
+use run::Run;
+
+/// Commands under way at most.
+const RUNNING: usize = 4_096;
+/// Commands that are remembered when they are over.
+const KEPT: usize = 4_096;
+/// How long a command may take that says nothing of it, and does not last by its nature.
+const QUICK: Duration = Duration::from_secs(30);
+/// The same for those that last.
+const LASTING: Duration = Duration::from_secs(3_600);
+
+/// What commands are carried out with.
+#[derive(Clone)]
+pub struct Parts {
+    pub service: CallService,
+    pub bus: EventBus,
+    pub current: Current,
+    pub queues: QueueDesk,
+    pub places: MeetingPlaces,
+    /// What time it is, for the last words of a server that stops.
+    pub clock: fn() -> SystemTime,
+}
+
+/// On whose behalf a command comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A program that may command every call.
+    Program,
+    /// One that has this leg, and nothing else.
+    Holder(LegId),
+}
+
+/// Why a command is not even begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("{0}")]
+    Bad(String),
+    #[error("another command has this id already")]
+    Differs,
+    #[error("{RUNNING} commands are under way")]
+    Full,
+    #[error("the server is stopping")]
+    Stopping,
+    #[error("who has one call may not do this; only what is about that call")]
+    NotYours,
+}
+
+/// A command that was taken.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub id: Arc<str>,
+    told: watch::Receiver<State>,
+}
+
+/// Commands so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub completed: u64,
+    pub failed: u64,
+    pub refused: u64,
+}
+
+/// All commands. A handle that can be cloned.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    book: Mutex<Book>,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+}
+
+struct Book {
+    memory: Memory,
+    /// How those that are under way are told to end.
+    cancels: HashMap<Arc<str>, oneshot::Sender<Failure>>,
+    stopping: bool,
+}
+
+impl Control {
+    /// No commands yet.
+    pub fn new(parts: Parts) -> Self {
+        let book = Book { memory: Memory::new(RUNNING, KEPT), cancels: HashMap::new(), stopping: false };
+        Control(Arc::new(Inner {
+            parts,
+            book: Mutex::new(book),
+            completed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Nothing panics while it holds it.
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a command, and begins with it unless it is known already.
+    ///
+    /// # Errors
+    /// Nothing begins, and no event follows.
+    pub fn submit(&self, order: Order, who: Who) -> Result<Taken, Refused> {
+        self.begin(order, who).inspect_err(|_| {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn begin(&self, mut order: Order, who: Who) -> Result<Taken, Refused> {
+        if let Who::Holder(leg) = who {
+            order = of_holder(order, leg)?;
+        }
+        if order.command.needs_call() && order.call.is_none() && order.leg.is_none() {
+            return Err(Refused::Bad(format!("{}: name a call or a leg", order.command.word())));
+        }
+        let id = order.id.take().unwrap_or_else(|| format!("c{:016x}", rand::random::<u64>()));
+        let id: Arc<str> = id.into();
+        let asked = serde_json::to_vec(&order).map_err(|error| Refused::Bad(error.to_string()))?;
+        let digest: [u8; 32] = Sha256::digest(&asked).into();
+        let (cancel, cancelled) = oneshot::channel();
+        let word = order.command.word();
+        let told = {
+            let mut book = self.book();
+            if book.stopping {
+                return Err(Refused::Stopping);
+            }
+            let told = match book.memory.begin(&id, word, order.call, digest) {
+                Begun::Known(told) => return Ok(Taken { id, told }),
+                Begun::Differs => return Err(Refused::Differs),
+                Begun::Full => return Err(Refused::Full),
+                Begun::New(told) => told,
+            };
+            book.cancels.insert(id.clone(), cancel);
+            told
+        };
+        let running = Running { control: self.clone(), id: id.clone(), call: OnceLock::new() };
+        // A service that has stopped drops it, and that is its end.
+        let _ = self.0.parts.service.spawn(running.run(order, cancelled));
+        Ok(Taken { id, told })
+    }
+
+    /// What is known of a command.
+    pub fn status(&self, id: &str) -> Option<Status> {
+        self.book().memory.status(id)
+    }
+
+    /// A command that was taken before.
+    pub fn taken(&self, id: &str) -> Option<Taken> {
+        let told = self.book().memory.follow(id)?;
+        Some(Taken { id: id.into(), told })
+    }
+
+    /// Waits for the end of a command that was taken; what is known of it then.
+    pub async fn wait(&self, mut taken: Taken) -> Option<Status> {
+        // Of one that has been forgotten nothing is known.
+        let _ = taken.told.wait_for(|state| *state != State::Running).await;
+        self.status(&taken.id)
+    }
+
+    /// Takes a command back. `false`: it is over, or never was.
+    pub fn cancel(&self, id: &str) -> bool {
+        let cancel = self.book().cancels.remove(id);
+        let why = Failure::new("cancelled", "it was taken back");
+        cancel.is_some_and(|cancel| cancel.send(why).is_ok())
+    }
+
+    /// How many are under way.
+    pub fn running(&self) -> usize {
+        self.book().memory.running()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            completed: read(&self.0.completed),
+            failed: read(&self.0.failed),
+            refused: read(&self.0.refused),
+        }
+    }
+
+    /// Takes none any more; all that are under way are over.
+    pub fn stop(&self) {
+        let running = {
+            let mut book = self.book();
+            book.stopping = true;
+            book.memory.all_running()
+        };
+        for id in running {
+            self.end(&id, Err(stopping()));
+        }
+    }
+
+    /// The end of a command, however it comes; later ones do nothing.
+    fn end(&self, id: &Arc<str>, outcome: Result<Value, Failure>) {
+        let status = {
+            let mut book = self.book();
+            book.cancels.remove(id);
+            book.memory.end(id, outcome)
+        };
+        let Some(status) = status else { return };
+        let counter = match status.state {
+            State::Failed => &self.0.failed,
+            State::Completed | State::Running => &self.0.completed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let event = event(status);
+        if self.0.parts.service.tell(event.clone()).is_err() {
+            self.0.parts.bus.publish((self.0.parts.clock)(), event);
+        }
+    }
+}
+
+fn stopping() -> Failure {
+    Failure::new("stopping", "the server is stopping")
+}
+
+fn event(status: Status) -> Event {
+    let (id, command) = (status.id, status.command.to_owned());
+    let call = status.call.map(CallId);
+    match status.failure {
+        None => Event::CommandCompleted { id, command, call, result: status.result.unwrap_or_default() },
+        Some(Failure { reason, error, status }) => {
+            Event::CommandFailed { id, command, call, reason: reason.to_owned(), error, status }
+        }
+    }
+}
+
+/// Who has one leg only commands that one.
+fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
+    let own = order.leg.is_none_or(|it| it == leg.0) && order.call.is_none();
+    match own && order.command.is_of_a_leg() {
+        true => Ok(Order { leg: Some(leg.0), ..order }),
+        false => Err(Refused::NotYours),
+    }
+}
+
+/// A command under way; dropped, it is over.
+struct Running {
+    control: Control,
+    id: Arc<str>,
+    call: OnceLock<CallId>,
+}
+
+impl Running {
+    async fn run(self, order: Order, cancelled: oneshot::Receiver<Failure>) {
+        let usual = if order.command.lasts() { LASTING } else { QUICK };
+        let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
+        let parts = self.control.0.parts.clone();
+        let run = Run { parts: &parts, order: &order, running: &self };
+        let outcome = tokio::select! {
+            biased;
+            outcome = run.carry_out() => outcome,
+            why = cancelled => {
+                run.take_back().await;
+                Err(why.unwrap_or_else(|_| stopping()))
+            }
+            woken = parts.service.sleep(deadline) => {
+                run.take_back().await;
+                Err(match woken {
+                    Ok(_) => {
+                        Failure::new("deadline", format!("it was not done within {} s", deadline.as_secs()))
+                    }
+                    Err(error) => error.into(),
+                })
+            }
+        };
+        self.control.end(&self.id, outcome);
+    }
+
+    /// It is about this call.
+    fn is_about(&self, call: CallId) {
+        if self.call.set(call).is_ok() {
+            self.control.book().memory.is_about(&self.id, call.0);
+        }
+    }
+
+    fn call(&self) -> Option<CallId> {
+        self.call.get().copied()
+    }
+
+    fn cancel(&self, id: &str) -> bool {
+        self.control.cancel(id)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Unless it has ended.
+        self.control.end(&self.id, Err(stopping()));
+    }
+}
+
+impl Failure {
+    /// Without a status.
+    pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
+        Failure { reason, error: error.into(), status: None }
+    }
+}
