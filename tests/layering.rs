@@ -71,6 +71,7 @@ const CLOCK: &[&str] = &[
     "b2bua::http",
     "b2bua::recordings",
     "b2bua::server",
+    "call::controller::rtpengine::driver",
     "call::switch::driver",
     "client::driver",
     "logging",

@@ -1,7 +1,8 @@
 //! What a configuration needs of the media controller. Pure.
 
-use crate::call::controller::{Capabilities, Capability, EmbeddedController};
-use crate::config::server::{Action, BridgeMode, ServerConfig};
+use super::media;
+use crate::call::controller::{Capabilities, Capability};
+use crate::config::server::{Action, BridgeMode, ServerConfig, Srtp};
 
 /// A need that the controller does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,12 +15,12 @@ pub struct Lacking {
     fix: &'static str,
 }
 
-/// Whether the engine inside will do.
+/// Whether who carries the media will do.
 ///
 /// # Errors
 /// The first need that is not met.
 pub fn check(config: &ServerConfig) -> Result<(), Lacking> {
-    check_with(config, EmbeddedController::CAPABILITIES)
+    check_with(config, media::capabilities(config))
 }
 
 /// What every application needs.
@@ -33,6 +34,14 @@ const FOR_APPLICATIONS: [(Capability, &str); 2] = [
 /// # Errors
 /// The first need that is not met.
 pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lacking> {
+    if config.media.srtp != Srtp::Off && !has.has(Capability::Encryption) {
+        return Err(Lacking {
+            line: 0,
+            who: "[media]".to_owned(),
+            needs: "encrypted media (srtp)",
+            fix: "write srtp = \"off\"",
+        });
+    }
     for route in &config.routes {
         let policy = match &route.action {
             Action::Dial { policy, .. } => policy,

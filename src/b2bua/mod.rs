@@ -8,7 +8,8 @@
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
 //! - `gate`: who may have one more call, and how much strangers are answered
-//! - `capabilities`: what a configuration needs of the media controller
+//! - `media`: who carries the media; `capabilities`: what a configuration needs
+//!   of the media controller
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
@@ -41,6 +42,7 @@ pub mod in_force;
 pub mod lamps;
 pub mod ledger;
 pub mod mailboxes;
+pub mod media;
 pub mod meeting_places;
 pub mod origin;
 pub mod queues;

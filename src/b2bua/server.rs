@@ -20,6 +20,7 @@ use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::lamps::board::LampBoard;
 use super::lamps::follow;
 use super::ledger::Ledger;
+use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::queues;
 use super::recordings::{self, Keeper};
@@ -29,7 +30,6 @@ use super::tally::{DeskCounters, Tally};
 use super::transports;
 use crate::app::queue::{AgentCodes, QueueDesk};
 use crate::call::bus::EventBus;
-use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
@@ -54,7 +54,7 @@ pub struct Server {
     /// Before the switch: whoever asks it ends first.
     http: Option<HttpServer>,
     switch: SwitchThread,
-    controller: Arc<EmbeddedController>,
+    media: Media,
     desk: DeskParts,
     control: Control,
     queues: QueueDesk,
@@ -96,9 +96,7 @@ impl Server {
 
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let ledger = Ledger::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
-        let (controller, media_events) =
-            EmbeddedController::start(media(&config)).map_err(|error| sip(error.to_string()))?;
-        let controller = Arc::new(controller);
+        let (media, media_events) = Media::start(&config).map_err(sip)?;
         let desk = DeskParts {
             current: current.clone(),
             registrar: registrar.clone(),
@@ -108,7 +106,7 @@ impl Server {
             lamps: LampBoard::default(),
         };
         let parts = SwitchParts {
-            controller: controller.clone(),
+            controller: media.controller(),
             resolver: Arc::new(PartyTargets(current.clone())),
             handlers: vec![
                 Arc::new(AgentCodes::new(desk_of_queues.clone())),
@@ -141,7 +139,7 @@ impl Server {
             control: control.clone(),
             jobs: switch.jobs(),
             service: switch.service(),
-            controller: controller.clone(),
+            media: media.clone(),
             desk: desk.clone(),
             ledger: ledger.clone(),
             queues: desk_of_queues.clone(),
@@ -155,7 +153,7 @@ impl Server {
         Ok(Server {
             http,
             switch,
-            controller,
+            media,
             desk,
             control,
             queues: desk_of_queues,
@@ -178,7 +176,7 @@ impl Server {
 
     /// How many calls fit.
     pub fn capacity(&self) -> Capacity {
-        capacity(&self.desk.current.get().config).with_tables(self.controller.tables())
+        capacity(&self.desk.current.get().config).with_tables(self.media.tables())
     }
 
     /// Runs things on the calls' thread: snapshots, counters.
@@ -259,7 +257,7 @@ impl Server {
         jobs.run_blocking(|_, _, _| {});
         drop(self.http);
         self.switch.stop();
-        self.controller.shutdown();
+        self.media.shutdown();
         self.ledger.finish(PARTING);
         if let Some((held, counters)) = held {
             tracing::info!(
@@ -271,7 +269,7 @@ impl Server {
                 held.calls,
                 held.legs,
                 held.timer_entries,
-                self.controller.endpoints(),
+                self.media.endpoints(),
             );
         }
     }
@@ -378,29 +376,9 @@ fn raise_descriptors() -> nix::Result<()> {
 }
 
 /// How many calls fit, by the descriptors that we may have now.
-fn capacity(config: &ServerConfig) -> Capacity {
+pub(super) fn capacity(config: &ServerConfig) -> Capacity {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
     Capacity::of(config, usize::try_from(limit).unwrap_or(usize::MAX), process::cores())
-}
-
-fn media(config: &ServerConfig) -> EmbeddedConfig {
-    let media = &config.media;
-    let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
-    let own = config.server.listen.iter().map(|it| local_addr::concrete(it.bind).ip());
-    let advertised: Vec<IpAddr> =
-        config.server.advertise.iter().filter_map(|it| it.host.parse().ok()).collect();
-    for ip in media.bind.map_or_else(|| own.collect::<Vec<_>>(), |ip| vec![ip]) {
-        if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
-            let told = media.advertise.iter().chain(&advertised).find(|it| it.is_ipv4() == ip.is_ipv4());
-            addresses.push((ip, told.copied()));
-        }
-    }
-    EmbeddedConfig {
-        threads: Some(capacity(config).threads),
-        recording_free_bytes: config.recording.free_bytes,
-        music: queues::music(config),
-        ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
-    }
 }
 
 fn switch(config: &ServerConfig) -> SwitchConfig {

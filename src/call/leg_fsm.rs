@@ -88,6 +88,8 @@ pub enum TerminationCause {
     Failed { status: u16, reason: String },
     /// No RTP for too long.
     MediaTimeout,
+    /// Who carried its media is gone.
+    MediaLost,
     /// Nobody refreshed its session in time, or our refresh found nobody (RFC 4028).
     SessionExpired,
     /// The peer broke the protocol inside the call: no ACK, no usable answer.
@@ -100,6 +102,7 @@ impl TerminationCause {
         match self {
             TerminationCause::Failed { .. }
             | TerminationCause::MediaTimeout
+            | TerminationCause::MediaLost
             | TerminationCause::SessionExpired
             | TerminationCause::ByeUnanswered
             | TerminationCause::Protocol { .. } => LegEvent::Fail,

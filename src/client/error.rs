@@ -223,7 +223,7 @@ impl From<TerminationCause> for EndCause {
             TerminationCause::Cancelled => EndCause::Cancelled,
             TerminationCause::Rejected { status } => EndCause::Rejected { status },
             TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
-            TerminationCause::MediaTimeout => EndCause::MediaTimeout,
+            TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
             TerminationCause::SessionExpired => EndCause::SessionExpired,
             TerminationCause::Protocol { message } => EndCause::Protocol { message },
         }

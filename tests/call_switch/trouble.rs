@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use b2b::call::controller::{EndpointId, MediaEvent};
 use b2b::call::harness::{Harness, SESSION, Sent};
 use b2b::call::service::DialRequest;
 use b2b::sip::endpoint::{Body, Event, Invite, UsageEvent};
@@ -134,4 +135,35 @@ fn every_call_takes_a_hop_off() {
         }
         harness.assert_nothing_left();
     }
+}
+
+#[test]
+fn legs_whose_media_is_lost_end_answered_or_not_and_no_other_call_does() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let stays = harness.call(ann, "bob", Some(SESSION));
+    let stays_too = harness.answer_next(bob, SESSION);
+    // And one that rings.
+    let rings = harness.call(ann, "bob", Some(SESSION));
+    let held = harness.media().held();
+    assert_eq!(held, 6);
+    harness.wire.clear();
+    for endpoint in [1, 5] {
+        let reason = "the media server is gone".to_owned();
+        harness.media_event(MediaEvent::Failed { endpoint: EndpointId(endpoint), reason });
+    }
+    harness.settle();
+    assert_eq!(told(&harness, "BYE", ANN).len(), 1);
+    assert_eq!(told(&harness, "BYE", BOB).len(), 1);
+    assert_eq!(told(&harness, "SIP/2.0 503", ANN).len(), 1);
+    assert_eq!(told(&harness, "CANCEL", BOB).len(), 1);
+    assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b) && !harness.is_up(ann, rings));
+    assert!(harness.is_up(ann, stays) && harness.is_up(bob, stays_too));
+    assert_eq!(harness.media().held(), 2);
+    // A second word about the same is none.
+    harness.media_event(MediaEvent::Failed { endpoint: EndpointId(1), reason: String::new() });
+    harness.hang_up(ann, stays);
+    harness.assert_nothing_left();
 }

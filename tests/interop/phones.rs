@@ -13,19 +13,19 @@ use std::time::Duration;
 use crate::interop_support::wire::{
     Capture, Rtp, Sip, assert_hidden, audio_address, heard, identity, seconds_of,
 };
-use crate::interop_support::{Running, file, free_port, print_version, samples};
+use crate::interop_support::{Running, bound, file, free_port, print_version, samples};
 use nix::sys::signal::Signal;
 
 /// What each phone says, in Hz (plans/phones).
 const TONES: [(&str, f64); 3] = [("1001", 440.0), ("1002", 620.0), ("1003", 1_000.0)];
 
 /// The server of `plans/b2bua.toml`, on ports that are free.
-fn server(folder: &Path, media: (u16, u16)) -> (Running, u16) {
+fn server(folder: &Path, media: &str) -> (Running, u16) {
     let plan = fs::read_to_string(file("plans/b2bua.toml")).expect("the plan");
     fs::create_dir_all(folder.join("plans")).expect("folder");
     fs::create_dir_all(folder.join("target")).expect("folder");
     let path = folder.join("plans/b2bua.toml");
-    fs::write(&path, format!("{plan}\n[media]\nports = \"{}-{}\"\n", media.0, media.1)).expect("write");
+    fs::write(&path, format!("{plan}\n[media]\n{media}\n")).expect("write");
     let bind = format!("127.0.0.1:{}", free_port());
     let path = path.to_str().expect("UTF-8");
     let (server, at) =
@@ -91,16 +91,79 @@ fn find<'a>(messages: &'a [Sip], after: f64, what: &str, like: impl Fn(&Sip) -> 
     })
 }
 
+/// Ports of RTP, where `free_port` gives none: a server binds some of them at its start.
+fn media_ports() -> (u16, u16) {
+    let first = 20_000 + (std::process::id() % 150) as u16 * 64;
+    (first, first + 63)
+}
+
 #[test]
 #[ignore = "needs baresip and tshark; .ci/run installs them"]
 fn interop_phones_register_call_hold_resume_and_transfer_as_the_docs_say() {
+    let media = media_ports();
+    talk(media, &format!("ports = \"{}-{}\"", media.0, media.1));
+}
+
+/// rtpengine in user space, on ports of this machine.
+fn rtpengine(folder: &Path, ports: (u16, u16)) -> (Running, u16) {
+    print_version("rtpengine", "--version", "Version");
+    let port = free_port();
+    let mut command = Command::new("rtpengine");
+    command.current_dir(folder).args(["--config-file=none", "--table=-1", "--interface=127.0.0.1"]);
+    command.args(["--foreground", "--log-stderr"]);
+    command.arg(format!("--listen-ng=127.0.0.1:{port}"));
+    command.args([format!("--port-min={}", ports.0), format!("--port-max={}", ports.1)]);
+    let running = Running::start("rtpengine", &mut command);
+    bound(port);
+    (running, port)
+}
+
+#[test]
+#[ignore = "needs rtpengine, baresip and tshark; .ci/run installs them"]
+fn interop_phones_do_the_same_by_rtpengine() {
+    let folder = tempfile::tempdir().expect("dir");
+    let media = media_ports();
+    let (rtpengine, port) = rtpengine(folder.path(), media);
+    talk(media, &format!("controller = \"rtpengine://127.0.0.1:{port}\""));
+    drop(rtpengine);
+}
+
+#[test]
+#[ignore = "needs rtpengine and baresip; .ci/run installs them"]
+fn interop_calls_of_an_rtpengine_that_dies_are_ended_and_new_ones_refused() {
+    let folder = tempfile::tempdir().expect("dir");
+    let folder = folder.path();
+    let (relay, ng) = rtpengine(folder, media_ports());
+    let (server, port) = server(folder, &format!("controller = \"rtpengine://127.0.0.1:{ng}\""));
+    let (mut alice, _) = phone(folder, "1001", port);
+    let (mut bob, _) = phone(folder, "1002", port);
+    alice.types("/dial 1002");
+    alice.line("Call established");
+    bob.line("Call established");
+    relay.signal(Signal::SIGKILL);
+    alice.line("session closed");
+    bob.line("session closed");
+    relay.wait();
+    alice.types("/dial 1002");
+    alice.line("500 Server Internal Error");
+    for phone in [&mut alice, &mut bob] {
+        phone.types("/quit");
+    }
+    for phone in [alice, bob] {
+        phone.wait_ok();
+    }
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_ok();
+    drop(ended);
+}
+
+/// The documented conversation, over a server with these lines of `[media]`, whose RTP has these
+/// ports.
+fn talk(media: (u16, u16), lines: &str) {
     print_version("baresip", "-h", "baresip v");
     let folder = tempfile::tempdir().expect("dir");
     let folder = folder.path();
-    // Where `free_port` gives none: the server binds some of them at its start.
-    let first = 20_000 + (std::process::id() % 150) as u16 * 64;
-    let media = (first, first + 63);
-    let (server, port) = server(folder, media);
+    let (server, port) = server(folder, lines);
     let capture = Capture::start(folder, &format!("port {port} or udp portrange {}-{}", media.0, media.1));
     let (mut alice, alice_at) = phone(folder, "1001", port);
     let (mut bob, bob_at) = phone(folder, "1002", port);

@@ -54,7 +54,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     abuse(&mut page, &seen, &api.desk.tally.get());
     gateways(&mut page, &api);
     subscriptions(&mut page, &api.desk.lamps.counters());
-    media(&mut page, &api.controller.totals().await);
+    media(&mut page, &api.media.totals().await);
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
     commands(&mut page, &api);
@@ -216,8 +216,8 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("accounts", held.accounts),
         ("captures", held.captures),
         ("commands", api.control.running()),
-        ("media_endpoints", api.controller.endpoints()),
-        ("media_trunks", api.controller.trunks()),
+        ("media_endpoints", api.media.endpoints()),
+        ("media_trunks", api.media.trunks()),
         ("sip_client_transactions", sip.client_transactions),
         ("sip_server_transactions", sip.server_transactions),
         ("sip_usages", sip.usages),

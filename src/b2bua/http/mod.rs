@@ -53,9 +53,9 @@ use tokio::sync::oneshot;
 use super::control::Control;
 use super::desk::DeskParts;
 use super::ledger::Ledger;
+use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use crate::app::queue::QueueDesk;
-use crate::call::controller::EmbeddedController;
 use crate::call::service::CallService;
 use crate::call::switch::driver::Jobs;
 use crate::config::server::Http;
@@ -74,7 +74,7 @@ pub struct Api {
     pub jobs: Jobs,
     pub service: CallService,
     pub control: Control,
-    pub controller: Arc<EmbeddedController>,
+    pub media: Media,
     pub desk: DeskParts,
     pub ledger: Ledger,
     pub queues: QueueDesk,

@@ -115,6 +115,7 @@ pub(super) fn words(cause: &TerminationCause) -> String {
         TerminationCause::Rejected { status } => format!("refused with {status}"),
         TerminationCause::Failed { status, reason } => format!("{status} {reason}"),
         TerminationCause::MediaTimeout => "no RTP for too long".to_owned(),
+        TerminationCause::MediaLost => "its media was lost".to_owned(),
         TerminationCause::Protocol { message } => message.clone(),
         TerminationCause::SessionExpired => "the session was not refreshed".to_owned(),
     }

@@ -114,7 +114,9 @@ impl Ending {
             ),
             T::Rejected { status } => (Some(*status), failure::q850_of(*status), HangupBy::Local),
             T::Failed { status, .. } => (Some(*status), failure::q850_of(*status), HangupBy::Remote),
-            T::MediaTimeout | T::SessionExpired => (None, cause::RECOVERY_ON_TIMER_EXPIRY, HangupBy::Local),
+            T::MediaTimeout | T::MediaLost | T::SessionExpired => {
+                (None, cause::RECOVERY_ON_TIMER_EXPIRY, HangupBy::Local)
+            }
             T::Protocol { .. } => (None, cause::PROTOCOL_ERROR, HangupBy::Local),
         };
         let disposition = match status {

@@ -90,6 +90,7 @@ impl EmbeddedController {
         Capability::Recording,
         Capability::Echo,
         Capability::Streams,
+        Capability::Encryption,
     ]);
 
     /// Starts the media threads.

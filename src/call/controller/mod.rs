@@ -3,6 +3,7 @@
 //!
 //! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
+//! - `rtpengine`: relays by another program, over its `ng` protocol
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
 //! - `future`: answers that are mostly there at once
@@ -21,6 +22,7 @@ mod future;
 mod joining;
 mod recordings;
 mod rooms;
+pub mod rtpengine;
 mod sounding;
 mod trunk;
 mod values;

@@ -121,6 +121,9 @@ pub enum MediaEvent {
     Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },
     /// An endpoint's last event: its ports rest.
     Closed { endpoint: EndpointId, stats: Box<EndpointStats> },
+    /// An endpoint's media is gone, with whoever carried it: it is to be released. Its last
+    /// event but `Closed`.
+    Failed { endpoint: EndpointId, reason: String },
     /// The controller is gone, and all media with it. The last event.
     Lost { reason: String },
 }
@@ -160,11 +163,13 @@ pub enum Capability {
     Echo,
     /// `open_stream`.
     Streams,
+    /// SRTP: an [`EndpointSpec::srtp`] that is not `Off`.
+    Encryption,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Capability; 16] = [
+    pub const ALL: [Capability; 17] = [
         Capability::Endpoints,
         Capability::Pairs,
         Capability::Bridges,
@@ -181,6 +186,7 @@ impl Capability {
         Capability::Capture,
         Capability::Echo,
         Capability::Streams,
+        Capability::Encryption,
     ];
 }
 

@@ -173,8 +173,12 @@ impl Switch {
             MediaEvent::Lost { reason } => {
                 tracing::error!("the media controller is gone: {reason}; every call ends");
                 for leg in self.legs.keys() {
-                    self.silent(t, LegId(leg));
+                    self.without_media(t, LegId(leg), &reason);
                 }
+            }
+            MediaEvent::Failed { endpoint, reason } => {
+                let Some(leg) = self.of_endpoint.get(&endpoint).copied() else { return };
+                self.without_media(t, leg, &reason);
             }
             MediaEvent::Started { endpoint, from } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaStarted { call, leg, from });
@@ -205,6 +209,19 @@ impl Switch {
         if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.legs.get(leg.0)?))) {
             let call = it.call;
             self.tell(t, news(call, leg));
+        }
+    }
+
+    /// Who carried a leg's media is gone: it ends, answered or not.
+    fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
+        let Some(it) = self.legs.get_mut(leg.0).filter(|it| !it.ending && it.media.is_some()) else { return };
+        tracing::warn!("leg {}: its media is lost: {reason}", leg.0);
+        it.cause = Some(TerminationCause::MediaLost);
+        let (call, up) = (it.call, it.is_up());
+        self.books.decided(call, t.now, Some(leg), "media lost", reason);
+        self.hang_up_with(t, leg, 503, "No Media Resources");
+        if up {
+            self.leave_bridge(t, call, leg, &TerminationCause::MediaLost, None);
         }
     }
 

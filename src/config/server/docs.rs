@@ -155,6 +155,12 @@ pub const MEDIA: SectionDoc = SectionDoc {
     about: "RTP.",
     keys: &[
         key(
+            "controller",
+            "`embedded` or `rtpengine://ADDRESS:PORT`",
+            r#""embedded""#,
+            "Who carries the media: b2b itself, or rtpengine at its `--listen-ng`. docs/media-servers.md says what each can do.",
+        ),
+        key(
             "bind",
             "IP address",
             "",

@@ -15,6 +15,7 @@
 
 pub mod apps;
 pub mod capacity;
+mod carrier;
 mod check;
 pub mod diff;
 pub mod docs;
@@ -48,6 +49,7 @@ use crate::util::redact::Redaction;
 
 pub use crate::util::secret::SecretText as Secret;
 pub use apps::Apps;
+pub use carrier::Carrier;
 pub use check::TRUSTED_CLASS;
 pub use error::{ConfigError, ConfigProblem};
 pub use load::{LoadError, load};
@@ -181,6 +183,8 @@ pub struct Tls {
 /// `[media]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
+    /// Who carries it.
+    pub controller: Carrier,
     /// Where RTP is bound; none: the IP address of the SIP listener that the leg uses.
     pub bind: Option<IpAddr>,
     /// The address that SDP names, if it is not the one that is bound.

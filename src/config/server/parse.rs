@@ -19,8 +19,8 @@ use super::texts::{
     advertise, domain, ip, keep_alive, listener, name_server, path, ports, quotable, reachable_ip, store,
 };
 use super::{
-    Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig, Srtp,
-    Store, Tls,
+    Carrier, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig,
+    Srtp, Store, Tls,
 };
 use super::{apps, parse_parties, parse_route, recording};
 use crate::config::keys::nearest;
@@ -290,6 +290,7 @@ fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, ConfigError>
 fn media(section: &Section<'_>) -> Result<Media, ConfigError> {
     let timeout = section.seconds("rtp_timeout_s", 0..=86_400)?.unwrap_or(Duration::from_secs(120));
     let media = Media {
+        controller: section.parsed("controller", Carrier::parse)?.unwrap_or(Carrier::Embedded),
         bind: section.parsed("bind", ip)?,
         advertise: section.parsed("advertise", reachable_ip)?,
         ports: section.parsed("ports", ports)?.unwrap_or((16_384, 65_535)),

@@ -1,7 +1,7 @@
 //! `--dry-run`: what a configuration says, for people.
 
 use super::capacity::Capacity;
-use super::{Action, Route, ServerConfig, Store, Target};
+use super::{Action, Carrier, Route, ServerConfig, Store, Target};
 use crate::sip::msg::Method;
 
 impl ServerConfig {
@@ -40,7 +40,10 @@ impl ServerConfig {
             lines.push(format!("recording {}", folder.display()));
         }
         let (first, last) = self.media.ports;
-        lines.push(format!("media     ports {first}-{last}"));
+        lines.push(match &self.media.controller {
+            Carrier::Embedded => format!("media     ports {first}-{last}"),
+            other => format!("media     by {other}"),
+        });
         let cores = crate::util::process::cores();
         lines.push(format!("capacity  {}", Capacity::of(self, descriptors, cores)));
         lines.push(String::new());

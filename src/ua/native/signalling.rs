@@ -245,7 +245,7 @@ fn end_cause(cause: TerminationCause) -> EndCause {
         TerminationCause::Cancelled => EndCause::Cancelled,
         TerminationCause::Rejected { status } => EndCause::Rejected { status },
         TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
-        TerminationCause::MediaTimeout => EndCause::MediaTimeout,
+        TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
         TerminationCause::SessionExpired => {
             EndCause::Protocol { message: "the session was not refreshed in time".to_owned() }
         }

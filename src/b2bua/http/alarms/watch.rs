@@ -36,7 +36,7 @@ async fn look(api: &Api) -> Option<Look> {
     let seen =
         api.jobs.run(|switch, _, _| (switch.is_draining(), switch.holdings().calls, switch.counters()));
     let (draining, calls, counters) = seen.await?;
-    let (totals, ports) = api.controller.totals().await;
+    let (totals, ports) = api.media.totals().await;
     let records = api.ledger.counters();
     let free = ports.free + ports.ready;
     Some(Look {

@@ -1,0 +1,121 @@
+//! Who carries the media: the engine inside, or another program.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::queues;
+use super::server::capacity;
+use crate::call::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
+use crate::call::controller::{
+    Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, Ports, Totals,
+};
+use crate::config::server::{Carrier, ServerConfig};
+use crate::sip::net::local_addr;
+
+/// What a carrier can do, known before there is one.
+pub fn capabilities(config: &ServerConfig) -> Capabilities {
+    match config.media.controller {
+        Carrier::Embedded => EmbeddedController::CAPABILITIES,
+        Carrier::Rtpengine { .. } => RtpengineController::CAPABILITIES,
+    }
+}
+
+/// The carrier that `media.controller` names.
+#[derive(Clone)]
+pub enum Media {
+    Embedded(Arc<EmbeddedController>),
+    Rtpengine(Arc<RtpengineController>),
+}
+
+impl Media {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub fn start(config: &ServerConfig) -> Result<(Media, mpsc::UnboundedReceiver<MediaEvent>), String> {
+        match &config.media.controller {
+            Carrier::Embedded => {
+                let (controller, events) =
+                    EmbeddedController::start(embedded(config)).map_err(|error| error.to_string())?;
+                Ok((Media::Embedded(Arc::new(controller)), events))
+            }
+            Carrier::Rtpengine { server, outer, inner } => {
+                let interfaces = Interfaces { outer: outer.clone(), inner: inner.clone() };
+                let config = RtpengineConfig { server: *server, interfaces, seed: rand::random() };
+                let (controller, events) = RtpengineController::start(config)
+                    .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
+                Ok((Media::Rtpengine(Arc::new(controller)), events))
+            }
+        }
+    }
+
+    /// For the switch.
+    pub fn controller(&self) -> Arc<dyn MediaController> {
+        match self {
+            Media::Embedded(it) => it.clone(),
+            Media::Rtpengine(it) => it.clone(),
+        }
+    }
+
+    /// Endpoints that are not released.
+    pub fn endpoints(&self) -> usize {
+        match self {
+            Media::Embedded(it) => it.endpoints(),
+            Media::Rtpengine(it) => it.endpoints(),
+        }
+    }
+
+    /// Joins across media threads.
+    pub fn trunks(&self) -> usize {
+        match self {
+            Media::Embedded(it) => it.trunks(),
+            Media::Rtpengine(_) => 0,
+        }
+    }
+
+    /// What the engine inside has carried, and its ports.
+    pub async fn totals(&self) -> (Totals, Ports) {
+        match self {
+            Media::Embedded(it) => it.totals().await,
+            Media::Rtpengine(_) => (Totals::default(), Ports::default()),
+        }
+    }
+
+    /// Tables of descriptors that media threads have.
+    pub fn tables(&self) -> usize {
+        match self {
+            Media::Embedded(it) => it.tables(),
+            Media::Rtpengine(_) => 1,
+        }
+    }
+
+    /// Ends every endpoint.
+    pub fn shutdown(&self) {
+        match self {
+            Media::Embedded(it) => it.shutdown(),
+            Media::Rtpengine(it) => it.shutdown(),
+        }
+    }
+}
+
+fn embedded(config: &ServerConfig) -> EmbeddedConfig {
+    let media = &config.media;
+    let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
+    let own = config.server.listen.iter().map(|it| local_addr::concrete(it.bind).ip());
+    let advertised: Vec<IpAddr> =
+        config.server.advertise.iter().filter_map(|it| it.host.parse().ok()).collect();
+    for ip in media.bind.map_or_else(|| own.collect::<Vec<_>>(), |ip| vec![ip]) {
+        if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
+            let told = media.advertise.iter().chain(&advertised).find(|it| it.is_ipv4() == ip.is_ipv4());
+            addresses.push((ip, told.copied()));
+        }
+    }
+    EmbeddedConfig {
+        threads: Some(capacity(config).threads),
+        recording_free_bytes: config.recording.free_bytes,
+        music: queues::music(config),
+        ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
+    }
+}
