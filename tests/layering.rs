@@ -68,6 +68,7 @@ const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator", "client"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
 const CLOCK: &[&str] = &[
+    "b2bua::hep",
     "b2bua::http",
     "b2bua::recordings",
     "b2bua::server",

@@ -20,7 +20,7 @@
 //! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
-//! - `control`: programs command calls; `http`: control and observation
+//! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
@@ -37,6 +37,7 @@ pub mod directory;
 pub mod explain;
 pub mod gate;
 pub mod gateway;
+pub mod hep;
 pub mod http;
 pub mod in_force;
 pub mod lamps;

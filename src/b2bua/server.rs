@@ -14,6 +14,7 @@ use super::calls::Routes;
 use super::certificates;
 use super::control::{self, Control};
 use super::desk::{DeskParts, ServerDesk};
+use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
@@ -60,6 +61,8 @@ pub struct Server {
     queues: QueueDesk,
     places: MeetingPlaces,
     ledger: Ledger,
+    /// After the switch, whose messages it sends.
+    _exporter: Option<Exporter>,
     /// After all that may record.
     _keeper: Option<Keeper>,
     tls: Tls,
@@ -125,6 +128,15 @@ impl Server {
             let event = Event::Listening { transport, address: *address };
             bus.publish(SystemTime::now(), event);
         }
+        let hep_counters = HepCounters::default();
+        let exporter = match &config.hep {
+            Some(hep) => {
+                let (exporter, mirror) = Exporter::start(hep, &hep_counters).map_err(usage)?;
+                switch.jobs().run_blocking(|switch, _, _| switch.mirror(mirror));
+                Some(exporter)
+            }
+            None => None,
+        };
         queues::start(&desk_of_queues, &desk, &switch.service());
         follow::start(&desk, &places, &desk_of_queues, switch.jobs(), &switch.service());
         let control = Control::new(control::Parts {
@@ -145,6 +157,7 @@ impl Server {
             queues: desk_of_queues.clone(),
             places: places.clone(),
             alarms: Alarms::default(),
+            hep: hep_counters,
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.
@@ -159,6 +172,7 @@ impl Server {
             queues: desk_of_queues,
             places,
             ledger,
+            _exporter: exporter,
             _keeper: keeper,
             tls,
         })

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::settings;
-use crate::config::server::{Server, ServerConfig};
+use crate::config::server::{HepCalls, Server, ServerConfig};
 use crate::sip::endpoint::{Advertised, Transport};
 use crate::sip::net::{NameService, NetConfig, Tls};
 
@@ -23,6 +23,7 @@ pub fn net(config: &ServerConfig, tls: Tls) -> NetConfig {
         tls: Some(tls),
         names: NameService::Dns(config.server.resolver),
         trace: config.log.sip_trace.clone(),
+        tap_all: config.hep.as_ref().is_some_and(|hep| hep.calls == HepCalls::All),
         ..NetConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 }

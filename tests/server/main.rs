@@ -21,12 +21,17 @@ mod control_faults;
 mod desk;
 mod edges;
 #[cfg(feature = "lab")]
+mod hep;
+#[cfg(feature = "lab")]
 mod http;
 #[cfg(feature = "lab")]
 mod http_lists;
 #[cfg(feature = "lab")]
 mod http_places;
 mod lamps;
+#[cfg(feature = "lab")]
+mod operations;
+#[cfg(feature = "lab")]
 mod page;
 #[cfg(feature = "lab")]
 mod records;

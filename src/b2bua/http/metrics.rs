@@ -58,6 +58,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
     commands(&mut page, &api);
+    page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }

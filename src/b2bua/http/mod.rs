@@ -52,6 +52,7 @@ use tokio::sync::oneshot;
 
 use super::control::Control;
 use super::desk::DeskParts;
+use super::hep::HepCounters;
 use super::ledger::Ledger;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
@@ -80,6 +81,7 @@ pub struct Api {
     pub queues: QueueDesk,
     pub places: MeetingPlaces,
     pub alarms: alarms::Alarms,
+    pub hep: HepCounters,
     /// When the server started.
     pub started: Instant,
 }

@@ -111,23 +111,25 @@ impl Books {
         entry.legs.push(account);
     }
 
-    /// A message has passed the sockets.
-    pub fn message(&mut self, seen: &Seen) {
-        let Some(heading) = heading(&seen.data) else { return };
+    /// A message has passed the sockets; gives its call, where that is known.
+    pub fn message(&mut self, seen: &Seen) -> Option<CallId> {
+        let heading = heading(&seen.data)?;
         let hash = self.hasher.hash_one(heading.call_id);
         match self.of_call_id.get(&hash) {
             Some((call, leg)) => {
                 if let Some(entry) = self.entries.get_mut(call) {
                     entry.message(*leg, seen);
                 }
+                Some(*call)
             }
             None if heading.method == "INVITE" || heading.method == "ACK" => {
                 if self.unclaimed.len() == UNCLAIMED {
                     self.unclaimed.pop_front();
                 }
                 self.unclaimed.push_back((hash, seen.clone()));
+                None
             }
-            None => {}
+            None => None,
         }
     }
 

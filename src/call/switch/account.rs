@@ -6,6 +6,9 @@ use crate::call::controller::{Descriptions, EndpointStats, Joined, MediaError, M
 use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::net::tap::Seen;
 
+/// Sees each message that passes, and whether its call is captured; it must not wait.
+pub type Mirror = Box<dyn FnMut(&Seen, bool) + Send>;
+
 /// A call's account, with counters on their way.
 pub struct Inquiry {
     account: Unjudged,
@@ -28,7 +31,15 @@ impl Inquiry {
 impl Switch {
     /// Messages have passed the sockets since this was last called.
     pub fn observe(&mut self, seen: &Seen) {
-        self.books.message(seen);
+        let call = self.books.message(seen);
+        if let Some(mirror) = &mut self.mirror {
+            mirror(seen, call.is_some_and(|call| self.books.trace(call, seen.at).is_some()));
+        }
+    }
+
+    /// Shows every message that passes from now on to somebody else, too.
+    pub fn mirror(&mut self, mirror: Mirror) {
+        self.mirror = Some(mirror);
     }
 
     /// Gives away what has come out of accounts.

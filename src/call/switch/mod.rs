@@ -91,6 +91,7 @@ use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, Us
 use crate::sip::net::Ban;
 use crate::sip::transaction::timer_queue::TimerQueue;
 pub use account::Inquiry;
+pub use account::Mirror;
 pub use capturing::{CaptureError, Capturing};
 use command::Command;
 use desk::FrontDesk;
@@ -212,6 +213,7 @@ pub struct Switch {
     desk: Box<dyn FrontDesk>,
     bus: Option<EventBus>,
     records: Option<RecordSink>,
+    mirror: Option<Mirror>,
     service: CallService,
     calls: Slots<Call>,
     legs: Slots<Leg>,
@@ -252,6 +254,7 @@ impl Switch {
             desk: parts.desk,
             bus: parts.bus,
             records: parts.records,
+            mirror: None,
             service: CallService::new(commands),
             calls: Slots::default(),
             legs: Slots::default(),

@@ -83,6 +83,7 @@ impl ServerConfig {
         now.media.clone_from(&old.media);
         now.http.clone_from(&old.http);
         now.recording.clone_from(&old.recording);
+        now.hep.clone_from(&old.hep);
         now.apps.music.clone_from(&old.apps.music);
         now.apps.voicemail.folder.clone_from(&old.apps.voicemail.folder);
         now.limits.source_messages_per_s = old.limits.source_messages_per_s;
@@ -116,6 +117,7 @@ impl Changes {
             ("[media]", old.media != new.media),
             ("[http]", old.http != new.http),
             ("[recording]", old.recording != new.recording),
+            ("[hep]", old.hep != new.hep),
             ("[[music]]", old.apps.music != new.apps.music),
             ("voicemail.folder", old.apps.voicemail.folder != new.apps.voicemail.folder),
             (

@@ -3,6 +3,7 @@
 
 use super::apps::{self, ivr};
 pub use super::docs_parties::{GATEWAY, GROUP, HEADER, HOST, ROUTE, RULE, USER};
+pub use super::hep::HEP;
 pub use super::markdown::markdown;
 pub use super::recording::RECORDING;
 
@@ -333,7 +334,7 @@ pub const LOG: SectionDoc = SectionDoc {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&SectionDoc; 27] = [
+pub const SECTIONS: [&SectionDoc; 28] = [
     &SERVER,
     &TLS,
     &MEDIA,
@@ -342,6 +343,7 @@ pub const SECTIONS: [&SectionDoc; 27] = [
     &REGISTRAR,
     &LIMITS,
     &RECORDING,
+    &HEP,
     &LOG,
     &USER,
     &GATEWAY,

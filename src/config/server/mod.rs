@@ -4,7 +4,7 @@
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`
-//! - `recording`: recordings; `tokens`: who may ask the control interface for what
+//! - `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
 //! - `reader`, `error`: TOML with lines; what can be wrong
 //! - `overrides`: what flags change
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
@@ -21,6 +21,7 @@ pub mod diff;
 pub mod docs;
 mod docs_parties;
 pub mod error;
+pub mod hep;
 pub mod load;
 mod markdown;
 mod overrides;
@@ -52,6 +53,7 @@ pub use apps::Apps;
 pub use carrier::Carrier;
 pub use check::TRUSTED_CLASS;
 pub use error::{ConfigError, ConfigProblem};
+pub use hep::{Hep, HepCalls};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
 pub use parties::{Gateway, GatewayHost, Group, Strategy, User};
@@ -82,6 +84,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// `[recording]`.
     pub recording: Recording,
+    /// `[hep]`; none: nobody collects.
+    pub hep: Option<Hep>,
     /// `[log]`.
     pub log: Log,
     /// `[[user]]`, in the order of the file.

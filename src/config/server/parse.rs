@@ -22,7 +22,7 @@ use super::{
     Carrier, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig,
     Srtp, Store, Tls,
 };
-use super::{apps, parse_parties, parse_route, recording};
+use super::{apps, hep, parse_parties, parse_route, recording};
 use crate::config::keys::nearest;
 use crate::config::value;
 use crate::logging::Format;
@@ -71,6 +71,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let registrar = registrar(&root.one(&docs::REGISTRAR)?)?;
     let limits = limits(&root.one(&docs::LIMITS)?)?;
     let recording = recording::recording(&root.one(&docs::RECORDING)?, outside)?;
+    let hep = hep::hep(&root.one(&docs::HEP)?, outside)?;
     let log = log(&root.one(&docs::LOG)?, outside)?;
     let mut names = Names::default();
     let users = root.many(&docs::USER)?;
@@ -95,6 +96,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         registrar,
         limits,
         recording,
+        hep,
         log,
         users,
         gateways,
@@ -114,7 +116,7 @@ pub(super) struct Root<'a> {
 }
 
 impl<'a> Root<'a> {
-    const ONCE: [&'static SectionDoc; 11] = [
+    const ONCE: [&'static SectionDoc; 12] = [
         &docs::SERVER,
         &docs::TLS,
         &docs::MEDIA,
@@ -122,6 +124,7 @@ impl<'a> Root<'a> {
         &docs::REGISTRAR,
         &docs::LIMITS,
         &docs::RECORDING,
+        &docs::HEP,
         &docs::LOG,
         &apps::PROMPTS,
         &apps::queue::QUEUES,

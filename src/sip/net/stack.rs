@@ -44,6 +44,8 @@ pub struct NetConfig {
     pub message: Limits,
     /// Write every message here.
     pub trace: Option<PathBuf>,
+    /// Whoever takes what passed gets what belongs to no call, too.
+    pub tap_all: bool,
 }
 
 impl NetConfig {
@@ -57,6 +59,7 @@ impl NetConfig {
             limits: NetLimits::default(),
             message: Limits::default(),
             trace: None,
+            tap_all: false,
         }
     }
 }
@@ -183,7 +186,7 @@ impl SipStack {
             closing: Vec::new(),
             limits: config.limits,
             trace,
-            tap: None,
+            tap: config.tap_all.then(Tap::of_everything),
             counters: NetCounters::default(),
             connect_error: None,
         })

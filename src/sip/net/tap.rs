@@ -27,12 +27,19 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Tap {
     seen: VecDeque<Seen>,
+    /// Those that belong to no call, too.
+    all: bool,
 }
 
 impl Tap {
+    /// One that everything goes into, whether it belongs to a call or not.
+    pub fn of_everything() -> Self {
+        Tap { all: true, ..Tap::default() }
+    }
+
     /// A message passes.
     pub fn pass(&mut self, at: Instant, direction: Direction, flow: &Flow, data: &Bytes) {
-        if NO_CALLS.iter().any(|method| data.starts_with(method)) {
+        if !self.all && NO_CALLS.iter().any(|method| data.starts_with(method)) {
             return;
         }
         if self.seen.len() == MOST {
