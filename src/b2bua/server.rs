@@ -12,6 +12,7 @@ use super::Reload;
 use super::board::GatewayBoard;
 use super::calls::Routes;
 use super::certificates;
+use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
 use super::desk::{DeskParts, ServerDesk};
 use super::hep::{Exporter, HepCounters};
@@ -58,6 +59,7 @@ pub struct Server {
     media: Media,
     desk: DeskParts,
     control: Control,
+    remotes: Remotes,
     queues: QueueDesk,
     places: MeetingPlaces,
     ledger: Ledger,
@@ -147,8 +149,11 @@ impl Server {
             places: places.clone(),
             clock: SystemTime::now,
         });
+        let remotes = Remotes::new();
+        remote::enlist(&current.get().apps, &config, &remotes, &control);
         let api = Api {
             control: control.clone(),
+            remotes: remotes.clone(),
             jobs: switch.jobs(),
             service: switch.service(),
             media: media.clone(),
@@ -169,6 +174,7 @@ impl Server {
             media,
             desk,
             control,
+            remotes,
             queues: desk_of_queues,
             places,
             ledger,
@@ -226,6 +232,7 @@ impl Server {
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
         self.tls.reload(files).map_err(|error| error.to_string())?;
         self.places.enlist(&in_force.apps, &in_force.config)?;
+        remote::enlist(&in_force.apps, &in_force.config, &self.remotes, &self.control);
         self.queues.reload(of_queues);
         queues::enlist(&in_force.apps, &self.queues);
         current.set(in_force);

@@ -37,5 +37,9 @@ mod page;
 mod records;
 mod registrar_sigkill;
 mod registrar_turn;
+#[cfg(feature = "lab")]
+mod remote;
+#[cfg(feature = "lab")]
+mod remote_faults;
 mod sigkill;
 mod transports;

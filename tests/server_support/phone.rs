@@ -62,6 +62,13 @@ impl Phone {
         dialog
     }
 
+    /// Acknowledges this answer to what it has asked for.
+    pub fn confirmed(&self, answer: &str, (from, call_id): (String, String), server: SocketAddr) -> Dialog {
+        let dialog = Dialog { from, to: field(answer, "To"), call_id, peer: server };
+        self.request(&dialog, "ACK", 1);
+        dialog
+    }
+
     /// Sends an INVITE; gives its From and Call-ID.
     pub fn ask_for(&self, server: SocketAddr, number: &str) -> (String, String) {
         let (at, body) = (self.sip.local_addr().expect("an address"), self.session());

@@ -2,6 +2,7 @@
 //!
 //! - `command`: what may be wanted, as JSON; `sound`: what is played
 //! - `memory`: which commands there are and were: one of an id, once, without I/O
+//! - `remote`: calls that are given to a program
 //! - `run`: carrying one out; `dial`: how targets of programs are dialled
 //!
 //! A command is a task on the calls' thread. However it ends it has exactly one end: an event
@@ -11,6 +12,7 @@
 pub mod command;
 pub mod dial;
 mod memory;
+pub mod remote;
 mod run;
 pub mod sound;
 
@@ -107,10 +109,23 @@ struct Inner {
     refused: AtomicU64,
 }
 
+/// How a command that is under way is told to end.
+struct Cancel {
+    who: Who,
+    end: oneshot::Sender<Undo>,
+}
+
+/// Whether what it has begun is to end with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    Yes,
+    No,
+}
+
 struct Book {
     memory: Memory,
     /// How those that are under way are told to end.
-    cancels: HashMap<Arc<str>, oneshot::Sender<Failure>>,
+    cancels: HashMap<Arc<str>, Cancel>,
     stopping: bool,
 }
 
@@ -166,7 +181,7 @@ impl Control {
                 Begun::Full => return Err(Refused::Full),
                 Begun::New(told) => told,
             };
-            book.cancels.insert(id.clone(), cancel);
+            book.cancels.insert(id.clone(), Cancel { who, end: cancel });
             told
         };
         let running = Running { control: self.clone(), id: id.clone(), call: OnceLock::new() };
@@ -196,8 +211,20 @@ impl Control {
     /// Takes a command back. `false`: it is over, or never was.
     pub fn cancel(&self, id: &str) -> bool {
         let cancel = self.book().cancels.remove(id);
-        let why = Failure::new("cancelled", "it was taken back");
-        cancel.is_some_and(|cancel| cancel.send(why).is_ok())
+        cancel.is_some_and(|cancel| cancel.end.send(Undo::Yes).is_ok())
+    }
+
+    /// Ends those of who has this leg, and had it only until now. What they have begun goes on: whoever
+    /// gets the leg next ends it.
+    fn cancel_of(&self, leg: LegId) {
+        let theirs: Vec<_> = {
+            let mut book = self.book();
+            book.cancels.extract_if(|_, cancel| cancel.who == Who::Holder(leg)).collect()
+        };
+        for (_, cancel) in theirs {
+            // It may be over.
+            let _ = cancel.end.send(Undo::No);
+        }
     }
 
     /// How many are under way.
@@ -279,7 +306,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self, order: Order, cancelled: oneshot::Receiver<Failure>) {
+    async fn run(self, order: Order, cancelled: oneshot::Receiver<Undo>) {
         let usual = if order.command.lasts() { LASTING } else { QUICK };
         let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
         let parts = self.control.0.parts.clone();
@@ -287,9 +314,11 @@ impl Running {
         let outcome = tokio::select! {
             biased;
             outcome = run.carry_out() => outcome,
-            why = cancelled => {
-                run.take_back().await;
-                Err(why.unwrap_or_else(|_| stopping()))
+            undo = cancelled => {
+                if undo == Ok(Undo::Yes) {
+                    run.take_back().await;
+                }
+                Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
             }
             woken = parts.service.sleep(deadline) => {
                 run.take_back().await;

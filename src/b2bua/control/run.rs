@@ -268,8 +268,14 @@ impl Run<'_> {
             options.caller = None;
         }
         let request = DialRequest { to: DialTo::Contacts(found), options };
-        let bridge = self.parts.service.dial_and_bridge(leg, request).await?;
-        Ok(json!({ "bridge": bridge.0 }))
+        match self.parts.service.dial_and_bridge(leg, request).await {
+            Ok(bridge) => Ok(json!({ "bridge": bridge.0 })),
+            // Its party has gone: nobody has refused.
+            Err(DialError::Failed(_)) if self.parts.service.locate(leg).await.is_err() => {
+                Err(CallError::Gone.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn transfer(&self, leg: LegId, to: &str) -> Done {

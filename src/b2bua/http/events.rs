@@ -1,5 +1,6 @@
 //! `GET /events`: the bus as a WebSocket, one JSON object an event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -14,7 +15,7 @@ use super::Api;
 use super::answer::Problem;
 use crate::call::CallId;
 use crate::call::bus::{Received, ResumeError, Subscriber};
-use crate::call::event::Event;
+use crate::call::event::{Event, Published};
 
 /// How long a client may take to read one event before it is given up. It loses events
 /// long before that, and is told.
@@ -93,27 +94,57 @@ impl Wanted {
 #[derive(Debug, Clone, Copy)]
 pub struct Over;
 
-/// The next message for who wants these; a ping if nothing comes. Nothing is lost when the
-/// future is dropped.
-pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Over> {
+/// What comes to who follows the bus.
+pub enum Pulse {
+    Event(Arc<Published>),
+    /// A ping because nothing came, or how many were lost.
+    Other(Message),
+    /// The bus has ended.
+    Over,
+}
+
+/// The next event that is wanted; a ping if nothing comes. Nothing is lost when the future is
+/// dropped.
+pub async fn pulse(events: &mut Subscriber, wanted: impl Fn(&Event) -> bool) -> Pulse {
     let quiet = tokio::time::sleep(PING);
     tokio::pin!(quiet);
     loop {
         let received = tokio::select! {
             biased;
-            received = events.recv() => received.ok_or(Over)?,
-            () = &mut quiet => return Ok(Message::Ping(Default::default())),
+            received = events.recv() => received,
+            () = &mut quiet => return Pulse::Other(Message::Ping(Default::default())),
         };
         match received {
-            Received::Lagged(lost) => {
+            None => return Pulse::Over,
+            Some(Received::Lagged(lost)) => {
                 let lost = serde_json::json!({ "type": "lost", "count": lost });
-                return Ok(Message::Text(lost.to_string().into()));
+                return Pulse::Other(Message::Text(lost.to_string().into()));
             }
-            Received::Event(event) if wanted.has(&event.event) => match serde_json::to_string(&*event) {
-                Ok(text) => return Ok(Message::Text(text.into())),
-                Err(error) => tracing::error!("event {} cannot be written: {error}", event.seq),
-            },
-            Received::Event(_) => {}
+            Some(Received::Event(event)) if wanted(&event.event) => return Pulse::Event(event),
+            Some(Received::Event(_)) => {}
+        }
+    }
+}
+
+/// An event as it is sent; none: it cannot be written.
+pub fn written(event: &Published) -> Option<Message> {
+    let text = serde_json::to_string(event);
+    text.inspect_err(|error| tracing::error!("event {} cannot be written: {error}", event.seq))
+        .ok()
+        .map(|text| Message::Text(text.into()))
+}
+
+/// The next message for who wants these.
+pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Over> {
+    loop {
+        match pulse(events, |event| wanted.has(event)).await {
+            Pulse::Over => return Err(Over),
+            Pulse::Other(message) => return Ok(message),
+            Pulse::Event(event) => {
+                if let Some(message) = written(&event) {
+                    return Ok(message);
+                }
+            }
         }
     }
 }

@@ -203,6 +203,10 @@ fn commands(page: &mut Page, api: &Api) {
     let results =
         [("completed", counters.completed), ("failed", counters.failed), ("refused", counters.refused)];
     page.each(("b2b_commands_total", "result"), Kind::Counter, "Commands of programs.", results);
+    let help = "What became of calls that were to be given to programs.";
+    page.each(("b2b_remote_calls_total", "result"), Kind::Counter, help, api.remotes.counters());
+    let programs: usize = api.remotes.view().iter().map(|(_, programs, _)| programs).sum();
+    page.one("b2b_remote_programs", Kind::Gauge, "Programs that are connected.", programs);
 }
 
 /// Whatever is held for calls; all of it goes back to zero without calls.
@@ -217,6 +221,7 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("accounts", held.accounts),
         ("captures", held.captures),
         ("commands", api.control.running()),
+        ("remote_calls", api.remotes.held()),
         ("media_endpoints", api.media.endpoints()),
         ("media_trunks", api.media.trunks()),
         ("sip_client_transactions", sip.client_transactions),

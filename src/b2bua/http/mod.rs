@@ -5,6 +5,7 @@
 //! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `answer`: errors as JSON, with what to do
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
+//! - `remote`: programs that calls are given to
 //! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
 //! - `capture`: what was on the wire; `recording`: what was said
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
@@ -35,6 +36,7 @@ mod places;
 mod queues;
 mod recording;
 mod registrations;
+mod remote;
 mod routes;
 mod text;
 
@@ -51,6 +53,7 @@ use axum::response::IntoResponse;
 use tokio::sync::oneshot;
 
 use super::control::Control;
+use super::control::remote::Remotes;
 use super::desk::DeskParts;
 use super::hep::HepCounters;
 use super::ledger::Ledger;
@@ -68,6 +71,8 @@ use routes::Route;
 const BODY: usize = 64 * 1_024;
 /// How long an answer may take to make. The calls' thread answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where clients may wait for the end of something.
+const LONG: Duration = Duration::from_secs(310);
 
 /// What requests are answered from.
 #[derive(Clone)]
@@ -75,6 +80,7 @@ pub struct Api {
     pub jobs: Jobs,
     pub service: CallService,
     pub control: Control,
+    pub remotes: Remotes,
     pub media: Media,
     pub desk: DeskParts,
     pub ledger: Ledger,
@@ -143,8 +149,8 @@ fn router(api: Api, guard: Guard) -> Router {
     let mut router = Router::new();
     for Route { path, scope, handler, lasts, .. } in routes::routes() {
         let handler = match lasts {
-            true => handler,
-            false => handler.route_layer(middleware::from_fn(in_time)),
+            true => handler.route_layer(middleware::from_fn_with_state(LONG, in_time)),
+            false => handler.route_layer(middleware::from_fn_with_state(PATIENCE, in_time)),
         };
         let handler = match scope {
             Some(scope) => handler.route_layer(middleware::from_fn_with_state(scope, guard::scoped)),
@@ -163,8 +169,12 @@ fn router(api: Api, guard: Guard) -> Router {
 }
 
 /// An answer takes so long at most.
-async fn in_time(request: axum::extract::Request, next: middleware::Next) -> axum::response::Response {
-    let answer = tokio::time::timeout(PATIENCE, next.run(request)).await;
+async fn in_time(
+    State(patience): State<Duration>,
+    request: axum::extract::Request,
+    next: middleware::Next,
+) -> axum::response::Response {
+    let answer = tokio::time::timeout(patience, next.run(request)).await;
     answer.unwrap_or_else(|_| Problem::too_slow().into_response())
 }
 

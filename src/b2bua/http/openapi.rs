@@ -16,6 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::Problem;
 use super::routes::{Route, Schemas, routes};
+use crate::b2bua::control::remote::decision::Decision;
 
 /// What a program may send to `POST /commands`, one of each kind.
 pub fn examples() -> Vec<Value> {
@@ -69,6 +70,8 @@ pub fn openapi() -> OpenApi {
     let mut schemas: Schemas = Vec::new();
     Problem::schemas(&mut schemas);
     schemas.push((Problem::name().into_owned(), Problem::schema()));
+    // Said on the WebSocket of a remote application.
+    schemas.push((Decision::name().into_owned(), Decision::schema()));
     let mut paths = PathsBuilder::new();
     for route in &routes {
         for shape in [&route.takes, &route.gives].into_iter().flatten() {

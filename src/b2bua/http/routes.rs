@@ -9,7 +9,7 @@ use utoipa::openapi::schema::Schema;
 
 use super::{
     Api, alarms, calls, capture, commands, control, events, gateways, health, metrics, openapi, originate,
-    places, queues, recording, registrations,
+    places, queues, recording, registrations, remote,
 };
 use crate::b2bua::control::{Order, Status};
 use crate::config::server::tokens::Scope;
@@ -184,6 +184,15 @@ pub fn routes() -> Vec<Route> {
         Route::new((Get, "/events"), read, "What happens, as a WebSocket.", get(events::stream))
             .asks(&["after", "call"])
             .status(101),
+        Route::new((Get, "/remotes"), read, "Remote applications.", get(remote::list))
+            .gives::<remote::RemoteApps>(),
+        Route::new(
+            (Get, "/remote/{name}"),
+            Some(Scope::Remote),
+            "Is a program of one, as a WebSocket.",
+            get(remote::stream),
+        )
+        .status(101),
         Route::new((Get, "/registrations"), read, "Who is registered.", get(registrations::list))
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),

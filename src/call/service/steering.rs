@@ -68,6 +68,14 @@ impl CallService {
         self.media(leg).await.is_ok()
     }
 
+    /// Whether a leg is in a bridge, whose other party is there.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn is_joined(&self, leg: LegId) -> Result<bool, CallError> {
+        self.ask(|reply| Command::Joined { leg, reply }).await.ok_or(CallError::Stopping)
+    }
+
     /// Sends a digit to an answered leg as RFC 4733 events, if its party takes them.
     ///
     /// # Errors

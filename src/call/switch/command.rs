@@ -143,6 +143,11 @@ pub(in crate::call) enum Command {
         leg: LegId,
         reply: Reply<Result<(), CallError>>,
     },
+    /// Whether it is in a bridge.
+    Joined {
+        leg: LegId,
+        reply: Reply<bool>,
+    },
     /// Whether there is an application of this name.
     Knows {
         name: String,

@@ -95,6 +95,7 @@ impl Switch {
             Command::Tell { event } => self.tell(t, *event),
             Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
             Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(t, leg))),
+            Command::Joined { leg, reply } => drop(reply.send(self.bridged(leg).is_some())),
             Command::Knows { name, reply } => drop(reply.send(self.handler_named(&name).is_some())),
             Command::LetGo { leg, reply } => drop(reply.send(self.let_go_of(t, leg))),
             Command::Give { leg, name, number, reply } => {

@@ -49,6 +49,7 @@ impl ServerConfig {
         let (before_rooms, rooms) = (&old.apps.conferences, &new.apps.conferences);
         party(live, "conference", before_rooms, rooms, |it| it.name.clone(), Clone::clone);
         party(live, "park", &old.apps.lots, &new.apps.lots, |it| it.name.clone(), Clone::clone);
+        party(live, "remote", &old.apps.remotes, &new.apps.remotes, |it| it.name.clone(), Clone::clone);
         let (voicemail_before, voicemail) = (&old.apps.voicemail, &new.apps.voicemail);
         let boxes = (&voicemail_before.mailboxes, &voicemail.mailboxes);
         party(live, "mailbox", boxes.0, boxes.1, |it| it.name.clone(), Clone::clone);

@@ -334,7 +334,7 @@ pub const LOG: SectionDoc = SectionDoc {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&SectionDoc; 28] = [
+pub const SECTIONS: [&SectionDoc; 29] = [
     &SERVER,
     &TLS,
     &MEDIA,
@@ -361,6 +361,7 @@ pub const SECTIONS: [&SectionDoc; 28] = [
     &apps::queue::QUEUE,
     &apps::conference::CONFERENCE,
     &apps::park::PARK,
+    &apps::remote::REMOTE,
     &apps::voicemail::VOICEMAIL,
     &apps::voicemail::MAILBOX,
 ];

@@ -130,7 +130,7 @@ impl<'a> Root<'a> {
         &apps::queue::QUEUES,
         &apps::voicemail::VOICEMAIL,
     ];
-    const MANY: [&'static SectionDoc; 11] = [
+    const MANY: [&'static SectionDoc; 12] = [
         &docs::USER,
         &docs::GATEWAY,
         &docs::GROUP,
@@ -141,6 +141,7 @@ impl<'a> Root<'a> {
         &apps::queue::QUEUE,
         &apps::conference::CONFERENCE,
         &apps::park::PARK,
+        &apps::remote::REMOTE,
         &apps::voicemail::MAILBOX,
     ];
 

@@ -169,6 +169,7 @@ fn documented_defaults_are_the_defaults() {
         "queue" => "[[agent]]\nname = \"a\"\ntarget = \"sip:a@b\"\n[[queue]]\nname = \"a\"\nagents = \"a\"\n",
         "conference" => "[[conference]]\nname = \"a\"\n",
         "park" => "[[park]]\nname = \"a\"\n",
+        "remote" => "[[remote]]\nname = \"a\"\n",
         "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1\"\n",
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",
         "ivr.node" => "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"collect_input\"\n",

@@ -14,6 +14,7 @@ pub mod park;
 mod places_tests;
 mod prompts;
 pub mod queue;
+pub mod remote;
 pub mod voicemail;
 
 use super::check::Names;
@@ -33,11 +34,12 @@ use crate::app::voicemail::{VOICEMAIL, VoicemailConfig};
 pub use prompts::PROMPTS;
 
 /// Every table whose name is an application's, with what its applications are called by.
-const KINDS: [(&SectionDoc, &str); 5] = [
+const KINDS: [(&SectionDoc, &str); 6] = [
     (&ivr::IVR, "ivr"),
     (&queue::QUEUE, "queue"),
     (&conference::CONFERENCE, "conference"),
     (&park::PARK, "park"),
+    (&remote::REMOTE, "remote"),
     (&voicemail::MAILBOX, VOICEMAIL),
 ];
 
@@ -56,6 +58,8 @@ pub struct Apps {
     pub conferences: Vec<RoomConfig>,
     /// `[[park]]`, in the order of the file.
     pub lots: Vec<LotConfig>,
+    /// `[[remote]]`, in the order of the file.
+    pub remotes: Vec<remote::RemoteConfig>,
     /// `[voicemail]` and `[[mailbox]]`, in the order of the file.
     pub voicemail: VoicemailConfig,
 }
@@ -97,7 +101,9 @@ pub(super) fn parse(
         root.many(&park::PARK)?.iter().map(|section| park::park(section, names)).collect::<Result<_, _>>()?;
     let (section, mailboxes) = (root.one(&voicemail::VOICEMAIL)?, root.many(&voicemail::MAILBOX)?);
     let voicemail = voicemail::voicemail(&section, &mailboxes, &prompts, outside, users)?;
-    Ok(Apps { prompts, ivrs, music, queues, conferences, lots, voicemail })
+    let remotes = root.many(&remote::REMOTE)?;
+    let remotes = remotes.iter().map(|section| remote::remote(section, names)).collect::<Result<_, _>>()?;
+    Ok(Apps { prompts, ivrs, music, queues, conferences, lots, remotes, voicemail })
 }
 
 /// The name of an application.
@@ -173,6 +179,10 @@ impl Apps {
         for lot in &self.lots {
             let (first, last) = (lot.slots.start(), lot.slots.end());
             lines.push(format!("park      {}: slots {first} to {last}", lot.name));
+        }
+        for remote in &self.remotes {
+            let fallback = remote.fallback.as_deref().unwrap_or("the end");
+            lines.push(format!("remote    {}: else {fallback}", remote.name));
         }
         for mailbox in &self.voicemail.mailboxes {
             let folder = self.voicemail.folder.join(&mailbox.name);

@@ -1,0 +1,174 @@
+//! How long a program may have a call, and how often it may be wrong. No I/O; time comes in.
+//!
+//! | it | then |
+//! |---|---|
+//! | says nothing about the call within `answer` of the offer | taken back: `no_answer` |
+//! | gives no sign of life for `stall` | taken back: `stalled` |
+//! | has it for `most` | taken back: `too_long` |
+//! | is wrong `mistakes` times, one after the other | it is disconnected, and has no call any more |
+
+use std::time::{Duration, Instant};
+
+/// What a program is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// To the first word about a call.
+    pub answer: Duration,
+    /// Between two signs of life.
+    pub stall: Duration,
+    /// For all of it.
+    pub most: Duration,
+}
+
+/// Why a call is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Back {
+    NotConnected,
+    Disconnected,
+    NoAnswer,
+    Stalled,
+    TooLong,
+}
+
+impl Back {
+    /// Every reason.
+    pub const ALL: [Back; 5] =
+        [Back::NotConnected, Back::Disconnected, Back::NoAnswer, Back::Stalled, Back::TooLong];
+
+    /// As events and metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Back::NotConnected => "not_connected",
+            Back::Disconnected => "disconnected",
+            Back::NoAnswer => "no_answer",
+            Back::Stalled => "stalled",
+            Back::TooLong => "too_long",
+        }
+    }
+}
+
+/// A call that a program has.
+#[derive(Debug, Clone, Copy)]
+pub struct Hold {
+    limits: Limits,
+    offered: Instant,
+    sign: Instant,
+    /// It has said something about the call.
+    touched: bool,
+}
+
+impl Hold {
+    /// It is offered now.
+    pub fn new(now: Instant, limits: Limits) -> Self {
+        Hold { limits, offered: now, sign: now, touched: false }
+    }
+
+    /// The program is alive.
+    pub fn sign(&mut self, now: Instant) {
+        self.sign = self.sign.max(now);
+    }
+
+    /// It has said something about this call.
+    pub fn touch(&mut self, now: Instant) {
+        self.touched = true;
+        self.sign(now);
+    }
+
+    /// When [`Hold::taken_back`] is to be asked.
+    pub fn next_timeout(&self) -> Instant {
+        let Limits { answer, stall, most } = self.limits;
+        let first = (!self.touched).then_some(self.offered + answer);
+        let usual = (self.sign + stall).min(self.offered + most);
+        first.map_or(usual, |first| first.min(usual))
+    }
+
+    /// Whether its time is over, and why.
+    pub fn taken_back(&self, now: Instant) -> Option<Back> {
+        let Limits { answer, stall, most } = self.limits;
+        if !self.touched && now >= self.offered + answer {
+            return Some(Back::NoAnswer);
+        }
+        if now >= self.sign + stall {
+            return Some(Back::Stalled);
+        }
+        (now >= self.offered + most).then_some(Back::TooLong)
+    }
+}
+
+/// How often a program was wrong, one time after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    mistakes: u32,
+    most: u32,
+}
+
+impl Patience {
+    /// So many mistakes are one too many.
+    pub fn new(most: u32) -> Self {
+        Patience { mistakes: 0, most }
+    }
+
+    /// It was right.
+    pub fn right(&mut self) {
+        self.mistakes = 0;
+    }
+
+    /// It was wrong; whether that was once too often.
+    pub fn wrong(&mut self) -> bool {
+        self.mistakes += 1;
+        self.mistakes >= self.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        answer: Duration::from_secs(5),
+        stall: Duration::from_secs(30),
+        most: Duration::from_secs(100),
+    };
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn who_says_nothing_about_a_call_loses_it_though_he_lives() {
+        let start = Instant::now();
+        let mut hold = Hold::new(start, LIMITS);
+        hold.sign(at(start, 4));
+        assert_eq!((hold.next_timeout(), hold.taken_back(at(start, 4))), (at(start, 5), None));
+        assert_eq!(hold.taken_back(at(start, 5)), Some(Back::NoAnswer));
+        hold.touch(at(start, 4));
+        assert_eq!(hold.taken_back(at(start, 5)), None);
+    }
+
+    #[test]
+    fn signs_of_life_keep_a_call_but_not_for_ever() {
+        let start = Instant::now();
+        let mut hold = Hold::new(start, LIMITS);
+        hold.touch(at(start, 1));
+        assert_eq!(hold.next_timeout(), at(start, 31));
+        assert_eq!(hold.taken_back(at(start, 31)), Some(Back::Stalled));
+        for seconds in [20, 40, 60, 80, 99] {
+            assert_eq!(hold.taken_back(at(start, seconds)), None);
+            hold.sign(at(start, seconds));
+        }
+        // An old sign is no news.
+        hold.sign(at(start, 3));
+        assert_eq!(
+            (hold.next_timeout(), hold.taken_back(at(start, 100))),
+            (at(start, 100), Some(Back::TooLong))
+        );
+    }
+
+    #[test]
+    fn mistakes_count_one_after_the_other() {
+        let mut patience = Patience::new(3);
+        assert_eq!([patience.wrong(), patience.wrong()], [false, false]);
+        patience.right();
+        assert_eq!([(); 3].map(|()| patience.wrong()), [false, false, true]);
+    }
+}
