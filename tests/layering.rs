@@ -72,6 +72,7 @@ const CLOCK: &[&str] = &[
     "b2bua::http",
     "b2bua::recordings",
     "b2bua::server",
+    "b2bua::voice::talk",
     "call::controller::rtpengine::driver",
     "call::switch::driver",
     "client::driver",

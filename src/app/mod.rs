@@ -6,6 +6,7 @@
 //! - `park`: parking
 //! - `queue`: callers wait for agents
 //! - `test_numbers`: echo and milliwatt
+//! - `voice_agent`: programs elsewhere that talk to callers
 //! - `voicemail`: mailboxes
 //! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
 //!
@@ -21,6 +22,7 @@ pub mod prompts;
 pub mod queue;
 pub mod registry;
 pub mod test_numbers;
+pub mod voice_agent;
 pub mod voicemail;
 
 pub use prompts::Prompts;

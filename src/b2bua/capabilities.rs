@@ -46,9 +46,11 @@ pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lackin
         let policy = match &route.action {
             Action::Dial { policy, .. } => policy,
             Action::Reject { .. } => continue,
-            Action::App { record, .. } => {
+            Action::App { name, record, .. } => {
                 let recording = record.then_some((Capability::Recording, "recording (record = true)"));
-                for (capability, needs) in FOR_APPLICATIONS.into_iter().chain(recording) {
+                let streams = (Capability::Streams, "streams (app = \"voice_agent/…\")");
+                let streams = name.to_string().starts_with("voice_agent/").then_some(streams);
+                for (capability, needs) in FOR_APPLICATIONS.into_iter().chain(recording).chain(streams) {
                     if !has.has(capability) {
                         let who = format!("route {:?}", route.name);
                         let fix = "take the application out";

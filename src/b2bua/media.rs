@@ -75,6 +75,17 @@ impl Media {
         }
     }
 
+    /// Streams to and from parties: how many there are, have been, and samples that nobody took.
+    pub fn streams(&self) -> (usize, u64, u64) {
+        match self {
+            Media::Embedded(embedded) => {
+                let counters = embedded.streams();
+                (counters.open(), counters.opened(), counters.missed())
+            }
+            Media::Rtpengine(_) => (0, 0, 0),
+        }
+    }
+
     /// What the engine inside has carried, and its ports.
     pub async fn totals(&self) -> (Totals, Ports) {
         match self {

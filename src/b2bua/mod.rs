@@ -54,6 +54,7 @@ pub mod server;
 pub mod settings;
 pub mod tally;
 pub mod transports;
+pub mod voice;
 
 use crate::config::server::ServerConfig;
 use crate::util::exit::Failure;

@@ -30,7 +30,10 @@ use super::reload::{self, Reloaded};
 use super::settings;
 use super::tally::{DeskCounters, Tally};
 use super::transports;
+use super::voice::client::WebSocketAgents;
+use super::voice::{VoiceDesk, VoiceThreads};
 use crate::app::queue::{AgentCodes, QueueDesk};
+use crate::app::voice_agent::Reach;
 use crate::call::bus::EventBus;
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
@@ -62,12 +65,15 @@ pub struct Server {
     remotes: Remotes,
     queues: QueueDesk,
     places: MeetingPlaces,
+    agents: Arc<dyn Reach>,
     ledger: Ledger,
     /// After the switch, whose messages it sends.
     _exporter: Option<Exporter>,
     /// After all that may record.
     _keeper: Option<Keeper>,
     tls: Tls,
+    /// Last: what is asked of it ends with the others.
+    _voices: VoiceThreads,
 }
 
 impl Server {
@@ -94,6 +100,11 @@ impl Server {
         queues::enlist(&in_force.apps, &desk_of_queues);
         let places = MeetingPlaces::new(now, SystemTime::now());
         places.enlist(&in_force.apps, &config).map_err(usage)?;
+        let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
+        let (voices, voice_threads) =
+            VoiceDesk::start().map_err(|error| sip(format!("cannot start a thread: {error}")))?;
+        let agents: Arc<dyn Reach> = Arc::new(WebSocketAgents::new(voices.clone(), tls.clone()));
+        VoiceDesk::enlist(&in_force.apps, &config, &agents);
         let current = Current::new(in_force);
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
@@ -121,7 +132,6 @@ impl Server {
             bus: Some(bus.clone()),
             records: ledger.sink(),
         };
-        let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
         let net = transports::net(&config, tls.clone());
         let switch = SwitchThread::start(net, endpoint(&config), switch(&config), parts, media_events)
             .map_err(|error| sip(error.to_string()))?;
@@ -160,6 +170,7 @@ impl Server {
             desk: desk.clone(),
             ledger: ledger.clone(),
             queues: desk_of_queues.clone(),
+            voices,
             places: places.clone(),
             alarms: Alarms::default(),
             hep: hep_counters,
@@ -177,10 +188,12 @@ impl Server {
             remotes,
             queues: desk_of_queues,
             places,
+            agents,
             ledger,
             _exporter: exporter,
             _keeper: keeper,
             tls,
+            _voices: voice_threads,
         })
     }
 
@@ -235,6 +248,7 @@ impl Server {
         remote::enlist(&in_force.apps, &in_force.config, &self.remotes, &self.control);
         self.queues.reload(of_queues);
         queues::enlist(&in_force.apps, &self.queues);
+        VoiceDesk::enlist(&in_force.apps, &in_force.config, &self.agents);
         current.set(in_force);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);

@@ -175,6 +175,14 @@ impl IncomingCall {
         caller_number(&self.request)
     }
 
+    /// The fields of the INVITE whose names begin with `X-`: what is meant for applications.
+    pub fn own_fields(&self) -> impl Iterator<Item = (String, String)> {
+        let own = |name: &[u8]| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"));
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let fields = self.request.fields().filter(move |(name, _)| own(name.as_bytes()));
+        fields.map(move |(name, value)| (text(name.as_bytes()), text(value)))
+    }
+
     /// The first value of a header field of the INVITE.
     pub fn header(&self, name: &str) -> Option<Bytes> {
         self.request.header(Name::parse(name.as_bytes())).map(Bytes::copy_from_slice)

@@ -21,4 +21,5 @@ mod recording;
 mod scene;
 mod test_numbers;
 mod tones;
+mod voice_agents;
 mod voicemail;

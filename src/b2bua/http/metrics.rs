@@ -59,6 +59,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     alarms::metrics(&mut page, &api.alarms);
     commands(&mut page, &api);
     page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
+    voices(&mut page, &api);
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }
@@ -209,6 +210,18 @@ fn commands(page: &mut Page, api: &Api) {
     page.one("b2b_remote_programs", Kind::Gauge, "Programs that are connected.", programs);
 }
 
+/// Streams to and from parties, and who is at the other end.
+fn voices(page: &mut Page, api: &Api) {
+    let (_, opened, missed) = api.media.streams();
+    page.one("b2b_media_streams_total", Kind::Counter, "Streams to and from parties.", opened);
+    let help = "Samples of parties that nobody took, in streams that are over.";
+    page.one("b2b_media_streams_lost_samples_total", Kind::Counter, help, missed);
+    let help = "Talks by WebSocket that are over, by how they ended.";
+    page.each(("b2b_voice_ends_total", "end"), Kind::Counter, help, api.voices.ends());
+    let help = "Voice agents that were to be reached.";
+    page.each(("b2b_voice_agents_total", "result"), Kind::Counter, help, api.voices.agents());
+}
+
 /// Whatever is held for calls; all of it goes back to zero without calls.
 fn held(page: &mut Page, seen: &Seen, api: &Api) {
     let (held, sip) = (&seen.held, &seen.sip_held);
@@ -224,6 +237,8 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("remote_calls", api.remotes.held()),
         ("media_endpoints", api.media.endpoints()),
         ("media_trunks", api.media.trunks()),
+        ("media_streams", api.media.streams().0),
+        ("voice_sockets", api.voices.open()),
         ("sip_client_transactions", sip.client_transactions),
         ("sip_server_transactions", sip.server_transactions),
         ("sip_usages", sip.usages),

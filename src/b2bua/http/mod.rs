@@ -3,6 +3,7 @@
 //!
 //! - `listen`: connections, their number and their patience
 //! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
+//! - `audio`: a party's sound as a WebSocket
 //! - `answer`: errors as JSON, with what to do
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
 //! - `remote`: programs that calls are given to
@@ -19,6 +20,7 @@
 
 pub(super) mod alarms;
 mod answer;
+mod audio;
 mod calls;
 mod capture;
 mod commands;
@@ -59,6 +61,7 @@ use super::hep::HepCounters;
 use super::ledger::Ledger;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
+use super::voice::VoiceDesk;
 use crate::app::queue::QueueDesk;
 use crate::call::service::CallService;
 use crate::call::switch::driver::Jobs;
@@ -85,6 +88,7 @@ pub struct Api {
     pub desk: DeskParts,
     pub ledger: Ledger,
     pub queues: QueueDesk,
+    pub voices: VoiceDesk,
     pub places: MeetingPlaces,
     pub alarms: alarms::Alarms,
     pub hep: HepCounters,

@@ -8,8 +8,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::{
-    Api, alarms, calls, capture, commands, control, events, gateways, health, metrics, openapi, originate,
-    places, queues, recording, registrations, remote,
+    Api, alarms, audio, calls, capture, commands, control, events, gateways, health, metrics, openapi,
+    originate, places, queues, recording, registrations, remote,
 };
 use crate::b2bua::control::{Order, Status};
 use crate::config::server::tokens::Scope;
@@ -83,6 +83,8 @@ impl Route {
     }
 }
 
+const AUDIO: &str = "A party's sound, both ways, as a WebSocket.";
+
 /// All of them.
 pub fn routes() -> Vec<Route> {
     use HttpMethod::{Delete, Get, Patch, Post, Put};
@@ -140,6 +142,12 @@ pub fn routes() -> Vec<Route> {
             "What was on the wire, as a PCAP file.",
             get(capture::file),
         ),
+        Route::new((Get, "/calls/{id}/audio"), record, AUDIO, get(audio::of_call))
+            .asks(&["rate", "listen"])
+            .status(101),
+        Route::new((Get, "/legs/{leg}/audio"), record, AUDIO, get(audio::of_leg))
+            .asks(&["rate", "listen"])
+            .status(101),
         Route::new((Post, "/commands"), None, "Carries a command out.", post(commands::begin))
             .asks(&["wait"])
             .takes::<Order>()

@@ -50,6 +50,8 @@ impl ServerConfig {
         party(live, "conference", before_rooms, rooms, |it| it.name.clone(), Clone::clone);
         party(live, "park", &old.apps.lots, &new.apps.lots, |it| it.name.clone(), Clone::clone);
         party(live, "remote", &old.apps.remotes, &new.apps.remotes, |it| it.name.clone(), Clone::clone);
+        let agents = (&old.apps.voice_agents, &new.apps.voice_agents);
+        party(live, "voice_agent", agents.0, agents.1, |it| it.name.clone(), Clone::clone);
         let (voicemail_before, voicemail) = (&old.apps.voicemail, &new.apps.voicemail);
         let boxes = (&voicemail_before.mailboxes, &voicemail.mailboxes);
         party(live, "mailbox", boxes.0, boxes.1, |it| it.name.clone(), Clone::clone);

@@ -334,7 +334,7 @@ pub const LOG: SectionDoc = SectionDoc {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&SectionDoc; 29] = [
+pub const SECTIONS: [&SectionDoc; 30] = [
     &SERVER,
     &TLS,
     &MEDIA,
@@ -364,4 +364,5 @@ pub const SECTIONS: [&SectionDoc; 29] = [
     &apps::remote::REMOTE,
     &apps::voicemail::VOICEMAIL,
     &apps::voicemail::MAILBOX,
+    &apps::voice_agent::VOICE_AGENT,
 ];

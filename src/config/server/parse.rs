@@ -130,7 +130,7 @@ impl<'a> Root<'a> {
         &apps::queue::QUEUES,
         &apps::voicemail::VOICEMAIL,
     ];
-    const MANY: [&'static SectionDoc; 12] = [
+    const MANY: [&'static SectionDoc; 13] = [
         &docs::USER,
         &docs::GATEWAY,
         &docs::GROUP,
@@ -143,6 +143,7 @@ impl<'a> Root<'a> {
         &apps::park::PARK,
         &apps::remote::REMOTE,
         &apps::voicemail::MAILBOX,
+        &apps::voice_agent::VOICE_AGENT,
     ];
 
     fn open(lines: &'a Lines, table: &'a DeTable<'a>) -> Result<Self, ConfigError> {

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::connection::Halves;
@@ -139,6 +140,14 @@ impl Tls {
     /// The handshake with somebody whom we have connected to; its certificate has to
     /// be good for `name`, or without one for its address (RFC 5922 §4).
     pub(super) async fn connect(&self, stream: TcpStream, name: Option<&str>) -> io::Result<Halves> {
+        Ok(Halves::of(self.open(stream, name).await?))
+    }
+
+    /// The same, for whoever speaks another protocol than SIP.
+    ///
+    /// # Errors
+    /// What went wrong in the handshake; a certificate that is not good is one.
+    pub async fn open(&self, stream: TcpStream, name: Option<&str>) -> io::Result<TlsStream<TcpStream>> {
         let server = match name {
             // A dot at the end belongs to DNS only.
             Some(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
@@ -152,7 +161,7 @@ impl Tls {
                 tokio::task::spawn_blocking(move || in_force.connector()).await?.map_err(io::Error::other)?
             }
         };
-        Ok(Halves::of(connector.connect(server, stream).await?))
+        connector.connect(server, stream).await
     }
 }
 

@@ -15,6 +15,7 @@ mod places_tests;
 mod prompts;
 pub mod queue;
 pub mod remote;
+pub mod voice_agent;
 pub mod voicemail;
 
 use super::check::Names;
@@ -30,17 +31,19 @@ use crate::app::ivr::IvrFlow;
 use crate::app::park::LotConfig;
 use crate::app::queue::DeskSettings;
 use crate::app::test_numbers::{EchoNumber, Milliwatt};
+use crate::app::voice_agent::AgentConfig;
 use crate::app::voicemail::{VOICEMAIL, VoicemailConfig};
 pub use prompts::PROMPTS;
 
 /// Every table whose name is an application's, with what its applications are called by.
-const KINDS: [(&SectionDoc, &str); 6] = [
+const KINDS: [(&SectionDoc, &str); 7] = [
     (&ivr::IVR, "ivr"),
     (&queue::QUEUE, "queue"),
     (&conference::CONFERENCE, "conference"),
     (&park::PARK, "park"),
     (&remote::REMOTE, "remote"),
     (&voicemail::MAILBOX, VOICEMAIL),
+    (&voice_agent::VOICE_AGENT, "voice_agent"),
 ];
 
 /// Every application of the file.
@@ -62,6 +65,8 @@ pub struct Apps {
     pub remotes: Vec<remote::RemoteConfig>,
     /// `[voicemail]` and `[[mailbox]]`, in the order of the file.
     pub voicemail: VoicemailConfig,
+    /// `[[voice_agent]]`, in the order of the file.
+    pub voice_agents: Vec<AgentConfig>,
 }
 
 /// The names of all of them.
@@ -103,7 +108,10 @@ pub(super) fn parse(
     let voicemail = voicemail::voicemail(&section, &mailboxes, &prompts, outside, users)?;
     let remotes = root.many(&remote::REMOTE)?;
     let remotes = remotes.iter().map(|section| remote::remote(section, names)).collect::<Result<_, _>>()?;
-    Ok(Apps { prompts, ivrs, music, queues, conferences, lots, remotes, voicemail })
+    let agents = root.many(&voice_agent::VOICE_AGENT)?;
+    let voice_agents =
+        agents.iter().map(|section| voice_agent::voice_agent(section, names)).collect::<Result<_, _>>()?;
+    Ok(Apps { prompts, ivrs, music, queues, conferences, lots, voicemail, remotes, voice_agents })
 }
 
 /// The name of an application.
@@ -175,6 +183,9 @@ impl Apps {
         for room in &self.conferences {
             let pin = if room.asks() { "by PIN" } else { "open" };
             lines.push(format!("room      {}: {pin}, {} at most, {} Hz", room.name, room.most, room.rate_hz));
+        }
+        for agent in &self.voice_agents {
+            lines.push(format!("voice     {}: {}, {} Hz", agent.name, agent.url, agent.rate_hz));
         }
         for lot in &self.lots {
             let (first, last) = (lot.slots.start(), lot.slots.end());

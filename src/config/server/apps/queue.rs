@@ -285,7 +285,12 @@ fn ways_out(section: &Section<'_>, names: &Names) -> Result<WaysOut, ConfigError
 }
 
 /// An application that there is, or a target that can be dialled.
-fn way(section: &Section<'_>, key: &'static str, to: &Text, names: &Names) -> Result<String, ConfigError> {
+pub(super) fn way(
+    section: &Section<'_>,
+    key: &'static str,
+    to: &Text,
+    names: &Names,
+) -> Result<String, ConfigError> {
     let kind = to.text.split_once(['/', ':']).map_or("", |(kind, _)| kind);
     if matches!(kind, "user" | "gateway" | "group" | "sip" | "sips") {
         return Ok(parse_route::fixed_target(section, key, to, names)?.to_string());

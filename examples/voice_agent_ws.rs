@@ -1,0 +1,135 @@
+//! A voice agent that needs no other service: it listens to a caller, and says back what he has said
+//! once he is silent. Whoever speaks while it speaks interrupts it (barge-in).
+//!
+//! ```sh
+//! cargo run --example voice_agent_ws -- 127.0.0.1:9000
+//! ```
+//!
+//! and in b2b's configuration
+//!
+//! ```toml
+//! [[voice_agent]]
+//! name = "echo"
+//! url = "ws://127.0.0.1:9000/"
+//!
+//! [[route]]
+//! called = "600"
+//! app = "voice_agent/echo"
+//! ```
+//!
+//! `docs/voice-agents.md` has the protocol.
+
+use std::error::Error;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Louder than this is speech: the mean square of a frame, -40 dBov.
+const SPEECH: f64 = 32_768.0 * 32_768.0 / 20_000.0;
+/// Frames of 20 ms: so much silence ends what he says, and so much speech interrupts the agent.
+const SILENCE: u32 = 30;
+const INTERRUPTION: u32 = 3;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(&address).await?;
+    println!("READY {}", listener.local_addr()?);
+    serve(listener).await
+}
+
+/// Takes calls for ever.
+pub async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(async move {
+            if let Err(error) = talk(stream).await {
+                eprintln!("a call: {error}");
+            }
+        });
+    }
+}
+
+/// What the agent does with what it hears.
+#[derive(Default)]
+struct Agent {
+    /// What the caller has said since he began.
+    said: Vec<u8>,
+    loud: u32,
+    quiet: u32,
+    /// It speaks, and is not heard to its end.
+    speaks: bool,
+}
+
+/// What is to be sent.
+enum Answer {
+    Nothing,
+    /// Be silent at once.
+    Clear,
+    Say(Vec<u8>),
+}
+
+impl Agent {
+    /// Takes 20 ms: samples of 16 bits, little-endian.
+    fn hear(&mut self, frame: &[u8]) -> Answer {
+        let samples = frame.chunks_exact(2).map(|pair| f64::from(i16::from_le_bytes([pair[0], pair[1]])));
+        let square = samples.map(|sample| sample * sample).sum::<f64>() / (frame.len() / 2).max(1) as f64;
+        if square > SPEECH {
+            (self.loud, self.quiet) = (self.loud + 1, 0);
+        } else {
+            (self.loud, self.quiet) = (0, self.quiet + 1);
+        }
+        if self.loud > 0 || !self.said.is_empty() {
+            self.said.extend_from_slice(frame);
+        }
+        if self.speaks && self.loud >= INTERRUPTION {
+            self.speaks = false;
+            return Answer::Clear;
+        }
+        if self.quiet < SILENCE || self.said.is_empty() {
+            return Answer::Nothing;
+        }
+        let said = std::mem::take(&mut self.said);
+        if self.speaks { Answer::Nothing } else { Answer::Say(said) }
+    }
+}
+
+async fn talk(stream: TcpStream) -> Result<(), Box<dyn Error>> {
+    stream.set_nodelay(true)?;
+    let mut socket = accept_async(stream).await?;
+    let mut agent = Agent::default();
+    let text = |what: Value| Message::Text(what.to_string().into());
+    while let Some(message) = socket.next().await {
+        match message? {
+            Message::Binary(frame) => match agent.hear(&frame) {
+                Answer::Nothing => {}
+                Answer::Clear => socket.send(text(json!({"type": "clear"}))).await?,
+                Answer::Say(sound) => {
+                    agent.speaks = true;
+                    for part in sound.chunks(32_000) {
+                        socket.send(Message::Binary(part.to_vec().into())).await?;
+                    }
+                    // Told back when the last sample has been heard, or cleared.
+                    socket.send(text(json!({"type": "mark", "name": "said"}))).await?;
+                }
+            },
+            Message::Text(told) => {
+                let told: Value = serde_json::from_str(&told)?;
+                println!("{told}");
+                match told["type"].as_str() {
+                    Some("mark") if told["played"] == true => agent.speaks = false,
+                    Some("dtmf") if told["digit"] == "#" => {
+                        socket.send(text(json!({"type": "stop"}))).await?;
+                    }
+                    _ => {}
+                }
+            }
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    Ok(())
+}

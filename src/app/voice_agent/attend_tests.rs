@@ -1,0 +1,206 @@
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
+use crate::app::test_numbers::Milliwatt;
+use crate::call::call_fsm::CallState;
+use crate::call::controller::StreamEvent;
+use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
+use crate::call::service::CallService;
+
+const ANN: &str = "192.0.2.11:5060";
+const BOB: &str = "192.0.2.12:5060";
+
+/// Gives every caller to the agent; targets are looked up as they are.
+struct Door;
+
+impl ApplicationHandler for Door {
+    fn name(&self) -> &str {
+        "door"
+    }
+
+    fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+        Box::pin(async { HandlerAction::Handle("voice_agent/ada".to_owned()) })
+    }
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy)]
+enum Reached {
+    There,
+    Refused,
+    Never,
+}
+
+/// An agent that does as the test says.
+#[derive(Clone)]
+struct Fake {
+    reached: Reached,
+    /// Ends the talk that is under way.
+    parts: Arc<Mutex<Option<oneshot::Sender<Parting>>>>,
+    /// Of whom it was told.
+    told: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Reach for Fake {
+    fn connect(&self, _: &Arc<AgentConfig>) -> Connecting {
+        let line: Box<dyn Line> = Box::new(self.clone());
+        match self.reached {
+            Reached::There => Box::pin(async move { Ok(line) }),
+            Reached::Refused => Box::pin(async { Err("nobody is there".to_owned()) }),
+            Reached::Never => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+impl Line for Fake {
+    fn talk(self: Box<Self>, mut talk: Talk) -> Talking {
+        let (parts, mut parted) = oneshot::channel();
+        *self.parts.lock().unwrap() = Some(parts);
+        self.told.lock().unwrap().push((talk.caller.clone(), talk.called.clone()));
+        Box::pin(async move {
+            loop {
+                tokio::select! {
+                    parting = &mut parted => return parting.unwrap(),
+                    () = talk.stream.changed() => {}
+                }
+                while let Some(event) = talk.stream.poll_event() {
+                    if let StreamEvent::Ended(why) = event {
+                        return Parting::Ended(why);
+                    }
+                }
+            }
+        })
+    }
+}
+
+struct House {
+    harness: Harness,
+    agent: Fake,
+    ann: PartyId,
+    call: UsageId,
+}
+
+/// Ann calls.
+fn house(reached: Reached, fallback: Option<&str>) -> House {
+    let agent = Fake { reached, parts: Arc::default(), told: Arc::default() };
+    let config = AgentConfig {
+        fallback: fallback.map(str::to_owned),
+        ..AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap())
+    };
+    let handlers: Vec<Arc<dyn ApplicationHandler>> =
+        vec![Arc::new(Door), Arc::new(VoiceAgent::new(config, Arc::new(agent.clone()))), Arc::new(Milliwatt)];
+    let mut harness = Harness::new(Instant::now(), handlers);
+    let ann = harness.party(ANN);
+    let call = harness.call(ann, "ada", Some(SESSION));
+    House { harness, agent, ann, call }
+}
+
+impl House {
+    fn parts(&mut self, parting: Parting) {
+        let parts = self.agent.parts.lock().unwrap().take().expect("a talk");
+        parts.send(parting).expect("somebody listens");
+        self.harness.run(Duration::from_secs(1));
+    }
+
+    fn is_up(&self) -> bool {
+        self.harness.is_up(self.ann, self.call)
+    }
+
+    fn streams(&self) -> bool {
+        let endpoint = self.harness.callers_endpoint();
+        self.harness.media().with_stream(endpoint, |_| ()).is_some()
+    }
+
+    fn has(&self, line: &str) -> bool {
+        self.harness.wire.iter().any(|sent| sent.line() == line)
+    }
+}
+
+#[test]
+fn a_caller_is_answered_when_the_agent_is_there_and_hung_up_when_it_stops() {
+    let mut house = house(Reached::There, None);
+    assert!(house.is_up() && house.streams());
+    assert_eq!(house.harness.snapshot()[0].state, CallState::InIvr);
+    assert_eq!(house.agent.told.lock().unwrap()[0].1, "ada");
+    house.harness.run(Duration::from_secs(3_600));
+    assert!(house.is_up(), "it lasts as long as it lasts");
+    house.parts(Parting::Stopped { transfer: None });
+    assert!(!house.is_up());
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn an_agent_sends_its_caller_to_an_application_or_to_somebody_else() {
+    let mut one = house(Reached::There, None);
+    one.parts(Parting::Stopped { transfer: Some("milliwatt".to_owned()) });
+    assert!(one.is_up() && !one.streams());
+    assert!(one.harness.media().is_playing(one.harness.callers_endpoint()));
+    one.harness.hang_up(one.ann, one.call);
+    one.harness.assert_nothing_left();
+
+    let mut other = house(Reached::There, None);
+    let bob = other.harness.party(BOB);
+    other.parts(Parting::Stopped { transfer: Some(format!("sip:bob@{BOB}")) });
+    other.harness.answer_next(bob, SESSION);
+    assert_eq!(other.harness.snapshot()[0].state, CallState::Bridged);
+    other.harness.hang_up(other.ann, other.call);
+    other.harness.assert_nothing_left();
+}
+
+#[test]
+fn whom_no_agent_can_talk_to_is_not_answered_or_goes_elsewhere() {
+    for (reached, after) in [(Reached::Refused, 1), (Reached::Never, 6)] {
+        let mut refused = house(reached, None);
+        refused.harness.run(Duration::from_secs(after));
+        assert!(refused.has("SIP/2.0 480 Temporarily Unavailable"));
+        refused.harness.assert_nothing_left();
+
+        let mut elsewhere = house(reached, Some("milliwatt"));
+        elsewhere.harness.run(Duration::from_secs(after));
+        assert!(elsewhere.is_up());
+        assert!(elsewhere.harness.media().is_playing(elsewhere.harness.callers_endpoint()));
+        elsewhere.harness.hang_up(elsewhere.ann, elsewhere.call);
+        elsewhere.harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn who_loses_his_agent_in_the_middle_falls_back() {
+    let mut house = house(Reached::There, Some("milliwatt"));
+    house.parts(Parting::Failed("it has gone".to_owned()));
+    assert!(house.is_up() && !house.streams());
+    assert!(house.harness.media().is_playing(house.harness.callers_endpoint()));
+    house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+
+    let mut house = self::house(Reached::There, None);
+    house.parts(Parting::Failed("it has gone".to_owned()));
+    assert!(!house.is_up(), "without a fall-back it is over");
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_who_hangs_up_in_any_state_leaves_nothing() {
+    let mut house = house(Reached::There, Some("milliwatt"));
+    house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+
+    let mut house = self::house(Reached::Never, Some("milliwatt"));
+    house.harness.cancel(house.ann, house.call);
+    house.harness.run(Duration::from_secs(40));
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_whose_sound_somebody_else_takes_stays_until_he_hangs_up() {
+    let mut house = house(Reached::There, Some("milliwatt"));
+    house.parts(Parting::Ended(crate::call::controller::StreamEnd::Replaced));
+    house.harness.run(Duration::from_secs(3_600));
+    assert!(house.is_up());
+    house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+}

@@ -1,0 +1,64 @@
+//! The examples that stand beside the manual do what it says.
+
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+#[allow(dead_code)] // its main
+#[path = "../../../examples/voice_agent_ws.rs"]
+mod agent;
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_says_back_what_was_said_once_the_caller_is_silent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}/", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { agent::serve(listener).await.map_err(|error| error.to_string()) });
+    let server = server(&format!(
+        "[[route]]\ncalled = \"600\"\napp = \"voice_agent/echo\"\n[[voice_agent]]\nname = \"echo\"\nurl = {url:?}\n"
+    ));
+    let mut ann = Caller::calls(&server, "600").await;
+    let mut said = speech_like(8_000, 1.5);
+    said.resize(8_000 * 60, 0);
+    let _folder = ann.says(&said).await;
+    ann.hears(&said[6_000..8_400]).await;
+    ann.call.send_digits("#", None).await.expect("pressed");
+    within("the end", ann.call.wait_for_end()).await;
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_client_says_back_what_it_hears() {
+    if !Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok_and(|it| it.success()) {
+        return eprintln!("not tested: there is no python3");
+    }
+    let text = include_str!("../../../examples/python/voice_agent.py");
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines <= 50, "{lines} lines");
+    let server = server(ROUTES);
+    let mut ann = Caller::calls(&server, "600").await;
+    let said = speech_like(8_000, 4.0);
+    let _folder = ann.says(&said).await;
+    let call = only_call(&server)["call"].to_string();
+    let child = Command::new("python3")
+        .args(["examples/python/voice_agent.py", &server.http.to_string(), &call])
+        .stdout(Stdio::null())
+        .spawn();
+    let mut child = Killed(child.expect("python3"));
+    until("the client", || (server.metric("b2b_held{what=\"voice_sockets\"}") == 1.0).then_some(()));
+    // What she hears from now on has not come by the server alone.
+    ann.forgets();
+    ann.hears(&said[8_000..10_400]).await;
+    ann.hangs_up().await;
+    let ended = until("its end", || child.0.try_wait().expect("waitable"));
+    assert!(ended.success(), "{ended}");
+    nothing_is_left(&server).await;
+}

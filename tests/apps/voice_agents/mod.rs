@@ -1,0 +1,347 @@
+//! Voice agents by the real server: phones of the client library, WebSockets of agents, and what is
+//! heard on either side found again by correlation.
+//!
+//! - `trouble`: clients that are hostile, slow or gone
+//! - `outward`: agents that the server calls
+//! - `examples`: those that stand beside the manual
+
+mod examples;
+mod outward;
+mod trouble;
+
+use std::time::Duration;
+
+use b2b::client::{Call, ClientEvent, SipClient, Sound};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::common::audio::{find, speech_like, write_wav};
+use crate::ivr::{frames, is_empty, only_call, phone_at, within};
+use crate::server_support::{Server, server, until};
+
+/// Somebody answers and waits.
+const ROUTES: &str = "[[route]]\ncalled = \"600\"\napp = \"echo\"\n";
+
+/// A WebSocket with a party's sound, and what has come by it.
+pub struct Client {
+    socket: WebSocketStream<TcpStream>,
+    pub start: Value,
+    pub heard: Vec<i16>,
+    pub told: Vec<Value>,
+    /// The closing frame.
+    pub closed: Option<(u16, String)>,
+}
+
+impl Client {
+    async fn open(server: &Server, path: &str) -> Client {
+        let stream = TcpStream::connect(server.http).await.expect("the server");
+        let url = format!("ws://{}{path}", server.http);
+        let (socket, _) = client_async(url, stream).await.expect("a WebSocket");
+        Client::begin(socket).await
+    }
+
+    /// The first message says what it is about.
+    pub async fn begin(mut socket: WebSocketStream<TcpStream>) -> Client {
+        let first = within("start", socket.next()).await.expect("a message").expect("whole");
+        let start: Value = serde_json::from_str(first.to_text().expect("text")).expect("JSON");
+        assert_eq!(start["type"], "start", "nothing comes before it");
+        Client { socket, start, heard: Vec::new(), told: Vec::new(), closed: None }
+    }
+
+    /// Takes a message; whether there was one.
+    async fn turn(&mut self) -> bool {
+        match self.socket.next().await {
+            Some(Ok(Message::Binary(octets))) => {
+                assert_eq!(
+                    octets.len(),
+                    self.start["format"]["frame_octets"].as_u64().expect("octets") as usize
+                );
+                let pairs = octets.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+                self.heard.extend(pairs);
+            }
+            Some(Ok(Message::Text(text))) => self.told.push(serde_json::from_str(&text).expect("JSON")),
+            Some(Ok(Message::Close(frame))) => {
+                self.closed = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+                return false;
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return false,
+        }
+        true
+    }
+
+    pub async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&mut Client) -> Option<T>) -> T {
+        let search = async {
+            loop {
+                if let Some(found) = look(self) {
+                    return found;
+                }
+                assert!(self.turn().await, "it is over: {:?} {:?}", self.told, self.closed);
+            }
+        };
+        within(what, search).await
+    }
+
+    /// Does this, and reads meanwhile: who does not read is given up.
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                more = self.turn() => assert!(more, "it is over: {:?} {:?}", self.told, self.closed),
+            }
+        }
+    }
+
+    /// Reads on until the server closes.
+    pub async fn reads_to_the_end(&mut self) -> (u16, String) {
+        within("the end", async { while self.turn().await {} }).await;
+        self.closed.clone().expect("a closing frame")
+    }
+
+    pub async fn tell(&mut self, what: Value) {
+        self.socket.send(Message::Text(what.to_string().into())).await.expect("sent");
+    }
+
+    pub async fn say(&mut self, samples: &[i16]) {
+        for part in samples.chunks(480) {
+            let octets: Vec<u8> = part.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            self.socket.send(Message::Binary(octets.into())).await.expect("sent");
+        }
+    }
+
+    /// Waits for this to be told.
+    pub async fn is_told(&mut self, what: Value) {
+        self.until(&what.to_string(), |it| it.told.contains(&what).then_some(())).await;
+    }
+
+    /// Waits until it has heard this, which is at 8 kHz.
+    async fn hears(&mut self, needle: &[i16]) {
+        let every = self.start["format"]["rate_hz"].as_u64().expect("a rate") as usize / 8_000;
+        let mut from = 0;
+        let look = |it: &mut Client| {
+            let heard: Vec<i16> = it.heard.iter().step_by(every).copied().collect();
+            (heard.len() > from + needle.len() + 4_000).then_some(())?;
+            let (likeness, _) = find(needle, &heard, from..heard.len() - needle.len());
+            from = heard.len() - needle.len();
+            (likeness > 0.9).then_some(())
+        };
+        self.until("what was said", look).await;
+    }
+}
+
+/// Somebody who has called.
+pub struct Caller {
+    _client: SipClient,
+    pub call: Call,
+    frames: mpsc::UnboundedReceiver<Vec<i16>>,
+    heard: Vec<i16>,
+}
+
+impl Caller {
+    pub async fn calls(server: &Server, number: &str) -> Caller {
+        let client = phone_at("ann", "127.0.0.1:0");
+        let call = client.call(format!("sip:{number}@{}", server.sip)).await.expect("a call");
+        let frames = frames(&call);
+        within("an answer", call.wait_for_answer()).await.expect("answered");
+        Caller { _client: client, call, frames, heard: Vec::new() }
+    }
+
+    /// Says this again and again.
+    pub async fn says(&self, samples: &[i16]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("said.wav");
+        write_wav(&path, 8_000, samples);
+        self.call.play(Sound::file(path).repeat()).await.expect("said");
+        folder
+    }
+
+    /// What was heard until now does not count.
+    pub fn forgets(&mut self) {
+        while self.frames.try_recv().is_ok() {}
+        self.heard.clear();
+    }
+
+    /// Waits until he has heard this.
+    pub async fn hears(&mut self, needle: &[i16]) {
+        let search = async {
+            let mut from = 0;
+            loop {
+                while self.heard.len() < from + needle.len() + 4_000 {
+                    self.heard.extend(self.frames.recv().await.expect("the call is up"));
+                }
+                let end = self.heard.len() - needle.len();
+                if find(needle, &self.heard, from..end).0 > 0.9 {
+                    return;
+                }
+                from = end;
+            }
+        };
+        within("what was said", search).await;
+    }
+
+    /// Waits for 200 ms of silence, or of sound.
+    pub async fn hears_sound(&mut self, sound: bool) {
+        let mut like = 0;
+        let search = async {
+            while like < 10 {
+                let frame = self.frames.recv().await.expect("the call is up");
+                let loud = frame.iter().any(|sample| sample.unsigned_abs() > 300);
+                like = if loud == sound { like + 1 } else { 0 };
+            }
+        };
+        within(if sound { "sound" } else { "silence" }, search).await;
+    }
+
+    pub async fn hangs_up(self) {
+        within("hung up", self.call.hangup()).await.expect("hung up");
+    }
+}
+
+/// Nothing is held for calls or streams.
+pub async fn nothing_is_left(server: &Server) {
+    is_empty(server).await;
+    for what in ["media_endpoints", "media_streams", "voice_sockets"] {
+        until(what, || (server.metric(&format!("b2b_held{{what=\"{what}\"}}")) == 0.0).then_some(()));
+    }
+}
+
+fn path(server: &Server, query: &str) -> String {
+    format!("/calls/{}/audio{query}", only_call(server)["call"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_on_either_side_is_heard_on_the_other_at_every_rate() {
+    let server = server(ROUTES);
+    let speech = speech_like(8_000, 6.0);
+    for rate in [8_000, 16_000, 24_000] {
+        let mut ann = Caller::calls(&server, "600").await;
+        let _said = ann.says(&speech[..24_000]).await;
+        let leg = only_call(&server)["legs"][0]["leg"].clone();
+        let mut client = Client::open(&server, &format!("/legs/{leg}/audio?rate={rate}")).await;
+        assert_eq!(client.start["leg"], leg);
+        assert_eq!(client.start["called"], "600");
+        assert_eq!(
+            client.start["format"],
+            json!({"encoding": "L16", "byte_order": "little", "channels": 1, "rate_hz": rate, "frame_ms": 20,
+                   "frame_octets": rate / 25})
+        );
+        client.hears(&speech[8_000..10_400]).await;
+        // The same sound at another rate.
+        client.say(&speech_like(rate, 6.0)[rate as usize * 3..]).await;
+        client.beside(ann.hears(&speech[32_000..34_400])).await;
+        client.tell(json!({"type": "stop"})).await;
+        client.reads_to_the_end().await;
+        ann.hangs_up().await;
+        nothing_is_left(&server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_comes_back_when_it_is_heard_and_clear_ends_what_is_said() {
+    let server = server(ROUTES);
+    let mut ann = Caller::calls(&server, "600").await;
+    let mut client = Client::open(&server, &path(&server, "?rate=8000")).await;
+    let began = std::time::Instant::now();
+    client.say(&[9_000; 8_000]).await;
+    client.tell(json!({"type": "mark", "name": "one second"})).await;
+    client.is_told(json!({"type": "mark", "name": "one second", "played": true})).await;
+    // What comes late is made up for, by 200 ms at most.
+    assert!(began.elapsed() > Duration::from_millis(700), "{:?}: before it can be heard", began.elapsed());
+    client.say(&[9_000; 320_000]).await;
+    client.tell(json!({"type": "mark", "name": "never"})).await;
+    client.beside(ann.hears_sound(true)).await;
+    client.tell(json!({"type": "clear"})).await;
+    client.is_told(json!({"type": "mark", "name": "never", "played": false})).await;
+    client.beside(ann.hears_sound(false)).await;
+    let speech = speech_like(8_000, 2.0);
+    client.say(&speech).await;
+    client.beside(ann.hears(&speech[4_000..6_400])).await;
+    ann.hangs_up().await;
+    assert_eq!(client.reads_to_the_end().await, (1000, "closed".to_owned()));
+    assert_eq!(client.told.last(), Some(&json!({"type": "stop", "reason": "closed"})));
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_lets_the_last_word_be_heard_and_the_call_goes_on() {
+    let server = server(ROUTES);
+    let mut ann = Caller::calls(&server, "600").await;
+    let mut client = Client::open(&server, &path(&server, "")).await;
+    let wide = speech_like(16_000, 3.0);
+    client.say(&wide).await;
+    client.tell(json!({"type": "stop"})).await;
+    client.say(&[20_000; 1_600]).await;
+    assert_eq!(client.reads_to_the_end().await, (1000, "stopped".to_owned()));
+    assert_eq!(client.told.last(), Some(&json!({"type": "stop", "reason": "finished"})));
+    let speech = speech_like(8_000, 3.0);
+    ann.hears(&speech[22_000..23_960]).await;
+    // Its application has her again: she hears herself.
+    let _said = ann.says(&[8_000; 8_000]).await;
+    ann.hears_sound(true).await;
+    ann.hangs_up().await;
+    nothing_is_left(&server).await;
+    assert_eq!(server.metric("b2b_voice_ends_total{end=\"stopped\"}"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn digits_pass_both_ways() {
+    let server = server(ROUTES);
+    let ann = Caller::calls(&server, "600").await;
+    let mut client = Client::open(&server, &path(&server, "")).await;
+    ann.call.send_digits("5", None).await.expect("pressed");
+    client.is_told(json!({"type": "dtmf", "digit": "5"})).await;
+    let mut events = ann.call.events();
+    client.tell(json!({"type": "dtmf", "digits": "4#", "ms": 120})).await;
+    let mut seen = String::new();
+    let pressed = async {
+        while seen.len() < 2 {
+            if let Some(ClientEvent::Digit { digit, .. }) = events.next().await {
+                seen.push(digit);
+            }
+        }
+    };
+    client.beside(within("digits", pressed)).await;
+    assert_eq!(seen, "4#");
+    ann.hangs_up().await;
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_listens_leaves_the_party_what_it_hears() {
+    let server = server("[[route]]\ncalled = \"601\"\napp = \"milliwatt\"\n");
+    let mut ann = Caller::calls(&server, "601").await;
+    let speech = speech_like(8_000, 3.0);
+    let _said = ann.says(&speech).await;
+    let mut client = Client::open(&server, &path(&server, "?rate=8000&listen=true")).await;
+    assert_eq!(client.start["speaks"], false);
+    client.hears(&speech[8_000..10_400]).await;
+    client.beside(ann.hears_sound(true)).await;
+    client.tell(json!({"type": "stop"})).await;
+    client.reads_to_the_end().await;
+    ann.hears_sound(true).await;
+    ann.hangs_up().await;
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_a_stream_is_refused_before_there_is_a_websocket() {
+    let server = server(ROUTES);
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let ask = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{upgrade}\r\n", server.http);
+        crate::server_support::exchange(server.http, request.as_bytes()).status
+    };
+    assert_eq!(ask("/legs/77/audio"), 404);
+    assert_eq!(ask("/calls/77/audio"), 404);
+    assert_eq!(ask("/legs/x/audio"), 400);
+    assert_eq!(ask("/legs/77/audio?rate=11025"), 400);
+    assert_eq!(ask("/legs/77/audio?speed=2"), 400);
+    assert_eq!(server.get("/legs/77/audio").status, 426);
+    nothing_is_left(&server).await;
+}

@@ -1,0 +1,129 @@
+//! Agents that the server calls: what they are told, what becomes of their callers.
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+
+use super::*;
+
+/// Agents' place, and a server that sends 700 there.
+struct House {
+    listener: TcpListener,
+    server: Server,
+}
+
+async fn house(agent: &str) -> House {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}/agent", listener.local_addr().expect("an address"));
+    let server = server(&format!(
+        "[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n{ROUTES}\
+         [[voice_agent]]\nname = \"ada\"\nurl = \"{url}\"\nconnect_s = 2\n{agent}"
+    ));
+    House { listener, server }
+}
+
+impl House {
+    /// The next connection, which says who it is.
+    async fn accepts(&self) -> Client {
+        let (stream, _) = within("a connection", self.listener.accept()).await.expect("a connection");
+        #[allow(clippy::result_large_err, reason = "the type is the crate's")]
+        let look = |request: &Request, response: Response| {
+            assert_eq!(request.uri().path(), "/agent");
+            assert_eq!(request.headers()["authorization"], "Bearer secret");
+            Ok(response)
+        };
+        let socket = accept_hdr_async(stream, look).await.expect("a WebSocket");
+        Client::begin(socket).await
+    }
+
+    /// A caller, and the agent that has him.
+    async fn talk(&self) -> (Caller, Client) {
+        tokio::join!(Caller::calls(&self.server, "700"), self.accepts())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_hears_its_caller_speaks_to_him_and_ends_the_call() {
+    let house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 60\n").await;
+    let (mut ann, mut agent) = house.talk().await;
+    assert_eq!((&agent.start["agent"], &agent.start["called"]), (&json!("ada"), &json!("700")));
+    assert_eq!((&agent.start["caller"], &agent.start["format"]["rate_hz"]), (&json!("ann"), &json!(8_000)));
+    assert_eq!(only_call(&house.server)["application"], "voice_agent/ada");
+    let speech = speech_like(8_000, 6.0);
+    let _said = ann.says(&speech[..24_000]).await;
+    agent.hears(&speech[8_000..10_400]).await;
+    agent.say(&speech[24_000..]).await;
+    agent.beside(ann.hears(&speech[32_000..34_400])).await;
+    agent.tell(json!({"type": "clear"})).await;
+    agent.tell(json!({"type": "stop"})).await;
+    assert_eq!(agent.reads_to_the_end().await.0, 1000);
+    within("the end", ann.call.wait_for_end()).await;
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_sends_its_caller_on_and_a_caller_who_hangs_up_is_told() {
+    let house = house("token = \"secret\"\nstall_s = 60\n").await;
+    let (ann, mut agent) = house.talk().await;
+    agent.tell(json!({"type": "stop", "transfer": "600"})).await;
+    agent.reads_to_the_end().await;
+    until("the echo", || (only_call(&house.server)["application"] == "echo").then_some(()));
+    ann.hangs_up().await;
+    is_empty(&house.server).await;
+
+    let (ann, mut agent) = house.talk().await;
+    ann.hangs_up().await;
+    assert_eq!(agent.reads_to_the_end().await, (1000, "closed".to_owned()));
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_not_there_is_passed_over() {
+    // Nobody listens; nobody answers the handshake; it is refused.
+    for (what, listens) in [("closed", false), ("silent", true)] {
+        let house = house("token = \"secret\"\nfallback = \"milliwatt\"\n").await;
+        let House { listener, server } = house;
+        let listener = listens.then_some(listener);
+        let mut ann = Caller::calls(&server, "700").await;
+        ann.hears_sound(true).await;
+        assert_eq!(only_call(&server)["application"], "milliwatt", "{what}");
+        ann.hangs_up().await;
+        nothing_is_left(&server).await;
+        assert_eq!(server.metric("b2b_voice_agents_total{result=\"connected\"}"), 0.0);
+        drop(listener);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_fails_in_the_middle_gives_its_caller_to_the_fallback() {
+    for how in ["gone", "closes", "junk", "deaf"] {
+        let house = house("token = \"secret\"\nstall_s = 2\nfallback = \"milliwatt\"\n").await;
+        let (mut ann, mut agent) = house.talk().await;
+        agent.until("sound", |it| (it.heard.len() > 3_200).then_some(())).await;
+        let mut kept = None;
+        match how {
+            "gone" => drop(agent),
+            "closes" => agent.socket.close(None).await.expect("closed"),
+            "junk" => agent.tell(json!({"type": "dance"})).await,
+            // It neither reads nor answers.
+            _ => kept = Some(agent),
+        }
+        until(how, || (only_call(&house.server)["application"] == "milliwatt").then_some(()));
+        ann.hears_sound(true).await;
+        drop(kept);
+        ann.hangs_up().await;
+        nothing_is_left(&house.server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_fallback_the_caller_is_refused_or_hung_up() {
+    let House { listener, server } = house("").await;
+    drop(listener);
+    let ann = phone_at("ann", "127.0.0.1:0");
+    let call = ann.call(format!("sip:700@{}", server.sip)).await.expect("a call");
+    assert!(within("an answer", call.wait_for_answer()).await.is_err(), "480");
+    nothing_is_left(&server).await;
+    assert_eq!(server.metric("b2b_voice_agents_total{result=\"failed\"}"), 1.0);
+}
