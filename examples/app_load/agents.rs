@@ -1,9 +1,10 @@
 //! Who is called: agents of a queue, and a phone. Most answer; some refuse, some do not hear it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use b2b::client::{Call, Codec, IncomingCall, SipClient, Sound, TransferPolicy};
 use rand::RngExt;
@@ -14,6 +15,10 @@ use crate::{DOMAIN, Failure};
 
 /// Longer than any call of this load: what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a phone that rings is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// By then a call that is over is known to be.
+const NOTICED: Duration = Duration::from_millis(500);
 
 /// Milliseconds, by chance.
 pub fn ms(from: u64, to: u64) -> Duration {
@@ -31,17 +36,25 @@ pub struct Agent {
     answered: AtomicU64,
     /// Calls of its own: the codes that it dials.
     dialled: AtomicU64,
-    /// Calls that it has now.
-    now: AtomicU64,
-    /// Calls that came while there was one.
+    /// Calls that it has now, by the number that they came under.
+    now: Mutex<BTreeSet<u64>>,
+    /// Calls that came while there was one, which went on.
     twice: AtomicU64,
     stuck: AtomicU64,
 }
 
 impl Agent {
     pub fn new(name: &str) -> Arc<Self> {
-        let [offered, answered, dialled, now, twice, stuck] = [(); 6].map(|()| AtomicU64::new(0));
-        Arc::new(Agent { name: name.to_owned(), offered, answered, dialled, now, twice, stuck })
+        let [offered, answered, dialled, twice, stuck] = [(); 5].map(|()| AtomicU64::new(0));
+        Arc::new(Agent {
+            name: name.to_owned(),
+            offered,
+            answered,
+            dialled,
+            now: Mutex::default(),
+            twice,
+            stuck,
+        })
     }
 
     pub fn counted(&self) -> Value {
@@ -57,16 +70,32 @@ impl Agent {
         let Ok(mut incoming) = client.incoming().await else { return };
         drop(client);
         while let Some(call) = incoming.next().await {
-            self.offered.fetch_add(1, Relaxed);
-            self.twice.fetch_add(u64::from(self.now.fetch_add(1, Relaxed) > 0), Relaxed);
+            let number = self.offered.fetch_add(1, Relaxed);
+            let others = self.now().clone();
+            self.now().insert(number);
+            if !others.is_empty() {
+                tokio::spawn(self.clone().is_another_there(others));
+            }
             let agent = self.clone();
             tokio::spawn(async move {
                 if timeout(PATIENCE, agent.take(call)).await.is_err() {
                     agent.stuck.fetch_add(1, Relaxed);
                 }
-                agent.now.fetch_sub(1, Relaxed);
+                agent.now().remove(&number);
             });
         }
+    }
+
+    fn now(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call that came beside one of these. That which was just over may not have been
+    /// noticed yet.
+    async fn is_another_there(self: Arc<Self>, others: BTreeSet<u64>) {
+        sleep(NOTICED).await;
+        let doubly = !self.now().is_disjoint(&others);
+        self.twice.fetch_add(u64::from(doubly), Relaxed);
     }
 
     async fn take(&self, ringing: IncomingCall) {
@@ -75,11 +104,15 @@ impl Agent {
             0..15 => drop(ringing.reject(if percent(50) { 486 } else { 603 }).await),
             15..25 => {
                 while !ringing.state().is_over() {
-                    sleep(Duration::from_millis(100)).await;
+                    sleep(LOOK).await;
                 }
             }
             _ => {
-                sleep(ms(0, 1_500)).await;
+                // Its caller may give up meanwhile, and the next one come at once.
+                let answers = Instant::now() + ms(0, 1_500);
+                while Instant::now() < answers && !ringing.state().is_over() {
+                    sleep(LOOK).await;
+                }
                 if let Ok(call) = ringing.answer().await {
                     self.answered.fetch_add(1, Relaxed);
                     talk(&call).await;
