@@ -1,6 +1,7 @@
-//! The server's front desk: passwords, trusted addresses, limits, REGISTER; `watching`:
-//! SUBSCRIBE.
+//! The server's front desk: passwords, trusted addresses, limits; `registering`: REGISTER;
+//! `watching`: SUBSCRIBE.
 
+mod registering;
 mod watching;
 
 use std::collections::VecDeque;
@@ -26,11 +27,10 @@ use crate::call::switch::Turn;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
 use crate::sip::endpoint::{
-    Flow, HeaderFields, OutOfDialog, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+    Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
 };
 use crate::sip::msg::{Method, Name, Request, Response};
 use crate::sip::net::Ban;
-use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent};
 
 /// Q.850: no circuit is available.
 const NO_CIRCUIT: u8 = 34;
@@ -245,82 +245,6 @@ impl ServerDesk {
         });
     }
 
-    fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        // Whoever is trusted for his address is nobody yet whose bindings could change.
-        let user = match self.authenticate(now, request, flow, Side::Server) {
-            Ok(user) => user,
-            Err(Turned::Away(reply)) => return Fate::Reply(reply),
-            Err(Turned::Once(reply)) => return Fate::ReplyOnce(reply),
-            Err(Turned::Ignored) => return Fate::Ignore,
-        };
-        let mut registrar_now = registrar(&self.parts.registrar);
-        let answer = registrar_now.handle(now, request, flow, Some(&user), &*self.settings.directory);
-        let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
-        let progress = registrar_now.store().progress();
-        let outcome = match answer.commit {
-            Commit::NONE => Outcome::Kept,
-            commit => registrar_now.store().outcome(commit),
-        };
-        drop(registrar_now);
-        for event in events {
-            self.registered(now, event);
-        }
-        let (commit, reply) = (answer.commit, answer.reply);
-        match progress.filter(|_| outcome == Outcome::Pending) {
-            None => Fate::Reply(kept(outcome, reply)),
-            Some(mut progress) => {
-                // A crash must not undo what the phone has been told.
-                let shared = self.parts.registrar.clone();
-                Fate::Later(Box::pin(async move {
-                    loop {
-                        let outcome = registrar(&shared).store().outcome(commit);
-                        if outcome != Outcome::Pending || progress.changed().await.is_err() {
-                            return kept(outcome, reply);
-                        }
-                    }
-                }))
-            }
-        }
-    }
-
-    fn registered(&self, now: Instant, event: RegistrarEvent) {
-        let event = match event {
-            RegistrarEvent::Registered { aor, binding } | RegistrarEvent::Refreshed { aor, binding } => {
-                Event::Registered {
-                    aor: aor.to_string(),
-                    contact: binding.contact_str().into_owned(),
-                    expires_s: binding.expires.saturating_duration_since(now).as_secs() as u32,
-                    source: Some(binding.flow.remote),
-                }
-            }
-            RegistrarEvent::Removed { aor, binding, why } => Event::Unregistered {
-                aor: aor.to_string(),
-                contact: binding.contact_str().into_owned(),
-                expired: why == crate::sip::registrar::Removal::Expired,
-            },
-        };
-        self.publish(event);
-    }
-
-    /// Bindings whose time is over go, and phones behind NAT are kept reachable.
-    fn work_of_registrar(&mut self, t: &mut Turn<'_>) {
-        let mut registrar_now = registrar(&self.parts.registrar);
-        if registrar_now.next_timeout().is_none_or(|at| at > t.now) {
-            return;
-        }
-        registrar_now.handle_timeout(t.now);
-        let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
-        let keep_alives: Vec<_> = std::iter::from_fn(|| registrar_now.poll_keep_alive()).collect();
-        drop(registrar_now);
-        for event in events {
-            self.registered(t.now, event);
-        }
-        for keep_alive in keep_alives {
-            self.parts.tally.count(|it| &mut it.keep_alives);
-            keep_alive_to(t, &keep_alive);
-        }
-    }
-
     /// What has been reloaded.
     fn follow(&mut self, now: Instant) {
         let settings = self.parts.current.get();
@@ -345,31 +269,10 @@ impl ServerDesk {
     }
 }
 
-/// 500 instead, if what it says would not survive a restart (RFC 3261 §10.3 step 7).
-fn kept(outcome: Outcome, reply: Reply) -> Reply {
-    if outcome == Outcome::Kept { reply } else { Reply::status(500) }
-}
-
 fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
     let wait = wait.as_millis().div_ceil(1_000).max(1).to_string();
     let headers = vec![("Retry-After".into(), wait.into())];
     Reply { reason: reason.to_owned(), headers, ..Reply::status(status) }
-}
-
-/// Two line ends, or OPTIONS; that too where the flow was lost with a restart.
-fn keep_alive_to(t: &mut Turn<'_>, keep_alive: &KeepAlive) {
-    let binding = &keep_alive.binding;
-    let flow = binding.flow.flow();
-    if let (KeepAliveKind::Crlf, Some(flow)) = (keep_alive.kind, flow) {
-        t.sip.keep_alive(flow);
-        return;
-    }
-    let target = binding.contact_str().into_owned();
-    let outbound = flow.is_none().then(|| binding.flow.remote_uri().into());
-    let options = OutOfDialog { flow, outbound, ..OutOfDialog::new(Method::Options, target) };
-    if let Err(error) = t.sip.request_outside(t.now, options) {
-        tracing::debug!("{}: no keep-alive: {error}", keep_alive.aor);
-    }
 }
 
 impl FrontDesk for ServerDesk {
