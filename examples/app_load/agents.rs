@@ -115,7 +115,11 @@ impl Agent {
                 }
                 if let Ok(call) = ringing.answer().await {
                     self.answered.fetch_add(1, Relaxed);
-                    talk(&call).await;
+                    // Its caller may hang up in the middle of it.
+                    tokio::select! {
+                        () = talk(&call) => {}
+                        _ = call.wait_for_end() => {}
+                    }
                 }
             }
         }
