@@ -151,25 +151,21 @@ impl Running {
 
     /// Waits for a line of standard output with this in it.
     pub fn line(&mut self, part: &str) -> String {
-        let end = Instant::now() + LIMIT;
+        if let Some(line) = self.line_within(part, LIMIT) {
+            return line;
+        }
+        let log: Vec<String> = self.log.try_iter().collect();
+        panic!("{}: no line with {part:?}\n{}\n{}", self.name, self.seen.join("\n"), log.join("\n"));
+    }
+
+    /// The same, for who can do without.
+    pub fn line_within(&mut self, part: &str, limit: Duration) -> Option<String> {
+        let end = Instant::now() + limit;
         loop {
-            let wait = end.saturating_duration_since(Instant::now());
-            match self.output.recv_timeout(wait) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(part) {
-                        return line;
-                    }
-                }
-                Err(_) => {
-                    let log: Vec<String> = self.log.try_iter().collect();
-                    panic!(
-                        "{}: no line with {part:?}\n{}\n{}",
-                        self.name,
-                        self.seen.join("\n"),
-                        log.join("\n")
-                    );
-                }
+            let line = self.output.recv_timeout(end.saturating_duration_since(Instant::now())).ok()?;
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return Some(line);
             }
         }
     }
