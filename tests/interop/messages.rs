@@ -1,15 +1,13 @@
-//! A baresip of Debian shows what lies in its mailbox, by its module `mwi`: nothing, a message
-//! once somebody has left one. It has no lamps of users (RFC 4235).
-//! `cargo test --release --test interop messages:: -- --ignored`; needs `baresip` (Debian:
-//! baresip-core).
+//! A SIPp watches a mailbox (RFC 3842): nothing in it, a message once somebody has left one, and
+//! the end. `cargo test --test interop messages:: -- --ignored`; needs `sipp` (Debian: sip-tester).
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::interop_support::{Running, free_port, print_version, signal, write_wav};
 use nix::sys::signal::Signal;
+
+use crate::interop_support::{LIMIT, Running, free_port, signal, sipp, write_wav};
 
 /// One user with a mailbox; 127.0.0.2 may call without a password.
 const SERVER: &str = "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory\"\ntrusted = [\"127.0.0.2\"]\n\
@@ -17,46 +15,26 @@ const SERVER: &str = "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory
     [[user]]\nname = \"1001\"\npassword = \"asecretoften\"\n[[mailbox]]\nname = \"1001\"\npin = \"4711\"\n\
     [[route]]\ncalled = \"leave\"\napp = \"voicemail/1001\"\n";
 
-fn phone(folder: &Path, server: &str) -> Running {
-    let folders = ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules"];
-    let modules = folders.into_iter().find(|folder| Path::new(folder).join("mwi.so").exists());
-    let (port, rtp) = (free_port(), free_port());
-    let config = format!(
-        "sip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\nrtp_ports {rtp}-{}\nmodule_path {}\n\
-         module stdio.so\nmodule g711.so\nmodule ausine.so\nmodule aubridge.so\naudio_source ausine,440\n\
-         audio_player aubridge,x\naudio_alert aubridge,xa\nmodule_app account.so\nmodule_app menu.so\n\
-         module_app mwi.so\n",
-        rtp + 10,
-        modules.expect("baresip's module mwi; .ci/run installs it")
-    );
-    fs::write(folder.join("config"), config).expect("config");
-    let account = format!("<sip:1001@{server}>;auth_pass=asecretoften;regint=60;mwi=yes\n");
-    fs::write(folder.join("accounts"), account).expect("accounts");
-    fs::write(folder.join("contacts"), "").expect("contacts");
-    let mut command = Command::new("baresip");
-    command.current_dir(folder).env("HOME", folder).args(["-f", ".", "-t", "90"]);
-    Running::interactive("baresip", &mut command)
-}
-
 #[test]
-#[ignore = "needs baresip; .ci/run installs it"]
-fn interop_baresip_shows_a_message_that_is_left() {
-    print_version("baresip", "-h", "baresip v");
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_sipp_is_told_of_a_message_that_is_left() {
     let folder = tempfile::tempdir().expect("dir");
     let path = folder.path().join("b2bua.toml");
     fs::write(&path, SERVER).expect("the configuration");
     let (server, at) =
         Running::role("b2bua", &["--config", path.to_str().expect("UTF-8"), "--sip-bind", "127.0.0.1:0"]);
-    // baresip 1.0 sends SUBSCRIBE without an end, and does not wait for an answer, in one of six
-    // starts or so.
-    let told = |_| {
-        let mut phone = phone(folder.path(), &at);
-        // One, or those of its forerunners, too.
-        phone.line(" binding");
-        phone.line_within("Messages-Waiting: no", Duration::from_secs(5)).map(|_| phone)
+    let password = ["-s", "1001", "-au", "1001", "-ap", "asecretoften", &at];
+    let lamp = sipp(folder.path(), "watches_mailbox.xml", free_port(), &password);
+    let told = || {
+        let files = fs::read_dir(folder.path()).expect("a folder").flatten();
+        let mut logs = files.filter(|it| it.file_name().to_string_lossy().ends_with("_messages.log"));
+        logs.any(|it| fs::read_to_string(it.path()).is_ok_and(|it| it.contains("Messages-Waiting: no")))
     };
-    let mut phone = (0..10).find_map(told).expect("one of ten phones is told of its mailbox");
-    phone.line("Voice-Message: 0/0");
+    let end = Instant::now() + LIMIT;
+    while !told() {
+        assert!(Instant::now() < end, "nobody was told of the mailbox");
+        thread::sleep(Duration::from_millis(20));
+    }
     let voice = folder.path().join("voice.wav");
     write_wav(&voice, &signal(3));
     let target = format!("sip:leave@{at}");
@@ -65,10 +43,7 @@ fn interop_baresip_shows_a_message_that_is_left() {
     let (source, _) =
         Running::role("source", &["--sip-bind", "127.0.0.2:0", "--target", &target, "--audio-file", voice]);
     source.wait_ok();
-    phone.line("Messages-Waiting: yes");
-    phone.line("Voice-Message: 1/0");
-    phone.types("/quit");
-    phone.wait_ok();
+    lamp.wait_ok();
     server.signal(Signal::SIGTERM);
     server.wait_ok();
 }
