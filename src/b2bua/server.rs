@@ -174,6 +174,7 @@ impl Server {
             places: places.clone(),
             alarms: Alarms::default(),
             hep: hep_counters,
+            refused: Default::default(),
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.

@@ -6,6 +6,8 @@
 mod common;
 #[path = "../server_support/mod.rs"]
 mod server_support;
+#[path = "../tls_support/mod.rs"]
+mod tls_support;
 
 mod callcentre;
 mod conference;

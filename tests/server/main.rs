@@ -21,6 +21,8 @@ mod control_faults;
 mod desk;
 mod edges;
 #[cfg(feature = "lab")]
+mod faults;
+#[cfg(feature = "lab")]
 mod hep;
 #[cfg(feature = "lab")]
 mod http;

@@ -71,13 +71,18 @@ impl Phone {
 
     /// Sends an INVITE; gives its From and Call-ID.
     pub fn ask_for(&self, server: SocketAddr, number: &str) -> (String, String) {
+        self.ask_with(server, number, "")
+    }
+
+    /// The same with further header fields.
+    pub fn ask_with(&self, server: SocketAddr, number: &str, more: &str) -> (String, String) {
         let (at, body) = (self.sip.local_addr().expect("an address"), self.session());
         let (name, call_id) = (self.name, format!("{}-{}", self.name, at.port()));
         let from = format!("<sip:{name}@{at}>;tag={name}");
         let invite = format!(
             "INVITE sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{call_id}\r\n\
              Max-Forwards: 70\r\nFrom: {from}\r\nTo: <sip:{number}@{server}>\r\nCall-ID: {call_id}\r\n\
-             CSeq: 1 INVITE\r\nContact: <sip:{name}@{at}>\r\nContent-Type: application/sdp\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{name}@{at}>\r\n{more}Content-Type: application/sdp\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -200,6 +205,28 @@ impl Phone {
         heard
     }
 
+    /// Whether something like this is among what has come.
+    pub fn heard(&self, like: impl Fn(&[u8]) -> bool) -> bool {
+        let (mut buffer, mut found) = ([0; 2_048], false);
+        while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
+            found |= like(&buffer[..length]);
+        }
+        found
+    }
+
+    /// Hears until it is called off: sequence numbers and sources (RFC 3550 §5.1).
+    pub fn hears_until(&self, over: &std::sync::atomic::AtomicBool) -> Vec<(u16, u32)> {
+        let (mut buffer, mut heard) = ([0; 2_048], Vec::new());
+        while !over.load(std::sync::atomic::Ordering::Acquire) {
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
+            if length >= 12 {
+                let [_, _, a, b, _, _, _, _, c, d, e, f, ..] = buffer;
+                heard.push((u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])));
+            }
+        }
+        heard
+    }
+
     fn request(&self, dialog: &Dialog, method: &str, cseq: u32) {
         self.request_with(dialog, method, cseq, "", "");
     }
@@ -237,6 +264,13 @@ impl Phone {
     fn say(&self, message: &str, to: SocketAddr) {
         self.sip.send_to(message.as_bytes(), to).expect("loopback");
     }
+}
+
+/// Where the one who has answered so wants to hear.
+pub fn rtp_of(answer: &str) -> SocketAddr {
+    let line = |start: &str| answer.lines().find_map(|line| line.strip_prefix(start)).expect("a description");
+    let port = line("m=audio ").split(' ').next().and_then(|port| port.parse().ok()).expect("a port");
+    SocketAddr::new(line("c=IN IP4 ").parse().expect("an address"), port)
 }
 
 /// The value of a message's header field.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -13,6 +14,8 @@ use crate::call::controller::{StreamEnd, StreamSpec};
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use crate::call::service::{CallError, CallService, Place};
 
+/// Longer than an agent may take to be reached.
+const GRACE: Duration = Duration::from_secs(1);
 /// Header fields that an agent is told at most, and bytes of each.
 const HEADERS: (usize, usize) = (32, 1_024);
 
@@ -64,11 +67,13 @@ impl Attends {
     async fn attend(&self) -> Result<HandlerAction, CallError> {
         let (service, config) = (&self.service, &self.agent.config);
         let (call, leg) = (self.call.call, self.call.leg);
-        let line = match service.within(config.connect, self.agent.reach.connect(config)).await? {
+        // Who reaches gives up in time and says so; nobody waits for one who does not.
+        let patience = config.connect + GRACE;
+        let line = match service.within(patience, self.agent.reach.connect(config)).await? {
             Some(Ok(line)) => line,
             Some(Err(why)) => return Ok(self.fall_back(&why).await),
             None => {
-                let why = format!("it was not there within {} s", config.connect.as_secs());
+                let why = format!("it was not there within {} s", patience.as_secs());
                 return Ok(self.fall_back(&why).await);
             }
         };

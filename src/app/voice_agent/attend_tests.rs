@@ -153,7 +153,7 @@ fn an_agent_sends_its_caller_to_an_application_or_to_somebody_else() {
 
 #[test]
 fn whom_no_agent_can_talk_to_is_not_answered_or_goes_elsewhere() {
-    for (reached, after) in [(Reached::Refused, 1), (Reached::Never, 6)] {
+    for (reached, after) in [(Reached::Refused, 1), (Reached::Never, 7)] {
         let mut refused = house(reached, None);
         refused.harness.run(Duration::from_secs(after));
         assert!(refused.has("SIP/2.0 480 Temporarily Unavailable"));

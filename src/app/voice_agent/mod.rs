@@ -31,6 +31,8 @@ pub struct AgentConfig {
     pub rate_hz: u32,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<SecretText>,
+    /// Sent with the WebSocket's request: names, and values that may be secret.
+    pub headers: Vec<(String, SecretText)>,
     /// How long it may take to be there.
     pub connect: Duration,
     /// How long it may neither read nor answer.
@@ -47,6 +49,7 @@ impl AgentConfig {
             url,
             rate_hz: 16_000,
             token: None,
+            headers: Vec::new(),
             connect: Duration::from_secs(5),
             stall: Duration::from_secs(5),
             fallback: None,
@@ -60,7 +63,7 @@ pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Line>, String>>
 /// A talk under way.
 pub type Talking = Pin<Box<dyn Future<Output = Parting> + Send>>;
 
-/// Reaches agents. Who waits gives up by himself.
+/// Reaches agents, or gives up after [`AgentConfig::connect`].
 pub trait Reach: Send + Sync {
     /// Connects to one.
     fn connect(&self, agent: &Arc<AgentConfig>) -> Connecting;

@@ -56,6 +56,20 @@ struct Entry {
     told: watch::Sender<State>,
 }
 
+/// The end of a command for those who wait for it.
+#[derive(Debug)]
+pub struct Telling {
+    told: watch::Sender<State>,
+    state: State,
+}
+
+impl Telling {
+    /// Tells them.
+    pub fn tell(self) {
+        self.told.send_replace(self.state);
+    }
+}
+
 /// What becomes of a command that has come.
 #[derive(Debug)]
 pub enum Begun {
@@ -118,15 +132,16 @@ impl Memory {
         }
     }
 
-    /// It is over; what is known of it then. None: it was over before, or never was.
-    pub fn end(&mut self, id: &Arc<str>, outcome: Result<Value, Failure>) -> Option<Status> {
+    /// It is over; what is known of it then, and how who waits is told. None: it was over before,
+    /// or never was.
+    pub fn end(&mut self, id: &Arc<str>, outcome: Result<Value, Failure>) -> Option<(Status, Telling)> {
         let entry = self.entries.get_mut(id).filter(|it| it.status.state == State::Running)?;
         match outcome {
             Ok(result) => (entry.status.state, entry.status.result) = (State::Completed, Some(result)),
             Err(failure) => (entry.status.state, entry.status.failure) = (State::Failed, Some(failure)),
         }
         let status = entry.status.clone();
-        entry.told.send_replace(status.state);
+        let telling = Telling { told: entry.told.clone(), state: status.state };
         self.running -= 1;
         self.over.push_back(id.clone());
         if self.over.len() > self.kept
@@ -134,7 +149,7 @@ impl Memory {
         {
             self.entries.remove(&oldest);
         }
-        Some(status)
+        Some((status, telling))
     }
 
     /// Is told of the end of one.
@@ -216,7 +231,9 @@ mod tests {
         let Begun::New(mut told) = memory.begin(&"a".into(), "play", None, [0; 32]) else { panic!() };
         assert!(!told.has_changed().unwrap());
         let failure = Failure { reason: "gone", error: "over".into(), status: None };
-        memory.end(&"a".into(), Err(failure));
+        let (_, telling) = memory.end(&"a".into(), Err(failure)).unwrap();
+        assert!(!told.has_changed().unwrap(), "whoever ends it says when");
+        telling.tell();
         assert_eq!(*told.borrow_and_update(), State::Failed);
         let status = serde_json::to_value(memory.status("a").unwrap()).unwrap();
         assert_eq!(status["reason"], "gone", "{status}");

@@ -2,8 +2,8 @@
 //!
 //! - `command`: what may be wanted, as JSON; `sound`: what is played
 //! - `memory`: which commands there are and were: one of an id, once, without I/O
-//! - `remote`: calls that are given to a program
-//! - `run`: carrying one out; `dial`: how targets of programs are dialled
+//! - `remote`: calls that are given to a program; `left`: what one of those has begun in its call
+//! - `running`: one under way, and its one end; `run`: carrying it out; `dial`: how targets of programs are dialled
 //!
 //! A command is a task on the calls' thread. However it ends it has exactly one end: an event
 //! `command_completed` or `command_failed` on the bus, and the same in the memory. Its id is the
@@ -11,15 +11,17 @@
 
 pub mod command;
 pub mod dial;
+mod left;
 mod memory;
 pub mod remote;
 mod run;
+mod running;
 pub mod sound;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -33,18 +35,15 @@ use crate::call::event::Event;
 use crate::call::service::CallService;
 use crate::call::{CallId, LegId};
 pub use command::{Command, Order};
+use left::Left;
 use memory::{Begun, Memory};
 pub use memory::{Failure, State, Status};
-use run::Run;
+use running::Running;
 
 /// Commands under way at most.
 const RUNNING: usize = 4_096;
 /// Commands that are remembered when they are over.
 const KEPT: usize = 4_096;
-/// How long a command may take that says nothing of it, and does not last by its nature.
-const QUICK: Duration = Duration::from_secs(30);
-/// The same for those that last.
-const LASTING: Duration = Duration::from_secs(3_600);
 
 /// What commands are carried out with.
 #[derive(Clone)]
@@ -80,6 +79,8 @@ pub enum Refused {
     Stopping,
     #[error("who has one call may not do this; only what is about that call")]
     NotYours,
+    #[error("the call is not yours any more")]
+    Over,
 }
 
 /// A command that was taken.
@@ -126,13 +127,16 @@ struct Book {
     memory: Memory,
     /// How those that are under way are told to end.
     cancels: HashMap<Arc<str>, Cancel>,
+    /// Legs that programs have, and what those have begun with them.
+    holders: HashMap<LegId, Left>,
     stopping: bool,
 }
 
 impl Control {
     /// No commands yet.
     pub fn new(parts: Parts) -> Self {
-        let book = Book { memory: Memory::new(RUNNING, KEPT), cancels: HashMap::new(), stopping: false };
+        let memory = Memory::new(RUNNING, KEPT);
+        let book = Book { memory, cancels: HashMap::new(), holders: HashMap::new(), stopping: false };
         Control(Arc::new(Inner {
             parts,
             book: Mutex::new(book),
@@ -175,6 +179,11 @@ impl Control {
             if book.stopping {
                 return Err(Refused::Stopping);
             }
+            if let Who::Holder(leg) = who
+                && !book.holders.contains_key(&leg)
+            {
+                return Err(Refused::Over);
+            }
             let told = match book.memory.begin(&id, word, order.call, digest) {
                 Begun::Known(told) => return Ok(Taken { id, told }),
                 Begun::Differs => return Err(Refused::Differs),
@@ -184,7 +193,7 @@ impl Control {
             book.cancels.insert(id.clone(), Cancel { who, end: cancel });
             told
         };
-        let running = Running { control: self.clone(), id: id.clone(), call: OnceLock::new() };
+        let running = Running::new(self, &id, who);
         // A service that has stopped drops it, and that is its end.
         let _ = self.0.parts.service.spawn(running.run(order, cancelled));
         Ok(Taken { id, told })
@@ -214,16 +223,36 @@ impl Control {
         cancel.is_some_and(|cancel| cancel.end.send(Undo::Yes).is_ok())
     }
 
-    /// Ends those of who has this leg, and had it only until now. What they have begun goes on: whoever
-    /// gets the leg next ends it.
-    fn cancel_of(&self, leg: LegId) {
-        let theirs: Vec<_> = {
+    /// Somebody has this leg from now on, and commands it.
+    fn give(&self, leg: LegId) {
+        self.book().holders.insert(leg, Left::default());
+    }
+
+    /// Nobody has it any more: his commands end. What they play, collect or dial goes on until whoever
+    /// gets the leg ends it, and so does what is left of those that are over.
+    fn take(&self, leg: LegId) -> Left {
+        let (theirs, left): (Vec<_>, _) = {
             let mut book = self.book();
-            book.cancels.extract_if(|_, cancel| cancel.who == Who::Holder(leg)).collect()
+            let theirs = book.cancels.extract_if(|_, cancel| cancel.who == Who::Holder(leg)).collect();
+            (theirs, book.holders.remove(&leg).unwrap_or_default())
         };
         for (_, cancel) in theirs {
             // It may be over.
             let _ = cancel.end.send(Undo::No);
+        }
+        left
+    }
+
+    /// A command is done that leaves something behind. `false`: who wanted it has the leg no more.
+    fn note(&self, id: &Arc<str>, leg: LegId, command: &Command) -> bool {
+        let mut book = self.book();
+        let wanted = book.cancels.contains_key(id);
+        match book.holders.get_mut(&leg).filter(|_| wanted) {
+            Some(left) => {
+                left.note(command);
+                true
+            }
+            None => false,
         }
     }
 
@@ -256,19 +285,20 @@ impl Control {
 
     /// The end of a command, however it comes; later ones do nothing.
     fn end(&self, id: &Arc<str>, outcome: Result<Value, Failure>) {
-        let status = {
+        let ended = {
             let mut book = self.book();
             book.cancels.remove(id);
             book.memory.end(id, outcome)
         };
-        let Some(status) = status else { return };
+        let Some((status, telling)) = ended else { return };
         let counter = match status.state {
             State::Failed => &self.0.failed,
             State::Completed | State::Running => &self.0.completed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let event = event(status);
-        if self.0.parts.service.tell(event.clone()).is_err() {
+        // Who has waited for the end, and listens to events then, hears of what comes later.
+        if self.0.parts.service.tell_and_then(event.clone(), || telling.tell()).is_err() {
             self.0.parts.bus.publish((self.0.parts.clock)(), event);
         }
     }
@@ -295,64 +325,6 @@ fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
     match own && order.command.is_of_a_leg() {
         true => Ok(Order { leg: Some(leg.0), ..order }),
         false => Err(Refused::NotYours),
-    }
-}
-
-/// A command under way; dropped, it is over.
-struct Running {
-    control: Control,
-    id: Arc<str>,
-    call: OnceLock<CallId>,
-}
-
-impl Running {
-    async fn run(self, order: Order, cancelled: oneshot::Receiver<Undo>) {
-        let usual = if order.command.lasts() { LASTING } else { QUICK };
-        let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
-        let parts = self.control.0.parts.clone();
-        let run = Run { parts: &parts, order: &order, running: &self };
-        let outcome = tokio::select! {
-            biased;
-            outcome = run.carry_out() => outcome,
-            undo = cancelled => {
-                if undo == Ok(Undo::Yes) {
-                    run.take_back().await;
-                }
-                Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
-            }
-            woken = parts.service.sleep(deadline) => {
-                run.take_back().await;
-                Err(match woken {
-                    Ok(_) => {
-                        Failure::new("deadline", format!("it was not done within {} s", deadline.as_secs()))
-                    }
-                    Err(error) => error.into(),
-                })
-            }
-        };
-        self.control.end(&self.id, outcome);
-    }
-
-    /// It is about this call.
-    fn is_about(&self, call: CallId) {
-        if self.call.set(call).is_ok() {
-            self.control.book().memory.is_about(&self.id, call.0);
-        }
-    }
-
-    fn call(&self) -> Option<CallId> {
-        self.call.get().copied()
-    }
-
-    fn cancel(&self, id: &str) -> bool {
-        self.control.cancel(id)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Unless it has ended.
-        self.control.end(&self.id, Err(stopping()));
     }
 }
 

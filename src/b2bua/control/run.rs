@@ -177,8 +177,11 @@ impl Run<'_> {
             }
             return;
         }
-        let Ok((_, leg)) = self.about().await else { return };
+        let Ok((call, leg)) = self.about().await else { return };
         let _ = match self.order.command {
+            Command::Record {} => service.stop_call_recording(call).await.map(drop),
+            Command::Echo { on: true } => service.echo(leg, false).await,
+            Command::HearTones { .. } => service.hear_tones_as_usual(leg).await,
             Command::Play { .. } => service.stop_playing(leg).await,
             Command::PlayAndCollect { .. } => {
                 let _ = service.stop_collecting(leg).await;

@@ -44,6 +44,11 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long to make", fix)
     }
 
+    /// What is sent with a request cannot be taken.
+    pub fn no_body(status: StatusCode, error: String) -> Self {
+        Problem::new(status, error, "send a JSON object of 64 KiB at most, at once, with its length")
+    }
+
     pub fn stopping() -> Self {
         let fix = "ask again when it has started again";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping", fix)

@@ -45,6 +45,7 @@ pub fn refused(error: &Refused) -> Problem {
         Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "wait until some are over"),
         Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "ask again when it has started again"),
         Refused::NotYours => (StatusCode::FORBIDDEN, "command your own call only"),
+        Refused::Over => (StatusCode::NOT_FOUND, "name a call that was offered to you, and is not over"),
     };
     Problem::new(status, error.to_string(), fix)
 }

@@ -7,6 +7,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -14,6 +15,8 @@ use tokio::sync::{Semaphore, oneshot};
 const CONNECTIONS: usize = 2_000;
 /// How long the head of a request may take, or a connection may stay without one.
 const HEAD: Duration = Duration::from_secs(20);
+/// How long a client may not take what is sent to it, ms.
+const UNREAD_MS: u32 = 60_000;
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 32 * 1_024;
 /// Bytes that a connection may have read ahead.
@@ -59,6 +62,8 @@ async fn accept(listener: TcpListener, router: Router) {
 async fn serve(stream: TcpStream, router: Router) {
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
+    // Nor does an answer wait for who never reads it.
+    let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &UNREAD_MS);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -58,6 +58,8 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
     commands(&mut page, &api);
+    let help = "Requests to the control interface that were refused, by status.";
+    page.each(("b2b_http_refused_total", "status"), Kind::Counter, help, api.refused.counters());
     page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
     voices(&mut page, &api);
     held(&mut page, &seen, &api);

@@ -1,6 +1,7 @@
 //! Control and observation over HTTP, on a thread and a runtime of its own: nothing that
 //! a client does can hold a call up but a short job on the calls' thread.
 //!
+//! - `refused`: what was, by status
 //! - `listen`: connections, their number and their patience
 //! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `audio`: a party's sound as a WebSocket
@@ -37,6 +38,7 @@ mod page;
 mod places;
 mod queues;
 mod recording;
+pub(super) mod refused;
 mod registrations;
 mod remote;
 mod routes;
@@ -48,10 +50,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::control::Control;
@@ -72,6 +75,8 @@ use routes::Route;
 
 /// Bytes of a request's body.
 const BODY: usize = 64 * 1_024;
+/// How long a request's body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer may take to make. The calls' thread answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same where clients may wait for the end of something.
@@ -92,6 +97,7 @@ pub struct Api {
     pub places: MeetingPlaces,
     pub alarms: alarms::Alarms,
     pub hep: HepCounters,
+    pub refused: refused::Refused,
     /// When the server started.
     pub started: Instant,
 }
@@ -150,6 +156,7 @@ impl Drop for HttpServer {
 }
 
 fn router(api: Api, guard: Guard) -> Router {
+    let refused = api.refused.clone();
     let mut router = Router::new();
     for Route { path, scope, handler, lasts, .. } in routes::routes() {
         let handler = match lasts {
@@ -166,18 +173,33 @@ fn router(api: Api, guard: Guard) -> Router {
         .merge(page::routes())
         .fallback(async || Problem::no_such_path())
         .method_not_allowed_fallback(async || Problem::wrong_method())
+        .layer(middleware::from_fn(whole))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
         .layer(middleware::map_response(page::never_kept))
+        .layer(middleware::map_response_with_state(refused, refused::counted))
         .with_state(api)
 }
 
+/// A body is there as a whole before anybody looks at it: however long the answer may take, who sends
+/// it does not take longer than that.
+async fn whole(request: Request, next: middleware::Next) -> Response {
+    use axum::body::HttpBody;
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let read = Bytes::from_request(Request::from_parts(head.clone(), body), &());
+    match tokio::time::timeout(BODY_PATIENCE, read).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        Ok(Err(error)) => Problem::no_body(error.status(), error.body_text()).into_response(),
+        Err(_) => Problem::no_body(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())
+            .into_response(),
+    }
+}
+
 /// An answer takes so long at most.
-async fn in_time(
-    State(patience): State<Duration>,
-    request: axum::extract::Request,
-    next: middleware::Next,
-) -> axum::response::Response {
+async fn in_time(State(patience): State<Duration>, request: Request, next: middleware::Next) -> Response {
     let answer = tokio::time::timeout(patience, next.run(request)).await;
     answer.unwrap_or_else(|_| Problem::too_slow().into_response())
 }

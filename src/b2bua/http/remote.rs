@@ -253,7 +253,7 @@ impl Talk {
         let leg = self.leg(order.leg, order.call)?;
         let order = Order { leg: Some(leg.0), call: None, ..order };
         let taken = self.api.control.submit(order, Who::Holder(leg)).map_err(|error| match error {
-            Refused::Full | Refused::Stopping => No::Late(refused(&error)),
+            Refused::Full | Refused::Stopping | Refused::Over => No::Late(refused(&error)),
             error => No::Wrong(error),
         })?;
         if let Some(held) = self.calls.get(&leg) {

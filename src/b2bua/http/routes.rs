@@ -8,8 +8,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::{
-    Api, alarms, audio, calls, capture, commands, control, events, gateways, health, metrics, openapi,
-    originate, places, queues, recording, registrations, remote,
+    Api, alarms, calls, capture, commands, control, events, gateways, health, metrics, openapi, originate,
+    places, queues, recording, registrations, remote,
 };
 use crate::b2bua::control::{Order, Status};
 use crate::config::server::tokens::Scope;
@@ -88,7 +88,7 @@ const AUDIO: &str = "A party's sound, both ways, as a WebSocket.";
 /// All of them.
 pub fn routes() -> Vec<Route> {
     use HttpMethod::{Delete, Get, Patch, Post, Put};
-    let (read, record) = (Some(Scope::Read), Some(Scope::Record));
+    let (read, record, audio) = (Some(Scope::Read), Some(Scope::Record), Some(Scope::Audio));
     let command = Some(Scope::Calls);
     vec![
         Route::new((Get, "/calls"), read, "Calls that are up, oldest first.", get(calls::list))
@@ -142,10 +142,10 @@ pub fn routes() -> Vec<Route> {
             "What was on the wire, as a PCAP file.",
             get(capture::file),
         ),
-        Route::new((Get, "/calls/{id}/audio"), record, AUDIO, get(audio::of_call))
+        Route::new((Get, "/calls/{id}/audio"), audio, AUDIO, get(super::audio::of_call))
             .asks(&["rate", "listen"])
             .status(101),
-        Route::new((Get, "/legs/{leg}/audio"), record, AUDIO, get(audio::of_leg))
+        Route::new((Get, "/legs/{leg}/audio"), audio, AUDIO, get(super::audio::of_leg))
             .asks(&["rate", "listen"])
             .status(101),
         Route::new((Post, "/commands"), None, "Carries a command out.", post(commands::begin))

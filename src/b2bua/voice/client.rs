@@ -1,7 +1,6 @@
 //! Reaches voice agents by WebSocket, as their client.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -9,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, USER_AGENT};
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use super::message::{Format, Start};
 use super::talk::{self, Io, Outcome, Party, Socket};
@@ -41,9 +40,11 @@ impl Reach for WebSocketAgents {
             let asked = agent.clone();
             handle.spawn(async move {
                 tokio::select! {
-                    connected = connect(&asked, &tls) => drop(reply.send(connected)),
+                    connected = tokio::time::timeout(asked.connect, connect(&asked, &tls)) => {
+                        let late = |_| Err(format!("it was not there within {} s", asked.connect.as_secs()));
+                        drop(reply.send(connected.unwrap_or_else(late)));
+                    }
                     () = reply.closed() => {}
-                    () = tokio::time::sleep(asked.connect + Duration::from_secs(1)) => {}
                 }
             });
             let connected = answer.await.unwrap_or_else(|_| Err("the server is stopping".to_owned()));
@@ -71,6 +72,13 @@ async fn connect(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
     let mut request = url.as_str().into_client_request().map_err(|error| wrong(&error))?;
     let fields = request.headers_mut();
     fields.insert(USER_AGENT, HeaderValue::from_static(concat!("b2b/", env!("CARGO_PKG_VERSION"))));
+    for (name, value) in &agent.headers {
+        let unsent = || format!("{url}: its header field {name} cannot be sent");
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsent())?;
+        let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| unsent())?;
+        value.set_sensitive(true);
+        fields.insert(name, value);
+    }
     if let Some(token) = &agent.token {
         let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
         let mut value = value.map_err(|_| format!("{url}: its token has characters that cannot be sent"))?;

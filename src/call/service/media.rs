@@ -42,6 +42,8 @@ impl Place {
 pub(in crate::call) struct LegMedia {
     pub controller: Arc<dyn MediaController>,
     pub endpoint: EndpointId,
+    /// Whether tones are digits by configuration.
+    pub usual_tones: bool,
 }
 
 impl From<MediaError> for CallError {
@@ -115,6 +117,16 @@ impl CallService {
     pub async fn hear_tones(&self, leg: LegId, on: bool) -> Result<(), CallError> {
         let media = self.media(leg).await?;
         media.controller.hear_tones(media.endpoint, on);
+        Ok(())
+    }
+
+    /// As the configuration has it, whatever [`CallService::hear_tones`] has changed.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone.
+    pub async fn hear_tones_as_usual(&self, leg: LegId) -> Result<(), CallError> {
+        let media = self.media(leg).await?;
+        media.controller.hear_tones(media.endpoint, media.usual_tones);
         Ok(())
     }
 

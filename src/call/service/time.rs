@@ -80,6 +80,16 @@ impl CallService {
     /// # Errors
     /// The service has stopped.
     pub fn tell(&self, event: Event) -> Result<(), CallError> {
-        self.commands.send(Command::Tell { event: Box::new(event) }).map_err(|_| CallError::Stopping)
+        let tell = Command::Tell { event: Box::new(event), then: None };
+        self.commands.send(tell).map_err(|_| CallError::Stopping)
+    }
+
+    /// The same, and does this when it is published.
+    ///
+    /// # Errors
+    /// The service has stopped; it is not done then.
+    pub fn tell_and_then(&self, event: Event, then: impl FnOnce() + Send + 'static) -> Result<(), CallError> {
+        let tell = Command::Tell { event: Box::new(event), then: Some(Box::new(then)) };
+        self.commands.send(tell).map_err(|_| CallError::Stopping)
     }
 }

@@ -13,7 +13,8 @@ impl Switch {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
         let endpoint = it.media.ok_or(CallError::WrongState("the leg has no media"))?;
-        Ok(LegMedia { controller: self.controller.clone(), endpoint })
+        let usual_tones = self.policy_towards(leg).tones;
+        Ok(LegMedia { controller: self.controller.clone(), endpoint, usual_tones })
     }
 
     /// Says where a call is now. It may be there already.

@@ -129,6 +129,8 @@ pub(in crate::call) enum Command {
     },
     Tell {
         event: Box<Event>,
+        /// What comes behind it.
+        then: Option<Box<dyn FnOnce() + Send>>,
     },
     /// Which call and leg it is.
     Locate {

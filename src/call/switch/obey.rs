@@ -92,7 +92,12 @@ impl Switch {
             Command::WhereTo { leg, target, reply } => self.where_to(t, leg, target, reply),
             Command::Sleep { until, reply } => self.sleep(t, until, reply),
             Command::Spawn { work } => self.run_beside(work),
-            Command::Tell { event } => self.tell(t, *event),
+            Command::Tell { event, then } => {
+                self.tell(t, *event);
+                if let Some(then) = then {
+                    then();
+                }
+            }
             Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
             Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(t, leg))),
             Command::Joined { leg, reply } => drop(reply.send(self.bridged(leg).is_some())),

@@ -1,11 +1,13 @@
 //! Voice agents by the real server: phones of the client library, WebSockets of agents, and what is
 //! heard on either side found again by correlation.
 //!
-//! - `trouble`: clients that are hostile, slow or gone
-//! - `outward`: agents that the server calls
+//! - `trouble`: clients that are hostile, slow or gone; `hostile`: those that break the protocol itself
+//! - `outward`: agents that the server calls; `agents_gone`: those that are no good
 //! - `examples`: those that stand beside the manual
 
+mod agents_gone;
 mod examples;
+mod hostile;
 mod outward;
 mod trouble;
 

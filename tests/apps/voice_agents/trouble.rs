@@ -7,14 +7,14 @@ use tokio_tungstenite::tungstenite::Message;
 use super::*;
 
 /// Another call's stream, which must not notice anything. It is read all the time.
-struct Witness {
+pub struct Witness {
     ann: Caller,
     reads: tokio::task::JoinHandle<Client>,
     enough: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Witness {
-    async fn new(server: &Server) -> Witness {
+    pub async fn new(server: &Server) -> Witness {
         let ann = Caller::calls(server, "600").await;
         let mut client = Client::open(server, &path(server, "")).await;
         let (enough, mut told) = tokio::sync::oneshot::channel();
@@ -29,7 +29,7 @@ impl Witness {
         Witness { ann, reads, enough }
     }
 
-    async fn has_noticed_nothing(self) {
+    pub async fn has_noticed_nothing(self) {
         self.enough.send(()).expect("it still reads");
         let mut client = self.reads.await.expect("it has noticed nothing");
         assert!(client.told.is_empty(), "{:?}", client.told);
@@ -39,13 +39,13 @@ impl Witness {
     }
 }
 
-fn newest_leg(server: &Server) -> Value {
+pub fn newest_leg(server: &Server) -> Value {
     let calls = server.get("/calls").json();
     let newest = calls["calls"].as_array().expect("calls").iter().max_by_key(|call| call["call"].as_u64());
     newest.expect("a call")["legs"][0]["leg"].clone()
 }
 
-fn ends(server: &Server, word: &str) -> f64 {
+pub fn ends(server: &Server, word: &str) -> f64 {
     server.metric(&format!("b2b_voice_ends_total{{end=\"{word}\"}}"))
 }
 

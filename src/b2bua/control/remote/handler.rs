@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::hold::{Back, Hold, Limits};
 use super::{Chosen, News, Offer, Remotes, Word};
-use crate::b2bua::control::Control;
+use crate::b2bua::control::{Control, left::Left};
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use crate::call::service::{CallError, CallService};
 use crate::call::{CallId, LegId};
@@ -88,6 +88,7 @@ impl Held {
         let add = |count: &AtomicUsize| count.fetch_add(1, Ordering::Relaxed);
         add(&program.held);
         add(&remote.remotes.0.held);
+        remote.control.give(call.leg);
         // Unless it says otherwise: somebody has taken the call from both.
         Held { remote: remote.clone(), program, call: call.call, leg: call.leg, why: "taken" }
     }
@@ -97,7 +98,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.program.held.fetch_sub(1, Ordering::Relaxed);
         self.remote.remotes.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.remote.control.cancel_of(self.leg);
+        self.remote.control.take(self.leg);
         // A program that is gone hears nothing.
         let _ = self.program.news.send(News::Over { call: self.call, leg: self.leg, why: self.why });
     }
@@ -106,7 +107,7 @@ impl Drop for Held {
 impl Remote {
     async fn attend(&self, call: &IncomingCall, service: &CallService) -> Result<HandlerAction, CallError> {
         let Some(program) = self.remotes.choose(self.short()) else {
-            return self.take_back(call, service, Back::NotConnected).await;
+            return self.take_back(call, service, Left::default(), Back::NotConnected).await;
         };
         let (words, heard) = mpsc::channel(WORDS);
         let known = self.known(call, &service.variables(call.call).await?);
@@ -123,12 +124,13 @@ impl Remote {
             End::Back(why) => why.as_str(),
             End::Over => "ended",
         };
+        let left = self.control.take(call.leg);
         drop(held);
         match end {
             End::Decided(action) => {
                 counters.decided.fetch_add(1, Ordering::Relaxed);
-                // What it plays ends with its part.
-                self.quiet(call.leg, service).await;
+                // What it plays ends with its part; what it records is recorded on.
+                self.quiet(call.leg, left, service).await;
                 Ok(action)
             }
             End::Over => {
@@ -137,9 +139,9 @@ impl Remote {
             }
             End::Fallback => {
                 counters.decided.fetch_add(1, Ordering::Relaxed);
-                self.fall_back(call, service).await
+                self.fall_back(call, service, left).await
             }
-            End::Back(why) => self.take_back(call, service, why).await,
+            End::Back(why) => self.take_back(call, service, left, why).await,
         }
     }
 
@@ -180,13 +182,14 @@ impl Remote {
         &self,
         call: &IncomingCall,
         service: &CallService,
+        left: Left,
         why: Back,
     ) -> Result<HandlerAction, CallError> {
         self.remotes.count_back(why);
         tracing::info!("call {}: taken back from {}: {}", call.call.0, self.name, why.as_str());
         let data = json!({ "leg": call.leg.0, "reason": why.as_str(), "fallback": self.fallback });
         service.publish(Some(call.call), &self.name, "taken_back", data)?;
-        self.fall_back(call, service).await
+        self.fall_back(call, service, left).await
     }
 
     /// The call is with the fall-back, unless it is in a conversation.
@@ -194,10 +197,21 @@ impl Remote {
         &self,
         call: &IncomingCall,
         service: &CallService,
+        left: Left,
     ) -> Result<HandlerAction, CallError> {
-        self.quiet(call.leg, service).await;
+        self.quiet(call.leg, left, service).await;
         if service.is_joined(call.leg).await? {
             return Ok(HandlerAction::Complete);
+        }
+        if left.recording {
+            let (all, leg) = (service.clone(), call.leg);
+            // Its file takes as long as the disk wants.
+            service.spawn(async move {
+                if let Ok((call, _)) = all.locate(leg).await {
+                    // It may be over.
+                    let _ = all.stop_call_recording(call).await;
+                }
+            })?;
         }
         match &self.fallback {
             Some(target) => service.where_to(call.leg, target).await,
@@ -207,12 +221,18 @@ impl Remote {
     }
 
     /// Ends what a program has begun with a party's ears.
-    async fn quiet(&self, leg: LegId, service: &CallService) {
+    async fn quiet(&self, leg: LegId, left: Left, service: &CallService) {
         // Who is not answered hears nothing; who is gone, too.
         let _ = service.stop_dialling(leg).await;
         let _ = service.stop_playing(leg).await;
         let _ = service.stop_collecting(leg).await;
         let _ = service.stop_moh(leg).await;
+        if left.echo {
+            let _ = service.echo(leg, false).await;
+        }
+        if left.tones {
+            let _ = service.hear_tones_as_usual(leg).await;
+        }
     }
 
     /// What a program is told of a call.

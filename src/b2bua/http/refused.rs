@@ -1,0 +1,49 @@
+//! How often requests were refused, by their status: whoever guesses tokens is seen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+/// Those that are counted by themselves.
+const STATUSES: [(u16, &str); 9] = [
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (408, "408"),
+    (409, "409"),
+    (413, "413"),
+    (415, "415"),
+    (503, "503"),
+];
+
+/// A handle that can be cloned.
+#[derive(Debug, Clone, Default)]
+pub struct Refused(Arc<[AtomicU64; STATUSES.len() + 1]>);
+
+impl Refused {
+    fn count(&self, status: StatusCode) {
+        let place = STATUSES.iter().position(|(known, _)| *known == status.as_u16());
+        let place = place.unwrap_or(STATUSES.len());
+        if status.as_u16() >= 400
+            && let Some(count) = self.0.get(place)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// By status; what has none of its own is `other`.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let words = STATUSES.iter().map(|(_, word)| *word).chain(["other"]);
+        words.zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
+/// Looks at an answer.
+pub async fn counted(State(refused): State<Refused>, response: Response) -> Response {
+    refused.count(response.status());
+    response
+}

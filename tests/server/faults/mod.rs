@@ -1,0 +1,102 @@
+//! What goes wrong at the control interface and with remote programs, beside a call that must not
+//! notice any of it; in the end nothing is held.
+//!
+//! - `programs`: remote programs that die, stall, talk nonsense, or are configured anew
+//! - `doors`: tokens, at every path and for every command
+//! - `bodies`: what is sent to paths that take something
+
+mod bodies;
+mod doors;
+mod programs;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::control::done;
+use crate::server_support::child::PATIENCE;
+use crate::server_support::control::Socket;
+use crate::server_support::phone::{Dialog, Phone};
+use crate::server_support::{Server, until};
+
+/// Where a neighbour's call goes. It stands before other routes.
+const NEIGHBOUR: &str = "[[route]]\ncalled = \"900\"\napp = \"milliwatt\"\n";
+
+/// A call of somebody else's: he hears a tone all the time, and is to notice nothing.
+struct Neighbour {
+    phone: Arc<Phone>,
+    dialog: Dialog,
+    call: Value,
+    events: Socket,
+    over: Arc<AtomicBool>,
+    hears: JoinHandle<Vec<(u16, u32)>>,
+}
+
+impl Neighbour {
+    /// Calls before anybody else does.
+    async fn calls(server: &Server) -> Neighbour {
+        let phone = Arc::new(Phone::new("nan"));
+        let dialog = phone.call(server.sip, "900");
+        let call = server.get("/calls").json()["calls"][0]["call"].clone();
+        phone.listen(5);
+        let (over, listens) = (Arc::new(AtomicBool::new(false)), phone.clone());
+        let told = over.clone();
+        let hears = std::thread::spawn(move || listens.hears_until(&told));
+        let events = Socket::to(server, &format!("/events?call={call}")).await;
+        Neighbour { phone, dialog, call, events, over, hears }
+    }
+
+    /// Until now nothing has happened in his call, and no packet was missing. He hangs up.
+    async fn has_noticed_nothing(mut self, server: &Server) {
+        let marker = json!({ "command": "set_variable", "call": self.call, "name": "m", "value": "1", "id": "marker" });
+        done(server, &marker);
+        let first = self.events.hear().await.expect("an event");
+        assert_eq!(first["id"], "marker", "nothing came before: {first}");
+        self.over.store(true, Ordering::Release);
+        let heard = self.hears.join().expect("heard");
+        assert!(heard.len() > 10, "{} packets", heard.len());
+        for pair in heard.windows(2) {
+            let ((before, source), (next, same)) = (pair[0], pair[1]);
+            assert_eq!(
+                (next, same),
+                (before.wrapping_add(1), source),
+                "none is missing, and it is the same stream"
+            );
+        }
+        self.phone.hang_up(&self.dialog);
+    }
+}
+
+/// Every gauge of what is held is zero again.
+fn nothing_is_held(server: &Server) {
+    let start = Instant::now();
+    loop {
+        let page = server.get("/metrics").text();
+        let gauge = |line: &&str| {
+            ["b2b_held{", "b2b_calls{", "b2b_remote_programs"].iter().any(|name| line.starts_with(name))
+                && !line.contains("sip_subscriptions")
+        };
+        let left: Vec<_> = page.lines().filter(gauge).filter(|line| !line.ends_with(" 0")).collect();
+        if left.is_empty() {
+            assert_eq!(server.metric("b2b_illegal_events_total"), 0.0);
+            return assert_eq!(server.metric("b2b_handler_panics_total"), 0.0);
+        }
+        assert!(start.elapsed() < PATIENCE, "still held: {left:#?}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+/// What is known of this call; null when it is over.
+fn call_of(server: &Server, call: &Value) -> Value {
+    let calls = server.get("/calls").json();
+    let found = calls["calls"].as_array().expect("calls").iter().find(|it| it["call"] == *call);
+    found.cloned().unwrap_or_default()
+}
+
+/// This call is with that application.
+fn is_with(server: &Server, call: &Value, app: &str) {
+    until(app, || (call_of(server, call)["application"] == app).then_some(()));
+}
