@@ -214,10 +214,13 @@ impl Phone {
         found
     }
 
-    /// Hears until it is called off: sequence numbers and sources (RFC 3550 §5.1).
-    pub fn hears_until(&self, over: &std::sync::atomic::AtomicBool) -> Vec<(u16, u32)> {
-        let (mut buffer, mut heard) = ([0; 2_048], Vec::new());
-        while !over.load(std::sync::atomic::Ordering::Acquire) {
+    /// Hears until it is called off, and so many packets at least: sequence numbers and sources (RFC 3550
+    /// §5.1).
+    pub fn hears_until(&self, over: &std::sync::atomic::AtomicBool, least: usize) -> Vec<(u16, u32)> {
+        let (mut buffer, mut heard, start) = ([0; 2_048], Vec::new(), Instant::now());
+        while !over.load(std::sync::atomic::Ordering::Acquire)
+            || heard.len() < least && start.elapsed() < PATIENCE
+        {
             let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
             if length >= 12 {
                 let [_, _, a, b, _, _, _, _, c, d, e, f, ..] = buffer;
