@@ -1,0 +1,149 @@
+//! Callers: RTP of all of them, every 20 ms, spread over them.
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use b2b::media::Now;
+use b2b::media::codec::g711;
+use b2b::media::io::udp::{Batch, bind_pair};
+use b2b::util::ntp::NtpTime;
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt,
+};
+
+use crate::Failure;
+use crate::counts::{Counts, FRAME, Line};
+use crate::sip::{Caller, Dialog};
+
+/// Sockets of all parties.
+const SOCKETS: usize = 16;
+/// Octets of the kernel's buffer at each: a pause of ours is not taken for a loss.
+const KERNEL_BUFFER: usize = 16 << 20;
+/// Parts of 20 ms in which packets leave.
+const PHASES: usize = 20;
+/// Each socket is emptied in every so many of them: the kernel knows when a packet has come.
+const LOOKS: usize = 4;
+/// Samples of 20 ms.
+const SAMPLES: usize = 160;
+const HEADER: usize = 12;
+/// Samples below are silence.
+const SILENT: i16 = 300;
+/// At the beginning of a packet filters still give back what was before, 2.5 ms.
+const FILTERED: usize = 20;
+
+/// All of them.
+pub struct Parties {
+    caller: Caller,
+    sockets: Vec<UdpSocket>,
+    dialogs: Vec<Dialog>,
+}
+
+/// What comes to one of them.
+#[derive(Default)]
+struct Hears {
+    first: Option<u32>,
+    line: Line,
+    loud: bool,
+}
+
+impl Parties {
+    /// Calls so often, one after the other.
+    pub fn call(server: SocketAddr, number: &str, calls: usize) -> Result<Parties, Failure> {
+        let free = |port: &u16| bind_pair(IpAddr::V4(Ipv4Addr::LOCALHOST), *port).ok();
+        let first = 16_000 + (std::process::id() % 1_000) as u16 * 8;
+        let mut ports = (first..first + 2_000).step_by(2);
+        let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)).map(|(rtp, _)| rtp));
+        let sockets: Vec<UdpSocket> = sockets.take(SOCKETS).collect();
+        if sockets.len() < SOCKETS {
+            return Err("no free ports".into());
+        }
+        for socket in &sockets {
+            // Beyond what is usual only as root; else as much as the system lets us have.
+            let _ = setsockopt(socket, sockopt::RcvBufForce, &KERNEL_BUFFER)
+                .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &KERNEL_BUFFER));
+        }
+        let caller = Caller::new(server, number)?;
+        let mut dialogs = Vec::new();
+        for n in 0..calls {
+            dialogs.push(caller.call(n, sockets[n % SOCKETS].local_addr()?)?);
+        }
+        Ok(Parties { caller, sockets, dialogs })
+    }
+
+    /// Everybody says a tone every 20 ms, and what comes is looked at, until it is over.
+    pub fn talk(&mut self, counts: &Counts) {
+        let tone = |n: usize| (f64::from(n as u32) * 0.35).sin() * 6_000.0;
+        let payload: Vec<u8> = (0..SAMPLES).map(|n| g711::ulaw_encode(tone(n) as i16)).collect();
+        let targets: Vec<SockaddrStorage> = self.dialogs.iter().map(|dialog| dialog.rtp.into()).collect();
+        let of: HashMap<SocketAddr, usize> =
+            self.dialogs.iter().enumerate().map(|(n, dialog)| (dialog.rtp, n)).collect();
+        let mut heard: Vec<Hears> = self.dialogs.iter().map(|_| Hears::default()).collect();
+        // By phase and socket.
+        let mut lots = vec![vec![Vec::new(); SOCKETS]; PHASES];
+        for n in 0..self.dialogs.len() {
+            lots[n / SOCKETS % PHASES][n % SOCKETS].push(n);
+        }
+        let most = lots.iter().flatten().map(Vec::len).max().unwrap_or(0).max(1);
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(most, None);
+        let mut packets: Vec<Vec<u8>> =
+            (0..most).map(|_| [vec![0; HEADER], payload.clone()].concat()).collect();
+        let (mut batch, began) = (Batch::default(), Instant::now());
+        for turn in 0u32.. {
+            if counts.over.load(Ordering::Relaxed) {
+                return;
+            }
+            let due = began + FRAME / PHASES as u32 * turn;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let (number, phase) = (turn / PHASES as u32, turn as usize % PHASES);
+            for (socket, lot) in self.sockets.iter().zip(&lots[phase]).filter(|(_, lot)| !lot.is_empty()) {
+                for (packet, n) in packets.iter_mut().zip(lot) {
+                    packet[0] = 0x80;
+                    packet[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+                    packet[4..8].copy_from_slice(&(number.wrapping_mul(SAMPLES as u32)).to_be_bytes());
+                    packet[8..12].copy_from_slice(&(*n as u32 + 1).to_be_bytes());
+                }
+                let slices: Vec<_> =
+                    packets[..lot.len()].iter().map(|packet| [IoSlice::new(packet)]).collect();
+                let addresses: Vec<_> = lot.iter().map(|n| Some(targets[*n])).collect();
+                let none: [ControlMessage<'_>; 0] = [];
+                let _ =
+                    sendmmsg(socket.as_raw_fd(), &mut headers, &slices, addresses, none, MsgFlags::empty());
+            }
+            let now = Now { at: Instant::now(), wall: NtpTime::from_system(SystemTime::now()) };
+            for socket in self.sockets.iter().skip(phase % LOOKS).step_by(LOOKS) {
+                batch.receive(socket, now, |came, from, packet| {
+                    if let Some(n) = of.get(&from) {
+                        hear(counts, *n, &mut heard[*n], came, packet);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Ends all of them.
+    pub fn hang_up(&self) -> Result<(), Failure> {
+        self.dialogs.iter().try_for_each(|dialog| self.caller.hang_up(dialog))
+    }
+}
+
+fn hear(counts: &Counts, n: usize, hears: &mut Hears, came: Instant, packet: &[u8]) {
+    if packet.len() != HEADER + SAMPLES || packet[1] & 0x7F != 0 {
+        return;
+    }
+    let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+    let first = *hears.first.get_or_insert(timestamp);
+    let number = timestamp.wrapping_sub(first) / SAMPLES as u32;
+    counts.count(&counts.packets, hears.line.late(u64::from(number), came));
+    let is_loud = |octets: &[u8]| octets.iter().any(|octet| g711::ulaw_decode(*octet).abs() >= SILENT);
+    let loud = is_loud(&packet[HEADER + FILTERED..]);
+    let cleared = counts.cleared[n].load(Ordering::Acquire);
+    if cleared != 0 && !loud {
+        counts.cleared[n].store(0, Ordering::Release);
+        counts.silent(came, cleared, hears.loud);
+    }
+    hears.loud = loud;
+}
