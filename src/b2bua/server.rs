@@ -34,7 +34,7 @@ use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
 use crate::app::queue::{AgentCodes, QueueDesk};
 use crate::app::voice_agent::Reach;
-use crate::call::bus::EventBus;
+use crate::call::bus::{Crowd, EventBus};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
 use crate::call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
@@ -168,6 +168,7 @@ impl Server {
             service: switch.service(),
             media: media.clone(),
             desk: desk.clone(),
+            crowd: Crowd::new(bus.clone()),
             ledger: ledger.clone(),
             queues: desk_of_queues.clone(),
             voices,

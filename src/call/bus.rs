@@ -7,6 +7,10 @@
 //! window is long loses its own oldest events and is told how many. That is what
 //! `tokio::sync::broadcast` does, too; it has no way to go on from a number, which
 //! a client needs whose connection broke.
+//!
+//! `crowd`: very many subscribers, so that the publisher wakes one of them.
+
+mod crowd;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,6 +19,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 use super::event::{Event, Published};
+pub use crowd::Crowd;
+use crowd::Member;
 
 /// Publishes; clones publish to the same bus. When the last one is dropped,
 /// subscribers read what is left and then the end.
@@ -104,7 +110,7 @@ impl EventBus {
     pub fn publish(&self, time: SystemTime, event: Event) -> u64 {
         let shared = &self.publisher.shared;
         // Allocated, and what it pushes out freed, outside of the lock.
-        let mut published = Arc::new(Published { seq: 0, time, event });
+        let mut published = Arc::new(Published::new(time, event));
         let mut window = shared.lock();
         let seq = window.next;
         if let Some(published) = Arc::get_mut(&mut published) {
@@ -146,7 +152,7 @@ impl EventBus {
     }
 
     fn subscriber(&self, next: u64) -> Subscriber {
-        Subscriber { shared: self.publisher.shared.clone(), next, lost: 0 }
+        Subscriber { shared: self.publisher.shared.clone(), next, lost: 0, member: None }
     }
 }
 
@@ -172,15 +178,18 @@ pub struct Subscriber {
     shared: Arc<Shared>,
     next: u64,
     lost: u64,
+    /// Of a crowd, which wakes it.
+    member: Option<Member>,
 }
 
 impl Subscriber {
     /// The next event; waits for it. None: the bus is closed and everything is read.
     /// Nothing is lost when the future is dropped.
     pub async fn recv(&mut self) -> Option<Received> {
-        let shared = self.shared.clone();
+        let (shared, wake) = (self.shared.clone(), self.member.as_ref().map(Member::wake));
+        let tasks = wake.as_ref().map_or(&shared.tasks, |wake| &wake.tasks);
         loop {
-            let mut notified = std::pin::pin!(shared.tasks.notified());
+            let mut notified = std::pin::pin!(tasks.notified());
             // Registered before the look at the window: what comes after it wakes us.
             notified.as_mut().enable();
             let taken = self.take(&shared.lock());

@@ -4,8 +4,10 @@
 //! Consumers skip types and fields that they do not know.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::bridge_fsm::{BridgeMode, BridgeState, HeldBy};
@@ -24,6 +26,33 @@ pub struct Published {
     pub time: SystemTime,
     #[serde(flatten)]
     pub event: Event,
+    #[serde(skip)]
+    text: Text,
+}
+
+/// An event as text, once somebody has asked for it.
+#[derive(Debug, Clone, Default)]
+struct Text(OnceLock<Option<Bytes>>);
+
+/// It is the same whenever the event is.
+impl PartialEq for Text {
+    fn eq(&self, _: &Text) -> bool {
+        true
+    }
+}
+
+impl Published {
+    /// An event that has no number yet.
+    pub(super) fn new(time: SystemTime, event: Event) -> Self {
+        Published { seq: 0, time, event, text: Text::default() }
+    }
+
+    /// The event as JSON in UTF-8. It is written once, for the first who asks, however many hear of
+    /// it. None: it cannot be written.
+    pub fn json(&self) -> Option<Bytes> {
+        let write = || serde_json::to_vec(self).ok().map(Bytes::from);
+        self.text.0.get_or_init(write).clone()
+    }
 }
 
 /// Where an event comes from.
@@ -321,7 +350,7 @@ mod tests {
     use super::*;
 
     fn published(event: Event) -> Published {
-        Published { seq: 7, time: UNIX_EPOCH + Duration::from_micros(1_500_250), event }
+        Published { seq: 7, ..Published::new(UNIX_EPOCH + Duration::from_micros(1_500_250), event) }
     }
 
     #[test]

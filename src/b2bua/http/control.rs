@@ -48,7 +48,11 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let usage = "the query takes after=<seq>, call=<call> and only=commands";
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
-    let events = events::subscribe(&api, asked.after)?;
+    let events = match asked.only {
+        // Who commands is told at once, however many watch.
+        Some(Only::Commands) => events::subscribe_alone(&api, asked.after)?,
+        None => events::subscribe(&api, asked.after)?,
+    };
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/control`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
     let upgrade = events::bounded(upgrade, MESSAGE);
@@ -74,7 +78,7 @@ async fn serve(mut socket: WebSocket, api: Api, granted: Granted, mut events: Su
             },
         };
         if let Some(message) = message
-            && !events::send(&mut socket, message).await
+            && !events::send_lot(&mut socket, message, &mut events, wanted).await
         {
             return;
         }

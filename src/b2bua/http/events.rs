@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use futures_util::SinkExt;
 use serde::Deserialize;
 
 use super::Api;
@@ -26,8 +27,11 @@ const PROTOCOL: &str = "b2b.events";
 const PING: Duration = Duration::from_secs(30);
 /// Bytes that a client may say at once: it has nothing to say.
 const MESSAGE: usize = 4 * 1_024;
-/// Bytes that wait to be written at most.
+/// Bytes that are written at once, and that wait to be written at most.
+const WRITE_LOT: usize = 32 * 1_024;
 const WRITE_BEHIND: usize = 256 * 1_024;
+/// Events that are looked at for one write.
+const LOT: usize = 256;
 
 #[derive(Debug, Deserialize)]
 pub struct Asked {
@@ -56,6 +60,14 @@ pub async fn stream(
 /// Everything from now on, or from behind the event with this number.
 pub fn subscribe(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
     match after {
+        None => Ok(api.crowd.subscribe()),
+        Some(after) => api.crowd.resume(after).map_err(|error| gone(&error)),
+    }
+}
+
+/// The same, woken by each event itself: for few.
+pub fn subscribe_alone(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
+    match after {
         None => Ok(api.desk.bus.subscribe()),
         Some(after) => api.desk.bus.resume(after).map_err(|error| gone(&error)),
     }
@@ -66,7 +78,7 @@ pub fn bounded(upgrade: WebSocketUpgrade, message: usize) -> WebSocketUpgrade {
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(message)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_LOT)
         .max_write_buffer_size(WRITE_BEHIND)
 }
 
@@ -116,22 +128,24 @@ pub async fn pulse(events: &mut Subscriber, wanted: impl Fn(&Event) -> bool) -> 
         };
         match received {
             None => return Pulse::Over,
-            Some(Received::Lagged(lost)) => {
-                let lost = serde_json::json!({ "type": "lost", "count": lost });
-                return Pulse::Other(Message::Text(lost.to_string().into()));
-            }
+            Some(Received::Lagged(count)) => return Pulse::Other(lost(count)),
             Some(Received::Event(event)) if wanted(&event.event) => return Pulse::Event(event),
             Some(Received::Event(_)) => {}
         }
     }
 }
 
+fn lost(count: u64) -> Message {
+    Message::Text(serde_json::json!({ "type": "lost", "count": count }).to_string().into())
+}
+
 /// An event as it is sent; none: it cannot be written.
 pub fn written(event: &Published) -> Option<Message> {
-    let text = serde_json::to_string(event);
-    text.inspect_err(|error| tracing::error!("event {} cannot be written: {error}", event.seq))
-        .ok()
-        .map(|text| Message::Text(text.into()))
+    let text = event.json().and_then(|text| Utf8Bytes::try_from(text).ok());
+    if text.is_none() {
+        tracing::error!("event {} cannot be written", event.seq);
+    }
+    text.map(Message::Text)
 }
 
 /// The next message for who wants these.
@@ -149,9 +163,39 @@ pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Ov
     }
 }
 
+/// Sends this and all that is wanted and there behind it, together; whether the client has taken each
+/// in time.
+pub async fn send_lot(
+    socket: &mut WebSocket,
+    first: Message,
+    events: &mut Subscriber,
+    wanted: Wanted,
+) -> bool {
+    let (mut next, mut looked_at) = (Some(first), 0);
+    loop {
+        if let Some(message) = next.take()
+            && !in_time(socket.feed(message)).await
+        {
+            return false;
+        }
+        let received = if looked_at < LOT { events.try_recv() } else { None };
+        next = match received {
+            None => return in_time(socket.flush()).await,
+            Some(Received::Lagged(count)) => Some(lost(count)),
+            Some(Received::Event(event)) if wanted.has(&event.event) => written(&event),
+            Some(Received::Event(_)) => None,
+        };
+        looked_at += 1;
+    }
+}
+
 /// Whether the client has taken it in time.
 pub async fn send(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(tokio::time::timeout(STALL, socket.send(message)).await, Ok(Ok(())))
+    in_time(socket.send(message)).await
+}
+
+async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> bool {
+    matches!(tokio::time::timeout(STALL, sending).await, Ok(Ok(())))
 }
 
 async fn feed(mut socket: WebSocket, mut events: Subscriber, wanted: Wanted) {
@@ -167,7 +211,7 @@ async fn feed(mut socket: WebSocket, mut events: Subscriber, wanted: Wanted) {
                 Err(Over) => return drop(socket.send(Message::Close(None)).await),
             },
         };
-        if !send(&mut socket, message).await {
+        if !send_lot(&mut socket, message, &mut events, wanted).await {
             return;
         }
     }

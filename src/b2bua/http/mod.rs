@@ -66,6 +66,7 @@ use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::voice::VoiceDesk;
 use crate::app::queue::QueueDesk;
+use crate::call::bus::Crowd;
 use crate::call::service::CallService;
 use crate::call::switch::driver::Jobs;
 use crate::config::server::Http;
@@ -91,6 +92,8 @@ pub struct Api {
     pub remotes: Remotes,
     pub media: Media,
     pub desk: DeskParts,
+    /// Who follows the events.
+    pub crowd: Crowd,
     pub ledger: Ledger,
     pub queues: QueueDesk,
     pub voices: VoiceDesk,
@@ -127,11 +130,13 @@ impl HttpServer {
         listener.set_nonblocking(true).map_err(refused)?;
         let local = listener.local_addr().map_err(refused)?;
         let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
+        let crowd = api.crowd.run();
         let router = router(api, Guard::new(config.token.as_ref(), &config.tokens));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let run = move || {
             runtime.spawn(watch);
+            runtime.spawn(crowd);
             runtime.block_on(listen::run(listener, router, stopped));
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;

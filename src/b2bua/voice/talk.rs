@@ -174,7 +174,9 @@ impl Talk {
             if count == 0 {
                 break;
             }
-            let octets: Vec<u8> = self.samples[..count].iter().flat_map(|it| it.to_le_bytes()).collect();
+            let mut octets = vec![0; count * 2];
+            let (pairs, _) = octets.as_chunks_mut::<2>();
+            pairs.iter_mut().zip(&self.samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
             self.out.waits.push_back(Message::Binary(octets.into()));
         }
         while let Some(event) = self.stream.poll_event() {

@@ -26,6 +26,9 @@ pub struct Rates {
     taps: Box<[f32]>,
     /// How many each place has.
     length: usize,
+    /// Places that stand on an input sample: the filter is nought at all others, and gives that one
+    /// as it is. Which of those under the taps it is.
+    plain: Box<[Option<usize>]>,
     /// Input samples before the next ones.
     history: Box<[f32]>,
     /// Where the next output sample stands, in `up`ths of an input sample.
@@ -59,7 +62,9 @@ impl Rates {
             let sum: f64 = of_place.iter().sum();
             taps.iter_mut().zip(of_place).for_each(|(tap, value)| *tap = (value / sum) as f32);
         }
-        Rates { up, down, taps, length, history: vec![0.0; length - 1].into_boxed_slice(), place: 0 }
+        let plain = taps.chunks_exact(length).map(only_one).collect();
+        let history = vec![0.0; length - 1].into_boxed_slice();
+        Rates { up, down, taps, length, plain, history, place: 0 }
     }
 
     /// What comes next has nothing to do with what was before.
@@ -81,18 +86,34 @@ impl Rates {
             for (place, sample) in line[before..].iter_mut().zip(block) {
                 *place = f32::from(*sample);
             }
-            while self.place < block.len() * self.up {
-                let (at, place) = (self.place / self.up, self.place % self.up);
-                let taps = &self.taps[place * self.length..][..self.length];
-                to[made] = whole(dot(taps, &line[at..at + self.length]));
+            // A division for each sample would cost as much as its filter.
+            let (mut at, mut place) = (self.place / self.up, self.place % self.up);
+            while at < block.len() {
+                to[made] = match self.plain[place] {
+                    Some(only) => line[at + only] as i16,
+                    None => {
+                        let taps = &self.taps[place * self.length..][..self.length];
+                        whole(dot(taps, &line[at..at + self.length]))
+                    }
+                };
                 made += 1;
-                self.place += self.down;
+                place += self.down;
+                while place >= self.up {
+                    (at, place) = (at + 1, place - self.up);
+                }
             }
-            self.place -= block.len() * self.up;
+            self.place = (at - block.len()) * self.up + place;
             self.history.copy_from_slice(&line[block.len()..][..before]);
         }
         made
     }
+}
+
+/// Which tap is the only one, if all others are nought but for rounding.
+fn only_one(taps: &[f32]) -> Option<usize> {
+    let only = taps.iter().position(|tap| (tap - 1.0).abs() < 1e-6)?;
+    let others = taps.iter().enumerate().filter(|(n, _)| *n != only);
+    others.map(|(_, tap)| tap.abs()).all(|tap| tap < 1e-9).then_some(only)
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -1,0 +1,184 @@
+//! Very many subscribers. To wake each of a thousand tasks costs the publisher a third of a
+//! millisecond, and to write each event to each of them by itself costs who serves them more than
+//! there is time. So the publisher wakes one task, which wakes the crowd where it lives, and does so the
+//! less often the more there are: they find more at once then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{EventBus, ResumeError, Subscriber};
+
+/// From one waking to the next, for each member: about ten times what it costs to serve one.
+const EACH: Duration = Duration::from_micros(50);
+/// The same at most.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// See the module's text. A handle that can be cloned.
+#[derive(Debug, Clone)]
+pub struct Crowd {
+    bus: EventBus,
+    wake: Arc<Wake>,
+}
+
+/// How a crowd is woken.
+#[derive(Debug, Default)]
+pub(super) struct Wake {
+    pub tasks: Notify,
+    members: AtomicUsize,
+}
+
+/// A place in a crowd, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Member(Arc<Wake>);
+
+impl Member {
+    fn of(wake: &Arc<Wake>) -> Member {
+        wake.members.fetch_add(1, Ordering::Relaxed);
+        Member(wake.clone())
+    }
+
+    pub fn wake(&self) -> Arc<Wake> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.members.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Crowd {
+    /// Nobody yet. Its subscribers read only while [`Crowd::run`] is polled.
+    pub fn new(bus: EventBus) -> Self {
+        Crowd { bus, wake: Arc::default() }
+    }
+
+    /// Everything from now on, as [`EventBus::subscribe`].
+    pub fn subscribe(&self) -> Subscriber {
+        self.join(self.bus.subscribe())
+    }
+
+    /// Everything after this number, as [`EventBus::resume`].
+    ///
+    /// # Errors
+    /// The number is not of this run.
+    pub fn resume(&self, after: u64) -> Result<Subscriber, ResumeError> {
+        Ok(self.join(self.bus.resume(after)?))
+    }
+
+    fn join(&self, subscriber: Subscriber) -> Subscriber {
+        Subscriber { member: Some(Member::of(&self.wake)), ..subscriber }
+    }
+
+    /// How many there are.
+    pub fn members(&self) -> usize {
+        self.wake.members.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the crowd, until the bus ends. To be run where the subscribers are.
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, wake) = (self.bus.publisher.shared.clone(), self.wake.clone());
+        let mut seen = shared.lock().next;
+        async move {
+            loop {
+                let mut notified = std::pin::pin!(shared.tasks.notified());
+                // Registered before the look, as subscribers do.
+                notified.as_mut().enable();
+                let (next, closed) = {
+                    let window = shared.lock();
+                    (window.next, window.closed)
+                };
+                if next == seen && !closed {
+                    notified.await;
+                    continue;
+                }
+                seen = next;
+                wake.tasks.notify_waiters();
+                if closed {
+                    return;
+                }
+                let pause = pause(wake.members.load(Ordering::Relaxed));
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}
+
+/// From one waking of so many to the next; none where it would be less than timers know.
+fn pause(members: usize) -> Duration {
+    let pause = EACH.saturating_mul(u32::try_from(members).unwrap_or(u32::MAX)).min(LONGEST);
+    if pause < Duration::from_millis(1) { Duration::ZERO } else { pause }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::call::bus::Received;
+    use crate::call::event::Event;
+
+    fn publish(bus: &EventBus, calls: usize) -> u64 {
+        bus.publish(UNIX_EPOCH, Event::Draining { calls })
+    }
+
+    async fn next(subscriber: &mut Subscriber) -> Option<u64> {
+        match subscriber.recv().await? {
+            Received::Event(event) => Some(event.seq),
+            Received::Lagged(lost) => panic!("{lost} lost"),
+        }
+    }
+
+    #[tokio::test]
+    async fn everybody_in_a_crowd_hears_everything_and_the_end() {
+        let bus = EventBus::new(1_024, 0);
+        let crowd = Crowd::new(bus.clone());
+        let run = tokio::spawn(crowd.run());
+        let listening: Vec<_> = (0..50)
+            .map(|_| {
+                let mut subscriber = crowd.subscribe();
+                tokio::spawn(async move {
+                    let mut heard = Vec::new();
+                    while let Some(seq) = next(&mut subscriber).await {
+                        heard.push(seq);
+                    }
+                    heard
+                })
+            })
+            .collect();
+        for n in 0..100 {
+            publish(&bus, n);
+            tokio::time::sleep(Duration::from_micros(700)).await;
+        }
+        assert_eq!(crowd.members(), 50);
+        drop((bus, crowd));
+        for heard in listening {
+            assert_eq!(heard.await.unwrap(), (0..100).collect::<Vec<_>>());
+        }
+        run.await.unwrap();
+    }
+
+    #[test]
+    fn the_more_there_are_the_seldomer_they_are_woken() {
+        assert_eq!([0, 10].map(pause), [Duration::ZERO; 2], "a few are woken at once");
+        assert_eq!(pause(1_000), Duration::from_millis(50));
+        assert_eq!(pause(usize::MAX), LONGEST);
+    }
+
+    #[tokio::test]
+    async fn a_member_goes_on_from_a_number() {
+        let bus = EventBus::new(4, 100);
+        let crowd = Crowd::new(bus.clone());
+        let after = publish(&bus, 1);
+        publish(&bus, 2);
+        let mut subscriber = crowd.resume(after).unwrap();
+        assert_eq!(next(&mut subscriber).await, Some(101));
+        assert!(crowd.resume(500).is_err());
+    }
+}
