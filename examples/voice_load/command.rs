@@ -85,7 +85,7 @@ fn command(n: u32, call: u64) -> Value {
         0 => {
             json!({ "command": "set_variable", "id": id, "call": call, "name": "step", "value": n.to_string() })
         }
-        1 => json!({ "command": "hear_tones", "id": id, "call": call, "on": n % 2 == 0 }),
+        1 => json!({ "command": "hear_tones", "id": id, "call": call, "on": n.is_multiple_of(2) }),
         _ => json!({ "command": "stop_playing", "id": id, "call": call }),
     }
 }
