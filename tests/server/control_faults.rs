@@ -73,7 +73,8 @@ async fn a_command_whose_call_ends_fails_once() {
 fn a_command_is_given_up_when_its_time_is_over() {
     let ann = Phone::new("ann");
     let server = server("");
-    let order = json!({ "command": "originate", "from": ann.uri(), "deadline_s": 1, "id": "late" });
+    let order =
+        json!({ "command": "originate", "from": ann.uri(), "ring_s": 3_600, "deadline_s": 1, "id": "late" });
     assert_eq!(server.post("/commands", &order).status, 202);
     let (invite, peer) = ann.hear("INVITE");
     ann.ring_to(&invite, peer);

@@ -84,7 +84,7 @@ async fn a_program_that_dies_while_it_calls_somebody_has_that_taken_back() {
     let server = given(PATIENT);
     let mut agent = program(&server).await;
     let (leg, dialog) = answered(&server, &ann, &mut agent).await;
-    agent.say(&json!({ "command": "dial", "leg": leg, "to": bob.uri() })).await;
+    agent.say(&json!({ "command": "dial", "leg": leg, "to": bob.uri(), "ring_s": 3_600 })).await;
     let (invite, peer) = bob.hear("INVITE");
     bob.ring_to(&invite, peer);
     drop(agent);

@@ -78,7 +78,9 @@ async fn a_program_killed_before_its_first_word_is_heard_loses_the_call_to_the_f
                 drop(agent);
             }
             _ => {
-                agent.say(&json!({ "command": "dial", "leg": offer["leg"], "to": bob.uri() })).await;
+                agent
+                    .say(&json!({ "command": "dial", "leg": offer["leg"], "to": bob.uri(), "ring_s": 3_600 }))
+                    .await;
                 let (invite, peer) = bob.hear("INVITE");
                 bob.ring_to(&invite, peer);
                 ann.hear("SIP/2.0 180");
