@@ -182,6 +182,12 @@ async fn commands_and_their_ends_share_a_web_socket_and_go_on_from_a_number() {
     let mut resumed = Socket::to(&server, &format!("/control?after={after}&call={call}")).await;
     let stopped = resumed.end_of("p1").await;
     assert_eq!((&stopped["result"], &stopped["command"]), (&json!({ "complete": false }), &json!("play")));
+    // Exactly behind the number: nothing is left out, and nothing comes twice.
+    let last = stopped["seq"].as_u64().expect("a number");
+    for from in [after, last - 1] {
+        let mut exact = Socket::to(&server, &format!("/events?after={from}")).await;
+        assert_eq!(exact.hear().await.expect("an event")["seq"], from + 1);
+    }
     other.say(&json!({ "command": "hangup", "call": call, "id": "h1" })).await;
     ann.let_go();
     assert_eq!(other.end_of("h1").await["type"], "command_completed");

@@ -208,7 +208,8 @@ impl Phone {
     /// Whether something like this is among what has come.
     pub fn heard(&self, like: impl Fn(&[u8]) -> bool) -> bool {
         let (mut buffer, mut found) = ([0; 2_048], false);
-        while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
+        for _ in 0..200 {
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { break };
             found |= like(&buffer[..length]);
         }
         found

@@ -181,12 +181,15 @@ async fn what_a_program_has_left_on_is_off_for_who_gets_the_call() {
             n += 1;
             ann.heard(|packet| packet.ends_with(&said)).then_some(())
         });
+        // And what is played, which comes before the echo.
+        begins(&mut agent, json!({ "command": "play", "sound": { "tone": 440, "ms": 600_000 } }), leg).await;
+        until("a tone", || ann.heard(|packet| !packet.ends_with(&said)).then_some(()));
         match killed {
             true => drop(agent),
             false => agent.say(&json!({ "decision": "handle", "leg": leg, "app": "remote/second" })).await,
         }
         assert_eq!(offered(&mut second).await["call"], *call);
-        ann.heard(|_| false);
+        until("silence", || (!ann.heard(|_| true)).then_some(()));
         for _ in 0..20 {
             ann.sound(port, n, &said);
             n += 1;
