@@ -31,6 +31,8 @@ const ROLES: &[(RoleName, Run)] = &[
     (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
+    #[cfg(feature = "server")]
+    (RoleName::Media, |flags| b2bua::media_server::run(&flags.media_server()?)),
     #[cfg(feature = "phone")]
     (RoleName::Phone, |flags| b2b::phone::run(flags.phone()?)),
 ];

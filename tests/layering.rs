@@ -70,9 +70,12 @@ const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator", "client"];
 const CLOCK: &[&str] = &[
     "b2bua::hep",
     "b2bua::http",
+    "b2bua::media_server",
     "b2bua::recordings",
     "b2bua::server",
     "b2bua::voice::talk",
+    "call::controller::remote::link",
+    "call::controller::remote::verbs",
     "call::controller::rtpengine::driver",
     "call::switch::driver",
     "client::driver",

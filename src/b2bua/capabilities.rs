@@ -36,7 +36,7 @@ const FOR_APPLICATIONS: [(Capability, &str); 2] = [
 pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lacking> {
     if config.media.srtp != Srtp::Off && !has.has(Capability::Encryption) {
         return Err(Lacking {
-            line: 0,
+            line: config.media.srtp_line,
             who: "[media]".to_owned(),
             needs: "encrypted media (srtp)",
             fix: "write srtp = \"off\"",
@@ -82,6 +82,18 @@ pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lackin
 mod tests {
     use super::*;
     use crate::config::server::parse_alone;
+
+    #[test]
+    fn encryption_that_the_controller_lacks_is_refused_with_its_line() {
+        let config = |lines: &str| {
+            parse_alone(&format!("[media]\nports = \"20000-30000\"\n{lines}srtp = \"offered\"\n")).unwrap()
+        };
+        let few = Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);
+        assert_eq!(check_with(&config(""), few).unwrap_err().line, 3);
+        assert_eq!(check_with(&config("\n"), few).unwrap_err().line, 4);
+        // A line that moved is no change.
+        assert_eq!(ServerConfig::diff(&config(""), &config("\n")).restart, [""; 0]);
+    }
 
     #[test]
     fn what_the_controller_lacks_is_refused_with_the_line_of_the_route() {

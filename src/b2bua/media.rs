@@ -7,11 +7,14 @@ use tokio::sync::mpsc;
 
 use super::queues;
 use super::server::capacity;
+use crate::call::controller::remote::{
+    RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport,
+};
 use crate::call::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use crate::call::controller::{
     Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, Ports, Totals,
 };
-use crate::config::server::{Carrier, ServerConfig};
+use crate::config::server::{Carrier, MediaServer, ServerConfig};
 use crate::sip::net::local_addr;
 
 /// What a carrier can do, known before there is one.
@@ -19,6 +22,7 @@ pub fn capabilities(config: &ServerConfig) -> Capabilities {
     match config.media.controller {
         Carrier::Embedded => EmbeddedController::CAPABILITIES,
         Carrier::Rtpengine { .. } => RtpengineController::CAPABILITIES,
+        Carrier::Remote { .. } => RemoteController::CAPABILITIES,
     }
 }
 
@@ -27,6 +31,7 @@ pub fn capabilities(config: &ServerConfig) -> Capabilities {
 pub enum Media {
     Embedded(Arc<EmbeddedController>),
     Rtpengine(Arc<RtpengineController>),
+    Remote(Arc<RemoteController>),
 }
 
 impl Media {
@@ -48,6 +53,18 @@ impl Media {
                     .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
                 Ok((Media::Rtpengine(Arc::new(controller)), events))
             }
+            Carrier::Remote { servers } => {
+                let remote = |server: &MediaServer| RemoteServer {
+                    transport: if server.grpc { Transport::Grpc } else { Transport::Rest },
+                    authority: server.authority.clone(),
+                    token: config.media.token.clone(),
+                };
+                let servers = servers.iter().map(remote).collect();
+                let config = RemoteConfig { servers, music: queues::music(config) };
+                let (controller, events) = RemoteController::start(config)
+                    .map_err(|error| format!("no thread for media servers: {error}"))?;
+                Ok((Media::Remote(Arc::new(controller)), events))
+            }
         }
     }
 
@@ -56,6 +73,7 @@ impl Media {
         match self {
             Media::Embedded(it) => it.clone(),
             Media::Rtpengine(it) => it.clone(),
+            Media::Remote(it) => it.clone(),
         }
     }
 
@@ -64,6 +82,23 @@ impl Media {
         match self {
             Media::Embedded(it) => it.endpoints(),
             Media::Rtpengine(it) => it.endpoints(),
+            Media::Remote(it) => it.endpoints(),
+        }
+    }
+
+    /// Requests to media servers that wait for their answers.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Media::Remote(it) => it.waiting(),
+            Media::Embedded(_) | Media::Rtpengine(_) => 0,
+        }
+    }
+
+    /// The media servers in the order of their list.
+    pub fn servers(&self) -> Vec<ServerHealth> {
+        match self {
+            Media::Remote(it) => it.servers(),
+            Media::Embedded(_) | Media::Rtpengine(_) => Vec::new(),
         }
     }
 
@@ -71,7 +106,7 @@ impl Media {
     pub fn trunks(&self) -> usize {
         match self {
             Media::Embedded(it) => it.trunks(),
-            Media::Rtpengine(_) => 0,
+            Media::Rtpengine(_) | Media::Remote(_) => 0,
         }
     }
 
@@ -82,7 +117,7 @@ impl Media {
                 let counters = embedded.streams();
                 (counters.open(), counters.opened(), counters.missed())
             }
-            Media::Rtpengine(_) => (0, 0, 0),
+            Media::Rtpengine(_) | Media::Remote(_) => (0, 0, 0),
         }
     }
 
@@ -90,7 +125,7 @@ impl Media {
     pub async fn totals(&self) -> (Totals, Ports) {
         match self {
             Media::Embedded(it) => it.totals().await,
-            Media::Rtpengine(_) => (Totals::default(), Ports::default()),
+            Media::Rtpengine(_) | Media::Remote(_) => (Totals::default(), Ports::default()),
         }
     }
 
@@ -98,7 +133,7 @@ impl Media {
     pub fn tables(&self) -> usize {
         match self {
             Media::Embedded(it) => it.tables(),
-            Media::Rtpengine(_) => 1,
+            Media::Rtpengine(_) | Media::Remote(_) => 1,
         }
     }
 
@@ -107,6 +142,7 @@ impl Media {
         match self {
             Media::Embedded(it) => it.shutdown(),
             Media::Rtpengine(it) => it.shutdown(),
+            Media::Remote(it) => it.shutdown(),
         }
     }
 }

@@ -9,7 +9,7 @@
 //! - `desk`: passwords, trusted addresses, REGISTER
 //! - `gate`: who may have one more call, and how much strangers are answered
 //! - `media`: who carries the media; `capabilities`: what a configuration needs
-//!   of the media controller
+//!   of the media controller; `media_server`: the role that carries media for others
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
@@ -44,6 +44,7 @@ pub mod lamps;
 pub mod ledger;
 pub mod mailboxes;
 pub mod media;
+pub mod media_server;
 pub mod meeting_places;
 pub mod origin;
 pub mod queues;

@@ -407,7 +407,7 @@ fn signals() -> anyhow::Result<Receiver<Signal>> {
 }
 
 /// As many descriptors as the system lets us have.
-fn raise_descriptors() -> nix::Result<()> {
+pub(super) fn raise_descriptors() -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }

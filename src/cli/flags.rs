@@ -23,7 +23,8 @@ Voice calls over SIP and RTP. A media lab: a source plays a file into a call, \
 a mixer adds DTMF tones, a sink plays and records what arrives, and an \
 orchestrator runs them from a plan and measures the result. And a server: a \
 b2bua, which people put in front of phones, trunks and voice applications. \
-And a phone, for a terminal or for a script.
+And a phone, for a terminal or for a script. And a media server, which carries \
+the RTP of b2buas elsewhere.
 
 The lab has no authentication and no TLS: whoever reaches its SIP port can call \
 it, and whoever sees its packets can listen. It binds to 127.0.0.1 unless told \
@@ -53,6 +54,10 @@ Examples:
     b2b --role b2bua --config plans/b2bua.toml --dry-run
     b2b --role b2bua --config plans/b2bua.toml --explain +442083661177 --from 1001
 
+  A media server on another machine; its b2bua has
+  media.controller = http://10.0.0.2:8090 (or grpc://…) and the same token in [media]:
+    b2b --role media --listen 10.0.0.2:8090 --token-file token --rtp-bind 192.0.2.10
+
   A phone on the terminal; and one that a script runs:
     b2b --role phone --identity sip:1001@127.0.0.1:5060 --password-file secret
     b2b --role phone --identity sip:test@127.0.0.1 --call sip:1001@127.0.0.1:5060 \\
@@ -66,7 +71,7 @@ Exit codes:
 #[derive(Debug, Clone, Parser)]
 #[command(name = "b2b", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Flags {
-    /// What to be: orchestrator, source, mixer, sink, b2bua or phone
+    /// What to be: orchestrator, source, mixer, sink, b2bua, phone or media
     #[arg(long, value_name = "ROLE")]
     pub role: Option<RoleName>,
 

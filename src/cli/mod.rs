@@ -63,7 +63,7 @@ fn missing_role(given: &[&'static Key]) -> String {
         RoleName::ALL.iter().filter(|role| fits(role)).map(|role| role.as_str()).collect();
     match fitting.as_slice() {
         [only] => format!("no role given; with these flags, add --role {only}"),
-        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink, b2bua or phone"
+        _ => "no role given; add --role orchestrator (with --plan <file>), or --role source, mixer, sink, b2bua, phone or media"
             .to_string(),
     }
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use crate::b2bua::explain::Question;
+use crate::b2bua::media_server::MediaServerConfig;
 use crate::b2bua::{Reload, capabilities, certificates};
 use crate::cli::Flags;
-use crate::config::server::{self, Http, ServerConfig};
+use crate::cli::flags_server::ServerFlags;
+use crate::config::server::{self, Http, Secret, ServerConfig};
 use crate::util::exit::{Exit, Failure};
 use crate::util::process;
 
@@ -58,6 +60,46 @@ impl Flags {
         let flags = self.clone();
         let load = move || flags.server_config(&path);
         Ok(ServerRun { config: load()?, ask, reload: Box::new(load) })
+    }
+
+    /// What a media server is told.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 64: what is wrong, and what to do.
+    pub fn media_server(&self) -> Result<MediaServerConfig, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let ServerFlags { listen, token_file, rtp_bind, rtp_advertise, rtp_ports, max_endpoints, .. } =
+            &self.server;
+        let token = match token_file {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| usage(format!("--token-file {}: {error}", path.display())))?;
+                let line = text.lines().next().unwrap_or_default().trim();
+                if line.is_empty() {
+                    return Err(usage(format!("--token-file {}: its first line is empty", path.display())));
+                }
+                Some(Secret::new(line))
+            }
+        };
+        if token.is_none() && !listen.ip().is_loopback() {
+            return Err(usage(format!(
+                "--listen {listen}: others can reach it; give it a --token-file, or listen on 127.0.0.1"
+            )));
+        }
+        if rtp_bind.is_unspecified() {
+            return Err(usage(format!(
+                "--rtp-bind {rtp_bind}: phones are told this address; name one of this machine's"
+            )));
+        }
+        Ok(MediaServerConfig {
+            listen: *listen,
+            token,
+            bind: *rtp_bind,
+            advertise: *rtp_advertise,
+            ports: (rtp_ports.0, rtp_ports.1),
+            most: *max_endpoints,
+        })
     }
 
     /// The configuration, with the flags that win over it.

@@ -1,7 +1,7 @@
 //! The one table of settings: each row is a command-line flag and, for roles, a
 //! plan key. A flag's name is its key with dashes for underscores.
 
-use super::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Phone, Sink, Source};
+use super::role_name::RoleName::{self, B2bua, Media, Mixer, Orchestrator, Phone, Sink, Source};
 use super::value::{self, Read};
 
 /// How a value is written in TOML, and what it names.
@@ -141,6 +141,13 @@ keys! {
     explain &[B2bua], Text, number;
     from &[B2bua], Text, number;
     source &[B2bua], Text, address;
+
+    listen &[Media], Text, listen;
+    token_file &[Media], InputPath, path;
+    rtp_bind &[Media], Text, address;
+    rtp_advertise &[Media], Text, address;
+    rtp_ports &[Media], Text, port_range;
+    max_endpoints &[Media], Integer, endpoints;
 }
 
 keys! {

@@ -18,17 +18,20 @@ pub enum RoleName {
     B2bua,
     /// Somebody's terminal phone, or a scripted one.
     Phone,
+    /// Carries media for b2buas elsewhere.
+    Media,
 }
 
 impl RoleName {
     /// Every role.
-    pub const ALL: [RoleName; 6] = [
+    pub const ALL: [RoleName; 7] = [
         RoleName::Orchestrator,
         RoleName::Source,
         RoleName::Mixer,
         RoleName::Sink,
         RoleName::B2bua,
         RoleName::Phone,
+        RoleName::Media,
     ];
     /// The roles that a plan starts, in call order.
     pub const CHAIN: [RoleName; 4] = [RoleName::Source, RoleName::Mixer, RoleName::B2bua, RoleName::Sink];
@@ -42,6 +45,7 @@ impl RoleName {
             RoleName::Sink => "sink",
             RoleName::B2bua => "b2bua",
             RoleName::Phone => "phone",
+            RoleName::Media => "media",
         }
     }
 }

@@ -13,6 +13,7 @@ pub fn plain(role: RoleName) -> &'static str {
         RoleName::Sink => "[SINK]",
         RoleName::B2bua => "[B2B ]",
         RoleName::Phone => "[TEL ]",
+        RoleName::Media => "[RTP ]",
     }
 }
 
@@ -29,6 +30,7 @@ pub fn tag(role: RoleName, color: bool) -> String {
         RoleName::Sink => tag.blue().to_string(),
         RoleName::B2bua => tag.cyan().to_string(),
         RoleName::Phone => tag.white().to_string(),
+        RoleName::Media => tag.bright_black().to_string(),
     }
 }
 
@@ -45,6 +47,7 @@ mod tests {
             (RoleName::Sink, "34"),
             (RoleName::B2bua, "36"),
             (RoleName::Phone, "37"),
+            (RoleName::Media, "90"),
         ] {
             assert_eq!(tag(role, true), format!("\u{1b}[{code}m{}\u{1b}[39m", plain(role)));
             assert_eq!(tag(role, false), plain(role));

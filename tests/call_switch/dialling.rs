@@ -270,12 +270,14 @@ fn an_invite_without_an_offer_gets_the_callees() {
 }
 
 #[test]
-fn without_ports_the_call_is_refused_and_nothing_is_left() {
+fn without_ports_the_call_is_refused_with_503_and_when_to_try_again_and_nothing_is_left() {
     let mut harness = to_bob();
     harness.media().run_out_of_ports();
     let ann = harness.party(ANN);
     let a = harness.call(ann, "bob", Some(SESSION));
-    assert_eq!(refused(&mut harness, ann, a), 500);
+    assert_eq!(refused(&mut harness, ann, a), 503);
+    let refusal = harness.wire.iter().find(|it| it.line().starts_with("SIP/2.0 503")).expect("on the wire");
+    assert!(refusal.text().contains("\r\nRetry-After: 10\r\n"), "{}", refusal.text());
     harness.assert_nothing_left();
 }
 

@@ -5,6 +5,9 @@
 mod common;
 #[path = "../interop_support/mod.rs"]
 mod interop_support;
+#[cfg(feature = "server")]
+#[path = "../media_support/mod.rs"]
+mod media_support;
 #[path = "../server_support/mod.rs"]
 mod server_support;
 #[cfg(feature = "tls")]

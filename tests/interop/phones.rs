@@ -128,6 +128,53 @@ fn interop_phones_do_the_same_by_rtpengine() {
     drop(rtpengine);
 }
 
+/// A media server of ours, on ports of this machine, and the line of `[media]` that names it.
+fn media_server(scheme: &str, ports: (u16, u16)) -> (Running, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "media", "--listen", "127.0.0.1:0", "--rtp-ports"]);
+    command.arg(format!("{}-{}", ports.0, ports.1));
+    let mut running = Running::start("media", &mut command);
+    let line = running.line("READY role=media");
+    let at = line.split("listen=").nth(1).expect("an address");
+    (running, format!("controller = \"{scheme}://{at}\""))
+}
+
+fn talk_by_a_media_server(scheme: &str) {
+    let media = media_ports();
+    let (server, line) = media_server(scheme, media);
+    talk(media, &line);
+    server.signal(Signal::SIGTERM);
+    server.wait_ok();
+}
+
+#[test]
+#[ignore = "needs baresip and tshark; .ci/run installs them"]
+fn interop_phones_do_the_same_by_a_media_server_over_rest() {
+    talk_by_a_media_server("http");
+}
+
+#[test]
+#[ignore = "needs baresip and tshark; .ci/run installs them"]
+fn interop_phones_do_the_same_by_a_media_server_over_grpc() {
+    talk_by_a_media_server("grpc");
+}
+
+#[test]
+#[ignore = "needs rtpengine; .ci/run installs it"]
+fn interop_rtpengine_does_what_every_media_controller_must() {
+    use b2b::call::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
+    let folder = tempfile::tempdir().expect("dir");
+    let (rtpengine, port) = rtpengine(folder.path(), media_ports());
+    let server = SocketAddr::from(([127, 0, 0, 1], port));
+    let config = RtpengineConfig { server, interfaces: Interfaces::default(), seed: 7 };
+    let (media, events) = RtpengineController::start(config).expect("it starts");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(crate::media_support::Carried::new(&media, events, folder.path()).suite());
+    assert_eq!(media.endpoints(), 0);
+    media.shutdown();
+    drop(rtpengine);
+}
+
 #[test]
 #[ignore = "needs rtpengine and baresip; .ci/run installs them"]
 fn interop_calls_of_an_rtpengine_that_dies_are_ended_and_new_ones_refused() {
@@ -145,7 +192,7 @@ fn interop_calls_of_an_rtpengine_that_dies_are_ended_and_new_ones_refused() {
     bob.line("session closed");
     relay.wait();
     alice.types("/dial 1002");
-    alice.line("500 Server Internal Error");
+    alice.line("503 Service Unavailable");
     for phone in [&mut alice, &mut bob] {
         phone.types("/quit");
     }

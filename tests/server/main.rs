@@ -6,6 +6,9 @@
 mod common;
 #[path = "../dns_support/mod.rs"]
 mod dns_support;
+#[cfg(feature = "lab")]
+#[path = "../media_support/mod.rs"]
+mod media_support;
 #[path = "../server_support/mod.rs"]
 mod server_support;
 #[path = "../tls_support/mod.rs"]
@@ -31,6 +34,10 @@ mod http_lists;
 #[cfg(feature = "lab")]
 mod http_places;
 mod lamps;
+#[cfg(feature = "lab")]
+mod media_servers;
+#[cfg(feature = "lab")]
+mod media_suite;
 #[cfg(feature = "lab")]
 mod operations;
 #[cfg(feature = "lab")]

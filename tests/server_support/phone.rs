@@ -120,10 +120,11 @@ impl Phone {
         self.hear("SIP/2.0 200");
     }
 
-    /// The far end hangs up.
-    pub fn let_go(&self) {
+    /// The far end hangs up; gives the Call-ID.
+    pub fn let_go(&self) -> String {
         let (bye, peer) = self.hear("BYE");
         self.respond(&bye, &field(&bye, "To"), "", "", peer);
+        field(&bye, "Call-ID")
     }
 
     /// Sends so many packets of silence to where the far end wants them.

@@ -14,6 +14,7 @@ use crate::b2bua::lamps::board::LampCounters;
 use crate::b2bua::tally::DeskCounters;
 use crate::call::call_fsm::CallState;
 use crate::call::cdr::CdrCounters;
+use crate::call::controller::remote::ServerHealth;
 use crate::call::switch::{SwitchCounters, SwitchHoldings};
 use crate::sip::endpoint::{Counters, Holdings};
 use crate::sip::net::NetCounters;
@@ -62,6 +63,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     page.each(("b2b_http_refused_total", "status"), Kind::Counter, help, api.refused.counters());
     page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
     voices(&mut page, &api);
+    media_servers(&mut page, &api);
     held(&mut page, &seen, &api);
     Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
 }
@@ -224,6 +226,21 @@ fn voices(page: &mut Page, api: &Api) {
     page.each(("b2b_voice_agents_total", "result"), Kind::Counter, help, api.voices.agents());
 }
 
+/// Media servers, where they carry the media.
+fn media_servers(page: &mut Page, api: &Api) {
+    let servers = api.media.servers();
+    if servers.is_empty() {
+        return;
+    }
+    let each = |of: fn(&ServerHealth) -> usize| servers.iter().map(move |it| (it.authority.clone(), of(it)));
+    let up = each(|it| usize::from(it.up));
+    page.each(("b2b_media_server_up", "server"), Kind::Gauge, "Whether a media server answers.", up);
+    let held = each(|it| it.endpoints);
+    page.each(("b2b_media_server_endpoints", "server"), Kind::Gauge, "Our legs at a media server.", held);
+    let load = each(|it| it.load.endpoints);
+    page.each(("b2b_media_server_load", "server"), Kind::Gauge, "All legs at a media server.", load);
+}
+
 /// Whatever is held for calls; all of it goes back to zero without calls.
 fn held(page: &mut Page, seen: &Seen, api: &Api) {
     let (held, sip) = (&seen.held, &seen.sip_held);
@@ -238,6 +255,7 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("commands", api.control.running()),
         ("remote_calls", api.remotes.held()),
         ("media_endpoints", api.media.endpoints()),
+        ("media_requests", api.media.waiting()),
         ("media_trunks", api.media.trunks()),
         ("media_streams", api.media.streams().0),
         ("voice_sockets", api.voices.open()),

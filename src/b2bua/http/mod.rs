@@ -28,7 +28,7 @@ mod commands;
 mod control;
 mod events;
 mod gateways;
-mod guard;
+pub(super) mod guard;
 mod listen;
 mod metrics;
 mod metrics_media;

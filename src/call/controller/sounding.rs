@@ -16,7 +16,7 @@ use crate::media::sounds::{self, Fetched, Limits, SoundError, SoundStore, StoreS
 use crate::media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
 
 /// A kind of music on hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MusicClass {
     pub name: String,
     pub source: MusicSource,
@@ -26,7 +26,8 @@ pub struct MusicClass {
 }
 
 /// Where music comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MusicSource {
     /// Its WAV, MP3, FLAC and Ogg files in the order of their names.
     Folder(PathBuf),
@@ -159,19 +160,31 @@ impl EmbeddedController {
     }
 
     pub(super) fn start_music(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
+        match self.sounding.music.get(class) {
+            Some(class) => self.start_music_of(endpoint, class),
+            None => {
+                let what = format!("music class {class:?} (there is none of that name)");
+                MediaFuture::ready(Err(MediaError::Prompt(what)))
+            }
+        }
+    }
+
+    /// Plays music to a party as `start_moh` does, of a class that need not be among those that
+    /// the controller was started with.
+    ///
+    /// # Errors
+    /// `NoSuchEndpoint`, `Prompt`.
+    pub fn start_music_of(&self, endpoint: EndpointId, class: &MusicClass) -> MediaFuture<()> {
+        let MusicClass { name, source, shared } = class;
         let rate_hz = match self.rate_hz(endpoint) {
             Ok(rate_hz) => rate_hz,
             Err(error) => return MediaFuture::ready(Err(error)),
-        };
-        let Some(MusicClass { source, shared, .. }) = self.sounding.music.get(class) else {
-            let what = format!("music class {class:?} (there is none of that name)");
-            return MediaFuture::ready(Err(MediaError::Prompt(what)));
         };
         let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
             return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
         };
         let (reply, answer) = self.relay.reply();
-        let (ticket, shared, name) = (self.sounding.ticket(), *shared, class.to_owned());
+        let (ticket, shared, name) = (self.sounding.ticket(), *shared, name.clone());
         self.sounding.store.fetch(source.wants(rate_hz), rate_hz, move |fetched| {
             let tracks = fetched.and_then(|segments| {
                 let tracks = segments.into_iter().map(|segment| track(rate_hz, segment)).collect();

@@ -11,11 +11,12 @@ pub use crate::call::negotiate::pair::PairPolicy;
 use crate::call::negotiate::pair::{self, Agreed};
 
 /// A media endpoint; unique within its controller, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct EndpointId(pub u64);
 
 /// IPv4 or IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AddressFamily {
     V4,
     V6,
@@ -29,7 +30,7 @@ impl AddressFamily {
 }
 
 /// What an endpoint is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointSpec {
     /// The party's: that of its offer's address, or of its signalling.
     pub family: AddressFamily,
@@ -78,7 +79,8 @@ impl Descriptions {
 }
 
 /// How one direction of a bridge is carried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Route {
     /// Payloads pass untouched. The encoding name that is preferred.
     Relay { encoding: String },
@@ -87,7 +89,7 @@ pub enum Route {
 }
 
 /// How a bridge carries media.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Joined {
     /// From the first endpoint to the second.
     pub forward: Route,
@@ -129,7 +131,8 @@ pub enum MediaEvent {
 }
 
 /// One thing that a controller may be able to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// Endpoints of their own: `local_offer`, `apply_remote`, `local_answer`.
     Endpoints,
@@ -206,6 +209,11 @@ impl Capabilities {
         Capabilities(set)
     }
 
+    /// The same but these.
+    pub const fn without(self, others: Capabilities) -> Self {
+        Capabilities(self.0 & !others.0)
+    }
+
     /// Whether this is one of them.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u32) != 0
@@ -218,7 +226,8 @@ impl Capabilities {
 }
 
 /// Why a controller did not do as it was told. Nothing has changed then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MediaError {
     #[error("this media controller cannot do {0:?}; choose another one in the configuration")]
     Unsupported(Capability),

@@ -65,11 +65,11 @@ impl Prompt {
 }
 
 /// A recording that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RecordingId(pub u64);
 
 /// What is recorded, and where to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RecordingSpec {
     /// A WAV file that does not exist yet; it has another name until it is complete.
     pub path: PathBuf,
@@ -91,7 +91,7 @@ impl RecordingSpec {
 }
 
 /// A recording that is over; its file has its final name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recorded {
     pub path: PathBuf,
     /// Of sound in the file.
@@ -103,11 +103,11 @@ pub struct Recorded {
 }
 
 /// A room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ConferenceId(pub u64);
 
 /// What a room is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConferenceSpec {
     /// Samples a second of what is mixed: 8,000 or 16,000.
     pub rate_hz: u32,

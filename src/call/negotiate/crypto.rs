@@ -21,7 +21,8 @@ use crate::util::secret::Secret;
 const OFFERED: [Suite; 3] = [Suite::AeadAes128Gcm, Suite::Aes256CmHmacSha1_80, Suite::AesCm128HmacSha1_80];
 
 /// Whether media are to be encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SrtpPolicy {
     /// Never: keys of the far end are passed over, and SRTP alone is refused.
     #[default]

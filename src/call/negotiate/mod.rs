@@ -77,7 +77,8 @@ pub struct Described {
 }
 
 /// Why a description could not be agreed to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NegotiateError {
     #[error("the session description does not parse: {0}")]
     Malformed(String),

@@ -38,12 +38,19 @@ pub struct DialFailure {
     pub reason: String,
     /// The Q.850 cause of its Reason header field (RFC 3326).
     pub q850: Option<u8>,
+    /// The trouble is ours, not the far end's: a 503 of ours passes to the caller.
+    pub ours: bool,
 }
 
 impl DialFailure {
-    /// A failure without a Q.850 cause.
+    /// A failure of the far end or of the way to it, without a Q.850 cause.
     pub fn new(status: u16, reason: &str) -> Self {
-        DialFailure { status, reason: reason.to_owned(), q850: None }
+        DialFailure { status, reason: reason.to_owned(), q850: None, ours: false }
+    }
+
+    /// A failure of ours.
+    pub fn of_ours(status: u16, reason: &str) -> Self {
+        DialFailure { ours: true, ..DialFailure::new(status, reason) }
     }
 }
 

@@ -270,7 +270,7 @@ impl Switch {
         if let Err(error) = result {
             tracing::warn!("leg {}: {error}", leg.0);
             let (status, reason) = error.status();
-            self.branch_over(t, leg, DialFailure::new(status, reason));
+            self.branch_over(t, leg, DialFailure::of_ours(status, reason));
         }
     }
 

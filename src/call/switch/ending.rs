@@ -56,6 +56,9 @@ impl Switch {
         if let Some(rules) = &it.rules {
             crate::call::headers::apply(rules, true, &mut headers, None);
         }
+        if status == 503 {
+            headers.push(("Retry-After".into(), self.config.retry_after.to_string().into()));
+        }
         let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
         if let Err(error) = t.refuse(usage, reply) {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -106,8 +109,12 @@ impl Switch {
         if let (Some(cause), Some(it)) = (failure.q850, self.legs.get_mut(caller.0)) {
             it.reason = Some(reason_value(&Reason::q850(cause)));
         }
-        // What passes as it is keeps its words.
-        let (status, phrase) = for_caller(failure.status);
+        // What passes as it is keeps its words. A 503 of ours says the truth: the next server may
+        // have what we lack.
+        let (status, phrase) = match (failure.ours, failure.status) {
+            (true, 503) => (503, ""),
+            (_, status) => for_caller(status),
+        };
         let own = status == failure.status && !failure.reason.is_empty();
         self.hang_up_with(t, caller, status, if own { &failure.reason } else { phrase });
     }

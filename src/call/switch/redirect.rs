@@ -17,6 +17,7 @@ impl Switch {
             status: response.status(),
             reason: String::from_utf8_lossy(response.reason()).into_owned(),
             q850: q850_of(response),
+            ours: false,
         };
         let Some((call, Some(branch))) = self.legs.get(leg.0).map(|it| (it.call, it.branch)) else { return };
         let now = t.now;

@@ -110,6 +110,7 @@ impl Changes {
             ..new.limits.clone()
         };
         let tls = |config: &ServerConfig| config.tls.clone().map(|tls| super::Tls { lines: [0; 2], ..tls });
+        let media = |config: &ServerConfig| super::Media { srtp_line: 0, ..config.media.clone() };
         let restart = [
             ("server.listen", a.listen != b.listen),
             ("server.advertise", a.advertise != b.advertise),
@@ -117,7 +118,7 @@ impl Changes {
             ("server.user_agent", a.user_agent != b.user_agent),
             ("server.store", a.store != b.store),
             ("server.cdr", a.cdr != b.cdr),
-            ("[media]", old.media != new.media),
+            ("[media]", media(old) != media(new)),
             ("[http]", old.http != new.http),
             ("[recording]", old.recording != new.recording),
             ("[hep]", old.hep != new.hep),

@@ -157,10 +157,12 @@ pub const MEDIA: SectionDoc = SectionDoc {
     keys: &[
         key(
             "controller",
-            "`embedded` or `rtpengine://ADDRESS:PORT`",
+            "`embedded`, `rtpengine://ADDRESS:PORT`, `http://HOST:PORT` or `grpc://HOST:PORT`, or a list of the last two",
             r#""embedded""#,
-            "Who carries the media: b2b itself, or rtpengine at its `--listen-ng`. docs/media-servers.md says what each can do.",
+            "Who carries the media: b2b itself, rtpengine at its `--listen-ng`, or media servers (`b2b --role media`): new calls go to the first of the list that takes them. docs/media-servers.md says what each can do.",
         ),
+        key("token", "text", "", "The token of the media servers."),
+        key("token_file", "path", "", "A file with that token in its first line."),
         key(
             "bind",
             "IP address",

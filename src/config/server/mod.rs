@@ -50,7 +50,7 @@ use crate::util::redact::Redaction;
 
 pub use crate::util::secret::SecretText as Secret;
 pub use apps::Apps;
-pub use carrier::Carrier;
+pub use carrier::{Carrier, MediaServer};
 pub use check::TRUSTED_CLASS;
 pub use error::{ConfigError, ConfigProblem};
 pub use hep::{Hep, HepCalls};
@@ -189,6 +189,8 @@ pub struct Tls {
 pub struct Media {
     /// Who carries it.
     pub controller: Carrier,
+    /// What media servers want of us.
+    pub token: Option<Secret>,
     /// Where RTP is bound; none: the IP address of the SIP listener that the leg uses.
     pub bind: Option<IpAddr>,
     /// The address that SDP names, if it is not the one that is bound.
@@ -203,6 +205,8 @@ pub struct Media {
     pub rtp_timeout: Option<Duration>,
     /// Whether media are encrypted, on each leg by itself.
     pub srtp: Srtp,
+    /// Line in the file of `srtp`, for errors.
+    pub srtp_line: usize,
 }
 
 /// Encryption of media (RFC 4568).

@@ -66,7 +66,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         true => Some(tls(&root.one(&docs::TLS)?, outside)?),
         false => None,
     };
-    let media = media(&root.one(&docs::MEDIA)?)?;
+    let media = media(&root.one(&docs::MEDIA)?, outside)?;
     let http = http(&root.one(&docs::HTTP)?, outside)?;
     let registrar = registrar(&root.one(&docs::REGISTRAR)?)?;
     let limits = limits(&root.one(&docs::LIMITS)?)?;
@@ -292,10 +292,18 @@ fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, ConfigError>
     Ok(tls)
 }
 
-fn media(section: &Section<'_>) -> Result<Media, ConfigError> {
+fn carrier(section: &Section<'_>) -> Result<Carrier, ConfigError> {
+    let Some(lines) = section.texts("controller")? else { return Ok(Carrier::Embedded) };
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    let at = lines.first().map_or_else(|| section.place("controller"), |line| line.at);
+    Carrier::all(&texts).map_err(|reason| section.bad("controller", at, &texts.join(", "), reason))
+}
+
+fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigError> {
     let timeout = section.seconds("rtp_timeout_s", 0..=86_400)?.unwrap_or(Duration::from_secs(120));
     let media = Media {
-        controller: section.parsed("controller", Carrier::parse)?.unwrap_or(Carrier::Embedded),
+        controller: carrier(section)?,
+        token: secret(section, ["token", "token_file"], outside)?,
         bind: section.parsed("bind", ip)?,
         advertise: section.parsed("advertise", reachable_ip)?,
         ports: section.parsed("ports", ports)?.unwrap_or((16_384, 65_535)),
@@ -303,6 +311,7 @@ fn media(section: &Section<'_>) -> Result<Media, ConfigError> {
         codecs: codecs(section)?.unwrap_or_else(|| Codec::ALL.to_vec()),
         rtp_timeout: none_if_zero(timeout),
         srtp: section.parsed("srtp", Srtp::parse)?.unwrap_or(Srtp::Off),
+        srtp_line: section.lines.line(section.place("srtp")),
     };
     section.finish();
     Ok(media)

@@ -20,7 +20,7 @@ pub struct Flow {
 }
 
 /// Datagrams that were not forwarded, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Drops {
     /// No RTP packet: lengths that lie, version not 2.
     pub malformed: u64,
@@ -74,7 +74,7 @@ impl Drops {
 }
 
 /// Where packets came from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sources {
     /// Where the far end said that it receives; `None` before it said anything.
     pub signalled: Option<SocketAddr>,
@@ -87,7 +87,7 @@ pub struct Sources {
 }
 
 /// What RTCP said and did.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RtcpStats {
     /// Compound packets sent.
     pub sent: u32,

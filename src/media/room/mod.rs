@@ -24,7 +24,7 @@ use crate::media::sounds::SoundError;
 use crate::media::stage::{Played, Program};
 
 /// How somebody is in a room.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Member {
     /// The room does not hear it.
     pub muted: bool,

@@ -14,7 +14,7 @@ use std::time::Duration;
 const KEPT: usize = 15;
 
 /// Which digits are awaited.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DigitPlan {
     /// No more than these.
     pub max: usize,
@@ -48,7 +48,8 @@ impl DigitPlan {
 }
 
 /// Why a collection ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CollectEnd {
     /// As many as were wanted.
     Full,
@@ -65,7 +66,7 @@ pub enum CollectEnd {
 }
 
 /// Digits that were collected.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Collected {
     /// As they were pressed, without the terminator.
     pub digits: String,

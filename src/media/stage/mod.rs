@@ -55,7 +55,8 @@ impl Voice {
 }
 
 /// How a prompt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Played {
     /// To its last sample.
     Complete,

@@ -84,7 +84,7 @@ impl Plan {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TranscodeStats {
     /// Packets decoded.
     pub decoded: u64,

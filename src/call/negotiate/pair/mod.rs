@@ -42,7 +42,7 @@ use line::Line;
 use read::read;
 
 /// What may go across; see `call::controller::PairPolicy`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PairPolicy {
     /// Encoding names that may be offered, in the order in which they are offered; empty:
     /// everything in the offerer's order. `telephone-event` and `CN` need not be named.

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# What remote media adds to a call's setup over loopback: INVITE to 200 by the b2bua with the
+# embedded engine, with a media server over REST and with one over gRPC, interleaved. Prints a
+# table. usage: scripts/bench-media.sh [--calls N] [--runs N]
+# B2B_BINARY, a `b2b` built before, is taken instead of a build. Needs python3.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b
+exec python3 -B scripts/b2bua/media_setup.py "$@"

@@ -1,0 +1,101 @@
+//! Sessions over gRPC: `proto/b2b/media/v1/sessions.proto` in the words of `wire`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use tonic::{Request, Response, Status};
+
+use super::sessions::Sessions;
+use crate::call::controller::remote::grpc::schema::media_sessions_server::{
+    MediaSessions, MediaSessionsServer, SERVICE_NAME,
+};
+use crate::call::controller::remote::grpc::schema::{
+    self, Asked, Ended, Happenings, Hello, LoadReply, LoadRequest, Session, Since, Welcome,
+};
+use crate::call::controller::remote::wire::{self, MOST, VERSION};
+
+/// The most octets of a request.
+const BODY: usize = 4 * 1_024 * 1_024;
+
+struct Door(Arc<Sessions>);
+
+pub(super) fn router(sessions: Arc<Sessions>) -> Router {
+    let service = MediaSessionsServer::new(Door(sessions)).max_decoding_message_size(BODY);
+    Router::new().route_service(&format!("/{SERVICE_NAME}/{{*call}}"), service)
+}
+
+#[tonic::async_trait]
+impl MediaSessions for Door {
+    async fn begin(&self, hello: Request<Hello>) -> Result<Response<Welcome>, Status> {
+        if hello.into_inner().version != VERSION {
+            let why = format!("version {VERSION} is spoken here; run the same b2b on both sides");
+            return Err(Status::failed_precondition(why));
+        }
+        let begun = self.0.begin(Instant::now());
+        let welcome = begun.ok_or_else(|| Status::resource_exhausted("too many sessions"))?;
+        Ok(Response::new(Welcome {
+            version: welcome.version,
+            session: welcome.session,
+            lease_ms: welcome.lease_ms,
+            capabilities: welcome.capabilities,
+            load: Some(load(&welcome.load)),
+        }))
+    }
+
+    async fn obey(&self, asked: Request<Asked>) -> Result<Response<Happenings>, Status> {
+        let Asked { session, batch, verbs } = asked.into_inner();
+        if verbs.len() > MOST {
+            return Err(Status::invalid_argument("too many verbs in one request"));
+        }
+        let read = |it: schema::Verb| {
+            let verb = serde_json::from_str(&it.verb);
+            verb.map(|verb| wire::Numbered { id: it.id, verb })
+        };
+        let verbs = verbs.into_iter().map(read).collect::<Result<_, _>>();
+        let verbs = verbs.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        happenings(self.0.obey(&session, wire::Asked { batch, verbs }, Instant::now()))
+    }
+
+    async fn events(&self, since: Request<Since>) -> Result<Response<Happenings>, Status> {
+        let Since { session, from } = since.into_inner();
+        happenings(self.0.events(&session, from, Instant::now).await)
+    }
+
+    async fn end(&self, session: Request<Session>) -> Result<Response<Ended>, Status> {
+        match self.0.end(&session.into_inner().session) {
+            true => Ok(Response::new(Ended {})),
+            false => Err(no_session()),
+        }
+    }
+
+    async fn load(&self, _: Request<LoadRequest>) -> Result<Response<LoadReply>, Status> {
+        Ok(Response::new(load(&self.0.load())))
+    }
+}
+
+fn no_session() -> Status {
+    Status::not_found("no such session: it has ended, begin another one")
+}
+
+fn happenings(said: Option<wire::Happenings>) -> Result<Response<Happenings>, Status> {
+    let said = said.ok_or_else(no_session)?;
+    let written = said.happened.iter().map(serde_json::to_string).collect::<Result<_, _>>();
+    Ok(Response::new(Happenings {
+        first: said.first,
+        happened: written.map_err(|error| Status::internal(error.to_string()))?,
+        load: said.load.as_ref().map(load),
+    }))
+}
+
+fn load(load: &wire::Load) -> LoadReply {
+    LoadReply {
+        version: load.version,
+        sessions: load.sessions as u64,
+        endpoints: load.endpoints as u64,
+        most: load.most as u64,
+        conferences: load.conferences as u64,
+        recordings: load.recordings as u64,
+        accepting: load.accepting,
+    }
+}

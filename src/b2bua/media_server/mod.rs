@@ -1,0 +1,123 @@
+//! The role `media`: the engine inside, for servers elsewhere.
+//!
+//! - `sessions`: who holds what, and what has happened for whom
+//! - `obey`: verbs for the engine
+//! - `rest`, `grpc`: two doors to the same; `listen`: connections
+//!
+//! A controlling server has a session with a lease. Without a word for so long, or with a
+//! word of good-bye, all that it held is released.
+
+mod grpc;
+mod listen;
+mod obey;
+mod rest;
+mod sessions;
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::middleware;
+use nix::sys::signal::{SigSet, Signal};
+
+use super::http::guard::{self, Guard};
+use crate::call::controller::{EmbeddedConfig, EmbeddedController};
+use crate::config::server::Secret;
+use crate::util::exit::{Exit, Failure};
+use sessions::Sessions;
+
+/// How often leases are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a media server is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaServerConfig {
+    /// Where controlling servers reach it, by REST and by gRPC.
+    pub listen: SocketAddr,
+    /// What they must have; none: whoever is on this machine.
+    pub token: Option<Secret>,
+    /// Where RTP is bound, and the address that descriptions name, if another one.
+    pub bind: IpAddr,
+    pub advertise: Option<IpAddr>,
+    /// First and last port of RTP and RTCP, both included.
+    pub ports: (u16, u16),
+    /// With so many endpoints, new calls are to go elsewhere; none: as many as have ports.
+    pub most: Option<usize>,
+}
+
+impl MediaServerConfig {
+    fn most(&self) -> usize {
+        let (first, last) = self.ports;
+        self.most.unwrap_or(usize::from(last.saturating_sub(first)).div_ceil(2))
+    }
+}
+
+/// Runs a media server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting, with the exit code in a [`Failure`].
+pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
+    let usage = |why: String| Failure::new(Exit::Usage, why);
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    // Before any thread is made.
+    signals.thread_block()?;
+    if let Err(error) = super::server::raise_descriptors() {
+        tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
+    let addresses = vec![(config.bind, config.advertise)];
+    let engine = EmbeddedConfig::new(addresses, config.ports.0..=config.ports.1, rand::random());
+    let (controller, mut events) =
+        EmbeddedController::start(engine).map_err(|error| usage(error.to_string()))?;
+    let controller = Arc::new(controller);
+    let refused =
+        |error: std::io::Error| usage(format!("--listen {}: {error}; choose another address", config.listen));
+    let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let local = listener.local_addr().map_err(refused)?;
+    let sessions = Arc::new(Sessions::new(controller.clone(), config.most()));
+    let guard = Arc::new(Guard::new(config.token.as_ref(), &[]));
+    let router = rest::router(sessions.clone())
+        .merge(grpc::router(sessions.clone()))
+        .layer(middleware::from_fn_with_state(guard, guard::check));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serve = {
+        let sessions = sessions.clone();
+        move || {
+            runtime.block_on(async move {
+                let leases = sessions.clone();
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(LOOK).await;
+                        leases.expire(Instant::now());
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some(event) = events.recv().await {
+                        sessions.happened(event, Instant::now());
+                    }
+                });
+                tokio::select! {
+                    _ = stopped => {}
+                    () = listen::run(listener, router) => {}
+                }
+            });
+        }
+    };
+    let thread = std::thread::Builder::new().name("media-server".into()).spawn(serve)?;
+    let mut out = std::io::stdout().lock();
+    // A closed pipe has seen enough.
+    let _ = writeln!(out, "READY role=media listen={local}").and_then(|()| out.flush());
+    drop(out);
+    let signal = signals.wait()?;
+    tracing::info!("{signal}: every session ends");
+    drop(stop);
+    if thread.join().is_err() {
+        tracing::error!("the media server's thread panicked");
+    }
+    sessions.end_all();
+    tracing::info!("stopped: {} media endpoints are left", controller.endpoints());
+    controller.shutdown();
+    Ok(Exit::Ok as u8)
+}

@@ -1,0 +1,129 @@
+//! The way over gRPC: the messages of `proto/b2b/media/v1/sessions.proto`, and what they are
+//! in the words of [`wire`](super::wire).
+
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use super::RemoteServer;
+use super::door::{LinkError, MOST_OCTETS, PATIENCE};
+use super::wire::{self, Asked, Happenings, Hello, Welcome};
+
+/// The schema, compiled.
+#[allow(missing_docs, clippy::pedantic, clippy::all)]
+pub mod schema {
+    tonic::include_proto!("b2b.media.v1");
+}
+
+use schema::media_sessions_client::MediaSessionsClient;
+
+/// See the module's text.
+#[derive(Clone)]
+pub(super) struct Client {
+    sessions: MediaSessionsClient<Channel>,
+    bearer: Option<MetadataValue<tonic::metadata::Ascii>>,
+}
+
+impl Client {
+    /// To be called within a runtime.
+    pub fn new(server: &RemoteServer) -> Result<Client, LinkError> {
+        let bearer = match &server.token {
+            None => None,
+            Some(token) => {
+                let value = MetadataValue::try_from(format!("Bearer {}", token.reveal()));
+                let mut value =
+                    value.map_err(|_| LinkError::Refused("media.token cannot be sent".to_owned()))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let there = Endpoint::from_shared(format!("http://{}", server.authority));
+        let there = there.map_err(|error| LinkError::Connect(error.to_string()))?;
+        let channel = there.connect_timeout(PATIENCE).tcp_nodelay(true).connect_lazy();
+        let sessions = MediaSessionsClient::new(channel).max_decoding_message_size(MOST_OCTETS);
+        Ok(Client { sessions, bearer })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        request
+    }
+
+    pub async fn begin(&self, hello: &Hello) -> Result<Welcome, LinkError> {
+        let hello = self.request(schema::Hello { version: hello.version });
+        let welcome = self.sessions.clone().begin(hello).await.map_err(|it| refused(&it))?.into_inner();
+        Ok(Welcome {
+            version: welcome.version,
+            session: welcome.session,
+            lease_ms: welcome.lease_ms,
+            capabilities: welcome.capabilities,
+            load: welcome.load.map(load).unwrap_or_default(),
+        })
+    }
+
+    pub async fn obey(&self, session: &str, asked: &Asked) -> Result<Happenings, LinkError> {
+        let written = |it: &wire::Numbered| {
+            let verb = serde_json::to_string(&it.verb);
+            verb.map(|verb| schema::Verb { id: it.id, verb })
+                .map_err(|error| LinkError::Answer(error.to_string()))
+        };
+        let verbs = asked.verbs.iter().map(written).collect::<Result<_, _>>()?;
+        let asked = schema::Asked { session: session.to_owned(), batch: asked.batch, verbs };
+        let answers = self.sessions.clone().obey(self.request(asked)).await.map_err(|it| refused(&it))?;
+        happenings(answers.into_inner())
+    }
+
+    pub async fn events(&self, session: &str, from: u64) -> Result<Happenings, LinkError> {
+        let since = schema::Since { session: session.to_owned(), from };
+        let heard = self.sessions.clone().events(self.request(since)).await.map_err(|it| refused(&it))?;
+        happenings(heard.into_inner())
+    }
+
+    pub async fn end(&self, session: &str) -> Result<(), LinkError> {
+        let session = schema::Session { session: session.to_owned() };
+        self.sessions.clone().end(self.request(session)).await.map(drop).map_err(|it| refused(&it))
+    }
+}
+
+fn refused(status: &Status) -> LinkError {
+    let words = || status.message().chars().take(200).collect::<String>();
+    match status.code() {
+        Code::NotFound => LinkError::NoSession,
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal => {
+            let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
+            let mut text = words();
+            while let Some(deeper) = cause {
+                text = deeper.to_string();
+                cause = deeper.source();
+            }
+            match status.code() {
+                Code::Unavailable => LinkError::Connect(text),
+                _ => LinkError::Broken(text),
+            }
+        }
+        code => LinkError::Refused(format!("{code:?}: {}", words())),
+    }
+}
+
+fn happenings(said: schema::Happenings) -> Result<Happenings, LinkError> {
+    let read =
+        |text: &String| serde_json::from_str(text).map_err(|error| LinkError::Answer(error.to_string()));
+    let happened = said.happened.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Happenings { first: said.first, happened, load: said.load.map(load) })
+}
+
+fn load(said: schema::LoadReply) -> wire::Load {
+    let number = |it: u64| usize::try_from(it).unwrap_or(usize::MAX);
+    wire::Load {
+        version: said.version,
+        sessions: number(said.sessions),
+        endpoints: number(said.endpoints),
+        most: number(said.most),
+        conferences: number(said.conferences),
+        recordings: number(said.recordings),
+        accepting: said.accepting,
+    }
+}

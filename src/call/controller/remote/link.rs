@@ -1,0 +1,142 @@
+//! The session with one media server: its verbs, and what happens in it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::RemoteServer;
+use super::door::{Door, LinkError, PATIENCE};
+use super::table::{Queue, Table};
+use super::wire::{Asked, Hello, MOST, Numbered, VERSION, Welcome};
+
+/// How long to wait before a server that is not there is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a good-bye may take.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// Keeps a session with a server until the sender of `parting` is dropped.
+pub(super) async fn run(
+    at: usize,
+    server: RemoteServer,
+    mut asked: Queue,
+    table: Arc<Table>,
+    mut parting: watch::Receiver<()>,
+) {
+    let name = &server.authority;
+    let door = match Door::new(&server) {
+        Ok(door) => door,
+        Err(error) => return tracing::error!("media server {name}: {error}"),
+    };
+    let mut told = false;
+    loop {
+        match begin(&door).await {
+            Ok(welcome) => {
+                told = false;
+                tracing::info!("media server {name}: a session; it holds {}", welcome.load.endpoints);
+                // What was asked of the session before is answered already.
+                while asked.try_recv().is_ok() {}
+                table.up(at, welcome.load);
+                let ended = session(at, &door, &welcome, &mut asked, &table, &mut parting).await;
+                let reason = match &ended {
+                    Some(error) => format!("the media server {name} is lost: {error}"),
+                    None => "the session ends".to_owned(),
+                };
+                let lost = table.down(at, &reason, Instant::now());
+                if ended.is_some() {
+                    tracing::error!("{reason}; {lost} endpoints were there");
+                }
+                // It may be there all the same: then nothing is held for nobody.
+                let _ = tokio::time::timeout(PARTING, door.end(&welcome.session)).await;
+                if ended.is_none() {
+                    return;
+                }
+            }
+            Err(error) if !told => {
+                told = true;
+                tracing::error!("media server {name}: {error}; it is asked every second");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = parting.changed() => return,
+        }
+    }
+}
+
+async fn begin(door: &Door) -> Result<Welcome, LinkError> {
+    let welcome = door.begin(Hello { version: VERSION }).await?;
+    if welcome.version != VERSION {
+        return Err(LinkError::Answer(format!("version {}, and ours is {VERSION}", welcome.version)));
+    }
+    let needs = super::RemoteController::CAPABILITIES;
+    let has = super::wire::capabilities(&welcome.capabilities);
+    match has.missing(needs).next() {
+        None => Ok(welcome),
+        Some(missing) => Err(LinkError::Refused(format!("it cannot do {missing:?}; run the same b2b there"))),
+    }
+}
+
+/// Until it breaks, which says why; none: we are told to part.
+async fn session(
+    at: usize,
+    door: &Door,
+    welcome: &Welcome,
+    asked: &mut Queue,
+    table: &Table,
+    parting: &mut watch::Receiver<()>,
+) -> Option<LinkError> {
+    tokio::select! {
+        ended = speak(at, door, &welcome.session, asked, table) => ended.err(),
+        ended = listen(at, door, welcome, table) => ended.err(),
+        _ = parting.changed() => None,
+    }
+}
+
+/// Verbs, as many in a request as wait.
+async fn speak(
+    at: usize,
+    door: &Door,
+    session: &str,
+    asked: &mut Queue,
+    table: &Table,
+) -> Result<(), LinkError> {
+    let mut batch = 0;
+    while let Some(first) = asked.recv().await {
+        let mut verbs: Vec<Numbered> = vec![first];
+        while verbs.len() < MOST
+            && let Ok(next) = asked.try_recv()
+        {
+            verbs.push(next);
+        }
+        batch += 1;
+        let request = Asked { batch, verbs };
+        let answers = match door.obey(session, &request).await {
+            // An idle connection was closed just now. The number says that it is the same again.
+            Err(error) if error.is_of_the_way() => door.obey(session, &request).await?,
+            answers => answers?,
+        };
+        let now = Instant::now();
+        answers.happened.into_iter().for_each(|it| table.happened(at, it, now));
+    }
+    Ok(())
+}
+
+/// What happens; asking for it is what keeps the session, too.
+async fn listen(at: usize, door: &Door, welcome: &Welcome, table: &Table) -> Result<(), LinkError> {
+    let patience = Duration::from_millis(welcome.lease_ms) / 3 + PATIENCE;
+    let mut next = 0;
+    loop {
+        let happenings = match door.events(&welcome.session, next, patience).await {
+            Err(error) if error.is_of_the_way() => door.events(&welcome.session, next, patience).await?,
+            happenings => happenings?,
+        };
+        next = happenings.first + happenings.happened.len() as u64;
+        if let Some(load) = happenings.load {
+            table.loaded(at, load);
+        }
+        let now = Instant::now();
+        happenings.happened.into_iter().for_each(|it| table.happened(at, it, now));
+    }
+}

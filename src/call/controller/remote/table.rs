@@ -1,0 +1,354 @@
+//! Who waits for answers, what each media server holds, and which of them is there.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::EndpointStats;
+use super::super::{ConferenceId, Descriptions, EndpointId, MediaError, MediaEvent, RecordingId};
+use super::ServerHealth;
+use super::wire::{Answer, Answered, Event, Happening, Load, Numbered, Verb};
+
+/// Recordings that are over and still known.
+const KEPT: usize = 1_024;
+
+pub(super) type Reply = oneshot::Sender<Result<Answer, MediaError>>;
+pub(super) type Queue = mpsc::UnboundedReceiver<Numbered>;
+
+/// See the module's text.
+pub(super) struct Table {
+    events: mpsc::UnboundedSender<MediaEvent>,
+    state: Mutex<State>,
+}
+
+struct State {
+    servers: Vec<Server>,
+    /// Where the last new call went.
+    current: usize,
+    /// Of verbs, endpoints, recordings and rooms alike.
+    last: u64,
+    endpoints: HashMap<EndpointId, Endpoint>,
+    recordings: HashMap<RecordingId, usize>,
+    /// Those that are over, oldest first; who waits for one may be late.
+    recorded: VecDeque<RecordingId>,
+    conferences: HashMap<ConferenceId, usize>,
+}
+
+struct Server {
+    name: String,
+    up: bool,
+    load: Load,
+    queue: mpsc::UnboundedSender<Numbered>,
+    waiting: HashMap<u64, (Reply, Option<EndpointId>)>,
+}
+
+struct Endpoint {
+    server: usize,
+    /// The media server has it.
+    allocated: bool,
+    /// Since when its server is gone.
+    lost: Option<Instant>,
+    described: Option<Descriptions>,
+}
+
+/// What a verb is about: it goes where that is.
+pub(super) enum About {
+    Endpoint(EndpointId),
+    Recording(RecordingId),
+    Conference(ConferenceId),
+}
+
+impl Table {
+    pub fn new(servers: Vec<String>, events: mpsc::UnboundedSender<MediaEvent>) -> (Table, Vec<Queue>) {
+        let (servers, queues) = servers
+            .into_iter()
+            .map(|name| {
+                let (queue, asked) = mpsc::unbounded_channel();
+                let (load, waiting) = (Load::default(), HashMap::new());
+                (Server { name, up: false, load, queue, waiting }, asked)
+            })
+            .unzip();
+        let state = State {
+            servers,
+            current: 0,
+            last: 0,
+            endpoints: HashMap::new(),
+            recordings: HashMap::new(),
+            recorded: VecDeque::new(),
+            conferences: HashMap::new(),
+        };
+        (Table { events, state: Mutex::new(state) }, queues)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn endpoints(&self) -> usize {
+        self.state().endpoints.len()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.state().servers.iter().map(|it| it.waiting.len()).sum()
+    }
+
+    pub fn servers(&self) -> Vec<ServerHealth> {
+        let state = self.state();
+        let health = |(at, it): (usize, &Server)| ServerHealth {
+            authority: it.name.clone(),
+            up: it.up,
+            load: it.load,
+            endpoints: state.endpoints.values().filter(|endpoint| endpoint.server == at).count(),
+            current: state.current == at && it.up,
+        };
+        state.servers.iter().enumerate().map(health).collect()
+    }
+
+    /// A new endpoint, near that one where it is known, else where new calls go.
+    pub fn place(&self, near: Option<EndpointId>) -> Result<EndpointId, MediaError> {
+        let mut state = self.state();
+        let near = near.and_then(|near| state.endpoints.get(&near)).filter(|it| it.lost.is_none());
+        let near = near.map(|it| it.server);
+        let server = state.pick(near)?;
+        let id = EndpointId(state.number());
+        let endpoint = Endpoint { server, allocated: false, lost: None, described: None };
+        state.endpoints.insert(id, endpoint);
+        Ok(id)
+    }
+
+    /// A new recording where this is.
+    pub fn recording(&self, about: &About) -> Result<RecordingId, MediaError> {
+        let mut state = self.state();
+        let server = state.server_of(about)?;
+        let id = RecordingId(state.number());
+        state.recordings.insert(id, server);
+        Ok(id)
+    }
+
+    /// A new room.
+    pub fn conference(&self) -> Result<ConferenceId, MediaError> {
+        let mut state = self.state();
+        let server = state.pick(None)?;
+        let id = ConferenceId(state.number());
+        state.conferences.insert(id, server);
+        Ok(id)
+    }
+
+    /// Sends a verb; its answer comes by the receiver.
+    pub fn ask(
+        &self,
+        about: &About,
+        verb: Verb,
+    ) -> Result<oneshot::Receiver<Result<Answer, MediaError>>, MediaError> {
+        if !verb.can_be_written() {
+            return Err(MediaError::File("a file's name is not UTF-8; give it another one".to_owned()));
+        }
+        let (reply, answer) = oneshot::channel();
+        let mut state = self.state();
+        if let Verb::Release { endpoint } = &verb
+            && let Some(lost) = state.endpoints.get(endpoint).and_then(|it| it.lost)
+        {
+            state.endpoints.remove(endpoint);
+            // Its counters are gone with its server.
+            let stats = Box::new(EndpointStats::new(lost));
+            let _ = self.events.send(MediaEvent::Closed { endpoint: *endpoint, stats });
+            return Err(MediaError::Stopped);
+        }
+        let server = state.server_of(about)?;
+        let allocates = match &verb {
+            Verb::Allocate { endpoint, .. } => Some(*endpoint),
+            _ => None,
+        };
+        match &verb {
+            Verb::Release { endpoint } => drop(state.endpoints.remove(endpoint)),
+            Verb::EndConference { conference } => drop(state.conferences.remove(conference)),
+            _ => {}
+        }
+        let id = state.number();
+        let Some(server) = state.servers.get_mut(server).filter(|server| server.up) else {
+            return Err(MediaError::Stopped);
+        };
+        server.waiting.insert(id, (reply, allocates));
+        // A link that has ended has answered all that waits.
+        let _ = server.queue.send(Numbered { id, verb });
+        Ok(answer)
+    }
+
+    /// What a server says.
+    pub fn happened(&self, server: usize, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Answer(answered) => self.answered(server, *answered),
+            Happening::Event(event) => {
+                if let Some(event) = self.known(server, *event, now) {
+                    let _ = self.events.send(event);
+                }
+            }
+        }
+    }
+
+    fn answered(&self, at: usize, answered: Answered) {
+        let mut state = self.state();
+        for described in answered.described {
+            if let Some(endpoint) = state.endpoints.get_mut(&described.endpoint).filter(|it| it.server == at)
+            {
+                let (told, said): (Vec<u8>, Vec<u8>) = (described.told.into(), described.said.into());
+                endpoint.described = Some(Descriptions { told: told.into(), said: said.into() });
+            }
+        }
+        let waiting = state.servers.get_mut(at).and_then(|it| it.waiting.remove(&answered.id));
+        let Some((reply, allocates)) = waiting else { return };
+        if let Some(endpoint) = allocates {
+            match (&answered.result, state.endpoints.get_mut(&endpoint)) {
+                (Ok(_), Some(it)) => it.allocated = true,
+                (Err(_), _) => drop(state.endpoints.remove(&endpoint)),
+                (Ok(_), None) => {}
+            }
+        }
+        drop(state);
+        let abandoned = reply.send(answered.result).is_err();
+        if let Some(endpoint) = allocates.filter(|_| abandoned) {
+            // Nobody waits for it, and nobody will ever release it.
+            let _ = self.ask(&About::Endpoint(endpoint), Verb::Release { endpoint });
+        }
+    }
+
+    /// An event of something that this server holds.
+    fn known(&self, at: usize, event: Event, now: Instant) -> Option<MediaEvent> {
+        let mut state = self.state();
+        if let Event::Recorded { recording, .. } = &event {
+            state.recorded.push_back(*recording);
+            if state.recorded.len() > KEPT
+                && let Some(oldest) = state.recorded.pop_front()
+            {
+                state.recordings.remove(&oldest);
+            }
+        }
+        let ours = |endpoint: EndpointId| state.endpoints.get(&endpoint).is_some_and(|it| it.server == at);
+        let of = match &event {
+            Event::Started { endpoint, .. }
+            | Event::Timeout { endpoint }
+            | Event::SourceChanged { endpoint, .. }
+            | Event::Digit { endpoint, .. }
+            | Event::Failed { endpoint, .. } => ours(*endpoint),
+            Event::Recorded { recording, .. } => state.recordings.get(recording) == Some(&at),
+            Event::Speaking { conference, .. } => state.conferences.get(conference) == Some(&at),
+            // It is released by now.
+            Event::Closed { .. } => true,
+        };
+        if !of {
+            return None;
+        }
+        Some(match event {
+            Event::Started { endpoint, from } => MediaEvent::Started { endpoint, from },
+            Event::Timeout { endpoint } => MediaEvent::Timeout { endpoint },
+            Event::SourceChanged { endpoint, from, to } => MediaEvent::SourceChanged { endpoint, from, to },
+            Event::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
+                MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone }
+            }
+            Event::Recorded { recording, recorded } => MediaEvent::Recorded { recording, recorded },
+            Event::Speaking { conference, endpoint, on } => MediaEvent::Speaking { conference, endpoint, on },
+            Event::Closed { endpoint, stats } => {
+                MediaEvent::Closed { endpoint, stats: Box::new(stats.stats(now)) }
+            }
+            Event::Failed { endpoint, reason } => MediaEvent::Failed { endpoint, reason },
+        })
+    }
+
+    /// A server is there.
+    pub fn up(&self, at: usize, load: Load) {
+        if let Some(server) = self.state().servers.get_mut(at) {
+            (server.up, server.load) = (true, load);
+        }
+    }
+
+    /// What a server says that it carries.
+    pub fn loaded(&self, at: usize, load: Load) {
+        if let Some(server) = self.state().servers.get_mut(at) {
+            server.load = load;
+        }
+    }
+
+    /// A server is gone, with all that it held; how many endpoints that were.
+    pub fn down(&self, at: usize, reason: &str, now: Instant) -> usize {
+        let mut state = self.state();
+        let Some(server) = state.servers.get_mut(at) else { return 0 };
+        (server.up, server.load) = (false, Load::default());
+        let waiting = std::mem::take(&mut server.waiting);
+        state.recordings.retain(|_, server| *server != at);
+        state.conferences.retain(|_, server| *server != at);
+        // Those that were about to be are answered below.
+        state.endpoints.retain(|_, it| it.server != at || it.allocated);
+        let mut lost = Vec::new();
+        for (id, it) in state.endpoints.iter_mut().filter(|(_, it)| it.server == at && it.lost.is_none()) {
+            it.lost = Some(now);
+            lost.push(*id);
+        }
+        drop(state);
+        for (_, (reply, _)) in waiting {
+            let _ = reply.send(Err(MediaError::Stopped));
+        }
+        for endpoint in &lost {
+            let event = MediaEvent::Failed { endpoint: *endpoint, reason: reason.to_owned() };
+            let _ = self.events.send(event);
+        }
+        lost.len()
+    }
+
+    pub fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
+        let state = self.state();
+        let described = state.endpoints.get(&endpoint).and_then(|it| it.described.as_ref());
+        described.is_some_and(|it| &*it.said == description)
+    }
+
+    pub fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
+        self.state().endpoints.get(&endpoint)?.described.clone()
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The server of something new: where that is which it belongs to; else where the last new
+    /// call went, as long as it takes more, and then the first that does. So calls that may come
+    /// to be joined are together.
+    fn pick(&mut self, near: Option<usize>) -> Result<usize, MediaError> {
+        let is = |at: usize, good: fn(&Server) -> bool| self.servers.get(at).is_some_and(good);
+        if let Some(near) = near.filter(|at| is(*at, |it| it.up)) {
+            return Ok(near);
+        }
+        let takes: fn(&Server) -> bool = |it| it.up && it.load.accepting;
+        if !is(self.current, takes) {
+            let first = self.servers.iter().position(takes);
+            self.current = first.ok_or_else(|| match self.servers.iter().any(|it| it.up) {
+                true => MediaError::NoPorts,
+                false => MediaError::Stopped,
+            })?;
+        }
+        Ok(self.current)
+    }
+
+    fn server_of(&self, about: &About) -> Result<usize, MediaError> {
+        match about {
+            About::Endpoint(id) => match self.endpoints.get(id) {
+                None => Err(MediaError::NoSuchEndpoint(*id)),
+                Some(Endpoint { lost: Some(_), .. }) => Err(MediaError::Stopped),
+                Some(it) => Ok(it.server),
+            },
+            About::Recording(id) => {
+                let known = self.recordings.get(id).copied();
+                known.ok_or_else(|| MediaError::File("there is no such recording".to_owned()))
+            }
+            About::Conference(id) => self.conferences.get(id).copied().ok_or(MediaError::Conference),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,351 @@
+//! What every media controller must do, whoever carries the media: the same steps for all of them.
+//! Real sockets on this machine stand for the parties.
+#![allow(dead_code)] // every test program uses its own part
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use b2b::call::controller::{
+    AddressFamily, Capability, CollectEnd, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec,
+    MediaController, MediaError, MediaEvent, MediaFuture, Member, PairPolicy, Part, Played, Prompt,
+    RecordingSpec,
+};
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A controller, and what happens in it.
+pub struct Carried<'a> {
+    pub media: &'a dyn MediaController,
+    pub events: UnboundedReceiver<MediaEvent>,
+    /// A folder that the controller may write to.
+    pub folder: &'a std::path::Path,
+    seen: Vec<MediaEvent>,
+}
+
+/// One party: where it hears.
+struct Party {
+    rtp: UdpSocket,
+    next: u16,
+}
+
+async fn soon<T: Unpin + Send + 'static>(what: &str, future: MediaFuture<T>) -> Result<T, MediaError> {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("no answer to {what}"))
+}
+
+async fn good<T: Unpin + Send + 'static>(what: &str, future: MediaFuture<T>) -> T {
+    soon(what, future).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+impl Party {
+    fn new() -> Party {
+        let rtp = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        rtp.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+        Party { rtp, next: 0 }
+    }
+
+    /// Its description, with this direction.
+    fn says(&self, version: u32, direction: &str) -> Bytes {
+        let port = self.rtp.local_addr().expect("bound").port();
+        let text = format!(
+            "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 0\r\na={direction}\r\n"
+        );
+        text.into()
+    }
+
+    fn speak(&mut self, to: SocketAddr) {
+        let mut packet = vec![0x80, 0];
+        packet.extend_from_slice(&self.next.to_be_bytes());
+        packet.extend_from_slice(&(u32::from(self.next) * 160).to_be_bytes());
+        packet.extend_from_slice(&7u32.to_be_bytes());
+        packet.resize(172, 0xff);
+        self.next += 1;
+        self.rtp.send_to(&packet, to).expect("loopback");
+    }
+
+    /// Whether RTP comes, in a short while.
+    fn hears(&self) -> bool {
+        let mut buffer = [0; 2_048];
+        while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
+            // RTP, and no report.
+            if length >= 172 && buffer[1] & 0x7f == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn forget(&self) {
+        let mut buffer = [0; 2_048];
+        while self.rtp.recv_from(&mut buffer).is_ok() {}
+    }
+}
+
+/// Where a description says that RTP is wanted.
+fn address(description: &[u8]) -> SocketAddr {
+    let text = String::from_utf8_lossy(description);
+    let word = |start: &str, n: usize| {
+        let line = text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{text}"));
+        line.split(' ').nth(n).expect("a word").to_owned()
+    };
+    format!("{}:{}", word("c=", 2), word("m=", 1)).parse().expect("an address")
+}
+
+/// Speaks both ways until both hear.
+fn both_hear(a: (&mut Party, SocketAddr), b: (&mut Party, SocketAddr), what: &str) {
+    let (start, mut heard) = (Instant::now(), (false, false));
+    while heard != (true, true) {
+        assert!(start.elapsed() < PATIENCE, "{what}: heard {heard:?}");
+        a.0.speak(a.1);
+        b.0.speak(b.1);
+        heard = (heard.0 || a.0.hears(), heard.1 || b.0.hears());
+    }
+}
+
+/// Speaks until nothing of it comes through any more.
+fn falls_silent(from: &mut Party, to: SocketAddr, other: &Party, what: &str) {
+    let start = Instant::now();
+    let mut quiet = 0;
+    while quiet < 5 {
+        assert!(start.elapsed() < PATIENCE, "{what}: still heard");
+        from.speak(to);
+        quiet = if other.hears() { 0 } else { quiet + 1 };
+    }
+}
+
+impl<'a> Carried<'a> {
+    pub fn new(
+        media: &'a dyn MediaController,
+        events: UnboundedReceiver<MediaEvent>,
+        folder: &'a std::path::Path,
+    ) -> Self {
+        Carried { media, events, folder, seen: Vec::new() }
+    }
+
+    /// The first event that is like this and has not been taken; others stay.
+    async fn event(&mut self, what: &str, like: impl Fn(&MediaEvent) -> bool) -> MediaEvent {
+        let found = async {
+            loop {
+                if let Some(at) = self.seen.iter().position(&like) {
+                    return self.seen.remove(at);
+                }
+                self.seen.push(self.events.recv().await.expect("the controller goes on"));
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {what}"))
+    }
+
+    async fn endpoint(&self, near: Option<EndpointId>) -> (EndpointId, SocketAddr) {
+        let mut spec = EndpointSpec::new(AddressFamily::V4);
+        spec.near = near;
+        // One that has just started may not be there yet.
+        let start = Instant::now();
+        loop {
+            match soon("an endpoint", self.media.allocate_endpoint(spec)).await {
+                Ok((id, local)) => return (id, local.rtp),
+                Err(MediaError::Stopped) if start.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("an endpoint: {error}"),
+            }
+        }
+    }
+
+    fn has(&self, capability: Capability) -> bool {
+        self.media.capabilities().has(capability)
+    }
+
+    /// All of it.
+    pub async fn suite(mut self) {
+        self.calls().await;
+        self.refusals().await;
+        self.applications().await;
+        self.rooms().await;
+    }
+
+    /// A call: offer and answer across, RTP both ways, hold, resume, counters, the end.
+    async fn calls(&mut self) {
+        let (mut ann, mut bob, policy) = (Party::new(), Party::new(), PairPolicy::default());
+        let (a, _) = self.endpoint(None).await;
+        let (b, _) = self.endpoint(Some(a)).await;
+        assert_ne!(a, b);
+        let offer = good("an offer", self.media.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
+        let to_b = address(&offer);
+        assert!(!self.media.repeats(a, &ann.says(1, "sendrecv")), "nothing is agreed on");
+        let answer = good("an answer", self.media.pair_answer(b, a, bob.says(1, "sendrecv"))).await;
+        let to_a = address(&answer);
+        assert_ne!(to_a, to_b);
+        let joined = good("a bridge", self.media.bridge(a, b)).await;
+        assert!(joined.is_relay(), "{joined:?}");
+        both_hear((&mut ann, to_a), (&mut bob, to_b), "joined");
+        let started =
+            |id| move |it: &MediaEvent| matches!(it, MediaEvent::Started { endpoint, .. } if *endpoint == id);
+        self.event("start of a's media", started(a)).await;
+
+        // What both have said is known here, without a question.
+        assert!(self.media.repeats(a, &ann.says(1, "sendrecv")));
+        assert!(!self.media.repeats(a, &ann.says(2, "sendrecv")));
+        let described = self.media.descriptions(b).expect("described");
+        assert_eq!(&*described.said, &bob.says(1, "sendrecv")[..]);
+        assert_eq!(&*described.told, &offer[..]);
+        let refresh = good("a refresh", self.media.repeat_offer(b)).await;
+        assert_eq!(address(&refresh), to_b);
+        self.media.withdraw_offer(b);
+
+        // Hold that b2b answers, and resume.
+        let held = good("hold", self.media.local_answer(a, ann.says(2, "sendonly"), &policy)).await;
+        assert!(String::from_utf8_lossy(&held).contains("a=recvonly"), "{held:?}");
+        ann.forget();
+        falls_silent(&mut bob, to_b, &ann, "a holds");
+        let back = good("resume", self.media.local_answer(a, ann.says(3, "sendrecv"), &policy)).await;
+        assert_eq!(address(&back), to_a, "the address stays");
+        both_hear((&mut ann, to_a), (&mut bob, to_b), "resumed");
+
+        let start = Instant::now();
+        loop {
+            let counted = good("counters", self.media.stats(a)).await;
+            if counted.received.packets > 0 && counted.sent.packets > 0 {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{counted:?}");
+        }
+        good("the bridge's end", self.media.unbridge(a, b)).await;
+        bob.forget();
+        falls_silent(&mut ann, to_a, &bob, "parted");
+        good("a bridge", self.media.bridge(a, b)).await;
+        both_hear((&mut ann, to_a), (&mut bob, to_b), "joined again");
+
+        // An offer of ours, as at a transfer.
+        let (mut eve, (c, _)) = (Party::new(), self.endpoint(Some(a)).await);
+        let offer = good("our offer", self.media.local_offer(c, Some(a), &policy)).await;
+        let to_c = address(&offer);
+        good("its answer", self.media.apply_remote(c, eve.says(1, "sendrecv"))).await;
+        good("a bridge", self.media.bridge(a, c)).await;
+        both_hear((&mut ann, to_a), (&mut eve, to_c), "transferred");
+
+        for id in [a, b, c] {
+            self.media.release_endpoint(id);
+            self.media.release_endpoint(id);
+            let closed =
+                |it: &MediaEvent| matches!(it, MediaEvent::Closed { endpoint, .. } if *endpoint == id);
+            let last = self.event("last word", closed).await;
+            if id == a {
+                let MediaEvent::Closed { stats, .. } = last else { unreachable!() };
+                assert!(stats.received.packets > 0 && stats.sent.packets > 0, "{stats:?}");
+            }
+        }
+    }
+
+    /// What cannot be is refused, in the same words.
+    async fn refusals(&mut self) {
+        let (ann, policy) = (Party::new(), PairPolicy::default());
+        let (a, _) = self.endpoint(None).await;
+        let (b, _) = self.endpoint(Some(a)).await;
+        let nonsense =
+            soon("nonsense", self.media.pair_offer(a, b, Bytes::from_static(b"v=1"), &policy)).await;
+        assert_eq!(nonsense.expect_err("refused").status().0, 400);
+        let early = soon("an answer to nothing", self.media.pair_answer(b, a, ann.says(1, "sendrecv"))).await;
+        assert_eq!(early, Err(MediaError::NoOffer));
+        let early = soon("a bridge of nothing", self.media.bridge(a, b)).await;
+        assert!(matches!(early, Err(MediaError::Undescribed)), "{early:?}");
+        self.media.release_endpoint(b);
+        let gone = soon("a bridge of what is gone", self.media.bridge(a, b)).await;
+        assert!(matches!(gone, Err(MediaError::NoSuchEndpoint(_))), "{gone:?}");
+        let gone = soon("counters of what is gone", self.media.stats(b)).await;
+        assert!(matches!(gone, Err(MediaError::NoSuchEndpoint(_))), "{gone:?}");
+        self.media.release_endpoint(a);
+        for id in [b, a] {
+            let closed =
+                |it: &MediaEvent| matches!(it, MediaEvent::Closed { endpoint, .. } if *endpoint == id);
+            self.event("last word", closed).await;
+        }
+    }
+
+    /// Prompts, digits, recordings, music: or words that say that it cannot.
+    async fn applications(&mut self) {
+        let (mut ann, policy) = (Party::new(), PairPolicy::default());
+        let (a, _) = self.endpoint(None).await;
+        let told = good("an answer", self.media.local_answer(a, ann.says(1, "sendrecv"), &policy)).await;
+        let to_a = address(&told);
+        let tone = Prompt::new(vec![Part::tone(440, Duration::from_millis(200))]);
+        if !self.has(Capability::Prompts) {
+            let refused = soon("a prompt", self.media.play_prompt(a, &tone)).await;
+            assert_eq!(refused, Err(MediaError::Unsupported(Capability::Prompts)));
+            let refused = soon("digits", self.media.collect_dtmf(a, &DigitPlan::new(1))).await;
+            assert_eq!(refused.map(drop), Err(MediaError::Unsupported(Capability::DigitCollection)));
+            self.media.release_endpoint(a);
+            return;
+        }
+        assert_eq!(good("a prompt", self.media.play_prompt(a, &tone)).await, Played::Complete);
+        assert!(ann.hears(), "a tone");
+        let missing = soon("a file", self.media.play_prompt(a, &Prompt::file("/nowhere/at.wav"))).await;
+        assert!(matches!(missing, Err(MediaError::Prompt(_))), "{missing:?}");
+        let endless = self.media.play_prompt(a, &tone.clone().forever());
+        self.media.stop_prompt(a);
+        assert_eq!(good("a prompt's end", endless).await, Played::Stopped);
+
+        let collecting = self.media.play_and_collect(a, &tone, &DigitPlan::new(3));
+        "12#".chars().for_each(|digit| self.media.feed_digit(a, digit));
+        let collected = good("digits", collecting).await;
+        assert_eq!((collected.digits.as_str(), collected.end), ("12", CollectEnd::Terminator('#')));
+
+        let spec = RecordingSpec::new(self.folder.join("suite.wav"));
+        let recording = good("a recording", self.media.start_recording(a, &spec)).await;
+        for _ in 0..20 {
+            ann.speak(to_a);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let over = self.media.wait_for_recording(recording);
+        let recorded = good("its end", self.media.stop_recording(recording)).await;
+        assert_eq!(recorded.path, spec.path);
+        assert!(spec.path.is_file());
+        assert_eq!(good("its end", over).await.path, spec.path);
+        let said =
+            |it: &MediaEvent| matches!(it, MediaEvent::Recorded { recording: it, .. } if *it == recording);
+        self.event("word of the recording", said).await;
+
+        good("music", self.media.start_moh(a, "default")).await;
+        ann.forget();
+        let start = Instant::now();
+        while !ann.hears() {
+            assert!(start.elapsed() < PATIENCE, "music");
+        }
+        self.media.stop_moh(a);
+        let none = soon("music", self.media.start_moh(a, "no such class")).await;
+        assert!(matches!(none, Err(MediaError::Prompt(_))), "{none:?}");
+        self.media.release_endpoint(a);
+    }
+
+    /// A room of two.
+    async fn rooms(&mut self) {
+        if !self.has(Capability::Conferences) {
+            let spec = ConferenceSpec { rate_hz: 8_000, most: 2 };
+            let refused = soon("a room", self.media.create_conference(&spec)).await;
+            assert_eq!(refused, Err(MediaError::Unsupported(Capability::Conferences)));
+            return;
+        }
+        let room =
+            good("a room", self.media.create_conference(&ConferenceSpec { rate_hz: 8_000, most: 2 })).await;
+        let policy = PairPolicy::default();
+        let (mut ann, mut bob) = (Party::new(), Party::new());
+        let mut there = Vec::new();
+        for party in [&ann, &bob] {
+            let (id, _) = self.endpoint(None).await;
+            let told =
+                good("an answer", self.media.local_answer(id, party.says(1, "sendrecv"), &policy)).await;
+            good("a place", self.media.add_to_conference(room, id, Member::default())).await;
+            there.push((id, address(&told)));
+        }
+        both_hear((&mut ann, there[0].1), (&mut bob, there[1].1), "in a room");
+        let (third, _) = self.endpoint(None).await;
+        let full = soon("a third place", self.media.add_to_conference(room, third, Member::default())).await;
+        assert_eq!(full, Err(MediaError::Conference));
+        self.media.release_endpoint(third);
+        self.media.end_conference(room);
+        let gone = soon("a place", self.media.add_to_conference(room, there[0].0, Member::default())).await;
+        assert_eq!(gone, Err(MediaError::Conference));
+        there.iter().for_each(|(id, _)| self.media.release_endpoint(*id));
+    }
+}
