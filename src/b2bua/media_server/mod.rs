@@ -81,21 +81,23 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
         .merge(grpc::router(sessions.clone()))
         .layer(middleware::from_fn_with_state(guard, guard::check));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Media threads have descriptors of their own: they must not wake a runtime.
+    let between = sessions.clone();
+    let hear = move || {
+        while let Some(event) = events.blocking_recv() {
+            between.happened(event, Instant::now());
+        }
+    };
+    std::thread::Builder::new().name("media-events".into()).spawn(hear)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = {
-        let sessions = sessions.clone();
+        let leases = sessions.clone();
         move || {
             runtime.block_on(async move {
-                let leases = sessions.clone();
                 tokio::spawn(async move {
                     loop {
                         tokio::time::sleep(LOOK).await;
                         leases.expire(Instant::now());
-                    }
-                });
-                tokio::spawn(async move {
-                    while let Some(event) = events.recv().await {
-                        sessions.happened(event, Instant::now());
                     }
                 });
                 tokio::select! {
