@@ -103,9 +103,9 @@ fn a_call_through(scheme: &str) {
     all_quiet(&server);
     assert_eq!(server.metric("b2b_held{what=\"media_requests\"}"), 0.0);
     media.holds(0);
-    until("a record", || {
+    until("a record of each leg", || {
         let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
-        (text.lines().count() == 1).then_some(())
+        (text.lines().count() == 2).then_some(())
     });
 }
 
@@ -170,10 +170,11 @@ fn calls_of_a_media_server_that_is_killed_are_ended_and_reported_and_new_ones_go
     }
     let text = until("records of all", || {
         let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
-        (text.lines().count() >= CALLS).then_some(text)
+        (text.lines().count() >= 2 * CALLS).then_some(text)
     });
-    // Q.850 102: recovery on timer expiry, which is what a loss of media is said to be.
-    assert_eq!(text.matches("\"hangup_cause_q850\":102").count(), CALLS, "{text}");
+    // Q.850 102: recovery on timer expiry, which is what a loss of media is said to be. The leg whose
+    // loss is heard first has it; the other one of the call is hung up with it.
+    assert!(text.matches("\"hangup_cause_q850\":102").count() >= CALLS, "{text}");
     all_quiet(&server);
     assert_eq!(server.metric("b2b_held{what=\"media_requests\"}"), 0.0);
     assert_eq!(server.metric(&format!("b2b_media_server_up{{server=\"{}\"}}", first.at)), 0.0);
@@ -269,7 +270,7 @@ fn a_token_is_needed_whole_and_right() {
             "[media]\ncontroller = {controller}\ntoken = \"wrong\"\n[[route]]\nto = \"{}\"\n",
             bob.uri()
         ));
-        wrong.process.wait_for_line("it refuses");
+        wrong.process.wait_for_line("401 Unauthorized");
         assert_eq!(asked("right").json()["sessions"], 0);
         drop(wrong);
         let right = carried_by(&controller, &bob, "token = \"right\"\n");
