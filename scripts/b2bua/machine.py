@@ -18,10 +18,8 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# B2B_PROFILE: which build, by the name of its profile.
-BUILD = ROOT / "target" / os.environ.get("B2B_PROFILE", "release").replace("dev", "debug")
-BINARY = Path(os.environ.get("B2B_BINARY", BUILD / "b2b"))
-FLOOR = BUILD / "examples/b2bua_floor"
+BINARY = Path(os.environ.get("B2B_BINARY", ROOT / "target/release/b2b"))
+FLOOR = ROOT / "target/release/examples/b2bua_floor"
 LAST_CORE = (os.cpu_count() or 1) - 1
 # Media has an address of its own: tens of thousands of ports are nobody else's there.
 MEDIA = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
