@@ -159,7 +159,8 @@ mod tests {
         assert_eq!(crowd.members(), 50);
         drop((bus, crowd));
         for heard in listening {
-            assert_eq!(heard.await.unwrap(), (0..100).collect::<Vec<_>>());
+            let heard = tokio::time::timeout(Duration::from_secs(30), heard).await;
+            assert_eq!(heard.expect("everybody is woken").unwrap(), (0..100).collect::<Vec<_>>());
         }
         run.await.unwrap();
     }
@@ -180,5 +181,8 @@ mod tests {
         let mut subscriber = crowd.resume(after).unwrap();
         assert_eq!(next(&mut subscriber).await, Some(101));
         assert!(crowd.resume(500).is_err());
+        assert_eq!(crowd.members(), 1);
+        drop(subscriber);
+        assert_eq!(crowd.members(), 0);
     }
 }
