@@ -205,7 +205,7 @@ pub struct Media {
     pub rtp_timeout: Option<Duration>,
     /// Whether media are encrypted, on each leg by itself.
     pub srtp: Srtp,
-    /// Line in the file of `srtp`, for errors.
+    /// Line in the file of `srtp`, for errors; 0 where it is off.
     pub srtp_line: usize,
 }
 

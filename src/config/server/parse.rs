@@ -301,6 +301,7 @@ fn carrier(section: &Section<'_>) -> Result<Carrier, ConfigError> {
 
 fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigError> {
     let timeout = section.seconds("rtp_timeout_s", 0..=86_400)?.unwrap_or(Duration::from_secs(120));
+    let srtp = section.parsed("srtp", Srtp::parse)?.unwrap_or(Srtp::Off);
     let media = Media {
         controller: carrier(section)?,
         token: secret(section, ["token", "token_file"], outside)?,
@@ -310,8 +311,8 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
         threads: section.whole("threads", 1..=64)?.map(|threads| threads as usize),
         codecs: codecs(section)?.unwrap_or_else(|| Codec::ALL.to_vec()),
         rtp_timeout: none_if_zero(timeout),
-        srtp: section.parsed("srtp", Srtp::parse)?.unwrap_or(Srtp::Off),
-        srtp_line: section.lines.line(section.place("srtp")),
+        srtp,
+        srtp_line: if srtp == Srtp::Off { 0 } else { section.lines.line(section.place("srtp")) },
     };
     section.finish();
     Ok(media)
