@@ -264,13 +264,13 @@ fn a_token_is_needed_whole_and_right() {
     assert_eq!(asked("wrong").status, 401);
     assert_eq!(asked("right").json()["sessions"], 0);
     let bob = Phone::new("bob");
-    for scheme in ["http", "grpc"] {
+    for (scheme, said) in [("http", "401 Unauthorized"), ("grpc", "the token is not the one")] {
         let controller = format!("\"{scheme}://{}\"", media.at);
         let mut wrong = server(&format!(
             "[media]\ncontroller = {controller}\ntoken = \"wrong\"\n[[route]]\nto = \"{}\"\n",
             bob.uri()
         ));
-        wrong.process.wait_for_line("401 Unauthorized");
+        wrong.process.wait_for_line(said);
         assert_eq!(asked("right").json()["sessions"], 0);
         drop(wrong);
         let right = carried_by(&controller, &bob, "token = \"right\"\n");

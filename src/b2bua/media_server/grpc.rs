@@ -4,6 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::extract::Request as Asking;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
+use axum::response::Response as Answer;
 use tonic::{Request, Response, Status};
 
 use super::sessions::Sessions;
@@ -23,6 +28,17 @@ struct Door(Arc<Sessions>);
 pub(super) fn router(sessions: Arc<Sessions>) -> Router {
     let service = MediaSessionsServer::new(Door(sessions)).max_decoding_message_size(BODY);
     Router::new().route_service(&format!("/{SERVICE_NAME}/{{*call}}"), service)
+}
+
+/// A refusal of the token, for who asked over gRPC: its clients understand no other words.
+pub(super) async fn refusals(request: Asking, next: Next) -> Answer {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let grpc = kind.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));
+    let answer = next.run(request).await;
+    if grpc && answer.status() == StatusCode::UNAUTHORIZED {
+        return Status::unauthenticated("the token is not the one of --token-file").into_http();
+    }
+    answer
 }
 
 #[tonic::async_trait]

@@ -79,7 +79,8 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     let guard = Arc::new(Guard::new(config.token.as_ref(), &[]));
     let router = rest::router(sessions.clone())
         .merge(grpc::router(sessions.clone()))
-        .layer(middleware::from_fn_with_state(guard, guard::check));
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn(grpc::refusals));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Media threads have descriptors of their own: they must not wake a runtime.
     let between = sessions.clone();

@@ -1,5 +1,5 @@
 //! The way over gRPC: the messages of `proto/b2b/media/v1/sessions.proto`, and what they are
-//! in the words of [`wire`](super::wire).
+//! in the words of [`wire`].
 
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
