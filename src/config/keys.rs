@@ -1,7 +1,9 @@
 //! The one table of settings: each row is a command-line flag and, for roles, a
 //! plan key. A flag's name is its key with dashes for underscores.
 
-use super::role_name::RoleName::{self, B2bua, Media, Mixer, Orchestrator, Phone, Sink, Source};
+#[cfg(feature = "server")]
+use super::role_name::RoleName::Media;
+use super::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Phone, Sink, Source};
 use super::value::{self, Read};
 
 /// How a value is written in TOML, and what it names.
