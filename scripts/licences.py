@@ -55,7 +55,6 @@ def main():
     names, banned = set(rules["licenses"]["allow"]), {it["crate"] for it in rules["bans"]["deny"]}
     command = ["cargo", "metadata", "--format-version", "1", "--all-features", "--locked"]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
-    # Written down, and never built: what only other targets need is not in the tree.
     refused = []
     for package in metadata["packages"]:
         name, licence = f"{package['name']} {package['version']}", package["license"]

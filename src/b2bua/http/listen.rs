@@ -34,25 +34,32 @@ pub async fn run(listener: std::net::TcpListener, router: Router, stopped: onesh
     };
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, router) => {}
+        () = accept(listener, CONNECTIONS, |stream| serve(stream, router.clone())) => {}
     }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+/// Takes connections, so many at once, until it is dropped.
+pub(in crate::b2bua) async fn accept<F>(
+    listener: TcpListener,
+    connections: usize,
+    serve: impl Fn(TcpStream) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(connections));
     loop {
         // It is never closed.
         let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
+                let served = serve(stream);
                 tokio::spawn(async move {
-                    serve(stream, router).await;
+                    served.await;
                     drop(place);
                 });
             }
             Err(error) => {
-                tracing::debug!("a connection to the control interface: {error}");
+                tracing::debug!("a connection that is not taken: {error}");
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -29,7 +29,7 @@ mod control;
 mod events;
 mod gateways;
 pub(super) mod guard;
-mod listen;
+pub(super) mod listen;
 mod metrics;
 mod metrics_media;
 mod openapi;

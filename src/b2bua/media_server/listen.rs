@@ -1,6 +1,5 @@
 //! Connections of controlling servers: HTTP/1.1 for REST and HTTP/2 for gRPC, on one port.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,7 +7,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+
+use crate::b2bua::http::listen::accept;
 
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 256;
@@ -20,8 +20,6 @@ const HEAD_BYTES: u32 = 16 * 1_024;
 const ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Requests at once on an HTTP/2 connection.
 const STREAMS: u32 = 64;
-/// How long to wait when the system has no descriptor for another connection.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is dropped.
 pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
@@ -29,24 +27,7 @@ pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the media server cannot listen: {error}"),
     };
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        // It is never closed.
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve(stream, router).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::debug!("a connection to the media server: {error}");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
+    accept(listener, CONNECTIONS, |stream| serve(stream, router.clone())).await;
 }
 
 async fn serve(stream: TcpStream, router: Router) {
