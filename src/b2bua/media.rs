@@ -1,7 +1,8 @@
 //! Who carries the media: the engine inside, or another program.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -26,11 +27,31 @@ pub fn capabilities(config: &ServerConfig) -> Capabilities {
     }
 }
 
+/// How long a start waits for the first media server.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Another program that carries media, as alarms see it.
+pub struct CarrierLook {
+    /// Host and port.
+    pub name: String,
+    /// Why it is not there; none: it is.
+    pub down: Option<String>,
+    /// New calls may go there.
+    pub takes_calls: bool,
+}
+
+/// rtpengine, and where it is.
+#[derive(Clone)]
+pub struct Rtpengine {
+    server: SocketAddr,
+    controller: Arc<RtpengineController>,
+}
+
 /// The carrier that `media.controller` names.
 #[derive(Clone)]
 pub enum Media {
     Embedded(Arc<EmbeddedController>),
-    Rtpengine(Arc<RtpengineController>),
+    Rtpengine(Rtpengine),
     Remote(Arc<RemoteController>),
 }
 
@@ -51,7 +72,10 @@ impl Media {
                 let config = RtpengineConfig { server: *server, interfaces, seed: rand::random() };
                 let (controller, events) = RtpengineController::start(config)
                     .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
-                Ok((Media::Rtpengine(Arc::new(controller)), events))
+                Ok((
+                    Media::Rtpengine(Rtpengine { server: *server, controller: Arc::new(controller) }),
+                    events,
+                ))
             }
             Carrier::Remote { servers } => {
                 let remote = |server: &MediaServer| RemoteServer {
@@ -72,7 +96,7 @@ impl Media {
     pub fn controller(&self) -> Arc<dyn MediaController> {
         match self {
             Media::Embedded(it) => it.clone(),
-            Media::Rtpengine(it) => it.clone(),
+            Media::Rtpengine(it) => it.controller.clone(),
             Media::Remote(it) => it.clone(),
         }
     }
@@ -81,7 +105,7 @@ impl Media {
     pub fn endpoints(&self) -> usize {
         match self {
             Media::Embedded(it) => it.endpoints(),
-            Media::Rtpengine(it) => it.endpoints(),
+            Media::Rtpengine(it) => it.controller.endpoints(),
             Media::Remote(it) => it.endpoints(),
         }
     }
@@ -99,6 +123,33 @@ impl Media {
         match self {
             Media::Remote(it) => it.servers(),
             Media::Embedded(_) | Media::Rtpengine(_) => Vec::new(),
+        }
+    }
+
+    /// Other programs that carry the media, in the order of their list.
+    pub fn carriers(&self) -> Vec<CarrierLook> {
+        let remote = |it: ServerHealth| CarrierLook {
+            takes_calls: it.up && it.load.accepting,
+            down: (!it.up).then_some(it.trouble),
+            name: it.authority,
+        };
+        match self {
+            Media::Embedded(_) => Vec::new(),
+            Media::Rtpengine(it) => {
+                let down = (!it.controller.is_alive()).then(|| "rtpengine does not answer".to_owned());
+                vec![CarrierLook { name: it.server.to_string(), takes_calls: down.is_none(), down }]
+            }
+            Media::Remote(it) => it.servers().into_iter().map(remote).collect(),
+        }
+    }
+
+    /// Waits a little until there is somebody to carry media: the first calls are not to be
+    /// refused because connections take a moment.
+    pub fn settle(&self) {
+        if let Media::Remote(it) = self
+            && !it.wait_for_one(SETTLE)
+        {
+            tracing::warn!("no media server is there: calls are refused with 503 until one is");
         }
     }
 
@@ -141,7 +192,7 @@ impl Media {
     pub fn shutdown(&self) {
         match self {
             Media::Embedded(it) => it.shutdown(),
-            Media::Rtpengine(it) => it.shutdown(),
+            Media::Rtpengine(it) => it.controller.shutdown(),
             Media::Remote(it) => it.shutdown(),
         }
     }

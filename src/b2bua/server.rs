@@ -113,6 +113,7 @@ impl Server {
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let ledger = Ledger::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let (media, media_events) = Media::start(&config).map_err(sip)?;
+        media.settle();
         let desk = DeskParts {
             current: current.clone(),
             registrar: registrar.clone(),

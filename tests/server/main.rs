@@ -35,9 +35,13 @@ mod http_lists;
 mod http_places;
 mod lamps;
 #[cfg(feature = "lab")]
+mod media_faults;
+#[cfg(feature = "lab")]
 mod media_servers;
 #[cfg(feature = "lab")]
 mod media_suite;
+#[cfg(feature = "lab")]
+mod ng_daemon;
 #[cfg(feature = "lab")]
 mod operations;
 #[cfg(feature = "lab")]

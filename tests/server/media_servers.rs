@@ -41,13 +41,13 @@ impl MediaServer {
         exchange(self.at, request.as_bytes()).json()
     }
 
-    fn holds(&self, endpoints: usize) {
+    pub fn holds(&self, endpoints: usize) {
         until("endpoints at the media server", || (self.load()["endpoints"] == endpoints).then_some(()));
     }
 }
 
 /// A b2bua whose media these carry, with one party whom all calls go to; ready to take them.
-fn carried_by(controller: &str, bob: &Phone, lines: &str) -> Server {
+pub fn carried_by(controller: &str, bob: &Phone, lines: &str) -> Server {
     let server =
         server(&format!("[media]\ncontroller = {controller}\n{lines}[[route]]\nto = \"{}\"\n", bob.uri()));
     let servers = controller.matches("://").count();
@@ -59,7 +59,7 @@ fn carried_by(controller: &str, bob: &Phone, lines: &str) -> Server {
     server
 }
 
-fn call(server: &Server, ann: &Phone, bob: &Phone) -> (Dialog, Dialog) {
+pub fn call(server: &Server, ann: &Phone, bob: &Phone) -> (Dialog, Dialog) {
     std::thread::scope(|scope| {
         let answered = scope.spawn(|| bob.answer());
         let asked = ann.call(server.sip, "200");
@@ -67,7 +67,7 @@ fn call(server: &Server, ann: &Phone, bob: &Phone) -> (Dialog, Dialog) {
     })
 }
 
-fn hang_up(ann: &Phone, dialog: &Dialog, bob: &Phone) {
+pub fn hang_up(ann: &Phone, dialog: &Dialog, bob: &Phone) {
     std::thread::scope(|scope| {
         scope.spawn(|| bob.let_go());
         ann.hang_up(dialog);
@@ -127,7 +127,7 @@ fn a_call_goes_through_a_media_server_over_grpc() {
 }
 
 /// So many calls up at once, each by a caller of its own.
-fn calls(server: &Server, bob: &Phone, count: usize) -> Vec<(Phone, Dialog)> {
+pub fn calls(server: &Server, bob: &Phone, count: usize) -> Vec<(Phone, Dialog)> {
     let mut seen = HashSet::new();
     let mut one = || {
         let ann = Phone::new("ann");

@@ -9,7 +9,9 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::Response as Answer;
-use tonic::{Request, Response, Status};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::sessions::Sessions;
 use crate::call::controller::remote::grpc::schema::media_sessions_server::{
@@ -59,23 +61,17 @@ impl MediaSessions for Door {
         }))
     }
 
-    async fn obey(&self, asked: Request<Asked>) -> Result<Response<Happenings>, Status> {
-        let Asked { session, batch, verbs } = asked.into_inner();
-        if verbs.len() > MOST {
-            return Err(Status::invalid_argument("too many verbs in one request"));
-        }
-        let read = |it: schema::Verb| {
-            let verb = serde_json::from_str(&it.verb);
-            verb.map(|verb| wire::Numbered { id: it.id, verb })
-        };
-        let verbs = verbs.into_iter().map(read).collect::<Result<_, _>>();
-        let verbs = verbs.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        happenings(self.0.obey(&session, wire::Asked { batch, verbs }, Instant::now()))
+    type ObeyStream = BoxStream<'static, Result<Happenings, Status>>;
+
+    async fn obey(&self, asked: Request<Streaming<Asked>>) -> Result<Response<Self::ObeyStream>, Status> {
+        let sessions = self.0.clone();
+        let answers = asked.into_inner().map(move |asked| obeyed(&sessions, asked?));
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn events(&self, since: Request<Since>) -> Result<Response<Happenings>, Status> {
         let Since { session, from } = since.into_inner();
-        happenings(self.0.events(&session, from, Instant::now).await)
+        happenings(self.0.events(&session, from, Instant::now).await).map(Response::new)
     }
 
     async fn end(&self, session: Request<Session>) -> Result<Response<Ended>, Status> {
@@ -94,14 +90,27 @@ fn no_session() -> Status {
     Status::not_found("no such session: it has ended, begin another one")
 }
 
-fn happenings(said: Option<wire::Happenings>) -> Result<Response<Happenings>, Status> {
+fn obeyed(sessions: &Arc<Sessions>, Asked { session, batch, verbs }: Asked) -> Result<Happenings, Status> {
+    if verbs.len() > MOST {
+        return Err(Status::invalid_argument("too many verbs in one request"));
+    }
+    let read = |it: schema::Verb| {
+        let verb = serde_json::from_str(&it.verb);
+        verb.map(|verb| wire::Numbered { id: it.id, verb })
+    };
+    let verbs = verbs.into_iter().map(read).collect::<Result<_, _>>();
+    let verbs = verbs.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    happenings(sessions.obey(&session, wire::Asked { batch, verbs }, Instant::now()))
+}
+
+fn happenings(said: Option<wire::Happenings>) -> Result<Happenings, Status> {
     let said = said.ok_or_else(no_session)?;
     let written = said.happened.iter().map(serde_json::to_string).collect::<Result<_, _>>();
-    Ok(Response::new(Happenings {
+    Ok(Happenings {
         first: said.first,
         happened: written.map_err(|error| Status::internal(error.to_string()))?,
         load: said.load.as_ref().map(load),
-    }))
+    })
 }
 
 fn load(load: &wire::Load) -> LoadReply {

@@ -33,6 +33,17 @@ impl<T> MediaFuture<T> {
         MediaFuture::ready(Err(MediaError::Unsupported(what)))
     }
 
+    /// The same answer, as something else.
+    pub fn map<U>(self, read: impl FnOnce(T) -> U + Send + 'static) -> MediaFuture<U>
+    where
+        T: 'static,
+    {
+        match self.0 {
+            State::Ready(result) => MediaFuture(State::Ready(result.map(|result| result.map(read)))),
+            State::Pending(future) => MediaFuture::pending(async move { future.await.map(read) }),
+        }
+    }
+
     /// The answer, if it is there; polls once.
     ///
     /// # Errors
@@ -69,6 +80,7 @@ mod tests {
         let later = MediaFuture::<u8>::pending(std::future::pending());
         let Err(later) = later.now() else { panic!("it cannot be there") };
         assert!(later.now().is_err(), "nor after another look");
+        assert!(matches!(MediaFuture::ready(Ok(3)).map(|it| it + 1).now(), Ok(Ok(4))));
         let refused = MediaFuture::<u8>::unsupported(Capability::Recording).now();
         assert!(matches!(refused, Ok(Err(MediaError::Unsupported(Capability::Recording)))));
     }

@@ -58,7 +58,7 @@ pub use verbs::{
 /// operation still happens.
 ///
 /// How a call uses it:
-/// - A's INVITE with an offer: `allocate_endpoint` for both, `pair_offer(A, B)`; B's
+/// - A's INVITE with an offer: `open_endpoint` for both, `pair_offer(A, B)`; B's
 ///   180 to 200 with a description: `pair_answer(B, A)`, and `bridge(A, B)` as soon as
 ///   media may flow. Forks: one endpoint a branch; losers are released.
 /// - INVITE without an offer: B is invited without one too, then `pair_offer(B, A)`
@@ -79,6 +79,16 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `NoPorts`, `Family`, `Stopped`.
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)>;
+
+    /// The same where nobody asks for its address, which descriptions name. Who carries media in
+    /// another program may give the name at once, and make the endpoint with the next request about
+    /// it: that one is refused with the reason if there is none.
+    ///
+    /// # Errors
+    /// As `allocate_endpoint`.
+    fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
+        self.allocate_endpoint(spec).map(|(endpoint, _)| endpoint)
+    }
 
     /// Ends an endpoint, and its part in a bridge. `Closed` follows, with the last
     /// counters. A second call does nothing.

@@ -33,10 +33,10 @@ impl Switch {
         }
         let (rtp_timeout, srtp) = (self.config.rtp_timeout, self.config.srtp);
         let spec = EndpointSpec { family: it.family, near, rtp_timeout, srtp };
-        let allocated = self.controller.allocate_endpoint(spec);
-        self.media(t, allocated, move |switch, t, result| {
+        let opened = self.controller.open_endpoint(spec);
+        self.media(t, opened, move |switch, t, result| {
             let endpoint = match result {
-                Ok((endpoint, _)) => endpoint,
+                Ok(endpoint) => endpoint,
                 Err(error) => return then(switch, t, Err(error)),
             };
             match switch.legs.get_mut(leg.0) {

@@ -40,6 +40,10 @@ pub struct DiskLook {
 /// A look at the server. Counters are since its start.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Look {
+    /// Programs that are to carry media and do not answer, and why.
+    pub carriers_down: Vec<(String, String)>,
+    /// None of them takes calls: how many there are.
+    pub no_media: Option<usize>,
     /// Those that take no calls, and why.
     pub gateways_down: Vec<(String, String)>,
     /// Calls that are left; none: it takes calls.
@@ -97,6 +101,15 @@ impl Board {
     pub fn look(&mut self, now: SystemTime, look: Look) {
         let before = self.before.take().unwrap_or_else(|| look.clone());
         let mut so = Vec::new();
+        if let Some(all) = look.no_media {
+            let (down, full) = (look.carriers_down.len(), all.saturating_sub(look.carriers_down.len()));
+            let text =
+                format!("nobody carries the media of new calls: {down} do not answer, {full} are full");
+            so.push((Kind::NoMedia, String::new(), text));
+        }
+        for (name, why) in &look.carriers_down {
+            so.push((Kind::MediaServerDown, name.clone(), why.clone()));
+        }
         for (name, why) in &look.gateways_down {
             so.push((Kind::GatewayDown, name.clone(), why.clone()));
         }
@@ -225,6 +238,8 @@ mod tests {
         assert_eq!(standing(&board), []);
         for second in [10, 20] {
             let look = Look {
+                carriers_down: vec![("m1:8090".to_owned(), "no connection".to_owned())],
+                no_media: Some(2),
                 gateways_down: down(),
                 draining: Some(3),
                 disk: disk(99),
@@ -235,6 +250,8 @@ mod tests {
             board.look(at(second), look);
         }
         let expected = [
+            ("no_media", ""),
+            ("media_server_down", "m1:8090"),
             ("gateway_down", "carrier"),
             ("draining", ""),
             ("disk_low", "rec"),

@@ -15,6 +15,8 @@ pub enum Severity {
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    NoMedia,
+    MediaServerDown,
     GatewayDown,
     Draining,
     DiskLow,
@@ -55,7 +57,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
+        Kind::NoMedia,
+        Kind::MediaServerDown,
         Kind::GatewayDown,
         Kind::Draining,
         Kind::DiskLow,
@@ -74,6 +78,20 @@ impl Kind {
     const fn row(self) -> Row {
         use Severity::{Critical, Warning};
         match self {
+            Kind::NoMedia => Row {
+                name: "no_media",
+                severity: Critical,
+                ends: Ends::NotSo,
+                fix: "start the media servers of media.controller or rtpengine, or give one more room \
+                      (--max-endpoints, --rtp-ports): new calls get 503 until one takes them",
+            },
+            Kind::MediaServerDown => Row {
+                name: "media_server_down",
+                severity: Critical,
+                ends: Ends::NotSo,
+                fix: "start it again, or mend what the text says: its calls have ended; new ones go to the next of \
+                      media.controller",
+            },
             Kind::GatewayDown => Row {
                 name: "gateway_down",
                 severity: Critical,

@@ -39,7 +39,11 @@ async fn look(api: &Api) -> Option<Look> {
     let (totals, ports) = api.media.totals().await;
     let records = api.ledger.counters();
     let free = ports.free + ports.ready;
+    let carriers = api.media.carriers();
+    let nobody = !carriers.is_empty() && !carriers.iter().any(|it| it.takes_calls);
     Some(Look {
+        no_media: nobody.then_some(carriers.len()),
+        carriers_down: carriers.into_iter().filter_map(|it| Some((it.name, it.down?))).collect(),
         gateways_down: api
             .desk
             .board

@@ -1,9 +1,13 @@
 //! The way over gRPC: the messages of `proto/b2b/media/v1/sessions.proto`, and what they are
 //! in the words of [`wire`].
 
+use std::sync::Arc;
+
+use futures_util::stream::poll_fn;
+use tokio::sync::{Mutex, mpsc};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 
 use super::RemoteServer;
 use super::door::{LinkError, MOST_OCTETS, PATIENCE};
@@ -22,6 +26,14 @@ use schema::media_sessions_client::MediaSessionsClient;
 pub(super) struct Client {
     sessions: MediaSessionsClient<Channel>,
     bearer: Option<MetadataValue<tonic::metadata::Ascii>>,
+    /// For verbs: a stream that is open is one write for each way, a request of its own several.
+    talk: Arc<Mutex<Option<Talk>>>,
+}
+
+/// A stream of requests with verbs, and of their answers.
+struct Talk {
+    ask: mpsc::UnboundedSender<schema::Asked>,
+    answers: Streaming<schema::Happenings>,
 }
 
 impl Client {
@@ -41,7 +53,7 @@ impl Client {
         let there = there.map_err(|error| LinkError::Connect(error.to_string()))?;
         let channel = there.connect_timeout(PATIENCE).tcp_nodelay(true).connect_lazy();
         let sessions = MediaSessionsClient::new(channel).max_decoding_message_size(MOST_OCTETS);
-        Ok(Client { sessions, bearer })
+        Ok(Client { sessions, bearer, talk: Arc::default() })
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -72,8 +84,26 @@ impl Client {
         };
         let verbs = asked.verbs.iter().map(written).collect::<Result<_, _>>()?;
         let asked = schema::Asked { session: session.to_owned(), batch: asked.batch, verbs };
-        let answers = self.sessions.clone().obey(self.request(asked)).await.map_err(|it| refused(&it))?;
-        happenings(answers.into_inner())
+        let mut place = self.talk.lock().await;
+        // Put back with its answer: one that is given up for lost would answer the next request.
+        let mut talk = match place.take() {
+            Some(talk) if talk.ask.send(asked.clone()).is_ok() => talk,
+            _ => self.talk(asked).await?,
+        };
+        let answer = talk.answers.message().await.map_err(|it| refused(&it))?;
+        let answer = answer.ok_or_else(|| LinkError::Broken("the stream of verbs has ended".to_owned()))?;
+        *place = Some(talk);
+        happenings(answer)
+    }
+
+    /// A new stream, with its first request.
+    async fn talk(&self, first: schema::Asked) -> Result<Talk, LinkError> {
+        let (ask, mut asked) = mpsc::unbounded_channel();
+        // Nothing is lost: the receiver is here.
+        let _ = ask.send(first);
+        let requests = poll_fn(move |context| asked.poll_recv(context));
+        let answers = self.sessions.clone().obey(self.request(requests)).await;
+        Ok(Talk { ask, answers: answers.map_err(|it| refused(&it))?.into_inner() })
     }
 
     pub async fn events(&self, session: &str, from: u64) -> Result<Happenings, LinkError> {

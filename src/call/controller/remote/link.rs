@@ -1,5 +1,6 @@
 //! The session with one media server: its verbs, and what happens in it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,8 @@ pub(super) async fn run(
                     None => "the session ends".to_owned(),
                 };
                 let lost = table.down(at, &reason, Instant::now());
-                if ended.is_some() {
+                if let Some(error) = &ended {
+                    table.trouble(at, error.to_string());
                     tracing::error!("{reason}; {lost} endpoints were there");
                 }
                 // It may be there all the same: then nothing is held for nobody.
@@ -52,11 +54,13 @@ pub(super) async fn run(
                     return;
                 }
             }
-            Err(error) if !told => {
-                told = true;
-                tracing::error!("media server {name}: {error}; it is asked every second");
+            Err(error) => {
+                table.trouble(at, error.to_string());
+                if !told {
+                    told = true;
+                    tracing::error!("media server {name}: {error}; it is asked every second");
+                }
             }
-            Err(_) => {}
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
@@ -103,13 +107,18 @@ async fn speak(
     table: &Table,
 ) -> Result<(), LinkError> {
     let mut batch = 0;
-    while let Some(first) = asked.recv().await {
-        let mut verbs: Vec<Numbered> = vec![first];
-        while verbs.len() < MOST
+    let mut left: VecDeque<Numbered> = VecDeque::new();
+    loop {
+        if left.is_empty() {
+            let Some(first) = asked.recv().await else { return Ok(()) };
+            left.extend(first);
+        }
+        while left.len() < MOST
             && let Ok(next) = asked.try_recv()
         {
-            verbs.push(next);
+            left.extend(next);
         }
+        let verbs: Vec<Numbered> = left.drain(..left.len().min(MOST)).collect();
         batch += 1;
         let request = Asked { batch, verbs };
         let answers = match door.obey(session, &request).await {
@@ -120,7 +129,6 @@ async fn speak(
         let now = Instant::now();
         answers.happened.into_iter().for_each(|it| table.happened(at, it, now));
     }
-    Ok(())
 }
 
 /// What happens; asking for it is what keeps the session, too.

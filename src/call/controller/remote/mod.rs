@@ -61,6 +61,8 @@ pub struct ServerHealth {
     pub authority: String,
     /// There is a session with it.
     pub up: bool,
+    /// Why there is none; empty: there is.
+    pub trouble: String,
     /// What it said last of what it carries; nothing as long as there is no session.
     pub load: wire::Load,
     /// Endpoints of ours that it holds.
@@ -135,6 +137,11 @@ impl RemoteController {
     /// The servers in the order of the list.
     pub fn servers(&self) -> Vec<ServerHealth> {
         self.table.servers()
+    }
+
+    /// Waits for a session with one of them, for so long; whether there is one.
+    pub fn wait_for_one(&self, patience: std::time::Duration) -> bool {
+        self.table.wait_for_one(patience)
     }
 
     /// Ends the sessions, and so every endpoint.

@@ -1,13 +1,13 @@
 //! Who waits for answers, what each media server holds, and which of them is there.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::EndpointStats;
-use super::super::{ConferenceId, Descriptions, EndpointId, MediaError, MediaEvent, RecordingId};
+use super::super::{ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats};
+use super::super::{MediaError, MediaEvent, RecordingId};
 use super::ServerHealth;
 use super::wire::{Answer, Answered, Event, Happening, Load, Numbered, Verb};
 
@@ -15,12 +15,15 @@ use super::wire::{Answer, Answered, Event, Happening, Load, Numbered, Verb};
 const KEPT: usize = 1_024;
 
 pub(super) type Reply = oneshot::Sender<Result<Answer, MediaError>>;
-pub(super) type Queue = mpsc::UnboundedReceiver<Numbered>;
+/// Verbs that belong into one request, if there is room.
+pub(super) type Queue = mpsc::UnboundedReceiver<Vec<Numbered>>;
 
 /// See the module's text.
 pub(super) struct Table {
     events: mpsc::UnboundedSender<MediaEvent>,
     state: Mutex<State>,
+    /// A server has come.
+    came: Condvar,
 }
 
 struct State {
@@ -30,6 +33,8 @@ struct State {
     /// Of verbs, endpoints, recordings and rooms alike.
     last: u64,
     endpoints: HashMap<EndpointId, Endpoint>,
+    /// Those that are released, until their server has said its last word of them.
+    closing: HashMap<EndpointId, usize>,
     recordings: HashMap<RecordingId, usize>,
     /// Those that are over, oldest first; who waits for one may be late.
     recorded: VecDeque<RecordingId>,
@@ -39,18 +44,35 @@ struct State {
 struct Server {
     name: String,
     up: bool,
+    /// Why not.
+    trouble: String,
     load: Load,
-    queue: mpsc::UnboundedSender<Numbered>,
-    waiting: HashMap<u64, (Reply, Option<EndpointId>)>,
+    queue: mpsc::UnboundedSender<Vec<Numbered>>,
+    /// Verbs that nobody waits for before the next one: they go with it.
+    held: Vec<Numbered>,
+    waiting: HashMap<u64, Waiting>,
+}
+
+/// Who waits for a verb's answer.
+struct Waiting {
+    /// None: its endpoint is in use already, and will say it.
+    reply: Option<Reply>,
+    /// What it allocates.
+    allocates: Option<EndpointId>,
 }
 
 struct Endpoint {
     server: usize,
-    /// The media server has it.
-    allocated: bool,
-    /// Since when its server is gone.
-    lost: Option<Instant>,
+    /// Somebody knows its name, and will release it.
+    given: bool,
+    /// Its server is gone, or would not make it.
+    gone: Option<Gone>,
     described: Option<Descriptions>,
+}
+
+struct Gone {
+    since: Instant,
+    why: MediaError,
 }
 
 /// What a verb is about: it goes where that is.
@@ -66,8 +88,9 @@ impl Table {
             .into_iter()
             .map(|name| {
                 let (queue, asked) = mpsc::unbounded_channel();
-                let (load, waiting) = (Load::default(), HashMap::new());
-                (Server { name, up: false, load, queue, waiting }, asked)
+                let (load, held, waiting) = (Load::default(), Vec::new(), HashMap::new());
+                let trouble = "it has not answered yet".to_owned();
+                (Server { name, up: false, trouble, load, queue, held, waiting }, asked)
             })
             .unzip();
         let state = State {
@@ -75,11 +98,12 @@ impl Table {
             current: 0,
             last: 0,
             endpoints: HashMap::new(),
+            closing: HashMap::new(),
             recordings: HashMap::new(),
             recorded: VecDeque::new(),
             conferences: HashMap::new(),
         };
-        (Table { events, state: Mutex::new(state) }, queues)
+        (Table { events, state: Mutex::new(state), came: Condvar::new() }, queues)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -100,6 +124,7 @@ impl Table {
         let health = |(at, it): (usize, &Server)| ServerHealth {
             authority: it.name.clone(),
             up: it.up,
+            trouble: it.trouble.clone(),
             load: it.load,
             endpoints: state.endpoints.values().filter(|endpoint| endpoint.server == at).count(),
             current: state.current == at && it.up,
@@ -109,14 +134,19 @@ impl Table {
 
     /// A new endpoint, near that one where it is known, else where new calls go.
     pub fn place(&self, near: Option<EndpointId>) -> Result<EndpointId, MediaError> {
+        self.state().place(near, false).map(|(id, _)| id)
+    }
+
+    /// The same, named at once and asked for together with the next verb.
+    pub fn open(&self, spec: EndpointSpec) -> Result<EndpointId, MediaError> {
         let mut state = self.state();
-        let near = near.and_then(|near| state.endpoints.get(&near)).filter(|it| it.lost.is_none());
-        let near = near.map(|it| it.server);
-        let server = state.pick(near)?;
-        let id = EndpointId(state.number());
-        let endpoint = Endpoint { server, allocated: false, lost: None, described: None };
-        state.endpoints.insert(id, endpoint);
-        Ok(id)
+        let (endpoint, server) = state.place(spec.near, true)?;
+        let id = state.number();
+        if let Some(server) = state.servers.get_mut(server) {
+            server.held.push(Numbered { id, verb: Verb::Allocate { endpoint, spec } });
+            server.waiting.insert(id, Waiting { reply: None, allocates: Some(endpoint) });
+        }
+        Ok(endpoint)
     }
 
     /// A new recording where this is.
@@ -149,12 +179,11 @@ impl Table {
         let (reply, answer) = oneshot::channel();
         let mut state = self.state();
         if let Verb::Release { endpoint } = &verb
-            && let Some(lost) = state.endpoints.get(endpoint).and_then(|it| it.lost)
+            && let Some(since) =
+                state.endpoints.get(endpoint).and_then(|it| it.gone.as_ref()).map(|it| it.since)
         {
             state.endpoints.remove(endpoint);
-            // Its counters are gone with its server.
-            let stats = Box::new(EndpointStats::new(lost));
-            let _ = self.events.send(MediaEvent::Closed { endpoint: *endpoint, stats });
+            self.close(*endpoint, since);
             return Err(MediaError::Stopped);
         }
         let server = state.server_of(about)?;
@@ -163,7 +192,10 @@ impl Table {
             _ => None,
         };
         match &verb {
-            Verb::Release { endpoint } => drop(state.endpoints.remove(endpoint)),
+            Verb::Release { endpoint } => {
+                state.endpoints.remove(endpoint);
+                state.closing.insert(*endpoint, server);
+            }
             Verb::EndConference { conference } => drop(state.conferences.remove(conference)),
             _ => {}
         }
@@ -171,16 +203,26 @@ impl Table {
         let Some(server) = state.servers.get_mut(server).filter(|server| server.up) else {
             return Err(MediaError::Stopped);
         };
-        server.waiting.insert(id, (reply, allocates));
-        // A link that has ended has answered all that waits.
-        let _ = server.queue.send(Numbered { id, verb });
+        server.waiting.insert(id, Waiting { reply: Some(reply), allocates });
+        let waits = server.may_wait(&verb);
+        server.held.push(Numbered { id, verb });
+        if !waits {
+            // A link that has ended has answered all that waits.
+            let _ = server.queue.send(std::mem::take(&mut server.held));
+        }
         Ok(answer)
+    }
+
+    /// The last word of an endpoint whose counters nobody can tell.
+    fn close(&self, endpoint: EndpointId, since: Instant) {
+        let stats = Box::new(EndpointStats::new(since));
+        let _ = self.events.send(MediaEvent::Closed { endpoint, stats });
     }
 
     /// What a server says.
     pub fn happened(&self, server: usize, happening: Happening, now: Instant) {
         match happening {
-            Happening::Answer(answered) => self.answered(server, *answered),
+            Happening::Answer(answered) => self.answered(server, *answered, now),
             Happening::Event(event) => {
                 if let Some(event) = self.known(server, *event, now) {
                     let _ = self.events.send(event);
@@ -189,8 +231,9 @@ impl Table {
         }
     }
 
-    fn answered(&self, at: usize, answered: Answered) {
-        let mut state = self.state();
+    fn answered(&self, at: usize, answered: Answered, now: Instant) {
+        let mut guard = self.state();
+        let state = &mut *guard;
         for described in answered.described {
             if let Some(endpoint) = state.endpoints.get_mut(&described.endpoint).filter(|it| it.server == at)
             {
@@ -199,16 +242,30 @@ impl Table {
             }
         }
         let waiting = state.servers.get_mut(at).and_then(|it| it.waiting.remove(&answered.id));
-        let Some((reply, allocates)) = waiting else { return };
-        if let Some(endpoint) = allocates {
-            match (&answered.result, state.endpoints.get_mut(&endpoint)) {
-                (Ok(_), Some(it)) => it.allocated = true,
-                (Err(_), _) => drop(state.endpoints.remove(&endpoint)),
-                (Ok(_), None) => {}
+        let Some(Waiting { reply, allocates }) = waiting else { return };
+        let mut result = answered.result;
+        match (allocates, &result) {
+            (Some(endpoint), Err(why)) => match state.endpoints.get_mut(&endpoint) {
+                Some(it) if it.given => it.gone = Some(Gone { since: now, why: why.clone() }),
+                Some(_) => drop(state.endpoints.remove(&endpoint)),
+                None if state.closing.remove(&endpoint).is_some() => self.close(endpoint, now),
+                None => {}
+            },
+            (Some(endpoint), Ok(_)) => {
+                if let Some(it) = state.endpoints.get_mut(&endpoint) {
+                    it.given = true;
+                }
             }
+            // Why it could not be made is the answer to whatever was asked of it since.
+            (None, Err(MediaError::NoSuchEndpoint(id))) => {
+                if let Some(gone) = state.endpoints.get(id).and_then(|it| it.gone.as_ref()) {
+                    result = Err(gone.why.clone());
+                }
+            }
+            (None, _) => {}
         }
-        drop(state);
-        let abandoned = reply.send(answered.result).is_err();
+        drop(guard);
+        let abandoned = reply.is_some_and(|reply| reply.send(result).is_err());
         if let Some(endpoint) = allocates.filter(|_| abandoned) {
             // Nobody waits for it, and nobody will ever release it.
             let _ = self.ask(&About::Endpoint(endpoint), Verb::Release { endpoint });
@@ -235,8 +292,7 @@ impl Table {
             | Event::Failed { endpoint, .. } => ours(*endpoint),
             Event::Recorded { recording, .. } => state.recordings.get(recording) == Some(&at),
             Event::Speaking { conference, .. } => state.conferences.get(conference) == Some(&at),
-            // It is released by now.
-            Event::Closed { .. } => true,
+            Event::Closed { endpoint, .. } => state.closing.remove(endpoint).is_some(),
         };
         if !of {
             return None;
@@ -261,7 +317,23 @@ impl Table {
     pub fn up(&self, at: usize, load: Load) {
         if let Some(server) = self.state().servers.get_mut(at) {
             (server.up, server.load) = (true, load);
+            server.trouble.clear();
         }
+        self.came.notify_all();
+    }
+
+    /// Why a server is not there.
+    pub fn trouble(&self, at: usize, why: String) {
+        if let Some(server) = self.state().servers.get_mut(at) {
+            server.trouble = why;
+        }
+    }
+
+    /// Waits for a server, for so long; whether there is one.
+    pub fn wait_for_one(&self, patience: Duration) -> bool {
+        let none = |state: &mut State| !state.servers.iter().any(|it| it.up);
+        let waited = self.came.wait_timeout_while(self.state(), patience, none);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// What a server says that it carries.
@@ -277,17 +349,21 @@ impl Table {
         let Some(server) = state.servers.get_mut(at) else { return 0 };
         (server.up, server.load) = (false, Load::default());
         let waiting = std::mem::take(&mut server.waiting);
+        server.held.clear();
         state.recordings.retain(|_, server| *server != at);
         state.conferences.retain(|_, server| *server != at);
         // Those that were about to be are answered below.
-        state.endpoints.retain(|_, it| it.server != at || it.allocated);
+        state.endpoints.retain(|_, it| it.server != at || it.given);
         let mut lost = Vec::new();
-        for (id, it) in state.endpoints.iter_mut().filter(|(_, it)| it.server == at && it.lost.is_none()) {
-            it.lost = Some(now);
+        for (id, it) in state.endpoints.iter_mut().filter(|(_, it)| it.server == at && it.gone.is_none()) {
+            it.gone = Some(Gone { since: now, why: MediaError::Stopped });
             lost.push(*id);
         }
+        for (endpoint, _) in state.closing.extract_if(|_, server| *server == at) {
+            self.close(endpoint, now);
+        }
         drop(state);
-        for (_, (reply, _)) in waiting {
+        for reply in waiting.into_values().filter_map(|it| it.reply) {
             let _ = reply.send(Err(MediaError::Stopped));
         }
         for endpoint in &lost {
@@ -308,7 +384,26 @@ impl Table {
     }
 }
 
+impl Server {
+    /// Whether a verb may wait for the next one: it is about what is not asked for yet itself.
+    fn may_wait(&self, verb: &Verb) -> bool {
+        let Verb::HearTones { endpoint: of, .. } = verb else { return false };
+        let opens = |verb: &Verb| matches!(verb, Verb::Allocate { endpoint, .. } if endpoint == of);
+        self.held.iter().any(|it| opens(&it.verb))
+    }
+}
+
 impl State {
+    /// A new endpoint and its server. `given`: whoever asks has its name from now on.
+    fn place(&mut self, near: Option<EndpointId>, given: bool) -> Result<(EndpointId, usize), MediaError> {
+        let near = near.and_then(|near| self.endpoints.get(&near)).filter(|it| it.gone.is_none());
+        let near = near.map(|it| it.server);
+        let server = self.pick(near)?;
+        let id = EndpointId(self.number());
+        self.endpoints.insert(id, Endpoint { server, given, gone: None, described: None });
+        Ok((id, server))
+    }
+
     fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -337,7 +432,7 @@ impl State {
         match about {
             About::Endpoint(id) => match self.endpoints.get(id) {
                 None => Err(MediaError::NoSuchEndpoint(*id)),
-                Some(Endpoint { lost: Some(_), .. }) => Err(MediaError::Stopped),
+                Some(Endpoint { gone: Some(gone), .. }) => Err(gone.why.clone()),
                 Some(it) => Ok(it.server),
             },
             About::Recording(id) => {

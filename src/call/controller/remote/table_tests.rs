@@ -26,15 +26,99 @@ impl Bench {
         let endpoint = self.table.place(near)?;
         let spec = EndpointSpec::new(AddressFamily::V4);
         let mut answer = self.table.ask(&About::Endpoint(endpoint), Verb::Allocate { endpoint, spec })?;
-        let asked =
-            self.queues.iter_mut().enumerate().find_map(|(at, queue)| Some((at, queue.try_recv().ok()?)));
-        let (server, Numbered { id, .. }) = asked.expect("a verb");
-        let result = Ok(Answer::Allocated { rtp: ([127, 0, 0, 1], 4_000).into() });
-        let answered = Answered { id, result, described: Vec::new() };
-        self.table.happened(server, Happening::Answer(Box::new(answered)), self.now);
+        let (server, verbs) = self.request().expect("a verb");
+        let [Numbered { id, .. }] = verbs[..] else { panic!("{verbs:?}") };
+        self.answer(server, id, Ok(Answer::Allocated { rtp: ([127, 0, 0, 1], 4_000).into() }));
         assert!(matches!(answer.try_recv(), Ok(Ok(Answer::Allocated { .. }))));
         Ok((endpoint, server))
     }
+}
+
+impl Bench {
+    /// The next request, and whom it goes to.
+    fn request(&mut self) -> Option<(usize, Vec<Numbered>)> {
+        self.queues.iter_mut().enumerate().find_map(|(at, queue)| Some((at, queue.try_recv().ok()?)))
+    }
+
+    fn answer(&self, server: usize, id: u64, result: Result<Answer, MediaError>) {
+        let answered = Answered { id, result, described: Vec::new() };
+        self.table.happened(server, Happening::Answer(Box::new(answered)), self.now);
+    }
+
+    fn closed(&mut self, endpoint: EndpointId) -> bool {
+        matches!(self.events.try_recv(), Ok(MediaEvent::Closed { endpoint: it, .. }) if it == endpoint)
+    }
+}
+
+fn spec() -> EndpointSpec {
+    EndpointSpec::new(AddressFamily::V4)
+}
+
+#[test]
+fn endpoints_are_named_at_once_and_asked_for_with_what_is_asked_of_them() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.table.open(spec()), Err(MediaError::Stopped));
+    bench.table.up(0, load(true));
+    let a = bench.table.open(spec()).expect("up");
+    let tones = Verb::HearTones { endpoint: a, on: true };
+    drop(bench.table.ask(&About::Endpoint(a), tones.clone()).expect("asked"));
+    let b = bench.table.open(spec().near(a)).expect("up");
+    assert!(bench.request().is_none(), "nobody waits for anything");
+    let bridge = Verb::Bridge { a, b };
+    drop(bench.table.ask(&About::Endpoint(a), bridge.clone()).expect("asked"));
+    let (_, verbs) = bench.request().expect("one request");
+    let allocate = |endpoint, spec| Verb::Allocate { endpoint, spec };
+    let all = [allocate(a, spec()), tones.clone(), allocate(b, spec().near(a)), bridge];
+    assert_eq!(verbs.iter().map(|it| it.verb.clone()).collect::<Vec<_>>(), all);
+    // What is asked of an endpoint that has been asked for leaves at once.
+    drop(bench.table.ask(&About::Endpoint(a), tones.clone()).expect("asked"));
+    assert_eq!(bench.request().map(|it| it.1.len()), Some(1));
+}
+
+#[test]
+fn what_is_asked_of_an_endpoint_that_cannot_be_is_answered_with_the_reason() {
+    let mut bench = Bench::new(1);
+    bench.table.up(0, load(true));
+    let a = bench.table.open(spec()).expect("up");
+    let mut offer = bench.table.ask(&About::Endpoint(a), Verb::RepeatOffer { endpoint: a }).expect("asked");
+    let (_, verbs) = bench.request().expect("a request");
+    bench.answer(0, verbs[0].id, Err(MediaError::NoPorts));
+    bench.answer(0, verbs[1].id, Err(MediaError::NoSuchEndpoint(a)));
+    assert_eq!(offer.try_recv(), Ok(Err(MediaError::NoPorts)));
+    // Nor is it asked again; released, it has its last word.
+    let refused = bench.table.ask(&About::Endpoint(a), Verb::Stats { endpoint: a });
+    assert_eq!(refused.map(drop), Err(MediaError::NoPorts));
+    assert!(bench.table.ask(&About::Endpoint(a), Verb::Release { endpoint: a }).is_err());
+    assert!(bench.closed(a) && bench.request().is_none());
+    // So has one that is released before that is known.
+    let b = bench.table.open(spec()).expect("up");
+    drop(bench.table.ask(&About::Endpoint(b), Verb::Release { endpoint: b }).expect("asked"));
+    let (_, verbs) = bench.request().expect("a request");
+    bench.answer(0, verbs[0].id, Err(MediaError::NoPorts));
+    bench.answer(0, verbs[1].id, Err(MediaError::NoSuchEndpoint(b)));
+    assert!(bench.closed(b) && bench.events.try_recv().is_err());
+    assert_eq!((bench.table.endpoints(), bench.table.waiting()), (0, 0));
+}
+
+#[test]
+fn with_a_server_endpoints_end_that_were_only_named_or_had_no_last_word_yet() {
+    let mut bench = Bench::new(1);
+    bench.table.up(0, load(true));
+    let (going, _) = bench.endpoint(None).expect("up");
+    drop(bench.table.ask(&About::Endpoint(going), Verb::Release { endpoint: going }).expect("asked"));
+    assert_eq!(bench.request().map(|it| it.1.len()), Some(1));
+    let named = bench.table.open(spec()).expect("up");
+    assert_eq!(bench.table.down(0, "killed", bench.now), 1);
+    assert!(bench.closed(going));
+    let failed = MediaEvent::Failed { endpoint: named, reason: "killed".to_owned() };
+    assert_eq!(bench.events.try_recv(), Ok(failed));
+    // What was held for it is not said to its successor.
+    bench.table.up(0, load(true));
+    let next = bench.table.open(spec()).expect("up");
+    drop(bench.table.ask(&About::Endpoint(next), Verb::Stats { endpoint: next }).expect("asked"));
+    assert_eq!(bench.request().map(|it| it.1.len()), Some(2));
+    assert!(bench.table.ask(&About::Endpoint(named), Verb::Release { endpoint: named }).is_err());
+    assert!(bench.closed(named));
 }
 
 #[test]

@@ -105,6 +105,10 @@ impl MediaController for RemoteController {
         }
     }
 
+    fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
+        MediaFuture::ready(self.table.open(spec))
+    }
+
     fn release_endpoint(&self, endpoint: EndpointId) {
         self.tell(About::Endpoint(endpoint), Verb::Release { endpoint });
     }

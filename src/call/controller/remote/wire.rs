@@ -20,7 +20,7 @@ use super::super::{
 use crate::media::transcode::TranscodeStats;
 
 /// Of this schema.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most verbs of one request, and the most happenings of one answer.
 pub const MOST: usize = 256;
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,7 @@ impl Driver {
         let mut ends: Option<Instant> = None;
         loop {
             self.outputs().await;
+            self.shared.alive.store(self.relay.is_alive(), Ordering::Relaxed);
             if ends.is_some_and(|ends| self.relay.len() == 0 || Instant::now() >= ends) {
                 return;
             }

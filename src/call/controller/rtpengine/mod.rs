@@ -17,6 +17,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -53,7 +54,11 @@ pub struct RtpengineController {
 }
 
 /// What callers and the thread both see.
-struct Shared(Mutex<State>);
+struct Shared {
+    state: Mutex<State>,
+    /// Somebody answers, as far as is known.
+    alive: AtomicBool,
+}
 
 struct State {
     rng: StdRng,
@@ -70,7 +75,7 @@ struct Entry {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves nothing half done behind this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self, id: EndpointId, places: Opened) {
@@ -134,7 +139,8 @@ impl RtpengineController {
         config: RtpengineConfig,
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
         let rng = StdRng::seed_from_u64(config.seed);
-        let shared = Arc::new(Shared(Mutex::new(State { rng, last: 0, endpoints: HashMap::new() })));
+        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new() });
+        let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
         let (told, events) = mpsc::unbounded_channel();
         let (commands, thread) = driver::start(config.server, config.interfaces, shared.clone(), told)?;
         let controller = RtpengineController {
@@ -148,6 +154,11 @@ impl RtpengineController {
     /// Endpoints that are not released.
     pub fn endpoints(&self) -> usize {
         self.shared.state().endpoints.len()
+    }
+
+    /// Whether it answers. Until it has not answered for long enough, it is thought to.
+    pub fn is_alive(&self) -> bool {
+        self.shared.alive.load(Ordering::Relaxed)
     }
 
     /// Ends every endpoint, and the thread.

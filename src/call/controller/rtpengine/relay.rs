@@ -203,6 +203,11 @@ impl Relay {
         }
     }
 
+    /// Whether somebody answers, as far as is known.
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
     /// Endpoints that are not gone.
     pub fn len(&self) -> usize {
         self.held.len()
@@ -315,8 +320,15 @@ impl Relay {
             },
             Asked::Look(_) => {
                 held.looking = false;
-                if let Some(counted) = words::counted(reply) {
-                    self.counted(now, id, counted);
+                match words::counted(reply) {
+                    Some(counted) => self.counted(now, id, counted),
+                    // Nothing new: whoever asked has what is known.
+                    None => {
+                        held.next_look = now + LOOKS.0;
+                        if std::mem::take(&mut held.asked_for) {
+                            self.outputs.push_back(Output::Counted(id, Ok(Box::new(held.stats))));
+                        }
+                    }
                 }
             }
             Asked::Delete(_) => {
