@@ -2,8 +2,8 @@
 //! whole (SIGHUP).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::applications;
@@ -21,7 +21,7 @@ use crate::call::resolver::{
     GroupResolver, UserResolver,
 };
 use crate::config::server::ServerConfig;
-use crate::sip::msg::Scheme;
+use crate::sip::msg::{Scheme, Uri};
 use crate::sip::net::Ban;
 use crate::sip::registrar::{AorPolicy, NextHop, Registrar};
 
@@ -135,22 +135,68 @@ fn contact_of(binding: &crate::sip::registrar::Binding) -> Binding {
 
 /// The settings in force.
 #[derive(Clone)]
-pub struct Current(Arc<RwLock<Arc<Settings>>>);
+pub struct Current(Arc<InForce>);
+
+struct InForce {
+    settings: RwLock<Arc<Settings>>,
+    /// Where we listen, with the real ports, once we do.
+    listening: OnceLock<Vec<SocketAddr>>,
+}
 
 impl Current {
     /// These, for now.
     pub fn new(settings: Settings) -> Self {
-        Current(Arc::new(RwLock::new(Arc::new(settings))))
+        let settings = RwLock::new(Arc::new(settings));
+        Current(Arc::new(InForce { settings, listening: OnceLock::new() }))
     }
 
     /// Those in force.
     pub fn get(&self) -> Arc<Settings> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Others from now on; calls that are up keep what they have.
     pub fn set(&self, settings: Settings) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+}
+
+impl Current {
+    /// We listen here, whatever is configured later.
+    pub fn listens(&self, at: Vec<SocketAddr>) {
+        // The first time counts: listeners stay as they are.
+        let _ = self.0.listening.set(at);
+    }
+
+    /// Whether a URI leads to us: a domain of ours, or host and port of a listener (RFC 3261 §16.5,
+    /// §19.1.4). Where ports are not known yet, each is ours.
+    fn leads_here(&self, settings: &Settings, target: &str) -> bool {
+        let Ok(uri) = Uri::parse(target.as_bytes()) else { return false };
+        let Some(host) = uri.host.map(|host| host.to_string().to_ascii_lowercase()) else { return false };
+        if !settings.directory.serves(&host) {
+            return false;
+        }
+        let server = &settings.config.server;
+        let bare = host.trim_matches(['[', ']']);
+        let named = |name: &String| name.trim_matches(['[', ']']).eq_ignore_ascii_case(bare);
+        if uri.port.is_none() && server.domains.iter().any(named) {
+            return true;
+        }
+        let tls = uri.transport().is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
+        let port = uri.port.unwrap_or(if uri.scheme == Scheme::Sips || tls { 5061 } else { 5060 });
+        let mut advertised = server.advertise.iter().filter(|it| named(&it.host));
+        if advertised.clone().any(|it| it.port == Some(port)) {
+            return true;
+        }
+        let ip = bare.parse::<IpAddr>().ok().filter(|_| advertised.next().is_none());
+        let here = |at: &SocketAddr| {
+            let address = ip.is_none_or(|ip| at.ip() == ip || at.ip().is_unspecified());
+            address && (at.port() == port || at.port() == 0)
+        };
+        match self.0.listening.get() {
+            Some(listening) => listening.iter().any(here),
+            None => server.listen.iter().any(|listener| here(&listener.bind)),
+        }
     }
 }
 
@@ -166,7 +212,11 @@ impl Resolver for PartyTargets {
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
         Box::pin(async move {
             let settings = self.0.get();
-            let target = match own_user(&settings, &request.target) {
+            let own = match self.0.leads_here(&settings, &request.target) {
+                true => own_user(&settings, &request.target),
+                false => Ok(None),
+            };
+            let target = match own {
                 Ok(Some(user)) if settings.config.group(&user).is_some() => format!("group/{user}"),
                 Ok(Some(user)) => format!("user/{user}"),
                 // A URI elsewhere: a route may have such a one.
@@ -189,7 +239,7 @@ pub fn named(settings: &Settings, target: &str) -> Result<String, LookupError> {
     if !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
         return Ok(target.to_owned());
     }
-    let uri = crate::sip::msg::Uri::parse(target.as_bytes()).ok();
+    let uri = Uri::parse(target.as_bytes()).ok();
     if let Some(uri) = uri.filter(|uri| uri.scheme == Scheme::Tel) {
         return Ok(String::from_utf8_lossy(&uri.user_unescaped().unwrap_or_default()).into_owned());
     }
@@ -201,7 +251,7 @@ pub fn named(settings: &Settings, target: &str) -> Result<String, LookupError> {
 
 /// The user part of a URI of ours; none: it is no URI.
 pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
-    let Ok(uri) = crate::sip::msg::Uri::parse(target.as_bytes()) else { return Ok(None) };
+    let Ok(uri) = Uri::parse(target.as_bytes()) else { return Ok(None) };
     let Some(host) = uri.host else { return Ok(None) };
     let not_allowed =
         |why: &'static str| LookupError::NotAllowed { target: target.to_owned(), why: why.into() };

@@ -136,6 +136,7 @@ impl Server {
         let net = transports::net(&config, tls.clone());
         let switch = SwitchThread::start(net, endpoint(&config), switch(&config), parts, media_events)
             .map_err(|error| sip(error.to_string()))?;
+        current.listens(switch.listening().iter().map(|(_, address)| *address).collect());
         for (transport, address) in switch.listening() {
             let transport = transport.as_str().to_ascii_lowercase();
             let event = Event::Listening { transport, address: *address };

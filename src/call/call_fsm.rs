@@ -5,7 +5,7 @@
 //! | Idle | Incoming, Outgoing | | | | | | | |
 //! | IncomingCall, OutgoingCall | | Bridged | | yes | Transferring | Parking | | Idle |
 //! | Bridged | | | yes | yes | Transferring | Parking | Merging | Idle |
-//! | InIvr, InQueue | | Bridged | yes | yes | Transferring | Parking | | Idle |
+//! | InIvr, InQueue, Commanded | | Bridged | yes | yes | Transferring | Parking | | Idle |
 //! | InConference | | Bridged | yes | yes | Transferring | Parking | Merging | Idle |
 //! | Transferring | | Bridged | yes | yes | | Parking | Merging | Idle |
 //! | Parking | | Bridged | yes | yes | Transferring | | | Idle |
@@ -34,6 +34,8 @@ pub enum CallState {
     InIvr,
     /// Leg A waits for somebody to serve it.
     InQueue,
+    /// Leg A is with a program outside, or waits for one's commands.
+    Commanded,
     /// Leg A is in a room.
     InConference,
     /// A leg is on its way to somebody else.
@@ -46,13 +48,14 @@ pub enum CallState {
 
 impl CallState {
     /// Every state.
-    pub const ALL: [CallState; 10] = [
+    pub const ALL: [CallState; 11] = [
         CallState::Idle,
         CallState::IncomingCall,
         CallState::OutgoingCall,
         CallState::Bridged,
         CallState::InIvr,
         CallState::InQueue,
+        CallState::Commanded,
         CallState::InConference,
         CallState::Transferring,
         CallState::Parking,
@@ -68,6 +71,7 @@ impl CallState {
             CallState::Bridged => "bridged",
             CallState::InIvr => "in_ivr",
             CallState::InQueue => "in_queue",
+            CallState::Commanded => "commanded",
             CallState::InConference => "in_conference",
             CallState::Transferring => "transferring",
             CallState::Parking => "parking",
@@ -102,6 +106,8 @@ pub enum CallEvent {
     EnterIvr,
     /// Leg A is given to a queue.
     EnterQueue,
+    /// A program outside commands leg A.
+    EnterProgram,
     /// Leg A is given to a room.
     EnterConference,
     /// A transfer was asked for and accepted.
@@ -120,7 +126,7 @@ pub enum CallEvent {
 
 impl CallEvent {
     /// Every event.
-    pub const ALL: [CallEvent; 14] = [
+    pub const ALL: [CallEvent; 15] = [
         CallEvent::Incoming,
         CallEvent::Originate,
         CallEvent::Bridge,
@@ -128,6 +134,7 @@ impl CallEvent {
         CallEvent::Release(CallDirection::Outbound),
         CallEvent::EnterIvr,
         CallEvent::EnterQueue,
+        CallEvent::EnterProgram,
         CallEvent::EnterConference,
         CallEvent::Transfer,
         CallEvent::TransferFailed,
@@ -163,7 +170,7 @@ pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEven
         (S::Transferring, E::TransferFailed) | (S::Merging, E::MergeFailed) => S::Bridged,
         // Merging ends in one of these ways and in no other.
         (S::Merging, E::EnterConference) => S::InConference,
-        (S::Merging, E::EnterIvr | E::EnterQueue | E::Transfer | E::Park) => {
+        (S::Merging, E::EnterIvr | E::EnterQueue | E::EnterProgram | E::Transfer | E::Park) => {
             return Err(IllegalEvent { state, event });
         }
         // With a handler already.
@@ -174,6 +181,7 @@ pub fn next(state: CallState, event: CallEvent) -> Result<CallState, IllegalEven
         (_, E::Release(CallDirection::Outbound)) => S::OutgoingCall,
         (_, E::EnterIvr) => S::InIvr,
         (_, E::EnterQueue) => S::InQueue,
+        (_, E::EnterProgram) => S::Commanded,
         (_, E::EnterConference) => S::InConference,
         (_, E::Transfer) => S::Transferring,
         (_, E::Park) => S::Parking,
@@ -192,18 +200,19 @@ mod tests {
 
     /// One letter a state, in the order of [`CallState::ALL`]; `-` is illegal. Columns
     /// in the order of [`CallEvent::ALL`].
-    const TABLE: [&str; 10] = [
-        // I O B ri ro ivr que cnf T TF P M MF End
-        "io------------", // Idle
-        "--b--vqct-p--.", // IncomingCall
-        "--b--vqct-p--.", // OutgoingCall
-        "---iovqct-pm-.", // Bridged
-        "--bio-qct-p--.", // InIvr
-        "--biov-ct-p--.", // InQueue
-        "--biovq-t-pm-.", // InConference
-        "--biovqc-bpm-.", // Transferring
-        "--biovqct----.", // Parking
-        "--bio--c----b.", // Merging
+    const TABLE: [&str; 11] = [
+        // I O B ri ro ivr que prg cnf T TF P M MF End
+        "io-------------", // Idle
+        "--b--vqxct-p--.", // IncomingCall
+        "--b--vqxct-p--.", // OutgoingCall
+        "---iovqxct-pm-.", // Bridged
+        "--bio-qxct-p--.", // InIvr
+        "--biov-xct-p--.", // InQueue
+        "--biovq-ct-p--.", // Commanded
+        "--biovqx-t-pm-.", // InConference
+        "--biovqxc-bpm-.", // Transferring
+        "--biovqxct----.", // Parking
+        "--bio---c----b.", // Merging
     ];
 
     fn letter(state: CallState) -> char {
@@ -214,6 +223,7 @@ mod tests {
             Bridged => 'b',
             InIvr => 'v',
             InQueue => 'q',
+            Commanded => 'x',
             InConference => 'c',
             Transferring => 't',
             Parking => 'p',

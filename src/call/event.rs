@@ -100,6 +100,8 @@ pub enum Event {
     BridgeState { call: CallId, bridge: BridgeId, from: BridgeState, to: BridgeState, held_by: HeldBy },
     /// A party holds (or held and holds no more) the other.
     Hold { call: CallId, leg: LegId, held: bool },
+    /// A program has put a party on hold, or takes it back.
+    OnHold { call: CallId, leg: LegId, on: bool },
 
     // ---- SIP: dialling
     /// A target was looked up.
@@ -152,8 +154,13 @@ pub enum Event {
     Quality { call: CallId, leg: LegId, quality: Quality },
     /// What was wrong with a call's media, in words; nothing is published of a good one.
     Verdict { call: CallId, cause: String, text: String },
-    /// Recording began or ended.
-    Recording { call: CallId, on: bool },
+    /// Recording began or ended: of the whole call, or of one leg.
+    Recording {
+        call: CallId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        leg: Option<LegId>,
+        on: bool,
+    },
 
     // ---- applications
     /// A handler got the call.
@@ -240,6 +247,7 @@ impl Event {
             | Event::BridgeCreated { .. }
             | Event::BridgeState { .. }
             | Event::Hold { .. }
+            | Event::OnHold { .. }
             | Event::Lookup { .. }
             | Event::LookupFailed { .. }
             | Event::Dialling { .. }
@@ -286,6 +294,7 @@ impl Event {
             | Event::BridgeCreated { call, .. }
             | Event::BridgeState { call, .. }
             | Event::Hold { call, .. }
+            | Event::OnHold { call, .. }
             | Event::Dialling { call, .. }
             | Event::DialFailed { call, .. }
             | Event::DialWon { call, .. }

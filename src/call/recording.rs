@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::CallId;
 use super::controller::RecordingSpec;
+use super::{CallId, LegId};
 pub use crate::media::recording::recover;
 
 /// How long the digits of a code may be apart.
@@ -69,6 +69,21 @@ impl RecordingRules {
             longest: self.longest,
             ..RecordingSpec::new(self.folder.join(day).join(name))
         }
+    }
+
+    /// The file of the `nth` recording of one leg; without `both`, what its party says.
+    pub fn spec_of_leg(
+        &self,
+        call: CallId,
+        leg: LegId,
+        nth: u32,
+        both: bool,
+        wall: SystemTime,
+    ) -> RecordingSpec {
+        let whole = self.spec(call, nth, wall);
+        let name = whole.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = whole.path.with_file_name(format!("{name}-leg-{}.wav", leg.0));
+        RecordingSpec { path, stereo: both, ..whole }
     }
 
     /// Takes a digit of a party.

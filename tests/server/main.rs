@@ -16,6 +16,8 @@ mod tls_support;
 
 #[cfg(feature = "lab")]
 mod capture;
+#[cfg(feature = "lab")]
+mod commanded;
 mod config;
 #[cfg(feature = "lab")]
 mod control;
@@ -27,6 +29,8 @@ mod edges;
 mod faults;
 #[cfg(feature = "lab")]
 mod hep;
+#[cfg(feature = "lab")]
+mod hold;
 #[cfg(feature = "lab")]
 mod http;
 #[cfg(feature = "lab")]

@@ -123,8 +123,22 @@ impl Phone {
     /// The far end hangs up; gives the Call-ID.
     pub fn let_go(&self) -> String {
         let (bye, peer) = self.hear("BYE");
-        self.respond(&bye, &field(&bye, "To"), "", "", peer);
+        self.agree_to(&bye, peer);
         field(&bye, "Call-ID")
+    }
+
+    /// Says 200 to a request.
+    pub fn agree_to(&self, request: &str, peer: SocketAddr) {
+        self.respond(request, &field(request, "To"), "", "", peer);
+    }
+
+    /// Whether a message that begins so is among what has come by now.
+    pub fn has_heard(&self, beginning: &str) -> bool {
+        let (mut buffer, mut found) = (vec![0; 65_536], false);
+        while let Ok((length, _)) = self.sip.recv_from(&mut buffer) {
+            found |= buffer[..length].starts_with(beginning.as_bytes());
+        }
+        found
     }
 
     /// Sends so many packets of silence to where the far end wants them.
@@ -150,14 +164,43 @@ impl Phone {
         self.rtp.send_to(&packet, to).expect("loopback");
     }
 
-    /// Asks for another direction of its media, and acknowledges the answer.
-    pub fn change(&self, dialog: &Dialog, cseq: u32, direction: &str) {
+    /// Asks for another direction of its media, and acknowledges the answer, which it gives.
+    pub fn change(&self, dialog: &Dialog, cseq: u32, direction: &str) -> String {
         let body =
             format!("{}a={direction}\r\n", self.session().replacen("o=- 1 1", &format!("o=- 1 {cseq}"), 1));
         let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
         self.request_with(dialog, "INVITE", cseq, &more, &body);
-        self.hear("SIP/2.0 200");
+        let (answer, _) = self.hear("SIP/2.0 200");
         self.request(dialog, "ACK", cseq);
+        answer
+    }
+
+    /// Answers the next INVITE, inside of its call, with this direction; gives that INVITE.
+    pub fn answer_again(&self, direction: &str) -> String {
+        let (invite, peer) = self.hear("INVITE");
+        let body = format!("{}a={direction}\r\n", self.session());
+        let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
+        self.respond(&invite, &field(&invite, "To"), &more, &body, peer);
+        self.hear("ACK");
+        invite
+    }
+
+    /// Refuses the next INVITE; gives it.
+    pub fn refuse_again(&self, status: &str) -> String {
+        let (invite, peer) = self.hear("INVITE");
+        self.respond_with(status, &invite, &field(&invite, "To"), "", "", peer);
+        self.hear("ACK");
+        invite
+    }
+
+    /// What has come by now, and will within a moment: payloads.
+    pub fn payloads(&self) -> Vec<Vec<u8>> {
+        let (start, mut buffer, mut found) = (Instant::now(), [0; 2_048], Vec::new());
+        while start.elapsed() < Duration::from_millis(300) {
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { break };
+            found.push(buffer[12.min(length)..length].to_vec());
+        }
+        found
     }
 
     /// Presses a key, by INFO.
@@ -269,6 +312,13 @@ impl Phone {
     fn say(&self, message: &str, to: SocketAddr) {
         self.sip.send_to(message.as_bytes(), to).expect("loopback");
     }
+}
+
+/// The direction of the audio in a description (RFC 3264 §5.1).
+pub fn direction_of(description: &str) -> &str {
+    let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    let attributes = description.lines().filter_map(|line| line.strip_prefix("a="));
+    attributes.into_iter().find(|it| directions.contains(it)).unwrap_or("sendrecv")
 }
 
 /// Where the one who has answered so wants to hear.

@@ -89,6 +89,22 @@ pub enum Command {
         #[serde(default)]
         keep: bool,
     },
+    /// Takes the bridge of this leg down. Both parties stay: this one in its call, the other one in
+    /// a call of its own. Result: `call`, `leg`, and `other` with its `call` and `leg`.
+    Unbridge {
+        /// The application that gets the other one; without it that one waits for commands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        app: Option<String>,
+    },
+    /// Puts the party on hold: nothing of it is heard, and it hears music.
+    Hold {
+        /// The class of music; without it `default`, or silence where the media server has no
+        /// music. An empty one is silence.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
+    },
+    /// Takes the party back that was put on hold.
+    Resume {},
     /// Sends the other party of this leg's bridge to a target; done when the target has answered.
     Transfer {
         to: String,
@@ -123,14 +139,22 @@ pub enum Command {
     HearTones {
         on: bool,
     },
-    /// Records the call, as `[recording]` says.
-    Record {},
+    /// Records the call, or one leg, as `[recording]` says.
+    Record {
+        #[serde(default, skip_serializing_if = "Whole::is_call")]
+        what: Whole,
+    },
     /// Nothing is recorded until it goes on.
     PauseRecording {
         paused: bool,
+        #[serde(default, skip_serializing_if = "Whole::is_call")]
+        what: Whole,
     },
     /// Result: `file`, `seconds`, `error`.
-    StopRecording {},
+    StopRecording {
+        #[serde(default, skip_serializing_if = "Whole::is_call")]
+        what: Whole,
+    },
     /// Plays music until it is stopped: the party waits.
     Music {
         #[serde(default = "default_class")]
@@ -206,6 +230,25 @@ pub enum Command {
         /// Its id.
         of: String,
     },
+}
+
+/// What is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Whole {
+    /// The whole call, whoever of its parties comes and goes.
+    #[default]
+    Call,
+    /// One leg: what its party says on the left, what it hears on the right.
+    Leg,
+    /// What the party of one leg says.
+    Said,
+}
+
+impl Whole {
+    fn is_call(&self) -> bool {
+        *self == Whole::Call
+    }
 }
 
 /// Which digits are awaited.
@@ -316,6 +359,9 @@ impl Command {
             Command::Reject { .. } => "reject",
             Command::Hangup {} => "hangup",
             Command::Bridge { .. } => "bridge",
+            Command::Unbridge { .. } => "unbridge",
+            Command::Hold { .. } => "hold",
+            Command::Resume {} => "resume",
             Command::Transfer { .. } => "transfer",
             Command::Play { .. } => "play",
             Command::StopPlaying {} => "stop_playing",
@@ -323,9 +369,9 @@ impl Command {
             Command::StopCollecting {} => "stop_collecting",
             Command::PlayAndCollect { .. } => "play_and_collect",
             Command::HearTones { .. } => "hear_tones",
-            Command::Record {} => "record",
+            Command::Record { .. } => "record",
             Command::PauseRecording { .. } => "pause_recording",
-            Command::StopRecording {} => "stop_recording",
+            Command::StopRecording { .. } => "stop_recording",
             Command::Music { .. } => "music",
             Command::StopMusic {} => "stop_music",
             Command::Echo { .. } => "echo",
@@ -348,7 +394,9 @@ impl Command {
     pub fn scope(&self) -> Scope {
         match self {
             Command::Lookup { .. } => Scope::Read,
-            Command::Record {} | Command::PauseRecording { .. } | Command::StopRecording {} => Scope::Record,
+            Command::Record { .. } | Command::PauseRecording { .. } | Command::StopRecording { .. } => {
+                Scope::Record
+            }
             Command::Agent { .. } => Scope::Agents,
             Command::RoomMute { .. }
             | Command::RoomVolume { .. }

@@ -3,24 +3,15 @@
 use std::time::Duration;
 
 use crate::b2bua::in_force::Settings;
-use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
-use crate::call::service::{CallError, CallService, DialOptions, DialOrder};
+use crate::call::lookup::{LookupError, ResolvedContact};
+use crate::call::service::{CallService, DialOptions, DialOrder};
 
-/// The contacts of a target as routes have it.
+/// The contacts of a target as routes have it; a URI of ours is the user or group that it names.
 ///
 /// # Errors
 /// Nobody is reached by it.
-pub async fn contacts(
-    settings: &Settings,
-    service: &CallService,
-    target: &str,
-) -> Result<Vec<ResolvedContact>, LookupError> {
-    let stopping = |_: CallError| LookupError::Unavailable {
-        target: target.to_owned(),
-        why: "the service is stopping".to_owned(),
-    };
-    let lookup = LookupRequest::new(target, service.now().await.map_err(stopping)?);
-    settings.targets.resolve(&lookup).await.map(|found| found.contacts)
+pub async fn contacts(service: &CallService, target: &str) -> Result<Vec<ResolvedContact>, LookupError> {
+    service.lookup(target).await.map(|found| found.contacts)
 }
 
 /// How somebody is called who is to see `caller`, or else the number of `shown`; each contact may

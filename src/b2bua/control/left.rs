@@ -1,13 +1,16 @@
-//! What commands leave behind that are over: a call that is recorded, a party that hears itself. It
-//! ends with the part of the program that wanted it. No I/O.
+//! What commands leave behind that are over: a call that is recorded, a party that hears itself or is on
+//! hold. It ends with the part of the program that wanted it. No I/O.
 
-use super::command::Command;
+use super::command::{Command, Whole};
 
 /// What is left in a call that somebody has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
-    /// It is recorded.
+    /// It is recorded; its leg is, by itself.
     pub recording: bool,
+    pub leg_recording: bool,
+    /// Its party is on hold.
+    pub hold: bool,
     /// Its party hears itself.
     pub echo: bool,
     /// Whether tones are digits is not as configured.
@@ -18,7 +21,12 @@ pub struct Left {
 pub fn leaves(command: &Command) -> bool {
     matches!(
         command,
-        Command::Record {} | Command::StopRecording {} | Command::Echo { .. } | Command::HearTones { .. }
+        Command::Record { .. }
+            | Command::StopRecording { .. }
+            | Command::Echo { .. }
+            | Command::HearTones { .. }
+            | Command::Hold { .. }
+            | Command::Resume {}
     )
 }
 
@@ -26,8 +34,12 @@ impl Left {
     /// This is done.
     pub fn note(&mut self, command: &Command) {
         match command {
-            Command::Record {} => self.recording = true,
-            Command::StopRecording {} => self.recording = false,
+            Command::Record { what: Whole::Call } => self.recording = true,
+            Command::StopRecording { what: Whole::Call } => self.recording = false,
+            Command::Record { .. } => self.leg_recording = true,
+            Command::StopRecording { .. } => self.leg_recording = false,
+            Command::Hold { .. } => self.hold = true,
+            Command::Resume {} => self.hold = false,
             Command::Echo { on } => self.echo = *on,
             Command::HearTones { .. } => self.tones = true,
             _ => {}
@@ -42,13 +54,23 @@ mod tests {
     #[test]
     fn what_is_begun_is_left_until_it_is_ended() {
         let mut left = Left::default();
-        let begins = [Command::Record {}, Command::Echo { on: true }, Command::HearTones { on: true }];
+        let (call, said) = (Whole::Call, Whole::Said);
+        let begins = [
+            Command::Record { what: call },
+            Command::Record { what: said },
+            Command::Hold { class: None },
+            Command::Echo { on: true },
+            Command::HearTones { on: true },
+        ];
         for command in &begins {
             assert!(leaves(command), "{command:?}");
             left.note(command);
         }
-        assert_eq!(left, Left { recording: true, echo: true, tones: true });
-        left.note(&Command::StopRecording {});
+        assert_eq!(left, Left { recording: true, leg_recording: true, hold: true, echo: true, tones: true });
+        left.note(&Command::StopRecording { what: call });
+        assert!(left.leg_recording && !left.recording);
+        left.note(&Command::StopRecording { what: Whole::Leg });
+        left.note(&Command::Resume {});
         left.note(&Command::Echo { on: false });
         assert_eq!(left, Left { tones: true, ..Left::default() }, "they may have been on by configuration");
         assert!(!leaves(&Command::Answer {}));

@@ -3,7 +3,8 @@
 //! - `command`: what may be wanted, as JSON; `sound`: what is played
 //! - `memory`: which commands there are and were: one of an id, once, without I/O
 //! - `remote`: calls that are given to a program; `left`: what one of those has begun in its call
-//! - `running`: one under way, and its one end; `run`: carrying it out; `dial`: how targets of programs are dialled
+//! - `running`: one under way, and its one end; `run`: carrying it out
+//! - `dial`: how targets of programs are dialled; `hold`: parties on hold
 //!
 //! A command is a task on the calls' thread. However it ends it has exactly one end: an event
 //! `command_completed` or `command_failed` on the bus, and the same in the memory. Its id is the
@@ -11,6 +12,7 @@
 
 pub mod command;
 pub mod dial;
+mod hold;
 mod left;
 mod memory;
 pub mod remote;
@@ -322,6 +324,10 @@ fn event(status: Status) -> Event {
 /// Who has one leg only commands that one.
 fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
     let own = order.leg.is_none_or(|it| it == leg.0) && order.call.is_none();
+    if let Command::Unbridge { app: None } = order.command {
+        let error = "app: who has one call says which application gets the other one";
+        return Err(Refused::Bad(error.to_owned()));
+    }
     match own && order.command.is_of_a_leg() {
         true => Ok(Order { leg: Some(leg.0), ..order }),
         false => Err(Refused::NotYours),

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::command::{Command, Digits, Order};
+use super::command::{Command, Digits, Order, Whole};
 use super::dial::{contacts, options};
 use super::memory::Failure;
-use super::{Parts, Running};
+use super::{Parts, Running, hold};
 use crate::app::conference::{self, Conference, NotDone};
 use crate::app::queue::Change;
 use crate::call::bridge_fsm::BridgeMode;
@@ -15,7 +15,9 @@ use crate::call::bus::Received;
 use crate::call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
 use crate::call::event::Event;
 use crate::call::lookup::LookupError;
-use crate::call::service::{CallError, DialError, DialOptions, DialRequest, DialTo, RouteTaken, Watched};
+use crate::call::service::{
+    CallError, DialError, DialOptions, DialRequest, DialTo, Place, RouteTaken, Watched,
+};
 use crate::call::{CallId, LegId};
 
 /// Between two keys, ms: as RFC 4733 receivers want it.
@@ -25,11 +27,13 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let reason = match &error {
             CallError::Gone => "gone",
-            CallError::WrongState(_) => "wrong_state",
+            CallError::WrongState(_) | CallError::Busy => "wrong_state",
+            CallError::Refused(_) => "refused",
             CallError::Media(_) => "media",
             CallError::Stopping => "stopping",
         };
-        Failure { reason, error: error.to_string(), status: None }
+        let status = if let CallError::Refused(status) = error { Some(status) } else { None };
+        Failure { reason, error: error.to_string(), status }
     }
 }
 
@@ -126,6 +130,9 @@ impl Run<'_> {
                 let bridge = service.create_bridge(leg, LegId(*with), mode, !keep).await?;
                 return Ok(json!({ "bridge": bridge.0 }));
             }
+            Command::Unbridge { app } => return self.unbridge(leg, app.as_deref()).await,
+            Command::Hold { class } => hold::hold(service, leg, class.as_deref()).await?,
+            Command::Resume {} => hold::resume(service, leg).await?,
             Command::Transfer { to } => return self.transfer(leg, to).await,
             Command::Play { sound, times } => {
                 let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
@@ -144,10 +151,17 @@ impl Run<'_> {
             }
             Command::StopCollecting {} => service.stop_collecting(leg).await?,
             Command::HearTones { on } => service.hear_tones(leg, *on).await?,
-            Command::Record {} => service.record_call(call, None).await?,
-            Command::PauseRecording { paused } => service.pause_call_recording(call, *paused).await?,
-            Command::StopRecording {} => {
-                let recorded = service.stop_call_recording(call).await?;
+            Command::Record { what: Whole::Call } => service.record_call(call, None).await?,
+            Command::Record { what } => service.record_leg(leg, *what == Whole::Leg).await?,
+            Command::PauseRecording { paused, what: Whole::Call } => {
+                service.pause_call_recording(call, *paused).await?;
+            }
+            Command::PauseRecording { paused, .. } => service.pause_leg_recording(leg, *paused).await?,
+            Command::StopRecording { what } => {
+                let recorded = match what {
+                    Whole::Call => service.stop_call_recording(call).await?,
+                    Whole::Leg | Whole::Said => service.stop_leg_recording(leg).await?,
+                };
                 return Ok(recorded.map_or_else(|| json!({}), recording));
             }
             Command::Music { class } => service.start_moh(leg, class).await?,
@@ -179,7 +193,9 @@ impl Run<'_> {
         }
         let Ok((call, leg)) = self.about().await else { return };
         let _ = match self.order.command {
-            Command::Record {} => service.stop_call_recording(call).await.map(drop),
+            Command::Record { what: Whole::Call } => service.stop_call_recording(call).await.map(drop),
+            Command::Record { .. } => service.stop_leg_recording(leg).await.map(drop),
+            Command::Hold { .. } => hold::resume(service, leg).await,
             Command::Echo { on: true } => service.echo(leg, false).await,
             Command::HearTones { .. } => service.hear_tones_as_usual(leg).await,
             Command::Play { .. } => service.stop_playing(leg).await,
@@ -227,9 +243,9 @@ impl Run<'_> {
         {
             return Err(Failure::new("unknown", format!("there is no application {app:?}")));
         }
-        let first = contacts(&settings, service, from).await?;
+        let first = contacts(service, from).await?;
         let second = match to {
-            Some(to) => Some(contacts(&settings, service, to).await?),
+            Some(to) => Some(contacts(service, to).await?),
             None => None,
         };
         let shown = to.as_deref().or(number.as_deref()).unwrap_or(from);
@@ -256,15 +272,18 @@ impl Run<'_> {
                 }
             }
         }
-        if let Some(app) = app {
-            service.hand_over(leg, app, number.as_deref()).await?;
+        match app {
+            Some(app) => service.hand_over(leg, app, number.as_deref()).await?,
+            // It waits for commands; unless it is over.
+            None if to.is_none() => drop(service.enter(call, Place::Program).await),
+            None => {}
         }
         Ok(result)
     }
 
     async fn dial(&self, leg: LegId, to: &str, caller: Option<&str>, ring_s: Option<u64>) -> Done {
         let settings = self.parts.current.get();
-        let found = contacts(&settings, &self.parts.service, to).await?;
+        let found = contacts(&self.parts.service, to).await?;
         let mut options = options(&settings, caller, "", ring_s);
         if caller.is_none() {
             // The caller's own.
@@ -306,8 +325,24 @@ impl Run<'_> {
         Err(CallError::Stopping.into())
     }
 
+    async fn unbridge(&self, leg: LegId, app: Option<&str>) -> Done {
+        let service = &self.parts.service;
+        if let Some(app) = app
+            && !service.knows_application(app).await?
+        {
+            return Err(Failure::new("unknown", format!("there is no application {app:?}")));
+        }
+        let kept = self.running.is_of_holder();
+        let (call, other) = hold::patiently(service, || service.unbridge(leg, kept)).await?;
+        if let Some(app) = app {
+            service.hand_over(other, app, None).await?;
+        }
+        let (own, _) = service.locate(leg).await?;
+        Ok(json!({ "call": own.0, "leg": leg.0, "other": { "call": call.0, "leg": other.0 } }))
+    }
+
     async fn look_up(&self, target: &str) -> Done {
-        let found = contacts(&self.parts.current.get(), &self.parts.service, target).await?;
+        let found = contacts(&self.parts.service, target).await?;
         let contact = |it: &crate::call::lookup::ResolvedContact| {
             json!({
                 "uri": it.uri,

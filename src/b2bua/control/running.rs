@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::command::Order;
+use super::command::{Command, Order};
 use super::run::Run;
 use super::{Control, Failure, Undo, Who, left, stopping};
 use crate::call::CallId;
@@ -58,7 +58,8 @@ impl Running {
                 Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
             }
             woken = parts.service.sleep(deadline) => {
-                if !leaves {
+                // What comes of a hold is known when its party answers, or not at all.
+                if !leaves || matches!(order.command, Command::Hold { .. }) {
                     run.take_back().await;
                 }
                 Err(match woken {
@@ -82,6 +83,11 @@ impl Running {
     /// The call that it is about, once that is known.
     pub fn call(&self) -> Option<CallId> {
         self.call.get().copied()
+    }
+
+    /// Whether who has the leg has wanted it.
+    pub fn is_of_holder(&self) -> bool {
+        matches!(self.who, Who::Holder(_))
     }
 
     /// Takes another one back.

@@ -53,9 +53,8 @@ pub async fn begin(
     if wish.caller.as_ref().is_some_and(|caller| caller.is_empty() || caller.contains(char::is_control)) {
         return Err(Problem::bad("caller is no number", "leave it out, or name one"));
     }
-    let contacts = async |target: &str| {
-        dial::contacts(&settings, &api.service, target).await.map_err(|error| unknown(&error))
-    };
+    let contacts =
+        async |target: &str| dial::contacts(&api.service, target).await.map_err(|error| unknown(&error));
     let (first, second) = (contacts(&wish.from).await?, contacts(&wish.to).await?);
     let options = |shown: &str| dial::options(&settings, wish.caller.as_deref(), shown, wish.ring_s);
     let route =

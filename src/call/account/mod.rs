@@ -214,6 +214,11 @@ impl Books {
         let account = self.entries.get_mut(&call).and_then(|entry| entry.get(leg));
         if let Some(account) = account {
             account.closing = true;
+            if account.codec.is_none() {
+                // Nobody was joined with it.
+                let codec = described.as_ref().and_then(Descriptions::codec);
+                account.codec = codec.map(String::into_boxed_str);
+            }
             account.described = described;
             self.closing.insert(endpoint, (call, leg));
         }

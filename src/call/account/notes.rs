@@ -34,6 +34,9 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::Hold { leg, held, .. } => {
             timeline.decision(now, Some(*leg), if *held { "holds" } else { "resumes" }, "");
         }
+        Event::OnHold { leg, on, .. } => {
+            timeline.decision(now, Some(*leg), if *on { "put on hold" } else { "taken back" }, "");
+        }
         Event::LookupFailed { target, status, error, .. } => {
             timeline.decision(now, None, "lookup failed", format_args!("{target}: {status} {error}"));
         }
@@ -81,8 +84,8 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         }
         Event::Quality { leg, quality, .. } => timeline.media(now, *leg, "counters", counters(quality)),
         Event::Verdict { text, .. } => timeline.decision(now, None, "verdict", text),
-        Event::Recording { on, .. } => {
-            timeline.decision(now, None, if *on { "recording begins" } else { "recording ends" }, "");
+        Event::Recording { leg, on, .. } => {
+            timeline.decision(now, *leg, if *on { "recording begins" } else { "recording ends" }, "");
         }
         Event::HandlerFailed { handler, error, .. } => {
             timeline.decision(now, None, "handler failed", format_args!("{handler}: {error}"));

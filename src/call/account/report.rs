@@ -145,6 +145,10 @@ impl Unjudged {
     /// A leg's counters now, and what was described.
     pub fn counted(&mut self, leg: LegId, stats: EndpointStats, described: Option<&Descriptions>) {
         if let Some(account) = self.report.legs.iter_mut().find(|it| it.leg == leg) {
+            if account.codec.is_none() {
+                // Nobody was joined with it.
+                account.codec = described.and_then(Descriptions::codec);
+            }
             account.media = Some(MediaReport::new(&stats, account.codec.as_deref()));
         }
         for (talk, known) in self.talks.iter_mut().filter(|(talk, _)| talk.verdict.is_none()) {

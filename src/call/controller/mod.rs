@@ -44,7 +44,7 @@ pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
-    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
+    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold, Joined,
     LocalDescription, MediaError, MediaEvent, PairPolicy, Route, SrtpPolicy,
 };
 pub use verbs::{

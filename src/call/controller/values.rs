@@ -7,8 +7,8 @@ use super::EndpointStats;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::call::negotiate::NegotiateError;
 pub use crate::call::negotiate::crypto::SrtpPolicy;
-pub use crate::call::negotiate::pair::PairPolicy;
 use crate::call::negotiate::pair::{self, Agreed};
+pub use crate::call::negotiate::pair::{Hold, PairPolicy};
 
 /// A media endpoint; unique within its controller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -75,6 +75,13 @@ impl Descriptions {
     /// What they come to; none: there is no audio in them.
     pub fn agreed(&self) -> Option<Agreed> {
         pair::agreed(&self.told, &self.said)
+    }
+
+    /// The encoding name of the first codec that both have.
+    pub fn codec(&self) -> Option<String> {
+        let speech =
+            |name: &String| !["telephone-event", "CN"].iter().any(|it| name.eq_ignore_ascii_case(it));
+        self.agreed()?.formats.into_iter().map(|(_, name)| name).find(speech)
     }
 }
 

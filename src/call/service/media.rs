@@ -10,7 +10,7 @@ use crate::call::controller::{
     AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
     Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec,
 };
-use crate::call::switch::command::{Command, Record};
+use crate::call::switch::command::{Command, Record, RecordLeg};
 use crate::call::{CallId, LegId};
 
 /// Where in the house a call is, for its state.
@@ -19,6 +19,8 @@ pub enum Place {
     /// A menu, a prompt, a mailbox.
     Ivr,
     Queue,
+    /// A program outside commands it.
+    Program,
     Conference,
     Parking,
     /// Back with its handler.
@@ -31,6 +33,7 @@ impl Place {
         match self {
             Place::Ivr => Some(CallState::InIvr),
             Place::Queue => Some(CallState::InQueue),
+            Place::Program => Some(CallState::Commanded),
             Place::Conference => Some(CallState::InConference),
             Place::Parking => Some(CallState::Parking),
             Place::Handler => None,
@@ -190,6 +193,37 @@ impl CallService {
     /// The call is over, or not recorded.
     pub async fn stop_call_recording(&self, call: CallId) -> Result<Option<Recorded>, CallError> {
         self.recording(call, Record::End).await
+    }
+
+    /// Records one leg, beside whatever is recorded of its call, into the folder that the switch was
+    /// told: what its party says, or with `both` that on the left and what it hears on the right.
+    /// Ends with the leg.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, is recorded already, or there can be no such file.
+    pub async fn record_leg(&self, leg: LegId, both: bool) -> Result<(), CallError> {
+        self.leg_recording(leg, RecordLeg::Begin { both }).await.map(drop)
+    }
+
+    /// Nothing of a leg's own recording is written until it goes on.
+    ///
+    /// # Errors
+    /// The leg has gone, or has no recording of its own.
+    pub async fn pause_leg_recording(&self, leg: LegId, paused: bool) -> Result<(), CallError> {
+        self.leg_recording(leg, RecordLeg::Pause(paused)).await.map(drop)
+    }
+
+    /// Ends a leg's own recording; ready when its file is complete. None: it had not begun.
+    ///
+    /// # Errors
+    /// The leg has gone, or has no recording of its own.
+    pub async fn stop_leg_recording(&self, leg: LegId) -> Result<Option<Recorded>, CallError> {
+        self.leg_recording(leg, RecordLeg::End).await
+    }
+
+    async fn leg_recording(&self, leg: LegId, what: RecordLeg) -> Result<Option<Recorded>, CallError> {
+        let asked = self.ask(|reply| Command::RecordLeg { leg, what, reply }).await;
+        asked.unwrap_or(Err(CallError::Stopping))
     }
 
     async fn recording(&self, call: CallId, what: Record) -> Result<Option<Recorded>, CallError> {

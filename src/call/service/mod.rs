@@ -183,6 +183,10 @@ pub enum CallError {
     Gone,
     #[error("not possible now: {0}")]
     WrongState(&'static str),
+    #[error("an offer to this party or from it is under way; ask again in a moment")]
+    Busy,
+    #[error("the party has refused it with {0}; everything is as it was")]
+    Refused(u16),
     #[error("no media for it: {0}")]
     Media(String),
     #[error("the service is stopping; nothing new begins")]

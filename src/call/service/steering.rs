@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{CallError, CallService, Watched};
+use crate::call::controller::Hold;
 use crate::call::switch::command::Command;
 use crate::call::{CallId, LegId};
 
@@ -36,6 +37,38 @@ impl CallService {
     /// The leg has gone, is not answered by who was called, or a transfer is under way.
     pub async fn let_go_of(&self, leg: LegId) -> Result<(), CallError> {
         self.command(|reply| Command::LetGo { leg, reply }).await
+    }
+
+    /// Puts the party of an answered leg on hold (RFC 3264 §8.4), in a bridge or not: it is told so,
+    /// nothing of it is heard, and it hears what is played to it. `silent`: nothing is, and it is told
+    /// so. On hold already: done. Ready when it has agreed.
+    ///
+    /// # Errors
+    /// The leg has gone or is not answered, an offer is under way ([`CallError::Busy`]), or the
+    /// party refuses.
+    pub async fn hold(&self, leg: LegId, silent: bool) -> Result<(), CallError> {
+        let hold = if silent { Hold::Silent } else { Hold::Playing };
+        self.command(|reply| Command::Hold { leg, hold, reply }).await
+    }
+
+    /// Takes a party back that was put on hold; music for it ends. Not on hold: done.
+    ///
+    /// # Errors
+    /// As [`CallService::hold`].
+    pub async fn resume(&self, leg: LegId) -> Result<(), CallError> {
+        self.command(|reply| Command::Hold { leg, hold: Hold::No, reply }).await
+    }
+
+    /// Takes the bridge of a leg down. Both parties stay, and are taken from whoever has them; with
+    /// `kept`, whoever has this leg keeps it. It keeps its call, and the other one gets one of its
+    /// own: that call, and its leg.
+    ///
+    /// # Errors
+    /// The leg has gone or is in no bridge, a transfer is under way, or an offer
+    /// ([`CallError::Busy`]).
+    pub async fn unbridge(&self, leg: LegId, kept: bool) -> Result<(CallId, LegId), CallError> {
+        let asked = self.ask(|reply| Command::Unbridge { leg, kept, reply }).await;
+        asked.unwrap_or(Err(CallError::Stopping))
     }
 
     /// Takes a leg from whoever has it, as [`CallService::let_go_of`], and gives it to the

@@ -38,7 +38,7 @@ impl Switch {
             };
             match endpoint {
                 Ok(endpoint) => {
-                    let answer = switch.controller.local_answer(endpoint, offer, switch.policy_towards(leg));
+                    let answer = switch.controller.local_answer(endpoint, offer, &switch.policy_towards(leg));
                     switch.media(t, answer, done);
                 }
                 Err(error) => done(switch, t, Err(error)),
@@ -64,7 +64,7 @@ impl Switch {
                 };
             match endpoint {
                 Ok(endpoint) => {
-                    let offer = switch.controller.local_offer(endpoint, None, switch.policy_towards(leg));
+                    let offer = switch.controller.local_offer(endpoint, None, &switch.policy_towards(leg));
                     switch.media(t, offer, done);
                 }
                 Err(error) => done(switch, t, Err(error)),

@@ -1,7 +1,7 @@
 //! What applications ask of calls beside dialling and joining them.
 
 use super::{Switch, Turn};
-use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::call_fsm::{CallDirection, CallEvent, CallState};
 use crate::call::service::{CallError, LegMedia, Place};
 use crate::call::{CallId, LegId};
 
@@ -17,6 +17,14 @@ impl Switch {
         Ok(LegMedia { controller: self.controller.clone(), endpoint, usual_tones })
     }
 
+    /// No program commands a call any more: it is again what it began as.
+    pub(super) fn command_over(&mut self, t: &Turn<'_>, call: CallId) {
+        let Some(it) = self.calls.get(call.0).filter(|it| it.state == CallState::Commanded) else { return };
+        let inbound = it.legs.first().and_then(|leg| self.legs.get(leg.0)).is_none_or(|leg| leg.inbound);
+        let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        self.advance_call(t, call, CallEvent::Release(direction));
+    }
+
     /// Says where a call is now. It may be there already.
     pub(super) fn enter(&mut self, t: &mut Turn<'_>, call: CallId, place: Place) -> Result<(), CallError> {
         let it = self.calls.get(call.0).ok_or(CallError::Gone)?;
@@ -25,6 +33,7 @@ impl Switch {
         let event = match place {
             Place::Ivr => CallEvent::EnterIvr,
             Place::Queue => CallEvent::EnterQueue,
+            Place::Program => CallEvent::EnterProgram,
             Place::Conference => CallEvent::EnterConference,
             Place::Parking => CallEvent::Park,
             Place::Handler => CallEvent::Release(direction),

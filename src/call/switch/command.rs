@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::call::bridge_fsm::BridgeMode;
-use crate::call::controller::{MediaController, Recorded, RecordingSpec};
+use crate::call::controller::{Hold, MediaController, Recorded, RecordingSpec};
 use crate::call::event::Event;
 use crate::call::handler::HandlerAction;
 use crate::call::lookup::{LookupError, LookupResult};
@@ -29,6 +29,17 @@ pub(in crate::call) enum Until {
 pub(in crate::call) enum Record {
     /// Into this file, or as the switch was told.
     Begin(Option<Box<RecordingSpec>>),
+    Pause(bool),
+    End,
+}
+
+/// What is wanted of a leg's own recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::call) enum RecordLeg {
+    /// What it says, or both sides.
+    Begin {
+        both: bool,
+    },
     Pause(bool),
     End,
 }
@@ -75,6 +86,23 @@ pub(in crate::call) enum Command {
         leg: LegId,
         target: String,
         reply: Reply<Result<(), CallError>>,
+    },
+    /// Puts a party on hold, with music for it or without a sound, or takes it back.
+    Hold {
+        leg: LegId,
+        hold: Hold,
+        reply: Reply<Result<(), CallError>>,
+    },
+    Unbridge {
+        leg: LegId,
+        /// Whoever has this leg keeps it.
+        kept: bool,
+        reply: Reply<Result<(CallId, LegId), CallError>>,
+    },
+    RecordLeg {
+        leg: LegId,
+        what: RecordLeg,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
     },
     Hangup {
         leg: LegId,

@@ -1,5 +1,6 @@
 //! The dial machine at work: its branches are legs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
-use crate::call::controller::{AddressFamily, MediaError, PairPolicy};
+use crate::call::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::call::failure::cause;
 use crate::call::headers;
 use crate::call::leg_fsm::{LegEvent, TerminationCause};
@@ -247,7 +248,7 @@ impl Switch {
                 let Ok(a) = a else { return switch.no_media(t, leg, a) };
                 switch.with_endpoint(t, leg, Some(a), move |switch, t, b| {
                     let Ok(b) = b else { return switch.no_media(t, leg, b) };
-                    let offer = switch.controller.pair_offer(a, b, offer, switch.policy_towards(leg));
+                    let offer = switch.controller.pair_offer(a, b, offer, &switch.policy_towards(leg));
                     switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
                 });
             }),
@@ -258,7 +259,7 @@ impl Switch {
                 let like = caller.and_then(|it| self.legs.get(it.0)?.media);
                 self.with_endpoint(t, leg, like, move |switch, t, b| {
                     let Ok(b) = b else { return switch.no_media(t, leg, b) };
-                    let offer = switch.controller.local_offer(b, like, switch.policy_towards(leg));
+                    let offer = switch.controller.local_offer(b, like, &switch.policy_towards(leg));
                     switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
                 });
             }
@@ -313,9 +314,13 @@ impl Switch {
     }
 
     /// What may be offered to a leg.
-    pub(super) fn policy_towards(&self, leg: LegId) -> &PairPolicy {
-        let own = self.legs.get(leg.0).and_then(|it| it.policy.as_deref());
-        own.unwrap_or(&self.config.policy)
+    pub(super) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
+        let it = self.legs.get(leg.0);
+        let own = it.and_then(|it| it.policy.as_deref()).unwrap_or(&self.config.policy);
+        match it.map_or(Hold::No, |it| it.on_hold) {
+            Hold::No => Cow::Borrowed(own),
+            hold => Cow::Owned(PairPolicy { hold, ..own.clone() }),
+        }
     }
 
     /// What the response of a branch gives to the one that its caller gets.

@@ -84,7 +84,7 @@ impl Switch {
         heard: Option<SocketAddr>,
     ) {
         let (Some((a, b)), Some(heard)) = (self.endpoints(from, to), heard) else { return };
-        let offer = self.controller.direct_offer(a, b, heard, self.policy_towards(to));
+        let offer = self.controller.direct_offer(a, b, heard, &self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| {
             if let Err(error) = &offer {
                 tracing::debug!("call {}: {error}", call.0);
@@ -95,7 +95,7 @@ impl Switch {
 
     fn take_back(&mut self, t: &mut Turn<'_>, call: CallId, (from, to): (LegId, LegId)) {
         let Some((_, endpoint)) = self.endpoints(from, to) else { return };
-        let offer = self.controller.return_offer(endpoint, self.policy_towards(to));
+        let offer = self.controller.return_offer(endpoint, &self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| {
             switch.offer_path(t, call, (from, to), Asked::Return, offer);
         });

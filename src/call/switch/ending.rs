@@ -139,6 +139,9 @@ impl Switch {
             // Who does not wait any more has lost interest.
             let _ = answering.send(Err(CallError::Gone));
         }
+        if let Some(holding) = it.holding.take() {
+            let _ = holding.send(Err(CallError::Gone));
+        }
         let said = reason.as_deref().or(it.reason.as_deref()).and_then(q850_in);
         self.record_end(t, leg, &mut it, &cause, said);
         if let Some(usage) = it.usage {
@@ -149,6 +152,8 @@ impl Switch {
         let id = it.call;
         let Some(call) = self.calls.get_mut(id.0) else { return };
         call.legs.retain(|other| *other != leg);
+        // Nobody answers what only it was asked.
+        call.exchange.take_if(|it| it.from == leg && it.to == leg);
         if call.a == leg || call.cause.is_none() && it.branch.is_none() {
             call.cause.get_or_insert_with(|| cause.clone());
         }
@@ -172,8 +177,12 @@ impl Switch {
     ) {
         let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
         let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else { return };
-        // Whoever waits for the other side's answer gets one.
-        self.exchange_refused(t, call, Reply::status(480));
+        // Whoever waits for the other side's answer gets one. What we have asked who stays for
+        // ourselves goes on.
+        let exchange = self.calls.get(call.0).and_then(|it| it.exchange.as_ref());
+        if exchange.is_none_or(|it| it.from == leg || it.to == leg || it.from != it.to) {
+            self.exchange_refused(t, call, Reply::status(480));
+        }
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(bridge) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else { return };
         self.bridges.remove(bridge.id.0);
@@ -203,7 +212,12 @@ impl Switch {
             self.hang_up(t, other);
         } else if !it.ending {
             let direction = if it.inbound { CallDirection::Inbound } else { CallDirection::Outbound };
-            self.advance_call(t, call, CallEvent::Release(direction));
+            let handled = it.handled.is_some();
+            let named = self.calls.get(call.0).is_some_and(|it| it.application.is_some());
+            // Who has no handler waits for somebody's command.
+            let event =
+                if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
+            self.advance_call(t, call, event);
         }
     }
 

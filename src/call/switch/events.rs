@@ -1,7 +1,7 @@
 //! What happens in a leg's dialog, and to its media.
 
 use super::dial::DialFailure;
-use super::refresh::expired;
+use super::refresh::recovered;
 use super::say::reason_of;
 use super::table::Asked;
 use super::{Switch, Turn};
@@ -157,7 +157,7 @@ impl Switch {
         }
         let reason = match &cause {
             Termination::RemoteBye { request } | Termination::RemoteCancel { request } => reason_of(request),
-            _ if self.has_expired(leg, &cause) => Some(expired()),
+            _ if self.has_expired(leg, &cause) => Some(recovered()),
             _ => None,
         };
         self.forget_leg(t, leg, termination(cause), reason);
@@ -218,10 +218,13 @@ impl Switch {
         tracing::warn!("leg {}: its media is lost: {reason}", leg.0);
         it.cause = Some(TerminationCause::MediaLost);
         let (call, up) = (it.call, it.is_up());
+        if up {
+            it.reason = Some(recovered());
+        }
         self.books.decided(call, t.now, Some(leg), "media lost", reason);
         self.hang_up_with(t, leg, 503, "No Media Resources");
         if up {
-            self.leave_bridge(t, call, leg, &TerminationCause::MediaLost, None);
+            self.leave_bridge(t, call, leg, &TerminationCause::MediaLost, Some(recovered()));
         }
     }
 
@@ -232,10 +235,11 @@ impl Switch {
         }
         let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_up()) else { return };
         it.cause = Some(TerminationCause::MediaTimeout);
+        it.reason = Some(recovered());
         let call = it.call;
         let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, News::MediaTimeout { call, leg, silent_ms });
         self.hang_up(t, leg);
-        self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, None);
+        self.leave_bridge(t, call, leg, &TerminationCause::MediaTimeout, Some(recovered()));
     }
 }

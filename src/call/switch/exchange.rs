@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::table::{Asked, Exchange, OnAck};
 use super::{Switch, Turn};
 use crate::call::controller::MediaError;
+use crate::call::service::CallError;
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Body, Reply, ServerTransactionId};
 use crate::sip::msg::{Request, Response};
@@ -51,7 +52,7 @@ impl Switch {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(488)));
         };
         let refresh = self.controller.repeats(endpoint, &offer);
-        let answer = self.controller.local_answer(endpoint, offer, self.policy_towards(leg));
+        let answer = self.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
         self.media(t, answer, move |switch, t, answer| {
             if let (Ok(_), false, Some(it)) = (&answer, refresh, switch.legs.get(leg.0)) {
                 let call = it.call;
@@ -84,7 +85,7 @@ impl Switch {
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
         };
-        let offer = self.controller.pair_offer(a, b, offer, self.policy_towards(to));
+        let offer = self.controller.pair_offer(a, b, offer, &self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| match offer {
             Ok(offer) => switch.send_offer(t, call, Some(offer)),
             Err(error) => switch.exchange_refused(t, call, refusal(&error)),
@@ -135,11 +136,12 @@ impl Switch {
             Asked::Ourselves { back } => return self.refreshed(t, (from, to), back, body),
             Asked::Timer => return self.session_refreshed(t, to, body),
             Asked::Direct | Asked::Return => return self.path_agreed(t, to, asked, body),
+            Asked::Hold(hold) => return self.hold_agreed(t, to, hold, body),
             _ => {}
         }
         let Some((a, b)) = self.endpoints(from, to) else { return };
         let session = match ack_wanted {
-            true => self.controller.pair_offer(b, a, body, self.policy_towards(from)),
+            true => self.controller.pair_offer(b, a, body, &self.policy_towards(from)),
             false => self.controller.pair_answer(b, a, body),
         };
         self.media(t, session, move |switch, t, session| {
@@ -185,6 +187,10 @@ impl Switch {
         if matches!(exchange.asked, Asked::Ourselves { .. }) {
             self.never_direct(call);
         }
+        if matches!(exchange.asked, Asked::Hold(_)) {
+            let error = if reply.status == 491 { CallError::Busy } else { CallError::Refused(reply.status) };
+            return self.tell_holding(exchange.to, Err(error));
+        }
         self.answer_exchange(t, exchange.from, exchange.asked, Err(reply));
     }
 
@@ -192,7 +198,15 @@ impl Switch {
     fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, asked: Asked, answer: Result<Bytes, Reply>) {
         let Some(usage) = self.legs.get(leg.0).and_then(|it| it.usage) else { return };
         match (asked, answer) {
-            (Asked::Ourselves { .. } | Asked::Timer | Asked::Nobody | Asked::Direct | Asked::Return, _) => {}
+            (
+                Asked::Ourselves { .. }
+                | Asked::Timer
+                | Asked::Nobody
+                | Asked::Direct
+                | Asked::Return
+                | Asked::Hold(_),
+                _,
+            ) => {}
             (Asked::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
             (Asked::ReInvite, Ok(session)) => {
                 if let Err(error) = t.sip.answer(t.now, usage, Some(Body::sdp(session))) {

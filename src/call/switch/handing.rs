@@ -83,6 +83,7 @@ impl Switch {
             tracing::warn!("call {}: its applications hand it round in a circle: the call ends", call.0);
             return self.hang_up_with(t, leg, 482, "");
         }
+        self.command_over(t, call);
         asked.next = self.handlers.len();
         let name: Arc<str> = name.into();
         asked.by_name = Some(name.clone());
@@ -102,6 +103,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(call.0) {
             it.application = None;
         }
+        self.command_over(t, call);
         let (handler, action) = (name.to_string(), action.to_owned());
         self.tell(t, Event::HandlerEnded { call, handler, action });
     }

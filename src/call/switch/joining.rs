@@ -337,6 +337,11 @@ impl Switch {
         it.holds = held;
         let call = it.call;
         self.tell(t, Event::Hold { call, leg, held });
+        self.hold_bridge(t, call);
+    }
+
+    /// Who holds whom has changed: so does the state of the bridge, perhaps.
+    pub(super) fn hold_bridge(&mut self, t: &Turn<'_>, call: CallId) {
         let state = self.calls.get(call.0).and_then(|it| it.bridge.as_ref()).map(|bridge| bridge.state);
         if let Some(event) = state.and_then(|state| self.held_by(call).event(state)) {
             self.advance_bridge(t, call, event);

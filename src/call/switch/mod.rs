@@ -14,6 +14,7 @@
 //! - `events`: what happens in a leg's dialog
 //! - `joining`: the first offer and answer across, and bridges
 //! - `exchange`: later offers and answers across; `direct`: those that lead media past b2b
+//! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
 //! - `answering`: callers that we answer ourselves
 //! - `reliable`: provisional responses with PRACK, and who offers late
 //! - `refresh`: session timers
@@ -27,7 +28,7 @@
 //! - `say`: responses and hang-ups on the endpoint
 //! - `listener`: the events of a call to its handler; `variables`: what is noted on it
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
-//! - `recording`: their sound in files
+//! - `recording`: their sound in files; `leg_recording`: that of one leg
 //! - `records`: call detail records; `account`: what is kept of a call for readers;
 //!   `capturing`: its media, too
 //! - `desk`: who decides on requests before they become calls
@@ -49,13 +50,16 @@ mod ending;
 mod events;
 mod exchange;
 mod handing;
+mod holding;
 mod incoming;
 mod invite;
 mod joining;
+mod leg_recording;
 mod listener;
 mod moving;
 mod news;
 mod obey;
+mod parting;
 mod recording;
 mod records;
 mod redirect;

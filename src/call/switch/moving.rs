@@ -70,7 +70,7 @@ impl Switch {
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let Some(it) = self.legs.get(leg.0) else { return };
         let (call, Some(endpoint)) = (it.call, it.media) else { return };
-        let offer = self.controller.local_offer(endpoint, None, self.policy_towards(leg));
+        let offer = self.controller.local_offer(endpoint, None, &self.policy_towards(leg));
         self.media(t, offer, move |switch, t, offer| {
             let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
             if it.exchange.is_some() {

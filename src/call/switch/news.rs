@@ -4,6 +4,7 @@ use super::dial::DialFailure;
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::controller::Hold;
 use crate::call::event::Event;
 use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::call::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
@@ -88,7 +89,10 @@ impl Switch {
         let Some(bridge) = bridge else { return HeldBy::Nobody };
         let direction = |leg: LegId| {
             let holds = self.legs.get(leg.0).is_some_and(|it| it.holds);
-            Direction { send: !holds, receive: true }
+            // Whom we have put on hold for it is as good as held by it.
+            let other = bridge.other(leg).and_then(|other| self.legs.get(other.0));
+            let for_it = other.is_some_and(|it| it.on_hold != Hold::No);
+            Direction { send: !holds && !for_it, receive: true }
         };
         HeldBy::of(direction(bridge.a), direction(bridge.b))
     }

@@ -61,6 +61,9 @@ impl Switch {
             Command::Transfer { leg, target, reply } => {
                 let _ = reply.send(self.transfer_to(t, leg, target));
             }
+            Command::Hold { leg, hold, reply } => self.put_on_hold(t, leg, hold, reply),
+            Command::Unbridge { leg, kept, reply } => drop(reply.send(self.unbridge(t, leg, kept))),
+            Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
             Command::Hangup { leg, reply } => {
                 let known = self.legs.get(leg.0).is_some();
                 self.hang_up(t, leg);

@@ -99,7 +99,7 @@ impl Switch {
                 }
                 let path = it.spec.path.to_string_lossy().into_owned();
                 self.note_recording(call, "recording", &path);
-                self.tell(t, Event::Recording { call, on: true });
+                self.tell(t, Event::Recording { call, leg: None, on: true });
             }
             // Nobody wants it any more.
             (None, Ok(id)) => drop(self.controller.stop_recording(id)),
@@ -109,13 +109,13 @@ impl Switch {
                     it.recording = None;
                 }
                 self.note_recording(call, "recording_error", &error.to_string());
-                self.tell(t, Event::Recording { call, on: false });
+                self.tell(t, Event::Recording { call, leg: None, on: false });
             }
         }
     }
 
     /// For the records of the call's legs. Several recordings stand one behind the other.
-    fn note_recording(&mut self, call: CallId, name: &str, text: &str) {
+    pub(super) fn note_recording(&mut self, call: CallId, name: &str, text: &str) {
         let known = self.variables_of(call).into_iter().find(|(known, _)| known == name);
         let all = known.map_or_else(|| text.to_owned(), |(_, before)| format!("{before} {text}"));
         if let Err(error) = self.set_variable(Watched::Call(call), name.to_owned(), all) {
@@ -144,7 +144,7 @@ impl Switch {
             return drop(reply.send(Err(CallError::WrongState("the call is not recorded"))));
         };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
-        self.tell(t, Event::Recording { call, on: false });
+        self.tell(t, Event::Recording { call, leg: None, on: false });
         let recorded = self.controller.stop_recording(id);
         self.media(t, recorded, move |switch, _, recorded| {
             if let Ok(Recorded { error: Some(error), .. }) = &recorded {
@@ -164,14 +164,16 @@ impl Switch {
             let it = self.calls.get(call.0).and_then(|it| it.recording.as_ref());
             it.is_some_and(|it| it.id == Some(id))
         };
-        let Some(call) = self.calls.keys().into_iter().map(CallId).find(its) else { return };
+        let Some(call) = self.calls.keys().into_iter().map(CallId).find(its) else {
+            return self.leg_recorded(t, id, recorded);
+        };
         if let Some(it) = self.calls.get_mut(call.0) {
             it.recording = None;
         }
         if let Some(error) = &recorded.error {
             self.note_recording(call, "recording_error", error);
         }
-        self.tell(t, Event::Recording { call, on: false });
+        self.tell(t, Event::Recording { call, leg: None, on: false });
     }
 
     /// A call is about to be over; its file is completed in time.
@@ -179,7 +181,7 @@ impl Switch {
         let recording = self.calls.get_mut(call.0).and_then(|it| it.recording.take());
         if let Some(id) = recording.and_then(|it| it.id) {
             drop(self.controller.stop_recording(id));
-            self.tell(t, Event::Recording { call, on: false });
+            self.tell(t, Event::Recording { call, leg: None, on: false });
         }
     }
 

@@ -63,7 +63,7 @@ impl Switch {
         }
         self.is_ending(leg);
         // The other side does not wait for the end of that BYE.
-        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(expired()));
+        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(recovered()));
     }
 
     pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
@@ -72,7 +72,7 @@ impl Switch {
     }
 }
 
-/// Reason of the other leg's BYE.
-pub(super) fn expired() -> Bytes {
+/// Reason of both legs' BYE where a timer has ended the call, or its media was lost.
+pub(super) fn recovered() -> Bytes {
     reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY))
 }

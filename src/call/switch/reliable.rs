@@ -127,7 +127,7 @@ impl Switch {
             };
             switch.with_endpoint(t, to, Some(b), move |switch, t, a| match a {
                 Ok(a) => {
-                    let offer = switch.controller.pair_offer(b, a, offer, switch.policy_towards(to));
+                    let offer = switch.controller.pair_offer(b, a, offer, &switch.policy_towards(to));
                     switch.media(t, offer, then);
                 }
                 Err(error) => then(switch, t, Err(error)),
@@ -158,7 +158,7 @@ impl Switch {
     ) {
         self.with_endpoint(t, leg, None, move |switch, t, endpoint| match endpoint {
             Ok(endpoint) => {
-                let answer = switch.controller.local_answer(endpoint, offer, switch.policy_towards(leg));
+                let answer = switch.controller.local_answer(endpoint, offer, &switch.policy_towards(leg));
                 switch.media(t, answer, then);
             }
             Err(error) => then(switch, t, Err(error)),
@@ -282,7 +282,7 @@ impl Switch {
                 Ok(endpoint) => endpoint,
                 Err(error) => return done(switch, t, Err(error)),
             };
-            let offer = switch.controller.local_offer(endpoint, like, switch.policy_towards(caller));
+            let offer = switch.controller.local_offer(endpoint, like, &switch.policy_towards(caller));
             switch.media(t, offer, move |switch, t, offer| {
                 let result = offer.and_then(|offer| switch.accept(t, caller, Some(offer)));
                 if let Some(it) = switch.legs.get_mut(caller.0) {

@@ -1,5 +1,6 @@
 //! What can be seen of calls at one moment.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use super::Switch;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::{CallDirection, CallState};
+use crate::call::controller::Hold;
 use crate::call::leg_fsm::LegState;
 use crate::call::{BridgeId, CallId, LegId};
 use crate::util::seconds::{maybe_seconds, seconds};
@@ -48,6 +50,10 @@ pub struct LegSnapshot {
     pub user: Option<String>,
     /// The party does not want to hear.
     pub holds: bool,
+    /// A program has put it on hold.
+    pub on_hold: bool,
+    /// Its own recording; none: nobody records it by itself.
+    pub recording: Option<RecordingSnapshot>,
 }
 
 /// Its recording.
@@ -56,6 +62,12 @@ pub struct RecordingSnapshot {
     /// The file's name when it is complete.
     pub file: String,
     pub paused: bool,
+}
+
+impl RecordingSnapshot {
+    fn of((file, paused): (&Path, bool)) -> Self {
+        RecordingSnapshot { file: file.to_string_lossy().into_owned(), paused }
+    }
 }
 
 /// Its bridge.
@@ -108,9 +120,11 @@ impl Switch {
             application: it.application.as_ref().map(ToString::to_string),
             variables: self.variables_of(call),
             legs: it.legs.iter().filter_map(|leg| self.leg_snapshot(*leg)).collect(),
-            recording: it.recording.as_ref().and_then(|recording| recording.shown()).map(|(file, paused)| {
-                RecordingSnapshot { file: file.to_string_lossy().into_owned(), paused }
-            }),
+            recording: it
+                .recording
+                .as_ref()
+                .and_then(|recording| recording.shown())
+                .map(RecordingSnapshot::of),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,
@@ -138,6 +152,12 @@ impl Switch {
                 None => it.party.as_ref().and_then(|party| party.user.clone()),
             },
             holds: it.holds,
+            on_hold: it.on_hold != Hold::No,
+            recording: it
+                .recording
+                .as_ref()
+                .and_then(|recording| recording.shown())
+                .map(RecordingSnapshot::of),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::invite::escaped_user;
 use super::table::Purpose;
 use super::{Switch, Turn};
 use crate::call::call_fsm::{CallDirection, CallEvent};
+use crate::call::controller::Hold;
 use crate::call::event::Event;
 use crate::call::handler::IncomingCall;
 use crate::call::service::{CallError, Watched};
@@ -69,11 +70,15 @@ impl Switch {
         }
         // Nobody need be dialled for it.
         let _ = self.stop_dialling(t, leg);
+        let held = self.legs.get(leg.0).is_some_and(|it| it.on_hold != Hold::No);
         if let Some((_, other, _)) = self.bridged(leg) {
             self.part(t, call);
             let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
             self.advance_call(t, call, CallEvent::Release(direction));
             self.leave(t, other, false);
+            self.talk_to_us(t, leg);
+        } else if held {
+            self.hold_over(t, call, leg);
             self.talk_to_us(t, leg);
         }
         if let Some(endpoint) = self.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.media) {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
+use super::leg_recording::LegRecording;
 use super::listener::{Ends, Listener};
 use super::recording::Recording;
 use super::records::Beginning;
@@ -16,7 +17,7 @@ use super::transfer::Referrer;
 use super::variables::Variables;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call::call_fsm::CallState;
-use crate::call::controller::{AddressFamily, EndpointId, PairPolicy};
+use crate::call::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::call::handler::Party;
 use crate::call::headers::HeaderRule;
 use crate::call::leg_fsm::{LegState, TerminationCause};
@@ -77,6 +78,12 @@ pub(super) struct Leg {
     pub joined: Option<LegId>,
     /// The party does not want to hear.
     pub holds: bool,
+    /// We put it on hold, and who waits until it is, or is no more.
+    pub on_hold: Hold,
+    pub holding: Option<Reply<Result<(), CallError>>>,
+    /// Its own recording, and how many it has had.
+    pub recording: Option<LegRecording>,
+    pub recordings: u32,
     /// Where its RTP comes from, once some has come.
     pub heard: Option<SocketAddr>,
     /// It was told to send to its other party itself.
@@ -136,6 +143,10 @@ impl Leg {
             authorized: (false, false),
             joined: None,
             holds: false,
+            on_hold: Hold::No,
+            holding: None,
+            recording: None,
+            recordings: 0,
             heard: None,
             led_past: false,
             takes_update: false,
@@ -249,6 +260,8 @@ pub(super) enum Asked {
     Return,
     /// We did: the session timer of `to`, which is `from` too.
     Timer,
+    /// We did: `to`, which is `from` too, is put on hold, or taken back.
+    Hold(Hold),
 }
 
 /// An offer on its way across a bridge.

@@ -183,6 +183,7 @@ impl Switch {
         };
         self.bridges.remove(old.id.0);
         for leg in [old.a, old.b] {
+            self.hold_over(t, call, leg);
             if let Some(it) = self.legs.get_mut(leg.0) {
                 it.joined = None;
                 it.led_past = false;
@@ -317,7 +318,7 @@ impl Switch {
     /// codec. `back`: then the same the other way round.
     pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
         let Some((from, endpoint)) = self.endpoints(like, to) else { return };
-        let offer = self.controller.local_offer(endpoint, Some(from), self.policy_towards(to));
+        let offer = self.controller.local_offer(endpoint, Some(from), &self.policy_towards(to));
         self.media(t, offer, move |switch, t, offer| {
             let (Ok(offer), Some(it)) = (offer, switch.calls.get_mut(call.0)) else { return };
             if it.exchange.is_some() {

@@ -39,6 +39,17 @@ impl PayloadMap {
         self.event |= 1 << (from & 0x7F);
     }
 
+    /// What went up to be forwarded in another form is to be forwarded as it is: a gate that is shut
+    /// stops it then. Events still go up.
+    pub fn hold(&mut self) {
+        for payload_type in 0..128 {
+            if self.goes_up(payload_type) && !self.is_event(payload_type) {
+                self.forward(payload_type, payload_type);
+            }
+        }
+        self.up &= self.event;
+    }
+
     /// The number under which a type is forwarded.
     pub fn get(&self, from: u8) -> Option<u8> {
         Some(self.to[usize::from(from & 0x7F)]).filter(|to| *to != NONE)

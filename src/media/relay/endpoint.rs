@@ -35,6 +35,8 @@ pub(super) struct Endpoint {
     /// How packets that go up are transcoded, what does it once one has come, and what the
     /// ones before it have done.
     pub plan: Option<Box<Plan>>,
+    /// Its party is on hold: what comes here goes nowhere.
+    pub held: bool,
     transcoder: Option<Box<Transcoder>>,
     transcoded: TranscodeStats,
     /// The endpoint that gets what comes here.
@@ -96,6 +98,7 @@ impl Endpoint {
             remote: None,
             recode: None,
             plan: None,
+            held: false,
             transcoder: None,
             transcoded: TranscodeStats::default(),
             peer: None,
@@ -168,6 +171,7 @@ impl Endpoint {
         self.rule.clock_rate = way.clock_rate;
         self.rule.extensions = way.extensions;
         self.recode = way.recode;
+        self.held = way.held;
         if self.plan.as_deref() != way.transcode.as_ref() {
             self.plan = way.transcode.map(Box::new);
             if let Some(transcoder) = self.transcoder.take() {

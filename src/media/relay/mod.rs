@@ -113,12 +113,21 @@ pub struct Way {
     pub recode: Option<Recode>,
     /// Payload types that go up are decoded, and encoded for the other leg.
     pub transcode: Option<Plan>,
+    /// Nothing passes, though both parties are there: whose packets these are is on hold.
+    pub held: bool,
 }
 
 impl Way {
     /// Packets pass as they are, without header extensions.
     pub fn new(payload_types: PayloadMap, clock_rate: u32) -> Self {
-        Way { payload_types, clock_rate, extensions: ExtensionMap::EMPTY, recode: None, transcode: None }
+        let extensions = ExtensionMap::EMPTY;
+        Way { payload_types, clock_rate, extensions, recode: None, transcode: None, held: false }
+    }
+
+    /// The same, of a party that is on hold: nothing passes but digits, which go up.
+    pub fn hold(&mut self) {
+        self.payload_types.hold();
+        (self.recode, self.transcode, self.held) = (None, None, true);
     }
 
     /// Ticks a second of what leaves.

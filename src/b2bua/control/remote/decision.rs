@@ -107,7 +107,7 @@ impl Decision {
                 if ring_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
                     return Err(Failure::new("invalid", "ring_s: 1 to 3600"));
                 }
-                let found = contacts(settings, service, &to).await?;
+                let found = contacts(service, &to).await?;
                 let usual = options(settings, caller.as_deref(), "", ring_s);
                 let shown = usual.caller.clone().filter(|_| caller.is_some());
                 let options = DialOptions { caller: shown, ..usual };

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 
 use super::hold::{Back, Hold, Limits};
 use super::{Chosen, News, Offer, Remotes, Word};
-use crate::b2bua::control::{Control, left::Left};
+use crate::b2bua::control::{Control, hold as parties, left::Left};
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService};
+use crate::call::service::{CallError, CallService, Place};
 use crate::call::{CallId, LegId};
 
 /// Words of a program about one call that wait to be heard.
@@ -112,6 +112,8 @@ impl Remote {
         let (words, heard) = mpsc::channel(WORDS);
         let known = self.known(call, &service.variables(call.call).await?);
         let mut held = Held::new(self, program, call);
+        // A call that is over says so below.
+        let _ = service.enter(call.call, Place::Program).await;
         let offer = Offer { call: call.call, leg: call.leg, known, words };
         // Of one that is gone the words end.
         let _ = held.program.news.send(News::Offer(offer));
@@ -203,6 +205,13 @@ impl Remote {
         if service.is_joined(call.leg).await? {
             return Ok(HandlerAction::Complete);
         }
+        if left.leg_recording {
+            let (all, leg) = (service.clone(), call.leg);
+            service.spawn(async move {
+                // It may be over.
+                let _ = all.stop_leg_recording(leg).await;
+            })?;
+        }
         if left.recording {
             let (all, leg) = (service.clone(), call.leg);
             // Its file takes as long as the disk wants.
@@ -227,6 +236,9 @@ impl Remote {
         let _ = service.stop_playing(leg).await;
         let _ = service.stop_collecting(leg).await;
         let _ = service.stop_moh(leg).await;
+        if left.hold {
+            let _ = parties::resume(service, leg).await;
+        }
         if left.echo {
             let _ = service.echo(leg, false).await;
         }

@@ -4,7 +4,7 @@
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
 //! - `line`: the audio line of a description
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
-//! - `crypto`: SRTP, which ends at each leg
+//! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
 //! - `direct`: descriptions that lead media past b2b
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
@@ -21,6 +21,7 @@ mod crypto;
 mod crypto_tests;
 mod direct;
 mod formats;
+mod hold;
 mod line;
 mod read;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 pub use direct::{DirectError, back, direct};
+pub use hold::Hold;
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
@@ -64,6 +66,9 @@ pub struct PairPolicy {
     pub rtcp_mux: bool,
     /// The party presses its keys as tones in its audio.
     pub tones: bool,
+    /// Whether it is put on hold by us.
+    #[serde(default)]
+    pub hold: Hold,
 }
 
 impl Default for PairPolicy {
@@ -78,6 +83,7 @@ impl Default for PairPolicy {
             extensions: vec![super::ABS_CAPTURE_TIME.to_owned()],
             rtcp_mux: true,
             tones: false,
+            hold: Hold::No,
         }
     }
 }
@@ -99,6 +105,9 @@ pub struct Side {
     crypto: LocalCrypto,
     /// It presses keys as tones.
     tones: bool,
+    /// Nothing is heard of it; and what an offer without an answer would make of that.
+    on_hold: bool,
+    holding: Option<bool>,
 }
 
 /// Why an answer means nothing.
@@ -136,6 +145,8 @@ impl Side {
             unknown_attributes: false,
             crypto: LocalCrypto::default(),
             tones: false,
+            on_hold: false,
+            holding: None,
         }
     }
 
@@ -182,6 +193,12 @@ impl Side {
     pub fn withdraw(&mut self) {
         self.ours = None;
         self.theirs = None;
+        self.holding = None;
+    }
+
+    /// Whether it is on hold, or will be with its answer.
+    fn is_put_on_hold(&self) -> bool {
+        self.holding.unwrap_or(self.on_hold)
     }
 
     /// Every number that has a meaning towards this leg.
@@ -242,6 +259,7 @@ pub fn offer(
         formats::offer_events(&mut audio.formats, &to.known_formats());
     }
     from.theirs = Some(body.into());
+    to.holding = Some(policy.hold.is_on());
     for side in [from, &mut *to] {
         side.unknown_attributes = policy.unknown_attributes;
     }
@@ -264,9 +282,10 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
         formats::answer_events(&mut audio.formats, &offer.audio.formats);
     }
     audio.protocol.clone_from(&offer.audio.protocol);
+    // Who is on hold does not send because we want it so: that is no business of the other one's.
     audio.direction = direction(
-        line.audio.direction.has_send() && receives(&offer.audio),
-        receives(&line.audio) && offer.audio.direction.has_send(),
+        (line.audio.direction.has_send() || from.is_put_on_hold()) && receives(&offer.audio),
+        receives(&line.audio) && offer.audio.direction.has_send() && !to.on_hold,
     );
     (audio.ptime_ms, audio.maxptime_ms) = (line.audio.ptime_ms, line.audio.maxptime_ms);
     audio.rtcp_mux = offer.audio.rtcp_mux;
@@ -312,6 +331,7 @@ pub fn local_offer(
         }
     };
     to.unknown_attributes = policy.unknown_attributes;
+    to.holding = Some(policy.hold.is_on());
     Ok(to.offer(&audio))
 }
 
@@ -340,6 +360,9 @@ pub fn repeat(side: &mut Side) -> Result<Box<[u8]>, PairError> {
 fn settle_answer(side: &mut Side, body: &[u8]) {
     if let Some(ours) = side.ours.take() {
         side.sent = Some(ours);
+    }
+    if let Some(on_hold) = side.holding.take() {
+        side.on_hold = on_hold;
     }
     side.theirs = None;
     side.remote = Some(body.into());
@@ -370,13 +393,16 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     let formats = before.as_ref().and_then(&common).or_else(|| common(&ours));
     let mut audio = AudioMedia::new(side.rtp, formats.ok_or(NegotiateError::NoCommonCodec)?);
     audio.protocol.clone_from(&offer.audio.protocol);
-    audio.direction = direction(receives(&offer.audio), offer.audio.direction.has_send());
+    let on_hold = policy.hold.is_on();
+    let sends = receives(&offer.audio) && policy.hold != Hold::Silent;
+    audio.direction = direction(sends, offer.audio.direction.has_send() && !on_hold);
     audio.ptime_ms = policy.ptime_ms.or(before.and_then(|before| before.ptime_ms));
     audio.rtcp_mux = offer.audio.rtcp_mux;
     side.encrypt_answer(&offer.audio, &mut audio)?;
     let bytes =
         side.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
     side.withdraw();
+    side.on_hold = on_hold;
     side.sent = Some(bytes.clone());
     side.remote = Some(body.into());
     side.settle_crypto();
@@ -389,8 +415,16 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
 /// A leg has not described itself; nothing can be carried.
 pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
     let described = |side: &Side| side.settled().ok_or(PairError::Undescribed);
+    let on_hold = (a.on_hold, b.on_hold);
     let (a, b) = (described(a)?, described(b)?);
-    Ok(Join { forward: ways::way(&a, &b)?, backward: ways::way(&b, &a)? })
+    let mut join = Join { forward: ways::way(&a, &b)?, backward: ways::way(&b, &a)? };
+    for (way, on_hold) in [(&mut join.forward.0, on_hold.0), (&mut join.backward.0, on_hold.1)] {
+        if on_hold {
+            // It may send all the same.
+            way.hold();
+        }
+    }
+    Ok(join)
 }
 
 /// What a line comes to as an offer to another leg.
@@ -419,7 +453,7 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
         return Err(NegotiateError::NoCommonCodec);
     }
     let mut audio = AudioMedia::new(to.rtp, numbered);
-    audio.direction = direction(offered.direction.has_send(), receives(offered));
+    audio.direction = policy.hold.direction(direction(offered.direction.has_send(), receives(offered)));
     audio.ptime_ms = policy.ptime_ms.or(offered.ptime_ms);
     audio.maxptime_ms = offered.maxptime_ms;
     audio.rtcp_mux = policy.rtcp_mux;

@@ -87,7 +87,7 @@ impl Machine {
     /// Brings an endpoint's rule in line with what its peer takes now.
     pub(super) fn refresh(&mut self, slot: u32) {
         let Some((endpoint, peer)) = self.pair(slot) else { return };
-        match peer.hears_at() {
+        match peer.hears_at().filter(|_| !endpoint.held) {
             Some(to) => {
                 endpoint.rule.destination = to;
                 if endpoint.rule.gate != Gate::Open {

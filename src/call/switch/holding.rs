@@ -1,0 +1,138 @@
+//! Parties that we put on hold for a program (RFC 3264 §8.4): a re-INVITE says that we do not want
+//! to hear them. They answer `recvonly` or `inactive`, and whatever they send all the same goes
+//! nowhere. The other party of the bridge is not asked; it hears nothing meanwhile.
+//!
+//! A hold belongs to a leg, and ends with its bridge: who is joined with somebody else is told so.
+//! What a party wants itself stands beside it (RFC 6337 §5.3): who holds us goes on with that.
+
+use bytes::Bytes;
+
+use super::command::Reply;
+use super::table::{Asked, Exchange, OnAck};
+use super::{Switch, Turn};
+use crate::call::controller::{Hold, PairPolicy};
+use crate::call::event::Event;
+use crate::call::service::CallError;
+use crate::call::{CallId, LegId};
+use crate::sip::endpoint::{Body, Reply as Response};
+
+impl Switch {
+    /// Puts a party on hold, or takes it back; the answer goes back with the party's. What is so
+    /// already is done at once.
+    pub(super) fn put_on_hold(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        hold: Hold,
+        reply: Reply<Result<(), CallError>>,
+    ) {
+        // An answer that nobody waits for is no fault.
+        let Some(it) = self.legs.get(leg.0).filter(|it| !it.ending) else {
+            return drop(reply.send(Err(CallError::Gone)));
+        };
+        let call = it.call;
+        let (Some(endpoint), true) = (it.media, it.is_up()) else {
+            return drop(reply.send(Err(CallError::WrongState("the leg has to be answered first"))));
+        };
+        let busy = it.holding.is_some() || it.on_ack != OnAck::Nothing || self.is_asked(call);
+        if busy {
+            return drop(reply.send(Err(CallError::Busy)));
+        }
+        if it.on_hold == hold {
+            return drop(reply.send(Ok(())));
+        }
+        let bridge = self.calls.get(call.0).and_then(|it| it.bridge.as_ref());
+        let other = bridge.and_then(|bridge| Some((bridge.other(leg)?, bridge.mode)));
+        let like = other.and_then(|(other, _)| self.legs.get(other.0)?.media);
+        // Where offers pass, the other party's direction is known here, and stands.
+        let asked = match (hold, other) {
+            (Hold::No, Some((_, mode))) if !mode.intercepts() => Hold::No,
+            (Hold::No, _) => Hold::Over,
+            (hold, _) => hold,
+        };
+        let policy = PairPolicy { hold: asked, ..self.policy_towards(leg).into_owned() };
+        let offer = self.controller.local_offer(endpoint, like, &policy);
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.holding = Some(reply);
+        }
+        self.media(t, offer, move |switch, t, offer| {
+            let usage = switch.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.usage);
+            let Some(usage) = usage else { return switch.tell_holding(leg, Err(CallError::Gone)) };
+            let offer = match offer {
+                Ok(offer) => offer,
+                Err(error) => return switch.tell_holding(leg, Err(error.into())),
+            };
+            if switch.is_asked(call) {
+                switch.controller.withdraw_offer(endpoint);
+                return switch.tell_holding(leg, Err(CallError::Busy));
+            }
+            let Some(it) = switch.calls.get_mut(call.0) else { return };
+            it.exchange =
+                Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
+            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+                tracing::debug!("leg {}: {error}", leg.0);
+                switch.exchange_refused(t, call, Response::status(491));
+            }
+        });
+    }
+
+    /// Whether an offer is under way in a call.
+    pub(super) fn is_asked(&self, call: CallId) -> bool {
+        self.calls.get(call.0).is_none_or(|it| it.exchange.is_some())
+    }
+
+    /// The party has answered.
+    pub(super) fn hold_agreed(&mut self, t: &mut Turn<'_>, leg: LegId, hold: Hold, answer: Bytes) {
+        let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else {
+            return self.tell_holding(leg, Err(CallError::Gone));
+        };
+        let applied = self.controller.apply_remote(endpoint, answer);
+        self.media(t, applied, move |switch, t, applied| {
+            if let Err(error) = applied {
+                switch.controller.withdraw_offer(endpoint);
+                return switch.tell_holding(leg, Err(error.into()));
+            }
+            let Some(it) = switch.legs.get_mut(leg.0) else { return };
+            let changed = (it.on_hold == Hold::No) != (hold == Hold::No);
+            it.on_hold = hold;
+            let (call, joined) = (it.call, it.joined);
+            // Who wanted it does not any more: it took too long.
+            let unwanted = hold != Hold::No && it.holding.as_ref().is_none_or(|it| it.is_closed());
+            if hold == Hold::No {
+                switch.controller.stop_moh(endpoint);
+            }
+            if changed {
+                switch.tell(t, Event::OnHold { call, leg, on: hold != Hold::No });
+                switch.hold_bridge(t, call);
+            }
+            if let Some(other) = joined {
+                switch.join_media(t, leg, other);
+            }
+            switch.led_here(t, call, &[leg]);
+            switch.tell_holding(leg, Ok(()));
+            if unwanted {
+                switch.put_on_hold(t, leg, Hold::No, tokio::sync::oneshot::channel().0);
+            }
+        });
+    }
+
+    /// Tells who has put a leg on hold, or taken it back, what became of it.
+    pub(super) fn tell_holding(&mut self, leg: LegId, result: Result<(), CallError>) {
+        if let Some(holding) = self.legs.get_mut(leg.0).and_then(|it| it.holding.take()) {
+            // Who does not wait any more has lost interest.
+            let _ = holding.send(result);
+        }
+    }
+
+    /// A leg's hold is over with its bridge; the next offer to it says so.
+    pub(super) fn hold_over(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        if std::mem::take(&mut it.on_hold) == Hold::No {
+            return;
+        }
+        if let Some(endpoint) = it.media {
+            self.controller.stop_moh(endpoint);
+        }
+        self.tell(t, Event::OnHold { call, leg, on: false });
+    }
+}

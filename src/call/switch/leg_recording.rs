@@ -1,0 +1,150 @@
+//! Recordings of one leg: what its party says, or what it hears, too, wherever it goes. They end
+//! with the leg, and stand beside the recording of its call.
+
+use std::path::{Path, PathBuf};
+
+use super::command::{RecordLeg, Reply};
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::controller::{Recorded, RecordingId};
+use crate::call::event::Event;
+use crate::call::service::CallError;
+
+/// The recording of a leg.
+pub(super) struct LegRecording {
+    path: PathBuf,
+    /// None: there is no file yet.
+    id: Option<RecordingId>,
+    paused: bool,
+}
+
+impl LegRecording {
+    /// The file, and whether it is paused; none: it has not begun.
+    pub fn shown(&self) -> Option<(&Path, bool)> {
+        self.id.map(|_| (self.path.as_path(), self.paused))
+    }
+}
+
+const NOT_RECORDED: CallError = CallError::WrongState("the leg is not recorded");
+
+impl Switch {
+    /// Carries out what somebody wants of a leg's recording.
+    pub(super) fn obey_record_leg(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        what: RecordLeg,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        // An answer that nobody waits for is no fault.
+        match what {
+            RecordLeg::Begin { both } => self.record_leg(t, leg, both, reply),
+            RecordLeg::Pause(paused) => {
+                let recording = self.legs.get_mut(leg.0).map(|it| it.recording.as_mut());
+                let done = recording.ok_or(CallError::Gone).and_then(|it| it.ok_or(NOT_RECORDED));
+                let done = done.map(|it| {
+                    it.paused = paused;
+                    it.id
+                });
+                if let Ok(Some(id)) = done {
+                    self.controller.pause_recording(id, paused);
+                }
+                let _ = reply.send(done.map(|_| None));
+            }
+            RecordLeg::End => self.stop_leg_recording(t, leg, reply),
+        }
+    }
+
+    fn record_leg(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        both: bool,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        let media = match self.leg_media(leg) {
+            Ok(media) => media,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        if it.recording.is_some() {
+            return drop(reply.send(Err(CallError::WrongState("the leg is recorded already"))));
+        }
+        let Some(rules) = self.config.recording.as_deref() else {
+            return drop(reply.send(Err(CallError::WrongState("there is no folder for recordings"))));
+        };
+        it.recordings += 1;
+        let call = it.call;
+        let spec = rules.spec_of_leg(call, leg, it.recordings, both, t.wall);
+        it.recording = Some(LegRecording { path: spec.path.clone(), id: None, paused: false });
+        // What goes past b2b cannot be recorded.
+        self.never_direct(call);
+        self.lead(t, call);
+        let begun = self.controller.start_recording(media.endpoint, &spec);
+        self.media(t, begun, move |switch, t, begun| {
+            let it = switch.legs.get_mut(leg.0);
+            let (call, recording) = it.map_or((call, None), |it| (it.call, it.recording.as_mut()));
+            let done = match (recording, begun) {
+                (Some(recording), Ok(id)) => {
+                    recording.id = Some(id);
+                    if recording.paused {
+                        switch.controller.pause_recording(id, true);
+                    }
+                    let path = recording.path.to_string_lossy().into_owned();
+                    switch.note_recording(call, "recording", &path);
+                    switch.tell(t, Event::Recording { call, leg: Some(leg), on: true });
+                    Ok(None)
+                }
+                // Nobody wants it any more.
+                (None, Ok(id)) => {
+                    drop(switch.controller.stop_recording(id));
+                    Err(CallError::Gone)
+                }
+                (_, Err(error)) => {
+                    if let Some(it) = switch.legs.get_mut(leg.0) {
+                        it.recording = None;
+                    }
+                    switch.note_recording(call, "recording_error", &error.to_string());
+                    Err(error.into())
+                }
+            };
+            let _ = reply.send(done);
+        });
+    }
+
+    fn stop_leg_recording(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return drop(reply.send(Err(CallError::Gone))) };
+        let Some(recording) = it.recording.take() else { return drop(reply.send(Err(NOT_RECORDED))) };
+        let call = it.call;
+        let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
+        self.tell(t, Event::Recording { call, leg: Some(leg), on: false });
+        let recorded = self.controller.stop_recording(id);
+        self.media(t, recorded, move |switch, _, recorded| {
+            if let Ok(Recorded { error: Some(error), .. }) = &recorded {
+                switch.note_recording(call, "recording_error", error);
+            }
+            let _ = reply.send(recorded.map(Some).map_err(CallError::from));
+        });
+    }
+
+    /// A recording that is no call's is over, whoever ended it.
+    pub(super) fn leg_recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
+        let its = |leg: &LegId| {
+            let it = self.legs.get(leg.0).and_then(|it| it.recording.as_ref());
+            it.is_some_and(|it| it.id == Some(id))
+        };
+        let Some(leg) = self.legs.keys().into_iter().map(LegId).find(its) else { return };
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.recording = None;
+        let call = it.call;
+        if let Some(error) = &recorded.error {
+            self.note_recording(call, "recording_error", error);
+        }
+        self.tell(t, Event::Recording { call, leg: Some(leg), on: false });
+    }
+}

@@ -1,0 +1,80 @@
+//! A bridge is taken down, and both of its parties stay: each has a call of its own then.
+
+use super::table::{Call, Purpose};
+use super::{Switch, Turn};
+use crate::call::call_fsm::CallEvent;
+use crate::call::event::Event;
+use crate::call::service::CallError;
+use crate::call::{CallId, LegId};
+
+impl Switch {
+    /// Takes the bridge of a leg down. The leg keeps its call, and the other one gets a call of its
+    /// own: which, and which leg it is. Nobody has them then, but who has this leg if it is `kept`.
+    pub(super) fn unbridge(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        kept: bool,
+    ) -> Result<(CallId, LegId), CallError> {
+        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
+        let call = it.call;
+        let (_, other, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        if let Some(Purpose::Transfer { .. } | Purpose::Caller { .. }) = dialling.map(|it| &it.purpose) {
+            return Err(CallError::WrongState("somebody is called for the leg"));
+        }
+        if self.is_asked(call) {
+            return Err(CallError::Busy);
+        }
+        // Their futures are dropped, and give back what they have.
+        for taken in [leg, other].into_iter().filter(|it| !(kept && *it == leg)) {
+            drop(self.legs.get_mut(taken.0).and_then(|it| it.handled.take()));
+        }
+        let application = self.calls.get_mut(call.0).filter(|_| !kept).and_then(|it| it.application.take());
+        if let Some(handler) = application {
+            let (handler, action) = (handler.to_string(), "taken".to_owned());
+            self.tell(t, Event::HandlerEnded { call, handler, action });
+        }
+        // What is recorded of it goes on with who keeps the call.
+        self.recording_goes_over(other);
+        self.part(t, call);
+        self.advance_call(t, call, CallEvent::EnterProgram);
+        let own = self.call_of_its_own(t, other, call);
+        if let Some(it) = self.calls.get_mut(call.0) {
+            (it.a, it.adopted) = (leg, true);
+        }
+        for each in [leg, other] {
+            self.talk_to_us(t, each);
+        }
+        Ok((own, other))
+    }
+
+    /// Moves a leg from its call into a new one.
+    fn call_of_its_own(&mut self, t: &mut Turn<'_>, leg: LegId, from: CallId) -> CallId {
+        let own = CallId(self.calls.insert(|_| Call::new(t.now)));
+        self.books.open(own, t.now, t.wall);
+        let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
+        self.advance_call(t, own, if inbound { CallEvent::Incoming } else { CallEvent::Originate });
+        self.advance_call(t, own, CallEvent::EnterProgram);
+        let answered_at = self.legs.get(leg.0).and_then(|it| it.answered_at);
+        let before = self.calls.get(from.0);
+        let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.ends_at));
+        if let Some(it) = self.calls.get_mut(own.0) {
+            (it.a, it.adopted) = (leg, true);
+            (it.answered_at, it.ends_at) = (answered_at, ends_at);
+            it.linked = Some(linked.unwrap_or(from));
+            it.legs.push(leg);
+        }
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.call = own;
+        }
+        if let Some(it) = self.calls.get_mut(from.0) {
+            it.legs.retain(|other| *other != leg);
+        }
+        self.books.move_leg(leg, from, own);
+        self.move_capture(t, leg, from);
+        self.hand_on_variables(from, own);
+        self.arm(t.now, own);
+        own
+    }
+}
