@@ -138,7 +138,8 @@ class Bench:
     def commands(self):
         calls, seconds, rate = (50, 3, 100) if self.options.quick else (500, 20, 500)
         commands = lambda: self.load("commander", "commands", self.server.http, rate, seconds)
-        row = self.measured(self.agents("commanded", calls, seconds + 2), seconds, commands)
+        talks = self.load("commanded", "calls", self.server.address, 600, calls, seconds + 2, 0)
+        row = self.measured(talks, seconds, commands)
         self.rows["commands"] = row
         self.media("commands", row, calls)
         told = row["told"][1]

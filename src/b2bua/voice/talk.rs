@@ -28,8 +28,8 @@ const OUTBOX: usize = 16;
 const PARTING: Duration = Duration::from_secs(2);
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// Octets that are read ahead of a client.
-const READ_AHEAD: usize = 8 * 1_024;
+/// Octets that are read at once: three frames at 16 kHz. The buffer is filled with noughts before.
+const READ_AHEAD: usize = 2 * 1_024;
 
 /// Octets both ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}

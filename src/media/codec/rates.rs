@@ -10,29 +10,38 @@ use std::f64::consts::PI;
 const REACH: usize = 16;
 /// Of the Kaiser window: about 70 dB.
 const BETA: f64 = 7.0;
-/// Input samples filtered at once: 20 ms at 48 kHz.
-const BLOCK: usize = 960;
+/// Input samples filtered at once: 10 ms at 48 kHz.
+const BLOCK: usize = 480;
+/// The lowest rate is this part of the highest.
+const MAX_DOWN: usize = 6;
 /// The longest filter: 48 to 8 kHz.
-const MAX_TAPS: usize = 2 * REACH * 6;
-/// Sums that run beside each other, so that they fit into vector registers.
-const LANES: usize = 8;
+const MAX_TAPS: usize = 2 * REACH * MAX_DOWN;
+/// Output samples of one place that are summed up beside each other, in vector registers.
+const LANES: usize = 16;
+/// Every `down`th input sample is a strand of its own, so that what one tap is multiplied with for
+/// consecutive outputs lies side by side. All strands of a block, and what is read past their ends.
+const STRANDS: usize = BLOCK + MAX_TAPS + MAX_DOWN + LANES;
 
-/// A converter and what it remembers, at most 2 KB.
+/// A converter and what it remembers, at most 3 KB.
 #[derive(Debug, Clone)]
 pub struct Rates {
     up: usize,
     down: usize,
-    /// Taps of each place, the newest input sample's last.
-    taps: Box<[f32]>,
-    /// How many each place has.
-    length: usize,
-    /// Places that stand on an input sample: the filter is nought at all others, and gives that one
-    /// as it is. Which of those under the taps it is.
-    plain: Box<[Option<usize>]>,
-    /// Input samples before the next ones.
+    /// A filter for each place; what is nought is left out. A place that stands on an input sample
+    /// has one tap, and gives that sample as it is.
+    places: Box<[Box<[Tap]>]>,
+    /// Input samples before the next ones: one less than a filter reaches over.
     history: Box<[f32]>,
     /// Where the next output sample stands, in `up`ths of an input sample.
     place: usize,
+}
+
+/// What one input sample counts for, and which: so many strands on, and so many samples in it.
+#[derive(Debug, Clone, Copy)]
+struct Tap {
+    value: f32,
+    strand: u8,
+    step: u8,
 }
 
 impl Rates {
@@ -56,15 +65,23 @@ impl Rates {
             let beside = (1.0 - (x / REACH as f64).powi(2)).max(0.0);
             sinc * bessel(BETA * beside.sqrt()) / bessel(BETA)
         };
-        let mut taps = vec![0.0; up * length].into_boxed_slice();
-        for (place, taps) in taps.chunks_exact_mut(length).enumerate() {
-            let of_place: Vec<f64> = (0..length).rev().map(|n| tap(place + n * up)).collect();
-            let sum: f64 = of_place.iter().sum();
-            taps.iter_mut().zip(of_place).for_each(|(tap, value)| *tap = (value / sum) as f32);
-        }
-        let plain = taps.chunks_exact(length).map(only_one).collect();
+        let filter = |place: usize| -> Box<[Tap]> {
+            // The newest input sample's tap last.
+            let values: Vec<f64> = (0..length).rev().map(|n| tap(place + n * up)).collect();
+            let sum: f64 = values.iter().sum();
+            let values = values.into_iter().map(|value| value / sum).enumerate();
+            // The sinc's zeros are nought but for rounding.
+            let heard = values.filter(|(_, value)| value.abs() > 1e-9);
+            let tap = |(n, value): (usize, f64)| Tap {
+                value: value as f32,
+                strand: (n % down) as u8,
+                step: (n / down) as u8,
+            };
+            heard.map(tap).collect()
+        };
+        let places = (0..up).map(filter).collect();
         let history = vec![0.0; length - 1].into_boxed_slice();
-        Rates { up, down, taps, length, plain, history, place: 0 }
+        Rates { up, down, places, history, place: 0 }
     }
 
     /// What comes next has nothing to do with what was before.
@@ -80,40 +97,65 @@ impl Rates {
     pub fn process(&mut self, from: &[i16], to: &mut [i16]) -> usize {
         let mut made = 0;
         for block in from.chunks(BLOCK) {
-            let mut line = [0.0; BLOCK + MAX_TAPS];
-            let before = self.length - 1;
-            line[..before].copy_from_slice(&self.history);
-            for (place, sample) in line[before..].iter_mut().zip(block) {
-                *place = f32::from(*sample);
+            made += self.block(block, &mut to[made..]);
+        }
+        made
+    }
+
+    fn block(&mut self, block: &[i16], to: &mut [i16]) -> usize {
+        let (up, down, before) = (self.up, self.down, self.history.len());
+        let mut strands = [0.0; STRANDS];
+        let stride = (before + block.len()).div_ceil(down);
+        let place = |n: usize| n % down * stride + n / down;
+        if down == 1 {
+            strands[..before].copy_from_slice(&self.history);
+        } else {
+            self.history.iter().enumerate().for_each(|(n, sample)| strands[place(n)] = *sample);
+        }
+        for first in 0..down.min(block.len()) {
+            let strand = strands[place(before + first)..].iter_mut();
+            strand.zip(block[first..].iter().step_by(down)).for_each(|(to, it)| *to = f32::from(*it));
+        }
+        // Where each strand begins; after the last one comes the first one again, a step on.
+        let bases: [usize; 2 * MAX_DOWN] = std::array::from_fn(place);
+        let mut made = 0;
+        for first in 0..up {
+            // This output, and every `up`th after it, stands at the same place between two input
+            // samples, each `down` samples on.
+            let position = self.place + first * down;
+            let (at, filter) = (position / up, &self.places[position % up]);
+            let count = block.len().saturating_sub(at).div_ceil(down);
+            made += count;
+            let bases = &bases[at % down..];
+            for done in (0..count).step_by(LANES) {
+                let sums = sums(filter, bases, &strands[at / down + done..]);
+                let to = to[first + done * up..].chunks_mut(up).zip(sums);
+                to.take(count - done).for_each(|(to, sum)| to[0] = whole(sum));
             }
-            // A division for each sample would cost as much as its filter.
-            let (mut at, mut place) = (self.place / self.up, self.place % self.up);
-            while at < block.len() {
-                to[made] = match self.plain[place] {
-                    Some(only) => line[at + only] as i16,
-                    None => {
-                        let taps = &self.taps[place * self.length..][..self.length];
-                        whole(dot(taps, &line[at..at + self.length]))
-                    }
-                };
-                made += 1;
-                place += self.down;
-                while place >= self.up {
-                    (at, place) = (at + 1, place - self.up);
-                }
-            }
-            self.place = (at - block.len()) * self.up + place;
-            self.history.copy_from_slice(&line[block.len()..][..before]);
+        }
+        assert!(made <= to.len(), "no room for {made} samples");
+        self.place += made * down;
+        self.place -= block.len() * up;
+        // The last of the line, oldest first.
+        for (n, to) in self.history.iter_mut().enumerate() {
+            *to = strands[place(n + block.len())];
         }
         made
     }
 }
 
-/// Which tap is the only one, if all others are nought but for rounding.
-fn only_one(taps: &[f32]) -> Option<usize> {
-    let only = taps.iter().position(|tap| (tap - 1.0).abs() < 1e-6)?;
-    let others = taps.iter().enumerate().filter(|(n, _)| *n != only);
-    others.map(|(_, tap)| tap.abs()).all(|tap| tap < 1e-9).then_some(only)
+/// The sums of a filter for consecutive outputs. The order in which a sum is made is the same
+/// wherever it stands.
+fn sums(filter: &[Tap], bases: &[usize], strands: &[f32]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for tap in filter {
+        let at = bases[usize::from(tap.strand)] + usize::from(tap.step);
+        let samples = &strands[at..at + LANES];
+        for lane in 0..LANES {
+            sums[lane] += tap.value * samples[lane];
+        }
+    }
+    sums
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -130,20 +172,11 @@ fn bessel(x: f64) -> f64 {
     sum
 }
 
-/// Every filter's length is a multiple of [`LANES`].
-fn dot(taps: &[f32], samples: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (taps, samples) in taps.as_chunks::<LANES>().0.iter().zip(samples.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            sums[lane] += taps[lane] * samples[lane];
-        }
-    }
-    sums.iter().sum()
-}
-
-/// The nearest 16-bit value. A cast saturates; `f32::round` is a call on most machines.
+/// The nearest 16-bit value; `f32::round` is a call on most machines, and there is no vector
+/// instruction for a cast to 16 bits that saturates.
+#[inline]
 pub(super) fn whole(value: f32) -> i16 {
-    (value + 0.5f32.copysign(value)) as i16
+    (value + 0.5f32.copysign(value)).clamp(-32_768.0, 32_767.0) as i32 as i16
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rtrb::RingBuffer;
@@ -19,6 +20,9 @@ pub const MOST_STREAMS: usize = 4_096;
 
 /// What a ring holds, ms: so long may the outside be away before something is lost, or missing.
 const RING_MS: usize = 1_000;
+/// Who rings this soon after others is told with the next ones: readers are woken together, and
+/// the media thread finds nobody asleep whom it would have to wake. A lone stream never waits.
+const GATHER: Duration = Duration::from_millis(1);
 /// Pieces of news that wait at most.
 const NEWS: usize = 64;
 
@@ -110,9 +114,12 @@ impl Streams {
         let (via, rung): (Sender<Arc<Shared>>, Receiver<Arc<Shared>>) =
             crossbeam_channel::bounded(2 * MOST_STREAMS);
         std::thread::Builder::new().name("media-bells".into()).spawn(move || {
-            for shared in rung {
-                shared.rung.swap(false, Ordering::AcqRel);
-                shared.wake.notify_one();
+            while let Ok(first) = rung.recv() {
+                for shared in std::iter::once(first).chain(rung.try_iter()) {
+                    shared.rung.swap(false, Ordering::AcqRel);
+                    shared.wake.notify_one();
+                }
+                std::thread::sleep(GATHER);
             }
         })?;
         Ok(Streams { via, counters: Arc::default() })
