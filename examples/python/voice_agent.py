@@ -3,7 +3,7 @@
 usage: voice_agent.py 127.0.0.1:8080 CALL [TOKEN]     (GET /calls lists the calls)
 Needs nothing but Python 3. See docs/voice-agents.md."""
 
-import base64, collections, json, os, socket, struct, sys
+import base64, collections, json, os, signal, socket, struct, sys
 
 TEXT, SOUND, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -22,7 +22,7 @@ def connect(address, path, token):
     return sock, stream
 
 def receive(stream):
-    first, size = stream.read(2)
+    first, size = stream.read(2) or (CLOSE, 0)
     if size == 126:
         size, = struct.unpack(">H", stream.read(2))
     return first & 15, stream.read(size)
@@ -52,4 +52,7 @@ def main(address, call, token=None):
             elif message == {"type": "dtmf", "digit": "#"}:
                 send(sock, TEXT, b'{"type": "stop"}')
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4): sys.exit(__doc__)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    main(*sys.argv[1:])

@@ -181,8 +181,7 @@ impl Server {
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.
-        let http =
-            config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(usage)?;
+        let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
         Ok(Server {
             http,
             switch,

@@ -165,19 +165,21 @@ pub enum LookupError {
         "'{target}' is no target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI: {why}"
     )]
     BadTarget { target: String, why: Cow<'static, str> },
-    #[error("no resolver takes '{target}'; {known}")]
+    #[error(
+        "'{target}' is no target that is known here; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI ({known})"
+    )]
     NoResolver { target: String, known: String },
-    #[error("there is no user '{user}'; add [users.{user}] or correct the route")]
+    #[error("there is no user '{user}'; add it as a [[user]], or correct the target")]
     UnknownUser { user: String },
     #[error("user '{user}' is not registered; check that the phone's registration arrives here")]
     NotRegistered { user: String },
-    #[error("there is no gateway '{gateway}'; add [gateways.{gateway}] or correct the route")]
+    #[error("there is no gateway '{gateway}'; add it as a [[gateway]], or correct the target")]
     UnknownGateway { gateway: String },
     #[error("no host of gateway '{gateway}' answers ({hosts}); check the way to the provider")]
     GatewayDown { gateway: String, hosts: String },
     #[error("gateway '{gateway}' has all of its {limit} channels in use; raise its limit or add a gateway")]
     GatewayFull { gateway: String, limit: u32 },
-    #[error("there is no group '{group}'; add [groups.{group}] or correct the route")]
+    #[error("there is no group '{group}'; add it as a [[group]], or correct the target")]
     UnknownGroup { group: String },
     #[error("group '{group}' contains itself ({path}); take one of these memberships away")]
     GroupCycle { group: String, path: String },

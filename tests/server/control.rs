@@ -77,8 +77,9 @@ fn a_call_is_begun_played_to_asked_recorded_and_ended_by_commands() {
     assert!(std::fs::metadata(server.folder.path().join(file)).is_ok(), "{file}");
     assert!(recorded["seconds"].as_f64() > Some(0.1), "{recorded}");
     let calls = server.get("/calls").json();
-    let variables = calls["calls"][0]["variables"].to_string();
-    assert!(variables.contains("4711"), "{variables}");
+    let it = &calls["calls"][0];
+    assert_eq!(it["variables"]["customer"], "4711");
+    assert!(it["talking_s"].as_f64() > Some(0.1), "since who was called has answered: {it}");
 
     std::thread::scope(|scope| {
         scope.spawn(|| ann.let_go());

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::server_support::child::PATIENCE;
+use crate::server_support::child::{B2b, PATIENCE};
 use crate::server_support::phone::Phone;
-use crate::server_support::{Server, server, until};
+use crate::server_support::{Server, configured, server, until};
 
 /// A collector; it reads chunks and knows nothing else of HEP.
 struct Collector(UdpSocket);
@@ -165,4 +165,16 @@ fn a_collector_that_is_away_costs_no_call() {
         (server.metric("b2b_hep_total{result=\"failed\"}") > 0.0).then_some(())
     });
     until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
+}
+
+#[test]
+fn a_server_that_exports_and_cannot_listen_for_http_says_so_and_ends() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = taken.local_addr().expect("an address").to_string();
+    let folder = configured("[hep]\ncollector = \"127.0.0.1:9\"\n");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "b2bua", "--config"]).arg(folder.path().join("b2bua.toml"));
+    let mut process = B2b::start(command.args(["--http-bind", &address]));
+    process.wait_for_line(&format!("the control interface cannot listen at {address}: "));
+    process.assert_exit(65);
 }

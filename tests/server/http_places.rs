@@ -69,3 +69,16 @@ fn gateways_say_whether_they_are_up_and_how_many_calls_they_have() {
     carrier.hear("INVITE");
     assert_eq!(server.get("/gateways").json()["gateways"][0]["channels"], 1);
 }
+
+#[test]
+fn a_host_of_a_gateway_that_does_not_answer_is_down() {
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let host = nobody.local_addr().expect("an address");
+    drop(nobody);
+    let server = server(&format!("[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\noptions_s = 1\n"));
+    let down = json!([{ "host": host.to_string(), "health": "down" }]);
+    until("the host is down", || {
+        (server.get("/gateways").json()["gateways"][0]["hosts"] == down).then_some(())
+    });
+    assert_eq!(server.get("/gateways").json()["gateways"][0]["up"], false);
+}

@@ -38,6 +38,7 @@ mod http_lists;
 #[cfg(feature = "lab")]
 mod http_places;
 mod lamps;
+mod links;
 #[cfg(feature = "lab")]
 mod media_faults;
 #[cfg(feature = "lab")]
@@ -56,6 +57,8 @@ mod registrar_sigkill;
 mod registrar_turn;
 #[cfg(feature = "lab")]
 mod remote;
+#[cfg(feature = "lab")]
+mod remote_example;
 #[cfg(feature = "lab")]
 mod remote_faults;
 mod sigkill;

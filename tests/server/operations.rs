@@ -134,3 +134,21 @@ fn the_container_runs_what_the_unit_runs() {
     assert!(unit.contains(&format!("ExecStart={}\n", words.join(" "))), "{words:?}");
     assert!(!container.lines().any(|line| line.trim() == "USER root"));
 }
+
+#[test]
+fn the_configuration_that_is_installed_is_taken_and_writes_where_the_unit_lets_it() {
+    let path = file("packaging/b2bua.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_b2b"))
+        .args(["--role", "b2bua", "--dry-run", "--config"])
+        .arg(&path)
+        .output()
+        .expect("the program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = read("packaging/b2bua.toml");
+    let keys =
+        text.lines().map(|line| line.trim_start_matches("# ")).filter_map(|line| line.split_once(" = "));
+    let places: Vec<&str> =
+        keys.filter(|(key, _)| ["store", "cdr", "folder"].contains(key)).map(|(_, value)| value).collect();
+    assert_eq!(places.len(), 3, "{places:?}");
+    assert!(places.iter().all(|place| place.contains("/var/lib/b2b/")), "{places:?}");
+}

@@ -18,8 +18,6 @@ const LONGEST_MS: u64 = 600_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Sounds {
-    /// A file of `[prompts]`' folder.
-    File(String),
     One(Sound),
     Many(Vec<Sound>),
 }
@@ -76,7 +74,6 @@ fn is_zero(number: &u16) -> bool {
 impl Sounds {
     fn each(&self) -> Vec<Sound> {
         match self {
-            Sounds::File(name) => vec![Sound::Name(name.clone())],
             Sounds::One(one) => vec![one.clone()],
             Sounds::Many(many) => many.clone(),
         }

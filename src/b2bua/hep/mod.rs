@@ -6,6 +6,7 @@
 
 mod packet;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::call::switch::Mirror;
 use crate::config::server::{Hep, HepCalls};
@@ -51,8 +52,9 @@ impl HepCounters {
     }
 }
 
-/// The thread that sends; it ends when whoever mirrors is gone.
+/// The thread that sends. Dropped, it sends what waits, and ends.
 pub struct Exporter {
+    stop: Option<Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -73,19 +75,21 @@ impl Exporter {
         let (sender, waiting) = bounded::<Seen>(WAITING);
         let (theirs, ours) = (counters.clone(), counters.clone());
         let (id, password) = (config.capture_id, config.password.clone());
+        let (stop, stopped) = bounded::<Infallible>(0);
         let run = move || {
             let agent = Agent { id, password: password.as_ref().map(|it| it.reveal()) };
-            send(&socket, &waiting, agent, &theirs);
+            send(&socket, (&waiting, &stopped), agent, &theirs);
         };
         let thread = std::thread::Builder::new().name("hep".into()).spawn(run).map_err(refused)?;
         let captured_only = config.calls == HepCalls::Captured;
         let mirror = mirror(sender, ours, captured_only);
-        Ok((Exporter { thread: Some(thread) }, mirror))
+        Ok((Exporter { stop: Some(stop), thread: Some(thread) }, mirror))
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
+        drop(self.stop.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that sends HEP panicked");
         }
@@ -100,9 +104,21 @@ fn mirror(sender: Sender<Seen>, counters: HepCounters, captured_only: bool) -> M
     })
 }
 
-fn send(socket: &UdpSocket, waiting: &Receiver<Seen>, agent: Agent<'_>, counters: &HepCounters) {
+/// Sends what comes, until it is told to stop or nobody gives anything any more; then what waits.
+fn send(
+    socket: &UdpSocket,
+    (waiting, stopped): (&Receiver<Seen>, &Receiver<Infallible>),
+    agent: Agent<'_>,
+    counters: &HepCounters,
+) {
     let (start, wall) = (Instant::now(), SystemTime::now());
-    for seen in waiting {
+    let wait = || {
+        select! {
+            recv(waiting) -> seen => seen.ok(),
+            recv(stopped) -> _ => waiting.try_recv().ok(),
+        }
+    };
+    while let Some(seen) = wait() {
         let since = seen.at.saturating_duration_since(start);
         let at = match since.is_zero() {
             true => wall.checked_sub(start.saturating_duration_since(seen.at)),

@@ -40,7 +40,9 @@ fn patience(asked: Query1) -> Result<Duration, Problem> {
 /// Why a command is not taken, as an answer.
 pub fn refused(error: &Refused) -> Problem {
     let (status, fix) = match error {
-        Refused::Bad(_) => (StatusCode::BAD_REQUEST, "GET /openapi.json and docs/http.md have every command"),
+        Refused::Bad(_) => {
+            (StatusCode::BAD_REQUEST, "GET /openapi.json and docs/control.md have every command")
+        }
         Refused::Differs => (StatusCode::CONFLICT, "give each command an id of its own, or none"),
         Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "wait until some are over"),
         Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "ask again when it has started again"),
@@ -89,7 +91,7 @@ fn fields(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
     if body.is_empty() {
         return Ok(json!({}));
     }
-    serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string(), usage))
+    serde_json::from_slice(&body).map_err(|error| Problem::bad(format!("this is no JSON: {error}"), usage))
 }
 
 /// `POST /commands`

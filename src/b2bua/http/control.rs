@@ -88,7 +88,7 @@ async fn serve(mut socket: WebSocket, api: Api, granted: Granted, mut events: Su
 /// Begins what a client says; what it is told at once.
 fn heard(api: &Api, granted: &Granted, text: &str) -> Message {
     let parsed = serde_json::from_str::<Value>(text)
-        .map_err(|error| Problem::bad(error.to_string(), "send a JSON object"));
+        .map_err(|error| Problem::bad(format!("this is no JSON: {error}"), "send a JSON object"));
     let id = parsed.as_ref().ok().and_then(|value| value.get("id")).cloned().unwrap_or_default();
     let answer = match parsed.and_then(|value| submit(api, granted, value)) {
         Ok(taken) => json!({ "type": "accepted", "id": &*taken.id }),

@@ -66,7 +66,8 @@ pub async fn list(State(api): State<Api>) -> Json<Gateways> {
             hosts: config
                 .hosts
                 .iter()
-                .map(|host| Host { host: host.to_string(), health: health(&state.hosts, &host.host) })
+                .map(|host| host.to_string())
+                .map(|host| Host { health: health(&state.hosts, &host), host })
                 .collect(),
             channels,
             most: config.channels,

@@ -1,15 +1,17 @@
 //! `GET /openapi.json`: the interface for programs that write programs, from the table of routes
 //! and the types that are read and written.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ComponentsBuilder, Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Ref, Required, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
@@ -93,34 +95,102 @@ pub fn openapi() -> OpenApi {
         .build()
 }
 
+/// What clients call it: `get_calls_id`.
+fn operation_id(route: &Route) -> String {
+    let method = serde_json::to_value(&route.method).unwrap_or_default();
+    let words = route.path.split(['/', '.']).map(|part| part.trim_matches(['{', '}']));
+    let parts = std::iter::once(method.as_str().unwrap_or_default()).chain(words);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_").to_lowercase()
+}
+
+/// What a word in a path or a query may be.
+fn values(path: &str, name: &str) -> Object {
+    let of = |kind| ObjectBuilder::new().schema_type(SchemaType::Type(kind));
+    match name {
+        "id" if path.starts_with("/commands") => of(Type::String).build(),
+        "id" | "leg" | "after" | "limit" | "call" | "rate" => of(Type::Integer).build(),
+        "wait" => of(Type::Number).build(),
+        "ended" | "listen" => of(Type::Boolean).build(),
+        "verb" => of(Type::String).enum_values(Some(verbs(path.starts_with("/rooms")))).build(),
+        _ => of(Type::String).build(),
+    }
+}
+
+/// Words of commands about rooms, without `room_`, or about calls.
+fn verbs(of_rooms: bool) -> BTreeSet<String> {
+    let examples = examples();
+    let words = examples.iter().filter_map(|it| {
+        let word = it["command"].as_str()?;
+        match of_rooms {
+            true => word.strip_prefix("room_"),
+            false => {
+                (it.get("room").is_none() && (it["call"].is_u64() || it["leg"].is_u64())).then_some(word)
+            }
+        }
+    });
+    words.map(str::to_owned).collect()
+}
+
+/// Each under the word of its command; a second one of the same, with its number.
+fn named_examples() -> Vec<(String, Example)> {
+    let mut named: Vec<(String, Example)> = Vec::new();
+    for value in examples() {
+        let word = value["command"].as_str().unwrap_or_default().to_owned();
+        let name = match named.iter().filter(|(name, _)| name.split(' ').next() == Some(&word)).count() {
+            0 => word,
+            before => format!("{word} {}", before + 1),
+        };
+        named.push((name, ExampleBuilder::new().value(Some(value)).build()));
+    }
+    named
+}
+
 fn operation(route: &Route) -> OperationBuilder {
-    let text = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).build();
-    let mut operation = OperationBuilder::new().summary(Some(route.says));
+    let tag = route.path.split('/').nth(1).unwrap_or_default();
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.says))
+        .operation_id(Some(operation_id(route)))
+        .tag(tag.trim_end_matches(".json"));
     for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
         let it = ParameterBuilder::new().name(part).parameter_in(ParameterIn::Path).required(Required::True);
-        operation = operation.parameter(it.schema(Some(text())).build());
+        operation = operation.parameter(it.schema(Some(values(route.path, part))).build());
     }
     for name in route.query {
         let it =
             ParameterBuilder::new().name(*name).parameter_in(ParameterIn::Query).required(Required::False);
-        operation = operation.parameter(it.schema(Some(text())).build());
+        operation = operation.parameter(it.schema(Some(values(route.path, name))).build());
     }
     if let Some(shape) = &route.takes {
         let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name(&shape.name)));
         if route.path == "/commands" {
-            let named = |example: Value| {
-                let name = example["command"].as_str().unwrap_or_default().to_owned();
-                (name, utoipa::openapi::example::ExampleBuilder::new().value(Some(example)).build())
-            };
-            content = content.examples_from_iter(examples().into_iter().map(named));
+            content = content.examples_from_iter(named_examples());
         }
         let body = RequestBodyBuilder::new().content("application/json", content.build());
         operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
     }
-    let mut response = ResponseBuilder::new().description("as asked");
-    if let Some(shape) = &route.gives {
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(&shape.name)));
-        response = response.content("application/json", content.build());
+    if route.path.ends_with("{verb}") {
+        let fields = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
+        let says = "The command's other fields: see `Order`.";
+        let content = ContentBuilder::new().schema(Some(fields.description(Some(says)).build()));
+        let body = RequestBodyBuilder::new().content("application/json", content.build());
+        operation = operation.request_body(Some(body.required(Some(Required::False)).build()));
+    }
+    let response = |says: &str| {
+        let response = ResponseBuilder::new().description(says);
+        match &route.gives {
+            None => response.build(),
+            Some(shape) => {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(&shape.name)));
+                response.content("application/json", content.build()).build()
+            }
+        }
+    };
+    let mut says = "as asked";
+    if route.lasts && route.status == 202 {
+        says = "it is under way";
+        operation = operation
+            .response("200", response("with `wait`: it is done"))
+            .response("409", response("with `wait`: it has failed; or another command has this id"));
     }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
     let problem = ResponseBuilder::new()
@@ -129,79 +199,9 @@ fn operation(route: &Route) -> OperationBuilder {
     if let Some(scope) = route.scope {
         operation = operation.security(SecurityRequirement::new("token", [scope.as_str()]));
     }
-    operation.response(route.status.to_string(), response.build()).response("default", problem.build())
+    operation.response(route.status.to_string(), response(says)).response("default", problem.build())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::b2bua::control::{Command, Order};
-
-    fn document() -> Value {
-        serde_json::to_value(openapi()).expect("JSON")
-    }
-
-    #[test]
-    fn every_route_is_in_the_document_once() {
-        let document = document();
-        for route in routes() {
-            let method = serde_json::to_value(&route.method).expect("JSON");
-            let method = method.as_str().expect("a word").to_lowercase();
-            let operation = &document["paths"][route.path][&method];
-            assert!(operation["summary"].is_string(), "{method} {}", route.path);
-            let scope = operation["security"][0]["token"][0].as_str();
-            assert_eq!(scope, route.scope.map(|scope| scope.as_str()), "{method} {}", route.path);
-        }
-        let operations: usize = document["paths"]
-            .as_object()
-            .expect("paths")
-            .values()
-            .map(|path| path.as_object().expect("methods").len())
-            .sum();
-        assert_eq!(operations, routes().len());
-    }
-
-    #[test]
-    fn references_lead_somewhere() {
-        fn references(value: &Value, found: &mut BTreeSet<String>) {
-            match value {
-                Value::Object(fields) => {
-                    if let Some(Value::String(to)) = fields.get("$ref") {
-                        found.insert(to.clone());
-                    }
-                    fields.values().for_each(|value| references(value, found));
-                }
-                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
-                _ => {}
-            }
-        }
-        let (document, mut found) = (document(), BTreeSet::new());
-        references(&document, &mut found);
-        assert!(found.len() > 5, "{found:?}");
-        for reference in found {
-            let pointer = reference.strip_prefix('#').expect("here");
-            assert!(document.pointer(pointer).is_some(), "{reference}");
-        }
-    }
-
-    #[test]
-    fn examples_are_commands_and_there_is_one_of_each_kind() {
-        let document = document();
-        let documented =
-            &document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/json"]["examples"];
-        let mut words = BTreeSet::new();
-        for example in examples() {
-            let order = Order::parse(example.clone()).unwrap_or_else(|error| panic!("{example}: {error}"));
-            words.insert(order.command.word());
-            assert!(documented[order.command.word()]["value"].is_object(), "{}", order.command.word());
-        }
-        // The words of the schema are serde's.
-        let error = serde_json::from_value::<Command>(json!({ "command": "?" }))
-            .expect_err("no such word")
-            .to_string();
-        let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
-        assert_eq!(words, known);
-    }
-}
+#[path = "openapi_tests.rs"]
+mod tests;

@@ -244,7 +244,7 @@ pub enum MediaError {
     Family(AddressFamily),
     #[error("no such media endpoint: it is released")]
     NoSuchEndpoint(EndpointId),
-    #[error("{0} cannot be played; correct the file, or its name in the configuration")]
+    #[error("{0} cannot be played; correct the file, or its name")]
     Prompt(String),
     #[error("no recording: {0}; free room, or choose another folder")]
     File(String),

@@ -179,7 +179,7 @@ impl DialError {
 /// Why a command about a leg, a bridge or a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    #[error("no such leg, bridge or call: it is over; forget it")]
+    #[error("there is no such leg, bridge or call, or it is over")]
     Gone,
     #[error("not possible now: {0}")]
     WrongState(&'static str),

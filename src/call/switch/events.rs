@@ -95,6 +95,10 @@ impl Switch {
             it.answer = Some(response.body());
         }
         let (call, branch, ending) = (it.call, it.branch, it.ending);
+        // A call that begins here has no caller: the first one who answers begins the talk.
+        if let Some(call) = self.calls.get_mut(call.0).filter(|it| it.a == LegId(0)) {
+            call.answered_at.get_or_insert(now);
+        }
         if branch.is_some() {
             self.give_fields(call, response);
         }

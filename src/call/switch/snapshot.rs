@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Switch;
 use crate::call::bridge_fsm::{BridgeMode, BridgeState};
@@ -30,7 +30,8 @@ pub struct CallSnapshot {
     pub recording: Option<RecordingSnapshot>,
     /// The application that has it: `ivr/main`.
     pub application: Option<String>,
-    /// Name and value of what was noted on it.
+    /// Name and value of what was noted on it; an object in JSON.
+    #[serde(serialize_with = "by_name")]
     pub variables: Vec<(String, String)>,
 }
 
@@ -78,6 +79,10 @@ pub struct BridgeSnapshot {
     pub b: LegId,
     pub state: BridgeState,
     pub mode: BridgeMode,
+}
+
+fn by_name<S: Serializer>(variables: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(variables.iter().map(|(name, value)| (name, value)))
 }
 
 impl Switch {

@@ -278,7 +278,7 @@ pub(super) struct Exchange {
 /// The whole conversation.
 pub(super) struct Call {
     pub state: CallState,
-    /// The leg that began it.
+    /// The leg that began it; 0: it began here.
     pub a: LegId,
     /// All that are not over, branches included.
     pub legs: Vec<LegId>,

@@ -108,9 +108,7 @@ async fn talk(caller: &Call, agent: &Call) {
 }
 
 fn variable<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
-    let variables = of["variables"].as_array().into_iter().flatten();
-    let mut named = variables.filter(|pair| pair[0] == name);
-    named.next().and_then(|pair| pair[1].as_str()).or_else(|| of["variables"][name].as_str())
+    of["variables"][name].as_str()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,9 @@ export function parties(call) {
   const first = call.legs.find((leg) => leg.direction === 'inbound') || call.legs[0];
   if (!first) return ['', ''];
   const other = call.legs.find((leg) => leg !== first);
+  // Nobody has called: it began here, and all of them were called.
+  const called = (leg) => leg?.user || leg?.callee || '';
+  if (first.direction !== 'inbound') return [called(first), called(other) || call.application || ''];
   return [first.caller || first.user || '', first.callee || other?.callee || other?.user || ''];
 }
 
@@ -35,7 +38,7 @@ function notes(call) {
 const haystack = (call) =>
   [call.call, call.state, call.application, notes(call), ...parties(call),
     ...call.legs.flatMap((leg) => [leg.caller, leg.callee, leg.gateway, leg.user, leg.state]),
-    ...call.variables.flat()].join(' ').toLowerCase();
+    ...Object.entries(call.variables).flat()].join(' ').toLowerCase();
 
 export function callsView() {
   const list = table('Calls that are up, oldest first', ['call', 'from', 'to', 'state', 'since', 'talking', 'with', 'notes'],

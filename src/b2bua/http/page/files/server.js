@@ -35,7 +35,7 @@ export function serverView() {
     const cpu = rate('b2b_cpu_seconds_total');
     return [
       ['version', version ?? '–'], ['up for', span(one('b2b_uptime_seconds'))], ['calls', count(sum(now, 'b2b_calls'))],
-      ['calls so far', count(one('b2b_calls_incoming_total'))], ['refused so far', count(one('b2b_calls_refused_total'))],
+      ['came in so far', count(one('b2b_calls_incoming_total'))], ['refused so far', count(one('b2b_calls_refused_total'))],
       ['CPU', cpu === null ? '…' : `${(100 * cpu).toFixed(1)} % of a core`], ['memory', bytes(one('b2b_resident_bytes'))],
       ['RTP', per('b2b_media_packets_total', 'packets/s both ways')], ['RTP lost here', count(one('b2b_media_lost_total{where="here"}'))],
       ['late ticks', ticks ? `${count(late)} of ${count(ticks)}` : 'none'],

@@ -1,0 +1,119 @@
+//! What the documents point at is there, and each document is pointed at.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every document, by its path from the root.
+fn documents() -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("README.md"), PathBuf::from("CONTRIBUTING.md")];
+    let mut folders = vec![PathBuf::from("docs"), PathBuf::from("designs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).expect("a folder").flatten() {
+            let path = folder.join(entry.file_name());
+            match path.extension() {
+                _ if entry.path().is_dir() => folders.push(path),
+                Some(kind) if kind == "md" => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Its text without blocks of code.
+fn prose(document: &Path) -> String {
+    let text = std::fs::read_to_string(root().join(document)).expect("text");
+    let mut code = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// What stands between these two.
+fn between<'a>(text: &'a str, begin: &str, end: char) -> impl Iterator<Item = &'a str> {
+    text.split(begin).skip(1).filter_map(move |rest| rest.split_once(end)).map(|(it, _)| it)
+}
+
+/// What a link to a heading says, as GitHub makes it.
+fn anchors(document: &Path) -> BTreeSet<String> {
+    let text = prose(document);
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings
+        .map(|it| it.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+/// A path without its `.` and `..`.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(straight.pop()),
+            std::path::Component::CurDir => {}
+            part => straight.push(part),
+        }
+    }
+    straight
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere_and_each_document_is_in_the_readme() {
+    let (documents, mut seen, mut dead) = (documents(), 0, Vec::new());
+    for document in &documents {
+        let text = prose(document);
+        let pictures = between(&text, "src=\"", '"');
+        for link in between(&text, "](", ')').chain(pictures).filter(|link| !link.contains("://")) {
+            seen += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => straight(&document.parent().expect("a folder").join(path)),
+            };
+            let there = root().join(&target).exists();
+            if !there || !(anchor.is_empty() || anchors(&target).contains(anchor)) {
+                dead.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(seen > 60, "{seen} links");
+    assert!(dead.is_empty(), "{dead:#?}");
+    let readme = prose(Path::new("README.md"));
+    for document in documents.iter().filter(|it| it.starts_with("docs")) {
+        assert!(
+            readme.contains(&format!("]({})", document.display())),
+            "README.md does not name {document:?}"
+        );
+    }
+}
+
+#[test]
+fn every_file_that_a_manual_names_is_there() {
+    let (mut seen, mut missing) = (0, Vec::new());
+    for document in documents().iter().filter(|it| !it.starts_with("designs")) {
+        let text = std::fs::read_to_string(root().join(document)).expect("text");
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches(['.', '-']));
+        for word in words {
+            let kept = ["docs/", "examples/", "packaging/", "plans/", "proto/", "scripts/"];
+            let has_kind = word.rsplit('/').next().is_some_and(|name| name.contains('.'));
+            // What the lab writes is there once it has run.
+            let is_ours = kept.iter().any(|folder| word.starts_with(folder)) && !word.contains("target/");
+            if is_ours && has_kind {
+                seen += 1;
+                if !root().join(word).exists() {
+                    missing.push(format!("{}: {word}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "{seen} files");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
