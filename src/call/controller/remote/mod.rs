@@ -2,7 +2,8 @@
 //!
 //! - `wire`: what passes, whichever way it travels
 //! - `verbs`: the trait as requests
-//! - `table`: who waits, what each server holds, and which of them takes new calls
+//! - `holdings`: what each server holds, and which of them takes new calls
+//! - `table`: the same, shared: verbs on their way there, answers and events on theirs back
 //! - `link`: the session with one server
 //! - `door`: one way to a server, of which there are `rest` and `grpc`
 //!
@@ -13,6 +14,7 @@
 
 mod door;
 pub mod grpc;
+mod holdings;
 mod link;
 mod rest;
 mod table;

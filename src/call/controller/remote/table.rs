@@ -1,4 +1,5 @@
-//! Who waits for answers, what each media server holds, and which of them is there.
+//! What servers hold, shared by those who ask and those who carry: verbs on their way there, answers
+//! and events on theirs back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,12 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats};
 use super::super::{MediaError, MediaEvent, RecordingId};
 use super::ServerHealth;
+use super::holdings::{About, Gone, Server, State, Waiting};
 use super::wire::{Answer, Answered, Event, Happening, Load, Numbered, Verb};
 
 /// Recordings that are over and still known.
 const KEPT: usize = 1_024;
 
-pub(super) type Reply = oneshot::Sender<Result<Answer, MediaError>>;
 /// Verbs that belong into one request, if there is room.
 pub(super) type Queue = mpsc::UnboundedReceiver<Vec<Numbered>>;
 
@@ -24,62 +25,6 @@ pub(super) struct Table {
     state: Mutex<State>,
     /// A server has come.
     came: Condvar,
-}
-
-struct State {
-    servers: Vec<Server>,
-    /// Where the last new call went.
-    current: usize,
-    /// Of verbs, endpoints, recordings and rooms alike.
-    last: u64,
-    endpoints: HashMap<EndpointId, Endpoint>,
-    /// Those that are released, until their server has said its last word of them.
-    closing: HashMap<EndpointId, usize>,
-    recordings: HashMap<RecordingId, usize>,
-    /// Those that are over, oldest first; who waits for one may be late.
-    recorded: VecDeque<RecordingId>,
-    conferences: HashMap<ConferenceId, usize>,
-}
-
-struct Server {
-    name: String,
-    up: bool,
-    /// Why not.
-    trouble: String,
-    load: Load,
-    queue: mpsc::UnboundedSender<Vec<Numbered>>,
-    /// Verbs that nobody waits for before the next one: they go with it.
-    held: Vec<Numbered>,
-    waiting: HashMap<u64, Waiting>,
-}
-
-/// Who waits for a verb's answer.
-struct Waiting {
-    /// None: its endpoint is in use already, and will say it.
-    reply: Option<Reply>,
-    /// What it allocates.
-    allocates: Option<EndpointId>,
-}
-
-struct Endpoint {
-    server: usize,
-    /// Somebody knows its name, and will release it.
-    given: bool,
-    /// Its server is gone, or would not make it.
-    gone: Option<Gone>,
-    described: Option<Descriptions>,
-}
-
-struct Gone {
-    since: Instant,
-    why: MediaError,
-}
-
-/// What a verb is about: it goes where that is.
-pub(super) enum About {
-    Endpoint(EndpointId),
-    Recording(RecordingId),
-    Conference(ConferenceId),
 }
 
 impl Table {
@@ -381,66 +326,6 @@ impl Table {
 
     pub fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         self.state().endpoints.get(&endpoint)?.described.clone()
-    }
-}
-
-impl Server {
-    /// Whether a verb may wait for the next one: it is about what is not asked for yet itself.
-    fn may_wait(&self, verb: &Verb) -> bool {
-        let Verb::HearTones { endpoint: of, .. } = verb else { return false };
-        let opens = |verb: &Verb| matches!(verb, Verb::Allocate { endpoint, .. } if endpoint == of);
-        self.held.iter().any(|it| opens(&it.verb))
-    }
-}
-
-impl State {
-    /// A new endpoint and its server. `given`: whoever asks has its name from now on.
-    fn place(&mut self, near: Option<EndpointId>, given: bool) -> Result<(EndpointId, usize), MediaError> {
-        let near = near.and_then(|near| self.endpoints.get(&near)).filter(|it| it.gone.is_none());
-        let near = near.map(|it| it.server);
-        let server = self.pick(near)?;
-        let id = EndpointId(self.number());
-        self.endpoints.insert(id, Endpoint { server, given, gone: None, described: None });
-        Ok((id, server))
-    }
-
-    fn number(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// The server of something new: where that is which it belongs to; else where the last new
-    /// call went, as long as it takes more, and then the first that does. So calls that may come
-    /// to be joined are together.
-    fn pick(&mut self, near: Option<usize>) -> Result<usize, MediaError> {
-        let is = |at: usize, good: fn(&Server) -> bool| self.servers.get(at).is_some_and(good);
-        if let Some(near) = near.filter(|at| is(*at, |it| it.up)) {
-            return Ok(near);
-        }
-        let takes: fn(&Server) -> bool = |it| it.up && it.load.accepting;
-        if !is(self.current, takes) {
-            let first = self.servers.iter().position(takes);
-            self.current = first.ok_or_else(|| match self.servers.iter().any(|it| it.up) {
-                true => MediaError::NoPorts,
-                false => MediaError::Stopped,
-            })?;
-        }
-        Ok(self.current)
-    }
-
-    fn server_of(&self, about: &About) -> Result<usize, MediaError> {
-        match about {
-            About::Endpoint(id) => match self.endpoints.get(id) {
-                None => Err(MediaError::NoSuchEndpoint(*id)),
-                Some(Endpoint { gone: Some(gone), .. }) => Err(gone.why.clone()),
-                Some(it) => Ok(it.server),
-            },
-            About::Recording(id) => {
-                let known = self.recordings.get(id).copied();
-                known.ok_or_else(|| MediaError::File("there is no such recording".to_owned()))
-            }
-            About::Conference(id) => self.conferences.get(id).copied().ok_or(MediaError::Conference),
-        }
     }
 }
 

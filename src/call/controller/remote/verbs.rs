@@ -11,7 +11,7 @@ use super::super::{
     Played, Prompt, Recorded, RecordingId, RecordingSpec,
 };
 use super::RemoteController;
-use super::table::About;
+use super::holdings::About;
 use super::wire::{Answer, Verb};
 
 impl RemoteController {
