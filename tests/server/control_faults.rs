@@ -219,6 +219,25 @@ async fn a_client_that_never_reads_holds_nobody_up() {
     assert_eq!(held(&server), 0.0);
 }
 
+#[tokio::test]
+async fn who_does_not_read_is_heard_all_the_same() {
+    let server = server("");
+    let mut deaf = Socket::to(&server, "/control").await;
+    let mut talks = Socket::to(&server, "/control?only=commands").await;
+    // More than the system keeps for both ends of a connection.
+    for n in 0..1_200 {
+        let target = format!("user/{}", "x".repeat(8_000));
+        talks.say(&json!({ "command": "lookup", "target": target, "id": format!("n{n}") })).await;
+        talks.end_of(&format!("n{n}")).await;
+    }
+    deaf.say(&json!({ "command": "lookup", "target": "user/none", "id": "heard" })).await;
+    until("its command", || {
+        (server.get("/commands/heard").status == 200 || server.get("/commands/heard").status == 409)
+            .then_some(())
+    });
+    assert_eq!(server.get("/commands/heard").json()["reason"], "unknown");
+}
+
 fn held(server: &Server) -> f64 {
     server.metric("b2b_held{what=\"commands\"}")
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+pub use super::digits::Digits;
+use super::digits::MOST_DIGITS;
 use super::sound::Sounds;
 use crate::app::queue::machine::agent::Duty;
 use crate::config::server::tokens::Scope;
@@ -251,28 +253,6 @@ impl Whole {
     }
 }
 
-/// Which digits are awaited.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Digits {
-    /// No more than these: 1 to 64.
-    pub max: usize,
-    /// These end it and are not part of it.
-    #[serde(default = "hash")]
-    pub terminators: String,
-    /// Longest wait for the first one, from the end of what is played.
-    #[serde(default = "first")]
-    pub first_s: f64,
-    /// Longest wait between two.
-    #[serde(default = "between")]
-    pub between_s: f64,
-    /// Longest wait for all.
-    #[serde(default = "total")]
-    pub total_s: f64,
-    /// Whether digits count that came before.
-    #[serde(default)]
-    pub type_ahead: bool,
-}
-
 fn busy() -> u16 {
     486
 }
@@ -288,21 +268,6 @@ fn default_class() -> String {
 fn key_ms() -> u32 {
     100
 }
-fn hash() -> String {
-    "#".to_owned()
-}
-fn first() -> f64 {
-    5.0
-}
-fn between() -> f64 {
-    3.0
-}
-fn total() -> f64 {
-    30.0
-}
-
-/// Digits of a collection at most.
-const MOST_DIGITS: usize = 64;
 /// Longest id.
 const ID: usize = 64;
 
@@ -487,22 +452,6 @@ impl Command {
             Command::RoomVolume { db, .. } if !(-12..=12).contains(db) => Err("db: -12 to 12".to_owned()),
             Command::Cancel { of } if !is_id(of) => Err("of: the id of a command".to_owned()),
             _ => Ok(()),
-        }
-    }
-}
-
-impl Digits {
-    fn check(&self) -> Result<(), String> {
-        if !(1..=MOST_DIGITS).contains(&self.max) {
-            return Err(format!("max: 1 to {MOST_DIGITS}"));
-        }
-        if !self.terminators.chars().all(|key| "0123456789*#ABCD".contains(key)) {
-            return Err("terminators: of 0-9 * # A-D".to_owned());
-        }
-        let sound = |seconds: f64| (0.0..=86_400.0).contains(&seconds);
-        match [self.first_s, self.between_s, self.total_s].into_iter().all(sound) {
-            true => Ok(()),
-            false => Err("first_s, between_s, total_s: 0 to 86400".to_owned()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Programs command calls: what a call application can do, as values, whatever carries them.
 //!
-//! - `command`: what may be wanted, as JSON; `sound`: what is played
+//! - `command`: what may be wanted, as JSON; `sound`: what is played; `digits`: what is collected
 //! - `memory`: which commands there are and were: one of an id, once, without I/O
 //! - `remote`: calls that are given to a program; `left`: what one of those has begun in its call
 //! - `running`: one under way, and its one end; `run`: carrying it out
@@ -12,6 +12,7 @@
 
 pub mod command;
 pub mod dial;
+mod digits;
 mod hold;
 mod left;
 mod memory;

@@ -16,6 +16,7 @@ use super::answer::Problem;
 use super::commands::submit;
 use super::events::{self, Wanted};
 use super::guard::Granted;
+use super::line::{Heard, Line};
 use crate::call::CallId;
 use crate::call::bus::Subscriber;
 
@@ -60,27 +61,28 @@ pub async fn stream(
     Ok(upgrade.on_upgrade(move |socket| serve(socket, api, granted, events, wanted)).into_response())
 }
 
-async fn serve(mut socket: WebSocket, api: Api, granted: Granted, mut events: Subscriber, wanted: Wanted) {
+async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscriber, wanted: Wanted) {
+    let mut line = Line::new(socket, events::STALL);
     loop {
-        let message = tokio::select! {
-            said = socket.recv() => match said {
-                Some(Ok(Message::Text(text))) => Some(heard(&api, &granted, text.as_str())),
-                Some(Ok(Message::Binary(_))) => {
+        // Events wait where they are; commands are heard all the same.
+        let idle = line.is_idle();
+        tokio::select! {
+            said = line.hear() => match said {
+                Heard::Said(Message::Text(text)) => line.say(heard(&api, &granted, text.as_str())),
+                Heard::Said(Message::Binary(_)) => {
                     let problem = Problem::bad("commands are text", "send a JSON object as a text message");
-                    Some(Message::Text(no(&Value::Null, &problem).to_string().into()))
+                    line.say(Message::Text(no(&Value::Null, &problem).to_string().into()));
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Heard::Said(_) | Heard::Written => {}
+                Heard::Gone => return,
             },
-            message = events::next(&mut events, wanted) => match message {
-                Ok(message) => Some(message),
-                Err(events::Over) => return drop(socket.send(Message::Close(None)).await),
+            message = events::next(&mut events, wanted), if idle => match message {
+                Ok(message) => {
+                    line.say(message);
+                    events::there(&mut events, wanted).for_each(|message| line.say(message));
+                }
+                Err(events::Over) => return line.close().await,
             },
-        };
-        if let Some(message) = message
-            && !events::send_lot(&mut socket, message, &mut events, wanted).await
-        {
-            return;
         }
     }
 }

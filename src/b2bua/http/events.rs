@@ -20,7 +20,7 @@ use crate::call::event::{Event, Published};
 
 /// How long a client may take to read one event before it is given up. It loses events
 /// long before that, and is told.
-const STALL: Duration = Duration::from_secs(60);
+pub const STALL: Duration = Duration::from_secs(60);
 /// The subprotocol, for clients that have to name one: browsers, to bring a token beside it.
 const PROTOCOL: &str = "b2b.events";
 /// How often a quiet connection is looked at.
@@ -163,35 +163,25 @@ pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Ov
     }
 }
 
-/// Sends this and all that is wanted and there behind it, together; whether the client has taken each
-/// in time.
-pub async fn send_lot(
-    socket: &mut WebSocket,
-    first: Message,
-    events: &mut Subscriber,
-    wanted: Wanted,
-) -> bool {
-    let (mut next, mut looked_at) = (Some(first), 0);
-    loop {
-        if let Some(message) = next.take()
-            && !in_time(socket.feed(message)).await
-        {
-            return false;
-        }
-        let received = if looked_at < LOT { events.try_recv() } else { None };
-        next = match received {
-            None => return in_time(socket.flush()).await,
-            Some(Received::Lagged(count)) => Some(lost(count)),
-            Some(Received::Event(event)) if wanted.has(&event.event) => written(&event),
-            Some(Received::Event(_)) => None,
-        };
-        looked_at += 1;
-    }
+/// What is wanted and there already, of so many events at most.
+pub fn there(events: &mut Subscriber, wanted: Wanted) -> impl Iterator<Item = Message> {
+    let received = std::iter::from_fn(|| events.try_recv()).take(LOT);
+    received.filter_map(move |received| match received {
+        Received::Lagged(count) => Some(lost(count)),
+        Received::Event(event) if wanted.has(&event.event) => written(&event),
+        Received::Event(_) => None,
+    })
 }
 
-/// Whether the client has taken it in time.
-pub async fn send(socket: &mut WebSocket, message: Message) -> bool {
-    in_time(socket.send(message)).await
+/// Sends this and all that is wanted and there behind it, together; whether the client has taken each
+/// in time.
+async fn send_lot(socket: &mut WebSocket, first: Message, events: &mut Subscriber, wanted: Wanted) -> bool {
+    for message in std::iter::once(first).chain(there(events, wanted)) {
+        if !in_time(socket.feed(message)).await {
+            return false;
+        }
+    }
+    in_time(socket.flush()).await
 }
 
 async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> bool {

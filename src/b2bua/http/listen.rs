@@ -34,7 +34,7 @@ pub async fn run(listener: std::net::TcpListener, router: Router, stopped: onesh
     };
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, CONNECTIONS, |stream| serve(stream, router.clone())) => {}
+        () = accept(listener, CONNECTIONS, |stream| serve(stream, router.clone(), UNREAD_MS)) => {}
     }
 }
 
@@ -66,11 +66,11 @@ pub(in crate::b2bua) async fn accept<F>(
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, unread_ms: u32) {
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     // Nor does an answer wait for who never reads it.
-    let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &UNREAD_MS);
+    let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &unread_ms);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -81,5 +81,28 @@ async fn serve(stream: TcpStream, router: Router) {
         .await;
     if let Err(error) = served {
         tracing::debug!("a connection to the control interface: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_read_an_answer_loses_his_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("an address");
+        // More than the system keeps for both.
+        let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
+        let mut client = TcpStream::connect(address).await.expect("the server");
+        let (stream, _) = listener.accept().await.expect("the client");
+        let served = tokio::spawn(serve(stream, router, 500));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
+        let over = tokio::time::timeout(Duration::from_secs(30), served).await;
+        assert!(over.is_ok(), "it still waits for who does not read");
+        drop(client);
     }
 }

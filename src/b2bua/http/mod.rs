@@ -11,7 +11,7 @@
 //! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
 //! - `capture`: what was on the wire; `recording`: what was said
 //! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
-//! - `events`: the bus as a WebSocket
+//! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time
 //! - `registrations`: who is registered
 //! - `alarms`: what somebody has to look at
 //! - `page`: all of it for people, in a browser
@@ -29,6 +29,7 @@ mod control;
 mod events;
 mod gateways;
 pub(super) mod guard;
+mod line;
 pub(super) mod listen;
 mod metrics;
 mod metrics_media;

@@ -20,6 +20,7 @@ use super::Api;
 use super::answer::Problem;
 use super::commands::refused;
 use super::events::{self, Pulse};
+use super::line::{Heard, Line};
 use crate::b2bua::control::remote::decision::Decision;
 use crate::b2bua::control::remote::{News, Offer, Patience, Word};
 use crate::b2bua::control::{Failure, Order, Refused, Who};
@@ -76,7 +77,7 @@ pub async fn stream(
     Ok(upgrade.on_upgrade(move |socket| serve(socket, api, config)).into_response())
 }
 
-async fn serve(mut socket: WebSocket, api: Api, config: RemoteConfig) {
+async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
     let mut connected = api.remotes.connect(&config.name, config.calls);
     let mut events = api.desk.bus.subscribe();
     let mut talk = Talk {
@@ -85,51 +86,50 @@ async fn serve(mut socket: WebSocket, api: Api, config: RemoteConfig) {
         commands: HashSet::new(),
         patience: Patience::new(config.mistakes),
     };
+    // A program that does not read is as good as gone.
+    let mut line = Line::new(socket, config.stall);
     loop {
-        let message = tokio::select! {
+        // Events wait where they are; what it says is heard all the same.
+        let idle = line.is_idle();
+        tokio::select! {
             // What has been offered is known before its events.
             biased;
             news = connected.news.recv() => match news {
-                Some(news) => Some(talk.news(news)),
+                Some(news) => line.say(talk.news(news)),
                 None => return,
             },
-            said = socket.recv() => match said {
-                Some(Ok(Message::Text(text))) => match talk.heard(text.as_str()).await {
-                    Ok(answer) => Some(answer),
-                    Err(TooOften(last)) => {
-                        let _ = events::send(&mut socket, text_of(&last)).await;
-                        return drop(socket.send(Message::Close(None)).await);
+            said = line.hear() => {
+                let answer = match said {
+                    Heard::Said(Message::Text(text)) => talk.heard(text.as_str()).await,
+                    Heard::Said(Message::Binary(_)) => {
+                        talk.wrong(&Value::Null, &Refused::Bad("it is no text".into())).map(|it| text_of(&it))
                     }
-                },
-                Some(Ok(Message::Binary(_))) => match talk.wrong(&Value::Null, &Refused::Bad("it is no text".into())) {
-                    Ok(answer) => Some(text_of(&answer)),
-                    Err(TooOften(last)) => {
-                        let _ = events::send(&mut socket, text_of(&last)).await;
-                        return drop(socket.send(Message::Close(None)).await);
+                    Heard::Said(Message::Ping(_)) => {
+                        talk.lives();
+                        continue;
                     }
-                },
-                Some(Ok(Message::Ping(_))) => {
-                    talk.lives();
-                    None
+                    // Its library is alive; whether it is, it says itself.
+                    Heard::Said(_) | Heard::Written => continue,
+                    Heard::Gone => return,
+                };
+                match answer {
+                    Ok(answer) => line.say(answer),
+                    Err(TooOften(last)) => {
+                        line.say(text_of(&last));
+                        return line.close().await;
+                    }
                 }
-                // Its library is alive; whether it is, it says itself.
-                Some(Ok(Message::Pong(_))) => None,
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-            },
-            pulse = events::pulse(&mut events, |event| talk.wants(event)) => match pulse {
+            }
+            pulse = events::pulse(&mut events, |event| talk.wants(event)), if idle => match pulse {
                 Pulse::Event(event) => {
                     talk.saw(&event.event);
-                    events::written(&event)
+                    if let Some(message) = events::written(&event) {
+                        line.say(message);
+                    }
                 }
-                Pulse::Other(message) => Some(message),
-                Pulse::Over => return drop(socket.send(Message::Close(None)).await),
+                Pulse::Other(message) => line.say(message),
+                Pulse::Over => return line.close().await,
             },
-        };
-        // A program that does not read is as good as gone.
-        if let Some(message) = message
-            && !matches!(tokio::time::timeout(config.stall, socket.send(message)).await, Ok(Ok(())))
-        {
-            return;
         }
     }
 }
