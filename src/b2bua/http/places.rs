@@ -81,7 +81,7 @@ async fn numbers(api: &Api, legs: Vec<LegId>) -> Result<HashMap<LegId, String>, 
     let look = move |switch: &mut Switch, _: &mut Turn<'_>, _| {
         let number = |it: LegSnapshot| match it.direction {
             CallDirection::Inbound => it.caller,
-            CallDirection::Outbound => it.callee,
+            CallDirection::Outbound => it.user.unwrap_or(it.callee),
         };
         legs.into_iter().filter_map(|leg| Some((leg, number(switch.leg_snapshot(leg)?)))).collect()
     };
