@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::control::{all_quiet, called, command, done};
-use crate::remote::{PATIENT, application, given, offered, program};
+use crate::remote::{PATIENT, given, offered, program};
 use crate::server_support::phone::{Phone, field, rtp_of};
 use crate::server_support::{Server, server, until};
 
@@ -128,10 +128,14 @@ async fn a_call_is_commanded_as_long_as_a_program_has_it() {
     let dialog = ann.confirmed(&answer, (from, call_id), server.sip);
     agent.end_of("a").await;
     assert_eq!(state(&server), "commanded");
-    agent.say(&json!({ "decision": "fallback", "leg": leg })).await;
-    until("the fall-back", || (application(&server) == "echo").then_some(()));
-    until("another state", || (state(&server) != "commanded").then_some(()));
+    let bob = Phone::new("bob");
+    agent.say(&json!({ "decision": "dial", "leg": leg, "to": bob.uri() })).await;
+    let (invite, peer) = bob.hear("INVITE");
+    bob.ring_to(&invite, peer);
+    until("another state", || (state(&server) == "incoming_call").then_some(()));
     ann.hang_up(&dialog);
+    bob.hear("CANCEL");
+    bob.refuse_to("487 Request Terminated", &invite, peer);
     all_quiet(&server);
 }
 

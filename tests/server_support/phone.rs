@@ -127,6 +127,12 @@ impl Phone {
         field(&bye, "Call-ID")
     }
 
+    /// Refuses an INVITE.
+    pub fn refuse_to(&self, status: &str, invite: &str, peer: SocketAddr) {
+        let to = format!("{};tag={}", field(invite, "To"), self.name);
+        self.respond_with(status, invite, &to, "", "", peer);
+    }
+
     /// Says 200 to a request.
     pub fn agree_to(&self, request: &str, peer: SocketAddr) {
         self.respond(request, &field(request, "To"), "", "", peer);
