@@ -63,11 +63,10 @@ fn calls_of(answer: &Value) -> Vec<Seen> {
 }
 
 fn seen(call: &Value) -> Seen {
-    let agent = call["variables"].as_array().into_iter().flatten().find(|pair| pair[0] == "queue_agent");
     Seen {
         state: call["state"].as_str().unwrap_or_default().to_owned(),
         users: call["legs"].as_array().into_iter().flatten().filter_map(party).collect(),
-        agent: agent.and_then(|pair| pair[1].as_str()).map(str::to_owned),
+        agent: call["variables"]["queue_agent"].as_str().map(str::to_owned),
     }
 }
 
@@ -86,7 +85,7 @@ mod tests {
     #[test]
     fn a_call_belongs_to_the_users_of_its_legs() {
         let answer = serde_json::json!({ "calls": [{
-            "state": "bridged", "variables": [["queue", "sales"], ["queue_agent", "1002"]],
+            "state": "bridged", "variables": { "queue": "sales", "queue_agent": "1002" },
             "legs": [
                 { "direction": "inbound", "caller": "1001", "callee": "8000" },
                 { "direction": "outbound", "caller": "1001", "callee": "sip:1002@127.0.0.1:5060" },
