@@ -115,8 +115,10 @@ async fn every_command_wants_its_scope_whichever_way_it_comes() {
     assert!(commands.len() > 25, "{}", commands.len());
     let mut reader =
         Socket::with(&server, "/control?only=commands", Some("only-read")).await.expect("may read");
-    for (word, example) in commands {
-        let (order, scope) = (&example["value"], scope_of(word));
+    for example in commands.values() {
+        let order = &example["value"];
+        let word = order["command"].as_str().expect("a command");
+        let scope = scope_of(word);
         let text = order.to_string();
         let mut fields = order.clone();
         let fields = fields.as_object_mut().expect("an object");
