@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What programs get of calls, and what that costs: 1,000 calls whose sound goes to voice agents and
 # back over WebSockets at 16 kHz, and how long `clear` takes to silence on the wire; commands, 500 a
-# second, while 500 calls with RTP both ways are up; events to 1,000 subscribers of which one never reads, while
-# calls come and go.
+# second, while 500 calls with RTP both ways are up; events to 1,000 subscribers of which one never
+# reads, while calls come and go.
 # usage: scripts/bench-agent.sh [quick] [calls] [--json file] [case …]
 # Cases: streams commands subscribers; calls: of `streams`; quick: a tenth of it for a few seconds,
 # as CI does. Needs taskset, python3 and two cores: the server has one, the load the other.
