@@ -29,12 +29,26 @@ pub fn called(server: &Server, phone: &Phone) -> (Value, Dialog) {
     })
 }
 
-/// Nothing is held any more.
+/// Nothing is held any more, but for what SIP keeps of a dialog for retransmissions.
 pub fn all_quiet(server: &Server) {
-    for what in ["calls", "legs", "commands", "map_entries", "accounts", "media_endpoints", "sip_usages"] {
-        let series = format!("b2b_held{{what=\"{what}\"}}");
-        until(&series, || (server.metric(&series) == 0.0).then_some(()));
+    for what in ["calls", "legs", "commands", "map_entries", "accounts", "media_endpoints"] {
+        none_held(server, what);
     }
+}
+
+/// Nothing at all is held any more: 32 s later (timers L and M of RFC 6026).
+pub fn all_over(server: &Server) {
+    all_quiet(server);
+    for what in
+        ["sip_usages", "sip_client_transactions", "sip_server_transactions", "sip_timers", "sip_map_entries"]
+    {
+        none_held(server, what);
+    }
+}
+
+fn none_held(server: &Server, what: &str) {
+    let series = format!("b2b_held{{what=\"{what}\"}}");
+    until(&series, || (server.metric(&series) == 0.0).then_some(()));
 }
 
 #[test]
@@ -85,7 +99,7 @@ fn a_call_is_begun_played_to_asked_recorded_and_ended_by_commands() {
         scope.spawn(|| ann.let_go());
         done(&server, &json!({ "command": "hangup", "call": call }));
     });
-    all_quiet(&server);
+    all_over(&server);
     assert!(server.metric("b2b_commands_total{result=\"completed\"}") >= 9.0);
     let words = server.get(&format!("/calls/{call}?format=text")).text();
     assert!(words.contains("play_and_collect"), "{words}");

@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::control::{all_quiet, called, command, done};
+use crate::control::{all_over, called, command, done};
 use crate::server_support::control::Socket;
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, server, until};
@@ -66,7 +66,7 @@ async fn a_command_whose_call_ends_fails_once() {
     );
     let gone = command(&server, &json!({ "command": "answer", "leg": leg }));
     assert_eq!(gone["reason"], "gone");
-    all_quiet(&server);
+    all_over(&server);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::control::{all_quiet, command, done};
+use crate::control::{all_over, all_quiet, command, done};
 use crate::remote::{PATIENT, given, offered, program};
 use crate::server_support::phone::{Dialog, Phone, direction_of, rtp_of};
 use crate::server_support::{Server, server, until};
@@ -288,7 +288,7 @@ async fn who_a_program_has_put_on_hold_is_taken_back_when_the_program_is_gone() 
     assert_eq!(direction_of(&ann.answer_again("sendrecv")), "sendrecv");
     crate::remote::fallen_back(&server);
     ann.hang_up(&dialog);
-    all_quiet(&server);
+    all_over(&server);
 }
 
 /// Channels and samples of a WAV file, each channel by itself.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::control::all_quiet;
+use crate::control::{all_over, all_quiet};
 use crate::remote::{PATIENT, does, fallen_back, given, offered, program};
 use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone};
@@ -112,7 +112,7 @@ async fn a_conversation_that_a_program_has_made_survives_it() {
         scope.spawn(|| bob.let_go());
         ann.hang_up(&dialog);
     });
-    all_quiet(&server);
+    all_over(&server);
 }
 
 #[tokio::test]
