@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 /// Digits of a collection at most.
 pub(super) const MOST_DIGITS: usize = 64;
+
 /// Which digits are awaited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Digits {
@@ -30,12 +31,15 @@ pub struct Digits {
 fn hash() -> String {
     "#".to_owned()
 }
+
 fn first() -> f64 {
     5.0
 }
+
 fn between() -> f64 {
     3.0
 }
+
 fn total() -> f64 {
     30.0
 }

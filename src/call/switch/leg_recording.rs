@@ -122,14 +122,7 @@ impl Switch {
         let Some(recording) = it.recording.take() else { return drop(reply.send(Err(NOT_RECORDED))) };
         let call = it.call;
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
-        self.tell(t, Event::Recording { call, leg: Some(leg), on: false });
-        let recorded = self.controller.stop_recording(id);
-        self.media(t, recorded, move |switch, _, recorded| {
-            if let Ok(Recorded { error: Some(error), .. }) = &recorded {
-                switch.note_recording(call, "recording_error", error);
-            }
-            let _ = reply.send(recorded.map(Some).map_err(CallError::from));
-        });
+        self.finish_recording(t, (call, Some(leg)), id, reply);
     }
 
     /// A recording that is no call's is over, whoever ended it.

@@ -144,12 +144,24 @@ impl Switch {
             return drop(reply.send(Err(CallError::WrongState("the call is not recorded"))));
         };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
-        self.tell(t, Event::Recording { call, leg: None, on: false });
+        self.finish_recording(t, (call, None), id, reply);
+    }
+
+    /// Ends the recording of a call, or of one leg of it, and answers with what has become of it.
+    pub(super) fn finish_recording(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leg): (CallId, Option<LegId>),
+        id: RecordingId,
+        reply: Reply<Result<Option<Recorded>, CallError>>,
+    ) {
+        self.tell(t, Event::Recording { call, leg, on: false });
         let recorded = self.controller.stop_recording(id);
         self.media(t, recorded, move |switch, _, recorded| {
             if let Ok(Recorded { error: Some(error), .. }) = &recorded {
                 switch.note_recording(call, "recording_error", error);
             }
+            // An answer that nobody waits for is no fault.
             let _ = reply.send(recorded.map(Some).map_err(CallError::from));
         });
     }

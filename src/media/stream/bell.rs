@@ -1,8 +1,8 @@
 //! Waking whoever reads a stream. A media thread must wake no runtime (see `relay::answer`), and
 //! has a wake-up for every party every 20 ms: so it sends a handle by a channel that allocates
 //! nothing, at most one for each stream at a time, and a thread between does the rest. That one
-//! sleeps only when all have been told, so the channel costs the media thread a system call for
-//! many parties together.
+//! tells all who have rung and rests for a millisecond, so the channel costs the media thread a
+//! system call only for who rings when nobody has for that long.
 
 use std::io;
 use std::sync::Arc;
