@@ -135,8 +135,10 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     for (recording, sent, heard) in [(at_alice, &hers, &his), (at_bob, &his, &hers)] {
         let [left, right] = channels(Path::new(&recording));
         for (side, voice) in [(left, sent), (right, heard)] {
-            let (needle, side) = (coarse(&voice[16_000..24_000]), coarse(&side));
-            let (likeness, _) = audio::find(&needle, &side, 0..side.len());
+            // A machine that stands still for a moment spoils one half second of four, or two.
+            let (voice, side) = (coarse(&voice[8_000..40_000]), coarse(&side));
+            let alike = voice.chunks(2_000).map(|needle| audio::find(needle, &side, 0..side.len()).0);
+            let likeness = alike.fold(0.0, f64::max);
             assert!(likeness > 0.8, "{likeness} in {recording}");
         }
     }

@@ -224,6 +224,8 @@ pub enum DigitBy {
 
 /// A leg's media in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = LegQuality))]
 pub struct Quality {
     pub packets_received: u64,
     pub packets_sent: u64,

@@ -77,7 +77,7 @@ async fn phone(name: &str, at: SocketAddr) -> SipClient {
 /// The phone before it registers.
 fn unregistered(name: &str, at: SocketAddr) -> SipClient {
     let builder =
-        SipClient::builder().identity(format!("sip:{name}@b2b.example")).bind("127.0.0.1:0").jitter_ms(200);
+        SipClient::builder().identity(format!("sip:{name}@b2b.example")).bind("127.0.0.1:0").jitter_ms(400);
     let builder = builder.registrar(format!("sip:{at}")).credentials(name, format!("b2b-example-{name}"));
     builder.rate_hz(RATE_HZ).codecs([Codec::Pcma]).build().expect("a client")
 }

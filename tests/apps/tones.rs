@@ -31,13 +31,16 @@ fn client(name: &str, address: &str) -> SipClient {
 /// So many digits.
 async fn digits(events: &mut Events, wanted: usize) -> String {
     let mut pressed = String::new();
-    while pressed.len() < wanted {
-        match within("a digit", events.next()).await.expect("the client runs") {
-            ClientEvent::Digit { digit, .. } => pressed.push(digit),
-            ClientEvent::Lost { .. } => panic!("events were lost"),
-            _ => {}
+    let all = async {
+        while pressed.len() < wanted {
+            match events.next().await.expect("the client runs") {
+                ClientEvent::Digit { digit, .. } => pressed.push(digit),
+                ClientEvent::Lost { .. } => panic!("events were lost"),
+                _ => {}
+            }
         }
-    }
+    };
+    within(&format!("{wanted} digits"), all).await;
     pressed
 }
 

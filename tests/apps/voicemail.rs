@@ -108,9 +108,12 @@ impl Party {
     async fn hears_all(&self) -> Vec<i16> {
         let mut audio = self.call.audio().expect("sound");
         let mut heard = Vec::new();
-        while let Some(frame) = within("sound", audio.incoming.next()).await {
-            heard.extend_from_slice(frame.samples());
-        }
+        let all = async {
+            while let Some(frame) = audio.incoming.next().await {
+                heard.extend_from_slice(frame.samples());
+            }
+        };
+        within("the end of the sound", all).await;
         heard
     }
 }

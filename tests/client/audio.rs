@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::client_support::hand::{Hand, builder, until};
-use crate::client_support::{Kept, PATIENCE, connected, named, share_of, within};
+use crate::client_support::{Kept, connected, named, next_tone, share_of, within};
 
 use b2b::client::{
     AudioError, AudioPipeline, Call, CallAudio, ClientEvent, Codec, Incoming, Sound, WriteError,
@@ -31,15 +31,7 @@ async fn each_call_has_a_pipeline_of_its_own_for_what_it_sends_and_hears() {
     bob.start().await.expect("a client");
     let (at_alice, _at_bob) = connected(&alice, &bob).await;
     at_alice.play(Sound::tone(500.0, 60_000)).await.expect("playing");
-    let filled = async {
-        while kept.slots() < 8_000 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, filled).await.expect("bob hears");
-    let heard: Vec<i16> = kept.read_chunk(8_000).expect("there").into_iter().collect();
-    let tone = &heard[4_000..];
-    assert!(share_of(tone, 500.0, 8_000) > 0.98);
+    let tone = next_tone(&mut kept, 500.0, 8_000).await;
     // Half of full scale, halved twice.
     let peak = tone.iter().map(|sample| sample.unsigned_abs()).max().expect("samples");
     assert!((3_900..4_300).contains(&peak), "{peak}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client_support::hand::until;
 use crate::client_support::{PATIENCE, within};
 use b2b::client::{
     Call, CallError, CallState, ClientEvent, Codec, EndCause, IncomingCalls, PlayEnd, SipClient, Sound,
@@ -33,10 +34,8 @@ async fn two_clients_talk_and_the_caller_hangs_up() {
     assert_eq!((agreed.codec, agreed.ptime_ms), (Codec::Opus, 20));
 
     let id = at_alice.id();
-    let mut seen = Vec::new();
-    while !seen.contains(&ClientEvent::MediaStarted { call: id }) {
-        seen.push(within("bob's sound", events.next()).await.expect("alice is there"));
-    }
+    let started = |event: &ClientEvent| *event == ClientEvent::MediaStarted { call: id };
+    let seen = until(&mut events, "bob's sound", started).await;
     assert!(seen.contains(&ClientEvent::State { call: id, state: CallState::Answered }), "{seen:?}");
 
     within("hung up", at_alice.hangup()).await.expect("hung up");
@@ -129,13 +128,12 @@ async fn the_far_end_is_held_and_taken_back() {
     let mut events = at_bob.events();
     within("held", at_alice.hold()).await.expect("held");
     within("taken back", at_alice.resume()).await.expect("taken back");
-    let mut told = Vec::new();
-    while told.len() < 2 {
-        if let Some(ClientEvent::Held { held, .. }) = within("hold", events.next()).await {
-            told.push(held);
-        }
+    for wanted in [true, false] {
+        let told = |event: &ClientEvent| matches!(event, ClientEvent::Held { held, .. } if *held == wanted);
+        let before = until(&mut events, "hold", told).await;
+        let held = before.iter().filter(|event| matches!(event, ClientEvent::Held { .. })).count();
+        assert_eq!(held, 1, "{before:?}");
     }
-    assert_eq!(told, [true, false]);
     within("hung up", at_alice.hangup()).await.expect("hung up");
     assert!(matches!(within("an end", at_alice.hold()).await, Err(CallError::NotAnswered)));
 }

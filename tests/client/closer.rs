@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use b2b::client::{Audio, Codec, EndCause, Fill, FrameSource, OutFrame, Sound};
 
-use crate::client_support::{Kept, PATIENCE, connected, named, share_of, within};
+use crate::client_support::{Kept, PATIENCE, connected, named, next_tone, within};
 
 #[tokio::test]
 async fn attributes_of_the_programs_own_stand_in_offer_and_answer_and_are_read_there() {
@@ -152,13 +152,6 @@ async fn sources_and_sinks_of_the_programs_own_are_the_sound_of_each_call() {
     let (alice, bob) = (custom("alice", Mutex::default()), custom("bob", keep));
     bob.start().await.expect("a client");
     let (at_alice, _at_bob) = connected(&alice, &bob).await;
-    let filled = async {
-        while kept.slots() < 8_000 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    within("bob hears", filled).await;
-    let heard: Vec<i16> = kept.read_chunk(8_000).expect("there").into_iter().collect();
-    assert!(share_of(&heard[4_000..], 620.0, 8_000) > 0.98);
+    next_tone(&mut kept, 620.0, 8_000).await;
     within("hung up", at_alice.hangup()).await.expect("hung up");
 }

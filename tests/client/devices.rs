@@ -102,13 +102,16 @@ async fn an_unplugged_headset_moves_the_call_to_the_default_devices_which_is_tol
 
     fake.0.unplugged.store(true, Ordering::SeqCst);
     let mut told = Vec::new();
-    while told.len() < 2 {
-        if let Some(ClientEvent::Device { side, problem, works }) = within("devices", events.next()).await {
-            let problem = problem.expect("why");
-            assert!(works && problem.contains("\"headset\": unplugged"), "{problem}");
-            told.push(side);
+    let both = async {
+        while told.len() < 2 {
+            if let Some(ClientEvent::Device { side, problem, works }) = events.next().await {
+                let problem = problem.expect("why");
+                assert!(works && problem.contains("\"headset\": unplugged"), "{problem}");
+                told.push(side);
+            }
         }
-    }
+    };
+    within("devices", both).await;
     assert!(told.contains(&DeviceSide::Microphone) && told.contains(&DeviceSide::Loudspeaker), "{told:?}");
     until("bob's tone in the default device", || fake.0.default.load(Ordering::SeqCst) > 10).await;
     assert_eq!(at_alice.state(), CallState::Answered);

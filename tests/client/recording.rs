@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client_support::hand::until;
-use crate::client_support::{connected, named, share_of, within};
+use crate::client_support::{best_share_of, connected, named, within};
 
 use b2b::client::{
     AudioPipeline, ClientEvent, Codec, Fill, FrameSink, FrameSource, InFrame, OutFrame, RecordError, Sound,
@@ -49,10 +49,10 @@ async fn each_side_has_a_channel_and_the_end_of_the_call_closes_the_file() {
     let (left, right) = read(&path, 16_000);
     assert_eq!((recorded.path.as_path(), recorded.missing), (path.as_path(), 0));
     assert_eq!(recorded.length, Duration::from_micros(left.len() as u64 * 1_000_000 / 16_000));
-    let middle = left.len() / 4..left.len() * 3 / 4;
-    let (left, right) = (&left[middle.clone()], &right[middle]);
-    assert!(share_of(left, 500.0, 16_000) > 0.98, "{}", share_of(left, 500.0, 16_000));
-    assert!(share_of(right, 800.0, 16_000) > 0.9, "{}", share_of(right, 800.0, 16_000));
+    for (side, hz) in [(&left, 500.0), (&right, 800.0)] {
+        let share = best_share_of(side, hz, 16_000, 4_000);
+        assert!(share > 0.95, "{hz} Hz: {share}");
+    }
     let ended = |event: &ClientEvent| matches!(event, ClientEvent::RecordingEnded { path: of, outcome: Ok(_), .. } if *of == path);
     until(&mut events, "the recording's end", ended).await;
     assert!(matches!(at_alice.record(&path).await, Err(RecordError::Ended(_))));

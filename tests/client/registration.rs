@@ -20,12 +20,17 @@ fn alice(server: &Hand) -> SipClient {
 
 /// The next state of the registration.
 async fn next(events: &mut Events) -> RegistrationState {
-    loop {
-        match within("an event", events.next()).await.expect("running") {
-            ClientEvent::Registration { state } if state != RegistrationState::Registering => return state,
-            _ => {}
+    let told = async {
+        loop {
+            match events.next().await.expect("running") {
+                ClientEvent::Registration { state } if state != RegistrationState::Registering => {
+                    return state;
+                }
+                _ => {}
+            }
         }
-    }
+    };
+    within("a state of the registration", told).await
 }
 
 /// Nothing that begins so comes for a while.

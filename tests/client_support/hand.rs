@@ -38,15 +38,20 @@ pub async fn until(
     mut wanted: impl FnMut(&ClientEvent) -> bool,
 ) -> Vec<ClientEvent> {
     let mut seen = Vec::new();
-    loop {
-        let event = within(what, events.next()).await;
-        let event = event.unwrap_or_else(|| panic!("{what}: the stream has ended after {seen:?}"));
-        let found = wanted(&event);
-        seen.push(event);
-        if found {
-            return seen;
+    // The whole search: reports on quality come without an end.
+    let search = async {
+        loop {
+            let event = events.next().await;
+            let event = event.unwrap_or_else(|| panic!("{what}: the stream has ended after {seen:?}"));
+            let found = wanted(&event);
+            seen.push(event);
+            if found {
+                return;
+            }
         }
-    }
+    };
+    within(what, search).await;
+    seen
 }
 
 /// A peer by hand: it blocks, which the client's own threads do not mind.

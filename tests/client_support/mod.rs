@@ -52,6 +52,29 @@ impl FrameSink for Kept {
     }
 }
 
+/// The next 4,000 samples that are a sine of this frequency and nothing else. On a loaded machine
+/// frames come late, and what stands for them is no sine: then those after them count.
+pub async fn next_tone(kept: &mut rtrb::Consumer<i16>, hz: f64, rate_hz: u32) -> Vec<i16> {
+    let pure = async {
+        loop {
+            while kept.slots() < 4_000 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let heard: Vec<i16> = kept.read_chunk(4_000).expect("there").into_iter().collect();
+            if share_of(&heard, hz, rate_hz) > 0.98 {
+                return heard;
+            }
+        }
+    };
+    within("a tone", pure).await
+}
+
+/// The greatest share that this sine has of any so many samples in a row.
+pub fn best_share_of(samples: &[i16], hz: f64, rate_hz: u32, window: usize) -> f64 {
+    let starts = (0..=samples.len().saturating_sub(window)).step_by(window / 4);
+    starts.map(|at| share_of(&samples[at..at + window], hz, rate_hz)).fold(0.0, f64::max)
+}
+
 /// An example that runs; it ends with the test.
 pub struct Running(pub Child);
 

@@ -111,11 +111,17 @@ impl B2b {
 
     fn wait_until<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
         let start = Instant::now();
+        let mut over: Option<Instant> = None;
         loop {
             if let Some(found) = look(self) {
                 return found;
             }
             assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}\n{}", self.output());
+            if !self.is_running() {
+                // Its last lines may still be on their way.
+                let waited = over.get_or_insert_with(Instant::now).elapsed();
+                assert!(waited < Duration::from_secs(5), "it ended before {what}\n{}", self.output());
+            }
             thread::sleep(Duration::from_millis(10));
         }
     }

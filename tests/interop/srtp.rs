@@ -130,8 +130,8 @@ fn two_agents_talk_over_srtp_as_they_agree() {
                 let stats = agent.stats().total();
                 assert_eq!(stats.unauthenticated, 0, "{stats:?}");
             }
-            assert_arrived(&said, &far_hears.0.lock().expect("no panic"), 0.9);
-            assert_arrived(&answered, &near_hears.0.lock().expect("no panic"), 0.9);
+            assert_arrived(&said, &far_hears.0.lock().expect("no panic"), 0.7);
+            assert_arrived(&answered, &near_hears.0.lock().expect("no panic"), 0.7);
             let trace = fs::read_to_string(trace).expect("a trace");
             assert_eq!(trace.matches(&format!(" {protocol} 0 8")).count(), 2, "{trace}");
             assert_eq!(trace.matches("a=crypto:1 AEAD_AES_128_GCM inline:").count(), 2, "{trace}");
@@ -171,8 +171,8 @@ fn the_server_ends_srtp_on_each_leg() {
             near.dial(&format!("sip:b@{}", server.sip), near_audio).expect("dialled");
             let over = talk(&mut [(near, None), (far, Some(far_audio))], Duration::from_secs(4)).await;
             assert_eq!(over, None, "{caller:?} calls {callee:?}");
-            assert_arrived(&said, &far_hears.0.lock().expect("no panic"), 0.9);
-            assert_arrived(&answered, &near_hears.0.lock().expect("no panic"), 0.9);
+            assert_arrived(&said, &far_hears.0.lock().expect("no panic"), 0.7);
+            assert_arrived(&answered, &near_hears.0.lock().expect("no panic"), 0.7);
             assert_eq!(server.metric("b2b_media_dropped_total{reason=\"unauthenticated\"}"), 0.0);
         });
     }
@@ -265,9 +265,9 @@ fn interop_baresip_calls_with_srtp() {
             let stats = agents[0].0.stats().total();
             // It sends an APP before its keys are set and a BYE after they are gone, both plain.
             assert!(stats.lost == 0 && stats.unauthenticated <= 2, "{stats:?}");
-            assert_arrived(&answered, &heard, 0.9);
+            assert_arrived(&answered, &heard, 0.7);
             let hears = hears.0.lock().expect("no panic");
-            assert_arrived(&said[..3 * 8_000], &hears, 0.9);
+            assert_arrived(&said[..3 * 8_000], &hears, 0.7);
             println!(
                 "{kind} {policy:?}: {}",
                 printed.lines().find(|line| line.contains("Enabled")).unwrap_or("")
@@ -305,8 +305,8 @@ fn interop_baresip_is_called_with_srtp() {
             let stats = agents[0].0.stats().total();
             // It sends an APP before its keys are set and a BYE after they are gone, both plain.
             assert!(stats.lost == 0 && stats.unauthenticated <= 2, "{stats:?}");
-            assert_arrived(&said, &heard, 0.9);
-            assert_arrived(&answered[..3 * 8_000], &hears.0.lock().expect("no panic"), 0.9);
+            assert_arrived(&said, &heard, 0.7);
+            assert_arrived(&answered[..3 * 8_000], &hears.0.lock().expect("no panic"), 0.7);
             println!(
                 "{kind} {policy:?}: {}",
                 printed.lines().find(|line| line.contains("Enabled")).unwrap_or("")

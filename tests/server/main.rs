@@ -48,6 +48,8 @@ mod media_suite;
 #[cfg(feature = "lab")]
 mod ng_daemon;
 #[cfg(feature = "lab")]
+mod openapi;
+#[cfg(feature = "lab")]
 mod operations;
 #[cfg(feature = "lab")]
 mod page;

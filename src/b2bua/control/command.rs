@@ -195,8 +195,6 @@ pub enum Command {
     /// Changes an agent's state. Result: the agent. Neither `call` nor `leg`.
     Agent {
         agent: String,
-        /// `available`, `paused` or `logged_out`.
-        #[schema(value_type = String)]
         state: Duty,
     },
     /// Mutes a member (`leg`), or all who are no moderators.

@@ -33,6 +33,18 @@ pub struct Failure {
     pub status: Option<u16>,
 }
 
+/// The fields of a `Failure`, of a command that may also be done: as the OpenAPI document has them.
+#[derive(ToSchema)]
+#[allow(dead_code)] // a description; nobody makes one
+struct MaybeFailure {
+    /// One word: see `Failure`.
+    reason: Option<String>,
+    /// The same for people.
+    error: Option<String>,
+    /// SIP's status, where a party or a lookup has refused.
+    status: Option<u16>,
+}
+
 /// What is known of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Status {
@@ -46,6 +58,7 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
     #[serde(flatten)]
+    #[schema(value_type = MaybeFailure)]
     pub failure: Option<Failure>,
 }
 

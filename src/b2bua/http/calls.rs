@@ -35,15 +35,12 @@ pub struct Asked {
 pub struct Calls {
     /// All that are up.
     total: usize,
-    #[schema(value_type = Vec<Object>)]
     calls: Vec<CallSnapshot>,
     /// Those that are over and still known, latest first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<u64>>)]
     ended: Option<Vec<CallId>>,
     /// Ask for `?after=` this for more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
     next: Option<CallId>,
 }
 
@@ -68,8 +65,9 @@ pub async fn list(
 }
 
 /// A call's account.
-#[derive(Debug, Serialize)]
-struct One {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CallAccount)]
+pub struct One {
     #[serde(flatten)]
     report: Report,
     /// What it is doing; none: it is over.

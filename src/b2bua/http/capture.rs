@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{Problem, call_id};
+use super::body::{self, Body};
 use crate::call::CallId;
 use crate::call::account::{CAPTURE_BYTES, CaptureView};
 use crate::call::controller::Snap;
@@ -21,8 +22,9 @@ use crate::call::switch::CaptureError;
 const LONGEST: u64 = 86_400;
 
 /// What a client wants.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CaptureWish)]
 pub struct Wish {
     #[serde(default)]
     media: Media,
@@ -31,9 +33,10 @@ pub struct Wish {
 }
 
 /// What is kept of RTP.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Media {
+#[schema(as = CaptureMedia)]
+pub enum Media {
     /// Nobody's voice.
     #[default]
     Headers,
@@ -41,7 +44,8 @@ enum Media {
 }
 
 /// A capture that has begun.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CaptureBegun)]
 pub struct Begun {
     call: CallId,
     /// What it takes at most.
@@ -50,18 +54,17 @@ pub struct Begun {
     view: CaptureView,
 }
 
-const USAGE: &str = "send nothing, or {\"media\": \"headers\"} or {\"media\": \"whole\"} as application/json; seconds may be \
-                     added";
+const USAGE: &str =
+    "send nothing, or {\"media\": \"headers\"} or {\"media\": \"whole\"} as JSON; seconds may be added";
 
 /// `POST /calls/{id}/capture`
 pub async fn begin(
     State(api): State<Api>,
     Path(id): Path<String>,
-    wish: Result<Option<Json<Wish>>, JsonRejection>,
+    body: Body,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
     let call = call_id(&id)?;
-    let wish = wish.map_err(|error| Problem::new(error.status(), error.body_text(), USAGE))?;
-    let Wish { media, seconds } = wish.map(|Json(wish)| wish).unwrap_or_default();
+    let Wish { media, seconds } = body::maybe_json(body, USAGE)?.unwrap_or_default();
     let longest = match seconds {
         None => None,
         Some(seconds @ 1..=LONGEST) => Some(Duration::from_secs(seconds)),

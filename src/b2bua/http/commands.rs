@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::answer::{Problem, call_id};
+use super::body::{self, Body};
 use super::guard::Granted;
 use crate::b2bua::control::{Order, Refused, State as How, Status, Taken, Who};
 
@@ -84,14 +84,9 @@ fn unknown(id: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is no command {id:?}"), fix)
 }
 
-/// A body that may be empty.
-fn fields(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
-    let usage = "send a JSON object, or nothing";
-    let body = body.map_err(|error| Problem::new(error.status(), error.body_text(), usage))?;
-    if body.is_empty() {
-        return Ok(json!({}));
-    }
-    serde_json::from_slice(&body).map_err(|error| Problem::bad(format!("this is no JSON: {error}"), usage))
+/// What is said of a command beside its path.
+fn fields(body: Body) -> Result<Value, Problem> {
+    Ok(body::maybe_json(body, "send a JSON object, or nothing")?.unwrap_or_else(|| json!({})))
 }
 
 /// `POST /commands`
@@ -99,7 +94,7 @@ pub async fn begin(
     State(api): State<Api>,
     Extension(granted): Extension<Granted>,
     asked: Query1,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let patience = patience(asked)?;
     let taken = submit(&api, &granted, fields(body)?)?;
@@ -112,7 +107,7 @@ pub async fn of_call(
     Extension(granted): Extension<Granted>,
     Path((id, verb)): Path<(String, String)>,
     asked: Query1,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let (call, patience) = (call_id(&id)?, patience(asked)?);
     let mut value = fields(body)?;
@@ -127,7 +122,7 @@ pub async fn of_room(
     Extension(granted): Extension<Granted>,
     Path((room, verb)): Path<(String, String)>,
     asked: Query1,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let patience = patience(asked)?;
     let mut value = fields(body)?;

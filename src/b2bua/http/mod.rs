@@ -5,7 +5,7 @@
 //! - `listen`: connections, their number and their patience
 //! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `audio`: a party's sound as a WebSocket
-//! - `answer`: errors as JSON, with what to do
+//! - `answer`: errors as JSON, with what to do; `body`: JSON that clients send
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
 //! - `remote`: programs that calls are given to
 //! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
@@ -22,6 +22,7 @@
 pub(super) mod alarms;
 mod answer;
 mod audio;
+mod body;
 mod calls;
 mod capture;
 mod commands;

@@ -166,7 +166,9 @@ fn operation(route: &Route) -> OperationBuilder {
             content = content.examples_from_iter(named_examples());
         }
         let body = RequestBodyBuilder::new().content("application/json", content.build());
-        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+        operation = operation.request_body(Some(
+            body.required(Some(if route.must { Required::True } else { Required::False })).build(),
+        ));
     }
     if route.path.ends_with("{verb}") {
         let fields = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));

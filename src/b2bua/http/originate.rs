@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
+use super::body::{self, Body};
 use crate::b2bua::control::dial;
 use crate::call::CallId;
 use crate::call::lookup::LookupError;
@@ -33,19 +33,17 @@ pub struct Wish {
 /// The call that has begun.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Begun {
-    #[schema(value_type = u64)]
     call: CallId,
 }
 
-const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as application/json; caller and ring_s \
-                     may be added";
+const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON; caller and ring_s may be added";
 
 /// Begins it. What becomes of it `GET /calls/{id}` and the events tell.
 pub async fn begin(
     State(api): State<Api>,
-    wish: Result<Json<Wish>, JsonRejection>,
+    body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Begun>), Problem> {
-    let Json(wish) = wish.map_err(|error| Problem::new(error.status(), error.body_text(), USAGE))?;
+    let wish: Wish = body::json(body, USAGE)?;
     let settings = api.desk.current.get();
     if wish.ring_s.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
         return Err(Problem::bad("ring_s is out of range", "name 1 to 3600 seconds"));

@@ -1,7 +1,6 @@
 //! Queues and agents: who waits, who is at work, and changing that.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -9,19 +8,20 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
+use super::body::{self, Body};
 use super::text::{Kind, Page};
 use crate::app::queue::machine::agent::{AgentState, Duty};
 use crate::app::queue::machine::view::{AgentView, QueueCounters, QueueView};
 use crate::app::queue::{Change, QueueDesk};
 
 /// Every queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Queues {
     queues: Vec<QueueView>,
 }
 
 /// Every agent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Agents {
     agents: Vec<AgentView>,
 }
@@ -31,8 +31,6 @@ pub struct Agents {
 #[serde(deny_unknown_fields)]
 #[schema(as = AgentWish)]
 pub struct Wish {
-    /// `available`, `paused` or `logged_out`.
-    #[schema(value_type = String)]
     state: Duty,
 }
 
@@ -70,10 +68,10 @@ pub async fn agent(State(api): State<Api>, Path(name): Path<String>) -> Result<J
 pub async fn set_state(
     State(api): State<Api>,
     Path(name): Path<String>,
-    wish: Result<Json<Wish>, JsonRejection>,
+    body: Body,
 ) -> Result<Json<AgentView>, Problem> {
-    let usage = "send {\"state\": \"available\"}, \"paused\" or \"logged_out\" as application/json";
-    let Json(wish) = wish.map_err(|error| Problem::new(error.status(), error.body_text(), usage))?;
+    let usage = "send {\"state\": \"available\"}, \"paused\" or \"logged_out\" as JSON";
+    let wish: Wish = body::json(body, usage)?;
     let changed = api.queues.change(&name, Change::To(wish.state)).await;
     changed.map(Json).ok_or_else(|| no_agent(&name))
 }

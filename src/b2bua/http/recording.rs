@@ -3,7 +3,6 @@
 use std::future::Future;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{Problem, call_id};
+use super::body::{self, Body};
 use crate::call::CallId;
 use crate::call::controller::Recorded;
 use crate::call::service::CallError;
@@ -26,7 +26,6 @@ pub struct Wish {
 /// A recording that is over.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Over {
-    #[schema(value_type = u64)]
     call: CallId,
     file: String,
     /// Of sound in the file.
@@ -58,11 +57,11 @@ pub async fn begin(State(api): State<Api>, Path(id): Path<String>) -> Result<Sta
 pub async fn pause(
     State(api): State<Api>,
     Path(id): Path<String>,
-    wish: Result<Json<Wish>, JsonRejection>,
+    body: Body,
 ) -> Result<StatusCode, Problem> {
     let call = call_id(&id)?;
-    let usage = "send {\"paused\": true} or {\"paused\": false} as application/json";
-    let Json(wish) = wish.map_err(|error| Problem::new(error.status(), error.body_text(), usage))?;
+    let usage = "send {\"paused\": true} or {\"paused\": false} as JSON";
+    let wish: Wish = body::json(body, usage)?;
     asked(call, api.service.pause_call_recording(call, wish.paused)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,6 +11,7 @@ use super::{
     Api, alarms, calls, capture, commands, control, events, gateways, health, metrics, openapi, originate,
     places, queues, recording, registrations, remote,
 };
+use crate::app::queue::machine::view::{AgentView, QueueView};
 use crate::b2bua::control::{Order, Status};
 use crate::config::server::tokens::Scope;
 
@@ -44,6 +45,8 @@ pub struct Route {
     /// Names of what the query may have.
     pub query: &'static [&'static str],
     pub takes: Option<Shape>,
+    /// A body has to come.
+    pub must: bool,
     pub status: u16,
     pub gives: Option<Shape>,
     /// An answer may take as long as the client wants.
@@ -59,7 +62,8 @@ impl Route {
         handler: MethodRouter<Api>,
     ) -> Route {
         let (query, takes, gives) = (&[][..], None, None);
-        Route { method, path, scope, says, query, takes, status: 200, gives, lasts: false, handler }
+        let (must, lasts) = (false, false);
+        Route { method, path, scope, says, query, takes, must, status: 200, gives, lasts, handler }
     }
 
     fn asks(self, query: &'static [&'static str]) -> Route {
@@ -67,6 +71,11 @@ impl Route {
     }
 
     fn takes<T: ToSchema>(self) -> Route {
+        Route { must: true, ..self.may_take::<T>() }
+    }
+
+    /// A body may come, or none.
+    fn may_take<T: ToSchema>(self) -> Route {
         Route { takes: Some(Shape::of::<T>()), ..self }
     }
 
@@ -103,7 +112,9 @@ pub fn routes() -> Vec<Route> {
         .takes::<originate::Wish>()
         .status(201)
         .gives::<originate::Begun>(),
-        Route::new((Get, "/calls/{id}"), read, "What happened in a call.", get(calls::one)).asks(&["format"]),
+        Route::new((Get, "/calls/{id}"), read, "What happened in a call.", get(calls::one))
+            .asks(&["format"])
+            .gives::<calls::One>(),
         Route::new((Delete, "/calls/{id}"), command, "Ends a call.", delete(calls::end)).status(204),
         Route::new(
             (Post, "/calls/{id}/{verb}"),
@@ -116,7 +127,9 @@ pub fn routes() -> Vec<Route> {
         .gives::<Status>()
         .lasts(),
         Route::new((Post, "/calls/{id}/capture"), record, "Its media is captured.", post(capture::begin))
-            .status(202),
+            .may_take::<capture::Wish>()
+            .status(202)
+            .gives::<capture::Begun>(),
         Route::new(
             (Delete, "/calls/{id}/capture"),
             record,
@@ -163,17 +176,19 @@ pub fn routes() -> Vec<Route> {
         Route::new((Get, "/control"), read, "Commands and events, as a WebSocket.", get(control::stream))
             .asks(&["after", "call", "only"])
             .status(101),
-        Route::new((Get, "/queues"), read, "Queues, and who waits.", get(queues::list)),
-        Route::new((Get, "/queues/{name}"), read, "A queue.", get(queues::one)),
-        Route::new((Get, "/agents"), read, "Agents.", get(queues::agents)),
-        Route::new((Get, "/agents/{name}"), read, "An agent.", get(queues::agent)),
+        Route::new((Get, "/queues"), read, "Queues, and who waits.", get(queues::list))
+            .gives::<queues::Queues>(),
+        Route::new((Get, "/queues/{name}"), read, "A queue.", get(queues::one)).gives::<QueueView>(),
+        Route::new((Get, "/agents"), read, "Agents.", get(queues::agents)).gives::<queues::Agents>(),
+        Route::new((Get, "/agents/{name}"), read, "An agent.", get(queues::agent)).gives::<AgentView>(),
         Route::new(
             (Put, "/agents/{name}/state"),
             Some(Scope::Agents),
             "Changes his state.",
             put(queues::set_state),
         )
-        .takes::<queues::Wish>(),
+        .takes::<queues::Wish>()
+        .gives::<AgentView>(),
         Route::new((Get, "/rooms"), read, "Rooms, and who is in them.", get(places::list))
             .gives::<places::Rooms>(),
         Route::new((Get, "/rooms/{name}"), read, "A room.", get(places::one)).gives::<places::Room>(),
@@ -204,7 +219,8 @@ pub fn routes() -> Vec<Route> {
         Route::new((Get, "/registrations"), read, "Who is registered.", get(registrations::list))
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),
-        Route::new((Get, "/alarms"), read, "What somebody has to look at.", get(alarms::list)),
+        Route::new((Get, "/alarms"), read, "What somebody has to look at.", get(alarms::list))
+            .gives::<alarms::Standing>(),
         Route::new(
             (Get, "/metrics"),
             read,

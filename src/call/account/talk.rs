@@ -148,6 +148,7 @@ pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality 
 
 /// A verdict with the time that it is of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct TalkView {
     pub bridge: BridgeId,
     /// The caller's side first.

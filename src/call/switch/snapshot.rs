@@ -15,14 +15,17 @@ use crate::util::seconds::{maybe_seconds, seconds};
 
 /// A call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct CallSnapshot {
     pub call: CallId,
     pub state: CallState,
     /// Since the call began; seconds in JSON.
     #[serde(rename = "age_s", serialize_with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub age: Duration,
     /// Since its first answer.
     #[serde(rename = "talking_s", serialize_with = "maybe_seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
@@ -32,11 +35,13 @@ pub struct CallSnapshot {
     pub application: Option<String>,
     /// Name and value of what was noted on it; an object in JSON.
     #[serde(serialize_with = "by_name")]
+    #[cfg_attr(feature = "server", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub variables: Vec<(String, String)>,
 }
 
 /// A leg of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LegSnapshot {
     pub leg: LegId,
     pub direction: CallDirection,
@@ -59,6 +64,7 @@ pub struct LegSnapshot {
 
 /// Its recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct RecordingSnapshot {
     /// The file's name when it is complete.
     pub file: String,
@@ -73,6 +79,7 @@ impl RecordingSnapshot {
 
 /// Its bridge.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct BridgeSnapshot {
     pub bridge: BridgeId,
     pub a: LegId,

@@ -15,9 +15,12 @@ const LANE: usize = 32;
 
 /// A timeline in words. `Display` is a ladder, `Serialize` the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = CallTimeline))]
 pub struct TimelineView<'a> {
     pub call: CallId,
     #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub began: SystemTime,
     /// The first one is leg A.
     pub legs: Vec<LegView<'a>>,
@@ -29,6 +32,8 @@ pub struct TimelineView<'a> {
 
 /// A leg of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = TimelineLeg))]
 pub struct LegView<'a> {
     pub leg: LegId,
     pub name: &'a str,
@@ -36,6 +41,8 @@ pub struct LegView<'a> {
 
 /// A record of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = TimelineRecord))]
 pub struct RecordView<'a> {
     /// Since the beginning.
     pub at_ms: f64,
@@ -49,6 +56,8 @@ pub struct RecordView<'a> {
 
 /// What a record is of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = RecordKind))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum What<'a> {
     Signal { way: Way, method: &'a str, status: Option<u16>, body: Body },

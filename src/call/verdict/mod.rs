@@ -73,6 +73,8 @@ pub struct CallFacts {
 
 /// How audio went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = AudioVerdict))]
 #[serde(rename_all = "snake_case")]
 pub enum Audio {
     /// From each to the other.
@@ -89,6 +91,7 @@ pub enum Audio {
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Finding {
     pub cause: Cause,
     /// On whose side.
@@ -103,6 +106,7 @@ pub struct Finding {
 
 /// What is to be said of a call's audio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Verdict {
     pub audio: Audio,
     /// Faults first.

@@ -35,9 +35,12 @@ pub struct Sounds {
 /// Samples of a prompt: 0.8 s.
 const LENGTH: usize = 6_400;
 
-/// What is looked for: the middle, since the beginning may lie before the jitter buffer has
-/// begun.
-const NEEDLE: std::ops::Range<usize> = 2_400..4_800;
+/// What is looked for: any of these parts. A machine that stands still for a moment spoils one or
+/// two of them, and the beginning may lie before the jitter buffer has begun.
+const PARTS: [std::ops::Range<usize>; 3] = [600..2_600, 2_200..4_200, 3_800..5_800];
+
+/// So alike is a part to what is heard where it is played; to any other prompt, 0.95 at most.
+const ALIKE: f64 = 0.97;
 
 impl Sounds {
     pub fn new(names: &[&'static str]) -> Self {
@@ -92,14 +95,15 @@ impl Ear<'_> {
     async fn hears_any<'a>(&mut self, names: &[&'a str]) -> (&'a str, f64) {
         let search = async {
             loop {
-                let end = self.heard.len().saturating_sub(NEEDLE.len());
+                let end = self.heard.len().saturating_sub(PARTS[0].len());
                 if end > self.from {
-                    for name in names {
-                        let needle = &self.sounds.of(name)[NEEDLE];
-                        let (likeness, at) = find(needle, &self.heard, self.from..end);
-                        if likeness > 0.9 {
-                            self.from = at + needle.len();
-                            return (*name, at as f64 / 8_000.0);
+                    for (name, part) in names.iter().flat_map(|name| PARTS.map(|part| (name, part))) {
+                        let (likeness, at) =
+                            find(&self.sounds.of(name)[part.clone()], &self.heard, self.from..end);
+                        if likeness > ALIKE {
+                            // Whatever else is of it has been heard, too.
+                            self.from = at + LENGTH - part.start;
+                            return (*name, (at as f64 - part.start as f64) / 8_000.0);
                         }
                     }
                     self.from = end;
@@ -121,7 +125,7 @@ fn phone(name: &str) -> SipClient {
 
 /// A URI at the server's own address is one of its users: whom it is to call is elsewhere.
 pub fn phone_at(name: &str, address: &str) -> SipClient {
-    let builder = SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).bind(address).jitter_ms(200);
+    let builder = SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).bind(address).jitter_ms(400);
     builder.rate_hz(8_000).codecs([Codec::Pcma]).build().expect("a client")
 }
 

@@ -70,7 +70,7 @@ fn caller(name: &str) -> SipClient {
 /// The registered phone of a user, and its calls.
 async fn registered(server: &Server, user: &str) -> (SipClient, IncomingCalls) {
     let builder =
-        SipClient::builder().identity(format!("sip:{user}@127.0.0.1")).bind("127.0.0.2:0").jitter_ms(200);
+        SipClient::builder().identity(format!("sip:{user}@127.0.0.1")).bind("127.0.0.2:0").jitter_ms(400);
     let builder = builder.registrar(format!("sip:{}", server.sip)).credentials(user, "secret");
     let client = builder.rate_hz(8_000).codecs([Codec::Pcma]).build().expect("a client");
     let incoming = client.incoming().await.expect("calls");

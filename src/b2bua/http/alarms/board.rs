@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::kinds::{Ends, Kind, Severity};
 use crate::call::event::{Event, rfc3339};
@@ -62,7 +63,7 @@ pub struct Look {
 }
 
 /// An alarm that stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Alarm {
     name: &'static str,
     severity: Severity,
@@ -70,9 +71,11 @@ pub struct Alarm {
     subject: String,
     text: String,
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String)]
     since: SystemTime,
     /// When it happened for the last time.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String)]
     latest: SystemTime,
     /// How often it happened.
     count: u64,

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::text::{Kind as Series, Page};
@@ -32,7 +33,7 @@ impl Alarms {
 }
 
 /// Every alarm that stands, the worst first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Standing {
     alarms: Vec<Alarm>,
 }
