@@ -145,6 +145,8 @@ async fn a_web_socket_refuses_what_is_no_command_and_goes_on() {
     }
     socket.0.send(Message::Binary(vec![0; 100].into())).await.expect("sent");
     assert_eq!(socket.hear_of("a refusal", |it| it["type"] == "refused").await["status"], 400);
+    socket.say(&json!({ "ping": "still there?" })).await;
+    assert_eq!(socket.hear_of("a pong", |it| it["type"] == "pong").await["ping"], "still there?");
     socket.say(&json!({ "command": "lookup", "target": "user/none", "id": "l1" })).await;
     assert_eq!(socket.end_of("l1").await["type"], "command_failed");
     socket.say_text(&"x".repeat(200_000)).await;
@@ -169,6 +171,10 @@ async fn a_token_does_what_its_scopes_say_and_403_names_the_one_that_is_needed()
         ("look", "DELETE", "/calls/1", "", "calls"),
         ("look", "POST", "/commands", "{\"command\":\"hangup\",\"call\":1}", "calls"),
         ("look", "POST", "/calls/1/hangup", "", "calls"),
+        ("look", "POST", "/calls/1/hold", "", "calls"),
+        ("look", "POST", "/calls/1/resume", "", "calls"),
+        ("look", "POST", "/commands", "{\"command\":\"unbridge\",\"leg\":1}", "calls"),
+        ("call", "POST", "/commands", "{\"command\":\"record\",\"leg\":1,\"what\":\"said\"}", "record"),
         ("call", "POST", "/commands", "{\"command\":\"record\",\"call\":1}", "record"),
         ("call", "POST", "/calls/1/recording", "", "record"),
         ("call", "PUT", "/agents/ann/state", "{\"state\":\"paused\"}", "agents"),

@@ -91,6 +91,10 @@ async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscr
 fn heard(api: &Api, granted: &Granted, text: &str) -> Message {
     let parsed = serde_json::from_str::<Value>(text)
         .map_err(|error| Problem::bad(format!("this is no JSON: {error}"), "send a JSON object"));
+    // As on `/remote/{name}`.
+    if let Some(ping) = parsed.as_ref().ok().and_then(|value| value.get("ping")) {
+        return Message::Text(json!({ "type": "pong", "ping": ping }).to_string().into());
+    }
     let id = parsed.as_ref().ok().and_then(|value| value.get("id")).cloned().unwrap_or_default();
     let answer = match parsed.and_then(|value| submit(api, granted, value)) {
         Ok(taken) => json!({ "type": "accepted", "id": &*taken.id }),
