@@ -71,6 +71,7 @@ const CLOCK: &[&str] = &[
     "b2bua::hep",
     "b2bua::http",
     "b2bua::media_server",
+    "b2bua::outbox",
     "b2bua::recordings",
     "b2bua::server",
     "b2bua::voice::talk",

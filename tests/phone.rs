@@ -116,7 +116,7 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     refused.assert_exit(65);
     assert!(refused.output().contains("password"), "{}", refused.output());
 
-    let hers = audio::speech_like(16_000, 3.0);
+    let hers = audio::speech_like(16_000, 8.0);
     // As much of a voice, and nothing of hers is in it.
     let his: Vec<i16> = hers.iter().rev().copied().collect();
     for (name, voice) in [("hers.wav", &hers), ("his.wav", &his)] {
@@ -127,7 +127,7 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     let bob = ["--answer", "1", "--play", &his_wav, "--record", &at_bob, "--hangup-after", "30"];
     let mut bob = start(account("1002", "two"), &bob);
     bob.wait_for_line("\"registered\"");
-    let alice = ["--call", "1002", "--play", &hers_wav, "--record", &at_alice, "--hangup-after", "5"];
+    let alice = ["--call", "1002", "--play", &hers_wav, "--record", &at_alice, "--hangup-after", "10"];
     let mut alice = start(account("1001", "one"), &alice);
     alice.assert_exit(0);
     bob.assert_exit(0);
@@ -135,11 +135,10 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     for (recording, sent, heard) in [(at_alice, &hers, &his), (at_bob, &his, &hers)] {
         let [left, right] = channels(Path::new(&recording));
         for (side, voice) in [(left, sent), (right, heard)] {
-            // A machine that stands still for a moment spoils one half second of four, or two.
-            let (voice, side) = (coarse(&voice[8_000..40_000]), coarse(&side));
-            let alike = voice.chunks(2_000).map(|needle| audio::find(needle, &side, 0..side.len()).0);
-            let likeness = alike.fold(0.0, f64::max);
-            assert!(likeness > 0.8, "{likeness} in {recording}");
+            // A machine that stands still for a moment spoils some half seconds of fourteen.
+            let (voice, side) = (coarse(&voice[8_000..120_000]), coarse(&side));
+            let mut alike = voice.chunks(2_000).map(|needle| audio::find(needle, &side, 0..side.len()).0);
+            assert!(alike.any(|likeness| likeness > 0.8), "in {recording}");
         }
     }
     assert_eq!(events(&alice, "recorded").len(), 1, "{}", alice.output());

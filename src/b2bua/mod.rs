@@ -20,6 +20,7 @@
 //! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
+//! - `outbox`: what waits to be written to a WebSocket
 //! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
 //! - `explain`: the same for people
 //! - `reload`: what becomes of a configuration that is read again
@@ -47,6 +48,7 @@ pub mod media;
 pub mod media_server;
 pub mod meeting_places;
 pub mod origin;
+mod outbox;
 pub mod queues;
 pub mod recordings;
 mod reload;

@@ -99,7 +99,12 @@ impl Lab {
             (dialog, answered.join().expect("Bob has answered"))
         });
         let (dialog, answered) = dialog;
-        let id = server.get("/calls").json()["calls"][0]["call"].as_u64().expect("a call");
+        // Packets before that are dropped.
+        let call = until("the bridge", || {
+            let call = server.get("/calls").json()["calls"][0].clone();
+            (call["bridge"]["state"] == "active").then_some(call)
+        });
+        let id = call["call"].as_u64().expect("a call");
         let path = format!("/calls/{id}");
         // As the server's descriptions say: first that to Bob, then that to Ann.
         let messages = read(&server.get(&format!("{path}/pcap")).body);

@@ -1,14 +1,15 @@
 //! A client's WebSocket, read and written at the same time: who does not read what it is told is
 //! heard all the same, until it has taken nothing for too long.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{Sink, Stream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
+
+use crate::b2bua::outbox::Outbox;
 
 /// Messages that wait to be written before the client is read no more: answers to what it says.
 const BEHIND: usize = 1_024;
@@ -16,11 +17,7 @@ const BEHIND: usize = 1_024;
 /// See the module's text.
 pub struct Line<S = WebSocket> {
     socket: S,
-    waits: VecDeque<Message>,
-    /// Something is written and not flushed.
-    dirty: bool,
-    /// When the system took something last, or there was nothing to take.
-    moved: Instant,
+    out: Outbox<Message>,
     /// How long it may take nothing.
     stall: Duration,
 }
@@ -41,37 +38,39 @@ where
 {
     /// Nothing is said yet.
     pub fn new(socket: S, stall: Duration) -> Self {
-        Line { socket, waits: VecDeque::new(), dirty: false, moved: Instant::now(), stall }
+        Line { socket, out: Outbox::new(), stall }
     }
 
     /// This is to be written, by [`Line::hear`].
     pub fn say(&mut self, message: Message) {
-        if self.is_idle() {
-            self.moved = Instant::now();
-        }
-        self.waits.push_back(message);
+        self.out.push(message);
     }
 
     /// Whether nothing waits to be written.
     pub fn is_idle(&self) -> bool {
-        self.waits.is_empty() && !self.dirty
+        self.out.is_idle()
     }
 
     /// Writes what waits, and gives what the client says. Dropping the future loses nothing.
     pub async fn hear(&mut self) -> Heard {
         loop {
-            let (busy, until) = (!self.is_idle(), self.moved + self.stall);
+            let (busy, until) = (!self.is_idle(), self.patience());
             let turn = std::future::poll_fn(|context| self.poll(context));
             if !busy {
                 return turn.await;
             }
-            match timeout_at(until, turn).await {
+            match timeout_at(until.into(), turn).await {
                 Ok(heard) => return heard,
-                Err(_) if self.moved + self.stall <= Instant::now() => return Heard::Gone,
+                Err(_) if self.patience() <= Instant::now() => return Heard::Gone,
                 // It has taken something meanwhile.
                 Err(_) => {}
             }
         }
+    }
+
+    /// Until when it may take nothing.
+    fn patience(&self) -> Instant {
+        self.out.moved() + self.stall
     }
 
     /// Writes what waits, and says good-bye.
@@ -87,12 +86,12 @@ where
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
         let busy = !self.is_idle();
-        match self.poll_write(context) {
+        match self.out.poll(&mut self.socket, context) {
             Poll::Ready(Err(_)) => return Poll::Ready(Heard::Gone),
             Poll::Ready(Ok(())) if busy => return Poll::Ready(Heard::Written),
             _ => {}
         }
-        if self.waits.len() >= BEHIND {
+        if self.out.waiting() >= BEHIND {
             return Poll::Pending;
         }
         Poll::Ready(match ready!(Pin::new(&mut self.socket).poll_next(context)) {
@@ -100,26 +99,12 @@ where
             Some(Ok(message)) => Heard::Said(message),
         })
     }
-
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let mut socket = Pin::new(&mut self.socket);
-        while !self.waits.is_empty() {
-            ready!(socket.as_mut().poll_ready(context))?;
-            if let Some(message) = self.waits.pop_front() {
-                socket.as_mut().start_send(message)?;
-                (self.dirty, self.moved) = (true, Instant::now());
-            }
-        }
-        if self.dirty {
-            ready!(socket.poll_flush(context))?;
-            (self.dirty, self.moved) = (false, Instant::now());
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     /// A client that takes so many messages, and says these.

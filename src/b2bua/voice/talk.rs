@@ -2,12 +2,11 @@
 //! thread of the voice desk and holds nobody up: what the client does not read is lost to it, what
 //! it sends too much of is left in its socket.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::{Sink, SinkExt, Stream};
+use futures_util::{SinkExt, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -16,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::message::{Start, Told};
 use super::session::{BINARY, Fault, Session, Wish};
+use crate::b2bua::outbox::Outbox;
 use crate::call::LegId;
 use crate::call::controller::{AudioStream, StreamEnd, StreamEvent};
 use crate::call::service::CallService;
@@ -94,7 +94,7 @@ pub async fn talk(
     let now = Instant::now();
     let frame = stream.spec().frame();
     let mut talk = Talk {
-        out: Out { socket, waits: VecDeque::new(), dirty: false, moved: now },
+        out: Out { socket, waits: Outbox::new() },
         stream,
         session: Session::default(),
         party,
@@ -137,11 +137,7 @@ struct Talk {
 /// The way to the client: writing never keeps from reading.
 struct Out {
     socket: Socket,
-    waits: VecDeque<Message>,
-    /// Something is written and not flushed.
-    dirty: bool,
-    /// When the system took something last, or there was nothing to take.
-    moved: Instant,
+    waits: Outbox<Message>,
 }
 
 impl Talk {
@@ -164,12 +160,12 @@ impl Talk {
     }
 
     fn tell(&mut self, told: &Told) {
-        self.out.waits.push_back(Message::Text(told.text().into()));
+        self.out.waits.push(Message::Text(told.text().into()));
     }
 
     /// What the party says, and what happens, goes to the client.
     fn pass_on(&mut self) -> Option<Outcome> {
-        while self.out.waits.len() < OUTBOX {
+        while self.out.waits.waiting() < OUTBOX {
             let count = self.stream.read(&mut self.samples);
             if count == 0 {
                 break;
@@ -177,7 +173,7 @@ impl Talk {
             let mut octets = vec![0; count * 2];
             let (pairs, _) = octets.as_chunks_mut::<2>();
             pairs.iter_mut().zip(&self.samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
-            self.out.waits.push_back(Message::Binary(octets.into()));
+            self.out.waits.push(Message::Binary(octets.into()));
         }
         while let Some(event) = self.stream.poll_event() {
             let told = match event {
@@ -246,52 +242,30 @@ impl Talk {
             // It is we who do not listen.
             self.heard = now;
         }
-        let stuck = self.out.is_busy() && now.saturating_duration_since(self.out.moved) > self.stall;
+        let waits = &self.out.waits;
+        let stuck = !waits.is_idle() && now.saturating_duration_since(waits.moved()) > self.stall;
         if stuck || now.saturating_duration_since(self.heard) > self.stall {
             return Err(Fault::Stalled);
         }
         let (quiet, every) = (now.saturating_duration_since(self.heard), self.stall / 3);
         if quiet > every && now.saturating_duration_since(self.pinged) > every {
             self.pinged = now;
-            self.out.waits.push_back(Message::Ping(Default::default()));
+            self.out.waits.push(Message::Ping(Default::default()));
         }
         Ok(self.pass_on())
     }
 }
 
 impl Out {
-    fn is_busy(&self) -> bool {
-        self.dirty || !self.waits.is_empty()
-    }
-
     /// Writes what waits, and gives what the client says. Dropping the future loses nothing.
     async fn turn(&mut self, reads: bool) -> Option<Result<Message, Error>> {
         std::future::poll_fn(|context| {
-            if let Poll::Ready(Err(error)) = self.poll_write(context) {
+            if let Poll::Ready(Err(error)) = self.waits.poll(&mut self.socket, context) {
                 return Poll::Ready(Some(Err(error)));
             }
             if reads { Pin::new(&mut self.socket).poll_next(context) } else { Poll::Pending }
         })
         .await
-    }
-
-    fn poll_write(&mut self, context: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.is_busy() {
-            self.moved = Instant::now();
-        }
-        let mut socket = Pin::new(&mut self.socket);
-        while !self.waits.is_empty() {
-            std::task::ready!(socket.as_mut().poll_ready(context))?;
-            if let Some(message) = self.waits.pop_front() {
-                socket.as_mut().start_send(message)?;
-                (self.dirty, self.moved) = (true, Instant::now());
-            }
-        }
-        if self.dirty {
-            std::task::ready!(socket.poll_flush(context))?;
-            (self.dirty, self.moved) = (false, Instant::now());
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes what waits and the closing frame, and waits until the client has closed.
@@ -300,8 +274,8 @@ impl Out {
         let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
         reason.truncate(end.unwrap_or(0));
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-        self.waits.push_back(Message::Close(Some(frame)));
-        while let Some(message) = self.waits.pop_front() {
+        self.waits.push(Message::Close(Some(frame)));
+        while let Some(message) = self.waits.pop() {
             if self.socket.send(message).await.is_err() {
                 return;
             }

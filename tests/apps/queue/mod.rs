@@ -59,8 +59,9 @@ fn office(sounds: &Sounds, queue: &str) -> Server {
     start(folder)
 }
 
-/// What callers of most tests hear.
-const SPOKEN: &str = "welcome = \"welcome.wav\"\nmusic = \"calm\"\nposition = \"position.wav\"\n";
+/// What callers of most tests hear: their position again and again.
+const SPOKEN: &str =
+    "welcome = \"welcome.wav\"\nmusic = \"calm\"\nposition = \"position.wav\"\nannounce_s = 5\n";
 
 /// A phone where callers are.
 fn caller(name: &str) -> SipClient {
@@ -114,7 +115,7 @@ fn variable<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_hears_welcome_position_and_music_and_reaches_an_agent_who_registers() {
     let sounds = Sounds::new(&NAMES);
-    let server = office(&sounds, &format!("{SPOKEN}announce_s = 5\n"));
+    let server = office(&sounds, SPOKEN);
     let ann = caller("ann");
     let (call, mut ear) = calls(&ann, &server, "sales", &sounds).await;
     ear.hears("welcome").await;

@@ -29,7 +29,7 @@ async fn the_agent_says_back_what_was_said_once_the_caller_is_silent() {
     let mut said = speech_like(8_000, 1.5);
     said.resize(8_000 * 60, 0);
     let _folder = ann.says(&said).await;
-    ann.hears(&said[6_000..8_400]).await;
+    ann.hears(&said[2_400..9_600]).await;
     ann.call.send_digits("#", None).await.expect("pressed");
     within("the end", ann.call.wait_for_end()).await;
     nothing_is_left(&server).await;

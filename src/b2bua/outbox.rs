@@ -1,0 +1,79 @@
+//! What waits to be written to a WebSocket: writing never keeps from reading, and who takes
+//! nothing is known by how long that has been so.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use futures_util::Sink;
+
+/// See the module's text. `M`: a message.
+pub struct Outbox<M> {
+    waits: VecDeque<M>,
+    /// Something is written and not flushed.
+    dirty: bool,
+    moved: Instant,
+}
+
+impl<M> Outbox<M> {
+    /// Nothing waits.
+    pub fn new() -> Self {
+        Outbox { waits: VecDeque::new(), dirty: false, moved: Instant::now() }
+    }
+
+    /// This is to be written, by [`Outbox::poll`].
+    pub fn push(&mut self, message: M) {
+        if self.is_idle() {
+            self.moved = Instant::now();
+        }
+        self.waits.push_back(message);
+    }
+
+    /// The next one that waits; it is not written here.
+    pub fn pop(&mut self) -> Option<M> {
+        self.waits.pop_front()
+    }
+
+    /// What waits is not to be written.
+    pub fn clear(&mut self) {
+        self.waits.clear();
+    }
+
+    /// Whether everything is written and flushed.
+    pub fn is_idle(&self) -> bool {
+        self.waits.is_empty() && !self.dirty
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// When the socket took something last, or something began to wait.
+    pub fn moved(&self) -> Instant {
+        self.moved
+    }
+
+    /// Writes what the socket takes; ready when nothing waits any more. Dropping the future around
+    /// it loses nothing.
+    pub fn poll<S: Sink<M> + Unpin>(
+        &mut self,
+        socket: &mut S,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>> {
+        let mut socket = Pin::new(socket);
+        while !self.waits.is_empty() {
+            ready!(socket.as_mut().poll_ready(context))?;
+            if let Some(message) = self.waits.pop_front() {
+                socket.as_mut().start_send(message)?;
+                (self.dirty, self.moved) = (true, Instant::now());
+            }
+        }
+        if self.dirty {
+            ready!(socket.poll_flush(context))?;
+            (self.dirty, self.moved) = (false, Instant::now());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
