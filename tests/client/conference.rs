@@ -39,7 +39,7 @@ async fn tones(hears: &mut Incoming) -> Vec<f32> {
         let frame = hears.next().await.expect("the call is up");
         heard.extend_from_slice(frame.samples());
     }
-    let loud = heard.iter().any(|sample| sample.abs() > 2_000);
+    let loud = heard.iter().any(|sample| sample.unsigned_abs() > 2_000);
     let present = |hz: &f32| loud && share_of(&heard, f64::from(*hz), 8_000) > 0.1;
     TONES.into_iter().chain([HOST]).filter(present).collect()
 }

@@ -53,7 +53,7 @@ async fn hears_the_tone(call: &Call) {
             while samples.len() < 4_000 {
                 samples.extend_from_slice(incoming.next().await.expect("the call is up").samples());
             }
-            let loud = samples.iter().any(|sample| sample.abs() > 2_000);
+            let loud = samples.iter().any(|sample| sample.unsigned_abs() > 2_000);
             if loud && share_of(&samples, f64::from(HZ), rate_hz) > 0.5 {
                 return;
             }
