@@ -169,7 +169,10 @@ fn answers_have_the_fields_that_their_schemas_name_and_no_others() {
     assert_eq!(server.ask("POST", &format!("{}/recording", lab.path)).status, 202);
     lab.talk(50);
     // Talks of less than a second are not judged.
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    until("a verdict", || {
+        let verdict = &server.get(&lab.path).json()["verdicts"][0];
+        verdict["audio"].as_str().is_some_and(|audio| audio != "not_judged").then_some(())
+    });
     let account = check("get", "/calls/{id}", &lab.path, &none);
     for said in
         ["/now/recording/file", "/legs/0/media/jitter_ms", "/verdicts/0/words", "/media_captured/media"]
