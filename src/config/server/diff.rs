@@ -139,6 +139,7 @@ impl Changes {
             ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
             ("server.md5_only", a.md5_only != b.md5_only),
             ("server.trusted", a.trusted != b.trusted),
+            ("server.inside", a.inside != b.inside),
             ("server.drain_s", a.drain != b.drain),
             (
                 "server.session_expires_s or min_se_s: calls that are up keep theirs",

@@ -96,6 +96,12 @@ pub const SERVER: SectionDoc = SectionDoc {
             "Sources that may call without a password. REGISTER always needs one. UDP sources can be forged: trust networks, not the Internet.",
         ),
         key(
+            "inside",
+            "list of addresses or CIDR blocks",
+            "[]",
+            "Networks of yours, without NAT between them and b2b. What is in them is reached where it says, is sent no keep-alive, and proves nothing before media are sent to it.",
+        ),
+        key(
             "store",
             "`memory` or `sqlite:` and a path",
             r#""sqlite:b2b.sqlite""#,
@@ -246,6 +252,12 @@ pub const REGISTRAR: SectionDoc = SectionDoc {
             "What is sent to phones behind NAT that registered over UDP, to keep the way open.",
         ),
         key("keep_alive_s", "5 to 600", "25", "How often."),
+        key(
+            "proxies",
+            "list of addresses or CIDR blocks",
+            "[]",
+            "Edge proxies of yours. From them a `Path` (RFC 3327) and a second `Via` count, and what is limited by source is limited by the phone behind them; from elsewhere both are ignored.",
+        ),
         key("max_contacts", "1 to 1000", "10", "Bindings of one user, unless the user says otherwise."),
         key("max_bindings", "1 to 10000000", "100000", "Bindings of all users."),
     ],

@@ -121,6 +121,8 @@ pub struct Server {
     pub user_agent: String,
     /// Sources that may call without a password.
     pub trusted: Vec<IpNet>,
+    /// Networks of ours: what is in them is reached where it says, and needs no proof.
+    pub inside: Vec<IpNet>,
     /// Where bindings are kept.
     pub store: Store,
     /// Where call records go, JSON lines; none: nowhere.
@@ -285,6 +287,8 @@ pub struct Registrar {
     pub keep_alive: KeepAlive,
     /// How often.
     pub keep_alive_interval: Duration,
+    /// Edge proxies: from them `Path` (RFC 3327) and a second `Via` count.
+    pub proxies: Vec<IpNet>,
 }
 
 /// What keeps the way to a phone behind NAT open.

@@ -251,6 +251,7 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
             .parsed("user_agent", quotable)?
             .unwrap_or_else(|| concat!("b2b/", env!("CARGO_PKG_VERSION")).to_string()),
         trusted: section.parsed_list("trusted", parse_parties::network)?.unwrap_or_default(),
+        inside: section.parsed_list("inside", parse_parties::network)?.unwrap_or_default(),
         store: match section.parsed("store", store)? {
             Some(Some(path)) => Store::Sqlite(outside.resolve(&path)),
             Some(None) => Store::Memory,
@@ -348,6 +349,7 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
         nonce_life: section.seconds("nonce_s", 10..=86_400)?.unwrap_or(Duration::from_secs(7200)),
         keep_alive: section.parsed("keep_alive", keep_alive)?.unwrap_or(KeepAlive::Crlf),
         keep_alive_interval: section.seconds("keep_alive_s", 5..=600)?.unwrap_or(Duration::from_secs(25)),
+        proxies: section.parsed_list("proxies", parse_parties::network)?.unwrap_or_default(),
         max_contacts: section.whole("max_contacts", 1..=1_000)?.unwrap_or(10) as usize,
         max_bindings: section.whole("max_bindings", 1..=10_000_000)?.unwrap_or(100_000) as usize,
     };
