@@ -14,6 +14,7 @@
 //! - `cdr`: one record a leg, in a file
 //! - `agent`: legs that end here, in an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
+//! - `policy`: where a party may lead us, one decision for every way
 //! - `seats`: places that calls hold, by source, user and gateway
 //! - `service`: the library's front: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
@@ -40,6 +41,7 @@ pub mod headers;
 pub mod leg_fsm;
 pub mod lookup;
 pub mod negotiate;
+pub mod policy;
 pub mod reason;
 pub mod recording;
 pub mod resolver;

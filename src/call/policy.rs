@@ -1,0 +1,256 @@
+//! Where a party may lead us: the one place that decides about every destination that a
+//! party chooses. Pure: who asks, the way, and what they ask for go in; what becomes of it,
+//! and why in words, comes out.
+//!
+//! Who asks is told by [`Asker`], what a URI, an address or a dialog is to them by
+//! [`Place`]: whoever assembles the calls knows domains, hosts and users, and says so.
+//! The words of a [`Verdict`] stand in the call's timeline or in the log.
+//!
+//! | way \ who | stranger | user | gateway | named proxy |
+//! |---|---|---|---|---|
+//! | 3xx, Refer-To | refused | new call through the routes, own class | own hosts, or `redirects` | as the party behind it |
+//! | Replaces | refused | own dialogs, or referred | own dialogs, or referred | as the party behind it |
+//! | Path, second Via, Service-Route | ignored | ignored, alarm | of its own registrar | followed |
+//! | Contact and Record-Route in a dialog | flow | flow | next hop: own, else counted | next hop |
+//! | Contact of REGISTER, SUBSCRIBE | refused | flow, or Contact by the NAT table | – | Path |
+//! | Route, Request-URI host, `maddr`, `?headers` | never followed | never followed | never followed | its own Route |
+//!
+//! Trusted addresses and `sip:` targets of routes count as gateways with that host.
+
+use std::sync::Arc;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker<'a> {
+    pub party: Party<'a>,
+    /// It came by a proxy of `registrar.proxies`, which stands for the party behind it.
+    pub by_proxy: bool,
+}
+
+impl<'a> Asker<'a> {
+    /// A party that nobody stands for.
+    pub const fn new(party: Party<'a>) -> Self {
+        Asker { party, by_proxy: false }
+    }
+}
+
+/// Who a party is, as far as a password, a binding or its address tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party<'a> {
+    /// Nobody who is known.
+    Stranger,
+    /// A user, by a password or as who was called.
+    User(&'a str),
+    /// A gateway.
+    Gateway(Trunk<'a>),
+}
+
+/// A gateway that asks: what its configuration allows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trunk<'a> {
+    /// None: a trusted address, or the `sip:` target of a route.
+    pub name: Option<&'a str>,
+    /// Where its redirects may lead beside its own hosts.
+    pub redirects: &'a Redirects,
+    /// The next hops of its dialogs that are nobody's are not followed (`dialog = "own"`).
+    pub dialog_own: bool,
+}
+
+impl<'a> Trunk<'a> {
+    /// A trusted address or a `sip:` target of a route: a gateway with that host.
+    pub const HOST: Trunk<'static> = Trunk { name: None, redirects: &Redirects::Own, dialog_own: false };
+}
+
+/// Where a gateway's redirects and transfers may lead beside its own hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// Nowhere.
+    #[default]
+    Own,
+    /// To the hosts of these gateways, through them.
+    Gateways(Vec<Arc<str>>),
+    /// Through the routes, as if the gateway had called the number.
+    Routes,
+}
+
+/// By which header field or part of a message somebody leads us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Contact of a 3xx (RFC 3261 §8.1.3.4).
+    Redirect,
+    /// Refer-To (RFC 3515).
+    Refer,
+    /// Replaces in an INVITE or in a Refer-To (RFC 3891).
+    Replaces,
+    /// Path of a REGISTER (RFC 3327).
+    Path,
+    /// A second Via of a REGISTER: the proxy that it came by.
+    Via,
+    /// Service-Route of our own registration (RFC 3608).
+    ServiceRoute,
+    /// The next hop of a dialog: the topmost Route once the route set is made, else the remote
+    /// target (RFC 3261 §12.2.1.1).
+    DialogHop,
+    /// Contact of a REGISTER.
+    RegisterContact,
+    /// Contact of a SUBSCRIBE.
+    SubscribeContact,
+    /// Route in a request to us.
+    RouteHeader,
+    /// The Request-URI's host and `maddr`.
+    RequestUri,
+    /// Header fields behind the `?` of a URI (RFC 3261 §19.1.5).
+    UriHeaders,
+}
+
+/// What the destination is to who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A number of ours: a URI in our domain, `tel:`, or the address of the asker's own phone.
+    Number,
+    /// The asker's own: a gateway's hosts, what they resolve to and its `sources`; the source
+    /// of a user's registration, as the NAT table says; a dialog in which the asker is a party.
+    Own,
+    /// A dialog of the party whose REFER to the asker was passed across shortly before.
+    Referred,
+    /// A host of another gateway.
+    Gateway(&'a str),
+    /// This server, or a loopback, link-local or private address that a public party names.
+    Inside,
+    /// Anything else.
+    Elsewhere,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// It is followed as it says; a gateway's way is the gateway's own.
+    Follow,
+    /// It is followed, counted and shown.
+    FollowCounted,
+    /// Its number is called through the routes, as a call of who asks.
+    Routes,
+    /// It is followed through this gateway, as a call through it.
+    Through(&'a str),
+    /// The flow that the party came by is taken instead.
+    Flow,
+    /// As if it were not there.
+    Ignore,
+    /// It is refused.
+    Refuse,
+}
+
+/// A decision with its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    pub decision: Decision<'a>,
+    /// For the timeline and the log.
+    pub why: &'static str,
+    /// The configuration key that would allow what is not followed; an alarm names it.
+    pub key: Option<&'static str>,
+}
+
+const fn verdict<'a>(decision: Decision<'a>, why: &'static str) -> Verdict<'a> {
+    Verdict { decision, why, key: None }
+}
+
+const fn allowed_by<'a>(key: &'static str, decision: Decision<'a>, why: &'static str) -> Verdict<'a> {
+    Verdict { decision, why, key: Some(key) }
+}
+
+/// Decides.
+pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
+    match way {
+        Way::Redirect | Way::Refer => call(asker.party, way, place),
+        Way::Replaces => replaces(asker.party, place),
+        Way::Path | Way::Via => match asker {
+            Asker { by_proxy: true, .. } => {
+                verdict(Decision::Follow, "a named proxy says where its phones are")
+            }
+            _ => allowed_by("registrar.proxies", Decision::Ignore, "it is of no named proxy"),
+        },
+        Way::ServiceRoute => match asker.party {
+            Party::Gateway(_) => verdict(Decision::Follow, "the gateway's registrar names its own way"),
+            _ => verdict(Decision::Ignore, "it is of no registrar of ours"),
+        },
+        Way::DialogHop => dialog_hop(asker, place),
+        Way::RegisterContact | Way::SubscribeContact => contact(asker, place),
+        Way::RouteHeader => match asker.by_proxy {
+            true => verdict(Decision::Follow, "a named proxy says its own way"),
+            false => verdict(Decision::Ignore, "a Route is not followed for others"),
+        },
+        Way::RequestUri => verdict(Decision::Ignore, "the number counts, not where it is said to be"),
+        Way::UriHeaders => verdict(Decision::Ignore, "header fields in a URI are not sent for others"),
+    }
+}
+
+/// Where a call goes on: 3xx and Refer-To.
+fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
+    let trunk = match party {
+        Party::Stranger => return verdict(Decision::Refuse, "nobody who is known asks"),
+        Party::User(_) => {
+            return match place {
+                Place::Number | Place::Own => verdict(Decision::Routes, "a call of the user's own"),
+                _ => verdict(
+                    Decision::Refuse,
+                    "it is no number of this server: it would be a call past the routes",
+                ),
+            };
+        }
+        Party::Gateway(trunk) => trunk,
+    };
+    match (place, trunk.redirects) {
+        (Place::Own, _) => verdict(Decision::Follow, "a host of its own"),
+        // It could call the number itself.
+        (Place::Number, _) if way == Way::Refer => verdict(Decision::Routes, "a call of its own"),
+        (Place::Gateway(name), Redirects::Gateways(allowed)) if allowed.iter().any(|it| **it == *name) => {
+            verdict(Decision::Through(name), "its `redirects` name that gateway")
+        }
+        (_, Redirects::Routes) => verdict(Decision::Routes, "its `redirects` go through the routes"),
+        _ if trunk.name.is_none() => verdict(Decision::Refuse, "it is not its own host"),
+        _ => allowed_by(
+            "redirects",
+            Decision::Refuse,
+            "it is no host of the gateway, and its `redirects` name it not",
+        ),
+    }
+}
+
+fn replaces<'a>(party: Party<'a>, place: Place<'a>) -> Verdict<'a> {
+    match (party, place) {
+        (Party::Stranger, _) => verdict(Decision::Refuse, "nobody who is known asks"),
+        (_, Place::Own) => verdict(Decision::Follow, "a dialog of its own"),
+        (_, Place::Referred) => verdict(Decision::Follow, "a party of the dialog has referred it here"),
+        _ => verdict(Decision::Refuse, "a dialog of others"),
+    }
+}
+
+fn dialog_hop<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
+    let trunk = match asker {
+        Asker { by_proxy: true, .. } => return verdict(Decision::Follow, "the hop that a named proxy gives"),
+        Asker { party: Party::Gateway(trunk), .. } => trunk,
+        _ => return verdict(Decision::Flow, "the flow that the party came by"),
+    };
+    match place {
+        Place::Own => verdict(Decision::Follow, "a host of its own"),
+        Place::Inside | Place::Number => verdict(Decision::Flow, "it leads inside"),
+        Place::Gateway(_) => verdict(Decision::Flow, "it is another gateway's"),
+        Place::Elsewhere | Place::Referred => match trunk.dialog_own {
+            true => allowed_by("dialog", Decision::Flow, "its `dialog` is \"own\""),
+            false => verdict(Decision::FollowCounted, "it is no host of the gateway"),
+        },
+    }
+}
+
+fn contact<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
+    match (asker, place) {
+        (Asker { by_proxy: true, .. }, _) => verdict(Decision::Flow, "by the Path of a named proxy"),
+        (Asker { party: Party::Stranger, .. }, _) => verdict(Decision::Refuse, "nobody who is known asks"),
+        (_, Place::Own) => verdict(Decision::Follow, "where the phone says that it listens"),
+        _ => verdict(Decision::Flow, "the flow that the phone came by"),
+    }
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;
