@@ -1,0 +1,140 @@
+"""What an attack is, and how one runs: alone, where it says whether it has won, or again and again until it is told to end."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+import traceback
+
+import sip
+import sound
+import world as worlds
+
+FILES = ("strangers", "insider", "gateway", "webserver", "rtp")
+ALL = {}
+
+
+@dataclasses.dataclass
+class Attack:
+    """One way to do harm. `work(self, world)` gives (won, what it got)."""
+
+    name: str
+    finding: str
+    title: str
+    work: object
+    # Metrics of which one has to go up when the attack is refused: beginnings of names with labels.
+    counters: tuple = ()
+    # Lines for sections of the configuration: what both versions know, and what only the new one does.
+    lines: dict = dataclasses.field(default_factory=dict)
+    new_lines: dict = dataclasses.field(default_factory=dict)
+    # It needs a server without a token, or one that nobody else uses: not together with others.
+    alone: bool = False
+    # The commit before issue 15 withstood it, too.
+    held: bool = False
+    place: int = 0
+    # Who makes it.
+    file: str = ""
+
+    def number(self, n):
+        """Its users: 0 to 4 attack, 5 to 9 are attacked."""
+        return f"1{self.place:02d}{n}"
+
+    def source(self, world):
+        return world.at(100 + self.place)
+
+    def other(self, world):
+        """Where its victims are."""
+        return world.at(150 + self.place)
+
+    def attacker(self, world, n=0, ip=None, **more):
+        return self._phone(world, n, ip or self.source(world), more)
+
+    def victim(self, world, n=5, ip=None, **more):
+        return self._phone(world, n, ip or self.other(world), more)
+
+    def _phone(self, world, n, ip, more):
+        name = self.number(n)
+        return sip.Phone(world.server, ip, name, worlds.password(name), worlds.DOMAIN, **more)
+
+    def who(self, n=0):
+        """A mark of its own for sound."""
+        return 0xA0000000 + self.place * 16 + n
+
+    def changes(self, base):
+        """Lines by section."""
+        found = {section: list(lines) for section, lines in self.lines.items()}
+        if not base:
+            for section, lines in self.new_lines.items():
+                found.setdefault(section, []).extend(lines)
+        return found
+
+
+def attack(name, finding, title, **more):
+    """Makes the function below an attack."""
+
+    def known(work):
+        ALL[name] = Attack(name, finding, title, work, place=len(ALL), file=work.__module__, **more)
+        return work
+
+    return known
+
+
+def load():
+    """Every attack, by name."""
+    for file in FILES:
+        __import__(file)
+    return ALL
+
+
+@contextlib.contextmanager
+def ears(*places):
+    """RTP at these (ip, mark)."""
+    opened = [sound.Sound(ip, who) for ip, who in places]
+    try:
+        yield opened
+    finally:
+        for one in opened:
+            one.close()
+
+
+def talk(first, call, second, other):
+    """Both parties say their marks to where the server wants them."""
+    first.talk(call.media())
+    second.talk(other.media())
+
+
+def main():
+    """`python3 attack.py WORLD.json NAME SECONDS`: prints a line of JSON. SECONDS 0: once."""
+    words = argparse.ArgumentParser()
+    words.add_argument("world")
+    words.add_argument("name")
+    words.add_argument("seconds", type=float)
+    options = words.parse_args()
+    world = worlds.World.read(options.world)
+    one = load()[options.name]
+    end = time.monotonic() + options.seconds
+    told = {"attack": one.name, "times": 0, "wins": 0, "got": "", "errors": 0, "error": ""}
+    while True:
+        try:
+            won, got = one.work(one, world)
+            told["wins"] += bool(won)
+            if won or not told["wins"]:
+                told["got"] = got
+        except Exception as error:
+            told["errors"] += 1
+            told["error"] = f"{type(error).__name__}: {error}"
+            traceback.print_exc(file=sys.stderr)
+        told["times"] += 1
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        time.sleep(min(0.5, max(0.0, left)))
+    print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    # One module, whoever imports it.
+    sys.modules["attack"] = sys.modules["__main__"]
+    main()

@@ -1,0 +1,61 @@
+"""The honest parties whom nobody may be led to: the carrier, a neighbour gateway, a machine of nobody.
+They answer whatever comes, say a caller's sound back to it, and write down every request."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+
+import sip
+import sound
+import world as worlds
+
+
+def diary(world, who):
+    def write(phone, message):
+        world.note(who, method=message.method, uri=message.uri, text=message.text, source=list(message.source))
+        # As a carrier that knows b2b by its address: it asks for nothing.
+        return False
+
+    return write
+
+
+def echo(ear):
+    """What comes goes back to where it came from."""
+    while True:
+        select.select([ear], [], [])
+        with contextlib.suppress(OSError):
+            while True:
+                octets, source = ear.recvfrom(2048)
+                ear.sendto(octets, source)
+
+
+def doors(world, who, ip):
+    """TCP, too: who connects is written down."""
+    listener = socket.create_server((ip, 5060))
+    while True:
+        connection, source = listener.accept()
+        connection.settimeout(2)
+        with contextlib.suppress(OSError), connection:
+            octets = connection.recv(65536).decode(errors="replace")
+            world.note(who, method=octets.split(" ")[0], uri="tcp", text=octets, source=list(source))
+
+
+def main():
+    world = worlds.World.read(sys.argv[1])
+    for who, last in (("carrier", 80), ("neighbour", 71), ("elsewhere", 91)):
+        ear = sound.pair(world.at(last))
+        threading.Thread(target=echo, args=(ear,), daemon=True).start()
+        phone = sip.Phone(world.server, world.at(last), who, port=5060, media_port=ear.getsockname()[1])
+        phone.on_request = diary(world, who)
+        threading.Thread(target=doors, args=(world, who, world.at(last)), daemon=True).start()
+    print("UP", flush=True)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Who is where, and what the server is told. Each run has a /24 of loopback to itself.
+
+.1 the server   .2 its media   .20-.51 honest phones   .71 a gateway beside malicious ones
+.80 the honest carrier   .90 who never asked for media   .91 a machine of nobody
+.100-.149 attackers, one address an attack   .150-.199 their victims' phones
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+DOMAIN = "b2b.example"
+# What the honest carrier may be called for. Whatever else it is asked for is on somebody's bill.
+PAID = "+4930"
+# Nobody has a route to it.
+DEAR = "+9005551234"
+FIRST_PORT = 20000
+
+
+class World:
+    """What every process of a run knows."""
+
+    def __init__(self, known):
+        self.__dict__.update(known)
+        self.known = known
+        self.folder = Path(known["folder"])
+
+    @staticmethod
+    def new(folder, http_port, calls, quick, base):
+        net = f"127.{88 + os.getpid() // 250 % 100}.{os.getpid() % 250 + 1}"
+        return World({
+            "net": net, "folder": str(folder), "http": f"127.0.0.1:{http_port}", "calls": calls, "quick": quick,
+            "base": base, "together": False, "token": "", "reader": "", # The user whom key 7 of the menu calls.
+            "gift": "3000",
+        })
+
+    @staticmethod
+    def read(path):
+        return World(json.loads(Path(path).read_text()))
+
+    def write(self):
+        path = self.folder / "world.json"
+        path.write_text(json.dumps(self.known))
+        return path
+
+    def at(self, last):
+        return f"{self.net}.{last}"
+
+    @property
+    def server(self):
+        return (self.at(1), 5060)
+
+    @property
+    def ports(self):
+        """Of the server's RTP: a call takes two pairs, which rest for half a minute after it."""
+        return range(FIRST_PORT, FIRST_PORT + max(2000, 50 * self.calls), 2)
+
+    @property
+    def media(self):
+        return self.at(2)
+
+    # ---- what parties write down
+
+    def note(self, who, **what):
+        """A line of a party's diary."""
+        with (self.folder / f"{who}.jsonl").open("a") as diary:
+            diary.write(json.dumps({"at": time.monotonic(), **what}) + "\n")
+
+    def notes(self, who):
+        path = self.folder / f"{who}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def carrier_saw(self, word, who="carrier", method=None):
+        """What the carrier (or the neighbour) was sent that has this word in it."""
+        return [it for it in self.notes(who) if word in it["text"] and method in (None, it["method"])]
+
+
+def password(name):
+    return f"right-horse-{name}"
+
+
+def user(name, kind):
+    return f'[[user]]\nname = "{name}"\npassword = "{password(name)}"\nclass = "{kind}"\n'
+
+
+def configuration(world, attacks, changes):
+    """The server's configuration. `changes`: lines for sections, by their name; those that the commit
+    before issue 15 does not know stay out of it."""
+    sections = {
+        "server": [
+            f'listen = ["udp:{world.at(1)}:5060", "tcp:{world.at(1)}:5060"]', f'domains = ["{DOMAIN}"]',
+            f'realm = "{DOMAIN}"', 'store = "memory"', 'cdr = "cdr.jsonl"', "drain_s = 2",
+        ],
+        "http": [f'listen = "{world.http}"'],
+        "media": [f'bind = "{world.media}"', f'ports = "{world.ports[0]}-{world.ports[-1] + 1}"', "threads = 1", "rtp_timeout_s = 20"],
+        "limits": [],
+        "registrar": [f"max_bindings = {4 * world.calls + 2000}"],
+        "log": ['level = "info"', 'sip_trace = "trace.txt"'],
+    }
+    if world.token:
+        sections["http"].append(f'token = "{world.token}"')
+    for section, lines in changes.items():
+        sections.setdefault(section, []).extend(lines)
+    text = "".join(f"[{name}]\n" + "\n".join(lines) + "\n\n" for name, lines in sections.items())
+    if world.reader:
+        text += f'[[http.tokens]]\nname = "reader"\ntoken = "{world.reader}"\nscopes = ["read"]\n'
+    for attack in attacks:
+        # 0 to 4 attack, 5 to 9 are attacked.
+        text += "".join(user(attack.number(n), "restricted" if n < 5 else "internal") for n in range(10))
+    for n in range(max(1, world.calls)):
+        text += user(str(3000 + n), "office") + user(str(4000 + n), "office")
+    text += "".join(PARTY[attack.file].format(at=attack.source(world), n=f"{attack.place:02d}")
+                    for attack in attacks if attack.file in PARTY)
+    return text + PARTIES.format(net=world.net, gift=world.gift, tones=", ".join(['"tone:440:5000"'] * 24))
+
+
+# What an attack of such a file has for itself.
+PARTY = {
+    "gateway": r"""
+[[gateway]]
+name = "evil-{n}"
+hosts = ["{at}:5060"]
+sources = ["{at}"]
+username = "account"
+password = "correct horse"
+options_s = 0
+[[route]]
+called = '5{n}\d*'
+to = "gateway/evil-{n}"
+""",
+    "webserver": r"""
+[[ivr]]
+name = "web-{n}"
+[[ivr.node]]
+name = "ask"
+kind = "http"
+url = "http://{at}:8000/next"
+timeout_s = 3
+[[route]]
+called = '80{n}'
+app = "ivr/web-{n}"
+""",
+}
+PARTIES = r"""
+[[gateway]]
+name = "carrier"
+hosts = ["{net}.80:5060"]
+sources = ["{net}.80"]
+options_s = 0
+
+[[gateway]]
+name = "neighbour"
+hosts = ["{net}.71:5060"]
+sources = ["{net}.71"]
+options_s = 0
+
+[[conference]]
+name = "closed"
+pin = "4711"
+
+[[ivr]]
+name = "menu"
+[[ivr.node]]
+name = "menu"
+kind = "menu"
+prompt = "tone:440:3000"
+choices = {{ 7 = "gift", 1 = "menu" }}
+first_s = 5
+tries = 3
+[[ivr.node]]
+name = "gift"
+kind = "transfer"
+to = "user/{gift}"
+
+[[ivr]]
+name = "long"
+[[ivr.node]]
+name = "say"
+kind = "play_prompt"
+prompt = [{tones}]
+
+[[route]]
+name = "paid"
+called = '\+4930\d+'
+class = "office"
+to = "gateway/carrier"
+
+[[route]]
+name = "phones"
+called = '[134]\d{{3}}'
+to = "user/$0"
+
+[[route]]
+name = "menu"
+called = '81\d\d'
+app = "ivr/menu"
+
+[[route]]
+name = "long"
+called = '8200'
+app = "ivr/long"
+
+[[route]]
+name = "room"
+called = '8300'
+app = "conference/closed"
+"""
