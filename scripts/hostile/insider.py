@@ -1,0 +1,305 @@
+"""Attackers with a password: one phone's, or a token that may only read. None of them has a route that leads out."""
+
+import contextlib
+import json
+import re
+import stat
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import sip
+import world as worlds
+from attack import attack, ears, talk
+
+
+def dear():
+    """A number that is on the bill of whoever is found to call it, known again in the carrier's diary."""
+    return f"{worlds.DEAR}{sip.fresh('')[:8]}"
+
+
+def billed(world, number, who="carrier"):
+    return len([it for it in world.carrier_saw(number, who) if it["method"] == "INVITE"])
+
+
+def pair(one, world, stack):
+    """Two phones of the attacker, registered."""
+    caller, callee = (stack.enter_context(one.attacker(world, n)) for n in (0, 1))
+    for phone in (caller, callee):
+        status = phone.register()
+        if status != 200:
+            raise RuntimeError(f"{phone.user} is not registered: {status}")
+    return caller, callee
+
+
+@attack("redirect", "H1 a", "a user's phone answers 300, 301, 302 or 305 with the carrier's address",
+        counters=("b2b_led_total", "b2b_elsewhere_total"))
+def redirect(one, world):
+    with contextlib.ExitStack() as stack:
+        caller, callee = pair(one, world, stack)
+        taken = []
+        for status, to in ((302, 80), (300, 80), (301, 80), (305, 80), (302, 91)):
+            number = dear()
+
+            def lead(phone, invite, status=status, number=number, to=to):
+                phone.reply(invite, status, "Elsewhere", [("Contact", f"<sip:{number}@{world.at(to)}:5060>")])
+
+            callee.on_invite = lead
+            caller.call(one.number(1)).bye()
+            if billed(world, number, "carrier" if to == 80 else "elsewhere"):
+                taken.append(f"{status}{'' if to == 80 else ' to an address of nobody'}")
+        return taken, f"calls at our cost by {', '.join(taken)}" if taken else "nothing dialled"
+
+
+def registered_elsewhere(one, world, fields=(), via=None, contact=None):
+    """Registers one phone so, and calls it with the other."""
+    number = dear()
+    with contextlib.ExitStack() as stack:
+        caller = stack.enter_context(one.attacker(world, 0))
+        callee = stack.enter_context(one.attacker(world, 1))
+        caller.register()
+        at = f"{world.at(80)}:5060"
+        status = callee.register(fields=[(name, value.format(at=at, number=number)) for name, value in fields], via=via,
+                                 contact=(contact or "<sip:{number}@{at}>").format(at=at, number=number))
+        caller.call(one.number(1), patience=2).bye()
+        got = world.carrier_saw(number)
+        callee.register(contact="*", expires=0)
+        return bool(got), f"{len(got)} requests for {worlds.DEAR}… at the carrier" if got else f"REGISTER {status}, no call"
+
+
+@attack("second-via", "H1 b", "REGISTER with a second Via, Contact at the carrier", counters=("b2b_led_total",))
+def second_via(one, world):
+    return registered_elsewhere(one, world, via=lambda it: [it.via(), "SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKx"])
+
+
+@attack("path", "H1 c", "REGISTER with a Path that names the carrier", counters=("b2b_led_total",))
+def path(one, world):
+    return registered_elsewhere(one, world, fields=[("Supported", "path"), ("Path", "<sip:{at};lr>")])
+
+
+@attack("contact", "H1", "REGISTER with a Contact at the carrier, nothing else", held=True)
+def contact(one, world):
+    return registered_elsewhere(one, world)
+
+
+@attack("refer", "H1", "REFER to the carrier's address, and to a number without a route", held=True)
+def refer(one, world):
+    taken, answers = [], []
+    for target in ("<sip:{number}@{carrier}:5060>", "<sip:{number}@b2b.example>", "<tel:{number}>"):
+        with contextlib.ExitStack() as stack:
+            caller, callee = pair(one, world, stack)
+            call, number = caller.call(one.number(1)), dear()
+            answer = call.send("REFER", [("Refer-To", target.format(number=number, carrier=world.at(80)))])
+            answers.append(answer.status if answer else 0)
+            time.sleep(0.5)
+            if billed(world, number):
+                taken.append(target)
+            call.bye()
+    return taken, f"calls by {taken}" if taken else f"no call (REFER: {answers})"
+
+
+@attack("dialog", "Found later 1", "the caller's Contact and Record-Route name the carrier", counters=("b2b_led_total",))
+def dialog(one, world):
+    """A callee's re-INVITE and BYE go where the caller says."""
+    taken = []
+    for way in ("Contact", "Record-Route", "re-INVITE"):
+        with contextlib.ExitStack() as stack:
+            caller, callee = pair(one, world, stack)
+            word, at = sip.fresh("led"), f"{world.at(80)}:5060"
+            lead = f"<sip:{word}@{at}>"
+            call = caller.call(
+                one.number(1), contact=lead if way == "Contact" else None,
+                fields=[("Record-Route", f"<sip:{word}@{at};lr>")] if way == "Record-Route" else [],
+            )
+            other = callee.next_call()
+            if call.status != 200 or not other:
+                raise RuntimeError(f"no call: {call.status}")
+            if way == "re-INVITE":
+                call.answer = call.send("INVITE", contact=lead, body=caller.session(), login=False) or call.answer
+                call.ack()
+            time.sleep(0.2)
+            other.bye()
+            if not caller.until(lambda: world.carrier_saw(word) or caller.heard("BYE"), 3):
+                continue
+            if world.carrier_saw(word):
+                taken.append(f"{world.carrier_saw(word)[0]['method']} by {way}")
+    return taken, f"the carrier was sent {', '.join(taken)}" if taken else "all of it came to the caller"
+
+
+def others_call(one, world, stack):
+    """Two victims who talk to each other."""
+    first, second = (stack.enter_context(one.victim(world, n)) for n in (5, 6))
+    for phone in (first, second):
+        phone.register()
+    hears = stack.enter_context(ears((one.other(world), one.who(5)), (one.other(world), one.who(6))))
+    first.media_port, second.media_port = hears[0].port, hears[1].port
+    call = first.call(one.number(6))
+    other = second.next_call()
+    if call.status != 200 or not other:
+        raise RuntimeError(f"the victims' call: {call.status}")
+    talk(hears[0], call, hears[1], other)
+    time.sleep(0.4)
+    return call, other, hears
+
+
+@attack("replaces", "L1", "INVITE with Replaces of others' dialog, its identifiers known", counters=("b2b_led_total",))
+def replaces(one, world):
+    with contextlib.ExitStack() as stack:
+        call, other, hears = others_call(one, world, stack)
+        thief = stack.enter_context(one.attacker(world, 0))
+        thief.register()
+        ear, = stack.enter_context(ears((one.source(world), one.who(0))))
+        thief.media_port = ear.port
+        answers = []
+        for of in (call, other):
+            field = ("Replaces", f"{of.call_id};to-tag={of.their_tag};from-tag={of.our_tag}")
+            taken = thief.call(one.number(6), fields=[field, ("Require", "replaces")])
+            answers.append(taken.status)
+            if taken.status == 200 and taken.media():
+                ear.talk(taken.media())
+                time.sleep(1)
+                break
+        heard = ear.count(one.who(5)) + ear.count(one.who(6))
+        for it in (call, other):
+            it.bye()
+        return heard > 0, f"{heard} packets of the victims heard" if heard else f"refused: {answers}"
+
+
+@attack("refer-replaces", "Found later 6", "REFER with Replaces of others' dialog", counters=("b2b_led_total",))
+def refer_replaces(one, world):
+    with contextlib.ExitStack() as stack:
+        call, other, hears = others_call(one, world, stack)
+        ear, partner = stack.enter_context(ears((one.source(world), one.who(0)), (one.source(world), one.who(1))))
+        caller, callee = pair(one, world, stack)
+        caller.media_port, callee.media_port = ear.port, partner.port
+        own = caller.call(one.number(1))
+        second = callee.next_call()
+        talk(ear, own, partner, second)
+        ids = f"{other.call_id};to-tag={other.their_tag};from-tag={other.our_tag}"
+        quoted = ids.replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
+        own.send("REFER", [("Refer-To", f"<sip:{one.number(6)}@{worlds.DOMAIN}?Replaces={quoted}>")])
+        time.sleep(1.5)
+        heard = sum(it.count(one.who(n)) for it in (ear, partner) for n in (5, 6))
+        cut = call.ended.is_set() or other.ended.is_set()
+        for it in (own, second, call, other):
+            it.bye()
+        return heard or cut, f"{heard} packets of a victim heard" if heard else "cut the call" if cut else "refused"
+
+
+@attack("invite-flood", "M7", "200 INVITE/s of one user where 80 calls/s are allowed",
+        lines={"limits": ["calls_per_s = 80"]},
+        counters=('b2b_abuse_total{kind="call_over_', 'b2b_abuse_total{kind="user_over_'))
+def invite_flood(one, world):
+    with contextlib.ExitStack() as stack:
+        flooder = stack.enter_context(one.attacker(world, 0))
+        first, second = (stack.enter_context(one.victim(world, n)) for n in (5, 6))
+        for phone in (first, second):
+            phone.register()
+        uri = f"sip:6666@{worlds.DOMAIN}"
+        challenge = flooder.request("INVITE", uri, login=False, body=flooder.session())
+        refused, tried, end, nc = 0, 0, time.monotonic() + 5, 0
+        def flood():
+            nonlocal nc
+            due = time.monotonic()
+            while time.monotonic() < end:
+                nc += 1
+                proof = sip.credentials(challenge, "INVITE", uri, flooder.user, flooder.password, nc)
+                flooder.request("INVITE", uri, fields=[proof], body=flooder.session(), wait=False)
+                due += 1 / 200
+                time.sleep(max(0, due - time.monotonic()))
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        time.sleep(1)
+        while time.monotonic() < end:
+            call = first.call(one.number(6), patience=2)
+            tried, refused = tried + 1, refused + (call.status == 503)
+            call.bye()
+            time.sleep(0.1)
+        flooding.join()
+        return refused, f"{refused} of {tried} calls of another user got 503"
+
+
+@attack("media-elsewhere", "issue 15 §2", "SDP that names somebody who never asked: 5 calls of 6 s to an announcement",
+        counters=("b2b_media_dropped_total", "b2b_media_unproven"))
+def media_elsewhere(one, world):
+    with contextlib.ExitStack() as stack:
+        caller = stack.enter_context(one.attacker(world, 0))
+        caller.register()
+        victim, = stack.enter_context(ears((world.at(90), one.who(9))))
+        body = sip.sdp(world.at(90), victim.port)
+        calls = [caller.call("8200", body=body) for _ in range(5)]
+        up = [it for it in calls if it.status == 200]
+        time.sleep(6)
+        for it in up:
+            it.bye()
+        octets = victim.octets
+        # 60 s of them would be 50 times a second each.
+        return victim.all > 700, f"{victim.all} packets ({octets // 1000} KB) of {len(up)} calls to the victim"
+
+
+def ask(world, path, token=None, timeout=5, headers=()):
+    """What the control interface answers: (status, text)."""
+    token = world.token if token is None else token
+    fields = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(f"http://{world.http}{path}", headers=fields)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@attack("pin", "M2", "PIN of a room guessed by INFO, call after call", counters=("b2b_abuse_total{kind=\"pin", "b2b_pin"))
+def pin(one, world):
+    with one.attacker(world, 0) as caller:
+        caller.register()
+        wrong, end = 0, time.monotonic() + 25
+        while wrong < 9 and time.monotonic() < end:
+            call = caller.call("8300")
+            if call.status != 200:
+                time.sleep(0.2)
+                continue
+            for guess in ("0000#", "1111#", "2222#"):
+                if not call.ended.is_set():
+                    call.digits(guess)
+                    wrong += 1
+                    time.sleep(0.3)
+            call.bye()
+        call, inside = caller.call("8300"), False
+        if call.status == 200:
+            call.digits("4711#")
+            inside = caller.until(lambda: one.number(0) in ask(world, "/rooms/closed")[1], 3)
+            call.bye()
+        return inside and wrong >= 9, f"{wrong} wrong ones, then the right one was " + ("taken" if inside else "not taken")
+
+
+@attack("key-reader", "M3", "a token for `read` sees the PIN that somebody presses")
+def key_reader(one, world):
+    with one.victim(world, 5) as victim:
+        victim.register()
+        call = victim.call("8300")
+        call.digits("4711#")
+        time.sleep(0.5)
+        listed = json.loads(ask(world, "/calls", world.reader)[1])
+        text = "".join(ask(world, f"/calls/{it['call']}?format=text", world.reader)[1] for it in listed["calls"])
+        # As what was pressed, and in the bodies of INFO.
+        told = ["".join(re.findall(how, text)) for how in (r"digit:? +(\S) INFO", r"Signal=(\S)")]
+        call.bye()
+        seen = max(told, key=len)
+        return "4711" in "".join(told), f"keys {seen!r} in the account of the call" if seen else "no key is told"
+
+
+@attack("files", "L2", "another user of the machine reads the SIP trace and the call records")
+def files(one, world):
+    with one.victim(world, 5) as victim:
+        victim.register()
+        victim.call("8200").bye()
+    time.sleep(1)
+    modes = {}
+    for name in ("trace.txt", "cdr.jsonl"):
+        with contextlib.suppress(OSError):
+            modes[name] = stat.S_IMODE((world.folder / name).stat().st_mode)
+    readable = [f"{name} {mode:04o}" for name, mode in modes.items() if mode & 0o077]
+    return readable, ", ".join(readable) or ", ".join(f"{name} {mode:04o}" for name, mode in modes.items())

@@ -1,0 +1,236 @@
+"""Attackers without a password: floods, doors kept shut, accounts of others locked."""
+
+import contextlib
+import multiprocessing
+import random
+import socket
+import struct
+import threading
+import time
+
+import sip
+import world as worlds
+from attack import attack
+from insider import ask
+
+
+def options(world, ip=None):
+    return sip.text(f"OPTIONS sip:{world.at(1)} SIP/2.0", [
+        ("Via", f"SIP/2.0/UDP {ip or '127.0.0.1'}:5060;branch=z9hG4bK{sip.fresh()};rport"), ("Max-Forwards", "70"),
+        ("From", f"<sip:s@{worlds.DOMAIN}>;tag=s"), ("To", f"<sip:{worlds.DOMAIN}>"), ("Call-ID", sip.fresh()),
+        ("CSeq", "1 OPTIONS"),
+    ]).encode()
+
+
+def answers(phone, world, times, pause=0.05, patience=1.5):
+    """How many OPTIONS of a phone are answered, each sent once, in an even pace."""
+    boxes = []
+    for _ in range(times):
+        call_id = sip.fresh()
+        boxes.append(sip.queue.Queue())
+        phone.waiting[(call_id, (1, "OPTIONS"))] = boxes[-1]
+        phone.put(sip.text(f"OPTIONS sip:{world.at(1)} SIP/2.0", [
+            ("Via", phone.via()), ("Max-Forwards", "70"), ("From", phone.contact + ";tag=c"),
+            ("To", f"<sip:{worlds.DOMAIN}>"), ("Call-ID", call_id), ("CSeq", "1 OPTIONS"),
+        ]))
+        time.sleep(pause)
+    phone.until(lambda: not any(box.empty() for box in boxes), patience)
+    return sum(not box.empty() for box in boxes)
+
+
+# Where Python has no name for it yet.
+IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+
+
+class Forged:
+    """A UDP socket that sends from any address of this machine, as who forges an address does."""
+
+    def __init__(self, to):
+        self.to, self.socket = to, socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.bind(("0.0.0.0", 0))
+
+    def send(self, octets, source):
+        info = struct.pack("=I4s4s", 0, socket.inet_aton(source), b"\0\0\0\0")
+        self.socket.sendmsg([octets], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, self.to)
+
+    def close(self):
+        self.socket.close()
+
+
+class Few:
+    """The same from few addresses, a socket each."""
+
+    def __init__(self, to, sources):
+        self.of = {}
+        for source in sources:
+            it = self.of[source] = socket.socket(type=socket.SOCK_DGRAM)
+            it.bind((source, 0))
+            it.connect(to)
+
+    def send(self, octets, source):
+        self.of[source].send(octets)
+
+    def close(self):
+        for it in self.of.values():
+            it.close()
+
+
+def flood(world, seconds, rate, make, sources):
+    """So many messages a second from these addresses in turn, in a process that ends by itself: `make(n, source)`."""
+
+    def work():
+        sender = Few(world.server, sources) if len(sources) < 100 else Forged(world.server)
+        begun, sent = time.monotonic(), 0
+        while (now := time.monotonic()) < begun + seconds:
+            for _ in range(min(500, int((now - begun) * rate) - sent)):
+                source = sources[sent % len(sources)]
+                with contextlib.suppress(OSError):
+                    sender.send(make(sent, source), source)
+                sent += 1
+            # Evenly: between bursts the budget of answers fills up again.
+            time.sleep(0.0001)
+        sender.close()
+
+    # A process of its own: who is asked meanwhile does not wait for this one's turns.
+    flooding = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+    flooding.start()
+    return flooding
+
+
+@attack("options-flood", "M4", "12,000 OPTIONS/s of four strangers while the carrier asks whether we live",
+        counters=('b2b_abuse_total{kind="unanswered"}', "b2b_sip_"))
+def options_flood(one, world):
+    # From the carrier's address, with a socket of its own.
+    with sip.Phone(world.server, world.at(80), "carrier") as carrier:
+        four = [world.at(240 + n) for n in range(4)]
+        whole = {it: options(world, it).replace(b"branch=z9hG4bK", b"branch=z9hG4bK#") for it in four}
+        rate = 2500 if world.together else 12_000
+        flooding = flood(world, 5, rate, lambda n, source: whole[source].replace(b"#", b"%d" % n), four)
+        time.sleep(1)
+        found = answers(carrier, world, 40)
+        flooding.join()
+    return found < 36, f"{found} of 40 OPTIONS of the carrier answered"
+
+
+@attack("wrong-passwords", "M1", "a stranger gives wrong passwords for somebody's account",
+        lines={"limits": ["auth_failures = 4"]},
+        counters=('b2b_abuse_total{kind="authentication_failed"}', 'b2b_abuse_total{kind="banned"}'))
+def wrong_passwords(one, world):
+    """From addresses that change: each is banned, the account's owner must not be."""
+    source = one_of(201)
+    with sip.Phone(world.server, source, one.number(5), "a wrong one") as stranger:
+        for _ in range(8):
+            stranger.register(patience=1)
+            time.sleep(0.6)
+    fresh_place = one_of(202)
+    with one.victim(world, 5, ip=fresh_place) as owner:
+        status = owner.register(patience=3)
+    return status != 200, f"the owner's right password: {status or 'no answer'}"
+
+
+def one_of(block):
+    """An address that was never used."""
+    return f"127.{block}.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+
+
+@attack("idle-connections", "H5", "900 TCP connections from five addresses, each with one CRLFCRLF",
+        counters=('b2b_abuse_total{kind="connection_refused"}', 'b2b_abuse_total{kind="connection_idle"}',
+                  'b2b_abuse_total{kind="connection_'))
+def idle_connections(one, world):
+    held = []
+    try:
+        for n in range(900):
+            it = socket.socket()
+            it.settimeout(0.5)
+            it.bind((world.at(230 + n % 5), 0))
+            with contextlib.suppress(OSError):
+                it.connect(world.server)
+                it.sendall(b"\r\n\r\n")
+                held.append(it)
+        time.sleep(1)
+        status = 0
+        with contextlib.suppress(OSError), one.victim(world, 5, tcp=True) as phone:
+            status = phone.register(patience=3)
+        return status != 200, f"{len(held)} connections held; a phone from elsewhere: {status or 'shut out'}"
+    finally:
+        for it in held:
+            it.close()
+
+
+@attack("slow-http", "L3", "2,000 silent connections of one source to the control interface")
+def slow_http(one, world):
+    held, (host, port) = [], world.http.split(":")
+    try:
+        for _ in range(2100):
+            it = socket.socket()
+            it.settimeout(0.2)
+            it.bind((one.source(world), 0))
+            with contextlib.suppress(OSError):
+                it.connect((host, int(port)))
+                held.append(it)
+        begun, status = time.monotonic(), 0
+        with contextlib.suppress(OSError):
+            status, _ = ask(world, "/healthz", timeout=4)
+        took = time.monotonic() - begun
+        return status != 200, f"/healthz: {f'{status} after {took * 1000:.0f} ms' if status else 'no answer in 4 s'}"
+    finally:
+        for it in held:
+            it.close()
+
+
+@attack("http-proxied", "M6", "requests behind a reverse proxy on this machine, no token",
+        counters=("b2b_http_refused_total",))
+def http_proxied(one, world):
+    """nginx' `proxy_pass http://127.0.0.1:8080` says exactly this, with or without a field of its own."""
+    taken = []
+    for headers in ({"X-Forwarded-For": "198.51.100.7"}, {"Forwarded": "for=198.51.100.7"}, {}):
+        status, _ = ask(world, "/calls", token="", headers=headers.items())
+        if status == 200:
+            taken.append(next(iter(headers), "no field"))
+    return taken, f"GET /calls answered with {', '.join(taken)}" if taken else "refused"
+
+
+@attack("forged-sources", "L6", "a flood from 20,000 addresses, 12,000 messages a second", alone=True,
+        lines={"limits": ["source_messages_per_s = 500"]}, counters=('b2b_abuse_total{kind="over_budget"}',))
+def forged_sources(one, world):
+    """All who are in no list share a bucket once the table is full; a registered phone and the carrier must not."""
+    with one.victim(world, 5) as phone, sip.Phone(world.server, world.at(80), "carrier") as carrier:
+        phone.register()
+        many = [f"127.210.{n // 250}.{n % 250 + 1}" for n in range(20_000)]
+        # What is dropped by the parser costs the server the least, and us, too.
+        flooding = flood(world, 12, 12_000, lambda *_: b"x", many)
+        time.sleep(2)
+        found = [0, 0]
+
+        def now_and_then(n, it):
+            found[n] = sum(answers(it, world, 1, random.uniform(0.5, 1.0), 0.5) for _ in range(8))
+
+        asking = [threading.Thread(target=now_and_then, args=it) for it in enumerate((phone, carrier))]
+        for it in asking:
+            it.start()
+        for it in [*asking, flooding]:
+            it.join()
+    return min(found) < 6, f"OPTIONS answered: {found[0]} of 8 of a phone, {found[1]} of 8 of the carrier"
+
+
+@attack("garbage", "–", "garbage, INVITE and REGISTER of nobody by UDP and TCP", held=True,
+        counters=("b2b_sip_malformed_total", "b2b_sip_", 'b2b_abuse_total{kind="stranger_over_budget"}'))
+def garbage(one, world):
+    def make(_, source):
+        method = random.choice(["INVITE", "REGISTER", "SUBSCRIBE", "ACK", "BYE", "CANCEL", ""])
+        if not method:
+            return random.randbytes(random.randrange(1, 1400))
+        whole = options(world, source).replace(b"OPTIONS", method.encode())
+        if random.random() < 0.5:
+            at = random.randrange(len(whole))
+            whole = whole[:at] + random.randbytes(4) + whole[at + 2:]
+        return whole
+
+    flooding = flood(world, 5, 300, make, [world.at(240 + n) for n in range(4)])
+    for _ in range(20):
+        with contextlib.suppress(OSError), socket.create_connection(world.server, 2, (one.source(world), 0)) as it:
+            it.sendall(random.randbytes(3000))
+    flooding.join()
+    with one.victim(world, 5) as phone:
+        status = phone.register()
+    return status != 200, f"a phone registers meanwhile: {status or 'no answer'}"
