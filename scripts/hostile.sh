@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Everybody who means harm at once (scripts/hostile/README.md): strangers, insiders with one password,
+# malicious gateways and web servers, RTP from third addresses, while 200 calls with checked audio go on
+# in turns. Fails unless no call of others is lost, late or overheard, nobody is billed, the process lives,
+# its memory is bounded, and its counters say what happened.
+# usage: scripts/hostile.sh [MINUTES=60 | quick] [--calls N] [--json FILE]
+#        scripts/hostile.sh --list
+#        scripts/hostile.sh --only ATTACK [--binary PATH [--base]]   one by itself: does it win?
+#        scripts/hostile.sh --each [--binary PATH [--base]] --json FILE
+#        scripts/hostile.sh --table BEFORE.json AFTER.json [--write] both columns, into docs/security.md
+# `quick` is one minute with 40 calls. `--base`: the binary is of before issue 15. Needs Python 3, taskset.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case " $* " in
+    *" --binary "* | *" --list "* | *" --table "*) ;;
+    *) [ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b ;;
+esac
+ulimit -Sn "$(ulimit -Hn)"
+exec python3 -B scripts/hostile/run.py "$@"

@@ -1,0 +1,163 @@
+"""All attacks at once beside honest calls, and the verdict."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import attack as attacks
+import machine
+import run as runs
+
+# What a debug build of the server may have more at the end than after the first minute, and beside that a minute.
+MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
+# Attacks end within so long after the time is over.
+PATIENCE = 90
+
+
+def run(options):
+    chosen = [one for one in attacks.ALL.values() if not one.alone and (not options.only or one.name in options.only)]
+    calls = options.calls or (40 if options.quick else 200)
+    seconds = options.minutes * 60
+    house, world, server = runs.house_with(options, chosen, calls, together=True)
+    with house:
+        load = house.start("calls", [sys.executable, "-B", runs.HERE / "calls.py", world.path], runs.CORES)
+        machine.wait_for(lambda: "UP" in words(load) or not load.is_alive() or not server.is_alive(), "the calls", 180, 0.2)
+        if not load.is_alive() or not server.is_alive():
+            sys.exit(f"no calls:\n{words(load)[-2000:]}\n{server.log.read_text()[-2000:]}")
+        print(f"{calls} calls are up; {len(chosen)} attacks for {seconds:.0f} s", flush=True)
+        before, begun = server.counted(), time.monotonic()
+        series = [(0.0, server.rss())]
+        working = {one.name: runs.attacker(house, world, one, seconds) for one in chosen}
+        said = begun
+        while time.monotonic() < begun + seconds and server.is_alive() and load.is_alive():
+            time.sleep(1)
+            series.append((time.monotonic() - begun, server.rss() if server.is_alive() else 0))
+            if time.monotonic() > said + 60:
+                said = time.monotonic()
+                print(f"{(said - begun) / 60:.0f} min: {series[-1][1] // 1024} KB", flush=True)
+        during = server.counted() if server.is_alive() else {}
+        end = time.monotonic() + PATIENCE
+        for process in working.values():
+            if server.is_alive():
+                try:
+                    process.child.wait(max(0.1, end - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    pass
+            process.end()
+        took = time.monotonic() - begun
+        alive = server.is_alive()
+        if load.is_alive():
+            os.kill(load.pid, signal.SIGTERM)
+            try:
+                load.child.wait(100)
+            except subprocess.TimeoutExpired:
+                load.end(signal.SIGKILL)
+        honest = last(load)
+        after = server.counted() if alive else {}
+        quiet = alive and settles(server)
+        left = server.holdings() if alive else {}
+        problems = judge(world, server, alive, honest, quiet, left, series, took)
+        found = {}
+        for one in chosen:
+            it = runs.told(working[one.name]) or {"times": 0, "wins": 0, "got": "", "errors": 1, "error": "did not end"}
+            it["counters"] = runs.risen(before, after or during, one.counters)
+            found[one.name] = it
+            if it["wins"]:
+                problems.append(f"{one.name} has won {it['wins']} of {it['times']} times: {it['got']}")
+            elif it["errors"] >= max(1, it["times"]):
+                problems.append(f"{one.name} never came to its point: {it['error']}")
+            elif one.counters and not it["counters"]:
+                problems.append(f"{one.name}: no counter says so ({', '.join(one.counters)})")
+        result = {
+            "machine": machine.machine(), "binary": str(options.binary), "seconds": round(took), "calls": calls,
+            "honest": honest, "attacks": found, "left": left, "problems": problems,
+            "rss_kb": [series[0][1] // 1024, max(it for _, it in series) // 1024, series[-1][1] // 1024],
+            "abuse": {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)},
+        }
+        path = Path(options.json or "target/hostile.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        if options.keep:
+            subprocess.run(["cp", "-r", house.path, options.keep], check=False)
+        show(found, honest, result)
+        print(f"written: {path}")
+        return 1 if problems else 0
+
+
+def words(process):
+    return process.log.read_text(errors="replace")
+
+
+def last(load):
+    lines = words(load).strip().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, json.JSONDecodeError):
+        return {"problem": "\n".join(lines[-15:]) or "the calls say nothing"}
+
+
+def settles(server):
+    """Whether nothing is held any more of any call."""
+    end = time.monotonic() + 80
+    while time.monotonic() < end:
+        held = {name: it for name, it in server.holdings().items() if it and name != "sip_subscriptions"}
+        if not held:
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def judge(world, server, alive, honest, quiet, left, series, took):
+    """In words, what did not hold of everybody else."""
+    problems = []
+    if not alive:
+        problems.append("the process ended: " + words(server)[-500:])
+    if "problem" in honest:
+        return [*problems, f"the honest calls: {honest['problem']}"]
+    if not honest.get("calls"):
+        problems.append("no honest call came to its end")
+    for name, what in (("lost", "calls were lost"), ("unheard", "directions were not heard"), ("late", "directions were late"),
+                       ("overheard", "calls heard somebody else"), ("strange_calls", "phones were called by nobody honest"),
+                       ("bye_refused", "calls could not be hung up"), ("stuck", "calls did not end")):
+        if honest.get(name):
+            problems.append(f"honest calls: {honest[name]} {what}: {honest['said'][:3]}")
+    bills = [it for it in world.notes("carrier") if it["method"] == "INVITE" and not is_paid(it["uri"])]
+    if bills:
+        problems.append(f"the carrier was called {len(bills)} times without a route: {bills[0]['uri']}")
+    for who in ("neighbour", "elsewhere"):
+        seen = [it for it in world.notes(who) if it["method"]]
+        if seen:
+            problems.append(f"{who} was sent {len(seen)} requests: {seen[0]['method']} {seen[0]['uri']}")
+    if alive and not quiet:
+        problems.append(f"still held: { {k: v for k, v in left.items() if v} }")
+    settled = [it for at, it in series if at >= min(60, took / 2)] or [series[-1][1]]
+    allowed = (MEMORY_KB + MEMORY_KB_MINUTE * took / 60) * 1024
+    if series[-1][1] - settled[0] > allowed:
+        problems.append(f"memory grew by {(series[-1][1] - settled[0]) // 1024} KB, {allowed // 1024:.0f} are allowed")
+    metrics = server.counted() if alive else {}
+    for name in ("b2b_handler_panics_total", "b2b_panics_total", "b2b_illegal_events_total", 'b2b_records_total{result="lost"}'):
+        if metrics.get(name):
+            problems.append(f"{name} is {metrics[name]:.0f}")
+    return problems
+
+
+def is_paid(uri):
+    import world as worlds
+
+    return uri.startswith(f"sip:{worlds.PAID}")
+
+
+def show(found, honest, result):
+    print(f"\n{'attack':18} {'times':>5} {'wins':>5}  {'counters':40} what it got")
+    for name, it in found.items():
+        counters = ", ".join(f"{k.removeprefix('b2b_')} +{v:.0f}" for k, v in list(it["counters"].items())[:2])
+        print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
+    shown = {k: v for k, v in honest.items() if k != "said"}
+    print(f"\nhonest calls: {shown}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
+    for it in result["problems"]:
+        print(f"NOT HELD: {it}")
+    print("held" if not result["problems"] else f"{len(result['problems'])} things did not hold")
