@@ -23,10 +23,10 @@ pub const CAT: &str = "192.0.2.13:5060";
 struct Believing;
 
 impl FrontDesk for Believing {
-    fn invite(&mut self, _: Instant, request: &Request, _: &Flow) -> Admission {
+    fn invite(&mut self, _: Instant, request: &Request, flow: &Flow) -> Admission {
         let from = request.from().ok().and_then(|from| from.uri.user);
         let identity = from.map(|user| String::from_utf8_lossy(user).into_owned());
-        Admission::Accept { identity, seats: Vec::new(), policy: None }
+        Admission::Accept { identity, seats: Vec::new(), policy: None, source: flow.remote }
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

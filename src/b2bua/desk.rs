@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::board::GatewayBoard;
+use super::effective_source::EffectiveSource;
 use super::gate::{Gate, NoEntry};
 use super::gateway::Gateways;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
@@ -114,18 +115,22 @@ impl ServerDesk {
         &mut self,
         now: Instant,
         request: &Request,
-        flow: &Flow,
+        from: EffectiveSource,
         side: Side,
     ) -> Result<String, Turned> {
         self.at(now);
-        let source = flow.remote.ip();
-        let known = !matches!(self.settings.origins.of(source).0, Origin::Unknown);
+        let source = from.ip();
+        // A named proxy is many phones, and some hide which one it was.
+        let is_proxy = self.settings.origins.is_proxy(source);
+        let known = is_proxy || !matches!(self.settings.origins.of(source).0, Origin::Unknown);
         match self.penalties.source(now, source) {
+            _ if is_proxy => {}
             Standing::Clear => {}
-            Standing::Wait(wait) => return Err(self.slowed(now, source, wait)),
+            Standing::Wait(wait) => return Err(self.slowed(now, from, wait)),
             Standing::Banned(_) => {
                 self.parts.tally.count(|it| &mut it.banned);
-                return Err(Turned::Ignored);
+                // A proxy that gets no answer would try again, and think that we are gone.
+                return Err(if from.by_proxy { Turned::Once(Reply::status(403)) } else { Turned::Ignored });
             }
         }
         let server = &self.settings.config.server;
@@ -134,7 +139,7 @@ impl ServerDesk {
         let asked = Asked { source, realm: &server.realm, side, md5_only };
         let mut proven = false;
         let (status, headers) = match self.digest.verify(now, request, asked, &*self.settings.directory) {
-            Verdict::Authenticated { user } => return self.recognized(now, source, &user),
+            Verdict::Authenticated { user } => return self.recognized(now, from, &user),
             Verdict::Challenge { status, headers } => {
                 self.parts.tally.count(|it| &mut it.challenged);
                 (status, headers)
@@ -160,17 +165,19 @@ impl ServerDesk {
     }
 
     /// Refused unread, for so long (RFC 3261 §21.5.4).
-    fn slowed(&mut self, now: Instant, source: IpAddr, wait: Duration) -> Turned {
-        if !self.gate.answers_stranger(now, source) {
+    fn slowed(&mut self, now: Instant, from: EffectiveSource, wait: Duration) -> Turned {
+        if !self.gate.answers_stranger(now, from.ip()) {
             self.parts.tally.count(|it| &mut it.ignored);
             return Turned::Ignored;
         }
         self.parts.tally.count(|it| &mut it.slowed);
-        Turned::Once(retry_after(503, "", wait))
+        // A 503 would be about us, and keep the proxy's other phones away as well (§21.5.4).
+        Turned::Once(retry_after(if from.by_proxy { 480 } else { 503 }, "", wait))
     }
 
     /// The password is right; the name may be that of an alias.
-    fn recognized(&mut self, now: Instant, source: IpAddr, user: &str) -> Result<String, Turned> {
+    fn recognized(&mut self, now: Instant, from: EffectiveSource, user: &str) -> Result<String, Turned> {
+        let source = from.ip();
         let Some(found) = self.settings.directory.digest_user(user).cloned() else {
             return Err(Turned::Away(Reply::status(403)));
         };
@@ -178,7 +185,7 @@ impl ServerDesk {
         let known =
             aor.is_some_and(|aor| registrar(&self.parts.registrar).is_known_source(now, &aor, source));
         if let Standing::Wait(wait) | Standing::Banned(wait) = self.penalties.user(now, user, known) {
-            return Err(self.slowed(now, source, wait));
+            return Err(self.slowed(now, from, wait));
         }
         self.parts.tally.count(|it| &mut it.authenticated);
         self.penalties.succeeded(source);
@@ -188,8 +195,11 @@ impl ServerDesk {
 
     fn rejected(&mut self, now: Instant, source: IpAddr, user: String, method: &Method) {
         self.penalties.failed(now, source, &user);
+        let is_proxy = self.settings.origins.is_proxy(source);
         // Whoever is banned is not looked at: this is when it begins.
-        if let Standing::Banned(time) = self.penalties.source(now, source) {
+        if let Standing::Banned(time) = self.penalties.source(now, source)
+            && !is_proxy
+        {
             self.parts.tally.count(|it| &mut it.bans);
             tracing::warn!("{source} is banned for {} s: too many wrong passwords", time.as_secs());
             let reason = format!("too many wrong passwords, the last one for {user}");
@@ -199,15 +209,20 @@ impl ServerDesk {
         self.publish(Event::AuthenticationFailed { source, user, method: method.to_string() });
     }
 
+    /// Where a request comes from, as far as limits and belief go.
+    fn source(&self, request: &Request, flow: &Flow) -> EffectiveSource {
+        EffectiveSource::of(request, flow, &self.settings.origins)
+    }
+
     fn admit(
         &mut self,
         now: Instant,
         request: &Request,
-        flow: &Flow,
+        from: EffectiveSource,
     ) -> Result<(Option<String>, Vec<Seat>), Turned> {
-        let source = flow.remote.ip();
+        let source = from.ip();
         let identity = match self.settings.origins.of(source).0 {
-            Origin::Unknown => Some(self.authenticate(now, request, flow, Side::Proxy)?),
+            Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
             _ => None,
         };
         let settings = self.settings.clone();
@@ -278,13 +293,14 @@ fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
 impl FrontDesk for ServerDesk {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
-        match self.admit(now, request, flow) {
+        let source = self.source(request, flow);
+        match self.admit(now, request, source) {
             Ok((identity, seats)) => {
-                let policy = match self.settings.origins.of(flow.remote.ip()).0 {
+                let policy = match self.settings.origins.of(source.ip()).0 {
                     Origin::Gateway(name) => self.settings.gateway_policy(name),
                     _ => None,
                 };
-                Admission::Accept { identity, seats, policy }
+                Admission::Accept { identity, seats, policy, source: source.address }
             }
             Err(Turned::Away(reply)) => Admission::Refuse(reply),
             Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),

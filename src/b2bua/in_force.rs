@@ -130,7 +130,8 @@ fn contact_of(binding: &crate::sip::registrar::Binding) -> Binding {
         NextHop::Flow(flow) => (flow.flow(), Some(flow.remote_uri()), None),
         NextHop::Contact => (None, None, None),
     };
-    Binding { contact: binding.contact_str().into_owned(), q: binding.q, flow, next_hop, path }
+    let source = Some(binding.flow.remote);
+    Binding { contact: binding.contact_str().into_owned(), q: binding.q, flow, next_hop, path, source }
 }
 
 /// The settings in force.

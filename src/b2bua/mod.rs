@@ -18,6 +18,7 @@
 //! - `settings`: the configuration in the words of the rooms below
 //! - `ledger`: the file of call records
 //! - `recordings`: the folder of recordings: what is left, and what goes
+//! - `effective_source`: where a request comes from, before proxies of ours
 //! - `origin`: who a request comes from, by its address
 //! - `routing`: which route takes a call, and why the others do not
 //! - `outbox`: what waits to be written to a WebSocket
@@ -35,6 +36,7 @@ pub mod certificates;
 pub mod control;
 pub mod desk;
 pub mod directory;
+pub mod effective_source;
 pub mod explain;
 pub mod gate;
 pub mod gateway;

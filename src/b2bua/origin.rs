@@ -26,6 +26,8 @@ pub struct Origins {
     /// The narrowest blocks first.
     gateways: Vec<(IpNet, Arc<str>, Arc<str>)>,
     trusted: Vec<IpNet>,
+    /// Edge proxies of ours.
+    proxies: Vec<IpNet>,
 }
 
 impl Origins {
@@ -41,7 +43,8 @@ impl Origins {
             })
             .collect();
         gateways.sort_by_key(|(net, ..)| std::cmp::Reverse(net.prefix_len()));
-        Origins { gateways, trusted: config.server.trusted.clone() }
+        let (trusted, proxies) = (config.server.trusted.clone(), config.registrar.proxies.clone());
+        Origins { gateways, trusted, proxies }
     }
 
     /// Who sends from this address, and the class of such callers. A gateway's list
@@ -58,11 +61,17 @@ impl Origins {
         }
     }
 
-    /// Whether a gateway or somebody trusted sends from this address, or from its IPv6
-    /// /64.
+    /// Whether an edge proxy of ours sends from this address.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxies.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether a gateway, somebody trusted or an edge proxy of ours sends from this address,
+    /// or from its IPv6 /64.
     pub fn knows_some(&self, address: IpAddr) -> bool {
         let network = network(address);
-        let blocks = self.gateways.iter().map(|(net, ..)| net).chain(&self.trusted);
+        let blocks = self.gateways.iter().map(|(net, ..)| net).chain(&self.trusted).chain(&self.proxies);
         blocks.into_iter().any(|net| net.contains(&network) || network.contains(net))
     }
 }
@@ -83,7 +92,7 @@ mod tests {
     #[test]
     fn gateways_come_before_trust_and_narrow_blocks_before_wide_ones() {
         let config = parse_alone(
-            "[server]\ntrusted = [\"10.0.0.0/8\", \"::1\"]\n\
+            "[server]\ntrusted = [\"10.0.0.0/8\", \"::1\"]\n[registrar]\nproxies = [\"192.0.2.5\"]\n\
              [[gateway]]\nname = \"wide\"\nhosts = [\"a\"]\nsources = [\"10.1.0.0/16\"]\n\
              [[gateway]]\nname = \"narrow\"\nhosts = [\"b\"]\nsources = [\"10.1.2.3\"]\nclass = \"peer\"\n",
         )
@@ -96,8 +105,11 @@ mod tests {
         assert_eq!(of("10.9.9.9"), (Origin::Trusted, Some("trusted")));
         assert_eq!(of("::1"), (Origin::Trusted, Some("trusted")));
         assert_eq!(of("192.0.2.1"), (Origin::Unknown, None));
+        let is_proxy = |address: &str| origins.is_proxy(address.parse().unwrap());
+        assert!(is_proxy("192.0.2.5") && is_proxy("::ffff:192.0.2.5") && !is_proxy("192.0.2.1"));
         let knows = |address: &str| origins.knows_some(address.parse().unwrap());
         assert!(knows("10.1.2.4") && knows("10.9.9.9") && knows("::ffff:10.9.9.9") && knows("::2"));
+        assert!(knows("192.0.2.5"));
         assert!(!knows("192.0.2.1") && !knows("0:0:0:1::1"));
     }
 }

@@ -92,6 +92,9 @@ pub struct ResolvedContact {
     /// Route values to begin with, as a list: the path that the party registered by
     /// (RFC 3327). It goes before `flow` and `next_hop`.
     pub path: Option<String>,
+    /// Where the party's signalling comes from: what registered it, or a proxy in front of us
+    /// saw. None: as `flow` and `uri` say.
+    pub source: Option<SocketAddr>,
     /// The gateway that this goes through, which counts the call as one of its channels.
     pub gateway: Option<GatewayUse>,
     /// What `From` has to say towards this contact, as a URI; none: the caller's. The
@@ -116,6 +119,7 @@ impl ResolvedContact {
             flow: None,
             next_hop: None,
             path: None,
+            source: None,
             gateway: None,
             from: None,
             user: None,

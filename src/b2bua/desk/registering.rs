@@ -14,8 +14,9 @@ use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, Registrar
 
 impl ServerDesk {
     pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
+        let source = self.source(request, flow);
         // Whoever is trusted for his address is nobody yet whose bindings could change.
-        let user = match self.authenticate(now, request, flow, Side::Server) {
+        let user = match self.authenticate(now, request, source, Side::Server) {
             Ok(user) => user,
             Err(Turned::Away(reply)) => return Fate::Reply(reply),
             Err(Turned::Once(reply)) => return Fate::ReplyOnce(reply),

@@ -40,9 +40,10 @@ impl ServerDesk {
         request: &Request,
         flow: &Flow,
     ) -> Result<(), Turned> {
-        let address = flow.remote.ip();
+        let source = self.source(request, flow);
+        let address = source.ip();
         let user = match self.settings.origins.of(address).0 {
-            Origin::Unknown => Some(self.authenticate(t.now, request, flow, Side::Server)?),
+            Origin::Unknown => Some(self.authenticate(t.now, request, source, Side::Server)?),
             Origin::Gateway(_) => {
                 self.parts.lamps.count(|of| &mut of.refused);
                 return Err(Turned::Away(Reply::status(403)));

@@ -41,7 +41,7 @@ fn error(resolver: &dyn Resolver, target: &str) -> LookupError {
 }
 
 fn binding(contact: &str, q: u16) -> Binding {
-    Binding { contact: contact.into(), q, flow: None, next_hop: None, path: None }
+    Binding { contact: contact.into(), q, flow: None, next_hop: None, path: None, source: None }
 }
 
 /// Users 1 to 9 are registered, 1 at two places; 404 does not exist.

@@ -1,5 +1,6 @@
 //! `user/1001`: where somebody who registers here is reached.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub struct Binding {
     pub next_hop: Option<String>,
     /// `Path` (RFC 3327), a list as in a Route.
     pub path: Option<String>,
+    /// Where the registration came from, before any proxy of ours.
+    pub source: Option<SocketAddr>,
 }
 
 /// The bindings of a user that have not expired; none: there is no such user. The
@@ -71,6 +74,7 @@ impl<B: Bindings> UserResolver<B> {
             flow: binding.flow,
             next_hop: binding.next_hop,
             path: binding.path,
+            source: binding.source,
             ..ResolvedContact::new(binding.contact, 1_000 - binding.q.min(1_000))
         });
         Ok(LookupResult::new(LookupKind::User, &request.target, contacts.collect()))

@@ -1,6 +1,7 @@
 //! The front desk: who may call, and who answers requests outside calls
 //! (REGISTER, MESSAGE). It decides within the turn.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +21,9 @@ use crate::sip::net::Ban;
 pub enum Admission {
     /// It goes to the handlers; `identity` is who the caller has proved to be, `seats`
     /// what he holds as long as his leg is there, `policy` what his media may be, if that is not
-    /// what everybody's may be.
-    Accept { identity: Option<String>, seats: Vec<Seat>, policy: Option<Arc<PairPolicy>> },
+    /// what everybody's may be. `source` is where the caller's signalling comes from: the other
+    /// end of the flow, or what a proxy in front of us saw.
+    Accept { identity: Option<String>, seats: Vec<Seat>, policy: Option<Arc<PairPolicy>>, source: SocketAddr },
     /// It is refused.
     Refuse(Reply),
     /// It is refused and nothing is kept of it: a challenge to a stranger.
@@ -130,8 +132,8 @@ pub trait FrontDesk: Send {
 pub struct OpenDesk;
 
 impl FrontDesk for OpenDesk {
-    fn invite(&mut self, _: Instant, _: &Request, _: &Flow) -> Admission {
-        Admission::Accept { identity: None, seats: Vec::new(), policy: None }
+    fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
+        Admission::Accept { identity: None, seats: Vec::new(), policy: None, source: flow.remote }
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

@@ -29,8 +29,8 @@ impl Switch {
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
         }
-        let (identity, seats, policy) = match self.desk.invite(t.now, &request, &flow) {
-            Admission::Accept { identity, seats, policy } => (identity, seats, policy),
+        let (identity, seats, policy, source) = match self.desk.invite(t.now, &request, &flow) {
+            Admission::Accept { identity, seats, policy, source } => (identity, seats, policy, source),
             Admission::Refuse(reply) => return self.refuse(t, usage, reply),
             Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),
             Admission::Ignore => return drop(t.sip.ignore(t.now, usage)),
@@ -48,7 +48,7 @@ impl Switch {
             it.party = Some(Box::new(Party {
                 user: identity.clone(),
                 number: caller_number(&request),
-                address: Some(flow.remote),
+                address: Some(source),
                 gateway: None,
             }));
             it.invite = Some(Box::new(request.clone()));
@@ -59,13 +59,12 @@ impl Switch {
         }
         self.of_usage.insert(usage, leg);
         self.books.open(call, t.now, t.wall);
-        self.record_incoming(t, leg, &request, flow.remote);
+        self.record_incoming(t, leg, &request, source);
         self.advance_call(t, call, CallEvent::Incoming);
         self.tell_leg(t, leg);
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
-        let source = flow.remote;
         let incoming = IncomingCall { call, leg, request, source, at: t.now, identity, answered: false };
         self.ask_handlers(t, Asked::new(incoming));
     }

@@ -170,7 +170,7 @@ impl Switch {
             user: contact.user.as_ref().map(ToString::to_string),
             gateway: contact.gateway.as_ref().map(|gateway| gateway.name.clone()),
             number: contact.user.as_ref().map_or(user, ToString::to_string),
-            address: contact.flow.map(|flow| flow.remote).or(literal),
+            address: contact.source.or(contact.flow.map(|flow| flow.remote)).or(literal),
         }
     }
 }
