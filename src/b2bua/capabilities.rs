@@ -2,7 +2,7 @@
 
 use super::media;
 use crate::call::controller::{Capabilities, Capability};
-use crate::config::server::{Action, BridgeMode, ServerConfig, Srtp};
+use crate::config::server::{Action, BridgeMode, MediaPath, ServerConfig, Srtp};
 
 /// A need that the controller does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,16 @@ pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lackin
             fix: "write srtp = \"off\"",
         });
     }
+    for gateway in config.gateways.iter().filter(|gateway| gateway.inband) {
+        if !has.has(Capability::DigitEvents) {
+            return Err(Lacking {
+                line: gateway.line,
+                who: format!("gateway {:?}", gateway.name),
+                needs: "digits out of tones (dtmf = \"inband\")",
+                fix: "write dtmf = \"events\"",
+            });
+        }
+    }
     for route in &config.routes {
         let policy = match &route.action {
             Action::Dial { policy, .. } => policy,
@@ -67,6 +77,18 @@ pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lackin
                 Capability::Transcoding,
                 "transcoding (mode = \"translating\")",
                 "choose mode = \"intercepting\"",
+            ),
+            (
+                policy.media == MediaPath::Direct,
+                Capability::DirectMedia,
+                "media without a relay (media = \"direct\")",
+                "choose media = \"relay\"",
+            ),
+            (
+                policy.unanswered.is_some(),
+                Capability::Prompts,
+                "prompts (unanswered = …)",
+                "take unanswered out",
             ),
         ];
         for (asked, capability, needs, fix) in needs {
@@ -106,13 +128,22 @@ mod tests {
         };
         let all = Capabilities::of(&Capability::ALL);
         let few = Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);
-        for (keys, words) in [("record = true", "recording"), ("mode = \"translating\"", "transcoding")] {
+        for (keys, words) in [
+            ("record = true", "recording"),
+            ("mode = \"translating\"", "transcoding"),
+            ("media = \"direct\"", "media without a relay"),
+            ("unanswered = \"echo\"", "prompts (unanswered = …)"),
+        ] {
             assert_eq!(check_with(&config(keys), all), Ok(()));
             let lacking = check_with(&config(keys), few).unwrap_err();
             assert_eq!(lacking.line, 4, "{lacking}");
             assert!(lacking.to_string().starts_with(&format!("route \"in\" needs {words}")), "{lacking}");
         }
         assert_eq!(check_with(&config(""), few), Ok(()));
+        let trunk = "[[gateway]]\nname = \"g\"\nhosts = [\"192.0.2.1\"]\ndtmf = \"inband\"\n";
+        assert_eq!(check_with(&config(trunk), all), Ok(()));
+        let lacking = check_with(&config(trunk), few).unwrap_err();
+        assert!(lacking.to_string().starts_with("gateway \"g\" needs digits out of tones"), "{lacking}");
         let menu = "[[route]]\napp = \"ivr/a\"\n[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n";
         assert_eq!(check_with(&config(menu), all), Ok(()));
         let lacking = check_with(&config(menu), few).unwrap_err();
