@@ -21,17 +21,14 @@ fn begins_at(address: &str) {
 }
 
 #[test]
+#[ignore = "needs network namespaces and iproute2"]
 fn a_client_whose_address_changes_says_so_to_its_registrar_and_in_its_calls() {
     if std::env::var_os(INSIDE).is_some() {
         return tokio::runtime::Runtime::new().expect("a runtime").block_on(moves());
     }
-    let able = Command::new("unshare").args(["-rn", "ip", "link", "set", "lo", "up"]).output();
-    if !able.is_ok_and(|done| done.status.success()) {
-        return eprintln!("not tested: no network namespaces here");
-    }
     let this = std::env::current_exe().expect("a path");
     let inside =
-        Command::new("unshare").arg("-rn").arg(this).args(["--exact", NAME]).env(INSIDE, "1").output();
+        Command::new("unshare").arg("-rn").arg(this).args(["--exact", NAME, "--ignored"]).env(INSIDE, "1").output();
     let inside = inside.expect("unshare");
     let said = [inside.stdout, inside.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
     assert!(inside.status.success() && said[0].contains("1 passed"), "{}\n{}", said[0], said[1]);

@@ -1,5 +1,7 @@
-//! The program of the README: as short as it says, the one that is built, and it calls.
+//! The program of the README: as short as it says, the one that is built, and it calls; and the
+//! one that answers.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use crate::client_support::{Running, example, named, within};
@@ -30,4 +32,21 @@ async fn the_example_calls_plays_its_tone_and_hangs_up() {
     let call = within("acknowledged", ringing.answer()).await.expect("answered");
     assert_eq!(within("the tone's end", call.wait_for_end()).await, EndCause::RemoteHangup);
     assert!(caller.0.wait().expect("its end").success());
+}
+
+#[tokio::test]
+async fn the_example_that_answers_says_who_called_and_how_each_call_ended() {
+    let answers = example("answer").arg("127.0.0.1:0").stdout(Stdio::piped()).spawn();
+    let mut answers = Running(answers.expect("cargo test builds examples"));
+    let mut output = BufReader::new(answers.0.stdout.take().expect("piped")).lines();
+    let waiting = output.next().expect("a line").expect("text");
+    let uri = waiting.strip_prefix("waiting at ").expect("where it waits").to_owned();
+    let alice = named("alice").build().expect("a client");
+    for _ in 0..2 {
+        let call = alice.call(uri.clone()).await.expect("a call");
+        within("answered", call.wait_for_answer()).await.expect("answered");
+        within("hung up", call.hangup()).await.expect("hung up");
+        let said = output.next().expect("a line").expect("text");
+        assert_eq!(said, format!("sip:alice@127.0.0.1: {}", EndCause::RemoteHangup));
+    }
 }

@@ -14,6 +14,8 @@ struct Fake {
     /// Of devices with a name, and of the default one: whether they are there.
     unplugged: Arc<AtomicU32>,
     opened: Arc<AtomicUsize>,
+    /// Frames that microphones have said.
+    said: Arc<AtomicUsize>,
 }
 
 const NAMED: u32 = 1;
@@ -34,6 +36,7 @@ impl Microphone for FakeMicrophone {
     fn read(&mut self, frame: &mut [i16]) -> io::Result<()> {
         std::thread::sleep(Duration::from_millis(2));
         frame.fill(self.1 as i16);
+        self.0.said.fetch_add(1, Ordering::SeqCst);
         self.0.is_gone(self.1)
     }
 }
@@ -172,15 +175,17 @@ fn without_any_device_the_call_is_silent_until_one_is_there() {
 fn a_quick_device_loses_its_oldest_sound_and_not_time() {
     let mut bench = Bench::new();
     bench.until("the microphone", |bench| bench.fill().0 == Fill::Audio);
-    // Ten times as fast as the call: never more than so much of it waits.
-    std::thread::sleep(Duration::from_millis(200));
-    let mut frames = 0;
+    // A hundred frames that nobody has asked for: never more than so much of them waits.
+    let before = bench.fake.said.load(Ordering::SeqCst);
+    bench.until("much sound", |bench| bench.fake.said.load(Ordering::SeqCst) > before + 100);
+    let opened = bench.fake.opened.load(Ordering::SeqCst);
     bench.fake.unplugged.store(NAMED | DEFAULT, Ordering::SeqCst);
-    std::thread::sleep(Duration::from_millis(50));
+    bench.until("it is looked for again", |bench| bench.fake.opened.load(Ordering::SeqCst) > opened);
+    let mut frames = 0;
     while bench.fill().0 == Fill::Audio {
         frames += 1;
     }
-    assert!(frames <= 5, "{frames} frames waited");
+    assert!((1..=5).contains(&frames), "{frames} frames waited");
 }
 
 /// A program for the folder of a test.
