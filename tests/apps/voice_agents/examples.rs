@@ -36,10 +36,8 @@ async fn the_agent_says_back_what_was_said_once_the_caller_is_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python3"]
 async fn the_python_client_says_back_what_it_hears() {
-    if !Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok_and(|it| it.success()) {
-        return eprintln!("not tested: there is no python3");
-    }
     let text = include_str!("../../../examples/python/voice_agent.py");
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     assert!(lines <= 52, "{lines} lines");
