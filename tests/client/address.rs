@@ -27,8 +27,12 @@ fn a_client_whose_address_changes_says_so_to_its_registrar_and_in_its_calls() {
         return tokio::runtime::Runtime::new().expect("a runtime").block_on(moves());
     }
     let this = std::env::current_exe().expect("a path");
-    let inside =
-        Command::new("unshare").arg("-rn").arg(this).args(["--exact", NAME, "--ignored"]).env(INSIDE, "1").output();
+    let inside = Command::new("unshare")
+        .arg("-rn")
+        .arg(this)
+        .args(["--exact", NAME, "--ignored"])
+        .env(INSIDE, "1")
+        .output();
     let inside = inside.expect("unshare");
     let said = [inside.stdout, inside.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
     assert!(inside.status.success() && said[0].contains("1 passed"), "{}\n{}", said[0], said[1]);

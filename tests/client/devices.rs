@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::client_support::server::Hand;
 use crate::client_support::within;
 use b2b::client::{
-    Audio, CallState, ClientBuilder, ClientEvent, Codec, DeviceSide, Devices, Loudspeaker, Microphone, SipClient, Sound,
-    SoundSystem,
+    Audio, CallState, ClientBuilder, ClientEvent, Codec, DeviceSide, Devices, Loudspeaker, Microphone,
+    SipClient, Sound, SoundSystem,
 };
 
 /// A headset that can be unplugged, beside default devices that stay.
@@ -142,7 +142,10 @@ async fn presets_offer_what_they_are_for_and_what_is_set_after_them_counts() {
     for wide in [builder().softphone(), builder().agent()] {
         let offered = offered(built(wide)).await;
         let opus: u8 = offered[0].parse().expect("a payload type");
-        assert!(opus >= 96 && [g722, pcmu, pcma].iter().all(|it| offered.iter().any(|o| o == it)), "{offered:?}");
+        assert!(
+            opus >= 96 && [g722, pcmu, pcma].iter().all(|it| offered.iter().any(|o| o == it)),
+            "{offered:?}"
+        );
     }
     let plain = offered(built(builder().headless())).await;
     assert_eq!(plain[..3], [pcmu, pcma, g722]);

@@ -2,14 +2,17 @@
 //! Real sockets on this machine stand for the parties.
 #![allow(dead_code)] // every test program uses its own part
 
+mod verbs;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use b2b::call::controller::{
     AddressFamily, Capability, CollectEnd, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec,
     MediaController, MediaError, MediaEvent, MediaFuture, Member, PairPolicy, Part, Played, Prompt,
-    RecordingSpec,
+    RecordingSpec, StreamSpec,
 };
+use b2b::media::codec::g711::{ulaw_decode, ulaw_encode};
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -56,11 +59,16 @@ impl Party {
     }
 
     fn speak(&mut self, to: SocketAddr) {
+        self.send(to, &[0xff; 160]);
+    }
+
+    /// The next packet, of PCMU.
+    fn send(&mut self, to: SocketAddr, payload: &[u8]) {
         let mut packet = vec![0x80, 0];
         packet.extend_from_slice(&self.next.to_be_bytes());
         packet.extend_from_slice(&(u32::from(self.next) * 160).to_be_bytes());
         packet.extend_from_slice(&7u32.to_be_bytes());
-        packet.resize(172, 0xff);
+        packet.extend_from_slice(payload);
         self.next += 1;
         self.rtp.send_to(&packet, to).expect("loopback");
     }
@@ -163,6 +171,7 @@ impl<'a> Carried<'a> {
         self.refusals().await;
         self.applications().await;
         self.rooms().await;
+        self.verbs().await;
     }
 
     /// A call: offer and answer across, RTP both ways, hold, resume, counters, the end.

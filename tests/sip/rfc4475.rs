@@ -13,7 +13,10 @@ fn corpus() -> BTreeMap<String, Bytes> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/rfc4475");
     let folder = std::env::var_os("B2B_RFC4475").map_or(PathBuf::from(beside), PathBuf::from);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| {
-        panic!("the messages of RFC 4475 are not in {}: {error}; name their folder in B2B_RFC4475", folder.display())
+        panic!(
+            "the messages of RFC 4475 are not in {}: {error}; name their folder in B2B_RFC4475",
+            folder.display()
+        )
     });
     let mut messages = BTreeMap::new();
     for path in entries.map(|entry| entry.unwrap().path()) {
