@@ -91,6 +91,7 @@ impl ServerConfig {
         now.apps.voicemail.folder.clone_from(&old.apps.voicemail.folder);
         now.limits.source_messages_per_s = old.limits.source_messages_per_s;
         now.limits.connections = old.limits.connections;
+        now.limits.source_connections = old.limits.source_connections;
         now.log.sip_trace.clone_from(&old.log.sip_trace);
         now.log.format = old.log.format;
         now.log.level = old.log.level;
@@ -107,6 +108,7 @@ impl Changes {
         let live_limits = super::Limits {
             source_messages_per_s: old.limits.source_messages_per_s,
             connections: old.limits.connections,
+            source_connections: old.limits.source_connections,
             ..new.limits.clone()
         };
         let tls = |config: &ServerConfig| config.tls.clone().map(|tls| super::Tls { lines: [0; 2], ..tls });
@@ -129,6 +131,7 @@ impl Changes {
                 old.limits.source_messages_per_s != new.limits.source_messages_per_s,
             ),
             ("limits.connections", old.limits.connections != new.limits.connections),
+            ("limits.source_connections", old.limits.source_connections != new.limits.source_connections),
             ("log.level", old.log.level != new.log.level),
             ("log.format", old.log.format != new.log.format),
             ("log.sip_trace", old.log.sip_trace != new.log.sip_trace),
@@ -138,6 +141,11 @@ impl Changes {
             ("server.domains", a.domains != b.domains),
             ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
             ("server.md5_only", a.md5_only != b.md5_only),
+            (
+                "server.min_algorithm or require_qop",
+                (a.min_algorithm, a.require_qop) != (b.min_algorithm, b.require_qop),
+            ),
+            ("server.weak_passwords", a.weak_passwords != b.weak_passwords),
             ("server.trusted", a.trusted != b.trusted),
             ("server.inside", a.inside != b.inside),
             ("server.drain_s", a.drain != b.drain),

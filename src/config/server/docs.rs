@@ -84,10 +84,28 @@ pub const SERVER: SectionDoc = SectionDoc {
             "Phones, by their whole `User-Agent`, that are asked for an MD5 digest only. All others may use SHA-256; these do not register when they are given the choice.",
         ),
         key(
+            "min_algorithm",
+            "`md5` or `sha-256`",
+            r#""md5""#,
+            "The weakest digest that phones may answer with. `sha-256` shuts out phones that know MD5 only, and users that have `ha1` only.",
+        ),
+        key(
+            "require_qop",
+            "true or false",
+            "false",
+            "Whether answers without `qop`, as of phones from before 1999, are refused.",
+        ),
+        key(
             "user_agent",
             "text",
             "",
             "`User-Agent` and `Server` of our messages. Without it: `b2b/` and the version.",
+        ),
+        key(
+            "weak_passwords",
+            "true or false",
+            "false",
+            "Whether passwords of users may be their names or have fewer than 8 characters. Without it `--dry-run` refuses the configuration, and at start a line in the log names each.",
         ),
         key(
             "trusted",
@@ -271,6 +289,18 @@ pub const LIMITS: SectionDoc = SectionDoc {
         key("calls", "1 to 1000000", "10000", "Calls at once; more are answered with 503."),
         key("calls_per_s", "1 to 100000", "500", "New calls a second, all sources together."),
         key(
+            "user_calls_per_s",
+            "1 to 100000",
+            "20",
+            "New calls a second of one user, counted before those of all.",
+        ),
+        key(
+            "source_calls_per_s",
+            "1 to 100000",
+            "100",
+            "New calls a second of one source that is not trusted and no gateway, counted before those of all.",
+        ),
+        key(
             "source_calls",
             "1 to 1000000",
             "100",
@@ -290,12 +320,18 @@ pub const LIMITS: SectionDoc = SectionDoc {
         ),
         key("connections", "1 to 1000000", "1000", "TCP and TLS connections at once."),
         key(
+            "source_connections",
+            "1 to 1000000",
+            "20",
+            "Those of one source by which no right password has come yet; one more, and the oldest is closed. Sources that are named or registered from may have more.",
+        ),
+        key(
             "auth_failures",
             "1 to 10000",
             "12",
-            "Failed authentications of one source within `ban_s` before it is banned.",
+            "Wrong passwords of one source for one user within `ban_s` before no more are looked at; names that a source fails for before it is banned.",
         ),
-        key("ban_s", "1 to 86400", "600", "How long a source stays banned."),
+        key("ban_s", "1 to 86400", "600", "How long either lasts."),
         key(
             "trying_s",
             "1 to 32",

@@ -7,7 +7,8 @@
 //! - `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
 //! - `reader`, `error`: TOML with lines; what can be wrong
 //! - `overrides`: what flags change
-//! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
+//! - `parse`, `parse_limits`, `parse_parties`, `parse_route`, `check`: from text to types
+//! - `passwords`: those that are easily guessed
 //! - `texts`: values with a form of their own
 //! - `load`: the file, its neighbours and the environment
 //! - `diff`: what a new configuration changes; `capacity`: how many calls fit
@@ -26,9 +27,11 @@ pub mod load;
 mod markdown;
 mod overrides;
 mod parse;
+mod parse_limits;
 mod parse_parties;
 mod parse_route;
 pub mod parties;
+mod passwords;
 pub mod pattern;
 mod reader;
 pub mod recording;
@@ -117,8 +120,14 @@ pub struct Server {
     pub realm: String,
     /// User agents that are asked for MD5 only.
     pub md5_only: Vec<Pattern>,
+    /// The weakest digest that phones may answer with.
+    pub min_algorithm: MinAlgorithm,
+    /// Answers without `qop` (RFC 2069) are refused.
+    pub require_qop: bool,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
+    /// Passwords that are easily guessed are meant.
+    pub weak_passwords: bool,
     /// Sources that may call without a password.
     pub trusted: Vec<IpNet>,
     /// Networks of ours: what is in them is reached where it says, and needs no proof.
@@ -134,6 +143,23 @@ pub struct Server {
     pub session_expires: Duration,
     /// The shortest that we agree to; not above `session_expires`.
     pub min_se: Duration,
+}
+
+/// The weakest digest algorithm that is good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinAlgorithm {
+    Md5,
+    Sha256,
+}
+
+impl MinAlgorithm {
+    fn parse(text: &str) -> Result<MinAlgorithm, String> {
+        match text {
+            "md5" => Ok(MinAlgorithm::Md5),
+            "sha-256" => Ok(MinAlgorithm::Sha256),
+            _ => Err("no such choice; choose md5 or sha-256".to_string()),
+        }
+    }
 }
 
 /// One SIP listener.
@@ -309,6 +335,10 @@ pub struct Limits {
     pub calls: usize,
     /// New calls a second, all sources together.
     pub calls_per_s: u32,
+    /// New calls a second of one user.
+    pub user_calls_per_s: u32,
+    /// New calls a second of one source that is not trusted and no gateway.
+    pub source_calls_per_s: u32,
     /// Calls at once of one source that is not trusted.
     pub source_calls: usize,
     /// Messages a second of one source, before parsing.
@@ -317,6 +347,8 @@ pub struct Limits {
     pub source_challenges_per_s: u32,
     /// TCP and TLS connections at once.
     pub connections: usize,
+    /// Those of one source that have proven nothing.
+    pub source_connections: usize,
     /// Failed authentications of one source within the ban time, before it is banned.
     pub auth_failures: u32,
     /// How long a source stays banned.

@@ -19,10 +19,10 @@ use super::texts::{
     advertise, domain, ip, keep_alive, listener, name_server, path, ports, quotable, reachable_ip, store,
 };
 use super::{
-    Carrier, Codec, Http, KeepAlive, Limits, Listener, Log, Media, Registrar, Secret, Server, ServerConfig,
-    Srtp, Store, Tls,
+    Carrier, Codec, Http, KeepAlive, Listener, Log, Media, MinAlgorithm, Registrar, Secret, Server,
+    ServerConfig, Srtp, Store, Tls,
 };
-use super::{apps, hep, parse_parties, parse_route, recording};
+use super::{apps, hep, parse_limits, parse_parties, parse_route, recording};
 use crate::config::keys::nearest;
 use crate::config::value;
 use crate::logging::Format;
@@ -69,7 +69,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let media = media(&root.one(&docs::MEDIA)?, outside)?;
     let http = http(&root.one(&docs::HTTP)?, outside)?;
     let registrar = registrar(&root.one(&docs::REGISTRAR)?)?;
-    let limits = limits(&root.one(&docs::LIMITS)?)?;
+    let limits = parse_limits::limits(&root.one(&docs::LIMITS)?)?;
     let recording = recording::recording(&root.one(&docs::RECORDING)?, outside)?;
     let hep = hep::hep(&root.one(&docs::HEP)?, outside)?;
     let log = log(&root.one(&docs::LOG)?, outside)?;
@@ -247,9 +247,12 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
             Some(patterns) => patterns,
             None => OLD_LIBRE.iter().filter_map(|text| Pattern::new(text).ok()).collect(),
         },
+        min_algorithm: section.parsed("min_algorithm", MinAlgorithm::parse)?.unwrap_or(MinAlgorithm::Md5),
+        require_qop: section.switch("require_qop")?.unwrap_or(false),
         user_agent: section
             .parsed("user_agent", quotable)?
             .unwrap_or_else(|| concat!("b2b/", env!("CARGO_PKG_VERSION")).to_string()),
+        weak_passwords: section.switch("weak_passwords")?.unwrap_or(false),
         trusted: section.parsed_list("trusted", parse_parties::network)?.unwrap_or_default(),
         inside: section.parsed_list("inside", parse_parties::network)?.unwrap_or_default(),
         store: match section.parsed("store", store)? {
@@ -365,35 +368,6 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
     Ok(registrar)
 }
 
-/// Timer B ends an INVITE without a response after 32 s by itself.
-pub(super) fn trying(section: &Section<'_>) -> Result<Option<Duration>, ConfigError> {
-    section.seconds("trying_s", 1..=32)
-}
-
-fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
-    let count = |key, most, default| section.whole(key, 1..=most).map(|found| found.unwrap_or(default));
-    let limits = Limits {
-        calls: count("calls", 1_000_000, 10_000)? as usize,
-        calls_per_s: count("calls_per_s", 100_000, 500)? as u32,
-        source_calls: count("source_calls", 1_000_000, 100)? as usize,
-        source_messages_per_s: count("source_messages_per_s", 1_000_000, 10_000)? as u32,
-        source_challenges_per_s: count("source_challenges_per_s", 1_000_000, 50)? as u32,
-        connections: count("connections", 1_000_000, 1_000)? as usize,
-        auth_failures: count("auth_failures", 10_000, 12)? as u32,
-        ban: Duration::from_secs(count("ban_s", 86_400, 600)?),
-        trying: trying(section)?,
-        ring: Duration::from_secs(count("ring_s", 3_600, 60)?),
-        duration: none_if_zero(
-            section.seconds("call_s", 0..=604_800)?.unwrap_or(Duration::from_secs(43_200)),
-        ),
-        redirects: section.whole("redirects", 0..=20)?.unwrap_or(5) as u8,
-        subscriptions: count("subscriptions", 1_000_000, 10_000)? as usize,
-        user_subscriptions: count("user_subscriptions", 1_000_000, 250)? as usize,
-    };
-    section.finish();
-    Ok(limits)
-}
-
 fn log(section: &Section<'_>, outside: &dyn Outside) -> Result<Log, ConfigError> {
     let log = Log {
         level: section.parsed("level", value::log_level)?.unwrap_or(tracing::Level::INFO),
@@ -473,6 +447,6 @@ pub(super) fn codecs(section: &Section<'_>) -> Result<Option<Vec<Codec>>, Config
     }
 }
 
-fn none_if_zero(time: Duration) -> Option<Duration> {
+pub(super) fn none_if_zero(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Secret;
 use super::check::Names;
 use super::docs;
 use super::error::{ConfigError, ConfigProblem};
@@ -14,6 +13,8 @@ use super::parse_route;
 use super::parties::{Credentials, Gateway, GatewayAuth, GatewayHost, Group, Strategy, User};
 use super::pattern::{Pattern, Rewrite, Template};
 use super::reader::{Read, Section};
+use super::texts;
+use super::{MinAlgorithm, Secret};
 use crate::sip::msg::Transport;
 
 pub(super) fn user(
@@ -37,6 +38,7 @@ pub(super) fn user(
         caller_id: section.parsed("caller_id", user_name)?,
         class: section.parsed("class", class)?.unwrap_or_else(|| "internal".to_string()),
         max_contacts: section.whole("max_contacts", 1..=1_000)?.map(|most| most as usize),
+        weak_password: section.switch("weak_password")?.unwrap_or(false),
         max_calls: section.whole("max_calls", 1..=100_000)?.map(|most| most as usize),
         line: section.line(),
     };
@@ -103,6 +105,8 @@ pub(super) fn gateway(
         hosts,
         transport: section.parsed("transport", transport)?,
         auth,
+        realms: section.parsed_list("realm", texts::quotable)?.unwrap_or_default(),
+        min_algorithm: section.parsed("min_algorithm", MinAlgorithm::parse)?.unwrap_or(MinAlgorithm::Md5),
         from_user: section.parsed("from_user", user_name)?,
         from_domain: section.parsed("from_domain", host)?,
         register: register.then_some(expires),
@@ -110,7 +114,7 @@ pub(super) fn gateway(
         sources: section.parsed_list("sources", network)?.unwrap_or_default(),
         class: section.parsed("class", class)?.unwrap_or_else(|| "external".to_string()),
         channels: section.whole("channels", 1..=100_000)?.map(|most| most as usize),
-        trying: super::parse::trying(&section)?,
+        trying: super::parse_limits::trying(&section)?,
         called: rewrites(&section, "called")?,
         caller: rewrites(&section, "caller")?,
         codecs: parse::codecs(&section)?.unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Codec, Rewrite, Secret, Target};
+use super::{Codec, MinAlgorithm, Rewrite, Secret, Target};
 use crate::sip::msg::Transport;
 
 /// `[[user]]`: someone who registers.
@@ -25,6 +25,8 @@ pub struct User {
     pub class: String,
     /// Bindings at once; none: as `[registrar]` says.
     pub max_contacts: Option<usize>,
+    /// A password that is easily guessed is meant.
+    pub weak_password: bool,
     /// Calls at once; none: any number.
     pub max_calls: Option<usize>,
     /// Line in the file.
@@ -59,6 +61,10 @@ pub struct Gateway {
     pub transport: Option<Transport>,
     /// How we answer its challenges.
     pub auth: Option<GatewayAuth>,
+    /// Realms whose challenges are answered; empty: those that its hosts have asked for.
+    pub realms: Vec<String>,
+    /// Weaker challenges are not answered.
+    pub min_algorithm: MinAlgorithm,
     /// User part of From; none: the caller's number.
     pub from_user: Option<String>,
     /// Host part of From; none: the host that is called.
