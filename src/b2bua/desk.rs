@@ -1,6 +1,7 @@
-//! The server's front desk: passwords, trusted addresses, limits; `registering`: REGISTER;
-//! `watching`: SUBSCRIBE.
+//! The server's front desk: trusted addresses, limits; `passwords`: who somebody is;
+//! `registering`: REGISTER; `watching`: SUBSCRIBE.
 
+mod passwords;
 mod registering;
 mod watching;
 
@@ -26,15 +27,20 @@ use crate::call::reason::Reason;
 use crate::call::seats::Seat;
 use crate::call::switch::Turn;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk};
-use crate::sip::auth::{Asked, Authorized, DigestClient, DigestServer, Penalties, Side, Standing, Verdict};
+use crate::sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
 use crate::sip::endpoint::{
     Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
 };
-use crate::sip::msg::{Method, Name, Request, Response};
+use crate::sip::known::KnownSources;
+use crate::sip::msg::{Method, Request, Response};
 use crate::sip::net::Ban;
+use passwords::Lines;
 
 /// Q.850: no circuit is available.
 const NO_CIRCUIT: u8 = 34;
+
+/// How long the address of a gateway's host stays known that has answered us.
+const GATEWAY_KNOWN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Who a desk works with, and whom it tells.
 #[derive(Clone)]
@@ -45,6 +51,8 @@ pub struct DeskParts {
     pub board: GatewayBoard,
     pub tally: Tally,
     pub lamps: LampBoard,
+    /// Written by the desk, for all who keep room for those who belong here.
+    pub known: KnownSources,
 }
 
 /// Decides who may call and register.
@@ -54,6 +62,7 @@ pub struct ServerDesk {
     settings: Arc<Settings>,
     digest: DigestServer,
     penalties: Penalties,
+    lines: Lines,
     gate: Gate,
     gateways: Gateways,
     lamps: Lamps,
@@ -85,9 +94,14 @@ impl ServerDesk {
         let settings = parts.current.get();
         let config = &settings.config;
         ServerDesk {
+        parts.known.set_blocks(settings.known_blocks());
+        registrar(&parts.registrar).each_registered(&mut |binding| {
+            parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
+        });
             digest: DigestServer::new(settings::digest(config), seed, now),
             penalties: Penalties::new(settings::penalties(config), now),
             gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
+            lines: Lines::new(now),
             gateways: {
                 let mut gateways = Gateways::new(parts.board.clone(), seed);
                 gateways.follow(now, config);
@@ -108,105 +122,6 @@ impl ServerDesk {
     fn at(&mut self, now: Instant) {
         self.now = now;
         self.wall = self.start.1 + now.saturating_duration_since(self.start.0);
-    }
-
-    /// Who sends this, by his password.
-    fn authenticate(
-        &mut self,
-        now: Instant,
-        request: &Request,
-        from: EffectiveSource,
-        side: Side,
-    ) -> Result<String, Turned> {
-        self.at(now);
-        let source = from.ip();
-        // A named proxy is many phones, and some hide which one it was.
-        let is_proxy = self.settings.origins.is_proxy(source);
-        let known = is_proxy || !matches!(self.settings.origins.of(source).0, Origin::Unknown);
-        match self.penalties.source(now, source) {
-            _ if is_proxy => {}
-            Standing::Clear => {}
-            Standing::Wait(wait) => return Err(self.slowed(now, from, wait)),
-            Standing::Banned(_) => {
-                self.parts.tally.count(|it| &mut it.banned);
-                // A proxy that gets no answer would try again, and think that we are gone.
-                return Err(if from.by_proxy { Turned::Once(Reply::status(403)) } else { Turned::Ignored });
-            }
-        }
-        let server = &self.settings.config.server;
-        let agent = request.header(Name::UserAgent).and_then(|agent| std::str::from_utf8(agent).ok());
-        let md5_only = agent.is_some_and(|agent| server.md5_only.iter().any(|it| it.matches(agent)));
-        let asked = Asked { source, realm: &server.realm, side, md5_only };
-        let mut proven = false;
-        let (status, headers) = match self.digest.verify(now, request, asked, &*self.settings.directory) {
-            Verdict::Authenticated { user } => return self.recognized(now, from, &user),
-            Verdict::Challenge { status, headers } => {
-                self.parts.tally.count(|it| &mut it.challenged);
-                (status, headers)
-            }
-            Verdict::Rejected { status, headers, user } => {
-                self.parts.tally.count(|it| &mut it.rejected);
-                self.rejected(now, source, user, request.method());
-                proven = true;
-                (status, headers)
-            }
-            Verdict::Malformed => {
-                self.parts.tally.count(|it| &mut it.malformed);
-                (400, HeaderFields::new())
-            }
-        };
-        if !known && !self.gate.answers_stranger(now, source) {
-            self.parts.tally.count(|it| &mut it.ignored);
-            return Err(Turned::Ignored);
-        }
-        let reply = Reply { headers, ..Reply::status(status) };
-        // A copy of a wrong password must not count as another one.
-        Err(if proven { Turned::Away(reply) } else { Turned::Once(reply) })
-    }
-
-    /// Refused unread, for so long (RFC 3261 §21.5.4).
-    fn slowed(&mut self, now: Instant, from: EffectiveSource, wait: Duration) -> Turned {
-        if !self.gate.answers_stranger(now, from.ip()) {
-            self.parts.tally.count(|it| &mut it.ignored);
-            return Turned::Ignored;
-        }
-        self.parts.tally.count(|it| &mut it.slowed);
-        // A 503 would be about us, and keep the proxy's other phones away as well (§21.5.4).
-        Turned::Once(retry_after(if from.by_proxy { 480 } else { 503 }, "", wait))
-    }
-
-    /// The password is right; the name may be that of an alias.
-    fn recognized(&mut self, now: Instant, from: EffectiveSource, user: &str) -> Result<String, Turned> {
-        let source = from.ip();
-        let Some(found) = self.settings.directory.digest_user(user).cloned() else {
-            return Err(Turned::Away(Reply::status(403)));
-        };
-        let aor = self.settings.directory.aor(&found);
-        let known =
-            aor.is_some_and(|aor| registrar(&self.parts.registrar).is_known_source(now, &aor, source));
-        if let Standing::Wait(wait) | Standing::Banned(wait) = self.penalties.user(now, user, known) {
-            return Err(self.slowed(now, from, wait));
-        }
-        self.parts.tally.count(|it| &mut it.authenticated);
-        self.penalties.succeeded(source);
-        self.gate.was_no_stranger(source);
-        Ok(found.name.clone())
-    }
-
-    fn rejected(&mut self, now: Instant, source: IpAddr, user: String, method: &Method) {
-        self.penalties.failed(now, source, &user);
-        let is_proxy = self.settings.origins.is_proxy(source);
-        // Whoever is banned is not looked at: this is when it begins.
-        if let Standing::Banned(time) = self.penalties.source(now, source)
-            && !is_proxy
-        {
-            self.parts.tally.count(|it| &mut it.bans);
-            tracing::warn!("{source} is banned for {} s: too many wrong passwords", time.as_secs());
-            let reason = format!("too many wrong passwords, the last one for {user}");
-            self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
-            self.bans.push_back(self.settings.ban(source, now + time));
-        }
-        self.publish(Event::AuthenticationFailed { source, user, method: method.to_string() });
     }
 
     /// Where a request comes from, as far as limits and belief go.
@@ -267,14 +182,19 @@ impl ServerDesk {
             return;
         }
         let config = &settings.config;
-        self.digest.set_nonce_lifetime(config.registrar.nonce_life);
+        self.digest.reconfigure(settings::digest(config));
+        self.parts.known.set_blocks(settings.known_blocks());
         self.penalties.reconfigure(settings::penalties(config));
         self.gate.reconfigure(&config.limits);
         registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
         self.gateways.follow(now, config);
         // Whoever is known now may call without a password.
         let banned = self.penalties.banned_sources(now);
-        self.bans.extend(banned.map(|(source, rest)| settings.ban(source, now + rest)));
+        let known = &self.parts.known;
+        self.bans.extend(banned.map(|(source, rest)| match known.knows(now, source) {
+            true => Ban { source, until: None },
+            false => settings.ban(source, now + rest),
+        }));
         self.settings = settings;
         self.reloaded = true;
     }
@@ -399,8 +319,15 @@ impl FrontDesk for ServerDesk {
         result: Result<Response, RequestFailure>,
         flow: Option<Flow>,
     ) {
-        if !self.lamps.answered(t, request, &result) {
-            self.gateways.answered(t, request, &result, flow);
+        if self.lamps.answered(t, request, &result) {
+            return;
+        }
+        let from = flow.filter(|_| result.is_ok()).map(|flow| flow.remote.ip());
+        if self.gateways.answered(t, request, &result, flow)
+            && let Some(from) = from
+        {
+            // What a gateway's host resolves to.
+            self.parts.known.at_home(t.now, from, t.now + GATEWAY_KNOWN);
         }
     }
 

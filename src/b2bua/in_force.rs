@@ -100,6 +100,14 @@ impl Settings {
         Ban { source, until: (!self.origins.knows_some(source)).then_some(until) }
     }
 
+    /// The first and last address of every block whose sources are known: those that are
+    /// named, and gateways' hosts that are addresses.
+    pub fn known_blocks(&self) -> Vec<(IpAddr, IpAddr)> {
+        let hosts = self.config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        let hosts = hosts.filter_map(|host| host.host.parse::<IpAddr>().ok());
+        self.origins.blocks().into_iter().chain(hosts.map(|host| (host, host))).collect()
+    }
+
     /// Who a caller is, as routes see him: where he comes from, and his class.
     pub fn caller<'a>(&'a self, identity: Option<&'a str>, address: IpAddr) -> (Origin<'a>, Option<&'a str>) {
         match identity.and_then(|name| self.directory.user(name)) {

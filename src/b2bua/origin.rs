@@ -67,6 +67,12 @@ impl Origins {
         self.proxies.iter().any(|net| net.contains(&address))
     }
 
+    /// The first and last address of every block that is named.
+    pub fn blocks(&self) -> Vec<(IpAddr, IpAddr)> {
+        let blocks = self.gateways.iter().map(|(net, ..)| net).chain(&self.trusted).chain(&self.proxies);
+        blocks.map(|net| (net.network(), net.broadcast())).collect()
+    }
+
     /// Whether a gateway, somebody trusted or an edge proxy of ours sends from this address,
     /// or from its IPv6 /64.
     pub fn knows_some(&self, address: IpAddr) -> bool {

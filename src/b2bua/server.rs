@@ -41,6 +41,7 @@ use crate::call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
 use crate::config::server::capacity::Capacity;
 use crate::config::server::{ServerConfig, Store};
 use crate::sip::endpoint::{EndpointConfig, Extensions, Transport};
+use crate::sip::known::KnownSources;
 use crate::sip::msg::Method;
 use crate::sip::net::{Tls, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
@@ -121,6 +122,7 @@ impl Server {
             board: board.clone(),
             tally: Tally::default(),
             lamps: LampBoard::default(),
+            known: KnownSources::default(),
         };
         let parts = SwitchParts {
             controller: media.controller(),

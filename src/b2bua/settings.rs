@@ -9,7 +9,8 @@ use crate::call::failure::Failover;
 use crate::call::lookup::Credentials;
 use crate::call::resolver::{Gateway, GatewayHost, Group};
 use crate::config::server::{
-    Action, Codec, Failover as Rule, KeepAlive, Rewrite, Route, ServerConfig, Srtp, Strategy, Target,
+    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Rewrite, Route, ServerConfig, Srtp, Strategy,
+    Target,
 };
 use crate::sip::auth::{DigestConfig, PenaltyConfig};
 use crate::sip::endpoint::SessionTimers;
@@ -19,7 +20,22 @@ use crate::sip::registrar::{KeepAliveKind, RegistrarConfig};
 
 /// For the digest server.
 pub fn digest(config: &ServerConfig) -> DigestConfig {
-    DigestConfig { nonce_lifetime: config.registrar.nonce_life, ..DigestConfig::default() }
+    let mut digest = DigestConfig {
+        nonce_lifetime: config.registrar.nonce_life,
+        require_qop: config.server.require_qop,
+        ..DigestConfig::default()
+    };
+    let weakest = algorithm(config.server.min_algorithm);
+    digest.algorithms.retain(|algorithm| *algorithm >= weakest);
+    digest
+}
+
+/// In the words of digest authentication.
+pub fn algorithm(algorithm: MinAlgorithm) -> Algorithm {
+    match algorithm {
+        MinAlgorithm::Md5 => Algorithm::Md5,
+        MinAlgorithm::Sha256 => Algorithm::Sha256,
+    }
 }
 
 /// For the registrar.
@@ -229,6 +245,13 @@ mod tests {
     #[test]
     fn gateways_and_groups_become_what_resolvers_take() {
         let config = parse_alone(
+    #[test]
+    fn digests_are_as_weak_as_the_configuration_allows() {
+        let config = parse_alone("[server]\nmin_algorithm = \"sha-256\"\nrequire_qop = true\n").unwrap();
+        let digest = digest(&config);
+        assert_eq!((digest.algorithms, digest.require_qop), (vec![Algorithm::Sha256], true));
+    }
+
             "[[user]]\nname = \"1001\"\npassword = \"x\"\n\
              [[gateway]]\nname = \"carrier\"\nhosts = [\"[2001:db8::1]\", \"b.example:5070\"]\ntransport = \"tcp\"\n\
              username = \"u\"\npassword = \"p\"\nfrom_user = \"+4420\"\nfrom_domain = \"2001:db8::7\"\nchannels = 3\ncodecs = [\"pcma\"]\n\

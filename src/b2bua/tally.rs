@@ -13,7 +13,7 @@ pub struct DeskCounters {
     pub rejected: u64,
     /// Requests whose credentials could not be read.
     pub malformed: u64,
-    /// Requests that were refused unread, with 503, after too many wrong passwords.
+    /// Passwords that were not looked at, after too many wrong ones.
     pub slowed: u64,
     /// Bans that began.
     pub bans: u64,

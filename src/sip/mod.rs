@@ -8,11 +8,13 @@
 //! - `auth`: digest, both sides, and what failures cost
 //! - `registration`: ours at a registrar, as a machine
 //! - `registrar`: addresses of record and where they are reached
+//! - `known`: sources that belong here
 //! - `net`: sockets, clock and name resolution around the endpoint
 
 pub mod auth;
 pub mod dialog;
 pub mod endpoint;
+pub mod known;
 pub mod msg;
 pub mod net;
 pub mod registrar;

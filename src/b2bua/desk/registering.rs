@@ -56,6 +56,7 @@ impl ServerDesk {
         let event = match event {
             RegistrarEvent::Registered { aor, binding } | RegistrarEvent::Refreshed { aor, binding } => {
                 Event::Registered {
+                self.parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
                     aor: aor.to_string(),
                     contact: binding.contact_str().into_owned(),
                     expires_s: binding.expires.saturating_duration_since(now).as_secs() as u32,

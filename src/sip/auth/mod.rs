@@ -20,8 +20,8 @@ pub mod server;
 
 pub use client::{Authorized, ChallengeError, DigestClient};
 pub use digest::{Algorithm, HexDigest};
-pub use penalty::{Penalties, PenaltyConfig, Standing};
-pub use server::{Asked, Credentials, DigestConfig, DigestServer, Secret, Verdict};
+pub use penalty::{Failure, Penalties, PenaltyConfig, Standing};
+pub use server::{Asked, Claim, Credentials, DigestConfig, DigestServer, Secret, Verdict};
 
 use crate::sip::msg::Name;
 

@@ -12,6 +12,8 @@ const WINDOW: u32 = 64;
 /// The highest count seen, and a bit for each of those below it.
 #[derive(Debug, Clone, Copy)]
 struct Window {
+    /// Whose password it was used with, as a hash.
+    user: u32,
     highest: u32,
     seen: u64,
 }
@@ -49,18 +51,23 @@ impl NonceCounts {
 
     /// Takes a count of a nonce that is ours; call it only when the digest is
     /// right. `false`: used before, or nobody knows any more.
-    pub fn take(&mut self, nonce: NonceId, count: u32) -> bool {
+    pub fn take(&mut self, nonce: NonceId, count: u32, user: u32) -> bool {
         if let Some(window) = self.windows.get_mut(&nonce) {
             return window.take(count);
         }
         if self.forgotten.is_some_and(|last| nonce <= last) {
             return false;
         }
-        self.windows.insert(nonce, Window { highest: count, seen: 1 });
+        self.windows.insert(nonce, Window { user, highest: count, seen: 1 });
         if self.windows.len() > self.max {
             self.forgotten = self.windows.pop_first().map(|(oldest, _)| oldest);
         }
         true
+    }
+
+    /// Whether this nonce was used with the right password of this user.
+    pub fn is_of(&self, nonce: NonceId, user: u32) -> bool {
+        self.windows.get(&nonce).is_some_and(|window| window.user == user)
     }
 
     /// Forgets nonces made up to `ms`: they have expired.
@@ -90,23 +97,23 @@ mod tests {
     fn each_count_is_taken_once_in_whatever_order() {
         let mut counts = NonceCounts::new(8);
         for count in [1, 3, 2, 10, 4, 9] {
-            assert!(counts.take(nonce(1), count), "{count}");
+            assert!(counts.take(nonce(1), count, 0), "{count}");
         }
         for count in [1, 3, 2, 10, 4, 9] {
-            assert!(!counts.take(nonce(1), count), "{count}");
+            assert!(!counts.take(nonce(1), count, 0), "{count}");
         }
-        assert!(counts.take(nonce(1), 5));
+        assert!(counts.take(nonce(1), 5, 0));
     }
 
     #[test]
     fn counts_too_far_behind_are_refused() {
         let mut counts = NonceCounts::new(8);
-        assert!(counts.take(nonce(1), 100));
-        assert!(counts.take(nonce(1), 37), "63 behind");
-        assert!(!counts.take(nonce(1), 36));
-        assert!(counts.take(nonce(1), u32::MAX));
-        assert!(!counts.take(nonce(1), 100));
-        assert!(!counts.take(nonce(1), u32::MAX));
+        assert!(counts.take(nonce(1), 100, 0));
+        assert!(counts.take(nonce(1), 37, 0), "63 behind");
+        assert!(!counts.take(nonce(1), 36, 0));
+        assert!(counts.take(nonce(1), u32::MAX, 0));
+        assert!(!counts.take(nonce(1), 100, 0));
+        assert!(!counts.take(nonce(1), u32::MAX, 0));
     }
 
     #[test]
@@ -117,7 +124,7 @@ mod tests {
         for step in 0..20_000u32 {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let count = step / 4 + (state >> 24) % 90;
-            if counts.take(nonce(1), count) {
+            if counts.take(nonce(1), count, 0) {
                 assert!(taken.insert(count), "{count} was taken twice");
             }
         }
@@ -128,21 +135,21 @@ mod tests {
     fn a_full_table_forgets_the_oldest_nonce_and_never_takes_it_again() {
         let mut counts = NonceCounts::new(3);
         for serial in 1..=5 {
-            assert!(counts.take(nonce(serial), 1));
+            assert!(counts.take(nonce(serial), 1, 0));
         }
         assert_eq!(counts.len(), 3);
-        assert!(!counts.take(nonce(1), 2) && !counts.take(nonce(2), 1), "nobody knows their counts");
-        assert!(counts.take(nonce(3), 2) && !counts.take(nonce(3), 1));
+        assert!(!counts.take(nonce(1), 2, 0) && !counts.take(nonce(2), 1, 0), "nobody knows their counts");
+        assert!(counts.take(nonce(3), 2, 0) && !counts.take(nonce(3), 1, 0));
     }
 
     #[test]
     fn expired_nonces_leave_nothing() {
         let mut counts = NonceCounts::new(100);
         for serial in 1..=5 {
-            counts.take(nonce(serial), 1);
+            counts.take(nonce(serial), 1, 0);
         }
         counts.expire(3);
         assert_eq!(counts.len(), 2);
-        assert!(!counts.take(nonce(4), 1));
+        assert!(!counts.take(nonce(4), 1, 0));
     }
 }

@@ -1,31 +1,40 @@
-//! What failed authentication costs: after a few failures a source, or whoever
-//! claims to be a user, has to wait ever longer between two attempts, and is
-//! banned in the end. Nothing is held back or delayed here: an attempt that comes
-//! too early is not looked at.
+//! What wrong passwords cost. Nothing is held back or delayed here: an attempt that comes
+//! too early is not looked at, and answered like a wrong one.
+//!
+//! - A **pair** of source and user name: after a few failures it has to wait ever longer
+//!   between two attempts, and long in the end. What fails elsewhere, or for other names,
+//!   does not touch it: phones behind one NAT do not share the fate of one that fails.
+//! - A **source** that fails for many different names guesses names: it is banned.
+//! - A **user** whose password is guessed from many sources: each further source has one
+//!   attempt instead of many. A right password comes at the first attempt, a guess does
+//!   not, so nobody is locked out by what others try.
 //!
 //! Count only [`Verdict::Rejected`](super::Verdict::Rejected): its nonce shows that
 //! the source does receive what we send to it, so nobody gets another one banned
 //! by forging his address.
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::sip::known::network;
 
 /// How patient we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PenaltyConfig {
-    /// Failures that cost nothing: people mistype.
+    /// Failures of a pair that cost nothing: people mistype.
     pub free: u32,
     /// Wait after the first failure that does; it doubles with each.
     pub first_wait: Duration,
-    /// Failures that lead to a ban.
+    /// Failures of a pair after which it waits for `ban`; names after which a source is
+    /// banned; sources after which a user is under attack.
     pub ban_after: u32,
     /// How long a ban lasts.
     pub ban: Duration,
     /// A failure is forgotten in this time: one for each that passes without one.
     pub forget: Duration,
-    /// Sources and users watched at most, each; beyond it the mildest cases are
+    /// Pairs, sources and users watched at most, each; beyond it the mildest cases are
     /// forgotten.
     pub max_entries: usize,
 }
@@ -50,6 +59,16 @@ impl PenaltyConfig {
         let defaults = PenaltyConfig::default();
         PenaltyConfig { free: ban_after / 2, ban_after, ban, forget: ban / ban_after, ..defaults }
     }
+
+    /// Of one whose password is under attack.
+    fn strict(self) -> Self {
+        PenaltyConfig { free: 0, ban_after: 1, ..self }
+    }
+
+    /// Of sources and users, who are counted and wait for nothing before their time.
+    fn counted(self) -> Self {
+        PenaltyConfig { free: u32::MAX, ..self }
+    }
 }
 
 /// How somebody stands.
@@ -57,10 +76,21 @@ impl PenaltyConfig {
 pub enum Standing {
     /// Go on.
     Clear,
-    /// Refuse this attempt unseen (503 with Retry-After), for so long.
+    /// Do not look at this attempt, for so long.
     Wait(Duration),
-    /// Banned for so long: do not even answer.
+    /// Banned for so long.
     Banned(Duration),
+}
+
+/// What a failure came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The first of its pair since its last ones were forgotten.
+    pub first: bool,
+    /// How the pair stands now.
+    pub pair: Standing,
+    /// How the source stands now, if it was not banned before.
+    pub source: Standing,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +102,7 @@ struct Entry {
     banned: bool,
 }
 
-/// Entries by source or by user.
+/// Entries by what is counted.
 #[derive(Debug)]
 struct Table<K> {
     entries: HashMap<K, Entry>,
@@ -82,21 +112,29 @@ struct Table<K> {
 /// A full table is swept at most this often.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Failures by source and by user.
+/// Failures by pair, by source and by user.
 #[derive(Debug)]
 pub struct Penalties {
     config: PenaltyConfig,
+    /// Names are kept as hashes: nobody fills the memory with them.
+    hashed: RandomState,
+    pairs: Table<(IpAddr, u64)>,
+    /// Names that failed.
     sources: Table<IpAddr>,
-    /// Longest names are cut: nobody fills the memory with them.
-    users: Table<Box<str>>,
+    /// Sources that failed.
+    users: Table<u64>,
 }
-
-const MAX_USER: usize = 64;
 
 impl Penalties {
     /// Nobody has failed yet.
     pub fn new(config: PenaltyConfig, now: Instant) -> Self {
-        Penalties { config, sources: Table::new(now), users: Table::new(now) }
+        Penalties {
+            config,
+            hashed: RandomState::new(),
+            pairs: Table::new(now),
+            sources: Table::new(now),
+            users: Table::new(now),
+        }
     }
 
     /// Another patience from now on; bans that are in force stay.
@@ -104,41 +142,46 @@ impl Penalties {
         self.config = config;
     }
 
-    /// How a source stands. Ask before anything is verified.
-    pub fn source(&self, now: Instant, source: IpAddr) -> Standing {
-        self.sources.standing(now, &key(source))
-    }
-
-    /// How a user stands. `known`: the source is one that this user is registered
-    /// from; what others do in his name does not lock him out.
-    pub fn user(&self, now: Instant, user: &str, known: bool) -> Standing {
-        match known {
+    /// Whether an attempt of this source for this user is to be looked at.
+    pub fn pair(&self, now: Instant, source: IpAddr, user: &str) -> Standing {
+        match self.pairs.entries.is_empty() {
             true => Standing::Clear,
-            false => self.users.standing(now, cut(user)),
+            false => self.pairs.standing(now, &self.key(source, user)),
         }
     }
 
-    /// A failure, and how source and user stand now, whichever is worse.
-    pub fn failed(&mut self, now: Instant, source: IpAddr, user: &str) -> Standing {
-        let by_source = self.sources.failed(now, key(source), &self.config);
-        let by_user = self.users.failed(now, cut(user).into(), &self.config);
-        by_source.max(by_user)
+    /// How a source stands: clear or banned.
+    pub fn source(&self, now: Instant, source: IpAddr) -> Standing {
+        self.sources.standing(now, &network(source))
     }
 
-    /// A success: the source is forgiven. The user is not, since his own success
-    /// says nothing about whoever else tries his name.
-    pub fn succeeded(&mut self, source: IpAddr) {
-        self.sources.entries.remove(&key(source));
+    /// A failure.
+    pub fn failed(&mut self, now: Instant, source: IpAddr, user: &str) -> Failure {
+        let (key, config) = (self.key(source, user), self.config);
+        let besieged = self.users.failures(now, &key.1, &config) >= config.ban_after;
+        let first = self.pairs.failures(now, &key, &config) == 0;
+        let pair = self.pairs.failed(now, key, &if besieged { config.strict() } else { config });
+        let mut stands = Standing::Clear;
+        if first {
+            self.users.failed(now, key.1, &config.counted());
+            if self.source(now, source) == Standing::Clear {
+                stands = self.sources.failed(now, key.0, &config.counted());
+            }
+        }
+        Failure { first, pair, source: stands }
     }
 
-    /// Lifts a ban by hand.
-    pub fn forgive_user(&mut self, user: &str) {
-        self.users.entries.remove(cut(user));
+    /// A success: what this user has failed at from this source is forgiven. Nothing else
+    /// is: it says nothing about whoever tries another name, or this one from elsewhere.
+    pub fn succeeded(&mut self, source: IpAddr, user: &str) {
+        if !self.pairs.entries.is_empty() {
+            self.pairs.entries.remove(&self.key(source, user));
+        }
     }
 
-    /// Sources and users watched.
-    pub fn held(&self) -> (usize, usize) {
-        (self.sources.entries.len(), self.users.entries.len())
+    /// Pairs, sources and users watched.
+    pub fn held(&self) -> [usize; 3] {
+        [self.pairs.entries.len(), self.sources.entries.len(), self.users.entries.len()]
     }
 
     /// Sources banned at the moment, with the rest of their time.
@@ -147,6 +190,10 @@ impl Penalties {
             Standing::Banned(rest) => Some((*source, rest)),
             _ => None,
         })
+    }
+
+    fn key(&self, source: IpAddr, user: &str) -> (IpAddr, u64) {
+        (network(source), self.hashed.hash_one(user))
     }
 }
 
@@ -177,11 +224,12 @@ impl<K: Hash + Eq> Table<K> {
         Table { entries: HashMap::new(), next_sweep: now }
     }
 
-    fn standing<Q: Hash + Eq + ?Sized>(&self, now: Instant, key: &Q) -> Standing
-    where
-        K: std::borrow::Borrow<Q>,
-    {
+    fn standing(&self, now: Instant, key: &K) -> Standing {
         self.entries.get(key).map_or(Standing::Clear, |entry| entry.standing(now))
+    }
+
+    fn failures(&self, now: Instant, key: &K, config: &PenaltyConfig) -> u32 {
+        self.entries.get(key).map_or(0, |entry| entry.failures(now, config.forget))
     }
 
     fn failed(&mut self, now: Instant, key: K, config: &PenaltyConfig) -> Standing {
@@ -217,21 +265,6 @@ impl<K: Hash + Eq> Table<K> {
             self.entries.retain(|_, entry| entry.blocked_until > now);
         }
     }
-}
-
-/// One subscriber of an IPv6 network usually has a whole /64.
-fn key(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
-}
-
-fn cut(user: &str) -> &str {
-    &user[..user.floor_char_boundary(MAX_USER)]
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The side that asks: challenges out, credentials in, a verdict.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,7 @@ pub struct DigestServer {
     counts: NonceCounts,
     /// Stands in where there is no user: the work is the same.
     nobody: String,
+    hashed: RandomState,
     counters: DigestCounters,
 }
 
@@ -120,6 +122,17 @@ pub struct Asked<'a> {
     /// Challenge with MD5 alone, where it is among the algorithms: some phones give up
     /// at a challenge that they do not know, wherever it stands.
     pub md5_only: bool,
+}
+
+/// Who a request claims to be sent by, as far as can be told before its password is looked
+/// at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// As the credentials name them.
+    pub user: String,
+    /// Their nonce was used with this user's right password before: whoever sends this
+    /// knew it then, and is not slowed down by what others try.
+    pub acquainted: bool,
 }
 
 /// One set of credentials.
@@ -141,14 +154,35 @@ impl DigestServer {
             mint: NonceMint::new(seed, now),
             counts: NonceCounts::new(config.max_nonces),
             nobody,
+            hashed: RandomState::new(),
             counters: DigestCounters::default(),
             config,
         }
     }
 
-    /// Another life of nonces from now on, of those that are out too.
-    pub fn set_nonce_lifetime(&mut self, lifetime: Duration) {
-        self.config.nonce_lifetime = lifetime;
+    /// Other rules from now on, for nonces that are out too; how many are held stays.
+    pub fn reconfigure(&mut self, config: DigestConfig) {
+        self.config = config;
+    }
+
+    /// Who `request` claims to be sent by: the user of its first credentials for the
+    /// realm. Those of other users beside them are never verified.
+    pub fn claim(&self, now: Instant, request: &Request, asked: Asked<'_>) -> Option<Claim> {
+        let given = request
+            .field_values(asked.side.credentials())
+            .take(MAX_CREDENTIALS)
+            .filter_map(|value| DigestCredentials::parse(value).ok().flatten())
+            .find(|given| given.realm == asked.realm.as_bytes())?;
+        let user = String::from_utf8_lossy(&given.plain_username()).into_owned();
+        let lifetime = self.config.nonce_lifetime;
+        let nonce = self.mint.check(now, given.nonce, asked.source, asked.realm, lifetime);
+        let acquainted = nonce.is_some_and(|nonce| self.counts.is_of(nonce, self.tag(&user)));
+        Some(Claim { user, acquainted })
+    }
+
+    /// A short name for a user.
+    fn tag(&self, user: &str) -> u32 {
+        self.hashed.hash_one(user) as u32
     }
 
     /// What to think of `request`. ACK and CANCEL cannot be asked (§22.1): do not
@@ -165,8 +199,9 @@ impl DigestServer {
             self.counts.expire(last);
         }
         let mut worst = Outcome::NotForUs;
+        let mut claimed = None;
         for value in request.field_values(asked.side.credentials()).take(MAX_CREDENTIALS) {
-            match self.outcome(now, request, value, asked, users) {
+            match self.outcome(now, request, (value, &mut claimed), asked, users) {
                 Outcome::Good(user) => {
                     self.counters.authenticated += 1;
                     return Verdict::Authenticated { user };
@@ -227,7 +262,7 @@ impl DigestServer {
         &mut self,
         now: Instant,
         request: &Request,
-        value: &[u8],
+        (value, claimed): (&[u8], &mut Option<String>),
         asked: Asked<'_>,
         users: &dyn Credentials,
     ) -> Outcome {
@@ -237,6 +272,11 @@ impl DigestServer {
             Err(()) => return Outcome::Malformed,
         };
         if given.realm != asked.realm.as_bytes() {
+            return Outcome::NotForUs;
+        }
+        let user = String::from_utf8_lossy(&given.plain_username()).into_owned();
+        // One request, one user: others could be tried unseen beside a name that may.
+        if *claimed.get_or_insert_with(|| user.clone()) != user {
             return Outcome::NotForUs;
         }
         let algorithm = match given.algorithm.map_or(Some((Algorithm::Md5, false)), Algorithm::parse) {
@@ -254,7 +294,6 @@ impl DigestServer {
         let Some(nonce) = self.mint.check(now, given.nonce, asked.source, asked.realm, lifetime) else {
             return Outcome::Stale;
         };
-        let user = String::from_utf8_lossy(&given.plain_username()).into_owned();
         if !self.is_right(&user, request.method(), &given, algorithm, asked.realm, users) {
             return Outcome::Wrong(user);
         }
@@ -299,7 +338,7 @@ impl DigestServer {
         };
         match count {
             None | Some(0) => Outcome::Malformed,
-            Some(count) if self.counts.take(nonce, count) => Outcome::Good(user),
+            Some(count) if self.counts.take(nonce, count, self.tag(&user)) => Outcome::Good(user),
             Some(_) => Outcome::Replayed,
         }
     }

@@ -1,6 +1,7 @@
 //! The machine: REGISTER in, reply out; expiry and keep-alive by time.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -251,13 +252,19 @@ impl Registrar {
         alive
     }
 
-    /// Whether a user is registered from this address: what others do in his name
-    /// then does not lock him out.
-    pub fn is_known_source(&self, now: Instant, aor: &Aor, source: std::net::IpAddr) -> bool {
+    /// Whether an AOR is registered from this very address and port: nobody else sends from
+    /// there, others behind the same NAT included.
+    pub fn is_registered_from(&self, now: Instant, aor: &Aor, address: SocketAddr) -> bool {
+        let canonical = |at: SocketAddr| (at.ip().to_canonical(), at.port());
         let same = |binding: &Arc<Binding>| {
-            binding.expires > now && binding.flow.remote.ip().to_canonical() == source.to_canonical()
+            binding.expires > now && canonical(binding.flow.remote) == canonical(address)
         };
         self.store.bindings(aor).iter().any(same)
+    }
+
+    /// Shows every binding.
+    pub fn each_registered(&self, each: &mut dyn FnMut(&Binding)) {
+        self.store.visit(&mut |_, bindings| bindings.iter().for_each(|binding| each(binding)));
     }
 
     /// Asks for a keep-alive at `at`, if the binding needs any.

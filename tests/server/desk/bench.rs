@@ -19,6 +19,7 @@ use b2b::call::switch::SwitchConfig;
 use b2b::config::server::{Outside, ServerConfig, parse};
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
+use b2b::sip::known::KnownSources;
 use b2b::sip::msg::{Method, Request};
 use b2b::sip::registrar::{LocationStore, MemoryStore, Registrar};
 use bytes::Bytes;
@@ -76,6 +77,7 @@ impl Bench {
             board,
             tally: Tally::default(),
             lamps: LampBoard::default(),
+            known: KnownSources::default(),
         };
         let desk = ServerDesk::new(parts.clone(), [7; 32], (now, SystemTime::UNIX_EPOCH));
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Routes(parts.current.clone()))];

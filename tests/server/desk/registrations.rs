@@ -75,7 +75,7 @@ fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
 }
 
 #[test]
-fn wrong_passwords_are_slowed_then_met_with_silence_and_time_heals() {
+fn wrong_passwords_are_not_looked_at_after_a_few_and_time_heals() {
     let text =
         USERS.replace("trusted = [\"192.0.2.0/24\"]", "") + "[limits]\nauth_failures = 4\nban_s = 600\n";
     let mut bench = Bench::new(&text);
@@ -84,10 +84,31 @@ fn wrong_passwords_are_slowed_then_met_with_silence_and_time_heals() {
         assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
     }
     // Half of them were free; now nothing is looked at for a while, right password or not.
-    assert_eq!(bench.register(eve, "1001", "secret", 60), 503);
-    assert_eq!(bench.counted().slowed, 1);
+    assert_eq!(bench.register(eve, "1001", "secret", 60), 401);
+    assert_eq!((bench.counted().slowed, bench.counted().rejected), (1, 3));
     bench.harness.run(Duration::from_secs(2));
     assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
+    bench.harness.run(Duration::from_secs(60));
+    assert_eq!(bench.register(eve, "1001", "secret", 60), 401);
+    assert_eq!(bench.counted().rejected, 4);
+    // Not so from elsewhere, nor for others from there.
+    let (elsewhere, neighbour) =
+        (bench.harness.party("192.0.2.67:5060"), bench.harness.party("192.0.2.66:5070"));
+    assert_eq!(bench.register(elsewhere, "1001", "secret", 60), 200);
+    assert_eq!(bench.register(neighbour, "1002", "secret", 60), 200);
+    bench.harness.run(Duration::from_secs(600));
+    assert_eq!(bench.register(eve, "1001", "secret", 60), 200);
+}
+
+#[test]
+fn who_fails_for_many_names_is_met_with_silence() {
+    let text =
+        USERS.replace("trusted = [\"192.0.2.0/24\"]", "") + "[limits]\nauth_failures = 4\nban_s = 600\n";
+    let mut bench = Bench::new(&text);
+    let eve = bench.harness.party("192.0.2.66:5060");
+    for name in 0..4 {
+        assert_eq!(bench.register(eve, &format!("20{name}"), "guess", 60), 401);
+    }
     assert_eq!(bench.counted().bans, 1);
     let answers = bench.sent_to("192.0.2.66:5060", "SIP/2.0 ").len();
     bench.harness.call(eve, "1001", Some(SESSION));
@@ -99,6 +120,22 @@ fn wrong_passwords_are_slowed_then_met_with_silence_and_time_heals() {
 }
 
 #[test]
+fn a_guesser_behind_the_nat_of_an_office_bans_nobody_there() {
+    let text = USERS.replace("trusted = [\"192.0.2.0/24\"]", "") + "[limits]\nauth_failures = 4\n";
+    let mut bench = Bench::new(&text);
+    let (phone, eve) = (bench.harness.party("192.0.2.66:5060"), bench.harness.party("192.0.2.66:5070"));
+    assert_eq!(bench.register(phone, "1001", "secret", 600), 200);
+    for name in 0..8 {
+        bench.register(eve, &format!("20{name}"), "guess", 60);
+    }
+    assert_eq!((bench.counted().bans, bench.counted().rejected), (1, 4));
+    assert_eq!(bench.harness.bans(), [], "the sockets hear of no ban");
+    assert_eq!(bench.register(phone, "1001", "secret", 600), 200, "from where it is registered");
+    assert_eq!(bench.register(eve, "1002", "guess", 600), 401);
+    assert_eq!(bench.counted().rejected, 4, "nothing more is looked at");
+}
+
+#[test]
 fn the_sockets_hear_of_bans_but_not_of_who_may_call_without_a_password() {
     let text = |trusted: &str| {
         let users = USERS.replace("192.0.2.0/24", trusted);
@@ -107,13 +144,13 @@ fn the_sockets_hear_of_bans_but_not_of_who_may_call_without_a_password() {
     let mut bench = Bench::new(&text("192.0.2.11"));
     let (trusted, eve) = (bench.harness.party("192.0.2.11:5060"), bench.harness.party("192.0.2.66:5060"));
     let banned = |bench: &mut Bench, party| {
-        for _ in 0..2 {
-            bench.register(party, "1001", "guess", 60);
+        for name in ["1001", "1002"] {
+            bench.register(party, name, "guess", 60);
             bench.harness.run(Duration::from_secs(2));
         }
         bench.harness.bans()
     };
-    assert!(matches!(&*banned(&mut bench, trusted), [Ban { until: None, .. }]));
+    assert_eq!(banned(&mut bench, trusted), [], "whoever is trusted may call");
     let at = "192.0.2.66".parse().expect("an address");
     let bans = banned(&mut bench, eve);
     let [Ban { source, until: Some(until) }] = &*bans else { panic!("{bans:?}") };

@@ -64,14 +64,37 @@ fn who_floods_without_a_password_is_answered_within_a_budget_and_others_all_the_
 }
 
 #[test]
-fn wrong_passwords_lead_to_silence_for_their_source_and_for_nobody_else() {
+fn wrong_passwords_are_named_in_the_log_and_lock_nobody_out_elsewhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = "[limits]\nauth_failures = 4\nban_s = 600\n";
+    let (mut server, address) = server(folder.path(), "", &format!("{limits}{USERS}"));
+    let mut guesser = Peer::new([127, 0, 7, 14], address);
+    for attempt in 0..10 {
+        let status = guesser.register("1001", "guess", "sip:a@h", &format!("guess-{attempt}"));
+        assert_eq!(status, 401, "attempt {attempt}");
+    }
+    server.wait_for_line("wrong password for \"1001\" from 127.0.7.14:");
+    assert_eq!(
+        guesser.register("1001", "secret", "sip:a@h", "lucky"),
+        401,
+        "not looked at, and nothing tells"
+    );
+    let mut phone = Peer::new([127, 0, 7, 15], address);
+    let contact = format!("sip:1001@{}", phone.at);
+    assert_eq!(phone.register("1001", "secret", &contact, "phone"), 200);
+    let mut neighbour = Peer::new([127, 0, 7, 14], address);
+    assert_eq!(neighbour.register("1002", "secret", "sip:b@h", "neighbour"), 200);
+}
+
+#[test]
+fn wrong_passwords_for_many_names_lead_to_silence_for_their_source_and_for_nobody_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = "[log]\nsip_trace = \"trace.sip\"\n[limits]\nauth_failures = 2\nban_s = 600\n";
     let (mut server, address) = server(folder.path(), "", &format!("{limits}{USERS}"));
     let mut guesser = Peer::new([127, 0, 7, 4], address);
     for attempt in 0..2 {
-        let status = guesser.register("1001", "guess", "sip:a@h", &format!("guess-{attempt}"));
-        assert_eq!(status, 401, "attempt {attempt}");
+        let (name, call) = (format!("100{attempt}"), format!("guess-{attempt}"));
+        assert_eq!(guesser.register(&name, "guess", "sip:a@h", &call), 401, "attempt {attempt}");
     }
     server.wait_for_line("127.0.7.4 is banned for ");
     // Not even the right password is looked at, nor a call.

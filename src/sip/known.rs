@@ -1,0 +1,118 @@
+//! Sources that belong here: named by the configuration, or where somebody is registered
+//! from. What is short (connections, places in tables, answers without state) is kept for
+//! them when strangers take the rest.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// Addresses that are known for a time at most; then those that are over go, and whoever
+/// finds no place is a stranger.
+const MAX_ADDRESSES: usize = 1 << 20;
+
+/// A full table is swept at most this often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How well a source is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acquaintance {
+    /// The configuration names it.
+    Named,
+    /// Somebody is at home there; others may be, too.
+    Home,
+    /// Not at all.
+    Stranger,
+}
+
+/// Who is known; clones are the same. Written by whoever authenticates, read by sockets
+/// when somebody new comes, not for each message.
+#[derive(Debug, Clone, Default)]
+pub struct KnownSources(Arc<RwLock<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// First and last address of each block.
+    blocks: Vec<(IpAddr, IpAddr)>,
+    until: HashMap<IpAddr, Instant>,
+    next_sweep: Option<Instant>,
+}
+
+impl KnownSources {
+    /// The blocks of the configuration from now on, each by its first and last address.
+    pub fn set_blocks(&self, blocks: Vec<(IpAddr, IpAddr)>) {
+        self.write(|known| known.blocks = blocks);
+    }
+
+    /// Somebody is at home at this address (IPv6: in its /64), for as long as this.
+    pub fn at_home(&self, now: Instant, source: IpAddr, until: Instant) {
+        let source = network(source);
+        self.write(|known| {
+            if known.until.len() >= MAX_ADDRESSES && known.next_sweep.is_none_or(|at| at <= now) {
+                known.next_sweep = Some(now + SWEEP_INTERVAL);
+                known.until.retain(|_, until| *until > now);
+            }
+            if known.until.len() < MAX_ADDRESSES || known.until.contains_key(&source) {
+                let held = known.until.entry(source).or_insert(until);
+                *held = (*held).max(until);
+            }
+        });
+    }
+
+    /// Whether somebody who belongs here may send from this address.
+    pub fn knows(&self, now: Instant, source: IpAddr) -> bool {
+        self.acquaintance(now, source) != Acquaintance::Stranger
+    }
+
+    /// How well this address is known.
+    pub fn acquaintance(&self, now: Instant, source: IpAddr) -> Acquaintance {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let address = source.to_canonical();
+        let at_home = || known.until.get(&network(source)).is_some_and(|until| *until > now);
+        match known.blocks.iter().any(|(first, last)| (*first..=*last).contains(&address)) {
+            true => Acquaintance::Named,
+            false if at_home() => Acquaintance::Home,
+            false => Acquaintance::Stranger,
+        }
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// What is counted as one source: an IPv4 address, or a /64, which one subscriber of an
+/// IPv6 network usually has as a whole.
+pub fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_addresses_with_a_registration_are_known_and_a_registration_ends() {
+        let (now, known) = (Instant::now(), KnownSources::default());
+        let at = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let later = now + Duration::from_secs(60);
+        known.set_blocks(vec![(at("192.0.2.0"), at("192.0.2.15")), (at("2001:db8::"), at("2001:db8::ff"))]);
+        known.clone().at_home(now, at("198.51.100.7"), later);
+        known.at_home(now, at("2001:db8:1::7"), later);
+        for inside in ["192.0.2.15", "::ffff:192.0.2.1", "2001:db8::7", "198.51.100.7", "2001:db8:1::9"] {
+            assert!(known.knows(now, at(inside)), "{inside}");
+        }
+        for outside in ["192.0.2.16", "2001:db8::1:0", "198.51.100.8", "2001:db8:1:1::7"] {
+            assert!(!known.knows(now, at(outside)), "{outside}");
+        }
+        // A shorter one does not end a longer one.
+        known.at_home(now, at("198.51.100.7"), now);
+        assert!(known.knows(now, at("198.51.100.7")) && !known.knows(later, at("198.51.100.7")));
+    }
+}
