@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::board::GatewayBoard;
 use super::effective_source::EffectiveSource;
 use super::gate::{Gate, NoEntry};
+use super::gateway::realms::Realms;
 use super::gateway::Gateways;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::lamps::Lamps;
@@ -22,7 +23,7 @@ use super::settings;
 use super::tally::Tally;
 use crate::call::bus::EventBus;
 use crate::call::event::Event;
-use crate::call::lookup::{Credentials, ResolvedContact};
+use crate::call::lookup::{GatewayUse, ResolvedContact};
 use crate::call::reason::Reason;
 use crate::call::seats::Seat;
 use crate::call::switch::Turn;
@@ -103,7 +104,7 @@ impl ServerDesk {
             gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
             lines: Lines::new(now),
             gateways: {
-                let mut gateways = Gateways::new(parts.board.clone(), seed);
+                let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
                 gateways.follow(now, config);
                 gateways
             },
@@ -335,10 +336,21 @@ impl FrontDesk for ServerDesk {
         &mut self,
         challenge: &Response,
         method: &Method,
-        credentials: &Credentials,
+        gateway: &GatewayUse,
         target: &str,
     ) -> Option<HeaderFields> {
-        let mut client = DigestClient::new(&credentials.username, &credentials.password, self.seed);
+        let credentials = gateway.credentials.as_ref()?;
+        let settings = self.settings.clone();
+        // One that a reload took away while its call goes on has no realms any more.
+        let configured = settings.config.gateway(&gateway.name)?;
+        let realms = self.gateways.answerable(configured, challenge);
+        for event in self.gateways.take_events() {
+            self.publish(event);
+        }
+        let realms = realms?;
+        let mut client = DigestClient::new(&credentials.username, &credentials.password, self.seed)
+            .only_for_any(realms)
+            .at_least(settings::algorithm(configured.min_algorithm));
         // The same numbers twice would be the same cnonce twice.
         self.seed = rand::random();
         if let Err(error) = client.challenged(challenge, &Authorized::default()) {

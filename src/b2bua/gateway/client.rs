@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::b2bua::board::RegistrationState;
 use crate::b2bua::routing::escaped;
+use crate::b2bua::settings;
 use crate::call::event::Event;
 use crate::call::switch::Turn;
 use crate::config::server::Gateway;
@@ -24,8 +25,14 @@ impl Client {
         let (expires, auth) = (gateway.register?, gateway.auth.as_ref()?);
         let user = escaped(&auth.username);
         let places = (0..gateway.hosts.len()).map(|host| place(gateway, host, &user)).collect();
+        let digest = DigestClient::new(&auth.username, auth.password.reveal(), seed)
+            .at_least(settings::algorithm(gateway.min_algorithm));
+        let digest = match gateway.realms.is_empty() {
+            true => digest,
+            false => digest.only_for_any(gateway.realms.iter().cloned()),
+        };
         let account = Account {
-            digest: Some(DigestClient::new(&auth.username, auth.password.reveal(), seed)),
+            digest: Some(digest),
             expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
             user,
         };

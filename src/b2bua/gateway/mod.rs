@@ -2,6 +2,7 @@
 //! answer.
 //!
 //! - `health_fsm`: a host's health as a table; `probe`: the same with its times
+//! - `realms`: which challenges get a gateway's password
 //! - `client`: a registration (`sip::registration`) of a gateway
 //!
 //! [`Gateways`] drives them. It has no socket and no clock: requests go out by the
@@ -10,6 +11,7 @@
 mod client;
 pub mod health_fsm;
 pub mod probe;
+pub mod realms;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -27,11 +29,16 @@ use crate::sip::msg::{Method, Response};
 use crate::sip::registration::{Order, State};
 use client::Client;
 use probe::Probe;
+use realms::{Answerable, Realms};
+
+/// The component of errors about realms.
+pub const REALM: &str = "gateway_realm";
 
 /// The gateways of a configuration, watched.
 pub struct Gateways {
     watched: Vec<Watched>,
     board: GatewayBoard,
+    realms: Realms,
     requests: HashMap<RequestId, Asked>,
     /// What is to be sent at the next chance.
     orders: VecDeque<(u64, Order)>,
@@ -61,10 +68,11 @@ enum Asked {
 
 impl Gateways {
     /// None yet; see [`Gateways::follow`].
-    pub fn new(board: GatewayBoard, seed: [u8; 32]) -> Self {
+    pub fn new(board: GatewayBoard, realms: Realms, seed: [u8; 32]) -> Self {
         Gateways {
             watched: Vec::new(),
             board,
+            realms,
             requests: HashMap::new(),
             orders: VecDeque::new(),
             dice: StdRng::from_seed(seed),
@@ -241,6 +249,9 @@ impl Gateways {
             Asked::Register(id) | Asked::Probe(id, _) => id,
         };
         let Some(it) = self.watched.iter_mut().find(|it| it.id == id) else { return true };
+        if let Ok(response) = result {
+            self.realms.learn(&it.config, crate::sip::auth::realms(response));
+        }
         match asked {
             Asked::Register(_) => {
                 let Some(client) = &mut it.client else { return true };
@@ -274,6 +285,26 @@ impl Gateways {
         true
     }
 
+    /// Which realms of a challenge to a call may have the gateway's password. Of one that
+    /// may not the log and an alarm tell, with the line that lets it in.
+    pub fn answerable(&mut self, gateway: &Gateway, challenge: &Response) -> Option<Vec<String>> {
+        match self.realms.answerable(gateway, &crate::sip::auth::realms(challenge)) {
+            Answerable::Realms(realms) => Some(realms),
+            Answerable::Refused(realm) => {
+                let mut all = self.realms.of(gateway).to_vec();
+                all.push(realm.clone());
+                let message = format!(
+                    "gateway {}: its password is not for realm {realm:?}, which somebody behind it may have \
+                     asked for; if it is the provider's own, write realm = {all:?} into its [[gateway]]",
+                    gateway.name
+                );
+                tracing::warn!("{message}");
+                self.events.push(Event::Error { component: REALM.to_owned(), message });
+                None
+            }
+        }
+    }
+
     /// What happened since this was last asked.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -304,9 +335,11 @@ impl Gateways {
 /// Whether nothing has changed that a registration or a probe depends on.
 fn is_same(old: &Gateway, new: &Gateway) -> bool {
     let same_auth = old.auth == new.auth || (old.register.is_none() && new.register.is_none());
+    let same_answers = (&old.realms, old.min_algorithm) == (&new.realms, new.min_algorithm);
     (&old.name, &old.hosts, old.transport, old.register, old.options, &old.from_domain)
         == (&new.name, &new.hosts, new.transport, new.register, new.options, &new.from_domain)
         && same_auth
+        && same_answers
 }
 
 fn health_event(gateway: &Gateway, host: usize, health: Health, why: &str) -> Event {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::Turn;
 use crate::call::controller::PairPolicy;
-use crate::call::lookup::{Credentials, ResolvedContact};
+use crate::call::lookup::{GatewayUse, ResolvedContact};
 use crate::call::seats::Seat;
 use crate::sip::endpoint::{
     Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
@@ -120,7 +120,7 @@ pub trait FrontDesk: Send {
         &mut self,
         _challenge: &Response,
         _method: &Method,
-        _credentials: &Credentials,
+        _gateway: &GatewayUse,
         _target: &str,
     ) -> Option<HeaderFields> {
         None

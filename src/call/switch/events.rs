@@ -119,15 +119,14 @@ impl Switch {
         let Some(it) = self.legs.get(leg.0) else { return };
         let Some(usage) = it.usage else { return };
         let gateway = it.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
-        let credentials = gateway.and_then(|gateway| gateway.credentials.as_deref());
+        let gateway = gateway.filter(|gateway| gateway.credentials.is_some());
         let target = it.contact.as_ref().map(|contact| contact.uri.as_str()).unwrap_or_default();
         let up = it.state == LegState::Answered;
         // Whoever asks again has refused what he got.
         let tried = if up { it.authorized.1 } else { it.authorized.0 };
         let method = if up { Method::Bye } else { Method::Invite };
-        let answer = credentials
-            .filter(|_| !tried)
-            .and_then(|it| self.desk.credentials(response, &method, it, target));
+        let answer =
+            gateway.filter(|_| !tried).and_then(|it| self.desk.credentials(response, &method, it, target));
         if let Some(it) = self.legs.get_mut(leg.0) {
             *(if up { &mut it.authorized.1 } else { &mut it.authorized.0 }) = true;
         }

@@ -68,8 +68,10 @@ struct Session {
 /// Answers challenges for one account.
 pub struct DigestClient {
     user: String,
-    /// Others get nothing.
-    realm: Option<String>,
+    /// Others get nothing; none: whoever asks.
+    realms: Option<Vec<String>>,
+    /// Weaker ones are not answered.
+    weakest: Algorithm,
     secret: Secret,
     rng: StdRng,
     sessions: Vec<Session>,
@@ -89,13 +91,26 @@ impl DigestClient {
 
     fn with(user: String, secret: Secret, seed: [u8; 32]) -> Self {
         let rng = StdRng::from_seed(seed);
-        DigestClient { user, realm: None, secret, rng, sessions: Vec::new() }
+        DigestClient { user, realms: None, weakest: Algorithm::Md5, secret, rng, sessions: Vec::new() }
     }
 
     /// The same for one realm only: no other one is answered.
     #[must_use]
     pub fn only_for(self, realm: impl Into<String>) -> Self {
-        DigestClient { realm: Some(realm.into()), ..self }
+        self.only_for_any([realm.into()])
+    }
+
+    /// The same for these realms.
+    #[must_use]
+    pub fn only_for_any(self, realms: impl IntoIterator<Item = String>) -> Self {
+        DigestClient { realms: Some(realms.into_iter().collect()), ..self }
+    }
+
+    /// Weaker algorithms are not answered: who reads an answer with MD5 has less to do to
+    /// find the password.
+    #[must_use]
+    pub fn at_least(self, weakest: Algorithm) -> Self {
+        DigestClient { weakest, ..self }
     }
 
     /// Takes a 401 or 407 in; `sent` are the credentials that its request carried.
@@ -105,11 +120,7 @@ impl DigestClient {
     /// [`ChallengeError`]: there is no use in trying again.
     pub fn challenged(&mut self, response: &Response, sent: &Authorized) -> Result<(), ChallengeError> {
         let side = Side::of_status(response.status()).ok_or(ChallengeError::NotAChallenge)?;
-        let challenges: Vec<Challenge<'_>> = response
-            .field_values(side.challenge())
-            .flat_map(split_challenges)
-            .filter_map(Challenge::parse)
-            .collect();
+        let challenges: Vec<Challenge<'_>> = challenges(response, side).collect();
         let mut realms: Vec<&[u8]> = challenges.iter().map(|challenge| challenge.realm).collect();
         realms.sort_unstable();
         realms.dedup();
@@ -182,9 +193,10 @@ impl DigestClient {
             OfferedQop::Other => false,
         };
         let plain = |value: &[u8]| !value.iter().any(|&byte| chars::is(byte, chars::CONTROL));
-        let wanted = self.realm.as_ref().is_none_or(|realm| realm.as_bytes() == challenge.realm);
+        let of = |realms: &Vec<String>| realms.iter().any(|realm| realm.as_bytes() == challenge.realm);
         known
-            && wanted
+            && self.realms.as_ref().is_none_or(of)
+            && algorithm >= self.weakest
             && form
             && plain(challenge.realm)
             && plain(challenge.nonce)
@@ -284,6 +296,23 @@ impl Session {
         }
         value
     }
+}
+
+fn challenges(response: &Response, side: Side) -> impl Iterator<Item = Challenge<'_>> {
+    response.field_values(side.challenge()).flat_map(split_challenges).filter_map(Challenge::parse)
+}
+
+/// The realms that a 401 or 407 asks for, each once.
+pub fn realms(response: &Response) -> Vec<String> {
+    let mut realms: Vec<String> = Vec::new();
+    let Some(side) = Side::of_status(response.status()) else { return realms };
+    for challenge in challenges(response, side) {
+        let realm = String::from_utf8_lossy(challenge.realm);
+        if realms.len() < MAX_REALMS && !realms.iter().any(|it| *it == realm) {
+            realms.push(realm.into_owned());
+        }
+    }
+    realms
 }
 
 /// The schemes that a response offers, for people.

@@ -291,3 +291,19 @@ fn client_and_server_understand_each_other_over_many_refreshes() {
     assert_eq!(server.counters().authenticated, 600);
     assert!(server.nonces_held() <= 2);
 }
+
+#[test]
+fn weak_challenges_and_those_of_other_realms_are_left_unanswered() {
+    let md5 = "Digest realm=\"r\", nonce=\"n1\", qop=\"auth\"";
+    let sha = "Digest realm=\"r\", nonce=\"n2\", algorithm=SHA-256, qop=\"auth\"";
+    let evil = "Digest realm=\"evil\", nonce=\"n3\", qop=\"auth\"";
+    let mut strict = client().at_least(Algorithm::Sha256);
+    assert!(strict.challenged(&asked(&[md5]), &NONE).is_err());
+    strict.challenged(&asked(&[md5, sha]), &NONE).unwrap();
+    assert!(only(&register(&mut strict)).contains("SHA-256"));
+    let mut ours = client().only_for_any(["q".to_owned(), "r".to_owned()]);
+    assert!(ours.challenged(&asked(&[evil]), &NONE).is_err());
+    ours.challenged(&asked(&[evil, md5]), &NONE).unwrap();
+    assert!(only(&register(&mut ours)).contains("realm=\"r\""));
+    assert_eq!(super::realms(&asked(&[evil, md5, sha])), ["evil", "r"]);
+}

@@ -199,7 +199,9 @@ fn a_wrong_password_is_a_refusal() {
 fn a_nonce_that_has_run_out_costs_one_more_round_and_no_registration() {
     let mut bench = Bench::new(&config(REGISTERS));
     let mut provider = Provider::new(&mut bench, ONE);
-    provider.digest.set_nonce_lifetime(Duration::from_secs(30));
+    provider
+        .digest
+        .reconfigure(DigestConfig { nonce_lifetime: Duration::from_secs(30), ..DigestConfig::default() });
     bench.harness.settle();
     pass(&mut bench, &mut provider, Duration::from_secs(240), 120);
     assert!(is_registered(&bench));
@@ -344,7 +346,7 @@ fn a_reload_keeps_what_did_not_change_and_moves_what_did() {
 
 /// Asks every INVITE that comes in for a password; how often, until one is answered, if
 /// any is.
-fn calls_with_password(bench: &mut Bench, carrier: PartyId) -> (usize, bool) {
+fn calls_with_password(bench: &mut Bench, carrier: PartyId, realm: &str) -> (usize, bool) {
     let mut digest = DigestServer::new(DigestConfig::default(), [5; 32], bench.harness.now());
     for asked in 0..4 {
         let invite = bench.harness.take(carrier).into_iter().find_map(|event| match event {
@@ -353,7 +355,7 @@ fn calls_with_password(bench: &mut Bench, carrier: PartyId) -> (usize, bool) {
         });
         let Some((usage, request)) = invite else { return (asked, false) };
         let source = [192, 0, 2, 1].into();
-        let who = Asked { source, realm: "provider", side: Side::Proxy, md5_only: false };
+        let who = Asked { source, realm, side: Side::Proxy, md5_only: false };
         let now = bench.harness.now();
         match digest.verify(now, &request, who, &Account) {
             Verdict::Authenticated { .. } => {
@@ -378,7 +380,7 @@ fn a_gateway_that_asks_a_call_for_its_password_gets_it_and_a_wrong_one_only_once
         let mut bench = Bench::new(&config(&account));
         let [ann, carrier] = [ANN, ONE].map(|at| bench.harness.party(at));
         let call = bench.harness.call(ann, "100", Some(SESSION));
-        assert_eq!(calls_with_password(&mut bench, carrier), asked, "{password}");
+        assert_eq!(calls_with_password(&mut bench, carrier, "provider"), asked, "{password}");
         match bench.harness.ended(ann, call) {
             None => assert!(bench.harness.is_up(ann, call), "{password}"),
             // Whose password is wrong is no business of the caller's.
@@ -389,5 +391,47 @@ fn a_gateway_that_asks_a_call_for_its_password_gets_it_and_a_wrong_one_only_once
         }
         let told = bench.sent_to(ANN, "").concat();
         assert!(!told.contains("provider") && !told.contains("acme"), "{told}");
+    }
+}
+
+#[test]
+fn a_callee_behind_a_carrier_that_asks_for_its_password_does_not_get_it() {
+    let mut bench = Bench::new(&config(REGISTERS));
+    let mut events = bench.parts.bus.subscribe();
+    let mut provider = Provider::new(&mut bench, ONE);
+    let ann = bench.harness.party(ANN);
+    bench.harness.settle();
+    provider.serve(&mut bench, 600);
+    assert!(is_registered(&bench));
+    bench.harness.call(ann, "100", Some(SESSION));
+    assert_eq!(calls_with_password(&mut bench, provider.party, "evil.example"), (1, false));
+    let invites = bench.sent_to(ONE, "INVITE ").concat();
+    assert!(!invites.is_empty() && !invites.contains("uthorization: "), "{invites}");
+    let alarm = told(&mut events).into_iter().find_map(|event| match event {
+        Event::Error { component, message } if component == "gateway_realm" => Some(message),
+        _ => None,
+    });
+    let line = "realm = [\"provider\", \"evil.example\"]";
+    assert!(alarm.as_ref().is_some_and(|it| it.contains(line)), "{alarm:?}");
+    // The provider's own realm is answered as ever.
+    bench.harness.call(ann, "100", Some(SESSION));
+    assert_eq!(calls_with_password(&mut bench, provider.party, "provider"), (1, true));
+}
+
+#[test]
+fn the_realms_of_the_configuration_get_the_password_and_weak_challenges_need_not() {
+    let account = |more: &str| format!("username = \"acme\"\npassword = \"secret\"\noptions_s = 0\n{more}");
+    for (more, realm, answered) in [
+        ("realm = \"provider\"", "provider", true),
+        ("realm = [\"one\", \"two\"]", "two", true),
+        ("realm = [\"one\", \"two\"]", "three", false),
+        ("min_algorithm = \"sha-256\"", "provider", true),
+    ] {
+        let mut bench = Bench::new(&config(&account(more)));
+        let [ann, carrier] = [ANN, ONE].map(|at| bench.harness.party(at));
+        bench.harness.call(ann, "100", Some(SESSION));
+        assert_eq!(calls_with_password(&mut bench, carrier, realm), (1, answered), "{more} {realm}");
+        let sent = bench.sent_to(ONE, "INVITE ").concat();
+        assert!(!sent.contains("algorithm=MD5"), "the strongest that is offered: {sent}");
     }
 }

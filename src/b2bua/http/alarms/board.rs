@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::kinds::{Ends, Kind, Severity};
+use crate::b2bua::gateway;
 use crate::call::event::{Event, rfc3339};
 
 /// Alarms of one kind; what goes beyond stands under one subject.
@@ -173,6 +174,9 @@ impl Board {
             }
             Event::Error { component, message } if component == "recording" => {
                 self.raise(time, Kind::RecordingFailed, String::new(), message.clone(), 1);
+            }
+            Event::Error { component, message } if component == gateway::REALM => {
+                self.raise(time, Kind::RealmRefused, String::new(), message.clone(), 1);
             }
             Event::HandlerFailed { handler, error, .. } => {
                 self.raise(time, Kind::HandlerFailed, handler.clone(), error.clone(), 1);

@@ -27,6 +27,7 @@ pub enum Kind {
     LateTicks,
     QueueOverGoal,
     Banned,
+    RealmRefused,
     ReloadRefused,
     HandlerFailed,
     Bug,
@@ -57,7 +58,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::NoMedia,
         Kind::MediaServerDown,
         Kind::GatewayDown,
@@ -70,6 +71,7 @@ impl Kind {
         Kind::LateTicks,
         Kind::QueueOverGoal,
         Kind::Banned,
+        Kind::RealmRefused,
         Kind::ReloadRefused,
         Kind::HandlerFailed,
         Kind::Bug,
@@ -155,6 +157,13 @@ impl Kind {
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "somebody guesses passwords; if it is a phone of yours, mend its password: its ban ends by itself",
+            },
+            Kind::RealmRefused => Row {
+                name: "realm_refused",
+                severity: Warning,
+                ends: Ends::After(HOUR),
+                fix: "if the realm is the provider's own, add the line to its [[gateway]] and send SIGHUP; if not, \
+                      somebody whom it was called for asked for your password, and did not get it",
             },
             Kind::ReloadRefused => Row {
                 name: "reload_refused",
