@@ -162,6 +162,10 @@ impl ServerDesk {
                 let mut reply = retry_after(503, "All Channels In Use", Duration::from_secs(5));
                 let reason = Reason::q850(NO_CIRCUIT).to_string();
                 reply.headers.push(("Reason".into(), reason.into()));
+            NoEntry::UserRate(wait) => retry_after(480, "Too Many Calls Of This User In This Second", wait),
+            NoEntry::SourceRate => {
+                retry_after(480, "Too Many Calls From This Address In This Second", Duration::from_secs(1))
+            }
                 reply
             }
         }
@@ -178,6 +182,8 @@ impl ServerDesk {
 
     /// What has been reloaded.
     fn follow(&mut self, now: Instant) {
+            NoEntry::UserRate(_) => &mut it.user_over_rate,
+            NoEntry::SourceRate => &mut it.source_over_rate,
         let settings = self.parts.current.get();
         if Arc::ptr_eq(&settings, &self.settings) {
             return;

@@ -1,6 +1,7 @@
 //! Who may have one more call, and how much strangers are answered. Time comes in as
 //! an argument.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::origin::Origin;
 use crate::call::seats::{Holder, Seat, Seats};
 use crate::config::server::{Limits, ServerConfig};
-use crate::sip::net::budget::{Bucket, Rate, SourceBudget, key};
+use crate::sip::known::{KnownSources, network};
+use crate::sip::net::budget::{Bucket, Rate, SourceBudget};
 
 /// Sources with a budget of their own; the others share one.
 const SOURCES: usize = 16_384;
@@ -18,14 +20,26 @@ pub struct Gate {
     seats: Seats,
     calls: Bucket,
     calls_rate: Rate,
+    /// Of users by name; those that are full again are as good as new ones.
+    users: HashMap<Arc<str>, Bucket>,
+    users_rate: Rate,
+    sources: SourceBudget,
     strangers: SourceBudget,
+    next_sweep: Instant,
 }
+
+/// Buckets of users are swept at most this often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a call is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoEntry {
     /// Too many new calls in this second; wait so long.
     Rate(Duration),
+    /// The user has begun too many in this second; wait so long.
+    UserRate(Duration),
+    /// The source has.
+    SourceRate,
     /// The source has all calls that one source may have.
     Source,
     /// The user has all calls that he may have.
@@ -37,19 +51,24 @@ pub enum NoEntry {
 impl Gate {
     /// A gate with the places of these.
     pub fn new(now: Instant, limits: &Limits, seats: Seats) -> Self {
-        let (calls_rate, strangers) = rates(limits);
+        let Rates { calls: calls_rate, users: users_rate, sources, strangers } = rates(limits);
         Gate {
             seats,
             calls: Bucket::new(now),
             calls_rate,
-            strangers: SourceBudget::new(now, strangers, SOURCES),
+            users: HashMap::new(),
+            users_rate,
+            sources: SourceBudget::new(now, sources, SOURCES, KnownSources::default()),
+            strangers: SourceBudget::new(now, strangers, SOURCES, KnownSources::default()),
+            next_sweep: now,
         }
     }
 
     /// Other limits from now on.
     pub fn reconfigure(&mut self, limits: &Limits) {
-        let (calls, strangers) = rates(limits);
-        self.calls_rate = calls;
+        let Rates { calls, users, sources, strangers } = rates(limits);
+        (self.calls_rate, self.users_rate) = (calls, users);
+        self.sources.set_rate(sources);
         self.strangers.set_rate(strangers);
     }
 
@@ -79,10 +98,29 @@ impl Gate {
         }
         if matches!(origin, Origin::User(_) | Origin::Unknown) {
             let limit = Some(config.limits.source_calls);
-            seats.push(self.take(Holder::Source(key(source)), limit, NoEntry::Source)?);
+            seats.push(self.take(Holder::Source(network(source)), limit, NoEntry::Source)?);
+        }
+        // What one may not have must not be taken from the others.
+        if let Origin::User(name) = origin {
+            self.pace(now, name)?;
+        }
+        if matches!(origin, Origin::User(_) | Origin::Unknown) && !self.sources.admit(now, source) {
+            return Err(NoEntry::SourceRate);
         }
         self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)?;
         Ok(seats)
+    }
+
+    fn pace(&mut self, now: Instant, user: &str) -> Result<(), NoEntry> {
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            self.users.retain(|_, bucket| !bucket.is_full(now));
+        }
+        let bucket = match self.users.get_mut(user) {
+            Some(bucket) => bucket,
+            None => self.users.entry(user.into()).or_insert_with(|| Bucket::new(now)),
+        };
+        bucket.take(now, self.users_rate).map_err(NoEntry::UserRate)
     }
 
     fn take(&self, holder: Holder, limit: Option<usize>, full: NoEntry) -> Result<Seat, NoEntry> {
@@ -121,13 +159,23 @@ impl Gate {
     }
 }
 
-fn rates(limits: &Limits) -> (Rate, Rate) {
-    let (calls, strangers) = (limits.calls_per_s, limits.source_challenges_per_s);
-    (
-        // A second's worth may come at once.
-        Rate { per_second: calls, burst: calls },
-        Rate { per_second: strangers, burst: strangers.saturating_mul(10) },
-    )
+struct Rates {
+    calls: Rate,
+    users: Rate,
+    sources: Rate,
+    strangers: Rate,
+}
+
+fn rates(limits: &Limits) -> Rates {
+    // A second's worth may come at once.
+    let second = |calls| Rate { per_second: calls, burst: calls };
+    let strangers = limits.source_challenges_per_s;
+    Rates {
+        calls: second(limits.calls_per_s),
+        users: second(limits.user_calls_per_s),
+        sources: second(limits.source_calls_per_s),
+        strangers: Rate { per_second: strangers, burst: strangers.saturating_mul(10) },
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +250,25 @@ mod tests {
         assert!(matches!(refused, Err(NoEntry::Rate(wait)) if wait <= Duration::from_millis(250)));
         assert_eq!(seats.all(), []);
         assert!(gate.enter(now + Duration::from_millis(250), &config, Origin::Trusted, HERE).is_ok());
+    }
+
+    #[test]
+    fn one_users_flood_and_one_sources_take_nothing_from_others() {
+        let text = "[limits]\ncalls_per_s = 10\nuser_calls_per_s = 2\nsource_calls_per_s = 3\n\
+                    [[user]]\nname = \"1001\"\npassword = \"x\"\n[[user]]\nname = \"1002\"\npassword = \"x\"\n";
+        let config = parse_alone(text).unwrap();
+        let (mut gate, now, _) = gate(&config);
+        let mut enter = |origin, source| gate.enter(now, &config, origin, source).map(drop);
+        let flood: Vec<_> = (0..800).map(|_| enter(Origin::User("1001"), HERE)).collect();
+        assert_eq!(flood.iter().filter(|it| it.is_ok()).count(), 2);
+        assert!(matches!(flood[2], Err(NoEntry::UserRate(wait)) if wait <= Duration::from_millis(500)));
+        assert_eq!(enter(Origin::User("1002"), HERE), Ok(()));
+        assert_eq!(enter(Origin::User("1002"), HERE), Err(NoEntry::SourceRate), "three from there");
+        assert_eq!(enter(Origin::User("1002"), THERE), Err(NoEntry::UserRate(Duration::from_millis(500))));
+        for _ in 0..7 {
+            assert_eq!(enter(Origin::Gateway("g"), HERE), Ok(()), "gateways are not limited by source");
+        }
+        assert!(matches!(enter(Origin::Trusted, HERE), Err(NoEntry::Rate(_))));
     }
 
     #[test]

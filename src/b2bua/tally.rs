@@ -23,6 +23,10 @@ pub struct DeskCounters {
     pub ignored: u64,
     /// Calls refused because there were too many in a second.
     pub over_rate: u64,
+    /// Calls refused because their user had begun too many in a second.
+    pub user_over_rate: u64,
+    /// The same by source.
+    pub source_over_rate: u64,
     /// Calls refused because their source had enough.
     pub source_full: u64,
     /// Calls from and to users who had enough.

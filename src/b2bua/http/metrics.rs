@@ -162,6 +162,8 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
         ("stranger_over_budget", desk.ignored),
         ("call_over_rate", desk.over_rate),
         ("source_full", desk.source_full),
+        ("user_over_rate", desk.user_over_rate),
+        ("source_over_rate", desk.source_over_rate),
         ("user_full", desk.user_full),
         ("gateway_full", desk.gateway_full),
     ];
