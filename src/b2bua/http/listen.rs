@@ -1,17 +1,18 @@
 //! Connections: how many, and how long they may do nothing.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-/// Connections at once; further ones wait to be accepted.
+use super::connections::{Asked, Places};
+use crate::sip::known::KnownSources;
+
+/// Connections at once.
 const CONNECTIONS: usize = 2_000;
 /// How long the head of a request may take, or a connection may stay without one.
 const HEAD: Duration = Duration::from_secs(20);
@@ -27,14 +28,19 @@ const PARTING: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is told to stop, or nobody can tell it any more.
-pub async fn run(listener: std::net::TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+pub async fn run(
+    listener: std::net::TcpListener,
+    router: Router,
+    known: KnownSources,
+    stopped: oneshot::Receiver<()>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the control interface cannot listen: {error}"),
     };
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, CONNECTIONS, |stream| serve(stream, router.clone(), UNREAD_MS)) => {}
+        () = accept(listener, CONNECTIONS, known, |stream, asked| serve(stream, router.clone(), UNREAD_MS, asked)) => {}
     }
 }
 
@@ -42,19 +48,25 @@ pub async fn run(listener: std::net::TcpListener, router: Router, stopped: onesh
 pub(in crate::b2bua) async fn accept<F>(
     listener: TcpListener,
     connections: usize,
-    serve: impl Fn(TcpStream) -> F,
+    known: KnownSources,
+    serve: impl Fn(TcpStream, Asked) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let room = Arc::new(Semaphore::new(connections));
+    let places = Places::new(connections, known);
     loop {
-        // It is never closed.
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let served = serve(stream);
+            Ok((stream, from)) => {
+                let Some((place, over)) = places.take(Instant::now(), from.ip()) else {
+                    // Without a word: whoever takes all places would have an answer for each.
+                    continue;
+                };
+                let served = serve(stream, place.asked.clone());
                 tokio::spawn(async move {
-                    served.await;
+                    tokio::select! {
+                        () = served => {}
+                        _ = over => {}
+                    }
                     drop(place);
                 });
             }
@@ -66,7 +78,7 @@ pub(in crate::b2bua) async fn accept<F>(
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, unread_ms: u32) {
+async fn serve(stream: TcpStream, router: Router, unread_ms: u32, asked: Asked) {
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     // Nor does an answer wait for who never reads it.
@@ -76,7 +88,7 @@ async fn serve(stream: TcpStream, router: Router, unread_ms: u32) {
         .header_read_timeout(HEAD)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(READ_AHEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), asked.on_request(router))
         .with_upgrades()
         .await;
     if let Err(error) = served {
@@ -87,9 +99,36 @@ async fn serve(stream: TcpStream, router: Router, unread_ms: u32) {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_answered_while_silent_connections_hold_every_place_that_they_get() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("an address");
+        let router = Router::new().route("/", get(|| async { "well" }));
+        let known = KnownSources::default();
+        let serve = move |stream, asked| serve(stream, router.clone(), 500, asked);
+        tokio::spawn(accept(listener, 16, known, serve));
+        let mut silent = Vec::new();
+        for _ in 0..40 {
+            silent.push(TcpStream::connect(address).await.expect("the server"));
+        }
+        let asked = async {
+            let mut client = TcpStream::connect(address).await.expect("the server");
+            client
+                .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .await
+                .expect("written");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("an answer");
+            answer
+        };
+        // Before the silent ones have to say something, after `HEAD`.
+        let answer = tokio::time::timeout(HEAD * 3 / 4, asked).await.expect("it does not wait for them");
+        assert!(answer.ends_with("well"), "{answer}");
+    }
 
     #[tokio::test]
     async fn who_does_not_read_an_answer_loses_his_connection() {
@@ -99,7 +138,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
         let mut client = TcpStream::connect(address).await.expect("the server");
         let (stream, _) = listener.accept().await.expect("the client");
-        let served = tokio::spawn(serve(stream, router, 500));
+        let served = tokio::spawn(serve(stream, router, 500, Asked::default()));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
         let over = tokio::time::timeout(Duration::from_secs(30), served).await;
         assert!(over.is_ok(), "it still waits for who does not read");

@@ -2,7 +2,7 @@
 //! a client does can hold a call up but a short job on the calls' thread.
 //!
 //! - `refused`: what was, by status
-//! - `listen`: connections, their number and their patience
+//! - `listen`: connections and their patience; `connections`: who has room for how many
 //! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `audio`: a party's sound as a WebSocket
 //! - `answer`: errors as JSON, with what to do; `body`: JSON that clients send
@@ -26,6 +26,7 @@ mod body;
 mod calls;
 mod capture;
 mod commands;
+pub(super) mod connections;
 mod control;
 mod events;
 mod gateways;
@@ -133,13 +134,14 @@ impl HttpServer {
         let local = listener.local_addr().map_err(refused)?;
         let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
         let crowd = api.crowd.run();
+        let known = api.desk.known.clone();
         let router = router(api, Guard::new(config.token.as_ref(), &config.tokens));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let run = move || {
             runtime.spawn(watch);
             runtime.spawn(crowd);
-            runtime.block_on(listen::run(listener, router, stopped));
+            runtime.block_on(listen::run(listener, router, known, stopped));
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;
         Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })

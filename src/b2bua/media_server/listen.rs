@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::b2bua::http::connections::Asked;
 use crate::b2bua::http::listen::accept;
+use crate::sip::known::KnownSources;
 
-/// Connections at once; further ones wait to be accepted.
+/// Connections at once.
 const CONNECTIONS: usize = 256;
 /// How long a connection may stay without a request; controlling servers close theirs earlier.
 const HEAD: Duration = Duration::from_secs(60);
@@ -27,10 +28,11 @@ pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the media server cannot listen: {error}"),
     };
-    accept(listener, CONNECTIONS, |stream| serve(stream, router.clone())).await;
+    let known = KnownSources::default();
+    accept(listener, CONNECTIONS, known, |stream, asked| serve(stream, router.clone(), asked)).await;
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, asked: Asked) {
     // Small answers, each of which somebody waits for.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -42,7 +44,7 @@ async fn serve(stream: TcpStream, router: Router) {
         .keep_alive_timeout(ALIVE.1)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEAD_BYTES);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+    let served = builder.serve_connection(TokioIo::new(stream), asked.on_request(router)).await;
     if let Err(error) = served {
         tracing::debug!("a connection to the media server: {error}");
     }
