@@ -335,6 +335,9 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
     let server = Server::start(config)?;
+    for weak in config.weak_passwords() {
+        tracing::warn!("{weak}");
+    }
     tracing::info!("{}", server.capacity());
     for (transport, address) in server.listening() {
         tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());

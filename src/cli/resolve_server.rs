@@ -59,7 +59,12 @@ impl Flags {
         };
         let flags = self.clone();
         let load = move || flags.server_config(&path);
-        Ok(ServerRun { config: load()?, ask, reload: Box::new(load) })
+        let config = load()?;
+        let weak = config.weak_passwords();
+        if matches!(ask, Ask::DryRun { .. }) && !weak.is_empty() {
+            return Err(usage(weak.join("\n")));
+        }
+        Ok(ServerRun { config, ask, reload: Box::new(load) })
     }
 
     /// What a media server is told.

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::server::{Action, Target};
 use crate::util::exit::Exit;
 
-const CONFIG: &str = "[http]\ntoken = \"secret\"\n[[user]]\nname = \"1001\"\npassword = \"x\"\n\
+const CONFIG: &str = "[http]\ntoken = \"secret\"\n[[user]]\nname = \"1001\"\npassword = \"correct horse\"\n\
                       [[route]]\nto = \"user/$0\"\n";
 
 struct Folder(tempfile::TempDir);
@@ -78,6 +78,15 @@ fn a_configuration_that_turns_bad_is_refused_when_it_is_read_again() {
         failure.message.ends_with("b2b.toml:1: there is no `servr`; did you mean `server`?"),
         "{failure}"
     );
+}
+
+#[test]
+fn a_dry_run_refuses_passwords_that_are_easily_guessed_unless_they_are_meant() {
+    let weak = CONFIG.replace("correct horse", "1001");
+    assert!(Folder::new(&weak).refused("--dry-run").contains("user 1001 (line 3) is a name of the user"));
+    assert!(Folder::new(&weak).run("").is_ok(), "a start warns");
+    let meant = weak.replace("[[route]]", "weak_password = true\n[[route]]");
+    assert!(Folder::new(&meant).run("--dry-run").is_ok());
 }
 
 #[test]
