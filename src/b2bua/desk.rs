@@ -6,15 +6,14 @@ mod registering;
 mod watching;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::board::GatewayBoard;
 use super::effective_source::EffectiveSource;
 use super::gate::{Gate, NoEntry};
-use super::gateway::realms::Realms;
 use super::gateway::Gateways;
+use super::gateway::realms::Realms;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::lamps::Lamps;
 use super::lamps::board::LampBoard;
@@ -71,6 +70,7 @@ pub struct ServerDesk {
     reloaded: bool,
     /// For the sockets.
     bans: VecDeque<Ban>,
+    proven: VecDeque<Flow>,
     seed: [u8; 32],
     /// The time of the last turn, the same for people, and how far apart the clocks are.
     now: Instant,
@@ -94,15 +94,15 @@ impl ServerDesk {
     pub fn new(parts: DeskParts, seed: [u8; 32], (now, wall): (Instant, SystemTime)) -> Self {
         let settings = parts.current.get();
         let config = &settings.config;
-        ServerDesk {
         parts.known.set_blocks(settings.known_blocks());
         registrar(&parts.registrar).each_registered(&mut |binding| {
             parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
         });
+        ServerDesk {
             digest: DigestServer::new(settings::digest(config), seed, now),
             penalties: Penalties::new(settings::penalties(config), now),
-            gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
             lines: Lines::new(now),
+            gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
             gateways: {
                 let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
                 gateways.follow(now, config);
@@ -113,6 +113,7 @@ impl ServerDesk {
             reloaded: false,
             parts,
             bans: VecDeque::new(),
+            proven: VecDeque::new(),
             seed,
             now,
             wall,
@@ -128,6 +129,13 @@ impl ServerDesk {
     /// Where a request comes from, as far as limits and belief go.
     fn source(&self, request: &Request, flow: &Flow) -> EffectiveSource {
         EffectiveSource::of(request, flow, &self.settings.origins)
+    }
+
+    /// Who came by this flow has given a right password.
+    fn prove(&mut self, flow: &Flow) {
+        if flow.transport.is_reliable() {
+            self.proven.push_back(*flow);
+        }
     }
 
     fn admit(
@@ -154,6 +162,10 @@ impl ServerDesk {
         match why {
             NoEntry::Rate(wait) => retry_after(503, "Too Many Calls In This Second", wait),
             // Nothing is wrong with the server: a phone need not look for another one.
+            NoEntry::UserRate(wait) => retry_after(480, "Too Many Calls Of This User In This Second", wait),
+            NoEntry::SourceRate => {
+                retry_after(480, "Too Many Calls From This Address In This Second", Duration::from_secs(1))
+            }
             NoEntry::Source => {
                 Reply { reason: "Too Many Calls From This Address".into(), ..Reply::status(480) }
             }
@@ -162,10 +174,6 @@ impl ServerDesk {
                 let mut reply = retry_after(503, "All Channels In Use", Duration::from_secs(5));
                 let reason = Reason::q850(NO_CIRCUIT).to_string();
                 reply.headers.push(("Reason".into(), reason.into()));
-            NoEntry::UserRate(wait) => retry_after(480, "Too Many Calls Of This User In This Second", wait),
-            NoEntry::SourceRate => {
-                retry_after(480, "Too Many Calls From This Address In This Second", Duration::from_secs(1))
-            }
                 reply
             }
         }
@@ -174,6 +182,8 @@ impl ServerDesk {
     fn count(&self, why: NoEntry) {
         self.parts.tally.count(|it| match why {
             NoEntry::Rate(_) => &mut it.over_rate,
+            NoEntry::UserRate(_) => &mut it.user_over_rate,
+            NoEntry::SourceRate => &mut it.source_over_rate,
             NoEntry::Source => &mut it.source_full,
             NoEntry::User => &mut it.user_full,
             NoEntry::Gateway => &mut it.gateway_full,
@@ -182,8 +192,6 @@ impl ServerDesk {
 
     /// What has been reloaded.
     fn follow(&mut self, now: Instant) {
-            NoEntry::UserRate(_) => &mut it.user_over_rate,
-            NoEntry::SourceRate => &mut it.source_over_rate,
         let settings = self.parts.current.get();
         if Arc::ptr_eq(&settings, &self.settings) {
             return;
@@ -223,6 +231,9 @@ impl FrontDesk for ServerDesk {
         let source = self.source(request, flow);
         match self.admit(now, request, source) {
             Ok((identity, seats)) => {
+                if identity.is_some() {
+                    self.prove(flow);
+                }
                 let policy = match self.settings.origins.of(source.ip()).0 {
                     Origin::Gateway(name) => self.settings.gateway_policy(name),
                     _ => None,
@@ -310,6 +321,10 @@ impl FrontDesk for ServerDesk {
         self.bans.pop_front()
     }
 
+    fn poll_proven(&mut self) -> Option<Flow> {
+        self.proven.pop_front()
+    }
+
     fn drain(&mut self) {
         self.gateways.stop(self.now);
         self.lamps.drain();
@@ -360,7 +375,7 @@ impl FrontDesk for ServerDesk {
         // The same numbers twice would be the same cnonce twice.
         self.seed = rand::random();
         if let Err(error) = client.challenged(challenge, &Authorized::default()) {
-            tracing::warn!("a gateway's challenge cannot be answered: {error}");
+            tracing::warn!("gateway {}: its challenge cannot be answered: {error}", gateway.name);
             return None;
         }
         Some(client.authorize(method, target.as_bytes()).headers)

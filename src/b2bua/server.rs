@@ -135,9 +135,10 @@ impl Server {
             bus: Some(bus.clone()),
             records: ledger.sink(),
         };
-        let net = transports::net(&config, tls.clone());
-        let switch = SwitchThread::start(net, endpoint(&config), switch(&config), parts, media_events)
-            .map_err(|error| sip(error.to_string()))?;
+        let net = transports::net(&config, tls.clone(), desk.known.clone());
+        let switch =
+            SwitchThread::start(net, endpoint(&config, &desk.known), switch(&config), parts, media_events)
+                .map_err(|error| sip(error.to_string()))?;
         current.listens(switch.listening().iter().map(|(_, address)| *address).collect());
         for (transport, address) in switch.listening() {
             let transport = transport.as_str().to_ascii_lowercase();
@@ -334,10 +335,10 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     if let Err(error) = raise_descriptors() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
-    let server = Server::start(config)?;
     for weak in config.weak_passwords() {
         tracing::warn!("{weak}");
     }
+    let server = Server::start(config)?;
     tracing::info!("{}", server.capacity());
     for (transport, address) in server.listening() {
         tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
@@ -446,7 +447,7 @@ fn switch(config: &ServerConfig) -> SwitchConfig {
     }
 }
 
-fn endpoint(config: &ServerConfig) -> EndpointConfig {
+fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
     let server = &config.server;
     EndpointConfig {
         user_agent: server.user_agent.clone(),
@@ -457,6 +458,7 @@ fn endpoint(config: &ServerConfig) -> EndpointConfig {
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
         session_timers: Some(settings::session_timers(config)),
         extensions: Extensions { reliable: true, refer: true, replaces: true },
+        known: known.clone(),
         ..EndpointConfig::new(rand::random())
     }
 }

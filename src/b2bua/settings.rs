@@ -12,10 +12,10 @@ use crate::config::server::{
     Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Rewrite, Route, ServerConfig, Srtp, Strategy,
     Target,
 };
-use crate::sip::auth::{DigestConfig, PenaltyConfig};
+use crate::sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
 use crate::sip::endpoint::SessionTimers;
-use crate::sip::net::NetLimits;
 use crate::sip::net::budget::Rate;
+use crate::sip::net::{NetLimits, ProvenBy};
 use crate::sip::registrar::{KeepAliveKind, RegistrarConfig};
 
 /// For the digest server.
@@ -73,8 +73,11 @@ pub fn net_limits(config: &ServerConfig) -> NetLimits {
     let rate = config.limits.source_messages_per_s;
     NetLimits {
         per_source: Rate { per_second: rate, burst: rate.saturating_mul(2) },
+        max_sources: (config.limits.calls + config.limits.connections).max(default.max_sources),
         max_connections: config.limits.connections,
         max_connections_per_source: default.max_connections_per_source.min(config.limits.connections),
+        max_unproven_per_source: config.limits.source_connections,
+        proof: ProvenBy::Password,
         ..default
     }
 }
@@ -243,15 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn gateways_and_groups_become_what_resolvers_take() {
-        let config = parse_alone(
-    #[test]
     fn digests_are_as_weak_as_the_configuration_allows() {
         let config = parse_alone("[server]\nmin_algorithm = \"sha-256\"\nrequire_qop = true\n").unwrap();
         let digest = digest(&config);
         assert_eq!((digest.algorithms, digest.require_qop), (vec![Algorithm::Sha256], true));
     }
 
+    #[test]
+    fn gateways_and_groups_become_what_resolvers_take() {
+        let config = parse_alone(
             "[[user]]\nname = \"1001\"\npassword = \"x\"\n\
              [[gateway]]\nname = \"carrier\"\nhosts = [\"[2001:db8::1]\", \"b.example:5070\"]\ntransport = \"tcp\"\n\
              username = \"u\"\npassword = \"p\"\nfrom_user = \"+4420\"\nfrom_domain = \"2001:db8::7\"\nchannels = 3\ncodecs = [\"pcma\"]\n\

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::settings;
 use crate::config::server::{HepCalls, Server, ServerConfig};
 use crate::sip::endpoint::{Advertised, Transport};
+use crate::sip::known::KnownSources;
 use crate::sip::net::{NameService, NetConfig, Tls};
 
 /// For the sockets.
-pub fn net(config: &ServerConfig, tls: Tls) -> NetConfig {
+pub fn net(config: &ServerConfig, tls: Tls, known: KnownSources) -> NetConfig {
     let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
     for listener in &config.server.listen {
         let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
@@ -18,6 +19,7 @@ pub fn net(config: &ServerConfig, tls: Tls) -> NetConfig {
     }
     NetConfig {
         limits: settings::net_limits(config),
+        known,
         bind,
         bind_tls,
         tls: Some(tls),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use b2b::sip::endpoint::{Endpoint, EndpointConfig, Event};
+use b2b::sip::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Event};
 use b2b::sip::net::budget::Rate;
 use b2b::sip::net::{NetConfig, NetCounters, NetLimits, SipStack};
 use crossbeam_channel::Receiver;
@@ -39,7 +39,9 @@ impl Server {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async {
-                let endpoint = Endpoint::new(EndpointConfig::new([7; 32]));
+                // Floods of these tests are of one source, and of OPTIONS.
+                let limits = EndpointLimits { refusals_per_second: 20_000, ..EndpointLimits::default() };
+                let endpoint = Endpoint::new(EndpointConfig { limits, ..EndpointConfig::new([7; 32]) });
                 let mut stack = SipStack::bind(config, endpoint).expect("bound");
                 ready.send(stack.local().expect("address")).expect("test waits");
                 loop {

@@ -51,8 +51,8 @@ fn flood_and_the_silence_after_it() {
     assert_eq!(held.server_transactions, 5_000);
     let counters = *pair.ends[B].counters();
     assert_eq!(counters.overloaded, 10_000);
-    assert_eq!(counters.refused, 1_000, "half of a second's budget of answers: one source");
-    assert_eq!(counters.dropped, 9_000);
+    assert_eq!(counters.refused, 200, "a tenth of a second's budget of answers: one source");
+    assert_eq!(counters.dropped, 9_800);
     pair.take(B);
 
     // Nobody decides on them: the user's time passes, then all timers.

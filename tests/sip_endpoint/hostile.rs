@@ -1,11 +1,13 @@
 //! Peers that ask for too much, for nonsense, or in the wrong moment: the call
 //! goes on and costs no more than it may.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use b2b::sip::endpoint::{
     Body, EndpointConfig, EndpointLimits, Event, Termination, Transport, UsageEvent, UsageId,
 };
+use b2b::sip::known::KnownSources;
 use b2b::sip::msg::Method;
 
 use crate::pair::{A, B, Hand, Network, Pair, config, field, reply};
@@ -247,7 +249,7 @@ fn a_contact_over_tcp_that_cannot_be_connected_to_gives_way_to_the_flow() {
 
 #[test]
 fn one_source_leaves_refusals_for_the_others() {
-    let limits = EndpointLimits { refusals_per_second: 10, ..EndpointLimits::default() };
+    let limits = EndpointLimits { refusals_per_second: 50, ..EndpointLimits::default() };
     let mut pair = Pair::with(Network::QUIET, [config(1), EndpointConfig { limits, ..config(2) }], ADDRESSES);
     let stray = |n| Hand { method: "BYE", call_id: format!("stray{n}"), body: "", ..Hand::invite() };
     for n in 0..100 {
@@ -257,6 +259,28 @@ fn one_source_leaves_refusals_for_the_others() {
     pair.addresses[A] = "198.51.100.7:5060".parse().unwrap();
     pair.hand(&stray(200));
     assert_eq!(pair.sent(B, "SIP/2.0 481").len(), 6, "another source is still told");
+}
+
+#[test]
+fn strangers_take_no_answers_from_sources_that_are_known() {
+    let (limits, known) =
+        (EndpointLimits { refusals_per_second: 20, ..EndpointLimits::default() }, KnownSources::default());
+    let carrier = "198.51.100.7:5060".parse::<SocketAddr>().unwrap();
+    known.set_blocks(vec![(carrier.ip(), carrier.ip())]);
+    let config = EndpointConfig { limits, known, ..config(2) };
+    let mut pair = Pair::with(Network::QUIET, [crate::pair::config(1), config], ADDRESSES);
+    let options = |n| Hand { method: "OPTIONS", call_id: format!("o{n}"), body: "", ..Hand::invite() };
+    for n in 0..1_000 {
+        pair.addresses[A] = format!("192.0.2.{}:5060", 100 + n % 50).parse().unwrap();
+        pair.hand(&options(n));
+    }
+    let strangers = pair.sent(B, "SIP/2.0 200").len();
+    assert!((2..=20).contains(&strangers), "{strangers}");
+    pair.addresses[A] = carrier;
+    for n in 1_000..1_010 {
+        pair.hand(&options(n));
+    }
+    assert_eq!(pair.sent(B, "SIP/2.0 200").len(), strangers + 10, "each health check of the carrier");
 }
 
 #[test]

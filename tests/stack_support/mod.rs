@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use b2b::sip::endpoint::{Body, Endpoint, EndpointConfig, Event, Invite, Termination, Transport, UsageEvent};
+use b2b::sip::endpoint::{
+    Body, Endpoint, EndpointConfig, EndpointLimits, Event, Invite, Termination, Transport, UsageEvent,
+};
 use b2b::sip::net::{NetConfig, NetCounters, SipStack};
 use tokio::sync::mpsc;
 
@@ -30,7 +32,9 @@ impl Stack {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("runtime").block_on(async {
-                let endpoint = Endpoint::new(EndpointConfig::new([7; 32]));
+                // Floods of these tests are of one source, and of OPTIONS.
+                let limits = EndpointLimits { refusals_per_second: 20_000, ..EndpointLimits::default() };
+                let endpoint = Endpoint::new(EndpointConfig { limits, ..EndpointConfig::new([7; 32]) });
                 let mut stack = SipStack::bind(config, endpoint).expect("bound");
                 ready.send(stack.locals().collect()).expect("test waits");
                 loop {

@@ -22,6 +22,7 @@ impl ServerDesk {
             Err(Turned::Once(reply)) => return Fate::ReplyOnce(reply),
             Err(Turned::Ignored) => return Fate::Ignore,
         };
+        self.prove(flow);
         let mut registrar_now = registrar(&self.parts.registrar);
         let answer = registrar_now.handle(now, request, flow, Some(&user), &*self.settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
@@ -55,8 +56,8 @@ impl ServerDesk {
     fn registered(&self, now: Instant, event: RegistrarEvent) {
         let event = match event {
             RegistrarEvent::Registered { aor, binding } | RegistrarEvent::Refreshed { aor, binding } => {
-                Event::Registered {
                 self.parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
+                Event::Registered {
                     aor: aor.to_string(),
                     contact: binding.contact_str().into_owned(),
                     expires_s: binding.expires.saturating_duration_since(now).as_secs() as u32,

@@ -50,6 +50,9 @@ impl ServerDesk {
             }
             Origin::User(_) | Origin::Trusted => None,
         };
+        if user.is_some() {
+            self.prove(flow);
+        }
         let settings = self.settings.clone();
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };

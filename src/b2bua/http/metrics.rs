@@ -151,6 +151,7 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
         ("over_budget", seen.net.over_budget),
         ("unanswered", seen.sip.dropped),
         ("connection_refused", seen.net.connections_refused),
+        ("connection_displaced", seen.net.connections_displaced),
         ("connection_not_reading", seen.net.closed_not_reading),
         ("connection_no_sip", seen.net.closed_bad_framing),
         ("connection_idle", seen.net.closed_timeout),
@@ -161,9 +162,9 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
         ("request_while_banned", desk.banned + seen.net.banned),
         ("stranger_over_budget", desk.ignored),
         ("call_over_rate", desk.over_rate),
-        ("source_full", desk.source_full),
         ("user_over_rate", desk.user_over_rate),
         ("source_over_rate", desk.source_over_rate),
+        ("source_full", desk.source_full),
         ("user_full", desk.user_full),
         ("gateway_full", desk.gateway_full),
     ];

@@ -96,6 +96,11 @@ pub trait FrontDesk: Send {
         None
     }
 
+    /// By which way somebody came who has shown who they are: for the sockets.
+    fn poll_proven(&mut self) -> Option<Flow> {
+        None
+    }
+
     /// No new calls from now on.
     fn drain(&mut self) {}
 
@@ -114,8 +119,8 @@ pub trait FrontDesk: Send {
     ) {
     }
 
-    /// The answer to a gateway's challenge to a request of this method; none: it is
-    /// of no kind that is known.
+    /// The answer to a challenge to a request of this method that went through this
+    /// gateway; none: it is of no kind that is known, or not for whoever asks.
     fn credentials(
         &mut self,
         _challenge: &Response,

@@ -285,6 +285,9 @@ impl Driver {
         while let Some(ban) = self.switch.poll_ban() {
             self.stack.ban(ban);
         }
+        while let Some(flow) = self.switch.poll_proven() {
+            self.stack.prove(&flow);
+        }
     }
 
     fn step(&mut self, step: Step) {

@@ -91,7 +91,7 @@ use super::lookup::Resolver;
 use super::recording::RecordingRules;
 use super::service::{CallEnd, CallService, Watched};
 use super::{CallId, LegId};
-use crate::sip::endpoint::{Endpoint, ReferId, RequestId, ServerTransactionId, UsageId};
+use crate::sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
 use crate::sip::net::Ban;
 use crate::sip::transaction::timer_queue::TimerQueue;
 pub use account::Inquiry;
@@ -346,6 +346,11 @@ impl Switch {
     /// A source that the front desk has banned, or forgiven: for the sockets.
     pub fn poll_ban(&mut self) -> Option<Ban> {
         self.desk.poll_ban()
+    }
+
+    /// By which way somebody came whom the front desk has recognized: for the sockets.
+    pub fn poll_proven(&mut self) -> Option<Flow> {
+        self.desk.poll_proven()
     }
 
     /// Counters so far.

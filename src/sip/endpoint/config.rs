@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::sip::dialog::identity::Advertised;
 use crate::sip::dialog::session_timer::SessionTimers;
+use crate::sip::known::KnownSources;
 use crate::sip::msg::{Limits, Method};
 use crate::sip::transaction::TimerLengths;
 
@@ -29,6 +30,8 @@ pub struct EndpointConfig {
     pub timers: TimerLengths,
     /// What is held at most.
     pub limits: EndpointLimits,
+    /// Who is answered whatever strangers ask.
+    pub known: KnownSources,
     /// What the parser accepts.
     pub parse: Limits,
     /// No final response this long after the last provisional one: CANCEL
@@ -92,6 +95,7 @@ impl EndpointConfig {
             extensions: Extensions::default(),
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),
+            known: KnownSources::default(),
             parse: Limits::default(),
             ring_timeout: Duration::from_secs(180),
             answer_timeout: Duration::from_secs(300),
@@ -115,8 +119,9 @@ pub struct EndpointLimits {
     pub usages: usize,
     /// Requests a second inside one call, BYE and ACK aside; beyond it 503.
     pub requests_per_call: u32,
-    /// Stateless refusals (503, 400, 481 …) a second; beyond it silence. One
-    /// source gets half of them at most.
+    /// Stateless answers (503, 400, 481, 200 to OPTIONS …) a second; beyond it silence. One
+    /// source gets a tenth of them at most. Sources that are known have as many for
+    /// themselves, and each of them half of those.
     pub refusals_per_second: u32,
     /// Retry-After of a 503, seconds.
     pub retry_after: u32,

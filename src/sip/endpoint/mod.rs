@@ -207,7 +207,7 @@ impl Endpoint {
             failover: Failover::default(),
             last_resolve: 0,
             last_request: 0,
-            budget: Budget::new(secret, config.limits.refusals_per_second),
+            budget: Budget::new(secret, config.limits.refusals_per_second, config.known.clone()),
             config,
         }
     }

@@ -11,12 +11,22 @@ use bytes::Bytes;
 use super::outbox::ReplyPath;
 use super::{Endpoint, Flow};
 use crate::sip::dialog::usage::PerSecond;
+use crate::sip::known::KnownSources;
 use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
 
-/// Stateless answers a second, over all and for each source.
+/// Stateless answers a second: those of strangers together and a tenth of them for each
+/// source, as many again for sources that are known and half of them for each.
 pub(super) struct Budget {
     secret: [u64; 2],
+    known: KnownSources,
+    of_strangers: Part,
+    of_known: Part,
+}
+
+/// Answers of one kind of sources.
+struct Part {
     per_second: u32,
+    per_source: u32,
     all: PerSecond,
     /// By the hash of the source; who shares a place shares its part.
     sources: [PerSecond; SOURCES],
@@ -24,9 +34,26 @@ pub(super) struct Budget {
 
 const SOURCES: usize = 64;
 
+impl Part {
+    fn new(per_second: u32, parts: u32) -> Self {
+        Part {
+            per_second,
+            per_source: per_second.div_ceil(parts),
+            all: PerSecond::default(),
+            sources: [PerSecond::default(); SOURCES],
+        }
+    }
+
+    fn take(&mut self, now: Instant, place: usize) -> bool {
+        // What one source may not have must not be taken from the others.
+        self.sources.get_mut(place).is_some_and(|it| it.take(now, self.per_source))
+            && self.all.take(now, self.per_second)
+    }
+}
+
 impl Budget {
-    pub fn new(secret: [u64; 2], per_second: u32) -> Self {
-        Budget { secret, per_second, all: PerSecond::default(), sources: [PerSecond::default(); SOURCES] }
+    pub fn new(secret: [u64; 2], per_second: u32, known: KnownSources) -> Self {
+        Budget { secret, known, of_strangers: Part::new(per_second, 10), of_known: Part::new(per_second, 2) }
     }
 
     /// Keys hashes that go out.
@@ -37,10 +64,12 @@ impl Budget {
     fn take(&mut self, now: Instant, source: IpAddr) -> bool {
         let mut hasher = DefaultHasher::new();
         (self.secret, source.to_canonical()).hash(&mut hasher);
-        let index = hasher.finish() as usize % SOURCES;
-        // What one source may not have must not be taken from the others.
-        self.sources.get_mut(index).is_some_and(|it| it.take(now, self.per_second.div_ceil(2)))
-            && self.all.take(now, self.per_second)
+        let place = hasher.finish() as usize % SOURCES;
+        let part = match self.known.knows(now, source) {
+            true => &mut self.of_known,
+            false => &mut self.of_strangers,
+        };
+        part.take(now, place)
     }
 
     /// A To tag that is the same for every copy of a request.

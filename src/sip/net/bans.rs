@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::budget::key;
 use crate::sip::endpoint::Endpoint;
+use crate::sip::known::network;
 
 /// Banned sources at most. Whoever finds no place is left to who bans.
 const MAX_BANS: usize = 65_536;
@@ -27,7 +27,7 @@ pub(super) struct Bans {
 
 impl Bans {
     pub fn set(&mut self, now: Instant, ban: Ban) {
-        let source = key(ban.source);
+        let source = network(ban.source);
         let Some(until) = ban.until else {
             self.until.remove(&source);
             return;
@@ -44,7 +44,7 @@ impl Bans {
         if self.until.is_empty() {
             return false;
         }
-        let source = key(source);
+        let source = network(source);
         let Some(until) = self.until.get(&source) else { return false };
         let holds = *until > now;
         if !holds {

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::sip::known::{KnownSources, network};
+
 /// How many messages a source may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -57,19 +59,23 @@ impl Bucket {
         self.full_again_at = self.full_again_at.checked_sub(rate.interval()).unwrap_or(self.full_again_at);
     }
 
-    fn is_full(&self, now: Instant) -> bool {
+    /// Whether it is as good as a new one.
+    pub fn is_full(&self, now: Instant) -> bool {
         self.full_again_at <= now
     }
 }
 
 /// The buckets of all sources: an IPv4 address or an IPv6 /64 each. The table
-/// is bounded; sources that find no place in it share one bucket.
+/// is bounded, and a quarter of it is kept for sources that are known; who finds no
+/// place shares one bucket with all others of the kind.
 #[derive(Debug)]
 pub struct SourceBudget {
     rate: Rate,
     max_sources: usize,
     buckets: HashMap<IpAddr, Bucket>,
-    overflow: Bucket,
+    known: KnownSources,
+    /// Of strangers, and of those who are known.
+    overflow: [Bucket; 2],
     next_sweep: Instant,
 }
 
@@ -79,28 +85,33 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl SourceBudget {
     /// An empty table.
-    pub fn new(now: Instant, rate: Rate, max_sources: usize) -> Self {
+    pub fn new(now: Instant, rate: Rate, max_sources: usize, known: KnownSources) -> Self {
         SourceBudget {
             rate,
             max_sources,
             buckets: HashMap::new(),
-            overflow: Bucket::new(now),
+            known,
+            overflow: [Bucket::new(now); 2],
             next_sweep: now,
         }
     }
 
     /// Whether one more message from `source` is within its budget.
     pub fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
-        let key = key(source);
+        let key = network(source);
         if let Some(bucket) = self.buckets.get_mut(&key) {
             return bucket.take(now, self.rate).is_ok();
         }
-        if self.buckets.len() >= self.max_sources && now >= self.next_sweep {
+        let strangers = self.max_sources - self.max_sources / 4;
+        if self.buckets.len() >= strangers && now >= self.next_sweep {
             self.next_sweep = now + SWEEP_INTERVAL;
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
         }
-        if self.buckets.len() >= self.max_sources {
-            return self.overflow.take(now, self.rate).is_ok();
+        if self.buckets.len() >= strangers {
+            let known = self.known.knows(now, source);
+            if !known || self.buckets.len() >= self.max_sources {
+                return self.overflow[usize::from(known)].take(now, self.rate).is_ok();
+            }
         }
         let mut bucket = Bucket::new(now);
         let admitted = bucket.take(now, self.rate).is_ok();
@@ -110,7 +121,7 @@ impl SourceBudget {
 
     /// The last message of a source was worth it: it costs nothing.
     pub fn give_back(&mut self, source: IpAddr) {
-        if let Some(bucket) = self.buckets.get_mut(&key(source)) {
+        if let Some(bucket) = self.buckets.get_mut(&network(source)) {
             bucket.give_back(self.rate);
         }
     }
@@ -123,17 +134,6 @@ impl SourceBudget {
     /// How many sources have a bucket of their own.
     pub fn sources(&self) -> usize {
         self.buckets.len()
-    }
-}
-
-/// One subscriber of an IPv6 network usually has a whole /64.
-pub fn key(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_burst_passes_then_only_the_rate() {
         let t0 = Instant::now();
-        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         let passed = (0..100).filter(|_| budget.admit(t0, v4(1))).count();
         assert_eq!(passed, 5);
         let passed = (1..=100).filter(|n| budget.admit(t0 + Duration::from_millis(10) * *n, v4(1))).count();
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn one_source_does_not_spend_anothers_budget() {
         let t0 = Instant::now();
-        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         for _ in 0..100 {
             budget.admit(t0, v4(1));
         }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_rested_source_has_its_whole_burst_again() {
         let t0 = Instant::now();
-        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         while budget.admit(t0, v4(1)) {}
         let later = t0 + Duration::from_secs(60);
         assert_eq!((0..100).filter(|_| budget.admit(later, v4(1))).count(), 5);
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_given_back_costs_nothing_and_fills_nobody_above_his_burst() {
         let t0 = Instant::now();
-        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         for _ in 0..100 {
             assert!(budget.admit(t0, v4(1)));
             budget.give_back(v4(1));
@@ -193,19 +193,33 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_forged_sources_share_a_budget() {
         let t0 = Instant::now();
-        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         let passed = (0..10_000).filter(|n| budget.admit(t0, v4(*n))).count();
-        assert_eq!(passed, 8 + 5, "eight own buckets, and the shared burst");
-        assert_eq!(budget.sources(), 8);
+        assert_eq!(passed, 6 + 5, "six own buckets, and the shared burst");
+        assert_eq!(budget.sources(), 6);
         let later = t0 + Duration::from_secs(5);
         assert!(budget.admit(later, v4(77_777)));
         assert_eq!(budget.sources(), 1, "rested sources were forgotten");
     }
 
     #[test]
+    fn a_forged_flood_never_makes_those_who_are_known_share_a_bucket() {
+        let (t0, known) = (Instant::now(), KnownSources::default());
+        let (gateway, phone) = (v4(1 << 20), v4(1 << 21));
+        known.set_blocks(vec![(gateway, gateway)]);
+        known.at_home(t0, phone, t0 + Duration::from_secs(60));
+        let mut budget = SourceBudget::new(t0, RATE, 8, known);
+        assert_eq!((0..10_000).filter(|n| budget.admit(t0, v4(*n))).count(), 6 + 5);
+        for source in [gateway, phone] {
+            assert_eq!((0..100).filter(|_| budget.admit(t0, source)).count(), 5, "{source}");
+        }
+        assert_eq!(budget.sources(), 8);
+    }
+
+    #[test]
     fn an_ipv6_subscriber_has_one_budget_for_its_network() {
         let t0 = Instant::now();
-        let mut budget = SourceBudget::new(t0, RATE, 8);
+        let mut budget = SourceBudget::new(t0, RATE, 8, KnownSources::default());
         let passed = (0..100u16)
             .filter(|n| {
                 let ip = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, *n);

@@ -2,6 +2,8 @@
 //! from a bounded queue of its own. Whatever the peer does, only this task
 //! waits for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::budget::Bucket;
-use super::limits::NetLimits;
+use super::limits::{NetLimits, ProvenBy};
 use super::tls::Tls;
 use crate::sip::msg::framing::{StreamDecoder, StreamItem};
 use crate::sip::msg::{Limits, Message, ParseError};
@@ -70,14 +72,31 @@ pub(super) enum Beginning {
     Handshake(TcpStream, Tls),
 }
 
+/// Whether a connection has shown that it belongs to somebody who has business here; its
+/// table and its task share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proof(Arc<AtomicBool>);
+
+impl Proof {
+    pub fn given(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn give(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How many times as long as a message a connection without a proof may last.
+const UNPROVEN: u32 = 3;
+
 /// Read at once from a socket.
 const CHUNK: usize = 16 * 1024;
 
 /// Runs a connection to its end. Ends when the last strong sender of `queue`
-/// is gone and everything in it has been written. `trusted`: we opened it, and
-/// the peer need not say anything soon.
+/// is gone and everything in it has been written.
 pub(super) async fn run(
-    (id, trusted): (u64, bool),
+    (id, proof): (u64, Proof),
     beginning: Beginning,
     queue: (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>),
     events: mpsc::Sender<ConnectionEvent>,
@@ -87,9 +106,9 @@ pub(super) async fn run(
     let (keep_alive, mut outgoing) = queue;
     let reason = match open(beginning, &mut outgoing, net.message_timeout).await {
         Ok(Halves { read, write: write_half }) => {
-            let reader = Reader { id, keep_alive, events: events.clone(), net: net.clone() };
+            let reader = Reader { id, proof, keep_alive, events: events.clone(), net: net.clone() };
             tokio::select! {
-                reason = reader.run(read, StreamDecoder::new(limits), trusted) => reason,
+                reason = reader.run(read, StreamDecoder::new(limits)) => reason,
                 reason = write(write_half, outgoing, net.write_stall) => reason,
             }
         }
@@ -143,6 +162,7 @@ async fn write(
 
 struct Reader {
     id: u64,
+    proof: Proof,
     /// For the answer to keep-alives only: weak, so that the stack's sender
     /// alone keeps the connection open.
     keep_alive: mpsc::WeakSender<Bytes>,
@@ -155,16 +175,23 @@ impl Reader {
         self,
         mut half: Box<dyn AsyncRead + Send + Unpin>,
         mut decoder: StreamDecoder,
-        trusted: bool,
     ) -> CloseReason {
         let mut chunk = vec![0; CHUNK];
         let mut pace = Bucket::new(std::time::Instant::now());
-        let mut proven = trusted;
-        let patience = if proven { self.net.idle_timeout } else { self.net.message_timeout };
-        let mut deadline = Instant::now() + patience;
+        let mut heard = Instant::now();
+        let end = heard + self.net.message_timeout * UNPROVEN;
+        let mut deadline = heard + self.net.message_timeout;
         loop {
             let data = match timeout_at(deadline, half.read(&mut chunk)).await {
-                Err(_) => return CloseReason::Timeout,
+                Err(_) => {
+                    // The proof may have come after the last message was read.
+                    let idle = heard + self.net.idle_timeout;
+                    if decoder.buffered() == 0 && self.proof.given() && idle > deadline {
+                        deadline = idle;
+                        continue;
+                    }
+                    return CloseReason::Timeout;
+                }
                 Ok(Err(_)) => return CloseReason::Closed,
                 Ok(Ok(0)) => {
                     if self.events.send(ConnectionEvent::Ended { id: self.id }).await.is_err() {
@@ -175,13 +202,17 @@ impl Reader {
                 }
                 Ok(Ok(len)) => chunk.get(..len).unwrap_or_default(),
             };
+            heard = Instant::now();
             let was_partial = decoder.buffered() > 0;
             decoder.push(data);
-            let mut complete = false;
+            let (mut complete, mut messages) = (false, false);
             while let Some(item) = decoder.next_item() {
                 complete = true;
                 let (message, last) = match item {
-                    StreamItem::Message(message) => (Ok(message), false),
+                    StreamItem::Message(message) => {
+                        messages = true;
+                        (Ok(message), false)
+                    }
                     StreamItem::Malformed(error) => (Err(error), false),
                     StreamItem::Broken(error) => (Err(error), true),
                     StreamItem::Ping => {
@@ -207,12 +238,20 @@ impl Reader {
                     return std::future::pending().await;
                 }
             }
-            proven |= complete;
+            if messages && self.net.proof == ProvenBy::Message {
+                self.proof.give();
+            }
+            let proven = self.proof.given();
+            let soon = heard + self.net.message_timeout;
             if decoder.buffered() == 0 {
-                let patience = if proven { self.net.idle_timeout } else { self.net.message_timeout };
-                deadline = Instant::now() + patience;
+                match (proven, messages) {
+                    (true, _) => deadline = heard + self.net.idle_timeout,
+                    (false, true) => deadline = soon.min(end),
+                    // Line ends buy no time.
+                    (false, false) => {}
+                }
             } else if complete || !was_partial {
-                deadline = Instant::now() + self.net.message_timeout;
+                deadline = if proven { soon } else { soon.min(end) };
             }
             // Else the same message goes on, and its deadline with it: a byte
             // now and then buys no time.

@@ -1,6 +1,6 @@
 //! The table of TCP and TLS connections, with its limits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::budget::key;
-use super::connection::{self, Beginning, ConnectionEvent};
-use super::limits::NetLimits;
+use super::connection::{self, Beginning, ConnectionEvent, Proof};
+use super::limits::{NetLimits, ProvenBy};
 use crate::sip::endpoint::{Flow, FlowId, Transport};
+use crate::sip::known::{Acquaintance, network};
 use crate::sip::msg::Limits;
 
 /// Events of all connections that may wait for the stack; more, and the
@@ -39,8 +39,28 @@ struct Connection {
     flow: Flow,
     name: Option<Arc<str>>,
     opened: Opened,
+    proof: Proof,
+    /// It stands among those that may go to make room.
+    unproven: bool,
     queue: mpsc::Sender<Bytes>,
     task: AbortHandle,
+}
+
+/// What one source has opened.
+#[derive(Debug, Default)]
+struct OfSource {
+    all: usize,
+    /// The oldest first.
+    unproven: BTreeSet<u64>,
+}
+
+/// Whether there is room for one more connection of a peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Yes,
+    /// If this one goes, which has proven nothing.
+    InsteadOf(u64),
+    No,
 }
 
 /// What became of a message to be sent.
@@ -63,7 +83,9 @@ pub(super) struct Connections {
     by_id: HashMap<u64, Connection>,
     /// To reuse what is open (RFC 3261 §18.1.1).
     by_peer: HashMap<Peer, u64>,
-    per_source: HashMap<IpAddr, usize>,
+    per_source: HashMap<IpAddr, OfSource>,
+    /// Of strangers that have proven nothing, the oldest first.
+    strangers: BTreeSet<u64>,
     /// Being opened by us.
     opening: usize,
     events: mpsc::Sender<ConnectionEvent>,
@@ -84,23 +106,68 @@ impl Connections {
             by_id: HashMap::new(),
             by_peer: HashMap::new(),
             per_source: HashMap::new(),
+            strangers: BTreeSet::new(),
             opening: 0,
             events,
         };
         (table, receiver)
     }
 
-    /// Whether there is room for one more from `source`. An eighth is kept for
-    /// connections that we open.
-    pub(super) fn has_room(&self, source: IpAddr, opened: Opened) -> bool {
-        let most = self.limits.max_connections;
-        let own = self.per_source.get(&key(source)).copied().unwrap_or(0);
-        match opened {
-            Opened::ByUs => self.by_id.len() + self.opening < most && self.opening < MAX_OPENING,
-            Opened::ByPeer => {
-                self.by_id.len() < most - most / 8 && own < self.limits.max_connections_per_source
+    /// Whether there is room for one more that we open.
+    pub(super) fn has_room(&self) -> bool {
+        self.by_id.len() + self.opening < self.limits.max_connections && self.opening < MAX_OPENING
+    }
+
+    /// Whether there is room for one more from `source`. An eighth is kept for connections
+    /// that we open, and where passwords prove them another one for sources that are known.
+    /// When it is short a stranger's connection that has proven nothing goes.
+    pub(super) fn room(&self, source: IpAddr, acquaintance: Acquaintance) -> Room {
+        let NetLimits { max_connections: most, max_connections_per_source: many, .. } = self.limits;
+        let eighth = most / 8;
+        let kept = match (self.limits.proof, acquaintance) {
+            (ProvenBy::Password, Acquaintance::Stranger) => eighth,
+            _ => 0,
+        };
+        let (many, unproven) = match acquaintance {
+            Acquaintance::Stranger => (many, self.limits.max_unproven_per_source.min(many)),
+            Acquaintance::Home => (many.max(most / 2), most / 4),
+            Acquaintance::Named => (many.max(most / 2), usize::MAX),
+        };
+        if let Some(own) = self.per_source.get(&network(source))
+            && (own.all >= many || own.unproven.len() >= unproven.max(1))
+        {
+            return own.unproven.first().map_or(Room::No, |oldest| Room::InsteadOf(*oldest));
+        }
+        match self.by_id.len() < most - eighth - kept {
+            true => Room::Yes,
+            false => self.strangers.first().map_or(Room::No, |oldest| Room::InsteadOf(*oldest)),
+        }
+    }
+
+    /// This connection is one of somebody who has business here.
+    pub(super) fn prove(&mut self, id: u64) {
+        if let Some(connection) = self.by_id.get_mut(&id).filter(|connection| connection.unproven) {
+            connection.unproven = false;
+            connection.proof.give();
+            self.strangers.remove(&id);
+            if let Some(own) = self.per_source.get_mut(&network(connection.flow.remote.ip())) {
+                own.unproven.remove(&id);
             }
         }
+    }
+
+    /// Whether a connection has proven nothing yet.
+    pub(super) fn is_unproven(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|connection| connection.unproven)
+    }
+
+    /// Closes a connection to make room.
+    pub(super) fn displace(&mut self, id: u64) -> Option<Flow> {
+        let connection = self.by_id.get(&id)?;
+        connection.task.abort();
+        let flow = connection.flow;
+        self.remove(id);
+        Some(flow)
     }
 
     /// One more is being opened; `opened` follows, whatever becomes of it.
@@ -120,13 +187,18 @@ impl Connections {
         beginning: Beginning,
         local: SocketAddr,
         (transport, remote, name): Peer,
-        opened: Opened,
+        (opened, acquaintance): (Opened, Acquaintance),
     ) -> Flow {
         let id = self.next_id;
         self.next_id += 1;
         let (queue, outgoing) = mpsc::channel(self.limits.write_queue);
+        let proof = Proof::default();
+        let unproven = opened == Opened::ByPeer && acquaintance != Acquaintance::Named;
+        if !unproven {
+            proof.give();
+        }
         let task = tokio::spawn(connection::run(
-            (id, opened == Opened::ByUs),
+            (id, proof.clone()),
             beginning,
             (queue.downgrade(), outgoing),
             self.events.clone(),
@@ -134,14 +206,22 @@ impl Connections {
             self.message_limits,
         ));
         if opened == Opened::ByPeer {
-            *self.per_source.entry(key(remote.ip())).or_default() += 1;
+            let own = self.per_source.entry(network(remote.ip())).or_default();
+            own.all += 1;
+            if unproven {
+                own.unproven.insert(id);
+            }
+            if acquaintance == Acquaintance::Stranger {
+                self.strangers.insert(id);
+            }
         }
         let flow = Flow { transport, local, remote, id: FlowId(id) };
         // Who has come to us over TLS has proven no name.
         if opened == Opened::ByUs || transport == Transport::Tcp {
             self.by_peer.insert((transport, remote, name.clone()), id);
         }
-        self.by_id.insert(id, Connection { flow, name, opened, queue, task: task.abort_handle() });
+        self.by_id
+            .insert(id, Connection { flow, name, opened, proof, unproven, queue, task: task.abort_handle() });
         flow
     }
 
@@ -183,10 +263,12 @@ impl Connections {
             self.by_peer.remove(&peer);
         }
         if connection.opened == Opened::ByPeer {
-            let source = key(connection.flow.remote.ip());
-            if let Some(count) = self.per_source.get_mut(&source) {
-                *count -= 1;
-                if *count == 0 {
+            let source = network(connection.flow.remote.ip());
+            self.strangers.remove(&id);
+            if let Some(own) = self.per_source.get_mut(&source) {
+                own.all -= 1;
+                own.unproven.remove(&id);
+                if own.all == 0 {
                     self.per_source.remove(&source);
                 }
             }
@@ -198,6 +280,7 @@ impl Connections {
     pub(super) fn finish(&mut self) {
         self.by_peer.clear();
         self.per_source.clear();
+        self.strangers.clear();
         self.by_id.clear();
     }
 

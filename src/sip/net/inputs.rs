@@ -10,11 +10,13 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::connection::{Beginning, CloseReason, ConnectionEvent, Halves};
-use super::connections::Opened;
+use super::connections::{Opened, Room};
+use super::limits::ProvenBy;
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
 use super::udp::UdpPort;
 use crate::sip::endpoint::{Flow, Input, Transport};
+use crate::sip::known::Acquaintance;
 use crate::sip::msg::{Message, ParseError};
 
 /// Datagrams read, or connection events taken, before the outputs that they
@@ -206,6 +208,16 @@ impl SipStack {
             return false;
         }
         self.counters.received += 1;
+        if self.connections.is_unproven(flow.id.0) {
+            let proves = match self.limits.proof {
+                ProvenBy::Message => message.is_ok(),
+                // It belongs to a call that is there, or answers a request of ours.
+                ProvenBy::Password => self.endpoint.expects(octets),
+            };
+            if proves {
+                self.connections.prove(flow.id.0);
+            }
+        }
         if let Ok(message) = &message {
             self.trace(Direction::Received, &flow, message.as_bytes());
         }
@@ -259,16 +271,25 @@ impl SipStack {
             (Transport::Tls, None) => return,
             _ => Beginning::Open(Halves::plain(stream)),
         };
-        match local {
-            Ok(local)
-                if self.connections.has_room(remote.ip(), Opened::ByPeer)
-                    && !self.bans.holds(Instant::now(), remote.ip()) =>
-            {
-                self.counters.connections_opened += 1;
-                self.connections.add(beginning, local, (transport, remote, None), Opened::ByPeer);
+        let (now, source) = (Instant::now(), remote.ip());
+        let acquaintance = self.known.acquaintance(now, source);
+        let room = match self.bans.holds(now, source) {
+            true => Room::No,
+            false => self.connections.room(source, acquaintance),
+        };
+        let (Ok(local), true) = (local, room != Room::No) else {
+            self.counters.connections_refused += 1;
+            return;
+        };
+        if let Room::InsteadOf(id) = room {
+            self.counters.connections_displaced += 1;
+            if let Some(flow) = self.connections.displace(id) {
+                self.input(Input::FlowClosed { flow });
             }
-            _ => self.counters.connections_refused += 1,
         }
+        self.counters.connections_opened += 1;
+        let opened = (Opened::ByPeer, acquaintance);
+        self.connections.add(beginning, local, (transport, remote, None), opened);
     }
 
     /// No descriptors, or no memory: the connection waits in the kernel's queue,
@@ -301,7 +322,12 @@ impl SipStack {
                     Ok((local, halves)) => {
                         self.counters.connections_opened += 1;
                         let local = self.reached_at(peer.0, local);
-                        let flow = self.connections.add(Beginning::Open(halves), local, peer, Opened::ByUs);
+                        let flow = self.connections.add(
+                            Beginning::Open(halves),
+                            local,
+                            peer,
+                            (Opened::ByUs, Acquaintance::Named),
+                        );
                         Input::Connected { connect, flow }
                     }
                     Err(error) => {

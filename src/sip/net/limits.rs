@@ -15,8 +15,13 @@ pub struct NetLimits {
     pub max_sources: usize,
     /// TCP and TLS connections at once; an eighth is for those that we open.
     pub max_connections: usize,
-    /// TCP and TLS connections at once that one source address opened.
+    /// TCP and TLS connections at once that one source address opened. One that is known
+    /// may have half of all.
     pub max_connections_per_source: usize,
+    /// Those of them that have proven nothing yet. One more, and the oldest goes.
+    pub max_unproven_per_source: usize,
+    /// What proves a connection.
+    pub proof: ProvenBy,
     /// Messages that may wait for one connection to be read; one more, and the
     /// connection is closed.
     pub write_queue: usize,
@@ -24,7 +29,7 @@ pub struct NetLimits {
     pub write_stall: Duration,
     /// A message that began must be complete within this time. Also the time
     /// that a connection accepted may take for its TLS handshake, and to send its first
-    /// message.
+    /// message; three times as long it may go without a proof.
     pub message_timeout: Duration,
     /// A connection without traffic is closed after this time. Longer than most
     /// calls: peers expect to find a dialog's connection open.
@@ -40,6 +45,8 @@ impl Default for NetLimits {
             max_sources: 4096,
             max_connections: 1000,
             max_connections_per_source: 200,
+            max_unproven_per_source: 200,
+            proof: ProvenBy::Message,
             write_queue: 256,
             write_stall: Duration::from_secs(10),
             message_timeout: Duration::from_secs(20),
@@ -47,6 +54,17 @@ impl Default for NetLimits {
             connect_timeout: Duration::from_secs(10),
         }
     }
+}
+
+/// What shows that a connection belongs to somebody who has business here: it may be idle for
+/// long, and is not closed to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProvenBy {
+    /// Any message.
+    Message,
+    /// Whoever authenticates, by [`SipStack::prove`](super::SipStack::prove); or a message that
+    /// carries an identifier of ours.
+    Password,
 }
 
 /// What the drivers counted since the start.
@@ -68,6 +86,8 @@ pub struct NetCounters {
     pub connections_opened: u64,
     /// Connections refused because there were too many, or their source was banned.
     pub connections_refused: u64,
+    /// Connections that had proven nothing, closed to make room for another one.
+    pub connections_displaced: u64,
     /// Times that the system refused to accept one: no descriptors left.
     pub accept_errors: u64,
     /// Connections closed because the peer did not read.

@@ -36,7 +36,7 @@ mod udp;
 mod unverified;
 
 pub use bans::Ban;
-pub use limits::{NetCounters, NetLimits};
+pub use limits::{NetCounters, NetLimits, ProvenBy};
 pub use resolve::NameService;
 pub use stack::{ConnectError, NetConfig, NetError, SipStack};
 pub use tls::Tls;

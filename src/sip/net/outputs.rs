@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use super::connection::Halves;
-use super::connections::{Opened, Peer, Queued};
+use super::connections::{Peer, Queued};
 use super::sockets;
 use super::stack::{ConnectError, SipStack, TaskResult};
 use super::tls;
@@ -121,7 +121,7 @@ impl SipStack {
             Transport::Tls => self.tls.clone().map(Some),
             _ => Some(None),
         };
-        let room = self.connections.has_room(remote.ip(), Opened::ByUs);
+        let room = self.connections.has_room();
         let (Some(&local), Some(tls), true) = (local, tls, room) else {
             return self.input(Input::ConnectFailed { connect });
         };

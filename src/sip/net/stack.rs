@@ -24,6 +24,7 @@ use super::tls::Tls;
 use super::trace::{Direction, Record, SipTrace};
 use super::udp::UdpPort;
 use crate::sip::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
+use crate::sip::known::KnownSources;
 use crate::sip::msg::Limits;
 
 /// Where a stack listens, and its limits.
@@ -40,6 +41,8 @@ pub struct NetConfig {
     pub names: NameService,
     /// Limits of the drivers.
     pub limits: NetLimits,
+    /// For whom room is kept.
+    pub known: KnownSources,
     /// Limits of one message.
     pub message: Limits,
     /// Write every message here.
@@ -57,6 +60,7 @@ impl NetConfig {
             tls: None,
             names: NameService::System,
             limits: NetLimits::default(),
+            known: KnownSources::default(),
             message: Limits::default(),
             trace: None,
             tap_all: false,
@@ -112,6 +116,7 @@ pub struct SipStack {
     /// What calls that are up may still send from an address over its budget.
     pub(super) spared: SourceBudget,
     pub(super) bans: Bans,
+    pub(super) known: KnownSources,
     pub(super) locals: LocalAddresses,
     /// Connections to close when everything has been sent.
     pub(super) closing: Vec<Flow>,
@@ -164,6 +169,8 @@ impl SipStack {
             None => None,
         };
         let now = Instant::now();
+        let (rate, sources) = (config.limits.per_source, config.limits.max_sources);
+        let budget = || SourceBudget::new(now, rate, sources, config.known.clone());
         let (connections, connection_events) =
             Connections::new(udp.len() as u64, config.limits.clone(), config.message);
         Ok(SipStack {
@@ -179,9 +186,10 @@ impl SipStack {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed_for: None,
             turns: 0,
-            budget: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
-            spared: SourceBudget::new(now, config.limits.per_source, config.limits.max_sources),
+            budget: budget(),
+            spared: budget(),
             bans: Bans::default(),
+            known: config.known,
             locals: LocalAddresses::default(),
             closing: Vec::new(),
             limits: config.limits,
@@ -226,6 +234,14 @@ impl SipStack {
     /// calls that are there.
     pub fn ban(&mut self, ban: Ban) {
         self.bans.set(Instant::now(), ban);
+    }
+
+    /// Who came by this way has shown who they are: a connection may be idle for long, and
+    /// is not closed to make room.
+    pub fn prove(&mut self, flow: &Flow) {
+        if flow.transport.is_reliable() {
+            self.connections.prove(flow.id.0);
+        }
     }
 
     /// Keeps the messages of calls from now on, to be taken by [`SipStack::take_seen`]

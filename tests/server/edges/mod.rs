@@ -2,5 +2,6 @@
 //! drain, reload, a provider. Each peer has an address of its own in 127.0.0.0/8.
 
 mod abuse;
+mod doors_open;
 mod lifecycle;
 pub mod peer;
