@@ -1,5 +1,7 @@
 //! What comes out of an endpoint for its user, in order.
 
+use std::net::SocketAddr;
+
 use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, UsageId};
 use crate::sip::msg::{Request, Response};
 
@@ -95,6 +97,24 @@ pub enum UsageEvent {
     ReferProgress { refer: ReferId, status: Option<(u16, String)>, last: bool },
     /// The end of the call.
     Terminated { cause: Termination },
+}
+
+impl UsageEvent {
+    /// Where the message came from that offer and answer, or the party's word on the dialog,
+    /// came in; none: there is none.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match self {
+            UsageEvent::Provisional { response, .. }
+            | UsageEvent::Answered { response, .. }
+            | UsageEvent::ReInviteAnswered { response, .. }
+            | UsageEvent::UpdateAnswered { response } => response.source(),
+            UsageEvent::Acknowledged { request }
+            | UsageEvent::ProvisionalAcknowledged { request, .. }
+            | UsageEvent::ReInvite { request }
+            | UsageEvent::Update { request, .. } => request.source(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a usage ended.

@@ -65,8 +65,9 @@ impl Endpoint {
                 request.set_source(flow.remote);
                 self.incoming_request(now, flow, request);
             }
-            Ok(Message::Response(response)) => {
+            Ok(Message::Response(mut response)) => {
                 self.out.counters.responses_in += 1;
+                response.set_source(flow.remote);
                 self.response(now, response);
             }
             Err(error) => self.malformed(now, flow, &error),

@@ -91,6 +91,7 @@ pub struct Response {
     reason: (u32, u32),
     headers: Headers,
     body: usize,
+    source: Option<SocketAddr>,
 }
 
 impl Message {
@@ -168,6 +169,16 @@ impl Response {
     /// The response as it came.
     pub fn as_bytes(&self) -> &Bytes {
         &self.headers.raw
+    }
+
+    /// Notes where the response came from.
+    pub fn set_source(&mut self, source: SocketAddr) {
+        self.source = Some(source);
+    }
+
+    /// Where the response came from.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.source
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
         }
         (Some(StartLine::Response { status, reason }), None) => {
             headers.raw.truncate(body_end);
-            Ok(Message::Response(Response { status, reason, headers, body: head_end }))
+            Ok(Message::Response(Response { status, reason, headers, body: head_end, source: None }))
         }
         (start, fault) => {
             let partial = match start {
