@@ -79,8 +79,11 @@ impl Words<'_> {
             ("ICE", "remove".into()),
             // What the party was told about this was told by us; our answer says it here.
             ("rtcp-mux", Value::texts(&["offer"])),
-            // Without it the ports of an end change with the address of the other one.
-            ("flags", Value::texts(&["port-latching"])),
+            // Without the first the ports of an end change with the address of the other one. With
+            // the second it drops, once it has learned where an end sends from, what comes from
+            // elsewhere; of several it learns the one that is nearest to what we have said.
+            ("flags", Value::texts(&["port-latching", "strict-source"])),
+            ("endpoint-learning", "heuristic".into()),
         ];
         if let Some(family) = family {
             entries.push(("address-family", family.into()));
