@@ -147,6 +147,7 @@ fn worker(count: usize, span: Duration) -> Measured {
 fn params(remote_rtp: SocketAddr) -> MediaParams {
     MediaParams {
         remote_rtp,
+        signalling: None,
         remote_rtcp: None,
         send: SendFormat::new(0, Codec::Pcmu, 20),
         receive: vec![(0, Codec::Pcmu)],

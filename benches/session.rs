@@ -76,6 +76,7 @@ impl Output for Wire {
 fn params(codec: Codec) -> MediaParams {
     MediaParams {
         remote_rtp: (Ipv4Addr::LOCALHOST, 4_000).into(),
+        signalling: None,
         remote_rtcp: None,
         send: SendFormat { fec: true, ..SendFormat::new(codec.payload_type(), codec, 20) },
         receive: vec![(codec.payload_type(), codec)],

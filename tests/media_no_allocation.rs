@@ -148,6 +148,7 @@ fn run_with(
         machine.command(start, Command::Attach { id, source, sink });
         let params = MediaParams {
             remote_rtp: address(remote),
+            signalling: None,
             remote_rtcp: None,
             send: SendFormat { fec: true, ..SendFormat::new(codec.payload_type(), codec, 20) },
             receive: vec![(codec.payload_type(), codec)],

@@ -16,7 +16,7 @@ const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 93, 7, 1));
 const MOST_A_CALL: u64 = 6_000;
 
 fn endpoint(relay: &RelayHandle, near: Option<RelayId>) -> RelayId {
-    let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)) };
+    let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)), ..EndpointConfig::default() };
     let (id, local) = relay.open(false, near, config).expect("a free port");
     let rtp = SocketAddr::new(IP, local.port());
     relay.describe(id, Remote::at(rtp));

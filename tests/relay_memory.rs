@@ -55,7 +55,8 @@ fn call(machine: &mut Machine, now: Now, n: u32) -> [Side; 2] {
     let join = pair::join(&one, &other).expect("a join");
     let mut wire = Wire(0);
     for (slot, side) in [(a, &one), (b, &other)] {
-        let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)) };
+        let config =
+            EndpointConfig { rtp_timeout: Some(Duration::from_secs(60)), ..EndpointConfig::default() };
         machine.command(now, Command::Open { id: id(slot), config }, &mut wire);
         let remote = side.remote().expect("it has answered");
         machine.command(now, Command::Describe { id: id(slot), remote }, &mut wire);

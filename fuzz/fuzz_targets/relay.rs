@@ -77,7 +77,7 @@ fuzz_target!(|data: &[u8]| {
     let mut span = Duration::ZERO;
     let mut rest = data;
     for slot in 0..SLOTS {
-        let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(1)) };
+        let config = EndpointConfig { rtp_timeout: Some(Duration::from_secs(1)), ..EndpointConfig::default() };
         machine.command(start, Command::Open { id: id(slot), config }, &mut ears);
     }
     while let [what, how, after @ ..] = rest {

@@ -17,16 +17,18 @@ use super::gateway::realms::Realms;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::lamps::Lamps;
 use super::lamps::board::LampBoard;
+use super::media_rules;
 use super::origin::Origin;
 use super::settings;
 use super::tally::Tally;
 use crate::call::bus::EventBus;
 use crate::call::event::Event;
+use crate::call::handler::Party;
 use crate::call::lookup::{GatewayUse, ResolvedContact};
 use crate::call::reason::Reason;
 use crate::call::seats::Seat;
 use crate::call::switch::Turn;
-use crate::call::switch::desk::{Admission, Fate, FrontDesk};
+use crate::call::switch::desk::{Admission, Fate, FrontDesk, MediaRules};
 use crate::sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
 use crate::sip::endpoint::{
     Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
@@ -297,6 +299,10 @@ impl FrontDesk for ServerDesk {
             seats.push(seat?);
         }
         Ok(seats)
+    }
+
+    fn media_rules(&self, party: &Party) -> MediaRules {
+        media_rules::of(&self.settings, party)
     }
 
     fn next_timeout(&self) -> Option<Instant> {

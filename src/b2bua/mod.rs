@@ -10,6 +10,7 @@
 //! - `gate`: who may have one more call, and how much strangers are answered
 //! - `media`: who carries the media; `capabilities`: what a configuration needs
 //!   of the media controller; `media_server`: the role that carries media for others
+//! - `media_rules`: from where parties may send media
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
@@ -47,6 +48,7 @@ pub mod lamps;
 pub mod ledger;
 pub mod mailboxes;
 pub mod media;
+mod media_rules;
 pub mod media_server;
 pub mod meeting_places;
 pub mod origin;

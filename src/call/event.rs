@@ -146,6 +146,10 @@ pub enum Event {
     MediaStarted { call: CallId, leg: LegId, from: SocketAddr },
     /// Packets come from another address than before.
     MediaSourceChanged { call: CallId, leg: LegId, from: SocketAddr, to: SocketAddr },
+    /// Packets come, and none of them from an address that may be believed. `party`: whose media
+    /// they may be, `gateway/carrier` or `user/1001`; empty: nobody's who is known. `line` in
+    /// the configuration, there or in `[media]`, lets them in.
+    MediaRefused { call: CallId, leg: LegId, from: SocketAddr, party: String, line: String },
     /// Nothing came for too long.
     MediaTimeout { call: CallId, leg: LegId, silent_ms: u64 },
     /// A digit.
@@ -268,6 +272,7 @@ impl Event {
             Event::MediaNegotiated { .. }
             | Event::MediaStarted { .. }
             | Event::MediaSourceChanged { .. }
+            | Event::MediaRefused { .. }
             | Event::MediaTimeout { .. }
             | Event::Digit { .. }
             | Event::Quality { .. }
@@ -307,6 +312,7 @@ impl Event {
             | Event::MediaNegotiated { call, .. }
             | Event::MediaStarted { call, .. }
             | Event::MediaSourceChanged { call, .. }
+            | Event::MediaRefused { call, .. }
             | Event::MediaTimeout { call, .. }
             | Event::Digit { call, .. }
             | Event::Quality { call, .. }

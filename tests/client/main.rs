@@ -23,6 +23,7 @@ mod example_bridge;
 mod example_call;
 mod example_softphone;
 mod in_call;
+mod media_lock;
 mod quality;
 mod recording;
 mod recovery;

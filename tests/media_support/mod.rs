@@ -151,7 +151,7 @@ impl<'a> Carried<'a> {
         // One that has just started may not be there yet.
         let start = Instant::now();
         loop {
-            match soon("an endpoint", self.media.allocate_endpoint(spec)).await {
+            match soon("an endpoint", self.media.allocate_endpoint(spec.clone())).await {
                 Ok((id, local)) => return (id, local.rtp),
                 Err(MediaError::Stopped) if start.elapsed() < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -42,6 +42,8 @@ mod links;
 #[cfg(feature = "lab")]
 mod media_faults;
 #[cfg(feature = "lab")]
+mod media_lock;
+#[cfg(feature = "lab")]
 mod media_servers;
 #[cfg(feature = "lab")]
 mod media_suite;

@@ -96,7 +96,7 @@ async fn commands_whose_datagrams_are_lost_or_answered_twice_or_by_strangers_are
     let config = RtpengineConfig { server: at, interfaces: Interfaces::default(), seed: 7 };
     let (media, mut events) = RtpengineController::start(config).expect("it starts");
     let spec = EndpointSpec::new(AddressFamily::V4);
-    let (one, other) = tokio::join!(media.allocate_endpoint(spec), media.allocate_endpoint(spec));
+    let (one, other) = tokio::join!(media.allocate_endpoint(spec.clone()), media.allocate_endpoint(spec));
     let ((a, at_a), (b, at_b)) = (one.expect("an endpoint"), other.expect("an endpoint"));
     let given: HashSet<u16> = heard.lock().expect("a lock").ports.values().copied().collect();
     assert_eq!(HashSet::from([at_a.rtp.port(), at_b.rtp.port()]), given, "no port of a stranger's reply");

@@ -1,6 +1,6 @@
 //! A phone of a few lines: what it says is written out, what it hears is text.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::child::PATIENCE;
@@ -9,6 +9,8 @@ pub struct Phone {
     name: &'static str,
     sip: UdpSocket,
     rtp: UdpSocket,
+    /// Where its descriptions say that it is.
+    told: Ipv4Addr,
 }
 
 /// What a phone needs to go on in a call.
@@ -21,12 +23,25 @@ pub struct Dialog {
 
 impl Phone {
     pub fn new(name: &'static str) -> Phone {
-        let socket = || {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        Phone::at(name, [Ipv4Addr::LOCALHOST; 3])
+    }
+
+    /// One whose signalling and whose media come from these addresses, and which says that its
+    /// media are at the third.
+    pub fn at(name: &'static str, [sip, rtp, told]: [Ipv4Addr; 3]) -> Phone {
+        let socket = |ip| {
+            let socket = UdpSocket::bind((ip, 0)).expect("loopback");
             socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
             socket
         };
-        Phone { name, sip: socket(), rtp: socket() }
+        Phone { name, sip: socket(sip), rtp: socket(rtp), told }
+    }
+
+    /// Its media have another port from now on, which its next description says.
+    pub fn moves(&mut self) {
+        let ip = self.rtp().ip();
+        self.rtp = UdpSocket::bind((ip, 0)).expect("loopback");
+        self.rtp.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     }
 
     pub fn uri(&self) -> String {
@@ -34,10 +49,8 @@ impl Phone {
     }
 
     fn session(&self) -> String {
-        let port = self.rtp.local_addr().expect("an address").port();
-        format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
-        )
+        let (port, ip) = (self.rtp().port(), self.told);
+        format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n")
     }
 
     /// The next message that begins so; others are passed over.
@@ -100,6 +113,13 @@ impl Phone {
     pub fn ring_to(&self, invite: &str, peer: SocketAddr) {
         let to = format!("{};tag={}", field(invite, "To"), self.name);
         self.respond_with("180 Ringing", invite, &to, "", "", peer);
+    }
+
+    /// Lets the caller hear something before it answers.
+    pub fn progress_to(&self, invite: &str, peer: SocketAddr) {
+        let to = format!("{};tag={}", field(invite, "To"), self.name);
+        let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
+        self.respond_with("183 Session Progress", invite, &to, &more, &self.session(), peer);
     }
 
     /// Answers this call.

@@ -115,6 +115,10 @@ impl Sessions {
                 state.endpoints.insert(there, (key.to_owned(), endpoint));
                 Came::Now(Ok(Answer::Allocated { rtp: local.rtp }))
             }
+            Verb::SignalledFrom { endpoint, host } => {
+                media.signalled_from(at(endpoint)?, host);
+                done()
+            }
             Verb::Release { endpoint } => {
                 let there = at(endpoint)?;
                 if let Some(session) = self.state().session(key) {

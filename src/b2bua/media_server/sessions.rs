@@ -195,6 +195,10 @@ impl Sessions {
                 let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
                 (key, Event::SourceChanged { endpoint, from, to })
             }
+            MediaEvent::SourceRefused { endpoint, from } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::SourceRefused { endpoint, from })
+            }
             MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
                 (key, Event::Digit { endpoint, digit, duration_ms, passed_on, by_tone })

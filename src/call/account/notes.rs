@@ -71,6 +71,9 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::MediaSourceChanged { leg, from, to, .. } => {
             timeline.media(now, *leg, "source changed", format_args!("{from} to {to}"));
         }
+        Event::MediaRefused { leg, from, line, .. } => {
+            timeline.media(now, *leg, "refused", format_args!("from {from}: {line} would let it in"));
+        }
         Event::MediaTimeout { leg, silent_ms, .. } => {
             timeline.media(now, *leg, "silence", format_args!("{:.1} s", *silent_ms as f64 / 1_000.0));
         }

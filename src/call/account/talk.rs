@@ -94,6 +94,7 @@ pub(super) fn is_plain(talk: &Talk, end: Instant) -> bool {
         let Some(stats) = part.after.as_deref() else { return false };
         part.held.is_none()
             && part.before.is_none()
+            && stats.dropped.source == 0
             && stats.received.packets.min(stats.sent.packets) >= expected.max(1)
     })
 }

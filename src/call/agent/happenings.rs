@@ -20,6 +20,7 @@ impl AgentService {
                 let Some(event) = self.met_challenge(id, event) else { return };
                 self.unreachable(id, &event);
                 let Some(entry) = self.legs.get(id) else { return };
+                entry.signalling = event.source().map(|source| source.ip()).or(entry.signalling);
                 entry.usage_over |= matches!(event, UsageEvent::Terminated { .. });
                 match event {
                     UsageEvent::Response { result, .. } => self.info_answered(id, &result),
@@ -78,6 +79,7 @@ impl AgentService {
         }
         let mut entry = Entry::new(leg, usage, told);
         entry.early_audio = true;
+        entry.signalling = Some(flow.remote.ip());
         entry.auth = LegAuth::new(&self.config.signalling);
         if entry.auth.is_some() {
             let _ = self.stack.endpoint().authorizes(usage);

@@ -1,6 +1,7 @@
 //! The table of legs, found by each of their names.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -17,6 +18,8 @@ use crate::sip::endpoint::UsageId;
 pub(super) struct Entry {
     pub(super) leg: Leg,
     pub(super) usage: UsageId,
+    /// Where its peer's last message came from.
+    pub(super) signalling: Option<IpAddr>,
     pub(super) session: Option<SessionId>,
     /// Until the session takes it.
     pub(super) audio: Option<LegAudio>,
@@ -45,6 +48,7 @@ impl Entry {
         Entry {
             leg,
             usage,
+            signalling: None,
             session: None,
             audio: None,
             attached: false,

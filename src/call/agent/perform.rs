@@ -90,8 +90,9 @@ impl AgentService {
         }
     }
 
-    fn configure(&mut self, id: LegId, params: MediaParams) {
+    fn configure(&mut self, id: LegId, mut params: MediaParams) {
         let Some(entry) = self.legs.get(id) else { return };
+        params.signalling = entry.signalling;
         let (early, told, up) = (entry.early_audio, entry.told, entry.is_up());
         let (codec, ptime_ms, remote_rtp) = (params.send.codec, params.send.ptime_ms, params.remote_rtp);
         if let Some(session) = entry.session

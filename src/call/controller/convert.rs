@@ -49,6 +49,9 @@ impl From<RelayEvent> for MediaEvent {
             RelayEvent::SourceChanged { id, from, to } => {
                 MediaEvent::SourceChanged { endpoint: endpoint_id(id), from, to }
             }
+            RelayEvent::SourceRefused { id, from } => {
+                MediaEvent::SourceRefused { endpoint: endpoint_id(id), from }
+            }
             RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone } => {
                 MediaEvent::Digit { endpoint: endpoint_id(id), digit, duration_ms, passed_on, by_tone }
             }

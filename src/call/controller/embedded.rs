@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::config::EmbeddedConfig;
 use super::convert::{endpoint_id, refused, relay_id};
+use super::joining::{Entry, State};
 use super::recordings::Recordings;
 use super::rooms::Rooms;
 use super::sounding::Sounding;
@@ -40,35 +41,6 @@ pub struct EmbeddedController {
     streams: Streams,
     told: Vec<(IpAddr, IpAddr)>,
     state: Mutex<State>,
-}
-
-pub(super) struct State {
-    rng: StdRng,
-    pub endpoints: HashMap<EndpointId, Entry>,
-    pub trunks: Trunks,
-    pub rooms: Rooms,
-}
-
-pub(super) struct Entry {
-    pub side: Side,
-    pub joined: Option<EndpointId>,
-}
-
-impl State {
-    pub fn get(&mut self, id: EndpointId) -> Result<&mut Entry, MediaError> {
-        self.endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))
-    }
-
-    pub fn two(&mut self, a: EndpointId, b: EndpointId) -> Result<(&mut Entry, &mut Entry), MediaError> {
-        let missing = [a, b].into_iter().find(|id| !self.endpoints.contains_key(id));
-        match (missing, a == b) {
-            (None, false) => match self.endpoints.get_disjoint_mut([&a, &b]) {
-                [Some(one), Some(other)] => Ok((one, other)),
-                _ => Err(MediaError::NoSuchEndpoint(a)),
-            },
-            (missing, _) => Err(MediaError::NoSuchEndpoint(missing.unwrap_or(b))),
-        }
-    }
 }
 
 impl EmbeddedController {
@@ -184,7 +156,7 @@ impl MediaController for EmbeddedController {
 
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
         let near = spec.near.map(relay_id);
-        let config = EndpointConfig { rtp_timeout: spec.rtp_timeout };
+        let config = EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: spec.sources };
         let opened = self.relay.open(spec.family == AddressFamily::V6, near, config);
         MediaFuture::ready(opened.map_err(|error| refused(error, spec.family)).map(|(relay, local)| {
             let id = endpoint_id(relay);
@@ -196,9 +168,15 @@ impl MediaController for EmbeddedController {
                 // Never from the seed that identifiers come from: those are for all to see.
                 side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
             }
-            state.endpoints.insert(id, Entry { side, joined: None });
+            state.endpoints.insert(id, Entry { side, joined: None, signalling: spec.signalling });
             (id, LocalDescription { rtp })
         }))
+    }
+
+    fn signalled_from(&self, endpoint: EndpointId, host: IpAddr) {
+        if let Ok(entry) = self.state().get(endpoint) {
+            entry.signalling[1] = Some(host);
+        }
     }
 
     fn release_endpoint(&self, endpoint: EndpointId) {

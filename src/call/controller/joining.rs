@@ -1,9 +1,46 @@
 //! What endpoints were told and have said, and how that makes them join.
 
+use std::collections::HashMap;
+
+use rand::rngs::StdRng;
+
 use super::convert::{refused, relay_id};
-use super::embedded::{EmbeddedController, State};
-use super::{AddressFamily, EndpointId, Joined, MediaError, Route};
-use crate::call::negotiate::pair;
+use super::embedded::EmbeddedController;
+use super::rooms::Rooms;
+use super::trunk::Trunks;
+use super::{AddressFamily, EndpointId, Joined, MediaError, Route, Signalling};
+use crate::call::negotiate::pair::{self, Side};
+use crate::media::relay::Remote;
+
+pub(super) struct State {
+    pub rng: StdRng,
+    pub endpoints: HashMap<EndpointId, Entry>,
+    pub trunks: Trunks,
+    pub rooms: Rooms,
+}
+
+pub(super) struct Entry {
+    pub side: Side,
+    pub joined: Option<EndpointId>,
+    pub signalling: Signalling,
+}
+
+impl State {
+    pub fn get(&mut self, id: EndpointId) -> Result<&mut Entry, MediaError> {
+        self.endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))
+    }
+
+    pub fn two(&mut self, a: EndpointId, b: EndpointId) -> Result<(&mut Entry, &mut Entry), MediaError> {
+        let missing = [a, b].into_iter().find(|id| !self.endpoints.contains_key(id));
+        match (missing, a == b) {
+            (None, false) => match self.endpoints.get_disjoint_mut([&a, &b]) {
+                [Some(one), Some(other)] => Ok((one, other)),
+                _ => Err(MediaError::NoSuchEndpoint(a)),
+            },
+            (missing, _) => Err(MediaError::NoSuchEndpoint(missing.unwrap_or(b))),
+        }
+    }
+}
 
 impl EmbeddedController {
     /// Samples a second that are worth playing to a party.
@@ -15,9 +52,10 @@ impl EmbeddedController {
 
     /// Brings the media in line with what an endpoint was told and has said.
     pub(super) fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
-        let side = &state.get(id)?.side;
+        let Entry { side, signalling, .. } = state.get(id)?;
         self.recordings.described(id, side);
         if let Some(remote) = side.remote() {
+            let remote = Remote { signalling: *signalling, ..remote };
             // Before it is known where to send to: nothing goes there plain.
             if side.encrypts() {
                 self.relay.protect(relay_id(id), side.keys());

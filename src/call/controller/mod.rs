@@ -44,8 +44,8 @@ pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
-    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold, Joined,
-    LocalDescription, MediaError, MediaEvent, PairPolicy, Route, SrtpPolicy,
+    AddressFamily, Answering, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold, Joined,
+    LocalDescription, MediaError, MediaEvent, NamedSources, PairPolicy, Route, Signalling, SrtpPolicy,
 };
 pub use verbs::{
     AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,
@@ -88,6 +88,12 @@ pub trait MediaController: Send + Sync {
     /// As `allocate_endpoint`.
     fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
         self.allocate_endpoint(spec).map(|(endpoint, _)| endpoint)
+    }
+
+    /// The party's last message came from this host: media may, too, from its next description
+    /// on. What [`EndpointSpec::signalling`] says first stays.
+    fn signalled_from(&self, endpoint: EndpointId, host: std::net::IpAddr) {
+        let _ = (endpoint, host);
     }
 
     /// Ends an endpoint, and its part in a bridge. `Closed` follows, with the last

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::convert::{endpoint_id, refused, relay_id};
-use super::embedded::{EmbeddedController, State};
+use super::embedded::EmbeddedController;
+use super::joining::State;
 use super::trunk;
 use super::{
     AddressFamily, ConferenceId, ConferenceSpec, EndpointId, MediaError, MediaFuture, Member, Played, Prompt,

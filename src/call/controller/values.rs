@@ -1,6 +1,6 @@
 //! What is asked of a controller, and what happens in it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::EndpointStats;
@@ -9,6 +9,7 @@ use crate::call::negotiate::NegotiateError;
 pub use crate::call::negotiate::crypto::SrtpPolicy;
 use crate::call::negotiate::pair::{self, Agreed};
 pub use crate::call::negotiate::pair::{Hold, PairPolicy};
+pub use crate::media::transport::lock::{Answering, NamedSources, Signalling};
 
 /// A media endpoint; unique within its controller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -30,7 +31,7 @@ impl AddressFamily {
 }
 
 /// What an endpoint is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointSpec {
     /// The party's: that of its offer's address, or of its signalling.
     pub family: AddressFamily,
@@ -40,12 +41,29 @@ pub struct EndpointSpec {
     pub rtp_timeout: Option<Duration>,
     /// Whether its party's media are encrypted.
     pub srtp: SrtpPolicy,
+    /// Where its party's signalling comes from, as far as that is known: media may, too.
+    pub signalling: Signalling,
+    /// From where else the party may send, and whether it is answered there.
+    pub sources: NamedSources,
 }
 
 impl EndpointSpec {
     /// An endpoint that reports a minute of silence.
     pub fn new(family: AddressFamily) -> Self {
-        EndpointSpec { family, near: None, rtp_timeout: Some(Duration::from_secs(60)), srtp: SrtpPolicy::Off }
+        EndpointSpec {
+            family,
+            near: None,
+            rtp_timeout: Some(Duration::from_secs(60)),
+            srtp: SrtpPolicy::Off,
+            signalling: [None; 2],
+            sources: NamedSources::default(),
+        }
+    }
+
+    /// The same for a party whose signalling comes from there.
+    pub fn signalled_from(mut self, host: IpAddr) -> Self {
+        self.signalling[0] = Some(host);
+        self
     }
 
     /// The same, near that one.
@@ -121,6 +139,8 @@ pub enum MediaEvent {
     Timeout { endpoint: EndpointId },
     /// RTP of the party comes from another address now, and goes there.
     SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
+    /// Packets come for the party, and none of them from an address that may be believed. Once.
+    SourceRefused { endpoint: EndpointId, from: SocketAddr },
     /// A digit by RFC 4733, or `by_tone`, once per press. Where the endpoint is bridged and the other
     /// party takes `telephone-event`, it has been passed on already.
     Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },

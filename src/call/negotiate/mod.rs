@@ -282,6 +282,7 @@ fn settle(
     let send_events = theirs.clone().find(|format| format.clock_rate == clock_rate).or_else(|| theirs.next());
     Ok(MediaParams {
         remote_rtp: remote.rtp,
+        signalling: None,
         remote_rtcp: remote.rtcp,
         send: SendFormat {
             fec: send.fec,

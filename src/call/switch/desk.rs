@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Turn;
-use crate::call::controller::PairPolicy;
+use crate::call::controller::{NamedSources, PairPolicy};
+use crate::call::handler::Party;
 use crate::call::lookup::{GatewayUse, ResolvedContact};
 use crate::call::seats::Seat;
 use crate::sip::endpoint::{
@@ -42,6 +43,14 @@ pub enum Fate {
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
     /// Not answered.
     Ignore,
+}
+
+/// What the configuration says of a party's media.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaRules {
+    /// Whose rules they are: `gateway/carrier`, `user/1001`; empty: everybody's.
+    pub party: String,
+    pub sources: NamedSources,
 }
 
 /// Decides on requests before they become calls.
@@ -80,6 +89,11 @@ pub trait FrontDesk: Send {
         _held: &[Seat],
     ) -> Result<Vec<Seat>, (u16, &'static str)> {
         Ok(Vec::new())
+    }
+
+    /// From where else than the signalling names a party may send media.
+    fn media_rules(&self, _party: &Party) -> MediaRules {
+        MediaRules::default()
     }
 
     /// When [`FrontDesk::work`] is wanted.

@@ -1,5 +1,7 @@
 //! What happens in a leg's dialog, and to its media.
 
+use std::net::SocketAddr;
+
 use super::dial::DialFailure;
 use super::refresh::recovered;
 use super::say::reason_of;
@@ -9,6 +11,7 @@ use crate::call::agent::leg::termination;
 use crate::call::controller::{EndpointId, MediaEvent};
 use crate::call::event::{DigitBy, Event as News};
 use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
+use crate::call::verdict::media_from;
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
 use crate::sip::msg::{Method, Name, Response};
@@ -54,6 +57,7 @@ impl Switch {
     }
 
     fn usage_event(&mut self, t: &mut Turn<'_>, leg: LegId, event: UsageEvent) {
+        self.signalled_from(leg, event.source());
         match event {
             UsageEvent::Provisional { response, prack_wanted: true } => self.early_offer(t, leg, response),
             UsageEvent::Provisional { response, .. } => self.branch_provisional(t, leg, &response),
@@ -80,6 +84,16 @@ impl Switch {
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
             UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),
+        }
+    }
+
+    /// A leg's message came from there: its media may, too.
+    fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
+        let (Some(it), Some(source)) = (self.legs.get_mut(leg.0), source) else { return };
+        if it.signalling.replace(source.ip()) != Some(source.ip())
+            && let Some(endpoint) = it.media
+        {
+            self.controller.signalled_from(endpoint, source.ip());
         }
     }
 
@@ -190,6 +204,12 @@ impl Switch {
             MediaEvent::SourceChanged { endpoint, from, to } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaSourceChanged { call, leg, from, to });
                 self.heard_from(t, endpoint, to);
+            }
+            MediaEvent::SourceRefused { endpoint, from } => {
+                let leg = self.of_endpoint.get(&endpoint).copied();
+                let party = leg.map(|leg| self.desk.media_rules(&self.party(leg)).party).unwrap_or_default();
+                let line = media_from(from.ip());
+                self.tell_media(t, endpoint, |call, leg| News::MediaRefused { call, leg, from, party, line });
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, by_tone, .. } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };

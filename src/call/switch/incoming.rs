@@ -43,6 +43,7 @@ impl Switch {
         let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.usage = Some(usage);
+            it.signalling = Some(flow.remote.ip());
             (it.seats, it.policy) = (seats, policy);
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
             it.party = Some(Box::new(Party {

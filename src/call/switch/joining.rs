@@ -32,7 +32,10 @@ impl Switch {
             return then(self, t, Ok(endpoint));
         }
         let (rtp_timeout, srtp) = (self.config.rtp_timeout, self.config.srtp);
-        let spec = EndpointSpec { family: it.family, near, rtp_timeout, srtp };
+        let party = self.party(leg);
+        let signalling = [party.address.map(|address| address.ip()), it.signalling];
+        let sources = self.desk.media_rules(&party).sources;
+        let spec = EndpointSpec { family: it.family, near, rtp_timeout, srtp, signalling, sources };
         let opened = self.controller.open_endpoint(spec);
         self.media(t, opened, move |switch, t, result| {
             let endpoint = match result {

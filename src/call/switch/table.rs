@@ -1,6 +1,6 @@
 //! What is known of a leg, a call and a bridge.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -86,6 +86,8 @@ pub(super) struct Leg {
     pub recordings: u32,
     /// Where its RTP comes from, once some has come.
     pub heard: Option<SocketAddr>,
+    /// Where its last message came from.
+    pub signalling: Option<IpAddr>,
     /// It was told to send to its other party itself.
     pub led_past: bool,
     /// It says in Allow that it takes UPDATE.
@@ -148,6 +150,7 @@ impl Leg {
             recording: None,
             recordings: 0,
             heard: None,
+            signalling: None,
             led_past: false,
             takes_update: false,
             ending: false,

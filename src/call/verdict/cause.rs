@@ -111,8 +111,8 @@ impl Cause {
                  address that it can reach, and whether a SIP ALG changes its messages: switch that off."
             }
             Cause::OtherAddress => {
-                "If the party has several addresses, let it signal the one that it sends from, or let b2b \
-                 believe the first packet (symmetric RTP); otherwise somebody injects packets."
+                "If the address is the party's, write the line at its [[gateway]] or [[user]], or in [media] \
+                 for all; otherwise somebody sent what was not theirs to send, and nothing is to be done."
             }
             Cause::AddressDiffers => "Nothing: a NAT is on the way, and symmetric RTP got over it.",
             Cause::SentToPrivate => {

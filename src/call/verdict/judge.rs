@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Audio, CallFacts, Cause, Finding, LegFacts, Verdict};
+use super::{Audio, CallFacts, Cause, Finding, LegFacts, Verdict, media_from};
 
 /// Shorter talks are not judged.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -72,6 +72,9 @@ fn direction(
         if let Some(evidence) = stopped(facts, from) {
             add(Cause::Stopped, from, true, evidence);
         }
+        if from.stats.dropped.source > 0 && from.stats.sources.refused.is_some() {
+            add(Cause::OtherAddress, from, false, refused(from));
+        }
         if let Some((signalled, locked)) = differs(from) {
             add(Cause::AddressDiffers, from, false, format!("signalled {signalled}, sends from {locked}"));
         }
@@ -106,10 +109,7 @@ fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
         return (Cause::CodecMismatch, mismatch(from));
     }
     if dropped.source > 0 {
-        let refused = address(stats.sources.refused);
-        let evidence =
-            format!("{} packets from {refused} were refused; signalled was {signalled}", dropped.source);
-        return (Cause::OtherAddress, evidence);
+        return (Cause::OtherAddress, refused(from));
     }
     if dropped.unauthenticated > 0 {
         let evidence = format!("{} packets were plain or under another key", dropped.unauthenticated);
@@ -141,6 +141,20 @@ fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
                 format!("not one packet; signalled was {signalled}, {} were sent to it", stats.sent.packets);
             (Cause::NeverReceived, evidence)
         }
+    }
+}
+
+/// Packets came from where the party may not send from.
+fn refused(from: &LegFacts) -> String {
+    let (sources, packets) = (&from.stats.sources, from.stats.dropped.source);
+    let signalled = address(sources.signalled);
+    match sources.refused {
+        Some(refused) => format!(
+            "{packets} packets were refused, the last from {refused}; signalled was {signalled}; `{}` would let \
+             them in",
+            media_from(refused.ip())
+        ),
+        None => format!("{packets} packets from elsewhere were refused; signalled was {signalled}"),
     }
 }
 

@@ -24,6 +24,11 @@ use crate::media::session::Direction;
 pub use cause::Cause;
 pub use judge::judge;
 
+/// The line in the configuration that lets a party's media come from this host.
+pub fn media_from(host: IpAddr) -> String {
+    format!("media_from = [\"{}\"]", host.to_canonical())
+}
+
 /// What is known of one leg's media.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LegFacts {

@@ -83,7 +83,8 @@ impl ServerConfig {
         now.server.user_agent.clone_from(&old.server.user_agent);
         now.server.store.clone_from(&old.server.store);
         now.server.cdr.clone_from(&old.server.cdr);
-        now.media.clone_from(&old.media);
+        let media_from = std::mem::take(&mut now.media.media_from);
+        now.media = super::Media { media_from, ..old.media.clone() };
         now.http.clone_from(&old.http);
         now.recording.clone_from(&old.recording);
         now.hep.clone_from(&old.hep);
@@ -112,7 +113,11 @@ impl Changes {
             ..new.limits.clone()
         };
         let tls = |config: &ServerConfig| config.tls.clone().map(|tls| super::Tls { lines: [0; 2], ..tls });
-        let media = |config: &ServerConfig| super::Media { srtp_line: 0, ..config.media.clone() };
+        let media = |config: &ServerConfig| super::Media {
+            srtp_line: 0,
+            media_from: Vec::new(),
+            ..config.media.clone()
+        };
         let restart = [
             ("server.listen", a.listen != b.listen),
             ("server.advertise", a.advertise != b.advertise),
@@ -149,6 +154,7 @@ impl Changes {
             ("server.trusted", a.trusted != b.trusted),
             ("server.inside", a.inside != b.inside),
             ("server.drain_s", a.drain != b.drain),
+            ("media.media_from: for new calls", old.media.media_from != new.media.media_from),
             (
                 "server.session_expires_s or min_se_s: calls that are up keep theirs",
                 (a.session_expires, a.min_se) != (b.session_expires, b.min_se),

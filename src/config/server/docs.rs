@@ -224,6 +224,12 @@ pub const MEDIA: SectionDoc = SectionDoc {
             "A leg that is not held and gets no RTP for this long is ended; 0: never.",
         ),
         key(
+            "media_from",
+            "list of addresses or CIDR blocks",
+            "[]",
+            "From where any party may send RTP, beside the address that it names and the one that its SIP comes from. Gateways and users have a list of their own; RTP from elsewhere is dropped.",
+        ),
+        key(
             "srtp",
             "`off`, `offered` or `required`",
             r#""off""#,

@@ -24,6 +24,12 @@ pub const USER: SectionDoc = SectionDoc {
         key("class", "text", r#""internal""#, "The caller class that routes ask for."),
         key("max_contacts", "1 to 1000", "", "Bindings at once. Without it: `registrar.max_contacts`."),
         key("max_calls", "1 to 100000", "", "Calls at once. Without it: any number."),
+        key(
+            "media_from",
+            "list of addresses or CIDR blocks",
+            "[]",
+            "From where their phones may send RTP, beside the address that they name and the one that their SIP comes from.",
+        ),
     ],
 };
 
@@ -65,6 +71,18 @@ pub const GATEWAY: SectionDoc = SectionDoc {
             "list of addresses or CIDR blocks",
             "[]",
             "Calls from these addresses come from this gateway and need no password.",
+        ),
+        key(
+            "media_from",
+            "list of addresses or CIDR blocks",
+            "[]",
+            "From where it may send RTP, beside the address that it names, the one that its SIP comes from, and `sources`. RTP from elsewhere is dropped.",
+        ),
+        key(
+            "media_answer",
+            "`source` or `signalled`",
+            r#""source""#,
+            "Where RTP to it goes: to where its own comes from, or to the address that it names whatever comes.",
         ),
         key("class", "text", r#""external""#, "The caller class of its calls."),
         key("channels", "1 to 100000", "", "Calls at once, both ways together. Without it: any number."),

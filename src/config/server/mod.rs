@@ -59,7 +59,7 @@ pub use error::{ConfigError, ConfigProblem};
 pub use hep::{Hep, HepCalls};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
-pub use parties::{Gateway, GatewayHost, Group, Strategy, User};
+pub use parties::{Gateway, GatewayHost, Group, MediaAnswer, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};
 pub use recording::Recording;
 pub use route::{
@@ -231,6 +231,8 @@ pub struct Media {
     pub codecs: Vec<Codec>,
     /// A leg without RTP for this long, while it is not held, is ended; none: never.
     pub rtp_timeout: Option<Duration>,
+    /// From where anybody's media may come, beside what the signalling names.
+    pub media_from: Vec<IpNet>,
     /// Whether media are encrypted, on each leg by itself.
     pub srtp: Srtp,
     /// Line in the file of `srtp`, for errors; 0 where it is off.

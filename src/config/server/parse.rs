@@ -315,6 +315,7 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
         threads: section.whole("threads", 1..=64)?.map(|threads| threads as usize),
         codecs: codecs(section)?.unwrap_or_else(|| Codec::ALL.to_vec()),
         rtp_timeout: none_if_zero(timeout),
+        media_from: section.parsed_list("media_from", parse_parties::network)?.unwrap_or_default(),
         srtp,
         srtp_line: if srtp == Srtp::Off { 0 } else { section.lines.line(section.place("srtp")) },
     };

@@ -10,7 +10,7 @@ use super::docs;
 use super::error::{ConfigError, ConfigProblem};
 use super::parse::{self, Outside, secret};
 use super::parse_route;
-use super::parties::{Credentials, Gateway, GatewayAuth, GatewayHost, Group, Strategy, User};
+use super::parties::{Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Strategy, User};
 use super::pattern::{Pattern, Rewrite, Template};
 use super::reader::{Read, Section};
 use super::texts;
@@ -40,6 +40,7 @@ pub(super) fn user(
         max_contacts: section.whole("max_contacts", 1..=1_000)?.map(|most| most as usize),
         weak_password: section.switch("weak_password")?.unwrap_or(false),
         max_calls: section.whole("max_calls", 1..=100_000)?.map(|most| most as usize),
+        media_from: section.parsed_list("media_from", network)?.unwrap_or_default(),
         line: section.line(),
     };
     names.add_class(&user.class);
@@ -112,6 +113,8 @@ pub(super) fn gateway(
         register: register.then_some(expires),
         options: (!options.is_zero()).then_some(options),
         sources: section.parsed_list("sources", network)?.unwrap_or_default(),
+        media_from: section.parsed_list("media_from", network)?.unwrap_or_default(),
+        media_answer: section.parsed("media_answer", media_answer)?.unwrap_or(MediaAnswer::Source),
         class: section.parsed("class", class)?.unwrap_or_else(|| "external".to_string()),
         channels: section.whole("channels", 1..=100_000)?.map(|most| most as usize),
         trying: super::parse_limits::trying(&section)?,
@@ -125,6 +128,14 @@ pub(super) fn gateway(
     names.add_sources(&section, &gateway)?;
     section.finish();
     Ok(gateway)
+}
+
+fn media_answer(text: &str) -> Read<MediaAnswer> {
+    match text {
+        "source" => Ok(MediaAnswer::Source),
+        "signalled" => Ok(MediaAnswer::Signalled),
+        _ => Err("no such choice; choose source or signalled".to_string()),
+    }
 }
 
 /// Whether digits come as tones.

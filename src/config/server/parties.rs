@@ -29,6 +29,8 @@ pub struct User {
     pub weak_password: bool,
     /// Calls at once; none: any number.
     pub max_calls: Option<usize>,
+    /// From where else their phones may send media.
+    pub media_from: Vec<IpNet>,
     /// Line in the file.
     pub line: usize,
 }
@@ -75,6 +77,10 @@ pub struct Gateway {
     pub options: Option<Duration>,
     /// Calls from these addresses are calls from this gateway.
     pub sources: Vec<IpNet>,
+    /// From where else it may send media.
+    pub media_from: Vec<IpNet>,
+    /// Where media to it goes.
+    pub media_answer: MediaAnswer,
     /// The class of its calls, which routes ask for.
     pub class: String,
     /// Calls at once, both ways together; none: any number.
@@ -122,6 +128,15 @@ pub struct GatewayAuth {
     pub username: String,
     /// Its password.
     pub password: Secret,
+}
+
+/// Where media to a party goes, once some has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaAnswer {
+    /// To where its packets come from.
+    Source,
+    /// To where it says that it receives.
+    Signalled,
 }
 
 /// `[[group]]`: several that are called as one.

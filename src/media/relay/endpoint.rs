@@ -1,14 +1,13 @@
 //! One leg's place in the relay: the fate of what it receives, its outgoing stream,
 //! and what is known of its far end.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::inserted::Inserted;
-use super::lock::{NOWHERE, SourceLock};
 use super::reports::Reports;
 use super::tones::Tones;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Totals, Way};
@@ -18,10 +17,26 @@ use crate::media::rtp::telephone_event::{Digit, EventReceiver};
 use crate::media::session::digit_gate::DigitGate;
 use crate::media::stage::{Stage, Typed};
 use crate::media::transcode::{Heard, Plan, TranscodeStats, Transcoder};
+use crate::media::transport::lock::{Belief, SourceLock};
 
 /// A stream that has been silent for this long may be replaced by any other's first
 /// packet, ns.
 const STREAM_SILENCE: u64 = 60_000_000;
+/// Packets of an address that may not be believed, and no others, before it is told.
+const REFUSED: u32 = 50;
+
+/// No packet comes from here.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// An address that may not be believed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Refused {
+    /// The last one.
+    pub source: Option<SocketAddr>,
+    /// Packets from there since anybody was believed.
+    in_vain: u32,
+    told: bool,
+}
 
 /// See the module's text. About 1.3 KB, and 12 KB with what codecs need where it transcodes.
 pub(super) struct Endpoint {
@@ -42,7 +57,7 @@ pub(super) struct Endpoint {
     /// The endpoint that gets what comes here.
     pub peer: Option<u32>,
     pub drops: Drops,
-    pub refused_source: Option<SocketAddr>,
+    pub refused: Refused,
     pub reports: Reports,
     /// What of its counters is in the thread's totals.
     pub added_up: Totals,
@@ -94,7 +109,7 @@ impl Endpoint {
             state: ForwardState::default(),
             // A first number in the lower half: RFC 3711 §3.3.1.
             out: OutSpace::new(rng.random(), rng.random::<u16>() >> 1, rng.random()),
-            lock: SourceLock::default(),
+            lock: SourceLock::new(config.sources),
             remote: None,
             recode: None,
             plan: None,
@@ -103,7 +118,7 @@ impl Endpoint {
             transcoded: TranscodeStats::default(),
             peer: None,
             drops: Drops::default(),
-            refused_source: None,
+            refused: Refused::default(),
             reports: Reports::new(rng),
             added_up: Totals::default(),
             timeouts: 0,
@@ -214,6 +229,35 @@ impl Endpoint {
     pub fn hears_at(&self) -> Option<SocketAddr> {
         let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_mouth);
         self.takes_at().filter(|_| !spoken_to)
+    }
+
+    /// Looks at a packet from another source than the rule's.
+    pub fn believes_source(&mut self, source: SocketAddr, at: u64) -> Belief {
+        let belief = self.lock.consider(source, at, self.state.last_at);
+        match belief {
+            Belief::Believed { .. } => self.rule.source = source,
+            Belief::Waits => self.drops.source += 1,
+            Belief::Refused => {
+                self.drops.source += 1;
+                // Whoever is heard has found the way: what comes beside is noise, or an attack.
+                let in_vain = self.lock.believed().is_none() && self.refused.source == Some(source);
+                self.refused.in_vain = if in_vain { self.refused.in_vain.saturating_add(1) } else { 1 };
+                self.refused.source = Some(source);
+            }
+        }
+        belief
+    }
+
+    /// The address that is to be told as one that is refused: nobody else sends. Once.
+    pub fn refused_to_tell(&mut self) -> Option<SocketAddr> {
+        let due = self.refused.in_vain >= REFUSED && !self.refused.told && self.lock.believed().is_none();
+        self.refused.told |= due;
+        self.refused.source.filter(|_| due)
+    }
+
+    /// Who is believed may have changed without a packet.
+    pub fn follow_lock(&mut self) {
+        self.rule.source = self.lock.believed().unwrap_or(NOWHERE);
     }
 
     /// Whether a stream that the rule does not know, or a jump in it, is believed with
@@ -358,7 +402,7 @@ impl Endpoint {
                 signalled: self.lock.signalled(),
                 locked: self.lock.believed(),
                 changes: self.lock.changes(),
-                refused: self.refused_source,
+                refused: self.refused.source,
             },
             ssrc: (state.highest != 0).then_some(self.rule.ssrc),
             ssrc_changes: self.ssrc_changes,

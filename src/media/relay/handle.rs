@@ -90,7 +90,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn open(&self, ipv6: bool, config: EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
+    fn open(&self, ipv6: bool, config: &EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
         let bound = self.ready[usize::from(ipv6)].as_ref().ok_or(OpenError::Family)?;
         let Ready { id, local } = match bound.try_recv() {
             Ok(ready) => ready,
@@ -106,7 +106,7 @@ impl Thread {
         self.open.fetch_add(1, Ordering::Relaxed);
         // Nothing is to be done before the endpoint is described, but for binding more
         // ahead in time: a wake-up costs more than the rest of a command.
-        let _ = self.commands.send(Command::Open { id, config });
+        let _ = self.commands.send(Command::Open { id, config: config.clone() });
         if bound.len() < AHEAD / 2 {
             self.shared.wake();
         }
@@ -247,15 +247,15 @@ impl RelayHandle {
         config: EndpointConfig,
     ) -> Result<(RelayId, SocketAddr), OpenError> {
         if let Some(near) = near.and_then(|near| self.threads.get(usize::from(near.thread))) {
-            return near.open(ipv6, config);
+            return near.open(ipv6, &config);
         }
         let emptiest = self.threads.iter().min_by_key(|thread| thread.open.load(Ordering::Relaxed));
         let emptiest = emptiest.ok_or(OpenError::Stopped)?;
-        match emptiest.open(ipv6, config) {
+        match emptiest.open(ipv6, &config) {
             // Its ports rest; those of the others may not.
             Err(OpenError::Ports) => {
                 let mut others = self.threads.iter().filter(|thread| !std::ptr::eq(*thread, emptiest));
-                others.find_map(|thread| thread.open(ipv6, config).ok()).ok_or(OpenError::Ports)
+                others.find_map(|thread| thread.open(ipv6, &config).ok()).ok_or(OpenError::Ports)
             }
             opened => opened,
         }

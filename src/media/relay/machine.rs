@@ -22,7 +22,6 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::endpoint::Endpoint;
-use super::lock::Belief;
 use super::tones::Tones;
 use super::trace::Tap;
 use super::wheel::Wheel;
@@ -35,6 +34,7 @@ use crate::media::rtp::telephone_event::Digit;
 use crate::media::session::Channel;
 use crate::media::stage::Act;
 use crate::media::transport::demux::{Protocol, classify};
+use crate::media::transport::lock::Belief;
 use crate::media::transport::protection::Keys;
 
 /// Moments are counted in ns from here before the machine's start, so that 0 is none.
@@ -53,8 +53,8 @@ pub enum Command {
     Open { id: RelayId, config: EndpointConfig },
     /// What offer and answer settled of a far end.
     Describe { id: RelayId, remote: Remote },
-    /// SRTP with these keys from now on, or plain RTP: for the driver, the machine sees
-    /// neither.
+    /// SRTP with these keys from now on, or plain RTP: for the driver; the machine only knows
+    /// that packets have proved themselves.
     Protect { id: RelayId, keys: Option<Box<Keys>> },
     /// What comes to one goes to the other; whatever they were joined to is alone then.
     Join { a: RelayId, b: RelayId, forward: Box<Way>, backward: Box<Way> },
@@ -188,7 +188,14 @@ impl Machine {
             }
             Command::Trace { .. } | Command::Record { .. } | Command::Totals { .. } => {}
             Command::Close { id } => self.close(now, id, out),
-            Command::Protect { .. } => {}
+            Command::Protect { id, keys } => self.authenticates(id, keys.is_some()),
+        }
+    }
+
+    /// Whether what comes to an endpoint has proved itself before (SRTP).
+    pub fn authenticates(&mut self, id: RelayId, on: bool) {
+        if let Some(endpoint) = self.get(id) {
+            endpoint.lock.authenticates(on);
         }
     }
 
@@ -283,25 +290,19 @@ impl Machine {
         let id = endpoint.id;
         match what {
             Unknown::Source => {
-                let ssrc = endpoint.rule.ssrc;
-                match endpoint.lock.consider(source, header, ssrc, at, &endpoint.state) {
-                    Belief::Believed { before } => {
-                        endpoint.rule.source = source;
-                        let peer = endpoint.peer;
-                        if let Some(from) = before {
-                            self.events.push_back(RelayEvent::SourceChanged { id, from, to: source });
-                        }
-                        if let Some(peer) = peer {
-                            self.refresh(peer);
-                        }
-                        true
-                    }
-                    Belief::Refused => {
-                        endpoint.drops.source += 1;
-                        endpoint.refused_source = Some(source);
-                        false
-                    }
+                let belief = endpoint.believes_source(source, at);
+                let (peer, refused) = (endpoint.peer, endpoint.refused_to_tell());
+                if let Some(from) = refused {
+                    self.events.push_back(RelayEvent::SourceRefused { id, from });
                 }
+                let Belief::Believed { before } = belief else { return false };
+                if let Some(from) = before {
+                    self.events.push_back(RelayEvent::SourceChanged { id, from, to: source });
+                }
+                if let Some(peer) = peer {
+                    self.refresh(peer);
+                }
+                true
             }
             Unknown::Stream | Unknown::Jump => {
                 if !endpoint.believes_stream(header, at) {
@@ -378,7 +379,7 @@ impl Machine {
         let Some(endpoint) = self.at(slot) else { return };
         let inserted = endpoint.inserted.as_ref().map_or(0, |it| it.due);
         let stage = endpoint.stage.as_ref().map_or(0, |it| it.due());
-        let all = [endpoint.reports.due, endpoint.timeout_due(), inserted, stage];
+        let all = [endpoint.reports.due, endpoint.timeout_due(), inserted, stage, endpoint.lock.due()];
         let due = all.into_iter().filter(|due| *due != 0).min();
         let Some(due) = due.map(|due| due.div_ceil(GRAIN) * GRAIN) else { return };
         if endpoint.armed != due {
@@ -409,6 +410,14 @@ impl Machine {
             return;
         };
         endpoint.armed = 0;
+        if endpoint.lock.expire(at) {
+            endpoint.follow_lock();
+            let peer = endpoint.peer;
+            if let Some(peer) = peer {
+                self.refresh(peer);
+            }
+            return;
+        }
         if endpoint.inserted.as_ref().is_some_and(|it| it.due <= at) {
             return self.send_digit(at, slot, out);
         }

@@ -2,7 +2,7 @@
 //! legs share no codec.
 //!
 //! - `machine`: endpoints, joins and timers of one thread, without I/O
-//! - `endpoint`: one leg's place; `lock`: from where its packets are believed
+//! - `endpoint`: one leg's place
 //! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
 //! - `inserted`: digits that we send to a leg; `tones`: those that it presses as sound
@@ -20,7 +20,6 @@ mod answer;
 mod endpoint;
 mod handle;
 mod inserted;
-mod lock;
 pub mod machine;
 mod protection;
 mod reports;
@@ -44,6 +43,7 @@ pub use super::codec::Law;
 use super::forward::{ExtensionMap, PayloadMap};
 use super::stage::Voice;
 use super::transcode::Plan;
+use super::transport::lock::{NamedSources, Signalling};
 
 /// An endpoint: which thread has it, where, and which one it is of all that were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,10 +57,12 @@ pub struct RelayId {
 }
 
 /// What an endpoint is told at its start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointConfig {
     /// [`RelayEvent::Timeout`] when no RTP came for this long although it should.
     pub rtp_timeout: Option<Duration>,
+    /// From where its far end may send beside what the signalling names, and what is answered.
+    pub sources: NamedSources,
 }
 
 /// What the far end has said of itself, as offer and answer settled it.
@@ -82,6 +84,8 @@ pub struct Remote {
     pub takes_event: Option<(u8, u32)>,
     /// How it is spoken to by ourselves, and speaks to us.
     pub voice: Voice,
+    /// Where its signalling comes from: RTP may, too.
+    pub signalling: Signalling,
 }
 
 impl Remote {
@@ -96,6 +100,7 @@ impl Remote {
             telephone_event: None,
             takes_event: None,
             voice: Voice::NONE,
+            signalling: [None; 2],
         }
     }
 }
@@ -155,6 +160,8 @@ pub enum RelayEvent {
     Timeout { id: RelayId },
     /// RTP is believed from another address, without a word of signalling.
     SourceChanged { id: RelayId, from: SocketAddr, to: SocketAddr },
+    /// Packets come, and none of them from an address that may be believed. Once.
+    SourceRefused { id: RelayId, from: SocketAddr },
     /// A digit by RFC 4733, once per event, or `by_tone`; whether it went to the other leg as an
     /// event.
     Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },

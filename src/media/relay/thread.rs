@@ -305,6 +305,7 @@ impl<E: From<RelayEvent>> Driver<E> {
                 return reply.give((machine.totals(), ports));
             }
             Command::Protect { id, keys } => {
+                machine.authenticates(id, keys.is_some());
                 if let Some(place) = sockets.place(id) {
                     place.protect_with(keys);
                 }

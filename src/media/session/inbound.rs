@@ -8,7 +8,7 @@ use super::{Channel, Output, PacketRecord, Session, SessionEvent, Verdict};
 use crate::media::Now;
 use crate::media::rtp::RtpPacket;
 use crate::media::transport::demux::{Protocol, classify};
-use crate::media::transport::path::Place;
+use crate::media::transport::lock::Belief;
 
 /// Packets that came earlier than this before the first `configure` are stale.
 const STALE: Duration = Duration::from_millis(40);
@@ -26,7 +26,7 @@ impl Session {
         out: &mut impl Output,
     ) {
         // Takes neither room nor luck from the stream that is impaired.
-        let injected = self.settled.as_ref().is_some_and(|settled| settled.path.refuses(from));
+        let injected = self.lock.objection(from, self.ns(arrival), self.heard_at).is_some();
         let protocol = match channel {
             Channel::Rtp => classify(datagram),
             Channel::Rtcp => Protocol::Rtcp,
@@ -61,8 +61,10 @@ impl Session {
     }
 
     fn rtcp(&mut self, now: Now, arrival: Instant, from: SocketAddr, datagram: &[u8]) {
-        let Some(settled) = &self.settled else { return };
-        if settled.path.admits_rtcp(from) {
+        if self.settled.is_none() {
+            return;
+        }
+        if self.lock.admits_rtcp(from) {
             // A bad report is counted in there; nothing else follows from it.
             if let Ok(ssrc) = self.reports.received(now, arrival, datagram, self.sender.ssrc) {
                 self.collisions.check(ssrc, self.sender.ssrc, from.ip());
@@ -84,7 +86,8 @@ impl Session {
         datagram: &[u8],
         out: &mut impl Output,
     ) -> Verdict {
-        let Some(settled) = &mut self.settled else { return Verdict::Unexpected };
+        let at = self.ns(arrival);
+        let Some(settled) = &self.settled else { return Verdict::Unexpected };
         let Ok(packet) = RtpPacket::parse(datagram) else {
             self.malformed += 1;
             return Verdict::Malformed;
@@ -96,11 +99,12 @@ impl Session {
             self.unknown += 1;
             return Verdict::UnknownPayload;
         }
-        let place = Place { at: arrival, ssrc: packet.ssrc, sequence: packet.sequence };
-        if !settled.path.admit(from, place) {
+        let believed = self.lock.believed() == Some(from);
+        if !believed && !matches!(self.lock.consider(from, at, self.heard_at), Belief::Believed { .. }) {
             self.injected += 1;
             return Verdict::Injected;
         }
+        self.heard_at = self.heard_at.max(at);
         self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());
         let (digits, gate) = (&mut self.digits, &mut self.digit_gate);
         let verdict = self.receiver.packet(arrival, &packet, datagram, &settled.params, |digit| {

@@ -49,7 +49,7 @@ use super::mix::apply_gain;
 use super::rtp::rtcp;
 use super::rtp::telephone_event::Digit;
 use super::transport::demux::Protocol;
-use super::transport::path::Path;
+use super::transport::lock::SourceLock;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
 use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
 use collision::Collisions;
@@ -107,6 +107,11 @@ pub struct Session {
     config: SessionConfig,
     /// Set by `configure`.
     settled: Option<Settled>,
+    lock: SourceLock,
+    /// Any moment before the first packet.
+    epoch: Instant,
+    /// When the source that is believed was heard last, ns since `epoch`.
+    heard_at: u64,
     /// With keys: nothing goes out plain, nothing plain is taken.
     protection: Option<Box<Protection>>,
     source: Option<Box<dyn FrameSource>>,
@@ -149,7 +154,6 @@ struct Settled {
     /// No RTP would mean that the far end is gone. Not so when it holds us: with
     /// `sendonly` too, many send no music.
     expects_rtp: bool,
-    path: Path,
     since: Instant,
 }
 
@@ -164,6 +168,9 @@ impl Session {
         let receiver = Receiver::new(epoch, &config);
         Session {
             settled: None,
+            lock: SourceLock::default(),
+            epoch,
+            heard_at: 0,
             protection: None,
             source: None,
             sink: None,
@@ -204,20 +211,16 @@ impl Session {
         if !received || !params.direction.receive {
             self.receiver.stats.pause();
         }
-        let path = match self.settled.take() {
-            Some(mut settled) => {
-                settled.path.signal(params.remote_rtp);
-                settled.path
-            }
-            None => Path::new(params.remote_rtp),
-        };
+        let at = self.ns(now.at);
+        self.lock.signal(params.remote_rtp, [params.signalling, None], at);
+        self.lock.authenticates(params.protection.is_some());
         let held = !params.direction.send && self.sender.packets > 0;
         let expects_rtp = params.direction.receive && !held;
         self.timeout_since = expects_rtp.then_some(now.at);
         self.reports.start(now.at);
         self.receiver.configure(&params);
         self.protect_with(params.protection.as_ref());
-        self.settled = Some(Settled { params, expects_rtp, path, since: now.at });
+        self.settled = Some(Settled { params, expects_rtp, since: now.at });
         self.schedule(tick);
     }
 
@@ -227,6 +230,11 @@ impl Session {
         self.source = Some(source);
         self.sink = Some(sink);
         self.schedule(tick);
+    }
+
+    /// A moment as the source lock counts, 0 being none.
+    fn ns(&self, at: Instant) -> u64 {
+        1 + at.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
     fn schedule(&mut self, tick: Instant) {
@@ -304,7 +312,7 @@ impl Session {
     pub fn send(&mut self, now: Now, tick: Instant, out: &mut impl Output) {
         let Some(settled) = &self.settled else { return };
         let Some(source) = &mut self.source else { return };
-        let to = settled.path.destination();
+        let to = self.lock.destination().unwrap_or(settled.params.remote_rtp);
         while self.sender.deadline().is_some_and(|deadline| deadline <= tick) {
             let transmit = |buffer: &mut [u8], len| match protection::protect(
                 &mut self.protection,
@@ -323,6 +331,7 @@ impl Session {
 
     /// What is due beside audio: reports, the timeout, digits without an end.
     pub fn maintain(&mut self, now: Now, out: &mut impl Output) {
+        self.lock.expire(self.ns(now.at));
         let ended = self.receiver.events.expire(now.at);
         if let Some(digit) = ended.filter(|_| self.digit_gate.admit(now.at)) {
             self.digits += 1;
@@ -376,7 +385,7 @@ impl Session {
 
     fn report(&mut self, now: Now, bye: bool, out: &mut impl Output) {
         let Some(settled) = &self.settled else { return };
-        let rtp = settled.path.destination();
+        let rtp = self.lock.destination().unwrap_or(settled.params.remote_rtp);
         let (channel, to) = if settled.params.rtcp_mux {
             (Channel::Rtp, rtp)
         } else {
@@ -399,6 +408,8 @@ impl Session {
 
 #[cfg(test)]
 mod protection_tests;
+#[cfg(test)]
+mod sources_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a session is told: once at its start, and again with each offer and
 //! answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::frame::RATE_HZ;
@@ -124,9 +124,11 @@ pub struct Adapt {
 /// sequence numbers and timestamps go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MediaParams {
-    /// Where the far end wants RTP. With symmetric RTP the source address of
-    /// what it sends replaces this after a probation.
+    /// Where the far end wants RTP. With symmetric RTP the source address of what it sends
+    /// replaces this, where that is of the same host or of `signalling`.
     pub remote_rtp: SocketAddr,
+    /// Where its signalling comes from: RTP may, too, which a NAT has changed.
+    pub signalling: Option<IpAddr>,
     /// Where the far end wants RTCP; `None` is the RTP port plus one.
     pub remote_rtcp: Option<SocketAddr>,
     /// How we encode.

@@ -1,9 +1,9 @@
 //! What lies between a datagram and RTP, in layers.
 //!
 //! - `demux`: RTP, RTCP or something else (RFC 5761, RFC 7983)
-//! - `path`: from where packets are believed and where ours go
+//! - `lock`: from where packets are believed and where ours go
 //! - `protection`: SRTP and SRTCP (RFC 3711)
 
 pub mod demux;
-pub mod path;
+pub mod lock;
 pub mod protection;

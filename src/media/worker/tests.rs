@@ -45,6 +45,7 @@ fn worker(seed: u64) -> (MediaHandle, Receiver<MediaEvent>) {
 fn params(remote_rtp: SocketAddr) -> MediaParams {
     MediaParams {
         remote_rtp,
+        signalling: None,
         remote_rtcp: None,
         send: SendFormat::new(8, Codec::Pcma, 20),
         receive: vec![(8, Codec::Pcma)],

@@ -172,6 +172,11 @@ impl Board {
                 let text = format!("{reason}; refused for {for_s} s");
                 self.raise(time, Kind::Banned, source.to_string(), text, 1);
             }
+            Event::MediaRefused { from, party, line, .. } => {
+                let subject = if party.is_empty() { from.ip().to_string() } else { party.clone() };
+                let text = format!("RTP came from {from} only and was dropped: nothing names it; {line}");
+                self.raise(time, Kind::MediaRefused, subject, text, 1);
+            }
             Event::Error { component, message } if component == "recording" => {
                 self.raise(time, Kind::RecordingFailed, String::new(), message.clone(), 1);
             }
@@ -303,6 +308,23 @@ mod tests {
         assert!(!standing(&board).iter().any(|(name, _)| *name == "late_ticks"));
         board.look(at(3_605), same);
         assert_eq!(standing(&board), []);
+    }
+
+    #[test]
+    fn refused_media_names_whose_it_may_be_and_the_line_to_write() {
+        let mut board = Board::default();
+        let refused = |party: &str| Event::MediaRefused {
+            call: crate::call::CallId(1),
+            leg: crate::call::LegId(1),
+            from: ([203, 0, 113, 7], 4_000).into(),
+            party: party.into(),
+            line: "media_from = [\"203.0.113.7\"]".into(),
+        };
+        board.event(at(0), &refused("gateway/carrier"));
+        board.event(at(1), &refused(""));
+        let subjects = ["203.0.113.7", "gateway/carrier"].map(|it| ("media_refused", it.to_owned()));
+        assert_eq!(standing(&board), subjects);
+        assert!(board.alarms().iter().all(|it| it.text.contains("media_from = [\"203.0.113.7\"]")));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub enum Kind {
     CallsRefused,
     LateTicks,
     QueueOverGoal,
+    MediaRefused,
     Banned,
     RealmRefused,
     ReloadRefused,
@@ -58,7 +59,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::NoMedia,
         Kind::MediaServerDown,
         Kind::GatewayDown,
@@ -70,6 +71,7 @@ impl Kind {
         Kind::CallsRefused,
         Kind::LateTicks,
         Kind::QueueOverGoal,
+        Kind::MediaRefused,
         Kind::Banned,
         Kind::RealmRefused,
         Kind::ReloadRefused,
@@ -151,6 +153,13 @@ impl Kind {
                 severity: Warning,
                 ends: Ends::NotSo,
                 fix: "more agents have to log in, or paused ones come back: see `GET /agents`",
+            },
+            Kind::MediaRefused => Row {
+                name: "media_refused",
+                severity: Warning,
+                ends: Ends::After(HOUR),
+                fix: "if the address is the party's, add the line to its [[gateway]] or [[user]], or to [media] for \
+                      all, and send SIGHUP; if you do not know it, somebody tried to speak in its place",
             },
             Kind::Banned => Row {
                 name: "banned",

@@ -233,6 +233,7 @@ impl Table {
             Event::Started { endpoint, .. }
             | Event::Timeout { endpoint }
             | Event::SourceChanged { endpoint, .. }
+            | Event::SourceRefused { endpoint, .. }
             | Event::Digit { endpoint, .. }
             | Event::Failed { endpoint, .. } => ours(*endpoint),
             Event::Recorded { recording, .. } => state.recordings.get(recording) == Some(&at),
@@ -246,6 +247,7 @@ impl Table {
             Event::Started { endpoint, from } => MediaEvent::Started { endpoint, from },
             Event::Timeout { endpoint } => MediaEvent::Timeout { endpoint },
             Event::SourceChanged { endpoint, from, to } => MediaEvent::SourceChanged { endpoint, from, to },
+            Event::SourceRefused { endpoint, from } => MediaEvent::SourceRefused { endpoint, from },
             Event::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone }
             }

@@ -1,6 +1,6 @@
 //! The trait as requests to a media server.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -107,6 +107,10 @@ impl MediaController for RemoteController {
 
     fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
         MediaFuture::ready(self.table.open(spec))
+    }
+
+    fn signalled_from(&self, endpoint: EndpointId, host: IpAddr) {
+        self.tell(About::Endpoint(endpoint), Verb::SignalledFrom { endpoint, host });
     }
 
     fn release_endpoint(&self, endpoint: EndpointId) {

@@ -6,7 +6,7 @@
 //! for one verb before it sends the next. Changes that the other side would not understand
 //! raise [`VERSION`]; the other side refuses another one's sessions.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use super::super::{
 use crate::media::transcode::TranscodeStats;
 
 /// Of this schema.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The most verbs of one request, and the most happenings of one answer.
 pub const MOST: usize = 256;
 
@@ -154,6 +154,7 @@ impl From<Octets> for Vec<u8> {
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
     Allocate { endpoint: EndpointId, spec: EndpointSpec },
+    SignalledFrom { endpoint: EndpointId, host: IpAddr },
     Release { endpoint: EndpointId },
     PairOffer { from: EndpointId, to: EndpointId, offer: Octets, policy: PairPolicy },
     PairAnswer { from: EndpointId, to: EndpointId, answer: Octets },
@@ -234,6 +235,7 @@ pub enum Event {
     Started { endpoint: EndpointId, from: SocketAddr },
     Timeout { endpoint: EndpointId },
     SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
+    SourceRefused { endpoint: EndpointId, from: SocketAddr },
     Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
     Recorded { recording: RecordingId, recorded: Recorded },
     Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },

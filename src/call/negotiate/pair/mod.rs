@@ -181,6 +181,7 @@ impl Side {
                 .and(audio.telephone_event(rate))
                 .map(|format| (format.payload_type, rate)),
             voice,
+            signalling: [None; 2],
         })
     }
 

@@ -2,15 +2,15 @@
 
 use super::{Machine, RelayId, Remote, Way};
 use crate::media::forward::Gate;
-use crate::media::relay::lock::NOWHERE;
 
 impl Machine {
     pub(super) fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {
         let rng = &mut self.rng;
         let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
         let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
-        if remote.rtp.port() != 0 && endpoint.lock.signal(remote.rtp) {
-            endpoint.rule.source = endpoint.lock.believed().unwrap_or(NOWHERE);
+        if remote.rtp.port() != 0 {
+            endpoint.lock.signal(remote.rtp, remote.signalling, at);
+            endpoint.follow_lock();
         }
         endpoint.remote = Some(remote);
         if let Some(ear) = endpoint.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {

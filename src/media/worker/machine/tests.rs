@@ -159,6 +159,7 @@ impl Lab {
         self.machine.command(now, Command::Attach { id, source, sink });
         let params = MediaParams {
             remote_rtp: address(remote),
+            signalling: None,
             remote_rtcp: None,
             send: SendFormat::new(0, Codec::Pcmu, 20),
             receive: vec![(0, Codec::Pcmu)],

@@ -1,0 +1,78 @@
+//! From where a party may send media beside what the signalling names, as configured. Pure.
+
+use super::in_force::Settings;
+use super::origin::Origin;
+use crate::call::controller::{Answering, NamedSources};
+use crate::call::handler::Party;
+use crate::call::switch::desk::MediaRules;
+use crate::config::server::MediaAnswer;
+
+/// The rules for a party: its own, and those for everybody.
+pub fn of(settings: &Settings, party: &Party) -> MediaRules {
+    let config = &settings.config;
+    let mut sources =
+        NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
+    let party = match settings.party(party).0 {
+        Origin::User(name) => {
+            let own = settings.directory.user(name).map(|user| user.media_from.as_slice());
+            sources.networks.extend_from_slice(own.unwrap_or_default());
+            format!("user/{name}")
+        }
+        Origin::Gateway(name) => {
+            if let Some(gateway) = config.gateway(name) {
+                sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
+                sources.answer = match gateway.media_answer {
+                    MediaAnswer::Source => Answering::Source,
+                    MediaAnswer::Signalled => Answering::Signalled,
+                };
+            }
+            format!("gateway/{name}")
+        }
+        Origin::Trusted | Origin::Unknown => String::new(),
+    };
+    MediaRules { party, sources }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::b2bua::board::GatewayBoard;
+    use crate::config::server::parse_alone;
+    use crate::sip::registrar::{MemoryStore, Registrar, RegistrarConfig};
+
+    #[test]
+    fn a_party_has_its_own_list_its_sources_and_that_of_everybody() {
+        let config = parse_alone(
+            "[media]\nmedia_from = \"198.51.100.0/24\"\n\
+             [[user]]\nname = \"1001\"\npassword = \"x\"\nmedia_from = \"203.0.113.5\"\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"a\"]\nsources = [\"192.0.2.1\"]\n\
+             media_from = [\"203.0.113.128/25\"]\nmedia_answer = \"signalled\"\n",
+        )
+        .unwrap();
+        let store = Box::new(MemoryStore::new());
+        let registrar = Registrar::new(RegistrarConfig::default(), store, Instant::now());
+        let registrar = Arc::new(Mutex::new(registrar));
+        let settings = Settings::new(config, registrar, GatewayBoard::default()).unwrap();
+        let named = |party: Party| {
+            let MediaRules { party, sources } = of(&settings, &party);
+            let networks: Vec<_> = sources.networks.iter().map(ToString::to_string).collect();
+            (party, networks.join(" "), sources.answer)
+        };
+        let user = Party { user: Some("1001".to_owned()), ..Party::default() };
+        assert_eq!(
+            named(user),
+            ("user/1001".into(), "198.51.100.0/24 203.0.113.5/32".into(), Answering::Source)
+        );
+        let carrier = "198.51.100.0/24 192.0.2.1/32 203.0.113.128/25";
+        let dialled = Party { gateway: Some("carrier".into()), ..Party::default() };
+        let calling = Party { address: Some(([192, 0, 2, 1], 5060).into()), ..Party::default() };
+        for party in [dialled, calling] {
+            assert_eq!(named(party), ("gateway/carrier".into(), carrier.into(), Answering::Signalled));
+        }
+        let other = Party { address: Some(([192, 0, 2, 2], 5060).into()), ..Party::default() };
+        assert_eq!(named(other), (String::new(), "198.51.100.0/24".into(), Answering::Source));
+    }
+}

@@ -1,0 +1,83 @@
+//! Whom a session hears and answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::tests::{Bench, Script, audio, packet, params};
+use super::*;
+
+const STRANGER: [u8; 4] = [127, 0, 0, 66];
+const SIGNALLING: [u8; 4] = [127, 0, 0, 7];
+
+fn far(host: [u8; 4]) -> SocketAddr {
+    SocketAddr::from((host, 6_666))
+}
+
+fn put(bench: &mut Bench, ms: u64, source: SocketAddr, mut octets: Vec<u8>) {
+    let now = bench.now(ms);
+    bench.session.datagram(now, now.at, Channel::Rtp, source, &mut octets, &mut bench.out);
+}
+
+/// Where its RTP goes.
+fn destinations(bench: &Bench) -> Vec<SocketAddr> {
+    let rtp = bench.out.sent.iter().filter(|(channel, ..)| *channel == Channel::Rtp);
+    rtp.map(|(_, to, _)| *to).collect()
+}
+
+#[test]
+fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
+    // Who signals where they are, and who is behind a NAT.
+    let public = (SocketAddr::from(([127, 0, 0, 1], 4_000)), None);
+    let behind = (SocketAddr::from((SIGNALLING, 31_000)), Some(IpAddr::from(SIGNALLING)));
+    for (source, signalling) in [public, behind] {
+        let there = MediaParams { signalling, ..params(20) };
+        let mut bench = Bench::new(SessionConfig::default(), there.clone(), Script(Vec::new()));
+        let mut n = 0u32;
+        let mut window = |bench: &mut Bench, with_party: bool| {
+            for _ in 0..25 {
+                let ms = u64::from(n) * 20;
+                put(bench, ms, far(STRANGER), audio(7, n));
+                put(bench, ms, far(STRANGER), packet(101, 7, n as u16, n * 160, &[5, 0x8A, 3, 0x20]));
+                if with_party {
+                    put(bench, ms, source, audio(9, n));
+                }
+                bench.wake(ms);
+                n += 1;
+            }
+            bench.session.stats(bench.now(u64::from(n) * 20).at)
+        };
+        let early = window(&mut bench, false);
+        assert_eq!((early.packets_rx, early.injected), (0, 50));
+        let answered = window(&mut bench, true);
+        assert_eq!((answered.packets_rx, answered.injected), (25, 100));
+        // Hold, and back, and a re-INVITE to another port.
+        let held = Direction { send: false, receive: false };
+        let moved = SocketAddr::new(there.remote_rtp.ip(), 4_100);
+        for (at, change, hears) in [
+            (1_000, MediaParams { direction: held, ..there.clone() }, false),
+            (1_500, there.clone(), true),
+            (2_000, MediaParams { remote_rtp: moved, ..there.clone() }, true),
+        ] {
+            let now = bench.now(at);
+            bench.session.configure(now, now.at, change);
+            window(&mut bench, hears);
+        }
+        let stats = bench.session.stats(bench.epoch);
+        assert_eq!((stats.packets_rx, stats.digits, stats.injected), (75, 0, 250), "{source}");
+        let to = destinations(&bench);
+        assert!(to.iter().all(|to| *to != far(STRANGER)));
+        assert!(to.contains(&source), "{to:?}");
+    }
+}
+
+#[test]
+fn a_source_that_nobody_names_is_not_learned_and_the_host_of_the_signalling_is() {
+    let mut bench = Bench::plain();
+    put(&mut bench, 0, far(SIGNALLING), audio(9, 0));
+    assert_eq!(bench.session.stats(bench.epoch).injected, 1);
+    let now = bench.now(10);
+    let known = MediaParams { signalling: Some(SIGNALLING.into()), ..params(20) };
+    bench.session.configure(now, now.at, known);
+    put(&mut bench, 20, far(SIGNALLING), audio(9, 1));
+    put(&mut bench, 40, far(SIGNALLING), audio(9, 2));
+    assert_eq!(bench.session.stats(bench.epoch).packets_rx, 2);
+}

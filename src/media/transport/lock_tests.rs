@@ -1,0 +1,200 @@
+//! Who is believed, in virtual time.
+
+use super::*;
+
+const MS: u64 = 1_000_000;
+const SIGNALLED: &str = "192.0.2.1:4000";
+const SIGNALLING: &str = "198.51.100.1:31000";
+const NAMED: &str = "203.0.113.7:20000";
+const STRANGER: &str = "203.0.114.66:6666";
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A lock, and when the source that it believes was heard last.
+struct Party {
+    lock: SourceLock,
+    at: u64,
+    heard: u64,
+}
+
+impl Party {
+    fn new(answer: Answering) -> Self {
+        let networks = vec!["203.0.113.0/24".parse().unwrap()];
+        let mut lock = SourceLock::new(NamedSources { networks, answer });
+        lock.signal(address(SIGNALLED), [Some(address(SIGNALLING).ip()), None], 1_000 * MS);
+        Party { lock, at: 1_000 * MS, heard: 0 }
+    }
+
+    /// The far end signals another address.
+    fn signal(&mut self, text: &str) {
+        self.lock.signal(address(text), [Some(address(SIGNALLING).ip()), None], self.at);
+    }
+
+    /// A packet 20 ms after the one before it; whether it is believed.
+    fn packet(&mut self, source: &str) -> bool {
+        self.at += 20 * MS;
+        self.lock.expire(self.at);
+        let source = address(source);
+        let known = self.lock.believed() == Some(source);
+        let believed =
+            known || matches!(self.lock.consider(source, self.at, self.heard), Belief::Believed { .. });
+        if believed {
+            self.heard = self.at;
+        }
+        believed
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.at += ms * MS;
+        self.lock.expire(self.at);
+    }
+}
+
+#[test]
+fn who_is_first_is_not_believed_if_nobody_names_them() {
+    for (party, answered) in [(SIGNALLED, SIGNALLED), (SIGNALLING, SIGNALLING), (NAMED, NAMED)] {
+        let mut it = Party::new(Answering::Source);
+        for _ in 0..100 {
+            assert!(!it.packet(STRANGER));
+            assert_eq!(it.lock.destination(), Some(address(SIGNALLED)));
+        }
+        assert!(it.packet(party), "{party}");
+        for _ in 0..100 {
+            assert!(!it.packet(STRANGER) && it.packet(party));
+        }
+        it.pass(60_000);
+        assert!(!it.packet(STRANGER), "silence lets nobody in");
+        assert_eq!(it.lock.destination(), Some(address(answered)));
+        assert_eq!(it.lock.changes(), 0);
+    }
+}
+
+#[test]
+fn a_better_source_takes_over_at_once_and_no_worse_one_while_it_is_heard() {
+    let mut it = Party::new(Answering::Source);
+    let ranks = [NAMED, SIGNALLING, "192.0.2.1:4002", SIGNALLED];
+    for (better, source) in ranks.iter().enumerate() {
+        assert!(it.packet(source), "{source}");
+        for worse in &ranks[..better] {
+            assert!(!it.packet(worse) && it.packet(source), "{worse}");
+        }
+    }
+    assert_eq!(it.lock.changes(), 3);
+}
+
+#[test]
+fn an_equal_or_worse_source_takes_over_after_a_quarter_of_a_second() {
+    for (before, after) in
+        [(SIGNALLING, "198.51.100.1:31002"), (SIGNALLED, SIGNALLING), (SIGNALLED, NAMED), (NAMED, NAMED)]
+    {
+        let mut it = Party::new(Answering::Source);
+        assert!(it.packet(before));
+        it.pass(220);
+        assert_eq!(it.packet(after), before == after, "240 ms of silence");
+        it.pass(0);
+        assert!(it.packet(after), "260 ms");
+        assert_eq!(it.lock.destination(), Some(address(after)));
+    }
+}
+
+#[test]
+fn one_forged_packet_of_the_signalled_address_does_not_keep_the_party_away() {
+    let mut it = Party::new(Answering::Source);
+    assert!(it.packet(SIGNALLING) && it.packet(SIGNALLED));
+    let refused = (0..50).take_while(|_| !it.packet(SIGNALLING)).count();
+    assert!(refused <= 12, "{refused}");
+    assert_eq!(it.lock.destination(), Some(address(SIGNALLING)));
+}
+
+#[test]
+fn a_source_may_be_believed_and_not_answered() {
+    let mut it = Party::new(Answering::Signalled);
+    assert!(it.packet(NAMED));
+    assert_eq!(it.lock.believed(), Some(address(NAMED)));
+    assert_eq!(it.lock.destination(), Some(address(SIGNALLED)));
+}
+
+#[test]
+fn hosts_of_ipv6_are_their_network() {
+    let mut lock = SourceLock::default();
+    lock.signal(address("[2001:db8:1:2::7]:4000"), [Some("2001:db8:9:9::1".parse().unwrap()), None], 0);
+    let mut believed = |text: &str| lock.consider(address(text), 1, 0) != Belief::Refused;
+    assert!(!believed("[2001:db8:1:3::7]:4000") && !believed("192.0.2.1:4000"));
+    assert!(believed("[2001:db8:1:2:aaaa::9]:7") && believed("[2001:db8:9:9::5]:1"));
+}
+
+#[test]
+fn whatever_authenticates_is_believed_and_roams() {
+    let mut it = Party::new(Answering::Source);
+    it.lock.authenticates(true);
+    assert!(it.packet(SIGNALLED));
+    assert!(!it.packet(STRANGER), "while the first is heard");
+    it.pass(300);
+    assert!(it.packet(STRANGER) && !it.packet("203.0.114.77:1"));
+    assert_eq!(it.lock.destination(), Some(address(STRANGER)));
+    assert!(it.lock.admits_rtcp(address("203.0.114.99:9")));
+}
+
+#[test]
+fn after_a_new_address_the_source_of_before_is_heard_for_a_second_and_not_answered() {
+    let mut it = Party::new(Answering::Source);
+    assert!(it.packet(SIGNALLED));
+    it.signal("192.0.3.9:5000");
+    assert_eq!(it.lock.destination(), Some(address("192.0.3.9:5000")));
+    for _ in 0..49 {
+        assert!(it.packet(SIGNALLED), "it is still on its way");
+        assert_eq!(it.lock.destination(), Some(address("192.0.3.9:5000")));
+    }
+    assert!(it.lock.admits_rtcp(address("192.0.2.1:1")));
+    it.pass(20);
+    assert!(!it.packet(SIGNALLED), "a second is over");
+    assert!(!it.lock.admits_rtcp(address("192.0.2.1:1")));
+}
+
+#[test]
+fn whoever_may_be_learned_takes_the_former_sources_place_at_once() {
+    for next in ["192.0.3.9:5000", "192.0.3.9:5002", "198.51.100.1:31002", NAMED] {
+        let mut it = Party::new(Answering::Source);
+        assert!(it.packet("198.51.100.1:31000"));
+        it.signal("192.0.3.9:5000");
+        assert!(it.packet("198.51.100.1:31000"));
+        assert!(!it.packet(STRANGER));
+        assert!(it.packet(next), "{next}");
+        assert_eq!(it.lock.destination(), Some(address(next)));
+        let straggler = it.packet("198.51.100.1:31000");
+        assert_eq!(straggler, next == NAMED, "a straggler, unless it is the better one");
+    }
+}
+
+#[test]
+fn a_former_source_that_may_be_learned_is_answered_again_after_its_second() {
+    let mut it = Party::new(Answering::Source);
+    assert!(it.packet(SIGNALLING));
+    it.signal("10.0.0.1:4444");
+    for _ in 0..60 {
+        assert!(it.packet(SIGNALLING));
+    }
+    assert_eq!(it.lock.destination(), Some(address(SIGNALLING)));
+    it.signal("10.0.0.1:4444");
+    it.signal("0.0.0.0:4444");
+    assert_eq!(it.lock.destination(), Some(address(SIGNALLING)), "nothing new was said");
+}
+
+#[test]
+fn signalling_from_elsewhere_brings_its_host_with_it() {
+    let mut it = Party::new(Answering::Source);
+    let first = address(SIGNALLING).ip();
+    let moved = address("198.51.100.200:1").ip();
+    assert!(it.packet(SIGNALLING) && !it.packet("198.51.100.200:40000"));
+    it.lock.signal(address(SIGNALLED), [Some(first), Some(moved)], it.at);
+    it.pass(300);
+    assert!(it.packet("198.51.100.200:40000"));
+    assert_eq!(it.lock.destination(), Some(address("198.51.100.200:40000")));
+    // It comes from elsewhere again: what it sent until now is still on its way.
+    it.lock.signal(address(SIGNALLED), [Some(first), None], it.at);
+    assert!(it.packet("198.51.100.200:40000"));
+    it.pass(1_000);
+    assert!(!it.packet("198.51.100.200:40000"));
+}

@@ -1,0 +1,287 @@
+//! Whose media a call has: its parties', whoever else sends to its ports. An attacker at a third address knows
+//! every port of the call, and sends RTP to them in every window; parties are public (they send from
+//! where they say) or behind a NAT (they say an address where nobody is).
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::server_support::phone::{Dialog, Phone, rtp_of};
+use crate::server_support::{Server, server, until};
+
+/// Nobody is there.
+const NOWHERE: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
+const CALLER: u8 = 0x11;
+const CALLEE: u8 = 0x22;
+const OTHER: u8 = 0x33;
+const ATTACKER: u8 = 0x66;
+
+const fn host(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, last)
+}
+
+fn public(name: &'static str, last: u8) -> Phone {
+    Phone::at(name, [host(last); 3])
+}
+
+fn behind_nat(name: &'static str, last: u8) -> Phone {
+    Phone::at(name, [host(last), host(last), NOWHERE])
+}
+
+/// Somebody at a third address.
+struct Attacker {
+    socket: UdpSocket,
+    sent: u16,
+}
+
+impl Attacker {
+    fn new() -> Attacker {
+        let socket = UdpSocket::bind((host(66), 0)).expect("loopback");
+        socket.set_nonblocking(true).expect("a socket");
+        Attacker { socket, sent: 0 }
+    }
+
+    /// Six packets to each of these ports, in sequence, and a digit.
+    fn sprays(&mut self, ports: &[SocketAddr]) {
+        for _ in 0..6 {
+            self.sent += 1;
+            let mut packet = vec![0x80, 8];
+            packet.extend_from_slice(&self.sent.to_be_bytes());
+            packet.extend_from_slice(&(u32::from(self.sent) * 160).to_be_bytes());
+            packet.extend_from_slice(&[0, 0, 2, 0x9A]);
+            packet.extend_from_slice(&[ATTACKER; 160]);
+            for port in ports {
+                self.socket.send_to(&packet, port).expect("loopback");
+            }
+        }
+    }
+
+    /// RTP that has come to it.
+    fn heard(&self) -> usize {
+        let mut buffer = [0; 2_048];
+        std::iter::from_fn(|| self.socket.recv_from(&mut buffer).ok()).count()
+    }
+}
+
+/// Both speak until each has heard the other; nothing of an attacker's is among it.
+fn talk(n: &mut u16, one: (&Phone, SocketAddr, u8), other: (&Phone, SocketAddr, u8)) {
+    let mut heard = [Vec::new(), Vec::new()];
+    until("both to be heard", || {
+        for _ in 0..5 {
+            *n += 1;
+            one.0.sound(one.1, *n, &[one.2; 160]);
+            other.0.sound(other.1, *n, &[other.2; 160]);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        heard[0].extend(one.0.payloads());
+        heard[1].extend(other.0.payloads());
+        let has = |heard: &[Vec<u8>], of: u8| heard.iter().filter(|it| it.first() == Some(&of)).count() >= 5;
+        (has(&heard[0], other.2) && has(&heard[1], one.2)).then_some(())
+    });
+    let injected = heard.iter().flatten().filter(|it| it.first() == Some(&ATTACKER)).count();
+    assert_eq!(injected, 0, "the attacker's voice");
+}
+
+fn report(server: &Server) -> Value {
+    let call = server.get("/calls").json()["calls"][0]["call"].clone();
+    server.get(&format!("/calls/{call}")).json()
+}
+
+fn attacked(mut caller: Phone, callee: Phone) {
+    let third = public("third", 4);
+    let mut attacker = Attacker::new();
+    let server = server(&format!(
+        "[[route]]\ncalled = \"200\"\nto = [\"{}\"]\n[[route]]\ncalled = \"300\"\nto = [\"{}\"]\n",
+        callee.uri(),
+        third.uri()
+    ));
+    let mut n = 0;
+    let asked = caller.ask_for(server.sip, "200");
+    let (invite, peer) = callee.hear("INVITE");
+    let to_b = rtp_of(&invite);
+    // Every port there is near it: those of this call among them.
+    let near: Vec<_> =
+        (0..40).map(|step| SocketAddr::new(to_b.ip(), (to_b.port() & !1) - 40 + step * 2)).collect();
+    callee.ring_to(&invite, peer);
+    caller.hear("SIP/2.0 180");
+    attacker.sprays(&near);
+    callee.progress_to(&invite, peer);
+    let (progress, _) = caller.hear("SIP/2.0 183");
+    let to_a = rtp_of(&progress);
+    let both = [to_a, to_b];
+    attacker.sprays(&both);
+    // Early media; whoever is behind a NAT has to send first.
+    talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
+    let _ = callee.answer_to(&invite, peer);
+    let (answer, _) = caller.hear("SIP/2.0 200");
+    attacker.sprays(&both);
+    let dialog: Dialog = caller.confirmed(&answer, asked, server.sip);
+    attacker.sprays(&both);
+    talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
+    // A re-INVITE to another port.
+    caller.moves();
+    caller.change(&dialog, 2, "sendrecv");
+    attacker.sprays(&both);
+    talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
+    // Hold, and back.
+    caller.change(&dialog, 3, "inactive");
+    attacker.sprays(&both);
+    caller.change(&dialog, 4, "sendrecv");
+    attacker.sprays(&both);
+    talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
+    let refused = report(&server)["legs"][0]["media"]["refused_source"].as_u64();
+    assert!(refused >= Some(30), "{refused:?}");
+    // The callee is sent elsewhere.
+    caller.refer(&dialog, 5, &format!("sip:300@{}", server.sip));
+    let (invite, peer) = third.hear("INVITE");
+    let to_c = rtp_of(&invite);
+    attacker.sprays(&[to_a, to_b, to_c]);
+    let _ = third.answer_to(&invite, peer);
+    attacker.sprays(&[to_b, to_c]);
+    talk(&mut n, (&callee, to_b, CALLEE), (&third, to_c, OTHER));
+    assert_eq!(attacker.heard(), 0, "what the parties said");
+}
+
+#[test]
+fn who_sends_first_gets_nothing_of_a_call_between_public_phones() {
+    attacked(public("ann", 2), public("bob", 3));
+}
+
+#[test]
+fn who_sends_first_gets_nothing_of_a_call_of_phones_behind_a_nat() {
+    attacked(behind_nat("ann", 2), behind_nat("bob", 3));
+}
+
+/// A call whose callee sends its media from another address than its signalling; whether the caller hears it.
+fn from_elsewhere(lines: &str, callee: &Phone, target: &str) -> (Server, Dialog, Phone, bool) {
+    let ann = public("ann", 2);
+    let server = server(&format!("[[route]]\ncalled = \"200\"\nto = [\"{target}\"]\n{lines}"));
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = callee.hear("INVITE");
+    let to_b = rtp_of(&invite);
+    let _ = callee.answer_to(&invite, peer);
+    let (answer, _) = ann.hear("SIP/2.0 200");
+    let dialog = ann.confirmed(&answer, asked, server.sip);
+    let mut heard = false;
+    // More than what is told at least.
+    for n in 1..=80 {
+        callee.sound(to_b, n, &[CALLEE; 160]);
+        ann.sound(rtp_of(&answer), n, &[CALLER; 160]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    heard |= ann.payloads().iter().any(|it| it.first() == Some(&CALLEE));
+    (server, dialog, ann, heard)
+}
+
+#[test]
+fn a_phone_with_one_address_for_sip_and_one_for_rtp_is_named_and_let_in_by_the_line_that_is_named() {
+    // As behind a NAT with a pool of addresses.
+    let bob = || Phone::at("bob", [host(3), host(33), NOWHERE]);
+    let callee = bob();
+    let (server, dialog, ann, heard) = from_elsewhere("", &callee, &callee.uri());
+    assert!(!heard, "nothing names 127.0.0.33");
+    let alarm = until("the alarm", || {
+        let alarms = server.get("/alarms").json();
+        let found = alarms["alarms"].as_array()?.iter().find(|it| it["name"] == "media_refused")?;
+        Some(found.to_string())
+    });
+    assert!(alarm.contains(r#"media_from = [\"127.0.0.33\"]"#), "{alarm}");
+    let account = report(&server).to_string();
+    assert!(
+        account.contains("other_address") && account.contains(r#"media_from = [\"127.0.0.33\"]"#),
+        "{account}"
+    );
+    assert!(server.metric("b2b_alarms{alarm=\"media_refused\"}") == 1.0);
+    ann.hang_up(&dialog);
+
+    let callee = bob();
+    let lines = "[media]\nmedia_from = [\"127.0.0.33\"]\n";
+    let (server, _, _, heard) = from_elsewhere(lines, &callee, &callee.uri());
+    assert!(heard && !callee.payloads().is_empty(), "{}", report(&server));
+}
+
+#[test]
+fn a_carrier_whose_media_come_from_elsewhere_is_heard_and_answered_as_its_gateway_says() {
+    // It names where its signalling is, and sends from another machine.
+    let carrier = || Phone::at("200", [host(5), host(55), host(5)]);
+    let gateway = |carrier: &Phone, more: &str| {
+        let uri = carrier.uri();
+        let at = uri.rsplit('@').next().expect("a host").to_owned();
+        format!("[[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\noptions_s = 0\n{more}")
+    };
+    let callee = carrier();
+    let (server, _, _, heard) = from_elsewhere(&gateway(&callee, ""), &callee, "gateway/carrier/200");
+    assert!(!heard);
+    let alarm = until("the alarm", || {
+        let alarms = server.get("/alarms").json();
+        alarms["alarms"].as_array()?.iter().find(|it| it["name"] == "media_refused").cloned()
+    });
+    assert_eq!(alarm["subject"], "gateway/carrier");
+
+    let callee = carrier();
+    let lines = gateway(&callee, "media_from = [\"127.0.0.55\"]\n");
+    let (_, _, _, heard) = from_elsewhere(&lines, &callee, "gateway/carrier/200");
+    assert!(heard && !callee.payloads().is_empty());
+
+    let callee = carrier();
+    let named = UdpSocket::bind((host(5), callee.rtp().port())).expect("where it says that it is");
+    named.set_read_timeout(Some(crate::common::child::PATIENCE)).expect("a timeout");
+    let lines = gateway(&callee, "media_from = [\"127.0.0.55\"]\nmedia_answer = \"signalled\"\n");
+    let (_, _, _, heard) = from_elsewhere(&lines, &callee, "gateway/carrier/200");
+    assert!(heard && callee.payloads().is_empty());
+    let mut buffer = [0; 2_048];
+    assert!(named.recv_from(&mut buffer).is_ok_and(|(length, _)| buffer[12..length].starts_with(&[CALLER])));
+}
+
+/// Somebody who has never asked for anything, at this port.
+fn bystander(port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((host(77), port)).expect("loopback");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    socket
+}
+
+/// Says so many packets; how many of them the bystander gets.
+fn gets(bystander: &UdpSocket, phone: &Phone, to: SocketAddr, packets: u16) -> usize {
+    std::thread::scope(|scope| {
+        let hears = scope.spawn(|| {
+            let mut buffer = [0; 2_048];
+            let mut rtp = 0;
+            while let Ok((length, _)) = bystander.recv_from(&mut buffer) {
+                rtp += usize::from(length == 172);
+            }
+            rtp
+        });
+        for n in 1..=packets {
+            phone.sound(to, n, &[CALLEE; 160]);
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        hears.join().expect("no panic")
+    })
+}
+
+#[test]
+fn who_is_named_and_has_proved_nothing_gets_as_much_of_all_calls_as_of_two_and_no_more() {
+    let bob = public("bob", 3);
+    let server = server(&format!("[[route]]\ncalled = \"200\"\nto = [\"{}\"]\n", bob.uri()));
+    let call = || {
+        let ann = Phone::at("ann", [host(2), host(2), host(77)]);
+        let named = bystander(ann.rtp().port());
+        let asked = ann.ask_for(server.sip, "200");
+        let (invite, peer) = bob.hear("INVITE");
+        let _ = bob.answer_to(&invite, peer);
+        let (answer, _) = ann.hear("SIP/2.0 200");
+        let dialog = ann.confirmed(&answer, asked, server.sip);
+        (ann, dialog, named, rtp_of(&invite), rtp_of(&answer))
+    };
+    let (_ann, _, named, to, _) = call();
+    let got = gets(&named, &bob, to, 4_000);
+    assert!((2_900..=3_000).contains(&got), "{got}");
+    until("the timeline to tell", || report(&server).to_string().contains("withheld").then_some(()));
+    // Another call.
+    let (_ann, _, named, to, back) = call();
+    assert_eq!(gets(&named, &bob, to, 50), 0);
+    // Until something comes from there.
+    named.send_to(&[&[0x80, 8, 0, 1][..], &[0x55; 168]].concat(), back).expect("loopback");
+    assert!(gets(&named, &bob, to, 50) >= 45);
+}
