@@ -301,8 +301,11 @@ impl FrontDesk for ServerDesk {
         Ok(seats)
     }
 
-    fn media_rules(&self, party: &Party) -> MediaRules {
-        media_rules::of(&self.settings, party)
+    fn media_rules(&self, now: Instant, party: &Party) -> MediaRules {
+        let user = party.user.as_deref().and_then(|name| self.settings.directory.user(name));
+        let aor = user.and_then(|user| self.settings.directory.aor(user));
+        let registered = aor.map(|aor| registrar(&self.parts.registrar).known_sources(now, &aor));
+        media_rules::of(&self.settings, party, &registered.unwrap_or_default())
     }
 
     fn next_timeout(&self) -> Option<Instant> {

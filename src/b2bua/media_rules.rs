@@ -1,15 +1,22 @@
-//! From where a party may send media beside what the signalling names, as configured. Pure.
+//! From where a party may send media beside what the signalling names, and where it may have some
+//! sent without a proof that somebody is there, as configured. Pure.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::in_force::Settings;
 use super::origin::Origin;
-use crate::call::controller::{Answering, NamedSources};
+use crate::call::controller::{Answering, Bound, NamedSources};
 use crate::call::handler::Party;
 use crate::call::switch::desk::MediaRules;
 use crate::config::server::MediaAnswer;
 
-/// The rules for a party: its own, and those for everybody.
-pub fn of(settings: &Settings, party: &Party) -> MediaRules {
-    let config = &settings.config;
+/// The rules for a party: its own, and those for everybody. It is registered from these addresses.
+pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRules {
+    let (config, address) = (&settings.config, party.address);
+    let mut spared = config.server.inside.clone();
+    spared.extend(registered.iter().map(|address| IpNet::from(*address)));
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
     let party = match settings.party(party).0 {
@@ -21,6 +28,8 @@ pub fn of(settings: &Settings, party: &Party) -> MediaRules {
         Origin::Gateway(name) => {
             if let Some(gateway) = config.gateway(name) {
                 sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
+                let hosts = gateway.hosts.iter().filter_map(|host| host.host.parse::<IpAddr>().ok());
+                spared.extend(hosts.map(IpNet::from));
                 sources.answer = match gateway.media_answer {
                     MediaAnswer::Source => Answering::Source,
                     MediaAnswer::Signalled => Answering::Signalled,
@@ -30,7 +39,13 @@ pub fn of(settings: &Settings, party: &Party) -> MediaRules {
         }
         Origin::Trusted | Origin::Unknown => String::new(),
     };
-    MediaRules { party, sources }
+    spared.extend_from_slice(&sources.networks);
+    // Whoever has no name is counted by the address that they call from.
+    let counted = match party.as_str() {
+        "" => address.map(|address| address.ip().to_string()).unwrap_or_default(),
+        name => name.to_owned(),
+    };
+    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }) }
 }
 
 #[cfg(test)]
@@ -57,7 +72,7 @@ mod tests {
         let registrar = Arc::new(Mutex::new(registrar));
         let settings = Settings::new(config, registrar, GatewayBoard::default()).unwrap();
         let named = |party: Party| {
-            let MediaRules { party, sources } = of(&settings, &party);
+            let MediaRules { party, sources, .. } = of(&settings, &party, &[]);
             let networks: Vec<_> = sources.networks.iter().map(ToString::to_string).collect();
             (party, networks.join(" "), sources.answer)
         };

@@ -150,6 +150,8 @@ pub enum Event {
     /// they may be, `gateway/carrier` or `user/1001`; empty: nobody's who is known. `line` in
     /// the configuration, there or in `[media]`, lets them in.
     MediaRefused { call: CallId, leg: LegId, from: SocketAddr, party: String, line: String },
+    /// No more is sent to where the party said that it receives: nothing has ever come from there.
+    MediaWithheld { call: CallId, leg: LegId, to: SocketAddr },
     /// Nothing came for too long.
     MediaTimeout { call: CallId, leg: LegId, silent_ms: u64 },
     /// A digit.
@@ -273,6 +275,7 @@ impl Event {
             | Event::MediaStarted { .. }
             | Event::MediaSourceChanged { .. }
             | Event::MediaRefused { .. }
+            | Event::MediaWithheld { .. }
             | Event::MediaTimeout { .. }
             | Event::Digit { .. }
             | Event::Quality { .. }
@@ -313,6 +316,7 @@ impl Event {
             | Event::MediaStarted { call, .. }
             | Event::MediaSourceChanged { call, .. }
             | Event::MediaRefused { call, .. }
+            | Event::MediaWithheld { call, .. }
             | Event::MediaTimeout { call, .. }
             | Event::Digit { call, .. }
             | Event::Quality { call, .. }

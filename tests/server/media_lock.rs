@@ -285,3 +285,34 @@ fn who_is_named_and_has_proved_nothing_gets_as_much_of_all_calls_as_of_two_and_n
     named.send_to(&[&[0x80, 8, 0, 1][..], &[0x55; 168]].concat(), back).expect("loopback");
     assert!(gets(&named, &bob, to, 50) >= 45);
 }
+
+#[test]
+fn a_phone_behind_a_named_proxy_sends_from_where_the_proxy_saw_it() {
+    let seen = "Via: SIP/2.0/UDP 10.9.9.9:5060;branch=z9hG4bKphone;received=127.0.0.8;rport=5060\r\n";
+    for (proxies, heard) in [("127.0.0.7", true), ("127.0.0.99", false)] {
+        let bob = public("bob", 3);
+        let lines = format!(
+            "[registrar]\nproxies = \"{proxies}\"\n[[route]]\ncalled = \"200\"\nto = [\"{}\"]\n",
+            bob.uri()
+        );
+        let server = server(&lines);
+        // Its SIP is the proxy's; its media come from its NAT.
+        let ann = Phone::at("ann", [host(7), host(8), NOWHERE]);
+        let asked = ann.ask_with(server.sip, "200", seen);
+        let (invite, peer) = bob.hear("INVITE");
+        let _ = bob.answer_to(&invite, peer);
+        let (answer, _) = ann.hear("SIP/2.0 200");
+        let _dialog = ann.confirmed(&answer, asked, server.sip);
+        let (to_a, to_b) = (rtp_of(&answer), rtp_of(&invite));
+        if heard {
+            talk(&mut 0, (&ann, to_a, CALLER), (&bob, to_b, CALLEE));
+        } else {
+            ann.speak(to_a, 50);
+            until("them to be refused", || {
+                let refused = report(&server)["legs"][0]["media"]["refused_source"].as_u64();
+                (refused >= Some(50)).then_some(())
+            });
+            assert!(bob.payloads().is_empty());
+        }
+    }
+}

@@ -195,6 +195,10 @@ impl Sessions {
                 let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
                 (key, Event::SourceChanged { endpoint, from, to })
             }
+            MediaEvent::Withheld { endpoint, to } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Withheld { endpoint, to })
+            }
             MediaEvent::SourceRefused { endpoint, from } => {
                 let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
                 (key, Event::SourceRefused { endpoint, from })

@@ -74,6 +74,10 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::MediaRefused { leg, from, line, .. } => {
             timeline.media(now, *leg, "refused", format_args!("from {from}: {line} would let it in"));
         }
+        Event::MediaWithheld { leg, to, .. } => {
+            let why = format_args!("from {to}: nothing ever came from there");
+            timeline.media(now, *leg, "withheld", why);
+        }
         Event::MediaTimeout { leg, silent_ms, .. } => {
             timeline.media(now, *leg, "silence", format_args!("{:.1} s", *silent_ms as f64 / 1_000.0));
         }

@@ -168,7 +168,10 @@ impl MediaController for EmbeddedController {
                 // Never from the seed that identifiers come from: those are for all to see.
                 side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
             }
-            state.endpoints.insert(id, Entry { side, joined: None, signalling: spec.signalling });
+            state.endpoints.insert(
+                id,
+                Entry { side, joined: None, signalling: spec.signalling, bound: spec.bound, bound_to: None },
+            );
             (id, LocalDescription { rtp })
         }))
     }

@@ -1,6 +1,7 @@
 //! What endpoints were told and have said, and how that makes them join.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use rand::rngs::StdRng;
 
@@ -8,7 +9,7 @@ use super::convert::{refused, relay_id};
 use super::embedded::EmbeddedController;
 use super::rooms::Rooms;
 use super::trunk::Trunks;
-use super::{AddressFamily, EndpointId, Joined, MediaError, Route, Signalling};
+use super::{AddressFamily, Bound, EndpointId, Joined, MediaError, Route, Signalling};
 use crate::call::negotiate::pair::{self, Side};
 use crate::media::relay::Remote;
 
@@ -23,6 +24,19 @@ pub(super) struct Entry {
     pub side: Side,
     pub joined: Option<EndpointId>,
     pub signalling: Signalling,
+    /// What is bounded, and towards which host it is now.
+    pub bound: Option<Bound>,
+    pub bound_to: Option<IpAddr>,
+}
+
+impl Entry {
+    /// Where a bounded amount is to be sent from now on, if that has changed.
+    fn rebound(&mut self, host: IpAddr) -> Option<Option<(String, IpAddr)>> {
+        let bound = self.bound.as_ref().filter(|bound| bound.holds(host, &self.signalling));
+        let to = bound.map(|bound| (bound.party.clone(), host));
+        let host = to.as_ref().map(|(_, host)| *host);
+        (std::mem::replace(&mut self.bound_to, host) != host).then_some(to)
+    }
 }
 
 impl State {
@@ -52,10 +66,14 @@ impl EmbeddedController {
 
     /// Brings the media in line with what an endpoint was told and has said.
     pub(super) fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
-        let Entry { side, signalling, .. } = state.get(id)?;
-        self.recordings.described(id, side);
-        if let Some(remote) = side.remote() {
-            let remote = Remote { signalling: *signalling, ..remote };
+        let entry = state.get(id)?;
+        self.recordings.described(id, &entry.side);
+        if let Some(remote) = entry.side.remote() {
+            let remote = Remote { signalling: entry.signalling, ..remote };
+            if let Some(to) = entry.rebound(remote.rtp.ip()) {
+                self.relay.bound(relay_id(id), to);
+            }
+            let side = &entry.side;
             // Before it is known where to send to: nothing goes there plain.
             if side.encrypts() {
                 self.relay.protect(relay_id(id), side.keys());

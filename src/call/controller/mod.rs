@@ -44,8 +44,9 @@ pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
-    AddressFamily, Answering, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold, Joined,
-    LocalDescription, MediaError, MediaEvent, NamedSources, PairPolicy, Route, Signalling, SrtpPolicy,
+    AddressFamily, Answering, Bound, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold,
+    Joined, LocalDescription, MediaError, MediaEvent, NamedSources, PairPolicy, Route, Signalling,
+    SrtpPolicy,
 };
 pub use verbs::{
     AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,

@@ -3,12 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::EndpointStats;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::call::negotiate::NegotiateError;
 pub use crate::call::negotiate::crypto::SrtpPolicy;
 use crate::call::negotiate::pair::{self, Agreed};
 pub use crate::call::negotiate::pair::{Hold, PairPolicy};
+use crate::media::transport::lock::same_host;
 pub use crate::media::transport::lock::{Answering, NamedSources, Signalling};
 
 /// A media endpoint; unique within its controller, never used twice.
@@ -45,6 +48,27 @@ pub struct EndpointSpec {
     pub signalling: Signalling,
     /// From where else the party may send, and whether it is answered there.
     pub sources: NamedSources,
+    /// How much is sent without a proof that anybody is there; none: without a bound.
+    pub bound: Option<Bound>,
+}
+
+/// Where a party has named an address that nothing has ever come from, a bounded amount is sent.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Bound {
+    /// Whose calls are counted together.
+    pub party: String,
+    /// Where no proof is wanted.
+    pub spared: Vec<IpNet>,
+}
+
+impl Bound {
+    /// Whether it holds for this host, of a party whose signalling comes from there.
+    pub fn holds(&self, host: IpAddr, signalling: &Signalling) -> bool {
+        let canonical = host.to_canonical();
+        !host.is_unspecified()
+            && !signalling.iter().flatten().any(|known| same_host(*known, host))
+            && !self.spared.iter().any(|net| net.contains(&canonical))
+    }
 }
 
 impl EndpointSpec {
@@ -57,6 +81,7 @@ impl EndpointSpec {
             srtp: SrtpPolicy::Off,
             signalling: [None; 2],
             sources: NamedSources::default(),
+            bound: None,
         }
     }
 
@@ -141,6 +166,9 @@ pub enum MediaEvent {
     SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
     /// Packets come for the party, and none of them from an address that may be believed. Once.
     SourceRefused { endpoint: EndpointId, from: SocketAddr },
+    /// No more is sent to where the party said that it receives, since nothing has ever come from
+    /// there. Once.
+    Withheld { endpoint: EndpointId, to: SocketAddr },
     /// A digit by RFC 4733, or `by_tone`, once per press. Where the endpoint is bridged and the other
     /// party takes `telephone-event`, it has been passed on already.
     Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Turn;
-use crate::call::controller::{NamedSources, PairPolicy};
+use crate::call::controller::{Bound, NamedSources, PairPolicy};
 use crate::call::handler::Party;
 use crate::call::lookup::{GatewayUse, ResolvedContact};
 use crate::call::seats::Seat;
@@ -51,6 +51,8 @@ pub struct MediaRules {
     /// Whose rules they are: `gateway/carrier`, `user/1001`; empty: everybody's.
     pub party: String,
     pub sources: NamedSources,
+    /// How much is sent to who has proved nothing; none: without a bound.
+    pub bound: Option<Bound>,
 }
 
 /// Decides on requests before they become calls.
@@ -92,7 +94,7 @@ pub trait FrontDesk: Send {
     }
 
     /// From where else than the signalling names a party may send media.
-    fn media_rules(&self, _party: &Party) -> MediaRules {
+    fn media_rules(&self, _now: Instant, _party: &Party) -> MediaRules {
         MediaRules::default()
     }
 

@@ -207,9 +207,13 @@ impl Switch {
             }
             MediaEvent::SourceRefused { endpoint, from } => {
                 let leg = self.of_endpoint.get(&endpoint).copied();
-                let party = leg.map(|leg| self.desk.media_rules(&self.party(leg)).party).unwrap_or_default();
+                let party =
+                    leg.map(|leg| self.desk.media_rules(t.now, &self.party(leg)).party).unwrap_or_default();
                 let line = media_from(from.ip());
                 self.tell_media(t, endpoint, |call, leg| News::MediaRefused { call, leg, from, party, line });
+            }
+            MediaEvent::Withheld { endpoint, to } => {
+                self.tell_media(t, endpoint, |call, leg| News::MediaWithheld { call, leg, to });
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, by_tone, .. } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };

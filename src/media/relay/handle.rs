@@ -17,6 +17,7 @@ use super::answer::{Answer, Reply, between};
 use super::machine::Command;
 use super::thread::{AHEAD, Driver, Ready, Shared};
 use super::trace::{Gatherer, PacketTrace, tap};
+use super::unproven::Allowances;
 use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Totals, Way};
 use crate::media::io::wake::Wake;
 use crate::media::ports::PortPool;
@@ -188,6 +189,7 @@ impl RelayHandle {
         let traces = Gatherer::start([local(false), local(true)]).map_err(SpawnError::System)?;
         let mut handle =
             RelayHandle { threads: Vec::new(), own_tables: 0, answers, traces, joins: Mutex::default() };
+        let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
             let shared = Arc::new(Shared {
@@ -213,6 +215,7 @@ impl RelayHandle {
                 events: events.clone(),
                 addresses,
                 rtcp_sockets: config.rtcp_sockets,
+                allowances: allowances.clone(),
                 own_table: told_table.clone(),
             };
             let lost = events.clone();
@@ -276,6 +279,12 @@ impl RelayHandle {
     /// SRTP with these keys from now on, or plain RTP. The same keys again change nothing.
     pub fn protect(&self, id: RelayId, keys: Option<Keys>) {
         self.command(id, Command::Protect { id, keys: keys.map(Box::new) });
+    }
+
+    /// Bounds what is sent to a host until something comes from there, or no more; see
+    /// [`Command::Bound`].
+    pub fn bound(&self, id: RelayId, to: Option<(String, IpAddr)>) {
+        self.command(id, Command::Bound { id, to });
     }
 
     /// Joins two endpoints of one thread; does nothing and says so if they are not of one.

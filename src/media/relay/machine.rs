@@ -15,7 +15,7 @@ mod streams;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -56,6 +56,10 @@ pub enum Command {
     /// SRTP with these keys from now on, or plain RTP: for the driver; the machine only knows
     /// that packets have proved themselves.
     Protect { id: RelayId, keys: Option<Box<Keys>> },
+    /// From now on a bounded amount is sent to this host, until something comes from there; what
+    /// the party of this name has called for in other calls counts. None: it needs no proof. The
+    /// driver's: a machine does nothing.
+    Bound { id: RelayId, to: Option<(String, IpAddr)> },
     /// What comes to one goes to the other; whatever they were joined to is alone then.
     Join { a: RelayId, b: RelayId, forward: Box<Way>, backward: Box<Way> },
     /// Both are alone, if they were joined.
@@ -186,7 +190,10 @@ impl Machine {
                     endpoint.tones = on.then(|| Box::new(Tones::new()));
                 }
             }
-            Command::Trace { .. } | Command::Record { .. } | Command::Totals { .. } => {}
+            Command::Trace { .. }
+            | Command::Record { .. }
+            | Command::Totals { .. }
+            | Command::Bound { .. } => {}
             Command::Close { id } => self.close(now, id, out),
             Command::Protect { id, keys } => self.authenticates(id, keys.is_some()),
         }

@@ -11,6 +11,7 @@
 //! - `stats`: what an endpoint has seen and done, as a snapshot
 //! - `totals`: the same over all endpoints
 //! - `trace`: packets of endpoints, for captures
+//! - `unproven`: how much is sent to who has proved nothing
 //! - `wheel`: what is ticked every 20 ms, at phases of its own
 //!
 //! What becomes of a packet is a [`ForwardRule`](super::forward::ForwardRule). The
@@ -28,6 +29,7 @@ mod thread;
 mod tones;
 mod totals;
 mod trace;
+mod unproven;
 mod wheel;
 
 pub use answer::{Answer, Reply};
@@ -160,6 +162,9 @@ pub enum RelayEvent {
     Timeout { id: RelayId },
     /// RTP is believed from another address, without a word of signalling.
     SourceChanged { id: RelayId, from: SocketAddr, to: SocketAddr },
+    /// No more is sent to where the party said that it receives: nothing has ever come from there.
+    /// Once.
+    Withheld { id: RelayId, to: SocketAddr },
     /// Packets come, and none of them from an address that may be believed. Once.
     SourceRefused { id: RelayId, from: SocketAddr },
     /// A digit by RFC 4733, once per event, or `by_tone`; whether it went to the other leg as an

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::machine::{Command, Machine, Transmit};
 use super::protection::{Room, protect, unprotect};
 use super::trace::Tap;
+use super::unproven::{Allowances, Unproven};
 use super::{Ports, RelayEvent, RelayId, Remote};
 use crate::media::Now;
 use crate::media::io::descriptors;
@@ -79,6 +80,8 @@ pub(super) struct Driver<E> {
     pub addresses: Vec<(IpAddr, Sender<Ready>, PortPool)>,
     /// Whether far ends that do not multiplex get an RTCP socket.
     pub rtcp_sockets: bool,
+    /// Shared by the threads.
+    pub allowances: Arc<Allowances>,
     /// Told at once whether the thread has a descriptor table of its own.
     pub own_table: Sender<bool>,
 }
@@ -95,6 +98,8 @@ struct Place {
     tap: Option<Box<Tap>>,
     /// Who records it.
     records: Vec<recording::Tap>,
+    /// Where a bounded amount goes, until something comes from there.
+    unproven: Option<Box<Unproven>>,
 }
 
 impl Place {
@@ -128,6 +133,12 @@ impl Place {
         }
     }
 
+    /// Something has come while a bounded amount is sent.
+    #[cold]
+    fn prove(&mut self, source: SocketAddr, datagram: &[u8]) {
+        self.unproven.take_if(|it| it.is_proved_by(source, datagram));
+    }
+
     /// Copies a plain RTP packet of a recorded endpoint.
     #[cold]
     #[inline(never)]
@@ -156,6 +167,8 @@ struct Sockets {
     free: Vec<u32>,
     /// Where packets are protected.
     room: Box<Room>,
+    /// Endpoints to whose party no more may be sent, to be told.
+    withheld: Vec<(RelayId, SocketAddr)>,
 }
 
 impl Sockets {
@@ -180,6 +193,14 @@ impl Transmit for Sockets {
             None => Some(datagram),
         };
         let Some(datagram) = datagram else { return false };
+        if let Some(unproven) = &mut place.unproven
+            && !unproven.admits(to, datagram.len())
+        {
+            if unproven.is_news() {
+                self.withheld.push((place.id, to));
+            }
+            return false;
+        }
         let (socket, channel) = place.socket(channel);
         // A full buffer, an unreachable peer: the network lost it.
         let sent = socket.send_to(datagram, to).is_ok();
@@ -205,7 +226,7 @@ impl<E: From<RelayEvent>> Driver<E> {
 
         let mut machine = Machine::new(Instant::now(), self.seed);
         let room = Box::new([0; SIZE + RTCP_OVERHEAD]);
-        let mut sockets = Sockets { places: Vec::new(), free: Vec::new(), room };
+        let mut sockets = Sockets { places: Vec::new(), free: Vec::new(), room, withheld: Vec::new() };
         let mut generations: Vec<u32> = Vec::new();
         let mut ready = [EpollEvent::empty(); READY];
         let (mut buffer, mut copy) = ([0; SIZE], [0; SIZE]);
@@ -228,7 +249,13 @@ impl<E: From<RelayEvent>> Driver<E> {
                         place.trace(false, channel, source, &buffer[..len]);
                     }
                     let recorded = !place.records.is_empty();
-                    match place.unprotect(channel, &mut buffer[..len]) {
+                    let unprotected = place.unprotect(channel, &mut buffer[..len]);
+                    if place.unproven.is_some()
+                        && let Some(datagram) = &unprotected
+                    {
+                        place.prove(source, datagram);
+                    }
+                    match unprotected {
                         Some(datagram) if recorded => {
                             let copy = &mut copy[..datagram.len()];
                             copy.copy_from_slice(datagram);
@@ -267,6 +294,9 @@ impl<E: From<RelayEvent>> Driver<E> {
             if machine.next_wake(now.at).is_some_and(|wake| wake <= now.at) {
                 machine.maintain(now, &mut sockets);
             }
+            for (id, to) in sockets.withheld.drain(..) {
+                let _ = self.events.send(RelayEvent::Withheld { id, to }.into());
+            }
             while let Some(event) = machine.poll_event() {
                 // Nobody listens any more when the program is on its way out.
                 let _ = self.events.send(event.into());
@@ -297,6 +327,14 @@ impl<E: From<RelayEvent>> Driver<E> {
                 if let Some(place) = sockets.place(id) {
                     place.records.retain(|tap| !tap.is_abandoned());
                     place.records.push(*tap);
+                }
+                return;
+            }
+            Command::Bound { id, to } => {
+                if let Some(place) = sockets.place(id) {
+                    place.unproven = to.map(|(party, host)| {
+                        Box::new(Unproven::new(host, self.allowances.of(now.at, party, host)))
+                    });
                 }
                 return;
             }
@@ -375,9 +413,9 @@ impl<E: From<RelayEvent>> Driver<E> {
                     enough = false;
                     break;
                 }
-                let (protection, tap, records) = (None, None, Vec::new());
+                let (protection, tap, records, unproven) = (None, None, Vec::new(), None);
                 sockets.places[slot as usize] =
-                    Some(Place { id, rtp, rtcp: None, protection, address, port, tap, records });
+                    Some(Place { id, rtp, rtcp: None, protection, address, port, tap, records, unproven });
                 if told.send(Ready { id, local: SocketAddr::new(*ip, port) }).is_err() {
                     return true;
                 }

@@ -205,7 +205,7 @@ impl SourceLock {
 }
 
 /// Whether two addresses are of one host: an IPv6 host has its /64 (RFC 8981).
-fn same_host(one: IpAddr, other: IpAddr) -> bool {
+pub fn same_host(one: IpAddr, other: IpAddr) -> bool {
     match (one.to_canonical(), other.to_canonical()) {
         (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
         (one, other) => one == other,

@@ -267,6 +267,13 @@ impl Registrar {
         self.store.visit(&mut |_, bindings| bindings.iter().for_each(|binding| each(binding)));
     }
 
+    /// Where a user is registered from.
+    pub fn known_sources(&self, now: Instant, aor: &Aor) -> Vec<std::net::IpAddr> {
+        let bindings = self.store.bindings(aor);
+        let valid = bindings.iter().filter(|binding| binding.expires > now);
+        valid.map(|binding| binding.flow.remote.ip().to_canonical()).collect()
+    }
+
     /// Asks for a keep-alive at `at`, if the binding needs any.
     fn watch(&mut self, at: Instant, aor: &Aor, binding: &Arc<Binding>) {
         let needed = self.config.keep_alive != KeepAliveKind::Off

@@ -234,6 +234,7 @@ impl Table {
             | Event::Timeout { endpoint }
             | Event::SourceChanged { endpoint, .. }
             | Event::SourceRefused { endpoint, .. }
+            | Event::Withheld { endpoint, .. }
             | Event::Digit { endpoint, .. }
             | Event::Failed { endpoint, .. } => ours(*endpoint),
             Event::Recorded { recording, .. } => state.recordings.get(recording) == Some(&at),
@@ -248,6 +249,7 @@ impl Table {
             Event::Timeout { endpoint } => MediaEvent::Timeout { endpoint },
             Event::SourceChanged { endpoint, from, to } => MediaEvent::SourceChanged { endpoint, from, to },
             Event::SourceRefused { endpoint, from } => MediaEvent::SourceRefused { endpoint, from },
+            Event::Withheld { endpoint, to } => MediaEvent::Withheld { endpoint, to },
             Event::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone }
             }

@@ -236,6 +236,7 @@ pub enum Event {
     Timeout { endpoint: EndpointId },
     SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
     SourceRefused { endpoint: EndpointId, from: SocketAddr },
+    Withheld { endpoint: EndpointId, to: SocketAddr },
     Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
     Recorded { recording: RecordingId, recorded: Recorded },
     Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },
