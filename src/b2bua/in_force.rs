@@ -71,7 +71,7 @@ impl Settings {
         let targets = single.with(groups);
         let (origins, router) = (Origins::new(&config), Router::new(&config));
         let routes = settings::routes(&config);
-        let apps = applications::applications(&config);
+        let apps = applications::applications();
         Ok(Settings { config, directory, origins, router, routes, gateways: policies, targets, apps })
     }
 

@@ -1,7 +1,7 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
 //! - `server`: assembly, signals, drain
-//! - `applications`: those of a configuration, by name; `ask_url`: their HTTP client
+//! - `applications`: those that are always there, by name; `http_client`: asks URLs for menu trees
 //! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
 //! - `mailboxes`: the folder of voicemail
 //! - `certificates`: those that a configuration names, for TLS
@@ -29,7 +29,6 @@
 //! - `transports`: listeners, and how they are reached
 
 pub mod applications;
-pub mod ask_url;
 pub mod board;
 pub mod calls;
 pub mod capabilities;
@@ -43,6 +42,7 @@ pub mod gate;
 pub mod gateway;
 pub mod hep;
 pub mod http;
+pub mod http_client;
 pub mod in_force;
 pub mod lamps;
 pub mod ledger;

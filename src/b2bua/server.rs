@@ -18,6 +18,7 @@ use super::desk::{DeskParts, ServerDesk};
 use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
+use super::http_client::{HttpClient, HttpClientThread};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::lamps::board::LampBoard;
 use super::lamps::follow;
@@ -67,14 +68,16 @@ pub struct Server {
     queues: QueueDesk,
     places: MeetingPlaces,
     agents: Arc<dyn Reach>,
+    web: HttpClient,
     ledger: Ledger,
     /// After the switch, whose messages it sends.
     _exporter: Option<Exporter>,
     /// After all that may record.
     _keeper: Option<Keeper>,
     tls: Tls,
-    /// Last: what is asked of it ends with the others.
+    /// Last: what is asked of them ends with the others.
     _voices: VoiceThreads,
+    _web: HttpClientThread,
 }
 
 impl Server {
@@ -102,8 +105,10 @@ impl Server {
         let places = MeetingPlaces::new(now, SystemTime::now());
         places.enlist(&in_force.apps, &config).map_err(usage)?;
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
-        let (voices, voice_threads) =
-            VoiceDesk::start().map_err(|error| sip(format!("cannot start a thread: {error}")))?;
+        let thread = |error| sip(format!("cannot start a thread: {error}"));
+        let (voices, voice_threads) = VoiceDesk::start().map_err(thread)?;
+        let (web, web_thread) = HttpClient::start(tls.clone()).map_err(thread)?;
+        web.enlist(&in_force.apps, &config);
         let agents: Arc<dyn Reach> = Arc::new(WebSocketAgents::new(voices.clone(), tls.clone()));
         VoiceDesk::enlist(&in_force.apps, &config, &agents);
         let current = Current::new(in_force);
@@ -195,11 +200,13 @@ impl Server {
             queues: desk_of_queues,
             places,
             agents,
+            web,
             ledger,
             _exporter: exporter,
             _keeper: keeper,
             tls,
             _voices: voice_threads,
+            _web: web_thread,
         })
     }
 
@@ -255,6 +262,7 @@ impl Server {
         self.queues.reload(of_queues);
         queues::enlist(&in_force.apps, &self.queues);
         VoiceDesk::enlist(&in_force.apps, &in_force.config, &self.agents);
+        self.web.enlist(&in_force.apps, &in_force.config);
         current.set(in_force);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);

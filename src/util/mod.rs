@@ -8,6 +8,7 @@
 //! - `redact`: numbers in log lines
 //! - `seconds`: times in JSON
 //! - `secret`: octets and texts that are in none
+//! - `web`: how HTTP clients of ours begin
 
 pub mod exit;
 pub mod lines;
@@ -17,3 +18,5 @@ pub mod redact;
 pub mod seconds;
 pub mod secret;
 pub mod signal;
+#[cfg(feature = "remote-media")]
+pub mod web;

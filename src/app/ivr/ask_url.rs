@@ -7,14 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Told;
 use super::template::{Variables, is_name};
+use crate::util::secret::SecretText;
 
 /// An answer under way: the octets of a body of a 2xx, or why there is none.
 pub type UrlAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
 
-/// Asks URLs. Who waits gives up by himself: a time is none of its concern.
+/// What is asked, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UrlQuestion {
+    pub url: String,
+    /// Header fields that the node sends; a token is one of them.
+    pub fields: UrlFields,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// Header fields, none of whose values is for a log.
+pub type UrlFields = Vec<(String, SecretText)>;
+
+/// Asks URLs. Whoever waits drops the answer to give up: a time is none of its concern.
 pub trait AskUrl: Send + Sync {
-    /// POSTs this JSON; at most 64 KiB of an answer are of interest.
-    fn ask(&self, url: &str, body: Vec<u8>) -> UrlAnswer;
+    /// POSTs the question; at most 64 KiB of an answer are of interest.
+    fn ask(&self, question: UrlQuestion) -> UrlAnswer;
 }
 
 /// Octets of a value that an answer may set.

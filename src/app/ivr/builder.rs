@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::ask_url::UrlFields;
 use super::check::{FlowError, FlowProblem, check};
 use super::flow::{Ask, Case, Does, IvrFlow, Node, Say};
 use super::template::{Template, TemplateError};
@@ -54,7 +55,7 @@ enum Writing {
     Hangup,
     Set(Vec<(String, String)>, Option<String>),
     Branch(String, Vec<(String, String)>, Option<String>),
-    Http(String, Duration, Option<String>, Option<String>),
+    Http(String, UrlFields, Option<String>, Option<String>),
 }
 
 /// How a caller is asked, with prompts in words.
@@ -213,10 +214,20 @@ impl FlowBuilder {
 
     /// Asks a URL what comes next.
     pub fn http(self, name: &str, url: &str, next: Option<&str>, failed: Option<&str>) -> Self {
-        self.node(
-            name,
-            Writing::Http(url.to_owned(), ANSWER, next.map(str::to_owned), failed.map(str::to_owned)),
-        )
+        self.http_with(name, url, UrlFields::new(), next, failed)
+    }
+
+    /// The same with header fields of its own, such as an `Authorization`.
+    pub fn http_with(
+        self,
+        name: &str,
+        url: &str,
+        fields: UrlFields,
+        next: Option<&str>,
+        failed: Option<&str>,
+    ) -> Self {
+        let (next, failed) = (next.map(str::to_owned), failed.map(str::to_owned));
+        self.node(name, Writing::Http(url.to_owned(), fields, next, failed))
     }
 
     /// The flow, if everything fits together and every prompt is there.
@@ -289,8 +300,9 @@ impl Unread {
                 let cases = cases.into_iter().map(|(case, to)| (Case::new(&case), to)).collect();
                 Does::Branch { of: template(&of)?, cases, otherwise }
             }
-            Writing::Http(url, timeout, next, failed) => {
-                Does::Http { url: template(&url)?, timeout, next, failed, may_name: Vec::new() }
+            Writing::Http(url, fields, next, failed) => {
+                let (url, may_name) = (template(&url)?, Vec::new());
+                Does::Http { url, fields, timeout: ANSWER, next, failed, may_name }
             }
         };
         Ok(Node { name, does })

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask_url::UrlFields;
 use super::builder::FlowBuilder;
 use super::template::Template;
 use crate::call::controller::{DigitPlan, Part};
@@ -75,6 +76,7 @@ pub enum Does {
     /// Asks a URL what comes next, with the call's variables.
     Http {
         url: Template,
+        fields: UrlFields,
         timeout: Duration,
         next: Next,
         failed: Next,

@@ -18,6 +18,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask_url::UrlFields;
 use super::flow::{Ask, Does, IvrFlow, Next, Node, Say};
 use super::template::Variables;
 use crate::app::prompts::Prompts;
@@ -39,6 +40,7 @@ pub enum Do {
     },
     Http {
         url: String,
+        fields: UrlFields,
         timeout: Duration,
     },
     /// The end: the call is another application's.
@@ -215,9 +217,11 @@ impl Machine {
             }
             Does::Hand { app } => Do::Hand(app.fill_with(&self.variables, push_plain)),
             Does::Hangup => Do::HangUp,
-            Does::Http { url, timeout, .. } => {
-                Do::Http { url: url.fill_with(&self.variables, push_escaped), timeout: *timeout }
-            }
+            Does::Http { url, fields, timeout, .. } => Do::Http {
+                url: url.fill_with(&self.variables, push_escaped),
+                fields: fields.clone(),
+                timeout: *timeout,
+            },
             Does::Set { values, next } => {
                 for (name, value) in values {
                     let value = value.fill(&self.variables);

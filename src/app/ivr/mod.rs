@@ -16,7 +16,7 @@ mod run;
 mod template;
 
 pub use crate::call::controller::DigitPlan;
-pub use ask_url::{AskUrl, UrlAnswer};
+pub use ask_url::{AskUrl, UrlAnswer, UrlFields, UrlQuestion};
 pub use builder::{ANSWER, AskFor, BuildError, FlowBuilder, RING, SAY, menu, say};
 pub use check::{FlowError, FlowProblem, check};
 pub use flow::{Ask, Case, Does, IvrFlow, Next, Node, Say, Way};

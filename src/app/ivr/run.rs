@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask_url::{AskUrl, answer, question};
+use super::ask_url::{AskUrl, UrlQuestion, answer, question};
 use super::flow::IvrFlow;
 use super::machine::{Came, Do, Machine, Told};
 use super::template::Variables;
@@ -89,7 +89,10 @@ impl Running {
                     Dialled::Refused(status) => Came::Refused(status),
                     Dialled::Over(action) => return Ok(action),
                 },
-                Do::Http { url, timeout } => self.http(call, &machine, &url, timeout).await?,
+                Do::Http { url, fields, timeout } => {
+                    let body = question(call.call.0, &self.ivr.flow.name, machine.at(), machine.variables());
+                    self.http(&machine, UrlQuestion { url, fields, body }, timeout).await?
+                }
                 Do::Hand(app) => return Ok(HandlerAction::Handle(app)),
                 Do::HangUp => return Ok(HandlerAction::Disconnect),
             };
@@ -196,17 +199,16 @@ impl Running {
 
     async fn http(
         &self,
-        call: &IncomingCall,
         machine: &Machine,
-        url: &str,
+        question: UrlQuestion,
         timeout: Duration,
     ) -> Result<Came, CallError> {
         let Some(urls) = &self.ivr.urls else {
             self.complain(machine, "nobody asks URLs here: give the application one who does");
             return Ok(Came::NotTold);
         };
-        let body = question(call.call.0, &self.ivr.flow.name, machine.at(), machine.variables());
-        let told: Result<Told, String> = match self.service.within(timeout, urls.ask(url, body)).await? {
+        let url = question.url.clone();
+        let told: Result<Told, String> = match self.service.within(timeout, urls.ask(question)).await? {
             Some(Ok(body)) => answer(&body),
             Some(Err(why)) => Err(why),
             None => Err(format!("no answer in {} ms", timeout.as_millis())),

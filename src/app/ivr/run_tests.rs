@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::app::Prompts;
-use crate::app::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer};
+use crate::app::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
 use crate::call::call_fsm::CallState;
 use crate::call::controller::{DigitPlan, EndpointId};
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
@@ -58,9 +58,9 @@ struct Url {
 }
 
 impl AskUrl for Url {
-    fn ask(&self, url: &str, body: Vec<u8>) -> UrlAnswer {
-        let body = serde_json::from_slice(&body).expect("JSON");
-        self.asked.lock().unwrap().push((url.to_owned(), body));
+    fn ask(&self, question: UrlQuestion) -> UrlAnswer {
+        let body = serde_json::from_slice(&question.body).expect("JSON");
+        self.asked.lock().unwrap().push((question.url, body));
         match self.answers.clone() {
             Some(answer) => Box::pin(std::future::ready(answer.map(String::into_bytes))),
             None => Box::pin(std::future::pending()),

@@ -51,6 +51,8 @@ pub enum TlsError {
     NoAuthorities,
     #[error("TLS: {0}")]
     Provider(#[from] rustls::Error),
+    #[error("TLS: the authorities could not be read: {0}")]
+    Thread(#[from] tokio::task::JoinError),
 }
 
 impl TlsError {
@@ -93,7 +95,7 @@ struct InForce {
     contents: Contents,
     acceptor: Option<TlsAcceptor>,
     /// With the system's authorities it is made when it is needed: there are many.
-    connector: OnceLock<TlsConnector>,
+    client: OnceLock<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -154,14 +156,20 @@ impl Tls {
             None => Ok(ServerName::from(stream.peer_addr()?.ip().to_canonical())),
         };
         let server = server.map_err(|_| io::ErrorKind::InvalidInput)?;
+        let config = self.client().await.map_err(io::Error::other)?;
+        TlsConnector::from(config).connect(server, stream).await
+    }
+
+    /// What connections of ours are made with, for whoever makes them himself.
+    ///
+    /// # Errors
+    /// There are no authorities to check servers against.
+    pub async fn client(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let in_force = self.get();
-        let connector = match in_force.connector.get() {
-            Some(connector) => connector.clone(),
-            None => {
-                tokio::task::spawn_blocking(move || in_force.connector()).await?.map_err(io::Error::other)?
-            }
-        };
-        connector.connect(server, stream).await
+        match in_force.client.get() {
+            Some(config) => Ok(config.clone()),
+            None => tokio::task::spawn_blocking(move || in_force.client()).await?,
+        }
     }
 }
 
@@ -169,7 +177,7 @@ type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl InForce {
     fn new(files: TlsFiles, contents: Contents) -> Result<Self, TlsError> {
-        let mut new = InForce { files, contents, acceptor: None, connector: OnceLock::new() };
+        let mut new = InForce { files, contents, acceptor: None, client: OnceLock::new() };
         if let Some((chain, private)) = new.pair()?
             && let Some((certificate, key)) = &new.files.certificate
         {
@@ -185,7 +193,7 @@ impl InForce {
             new.acceptor = Some(TlsAcceptor::from(Arc::new(config)));
         }
         if new.files.authorities.is_some() {
-            new.connector()?;
+            new.client()?;
         }
         Ok(new)
     }
@@ -201,9 +209,9 @@ impl InForce {
         Ok(Some((chain, private)))
     }
 
-    fn connector(&self) -> Result<TlsConnector, TlsError> {
-        if let Some(connector) = self.connector.get() {
-            return Ok(connector.clone());
+    fn client(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        if let Some(config) = self.client.get() {
+            return Ok(config.clone());
         }
         let builder =
             ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
@@ -215,7 +223,7 @@ impl InForce {
             Some((chain, private)) => builder.with_client_auth_cert(chain, private)?,
             None => builder.with_no_client_auth(),
         };
-        Ok(self.connector.get_or_init(|| TlsConnector::from(Arc::new(config))).clone())
+        Ok(self.client.get_or_init(|| Arc::new(config)).clone())
     }
 
     fn authorities(&self) -> Result<RootCertStore, TlsError> {

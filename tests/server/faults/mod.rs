@@ -1,13 +1,15 @@
-//! What goes wrong at the control interface and with remote programs, beside a call that must not
+//! What goes wrong at the control interface, with remote programs and with web servers, beside a call that must not
 //! notice any of it; in the end nothing is held.
 //!
 //! - `programs`: remote programs that die, stall, talk nonsense, or are configured anew
 //! - `doors`: tokens, at every path and for every command
 //! - `bodies`: what is sent to paths that take something
+//! - `web_servers`: servers that menu trees ask
 
 mod bodies;
 mod doors;
 mod programs;
+mod web_servers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::RemoteServer;
 use super::door::{LinkError, MOST_OCTETS, PATIENCE};
 use super::wire::{Asked, Happenings, Hello, Welcome};
+use crate::util::web::{self, words};
 
 /// A connection that nobody has used for so long is closed: before the server does it.
 const IDLE: Duration = Duration::from_secs(10);
@@ -31,12 +32,10 @@ impl Client {
             bearer.set_sensitive(true);
             always.insert(AUTHORIZATION, bearer);
         }
-        let http = reqwest::Client::builder()
+        let http = web::client()
             .connect_timeout(PATIENCE)
             .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
             .default_headers(always)
-            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| LinkError::Connect(words(&error)))?;
         Ok(Client { http, base: format!("http://{}/v1/sessions", server.authority) })
@@ -97,17 +96,5 @@ fn broken(error: &reqwest::Error) -> LinkError {
     match error.is_connect() {
         true => LinkError::Connect(words(error)),
         false => LinkError::Broken(words(error)),
-    }
-}
-
-/// The innermost cause: what is around it repeats the URL, in which the session's secret is.
-fn words(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    match std::ptr::eq(cause, error as &dyn std::error::Error) {
-        true => "no answer that could be read".to_owned(),
-        false => cause.to_string(),
     }
 }

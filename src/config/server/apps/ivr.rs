@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use super::header_fields::header_fields;
 use super::name;
 use crate::app::Prompts;
 use crate::app::ivr::{
-    ANSWER, Ask, Case, DigitPlan, Does, IvrFlow, Node, RING, SAY, Say, Template, check, menu, say,
+    ANSWER, Ask, Case, DigitPlan, Does, IvrFlow, Node, RING, SAY, Say, Template, UrlFields, check, menu, say,
 };
-
+use crate::config::server::Secret;
 use crate::config::server::check::Names;
 use crate::config::server::docs::{SectionDoc, key};
 use crate::config::server::error::{ConfigError, ConfigProblem};
-use crate::config::server::parse::Outside;
+use crate::config::server::parse::{Outside, secret};
 use crate::config::server::parse_parties::plain_name;
 use crate::config::server::reader::{Read, Section, Text};
 
@@ -125,7 +126,15 @@ pub const NODE: SectionDoc = SectionDoc {
             "url",
             "text",
             "",
-            "`http`: the URL, `http://…`; it gets a POST with the call's variables as JSON and answers `{\"next\": node, \"variables\": {…}}`.",
+            "`http`: the URL, `https://…` or `http://…`; it gets a POST with the call's variables as JSON and answers `{\"next\": node, \"variables\": {…}}`. With `https` its certificate is checked against `tls.authorities`, or the system's.",
+        ),
+        key("token", "text", "", "`http`: sent as `Authorization: Bearer`."),
+        key("token_file", "path", "", "`http`: a file with that token in its first line."),
+        key(
+            "headers",
+            "table of texts",
+            "",
+            "`http`: header fields that are sent with the question: `{ X-Api-Key = \"…\" }`. 16 at most.",
         ),
         key("timeout_s", "1 to 60", "", "`http`: how long an answer may take. Without it: 5."),
         key("nodes", "list of nodes", "", "`http`: nodes that the answer may name. Without it: any."),
@@ -180,7 +189,7 @@ const KINDS: [(&str, &[&str]); 12] = [
     ("hangup", &[]),
     ("set", &["values", "next"]),
     ("branch", &["of", "cases", "otherwise"]),
-    ("http", &["url", "timeout_s", "next", "failed", "nodes"]),
+    ("http", &["url", "token", "token_file", "headers", "timeout_s", "next", "failed", "nodes"]),
 ];
 
 pub(super) fn ivr(
@@ -194,8 +203,10 @@ pub(super) fn ivr(
     let sections: Vec<Section<'_>> =
         section.items("node", &NODE, false)?.into_iter().filter_map(Result::ok).collect();
     section.finish();
-    let nodes =
-        sections.iter().map(|section| node(section, prompts, names)).collect::<Result<Vec<_>, _>>()?;
+    let nodes = sections
+        .iter()
+        .map(|section| node(section, prompts, outside, names))
+        .collect::<Result<Vec<_>, _>>()?;
     let first = nodes.first().map(|node| node.name.clone());
     let Some(start) = start.or(first) else {
         return Err(section.missing("node", "a menu tree needs at least one [[ivr.node]]"));
@@ -214,7 +225,12 @@ pub(super) fn ivr(
     Ok(flow)
 }
 
-fn node(section: &Section<'_>, prompts: &Prompts, names: &Names) -> Result<Node, ConfigError> {
+fn node(
+    section: &Section<'_>,
+    prompts: &Prompts,
+    outside: &dyn Outside,
+    names: &Names,
+) -> Result<Node, ConfigError> {
     let reason = "the other nodes lead to it by its name, like name = \"welcome\"";
     let name = section.parsed("name", plain_name)?.ok_or_else(|| section.missing("name", reason))?;
     let known: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
@@ -234,7 +250,7 @@ fn node(section: &Section<'_>, prompts: &Prompts, names: &Names) -> Result<Node,
         let reason = format!("a node of the kind {kind} has no such key; it has {}", keys.join(", "));
         return Err(section.bad(key, section.place(key), "…", reason));
     }
-    let read = Reading::of(section, prompts)?;
+    let read = Reading::of(section, prompts, outside)?;
     section.finish();
     let does = read.does(kind, section, names)?;
     Ok(Node { name, does })
@@ -256,6 +272,7 @@ struct Reading {
     to: Option<(Template, usize)>,
     of: Option<Template>,
     url: Option<Template>,
+    fields: UrlFields,
     nodes: Vec<String>,
     variable: String,
     min: usize,
@@ -266,7 +283,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(section: &Section<'_>, prompts: &Prompts) -> Result<Self, ConfigError> {
+    fn of(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Result<Self, ConfigError> {
         let node = |key: &'static str| section.parsed(key, plain_name);
         let whole = |key: &'static str, range, usual: u64| {
             Ok::<usize, ConfigError>(section.whole(key, range)?.unwrap_or(usual) as usize)
@@ -319,6 +336,7 @@ impl Reading {
             to,
             of: section.parsed("of", template)?,
             url: section.parsed("url", url)?,
+            fields: fields(section, outside)?,
             nodes: section.parsed_list("nodes", plain_name)?.unwrap_or_default(),
             variable: section.text("variable")?.map_or_else(|| "digits".to_string(), |text| text.text),
             min: whole("min", 0..=64, 1)?,
@@ -364,7 +382,8 @@ impl Reading {
             "http" => {
                 let url = self.url.ok_or_else(|| wanted("url", "\"http://127.0.0.1:8000/next\""))?;
                 let (next, failed) = (self.next, self.failed);
-                Does::Http { url, timeout: self.timeout, next, failed, may_name: self.nodes }
+                let (fields, timeout, may_name) = (self.fields, self.timeout, self.nodes);
+                Does::Http { url, fields, timeout, next, failed, may_name }
             }
             kind => {
                 let (to, at) = to(if kind == "application" { "\"queue/sales\"" } else { "\"sales\"" })?;
@@ -413,21 +432,36 @@ fn template(text: &str) -> Read<Template> {
     Template::new(text).map_err(|error| error.to_string())
 }
 
+/// Of HTTP, with a host that no variable has a say in.
 fn url(text: &str) -> Read<Template> {
     let template = template(text)?;
-    let host = template.beginning().strip_prefix("http://").and_then(|rest| rest.split(['/', '?']).next());
-    match host {
-        Some(host)
-            if !host.is_empty()
-                && (template.beginning().len() > host.len() + 7 || template.literal().is_some()) =>
-        {
-            Ok(template)
-        }
-        _ => {
-            Err("not a URL; write it like http://127.0.0.1:8000/next, without variables in the host"
-                .to_string())
-        }
+    let begins = template.beginning();
+    let rest = begins.strip_prefix("https://").or_else(|| begins.strip_prefix("http://"));
+    let path = rest.and_then(|rest| rest.find(['/', '?']));
+    let is_right = rest.is_some_and(|rest| match path {
+        Some(at) => at > 0,
+        None => !rest.is_empty() && template.literal().is_some(),
+    });
+    if is_right && !rest.is_some_and(|rest| rest[..path.unwrap_or(rest.len())].contains('@')) {
+        return Ok(template);
     }
+    Err("not a URL; write it like https://crm.example/next, without variables in the host; what it is to \
+         know stands in token or headers"
+        .to_string())
+}
+
+/// What `http` sends beside its question.
+fn fields(section: &Section<'_>, outside: &dyn Outside) -> Result<UrlFields, ConfigError> {
+    let mut fields = header_fields(section, &["content-type", "accept"])?;
+    if let Some(token) = secret(section, ["token", "token_file"], outside)? {
+        if !token.reveal().bytes().all(|octet| octet.is_ascii_graphic()) {
+            let why = "it has characters that cannot be sent; use plain ASCII without spaces";
+            let key = if section.has("token") { "token" } else { "token_file" };
+            return Err(section.bad(key, section.place(key), "…", why));
+        }
+        fields.push(("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal()))));
+    }
+    Ok(fields)
 }
 
 fn keys(text: &str) -> Read<String> {

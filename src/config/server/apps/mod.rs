@@ -7,6 +7,7 @@
 //! `summary` and `docs::SECTIONS`.
 
 pub mod conference;
+mod header_fields;
 pub mod ivr;
 pub mod music;
 pub mod park;

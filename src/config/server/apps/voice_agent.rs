@@ -1,5 +1,6 @@
 //! `[[voice_agent]]`.
 
+use super::header_fields::header_fields;
 use super::{name, queue};
 use crate::app::voice_agent::{AgentConfig, AgentUrl};
 use crate::config::server::Secret;
@@ -44,45 +45,9 @@ pub const VOICE_AGENT: SectionDoc = SectionDoc {
     ],
 };
 
-/// What the WebSocket's own request says (RFC 6455 §4.1), and what `token` does.
-const OURS: [&str; 9] = [
-    "host",
-    "connection",
-    "upgrade",
-    "authorization",
-    "content-length",
-    "transfer-encoding",
-    "sec-websocket-key",
-    "sec-websocket-version",
-    "sec-websocket-extensions",
-];
-/// Header fields of an agent's at most.
-const HEADERS: usize = 16;
-
-/// Fields that can be sent; no error shows a value.
-fn headers(section: &Section<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
-    let pairs = section.pairs("headers")?;
-    let wrong = |at, name: &str, why: &str| Err(section.bad("headers", at, name, why));
-    if let Some((name, text)) = pairs.get(HEADERS) {
-        return wrong(text.at, name, "it is one too many; 16 may be sent");
-    }
-    let mut found = Vec::with_capacity(pairs.len());
-    for (name, text) in pairs {
-        // RFC 9110 §5.6.2.
-        let token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
-        if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
-            return wrong(text.at, &name, "it is no name of a header field");
-        }
-        if OURS.contains(&name.to_ascii_lowercase().as_str()) {
-            return wrong(text.at, &name, "b2b sends that itself; Authorization is what token is for");
-        }
-        if text.text.len() > 4_096 || !text.text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
-            return wrong(text.at, &name, "its value has characters that cannot be sent; use plain ASCII");
-        }
-        found.push((name, Secret::new(text.text)));
-    }
-    Ok(found)
-}
+/// What the WebSocket's own request says (RFC 6455 §4.1).
+const OURS: [&str; 5] =
+    ["connection", "upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"];
 
 pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentConfig, ConfigError> {
     let name = name(section)?;
@@ -102,7 +67,7 @@ pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentC
     let config = AgentConfig {
         rate_hz,
         token: section.text_of_secret("token")?.map(Secret::new),
-        headers: headers(section)?,
+        headers: header_fields(section, &OURS)?,
         connect: section.seconds("connect_s", 1..=30)?.unwrap_or(usual.connect),
         stall: section.seconds("stall_s", 1..=60)?.unwrap_or(usual.stall),
         fallback: fallback.map(|to| queue::way(section, "fallback", &to, names)).transpose()?,

@@ -1,0 +1,42 @@
+//! What every HTTP client of ours has in common.
+
+use reqwest::ClientBuilder;
+use reqwest::redirect::Policy;
+
+/// A client's beginnings: nothing from the environment has a say in where it goes, and it follows
+/// nobody. Whoever it is to trust for HTTPS is told with `tls_backend_preconfigured`; until then
+/// it is nobody.
+pub fn client() -> ClientBuilder {
+    let builder = ClientBuilder::new().no_proxy().redirect(Policy::none()).tcp_nodelay(true);
+    // Without this reqwest looks for a provider of ciphers that nobody has installed, and panics.
+    #[cfg(feature = "server")]
+    let builder = match nobody() {
+        Ok(config) => builder.tls_backend_preconfigured(config),
+        Err(error) => {
+            tracing::error!("TLS: {error}");
+            builder
+        }
+    };
+    builder
+}
+
+#[cfg(feature = "server")]
+fn nobody() -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
+}
+
+/// The innermost cause: what is around it repeats the URL, in which a secret may be.
+pub fn words(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    match std::ptr::eq(cause, error as &dyn std::error::Error) {
+        true => "no answer that could be read".to_owned(),
+        false => cause.to_string(),
+    }
+}
