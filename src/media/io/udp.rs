@@ -108,21 +108,30 @@ impl Batch {
         received: &mut Received,
         take: &mut impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> io::Result<usize> {
+        // Whatever the kernel writes through comes from this pointer, and so does the only
+        // reference to a place, which is made when nobody needs the place's pointers any more.
+        let places: *mut Place = self.places.as_mut_ptr();
         let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|n| libc::iovec {
-            iov_base: (&raw mut self.places[n].data).cast(),
+            // SAFETY: `n` is below BATCH, the number of places; nothing is read.
+            iov_base: unsafe { &raw mut (*places.add(n)).data }.cast(),
             iov_len: SIZE,
         });
+        let vectors: *mut libc::iovec = vectors.as_mut_ptr();
         let mut headers: [libc::mmsghdr; BATCH] = std::array::from_fn(|n| {
-            let place = &mut self.places[n];
             // SAFETY: msghdr is a C struct of integers and pointers, for which all
             // zeroes are valid.
             let mut header: libc::msghdr = unsafe { mem::zeroed() };
-            header.msg_name = (&raw mut place.address).cast();
-            header.msg_namelen = place.address.size_of();
-            header.msg_iov = &raw mut vectors[n];
+            // SAFETY: `n` is below BATCH, the number of places and of vectors; nothing is read.
+            let (address, control, vector) = unsafe {
+                let place = places.add(n);
+                (&raw mut (*place).address, &raw mut (*place).control, vectors.add(n))
+            };
+            header.msg_name = address.cast();
+            header.msg_namelen = mem::size_of::<SockAddrStorage>() as _;
+            header.msg_iov = vector;
             header.msg_iovlen = 1;
-            header.msg_control = (&raw mut place.control).cast();
-            header.msg_controllen = mem::size_of_val(&place.control) as _;
+            header.msg_control = control.cast();
+            header.msg_controllen = mem::size_of::<[u64; CONTROL]>() as _;
             libc::mmsghdr { msg_hdr: header, msg_len: 0 }
         });
         // SAFETY: every pointer in `headers` leads into `vectors` or into
@@ -133,10 +142,13 @@ impl Batch {
             libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, flags, std::ptr::null_mut())
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (header, place) in headers.iter().zip(self.places.iter_mut()).take(count) {
+        for (n, header) in headers.iter().enumerate().take(count) {
             // SAFETY: the kernel has filled in this header, its control buffer is
             // alive and its length is what the kernel set.
             let told = unsafe { control(&header.msg_hdr) };
+            // SAFETY: `n` is below BATCH; no other reference to a place lives, and the pointers
+            // into this one have been used for the last time.
+            let place = unsafe { &mut *places.add(n) };
             let arrival = told.time.map_or(now.at, |wall| moment(now, wall));
             received.datagrams += 1;
             received.overflowed = told.overflowed.or(received.overflowed);
