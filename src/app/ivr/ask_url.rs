@@ -69,7 +69,7 @@ pub(super) fn question(call: u64, ivr: &str, node: &str, variables: &Variables) 
 ///
 /// # Errors
 /// In words, what is wrong with it.
-pub(super) fn answer(body: &[u8]) -> Result<Told, String> {
+pub fn answer(body: &[u8]) -> Result<Told, String> {
     let what = "its answer is not {\"next\": …, \"variables\": {…}}";
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(what.to_owned());

@@ -16,6 +16,8 @@ mod run;
 mod template;
 
 pub use crate::call::controller::DigitPlan;
+#[cfg(fuzzing)]
+pub use ask_url::answer as read_answer;
 pub use ask_url::{AskUrl, UrlAnswer, UrlFields, UrlQuestion};
 pub use builder::{ANSWER, AskFor, BuildError, FlowBuilder, RING, SAY, menu, say};
 pub use check::{FlowError, FlowProblem, check};

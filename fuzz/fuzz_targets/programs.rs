@@ -1,0 +1,47 @@
+#![no_main]
+//! What programs say as JSON: answers of web servers that menu trees ask, commands, and messages of
+//! voice agents. The first octet says to whom.
+
+use std::time::{Duration, Instant};
+
+use b2b::app::ivr::read_answer;
+use b2b::b2bua::control::Order;
+use b2b::b2bua::voice::session::Session;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&to, rest)) = data.split_first() else { return };
+    match to % 3 {
+        0 => {
+            if let Ok(told) = read_answer(rest) {
+                let clean = |value: &String| !value.contains(|c: char| c.is_control());
+                assert!(told.variables.values().all(clean));
+            }
+        }
+        1 => {
+            let Ok(value) = serde_json::from_slice(rest) else { return };
+            match Order::parse(value) {
+                // What was understood is written so that it is understood again.
+                Ok(order) => {
+                    let written = serde_json::to_value(&order).expect("JSON");
+                    assert_eq!(Order::parse(written), Ok(order));
+                }
+                Err(why) => assert!(!why.is_empty()),
+            }
+        }
+        _ => {
+            let (mut session, begins) = (Session::default(), Instant::now());
+            for (n, message) in rest.split(|&octet| octet == 0).enumerate() {
+                let at = begins + Duration::from_millis(n as u64 * 7);
+                let said = match std::str::from_utf8(message) {
+                    Ok(text) => session.text(at, text, n).map(drop),
+                    Err(_) => session.binary(at, message.len()).map(drop),
+                };
+                if let Err(fault) = said {
+                    assert!(!fault.word().is_empty() && fault.code() >= 1_000);
+                }
+                let _ = (session.transfer(), session.is_stopping());
+            }
+        }
+    }
+});

@@ -1,0 +1,12 @@
+#![no_main]
+//! Replies of rtpengine: to the machine that has an endpoint there, each with the cookie that is
+//! waited for.
+
+use std::time::Instant;
+
+use b2b::call::controller::rtpengine::hear_replies;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    hear_replies(Instant::now(), &mut data.split(|&octet| octet == b'\n'));
+});
