@@ -12,6 +12,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::util::panics;
 use crate::util::redact::Redaction;
 
 /// How lines are written.
@@ -95,8 +96,20 @@ pub fn emergency(message: &str) {
     to_stderr(plain_line(format, Level::ERROR, role, &redaction().of_line(message)));
 }
 
+/// From now on a panic in any thread is a line and a count, and no more: who owns the thread decides
+/// what it costs. For servers, whose calls are not each other's concern.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        panics::count(thread.name());
+        let name = thread.name().unwrap_or("?");
+        emergency(&format!("panic in the thread {name}, which is a bug of b2b: {panic}"));
+    }));
+}
+
 /// From now on a panic in any thread ends the process with this exit code, after
-/// a line that says where it was.
+/// a line that says where it was. For a run with one end, such as a measurement: what is left of it
+/// would be reported as if it were all.
 pub fn exit_on_panic(code: i32) {
     std::panic::set_hook(Box::new(move |panic| {
         emergency(&format!("panic, which is a bug of b2b: {panic}"));

@@ -1,5 +1,6 @@
 //! The program: command line → role → exit code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 #[cfg(feature = "server")]
@@ -56,7 +57,14 @@ fn main() -> ExitCode {
         logging::emergency(&format!("the role {role} is not built in"));
         return (Exit::Usage as u8).into();
     };
-    match run(&flags) {
+    if matches!(role, RoleName::B2bua | RoleName::Media) {
+        logging::report_panics();
+    }
+    // With every other role the hook has ended the process. Nothing of the run is looked at again.
+    let Ok(ended) = catch_unwind(AssertUnwindSafe(|| run(&flags))) else {
+        return (Exit::Panic as u8).into();
+    };
+    match ended {
         Ok(code) => code.into(),
         Err(error) => {
             logging::emergency(&format!("{error:#}"));

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
 
 use super::queues;
@@ -98,6 +99,15 @@ impl Media {
             Media::Embedded(it) => it.clone(),
             Media::Rtpengine(it) => it.controller.clone(),
             Media::Remote(it) => it.clone(),
+        }
+    }
+
+    /// Hears when a thread has panicked without which no media is carried.
+    pub fn panicked(&self) -> Receiver<String> {
+        match self {
+            Media::Embedded(it) => it.panicked(),
+            Media::Rtpengine(it) => it.controller.panicked(),
+            Media::Remote(it) => it.panicked(),
         }
     }
 

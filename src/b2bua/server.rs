@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
@@ -339,7 +339,7 @@ fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Sw
 /// # Errors
 /// What keeps it from starting.
 pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
-    let signals = signals()?;
+    let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     if let Err(error) = raise_descriptors() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
@@ -357,9 +357,11 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
         let http = server.http().map(|address| format!(" http={address}")).unwrap_or_default();
         let _ = writeln!(out, "READY role=b2bua sip={address}{http}").and_then(|()| out.flush());
     }
-    while let Some(signal) = next_signal(&signals, &server) {
-        if signal != Signal::SIGHUP {
-            break;
+    let broken = loop {
+        match woken(&signals, &server) {
+            Woken::Signal(Signal::SIGHUP) => {}
+            Woken::Signal(_) | Woken::Never => break None,
+            Woken::Panicked(thread) => break Some(thread),
         }
         server.ledger.reopen();
         let what = reload::reload(&server.desk.current.get().config, read);
@@ -386,28 +388,48 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
             }),
         }
         server.desk.bus.publish(SystemTime::now(), Event::Reloaded { error });
-    }
-    let patience = server.desk.current.get().config.server.drain;
-    server.stop(patience, &signals);
-    Ok(Exit::Ok as u8)
-}
-
-/// The next signal; certificates are looked at meanwhile. None: none will come.
-fn next_signal(signals: &Receiver<Signal>, server: &Server) -> Option<Signal> {
-    loop {
-        let every = server.desk.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
-        let Some(every) = every else { return signals.recv().ok() };
-        match signals.recv_timeout(every) {
-            Ok(signal) => return Some(signal),
-            Err(RecvTimeoutError::Timeout) => server.renew_certificates(),
-            Err(RecvTimeoutError::Disconnected) => return None,
+    };
+    match broken {
+        None => {
+            let patience = server.desk.current.get().config.server.drain;
+            server.stop(patience, &signals);
+            Ok(Exit::Ok as u8)
+        }
+        Some(thread) => {
+            tracing::error!("without its thread {thread}, which panicked, the server ends");
+            server.stop(Duration::ZERO, &signals);
+            Ok(Exit::Panic as u8)
         }
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP as values; to be called before any thread is made.
-fn signals() -> anyhow::Result<Receiver<Signal>> {
-    let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+/// What there is to do.
+enum Woken {
+    Signal(Signal),
+    /// A thread that calls cannot do without.
+    Panicked(String),
+    /// No signal will ever come.
+    Never,
+}
+
+/// Waits for it; certificates are looked at meanwhile.
+fn woken(signals: &Receiver<Signal>, server: &Server) -> Woken {
+    let (calls, media) = (server.switch.panicked(), server.media.panicked());
+    loop {
+        let every = server.desk.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
+        let look = every.map_or_else(never, after);
+        select! {
+            recv(signals) -> signal => return signal.map_or(Woken::Never, Woken::Signal),
+            recv(calls) -> thread => return thread.map_or(Woken::Never, Woken::Panicked),
+            recv(media) -> thread => return thread.map_or(Woken::Never, Woken::Panicked),
+            recv(look) -> _ => server.renew_certificates(),
+        }
+    }
+}
+
+/// These signals as values; to be called before any thread is made.
+pub(super) fn signals(wanted: &[Signal]) -> anyhow::Result<Receiver<Signal>> {
+    let set = SigSet::from_iter(wanted.iter().copied());
     set.thread_block()?;
     let (sender, receiver) = unbounded();
     let wait = move || {

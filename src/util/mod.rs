@@ -4,19 +4,23 @@
 //! - `exit`: the process exit codes and the error that carries one
 //! - `lines`: bounded lines from streams that nobody trusts
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
+//! - `panics`: how many there were
 //! - `process`: CPU time, memory, the parent
 //! - `redact`: numbers in log lines
 //! - `seconds`: times in JSON
 //! - `secret`: octets and texts that are in none
+//! - `vital`: threads that their owner cannot do without
 //! - `web`: how HTTP clients of ours begin
 
 pub mod exit;
 pub mod lines;
 pub mod ntp;
+pub mod panics;
 pub mod process;
 pub mod redact;
 pub mod seconds;
 pub mod secret;
 pub mod signal;
+pub mod vital;
 #[cfg(feature = "remote-media")]
 pub mod web;

@@ -19,7 +19,7 @@ use crate::call::switch::{SwitchCounters, SwitchHoldings};
 use crate::sip::endpoint::{Counters, Holdings};
 use crate::sip::net::NetCounters;
 use crate::sip::registrar::RegistrarCounters;
-use crate::util::process;
+use crate::util::{panics, process};
 
 /// What the calls' thread knows.
 struct Seen {
@@ -75,6 +75,8 @@ fn process(page: &mut Page, api: &Api) {
     let cpu = process::cpu_time().as_secs_f64();
     page.one("b2b_cpu_seconds_total", Kind::Counter, "CPU time, all threads.", format_args!("{cpu:.6}"));
     page.one("b2b_resident_bytes", Kind::Gauge, "Resident memory.", process::resident_bytes());
+    let help = "Panics, those of handlers included, by the kind of thread.";
+    page.each(("b2b_panics_total", "thread"), Kind::Counter, help, panics::counts());
 }
 
 fn calls(page: &mut Page, seen: &Seen) {

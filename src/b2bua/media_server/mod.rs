@@ -19,12 +19,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::middleware;
-use nix::sys::signal::{SigSet, Signal};
+use crossbeam_channel::select;
+use nix::sys::signal::Signal;
 
 use super::http::guard::{self, Guard};
+use super::server;
 use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::config::server::Secret;
 use crate::util::exit::{Exit, Failure};
+use crate::util::vital::Vital;
 use sessions::Sessions;
 
 /// How often leases are looked at.
@@ -59,10 +62,8 @@ impl MediaServerConfig {
 /// What keeps it from starting, with the exit code in a [`Failure`].
 pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     let usage = |why: String| Failure::new(Exit::Usage, why);
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
-    // Before any thread is made.
-    signals.thread_block()?;
-    if let Err(error) = super::server::raise_descriptors() {
+    let signals = server::signals(&[Signal::SIGTERM, Signal::SIGINT])?;
+    if let Err(error) = server::raise_descriptors() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
     let addresses = vec![(config.bind, config.advertise)];
@@ -108,19 +109,32 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
             });
         }
     };
+    let vital = Vital::default();
+    let (door, media) = (vital.panicked(), controller.panicked());
+    let serve = move || {
+        vital.run("media-server", serve);
+    };
     let thread = std::thread::Builder::new().name("media-server".into()).spawn(serve)?;
     let mut out = std::io::stdout().lock();
     // A closed pipe has seen enough.
     let _ = writeln!(out, "READY role=media listen={local}").and_then(|()| out.flush());
     drop(out);
-    let signal = signals.wait()?;
-    tracing::info!("{signal}: every session ends");
-    drop(stop);
-    if thread.join().is_err() {
-        tracing::error!("the media server's thread panicked");
+    let broken = select! {
+        recv(signals) -> signal => {
+            tracing::info!("{}: every session ends", signal?);
+            None
+        }
+        recv(door) -> thread => thread.ok(),
+        recv(media) -> thread => thread.ok(),
+    };
+    if let Some(thread) = &broken {
+        tracing::error!("without its thread {thread}, which panicked, the media server ends");
     }
+    drop(stop);
+    // Its panic was told.
+    let _ = thread.join();
     sessions.end_all();
     tracing::info!("stopped: {} media endpoints are left", controller.endpoints());
     controller.shutdown();
-    Ok(Exit::Ok as u8)
+    Ok(if broken.is_some() { Exit::Panic } else { Exit::Ok } as u8)
 }

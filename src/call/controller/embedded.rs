@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
@@ -26,9 +27,7 @@ use super::{
 use crate::call::negotiate::crypto::{LocalCrypto, SrtpPolicy};
 use crate::call::negotiate::pair::{self, Side};
 use crate::media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
-use crate::media::sounds::StoreStats;
-use crate::media::stage::Act;
-use crate::media::stream::Streams;
+use crate::media::{sounds::StoreStats, stage::Act, stream::Streams};
 
 /// Why it could not start.
 pub type StartError = SpawnError;
@@ -129,6 +128,11 @@ impl EmbeddedController {
     /// else where the system refuses that.
     pub fn tables(&self) -> usize {
         self.relay.threads().1.max(1)
+    }
+
+    /// Hears when a media thread has panicked.
+    pub fn panicked(&self) -> Receiver<String> {
+        self.relay.panicked()
     }
 
     /// Closes every endpoint and waits for the media threads.

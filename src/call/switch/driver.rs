@@ -4,17 +4,20 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_channel::Receiver;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::command::Command;
 use super::desk::OpenDesk;
+use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::call::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
 use crate::call::handler::ApplicationHandler;
@@ -23,9 +26,14 @@ use crate::call::service::CallService;
 use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
 use crate::sip::msg::Method;
 use crate::sip::net::{NetConfig, NetCounters, NetError, SipStack};
+use crate::util::panics;
+use crate::util::vital::Vital;
 
 /// How long connections may take to write what is queued when we close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long goodbyes may take to leave when the thread is broken.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Timers of calls may be this late: they are seconds long.
 const TICK: Duration = Duration::from_millis(10);
@@ -40,6 +48,7 @@ type Job = Box<dyn FnOnce(&mut Switch, &mut Turn<'_>, NetCounters) + Send>;
 pub struct SwitchThread {
     service: CallService,
     jobs: mpsc::UnboundedSender<Job>,
+    vital: Vital,
     stop: Option<oneshot::Sender<()>>,
     listening: Vec<(Transport, SocketAddr)>,
     thread: Option<JoinHandle<()>>,
@@ -76,6 +85,8 @@ impl SwitchThread {
         let (jobs, job_queue) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let (ready, bound) = std::sync::mpsc::channel();
+        let vital = Vital::default();
+        let broken = vital.clone();
         let run = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -102,8 +113,9 @@ impl SwitchThread {
                 };
                 // As a task: what wakes the future of `block_on` itself goes through the
                 // kernel, with a write and one more wait for each datagram.
-                if tokio::spawn(driver.run(stopped)).await.is_err() {
-                    tracing::error!("the calls' thread panicked");
+                // The switch is gone by then: whoever asks it is told so.
+                if !matches!(tokio::spawn(driver.run(stopped)).await, Ok(Ok(()))) {
+                    broken.has_panicked("calls");
                 }
             });
         };
@@ -112,7 +124,7 @@ impl SwitchThread {
             Ok(result) => result?,
             Err(_) => return Err(StartError::System(io::ErrorKind::BrokenPipe.into())),
         };
-        Ok(SwitchThread { service, jobs, stop: Some(stop), listening, thread: Some(thread) })
+        Ok(SwitchThread { service, jobs, vital, stop: Some(stop), listening, thread: Some(thread) })
     }
 
     /// A switch at one address for any number of calls, with the media engine
@@ -156,6 +168,12 @@ impl SwitchThread {
     /// A handle for [`Jobs::run`].
     pub fn jobs(&self) -> Jobs {
         Jobs { jobs: self.jobs.clone() }
+    }
+
+    /// Hears when the thread has panicked: every call was ended and has its record, and nothing
+    /// can be asked of it any more.
+    pub fn panicked(&self) -> Receiver<String> {
+        self.vital.panicked()
     }
 
     /// Ends the thread; calls that are left are dropped without a word. Ask
@@ -253,7 +271,40 @@ enum Step {
 }
 
 impl Driver {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), Panicked> {
+        let worked = Guarded::new(Box::pin(self.work(&mut stopped))).await;
+        if worked.is_err() {
+            self.break_up().await;
+        }
+        self.attempt(|switch, t| switch.finish_accounts(t));
+        self.stack.close(CLOSE_PATIENCE).await;
+        worked
+    }
+
+    /// A panic has left something half done, nobody knows what: every call ends and is written
+    /// down, each by itself, so that the one that is broken costs no other its end.
+    async fn break_up(&mut self) {
+        tracing::error!("the calls' thread panicked: every call ends");
+        let legs = self.switch.leg_ids();
+        for leg in &legs {
+            self.attempt(|switch, t| switch.hang_up(t, *leg));
+        }
+        // It is sent on the way to the next event; what comes is of no interest any more.
+        let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };
+        let sends = Box::pin(async { drop(tokio::time::timeout(FAREWELL, sends).await) });
+        let _ = Guarded::new(sends).await;
+        for leg in self.switch.leg_ids() {
+            self.attempt(|switch, t| switch.give_up(t, leg));
+        }
+    }
+
+    /// A turn, whose panic costs no more than that.
+    fn attempt(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
+        // What it leaves half done was so before, or is looked at by another attempt only.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.turn(act)));
+    }
+
+    async fn work(&mut self, stopped: &mut oneshot::Receiver<()>) {
         loop {
             while let Some(task) = self.switch.poll_task().or_else(|| self.switch.poll_beside()) {
                 let done = self.done.clone();
@@ -262,7 +313,7 @@ impl Driver {
             let due = self.switch.next_timeout();
             tokio::select! {
                 biased;
-                _ = &mut stopped => break,
+                _ = &mut *stopped => break,
                 step = poll_fn(|context| poll_step(
                     context,
                     (&mut self.commands, &mut self.jobs, &mut self.results, &mut self.media_events),
@@ -271,12 +322,11 @@ impl Driver {
                 event = self.stack.next_event() => self.turn(|switch, t| switch.sip_event(t, event)),
             }
         }
-        self.turn(|switch, t| switch.finish_accounts(t));
-        self.stack.close(CLOSE_PATIENCE).await;
     }
 
     fn turn(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
         while let Some(seen) = self.stack.take_seen() {
+            panics::on_purpose("calls", &seen.data);
             self.switch.observe(&seen);
         }
         let now = self.stack.now();

@@ -297,11 +297,20 @@ impl Switch {
 
     /// Waits for nobody's answer any more: every leg has its end, and its record.
     pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
-        for leg in self.legs.keys().into_iter().map(LegId) {
-            let answered = self.legs.get(leg.0).is_some_and(|it| it.answered_at.is_some());
-            let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
-            self.forget_leg(t, leg, cause, None);
+        for leg in self.leg_ids() {
+            self.give_up(t, leg);
         }
+    }
+
+    /// The same for one.
+    pub(super) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let answered = self.legs.get(leg.0).is_some_and(|it| it.answered_at.is_some());
+        let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
+        self.forget_leg(t, leg, cause, None);
+    }
+
+    pub(super) fn leg_ids(&self) -> Vec<LegId> {
+        self.legs.keys().into_iter().map(LegId).collect()
     }
 
     /// A call without legs is over, unless one is about to be dialled.

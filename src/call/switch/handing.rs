@@ -59,7 +59,9 @@ impl Switch {
         self.listen(t, call, handler);
         let answered = self.legs.get(leg.0).is_some_and(Leg::is_up);
         let incoming = IncomingCall { answered, ..asked.call.clone() };
-        let future = handler.handle_incoming_call(incoming, self.service.clone());
+        // What it does before there is a future is its own, too.
+        let (handler, service) = (handler.clone(), self.service.clone());
+        let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
         self.run_bound(t, leg, future, move |switch, t, action| switch.decided(t, asked, action));
     }
 

@@ -47,7 +47,7 @@ impl Switch {
         future: Pin<Box<dyn Future<Output = T> + Send>>,
         then: impl FnOnce(&mut Switch, &mut Turn<'_>, Result<T, Panicked>) + Send + 'static,
     ) -> Option<Task> {
-        let mut guarded = Guarded(future);
+        let mut guarded = Guarded::new(future);
         match Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => {
                 then(self, t, result);
@@ -73,7 +73,7 @@ impl Switch {
 
     /// What belongs to no call: nobody waits for it.
     pub(super) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let guarded = Guarded(work);
+        let guarded = Guarded::new(work);
         self.beside.push_back(Box::pin(async move {
             let result = guarded.await;
             Done(Box::new(move |switch, _| {
@@ -102,17 +102,63 @@ impl Switch {
     }
 }
 
-/// A future whose panic is a result.
-struct Guarded<T>(Pin<Box<dyn Future<Output = T> + Send>>);
+/// A future whose panic is a result, at its end and while it is dropped there, too.
+pub(super) struct Guarded<'a, T>(Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>);
 
-impl<T> Future for Guarded<T> {
+impl<'a, T> Guarded<'a, T> {
+    pub fn new(future: Pin<Box<dyn Future<Output = T> + Send + 'a>>) -> Self {
+        Guarded(Some(future))
+    }
+}
+
+impl<T> Future for Guarded<'_, T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // After a panic the future is never polled again.
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
+        // After its end the future is never polled again.
+        let Some(mut future) = self.0.take() else { return Poll::Ready(Err(Panicked)) };
+        let polled = catch_unwind(AssertUnwindSafe(move || match future.as_mut().poll(context) {
+            Poll::Ready(result) => {
+                drop(future);
+                Ok(result)
+            }
+            Poll::Pending => Err(future),
+        }));
+        match polled {
+            Ok(Ok(result)) => Poll::Ready(Ok(result)),
+            Ok(Err(future)) => {
+                self.0 = Some(future);
+                Poll::Pending
+            }
             Err(_) => Poll::Ready(Err(Panicked)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Breaks;
+
+    impl Future for Breaks {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    impl Drop for Breaks {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_future_that_is_dropped_is_a_result_too() {
+        let mut guarded = Guarded::new(Box::pin(Breaks));
+        let polled = Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Err(Panicked)));
     }
 }

@@ -20,6 +20,7 @@ mod watching;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,7 +65,11 @@ pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<
     let (alive, over) = std::sync::mpsc::channel::<()>();
     let (weak_commands, weak_events) = (commands.downgrade(), events.downgrade());
     let thread = move || {
-        run(settings, (first, receiver), weak_commands, events, bound, state);
+        let work = || run(settings, (first, receiver), weak_commands, events, bound, state);
+        // Nothing of it is looked at again; whoever has a handle hears that the client has ended.
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            tracing::error!("the client's thread panicked: its calls are over");
+        }
         drop(alive);
     };
     let system = |error: std::io::Error| StartError::System(error.to_string());

@@ -10,6 +10,8 @@ use std::io;
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
 
+use crate::util::vital::Vital;
+
 /// An answer on its way: whoever receives it calls it.
 pub type Answer = Box<dyn FnOnce() + Send>;
 
@@ -60,12 +62,11 @@ impl<T: Send + 'static> Drop for Reply<T> {
 }
 
 /// Starts the thread between; it ends with the last sender.
-pub(super) fn between() -> io::Result<Sender<Answer>> {
+pub(super) fn between(vital: Vital) -> io::Result<Sender<Answer>> {
     let (via, answers): (Sender<Answer>, Receiver<Answer>) = crossbeam_channel::unbounded();
-    std::thread::Builder::new().name("media-answers".into()).spawn(move || {
-        for complete in answers {
-            complete();
-        }
-    })?;
+    let run = move || answers.iter().for_each(|complete| complete());
+    std::thread::Builder::new()
+        .name("media-answers".into())
+        .spawn(move || vital.run("media-answers", run))?;
     Ok(via)
 }

@@ -25,6 +25,7 @@ use crate::media::recording;
 use crate::media::room::RoomAct;
 use crate::media::stage::Act;
 use crate::media::transport::protection::Keys;
+use crate::util::vital::Vital;
 
 /// How long the caller waits when every endpoint bound ahead is taken: the thread is
 /// awake then and binds more.
@@ -152,6 +153,7 @@ pub struct RelayHandle {
     own_tables: usize,
     answers: Sender<Answer>,
     traces: Gatherer,
+    vital: Vital,
     joins: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -184,11 +186,12 @@ impl RelayHandle {
         let count = config.threads.max(1);
         let mut rng = StdRng::seed_from_u64(config.seed);
         let ranges = split(&config.ports, count).ok_or(SpawnError::Ports(count))?;
-        let answers = between().map_err(SpawnError::System)?;
+        let vital = Vital::default();
+        let answers = between(vital.clone()).map_err(SpawnError::System)?;
         let local = |ipv6| config.addresses.iter().copied().find(|ip| ip.is_ipv6() == ipv6);
         let traces = Gatherer::start([local(false), local(true)]).map_err(SpawnError::System)?;
-        let mut handle =
-            RelayHandle { threads: Vec::new(), own_tables: 0, answers, traces, joins: Mutex::default() };
+        let (threads, joins) = (Vec::new(), Mutex::default());
+        let mut handle = RelayHandle { threads, own_tables: 0, answers, traces, vital, joins };
         let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
@@ -218,13 +221,17 @@ impl RelayHandle {
                 allowances: allowances.clone(),
                 own_table: told_table.clone(),
             };
-            let lost = events.clone();
+            let (lost, vital, name) = (events.clone(), handle.vital.clone(), format!("relay-{index}"));
+            let thread = std::thread::Builder::new().name(name.clone());
             let run = move || {
-                if let Err(error) = driver.run() {
-                    let _ = lost.send(RelayEvent::Lost { reason: error.to_string() }.into());
-                }
+                let reason = match vital.run(&name, || driver.run()) {
+                    Some(Ok(())) => return,
+                    Some(Err(error)) => error.to_string(),
+                    None => "its thread panicked".to_owned(),
+                };
+                let _ = lost.send(RelayEvent::Lost { reason }.into());
             };
-            let join = std::thread::Builder::new().name(format!("relay-{index}")).spawn(run);
+            let join = thread.spawn(run);
             handle.threads.push(Thread { shared, commands, ready, open: AtomicUsize::new(0) });
             handle.joins().push(join.map_err(SpawnError::System)?);
         }
@@ -389,6 +396,11 @@ impl RelayHandle {
         (self.threads.len(), self.own_tables)
     }
 
+    /// Hears when a thread has panicked: its endpoints are gone, and new ones cannot do without it.
+    pub fn panicked(&self) -> Receiver<String> {
+        self.vital.panicked()
+    }
+
     /// Closes every endpoint and waits for the threads.
     pub fn shutdown(&self) {
         for thread in &self.threads {
@@ -396,7 +408,7 @@ impl RelayHandle {
             thread.shared.wake.wake();
         }
         for join in self.joins().drain(..) {
-            // A panicked thread has printed its message already.
+            // Its panic was told.
             let _ = join.join();
         }
     }

@@ -29,6 +29,7 @@ use crate::media::recording::{self, Side};
 use crate::media::session::Channel;
 use crate::media::transport::protection::{Keys, Protection, RTCP_OVERHEAD};
 use crate::util::ntp::NtpTime;
+use crate::util::panics;
 
 /// Endpoints bound ahead, of each address.
 pub(super) const AHEAD: usize = 64;
@@ -268,6 +269,7 @@ impl<E: From<RelayEvent>> Driver<E> {
                             }
                         }
                         Some(datagram) => {
+                            panics::on_purpose("media", datagram);
                             machine.packet(now, slot, channel, source, datagram, &mut sockets);
                         }
                         None => machine.unauthenticated(slot),

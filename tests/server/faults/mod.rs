@@ -4,10 +4,13 @@
 //! - `programs`: remote programs that die, stall, talk nonsense, or are configured anew
 //! - `doors`: tokens, at every path and for every command
 //! - `bodies`: what is sent to paths that take something
+//! - `panics`: a handler's, and those of the threads that calls need
 //! - `web_servers`: servers that menu trees ask
 
 mod bodies;
 mod doors;
+#[cfg(debug_assertions)]
+mod panics;
 mod programs;
 mod web_servers;
 

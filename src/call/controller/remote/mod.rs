@@ -25,10 +25,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crossbeam_channel::Receiver;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Capabilities, Capability, EmbeddedController, MediaEvent, MusicClass};
 use crate::util::secret::SecretText;
+use crate::util::vital::Vital;
 use table::Table;
 
 /// How a media server is spoken to.
@@ -76,6 +78,7 @@ pub struct ServerHealth {
 /// See the module's text.
 pub struct RemoteController {
     table: Arc<Table>,
+    vital: Vital,
     music: HashMap<String, MusicClass>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -103,7 +106,9 @@ impl RemoteController {
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let links = table.clone();
-        let run = move || {
+        let vital = Vital::default();
+        let broken = vital.clone();
+        let work = move || {
             runtime.block_on(async move {
                 let (parting, _) = tokio::sync::watch::channel(());
                 let mut running = tokio::task::JoinSet::new();
@@ -116,9 +121,13 @@ impl RemoteController {
                 while running.join_next().await.is_some() {}
             });
         };
+        let run = move || {
+            broken.run("remote-media", work);
+        };
         let thread = std::thread::Builder::new().name("remote-media".into()).spawn(run)?;
         let controller = RemoteController {
             table,
+            vital,
             music: music.into_iter().map(|class| (class.name.clone(), class)).collect(),
             stop: Mutex::new(Some(stop)),
             thread: Mutex::new(Some(thread)),
@@ -144,6 +153,11 @@ impl RemoteController {
     /// Waits for a session with one of them, for so long; whether there is one.
     pub fn wait_for_one(&self, patience: std::time::Duration) -> bool {
         self.table.wait_for_one(patience)
+    }
+
+    /// Hears when the thread has panicked.
+    pub fn panicked(&self) -> Receiver<String> {
+        self.vital.panicked()
     }
 
     /// Ends the sessions, and so every endpoint.

@@ -15,6 +15,7 @@ use super::super::{EndpointId, EndpointStats, LocalDescription, MediaError, Medi
 use super::relay::{Output, Relay, Wanted};
 use super::words::Interfaces;
 use super::{Opened, Shared};
+use crate::util::vital::Vital;
 
 /// How long the last deletions may take when we stop.
 const PARTING: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ pub(super) fn start(
     interfaces: Interfaces,
     shared: Arc<Shared>,
     events: mpsc::UnboundedSender<MediaEvent>,
+    vital: Vital,
 ) -> io::Result<(mpsc::UnboundedSender<Command>, JoinHandle<()>)> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -62,7 +64,7 @@ pub(super) fn start(
             opening: HashMap::new(),
             counting: HashMap::new(),
         };
-        runtime.block_on(driver.run());
+        vital.run("rtpengine", || runtime.block_on(driver.run()));
     };
     let thread = std::thread::Builder::new().name("rtpengine".into()).spawn(run)?;
     Ok((sender, thread))

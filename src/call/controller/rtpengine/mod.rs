@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +32,7 @@ use super::{
     LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy,
 };
 use crate::call::negotiate::pair::{self, Side};
+use crate::util::vital::Vital;
 use driver::Command;
 use relay::{Places as Opened, Wanted};
 use words::End;
@@ -50,6 +52,7 @@ pub struct RtpengineConfig {
 pub struct RtpengineController {
     commands: Mutex<Option<mpsc::UnboundedSender<Command>>>,
     shared: Arc<Shared>,
+    vital: Vital,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -142,10 +145,13 @@ impl RtpengineController {
         let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new() });
         let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
         let (told, events) = mpsc::unbounded_channel();
-        let (commands, thread) = driver::start(config.server, config.interfaces, shared.clone(), told)?;
+        let vital = Vital::default();
+        let (commands, thread) =
+            driver::start(config.server, config.interfaces, shared.clone(), told, vital.clone())?;
         let controller = RtpengineController {
             commands: Mutex::new(Some(commands)),
             shared,
+            vital,
             thread: Mutex::new(Some(thread)),
         };
         Ok((controller, events))
@@ -159,6 +165,11 @@ impl RtpengineController {
     /// Whether it answers. Until it has not answered for long enough, it is thought to.
     pub fn is_alive(&self) -> bool {
         self.shared.alive.load(Ordering::Relaxed)
+    }
+
+    /// Hears when the thread has panicked.
+    pub fn panicked(&self) -> Receiver<String> {
+        self.vital.panicked()
     }
 
     /// Ends every endpoint, and the thread.
@@ -385,4 +396,31 @@ impl MediaController for RtpengineController {
         let (told, said) = state.get(endpoint).ok()?.side.described()?;
         Some(Descriptions { told: told.into(), said: said.into() })
     }
+}
+
+/// What rtpengine says to the machine that has asked it for an endpoint, each time with the cookie
+/// that is waited for. For fuzzing, from outside this room.
+#[cfg(fuzzing)]
+pub fn hear_replies(mut now: std::time::Instant, replies: &mut dyn Iterator<Item = &[u8]>) {
+    let mut relay = relay::Relay::new(now, "f".to_owned(), Interfaces::default());
+    let timeout = Some(std::time::Duration::from_secs(5));
+    relay.open(now, EndpointId(1), false, timeout);
+    relay.open(now, EndpointId(2), true, timeout);
+    let mut asked = std::collections::VecDeque::new();
+    for (n, reply) in replies.enumerate() {
+        while let Some(output) = relay.poll() {
+            if let relay::Output::Transmit(datagram) = output {
+                let cookie = datagram.split(|&octet| octet == b' ').next().unwrap_or_default().to_vec();
+                asked.push_back(cookie);
+            }
+        }
+        let cookie = asked.pop_front().unwrap_or_default();
+        relay.input(now, &[&cookie, &b" "[..], reply].concat());
+        if n % 4 == 3 {
+            relay.look(now, EndpointId(1));
+            now += std::time::Duration::from_millis(700);
+            relay.timeout(now);
+        }
+    }
+    relay.release(now, EndpointId(1));
 }

@@ -1,0 +1,55 @@
+//! Panics so far, by the kind of thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Kinds of threads, and how the names of theirs begin.
+const KINDS: [(&str, &[&str]); 4] = [
+    ("calls", &["calls"]),
+    ("media", &["relay-", "media", "recording", "sound", "rtpengine", "remote-media"]),
+    ("http", &["http"]),
+    ("voice", &["voice-"]),
+];
+
+static COUNTS: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
+static OTHERS: AtomicU64 = AtomicU64::new(0);
+
+/// One more, in a thread of this name.
+pub fn count(thread: Option<&str>) {
+    let begins = |name: &str| {
+        KINDS.iter().position(|(_, names)| names.iter().any(|beginning| name.starts_with(beginning)))
+    };
+    let count = thread.and_then(begins).and_then(|kind| COUNTS.get(kind));
+    count.unwrap_or(&OTHERS).fetch_add(1, Ordering::Relaxed);
+}
+
+/// All of them.
+pub fn counts() -> impl Iterator<Item = (&'static str, u64)> {
+    let kinds = KINDS.iter().zip(&COUNTS).map(|((kind, _), count)| (*kind, count));
+    kinds.chain([("other", &OTHERS)]).map(|(kind, count)| (kind, count.load(Ordering::Relaxed)))
+}
+
+/// A way to panic, in debug builds only, for tests of what a panic costs: here, if `B2B_PANIC`
+/// names this place and these octets end so.
+#[inline]
+pub fn on_purpose(_place: &str, _octets: &[u8]) {
+    #[cfg(debug_assertions)]
+    if _octets.ends_with(b"panic") && std::env::var_os("B2B_PANIC").is_some_and(|it| it == _place) {
+        panic!("on purpose");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_count_for_the_kind_of_their_thread() {
+        let all = || counts().collect::<Vec<_>>();
+        let before = all();
+        for name in [Some("relay-1"), Some("media-events"), Some("voicemail-files"), None] {
+            count(name);
+        }
+        let grown: Vec<_> = all().iter().zip(before).map(|(now, old)| (now.0, now.1 - old.1)).collect();
+        assert_eq!(grown, [("calls", 0), ("media", 2), ("http", 0), ("voice", 0), ("other", 2)]);
+    }
+}
