@@ -9,6 +9,7 @@
 //! - `registration`: ours at a registrar, as a machine
 //! - `registrar`: addresses of record and where they are reached
 //! - `known`: sources that belong here
+//! - `networks`: blocks of addresses
 //! - `net`: sockets, clock and name resolution around the endpoint
 
 pub mod auth;
@@ -17,6 +18,7 @@ pub mod endpoint;
 pub mod known;
 pub mod msg;
 pub mod net;
+pub mod networks;
 pub mod registrar;
 pub mod registration;
 pub mod transaction;

@@ -10,7 +10,7 @@ use crate::call::handler::caller_number;
 use crate::call::headers;
 use crate::call::service::DialOptions;
 use crate::sip::endpoint::{Body, Invite};
-use crate::sip::msg::{Name, Request};
+use crate::sip::msg::{Name, Request, elements};
 
 /// Header fields of their INVITE that go across as they are.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
@@ -100,7 +100,7 @@ pub(super) fn shown_by(invite: &Request) -> Option<(String, String)> {
 
 /// The values of a Path, each a preloaded route.
 fn routes(path: &str) -> Vec<Bytes> {
-    path.split(',').map(|route| Bytes::copy_from_slice(route.trim().as_bytes())).collect()
+    elements(path.as_bytes()).map(Bytes::copy_from_slice).collect()
 }
 
 /// A number as the user part of a URI.

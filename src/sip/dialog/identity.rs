@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::sip::endpoint::Flow;
 use crate::sip::msg::Transport;
+use crate::sip::networks::contains;
 
 /// The address by which the outside reaches a listener of ours, instead of its
 /// own: behind a NAT, or by a name.
@@ -32,21 +33,6 @@ impl Advertised {
         let port = listener.port() == 0 || listener.port() == flow.local.port();
         let transport = self.transport.is_none_or(|transport| transport == flow.transport);
         ip && port && transport && !self.inside.iter().any(|net| contains(*net, flow.remote.ip()))
-    }
-}
-
-fn contains((net, prefix): (IpAddr, u8), ip: IpAddr) -> bool {
-    let same = |a: &[u8], b: &[u8]| {
-        let bits = usize::from(prefix).min(a.len() * 8);
-        let (whole, rest) = (bits / 8, bits % 8);
-        let mask = |byte: u8| byte & !(0xffu16 >> rest) as u8;
-        let tail = rest == 0 || a.get(whole).copied().map(mask) == b.get(whole).copied().map(mask);
-        a.get(..whole) == b.get(..whole) && tail
-    };
-    match (net, ip.to_canonical()) {
-        (IpAddr::V4(net), IpAddr::V4(ip)) => same(&net.octets(), &ip.octets()),
-        (IpAddr::V6(net), IpAddr::V6(ip)) => same(&net.octets(), &ip.octets()),
-        _ => false,
     }
 }
 

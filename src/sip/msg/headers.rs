@@ -359,6 +359,11 @@ impl Headers {
     }
 }
 
+/// The elements of a list that is no header field of a message.
+pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Elements { rest: Some(list), list: true }
+}
+
 /// The elements of a comma-separated list: commas in quoted strings and in
 /// angle brackets separate nothing.
 struct Elements<'a> {

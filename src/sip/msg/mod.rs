@@ -37,7 +37,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 pub use error::{ParseError, ParseErrorKind, PartialRequest};
-pub use headers::{CSeq, HeaderError, Headers};
+pub use headers::{CSeq, HeaderError, Headers, elements};
 pub use method::Method;
 pub use name::Name;
 pub use name_addr::NameAddr;
