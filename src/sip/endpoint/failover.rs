@@ -102,6 +102,13 @@ impl Endpoint {
             return false;
         }
         let Some(waiting) = self.failover.take(id) else { return false };
+        // The other port of who came by a flow is no other server.
+        if status == 503
+            && waiting.trying.is_none()
+            && waiting.udp.is_some_and(|flow| outcome.flow == Some(flow))
+        {
+            return false;
+        }
         // A large request whose TCP connection has broken under it.
         let by_udp = waiting.udp.filter(|_| {
             outcome.transport_failed && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp)

@@ -116,10 +116,18 @@ impl Endpoint {
     }
 
     /// Sends a request by a flow that is known to lead there.
+    /// However large it is, it does not go by TCP. No other way is looked for, but for another
+    /// port of the same host that the outbound proxy of the request names: it is tried when
+    /// nobody listens at the other end of the flow.
     pub(super) fn launch_on(&mut self, now: Instant, flow: Flow, dialog: Dialog, draft: Draft, user: User) {
-        // No other way is looked for, however large it is.
-        let udp = (flow.transport == Transport::Udp).then_some(flow);
-        self.launch(now, flow, Waiting { udp, ..Waiting::new(dialog, draft, user) });
+        let by_udp = flow.transport == Transport::Udp;
+        let other = match draft.outbound {
+            Some(Hop::Address(Transport::Udp, at)) if by_udp && at.ip() == flow.remote.ip() => Some(at),
+            _ => None,
+        };
+        let other = other.filter(|at| *at != flow.remote).map(|at| (Transport::Udp, at));
+        let (udp, targets) = (by_udp.then_some(flow), other.into_iter().collect());
+        self.launch(now, flow, Waiting { udp, targets, ..Waiting::new(dialog, draft, user) });
     }
 
     pub(super) fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
