@@ -15,7 +15,7 @@ use b2b::sip::endpoint::{
 use b2b::sip::msg::Method;
 use b2b::sip::registrar::{
     Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
-    RegistrarConfig, SqliteStore,
+    RegistrarConfig, Sender, SqliteStore,
 };
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
@@ -158,7 +158,8 @@ impl Bench {
                     let asked = Asked { source, realm: REALM, side: Side::Server, md5_only: false };
                     match self.digest.verify(now, &request, asked, &House) {
                         Verdict::Authenticated { user } => {
-                            let reply = self.registrar.handle(now, &request, &flow, Some(&user), &House);
+                            let sender = Sender { flow: &flow, source: flow.remote, user: Some(&user) };
+                            let reply = self.registrar.handle(now, &request, sender, &House);
                             self.pending.push(reply.commit, (transaction, reply.reply));
                             while self.registrar.poll_event().is_some() {}
                         }

@@ -73,6 +73,8 @@ pub struct ServerDesk {
     /// For the sockets.
     bans: VecDeque<Ban>,
     proven: VecDeque<Flow>,
+    /// Of proxies that nobody named.
+    told: registering::Told,
     seed: [u8; 32],
     /// The time of the last turn, the same for people, and how far apart the clocks are.
     now: Instant,
@@ -116,6 +118,7 @@ impl ServerDesk {
             parts,
             bans: VecDeque::new(),
             proven: VecDeque::new(),
+            told: registering::Told::default(),
             seed,
             now,
             wall,

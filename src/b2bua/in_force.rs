@@ -23,7 +23,8 @@ use crate::call::resolver::{
 use crate::config::server::ServerConfig;
 use crate::sip::msg::{Scheme, Uri};
 use crate::sip::net::Ban;
-use crate::sip::registrar::{AorPolicy, NextHop, Registrar};
+use crate::sip::networks::Networks;
+use crate::sip::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
 
 /// Where bindings are, for the calls' thread alone but for restarts.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
@@ -60,7 +61,12 @@ impl Settings {
     ) -> Result<Self, LookupError> {
         let config = Arc::new(config);
         let directory = Arc::new(Directory::new(&config));
-        let users = UserResolver::new(Registered { directory: directory.clone(), registrar: bindings });
+        let users = Registered {
+            directory: directory.clone(),
+            registrar: bindings,
+            gateways: settings::gateway_addresses(&config),
+        };
+        let users = UserResolver::new(users);
         let trunks = settings::gateways(&config);
         let policies = trunks.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
         let gateways = GatewayResolver::new(trunks, board);
@@ -121,25 +127,42 @@ impl Settings {
 struct Registered {
     directory: Arc<Directory>,
     registrar: SharedRegistrar,
+    /// Where no Contact leads, not even inside our networks: it would be a call past the routes.
+    gateways: Networks,
 }
 
 impl Bindings for Registered {
     fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a> {
         let aor = self.directory.user(user).and_then(|user| self.directory.aor(user));
-        let found = aor.map(|aor| registrar(&self.registrar).lookup(now, &aor));
-        let found = found.map(|bindings| bindings.iter().map(|binding| contact_of(binding)).collect());
+        let found = aor.map(|aor| {
+            let registrar = registrar(&self.registrar);
+            let bindings = registrar.lookup(now, &aor);
+            let way = |binding| match registrar.next_hop(binding) {
+                NextHop::Contact if binding.contact_ip().is_none_or(|ip| self.gateways.contain(ip)) => {
+                    NextHop::Flow(binding.flow, b"")
+                }
+                way => way,
+            };
+            bindings.iter().map(|binding| contact_of(binding, way(binding))).collect()
+        });
         Box::pin(std::future::ready(Ok(found)))
     }
 }
 
-fn contact_of(binding: &crate::sip::registrar::Binding) -> Binding {
-    let (flow, next_hop, path) = match binding.next_hop() {
-        NextHop::Path(path) => (None, None, Some(String::from_utf8_lossy(path).into_owned())),
-        NextHop::Flow(flow) => (flow.flow(), Some(flow.remote_uri()), None),
+fn contact_of(binding: &crate::sip::registrar::Binding, way: NextHop<'_>) -> Binding {
+    let text = |path: &[u8]| (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned());
+    let (flow, next_hop, path) = match way {
+        NextHop::Path(path) => (None, None, text(path)),
+        NextHop::Flow(flow, path) => (flow.flow(), Some(flow.remote_uri()), text(path)),
+        NextHop::FlowOr(flow, other) => {
+            // The other one is tried only when the flow is there to be tried first.
+            let next = BindingFlow { remote: if flow.id.is_some() { other } else { flow.remote }, ..flow };
+            (flow.flow(), Some(next.remote_uri()), None)
+        }
         NextHop::Contact => (None, None, None),
     };
-    let source = Some(binding.flow.remote);
-    Binding { contact: binding.contact_str().into_owned(), q: binding.q, flow, next_hop, path, source }
+    let (contact, source) = (binding.contact_str().into_owned(), Some(binding.source));
+    Binding { contact, q: binding.q, flow, next_hop, path, source }
 }
 
 /// The settings in force.

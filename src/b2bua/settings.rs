@@ -1,8 +1,11 @@
 //! The configuration in the words of the rooms below. Pure.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::call::controller::{PairPolicy, SrtpPolicy};
 use crate::call::failure::Failover;
@@ -16,7 +19,8 @@ use crate::sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
 use crate::sip::endpoint::SessionTimers;
 use crate::sip::net::budget::Rate;
 use crate::sip::net::{NetLimits, ProvenBy};
-use crate::sip::registrar::{KeepAliveKind, RegistrarConfig};
+use crate::sip::networks::Networks;
+use crate::sip::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 
 /// For the digest server.
 pub fn digest(config: &ServerConfig) -> DigestConfig {
@@ -53,7 +57,20 @@ pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
             KeepAlive::Options => KeepAliveKind::Options,
         },
         keep_alive_interval: registrar.keep_alive_interval,
+        trusted: Trusted { proxies: networks(&registrar.proxies), inside: networks(&config.server.inside) },
     }
+}
+
+fn networks(blocks: &[IpNet]) -> Networks {
+    blocks.iter().map(|net| (net.network(), net.prefix_len())).collect()
+}
+
+/// Where gateways are, as far as the configuration says it by addresses.
+pub fn gateway_addresses(config: &ServerConfig) -> Networks {
+    let hosts = config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+    let hosts = hosts.filter_map(|host| host.host.parse::<IpAddr>().ok());
+    let sources = config.gateways.iter().flat_map(|gateway| &gateway.sources);
+    hosts.map(IpNet::from).chain(sources.copied()).map(|net| (net.network(), net.prefix_len())).collect()
 }
 
 /// For who fails to authenticate.

@@ -138,6 +138,8 @@ pub enum Event {
     AuthenticationFailed { source: IpAddr, user: String, method: String },
     /// A source is refused for a time.
     Banned { source: IpAddr, for_s: u64, reason: String },
+    /// A REGISTER has passed a proxy that is not named: Path and further Vias do not count.
+    ProxyNotNamed { source: IpAddr, user: String },
 
     // ---- media
     /// What a leg agreed on. `transcoded` when the other leg has another codec.
@@ -270,7 +272,8 @@ impl Event {
             | Event::GatewayRegistration { .. }
             | Event::GatewayHealth { .. }
             | Event::AuthenticationFailed { .. }
-            | Event::Banned { .. } => Plane::Sip,
+            | Event::Banned { .. }
+            | Event::ProxyNotNamed { .. } => Plane::Sip,
             Event::MediaNegotiated { .. }
             | Event::MediaStarted { .. }
             | Event::MediaSourceChanged { .. }
@@ -337,6 +340,7 @@ impl Event {
             | Event::GatewayHealth { .. }
             | Event::AuthenticationFailed { .. }
             | Event::Banned { .. }
+            | Event::ProxyNotNamed { .. }
             | Event::Listening { .. }
             | Event::Reloaded { .. }
             | Event::Draining { .. }

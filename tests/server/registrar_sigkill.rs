@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use b2b::sip::endpoint::{Flow, FlowId, Transport};
 use b2b::sip::msg::{Limits, Message, Request};
 use b2b::sip::registrar::{
-    Aor, AorPolicy, Durability, Outcome, PendingReplies, Registrar, RegistrarConfig, SqliteStore,
+    Aor, AorPolicy, Durability, Outcome, PendingReplies, Registrar, RegistrarConfig, Sender, SqliteStore,
 };
 use bytes::Bytes;
 
@@ -79,7 +79,9 @@ fn the_registrar_that_is_killed() {
             (false, _) => continue,
         };
         let request = register(user, cseq, expires);
-        let reply = registrar.handle(Instant::now(), &request, &flow(), None, &Everybody);
+        let flow = flow();
+        let sender = Sender { flow: &flow, source: flow.remote, user: None };
+        let reply = registrar.handle(Instant::now(), &request, sender, &Everybody);
         assert_eq!(reply.reply.status, 200);
         pending.push(reply.commit, (user, cseq, expires));
         while pending.len() > 50 {

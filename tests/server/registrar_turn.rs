@@ -16,7 +16,7 @@ use b2b::sip::endpoint::{
 use b2b::sip::msg::{Limits, Message, Method, Name, Request, Response};
 use b2b::sip::registrar::{
     Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
-    RegistrarConfig, SqliteStore,
+    RegistrarConfig, Sender, SqliteStore,
 };
 use bytes::Bytes;
 
@@ -99,7 +99,8 @@ impl Server {
                 if !knows {
                     self.penalties.succeeded(source, &user);
                 }
-                let reply = self.registrar.handle(now, request, flow, Some(&user), &self.users);
+                let sender = Sender { flow, source: flow.remote, user: Some(&user) };
+                let reply = self.registrar.handle(now, request, sender, &self.users);
                 Some((reply.reply, reply.commit))
             }
         }

@@ -1,16 +1,20 @@
 //! REGISTER at the front desk: bindings, and what becomes of them.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use super::{ServerDesk, Turned};
 use crate::b2bua::in_force::registrar;
 use crate::call::event::Event;
+use crate::call::policy::{Asker, Party, Place, Way, decide};
 use crate::call::switch::Turn;
 use crate::call::switch::desk::Fate;
 use crate::sip::auth::Side;
 use crate::sip::endpoint::{Flow, OutOfDialog, Reply};
+use crate::sip::known::network;
 use crate::sip::msg::{Method, Request};
-use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent};
+use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Sender};
 
 impl ServerDesk {
     pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
@@ -24,9 +28,11 @@ impl ServerDesk {
         };
         self.prove(flow);
         let mut registrar_now = registrar(&self.parts.registrar);
-        let answer = registrar_now.handle(now, request, flow, Some(&user), &*self.settings.directory);
+        let sender = Sender { flow, source: source.address, user: Some(&user) };
+        let answer = registrar_now.handle(now, request, sender, &*self.settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
         let progress = registrar_now.store().progress();
+        let unnamed_proxy = answer.unnamed_proxy;
         let outcome = match answer.commit {
             Commit::NONE => Outcome::Kept,
             commit => registrar_now.store().outcome(commit),
@@ -34,6 +40,9 @@ impl ServerDesk {
         drop(registrar_now);
         for event in events {
             self.registered(now, event);
+        }
+        if unnamed_proxy {
+            self.proxy_not_named(now, flow.remote.ip(), user);
         }
         let (commit, reply) = (answer.commit, answer.reply);
         match progress.filter(|_| outcome == Outcome::Pending) {
@@ -53,6 +62,19 @@ impl ServerDesk {
         }
     }
 
+    /// A proxy of ours that is forgotten in the configuration, or a phone that lies: told
+    /// once for each source in a while.
+    fn proxy_not_named(&mut self, now: Instant, source: IpAddr, user: String) {
+        if self.told.is_new(now, source) {
+            let why = decide(Asker::new(Party::User(&user)), Way::Path, Place::Elsewhere).why;
+            tracing::warn!(
+                "{source} registers {user} with Path or a second Via, which is ignored: {why}; if it is a proxy of \
+                 yours: [registrar] proxies = [\"{source}\"]"
+            );
+            self.publish(Event::ProxyNotNamed { source, user });
+        }
+    }
+
     fn registered(&self, now: Instant, event: RegistrarEvent) {
         let event = match event {
             RegistrarEvent::Registered { aor, binding } | RegistrarEvent::Refreshed { aor, binding } => {
@@ -61,7 +83,7 @@ impl ServerDesk {
                     aor: aor.to_string(),
                     contact: binding.contact_str().into_owned(),
                     expires_s: binding.expires.saturating_duration_since(now).as_secs() as u32,
-                    source: Some(binding.flow.remote),
+                    source: Some(binding.source),
                 }
             }
             RegistrarEvent::Removed { aor, binding, why } => Event::Unregistered {
@@ -73,7 +95,7 @@ impl ServerDesk {
         self.publish(event);
     }
 
-    /// Bindings whose time is over go, and phones behind NAT are kept reachable.
+    /// Bindings whose time is over go, and those that a NAT may hide are kept reachable.
     pub(super) fn work_of_registrar(&mut self, t: &mut Turn<'_>) {
         let mut registrar_now = registrar(&self.parts.registrar);
         if registrar_now.next_timeout().is_none_or(|at| at > t.now) {
@@ -90,6 +112,33 @@ impl ServerDesk {
             self.parts.tally.count(|it| &mut it.keep_alives);
             keep_alive_to(t, &keep_alive);
         }
+    }
+}
+
+/// Of which sources something has been said lately.
+#[derive(Debug, Default)]
+pub(super) struct Told(HashMap<IpAddr, Instant>);
+
+/// How long nothing more is said of a source.
+const SAID_ENOUGH: Duration = Duration::from_secs(600);
+/// Sources at most; of further ones nothing is said meanwhile.
+const MAX_TOLD: usize = 1_024;
+
+impl Told {
+    fn is_new(&mut self, now: Instant, source: IpAddr) -> bool {
+        let source = network(source);
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < SAID_ENOUGH;
+        if self.0.get(&source).is_some_and(lately) {
+            return false;
+        }
+        if self.0.len() >= MAX_TOLD {
+            self.0.retain(|_, at| lately(at));
+        }
+        let room = self.0.len() < MAX_TOLD;
+        if room {
+            self.0.insert(source, now);
+        }
+        room
     }
 }
 

@@ -52,7 +52,7 @@ struct Contact {
     expires_s: u64,
     q: f64,
     transport: String,
-    /// Where it registered from.
+    /// Where it registered from, before any proxy of ours.
     remote: String,
     behind_nat: bool,
     user_agent: String,
@@ -122,7 +122,7 @@ fn contact(binding: &Binding, now: Instant) -> Contact {
         expires_s: binding.remaining(now).as_secs(),
         q: f64::from(binding.q) / 1_000.0,
         transport: binding.flow.transport.as_str().to_ascii_lowercase(),
-        remote: binding.flow.remote.to_string(),
+        remote: binding.source.to_string(),
         behind_nat: binding.behind_nat(),
         user_agent: binding.user_agent.to_string(),
     }
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::sip::endpoint::Transport;
-    use crate::sip::registrar::{BindingFlow, BindingId, Change, MemoryStore};
+    use crate::sip::registrar::{BindingFlow, BindingId, Change, MemoryStore, SentBy};
 
     fn aor(user: u64) -> Aor {
         Aor::new(&format!("{user:04}"), "b2b.example").unwrap()
@@ -152,7 +152,8 @@ mod tests {
             cseq: 1,
             path: Box::default(),
             flow: BindingFlow { transport: Transport::Udp, local: address, remote: address, id: None },
-            via_proxy: false,
+            source: address,
+            sent_by: SentBy::Source,
             instance: None,
             reg_id: None,
             user_agent: "".into(),

@@ -1,8 +1,9 @@
 //! A binding: one contact of an address of record.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::reach::SentBy;
 use crate::sip::endpoint::{Flow, FlowId, Transport};
 use crate::sip::msg::Uri;
 
@@ -63,25 +64,16 @@ pub struct Binding {
     /// set of a call. Empty: none.
     pub path: Box<[u8]>,
     pub flow: BindingFlow,
-    /// The REGISTER came through a proxy: `flow` leads to that, not to the phone.
-    pub via_proxy: bool,
+    /// Where the phone sends from: `flow.remote`, or what a named proxy saw.
+    pub source: SocketAddr,
+    /// What the REGISTER's Vias said next to where it came from.
+    pub sent_by: SentBy,
     /// `+sip.instance` (RFC 5626), quotes and brackets included.
     pub instance: Option<Box<[u8]>>,
     /// `reg-id` (RFC 5626): which of the phone's flows this is.
     pub reg_id: Option<u32>,
     /// `User-Agent`, cut to 128 bytes, for people.
     pub user_agent: Box<str>,
-}
-
-/// Where to send a request for a contact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NextHop<'a> {
-    /// By the route set that the path gives.
-    Path(&'a [u8]),
-    /// On the flow that the phone registered by; that passes any NAT.
-    Flow(BindingFlow),
-    /// Where the contact URI says.
-    Contact,
 }
 
 impl Binding {
@@ -95,27 +87,15 @@ impl Binding {
         String::from_utf8_lossy(&self.contact)
     }
 
-    /// Where to send a request for this contact.
-    pub fn next_hop(&self) -> NextHop<'_> {
-        match (self.path.is_empty(), self.via_proxy) {
-            (false, _) => NextHop::Path(&self.path),
-            (true, false) => NextHop::Flow(self.flow),
-            (true, true) => NextHop::Contact,
-        }
+    /// The host of the contact URI, if it is an address.
+    pub fn contact_ip(&self) -> Option<IpAddr> {
+        self.uri()?.host?.ip()
     }
 
-    /// Whether the contact names another address than the REGISTER came from: the
-    /// phone does not know its own public address.
+    /// Whether the contact names another host than the phone sends from: it does not know
+    /// its own public address.
     pub fn behind_nat(&self) -> bool {
-        let Some(uri) = self.uri() else { return true };
-        let default = if self.flow.transport == Transport::Tls { 5061 } else { 5060 };
-        let ip = uri.host.and_then(|host| host.ip());
-        let same_ip = ip.is_some_and(|ip| ip.to_canonical() == self.flow.remote.ip().to_canonical());
-        // The port of a connection is its own; only over UDP it is that of the contact.
-        let same_port =
-            self.flow.transport.is_reliable() || uri.port.unwrap_or(default) == self.flow.remote.port();
-        let same = same_ip && same_port;
-        !(self.via_proxy || same)
+        self.contact_ip().is_none_or(|ip| ip.to_canonical() != self.source.ip().to_canonical())
     }
 
     /// How long it has to live.

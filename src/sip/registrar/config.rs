@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::aor::Aor;
+use super::reach::Trusted;
 use super::wish::ExpiryLimits;
 
 /// What a registrar is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrarConfig {
     /// Shortest life of a binding, whole seconds, up to an hour; who asks for less
     /// gets 423.
@@ -19,10 +20,12 @@ pub struct RegistrarConfig {
     pub max_contacts: usize,
     /// Bindings of all; beyond it 503.
     pub max_bindings: usize,
-    /// What keeps the way through a NAT open.
+    /// What keeps the way through a NAT open: there may be one that nobody sees.
     pub keep_alive: KeepAliveKind,
     /// How often.
     pub keep_alive_interval: Duration,
+    /// Which networks count for the way to a contact.
+    pub trusted: Trusted,
 }
 
 impl Default for RegistrarConfig {
@@ -35,11 +38,12 @@ impl Default for RegistrarConfig {
             max_bindings: 1_000_000,
             keep_alive: KeepAliveKind::Crlf,
             keep_alive_interval: Duration::from_secs(25),
+            trusted: Trusted::default(),
         }
     }
 }
 
-/// What is sent to phones behind a NAT that registered over UDP.
+/// What is sent to phones that registered over UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAliveKind {
     /// Nothing.

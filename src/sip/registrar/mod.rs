@@ -3,6 +3,7 @@
 //!
 //! - `aor`: an address of record in its canonical form
 //! - `binding`: AOR to contact, with expiry and the flow that it came by
+//! - `reach`: by which way a contact is reached
 //! - `store`: the `LocationStore` trait, and one in memory
 //! - `sqlite`: one that a restart does not empty (feature `server`)
 //! - `wish`: what a REGISTER asks for; `rules`: what becomes of the bindings;
@@ -18,6 +19,7 @@ pub mod config;
 mod deadlines;
 pub mod event;
 pub mod pending;
+pub mod reach;
 pub mod reply;
 mod rules;
 pub mod service;
@@ -30,12 +32,13 @@ mod wish;
 mod tests;
 
 pub use aor::Aor;
-pub use binding::{Binding, BindingFlow, BindingId, NextHop};
+pub use binding::{Binding, BindingFlow, BindingId};
 pub use config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 pub use event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
 pub use pending::PendingReplies;
+pub use reach::{NextHop, SentBy, Trusted};
 pub use reply::RegistrarReply;
-pub use service::Registrar;
+pub use service::{Registrar, Sender};
 #[cfg(feature = "server")]
 pub use sqlite::{Durability, SqliteStore, StoreError};
 pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};

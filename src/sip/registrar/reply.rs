@@ -19,10 +19,13 @@ pub struct RegistrarReply {
     /// Do not send it before this write is kept ([`super::Registrar::store`],
     /// [`super::PendingReplies`]): otherwise a crash could undo what it says.
     pub commit: Commit,
+    /// A proxy between the phone and us that is not named: its marks, Path or a further
+    /// Via, do not count.
+    pub unnamed_proxy: bool,
 }
 
 /// 200 with every binding (§10.3 step 8).
-pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>]) -> Reply {
+pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>], path_counts: bool) -> Reply {
     let mut headers = Vec::new();
     for binding in bindings {
         // Rounded up: a second that has begun is the phone's.
@@ -36,7 +39,8 @@ pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>])
         headers.push((Bytes::from_static(b"Contact"), Bytes::from(value)));
     }
     // RFC 3327 §5.3
-    if request.header(Name::Path).is_some()
+    if path_counts
+        && request.header(Name::Path).is_some()
         && request.has_token(Name::Supported, "path")
         && let Ok(path) = wish::path(request)
     {

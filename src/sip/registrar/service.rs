@@ -10,12 +10,24 @@ use super::binding::{Binding, BindingFlow, BindingId};
 use super::config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 use super::deadlines::Deadlines;
 use super::event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
+use super::reach::{self, NextHop, SentBy};
 use super::reply::{self, RegistrarReply};
 use super::rules::{self, Asker, Step};
 use super::store::{Change, Commit, LocationStore};
 use super::wish::{self, ExpiryLimits, Refusal, Wish};
-use crate::sip::endpoint::{Flow, Reply, Transport};
-use crate::sip::msg::{Name, Request};
+use crate::sip::endpoint::{Flow, Reply};
+use crate::sip::msg::Request;
+
+/// Who sends a REGISTER, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    pub flow: &'a Flow,
+    /// Where the phone sends from: the other end of the flow, or what a proxy in front of us
+    /// saw.
+    pub source: SocketAddr,
+    /// The user who has authenticated; none: nobody has to.
+    pub user: Option<&'a str>,
+}
 
 /// A registrar. Take its events and keep-alives after each call, and wake it at
 /// [`Registrar::next_timeout`] with [`Registrar::handle_timeout`].
@@ -34,7 +46,7 @@ pub struct Registrar {
 impl Registrar {
     /// A registrar with what the store holds.
     pub fn new(config: RegistrarConfig, store: Box<dyn LocationStore>, now: Instant) -> Self {
-        let limits = config.expiry_limits();
+        let (limits, interval) = (config.expiry_limits(), config.keep_alive_interval);
         let (mut expiry, mut last_id) = (Deadlines::default(), 0);
         let mut held = Vec::new();
         store.visit(&mut |aor, bindings| {
@@ -51,7 +63,7 @@ impl Registrar {
         for (index, (aor, binding)) in held.iter().enumerate() {
             // Spread over one interval: they did not all register at once either.
             let part = index as u32 % 1_024;
-            registrar.watch(now + config.keep_alive_interval * part / 1_024, aor, binding);
+            registrar.watch(now + interval * part / 1_024, aor, binding);
         }
         registrar
     }
@@ -63,32 +75,31 @@ impl Registrar {
         self.config = config;
     }
 
-    /// Answers a REGISTER that came by `flow`, of a user who has authenticated, or of
-    /// `None` who did not have to.
+    /// Answers a REGISTER.
     pub fn handle(
         &mut self,
         now: Instant,
         request: &Request,
-        flow: &Flow,
-        user: Option<&str>,
+        sender: Sender<'_>,
         policy: &dyn AorPolicy,
     ) -> RegistrarReply {
-        let reply = self.register(now, request, flow, user, policy);
+        let reply = self.register(now, request, sender, policy);
+        let named = self.config.trusted.proxies.contain(sender.flow.remote.ip());
+        let unnamed_proxy = !named && reach::was_forwarded(request);
         if reply.status >= 300 {
             self.counters.refused += 1;
-            return RegistrarReply { reply, commit: Commit::NONE };
+            return RegistrarReply { reply, commit: Commit::NONE, unnamed_proxy };
         }
         // It lists also what other writes, still on their way, have changed: so it
         // waits for the last of all.
-        RegistrarReply { reply, commit: self.store.latest() }
+        RegistrarReply { reply, commit: self.store.latest(), unnamed_proxy }
     }
 
     fn register(
         &mut self,
         now: Instant,
         request: &Request,
-        flow: &Flow,
-        user: Option<&str>,
+        sender: Sender<'_>,
         policy: &dyn AorPolicy,
     ) -> Reply {
         let domain = request.uri().ok().and_then(|uri| uri.host).map(|host| host.to_string());
@@ -100,13 +111,16 @@ impl Registrar {
         };
         let aor = policy.canonical(&named);
         // Before 404: who may not register an address does not learn whether it is there.
-        if !policy.may_register(user, aor.as_ref().unwrap_or(&named)) {
+        if !policy.may_register(sender.user, aor.as_ref().unwrap_or(&named)) {
             return reply::refused(403, "");
         }
         let Some(aor) = aor else { return reply::refused(404, "") };
         let max_contacts = policy.max_contacts(&aor).unwrap_or(self.config.max_contacts);
-        match self.update(now, request, flow, &aor, max_contacts) {
-            Ok(()) => reply::listed(now, request, self.store.bindings(&aor)),
+        match self.update(now, request, sender, &aor, max_contacts) {
+            Ok(()) => {
+                let path_counts = self.config.trusted.proxies.contain(sender.flow.remote.ip());
+                reply::listed(now, request, self.store.bindings(&aor), path_counts)
+            }
             Err(refusal) => reply::refusal(refusal, &self.limits),
         }
     }
@@ -116,12 +130,13 @@ impl Registrar {
         &mut self,
         now: Instant,
         request: &Request,
-        flow: &Flow,
+        sender: Sender<'_>,
         aor: &Aor,
         max_contacts: usize,
     ) -> Result<(), Refusal> {
         let wish = Wish::of(request, &self.limits)?;
-        let path = wish::path(request)?;
+        let sent_by = SentBy::of(request, sender.flow, &self.config.trusted.proxies);
+        let path = if sent_by == SentBy::Proxy { wish::path(request)? } else { Box::default() };
         let cseq = request.cseq().map_err(|_| Refusal::Bad("Invalid CSeq"))?.number;
         let call_id = request.call_id().map_err(|_| Refusal::Bad("Invalid Call-ID"))?;
         // What has expired and was not looked at yet is gone all the same.
@@ -141,9 +156,8 @@ impl Registrar {
         if !self.store.accepts() || (added > 0 && self.store.len() + added > self.config.max_bindings) {
             return Err(Refusal::Overloaded);
         }
-        let via_proxy = request.headers(Name::Via).nth(1).is_some();
         let user_agent = wish::user_agent(request);
-        let flow = BindingFlow::from(flow);
+        let (flow, source) = (BindingFlow::from(sender.flow), sender.source);
         let make = |index: usize, id: BindingId| {
             let wanted = wanted.get(index)?;
             Some(Arc::new(Binding {
@@ -156,7 +170,8 @@ impl Registrar {
                 cseq,
                 path: path.clone(),
                 flow,
-                via_proxy,
+                source,
+                sent_by,
                 instance: wanted.instance.map(Into::into),
                 reg_id: wanted.reg_id,
                 user_agent: user_agent.clone(),
@@ -252,13 +267,17 @@ impl Registrar {
         alive
     }
 
+    /// Where to send a request for a contact.
+    pub fn next_hop<'a>(&self, binding: &'a Binding) -> NextHop<'a> {
+        binding.next_hop(&self.config.trusted)
+    }
+
     /// Whether an AOR is registered from this very address and port: nobody else sends from
     /// there, others behind the same NAT included.
     pub fn is_registered_from(&self, now: Instant, aor: &Aor, address: SocketAddr) -> bool {
         let canonical = |at: SocketAddr| (at.ip().to_canonical(), at.port());
-        let same = |binding: &Arc<Binding>| {
-            binding.expires > now && canonical(binding.flow.remote) == canonical(address)
-        };
+        let same =
+            |binding: &Arc<Binding>| binding.expires > now && canonical(binding.source) == canonical(address);
         self.store.bindings(aor).iter().any(same)
     }
 
@@ -271,15 +290,16 @@ impl Registrar {
     pub fn known_sources(&self, now: Instant, aor: &Aor) -> Vec<std::net::IpAddr> {
         let bindings = self.store.bindings(aor);
         let valid = bindings.iter().filter(|binding| binding.expires > now);
-        valid.map(|binding| binding.flow.remote.ip().to_canonical()).collect()
+        valid.map(|binding| binding.source.ip().to_canonical()).collect()
+    }
+
+    fn is_kept_alive(&self, binding: &Binding) -> bool {
+        self.config.keep_alive != KeepAliveKind::Off && binding.needs_keep_alive(&self.config.trusted)
     }
 
     /// Asks for a keep-alive at `at`, if the binding needs any.
     fn watch(&mut self, at: Instant, aor: &Aor, binding: &Arc<Binding>) {
-        let needed = self.config.keep_alive != KeepAliveKind::Off
-            && binding.flow.transport == Transport::Udp
-            && binding.behind_nat();
-        match needed {
+        match self.is_kept_alive(binding) {
             true => self.keep_alive.set(at, binding.id, aor),
             false => self.keep_alive.clear(binding.id),
         }
@@ -302,7 +322,8 @@ impl Registrar {
         }
         while let Some((id, aor)) = self.keep_alive.due(now) {
             let found = self.store.bindings(&aor).iter().find(|it| it.id == id && it.expires > now);
-            if let Some(binding) = found.filter(|_| self.config.keep_alive != KeepAliveKind::Off).cloned() {
+            // The configuration may have changed since it was asked for.
+            if let Some(binding) = found.filter(|it| self.is_kept_alive(it)).cloned() {
                 self.keep_alive.set(now + self.config.keep_alive_interval, id, &aor);
                 self.counters.keep_alives += 1;
                 self.due.push_back(KeepAlive { kind: self.config.keep_alive, aor, binding });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use b2b::call::controller::{EndpointId, MediaEvent};
 use b2b::call::harness::SESSION;
 use b2b::sip::endpoint::Transport;
-use b2b::sip::registrar::{Aor, Binding, BindingFlow, BindingId, Change, LocationStore, MemoryStore};
+use b2b::sip::registrar::{Aor, Binding, BindingFlow, BindingId, Change, LocationStore, MemoryStore, SentBy};
 
 use super::bench::Bench;
 
@@ -30,7 +30,8 @@ fn of_before() -> Box<dyn LocationStore> {
             remote: BOB.parse().expect("an address"),
             id: None,
         },
-        via_proxy: false,
+        source: BOB.parse().expect("an address"),
+        sent_by: SentBy::Elsewhere,
         instance: None,
         reg_id: None,
         user_agent: "".into(),

@@ -177,6 +177,13 @@ impl Board {
                 let text = format!("RTP came from {from} only and was dropped: nothing names it; {line}");
                 self.raise(time, Kind::MediaRefused, subject, text, 1);
             }
+            Event::ProxyNotNamed { source, user } => {
+                let text = format!(
+                    "{user} registers by it with Path or a second Via, which do not count: [registrar] proxies = \
+                     [\"{source}\"]"
+                );
+                self.raise(time, Kind::ProxyNotNamed, source.to_string(), text, 1);
+            }
             Event::Error { component, message } if component == "recording" => {
                 self.raise(time, Kind::RecordingFailed, String::new(), message.clone(), 1);
             }

@@ -29,6 +29,7 @@ pub enum Kind {
     MediaRefused,
     Banned,
     RealmRefused,
+    ProxyNotNamed,
     ReloadRefused,
     HandlerFailed,
     Bug,
@@ -59,7 +60,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::NoMedia,
         Kind::MediaServerDown,
         Kind::GatewayDown,
@@ -74,6 +75,7 @@ impl Kind {
         Kind::MediaRefused,
         Kind::Banned,
         Kind::RealmRefused,
+        Kind::ProxyNotNamed,
         Kind::ReloadRefused,
         Kind::HandlerFailed,
         Kind::Bug,
@@ -173,6 +175,13 @@ impl Kind {
                 ends: Ends::After(HOUR),
                 fix: "if the realm is the provider's own, add the line to its [[gateway]] and send SIGHUP; if not, \
                       somebody whom it was called for asked for your password, and did not get it",
+            },
+            Kind::ProxyNotNamed => Row {
+                name: "proxy_not_named",
+                severity: Warning,
+                ends: Ends::After(HOUR),
+                fix: "if it is a proxy of yours, add the line that the text has and send SIGHUP: until then its phones \
+                      are called at the proxy's port, without Path, and share its limits; if not, somebody lies",
             },
             Kind::ReloadRefused => Row {
                 name: "reload_refused",

@@ -9,22 +9,32 @@ use super::{Clocks, Durability};
 use crate::sip::endpoint::Transport;
 use crate::sip::registrar::aor::Aor;
 use crate::sip::registrar::binding::{Binding, BindingFlow, BindingId};
+use crate::sip::registrar::reach::SentBy;
 use crate::sip::registrar::store::{Change, LocationStore, MemoryStore};
 
 /// Marks the file as ours (`b2bR`).
 const APPLICATION: i32 = 0x6232_6252;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE binding (
     id INTEGER PRIMARY KEY, aor TEXT NOT NULL, contact BLOB NOT NULL, params BLOB NOT NULL,
     q INTEGER NOT NULL, expires_ms INTEGER NOT NULL, call_id BLOB NOT NULL, cseq INTEGER NOT NULL,
     path BLOB NOT NULL, transport TEXT NOT NULL, local TEXT NOT NULL, remote TEXT NOT NULL,
-    via_proxy INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL
+    sent_by INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL,
+    source TEXT NOT NULL
 );";
 
 const COLUMNS: &str = "id, aor, contact, params, q, expires_ms, call_id, cseq, path, transport, local, remote, \
-                       via_proxy, instance, reg_id, user_agent";
+                       sent_by, instance, reg_id, user_agent, source";
+
+/// From version 1, which knew whether there was a second Via and no more: 6 is
+/// `SentBy::Proxy`, 5 `SentBy::Elsewhere`.
+const FROM_1: &str = "
+ALTER TABLE binding RENAME COLUMN via_proxy TO sent_by;
+ALTER TABLE binding ADD COLUMN source TEXT NOT NULL DEFAULT '';
+UPDATE binding SET sent_by = CASE sent_by WHEN 0 THEN 5 ELSE 6 END, source = remote;
+";
 
 /// Makes the database ready. `Some`: it is not ours, with what was found.
 pub fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<Option<String>> {
@@ -33,7 +43,7 @@ pub fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Res
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
     let new = tables == 0 && application == 0;
-    if !new && (application != APPLICATION || version != VERSION) {
+    if !new && (application != APPLICATION || !(1..=VERSION).contains(&version)) {
         return Ok(Some(format!("application {application:#x}, version {version}, {tables} tables")));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -42,11 +52,12 @@ pub fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Res
         Durability::Power => "FULL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    if new {
+    if new || version < VERSION {
+        // All of it or nothing: rolled back when the connection is closed.
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.pragma_update(None, "application_id", APPLICATION)?;
         connection.pragma_update(None, "user_version", VERSION)?;
-        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(if new { SCHEMA } else { FROM_1 })?;
         connection.execute_batch("COMMIT")?;
     }
     Ok(None)
@@ -74,9 +85,13 @@ fn binding(row: &Row<'_>, clocks: &Clocks) -> rusqlite::Result<Option<(Aor, Bind
     let (Ok(aor), Some(expires)) = (text(1)?.parse::<Aor>(), clocks.to_steady(row.get(5)?)) else {
         return Ok(None);
     };
-    let (Some(transport), Some(local), Some(remote)) =
-        (Transport::parse(text(9)?.as_bytes()), address(10)?, address(11)?)
-    else {
+    let (Some(transport), Some(local), Some(remote), Some(source), Some(sent_by)) = (
+        Transport::parse(text(9)?.as_bytes()),
+        address(10)?,
+        address(11)?,
+        address(16)?,
+        SentBy::of_number(row.get(12)?),
+    ) else {
         return Ok(None);
     };
     let binding = Binding {
@@ -90,7 +105,8 @@ fn binding(row: &Row<'_>, clocks: &Clocks) -> rusqlite::Result<Option<(Aor, Bind
         path: blob(8)?,
         // Connections and socket numbers do not outlive the process.
         flow: BindingFlow { transport, local, remote, id: None },
-        via_proxy: row.get(12)?,
+        source,
+        sent_by,
         instance: row.get::<_, Option<Vec<u8>>>(13)?.map(Vec::into_boxed_slice),
         reg_id: row.get(14)?,
         user_agent: text(15)?.into(),
@@ -109,7 +125,7 @@ pub struct Statements<'a> {
 impl<'a> Statements<'a> {
     pub fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
         let put =
-            format!("INSERT OR REPLACE INTO binding ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+            format!("INSERT OR REPLACE INTO binding ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
         Ok(Statements {
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             put: connection.prepare(&put)?,
@@ -144,10 +160,11 @@ impl<'a> Statements<'a> {
             binding.flow.transport.as_str(),
             binding.flow.local.to_string(),
             binding.flow.remote.to_string(),
-            binding.via_proxy,
+            binding.sent_by.as_number(),
             binding.instance.as_deref(),
             binding.reg_id,
             &*binding.user_agent,
+            binding.source.to_string(),
         ]);
         put.map(drop)
     }

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::sip::endpoint::{FlowId, Transport};
 use crate::sip::registrar::binding::{BindingFlow, BindingId};
+use crate::sip::registrar::reach::{NextHop, SentBy, Trusted};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,7 +29,8 @@ fn binding(id: u64, lifetime: Duration) -> Arc<Binding> {
             remote: "198.51.100.7:40123".parse().unwrap(),
             id: Some(FlowId(99)),
         },
-        via_proxy: true,
+        source: "203.0.113.9:5062".parse().unwrap(),
+        sent_by: SentBy::Proxy,
         instance: Some((*b"\"<urn:uuid:1>\"").into()),
         reg_id: Some(1),
         user_agent: "Phone 1.0 é".into(),
@@ -248,4 +250,45 @@ fn times_are_the_same_by_both_clocks() {
     assert_eq!(clocks.to_wall(clocks.steady - Duration::from_secs(1)), 999_000);
     assert_eq!(clocks.to_steady(1_000_000), None);
     assert_eq!(clocks.to_steady(i64::MIN), None);
+}
+
+#[test]
+fn a_database_of_the_first_version_opens_and_its_bindings_keep_to_their_flow() {
+    let folder = Folder::new();
+    let old = rusqlite::Connection::open(&folder.path).unwrap();
+    let soon = Clocks::read().to_wall(Instant::now() + HOUR);
+    old.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA application_id = {};
+         PRAGMA user_version = 1;
+         CREATE TABLE binding (
+             id INTEGER PRIMARY KEY, aor TEXT NOT NULL, contact BLOB NOT NULL, params BLOB NOT NULL,
+             q INTEGER NOT NULL, expires_ms INTEGER NOT NULL, call_id BLOB NOT NULL, cseq INTEGER NOT NULL,
+             path BLOB NOT NULL, transport TEXT NOT NULL, local TEXT NOT NULL, remote TEXT NOT NULL,
+             via_proxy INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL
+         );
+         INSERT INTO binding VALUES (1, '1001@b2b.example', CAST('sip:1001@203.0.113.9' AS BLOB), x'', 1000,
+             {soon}, CAST('a' AS BLOB), 1, x'', 'UDP', '192.0.2.1:5060', '198.51.100.7:40123', 1, NULL, NULL, 'x');
+         INSERT INTO binding VALUES (2, '1002@b2b.example', CAST('sip:1002@10.0.0.5' AS BLOB), x'', 1000,
+             {soon}, CAST('b' AS BLOB), 1, CAST('<sip:203.0.113.9;lr>' AS BLOB), 'UDP', '192.0.2.1:5060',
+             '198.51.100.8:40123', 0, NULL, NULL, 'x');",
+        0x6232_6252
+    ))
+    .unwrap();
+    drop(old);
+    // Twice: it is of the new version then.
+    for _ in 0..2 {
+        let store = folder.open();
+        assert_eq!(store.skipped(), 0);
+        for (user, remote, sent_by) in
+            [(1001, "198.51.100.7:40123", SentBy::Proxy), (1002, "198.51.100.8:40123", SentBy::Elsewhere)]
+        {
+            let [binding] = store.bindings(&aor(user)) else { panic!("one binding of {user}") };
+            assert_eq!((binding.source, binding.sent_by), (remote.parse().unwrap(), sent_by));
+            // Nobody is named whom the second Via, or the Path, could have come from.
+            let way = binding.next_hop(&Trusted::default());
+            assert_eq!(way, NextHop::Flow(binding.flow, b""));
+            assert_eq!(binding.flow.remote, remote.parse().unwrap());
+        }
+    }
 }

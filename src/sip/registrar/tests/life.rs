@@ -80,7 +80,7 @@ fn a_contact_is_reached_on_the_flow_that_it_registered_by() {
     bench.ok(&Register::new(1).contact("<sip:1001@10.0.0.5:5060>"));
     let aor: Aor = "1001@b2b.example".parse().unwrap();
     let binding = bench.registrar.lookup(bench.now, &aor).remove(0);
-    assert_eq!(binding.next_hop(), NextHop::Flow(BindingFlow::from(&bench.flow)));
+    assert_eq!(bench.registrar.next_hop(&binding), NextHop::Flow(BindingFlow::from(&bench.flow), b""));
     assert_eq!(binding.flow.flow(), Some(bench.flow));
     assert_eq!(binding.flow.remote_uri(), "sip:198.51.100.7:40123;transport=udp");
     assert!(binding.behind_nat());
@@ -93,58 +93,37 @@ fn a_contact_is_reached_on_the_flow_that_it_registered_by() {
 }
 
 #[test]
-fn who_registers_through_a_proxy_is_reached_where_his_contact_says() {
-    let mut bench = Bench::new();
-    bench.ok(&Register::new(1)
-        .contact("<sip:1001@10.0.0.5>")
-        .field("Via: SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK2"));
-    let binding = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap()).remove(0);
-    assert_eq!(binding.next_hop(), NextHop::Contact);
-    assert!(!binding.behind_nat());
-}
-
-#[test]
-fn nat_is_seen_by_address_and_over_udp_by_port() {
-    use Transport::{Tcp, Tls, Udp};
-    for (transport, remote, contact, nat) in [
-        (Udp, "192.0.2.1:5060", "sip:1001@192.0.2.1", false),
-        (Udp, "192.0.2.1:5060", "sip:1001@192.0.2.1:5060", false),
-        (Udp, "192.0.2.1:5061", "sip:1001@192.0.2.1", true),
-        (Udp, "192.0.2.2:5060", "sip:1001@192.0.2.1", true),
-        (Udp, "192.0.2.1:5060", "sip:1001@phone.invalid", true),
-        (Udp, "[2001:db8::1]:5060", "sip:1001@[2001:DB8:0::1]", false),
-        (Udp, "[::ffff:192.0.2.1]:5060", "sip:1001@192.0.2.1", false),
-        (Tcp, "192.0.2.1:40000", "sip:1001@192.0.2.1;transport=tcp", false),
-        (Tls, "192.0.2.9:40000", "sips:1001@192.0.2.1", true),
+fn keep_alives_go_to_every_udp_binding_outside_our_networks_until_it_is_gone() {
+    let block = |net: &str, prefix| (net.parse().unwrap(), prefix);
+    let trusted = Trusted {
+        proxies: [block("203.0.113.5", 32)].into_iter().collect(),
+        inside: [block("10.0.0.0", 8)].into_iter().collect(),
+    };
+    let mut bench = Bench::with(RegistrarConfig { trusted, ..RegistrarConfig::default() });
+    for (cseq, transport, remote, contact) in [
+        (1, Transport::Udp, "10.0.0.5:5060", "<sip:inside@10.0.0.5>"),
+        (2, Transport::Tcp, "198.51.100.7:40123", "<sip:tcp@10.0.0.5>"),
+        (3, Transport::Udp, "203.0.113.5:5060", "<sip:proxied@10.0.0.5>"),
+        (4, Transport::Udp, "198.51.100.7:40123", "<sip:nat@10.0.0.5>"),
+        // Its Contact is where it came from: it may have asked STUN, or a router has rewritten it.
+        (5, Transport::Udp, "198.51.100.8:5060", "<sip:open@198.51.100.8>"),
     ] {
-        let mut bench = Bench::new();
         bench.flow = flow(transport, remote);
-        bench.ok(&Register::new(1).contact(&format!("<{contact}>")));
-        let binding = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap()).remove(0);
-        assert_eq!(binding.behind_nat(), nat, "{remote} {contact}");
+        bench.ok(&Register::new(cseq).contact(contact).expires(if cseq < 4 { 600 } else { 110 }));
     }
-}
-
-#[test]
-fn keep_alives_go_to_udp_phones_behind_a_nat_until_they_are_gone() {
-    let mut bench = Bench::new();
-    bench.ok(&Register::new(1).contact(A).expires(600));
-    bench.flow = flow(Transport::Tcp, "198.51.100.7:40123");
-    bench.ok(&Register::new(2).contact("<sip:tcp@10.0.0.5>").expires(600));
-    bench.flow = flow(Transport::Udp, "198.51.100.7:40123");
-    bench.ok(&Register::new(3).contact("<sip:nat@10.0.0.5>").expires(110));
     let mut sent = Vec::new();
     for second in 1..=200u64 {
         bench.pass(1);
         while let Some(keep_alive) = bench.registrar.poll_keep_alive() {
             assert_eq!(keep_alive.kind, KeepAliveKind::Crlf);
-            assert_eq!(keep_alive.binding.contact_str(), "sip:nat@10.0.0.5");
-            sent.push(second);
+            sent.push((second, keep_alive.binding.contact_str().into_owned()));
         }
     }
-    assert_eq!(sent, [25, 50, 75, 100]);
-    assert_eq!(bench.registrar.counters().keep_alives, 4);
-    assert_eq!(bench.registrar.timers_held().0, 2, "the expiries of the other two");
+    let both =
+        |second| [(second, "sip:nat@10.0.0.5".to_owned()), (second, "sip:open@198.51.100.8".to_owned())];
+    assert_eq!(sent, [25, 50, 75, 100].map(both).concat());
+    assert_eq!(bench.registrar.counters().keep_alives, 8);
+    assert_eq!(bench.registrar.timers_held().0, 3, "the expiries of the other three");
 }
 
 #[test]
@@ -179,7 +158,8 @@ fn timers_of_a_store_that_has_bindings_are_spread_and_complete() {
     assert!(second.store().is_empty());
     assert_eq!(second.counters().expired, 9);
     let again = Register::new(1).call_id("x").contact("<sip:x@10.0.0.5>");
-    second.handle(next, &again.request(), &first.flow, None, &House);
+    let sender = Sender { flow: &first.flow, source: first.flow.remote, user: None };
+    second.handle(next, &again.request(), sender, &House);
     let id = second.lookup(next, &"1001@b2b.example".parse().unwrap())[0].id;
     assert_eq!(id, BindingId(10), "ids go on where they were");
 }

@@ -2,6 +2,7 @@
 
 mod life;
 mod model;
+mod reach;
 mod register;
 
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ fn request(text: String) -> Request {
 /// A REGISTER in the making.
 struct Register {
     uri: String,
+    /// Top Via, but for its branch.
+    via: String,
     to: String,
     call_id: String,
     cseq: u32,
@@ -57,11 +60,16 @@ impl Register {
     fn new(cseq: u32) -> Self {
         Register {
             uri: "sip:b2b.example".into(),
+            via: "UDP 192.0.2.1".into(),
             to: "<sip:1001@b2b.example>".into(),
             call_id: "call".into(),
             cseq,
             fields: String::new(),
         }
+    }
+
+    fn via(self, via: &str) -> Self {
+        Register { via: via.into(), ..self }
     }
 
     fn to(self, to: &str) -> Self {
@@ -87,9 +95,9 @@ impl Register {
 
     fn request(&self) -> Request {
         request(format!(
-            "REGISTER {} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: {};tag=1\r\nTo: {}\r\n\
+            "REGISTER {} SIP/2.0\r\nVia: SIP/2.0/{};branch=z9hG4bK1\r\nFrom: {};tag=1\r\nTo: {}\r\n\
              Call-ID: {}\r\nCSeq: {} REGISTER\r\nMax-Forwards: 70\r\n{}\r\n",
-            self.uri, self.to, self.to, self.call_id, self.cseq, self.fields
+            self.uri, self.via, self.to, self.to, self.call_id, self.cseq, self.fields
         ))
     }
 }
@@ -97,6 +105,12 @@ impl Register {
 fn flow(transport: Transport, remote: &str) -> Flow {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
     Flow { transport, local: address("192.0.2.99:5060"), remote: address(remote), id: FlowId(7) }
+}
+
+/// 192.0.2.1 is an edge proxy of ours.
+fn edge() -> Trusted {
+    let proxies = [("192.0.2.1".parse().unwrap(), 32)].into_iter().collect();
+    Trusted { proxies, ..Trusted::default() }
 }
 
 /// A registrar and its time.
@@ -118,7 +132,8 @@ impl Bench {
     }
 
     fn send(&mut self, register: &Register) -> RegistrarReply {
-        self.registrar.handle(self.now, &register.request(), &self.flow, None, &House)
+        let sender = Sender { flow: &self.flow, source: self.flow.remote, user: None };
+        self.registrar.handle(self.now, &register.request(), sender, &House)
     }
 
     /// Status, and contacts as the answer lists them.

@@ -175,7 +175,16 @@ fn a_full_store_takes_no_new_bindings_but_refreshes() {
 fn domains_addresses_and_users_are_held_apart() {
     let mut bench = Bench::new();
     let status = |bench: &mut Bench, register: &Register, user: Option<&str>| {
-        bench.registrar.handle(bench.now, &register.request(), &bench.flow, user, &House).reply.status
+        bench
+            .registrar
+            .handle(
+                bench.now,
+                &register.request(),
+                Sender { flow: &bench.flow, source: bench.flow.remote, user },
+                &House,
+            )
+            .reply
+            .status
     };
     let elsewhere = Register { uri: "sip:elsewhere".into(), ..Register::new(1).contact(A) };
     assert_eq!(status(&mut bench, &elsewhere, None), 404);
@@ -262,17 +271,30 @@ fn a_flow_of_a_phone_is_one_binding_whatever_its_contact_becomes() {
 
 #[test]
 fn a_path_is_kept_and_told_to_who_understands_it() {
-    let mut bench = Bench::new();
-    let path = "Path: <sip:p1.example;lr>, <sip:p2.example;lr>";
+    let mut bench = Bench::with(RegistrarConfig { trusted: edge(), ..RegistrarConfig::default() });
+    let path = "Path: <sip:192.0.2.1;lr;received=sip:198.51.100.7:40123;x=\"a,b\">, <sip:p2.example;lr>";
     let plain = bench.send(&Register::new(1).contact(A).field(path));
     assert!(plain.reply.headers.iter().all(|(name, _)| name != "Path"));
     let reply = bench
         .send(&Register::new(2).contact(A).field(path).field("Path: <sip:p3;lr>").field("Supported: path"));
     let told = reply.reply.headers.iter().find(|(name, _)| name == "Path").map(|(_, value)| value.clone());
-    let whole = &b"<sip:p1.example;lr>, <sip:p2.example;lr>, <sip:p3;lr>"[..];
+    let whole =
+        &b"<sip:192.0.2.1;lr;received=sip:198.51.100.7:40123;x=\"a,b\">, <sip:p2.example;lr>, <sip:p3;lr>"[..];
     assert_eq!(told.as_deref(), Some(whole));
     let found = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap());
-    assert_eq!(found[0].next_hop(), NextHop::Path(whole));
+    assert_eq!(bench.registrar.next_hop(&found[0]), NextHop::Path(whole));
+}
+
+#[test]
+fn a_path_that_nobody_named_has_brought_does_not_count() {
+    let mut bench = Bench::new();
+    let register = Register::new(1).contact(A).field("Path: <sip:203.0.113.9;lr>").field("Supported: path");
+    let reply = bench.send(&register);
+    assert!(reply.unnamed_proxy && reply.reply.status == 200);
+    assert!(reply.reply.headers.iter().all(|(name, _)| name != "Path"));
+    let found = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap());
+    assert_eq!(bench.registrar.next_hop(&found[0]), NextHop::Flow(BindingFlow::from(&bench.flow), b""));
+    assert!(!bench.send(&Register::new(2).contact(A)).unnamed_proxy);
 }
 
 #[test]
