@@ -5,3 +5,6 @@ mod abuse;
 mod doors_open;
 mod lifecycle;
 pub mod peer;
+mod proxied;
+mod reach;
+pub mod registering;
