@@ -247,6 +247,10 @@ fn gateways_and_groups() {
                 "line 17: `gateway.sources` = \"192.0.2.1/32\": it is a source of the gateway \"b\" already; keep one",
             ),
             (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nredirects = [\"carrier\", \"carier\"]",
+                "line 13: `gateway.redirects`: there is no gateway \"carier\"; did you mean \"carrier\"?",
+            ),
+            (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ncalled = [{ match = \"(\", to = \"\" }]",
                 "line 13: `rule.match` = \"(\": not a regular expression: unclosed group",
             ),

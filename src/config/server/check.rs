@@ -29,6 +29,8 @@ pub struct Names {
     music: HashMap<String, usize>,
     classes: Vec<String>,
     sources: Vec<(IpNet, String)>,
+    /// Gateways that are named before all are known: by which key, and where.
+    wanted: Vec<(String, String, usize)>,
 }
 
 impl Names {
@@ -95,6 +97,18 @@ impl Names {
 
     pub fn no_such_user(&self, key: String, name: &str) -> Option<ConfigProblem> {
         missing(&self.users, key, "user", name)
+    }
+
+    /// A gateway that has to be there in the end.
+    pub fn wants_gateway(&mut self, key: String, name: &str, at: usize) {
+        self.wanted.push((key, name.to_string(), at));
+    }
+
+    /// The first gateway that is named and is not there, and where; every gateway is known by now.
+    pub fn missing_gateway(&self) -> Option<(usize, ConfigProblem)> {
+        let missing =
+            |(key, name, at): &(String, String, usize)| Some((*at, self.no_such_gateway(key.clone(), name)?));
+        self.wanted.iter().find_map(missing)
     }
 
     pub fn no_such_gateway(&self, key: String, name: &str) -> Option<ConfigProblem> {

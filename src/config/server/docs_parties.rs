@@ -85,6 +85,12 @@ pub const GATEWAY: SectionDoc = SectionDoc {
             "Where RTP to it goes: to where its own comes from, or to the address that it names whatever comes.",
         ),
         key("class", "text", r#""external""#, "The caller class of its calls."),
+        key(
+            "redirects",
+            "`own`, `routes`, or a list of gateways",
+            r#""own""#,
+            "Where its redirects (3xx) and transfers (REFER) may lead beside its own `hosts` and `sources`: nowhere, to the hosts of these gateways and through them, or through the routes as calls of its class.",
+        ),
         key("channels", "1 to 100000", "", "Calls at once, both ways together. Without it: any number."),
         key(
             "trying_s",

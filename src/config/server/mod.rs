@@ -59,7 +59,7 @@ pub use error::{ConfigError, ConfigProblem};
 pub use hep::{Hep, HepCalls};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
-pub use parties::{Gateway, GatewayHost, Group, MediaAnswer, Strategy, User};
+pub use parties::{Gateway, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};
 pub use recording::Recording;
 pub use route::{

@@ -80,6 +80,9 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let gateways = root.many(&docs::GATEWAY)?;
     let gateways = gateways.into_iter().map(|section| parse_parties::gateway(section, outside, &mut names));
     let gateways = gateways.collect::<Result<Vec<_>, _>>()?;
+    if let Some((at, problem)) = names.missing_gateway() {
+        return Err(lines.error(at, problem));
+    }
     let groups = root.many(&docs::GROUP)?;
     let groups = groups.into_iter().map(|section| parse_parties::group(section, &mut names));
     let groups = groups.collect::<Result<Vec<_>, _>>()?;

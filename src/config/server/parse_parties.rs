@@ -10,7 +10,9 @@ use super::docs;
 use super::error::{ConfigError, ConfigProblem};
 use super::parse::{self, Outside, secret};
 use super::parse_route;
-use super::parties::{Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Strategy, User};
+use super::parties::{
+    Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User,
+};
 use super::pattern::{Pattern, Rewrite, Template};
 use super::reader::{Read, Section};
 use super::texts;
@@ -116,6 +118,7 @@ pub(super) fn gateway(
         media_from: section.parsed_list("media_from", network)?.unwrap_or_default(),
         media_answer: section.parsed("media_answer", media_answer)?.unwrap_or(MediaAnswer::Source),
         class: section.parsed("class", class)?.unwrap_or_else(|| "external".to_string()),
+        redirects: redirects(&section, names)?,
         channels: section.whole("channels", 1..=100_000)?.map(|most| most as usize),
         trying: super::parse_limits::trying(&section)?,
         called: rewrites(&section, "called")?,
@@ -136,6 +139,20 @@ fn media_answer(text: &str) -> Read<MediaAnswer> {
         "signalled" => Ok(MediaAnswer::Signalled),
         _ => Err("no such choice; choose source or signalled".to_string()),
     }
+}
+
+/// `own`, `routes`, or names of gateways, which may stand further down in the file.
+fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, ConfigError> {
+    let Some(texts) = section.texts("redirects")? else { return Ok(Redirects::Own) };
+    match texts.iter().map(|text| text.text.as_str()).collect::<Vec<_>>()[..] {
+        ["own"] => return Ok(Redirects::Own),
+        ["routes"] => return Ok(Redirects::Routes),
+        _ => {}
+    }
+    for text in &texts {
+        names.wants_gateway(section.full("redirects"), &text.text, text.at);
+    }
+    Ok(Redirects::Gateways(texts.into_iter().map(|text| text.text).collect()))
 }
 
 /// Whether digits come as tones.

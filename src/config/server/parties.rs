@@ -83,6 +83,8 @@ pub struct Gateway {
     pub media_answer: MediaAnswer,
     /// The class of its calls, which routes ask for.
     pub class: String,
+    /// Where its redirects and transfers may lead beside its own hosts.
+    pub redirects: Redirects,
     /// Calls at once, both ways together; none: any number.
     pub channels: Option<usize>,
     /// How long a host may be without any response; none: as `limits` say.
@@ -97,6 +99,18 @@ pub struct Gateway {
     pub inband: bool,
     /// Line in the file.
     pub line: usize,
+}
+
+/// Where a gateway's redirects and transfers may lead beside its own hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// Nowhere.
+    #[default]
+    Own,
+    /// To the hosts of these gateways, through them.
+    Gateways(Vec<String>),
+    /// Through the routes, as calls of the gateway.
+    Routes,
 }
 
 /// One host of a gateway.

@@ -138,6 +138,8 @@ fn keys_become_what_they_say() {
     assert_eq!(hosts, expected.map(|(host, priority)| (host.to_string(), priority)));
     assert_eq!((gateways[0].register, gateways[0].options), (Some(Duration::from_secs(120)), None));
     assert_eq!((gateways[1].register, gateways[1].options), (None, Some(Duration::from_secs(30))));
+    assert_eq!(gateways[0].redirects, Redirects::Gateways(vec!["other".to_string()]));
+    assert_eq!(gateways[1].redirects, Redirects::Own);
     assert_eq!((groups[0].strategy, groups[0].members.len()), (Strategy::Serial, 3));
     let Action::Dial { targets, policy } = &routes[0].action else { panic!() };
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
