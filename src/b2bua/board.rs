@@ -2,10 +2,14 @@
 //! observes.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::call::resolver::{GatewayStatus, Health};
 use crate::call::seats::{Holder, Seats};
+
+/// Addresses that are remembered of one name: a lookup gives a few of a pool's.
+const ADDRESSES: usize = 64;
 
 /// The board; clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +17,8 @@ pub struct GatewayBoard {
     /// Channels in use, among other places.
     pub seats: Seats,
     states: Arc<RwLock<HashMap<String, GatewayState>>>,
+    /// What names of hosts were found to be, the latest last.
+    located: Arc<RwLock<HashMap<String, Vec<IpAddr>>>>,
 }
 
 /// What is known of a gateway.
@@ -61,6 +67,30 @@ impl GatewayBoard {
     /// Puts up what is known now.
     pub fn set(&self, name: &str, state: GatewayState) {
         self.states.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
+    }
+
+    /// A gateway's host was looked up.
+    pub fn located(&self, host: &str, found: &[IpAddr]) {
+        let found = || found.iter().map(|ip| ip.to_canonical());
+        let known = self.addresses(host);
+        if found().all(|ip| known.contains(&ip)) {
+            return;
+        }
+        let mut located = self.located.write().unwrap_or_else(PoisonError::into_inner);
+        let known = located.entry(host.to_ascii_lowercase()).or_default();
+        for ip in found() {
+            if !known.contains(&ip) {
+                known.push(ip);
+            }
+        }
+        let surplus = known.len().saturating_sub(ADDRESSES);
+        known.drain(..surplus);
+    }
+
+    /// What a host's name was found to be.
+    pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let located = self.located.read().unwrap_or_else(PoisonError::into_inner);
+        located.get(host).cloned().unwrap_or_default()
     }
 
     /// The gateway is gone.

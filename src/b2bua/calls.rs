@@ -4,16 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::in_force::{Current, Settings, named};
+use super::in_force::{Current, Settings};
+use super::leading::{self, Led, Wish};
 use super::origin::Origin;
 use super::routing::{Dial, Outcome, RouteRequest};
 use super::settings::RouteParts;
 use crate::call::CallId;
 use crate::call::bridge_fsm::BridgeMode;
 use crate::call::controller::PairPolicy;
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use crate::call::handler::{
+    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection, Referral,
+};
 use crate::call::headers::{HeaderChange, HeaderRule, RuledMessage};
-use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
+use crate::call::lookup::{Diverted, LookupError, LookupRequest, ResolvedContact};
+use crate::call::policy::Way;
 use crate::call::service::{
     CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken,
 };
@@ -44,6 +48,7 @@ impl ApplicationHandler for Routes {
                 called: call.called(),
                 caller: number_of(user.map(|user| &**user), &told),
                 told,
+                shown: None,
                 name: user.and_then(|user| user.display_name.clone()),
                 origin,
                 class,
@@ -72,15 +77,24 @@ impl ApplicationHandler for Routes {
         let current = self.0.clone();
         Box::pin(async move {
             let settings = current.get();
-            let called = match named(&settings, &referral.target) {
-                Ok(called) => called,
-                Err(error) => {
-                    tracing::info!("call {}: {error}", referral.call.0);
-                    let (status, reason) = error.status();
-                    let action = HandlerAction::Reject { status, reason: reason.to_owned() };
-                    let why = error.to_string();
-                    return HandlerAction::Routed { route: None, why, action: Box::new(action) };
+            let wish = Wish {
+                by: &referral.by,
+                dialled: None,
+                way: Way::Refer,
+                target: &referral.target,
+                caller: None,
+            };
+            let called = match leading::lead(&current, &settings, &wish) {
+                Led::Number(called, _) => called,
+                Led::Contact(contact, why) => {
+                    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![*contact])));
+                    return HandlerAction::Routed {
+                        route: None,
+                        why: why.to_owned(),
+                        action: Box::new(action),
+                    };
                 }
+                Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
             };
             let by = &referral.by;
             let (origin, class) = settings.party(by);
@@ -90,6 +104,7 @@ impl ApplicationHandler for Routes {
                 called,
                 caller: number_of(user.map(|user| &**user), &by.number),
                 told: by.number.clone(),
+                shown: None,
                 name: None,
                 origin,
                 class,
@@ -97,6 +112,60 @@ impl ApplicationHandler for Routes {
                 at: referral.at,
             };
             route(&settings, &asking).await.action
+        })
+    }
+
+    /// From there on it is a call of who redirects: a user's goes through the routes, a
+    /// gateway's through that gateway.
+    fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
+        let current = self.0.clone();
+        Box::pin(async move {
+            let settings = current.get();
+            let Redirection { by, dialled, caller, target, .. } = &redirection;
+            let shown = caller.as_ref().map(|(_, number)| number.clone());
+            let wish =
+                Wish { by, dialled: Some(dialled), way: Way::Redirect, target, caller: shown.as_deref() };
+            let (called, why) = match leading::lead(&current, &settings, &wish) {
+                Led::Number(called, why) => (called, why),
+                Led::Contact(mut contact, why) => {
+                    contact.diverted = dialled.diverted.clone();
+                    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![*contact])));
+                    return HandlerAction::Routed {
+                        route: None,
+                        why: why.to_owned(),
+                        action: Box::new(action),
+                    };
+                }
+                Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
+            };
+            let (origin, class) = settings.party(by);
+            let user = by.user.as_deref().and_then(|name| settings.directory.user(name));
+            let number = number_of(user.map(|user| &**user), &by.number);
+            let asking = Asking {
+                id: redirection.call,
+                called,
+                caller: number.clone(),
+                told: number.clone(),
+                shown,
+                name: None,
+                origin,
+                class,
+                source: by.address,
+                at: redirection.at,
+            };
+            let action = route(&settings, &asking).await.action;
+            let HandlerAction::Dial(mut request) = action else { return action };
+            let taken = request.options.route.take();
+            let diverted = Arc::new(Diverted {
+                user: user.map(|user| user.name.as_str().into()),
+                number,
+                reason: "",
+                route: taken.as_ref().map(|it| it.name.clone()),
+                before: dialled.diverted.clone(),
+            });
+            request.to.each_contact(|contact| contact.diverted = Some(diverted.clone()));
+            let why = taken.map(|it| format!("{}, {why}", it.why)).unwrap_or_else(|| why.to_owned());
+            HandlerAction::Routed { route: None, why, action: Box::new(HandlerAction::Dial(request)) }
         })
     }
 }
@@ -153,6 +222,9 @@ struct Asking<'a> {
     caller: String,
     /// What he says that his number is.
     told: String,
+    /// The number that gateways are told, where the route has none for them: of the caller whose
+    /// call another one goes on with.
+    shown: Option<String>,
     name: Option<String>,
     origin: Origin<'a>,
     class: Option<&'a str>,
@@ -245,9 +317,10 @@ async fn stages(
 ) -> Vec<DialStage> {
     let policy = &dial.policy;
     let mut stages: Vec<DialStage> = Vec::with_capacity(dial.targets.len());
+    let caller = asking.shown.as_ref().filter(|_| dial.caller == asking.caller).unwrap_or(&dial.caller);
     for target in &dial.targets {
         let lookup = LookupRequest {
-            caller: Some(dial.caller.clone()),
+            caller: Some(caller.clone()),
             source: asking.source,
             ..LookupRequest::new(target, asking.at)
         };

@@ -1,6 +1,9 @@
 //! Header rules and transfers at work in virtual time.
 
+use crate::b2bua::in_force::Current;
+use crate::b2bua::leading::{self, Led, Wish};
 use crate::call::harness::{Harness, PartyId, SESSION};
+use crate::call::policy::Way;
 use crate::config::server::parse_alone;
 use crate::sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
 
@@ -206,9 +209,17 @@ fn nobody_names_a_gateway_or_a_place_elsewhere_in_a_refer() {
 
 #[test]
 fn what_a_party_names_is_a_number_of_ours_or_nothing() {
-    let harness = super::tests::settings(ROUTES_ALONE);
-    let named =
-        |target: &str| crate::b2bua::in_force::named(&harness, target).map_err(|error| error.status().0);
+    let settings = super::tests::settings(ROUTES_ALONE);
+    let current = Current::new(super::tests::settings(ROUTES_ALONE));
+    let by = crate::call::handler::Party { user: Some("1001".to_owned()), ..Default::default() };
+    let named = |target: &str| {
+        let wish = Wish { by: &by, dialled: None, way: Way::Refer, target, caller: None };
+        match leading::lead(&current, &settings, &wish) {
+            Led::Number(number, _) => Ok(number),
+            Led::Contact(..) => Err(200),
+            Led::NotFollowed { .. } => Err(403),
+        }
+    };
     assert_eq!(named("sip:0123@b2b.example"), Ok("0123".to_owned()));
     assert_eq!(named("tel:+44208"), Ok("+44208".to_owned()));
     for target in

@@ -24,7 +24,7 @@ use super::tally::Tally;
 use crate::call::bus::EventBus;
 use crate::call::event::Event;
 use crate::call::handler::Party;
-use crate::call::lookup::{GatewayUse, ResolvedContact};
+use crate::call::lookup::{Diverted, GatewayUse, ResolvedContact};
 use crate::call::reason::Reason;
 use crate::call::seats::Seat;
 use crate::call::switch::Turn;
@@ -296,6 +296,17 @@ impl FrontDesk for ServerDesk {
         let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
         if let Some(user) = user {
             let seat = self.gate.to_user(&user.name, user.max_calls, held).map_err(|why| {
+                self.count(why);
+                (486, "Busy Here")
+            });
+            seats.push(seat?);
+        }
+        // Whoever redirects has one call more for it.
+        let diverted = contact.diverted.as_deref().into_iter().flat_map(Diverted::all);
+        for name in diverted.filter_map(|it| it.user.as_deref()) {
+            let Some(user) = self.settings.directory.user(name) else { continue };
+            let held: Vec<Seat> = held.iter().chain(&seats).cloned().collect();
+            let seat = self.gate.to_user(&user.name, user.max_calls, &held).map_err(|why| {
                 self.count(why);
                 (486, "Busy Here")
             });

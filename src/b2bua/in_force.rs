@@ -16,8 +16,9 @@ use crate::app::Applications;
 use crate::call::controller::PairPolicy;
 use crate::call::handler::Party;
 use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
+use crate::call::policy::Redirects;
 use crate::call::resolver::{
-    Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, GatewayResolver,
+    Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, Gateway, GatewayResolver,
     GroupResolver, UserResolver,
 };
 use crate::config::server::ServerConfig;
@@ -42,7 +43,9 @@ pub struct Settings {
     pub router: Router,
     /// By the place of the route.
     pub routes: Vec<RouteParts>,
-    gateways: HashMap<Arc<str>, Option<Arc<PairPolicy>>>,
+    trunks: HashMap<Arc<str>, (Gateway, Redirects)>,
+    /// What is known of the hosts of gateways.
+    pub board: GatewayBoard,
     /// What routes and groups name.
     pub targets: ChainResolver,
     pub apps: Applications,
@@ -68,8 +71,9 @@ impl Settings {
         };
         let users = UserResolver::new(users);
         let trunks = settings::gateways(&config);
-        let policies = trunks.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
-        let gateways = GatewayResolver::new(trunks, board);
+        let gateways = GatewayResolver::new(trunks.clone(), board.clone());
+        let trunks = trunks.into_iter().zip(&config.gateways);
+        let trunks = trunks.map(|(it, from)| (it.name.clone(), (it, settings::redirects(from)))).collect();
         // Routes are written by the operator: he may name any URI.
         let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
             .with(DirectResolver::new(DirectPolicy::Anybody));
@@ -78,12 +82,17 @@ impl Settings {
         let (origins, router) = (Origins::new(&config), Router::new(&config));
         let routes = settings::routes(&config);
         let apps = applications::applications();
-        Ok(Settings { config, directory, origins, router, routes, gateways: policies, targets, apps })
+        Ok(Settings { config, directory, origins, router, routes, trunks, board, targets, apps })
     }
 
     /// What may be offered to a gateway that says so.
     pub fn gateway_policy(&self, name: &str) -> Option<Arc<PairPolicy>> {
-        self.gateways.get(name)?.clone()
+        self.trunks.get(name)?.0.policy.clone()
+    }
+
+    /// A gateway as calls through it need it, and where its redirects may lead.
+    pub fn trunk(&self, name: &str) -> Option<&(Gateway, Redirects)> {
+        self.trunks.get(name)
     }
 
     /// Who the party of a leg is, as routes see it.
@@ -202,7 +211,7 @@ impl Current {
 
     /// Whether a URI leads to us: a domain of ours, or host and port of a listener (RFC 3261 §16.5,
     /// §19.1.4). Where ports are not known yet, each is ours.
-    fn leads_here(&self, settings: &Settings, target: &str) -> bool {
+    pub fn leads_here(&self, settings: &Settings, target: &str) -> bool {
         let Ok(uri) = Uri::parse(target.as_bytes()) else { return false };
         let Some(host) = uri.host.map(|host| host.to_string().to_ascii_lowercase()) else { return false };
         if !settings.directory.serves(&host) {
@@ -233,7 +242,7 @@ impl Current {
 }
 
 /// What programs may name: users and groups of ours by their URIs, and every target that
-/// a route may have. Parties do not get here: see [`named`].
+/// a route may have. Parties do not get here: see `leading`.
 pub struct PartyTargets(pub Current);
 
 impl Resolver for PartyTargets {
@@ -258,27 +267,6 @@ impl Resolver for PartyTargets {
             Ok(Some(LookupResult { original: request.target.clone(), ..found }))
         })
     }
-}
-
-/// Whom a party names in a REFER: the number in a URI of ours, which goes through the
-/// routes as if he had dialled it. Anything else (`gateway/…`, a URI elsewhere) would be
-/// calls at our cost.
-///
-/// # Errors
-/// [`LookupError::NotAllowed`].
-pub fn named(settings: &Settings, target: &str) -> Result<String, LookupError> {
-    // An application's, of what the party has pressed.
-    if !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
-        return Ok(target.to_owned());
-    }
-    let uri = Uri::parse(target.as_bytes()).ok();
-    if let Some(uri) = uri.filter(|uri| uri.scheme == Scheme::Tel) {
-        return Ok(String::from_utf8_lossy(&uri.user_unescaped().unwrap_or_default()).into_owned());
-    }
-    own_user(settings, target)?.ok_or_else(|| LookupError::NotAllowed {
-        target: target.to_owned(),
-        why: "it is no URI of this server".into(),
-    })
 }
 
 /// The user part of a URI of ours; none: it is no URI.

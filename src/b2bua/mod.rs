@@ -15,6 +15,7 @@
 //! - `board`: how gateways fare; `tally`: what the desk counted
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
+//! - `leading`: where a URI that a party names leads
 //! - `lamps`: who watches whom, by SUBSCRIBE and NOTIFY
 //! - `settings`: the configuration in the words of the rooms below
 //! - `ledger`: the file of call records
@@ -45,6 +46,7 @@ pub mod http;
 pub mod http_client;
 pub mod in_force;
 pub mod lamps;
+pub mod leading;
 pub mod ledger;
 pub mod mailboxes;
 pub mod media;

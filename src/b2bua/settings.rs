@@ -10,10 +10,11 @@ use ipnet::IpNet;
 use crate::call::controller::{PairPolicy, SrtpPolicy};
 use crate::call::failure::Failover;
 use crate::call::lookup::Credentials;
+use crate::call::policy::Redirects;
 use crate::call::resolver::{Gateway, GatewayHost, Group};
 use crate::config::server::{
-    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Rewrite, Route, ServerConfig, Srtp, Strategy,
-    Target,
+    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Rewrite, Route,
+    ServerConfig, Srtp, Strategy, Target,
 };
 use crate::sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
 use crate::sip::endpoint::SessionTimers;
@@ -131,6 +132,17 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway
         })
         .collect()
+}
+
+/// Where a gateway's redirects may lead.
+pub fn redirects(gateway: &crate::config::server::Gateway) -> Redirects {
+    match &gateway.redirects {
+        Named::Own => Redirects::Own,
+        Named::Routes => Redirects::Routes,
+        Named::Gateways(names) => {
+            Redirects::Gateways(names.iter().map(|name| name.as_str().into()).collect())
+        }
+    }
 }
 
 fn rewrite(rules: &[Rewrite]) -> crate::call::resolver::gateway::Rewrite {

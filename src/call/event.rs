@@ -116,6 +116,19 @@ pub enum Event {
     DialWon { call: CallId, leg: LegId, cancelled: usize },
     /// 3xx: the call goes on to another contact.
     Redirected { call: CallId, leg: LegId, to: String },
+    /// A party names a place that it may not lead us to: nobody went there. `way` says by what
+    /// (`redirect`, `refer`, `replaces`), `party` whose it is (`user/1001`, `gateway/carrier`), `line`
+    /// what would allow it in the configuration, where something would.
+    NotFollowed {
+        call: CallId,
+        leg: LegId,
+        party: String,
+        way: String,
+        to: String,
+        why: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        line: Option<String>,
+    },
 
     // ---- SIP: transfer
     /// REFER came, or an application wants it.
@@ -264,6 +277,7 @@ impl Event {
             | Event::DialFailed { .. }
             | Event::DialWon { .. }
             | Event::Redirected { .. }
+            | Event::NotFollowed { .. }
             | Event::TransferRequested { .. }
             | Event::TransferProgress { .. }
             | Event::TransferEnded { .. }
@@ -312,6 +326,7 @@ impl Event {
             | Event::DialFailed { call, .. }
             | Event::DialWon { call, .. }
             | Event::Redirected { call, .. }
+            | Event::NotFollowed { call, .. }
             | Event::TransferRequested { call, .. }
             | Event::TransferProgress { call, .. }
             | Event::TransferEnded { call, .. }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::event::Event;
+use super::lookup::ResolvedContact;
 use super::service::{CallService, DialRequest};
 use super::{CallId, LegId};
 use crate::sip::msg::{Name, Request};
@@ -48,6 +49,14 @@ pub trait ApplicationHandler: Send + Sync {
         Box::pin(std::future::ready(HandlerAction::Continue))
     }
 
+    /// Decides where a call goes on whose callee says that it is reached elsewhere (3xx), once a
+    /// contact. `Dial` and `TransferTo` say where, `Handle` gives the caller to an application,
+    /// anything else says that it is not followed. `Continue` asks the next handler; without a next
+    /// one it is not followed.
+    fn handle_redirect(&self, _redirection: Redirection) -> HandlerFuture {
+        Box::pin(std::future::ready(HandlerAction::Continue))
+    }
+
     /// Whether [`ApplicationHandler::handle_event`] is to be called; asked once a call.
     fn wants_events(&self) -> bool {
         false
@@ -70,6 +79,23 @@ pub struct Referral {
     pub by: Party,
     /// The URI of Refer-To, as it came.
     pub target: String,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// A callee says that it is reached elsewhere.
+#[derive(Debug, Clone)]
+pub struct Redirection {
+    pub call: CallId,
+    /// The leg of who says so.
+    pub leg: LegId,
+    pub by: Party,
+    /// What was dialled to reach it.
+    pub dialled: ResolvedContact,
+    /// The URI of a Contact, without header fields.
+    pub target: String,
+    /// The caller's name and number, as the callee was told; none: nobody has called.
+    pub caller: Option<(String, String)>,
     /// When it came.
     pub at: Instant,
 }
@@ -111,6 +137,9 @@ pub enum HandlerAction {
     /// Refuse an unanswered caller with this status of 300 to 699; hang up an
     /// answered one.
     Reject { status: u16, reason: String },
+    /// The place that a party names is not followed, since it may not lead there; why, and where a
+    /// configuration could allow it, the line to write.
+    NotFollowed { why: String, line: Option<String> },
     /// Hang up; an unanswered caller gets 603.
     Disconnect,
     /// The action, with what the call's account is to say of it: the name of the route that
@@ -130,6 +159,7 @@ impl HandlerAction {
             HandlerAction::TransferTo(_) => "transfer_to",
             HandlerAction::Bridge(_) => "bridge",
             HandlerAction::Reject { .. } => "reject",
+            HandlerAction::NotFollowed { .. } => "not_followed",
             HandlerAction::Disconnect => "disconnect",
             HandlerAction::Routed { action, .. } => action.word(),
         }

@@ -108,6 +108,30 @@ pub struct ResolvedContact {
     pub trying: Option<Duration>,
     /// What may be offered to it; none: as the switch's configuration says.
     pub policy: Option<Arc<PairPolicy>>,
+    /// Who has redirected a call here; none: it was called.
+    pub diverted: Option<Arc<Diverted>>,
+}
+
+/// A party has redirected a call (3xx): from there on it is a call of that party.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diverted {
+    /// The user who did: it counts as one of their calls.
+    pub user: Option<Arc<str>>,
+    /// The number that was called, for others to see.
+    pub number: String,
+    /// Why, as RFC 5806 has it.
+    pub reason: &'static str,
+    /// The route that the call takes from there.
+    pub route: Option<String>,
+    /// Who has redirected it before.
+    pub before: Option<Arc<Diverted>>,
+}
+
+impl Diverted {
+    /// This one and those before it, the last one first.
+    pub fn all(&self) -> impl Iterator<Item = &Diverted> {
+        std::iter::successors(Some(self), |it| it.before.as_deref())
+    }
 }
 
 impl ResolvedContact {
@@ -126,6 +150,7 @@ impl ResolvedContact {
             ring: None,
             trying: None,
             policy: None,
+            diverted: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection};
 use b2b::call::harness::Harness;
 use b2b::call::lookup::ResolvedContact;
 use b2b::call::service::{CallService, DialOptions, DialRequest, DialTo};
@@ -24,6 +24,12 @@ impl ApplicationHandler for Route {
     fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
         let request = self.0.clone();
         Box::pin(async move { HandlerAction::Dial(Box::new(request)) })
+    }
+
+    /// Everybody may lead us everywhere.
+    fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
+        let contact = ResolvedContact::new(redirection.target, 0);
+        Box::pin(async move { HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact]))) })
     }
 }
 

@@ -55,6 +55,7 @@ mod openapi;
 mod operations;
 #[cfg(feature = "lab")]
 mod page;
+mod policy_matrix;
 #[cfg(feature = "lab")]
 mod records;
 mod registrar_sigkill;

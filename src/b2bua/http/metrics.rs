@@ -169,6 +169,7 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
         ("source_full", desk.source_full),
         ("user_full", desk.user_full),
         ("gateway_full", desk.gateway_full),
+        ("not_followed", seen.calls.not_followed),
     ];
     page.each(
         ("b2b_abuse_total", "kind"),

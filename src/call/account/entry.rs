@@ -263,7 +263,7 @@ impl Entry {
             record.audio = audio.filter(|audio| *audio != Audio::NotJudged);
             record.codec = account.codec.as_deref().map(str::to_owned);
             record.quality = quality;
-            record.route = self.route.as_deref().map(str::to_owned);
+            record.route = record.route.or_else(|| self.route.as_deref().map(str::to_owned));
             if let Some(quality) = quality {
                 let event = Event::Quality { call: self.call, leg, quality };
                 self.event(now, &event);

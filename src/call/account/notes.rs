@@ -48,6 +48,9 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             timeline.decision(now, Some(*leg), "answered first", format_args!("{cancelled} cancelled"));
         }
         Event::Redirected { leg, to, .. } => timeline.decision(now, Some(*leg), "redirected", to),
+        Event::NotFollowed { leg, way, to, why, .. } => {
+            timeline.decision(now, Some(*leg), "not followed", format_args!("{way} to {to}: {why}"));
+        }
         Event::TransferRequested { leg, kind, target, .. } => {
             let kind = match kind {
                 TransferKind::Blind => "blind transfer",

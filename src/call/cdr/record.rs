@@ -55,6 +55,8 @@ pub struct Cdr {
     pub quality: Option<Quality>,
     /// The route that the call took.
     pub route: Option<String>,
+    /// The user who has redirected the call to here, or the number that has.
+    pub diverted_by: Option<String>,
 }
 
 /// What became of a leg, in a word.
@@ -159,6 +161,8 @@ struct Line<'a> {
     callee: String,
     gateway: Option<&'a str>,
     route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverted_by: Option<String>,
     remote: Option<SocketAddr>,
     codec: Option<&'a str>,
     audio: Option<Audio>,
@@ -197,6 +201,7 @@ impl Cdr {
             callee: shown(&self.callee),
             gateway: self.gateway.as_deref(),
             route: self.route.as_deref(),
+            diverted_by: self.diverted_by.as_deref().map(shown),
             remote: self.remote,
             codec: self.codec.as_deref(),
             audio: self.audio,

@@ -45,6 +45,7 @@ fn cdr(leg: u64) -> Cdr {
             mos: Some(4.4),
         }),
         route: Some("out".into()),
+        diverted_by: None,
     }
 }
 

@@ -59,6 +59,32 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// The user part of From, for a caller who is given as a number or as a URI.
+    fn caller_shown(&self, caller: Option<&str>) -> String {
+        let caller = match &self.from.0 {
+            Some(user) => user.clone(),
+            None => (self.caller)(&caller_number(caller)),
+        };
+        escape_user(if caller.is_empty() { "anonymous" } else { &caller })
+    }
+
+    /// A URI that somebody of this gateway names, as a call through it; `host`: which of its
+    /// hosts, for the records.
+    pub fn at(&self, uri: &str, host: &str, caller: Option<&str>) -> ResolvedContact {
+        let host = GatewayHost::new(host, 0);
+        // The URI goes on the wire as it was named, the transport is the gateway's all the same.
+        let next_hop = Uri::parse(uri.as_bytes()).ok().filter(|named| named.transport().is_none());
+        let next_hop = next_hop.zip(self.transport).and_then(|(named, transport)| {
+            let port = named.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let transport = transport.as_str().to_ascii_lowercase();
+            Some(format!("sip:{}{port};transport={transport}", named.host?))
+        });
+        let way = contact(self, &host, "", &self.caller_shown(caller));
+        ResolvedContact { uri: uri.to_owned(), next_hop, ..way }
+    }
+}
+
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gateway { name, hosts, transport, credentials, from, channels, .. } = self;
@@ -161,11 +187,7 @@ impl<S: GatewayStatus> GatewayResolver<S> {
             return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
         }
         let user = escape_user(&number);
-        let caller = match &gateway.from.0 {
-            Some(user) => user.clone(),
-            None => (gateway.caller)(&caller_number(request.caller.as_deref())),
-        };
-        let caller = escape_user(if caller.is_empty() { "anonymous" } else { &caller });
+        let caller = gateway.caller_shown(request.caller.as_deref());
         let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
         let contacts: Vec<_> =
             gateway.hosts.iter().filter(up).map(|host| contact(gateway, host, &user, &caller)).collect();

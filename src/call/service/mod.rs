@@ -43,6 +43,17 @@ pub enum DialTo {
     Stages(Vec<DialStage>),
 }
 
+impl DialTo {
+    /// Changes every contact that is known already.
+    pub fn each_contact(&mut self, change: impl FnMut(&mut ResolvedContact)) {
+        match self {
+            DialTo::Target(_) => {}
+            DialTo::Contacts(contacts) => contacts.iter_mut().for_each(change),
+            DialTo::Stages(stages) => stages.iter_mut().flat_map(|it| &mut it.contacts).for_each(change),
+        }
+    }
+}
+
 /// A target that is tried before the next one: a user's phones, a gateway's hosts, a
 /// group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -125,6 +125,12 @@ pub struct DialTarget<T> {
     pub kin: Option<Arc<str>>,
 }
 
+impl<T> From<T> for DialTarget<T> {
+    fn from(target: T) -> Self {
+        DialTarget::new(target)
+    }
+}
+
 impl<T> DialTarget<T> {
     /// A target that is nobody's kin and rings as long as any.
     pub fn new(target: T) -> Self {
@@ -253,6 +259,13 @@ impl<T> Dial<T> {
         self.outputs.push_back(DialOutput::Won(branch));
     }
 
+    /// Somebody else takes the caller: nobody is called any more, and nothing comes after what
+    /// is to be cancelled.
+    pub fn given_away(&mut self) {
+        self.cancel_all(WhyCancelled::AnsweredElsewhere);
+        self.over = true;
+    }
+
     /// Whether 3xx are still followed.
     pub fn follows_redirects(&self) -> bool {
         self.redirects < self.limits.redirects
@@ -260,7 +273,13 @@ impl<T> Dial<T> {
 
     /// 3xx on a branch: its contacts are tried in its place, those of one round
     /// together. The first round joins what rings already, the others follow.
-    pub fn redirected(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, rounds: Vec<Vec<T>>) {
+    pub fn redirected(
+        &mut self,
+        now: Instant,
+        branch: BranchNo,
+        failure: DialFailure,
+        rounds: Vec<Vec<impl Into<DialTarget<T>>>>,
+    ) {
         if !self.is_open(branch) {
             return;
         }
@@ -270,11 +289,12 @@ impl<T> Dial<T> {
         self.redirects += 1;
         let Branch::Open { kin, ends, .. } = self.set_over(branch) else { return };
         self.remember(failure);
-        let targets = |round: Vec<T>| {
-            let target = |target| DialTarget { kin: kin.clone(), ..DialTarget::new(target) };
-            round.into_iter().map(target).collect::<Vec<_>>()
-        };
-        let mut rounds = rounds.into_iter().map(targets);
+        let mut rounds = rounds.into_iter().map(|round| {
+            let targets = round.into_iter().map(Into::<DialTarget<T>>::into);
+            targets
+                .map(|it| DialTarget { kin: it.kin.clone().or_else(|| kin.clone()), ..it })
+                .collect::<Vec<_>>()
+        });
         let first = rounds.next().unwrap_or_default();
         for round in rounds.rev() {
             self.rounds.push_front(round);

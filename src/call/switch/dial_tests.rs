@@ -210,7 +210,7 @@ fn redirects_are_followed_to_a_limit() {
     dial.redirected(now, 1, moved(), vec![vec!["d"]]);
     assert_eq!(outputs(&mut dial), [Start(3, "d")]);
     dial.redirected(now, 2, moved(), vec![vec!["e"]]);
-    dial.redirected(now, 3, moved(), vec![]);
+    dial.redirected(now, 3, moved(), Vec::<Vec<&str>>::new());
     assert_eq!(outputs(&mut dial), [Failed(moved())]);
 }
 

@@ -399,21 +399,29 @@ pub(super) fn refuse(purpose: Purpose, error: DialError) {
 }
 
 /// Contacts as rounds: each alone, or those of one priority together.
-fn rounds(contacts: Vec<ResolvedContact>, order: DialOrder) -> Vec<Vec<DialTarget<ResolvedContact>>> {
+pub(super) fn rounds(
+    contacts: Vec<ResolvedContact>,
+    order: DialOrder,
+) -> Vec<Vec<DialTarget<ResolvedContact>>> {
     let mut rounds: Vec<Vec<DialTarget<ResolvedContact>>> = Vec::new();
     let mut last = None;
     for contact in contacts {
         let together = order == DialOrder::Parallel && last == Some(contact.priority);
         last = Some(contact.priority);
-        let user = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
-        let kin = contact.gateway.is_some().then(|| Arc::from(user));
-        let target = DialTarget { ring: contact.ring, trying: contact.trying, kin, target: contact };
+        let target = target_of(contact);
         match rounds.last_mut().filter(|_| together) {
             Some(round) => round.push(target),
             None => rounds.push(vec![target]),
         }
     }
     rounds
+}
+
+/// A contact as the dial machine knows it.
+pub(super) fn target_of(contact: ResolvedContact) -> DialTarget<ResolvedContact> {
+    let user = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
+    let kin = contact.gateway.is_some().then(|| Arc::from(user));
+    DialTarget { ring: contact.ring, trying: contact.trying, kin, target: contact }
 }
 
 /// The family of a contact whose host is an address.

@@ -150,6 +150,8 @@ impl Switch {
                 self.books.decided(call, t.now, Some(leg), "refused by its handler", &why);
                 self.hang_up_with(t, leg, status, &reason);
             }
+            // A caller names nothing but a number: no handler says this of one.
+            Ok(HandlerAction::NotFollowed { .. }) => self.hang_up_with(t, leg, 403, ""),
             Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
             Ok(HandlerAction::Routed { route, why, action }) => {
                 match route {

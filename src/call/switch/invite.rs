@@ -8,6 +8,7 @@ use super::Switch;
 use super::table::Leg;
 use crate::call::handler::caller_number;
 use crate::call::headers;
+use crate::call::lookup::Diverted;
 use crate::call::service::DialOptions;
 use crate::sip::endpoint::{Body, Invite};
 use crate::sip::msg::{Name, Request, elements};
@@ -49,6 +50,9 @@ impl Switch {
                 headers.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value)));
             }
         }
+        for diverted in contact.and_then(|it| it.diverted.as_deref()).into_iter().flat_map(Diverted::all) {
+            headers.push(("Diversion".into(), self.diversion(diverted).into()));
+        }
         headers::apply(&options.rules, false, &mut headers, caller.map(|invite| &**invite));
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         Invite {
@@ -65,6 +69,13 @@ impl Switch {
             ring_timeout: contact.and_then(|it| it.ring).max(Some(options.ring_timeout)).map(|it| it + GRACE),
             ..Invite::default()
         }
+    }
+
+    /// Who has redirected the call (RFC 5806), at our address.
+    fn diversion(&self, diverted: &Diverted) -> String {
+        let (number, domain) = (escaped_user(&diverted.number), &self.config.domain);
+        let reason = if diverted.reason.is_empty() { "unknown" } else { diverted.reason };
+        format!("<sip:{number}@{domain}>;reason={reason}")
     }
 
     /// From of a new leg: the caller's name and number, at our address.

@@ -178,6 +178,8 @@ pub struct SwitchCounters {
     pub dialled: u64,
     /// Bridges that both parties answered.
     pub bridged: u64,
+    /// Places that parties named and that were not followed.
+    pub not_followed: u64,
     /// Calls that ended.
     pub ended: u64,
     /// Calls that were ended because they had lasted for too long.

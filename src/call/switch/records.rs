@@ -113,6 +113,7 @@ impl Switch {
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.calls.get(leg.call.0).and_then(|call| call.linked).unwrap_or(leg.call);
         let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
+        let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
         // Who comes from a gateway holds one of its channels.
         let held = leg.seats.iter().find_map(|seat| match seat.holder() {
             Holder::Gateway(name) => Some(name),
@@ -138,7 +139,8 @@ impl Switch {
             codec: None,
             audio: None,
             quality: None,
-            route: None,
+            route: diverted.and_then(|it| it.route.clone()),
+            diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
         let record = self.records.is_some().then(|| Box::new(record));
         self.books.leg_over(leg.call, id, record, t.now);

@@ -1,17 +1,64 @@
-//! A branch's refusal, and the contacts of a 3xx (RFC 3261 §8.1.3.4).
+//! A branch's refusal, and the contacts of a 3xx (RFC 3261 §8.1.3.4): whoever decides on calls
+//! says whether and how each of them is called.
 
-use super::dial::DialFailure;
+use std::sync::Arc;
+
+use super::dial::{BranchNo, DialFailure, DialTarget};
+use super::dialling::{rounds, target_of};
+use super::handing::Asked;
 use super::say::q850_of;
+use super::table::Purpose;
 use super::{Switch, Turn};
-use crate::call::LegId;
 use crate::call::event::Event;
-use crate::call::lookup::{LookupRequest, ResolvedContact};
+use crate::call::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
+use crate::call::leg_fsm::LegState;
+use crate::call::lookup::{LookupRequest, ResolvedContact, Resolver};
+use crate::call::service::{DialOrder, DialTo};
+use crate::call::{CallId, LegId};
 use crate::sip::endpoint::redirect_targets;
-use crate::sip::msg::Response;
+use crate::sip::msg::{Name, Response};
+
+/// Contacts of one answer that are looked at, and branches that may come of them: far fewer than a
+/// dialling may have in all.
+const CONTACTS: usize = 8;
+
+/// Why a call is diverted, in the words of RFC 5806 §4.
+const REASONS: [&str; 11] = [
+    "unconditional",
+    "no-answer",
+    "user-busy",
+    "unavailable",
+    "time-of-day",
+    "do-not-disturb",
+    "deflection",
+    "follow-me",
+    "out-of-service",
+    "away",
+    "unknown",
+];
+
+/// What becomes of one contact of a 3xx.
+enum Whither {
+    /// These are called, one round after the other.
+    Call(Vec<Vec<ResolvedContact>>, Option<String>),
+    /// The caller is given to this application.
+    Application(String, Option<String>),
+    /// It may not lead there.
+    NotFollowed { why: String, line: Option<String> },
+    /// Nobody is there, as far as the routes know.
+    Nobody(String),
+}
+
+/// A contact, how much it is wanted, and what becomes of it.
+struct Answer {
+    q: u16,
+    to: String,
+    whither: Whither,
+}
 
 impl Switch {
-    /// A branch got its final refusal. What a 3xx names is looked up first: it may be
-    /// somebody of ours. Who is not is dialled as the URI says.
+    /// A branch got its final refusal. What a 3xx names is a wish of who sends it: it is called
+    /// where whoever decides on calls lets this party lead us.
     pub(super) fn branch_refused(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let failure = DialFailure {
             status: response.status(),
@@ -19,52 +66,239 @@ impl Switch {
             q850: q850_of(response),
             ours: false,
         };
-        let Some((call, Some(branch))) = self.legs.get(leg.0).map(|it| (it.call, it.branch)) else { return };
-        let now = t.now;
-        let targets = match failure.status {
+        let Some(it) = self.legs.get(leg.0) else { return };
+        let (call, Some(branch), dialled) = (it.call, it.branch, it.contact.as_deref().cloned()) else {
+            return;
+        };
+        let reason = diversion(response, matches!(it.state, LegState::Ringing | LegState::EarlyMedia));
+        let mut targets = match failure.status {
             300..400 => redirect_targets(response),
             _ => Vec::new(),
         };
+        targets.truncate(CONTACTS);
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
         let follows = dialling.and_then(|it| it.dial.as_ref()).is_some_and(|dial| dial.follows_redirects());
-        let said = failure.clone();
-        if targets.is_empty() || !follows {
-            self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
-            return self.tell_refused(t, call, leg, said);
-        }
-        let (resolver, caller) = (self.resolver.clone(), self.caller_uri(call));
+        let caller = dialling.and_then(|it| it.purpose.caller());
+        let caller = caller.and_then(|leg| self.shown(leg));
+        let caller = caller.or_else(|| dialling?.options.caller.clone());
+        let (Some(dialled), true) = (dialled, follows && !targets.is_empty()) else {
+            return self.branch_failed(t, (call, leg, branch), failure);
+        };
+        let (by, now) = (self.party(leg), t.now);
+        let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
+        let (handlers, resolver, caller) =
+            (self.handlers.clone(), self.resolver.clone(), self.caller_uri(call));
+        let party = asked.by.clone();
         let found = Box::pin(async move {
-            let mut rounds: Vec<(u16, Vec<ResolvedContact>)> = Vec::new();
+            let mut answers = Vec::with_capacity(targets.len());
             for target in targets {
-                let Ok(uri) = String::from_utf8(target.uri.to_vec()) else { continue };
-                let request = LookupRequest { caller: caller.clone(), ..LookupRequest::new(uri, now) };
-                let contacts = match resolver.lookup(&request).await {
-                    Ok(Some(found)) => found.contacts,
-                    _ => vec![ResolvedContact::new(request.target, 0)],
-                };
-                // Equal ones together, the others one after the other.
-                match rounds.last_mut().filter(|(q, _)| *q == target.q) {
-                    Some((_, round)) => round.extend(contacts),
-                    None => rounds.push((target.q, contacts)),
-                }
+                let Ok(to) = String::from_utf8(target.uri.to_vec()) else { continue };
+                let redirection = Redirection { target: to.clone(), ..asked.clone() };
+                let whither = whither(&handlers, &*resolver, caller.clone(), redirection).await;
+                answers.push(Answer { q: target.q, to, whither });
             }
-            rounds.into_iter().map(|(_, round)| round).collect::<Vec<_>>()
+            answers
         });
-        self.run(t, found, move |switch, t, rounds| {
+        self.run(t, found, move |switch, t, answers| {
             // Another dialling of this call has branches of its own.
             if switch.branch(call, branch) != Some(leg) {
                 switch.counters.late += 1;
                 return;
             }
-            if rounds.is_err() {
+            if answers.is_err() {
                 switch.counters.panics += 1;
             }
-            let (now, rounds) = (t.now, rounds.unwrap_or_default());
-            if let Some(first) = rounds.iter().flatten().next() {
-                switch.tell(t, Event::Redirected { call, leg, to: first.uri.clone() });
-            }
-            switch.with_dial(t, call, |dial| dial.redirected(now, branch, failure, rounds));
-            switch.tell_refused(t, call, leg, said);
+            switch.redirected(t, (call, leg, branch), (failure, &party, reason), answers.unwrap_or_default());
         });
     }
+
+    /// What a 3xx names is known: the first contacts take the place of the branch.
+    fn redirected(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leg, branch): (CallId, LegId, BranchNo),
+        (failure, party, reason): (DialFailure, &Party, &'static str),
+        answers: Vec<Answer>,
+    ) {
+        let mut called: Vec<(u16, usize, Vec<DialTarget<ResolvedContact>>)> = Vec::new();
+        let mut room = CONTACTS;
+        for Answer { q, to, whither } in answers {
+            match whither {
+                Whither::Call(rounds, why) => {
+                    self.tell(t, Event::Redirected { call, leg, to });
+                    if let Some(why) = why {
+                        self.books.decided(call, t.now, Some(leg), "route", &why);
+                    }
+                    for (place, mut round) in rounds.into_iter().enumerate() {
+                        round.truncate(room);
+                        room -= round.len();
+                        let targets = round.into_iter().map(|contact| target_of(of_reason(contact, reason)));
+                        // Equal ones together, the others one after the other.
+                        match called.iter_mut().find(|(of, at, _)| (*of, *at) == (q, place)) {
+                            Some((_, _, round)) => round.extend(targets),
+                            None => called.push((q, place, targets.collect())),
+                        }
+                    }
+                }
+                // Who is asked for first is the one who counts.
+                Whither::Application(name, why) if called.is_empty() => {
+                    if self.redirect_to_application(t, (call, leg), &name, &to, why.as_deref(), &failure) {
+                        return;
+                    }
+                }
+                Whither::Application(name, _) => {
+                    self.books.decided(call, t.now, Some(leg), "not followed", &name);
+                }
+                Whither::NotFollowed { why, line } => {
+                    let party = party_name(party);
+                    let way = "redirect".to_owned();
+                    self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+                }
+                Whither::Nobody(why) => self.books.decided(call, t.now, Some(leg), "not followed", &why),
+            }
+        }
+        called.retain(|(.., round)| !round.is_empty());
+        called.sort_by_key(|(q, place, _)| (std::cmp::Reverse(*q), *place));
+        if called.is_empty() {
+            return self.branch_failed(t, (call, leg, branch), failure);
+        }
+        let (now, said) = (t.now, failure.clone());
+        let rounds: Vec<_> = called.into_iter().map(|(.., round)| round).collect();
+        self.with_dial(t, call, |dial| dial.redirected(now, branch, failure, rounds));
+        self.tell_refused(t, call, leg, said);
+    }
+
+    fn branch_failed(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leg, branch): (CallId, LegId, BranchNo),
+        failure: DialFailure,
+    ) {
+        let (now, said) = (t.now, failure.clone());
+        self.with_dial(t, call, |dial| dial.failed(now, branch, failure));
+        self.tell_refused(t, call, leg, said);
+    }
+
+    /// The caller is given to an application: nobody else is called any more. `false`: nobody
+    /// can give it.
+    fn redirect_to_application(
+        &mut self,
+        t: &mut Turn<'_>,
+        (call, leg): (CallId, LegId),
+        name: &str,
+        to: &str,
+        why: Option<&str>,
+        failure: &DialFailure,
+    ) -> bool {
+        let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
+        // What somebody waits for, that one has decided on.
+        let caller = match dialling.map(|it| &it.purpose) {
+            Some(Purpose::Caller { caller, reply: None }) => *caller,
+            _ => {
+                self.books.decided(call, t.now, Some(leg), "not followed", "an application has the call");
+                return false;
+            }
+        };
+        let moved = self.handler_named(name).and_then(|_| self.moved(caller, to, t));
+        let Some(moved) = moved else { return false };
+        self.tell(t, Event::Redirected { call, leg, to: to.to_owned() });
+        if let Some(why) = why {
+            self.books.decided(call, t.now, Some(leg), "route", why);
+        }
+        self.tell_refused(t, call, leg, failure.clone());
+        self.with_dial(t, call, |dial| dial.given_away());
+        if let Some(it) = self.calls.get_mut(call.0) {
+            it.dialling = None;
+        }
+        self.hand_to(t, Asked::new(moved), name);
+        true
+    }
+
+    /// A party names a place that it may not lead us to: counted, told, and in the log.
+    pub(super) fn not_followed(&mut self, t: &Turn<'_>, event: Event) {
+        self.counters.not_followed += 1;
+        if let Event::NotFollowed { call, party, way, to, why, line, .. } = &event {
+            let line = line.as_deref().map(|line| format!("; {line}")).unwrap_or_default();
+            tracing::warn!("call {}: {way} of {party} to {to} is not followed: {why}{line}", call.0);
+        }
+        self.tell(t, event);
+    }
+}
+
+/// Whose wish something is, in words.
+pub(super) fn party_name(party: &Party) -> String {
+    match party {
+        Party { user: Some(user), .. } => format!("user/{user}"),
+        Party { gateway: Some(gateway), .. } => format!("gateway/{gateway}"),
+        Party { address: Some(address), .. } => address.ip().to_string(),
+        Party { number, .. } => number.clone(),
+    }
+}
+
+/// Asks one handler after the other.
+async fn whither(
+    handlers: &[Arc<dyn ApplicationHandler>],
+    resolver: &dyn Resolver,
+    caller: Option<String>,
+    redirection: Redirection,
+) -> Whither {
+    let at = redirection.at;
+    for handler in handlers {
+        let (action, why) = match handler.handle_redirect(redirection.clone()).await {
+            HandlerAction::Continue => continue,
+            HandlerAction::Routed { why, action, .. } => (*action, Some(why)),
+            action => (action, None),
+        };
+        let (to, order, why) = match action {
+            HandlerAction::Dial(request) => {
+                let why = why.or(request.options.route.map(|route| route.why));
+                (request.to, request.options.order, why)
+            }
+            HandlerAction::TransferTo(target) => (DialTo::Target(target), DialOrder::default(), why),
+            HandlerAction::Handle(name) => return Whither::Application(name, why),
+            HandlerAction::NotFollowed { why, line } => return Whither::NotFollowed { why, line },
+            HandlerAction::Reject { status, reason } => {
+                return Whither::Nobody(why.unwrap_or_else(|| format!("{status} {reason}")));
+            }
+            other => return Whither::Nobody(other.word().to_owned()),
+        };
+        let stages = match to {
+            DialTo::Contacts(contacts) => vec![contacts],
+            DialTo::Stages(stages) => stages.into_iter().map(|stage| stage.contacts).collect(),
+            DialTo::Target(target) => {
+                let request = LookupRequest { caller, ..LookupRequest::new(target, at) };
+                match resolver.lookup(&request).await {
+                    Ok(Some(found)) => vec![found.contacts],
+                    Ok(None) => return Whither::Nobody("it is of no kind that is known here".to_owned()),
+                    Err(error) => return Whither::Nobody(error.to_string()),
+                }
+            }
+        };
+        let plain = |round: Vec<DialTarget<ResolvedContact>>| round.into_iter().map(|it| it.target).collect();
+        let rounds = stages.into_iter().flat_map(|contacts| rounds(contacts, order)).map(plain);
+        return Whither::Call(rounds.collect(), why);
+    }
+    Whither::NotFollowed { why: "nobody decides where it may lead".to_owned(), line: None }
+}
+
+/// A contact with why the call was diverted to it, where it was.
+fn of_reason(mut contact: ResolvedContact, reason: &'static str) -> ResolvedContact {
+    if let Some(diverted) = contact.diverted.as_mut().filter(|it| it.reason.is_empty()) {
+        Arc::make_mut(diverted).reason = reason;
+    }
+    contact
+}
+
+/// Why somebody diverts: as its own Diversion says, else as its answer shows.
+fn diversion(response: &Response, rang: bool) -> &'static str {
+    let said = response.header(Name::parse(b"Diversion")).unwrap_or_default();
+    let said = String::from_utf8_lossy(said).to_ascii_lowercase();
+    let reason = said.split(';').find_map(|param| param.trim().strip_prefix("reason="));
+    let reason = reason.map(|reason| reason.split(',').next().unwrap_or_default().trim().trim_matches('"'));
+    let known = reason.and_then(|reason| REASONS.into_iter().find(|known| *known == reason));
+    known.unwrap_or(match (response.status(), rang) {
+        (301 | 302, false) => "unconditional",
+        (301 | 302, true) => "no-answer",
+        _ => "unknown",
+    })
 }

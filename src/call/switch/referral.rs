@@ -3,10 +3,12 @@
 
 use super::command::Reply;
 use super::dial::DialFailure;
+use super::redirect::party_name;
 use super::table::Purpose;
 use super::tasks::Panicked;
 use super::transfer::Referrer;
 use super::{Switch, Turn};
+use crate::call::event::Event;
 use crate::call::handler::{HandlerAction, Party, Referral};
 use crate::call::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::call::{CallId, LegId};
@@ -58,6 +60,12 @@ impl Switch {
                     return switch.refer_to_application(t, &referral, &name);
                 }
                 Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
+                Ok(HandlerAction::NotFollowed { why, line }) => {
+                    let (leg, to) = (referral.leg, referral.target.clone());
+                    let (party, way) = (party_name(&referral.by), "refer".to_owned());
+                    switch.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+                    DialFailure::new(403, "")
+                }
                 Ok(
                     HandlerAction::Complete
                     | HandlerAction::Bridge(_)

@@ -65,7 +65,11 @@ fn interop_b2bua_gives_up_a_callee_that_only_rings() {
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_follows_a_redirect() {
     let (ann, bob, cat) = (Place::new("ann", 21), Place::new("bob", 22), Place::new("cat", 23));
-    let lab = Lab::new(&bob.route("bob"));
+    let lines = gateway("one", &bob)
+        + "redirects = [\"two\"]\n"
+        + &gateway("two", &cat)
+        + "[[route]]\ncalled = \"bob\"\nto = \"gateway/one\"\n";
+    let lab = Lab::new(&lines);
     let elsewhere = format!("\r\nContact: <{}>", cat.uri("cat"));
     let moved = lab.sipp(&bob, "callee_refuses_302").key("more", &elsewhere);
     let moved = moved.listens();

@@ -1,6 +1,6 @@
 //! The server in virtual time: its front desk, its routes and its resolvers around a
 //! switch without sockets.
-mod bench;
+pub mod bench;
 mod callers;
 mod gateways;
 mod limits;

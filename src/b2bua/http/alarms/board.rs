@@ -184,6 +184,10 @@ impl Board {
                 );
                 self.raise(time, Kind::ProxyNotNamed, source.to_string(), text, 1);
             }
+            Event::NotFollowed { party, way, to, why, line: Some(line), .. } => {
+                let text = format!("{way} to {to}: {why}; {line}");
+                self.raise(time, Kind::NotFollowed, party.clone(), text, 1);
+            }
             Event::Error { component, message } if component == "recording" => {
                 self.raise(time, Kind::RecordingFailed, String::new(), message.clone(), 1);
             }

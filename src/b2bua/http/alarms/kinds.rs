@@ -30,6 +30,7 @@ pub enum Kind {
     Banned,
     RealmRefused,
     ProxyNotNamed,
+    NotFollowed,
     ReloadRefused,
     HandlerFailed,
     Bug,
@@ -60,7 +61,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Kind::NoMedia,
         Kind::MediaServerDown,
         Kind::GatewayDown,
@@ -76,6 +77,7 @@ impl Kind {
         Kind::Banned,
         Kind::RealmRefused,
         Kind::ProxyNotNamed,
+        Kind::NotFollowed,
         Kind::ReloadRefused,
         Kind::HandlerFailed,
         Kind::Bug,
@@ -182,6 +184,12 @@ impl Kind {
                 ends: Ends::After(HOUR),
                 fix: "if it is a proxy of yours, add the line that the text has and send SIGHUP: until then its phones \
                       are called at the proxy's port, without Path, and share its limits; if not, somebody lies",
+            },
+            Kind::NotFollowed => Row {
+                name: "not_followed",
+                severity: Warning,
+                ends: Ends::After(HOUR),
+                fix: "nobody was called there; if it is meant, write the line that the text ends with",
             },
             Kind::ReloadRefused => Row {
                 name: "reload_refused",
