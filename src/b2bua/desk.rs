@@ -322,6 +322,20 @@ impl FrontDesk for ServerDesk {
         media_rules::of(&self.settings, party, &registered.unwrap_or_default())
     }
 
+    fn is_same(&self, one: &Party, other: &Party) -> bool {
+        match (self.settings.party(one).0, self.settings.party(other).0) {
+            (Origin::User(one), Origin::User(other)) | (Origin::Gateway(one), Origin::Gateway(other)) => {
+                one == other
+            }
+            // Gateways with that host.
+            (Origin::Trusted | Origin::Unknown, Origin::Trusted | Origin::Unknown) => {
+                let host = |party: &Party| party.address.map(|address| address.ip().to_canonical());
+                host(one).is_some() && host(one) == host(other)
+            }
+            _ => false,
+        }
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         let gateways = self.gateways.next_timeout(self.start.0);
         let lamps = self.lamps.next_timeout(self.start.0);

@@ -11,6 +11,7 @@ mod in_call;
 mod queue;
 mod queue_ways;
 mod reliable;
+mod replacing;
 mod routed;
 mod storm;
 mod timers;

@@ -56,6 +56,7 @@ mod operations;
 #[cfg(feature = "lab")]
 mod page;
 mod policy_matrix;
+mod policy_matrix_replaces;
 #[cfg(feature = "lab")]
 mod records;
 mod registrar_sigkill;

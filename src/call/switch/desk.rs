@@ -98,6 +98,19 @@ pub trait FrontDesk: Send {
         MediaRules::default()
     }
 
+    /// Whether two parties of calls are the same: the same user, or the same gateway. Others are
+    /// who they are by their address.
+    fn is_same(&self, one: &Party, other: &Party) -> bool {
+        match (&one.user, &other.user, &one.gateway, &other.gateway) {
+            (Some(one), Some(other), ..) => one == other,
+            (None, None, Some(one), Some(other)) => one == other,
+            (None, None, None, None) => {
+                one.address.is_some_and(|it| other.address.is_some_and(|other| it.ip() == other.ip()))
+            }
+            _ => false,
+        }
+    }
+
     /// When [`FrontDesk::work`] is wanted.
     fn next_timeout(&self) -> Option<Instant> {
         None
@@ -148,7 +161,8 @@ pub trait FrontDesk: Send {
     }
 }
 
-/// Takes every call and no other request: for tests, and where a handler decides.
+/// Takes every call and no other request, and everybody is who they say: for tests, and where a
+/// handler decides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenDesk;
 
@@ -159,5 +173,9 @@ impl FrontDesk for OpenDesk {
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
         Fate::Reply(Reply::status(405))
+    }
+
+    fn is_same(&self, _: &Party, _: &Party) -> bool {
+        true
     }
 }

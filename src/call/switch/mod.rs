@@ -19,7 +19,7 @@
 //! - `reliable`: provisional responses with PRACK, and who offers late
 //! - `refresh`: session timers
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
-//!   `referral`: where to
+//!   `referral`: where to; `replacing`: who may take whose place
 //! - `moving`: a party that is given to an application
 //! - `consult`: sending him to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
@@ -66,6 +66,7 @@ mod redirect;
 mod referral;
 mod refresh;
 mod reliable;
+mod replacing;
 mod requests;
 mod say;
 mod sleepers;
@@ -231,6 +232,8 @@ pub struct Switch {
     passed: HashMap<RequestId, (LegId, ServerTransactionId)>,
     /// REFERs that went across: to which leg, and who waits for news.
     referred: HashMap<ReferId, (LegId, UsageId, ReferId)>,
+    /// The same, for who comes with a Replaces afterwards; the latest last.
+    passed_refers: Vec<replacing::PassedRefer>,
     timers: TimerQueue<CallId>,
     tasks: VecDeque<Task>,
     /// What belongs to no call.
@@ -269,6 +272,7 @@ impl Switch {
             of_endpoint: HashMap::new(),
             passed: HashMap::new(),
             referred: HashMap::new(),
+            passed_refers: Vec::new(),
             timers: TimerQueue::default(),
             tasks: VecDeque::new(),
             beside: VecDeque::new(),

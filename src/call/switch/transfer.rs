@@ -12,10 +12,11 @@ use crate::call::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call::call_fsm::CallEvent;
 use crate::call::event::{Event, TransferKind};
 use crate::call::leg_fsm::TerminationCause;
+use crate::call::policy::{Asker, Party, Place, Way, decide};
 use crate::call::service::{CallError, DialRequest};
 use crate::call::{BridgeId, CallId, LegId};
 use crate::sip::endpoint::{Body, ReferId, ReferTo, Reply, RequestFailure, UsageId};
-use crate::sip::msg::{Method, Name, Request, Response};
+use crate::sip::msg::{Method, Name, NameAddr, Request, Response};
 
 /// How long somebody who has been transferred away may take to hang up.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -42,13 +43,23 @@ impl Switch {
         let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(usage, refer, 603) };
         let named = to.replaces.as_ref().and_then(|replaces| t.sip.named(replaces));
         if let Some(named) = named.and_then(|usage| self.of_usage.get(&usage).copied()) {
+            if !self.may_replace(t, leg, named, None) {
+                return t.answer_refer(usage, refer, 403);
+            }
             return match self.legs.get(named.0).is_some_and(Leg::is_waiting) {
                 true => self.attended_early(t, (call, leg, stays), named, (usage, refer)),
                 false => self.attended(t, (call, leg, stays), named, (usage, refer)),
             };
         }
+        let beside: Vec<_> = to.headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
+        if !beside.is_empty() {
+            // Nobody sets fields of ours by a URI (RFC 3261 §19.1.5).
+            let verdict = decide(Asker::new(Party::Stranger), Way::UriHeaders, Place::Elsewhere);
+            let why = format!("{} in Refer-To: {}", beside.join(", "), verdict.why);
+            self.books.decided(call, t.now, Some(leg), "not followed", &why);
+        }
         if !mode.intercepts() {
-            return self.pass_refer_on(t, stays, request, (usage, refer));
+            return self.pass_refer_on(t, (leg, stays), &to, request, (usage, refer));
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some());
@@ -77,16 +88,22 @@ impl Switch {
     fn pass_refer_on(
         &mut self,
         t: &mut Turn<'_>,
-        to: LegId,
+        (by, to): (LegId, LegId),
+        refer_to: &ReferTo,
         request: &Request,
         (usage, refer): (UsageId, ReferId),
     ) {
         let value = request.header(Name::ReferTo).map(Bytes::copy_from_slice).unwrap_or_default();
+        let value = without_headers(value, refer_to);
         let Some(other) = self.legs.get(to.0).and_then(|it| it.usage) else {
             return t.answer_refer(usage, refer, 480);
         };
-        match t.sip.refer(t.now, other, value, true, Vec::new()) {
-            Ok(id) => drop(self.referred.insert(id, (to, usage, refer))),
+        let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
+        match t.sip.refer(t.now, other, value, true, by_whom.into_iter().collect()) {
+            Ok(id) => {
+                self.referred.insert(id, (to, usage, refer));
+                self.remember_refer(t, (by, to));
+            }
             Err(error) => {
                 tracing::debug!("leg {}: {error}", to.0);
                 t.answer_refer(usage, refer, 480);
@@ -170,6 +187,7 @@ impl Switch {
         let status = if joined.is_ok() { 200 } else { 503 };
         let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
+        self.end_if_apart(t, joined, [stays, arrives]);
         self.leave(t, leaves, true);
         self.leave(t, replaced, false);
         self.refresh(t, call, (arrives, stays), true);
@@ -212,6 +230,15 @@ impl Switch {
             self.may_lead_past(t, call);
         }
         Ok(joined)
+    }
+
+    /// Two that could not be joined, since one of them has gone meanwhile: nobody else would ever
+    /// end the other one.
+    fn end_if_apart(&mut self, t: &mut Turn<'_>, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
+        if let Err(error) = joined {
+            tracing::info!("legs {} and {} are not joined: {error}", legs[0].0, legs[1].0);
+            legs.into_iter().for_each(|leg| self.hang_up(t, leg));
+        }
     }
 
     /// A leg that has been transferred away. `told`: it is to hear of that first.
@@ -295,14 +322,11 @@ impl Switch {
         let manners = self.part(t, call);
         let joined = self.join_again(t, call, (stays, arrived), &manners, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
-        if joined.is_err() {
-            // Who was to stay has gone meanwhile.
-            self.hang_up(t, arrived);
-        }
         if let Some((usage, refer)) = referrer {
             let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
         }
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
+        self.end_if_apart(t, joined, [stays, arrived]);
         self.leave(t, leaves, referrer.is_some());
         self.refresh(t, call, (arrived, stays), false);
     }
@@ -362,6 +386,11 @@ impl Switch {
         let replaced = self.of_usage.get(&replaced).copied();
         let bridged = replaced.and_then(|replaced| Some((replaced, self.bridged(replaced)?)));
         let offer = self.legs.get(leg.0).and_then(Leg::open_offer);
+        // As if there were no such dialog: whose it is shows to nobody (RFC 3891 §3).
+        let invite = self.legs.get(leg.0).and_then(|it| it.invite.clone());
+        if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_deref())) {
+            return self.reject(t, leg, 481, "");
+        }
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
             return self.reject(t, leg, 488, "");
         };
@@ -397,9 +426,8 @@ impl Switch {
             Ok(stays) => {
                 let manners = self.part(t, call);
                 // He came by no route of ours.
-                if self.join_again(t, call, (stays, leg), &manners, false).is_err() {
-                    self.hang_up(t, leg);
-                }
+                let joined = self.join_again(t, call, (stays, leg), &manners, false);
+                self.end_if_apart(t, joined, [stays, leg]);
                 self.leave(t, replaced, false);
             }
             Err(reply) => {
@@ -408,6 +436,17 @@ impl Switch {
             }
         }
     }
+}
+
+/// Refer-To as it came; without header fields beside Replaces, where it has some.
+fn without_headers(value: Bytes, to: &ReferTo) -> Bytes {
+    let headers = NameAddr::parse(&value).and_then(|it| it.uri.headers).unwrap_or_default();
+    let is_replaces = |field: &[u8]| field.to_ascii_lowercase().starts_with(b"replaces=");
+    if headers.split(|&byte| byte == b'&').all(|field| field.is_empty() || is_replaces(field)) {
+        return value;
+    }
+    let replaces = to.replaces.as_ref().map(|it| format!("?{}", it.embedded())).unwrap_or_default();
+    [b"<", &to.uri[..], replaces.as_bytes(), b">"].concat().into()
 }
 
 impl Turn<'_> {

@@ -1,0 +1,92 @@
+//! Who may take the place of a party in its call, by Replaces in an INVITE or in a REFER
+//! (RFC 3891): what the dialog is to who asks. What becomes of that says `call::policy`.
+
+use std::time::{Duration, Instant};
+
+use super::redirect::party_name;
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::call::event::Event;
+use crate::call::handler::Party as Named;
+use crate::call::policy::{Asker, Decision, Party, Place, Trunk, Way, decide};
+use crate::sip::msg::{Name, NameAddr, Request};
+
+/// For how long who was referred may come with a Replaces: as long as the INVITE of its own
+/// transaction could (RFC 3261 §17.1.1.2, Timer B).
+const REFERRED: Duration = Duration::from_secs(32);
+/// REFERs that are remembered for that.
+const REMEMBERED: usize = 256;
+
+/// A REFER that went across.
+pub(super) struct PassedRefer {
+    at: Instant,
+    /// Who was asked to go, and who has asked for it.
+    to: Named,
+    by: Named,
+}
+
+impl Switch {
+    /// A REFER has gone across: for a while, who got it may name a dialog of who sent it.
+    pub(super) fn remember_refer(&mut self, t: &Turn<'_>, (by, to): (LegId, LegId)) {
+        let (by, to) = (self.party(by), self.party(to));
+        self.passed_refers.retain(|it| t.now < it.at + REFERRED);
+        if self.passed_refers.len() >= REMEMBERED {
+            self.passed_refers.remove(0);
+        }
+        self.passed_refers.push(PassedRefer { at: t.now, to, by });
+    }
+
+    /// Whether the party of this leg may replace that one, which is told if it may not. `invite`: the
+    /// INVITE that asks; none: a REFER does.
+    pub(super) fn may_replace(
+        &mut self,
+        t: &Turn<'_>,
+        asks: LegId,
+        replaced: LegId,
+        invite: Option<&Request>,
+    ) -> bool {
+        let (asker, of) = (self.party(asks), self.party(replaced));
+        let own = self.desk.is_same(&asker, &of);
+        let place = match invite.filter(|_| !own) {
+            _ if own => Place::Own,
+            Some(invite) if self.is_referred(t, &asker, &of, invite) => Place::Referred,
+            _ => Place::Elsewhere,
+        };
+        let party = match &asker.user {
+            Some(user) => Party::User(user),
+            None => Party::Gateway(Trunk { name: asker.gateway.as_deref(), ..Trunk::HOST }),
+        };
+        let verdict = decide(Asker::new(party), Way::Replaces, place);
+        let Some(call) = self.legs.get(asks.0).map(|it| it.call) else { return false };
+        if verdict.decision == Decision::Follow {
+            self.books.decided(call, t.now, Some(asks), "replaces", verdict.why);
+            return true;
+        }
+        let to = format!("leg {} of {}", replaced.0, party_name(&of));
+        let (way, why) = ("replaces".to_owned(), verdict.why.to_owned());
+        let party = party_name(&asker);
+        self.not_followed(t, Event::NotFollowed { call, leg: asks, party, way, to, why, line: None });
+        false
+    }
+
+    /// Whether the party that is to be replaced has sent this one here itself, by a REFER that went
+    /// across, and the INVITE says so (RFC 3892).
+    fn is_referred(&self, t: &Turn<'_>, asker: &Named, of: &Named, invite: &Request) -> bool {
+        let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
+        let user = by.uri.user_unescaped().unwrap_or_default();
+        let user = String::from_utf8_lossy(&user);
+        let passed = self.passed_refers.iter().filter(|it| t.now < it.at + REFERRED);
+        passed.into_iter().any(|it| {
+            let named = it.by.user.as_deref() == Some(&*user) || it.by.number == user;
+            named && self.desk.is_same(&it.to, asker) && self.desk.is_same(&it.by, of)
+        })
+    }
+
+    /// Who a REFER that goes across comes from (RFC 3892): who they are here, whatever they say.
+    pub(super) fn referred_by(&self, leg: LegId) -> Option<String> {
+        let party = self.party(leg);
+        let user = party.user.unwrap_or(party.number);
+        let user = super::invite::escaped_user(&user);
+        (!user.is_empty()).then(|| format!("<sip:{user}@{}>", self.config.domain))
+    }
+}
