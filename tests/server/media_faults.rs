@@ -257,7 +257,7 @@ fn a_media_server_that_cannot_do_what_is_needed_or_is_of_another_version_gets_no
     let some =
         r#"{"version":3,"session":"k","lease_ms":6000,"capabilities":["endpoints","pairs","bridges"],"#;
     let old = r#"{"version":1,"session":"k","lease_ms":6000,"capabilities":[],"#;
-    for (begin, said) in [(some, "it cannot do"), (old, "version 1, and ours is 2")] {
+    for (begin, said) in [(some, "it cannot do"), (old, "version 1, and ours is 3")] {
         let words: &'static str = Box::leak(format!("{begin}{LOAD}").into_boxed_str());
         let (at, asked) = welcoming(words);
         let bob = Phone::new("bob");
