@@ -122,15 +122,15 @@ impl Flags {
             config.send_all_to(target).map_err(|reason| usage(format!("--target {target}: {reason}")))?;
         }
         if let Some(bind) = self.server.http_bind {
-            let (token, tokens) =
-                config.http.take().map(|http| (http.token, http.tokens)).unwrap_or_default();
+            let configured = config.http.take().map(|http| (http.token, http.tokens, http.trusted_proxies));
+            let (token, tokens, trusted_proxies) = configured.unwrap_or_default();
             if token.is_none() && tokens.is_empty() && !bind.ip().is_loopback() {
                 let message = format!(
                     "--http-bind {bind}: others can reach it; set token or token_file in [http], or bind to 127.0.0.1"
                 );
                 return Err(usage(message));
             }
-            config.http = Some(Http { bind, token, tokens });
+            config.http = Some(Http { bind, token, tokens, trusted_proxies });
         }
         if self.given.contains(&"log_level") {
             config.log.level = self.log_level;

@@ -15,6 +15,7 @@ use ctutils::CtEq;
 use sha2::{Digest, Sha256};
 
 use super::answer::Problem;
+use super::source::Source;
 use crate::config::server::Secret;
 use crate::config::server::tokens::{Scope, Scopes, Token};
 
@@ -149,6 +150,9 @@ pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: 
             next.run(request).await
         }
         Err(problem) => {
+            if let Some(Source(source)) = request.extensions().get() {
+                tracing::debug!("control interface: {source} is refused: {}", problem.error);
+            }
             let challenge = problem.status == StatusCode::UNAUTHORIZED;
             let mut response = problem.into_response();
             if challenge {

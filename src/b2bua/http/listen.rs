@@ -1,15 +1,21 @@
 //! Connections: how many, and how long they may do nothing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::connections::{Asked, Places};
+use super::source::{self, Source};
 use crate::sip::known::KnownSources;
 
 /// Connections at once.
@@ -27,11 +33,11 @@ const PARTING: Duration = Duration::from_millis(100);
 /// How long to wait when the system has no descriptor for another connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until it is told to stop, or nobody can tell it any more.
+/// Serves, behind web proxies that are trusted, until it is told to stop, or nobody can tell it any more.
 pub async fn run(
     listener: std::net::TcpListener,
     router: Router,
-    known: KnownSources,
+    (known, trusted): (KnownSources, Arc<[IpNet]>),
     stopped: oneshot::Receiver<()>,
 ) {
     let listener = match TcpListener::from_std(listener) {
@@ -40,7 +46,7 @@ pub async fn run(
     };
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, CONNECTIONS, known, |stream, asked| serve(stream, router.clone(), UNREAD_MS, asked)) => {}
+        () = accept(listener, CONNECTIONS, known, |stream, asked| serve(stream, (router.clone(), trusted.clone()), UNREAD_MS, asked)) => {}
     }
 }
 
@@ -78,17 +84,24 @@ pub(in crate::b2bua) async fn accept<F>(
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, unread_ms: u32, asked: Asked) {
+async fn serve(stream: TcpStream, (router, trusted): (Router, Arc<[IpNet]>), unread_ms: u32, asked: Asked) {
+    let Ok(peer) = stream.peer_addr() else { return };
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     // Nor does an answer wait for who never reads it.
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &unread_ms);
+    let router = asked.on_request(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let source = source::of(peer.ip(), request.headers(), &trusted);
+        request.extensions_mut().insert(Source(source));
+        router.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(READ_AHEAD)
-        .serve_connection(TokioIo::new(stream), asked.on_request(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
@@ -109,7 +122,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/", get(|| async { "well" }));
         let known = KnownSources::default();
-        let serve = move |stream, asked| serve(stream, router.clone(), 500, asked);
+        let serve = move |stream, asked| serve(stream, (router.clone(), Arc::default()), 500, asked);
         tokio::spawn(accept(listener, 16, known, serve));
         let mut silent = Vec::new();
         for _ in 0..40 {
@@ -138,7 +151,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
         let mut client = TcpStream::connect(address).await.expect("the server");
         let (stream, _) = listener.accept().await.expect("the client");
-        let served = tokio::spawn(serve(stream, router, 500, Asked::default()));
+        let served = tokio::spawn(serve(stream, (router, Arc::default()), 500, Asked::default()));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
         let over = tokio::time::timeout(Duration::from_secs(30), served).await;
         assert!(over.is_ok(), "it still waits for who does not read");

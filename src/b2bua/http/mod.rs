@@ -3,6 +3,7 @@
 //!
 //! - `refused`: what was, by status
 //! - `listen`: connections and their patience; `connections`: who has room for how many
+//! - `source`: where a request comes from, before proxies of ours
 //! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `audio`: a party's sound as a WebSocket
 //! - `answer`: errors as JSON, with what to do; `body`: JSON that clients send
@@ -45,6 +46,7 @@ pub(super) mod refused;
 mod registrations;
 mod remote;
 mod routes;
+mod source;
 mod text;
 
 use std::net::SocketAddr;
@@ -135,13 +137,14 @@ impl HttpServer {
         let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
         let crowd = api.crowd.run();
         let known = api.desk.known.clone();
+        let trusted = config.trusted_proxies.clone().into();
         let router = router(api, Guard::new(config.token.as_ref(), &config.tokens));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let run = move || {
             runtime.spawn(watch);
             runtime.spawn(crowd);
-            runtime.block_on(listen::run(listener, router, known, stopped));
+            runtime.block_on(listen::run(listener, router, (known, trusted), stopped));
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;
         Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })

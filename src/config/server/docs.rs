@@ -252,6 +252,12 @@ pub const HTTP: SectionDoc = SectionDoc {
         key("token", "secret", "", "The bearer token that requests have to carry. It may do all."),
         key("token_file", "path", "", "A file with the token in its first line."),
         key("tokens", "list of tables", "", "Further tokens, each an `[[http.tokens]]`."),
+        key(
+            "trusted_proxies",
+            "list of addresses or CIDR blocks",
+            "[]",
+            "Web proxies of yours in front of it. From them `X-Forwarded-For` says who asks; from others it counts for nothing.",
+        ),
     ],
 };
 
@@ -273,14 +279,14 @@ pub const REGISTRAR: SectionDoc = SectionDoc {
             "keep_alive",
             "`crlf`, `options` or `off`",
             r#""crlf""#,
-            "What is sent to phones behind NAT that registered over UDP, to keep the way open.",
+            "What is sent to phones that registered over UDP, to keep the way through a NAT open; not to those in `server.inside`, nor to `proxies`.",
         ),
         key("keep_alive_s", "5 to 600", "25", "How often."),
         key(
             "proxies",
             "list of addresses or CIDR blocks",
             "[]",
-            "Edge proxies of yours. From them a `Path` (RFC 3327) and a second `Via` count, and what is limited by source is limited by the phone behind them; from elsewhere both are ignored.",
+            "Edge proxies of yours. From them a `Path` (RFC 3327) and a second `Via` count, and limits, bans and belief by source are those of the phone behind them; from elsewhere both are ignored. docs/registrar.md, Edge proxies.",
         ),
         key("max_contacts", "1 to 1000", "10", "Bindings of one user, unless the user says otherwise."),
         key("max_bindings", "1 to 10000000", "100000", "Bindings of all users."),

@@ -294,6 +294,8 @@ pub struct Http {
     pub token: Option<Secret>,
     /// `[[http.tokens]]`: what others may do.
     pub tokens: Vec<tokens::Token>,
+    /// Proxies in front: from them `X-Forwarded-For` says who asks.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[registrar]`.

@@ -334,6 +334,7 @@ fn http(section: &Section<'_>, outside: &dyn Outside) -> Result<Option<Http>, Co
     let bind = bind.unwrap_or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
     let token = secret(section, ["token", "token_file"], outside)?;
     let tokens = super::tokens::tokens(section, outside)?;
+    let trusted_proxies = section.parsed_list("trusted_proxies", parse_parties::network)?.unwrap_or_default();
     let open = bind.filter(|bind| token.is_none() && tokens.is_empty() && !bind.ip().is_loopback());
     section.finish();
     match open {
@@ -341,7 +342,7 @@ fn http(section: &Section<'_>, outside: &dyn Outside) -> Result<Option<Http>, Co
             let reason = format!("others can reach {bind}; set token or token_file, or listen on 127.0.0.1");
             Err(section.missing("token", reason))
         }
-        None => Ok(bind.map(|bind| Http { bind, token, tokens })),
+        None => Ok(bind.map(|bind| Http { bind, token, tokens, trusted_proxies })),
     }
 }
 

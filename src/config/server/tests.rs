@@ -48,7 +48,12 @@ fn an_empty_configuration_is_the_defaults() {
     assert!(!md5_only("baresip v3.12.0 (x86_64/Linux)") && !md5_only("Linphone/5.0"));
     assert_eq!(
         config.http,
-        Some(Http { bind: "127.0.0.1:8080".parse().unwrap(), token: None, tokens: vec![] })
+        Some(Http {
+            bind: "127.0.0.1:8080".parse().unwrap(),
+            token: None,
+            tokens: vec![],
+            trusted_proxies: vec![]
+        })
     );
     assert!(config.server.trusted.is_empty() && config.routes.is_empty());
 }
