@@ -363,6 +363,21 @@ fn half_a_message_for_too_long_closes_the_connection_however_it_trickles() {
 }
 
 #[test]
+fn line_ends_keep_no_connection_open_that_has_said_nothing() {
+    let limits = NetLimits { message_timeout: Duration::from_millis(300), ..NetLimits::default() };
+    let server = Server::start("127.0.0.1:0", limits);
+    let mut idle = server.tcp();
+    let pings = std::thread::spawn(move || {
+        while idle.write_all(b"\r\n\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    server
+        .wait_for("it was closed", |counters, connections| counters.closed_timeout == 1 && connections == 0);
+    pings.join().expect("cut off");
+}
+
+#[test]
 fn a_connection_without_traffic_is_closed_in_the_end() {
     let limits = NetLimits { idle_timeout: Duration::from_millis(200), ..NetLimits::default() };
     let server = Server::start("127.0.0.1:0", limits);

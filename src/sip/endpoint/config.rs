@@ -120,8 +120,8 @@ pub struct EndpointLimits {
     /// Requests a second inside one call, BYE and ACK aside; beyond it 503.
     pub requests_per_call: u32,
     /// Stateless answers (503, 400, 481, 200 to OPTIONS …) a second; beyond it silence. One
-    /// source gets a tenth of them at most. Sources that are known have as many for
-    /// themselves, and each of them half of those.
+    /// source gets a tenth of them at most. Sources where somebody is registered have as
+    /// many for themselves, and so have those that are named, of which each gets half.
     pub refusals_per_second: u32,
     /// Retry-After of a 503, seconds.
     pub retry_after: u32,

@@ -11,16 +11,18 @@ use bytes::Bytes;
 use super::outbox::ReplyPath;
 use super::{Endpoint, Flow};
 use crate::sip::dialog::usage::PerSecond;
-use crate::sip::known::KnownSources;
+use crate::sip::known::{Acquaintance, KnownSources};
 use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
 
 /// Stateless answers a second: those of strangers together and a tenth of them for each
-/// source, as many again for sources that are known and half of them for each.
+/// source, as many again for sources where somebody is registered, and for those that are
+/// named, of which each may have half. A password buys nobody the answers of a carrier.
 pub(super) struct Budget {
     secret: [u64; 2],
     known: KnownSources,
-    of_strangers: Part,
-    of_known: Part,
+    strangers: Part,
+    home: Part,
+    named: Part,
 }
 
 /// Answers of one kind of sources.
@@ -53,7 +55,8 @@ impl Part {
 
 impl Budget {
     pub fn new(secret: [u64; 2], per_second: u32, known: KnownSources) -> Self {
-        Budget { secret, known, of_strangers: Part::new(per_second, 10), of_known: Part::new(per_second, 2) }
+        let [strangers, home, named] = [10, 10, 2].map(|parts| Part::new(per_second, parts));
+        Budget { secret, known, strangers, home, named }
     }
 
     /// Keys hashes that go out.
@@ -65,9 +68,10 @@ impl Budget {
         let mut hasher = DefaultHasher::new();
         (self.secret, source.to_canonical()).hash(&mut hasher);
         let place = hasher.finish() as usize % SOURCES;
-        let part = match self.known.knows(now, source) {
-            true => &mut self.of_known,
-            false => &mut self.of_strangers,
+        let part = match self.known.acquaintance(now, source) {
+            Acquaintance::Named => &mut self.named,
+            Acquaintance::Home => &mut self.home,
+            Acquaintance::Stranger => &mut self.strangers,
         };
         part.take(now, place)
     }

@@ -119,13 +119,15 @@ impl Connections {
     }
 
     /// Whether there is room for one more from `source`. An eighth is kept for connections
-    /// that we open, and where passwords prove them another one for sources that are known.
+    /// that we open, and where passwords prove them another one for sources that are named,
+    /// and one more for those where somebody is registered.
     /// When it is short a stranger's connection that has proven nothing goes.
     pub(super) fn room(&self, source: IpAddr, acquaintance: Acquaintance) -> Room {
         let NetLimits { max_connections: most, max_connections_per_source: many, .. } = self.limits;
         let eighth = most / 8;
         let kept = match (self.limits.proof, acquaintance) {
-            (ProvenBy::Password, Acquaintance::Stranger) => eighth,
+            (ProvenBy::Password, Acquaintance::Stranger) => 2 * eighth,
+            (ProvenBy::Password, Acquaintance::Home) => eighth,
             _ => 0,
         };
         let (many, unproven) = match acquaintance {
