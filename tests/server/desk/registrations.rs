@@ -78,7 +78,7 @@ fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
 fn wrong_passwords_are_not_looked_at_after_a_few_and_time_heals() {
     let text =
         USERS.replace("trusted = [\"192.0.2.0/24\"]", "") + "[limits]\nauth_failures = 4\nban_s = 600\n";
-    let mut bench = Bench::new(&text);
+    let mut bench = Bench::new(&format!("{text}[[user]]\nname = \"1002\"\npassword = \"secret\"\n"));
     let eve = bench.harness.party("192.0.2.66:5060");
     for _ in 0..3 {
         assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
