@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import time
 import traceback
@@ -33,6 +34,8 @@ class Attack:
     alone: bool = False
     # The commit before issue 15 withstood it, too.
     held: bool = False
+    # What it wins is a server that does not answer in time: not judged on a machine that had no time for the server.
+    timed: bool = False
     place: int = 0
     # Who makes it.
     file: str = ""
@@ -114,6 +117,8 @@ def main():
     options = words.parse_args()
     world = worlds.World.read(options.world)
     one = load()[options.name]
+    # Where there is not enough of the machine for all it is not the server's fault.
+    os.nice(10)
     end = time.monotonic() + options.seconds
     told = {"attack": one.name, "times": 0, "wins": 0, "got": "", "errors": 0, "error": ""}
     while True:

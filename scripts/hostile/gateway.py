@@ -6,7 +6,7 @@ import time
 
 import sip
 from attack import attack, ears
-from insider import billed, dear
+from insider import LED, billed, dear
 
 
 class Evil:
@@ -30,7 +30,7 @@ class Evil:
 
 
 @attack("gateway-redirect", "Found later 5", "a gateway answers 302 with another gateway's address",
-        counters=("b2b_led_total",))
+        counters=LED)
 def gateway_redirect(one, world):
     with Evil(one, world) as evil:
         number, taken = dear(), []
@@ -44,7 +44,7 @@ def gateway_redirect(one, world):
 
 
 @attack("gateway-realm", "M5", "a gateway's challenge with another realm than its own, MD5 without qop",
-        counters=("b2b_alarms",))
+        counters=('b2b_alarms{alarm="realm_refused"}',))
 def gateway_realm(one, world):
     """The first realm is its own. What answers the second is guessed offline, or used at a neighbour."""
     with Evil(one, world) as evil:
@@ -74,7 +74,7 @@ def gateway_realm(one, world):
 
 
 @attack("gateway-dialog", "Found later 1", "a gateway's Contact and Record-Route name the neighbour and us",
-        counters=("b2b_led_total",))
+        counters=LED)
 def gateway_dialog(one, world):
     with Evil(one, world) as evil:
         taken = []
@@ -95,7 +95,7 @@ def gateway_dialog(one, world):
 
 
 @attack("gateway-reinvite", "Found later 1", "a gateway's re-INVITE moves its Contact to the carrier, and its media to a victim",
-        counters=("b2b_led_total", "b2b_media_dropped_total"))
+        counters=LED)
 def gateway_reinvite(one, world):
     with Evil(one, world) as evil, ears((world.at(90), one.who(9)), (one.other(world), one.who(5))) as (victim, own):
         word = sip.fresh("led")

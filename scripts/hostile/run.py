@@ -1,6 +1,7 @@
 """See scripts/hostile.sh."""
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -48,6 +49,14 @@ class Server(machine.Server):
         request = urllib.request.Request(f"http://{self.http}{path}", headers=fields)
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.read().decode()
+
+    def waited(self):
+        """Seconds that each thread was ready to run and the machine was busy with others."""
+        found = {}
+        for task in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                found[task.parent.name] = int(task.read_text().split()[1]) / 1e9
+        return found
 
     def counted(self):
         """/metrics, or nothing: it may be that it cannot answer."""

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import sip
 import world as worlds
@@ -36,6 +37,15 @@ def answers(phone, world, times, pause=0.05, patience=1.5):
         time.sleep(pause)
     phone.until(lambda: not any(box.empty() for box in boxes), patience)
     return sum(not box.empty() for box in boxes)
+
+
+def unread(world):
+    """Datagrams that the kernel has dropped since the server did not get to reading them: then the machine was too
+    busy, and who was not answered says nothing about the server."""
+    ip, port = world.server
+    wanted = f"{int.from_bytes(socket.inet_aton(ip), 'little'):08X}:{port:04X}"
+    lines = (line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:])
+    return sum(int(words[-1]) for words in lines if words[1] == wanted)
 
 
 # Where Python has no name for it yet.
@@ -98,7 +108,7 @@ def flood(world, seconds, rate, make, sources):
 
 
 @attack("options-flood", "M4", "12,000 OPTIONS/s of four strangers while the carrier asks whether we live",
-        counters=('b2b_abuse_total{kind="unanswered"}', "b2b_sip_"))
+        counters=('b2b_abuse_total{kind="unanswered"}',), timed=True)
 def options_flood(one, world):
     # From the carrier's address, with a socket of its own.
     with sip.Phone(world.server, world.at(80), "carrier") as carrier:
@@ -107,14 +117,22 @@ def options_flood(one, world):
         rate = 2500 if world.together else 12_000
         flooding = flood(world, 5, rate, lambda n, source: whole[source].replace(b"#", b"%d" % n), four)
         time.sleep(1)
+        before = unread(world)
         found = answers(carrier, world, 40)
+        dropped = unread(world) - before
         flooding.join()
-    return found < 36, f"{found} of 40 OPTIONS of the carrier answered"
+    return judged(found, 40, f"{found} of 40 OPTIONS of the carrier answered", dropped / (3.5 * rate))
+
+
+def judged(found, of, words, dropped):
+    """`dropped`: the part of all datagrams that the kernel dropped; with too many it says nothing."""
+    words += f" ({dropped:.0%} of all dropped by the kernel)" if dropped > 0.01 else ""
+    return dropped < 0.5 and found < 0.9 * of * (1 - dropped) - 1, words
 
 
 @attack("wrong-passwords", "M1", "a stranger gives wrong passwords for somebody's account",
         lines={"limits": ["auth_failures = 4"]},
-        counters=('b2b_abuse_total{kind="authentication_failed"}', 'b2b_abuse_total{kind="banned"}'))
+        counters=('b2b_abuse_total{kind="authentication_failed"}',), timed=True)
 def wrong_passwords(one, world):
     """From addresses that change: each is banned, the account's owner must not be."""
     source = one_of(201)
@@ -134,8 +152,7 @@ def one_of(block):
 
 
 @attack("idle-connections", "H5", "900 TCP connections from five addresses, each with one CRLFCRLF",
-        counters=('b2b_abuse_total{kind="connection_refused"}', 'b2b_abuse_total{kind="connection_idle"}',
-                  'b2b_abuse_total{kind="connection_'))
+        counters=('b2b_abuse_total{kind="connection_displaced"}',), timed=True)
 def idle_connections(one, world):
     held = []
     try:
@@ -150,14 +167,14 @@ def idle_connections(one, world):
         time.sleep(1)
         status = 0
         with contextlib.suppress(OSError), one.victim(world, 5, tcp=True) as phone:
-            status = phone.register(patience=3)
+            status = phone.register(patience=10)
         return status != 200, f"{len(held)} connections held; a phone from elsewhere: {status or 'shut out'}"
     finally:
         for it in held:
             it.close()
 
 
-@attack("slow-http", "L3", "2,000 silent connections of one source to the control interface")
+@attack("slow-http", "L3", "2,000 silent connections of one source to the control interface", timed=True)
 def slow_http(one, world):
     held, (host, port) = [], world.http.split(":")
     try:
@@ -191,7 +208,7 @@ def http_proxied(one, world):
 
 
 @attack("forged-sources", "L6", "a flood from 20,000 addresses, 12,000 messages a second", alone=True,
-        lines={"limits": ["source_messages_per_s = 500"]}, counters=('b2b_abuse_total{kind="over_budget"}',))
+        lines={"limits": ["source_messages_per_s = 500"]}, counters=('b2b_abuse_total{kind="over_budget"}',), timed=True)
 def forged_sources(one, world):
     """All who are in no list share a bucket once the table is full; a registered phone and the carrier must not."""
     with one.victim(world, 5) as phone, sip.Phone(world.server, world.at(80), "carrier") as carrier:
@@ -200,7 +217,7 @@ def forged_sources(one, world):
         # What is dropped by the parser costs the server the least, and us, too.
         flooding = flood(world, 12, 12_000, lambda *_: b"x", many)
         time.sleep(2)
-        found = [0, 0]
+        found, before = [0, 0], unread(world)
 
         def now_and_then(n, it):
             found[n] = sum(answers(it, world, 1, random.uniform(0.5, 1.0), 0.5) for _ in range(8))
@@ -210,11 +227,13 @@ def forged_sources(one, world):
             it.start()
         for it in [*asking, flooding]:
             it.join()
-    return min(found) < 6, f"OPTIONS answered: {found[0]} of 8 of a phone, {found[1]} of 8 of the carrier"
+        dropped = unread(world) - before
+    words = f"OPTIONS answered: {found[0]} of 8 of a phone, {found[1]} of 8 of the carrier"
+    return judged(sum(found), 16, words, dropped / (10 * 12_000))
 
 
 @attack("garbage", "–", "garbage, INVITE and REGISTER of nobody by UDP and TCP", held=True,
-        counters=("b2b_sip_malformed_total", "b2b_sip_", 'b2b_abuse_total{kind="stranger_over_budget"}'))
+        counters=("b2b_sip_malformed_total",), timed=True)
 def garbage(one, world):
     def make(_, source):
         method = random.choice(["INVITE", "REGISTER", "SUBSCRIBE", "ACK", "BYE", "CANCEL", ""])

@@ -14,6 +14,9 @@ import run as runs
 
 # What a debug build of the server may have more at the end than after the first minute, and beside that a minute.
 MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
+# A thread of the server that waits for the machine for more of the time than this: what is late, or not answered in
+# time, says nothing about the server. All else does.
+BUSY = 0.2
 # Attacks end within so long after the time is over.
 PATIENCE = 90
 
@@ -29,7 +32,7 @@ def run(options):
         if not load.is_alive() or not server.is_alive():
             sys.exit(f"no calls:\n{words(load)[-2000:]}\n{server.log.read_text()[-2000:]}")
         print(f"{calls} calls are up; {len(chosen)} attacks for {seconds:.0f} s", flush=True)
-        before, begun = server.counted(), time.monotonic()
+        before, waited, begun = server.counted(), server.waited(), time.monotonic()
         series = [(0.0, server.rss())]
         working = {one.name: runs.attacker(house, world, one, seconds) for one in chosen}
         said = begun
@@ -50,6 +53,7 @@ def run(options):
             process.end()
         took = time.monotonic() - begun
         alive = server.is_alive()
+        starved = max((it - waited.get(n, 0) for n, it in server.waited().items()), default=0) / took if alive else 0
         if load.is_alive():
             os.kill(load.pid, signal.SIGTERM)
             try:
@@ -60,14 +64,14 @@ def run(options):
         after = server.counted() if alive else {}
         quiet = alive and settles(server)
         left = server.holdings() if alive else {}
-        problems = judge(world, server, alive, honest, quiet, left, series, took)
+        problems, unjudged = judge(world, server, alive, honest, quiet, left, series, took, starved > BUSY), []
         found = {}
         for one in chosen:
             it = runs.told(working[one.name]) or {"times": 0, "wins": 0, "got": "", "errors": 1, "error": "did not end"}
             it["counters"] = runs.risen(before, after or during, one.counters)
             found[one.name] = it
             if it["wins"]:
-                problems.append(f"{one.name} has won {it['wins']} of {it['times']} times: {it['got']}")
+                (unjudged if one.timed and starved > BUSY else problems).append(f"{one.name} has won {it['wins']} of {it['times']} times: {it['got']}")
             elif it["errors"] >= max(1, it["times"]):
                 problems.append(f"{one.name} never came to its point: {it['error']}")
             elif one.counters and not it["counters"]:
@@ -75,6 +79,7 @@ def run(options):
         result = {
             "machine": machine.machine(), "binary": str(options.binary), "seconds": round(took), "calls": calls,
             "honest": honest, "attacks": found, "left": left, "problems": problems,
+            "starved": round(starved, 2), "unjudged": unjudged,
             "rss_kb": [series[0][1] // 1024, max(it for _, it in series) // 1024, series[-1][1] // 1024],
             "abuse": {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)},
         }
@@ -111,8 +116,8 @@ def settles(server):
     return False
 
 
-def judge(world, server, alive, honest, quiet, left, series, took):
-    """In words, what did not hold of everybody else."""
+def judge(world, server, alive, honest, quiet, left, series, took, starved):
+    """In words, what did not hold of everybody else; `starved`: by no fault of the server's in time."""
     problems = []
     if not alive:
         problems.append("the process ended: " + words(server)[-500:])
@@ -123,7 +128,7 @@ def judge(world, server, alive, honest, quiet, left, series, took):
     for name, what in (("lost", "calls were lost"), ("unheard", "directions were not heard"), ("late", "directions were late"),
                        ("overheard", "calls heard somebody else"), ("strange_calls", "phones were called by nobody honest"),
                        ("bye_refused", "calls could not be hung up"), ("stuck", "calls did not end")):
-        if honest.get(name):
+        if honest.get(name) and not (starved and name in TIMED):
             problems.append(f"honest calls: {honest[name]} {what}: {honest['said'][:3]}")
     bills = [it for it in world.notes("carrier") if it["method"] == "INVITE" and not is_paid(it["uri"])]
     if bills:
@@ -145,6 +150,9 @@ def judge(world, server, alive, honest, quiet, left, series, took):
     return problems
 
 
+TIMED = ("lost", "late", "unheard", "bye_refused")
+
+
 def is_paid(uri):
     import world as worlds
 
@@ -158,6 +166,10 @@ def show(found, honest, result):
         print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
     shown = {k: v for k, v in honest.items() if k != "said"}
     print(f"\nhonest calls: {shown}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
+    if result["starved"] > BUSY:
+        print(f"the server waited for the machine {result['starved']:.0%} of the time: what is only late is not judged")
+    for it in result["unjudged"]:
+        print(f"not judged: {it}")
     for it in result["problems"]:
         print(f"NOT HELD: {it}")
     print("held" if not result["problems"] else f"{len(result['problems'])} things did not hold")
