@@ -117,3 +117,37 @@ fn every_file_that_a_manual_names_is_there() {
     assert!(seen > 40, "{seen} files");
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// The text of every file of Rust below.
+fn code(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    let texts = entries.map(|it| match it.path() {
+        path if path.is_dir() => code(&path),
+        path if path.extension().is_some_and(|kind| kind == "rs") => {
+            std::fs::read_to_string(path).expect("text")
+        }
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+#[test]
+fn each_finding_of_the_security_review_names_a_test_that_is_there() {
+    let text = std::fs::read_to_string(root().join("docs/security.md")).expect("text");
+    let (_, found) = text.split_once("## What was found").expect("the findings");
+    let code = ["src", "tests"].map(|folder| code(&root().join(folder))).concat();
+    let (mut findings, mut missing) = (0, Vec::new());
+    for row in found.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        findings += 1;
+        let held_by = row.trim_end_matches(['|', ' ']).rsplit("| ").next().unwrap_or_default();
+        let names: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
+        for name in names.iter().filter(|name| !code.contains(&format!("fn {name}("))) {
+            missing.push(format!("{name}, of {row}"));
+        }
+        if names.is_empty() && !held_by.starts_with("–") {
+            missing.push(format!("any test of {row}"));
+        }
+    }
+    assert!(findings >= 30, "{findings} findings");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
