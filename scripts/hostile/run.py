@@ -69,16 +69,20 @@ class Server(machine.Server):
 def house_with(options, chosen, calls=0, token=True, together=False):
     """A folder, its world, the carrier and the server."""
     house = House()
-    world = worlds.World.new(house.path, machine.free_port(), calls, options.quick, options.base)
-    world.known["together"] = together
-    world.known["gift"] = attacks.ALL["rtp-digits"].number(0)
-    if token:
-        world.known.update(token=secrets.token_hex(16), reader=secrets.token_hex(16))
-    world = worlds.World(world.known)
-    world.path = world.write()
-    carrier = house.start("carrier", [sys.executable, "-B", HERE / "carrier.py", world.path], CORES)
-    wait_for(lambda: "UP" in carrier.log.read_text() or not carrier.is_alive(), "the carrier")
-    server = Server(house, world, options.binary, chosen)
+    try:
+        world = worlds.World.new(house.path, machine.free_port(), calls, options.quick, options.base)
+        world.known["together"] = together
+        world.known["gift"] = attacks.ALL["rtp-digits"].number(0)
+        if token:
+            world.known.update(token=secrets.token_hex(16), reader=secrets.token_hex(16))
+        world = worlds.World(world.known)
+        world.path = world.write()
+        carrier = house.start("carrier", [sys.executable, "-B", HERE / "carrier.py", world.path], CORES)
+        wait_for(lambda: "UP" in carrier.log.read_text() or not carrier.is_alive(), "the carrier")
+        server = Server(house, world, options.binary, chosen)
+    except BaseException:
+        house.__exit__()
+        raise
     return house, world, server
 
 
