@@ -153,7 +153,7 @@ impl Shared {
             .connect_timeout(CONNECT)
             .pool_idle_timeout(KEPT.0)
             .pool_max_idle_per_host(KEPT.1)
-            .redirect(Policy::custom(|attempt| follow(attempt)));
+            .redirect(Policy::custom(follow));
         if let Some(config) = &authorities {
             builder = builder.tls_backend_preconfigured(ClientConfig::clone(config));
         }

@@ -43,10 +43,14 @@ impl Allowance {
     }
 }
 
+/// A party and a host that it names.
+type Destination = (String, IpAddr);
+
 /// The allowances of all calls.
 #[derive(Debug, Default)]
 pub struct Allowances {
-    known: Mutex<HashMap<(String, IpAddr), (Instant, Arc<Allowance>)>>,
+    /// Each with the time from which it counts.
+    known: Mutex<HashMap<Destination, (Instant, Arc<Allowance>)>>,
     others: Arc<Allowance>,
 }
 
