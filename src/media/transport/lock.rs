@@ -9,8 +9,10 @@
 //!    or a worse rank only when that has been silent for 250 ms: a NAT has bound it anew, or
 //!    the party sends from elsewhere now.
 //! 3. A new signalled address begins again. The source of before is heard for a second more,
-//!    since its packets are still on the way, but it is not answered and anybody else who may
-//!    be learned takes its place. After that second it counts as any other source.
+//!    since its packets are still on the way, and anybody else who may be learned takes its
+//!    place at once. It is answered only if it may be learned itself, from its next packet on:
+//!    a party behind a NAT has signalled anew and sends from where it did. After that second it
+//!    counts as any other source.
 //! 4. Packets go to the believed source, or to the signalled address whatever comes
 //!    ([`Answering::Signalled`]).
 //!
@@ -56,7 +58,9 @@ enum Rank {
     SignalledHost,
     Signalling,
     Named,
-    /// Believed until another address was signalled.
+    /// Believed until another address was signalled, and again since; it may be learned.
+    Again,
+    /// Believed until another address was signalled; it may not be learned.
     Former,
 }
 
@@ -78,7 +82,9 @@ pub struct SourceLock {
     signalled: Option<SocketAddr>,
     signalling: Signalling,
     believed: Option<(SocketAddr, Rank)>,
-    /// Until when a former source is heard; 0 when the believed one is none.
+    /// Believed until another address was signalled, and not heard since.
+    former: Option<SocketAddr>,
+    /// Until when a former source is heard; 0 when there is none.
     former_until: u64,
     authenticates: bool,
     changes: u32,
@@ -99,18 +105,19 @@ impl SourceLock {
             self.signalled = Some(address);
         }
         let Some((source, before)) = self.believed else { return };
-        let rank = match self.rank(source) {
-            Some(Rank::Signalled) => Rank::Signalled,
-            Some(rank) if !new && before != Rank::Former => rank,
-            _ => Rank::Former,
-        };
-        self.former_until = match rank {
+        let rank = self.rank(source);
+        let was_former = before >= Rank::Again;
+        match rank {
+            Some(Rank::Signalled) => {
+                (self.believed, self.former_until) = (Some((source, Rank::Signalled)), 0)
+            }
+            Some(rank) if !new && !was_former => self.believed = Some((source, rank)),
             // Its second runs already.
-            Rank::Former if before == Rank::Former => self.former_until,
-            Rank::Former => at + FORMER,
-            _ => 0,
-        };
-        self.believed = Some((source, rank));
+            _ if !new && was_former => {}
+            Some(_) => (self.believed, self.former, self.former_until) = (None, Some(source), at + FORMER),
+            None if was_former => self.believed = Some((source, Rank::Former)),
+            None => (self.believed, self.former_until) = (Some((source, Rank::Former)), at + FORMER),
+        }
     }
 
     /// Whether every packet has proved itself before it gets here (SRTP).
@@ -154,10 +161,15 @@ impl SourceLock {
             return objection;
         }
         let Some(rank) = self.rank(source) else { return Belief::Refused };
-        let before = self.believed.replace((source, rank));
-        self.former_until = 0;
-        self.changes += u32::from(before.is_some_and(|(_, rank)| rank != Rank::Former));
-        Belief::Believed { before: before.map(|(source, _)| source) }
+        let former = self.former.take();
+        let again = former == Some(source) && at < self.former_until;
+        let before = self.believed.replace((source, if again { Rank::Again } else { rank }));
+        if !again {
+            self.former_until = 0;
+        }
+        self.changes += u32::from(before.is_some_and(|(_, rank)| rank < Rank::Again));
+        let before = before.map(|(source, _)| source).or(former);
+        Belief::Believed { before: before.filter(|before| *before != source) }
     }
 
     /// When [`SourceLock::expire`] is to be called; 0: never.
@@ -170,7 +182,7 @@ impl SourceLock {
         if self.former_until == 0 || at < self.former_until {
             return false;
         }
-        self.former_until = 0;
+        (self.former_until, self.former) = (0, None);
         self.believed = self.believed.and_then(|(source, _)| Some((source, self.rank(source)?)));
         true
     }

@@ -169,13 +169,16 @@ fn whoever_may_be_learned_takes_the_former_sources_place_at_once() {
 }
 
 #[test]
-fn a_former_source_that_may_be_learned_is_answered_again_after_its_second() {
+fn a_former_source_that_may_be_learned_is_answered_from_its_next_packet_on() {
     let mut it = Party::new(Answering::Source);
     assert!(it.packet(SIGNALLING));
     it.signal("10.0.0.1:4444");
+    assert_eq!(it.lock.destination(), Some(address("10.0.0.1:4444")), "until it sends");
     for _ in 0..60 {
         assert!(it.packet(SIGNALLING));
+        assert_eq!(it.lock.destination(), Some(address(SIGNALLING)));
     }
+    assert_eq!(it.lock.changes(), 0);
     assert_eq!(it.lock.destination(), Some(address(SIGNALLING)));
     it.signal("10.0.0.1:4444");
     it.signal("0.0.0.0:4444");
