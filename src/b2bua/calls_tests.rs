@@ -297,7 +297,7 @@ fn an_account_says_which_targets_of_its_route_could_not_be_called() {
     let text = report.to_string();
     for why in [
         "* route: out: 5 to user/1002, gateway/b/5; user '1002' is not registered",
-        " route: 'sip:x@elsewhere.example' may not be called: ",
+        " not followed: refer to sip:x@elsewhere.example: ",
     ] {
         assert!(text.contains(why), "{why}\nin\n{text}");
     }
