@@ -9,6 +9,7 @@ mod failover;
 mod flood;
 mod hand;
 mod headers;
+mod hops;
 mod hostile;
 mod mangled;
 mod onward;

@@ -1,7 +1,7 @@
 //! Dialogs (RFC 3261 §12) and the INVITE usage.
 //!
 //! - `state`: a dialog: identifiers, route set, target, sequence numbers
-//! - `hop`: where a URI leads
+//! - `hop`: where a URI leads; `nat`: at which port somebody behind a NAT is reached
 //! - `identity`: what our messages say about us; advertised addresses
 //! - `request`: requests to bytes
 //! - `redirect`: where a 3xx sends us
@@ -17,6 +17,7 @@ pub mod callee_fsm;
 pub mod caller_fsm;
 pub mod hop;
 pub mod identity;
+pub mod nat;
 pub mod offer_answer;
 pub mod redirect;
 pub mod refer_fsm;

@@ -3,7 +3,7 @@
 //! does not keep the messages alive that made it.
 
 use crate::ids::Tag;
-use crate::sip::endpoint::Flow;
+use crate::sip::endpoint::{Flow, HopRule};
 use crate::sip::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
 
 use super::hop::{Hop, is_secure};
@@ -52,9 +52,12 @@ pub struct Dialog {
     pub remote_cseq: Option<u32>,
     /// The flow of the last exchange.
     pub flow: Option<Flow>,
-    /// Requests go by the flow as long as it is there, wherever routes and
-    /// target lead: the peer sits behind a NAT.
-    pub pinned: bool,
+    /// By which way requests go.
+    pub hops: HopRule,
+    /// The peer has made it with a message of theirs: the rule holds.
+    pub bound: bool,
+    /// What the rule says of the target has been told.
+    pub hop_told: bool,
     pub offer_answer: OfferAnswer,
     /// What was offered with the INVITE, or in answer to it, has been answered in
     /// reliable provisional responses: no later response to it says more (RFC 3262
@@ -101,7 +104,7 @@ impl Dialog {
         builder.part(Part::ContactUser, b"");
         let remote_cseq = request.cseq().map_err(|_| NoDialog::Identity)?.number;
         let mut dialog = builder.dialog(local_tag, cseq, Some(remote_cseq));
-        dialog.flow = None;
+        dialog.bound = true;
         Ok(dialog)
     }
 
@@ -113,7 +116,10 @@ impl Dialog {
             Err(_) if response.status() < 200 => self.target(),
             Err(error) => return Err(error),
         };
-        let mut routes = record_routes(response)?;
+        let mut routes = match self.hops {
+            HopRule::Flow(_) => Vec::new(),
+            _ => record_routes(response)?,
+        };
         routes.reverse();
         self.with(response, target, &routes)
     }
@@ -139,7 +145,8 @@ impl Dialog {
         builder.part(Part::ContactUser, self.contact_user());
         let mut dialog = builder.dialog(self.local_tag, self.local_cseq, None);
         dialog.flow = self.flow;
-        dialog.pinned = self.pinned;
+        dialog.hops = self.hops.clone();
+        dialog.bound = true;
         dialog.offer_answer = self.offer_answer;
         Ok(dialog)
     }
@@ -195,6 +202,23 @@ impl Dialog {
         for part in [Part::FirstRoute, Part::OtherRoutes, Part::ContactUser] {
             builder.part(part, self.get(part));
         }
+        (self.text, self.ends) = (builder.text.into(), builder.ends);
+        self.hop_told = false;
+    }
+
+    /// Leaves the route set empty.
+    pub fn forget_routes(&mut self) {
+        if self.get(Part::FirstRoute).is_empty() {
+            return;
+        }
+        let mut builder = Builder::default();
+        for part in [Part::CallId, Part::Local, Part::Remote, Part::RemoteTag, Part::Target] {
+            builder.part(part, self.get(part));
+        }
+        for part in [Part::FirstRoute, Part::OtherRoutes] {
+            builder.part(part, b"");
+        }
+        builder.part(Part::ContactUser, self.get(Part::ContactUser));
         (self.text, self.ends) = (builder.text.into(), builder.ends);
     }
 
@@ -337,7 +361,9 @@ impl Builder {
             local_cseq,
             remote_cseq,
             flow: None,
-            pinned: false,
+            hops: HopRule::Follow,
+            bound: false,
+            hop_told: false,
             settled: false,
             prack_owed: false,
             offer_answer: OfferAnswer::Idle,

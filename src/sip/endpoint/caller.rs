@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::command::{CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
-use super::{Endpoint, Termination, UsageEvent, UsageId};
+use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
 use crate::sip::dialog::caller_fsm::{self, Action, Cause, Event};
 use crate::sip::dialog::offer_answer::OfferAnswer;
 use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
@@ -45,7 +45,11 @@ impl Endpoint {
             contact_user,
             cseq,
         );
-        (origin.flow, origin.pinned) = (invite.flow, invite.flow.is_some());
+        origin.flow = invite.flow;
+        origin.hops = match (invite.hops, invite.flow) {
+            (HopRule::Follow, Some(_)) => HopRule::Kept,
+            (hops, _) => hops,
+        };
         let max_forwards = invite.max_forwards.unwrap_or(MAX_FORWARDS);
         let session = self.session_wanted();
         let again = (invite.authorizes || session.is_some()).then(|| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Flow;
+use super::{Flow, HopRule};
 use crate::ids::Tag;
 use crate::sip::dialog::hop::Hop;
 use crate::sip::msg::{Method, Name, NameAddr, Uri, chars};
@@ -45,6 +45,9 @@ pub struct Invite {
     /// is there: a registered contact behind a NAT. When it is gone the target
     /// has to do.
     pub flow: Option<Flow>,
+    /// Where later requests of the call may go. [`HopRule::Follow`] with a `flow` is
+    /// [`HopRule::Kept`].
+    pub hops: HopRule,
     /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.
     pub max_forwards: Option<u8>,
     /// User part of our Contact; none: the endpoint's.

@@ -26,6 +26,8 @@ pub struct EndpointConfig {
     pub session_timers: Option<SessionTimers>,
     /// What it can do beyond RFC 3261, and says so.
     pub extensions: Extensions,
+    /// What names turn out to be comes as [`super::Event::Located`].
+    pub locates: bool,
     /// T1, T2, T4 and when to send 100.
     pub timers: TimerLengths,
     /// What is held at most.
@@ -93,6 +95,7 @@ impl EndpointConfig {
             accept: Vec::new(),
             session_timers: None,
             extensions: Extensions::default(),
+            locates: false,
             timers: TimerLengths::default(),
             limits: EndpointLimits::default(),
             known: KnownSources::default(),

@@ -31,6 +31,10 @@ pub struct Counters {
     pub merged: u64,
     /// 482 for a call that has been here before.
     pub looped: u64,
+    /// Targets of dialogs that are none of the peer's own, followed all the same.
+    pub hops_elsewhere: u64,
+    /// Those that were not followed: the peer's flow was taken.
+    pub hops_refused: u64,
     /// Messages we could not build from what came in.
     pub unbuildable: u64,
     /// Steps of work: machine transitions and timer entries taken. For tests

@@ -1,8 +1,9 @@
 //! What comes out of an endpoint for its user, in order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, UsageId};
+use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, Transport, UsageId};
 use crate::sip::msg::{Request, Response};
 
 /// What happened.
@@ -24,6 +25,9 @@ pub enum Event {
     Response { request: RequestId, result: Result<Response, RequestFailure>, flow: Option<Flow> },
     /// The connection of [`super::Endpoint::watch_flow`] is gone.
     FlowClosed { flow: Flow },
+    /// A name was looked up to send a request: where it leads, best first. Only with
+    /// [`super::EndpointConfig::locates`].
+    Located { host: Arc<str>, targets: Vec<(Transport, SocketAddr)> },
     /// Something inside a call.
     Usage { usage: UsageId, event: UsageEvent },
 }
@@ -95,6 +99,10 @@ pub enum UsageEvent {
     /// How far the call is that we asked the far end to make: its status line.
     /// `last`: nothing more will come; without a status nobody knows how it ended.
     ReferProgress { refer: ReferId, status: Option<(u16, String)>, last: bool },
+    /// What [`super::HopRule::Judged`] said of the next hop, where it is not simply the
+    /// peer's own: followed all the same, or the flow was taken that the peer came by. Once for
+    /// each target that the peer gives.
+    NextHop { address: SocketAddr, followed: bool, why: &'static str },
     /// The end of the call.
     Terminated { cause: Termination },
 }

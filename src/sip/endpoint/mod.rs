@@ -14,6 +14,7 @@
 //! - `requests`: other requests of ours, inside a call and outside
 //! - `onward`: what one INVITE hands on to another; loops
 //! - `failover`: from one address of a name to the next
+//! - `hops`: where the requests of a dialog may go
 //! - `refer`, `replace`: transfer; `refresh`: session timers
 //! - `reply`, `provisional`: our responses to an INVITE, and PRACK for them
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
@@ -32,6 +33,7 @@ pub mod counters;
 pub mod event;
 mod failover;
 pub mod flow;
+mod hops;
 mod onward;
 pub mod outbox;
 mod provisional;
@@ -70,6 +72,7 @@ pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use counters::{Counters, Holdings};
 pub use event::{Event, RequestFailure, Termination, UsageEvent};
 pub use flow::{Flow, FlowId, Transport};
+pub use hops::{HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 pub use onward::Onward;
 pub use requests::DialogFacts;
 pub use subscription::SubscriptionId;

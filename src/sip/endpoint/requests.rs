@@ -10,7 +10,7 @@ use super::command::{
     has_control,
 };
 use super::send::User;
-use super::{Endpoint, Event, Flow, RequestFailure, RequestId, UsageEvent, UsageId};
+use super::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
 use crate::sip::dialog::caller_fsm::State;
 use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
 use crate::sip::dialog::state::Dialog;
@@ -108,7 +108,8 @@ impl Endpoint {
             request.contact_user.as_deref().unwrap_or_default(),
             cseq,
         );
-        (dialog.flow, dialog.pinned) = (request.flow, request.flow.is_some());
+        dialog.flow = request.flow;
+        dialog.hops = if request.flow.is_some() { HopRule::Kept } else { HopRule::Follow };
         let draft = Draft {
             method,
             cseq,
@@ -165,7 +166,8 @@ impl Endpoint {
     pub fn keep_flow(&mut self, usage: UsageId, keep: bool) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
-        it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.pinned = keep);
+        let hops = if keep { HopRule::Kept } else { HopRule::Follow };
+        it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.hops = hops.clone());
         Ok(())
     }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::failover::Target;
+use super::hops::keeps;
 use super::{
-    ConnectId, Endpoint, Flow, Output, ReferId, RequestId, ResolveId, Termination, Transport, UsageEvent,
-    UsageId,
+    ConnectId, Endpoint, Event, Flow, HopRule, Output, ReferId, RequestId, ResolveId, Termination, Transport,
+    UsageEvent, UsageId,
 };
 use crate::sip::dialog::hop::{Hop, is_one_host};
 use crate::sip::dialog::request::{self, Draft};
@@ -58,11 +59,11 @@ impl Failure {
 
 /// A request that waits for its flow.
 pub(super) struct Waiting {
-    dialog: Dialog,
+    pub(super) dialog: Dialog,
     pub(super) draft: Draft,
     pub(super) user: User,
     /// The host that was looked up.
-    host: Option<Arc<str>>,
+    pub(super) host: Option<Arc<str>>,
     /// Other ways to try, best first.
     pub(super) targets: VecDeque<Target>,
     /// The one of them that is being tried.
@@ -81,8 +82,17 @@ impl Endpoint {
     /// Sends a request, as soon as there is a way.
     pub(super) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
         let flow = dialog.flow.filter(|flow| self.out.is_usable(flow));
-        if let Some(flow) = flow.filter(|_| dialog.pinned) {
-            return self.launch_on(now, flow, dialog, draft, user);
+        match (&dialog.hops, flow) {
+            (HopRule::Kept | HopRule::Flow(_), Some(flow)) => {
+                return self.launch_on(now, flow, dialog, draft, user);
+            }
+            (HopRule::Judged(_), Some(flow)) if !dialog.bound => {
+                return self.launch_on(now, flow, dialog, draft, user);
+            }
+            (HopRule::Flow(_), None) if dialog.bound => {
+                return self.flow_is_gone(now, Waiting::new(dialog, draft, user));
+            }
+            _ => {}
         }
         let hop = draft.outbound.clone().unwrap_or_else(|| dialog.hop());
         let mut waiting = Waiting::new(dialog, draft, user);
@@ -91,6 +101,7 @@ impl Endpoint {
                 Some(flow) if flow.transport == transport && flow.remote == remote => {
                     self.launch(now, flow, waiting);
                 }
+                _ if !self.may_go(&waiting, (transport, remote)) => self.fall_back(now, waiting),
                 // The socket that reaches this host also reaches its other ports.
                 Some(flow)
                     if transport == Transport::Udp
@@ -144,7 +155,7 @@ impl Endpoint {
 
     /// Inside a dialog the flow that the peer came by is better than none: its
     /// Contact may not be reachable from here.
-    fn fall_back(&mut self, now: Instant, waiting: Waiting) {
+    pub(super) fn fall_back(&mut self, now: Instant, waiting: Waiting) {
         match waiting.dialog.flow.filter(|flow| self.out.is_usable(flow)) {
             Some(flow) => self.launch(now, flow, waiting),
             None => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
@@ -184,8 +195,13 @@ impl Endpoint {
         targets: Vec<(Transport, SocketAddr)>,
     ) {
         if let Some(mut waiting) = self.resolving.remove(&resolve) {
-            waiting.targets = targets.into();
-            waiting.targets.retain(|(_, address)| is_one_host(*address));
+            if let Some(host) = waiting.host.as_ref().filter(|_| self.config.locates) {
+                let (host, targets) = (host.clone(), targets.clone());
+                self.out.event(Event::Located { host, targets });
+            }
+            waiting.targets = targets.into_iter().filter(|(_, address)| is_one_host(*address)).collect();
+            let allowed = waiting.targets.iter().filter(|target| self.may_go(&waiting, **target));
+            waiting.targets = allowed.copied().collect();
             self.failover.arrange(now, &mut waiting.targets);
             self.next_target(now, waiting);
         }
@@ -242,7 +258,9 @@ impl Endpoint {
             return;
         };
         let Some(usage) = self.usages.get_mut(id) else { return };
-        if let Some(dialog) = usage.dialog(sent.remote_tag()) {
+        if let Some(dialog) = usage.dialog(sent.remote_tag())
+            && keeps(dialog, &flow)
+        {
             dialog.flow = Some(flow);
         }
         if let User::Invite(_, cseq) = *user

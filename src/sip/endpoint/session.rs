@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::command::{CommandError, HeaderFields, Reply, check_headers};
+use super::hops::flow_after;
 use super::outbox::ReplyPath;
 use super::receive::abilities;
 use super::refresh::write_agreement;
@@ -64,10 +65,8 @@ impl Endpoint {
         }
         if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialog(remote_tag)) {
             dialog.remote_cseq = Some(cseq.number);
-            // A peer that has come back by another connection is reached by that one.
-            if dialog.flow.is_none_or(|known| known.transport == flow.transport) {
-                dialog.flow = Some(flow);
-            }
+            let usable = dialog.flow.is_some_and(|known| self.out.is_usable(&known));
+            dialog.flow = Some(flow_after(now, dialog, &request, flow, usable));
         }
         match request.method() {
             Method::Bye => {

@@ -1,15 +1,17 @@
 //! Dialogs that a SUBSCRIBE of theirs makes (RFC 6665 §4.4.1), on the notifier's side: who
-//! is in them and how to reach him. What is told in them, and for how long, is their user's.
+//! is in them and how to reach them. What is told in them, and for how long, is their user's.
 
 use std::time::Instant;
 
 use slab::Slab;
 
 use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
+use super::hops::flow_after;
 use super::outbox::ReplyPath;
 use super::send::User;
-use super::{Endpoint, Event, Flow, RequestId, ServerTransactionId};
+use super::{Endpoint, Event, Flow, HopRule, RequestId, ServerTransactionId};
 use crate::ids::{Tag, locate_tag};
+use crate::sip::dialog::nat;
 use crate::sip::dialog::request::Draft;
 use crate::sip::dialog::state::{Dialog, answers_secure};
 use crate::sip::msg::{Method, Name, Request, ResponseWriter, phrase};
@@ -82,7 +84,9 @@ impl Subscriptions {
 
 impl Endpoint {
     /// Takes a SUBSCRIBE that came as [`Event::Request`], with a 2xx: its dialog begins.
-    /// A NOTIFY has to follow at once (RFC 6665 §4.2.1.1): [`Endpoint::notify`].
+    /// A NOTIFY has to follow at once (RFC 6665 §4.2.1.1): [`Endpoint::notify`]. It goes by
+    /// this rule, [`HopRule::Follow`] standing for [`HopRule::Kept`]: whoever can ask by this
+    /// way is to be told by it.
     ///
     /// # Errors
     /// It is answered already or no SUBSCRIBE; or it makes no dialog, for want of a Contact
@@ -91,6 +95,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         transaction: ServerTransactionId,
+        hops: HopRule,
         reply: Reply,
     ) -> Result<SubscriptionId, CommandError> {
         let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
@@ -103,8 +108,12 @@ impl Endpoint {
         let cseq = (self.mint.random() & 0xffff) as u32;
         let mut dialog = Dialog::from_request(request, tag, cseq)
             .map_err(|_| CommandError::WrongState("this SUBSCRIBE makes no dialog"))?;
-        // Whoever can ask by this way is to be told by it, wherever his Contact leads.
-        (dialog.flow, dialog.pinned) = (Some(flow), true);
+        dialog.flow = Some(flow);
+        if let HopRule::Flow(_) = hops {
+            dialog.forget_routes();
+            dialog.flow = nat::reached(request, flow).or(dialog.flow);
+        }
+        dialog.hops = if let HopRule::Follow = hops { HopRule::Kept } else { hops };
         let id = self.subscriptions.insert(dialog);
         let told = self.tell_subscriber(now, transaction, tag, &flow, &reply);
         if told.is_err() {
@@ -216,8 +225,8 @@ impl Endpoint {
             let headers = [(Name::Allow, &b"SUBSCRIBE"[..])];
             return self.refuse_with(now, &path, &request, 405, phrase(405), &headers);
         }
-        // A peer that has come back by another connection is reached by that one.
-        dialog.flow = Some(flow);
+        let usable = dialog.flow.is_some_and(|known| self.out.is_usable(&known));
+        dialog.flow = Some(flow_after(now, dialog, &request, flow, usable));
         if self.refuses_extension(now, &path, &request) {
             return;
         }

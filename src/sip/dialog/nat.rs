@@ -1,0 +1,103 @@
+//! At which port a peer is reached that sent this over UDP: it may listen elsewhere than it
+//! sends from, or sit behind a NAT that lets nothing in but answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::sip::endpoint::{Flow, Transport};
+use crate::sip::msg::{Request, Rport};
+
+/// The flow by which whoever sent this is reached; none: it does not say, as nothing but a
+/// Contact could. It never leads to another host than the one that the request came from.
+///
+/// | topmost Via's sent-by | `rport` | Contact | reached |
+/// |---|---|---|---|
+/// | where it came from | any | same IP | at Contact |
+/// | same IP, another port | absent | same IP | at Contact: it sends from one port and listens on another |
+/// | same IP, another port | there | any | where it came from (RFC 3581 §4) |
+/// | another IP, a name | any | any | where it came from: a NAT |
+///
+/// A connection is its own way.
+pub fn reached(request: &Request, flow: Flow) -> Option<Flow> {
+    if flow.transport.is_reliable() {
+        return Some(flow);
+    }
+    let source = SocketAddr::new(flow.remote.ip().to_canonical(), flow.remote.port());
+    let Ok(via) = request.top_via() else { return Some(flow) };
+    let port = via.port.unwrap_or(5060);
+    if !is(via.host.ip(), source.ip()) {
+        return Some(flow);
+    }
+    let listens_elsewhere = port != source.port();
+    if listens_elsewhere && via.rport != Rport::Absent {
+        return Some(flow);
+    }
+    match request.contact().ok().flatten().map(|contact| contact.uri) {
+        Some(uri) if is(uri.host.and_then(|host| host.ip()), source.ip()) => {
+            let by_udp = uri.transport().is_none_or(|it| Transport::parse(it) == Some(Transport::Udp));
+            let port = uri.port.unwrap_or(5060);
+            let usable = by_udp && port != 0 && !uri.params.has("maddr");
+            Some(match usable {
+                true => Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..flow },
+                false => flow,
+            })
+        }
+        Some(_) => Some(flow),
+        None if listens_elsewhere => None,
+        None => Some(flow),
+    }
+}
+
+fn is(named: Option<IpAddr>, ip: IpAddr) -> bool {
+    named.is_some_and(|named| named.to_canonical() == ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::endpoint::FlowId;
+    use crate::sip::msg::{Limits, Message};
+
+    fn port(via: &str, contact: &str, source: &str) -> Option<u16> {
+        let contact = if contact.is_empty() { String::new() } else { format!("Contact: <{contact}>\r\n") };
+        let text = format!(
+            "INVITE sip:b@b2b.example SIP/2.0\r\nVia: SIP/2.0/UDP {via};branch=z9hG4bK1\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n{contact}\
+             Content-Length: 0\r\n\r\n"
+        );
+        let Ok(Message::Request(request)) = Message::parse(text.into(), &Limits::default()) else {
+            panic!("no request")
+        };
+        let flow = Flow {
+            transport: Transport::Udp,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: source.parse().unwrap(),
+            id: FlowId(0),
+        };
+        let reached = reached(&request, flow)?;
+        assert_eq!(reached.remote.ip(), flow.remote.ip(), "never another host");
+        Some(reached.remote.port())
+    }
+
+    #[test]
+    fn who_sends_from_one_port_and_listens_on_another_is_reached_at_its_contact() {
+        let source = "198.51.100.7:50000";
+        assert_eq!(port("198.51.100.7:5060", "sip:a@198.51.100.7:5070", source), Some(5070));
+        assert_eq!(port("198.51.100.7:5060", "sip:a@198.51.100.7", source), Some(5060));
+        assert_eq!(port("198.51.100.7", "sip:a@198.51.100.7", source), Some(5060));
+        assert_eq!(port("198.51.100.7:5060", "", source), None, "it does not say where it listens");
+        assert_eq!(port("198.51.100.7:50000", "sip:a@198.51.100.7:5070", source), Some(5070));
+        assert_eq!(port("198.51.100.7:50000", "", source), Some(50_000));
+    }
+
+    #[test]
+    fn behind_a_nat_or_by_its_own_wish_it_is_reached_where_it_sends_from() {
+        let source = "198.51.100.7:50000";
+        assert_eq!(port("198.51.100.7:5060;rport", "sip:a@198.51.100.7:5060", source), Some(50_000));
+        assert_eq!(port("192.168.1.5:5060;rport", "sip:a@192.168.1.5:5060", source), Some(50_000));
+        assert_eq!(port("192.168.1.5:5060", "sip:a@198.51.100.7:5060", source), Some(50_000));
+        assert_eq!(port("phone.example", "sip:a@198.51.100.7", source), Some(50_000));
+        assert_eq!(port("198.51.100.7:5060", "sip:a@203.0.113.9:5060", source), Some(50_000), "a liar");
+        assert_eq!(port("198.51.100.7:5060", "sip:a@198.51.100.7;maddr=203.0.113.9", source), Some(50_000));
+        assert_eq!(port("198.51.100.7:5060", "sip:a@198.51.100.7;transport=tcp", source), Some(50_000));
+    }
+}
