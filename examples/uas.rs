@@ -50,6 +50,7 @@ async fn main() -> anyhow::Result<()> {
             Event::Usage { .. }
             | Event::Response { .. }
             | Event::Resubscribe { .. }
+            | Event::Located { .. }
             | Event::FlowClosed { .. } => Ok(()),
         };
     }

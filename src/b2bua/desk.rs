@@ -6,6 +6,7 @@ mod registering;
 mod watching;
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +15,7 @@ use super::effective_source::EffectiveSource;
 use super::gate::{Gate, NoEntry};
 use super::gateway::Gateways;
 use super::gateway::realms::Realms;
+use super::hops::HopRules;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::lamps::Lamps;
 use super::lamps::board::LampBoard;
@@ -31,7 +33,8 @@ use crate::call::switch::Turn;
 use crate::call::switch::desk::{Admission, Fate, FrontDesk, MediaRules};
 use crate::sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
 use crate::sip::endpoint::{
-    Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+    Transport,
 };
 use crate::sip::known::KnownSources;
 use crate::sip::msg::{Method, Request, Response};
@@ -65,6 +68,7 @@ pub struct ServerDesk {
     digest: DigestServer,
     penalties: Penalties,
     lines: Lines,
+    hops: HopRules,
     gate: Gate,
     gateways: Gateways,
     lamps: Lamps,
@@ -104,6 +108,7 @@ impl ServerDesk {
         });
         ServerDesk {
             digest: DigestServer::new(settings::digest(config), seed, now),
+            hops: HopRules::new(parts.current.clone(), parts.registrar.clone(), parts.board.clone()),
             penalties: Penalties::new(settings::penalties(config), now),
             lines: Lines::new(now),
             gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
@@ -333,6 +338,22 @@ impl FrontDesk for ServerDesk {
                 host(one).is_some() && host(one) == host(other)
             }
             _ => false,
+        }
+    }
+
+    fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {
+        self.hops.of_caller(&self.settings, identity, flow)
+    }
+
+    fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
+        self.hops.of_contact(&self.settings, contact)
+    }
+
+    fn located(&mut self, host: &str, targets: &[(Transport, SocketAddr)]) {
+        let hosts = self.settings.config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        if let Some(known) = hosts.map(|it| &it.host).find(|it| it.eq_ignore_ascii_case(host)) {
+            let found: Vec<IpAddr> = targets.iter().map(|(_, address)| address.ip()).collect();
+            self.parts.board.located(known, &found);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::call::resolver::{
 };
 use crate::config::server::ServerConfig;
 use crate::sip::msg::{Scheme, Uri};
-use crate::sip::net::Ban;
+use crate::sip::net::{Ban, local_addr};
 use crate::sip::networks::Networks;
 use crate::sip::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
 
@@ -209,6 +209,28 @@ impl Current {
         let _ = self.0.listening.set(at);
     }
 
+    /// Whether we listen at this address, or are said to by `advertise`. Where ports are not
+    /// known yet, it is as configured.
+    pub fn listens_at(&self, settings: &Settings, at: SocketAddr) -> bool {
+        let (server, ip) = (&settings.config.server, at.ip().to_canonical());
+        let mut advertised =
+            server.advertise.iter().filter(|it| it.host.parse::<IpAddr>().is_ok_and(|it| it == ip));
+        if advertised.clone().any(|it| it.port == Some(at.port())) {
+            return true;
+        }
+        let port = |it: &SocketAddr| it.port() == at.port();
+        let bound = |it: &SocketAddr| port(it) && it.ip().to_canonical() == ip;
+        let (any_port, any_bound) = match self.0.listening.get() {
+            Some(listening) => (listening.iter().any(port), listening.iter().any(bound)),
+            None => {
+                let mut binds = server.listen.iter().map(|it| it.bind);
+                (binds.clone().any(|it| port(&it)), binds.any(|it| bound(&it)))
+            }
+        };
+        let everywhere = server.listen.iter().any(|it| it.bind.ip().is_unspecified());
+        any_bound || any_port && (advertised.next().is_some() || everywhere && is_of_this_machine(ip))
+    }
+
     /// Whether a URI leads to us: a domain of ours, or host and port of a listener (RFC 3261 §16.5,
     /// §19.1.4). Where ports are not known yet, each is ours.
     pub fn leads_here(&self, settings: &Settings, target: &str) -> bool {
@@ -239,6 +261,11 @@ impl Current {
             None => server.listen.iter().any(|listener| here(&listener.bind)),
         }
     }
+}
+
+/// Whether an address is one of this machine's: the way to it begins there.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || local_addr::towards(ip).is_ok_and(|from| from == ip)
 }
 
 /// What programs may name: users and groups of ours by their URIs, and every target that

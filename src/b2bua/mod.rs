@@ -18,6 +18,7 @@
 //! - `leading`: where a URI that a party names leads
 //! - `lamps`: who watches whom, by SUBSCRIBE and NOTIFY
 //! - `settings`: the configuration in the words of the rooms below
+//! - `hops`: where the requests of a dialog may go
 //! - `ledger`: the file of call records
 //! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `effective_source`: where a request comes from, before proxies of ours
@@ -42,6 +43,7 @@ pub mod explain;
 pub mod gate;
 pub mod gateway;
 pub mod hep;
+pub mod hops;
 pub mod http;
 pub mod http_client;
 pub mod in_force;

@@ -489,6 +489,7 @@ fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
         session_timers: Some(settings::session_timers(config)),
         extensions: Extensions { reliable: true, refer: true, replaces: true },
         known: known.clone(),
+        locates: true,
         ..EndpointConfig::new(rand::random())
     }
 }

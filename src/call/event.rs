@@ -130,6 +130,10 @@ pub enum Event {
         line: Option<String>,
     },
 
+    /// Route or Contact in a dialog leads elsewhere than to the party itself: there all the
+    /// same, or by the flow that the party came by instead.
+    NextHop { call: CallId, leg: LegId, address: SocketAddr, followed: bool, why: String },
+
     // ---- SIP: transfer
     /// REFER came, or an application wants it.
     TransferRequested { call: CallId, leg: LegId, kind: TransferKind, target: String },
@@ -278,6 +282,7 @@ impl Event {
             | Event::DialWon { .. }
             | Event::Redirected { .. }
             | Event::NotFollowed { .. }
+            | Event::NextHop { .. }
             | Event::TransferRequested { .. }
             | Event::TransferProgress { .. }
             | Event::TransferEnded { .. }
@@ -327,6 +332,7 @@ impl Event {
             | Event::DialWon { call, .. }
             | Event::Redirected { call, .. }
             | Event::NotFollowed { call, .. }
+            | Event::NextHop { call, .. }
             | Event::TransferRequested { call, .. }
             | Event::TransferProgress { call, .. }
             | Event::TransferEnded { call, .. }

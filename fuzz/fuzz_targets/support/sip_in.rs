@@ -145,7 +145,7 @@ impl Bench {
         let session = || Some(Body::sdp(SESSION));
         // What cannot be done now is an error value, and that is all.
         match event {
-            Event::FlowClosed { .. } => {}
+            Event::FlowClosed { .. } | Event::Located { .. } => {}
             Event::Resubscribe { subscription, transaction, .. } => {
                 let _ = endpoint.answer_subscriber(now, subscription, transaction, Reply::status(200));
             }

@@ -56,7 +56,8 @@ impl ServerDesk {
         let settings = self.settings.clone();
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
-        self.lamps.subscribe(t, transaction, request, asking).map_err(Turned::Away)
+        let hops = self.hops.of_caller(&settings, user.as_deref(), flow);
+        self.lamps.subscribe(t, transaction, request, (asking, hops)).map_err(Turned::Away)
     }
 
     /// Tells what has changed of what is watched, or is watched no more.

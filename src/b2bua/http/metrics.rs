@@ -50,6 +50,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     process(&mut page, &api);
     calls(&mut page, &seen);
     sip(&mut page, &seen.sip, &seen.net);
+    next_hops(&mut page, &seen.sip);
     records(&mut page, &api.ledger.counters());
     registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.desk.tally.get());
@@ -131,6 +132,14 @@ fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
     ] {
         page.one(name, Kind::Counter, help, value);
     }
+}
+
+/// Where dialogs led away from the party itself.
+fn next_hops(page: &mut Page, sip: &Counters) {
+    let results = [("elsewhere", sip.hops_elsewhere), ("refused", sip.hops_refused)];
+    let help =
+        "Route or Contact of a dialog that is none of the party's own: followed, or by its flow instead.";
+    page.each(("b2b_sip_next_hops_total", "result"), Kind::Counter, help, results);
 }
 
 fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize) {

@@ -25,7 +25,9 @@ use bytes::Bytes;
 
 use super::in_force::Settings;
 use crate::call::switch::Turn;
-use crate::sip::endpoint::{Body, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId};
+use crate::sip::endpoint::{
+    Body, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+};
 use crate::sip::msg::{Request, Response};
 use crate::sip::transaction::timer_queue::{Queued, TimerQueue};
 use board::LampBoard;
@@ -132,7 +134,8 @@ impl Lamps {
         }
     }
 
-    /// A SUBSCRIBE outside any dialog, of somebody who is known.
+    /// A SUBSCRIBE outside any dialog, of somebody who is known; what is told to them goes by
+    /// this rule.
     ///
     /// # Errors
     /// The response that refuses it.
@@ -141,9 +144,9 @@ impl Lamps {
         t: &mut Turn<'_>,
         transaction: ServerTransactionId,
         request: &Request,
-        asking: Asking<'_>,
+        (asking, hops): (Asking<'_>, HopRule),
     ) -> Result<(), Reply> {
-        let begun = self.begin(t, transaction, request, asking);
+        let begun = self.begin(t, transaction, request, (asking, hops));
         self.board.count(|of| match &begun {
             Ok(()) => &mut of.begun,
             Err(reply) if matches!(reply.status, 480 | 503) => &mut of.over_limit,
@@ -157,7 +160,7 @@ impl Lamps {
         t: &mut Turn<'_>,
         transaction: ServerTransactionId,
         request: &Request,
-        asking: Asking<'_>,
+        (asking, hops): (Asking<'_>, HopRule),
     ) -> Result<(), Reply> {
         let Wish { package, event, expires } = wish::read(request)?;
         let known = (asking.settings, &self.board);
@@ -175,7 +178,7 @@ impl Lamps {
         if self.of_subscriber.get(&subscriber).is_some_and(|held| *held >= limits.user_subscriptions) {
             return Err(Reply { reason: "Too Many Subscriptions".to_owned(), ..Reply::status(480) });
         }
-        let accepted = t.sip.accept_subscription(t.now, transaction, granted(expires));
+        let accepted = t.sip.accept_subscription(t.now, transaction, hops, granted(expires));
         let id = accepted.map_err(|error| Reply { reason: error.to_string(), ..Reply::status(400) })?;
         self.board.watch(&resource);
         self.watching.entry(resource.clone()).or_default().insert(id);

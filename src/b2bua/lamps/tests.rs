@@ -15,7 +15,9 @@ use crate::call::call_fsm::CallDirection;
 use crate::call::leg_fsm::LegState;
 use crate::call::switch::Turn;
 use crate::config::server::parse_alone;
-use crate::sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Output, Transport};
+use crate::sip::endpoint::{
+    Endpoint, EndpointConfig, Event, Flow, FlowId, HopRule, Input, Output, Transport,
+};
 use crate::sip::msg::{Limits, Message, Method, Name, Request, Response, ResponseWriter};
 use crate::sip::registrar::{MemoryStore, Registrar, RegistrarConfig};
 
@@ -76,7 +78,9 @@ impl Scene {
                 Output::Event(Event::Request { transaction, request, flow }) => {
                     let watcher = Watcher { user: Some("1001"), address: flow.remote.ip() };
                     let asking = Asking { settings: &self.settings, watcher };
-                    if let Err(reply) = self.lamps.subscribe(&mut t, transaction, &request, asking) {
+                    if let Err(reply) =
+                        self.lamps.subscribe(&mut t, transaction, &request, (asking, HopRule::Follow))
+                    {
                         t.sip.respond(t.now, transaction, reply).unwrap();
                     }
                 }

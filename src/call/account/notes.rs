@@ -47,6 +47,10 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::DialWon { leg, cancelled, .. } => {
             timeline.decision(now, Some(*leg), "answered first", format_args!("{cancelled} cancelled"));
         }
+        Event::NextHop { leg, address, followed, why, .. } => {
+            let way = if *followed { "" } else { "not followed, by the flow it came by: " };
+            timeline.decision(now, Some(*leg), "next hop", format_args!("{address}: {way}{why}"));
+        }
         Event::Redirected { leg, to, .. } => timeline.decision(now, Some(*leg), "redirected", to),
         Event::NotFollowed { leg, way, to, why, .. } => {
             timeline.decision(now, Some(*leg), "not followed", format_args!("{way} to {to}: {why}"));

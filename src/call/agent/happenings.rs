@@ -37,8 +37,8 @@ impl AgentService {
                 self.register_response(request, &result, flow);
             }
             Event::FlowClosed { flow } => self.flow_closed(&flow),
-            // It has none.
-            Event::Resubscribe { .. } => {}
+            // It has none, and asks nobody where hosts are.
+            Event::Resubscribe { .. } | Event::Located { .. } => {}
             Event::Request { transaction, .. } => {
                 // Nothing of ours takes requests outside a call.
                 let now = self.stack.now();

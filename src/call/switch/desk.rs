@@ -12,7 +12,8 @@ use crate::call::handler::Party;
 use crate::call::lookup::{GatewayUse, ResolvedContact};
 use crate::call::seats::Seat;
 use crate::sip::endpoint::{
-    Flow, HeaderFields, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+    Transport,
 };
 use crate::sip::msg::{Method, Request, Response};
 use crate::sip::net::Ban;
@@ -110,6 +111,20 @@ pub trait FrontDesk: Send {
             _ => false,
         }
     }
+
+    /// Where the requests of a call may go that has been accepted: `identity` is who the
+    /// caller has proved to be.
+    fn hops_of_caller(&mut self, _identity: Option<&str>, _flow: &Flow) -> HopRule {
+        HopRule::Follow
+    }
+
+    /// The same of a call to this contact.
+    fn hops_of_contact(&mut self, _contact: &ResolvedContact) -> HopRule {
+        HopRule::Follow
+    }
+
+    /// A host was looked up: where it is, best first.
+    fn located(&mut self, _host: &str, _targets: &[(Transport, SocketAddr)]) {}
 
     /// When [`FrontDesk::work`] is wanted.
     fn next_timeout(&self) -> Option<Instant> {

@@ -292,6 +292,9 @@ impl Switch {
         // Nobody of ours asks where an application dials by itself.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let mut invite = self.write_invite(it, caller, &dialling.options, offer);
+        if let Some(contact) = it.contact.as_deref() {
+            invite.hops = self.desk.hops_of_contact(contact);
+        }
         keep_offers_late(t, caller, &mut invite);
         if let Some(caller) = caller {
             t.sip.onward(caller).apply(&mut invite);

@@ -29,6 +29,7 @@ impl Switch {
             }
             // It watches none.
             Event::FlowClosed { .. } => {}
+            Event::Located { host, targets } => self.desk.located(&host, &targets),
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Resubscribe { subscription, transaction, request } => {
                 self.desk.resubscribe(t, subscription, transaction, &request);
@@ -81,6 +82,11 @@ impl Switch {
                 self.provisional_acknowledged(t, leg, &request, offer);
             }
             UsageEvent::RefreshWanted => self.refresh_session(t, leg),
+            UsageEvent::NextHop { address, followed, why } => {
+                let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return };
+                let why = why.to_owned();
+                self.tell(t, News::NextHop { call, leg, address, followed, why });
+            }
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
             UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),

@@ -168,7 +168,12 @@ impl Switch {
                 return self.session_not_refreshed(t, leg, status);
             }
             // What says that this dialog is gone does not say so of the other one.
-            let status = if matches!(status, 408 | 481) { 480 } else { status };
+            let (status, reason) = match status {
+                408 | 481 => (480, reason),
+                // Nobody is led away in the middle of a call (RFC 3261 §14.1 knows no redirection).
+                300..400 => (488, String::new()),
+                status => (status, reason),
+            };
             self.exchange_refused(t, call, Reply { reason, ..Reply::status(status) });
         }
     }

@@ -38,6 +38,11 @@ impl Switch {
         if !is_session(&request) {
             return self.refuse(t, usage, Reply::status(415));
         }
+        // Before anything is answered.
+        let hops = self.desk.hops_of_caller(identity.as_deref(), &flow);
+        if let Err(error) = t.sip.set_hops(usage, hops) {
+            tracing::debug!("a call that has ended: {error}");
+        }
         let call = CallId(self.calls.insert(|_| Call::new(t.now)));
         let family = AddressFamily::of(flow.remote);
         let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));

@@ -112,6 +112,12 @@ pub const GATEWAY: SectionDoc = SectionDoc {
             "What may be offered to it, best first. Empty: as the route says.",
         ),
         key(
+            "dialog",
+            "`any` or `own`",
+            r#""any""#,
+            "Where its Contact and Record-Route may lead the requests of a call: to any public address, which is counted and stands in the call's timeline where it is none of its own (`hosts`, what they resolve to, `sources`, where its messages come from), or to its own only. What leads inside, to this server or to another gateway is never followed: such requests go back the way its messages came.",
+        ),
+        key(
             "dtmf",
             "`events` or `inband`",
             r#""events""#,

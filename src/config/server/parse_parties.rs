@@ -125,6 +125,7 @@ pub(super) fn gateway(
         caller: rewrites(&section, "caller")?,
         codecs: parse::codecs(&section)?.unwrap_or_default(),
         inband: section.parsed("dtmf", dtmf)?.unwrap_or(false),
+        dialog_own: section.parsed("dialog", dialog)?.unwrap_or(false),
         line: section.line(),
     };
     names.add_class(&gateway.class);
@@ -153,6 +154,15 @@ fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, Conf
         names.wants_gateway(section.full("redirects"), &text.text, text.at);
     }
     Ok(Redirects::Gateways(texts.into_iter().map(|text| text.text).collect()))
+}
+
+/// Whether dialogs go to its own hosts only.
+fn dialog(text: &str) -> Read<bool> {
+    match text {
+        "any" => Ok(false),
+        "own" => Ok(true),
+        _ => Err("no such choice; choose any or own".to_string()),
+    }
 }
 
 /// Whether digits come as tones.

@@ -97,6 +97,8 @@ pub struct Gateway {
     pub codecs: Vec<Codec>,
     /// Its parties press keys as tones in their audio, and take no events.
     pub inband: bool,
+    /// Its dialogs go to its own hosts only.
+    pub dialog_own: bool,
     /// Line in the file.
     pub line: usize,
 }

@@ -3,6 +3,7 @@
 pub mod bench;
 mod callers;
 mod gateways;
+mod hops;
 mod limits;
 mod phones;
 mod registrations;

@@ -1,7 +1,8 @@
 //! The server's edges, on the real binary: strangers, floods, wrong passwords, NAT,
-//! drain, reload, a provider. Each peer has an address of its own in 127.0.0.0/8.
+//! dialogs, drain, reload, a provider. Each peer has an address of its own in 127.0.0.0/8.
 
 mod abuse;
+mod dialogs;
 mod doors_open;
 mod lifecycle;
 pub mod peer;
