@@ -7,6 +7,7 @@ use crate::b2bua::media_server::MediaServerConfig;
 use crate::b2bua::{Reload, capabilities, certificates};
 use crate::cli::Flags;
 use crate::cli::flags_server::ServerFlags;
+use crate::config::server::tokens::MainToken;
 use crate::config::server::{self, Http, Secret, ServerConfig};
 use crate::util::exit::{Exit, Failure};
 use crate::util::process;
@@ -122,15 +123,22 @@ impl Flags {
             config.send_all_to(target).map_err(|reason| usage(format!("--target {target}: {reason}")))?;
         }
         if let Some(bind) = self.server.http_bind {
-            let configured = config.http.take().map(|http| (http.token, http.tokens, http.trusted_proxies));
-            let (token, tokens, trusted_proxies) = configured.unwrap_or_default();
-            if token.is_none() && tokens.is_empty() && !bind.ip().is_loopback() {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let off = || Http {
+                bind,
+                token: MainToken::made(&config.server.store, folder),
+                tokens: Vec::new(),
+                trusted_proxies: Vec::new(),
+            };
+            let http = Http { bind, ..config.http.take().unwrap_or_else(off) };
+            if http.token == MainToken::Off && !bind.ip().is_loopback() {
                 let message = format!(
-                    "--http-bind {bind}: others can reach it; set token or token_file in [http], or bind to 127.0.0.1"
+                    "--http-bind {bind}: others can reach it, and http.token is \"off\"; leave that out, or bind to \
+                     127.0.0.1"
                 );
                 return Err(usage(message));
             }
-            config.http = Some(Http { bind, token, tokens, trusted_proxies });
+            config.http = Some(http);
         }
         if self.given.contains(&"log_level") {
             config.log.level = self.log_level;

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::server::{Action, Target};
+use crate::config::server::tokens::MainToken;
+use crate::config::server::{Action, Secret, Target};
 use crate::util::exit::Exit;
 
 const CONFIG: &str = "[http]\ntoken = \"secret\"\n[[user]]\nname = \"1001\"\npassword = \"correct horse\"\n\
@@ -59,7 +60,8 @@ fn flags_win_over_the_configuration_and_over_the_one_that_is_read_again() {
     for config in [run.config, (run.reload)().unwrap()] {
         assert!(config.server.listen.iter().all(|listener| listener.bind.to_string() == "127.0.0.2:0"));
         let http = config.http.unwrap();
-        assert_eq!((http.bind.to_string().as_str(), http.token.unwrap().reveal()), ("127.0.0.2:0", "secret"));
+        assert_eq!(http.bind.to_string(), "127.0.0.2:0");
+        assert_eq!(http.token, MainToken::Given(Secret::new("secret")));
         let Action::Dial { targets, .. } = &config.routes[0].action else { panic!() };
         assert!(matches!(&targets[0], Target::Uri(uri) if uri.to_string() == "sip:a@127.0.0.1:7"));
         assert_eq!(config.routes.len(), 2);
@@ -105,6 +107,9 @@ fn what_is_missing_or_open_to_others_is_exit_64() {
     let bare = parse(["b2b", "--role", "b2bua"].map(OsString::from)).unwrap().1.b2bua();
     assert!(bare.err().unwrap().message.contains("--config is missing"));
     assert!(Folder::new("[servr]").refused("").contains("b2b.toml:1:"));
-    assert!(Folder::new("").refused("--http-bind 192.0.2.7:80").contains("set token"));
-    assert!(Folder::new(CONFIG).run("--http-bind 192.0.2.7:80").is_ok());
+    let off = Folder::new("[http]\ntoken = \"off\"\n");
+    assert!(off.refused("--http-bind 192.0.2.7:80").contains("others can reach it"));
+    for open in [CONFIG, "", "[http]\nlisten = \"off\"\n"] {
+        assert!(Folder::new(open).run("--http-bind 192.0.2.7:80").is_ok(), "{open}");
+    }
 }

@@ -137,8 +137,12 @@ fn the_server_s_own_tables() {
                 "line 2: `media.codecs` = \"pcmu\": listed twice; keep one",
             ),
             (
-                "[http]\nlisten = \"0.0.0.0:8080\"",
-                "line 1: `http.token` is missing: others can reach 0.0.0.0:8080; set token or token_file, or listen on 127.0.0.1",
+                "[http]\nlisten = \"0.0.0.0:8080\"\ntoken = \"off\"",
+                "line 3: `http.token` = \"off\": others can reach 0.0.0.0:8080; leave it out, and b2b makes a token, or listen on 127.0.0.1",
+            ),
+            (
+                "[http]\ntoken = \"off\"\n[[http.tokens]]\nname = \"a\"\ntoken = \"x\"\nscopes = [\"read\"]",
+                "line 2: `http.token` = \"off\": whoever has none of [[http.tokens]] could do all; leave it out",
             ),
             (
                 "[http]\ntoken = \"${NO_SUCH}\"",

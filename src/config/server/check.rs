@@ -10,7 +10,8 @@ use super::docs::{self, SectionDoc};
 use super::error::{ConfigError, ConfigProblem};
 use super::parties::Gateway;
 use super::reader::Section;
-use super::{Action, MediaPath, Route, ServerConfig};
+use super::tokens::MainToken;
+use super::{Action, MediaPath, Route, ServerConfig, apps};
 use crate::config::keys::nearest;
 use crate::sip::msg::Transport;
 
@@ -201,6 +202,26 @@ pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'sta
 }
 
 impl ServerConfig {
+    /// Whether what is in force after a reload fits together, some of it old and some of it new.
+    ///
+    /// # Errors
+    /// What the new part of it needs and the old one has not.
+    pub fn fits(&self) -> Result<(), String> {
+        together(self).map_err(|(_, _, problem)| problem.to_string())?;
+        let queues = self.apps.queues.queues.iter().map(|it| ("queue", &*it.plan.name, &it.sounds.music));
+        let rooms = self.apps.conferences.iter().map(|it| ("conference", it.name.as_str(), &it.music));
+        let lots = self.apps.lots.iter().map(|it| ("park", it.name.as_str(), &it.music));
+        for (kind, name, music) in queues.chain(rooms).chain(lots) {
+            let Some(music) = music.as_ref().filter(|music| *music != apps::USUAL_MUSIC) else { continue };
+            if !self.apps.music.iter().any(|it| it.name == *music) {
+                return Err(format!(
+                    "{kind} {name:?} plays music {music:?}, which is not there without a restart"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What is allowed but hardly meant, a line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -229,6 +250,13 @@ impl ServerConfig {
         if self.server.trusted.iter().any(|net| net.prefix_len() == 0) {
             warnings.push(
                 "server.trusted holds the whole Internet: anybody may call without a password".to_string(),
+            );
+        }
+        if self.http.as_ref().is_some_and(|http| http.token == MainToken::Off) {
+            warnings.push(
+                "http.token is \"off\": every program on this machine, and what a proxy on it lets through, may \
+                 hear, command and end calls; leave it out, and b2b makes a token"
+                    .to_string(),
             );
         }
         if self.routes.is_empty() {

@@ -83,6 +83,7 @@ impl ServerConfig {
         now.server.user_agent.clone_from(&old.server.user_agent);
         now.server.store.clone_from(&old.server.store);
         now.server.cdr.clone_from(&old.server.cdr);
+        now.server.file_mode = old.server.file_mode;
         let media_from = std::mem::take(&mut now.media.media_from);
         now.media = super::Media { media_from, ..old.media.clone() };
         now.http.clone_from(&old.http);
@@ -125,6 +126,7 @@ impl Changes {
             ("server.user_agent", a.user_agent != b.user_agent),
             ("server.store", a.store != b.store),
             ("server.cdr", a.cdr != b.cdr),
+            ("server.file_mode", a.file_mode != b.file_mode),
             ("[media]", media(old) != media(new)),
             ("[http]", old.http != new.http),
             ("[recording]", old.recording != new.recording),

@@ -131,6 +131,12 @@ pub const SERVER: SectionDoc = SectionDoc {
             "",
             "Call records are appended to this file, one JSON object a line. Without it: none are written.",
         ),
+        key(
+            "file_mode",
+            "octal digits",
+            r#""0600""#,
+            "Who may read what b2b writes: the database, call records, the SIP trace, recordings, messages. Files that are there keep theirs. Folders that it makes are open to the same.",
+        ),
         key("drain_s", "0 to 86400", "30", "How long calls may go on after SIGTERM before b2b hangs up."),
         key(
             "session_expires_s",
@@ -243,13 +249,13 @@ pub const HTTP: SectionDoc = SectionDoc {
     written: "[http]",
     about: "Control and observation.",
     keys: &[
+        key("listen", "address with port, or `off`", r#""127.0.0.1:8080""#, "Where it listens."),
         key(
-            "listen",
-            "address with port, or `off`",
-            r#""127.0.0.1:8080""#,
-            "Where it listens. Any address but loopback needs a token.",
+            "token",
+            "secret",
+            "",
+            "The bearer token that requests have to carry; it may do all. Where neither it nor `token_file` nor `[[http.tokens]]` is there, b2b makes one at its first start and keeps it in `http.token`, in the folder of `server.store`, else beside the configuration; only its own user can read it. `off`: none is wanted, of whoever is on this machine; for trying things, on loopback only.",
         ),
-        key("token", "secret", "", "The bearer token that requests have to carry. It may do all."),
         key("token_file", "path", "", "A file with the token in its first line."),
         key("tokens", "list of tables", "", "Further tokens, each an `[[http.tokens]]`."),
         key(

@@ -49,6 +49,7 @@ use ipnet::IpNet;
 
 use crate::logging::Format;
 use crate::sip::msg::Transport;
+use crate::util::file::FileMode;
 use crate::util::redact::Redaction;
 
 pub use crate::util::secret::SecretText as Secret;
@@ -136,6 +137,8 @@ pub struct Server {
     pub store: Store,
     /// Where call records go, JSON lines; none: nowhere.
     pub cdr: Option<PathBuf>,
+    /// Who may read what is written.
+    pub file_mode: FileMode,
     /// How long calls may go on after SIGTERM.
     pub drain: Duration,
     /// Session timers (RFC 4028): the interval that we ask for, and the longest that we
@@ -290,8 +293,8 @@ impl Codec {
 pub struct Http {
     /// Where the control interface listens.
     pub bind: SocketAddr,
-    /// The bearer token that may do all; it or another one is always there when `bind` is not a loopback address.
-    pub token: Option<Secret>,
+    /// The bearer token that may do all; off on loopback addresses only.
+    pub token: tokens::MainToken,
     /// `[[http.tokens]]`: what others may do.
     pub tokens: Vec<tokens::Token>,
     /// Proxies in front: from them `X-Forwarded-For` says who asks.

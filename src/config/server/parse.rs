@@ -18,6 +18,7 @@ use super::reader::{Lines, Section, described};
 use super::texts::{
     advertise, domain, ip, keep_alive, listener, name_server, path, ports, quotable, reachable_ip, store,
 };
+use super::tokens::MainToken;
 use super::{
     Carrier, Codec, Http, KeepAlive, Listener, Log, Media, MinAlgorithm, Registrar, Secret, Server,
     ServerConfig, Srtp, Store, Tls,
@@ -27,6 +28,7 @@ use crate::config::keys::nearest;
 use crate::config::value;
 use crate::logging::Format;
 use crate::sip::msg::Transport;
+use crate::util::file::FileMode;
 use crate::util::redact::Redaction;
 
 /// Up to 3.11, libre fails at a challenge that is not MD5 (ENOSYS in `sip/auth.c`).
@@ -67,7 +69,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         false => None,
     };
     let media = media(&root.one(&docs::MEDIA)?, outside)?;
-    let http = http(&root.one(&docs::HTTP)?, outside)?;
+    let http = http(&root.one(&docs::HTTP)?, outside, &server.store)?;
     let registrar = registrar(&root.one(&docs::REGISTRAR)?)?;
     let limits = parse_limits::limits(&root.one(&docs::LIMITS)?)?;
     let recording = recording::recording(&root.one(&docs::RECORDING)?, outside)?;
@@ -264,6 +266,7 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
             None => Store::Sqlite(outside.resolve("b2b.sqlite")),
         },
         cdr: section.parsed("cdr", path)?.map(|path| outside.resolve(&path)),
+        file_mode: section.parsed("file_mode", file_mode)?.unwrap_or(FileMode::OWNER),
         drain: section.seconds("drain_s", 0..=86_400)?.unwrap_or(Duration::from_secs(30)),
         session_expires: section
             .seconds("session_expires_s", 90..=86_400)?
@@ -326,24 +329,38 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
     Ok(media)
 }
 
-fn http(section: &Section<'_>, outside: &dyn Outside) -> Result<Option<Http>, ConfigError> {
+fn file_mode(text: &str) -> Result<FileMode, String> {
+    FileMode::parse(text).ok_or_else(|| "write it like 0600 or 0640; its owner reads and writes".to_string())
+}
+
+fn http(section: &Section<'_>, outside: &dyn Outside, store: &Store) -> Result<Option<Http>, ConfigError> {
     let bind = section.parsed("listen", |text| match text {
         "off" => Ok(None),
         text => value::sip_bind(text).map(Some).map_err(|_| "write it like 127.0.0.1:8080, or off".into()),
     })?;
     let bind = bind.unwrap_or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
-    let token = secret(section, ["token", "token_file"], outside)?;
+    let off = section.text_of_secret("token")?.is_some_and(|text| text == "off");
+    let given = secret(section, ["token", "token_file"], outside)?;
     let tokens = super::tokens::tokens(section, outside)?;
     let trusted_proxies = section.parsed_list("trusted_proxies", parse_parties::network)?.unwrap_or_default();
-    let open = bind.filter(|bind| token.is_none() && tokens.is_empty() && !bind.ip().is_loopback());
     section.finish();
-    match open {
-        Some(bind) => {
-            let reason = format!("others can reach {bind}; set token or token_file, or listen on 127.0.0.1");
-            Err(section.missing("token", reason))
+    let not_off = |reason: String| Err(section.bad("token", section.place("token"), "off", reason));
+    let token = match given {
+        Some(_) if off && !tokens.is_empty() => {
+            return not_off("whoever has none of [[http.tokens]] could do all; leave it out".to_string());
         }
-        None => Ok(bind.map(|bind| Http { bind, token, tokens, trusted_proxies })),
-    }
+        Some(_) if off => match bind.filter(|bind| !bind.ip().is_loopback()) {
+            Some(bind) => {
+                let reason = "leave it out, and b2b makes a token, or listen on 127.0.0.1";
+                return not_off(format!("others can reach {bind}; {reason}"));
+            }
+            None => MainToken::Off,
+        },
+        Some(token) => MainToken::Given(token),
+        None if tokens.is_empty() => MainToken::made(store, &outside.resolve("")),
+        None => MainToken::Absent,
+    };
+    Ok(bind.map(|bind| Http { bind, token, tokens, trusted_proxies }))
 }
 
 fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {

@@ -1,6 +1,7 @@
 //! `--dry-run`: what a configuration says, for people.
 
 use super::capacity::Capacity;
+use super::tokens::MainToken;
 use super::{Action, Carrier, Route, ServerConfig, Store, Target};
 use crate::sip::msg::Method;
 
@@ -25,8 +26,7 @@ impl ServerConfig {
         });
         lines.push(match &self.http {
             None => "http      off".to_string(),
-            Some(http) if http.token.is_some() => format!("http      {}, with a token", http.bind),
-            Some(http) => format!("http      {}", http.bind),
+            Some(http) => format!("http      {}, {}", http.bind, token(&http.token)),
         });
         lines.push(match &server.store {
             Store::Memory => "bindings  in memory: a restart loses them".to_string(),
@@ -120,4 +120,12 @@ fn words(route: &Route) -> String {
         Action::App { name, .. } => format!("app {name}"),
     };
     format!("{} (line {}): {conditions} -> {action}", route.name, route.line)
+}
+
+fn token(token: &MainToken) -> String {
+    match token {
+        MainToken::Given(_) | MainToken::Absent => "with a token".to_string(),
+        MainToken::Made(path) => format!("with the token in {}, made at the first start", path.display()),
+        MainToken::Off => "for whoever is on this machine".to_string(),
+    }
 }

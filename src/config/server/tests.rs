@@ -50,7 +50,7 @@ fn an_empty_configuration_is_the_defaults() {
         config.http,
         Some(Http {
             bind: "127.0.0.1:8080".parse().unwrap(),
-            token: None,
+            token: tokens::MainToken::Made("/etc/b2b/http.token".into()),
             tokens: vec![],
             trusted_proxies: vec![]
         })
@@ -123,7 +123,7 @@ fn keys_become_what_they_say() {
     assert_eq!((media.ports, media.threads), ((30_000, 30_999), Some(2)));
     assert_eq!(media.srtp, Srtp::Required);
     let http = http.unwrap();
-    assert_eq!(http.token.unwrap().reveal(), "from a file");
+    assert_eq!(http.token, tokens::MainToken::Given(Secret::new("from a file")));
     let [token] = &http.tokens[..] else { panic!() };
     assert_eq!((token.name.as_str(), token.secret.reveal()), ("dashboard", "look"));
     let may = |scope| token.scopes.has(scope);
@@ -178,7 +178,7 @@ fn documented_defaults_are_the_defaults() {
         "park" => "[[park]]\nname = \"a\"\n",
         "remote" => "[[remote]]\nname = \"a\"\n",
         "voice_agent" => "[[voice_agent]]\nname = \"a\"\nurl = \"ws://127.0.0.1:1/\"\n",
-        "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1\"\n",
+        "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1111\"\n",
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",
         "ivr.node" => "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"collect_input\"\n",
         _ => "",

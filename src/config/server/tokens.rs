@@ -1,11 +1,13 @@
-//! `[[http.tokens]]`: who may ask the control interface for what.
+//! `http.token`, `[[http.tokens]]`: who may ask the control interface for what.
 
-use super::Secret;
+use std::path::{Path, PathBuf};
+
 use super::docs::{SectionDoc, key};
 use super::error::ConfigError;
 use super::parse::{Outside, secret};
 use super::parse_parties::plain_name;
 use super::reader::Section;
+use super::{Secret, Store};
 
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +71,42 @@ impl Scopes {
     /// Whether this one is among them.
     pub fn has(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
+    }
+}
+
+/// `http.token`: who may do all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MainToken {
+    /// Whoever has this one.
+    Given(Secret),
+    /// None is configured: whoever has the one that b2b makes and keeps in this file.
+    Made(PathBuf),
+    /// Nobody: the tokens of `[[http.tokens]]` are all there are.
+    Absent,
+    /// `"off"`: whoever is on this machine.
+    Off,
+}
+
+impl MainToken {
+    /// One that is made: kept where bindings are, else beside the configuration, in this folder.
+    pub fn made(store: &Store, beside: &Path) -> MainToken {
+        let folder = match store {
+            Store::Sqlite(path) => path.parent().unwrap_or(Path::new("")),
+            Store::Memory => beside,
+        };
+        MainToken::Made(folder.join("http.token"))
+    }
+
+    /// For a client; once the server is up, a token that it makes is in its file.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            MainToken::Given(token) => Some(token.reveal().to_owned()),
+            MainToken::Made(path) => {
+                let text = std::fs::read_to_string(path).ok()?;
+                text.lines().next().map(|line| line.trim().to_owned())
+            }
+            MainToken::Absent | MainToken::Off => None,
+        }
     }
 }
 

@@ -17,13 +17,14 @@ pub const CONFERENCE: SectionDoc = SectionDoc {
         key("name", "text", "", "Its name."),
         key("most", "2 to 1000", "100", "Members at most."),
         key("rate_hz", "8000 or 16000", "16000", "Samples a second of what is mixed."),
-        key("pin", "digits", "", "Who dials in is asked for it. Without it: nobody is."),
+        key("pin", "digits", "", "Who dials in is asked for it, 4 to 16. Without it: nobody is."),
         key(
             "moderator_pin",
             "digits",
             "",
             "What makes somebody a moderator. Without it: with `pin` nobody is one, without `pin` everybody is.",
         ),
+        key("short_pin", "true or false", "false", "Whether the PINs may have less than 4 digits."),
         key(
             "needs_moderator",
             "true or false",

@@ -75,6 +75,12 @@ pub const NODE: SectionDoc = SectionDoc {
             "true",
             "`collect_input`, `menu`: whether the first digit ends the prompt.",
         ),
+        key(
+            "secret",
+            "true or false",
+            "false",
+            "`collect_input`: what is pressed is in no event, account, trace or log, and its variable in none of the call's: only the flow and the URLs that it asks have it.",
+        ),
         key("tries", "1 to 100", "3", "`collect_input`, `menu`: how often the caller is asked."),
         key(
             "no_input",
@@ -157,6 +163,7 @@ const KINDS: [(&str, &[&str]); 12] = [
             "between_s",
             "total_s",
             "barge_in",
+            "secret",
             "tries",
             "no_input",
             "invalid",
@@ -308,6 +315,7 @@ impl Reading {
             total: seconds("total_s", 1..=3_600, usual.total)?,
             barge_in: section.switch("barge_in")?.unwrap_or(usual.barge_in),
             type_ahead: false,
+            secret: section.switch("secret")?.unwrap_or(false),
         };
         let values = section.pairs("values")?.into_iter().map(|(name, value)| {
             let read =

@@ -123,7 +123,12 @@ pub(super) fn name(section: &Section<'_>) -> Result<String, ConfigError> {
 
 /// Digits that a telephone has, which no error shows.
 fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, ConfigError> {
+    let short = section.switch("short_pin")?.unwrap_or(false);
     match section.text_of_secret(key)? {
+        Some(pin) if pin.len() < 4 && !short && pin.bytes().all(|digit| digit.is_ascii_digit()) => {
+            let reason = "it is soon guessed; take 4 digits or more, or say short_pin = true";
+            Err(section.bad(key, section.place(key), "…", reason))
+        }
         Some(pin) if !(1..=16).contains(&pin.len()) || !pin.bytes().all(|digit| digit.is_ascii_digit()) => {
             Err(section.bad(key, section.place(key), "…", "a PIN is 1 to 16 digits"))
         }
@@ -132,7 +137,7 @@ fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, Confi
 }
 
 /// The class that is there without being written down.
-const USUAL_MUSIC: &str = "default";
+pub(super) const USUAL_MUSIC: &str = "default";
 
 /// The class of music that a table names.
 fn music_of(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {

@@ -39,7 +39,8 @@ fn rooms_and_lots_become_what_they_say_and_bad_ones_are_refused() {
     assert_eq!(room.words.files().count(), 1);
     assert_eq!((&lot.slots, lot.timeout.as_secs(), lot.ring.as_secs()), (&(801..=810), 30, 10));
     for (keys, told) in [
-        ("pin = \"1\"\nmoderator_pin = \"1\"", "the same as pin"),
+        ("pin = \"1\"", "short_pin = true"),
+        ("pin = \"1111\"\nmoderator_pin = \"1111\"", "the same as pin"),
         ("pin = \"12a\"", "1 to 16 digits"),
         ("needs_moderator = true", "moderator_pin"),
         ("recorded = true", "recordings"),

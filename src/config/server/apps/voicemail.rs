@@ -45,7 +45,8 @@ pub const MAILBOX: SectionDoc = SectionDoc {
             "",
             "Its name. If a user has it, or an alias of his, he is not asked for it. Digits, if it is to be asked for by telephone.",
         ),
-        key("pin", "digits", "", "What its owner is asked for. Needed."),
+        key("pin", "digits", "", "What its owner is asked for, 4 to 16. Needed."),
+        key("short_pin", "true or false", "false", "Whether the PIN may have less than 4 digits."),
         key(
             "greeting",
             "file",
@@ -155,7 +156,7 @@ mod tests {
     const BOXES: &str = "[[user]]\nname = \"1001\"\npassword = \"x\"\naliases = [\"alice\"]\n\
         [voicemail]\nsilence_s = 0\nprompts = { beep = \"b.wav\" }\n\
         [[mailbox]]\nname = \"1001\"\npin = \"998877\"\ngreeting = \"hello.wav\"\nmax_message_s = 60\n\
-        [[mailbox]]\nname = \"sales\"\npin = \"1\"\n\
+        [[mailbox]]\nname = \"sales\"\nshort_pin = true\npin = \"1\"\n\
         [[route]]\ncalled = \"1\"\napp = \"voicemail/1001\"\n[[route]]\ncalled = \"2\"\napp = \"voicemail\"\n";
 
     #[test]
@@ -185,15 +186,16 @@ mod tests {
             ("name = \"1\"", "pin"),
             ("name = \"1\"\npin = \"998877x\"", "1 to 16 digits"),
             ("name = \"1\"\npin = 998877", "text in quotes"),
-            ("name = \"..\"\npin = \"1\"", "does not begin with a point"),
-            ("name = \"a/b\"\npin = \"1\"", "letters, digits"),
-            ("name = \"1\"\npin = \"1\"\ngreeting = \"missing.wav\"", "there is no file"),
+            ("name = \"1\"\npin = \"123\"", "short_pin = true"),
+            ("name = \"..\"\npin = \"1111\"", "does not begin with a point"),
+            ("name = \"a/b\"\npin = \"1111\"", "letters, digits"),
+            ("name = \"1\"\npin = \"1111\"\ngreeting = \"missing.wav\"", "there is no file"),
             (
-                "name = \"1\"\npin = \"1\"\n[voicemail]\nprompts = { hello = \"a.wav\" }",
+                "name = \"1\"\npin = \"1111\"\n[voicemail]\nprompts = { hello = \"a.wav\" }",
                 "choose one of greeting",
             ),
-            ("name = \"1\"\npin = \"1\"\n[[mailbox]]\nname = \"1\"\npin = \"1\"", "is there already"),
-            ("name = \"1\"\npin = \"1\"\n[[route]]\napp = \"voicemail/2\"", "there is no application"),
+            ("name = \"1\"\npin = \"1111\"\n[[mailbox]]\nname = \"1\"\npin = \"1111\"", "is there already"),
+            ("name = \"1\"\npin = \"1111\"\n[[route]]\napp = \"voicemail/2\"", "there is no application"),
         ] {
             let error = parse_alone(&format!("[[mailbox]]\n{keys}\n")).expect_err(keys).to_string();
             assert!(error.contains(told) && !error.contains("998877"), "{keys}: {error}");
