@@ -188,7 +188,7 @@ class Server(Process):
         config.write_text(
             f'[server]\nlisten = ["udp:{self.address}", "tcp:{self.address}"]\ntrusted = [{trusted}]\n'
             f'domains = ["b2b.example"]\ncdr = "{self.records}"\n{server or f"store = {chr(34)}memory{chr(34)}"}\n'
-            f'[http]\nlisten = "{self.http or "off"}"\n'
+            f'[http]\nlisten = "{self.http or "off"}"\ntoken = "off"\n'
             f'[media]\nbind = "{MEDIA}"\n{media}\n[limits]\nsource_messages_per_s = 1000000\ncalls_per_s = 100000\n'
             f"{limits}\n[log]\nlevel = \"info\"\n{lines}\n"
         )

@@ -1,11 +1,12 @@
 //! The control interface of the real binary, from outside.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::server_support::phone::Phone;
-use crate::server_support::{Server, exchange, server, until};
+use crate::server_support::{Server, configured, exchange, server, start, until};
 
 #[test]
 fn it_says_that_calls_are_taken_and_what_is_counted() {
@@ -55,6 +56,48 @@ fn with_a_token_nobody_asks_without_it() {
     let right = server.ask_with("GET", "/calls", "Authorization: Bearer open sesame\r\n", "");
     assert_eq!(right.status, 200);
     assert_eq!(server.get("/healthz").status, 200, "it says nothing that is secret");
+}
+
+#[test]
+fn without_a_token_in_the_configuration_one_is_made_that_outlives_a_restart() {
+    let folder = configured("");
+    let file = folder.path().join("b2bua.toml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, text.replace("token = \"off\"\n", "")).expect("a file");
+    let kept = folder.path().join("http.token");
+    let mut first = start(folder);
+    // As nginx passes on what comes to it from the Internet: nothing tells it from a local program.
+    for path in ["/calls", "/metrics", "/openapi.json", "/events"] {
+        assert_eq!(first.get(path).status, 401, "{path}");
+    }
+    for path in ["/healthz", "/", "/page/main.js"] {
+        assert_eq!(first.get(path).status, 200, "{path}");
+    }
+    first.process.wait_for_line(&format!("the token of the control interface is in {}", kept.display()));
+    let token = std::fs::read_to_string(&kept).expect("the token");
+    assert_eq!(kept.metadata().expect("a file").permissions().mode() & 0o7777, 0o600);
+    let may = |server: &Server| {
+        let field = format!("Authorization: Bearer {}\r\n", token.trim());
+        server.ask_with("GET", "/calls", &field, "").status
+    };
+    assert_eq!(may(&first), 200);
+    let Server { process, folder, .. } = first;
+    drop(process);
+    assert_eq!(may(&start(folder)), 200, "it is the same one");
+}
+
+#[test]
+fn where_no_token_is_wanted_nobody_comes_through_a_proxy() {
+    let mut server = server("");
+    server.process.wait_for_line("http.token is \"off\"");
+    for field in
+        ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "Via: 1.1 proxy", "X-Real-IP: 192.0.2.1"]
+    {
+        let through = |path| server.ask_with("GET", path, &format!("{field}\r\n"), "").status;
+        assert_eq!((through("/calls"), through("/")), (403, 403), "{field}");
+        assert_eq!(through("/healthz"), 200, "{field}: who balances load");
+    }
+    assert_eq!(server.get("/calls").status, 200);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 /// Starts one that trusts this machine, with these lines behind `[http]` and what
-/// follows from them.
+/// follows from them. It wants a token where they begin with one.
 pub fn server(lines: &str) -> Server {
     start(configured(lines))
 }
@@ -31,9 +31,11 @@ pub fn server(lines: &str) -> Server {
 /// A folder with such a configuration.
 pub fn configured(lines: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
+    let own = lines.starts_with("token") || lines.starts_with("[[http.tokens]]");
+    let off = if own { "" } else { "token = \"off\"\n" };
     let config = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\nstore = \"memory\"\n\
-         domains = [\"b2b.example\"]\ncdr = \"cdr.jsonl\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\n{lines}"
+         domains = [\"b2b.example\"]\ncdr = \"cdr.jsonl\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\n{off}{lines}"
     );
     std::fs::write(folder.path().join("b2bua.toml"), config).expect("a file");
     folder

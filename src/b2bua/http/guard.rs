@@ -1,11 +1,13 @@
 //! Who may ask: whoever has the token; without one whoever is on this machine, but no
-//! web page that a browser here has open.
+//! web page that a browser here has open, and nobody whom a proxy here lets through.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, FORWARDED, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -23,6 +25,10 @@ use crate::config::server::tokens::{Scope, Scopes, Token};
 const OPEN: &str = "/healthz";
 /// What stands before a token, in base64url, among the subprotocols of a WebSocket.
 const PROTOCOL: &str = "bearer.";
+/// What proxies say of whom they ask for (RFC 7239, RFC 9110 §7.6.3, custom). Not all of them do: it is a
+/// second lock, for a server that wants no token.
+const OF_PROXIES: [HeaderName; 4] =
+    [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
 /// What is asked of requests.
 pub struct Guard {
@@ -49,6 +55,28 @@ impl Granted {
         let error = format!("the token has no scope {:?}", scope.as_str());
         let fix = format!("ask with a token whose scopes have {:?}; see [[http.tokens]]", scope.as_str());
         Err(Problem::new(StatusCode::FORBIDDEN, error, fix))
+    }
+}
+
+/// Which keys a token is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// None.
+    Hidden,
+    /// Those that commands have collected: it may collect them itself.
+    Collected,
+    /// All that are no secret.
+    Shown,
+}
+
+impl Granted {
+    /// Which keys that were pressed it is told of: they are what was said in a call.
+    pub fn keys(&self) -> Keys {
+        match () {
+            () if self.0.has(Scope::Audio) || self.0.has(Scope::Record) => Keys::Shown,
+            () if self.0.has(Scope::Calls) => Keys::Collected,
+            () => Keys::Hidden,
+        }
     }
 }
 
@@ -94,11 +122,16 @@ impl Guard {
                 Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong", fix)
             });
         }
+        if OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
+            let fix = "take token = \"off\" out of [http]: b2b makes a token, and requests have to carry it";
+            let error = "a proxy asks for somebody else, and no token is wanted";
+            return Err(Problem::new(StatusCode::FORBIDDEN, error, fix));
+        }
         // A name that an attacker lets point here (DNS rebinding) is in Host.
         if text(headers, &HOST).is_none_or(is_this_machine) {
             return Ok(Granted(Arc::new(Scopes::all())));
         }
-        let fix = "ask for 127.0.0.1, [::1] or localhost, or set http.token";
+        let fix = "ask for 127.0.0.1, [::1] or localhost, or let a token be wanted: take token = \"off\" out of [http]";
         Err(Problem::new(StatusCode::FORBIDDEN, "Host names another machine", fix))
     }
 }
@@ -248,6 +281,22 @@ mod tests {
             ("localhost.evil.example", false),
         ] {
             assert_eq!(asked(&guard, &[(HOST, host)]).is_ok(), admitted, "{host}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_nobody_comes_through_a_proxy() {
+        let open = Guard::new(None, &[]);
+        let closed = Guard::new(Some(&Secret::new("right")), &[]);
+        for name in OF_PROXIES {
+            let fields =
+                [(HOST, "127.0.0.1:8080"), (name.clone(), "192.0.2.1"), (AUTHORIZATION, "Bearer right")];
+            assert_eq!(asked(&open, &fields), Err(StatusCode::FORBIDDEN), "{name}");
+            assert_eq!(asked(&closed, &fields), Ok(()), "{name}");
+            // Whoever balances load asks through one.
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("192.0.2.1"))]);
+            assert!(open.admits(OPEN, &headers).is_ok());
+            assert!(open.admits("/", &headers).is_err());
         }
     }
 

@@ -4,7 +4,7 @@
 //! - `refused`: what was, by status
 //! - `listen`: connections and their patience; `connections`: who has room for how many
 //! - `source`: where a request comes from, before proxies of ours
-//! - `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
+//! - `own_token`: the token that is made; `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
 //! - `audio`: a party's sound as a WebSocket
 //! - `answer`: errors as JSON, with what to do; `body`: JSON that clients send
 //! - `calls`: what is up, accounts, ending one; `originate`: beginning one
@@ -38,6 +38,7 @@ mod metrics;
 mod metrics_media;
 mod openapi;
 mod originate;
+mod own_token;
 mod page;
 mod places;
 mod queues;
@@ -75,6 +76,7 @@ use crate::call::bus::Crowd;
 use crate::call::service::CallService;
 use crate::call::switch::driver::Jobs;
 use crate::config::server::Http;
+use crate::config::server::tokens::MainToken;
 use answer::Problem;
 use guard::Guard;
 use routes::Route;
@@ -138,7 +140,17 @@ impl HttpServer {
         let crowd = api.crowd.run();
         let known = api.desk.known.clone();
         let trusted = config.trusted_proxies.clone().into();
-        let router = router(api, Guard::new(config.token.as_ref(), &config.tokens));
+        let made;
+        let token = match &config.token {
+            MainToken::Given(token) => Some(token),
+            MainToken::Made(path) => {
+                made = own_token::of(path)?;
+                tracing::info!("the token of the control interface is in {}", path.display());
+                Some(&made)
+            }
+            MainToken::Absent | MainToken::Off => None,
+        };
+        let router = router(api, Guard::new(token, &config.tokens));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let run = move || {
