@@ -8,6 +8,7 @@
 //! - `test_numbers`: echo and milliwatt
 //! - `voice_agent`: programs elsewhere that talk to callers
 //! - `voicemail`: mailboxes
+//! - `wrong_pins`: PINs that are guessed, over all calls
 //! - `registry`: which handler is meant by `ivr/main`; `prompts`: files by name
 //!
 //! A room each. An application has a machine without I/O, with time as an argument, and a
@@ -24,6 +25,7 @@ pub mod registry;
 pub mod test_numbers;
 pub mod voice_agent;
 pub mod voicemail;
+pub mod wrong_pins;
 
 pub use prompts::Prompts;
 pub use registry::Applications;

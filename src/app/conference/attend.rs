@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Deed, Live, Refused, Role, RoomConfig, Rooms, Word, lock};
+use crate::app::wrong_pins::WrongPins;
 use crate::call::LegId;
 use crate::call::controller::{CollectEnd, ConferenceId, ConferenceSpec, DigitPlan, RecordingSpec};
 use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
@@ -26,6 +27,7 @@ pub struct Conference {
     pub(super) live: Arc<Mutex<Live>>,
     /// What names of recordings begin with.
     prefix: Arc<str>,
+    wrong_pins: WrongPins,
 }
 
 impl Conference {
@@ -36,6 +38,7 @@ impl Conference {
             name: format!("conference/{}", config.name),
             live,
             prefix: rooms.prefix(),
+            wrong_pins: rooms.wrong_pins.clone(),
             config: Arc::new(config),
         }
     }
@@ -148,19 +151,38 @@ impl Attends {
         if !config.asks() {
             return Ok(Some(Role::Moderator));
         }
-        let plan = DigitPlan { type_ahead: true, ..DigitPlan::new(PIN) };
+        let plan = DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(PIN) };
         for _ in 0..TRIES {
             let prompt = config.words.prompt(Word::AskPin);
             let collected = self.service.play_and_collect(self.call.leg, &prompt, &plan).await?;
             if collected.end == CollectEnd::Stopped {
                 return Err(CallError::Gone);
             }
-            if let Some(role) = config.role_for(&collected.digits) {
+            if let Some(role) = self.weigh(&collected.digits).await? {
                 return Ok(Some(role));
             }
             self.say(Word::WrongPin).await?;
         }
         Ok(None)
+    }
+
+    /// What these digits make of the caller, once they may be looked at.
+    async fn weigh(&self, digits: &str) -> Result<Option<Role>, CallError> {
+        let config = &self.room.config;
+        if digits.is_empty() {
+            return Ok(config.role_for(digits));
+        }
+        let now = self.service.now().await?;
+        let attempt = self.room.wrong_pins.attempt(now, &self.room.name, &self.call.who(), false);
+        let seen = attempt.wait();
+        self.service.sleep(seen.unwrap_or_default()).await?;
+        // Where only moderators have a PIN, a wrong one lets somebody in, and is a wrong one.
+        let role = config.role_for(if seen.is_some() { digits } else { "" });
+        match role == Some(Role::Moderator) || role.is_some() && config.pin.is_some() {
+            true => attempt.right(),
+            false => self.tell("wrong_pin", &json!({ "over_calls": attempt.wrong() })),
+        }
+        Ok(role)
     }
 
     /// Carries out what an arrival asks for; whether this is the first one in the mix.

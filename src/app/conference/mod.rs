@@ -25,6 +25,7 @@ pub use orders::NotDone;
 pub use room::{Deed, Left, Order, Refused, Role, Room, Seat};
 pub use words::{Word, Words};
 
+use crate::app::wrong_pins::WrongPins;
 use crate::call::controller::{ConferenceId, RecordingId};
 use crate::util::secret::SecretText;
 
@@ -112,6 +113,7 @@ struct Live {
 pub struct Rooms {
     rooms: Arc<Mutex<BTreeMap<String, Arc<Mutex<Live>>>>>,
     prefix: Arc<str>,
+    wrong_pins: WrongPins,
 }
 
 /// What can be seen of a room.
@@ -127,7 +129,7 @@ impl Rooms {
     /// None yet. Names of recordings begin with `prefix`, which is another one at each start of a
     /// server, such as its time.
     pub fn new(prefix: &str) -> Self {
-        Rooms { rooms: Arc::default(), prefix: prefix.into() }
+        Rooms { rooms: Arc::default(), prefix: prefix.into(), wrong_pins: WrongPins::default() }
     }
 
     fn prefix(&self) -> Arc<str> {

@@ -49,6 +49,20 @@ pub enum Do {
     HangUp,
 }
 
+impl Do {
+    /// For the log: what is said and asked may have secrets in it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Do::Play(_) => "plays",
+            Do::Ask(..) => "asks",
+            Do::Dial { .. } => "dials",
+            Do::Http { .. } => "asks a URL",
+            Do::Hand(_) => "hands over",
+            Do::HangUp => "hangs up",
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
@@ -122,7 +136,10 @@ impl Machine {
             (Does::CollectInput { ask, variable, least, next }, Came::Digits(collected)) => {
                 match sort(&collected, |digits| (digits.len() >= *least).then_some(next)) {
                     Input::Right(next) => {
-                        self.set(variable, collected.digits);
+                        match ask.plan.secret {
+                            true => drop(self.variables.insert(variable.clone(), collected.digits)),
+                            false => self.set(variable, collected.digits),
+                        }
                         self.go(next.clone())
                     }
                     other => self.again(ask, &other),
@@ -162,6 +179,7 @@ impl Machine {
         }
     }
 
+    /// The call has it too, from then on.
     fn set(&mut self, name: &str, value: String) {
         if self.variables.get(name) != Some(&value) {
             self.variables.insert(name.to_owned(), value);

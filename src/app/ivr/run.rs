@@ -81,7 +81,7 @@ impl Running {
             Machine::begin(self.ivr.flow.clone(), self.ivr.prompts.clone(), variables);
         loop {
             self.note(&mut machine).await?;
-            tracing::debug!("call {}: {} at {}: {act:?}", call.call.0, self.ivr.name, machine.at());
+            tracing::debug!("call {}: {} {} at {}", call.call.0, self.ivr.name, act.word(), machine.at());
             let came = match act {
                 Do::Play(prompt) => self.play(&machine, &prompt).await?,
                 Do::Ask(prompt, plan) => self.ask(&machine, prompt.as_ref(), &plan).await?,
@@ -207,7 +207,6 @@ impl Running {
             self.complain(machine, "nobody asks URLs here: give the application one who does");
             return Ok(Came::NotTold);
         };
-        let url = question.url.clone();
         let told: Result<Told, String> = match self.service.within(timeout, urls.ask(question)).await? {
             Some(Ok(body)) => answer(&body),
             Some(Err(why)) => Err(why),
@@ -218,7 +217,8 @@ impl Running {
         match told {
             Ok(told) => Ok(Came::Told(told)),
             Err(why) => {
-                self.complain(machine, &format!("{url}: {why}"));
+                // Not the URL: what it was made of may be a secret.
+                self.complain(machine, &why);
                 Ok(Came::NotTold)
             }
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::boxes::{Age, Message, Place as Reserved};
 use super::machine::{Came, Do, Hearing, Keys, Leaving, Saying};
 use super::{House, MailboxConfig, VOICEMAIL};
+use crate::app::wrong_pins::Attempt;
 use crate::call::controller::{
     CollectEnd, Collected, DigitPlan, Part, Prompt, Recorded, RecordingId, RecordingSpec,
 };
@@ -239,11 +240,18 @@ impl Visit {
     async fn hears(&mut self) -> Result<(), CallError> {
         self.begin().await?;
         let owner = self.call.identity.as_deref().and_then(|user| self.house.owner(user));
-        let (mut machine, mut act) = Hearing::begin(self.house.pins.clone(), owner);
+        let (mut machine, mut act) = Hearing::begin(self.house.pins.clone(), owner.clone());
         let mut refused = 0;
         loop {
+            let mut attempt = None;
             let came = match act {
                 Do::Say(said) => self.say(&said).await?,
+                Do::Ask(said, Keys::Pin) => {
+                    let said = self.ask(&said, Keys::Pin).await?;
+                    let came;
+                    (came, attempt) = self.weigh(said, machine.mailbox(), owner.is_some()).await?;
+                    came
+                }
                 Do::Ask(said, keys) => self.ask(&said, keys).await?,
                 Do::Open(mailbox) => {
                     self.service.set_variable(self.call.leg, MAILBOX, &mailbox).await?;
@@ -258,8 +266,35 @@ impl Visit {
             act = machine.came(came);
             if machine.refused() > refused {
                 refused = machine.refused();
-                self.tell("wrong_pin", json!({ "mailbox": machine.mailbox(), "times": refused }));
+                let over_calls = attempt.map(Attempt::wrong);
+                let data =
+                    json!({ "mailbox": machine.mailbox(), "times": refused, "over_calls": over_calls });
+                self.tell("wrong_pin", data);
+            } else if let Some(attempt) = attempt {
+                attempt.right();
             }
+        }
+    }
+
+    /// What was said in answer to a PIN's question, once it may be looked at.
+    async fn weigh(
+        &self,
+        came: Came,
+        mailbox: &str,
+        owner: bool,
+    ) -> Result<(Came, Option<Attempt>), CallError> {
+        if !matches!(&came, Came::Keys(keys) if !keys.is_empty()) {
+            return Ok((came, None));
+        }
+        let (now, place) = (self.service.now().await?, format!("{VOICEMAIL}/{mailbox}"));
+        let pins = self.house.mailboxes.wrong_pins();
+        let attempt = pins.attempt(now, &place, &self.call.who(), owner);
+        match attempt.wait() {
+            Some(wait) => {
+                self.service.sleep(wait).await?;
+                Ok((came, Some(attempt)))
+            }
+            None => Ok((Came::Keys(String::new()), Some(attempt))),
         }
     }
 
@@ -339,8 +374,9 @@ impl Visit {
                 DigitPlan { terminators: String::new(), first: Duration::from_millis(1), ..DigitPlan::new(1) }
             }
             Keys::Choice => DigitPlan { terminators: String::new(), type_ahead: true, ..DigitPlan::new(1) },
-            Keys::Mailbox => DigitPlan { type_ahead: true, ..DigitPlan::new(32) },
-            Keys::Pin => DigitPlan { type_ahead: true, ..DigitPlan::new(16) },
+            // Who types ahead types their PIN behind it.
+            Keys::Mailbox => DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(32) },
+            Keys::Pin => DigitPlan { type_ahead: true, secret: true, ..DigitPlan::new(16) },
         };
         let (each, whole) = self.prompts(said);
         let collected = match self.service.play_and_collect(self.call.leg, &whole, &plan).await {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::app::wrong_pins::WrongPins;
+
 /// How many messages a mailbox has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Counts {
@@ -46,13 +48,14 @@ pub struct Message {
 /// Who wants to know of changes takes [`Mailboxes::watch`] for one mailbox, or
 /// [`Mailboxes::changes`] for all; on the bus there is an application event `mailbox_changed`
 /// of the application [`super::VOICEMAIL`] with `mailbox`, `new` and `old` for each.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Mailboxes(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     boxes: Mutex<BTreeMap<String, Held>>,
     changes: watch::Sender<u64>,
+    wrong_pins: WrongPins,
 }
 
 #[derive(Debug)]
@@ -77,16 +80,15 @@ impl Held {
     }
 }
 
-impl Default for Mailboxes {
-    fn default() -> Self {
-        Mailboxes(Arc::new(Inner { boxes: Mutex::default(), changes: watch::Sender::default() }))
-    }
-}
-
 impl Mailboxes {
     /// None yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// PINs that were guessed.
+    pub(super) fn wrong_pins(&self) -> &WrongPins {
+        &self.0.wrong_pins
     }
 
     /// How many messages there are; none: there is no such mailbox.

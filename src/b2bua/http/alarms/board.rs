@@ -63,6 +63,9 @@ pub struct Look {
     pub bugs: u64,
 }
 
+/// So many wrong PINs are no slips of a finger.
+const GUESSED: u64 = 5;
+
 /// An alarm that stands.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Alarm {
@@ -187,6 +190,14 @@ impl Board {
             Event::NotFollowed { party, way, to, why, line: Some(line), .. } => {
                 let text = format!("{way} to {to}: {why}; {line}");
                 self.raise(time, Kind::NotFollowed, party.clone(), text, 1);
+            }
+            Event::Application { app, name, data, .. } if name == "wrong_pin" => {
+                let times = data["over_calls"].as_u64().unwrap_or_default();
+                if times >= GUESSED {
+                    let mailbox = data["mailbox"].as_str().map(|it| format!("/{it}")).unwrap_or_default();
+                    let text = format!("{times} wrong PINs lately, here or of one caller");
+                    self.raise(time, Kind::WrongPin, format!("{app}{mailbox}"), text, 1);
+                }
             }
             Event::Error { component, message } if component == "recording" => {
                 self.raise(time, Kind::RecordingFailed, String::new(), message.clone(), 1);

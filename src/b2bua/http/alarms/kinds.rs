@@ -31,6 +31,7 @@ pub enum Kind {
     RealmRefused,
     ProxyNotNamed,
     NotFollowed,
+    WrongPin,
     ReloadRefused,
     HandlerFailed,
     Bug,
@@ -61,7 +62,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::NoMedia,
         Kind::MediaServerDown,
         Kind::GatewayDown,
@@ -78,6 +79,7 @@ impl Kind {
         Kind::RealmRefused,
         Kind::ProxyNotNamed,
         Kind::NotFollowed,
+        Kind::WrongPin,
         Kind::ReloadRefused,
         Kind::HandlerFailed,
         Kind::Bug,
@@ -190,6 +192,13 @@ impl Kind {
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "nobody was called there; if it is meant, write the line that the text ends with",
+            },
+            Kind::WrongPin => Row {
+                name: "wrong_pin",
+                severity: Warning,
+                ends: Ends::After(HOUR),
+                fix: "somebody guesses a PIN: each try waits longer, on however many lines; give it more digits, and see \
+                      `GET /events` for the calls",
             },
             Kind::ReloadRefused => Row {
                 name: "reload_refused",

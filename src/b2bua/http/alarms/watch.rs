@@ -6,6 +6,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::board::{DiskLook, Look, QueueLook};
 use crate::b2bua::board::GatewayState;
+use crate::b2bua::console::Console;
 use crate::b2bua::http::Api;
 use crate::call::bus::{Received, Subscriber};
 
@@ -13,12 +14,16 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// Watches until the server ends.
 pub async fn run(api: Api, mut events: Subscriber) {
+    let mut console = Console::default();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             received = events.recv() => match received {
-                Some(Received::Event(event)) => api.alarms.board().event(event.time, &event.event),
+                Some(Received::Event(event)) => {
+                    api.alarms.board().event(event.time, &event.event);
+                    console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
+                }
                 // A flood of events: what they said is in counters, too.
                 Some(Received::Lagged(_)) => {}
                 None => return,
