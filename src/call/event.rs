@@ -28,6 +28,8 @@ pub struct Published {
     pub event: Event,
     #[serde(skip)]
     text: Text,
+    #[serde(skip)]
+    keyless: Text,
 }
 
 /// An event as text, once somebody has asked for it.
@@ -44,7 +46,7 @@ impl PartialEq for Text {
 impl Published {
     /// An event that has no number yet.
     pub(super) fn new(time: SystemTime, event: Event) -> Self {
-        Published { seq: 0, time, event, text: Text::default() }
+        Published { seq: 0, time, event, text: Text::default(), keyless: Text::default() }
     }
 
     /// The event as JSON in UTF-8. It is written once, for the first who asks, however many hear of
@@ -52,6 +54,13 @@ impl Published {
     pub fn json(&self) -> Option<Bytes> {
         let write = || serde_json::to_vec(self).ok().map(Bytes::from);
         self.text.0.get_or_init(write).clone()
+    }
+
+    /// The same for whoever may not know which keys were pressed.
+    pub fn json_without_keys(&self) -> Option<Bytes> {
+        let Some(event) = self.event.without_keys() else { return self.json() };
+        let published = Published { seq: self.seq, ..Published::new(self.time, event) };
+        self.keyless.0.get_or_init(|| published.json()).clone()
     }
 }
 
@@ -173,8 +182,15 @@ pub enum Event {
     MediaWithheld { call: CallId, leg: LegId, to: SocketAddr },
     /// Nothing came for too long.
     MediaTimeout { call: CallId, leg: LegId, silent_ms: u64 },
-    /// A digit.
-    Digit { call: CallId, leg: LegId, digit: char, duration_ms: u32, by: DigitBy },
+    /// A digit; none: it is a secret, of a PIN.
+    Digit {
+        call: CallId,
+        leg: LegId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digit: Option<char>,
+        duration_ms: u32,
+        by: DigitBy,
+    },
     /// How a leg's media fares; counts since its start.
     Quality { call: CallId, leg: LegId, quality: Quality },
     /// What was wrong with a call's media, in words; nothing is published of a good one.
@@ -317,6 +333,24 @@ impl Event {
         }
     }
 
+    /// What whoever may not know which keys were pressed is told in its place; none: it says nothing of
+    /// keys.
+    fn without_keys(&self) -> Option<Event> {
+        let mut event = match self {
+            Event::Digit { digit: Some(_), .. }
+            | Event::CommandCompleted { .. }
+            | Event::Application { .. } => self.clone(),
+            _ => return None,
+        };
+        match &mut event {
+            Event::Digit { digit, .. } => *digit = None,
+            Event::CommandCompleted { result, .. } => drop(result.as_object_mut()?.remove("digits")?),
+            Event::Application { data, .. } => drop(data.as_object_mut()?.remove("key")?),
+            _ => return None,
+        }
+        Some(event)
+    }
+
     /// The call that it is about, if it is about one.
     pub fn call(&self) -> Option<CallId> {
         match self {
@@ -388,88 +422,5 @@ pub(crate) mod rfc3339 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use serde_json::json;
-
-    use super::*;
-
-    fn published(event: Event) -> Published {
-        Published { seq: 7, ..Published::new(UNIX_EPOCH + Duration::from_micros(1_500_250), event) }
-    }
-
-    #[test]
-    fn an_event_is_flat_json_with_number_and_time() {
-        let event = published(Event::LegState {
-            call: CallId(3),
-            leg: LegId(4),
-            from: LegState::Ringing,
-            to: LegState::Failed,
-            cause: Some(TerminationCause::Failed { status: 486, reason: "Busy Here".into() }),
-        });
-        assert_eq!(
-            serde_json::to_value(&event).unwrap(),
-            json!({
-                "seq": 7, "time": "1970-01-01T00:00:01.500250Z", "type": "leg_state", "call": 3, "leg": 4,
-                "from": "ringing", "to": "failed",
-                "cause": { "failed": { "status": 486, "reason": "Busy Here" } },
-            })
-        );
-    }
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        let (call, leg) = (CallId(1), LegId(2));
-        let address = "192.0.2.1:5060".parse().unwrap();
-        let events = [
-            Event::CallState {
-                call,
-                from: CallState::Bridged,
-                to: CallState::IncomingCall,
-                event: CallEvent::Release(CallDirection::Inbound),
-            },
-            Event::BridgeState {
-                call,
-                bridge: BridgeId(5),
-                from: BridgeState::Active,
-                to: BridgeState::Held,
-                held_by: HeldBy::A,
-            },
-            Event::Lookup { call: None, target: "user/1001".into(), kind: LookupKind::User, contacts: 2 },
-            Event::Digit { call, leg, digit: '#', duration_ms: 120, by: DigitBy::Info },
-            Event::Quality { call, leg, quality: Quality { jitter_ms: 1.5, ..Quality::default() } },
-            Event::MediaStarted { call, leg, from: address },
-            Event::Banned { source: address.ip(), for_s: 60, reason: "12 wrong passwords".into() },
-            Event::Application {
-                call: None,
-                app: "queue".into(),
-                name: "agent".into(),
-                data: json!({"id": [1]}),
-            },
-            Event::Reloaded { error: None },
-        ];
-        for event in events {
-            let event = published(event);
-            let text = serde_json::to_string(&event).unwrap();
-            assert_eq!(serde_json::from_str::<Published>(&text).unwrap(), event, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_consumer_can_tell_the_plane_and_the_call() {
-        let digit = Event::Digit {
-            call: CallId(9),
-            leg: LegId(1),
-            digit: '1',
-            duration_ms: 80,
-            by: DigitBy::TelephoneEvent,
-        };
-        assert_eq!((digit.plane(), digit.call()), (Plane::Media, Some(CallId(9))));
-        let drain = Event::Draining { calls: 3 };
-        assert_eq!((drain.plane(), drain.call()), (Plane::System, None));
-        let lookup =
-            Event::LookupFailed { call: Some(CallId(2)), target: "x".into(), status: 404, error: "-".into() };
-        assert_eq!((lookup.plane(), lookup.call()), (Plane::Sip, Some(CallId(2))));
-    }
-}
+#[path = "event_tests.rs"]
+mod tests;

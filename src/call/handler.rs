@@ -205,6 +205,11 @@ impl IncomingCall {
         caller_number(&self.request)
     }
 
+    /// Who calls, as far as that can be told apart: the user, else the number of From.
+    pub fn who(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| self.caller())
+    }
+
     /// The fields of the INVITE whose names begin with `X-`: what is meant for applications.
     pub fn own_fields(&self) -> impl Iterator<Item = (String, String)> {
         let own = |name: &[u8]| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"));

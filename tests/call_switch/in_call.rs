@@ -294,7 +294,7 @@ fn digits_by_info_end_at_an_intercepting_bridge_and_go_on_as_telephone_events() 
             told.push((*digit, *by));
         }
     }
-    assert_eq!(told, [('5', DigitBy::Info), ('#', DigitBy::Info)]);
+    assert_eq!(told, [(Some('5'), DigitBy::Info), (Some('#'), DigitBy::Info)]);
     harness.hang_up(bob, b);
     harness.assert_nothing_left();
 }

@@ -26,6 +26,9 @@ pub struct Digits {
     /// Whether digits count that came before.
     #[serde(default)]
     pub type_ahead: bool,
+    /// Nobody but who asks for the result is told what is pressed: it is in no event, account or trace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
 }
 
 fn hash() -> String {

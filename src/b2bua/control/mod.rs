@@ -37,6 +37,7 @@ use crate::call::bus::EventBus;
 use crate::call::event::Event;
 use crate::call::service::CallService;
 use crate::call::{CallId, LegId};
+use crate::config::server::tokens::Scope;
 pub use command::{Command, Order};
 use left::Left;
 use memory::{Begun, Memory};
@@ -116,6 +117,8 @@ struct Inner {
 /// How a command that is under way is told to end.
 struct Cancel {
     who: Who,
+    /// What a token needs for it.
+    scope: Scope,
     end: oneshot::Sender<Undo>,
 }
 
@@ -193,7 +196,7 @@ impl Control {
                 Begun::Full => return Err(Refused::Full),
                 Begun::New(told) => told,
             };
-            book.cancels.insert(id.clone(), Cancel { who, end: cancel });
+            book.cancels.insert(id.clone(), Cancel { who, scope: order.command.scope(), end: cancel });
             told
         };
         let running = Running::new(self, &id, who);
@@ -218,6 +221,11 @@ impl Control {
         // Of one that has been forgotten nothing is known.
         let _ = taken.told.wait_for(|state| *state != State::Running).await;
         self.status(&taken.id)
+    }
+
+    /// What a token needs to take this one back; none: it is over, or never was.
+    pub fn scope(&self, id: &str) -> Option<Scope> {
+        self.book().cancels.get(id).map(|cancel| cancel.scope)
     }
 
     /// Takes a command back. `false`: it is over, or never was.
@@ -315,7 +323,16 @@ fn event(status: Status) -> Event {
     let (id, command) = (status.id, status.command.to_owned());
     let call = status.call.map(CallId);
     match status.failure {
-        None => Event::CommandCompleted { id, command, call, result: status.result.unwrap_or_default() },
+        None => {
+            let mut result = status.result.unwrap_or_default();
+            // Who wants it asks for it: GET /commands/{id}.
+            if result.get("secret").is_some()
+                && let Some(fields) = result.as_object_mut()
+            {
+                fields.remove("digits");
+            }
+            Event::CommandCompleted { id, command, call, result }
+        }
         Some(Failure { reason, error, status }) => {
             Event::CommandFailed { id, command, call, reason: reason.to_owned(), error, status }
         }

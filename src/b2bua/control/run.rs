@@ -142,12 +142,12 @@ impl Run<'_> {
             Command::StopPlaying {} => service.stop_playing(leg).await?,
             Command::Collect { digits } => {
                 let collected = service.collect(leg, &plan(digits, true)).await?;
-                return self.collected(leg, collected).await;
+                return self.collected(leg, collected, digits.secret).await;
             }
             Command::PlayAndCollect { sound, times, barge_in, digits } => {
                 let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
                 let collected = service.play_and_collect(leg, &prompt, &plan(digits, *barge_in)).await?;
-                return self.collected(leg, collected).await;
+                return self.collected(leg, collected, digits.secret).await;
             }
             Command::StopCollecting {} => service.stop_collecting(leg).await?,
             Command::HearTones { on } => service.hear_tones(leg, *on).await?,
@@ -217,7 +217,7 @@ impl Run<'_> {
         }
     }
 
-    async fn collected(&self, leg: LegId, collected: Collected) -> Done {
+    async fn collected(&self, leg: LegId, collected: Collected, secret: bool) -> Done {
         if collected.end == CollectEnd::Stopped && !self.parts.service.is_up(leg).await {
             return Err(CallError::Gone.into());
         }
@@ -229,7 +229,10 @@ impl Run<'_> {
             CollectEnd::TotalTime => "total_time",
             CollectEnd::Stopped => "stopped",
         };
-        Ok(json!({ "digits": collected.digits, "end": end }))
+        Ok(match secret {
+            true => json!({ "digits": collected.digits, "end": end, "secret": true }),
+            false => json!({ "digits": collected.digits, "end": end }),
+        })
     }
 
     async fn originate(&self) -> Done {
@@ -393,6 +396,7 @@ fn plan(digits: &Digits, barge_in: bool) -> DigitPlan {
         total: Duration::from_secs_f64(digits.total_s),
         barge_in,
         type_ahead: digits.type_ahead,
+        secret: digits.secret,
     }
 }
 

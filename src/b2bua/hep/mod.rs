@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use crate::call::switch::Mirror;
 use crate::config::server::{Hep, HepCalls};
 use crate::sip::endpoint::Transport;
+use crate::sip::msg::veil::without_secrets;
 use crate::sip::net::tap::{Direction, Seen};
 use packet::{Agent, Passed, encode};
 
@@ -128,13 +129,14 @@ fn send(
             Direction::Sent => (seen.flow.local, seen.flow.remote),
             Direction::Received => (seen.flow.remote, seen.flow.local),
         };
+        let message = without_secrets(&seen.data);
         let passed = Passed {
             at: at.unwrap_or(wall),
             from,
             to,
             udp: seen.flow.transport == Transport::Udp,
-            correlation: call_id(&seen.data),
-            message: &seen.data,
+            correlation: call_id(&message),
+            message: &message,
         };
         let counter = match encode(&passed, agent).map(|packet| socket.send(&packet)) {
             Some(Ok(_)) => &counters.0.sent,

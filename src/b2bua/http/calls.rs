@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{Problem, call_id};
+use super::guard::{Granted, Keys};
 use crate::call::CallId;
 use crate::call::account::Report;
 use crate::call::service::CallError;
@@ -82,6 +83,7 @@ pub struct Format {
 /// `GET /calls/{id}`
 pub async fn one(
     State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
     Path(id): Path<String>,
     format: Result<Query<Format>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -97,6 +99,7 @@ pub async fn one(
     let seen = api.jobs.run(look).await.ok_or_else(Problem::stopping)?;
     let (inquiry, now) = seen.ok_or_else(|| Problem::no_such_call(call))?;
     let report = inquiry.answer().await;
+    let report = if granted.keys() == Keys::Shown { report } else { report.without_keys() };
     match text {
         true => Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], report.to_string()).into_response()),
         false => Ok(Json(One { report, now }).into_response()),

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::Api;
 use super::answer::{Problem, call_id};
 use super::body::{self, Body};
-use super::guard::Granted;
-use crate::b2bua::control::{Order, Refused, State as How, Status, Taken, Who};
+use super::guard::{Granted, Keys};
+use crate::b2bua::control::{Command, Order, Refused, State as How, Status, Taken, Who};
 
 /// The longest that an answer can be waited for.
 const LONGEST: f64 = 300.0;
@@ -56,7 +56,15 @@ pub fn refused(error: &Refused) -> Problem {
 pub fn submit(api: &Api, granted: &Granted, value: Value) -> Result<Taken, Problem> {
     let order = Order::parse(value).map_err(|error| refused(&Refused::Bad(error)))?;
     granted.needs(order.command.scope())?;
+    if let Command::Cancel { of } = &order.command {
+        may_cancel(api, granted, of)?;
+    }
     api.control.submit(order, Who::Program).map_err(|error| refused(&error))
+}
+
+/// Whoever may not give a command may not take it back either.
+fn may_cancel(api: &Api, granted: &Granted, id: &str) -> Result<(), Problem> {
+    api.control.scope(id).map_or(Ok(()), |scope| granted.needs(scope))
 }
 
 /// What is known of it when it is over, or the patience is.
@@ -147,6 +155,7 @@ fn with(value: &mut Value, more: [(&str, Value); 2]) -> Result<(), Problem> {
 /// `GET /commands/{id}`
 pub async fn one(
     State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
     Path(id): Path<String>,
     asked: Query1,
 ) -> Result<Json<Status>, Problem> {
@@ -156,11 +165,22 @@ pub async fn one(
     {
         let _ = tokio::time::timeout(patience, api.control.wait(taken)).await;
     }
-    api.control.status(&id).map(Json).ok_or_else(|| unknown(&id))
+    let mut status = api.control.status(&id).ok_or_else(|| unknown(&id))?;
+    if granted.keys() == Keys::Hidden
+        && let Some(fields) = status.result.as_mut().and_then(Value::as_object_mut)
+    {
+        fields.remove("digits");
+    }
+    Ok(Json(status))
 }
 
 /// `DELETE /commands/{id}`
-pub async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn cancel(
+    State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    may_cancel(&api, &granted, &id)?;
     match api.control.cancel(&id) {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::new(

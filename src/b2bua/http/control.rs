@@ -57,7 +57,8 @@ pub async fn stream(
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/control`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
     let upgrade = events::bounded(upgrade, MESSAGE);
-    let wanted = Wanted { call: asked.call.map(CallId), commands: asked.only.is_some() };
+    let wanted =
+        Wanted { call: asked.call.map(CallId), commands: asked.only.is_some(), keys: granted.keys() };
     Ok(upgrade.on_upgrade(move |socket| serve(socket, api, granted, events, wanted)).into_response())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::answer::Problem;
+use super::guard::{Granted, Keys};
 use crate::call::CallId;
 use crate::call::bus::{Received, ResumeError, Subscriber};
 use crate::call::event::{Event, Published};
@@ -44,6 +45,7 @@ pub struct Asked {
 /// Upgrades the connection.
 pub async fn stream(
     State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
@@ -52,7 +54,7 @@ pub async fn stream(
     let subscriber = subscribe(&api, asked.after)?;
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/events`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
-    let wanted = Wanted { call: asked.call.map(CallId), commands: false };
+    let wanted = Wanted { call: asked.call.map(CallId), commands: false, keys: granted.keys() };
     let upgrade = bounded(upgrade, MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| feed(socket, subscriber, wanted)).into_response())
 }
@@ -87,12 +89,14 @@ fn gone(error: &ResumeError) -> Problem {
 }
 
 /// Which events somebody wants.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// Of this call only.
     pub call: Option<CallId>,
     /// Ends of commands only.
     pub commands: bool,
+    /// With these keys.
+    pub keys: Keys,
 }
 
 impl Wanted {
@@ -140,8 +144,14 @@ fn lost(count: u64) -> Message {
 }
 
 /// An event as it is sent; none: it cannot be written.
-pub fn written(event: &Published) -> Option<Message> {
-    let text = event.json().and_then(|text| Utf8Bytes::try_from(text).ok());
+pub fn written(event: &Published, keys: Keys) -> Option<Message> {
+    let whole = match keys {
+        Keys::Shown => true,
+        Keys::Collected => matches!(event.event, Event::CommandCompleted { .. }),
+        Keys::Hidden => false,
+    };
+    let text = if whole { event.json() } else { event.json_without_keys() };
+    let text = text.and_then(|text| Utf8Bytes::try_from(text).ok());
     if text.is_none() {
         tracing::error!("event {} cannot be written", event.seq);
     }
@@ -155,7 +165,7 @@ pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Ov
             Pulse::Over => return Err(Over),
             Pulse::Other(message) => return Ok(message),
             Pulse::Event(event) => {
-                if let Some(message) = written(&event) {
+                if let Some(message) = written(&event, wanted.keys) {
                     return Ok(message);
                 }
             }
@@ -168,7 +178,7 @@ pub fn there(events: &mut Subscriber, wanted: Wanted) -> impl Iterator<Item = Me
     let received = std::iter::from_fn(|| events.try_recv()).take(LOT);
     received.filter_map(move |received| match received {
         Received::Lagged(count) => Some(lost(count)),
-        Received::Event(event) if wanted.has(&event.event) => written(&event),
+        Received::Event(event) if wanted.has(&event.event) => written(&event, wanted.keys),
         Received::Event(_) => None,
     })
 }
@@ -219,6 +229,8 @@ mod tests {
     use super::*;
     use crate::call::bus::EventBus;
 
+    const ALL: Wanted = Wanted { call: None, commands: false, keys: Keys::Shown };
+
     #[tokio::test]
     async fn who_reads_too_slowly_is_told_how_many_he_lost() {
         let bus = EventBus::new(8, 100);
@@ -229,7 +241,7 @@ mod tests {
         let feeding = std::sync::Mutex::new(Some(subscriber));
         let take = move |upgrade: WebSocketUpgrade| {
             let subscriber = feeding.lock().expect("whole").take().expect("one client");
-            async move { upgrade.on_upgrade(move |socket| feed(socket, subscriber, Wanted::default())) }
+            async move { upgrade.on_upgrade(move |socket| feed(socket, subscriber, ALL)) }
         };
         let take = std::sync::Arc::new(take);
         let router = Router::new().route("/", get(move |upgrade: WebSocketUpgrade| take(upgrade)));

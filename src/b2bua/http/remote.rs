@@ -20,11 +20,12 @@ use super::Api;
 use super::answer::Problem;
 use super::commands::refused;
 use super::events::{self, Pulse};
+use super::guard::Keys;
 use super::line::{Heard, Line};
 use crate::b2bua::control::remote::decision::Decision;
 use crate::b2bua::control::remote::{News, Offer, Patience, Word};
 use crate::b2bua::control::{Failure, Order, Refused, Who};
-use crate::call::event::Event;
+use crate::call::event::{Event, Published};
 use crate::call::{CallId, LegId};
 use crate::config::server::apps::remote::RemoteConfig;
 
@@ -123,9 +124,9 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
             pulse = events::pulse(&mut events, |event| talk.wants(event)), if idle => match pulse {
                 Pulse::Event(event) => {
                     talk.saw(&event.event);
-                    if let Some(message) = events::written(&event) {
-                        line.say(message);
-                    }
+                    // It has the call: whatever is pressed there is told to it.
+                    let end = talk.secret_end(&event).or_else(|| events::written(&event, Keys::Shown));
+                    end.into_iter().for_each(|message| line.say(message));
                 }
                 Pulse::Other(message) => line.say(message),
                 Pulse::Over => return line.close().await,
@@ -183,6 +184,15 @@ impl Talk {
         if let Event::CommandCompleted { id, .. } | Event::CommandFailed { id, .. } = event {
             self.commands.remove(id);
         }
+    }
+
+    /// The end of a command of its own that has collected a secret: no event has that.
+    fn secret_end(&self, published: &Published) -> Option<Message> {
+        let Event::CommandCompleted { id, result, .. } = &published.event else { return None };
+        result.get("secret")?;
+        let mut told = serde_json::to_value(published).ok()?;
+        *told.get_mut("result")? = self.api.control.status(id)?.result?;
+        Some(text_of(&told))
     }
 
     /// It gives a sign of life.

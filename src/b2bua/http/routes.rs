@@ -171,7 +171,7 @@ pub fn routes() -> Vec<Route> {
             .asks(&["wait"])
             .gives::<Status>()
             .lasts(),
-        Route::new((Delete, "/commands/{id}"), command, "Takes a command back.", delete(commands::cancel))
+        Route::new((Delete, "/commands/{id}"), None, "Takes a command back.", delete(commands::cancel))
             .status(204),
         Route::new((Get, "/control"), read, "Commands and events, as a WebSocket.", get(control::stream))
             .asks(&["after", "call", "only"])

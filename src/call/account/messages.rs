@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::super::capture::Capture;
 use super::super::controller::{TracedPacket, TracedPackets};
 use crate::sip::msg::Transport;
+use crate::sip::msg::veil::without_keys;
 use crate::sip::net::tap::{Direction, Seen};
 
 /// Bytes from the beginning: a call with two legs is set up within these.
@@ -63,7 +64,8 @@ impl Messages {
 
     /// Keeps a message. Whether it has been here before, octet by octet.
     pub fn push(&mut self, seen: &Seen) -> bool {
-        let (flow, data) = (&seen.flow, &seen.data);
+        let (flow, shown) = (&seen.flow, without_keys(&seen.data));
+        let data: &[u8] = &shown;
         let way = (flow.transport, flow.local, flow.remote);
         let way = match self.ways.iter().position(|known| *known == way) {
             Some(way) => way,

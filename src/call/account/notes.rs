@@ -8,6 +8,9 @@ use super::super::leg_fsm::{LegState, TerminationCause};
 use super::super::timeline::Timeline;
 use crate::call::bridge_fsm::{BridgeState, HeldBy};
 
+/// What is noted of a key.
+pub(super) const DIGIT: &str = "digit";
+
 /// Writes an event down, if it is one that says something of this call.
 pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
     match event {
@@ -94,7 +97,8 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
                 DigitBy::Info => "INFO",
                 DigitBy::Tone => "tone",
             };
-            timeline.media(now, *leg, "digit", format_args!("{digit} {by} {duration_ms} ms"));
+            let key = digit.map_or_else(|| "hidden".to_owned(), String::from);
+            timeline.media(now, *leg, DIGIT, format_args!("{key} {by} {duration_ms} ms"));
         }
         Event::Quality { leg, quality, .. } => timeline.media(now, *leg, "counters", counters(quality)),
         Event::Verdict { text, .. } => timeline.decision(now, None, "verdict", text),

@@ -12,6 +12,7 @@ use super::super::timeline::Timeline;
 use super::super::{CallId, LegId};
 use super::capturing::CaptureView;
 use super::entry::Entry;
+use super::notes;
 use super::talk::{self, Known, Talk, TalkView};
 
 /// An account at one moment; what goes on in it is to be judged by counters that it takes
@@ -49,6 +50,14 @@ pub struct Report {
     #[serde(serialize_with = "viewed")]
     #[cfg_attr(feature = "server", schema(value_type = crate::call::timeline::TimelineView<'static>))]
     pub timeline: Timeline,
+}
+
+impl Report {
+    /// The same for whoever may not know which keys were pressed.
+    pub fn without_keys(mut self) -> Report {
+        self.timeline.cover(notes::DIGIT, "hidden");
+        self
+    }
 }
 
 /// A leg of it.

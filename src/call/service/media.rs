@@ -85,7 +85,7 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone.
     pub async fn collect(&self, leg: LegId, plan: &DigitPlan) -> Result<Collected, CallError> {
-        let media = self.media(leg).await?;
+        let media = self.media_for_keys(leg, plan).await?;
         Ok(media.controller.collect_dtmf(media.endpoint, plan).await?)
     }
 
@@ -109,7 +109,7 @@ impl CallService {
         prompt: &Prompt,
         plan: &DigitPlan,
     ) -> Result<Collected, CallError> {
-        let media = self.media(leg).await?;
+        let media = self.media_for_keys(leg, plan).await?;
         Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
     }
 
@@ -342,6 +342,11 @@ impl CallService {
 
     pub(super) async fn media(&self, leg: LegId) -> Result<LegMedia, CallError> {
         self.ask(|reply| Command::Media { leg, reply }).await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    async fn media_for_keys(&self, leg: LegId, plan: &DigitPlan) -> Result<LegMedia, CallError> {
+        let secret = plan.secret;
+        self.ask(|reply| Command::Collect { leg, secret, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 
     async fn controller(&self) -> Result<Arc<dyn MediaController>, CallError> {

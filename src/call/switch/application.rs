@@ -1,9 +1,16 @@
 //! What applications ask of calls beside dialling and joining them.
 
+use std::time::Duration;
+
+use super::table::Hidden;
 use super::{Switch, Turn};
 use crate::call::call_fsm::{CallDirection, CallEvent, CallState};
 use crate::call::service::{CallError, LegMedia, Place};
 use crate::call::{CallId, LegId};
+
+/// How long the last key of a collection may be on its way to us when the next one begins: media tell
+/// of it by another way than applications ask.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 impl Switch {
     /// The endpoint of an answered leg.
@@ -15,6 +22,29 @@ impl Switch {
         let endpoint = it.media.ok_or(CallError::WrongState("the leg has no media"))?;
         let usual_tones = self.policy_towards(leg).tones;
         Ok(LegMedia { controller: self.controller.clone(), endpoint, usual_tones })
+    }
+
+    /// The same for a collection of digits: of a secret one nobody is told what was pressed.
+    pub(super) fn collects(&mut self, t: &Turn<'_>, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
+        let media = self.leg_media(leg)?;
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.hidden = match it.hidden {
+                _ if secret => Hidden::Yes,
+                Hidden::Yes => Hidden::Until(t.now + ON_ITS_WAY),
+                hidden => hidden,
+            };
+        }
+        Ok(media)
+    }
+
+    /// A key as others are told of it.
+    pub(super) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
+        let hidden = self.legs.get(leg.0).is_some_and(|it| match it.hidden {
+            Hidden::No => false,
+            Hidden::Yes => true,
+            Hidden::Until(end) => t.now < end,
+        });
+        (!hidden).then_some(digit)
     }
 
     /// No program commands a call any more: it is again what it began as.

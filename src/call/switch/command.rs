@@ -124,6 +124,12 @@ pub(in crate::call) enum Command {
         of: Watched,
         reply: Reply<Result<Vec<(String, String)>, CallError>>,
     },
+    /// The same for a collection of digits, which may be secret.
+    Collect {
+        leg: LegId,
+        secret: bool,
+        reply: Reply<Result<LegMedia, CallError>>,
+    },
     /// The leg's endpoint, if it has been answered, and who carries it.
     Media {
         leg: LegId,

@@ -34,6 +34,13 @@ pub enum Admission {
     Ignore,
 }
 
+impl Admission {
+    /// Whether the same call comes again, with a password.
+    pub fn is_question(&self) -> bool {
+        matches!(self, Admission::Refuse(reply) | Admission::RefuseOnce(reply) if matches!(reply.status, 401 | 407))
+    }
+}
+
 /// What becomes of a request outside any call.
 pub enum Fate {
     /// Answered at once.

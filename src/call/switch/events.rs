@@ -223,8 +223,15 @@ impl Switch {
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, by_tone, .. } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
-                self.tell_media(t, endpoint, |call, leg| News::Digit { call, leg, digit, duration_ms, by });
                 if let Some(leg) = self.of_endpoint.get(&endpoint).copied() {
+                    let shown = self.shown_key(t, leg, digit);
+                    self.tell_media(t, endpoint, |call, leg| News::Digit {
+                        call,
+                        leg,
+                        digit: shown,
+                        duration_ms,
+                        by,
+                    });
                     self.feature_digit(t, leg, digit);
                 }
             }

@@ -24,12 +24,14 @@ impl Switch {
         flow: Flow,
         replaces: Option<UsageId>,
     ) {
-        self.counters.incoming += 1;
         if self.draining || self.calls.len() >= self.config.max_calls {
+            self.counters.incoming += 1;
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
         }
-        let (identity, seats, policy, source) = match self.desk.invite(t.now, &request, &flow) {
+        let admission = self.desk.invite(t.now, &request, &flow);
+        self.counters.incoming += u64::from(!admission.is_question());
+        let (identity, seats, policy, source) = match admission {
             Admission::Accept { identity, seats, policy, source } => (identity, seats, policy, source),
             Admission::Refuse(reply) => return self.refuse(t, usage, reply),
             Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),

@@ -11,7 +11,7 @@ use crate::call::headers;
 use crate::call::lookup::Diverted;
 use crate::call::service::DialOptions;
 use crate::sip::endpoint::{Body, Invite};
-use crate::sip::msg::{Name, Request, elements};
+use crate::sip::msg::{Name, Request, chars, elements};
 
 /// Header fields of their INVITE that go across as they are.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
@@ -100,7 +100,7 @@ fn caller_name(invite: Option<&Request>, told: Option<&(String, String)>) -> Vec
     let from = invite.and_then(|invite| invite.from().ok());
     let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
     let space: &[u8] = if display.is_empty() { b"" } else { b" " };
-    [display, space].concat()
+    [&chars::shown(display)[..], space].concat()
 }
 
 /// Name and number that an INVITE shows.

@@ -88,6 +88,7 @@ impl Switch {
                 });
             }
             Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
+            Command::Collect { leg, secret, reply } => drop(reply.send(self.collects(t, leg, secret))),
             Command::Media { leg, reply } => drop(reply.send(self.leg_media(leg))),
             Command::Controller { reply } => drop(reply.send(self.controller.clone())),
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),

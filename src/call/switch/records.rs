@@ -11,6 +11,7 @@ use crate::call::leg_fsm::{LegEvent, TerminationCause};
 use crate::call::seats::Holder;
 use crate::call::{CallId, LegId};
 use crate::sip::msg::Request;
+use crate::sip::msg::chars;
 
 /// Where records go.
 pub type RecordSink = Box<dyn FnMut(Cdr) + Send>;
@@ -45,8 +46,9 @@ impl Switch {
             rang: None,
             sip_call_id: request.call_id().map(text).unwrap_or_default(),
             caller: user(from.as_ref().and_then(|from| from.uri.user_unescaped())),
-            caller_name: from
-                .and_then(|from| from.display.map(|name| text(name).trim_matches('"').to_owned())),
+            caller_name: from.and_then(|from| {
+                from.display.map(|name| text(&chars::shown(name)).trim_matches('"').to_owned())
+            }),
             callee: user(request.uri().ok().and_then(|uri| uri.user_unescaped())),
             remote: Some(remote),
         };

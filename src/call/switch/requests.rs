@@ -61,7 +61,8 @@ impl Switch {
             return Reply::status(415);
         };
         let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return Reply::status(200) };
-        self.tell(t, Event::Digit { call, leg, digit, duration_ms, by: DigitBy::Info });
+        let shown = self.shown_key(t, leg, digit);
+        self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         self.feature_digit(t, leg, digit);
         if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) {
             self.controller.feed_digit(endpoint, digit);

@@ -119,8 +119,20 @@ pub(super) struct Leg {
     pub handled: Option<Ends>,
     /// The last digits of its party, where somebody listens for codes.
     pub keys: Option<Box<Keys>>,
+    /// Whether anybody is told which keys its party presses.
+    pub hidden: Hidden,
     /// Who waits until it is answered: our 2xx made an offer.
     pub answering: Option<Reply<Result<(), CallError>>>,
+}
+
+/// Whether the keys that a party presses are told to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hidden {
+    No,
+    /// From the beginning of a secret collection until the next one that is none.
+    Yes,
+    /// That one has begun: what was pressed before it may still be on its way to us.
+    Until(Instant),
 }
 
 impl Leg {
@@ -168,6 +180,7 @@ impl Leg {
             seats: Vec::new(),
             handled: None,
             keys: None,
+            hidden: Hidden::No,
             answering: None,
         }
     }

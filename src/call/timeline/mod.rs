@@ -98,7 +98,7 @@ struct Record {
     note: TextId,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Signal { way: Way, body: Body, method: TextId, status: u16 },
     Media(TextId),
@@ -182,6 +182,13 @@ impl Timeline {
             + self.legs.capacity() * size_of::<(LegId, TextId)>()
             + (self.head.capacity() + self.tail.capacity()) * size_of::<Record>()
             + self.texts.heap_bytes()
+    }
+
+    /// Notes this in the place of whatever was noted with a fact of media.
+    pub fn cover(&mut self, fact: &str, note: &str) {
+        let (fact, note) = (self.texts.add(fact), self.texts.add(note));
+        let records = self.head.iter_mut().chain(&mut self.tail);
+        records.filter(|it| it.kind == Kind::Media(fact)).for_each(|it| it.note = note);
     }
 
     fn push(&mut self, now: Instant, leg: Option<LegId>, kind: Kind, note: impl Display) {

@@ -30,6 +30,10 @@ pub struct DigitPlan {
     pub barge_in: bool,
     /// Digits that came before the collection began count, the prompt's are never lost.
     pub type_ahead: bool,
+    /// What is pressed is nobody else's business: it is in no event, account or trace. Of media nobody
+    /// need know.
+    #[serde(skip)]
+    pub secret: bool,
 }
 
 impl DigitPlan {
@@ -43,6 +47,7 @@ impl DigitPlan {
             total: Duration::from_secs(30),
             barge_in: true,
             type_ahead: false,
+            secret: false,
         }
     }
 }

@@ -222,6 +222,20 @@ pub fn tokens_after<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = 
     })
 }
 
+/// A display name as it may be shown: without characters that turn the direction of text round or
+/// cannot be seen, by which one name looks like another one. What is no UTF-8 stays.
+pub fn shown(name: &[u8]) -> Cow<'_, [u8]> {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}')
+    };
+    match std::str::from_utf8(name) {
+        Ok(text) if text.contains(odd) => Cow::Owned(text.replace(odd, "").into_bytes()),
+        _ => Cow::Borrowed(name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

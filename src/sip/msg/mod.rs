@@ -9,6 +9,7 @@
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
 //! - `chars`: character classes, quoting, folding, escapes
+//! - `veil`: messages without what others may not see
 
 pub mod chars;
 mod error;
@@ -28,6 +29,7 @@ mod structural;
 mod tests;
 mod uri;
 mod uri_compare;
+pub mod veil;
 mod via;
 mod writer;
 

@@ -1,0 +1,99 @@
+//! Messages as others may see them: in files, at a collector. Keys that were pressed (INFO) are never
+//! told, they may be a PIN; where it is said so neither is what proves a password or opens SRTP.
+//! Octets are covered in their places, so that every length stays true.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+const COVER: u8 = b'x';
+
+/// The message without the keys that an INFO brings (`application/dtmf-relay`, `application/dtmf`).
+pub fn without_keys(message: &[u8]) -> Cow<'_, [u8]> {
+    let Some(body) = keys_in(message) else { return Cow::Borrowed(message) };
+    let mut shown = message.to_vec();
+    let mut lines = shown[body..].split_mut(|octet| *octet == b'\n');
+    let cover =
+        |part: &mut [u8]| part.iter_mut().filter(|it| !it.is_ascii_whitespace()).for_each(|it| *it = COVER);
+    lines.by_ref().for_each(|line| match line.iter().position(|octet| *octet == b'=') {
+        Some(at) if line[..at].trim_ascii().eq_ignore_ascii_case(b"Signal") => cover(&mut line[at + 1..]),
+        Some(_) => {}
+        None => cover(line),
+    });
+    Cow::Owned(shown)
+}
+
+/// The message without keys, digests of passwords (`response` of Authorization) and keys of SRTP
+/// (`a=crypto`, RFC 4568).
+pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
+    let mut shown = without_keys(message);
+    for (before, ends) in [(&b"response=\""[..], &b"\"\r\n"[..]), (b"inline:", b"|; \r\n")] {
+        let found: Vec<usize> = memmem::find_iter(&shown, before).map(|at| at + before.len()).collect();
+        for at in found {
+            let length =
+                shown[at..].iter().position(|octet| ends.contains(octet)).unwrap_or(shown.len() - at);
+            shown.to_mut()[at..at + length].fill(COVER);
+        }
+    }
+    shown
+}
+
+/// Where the body begins that has a key in it.
+fn keys_in(message: &[u8]) -> Option<usize> {
+    if !message.starts_with(b"INFO ") {
+        return None;
+    }
+    let body = memmem::find(message, b"\r\n\r\n")? + 4;
+    let mut lines = message[..body].split(|octet| *octet == b'\n');
+    let of_keys = |line: &[u8]| {
+        let (name, value) = line.split_at_checked(line.iter().position(|octet| *octet == b':')?)?;
+        let name = name.trim_ascii();
+        let is = name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"c");
+        let value = value[1..].trim_ascii();
+        let kind = value.get(..16)?;
+        (is && kind.eq_ignore_ascii_case(b"application/dtmf")).then_some(())
+    };
+    lines.find_map(of_keys).map(|()| body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(message: &str) -> String {
+        String::from_utf8(without_secrets(message.as_bytes()).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn keys_of_info_are_covered_and_nothing_else_of_it() {
+        let head =
+            "INFO sip:a@b SIP/2.0\r\nContent-type: Application/DTMF-Relay\r\nContent-Length: 27\r\n\r\n";
+        assert_eq!(
+            shown(&format!("{head}Signal= 7\r\nDuration=160\r\n")),
+            format!("{head}Signal= x\r\nDuration=160\r\n")
+        );
+        let head = "INFO sip:a@b SIP/2.0\r\nc: application/dtmf\r\n\r\n";
+        assert_eq!(shown(&format!("{head}#\r\n")), format!("{head}x\r\n"));
+        for same in [
+            "INFO sip:a@b SIP/2.0\r\nContent-Type: application/media_control+xml\r\n\r\nSignal=7",
+            "INFO sip:a@b SIP/2.0\r\nContent-Type: application/dtmf\r\n",
+            "MESSAGE sip:a@b SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n7",
+            "INFO ",
+            "",
+        ] {
+            assert!(matches!(without_keys(same.as_bytes()), Cow::Borrowed(_)), "{same:?}");
+        }
+    }
+
+    #[test]
+    fn digests_and_keys_of_srtp_are_covered() {
+        let message = "INVITE sip:a@b SIP/2.0\r\nAuthorization: Digest username=\"u\", response=\"00ff\", nc=1\r\n\r\n\
+                       a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAAA/+==|2^31\r\n\
+                       a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:BBBB";
+        let expected = "INVITE sip:a@b SIP/2.0\r\nAuthorization: Digest username=\"u\", response=\"xxxx\", nc=1\r\n\r\n\
+                        a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxxxxxx|2^31\r\n\
+                        a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:xxxx";
+        assert_eq!(shown(message), expected);
+        assert_eq!(shown("response=\""), "response=\"");
+    }
+}
