@@ -23,6 +23,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use crate::frame::RATE_HZ;
 use crate::media::latency::Latency;
 use crate::media::tap::{Pace, Tap, Tapped, tap};
+use crate::util::file;
 
 const HEADER: usize = 44;
 /// How often a second of sound the header is written again.
@@ -91,7 +92,7 @@ impl WavFile {
         if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
             return Err(error(io::Error::other("a WAV cannot be written to a pipe; name a file")));
         }
-        let file = File::create(path).map_err(error)?;
+        let file = file::begin(path).map_err(error)?;
         file.write_all_at(&header(format, 0), 0).map_err(error)?;
         Ok(WavFile {
             path: path.into(),

@@ -2,6 +2,7 @@
 //!
 //! - `ntp`: wall-clock time as NTP timestamps (RFC 5905 §6)
 //! - `exit`: the process exit codes and the error that carries one
+//! - `file`: files that nobody else reads
 //! - `lines`: bounded lines from streams that nobody trusts
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
 //! - `panics`: how many there were
@@ -13,6 +14,7 @@
 //! - `web`: how HTTP clients of ours begin
 
 pub mod exit;
+pub mod file;
 pub mod lines;
 pub mod ntp;
 pub mod panics;

@@ -27,6 +27,7 @@ use super::server;
 use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::config::server::Secret;
 use crate::util::exit::{Exit, Failure};
+use crate::util::file::FileMode;
 use crate::util::vital::Vital;
 use sessions::Sessions;
 
@@ -62,6 +63,8 @@ impl MediaServerConfig {
 /// What keeps it from starting, with the exit code in a [`Failure`].
 pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     let usage = |why: String| Failure::new(Exit::Usage, why);
+    // Recordings and messages; who else looks at them is not said here. Before any thread is made.
+    FileMode::OWNER.is_for_all();
     let signals = server::signals(&[Signal::SIGTERM, Signal::SIGINT])?;
     if let Err(error) = server::raise_descriptors() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");

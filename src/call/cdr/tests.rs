@@ -181,10 +181,12 @@ fn a_renamed_file_is_left_on_reopen() {
 #[test]
 fn a_full_disk_makes_records_wait_and_then_lose_with_a_count() {
     let dir = tempfile::tempdir().unwrap();
-    let (link, good) = (dir.path().join("cdr.jsonl"), dir.path().join("good"));
-    // Every write to /dev/full fails with ENOSPC.
-    symlink("/dev/full", &link).unwrap();
-    let mut writer = CdrWriter::start(WriterConfig { queue: 5, ..config(&link) }).unwrap();
+    // Every write to /dev/full fails with ENOSPC. A folder may be a link, a file may not.
+    let (link, good) = (dir.path().join("records"), dir.path().join("good"));
+    std::fs::create_dir(&good).unwrap();
+    symlink("/dev", &link).unwrap();
+    let path = link.join("full");
+    let mut writer = CdrWriter::start(WriterConfig { queue: 5, ..config(&path) }).unwrap();
     assert!(writer.submit(cdr(0)).is_some());
     wait_for("the first failure", || writer.counters().failures > 0);
     let accepted = (1..100).filter(|leg| writer.submit(cdr(*leg)).is_some()).count();
@@ -195,7 +197,7 @@ fn a_full_disk_makes_records_wait_and_then_lose_with_a_count() {
     writer.reopen();
     let counters = writer.finish(LONG).unwrap();
     assert_eq!((counters.written, counters.lost, counters.submitted), (6, 94, 100));
-    assert_eq!(legs(&good), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(legs(&good.join("full")), [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]

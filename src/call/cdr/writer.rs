@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use nix::fcntl::OFlag;
 
 use super::record::Cdr;
+use crate::util::file;
 use crate::util::redact::Redaction;
 
 /// How long to wait before a failed write is tried again.
@@ -264,8 +265,7 @@ impl Appender {
 /// Opens for appending. A line that has no end gets one.
 fn open(path: &Path) -> io::Result<File> {
     // Without O_NONBLOCK a pipe that nobody reads would be waited for.
-    let flags = OFlag::O_NONBLOCK.bits();
-    let file = OpenOptions::new().create(true).append(true).read(true).custom_flags(flags).open(path)?;
+    let file = file::open(path, OpenOptions::new().append(true).read(true), OFlag::O_NONBLOCK)?;
     let kind = file.metadata()?.file_type();
     if kind.is_fifo() || kind.is_socket() || kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));

@@ -3,7 +3,6 @@
 //! channel; when the disk is slow the trace loses messages and says how many,
 //! and signalling waits for nothing.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,6 +13,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::sip::msg::veil::without_secrets;
+use crate::util::file;
 
 /// Messages that may wait for the disk.
 const QUEUE: usize = 4096;
@@ -51,7 +53,7 @@ impl SipTrace {
     /// # Errors
     /// The file cannot be created, or the thread not be started.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Self::to_writer(BufWriter::new(File::create(path)?))
+        Self::to_writer(BufWriter::new(file::begin(path)?))
     }
 
     fn to_writer(out: impl Write + Send + 'static) -> io::Result<Self> {
@@ -114,7 +116,7 @@ fn write_record(out: &mut impl Write, record: &Record, lost: u64) -> io::Result<
         Direction::Received => ("received", record.remote, record.local),
     };
     writeln!(out, "--- {at} {word} {} {from} -> {to} {}", record.transport, record.data.len())?;
-    out.write_all(&record.data)?;
+    out.write_all(&without_secrets(&record.data))?;
     out.write_all(b"\n")
 }
 

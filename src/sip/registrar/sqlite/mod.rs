@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use super::aor::Aor;
 use super::binding::Binding;
 use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
+use crate::util::file;
 use writer::Job;
 
 /// Writes on their way at most; beyond it [`LocationStore::accepts`] says no.
@@ -55,6 +56,8 @@ pub enum Durability {
 pub enum StoreError {
     #[error("{path}: {source}; the folder must exist and be writable, and no other b2b may use this file")]
     Open { path: PathBuf, source: rusqlite::Error },
+    #[error("{path}: {source}")]
+    Link { path: PathBuf, source: std::io::Error },
     #[error("{path} is a database of another program, or of a newer b2b ({found}); name another file")]
     Foreign { path: PathBuf, found: String },
     #[error("the registrar's writer thread cannot be started: {0}")]
@@ -118,6 +121,7 @@ impl SqliteStore {
     /// [`StoreError`]: it cannot be opened, is in use, or is not ours.
     pub fn open(path: &Path, durability: Durability) -> Result<SqliteStore, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        file::is_no_link(path).map_err(|source| StoreError::Link { path: path.to_owned(), source })?;
         let connection = Connection::open(path).map_err(failed)?;
         if let Some(found) = rows::prepare(&connection, durability).map_err(failed)? {
             return Err(StoreError::Foreign { path: path.to_owned(), found });
