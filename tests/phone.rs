@@ -77,6 +77,41 @@ fn what_goes_wrong_has_its_exit_code_and_says_what_to_do() {
     }
 }
 
+#[test]
+fn where_the_registrar_does_not_take_it_the_last_line_is_a_summary_too() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let at = nobody.local_addr().expect("an address");
+    let refuse = std::thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        let (length, from) = nobody.recv_from(&mut buffer).expect("a REGISTER");
+        let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let kept = asked.lines().filter(|line| {
+            ["Via", "From", "To", "Call-ID", "CSeq"].iter().any(|name| line.starts_with(&format!("{name}:")))
+        });
+        let fields: String = kept.map(|line| format!("{line}\r\n")).collect();
+        let answer = format!("SIP/2.0 403 Forbidden\r\n{fields}Content-Length: 0\r\n\r\n");
+        nobody.send_to(answer.as_bytes(), from).expect("sent");
+    });
+    let identity = format!("sip:1001@{at}");
+    let mut phone = phone(&[
+        "--identity",
+        &identity,
+        "--registrar",
+        &format!("sip:{at}"),
+        "--json",
+        "--steps",
+        "dial 1002",
+    ]);
+    refuse.join().expect("a REGISTER came");
+    phone.wait();
+    let last = events(&phone, "summary").pop().expect("a summary");
+    assert_eq!(
+        (&last["answered"], last["exit"].as_u64().is_some_and(|exit| exit > 0)),
+        (&false.into(), true),
+        "{last}"
+    );
+}
+
 /// The two channels of a stereo WAV.
 fn channels(path: &Path) -> [Vec<i16>; 2] {
     let reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

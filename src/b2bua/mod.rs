@@ -13,6 +13,7 @@
 //! - `media_rules`: from where parties may send media
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `tally`: what the desk counted
+//! - `console`: the log's lines of everyday
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
 //! - `leading`: where a URI that a party names leads
@@ -35,6 +36,7 @@ pub mod board;
 pub mod calls;
 pub mod capabilities;
 pub mod certificates;
+mod console;
 pub mod control;
 pub mod desk;
 pub mod directory;

@@ -3,7 +3,7 @@
 use super::Reload;
 use crate::config::server::ServerConfig;
 use crate::config::server::diff::Changes;
-use crate::util::exit::Failure;
+use crate::util::exit::{Exit, Failure};
 
 /// What reading a configuration again has come to.
 #[derive(Debug)]
@@ -32,7 +32,14 @@ pub fn reload(old: &ServerConfig, read: &Reload) -> Reloaded {
     if changes.is_empty() {
         return Reloaded::Same;
     }
-    Reloaded::Changed { config: Box::new(ServerConfig::in_force(old, new)), changes }
+    let config = ServerConfig::in_force(old, new);
+    if let Err(why) = config.fits() {
+        let restart = changes.restart.join(", ");
+        let message =
+            format!("{restart} takes a restart, and the rest of it needs that: {why}; nothing has changed");
+        return Reloaded::Kept(Failure::new(Exit::Usage, message));
+    }
+    Reloaded::Changed { config: Box::new(config), changes }
 }
 
 impl Reloaded {
@@ -58,7 +65,6 @@ impl Reloaded {
 mod tests {
     use super::*;
     use crate::config::server::parse_alone;
-    use crate::util::exit::Exit;
 
     const OLD: &str = "[limits]\ncalls = 10\n";
 
@@ -89,6 +95,26 @@ mod tests {
         let Reloaded::Changed { config, .. } = result else { panic!() };
         assert_eq!(config.limits.calls, 11);
         assert_eq!(config.server.store, parse_alone(OLD).unwrap().server.store);
+    }
+
+    #[test]
+    fn what_needs_a_restart_and_is_needed_by_the_rest_changes_nothing() {
+        for (text, why) in [
+            (
+                "[[music]]\nname = \"new\"\ntone = \"440\"\n[[park]]\nname = \"lot\"\nmusic = \"new\"\n",
+                "\"new\"",
+            ),
+            (
+                "[recording]\nfolder = \"/tmp\"\n[[route]]\nto = \"sip:a@b\"\nrecord = true\n",
+                "recording.folder",
+            ),
+        ] {
+            let Reloaded::Kept(failure) = reloaded(text) else { panic!("{text}") };
+            assert!(
+                failure.message.contains("takes a restart") && failure.message.contains(why),
+                "{failure}"
+            );
+        }
     }
 
     #[test]

@@ -289,7 +289,10 @@ impl Server {
             switch.holdings().calls
         });
         if let Some(calls) = calls.filter(|calls| *calls > 0) {
-            tracing::info!("stopping: {calls} calls may go on for {} s", patience.as_secs());
+            let most = patience.as_secs();
+            tracing::info!(
+                "stopping: {calls} calls may go on for {most} s; a second SIGTERM or Ctrl-C ends them at once"
+            );
             self.desk.bus.publish(SystemTime::now(), Event::Draining { calls });
         }
         let without_calls = |switch: &Switch| switch.holdings().calls == 0 && switch.holdings().legs == 0;
@@ -346,6 +349,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     for weak in config.weak_passwords() {
         tracing::warn!("{weak}");
     }
+    config.server.file_mode.is_for_all();
     let server = Server::start(config)?;
     tracing::info!("{}", server.capacity());
     for (transport, address) in server.listening() {

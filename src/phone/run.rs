@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::dialling::user_of;
-use super::report::Report;
+use super::report::{Outcome, Report};
 use super::{PhoneConfig, Task, screen, script, stepwise};
 use crate::client::{BuildError, Events, RegistrationState, SipClient, Tls};
 use crate::util::exit::{Exit, Failure};
@@ -45,7 +45,11 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
             };
             report.ready(&client);
             if config.account.registers_at().is_some() {
-                registered(&client, &mut events, &report).await?;
+                registered(&client, &mut events, &report).await.inspect_err(|failure| {
+                    // The last line is the summary, also where it never came to a call.
+                    let (exit, cause) = (failure.exit, failure.message.clone());
+                    report.summary(&Outcome { exit, cause, ..Outcome::new("") });
+                })?;
             }
             let ended = {
                 let work = async {

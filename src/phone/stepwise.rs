@@ -69,7 +69,10 @@ pub async fn run(
             "ok": failed.is_none(), "cause": failed.as_ref().map(|(_, cause)| cause),
         });
         match &step.deed {
-            Deed::Hears { these, .. } => fields["heard_hz"] = json!(these),
+            Deed::Hears { these, .. } => {
+                let heard = if failed.is_none() { &these[..] } else { &[] };
+                (fields["wanted_hz"], fields["heard_hz"]) = (json!(these), json!(heard));
+            }
             Deed::Transfer(to) => fields["transferred_to"] = json!(to),
             Deed::Cue(name) => fields["cue"] = json!(name),
             _ => {}

@@ -247,3 +247,40 @@ async fn who_does_not_read_is_heard_all_the_same() {
 fn held(server: &Server) -> f64 {
     server.metric("b2b_held{what=\"commands\"}")
 }
+
+#[test]
+fn a_command_is_taken_back_with_the_scope_that_it_needs_itself() {
+    let token = |name: &str, scopes: &str| {
+        format!("[[http.tokens]]\nname = \"{name}\"\ntoken = \"{name}\"\nscopes = [{scopes}]\n")
+    };
+    let server = server(&format!(
+        "{}{}[[conference]]\nname = \"blue\"\n[[route]]\ncalled = \"8000\"\napp = \"conference/blue\"\n",
+        token("caller", "\"calls\", \"read\""),
+        token("host", "\"rooms\", \"read\""),
+    ));
+    let ask = |token: &str, method: &str, path: &str, body: &str| {
+        server.ask_with(method, path, &format!("Authorization: Bearer {token}\r\n"), body)
+    };
+    let ann = Phone::new("ann");
+    let dialog = ann.call(server.sip, "8000");
+    until("Ann in the room", || {
+        let room = ask("host", "GET", "/rooms/blue", "").json();
+        (room["members"].as_array().map(Vec::len) == Some(1)).then_some(())
+    });
+    // A room that has just begun has nothing to play to yet.
+    let long = (0..).find_map(|n| {
+        let order = format!("{{\"id\": \"long{n}\", \"sound\": {{\"tone\": 440, \"ms\": 60000}}}}");
+        ask("host", "POST", "/rooms/blue/play", &order);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let path = format!("/commands/long{n}");
+        (ask("host", "GET", &path, "").json()["state"] == "running").then_some(path)
+    });
+    let long = long.expect("it plays");
+    let refused = ask("caller", "DELETE", &long, "");
+    assert_eq!((refused.status, refused.text().contains("rooms")), (403, true), "{}", refused.text());
+    let order = json!({ "command": "cancel", "of": long.trim_start_matches("/commands/") });
+    let by_command = ask("caller", "POST", "/commands", &order.to_string());
+    assert_eq!(by_command.status, 403, "{}", by_command.text());
+    assert_eq!(ask("host", "DELETE", &long, "").status, 204);
+    ann.hang_up(&dialog);
+}

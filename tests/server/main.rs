@@ -20,6 +20,8 @@ mod capture;
 mod commanded;
 mod config;
 #[cfg(feature = "lab")]
+mod console;
+#[cfg(feature = "lab")]
 mod control;
 #[cfg(feature = "lab")]
 mod control_faults;
@@ -27,6 +29,8 @@ mod desk;
 mod edges;
 #[cfg(feature = "lab")]
 mod faults;
+#[cfg(feature = "lab")]
+mod file_modes;
 #[cfg(feature = "lab")]
 mod hep;
 #[cfg(feature = "lab")]
@@ -37,6 +41,8 @@ mod http;
 mod http_lists;
 #[cfg(feature = "lab")]
 mod http_places;
+#[cfg(feature = "lab")]
+mod keys;
 mod lamps;
 mod links;
 #[cfg(feature = "lab")]

@@ -207,8 +207,7 @@ impl Run<'_> {
     /// The server is there: whoever waits for no cue begins.
     fn begin(&mut self, now: Instant, ready: Ready) {
         self.say(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
-        let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.as_ref());
-        let token = token.map(|token| token.reveal().to_owned());
+        let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.text());
         let seen = ready.http.map(|at| watch::start(at, token, self.stage.wake.0.clone()));
         self.ready = Some(ready);
         match seen {

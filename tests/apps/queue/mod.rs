@@ -51,7 +51,7 @@ fn office(sounds: &Sounds, queue: &str) -> Server {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.5\"]\nstore = \"memory\"\n\
-         cdr = \"cdr.jsonl\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\n{}{QUEUES}\
+         cdr = \"cdr.jsonl\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"off\"\n{}{QUEUES}\
          [[queue]]\nname = \"sales\"\nagents = [\"1001\", \"1002\"]\nwrap_up_s = 1\nrest_s = 1\n{queue}",
         sounds.table()
     );

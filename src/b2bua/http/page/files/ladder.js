@@ -11,10 +11,13 @@ const CHAR = 6.6;
 
 const REASONS = {
   100: 'Trying', 180: 'Ringing', 181: 'Forwarded', 183: 'Progress', 200: 'OK', 202: 'Accepted', 302: 'Moved',
-  401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 407: 'Proxy Auth', 408: 'Timeout', 480: 'Unavailable',
+  401: 'asks for a password', 403: 'Forbidden', 404: 'Not Found', 407: 'asks for a password', 408: 'Timeout', 480: 'Unavailable',
   481: 'No Dialog', 486: 'Busy', 487: 'Terminated', 488: 'Not Acceptable', 491: 'Pending', 500: 'Error',
   503: 'Unavailable', 600: 'Busy', 603: 'Declined',
 };
+
+/** A refusal; to be asked for a password is none, the same request comes again with it. */
+const refused = (record) => record.status >= 400 && record.status !== 401 && record.status !== 407;
 
 /** What a record is, in words. */
 export function said(record) {
@@ -82,7 +85,7 @@ export function ladder(timeline, width) {
     const time = s('text', { class: 'time', x: gutter - 6, y: y + 4, 'text-anchor': 'end' }, (record.at_ms / 1000).toFixed(gutter < 50 ? 2 : 3));
     const text = said(record);
     const whole = `${(record.at_ms / 1000).toFixed(3)} s: ${text}${record.note ? `, ${record.note}` : ''}`;
-    const group = s('g', { class: `${record.kind}${record.status >= 400 ? ' refused' : ''}` }, s('title', null, whole), time);
+    const group = s('g', { class: `${record.kind}${refused(record) ? ' refused' : ''}` }, s('title', null, whole), time);
     const lane = record.leg === null ? 1 : laneOf(record.leg);
     const arrow = record.kind === 'signal' || (record.kind === 'media' && record.fact === 'first packet');
     if (!arrow || record.leg === null || lane === 1) {
@@ -93,7 +96,7 @@ export function ladder(timeline, width) {
     const inward = record.kind === 'media' || record.way === 'in';
     const [from, to] = inward ? [x(lane), x(1)] : [x(1), x(lane)];
     const way = Math.sign(to - from);
-    const label = (record.status >= 400 ? '✕ ' : '') + (record.kind === 'media' ? 'RTP, first packet' : text);
+    const label = (refused(record) ? '✕ ' : '') + (record.kind === 'media' ? 'RTP, first packet' : text);
     group.append(
       s('line', { class: 'arrow', x1: from, x2: to - way * 7, y1: y + 6, y2: y + 6 }),
       s('path', { class: 'tip', d: `M${to} ${y + 6}l${-way * 9} -4.5v9z` }),

@@ -150,6 +150,13 @@ export function registrationsView() {
   return { ...it, focus: list.focus };
 }
 
+/** How a gateway fares: nobody knows of one that is neither registered at nor asked (options_s = 0). */
+function fares(gateway) {
+  if (!gateway.up) return ['bad', 'down'];
+  const known = gateway.registration || gateway.hosts.some((host) => host.health !== 'unknown');
+  return known ? ['good', 'up'] : ['idle', 'not asked'];
+}
+
 export function gatewaysView() {
   const list = table('Gateways', ['gateway', 'takes calls', 'hosts', 'our registration', 'channels', 'class'], { empty: 'No gateway is configured.' });
   const it = view('Gateways', [list.element], async () => {
@@ -160,7 +167,7 @@ export function gatewaysView() {
       const registered = own === null ? 'asks for none' : own.registered ? 'registered' : `not registered: ${own.reason || own.status || 'no answer yet'}`;
       return {
         key: gateway.name,
-        cells: [gateway.name, { badge: () => badge(gateway.up ? 'good' : 'bad', gateway.up ? 'up' : 'down'), sign: String(gateway.up) },
+        cells: [gateway.name, { badge: () => badge(...fares(gateway)), sign: fares(gateway)[1] },
           gateway.hosts.map((host) => `${host.host} ${host.health}`).join(', '), registered,
           gateway.most === null ? count(gateway.channels) : `${gateway.channels} of ${gateway.most}`, words(gateway.class)],
       };
