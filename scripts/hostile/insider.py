@@ -260,7 +260,7 @@ def ask(world, path, token=None, timeout=5, headers=()):
         return error.code, error.read().decode()
 
 
-@attack("pin", "M2", "PIN of a room guessed by INFO, call after call", counters=("b2b_abuse_total{kind=\"pin", "b2b_pin"))
+@attack("pin", "M2", "PIN of a room guessed by INFO, call after call", counters=('b2b_alarms{alarm="wrong_pin"}',))
 def pin(one, world):
     with one.attacker(world, 0) as caller:
         caller.register()
