@@ -135,11 +135,14 @@ impl Carried<'_> {
     /// Digits out as events, in as tones, and a collection that is ended.
     async fn digits(&mut self) {
         let (mut ann, a, to_a) = self.described().await;
-        says_until((&mut ann, to_a), NOTHING, "an event", |ann| {
-            self.media.send_digit(a, '5', 100);
-            ann.listen().events.contains(&5)
-        })
-        .await;
+        // Who sees no digits sends none, either.
+        if self.has(Capability::DigitEvents) {
+            says_until((&mut ann, to_a), NOTHING, "an event", |ann| {
+                self.media.send_digit(a, '5', 100);
+                ann.listen().events.contains(&5)
+            })
+            .await;
+        }
         if self.has(Capability::DigitCollection) {
             let collecting = tokio::spawn(self.media.collect_dtmf(a, &DigitPlan::new(3)));
             self.media.feed_digit(a, '7');
