@@ -2,7 +2,7 @@
 //! the other, and back (RFC 3264). Pure functions on [`Side`]s.
 //!
 //! - `formats`: payload types of two legs; `ways`: what becomes of packets between them
-//! - `line`: the audio line of a description
+//! - `line`: the audio line of a description; `local`: offers and answers of our own
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
 //! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
 //! - `direct`: descriptions that lead media past b2b
@@ -23,6 +23,7 @@ mod direct;
 mod formats;
 mod hold;
 mod line;
+mod local;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -31,10 +32,10 @@ mod ways;
 pub use agreed::{Agreed, agreed};
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 pub use direct::{DirectError, back, direct};
 pub use hold::Hold;
+pub use local::{apply, local_answer, local_offer, repeat};
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
@@ -311,53 +312,6 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     Ok(bytes)
 }
 
-/// An offer of ours to `to`: of what `like` has said that it can do, else of every codec
-/// that we have.
-///
-/// # Errors
-/// The policy leaves nothing to offer.
-pub fn local_offer(
-    to: &mut Side,
-    like: Option<&Side>,
-    policy: &PairPolicy,
-) -> Result<Box<[u8]>, NegotiateError> {
-    let line = like.and_then(|like| Line::known(like.remote.as_deref()?));
-    let audio = match line {
-        Some(line) => across(&line, to, policy)?,
-        None => {
-            let own = AudioMedia::new(to.rtp, formats::ours_with_events());
-            let description =
-                SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
-            across(&Line { description: Rc::new(description), index: 0, audio: own }, to, policy)?
-        }
-    };
-    to.unknown_attributes = policy.unknown_attributes;
-    to.holding = Some(policy.hold.is_on());
-    Ok(to.offer(&audio))
-}
-
-/// The answer to [`local_offer`].
-///
-/// # Errors
-/// It is of no use, or there was no offer.
-pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
-    let offered =
-        side.ours.as_deref().or(side.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
-    Line::answered(body, &offered, side)?;
-    settle_answer(side, body);
-    Ok(())
-}
-
-/// What the leg was told last, once more as an offer: [`apply`] takes its answer.
-///
-/// # Errors
-/// It was told nothing yet.
-pub fn repeat(side: &mut Side) -> Result<Box<[u8]>, PairError> {
-    let offer = side.sent.clone().ok_or(PairError::Undescribed)?;
-    side.ours = Some(offer.clone());
-    Ok(offer)
-}
-
 fn settle_answer(side: &mut Side, body: &[u8]) {
     if let Some(ours) = side.ours.take() {
         side.sent = Some(ours);
@@ -368,46 +322,6 @@ fn settle_answer(side: &mut Side, body: &[u8]) {
     side.theirs = None;
     side.remote = Some(body.into());
     side.settle_crypto();
-}
-
-/// Our own answer to an offer that goes no further: what was agreed before, where that is
-/// still offered, else every codec that we have.
-///
-/// # Errors
-/// There is nothing in it for us: refuse it.
-pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result<Box<[u8]>, NegotiateError> {
-    if side.repeats(body) && side.is_led_past() {
-        side.withdraw();
-        return side.sent.clone().ok_or(NegotiateError::NoAudio);
-    }
-    let offer = Line::offered(body, side)?;
-    let before = side.sent.as_deref().and_then(Line::known).map(|line| line.audio);
-    let ours = AudioMedia::new(side.rtp, formats::ours_with_events());
-    let common = |known: &AudioMedia| {
-        let formats = offer.audio.formats.iter();
-        let both: Vec<Format> = formats
-            .filter(|format| known.formats.iter().any(|known| formats::same(known, format)))
-            .cloned()
-            .collect();
-        both.iter().any(formats::is_speech).then_some(both)
-    };
-    let formats = before.as_ref().and_then(&common).or_else(|| common(&ours));
-    let mut audio = AudioMedia::new(side.rtp, formats.ok_or(NegotiateError::NoCommonCodec)?);
-    audio.protocol.clone_from(&offer.audio.protocol);
-    let on_hold = policy.hold.is_on();
-    let sends = receives(&offer.audio) && policy.hold != Hold::Silent;
-    audio.direction = direction(sends, offer.audio.direction.has_send() && !on_hold);
-    audio.ptime_ms = policy.ptime_ms.or(before.and_then(|before| before.ptime_ms));
-    audio.rtcp_mux = offer.audio.rtcp_mux;
-    side.encrypt_answer(&offer.audio, &mut audio)?;
-    let bytes =
-        side.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
-    side.withdraw();
-    side.on_hold = on_hold;
-    side.sent = Some(bytes.clone());
-    side.remote = Some(body.into());
-    side.settle_crypto();
-    Ok(bytes)
 }
 
 /// What becomes of packets between two legs, by what each was told and has said.
