@@ -7,7 +7,7 @@ use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::handler::{HandlerAction, IncomingCall};
 use b2b::call::harness::{B2B, Harness, PartyId, SESSION};
 use b2b::call::service::{CallService, DialOptions, DialRequest};
-use b2b::sip::endpoint::{Event, Invite, Replaces, Termination, UsageEvent, UsageId};
+use b2b::sip::endpoint::{Body, Event, Invite, Replaces, Termination, UsageEvent, UsageId};
 use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, CAT, Handler, contacts, uri};
@@ -385,5 +385,90 @@ fn every_leg_has_a_record_and_those_of_a_transfer_belong_together() {
     let records = harness.records();
     assert!(records.iter().all(|it| it.ending.disposition == Disposition::Busy), "{records:?}");
     assert_eq!(records.len(), 2);
+    harness.assert_nothing_left();
+}
+
+/// The direction of the last description that a party was sent in a request, and of its own answers.
+fn offered_to(harness: &Harness, from: usize, address: &str) -> Vec<String> {
+    let to = address.parse().unwrap();
+    let invites = harness.wire[from..].iter().filter(|it| it.to == to && it.line().starts_with("INVITE"));
+    let direction = |text: String| {
+        let known = ["a=sendonly", "a=recvonly", "a=inactive"];
+        known.into_iter().find(|it| text.contains(it)).unwrap_or("a=sendrecv").to_owned()
+    };
+    invites.map(|it| direction(String::from_utf8_lossy(&it.data).into_owned())).collect()
+}
+
+/// RFC 3264 §6.1: who answers `recvonly` to a hold has not held anybody.
+#[test]
+fn an_attended_transfer_after_holds_lets_both_hear_each_other() {
+    // How a party that is put on hold answers.
+    for answers in ["a=recvonly", "a=inactive"] {
+        let holds = if answers == "a=recvonly" { "a=sendonly" } else { "a=inactive" };
+        let mut harness = harness(BridgeMode::Transparent);
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.answer_next(bob, SESSION);
+        let hold = |harness: &mut Harness, usage: UsageId, (party, held): (PartyId, UsageId)| {
+            let now = harness.now();
+            let offer = Body::sdp(format!("{SESSION}{holds}\r\n"));
+            harness.endpoint(ann).reinvite(now, usage, Some(offer)).unwrap();
+            harness.settle();
+            harness.answer(party, held, Some(&format!("{SESSION}{answers}\r\n")));
+        };
+        hold(&mut harness, a, (bob, b));
+        let consultation = harness.call(ann, "cat", Some(SESSION));
+        let c = harness.answer_next(cat, SESSION);
+        hold(&mut harness, consultation, (cat, c));
+        let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
+        let replaces = Replaces {
+            call_id: Bytes::copy_from_slice(dialog.call_id),
+            to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+            from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+            early_only: false,
+        };
+        let from = harness.wire.len();
+        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        refresh(&mut harness, bob, b);
+        refresh(&mut harness, cat, c);
+        harness.run(Duration::from_secs(3));
+        for party in [BOB, CAT] {
+            assert_eq!(offered_to(&harness, from, party), ["a=sendrecv"], "{party}, {answers}");
+        }
+        assert!(harness.is_up(bob, b) && harness.is_up(cat, c));
+        harness.hang_up(bob, b);
+        harness.assert_nothing_left();
+    }
+}
+
+/// RFC 6337 §5.3: a party's own hold stays.
+#[test]
+fn who_holds_itself_goes_on_with_that_after_a_transfer() {
+    let mut harness = harness(BridgeMode::Transparent);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let consultation = harness.call(ann, "cat", Some(SESSION));
+    let c = harness.answer_next(cat, SESSION);
+    let now = harness.now();
+    let held = format!("{SESSION}a=sendonly\r\n");
+    harness.endpoint(cat).reinvite(now, c, Some(Body::sdp(held.clone()))).unwrap();
+    harness.settle();
+    harness.answer(ann, consultation, Some(&format!("{SESSION}a=recvonly\r\n")));
+    let dialog = harness.endpoint(ann).dialog(consultation).unwrap();
+    let replaces = Replaces {
+        call_id: Bytes::copy_from_slice(dialog.call_id),
+        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+        early_only: false,
+    };
+    let from = harness.wire.len();
+    refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+    harness.answer(bob, b, Some(&format!("{SESSION}a=recvonly\r\n")));
+    harness.answer(cat, c, Some(&held));
+    harness.run(Duration::from_secs(3));
+    assert_eq!(offered_to(&harness, from, BOB), ["a=sendonly"], "Cat holds");
+    assert_eq!(offered_to(&harness, from, CAT), ["a=sendrecv"], "Bob does not");
+    harness.hang_up(bob, b);
     harness.assert_nothing_left();
 }

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 
 use super::relay::Drops;
 use super::rtp::packet::HEADER_LEN;
-pub use maps::{ExtensionMap, PayloadMap};
+pub use maps::{EventTypes, ExtensionMap, PayloadMap};
 pub use space::OutSpace;
 
 /// A larger step ahead is a restart of the stream (RFC 3550 A.1).
@@ -31,6 +31,9 @@ const MAX_DROPOUT: u16 = 3_000;
 const MAX_MISORDER: u16 = 100;
 /// Where extended sequence numbers begin: room for what came before the first one.
 const FIRST_CYCLE: u32 = 1 << 16;
+
+/// Numbers that are `telephone-event` in one direction, at most.
+pub const MOST_EVENTS: usize = 4;
 
 /// Whether packets are forwarded at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -167,10 +167,12 @@ impl Endpoint {
     pub fn idle_way(&self) -> Way {
         let mut payload_types = PayloadMap::EMPTY;
         let mut clock_rate = 8_000;
-        if let Some((payload_type, rate)) = self.remote.and_then(|remote| remote.telephone_event) {
+        let mut events = self.remote.iter().flat_map(|remote| remote.telephone_events.iter());
+        if let Some((payload_type, rate)) = events.next() {
             payload_types.telephone_event(payload_type);
             clock_rate = rate;
         }
+        events.for_each(|(payload_type, _)| payload_types.telephone_event(payload_type));
         if let Some(remote) = self.remote.filter(|_| self.has_ear() || self.has_echo() || self.has_stream()) {
             for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
                 payload_types.up(payload_type);
@@ -324,10 +326,16 @@ impl Endpoint {
         let payload = datagram.get(header.payload..header.payload + header.payload_len)?;
         // An event's key is its timestamp, and must not change in its middle.
         let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
-        let digit =
-            self.events.packet(header.timestamp.wrapping_sub(offset), payload, self.rule.clock_rate, now);
+        let clock_rate = self.event_rate();
+        let digit = self.events.packet(header.timestamp.wrapping_sub(offset), payload, clock_rate, now);
         self.pressed = self.events.is_pressed();
         self.admit(digit, now)
+    }
+
+    /// Ticks a second of an event: those of audio beside it may be others.
+    fn event_rate(&self) -> u32 {
+        let mut events = self.remote.iter().flat_map(|remote| remote.telephone_events.iter());
+        events.find(|event| event.0 == self.state.payload_type).map_or(self.rule.clock_rate, |event| event.1)
     }
 
     /// An event whose packets have stopped.

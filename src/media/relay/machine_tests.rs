@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::EndpointStats;
 use super::*;
-use crate::media::forward::PayloadMap;
+use crate::media::forward::{EventTypes, PayloadMap};
 use crate::media::relay::{Law, Recode};
 use crate::media::rtp::packet::RtpPacket;
 use crate::media::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
@@ -77,7 +77,7 @@ fn remote(slot: u32) -> Remote {
     Remote {
         rtcp: SocketAddr::new(party(slot).ip(), party(slot).port() + 1),
         rtcp_mux: false,
-        telephone_event: Some((101, 8_000)),
+        telephone_events: EventTypes::new([(101, 8_000)]),
         takes_event: Some((96, 8_000)),
         ..Remote::at(party(slot))
     }

@@ -42,6 +42,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use super::codec::Law;
+pub use super::forward::{EventTypes, MOST_EVENTS};
 use super::forward::{ExtensionMap, PayloadMap};
 use super::stage::Voice;
 use super::transcode::Plan;
@@ -80,8 +81,9 @@ pub struct Remote {
     pub receives: bool,
     /// It means to send.
     pub sends: bool,
-    /// Payload type under which it was told to send `telephone-event`, and its clock rate.
-    pub telephone_event: Option<(u8, u32)>,
+    /// Payload types under which it was told to send `telephone-event` in this session, and their
+    /// clock rates; those of the last description first.
+    pub telephone_events: EventTypes,
     /// Payload type under which it takes `telephone-event`, and its clock rate.
     pub takes_event: Option<(u8, u32)>,
     /// How it is spoken to by ourselves, and speaks to us.
@@ -99,7 +101,7 @@ impl Remote {
             rtcp_mux: true,
             receives: true,
             sends: true,
-            telephone_event: None,
+            telephone_events: EventTypes::EMPTY,
             takes_event: None,
             voice: Voice::NONE,
             signalling: [None; 2],

@@ -50,7 +50,7 @@ pub(super) fn write(
 mod tests {
     use super::*;
 
-    const UP: Events = Events { from: [Some((101, 8_000)), None], to: (110, 48_000) };
+    const UP: Events = Events { from: [Some((101, 8_000)), None, None, None], to: (110, 48_000) };
 
     fn payload(end: bool, duration: u16) -> [u8; 4] {
         let [d0, d1] = duration.to_be_bytes();

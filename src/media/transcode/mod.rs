@@ -20,6 +20,7 @@ pub(crate) use stream::tuning;
 pub use stream::{Heard, Transcoder};
 
 use super::codec::Codec;
+use super::forward::MOST_EVENTS;
 
 /// Formats that a leg may change between within a direction.
 pub const MOST_FORMATS: usize = 4;
@@ -45,7 +46,7 @@ impl Target {
 /// `telephone-event` beside transcoded audio: payload types and clock rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Events {
-    pub from: [Option<(u8, u32)>; 2],
+    pub from: [Option<(u8, u32)>; MOST_EVENTS],
     pub to: (u8, u32),
 }
 

@@ -13,7 +13,7 @@ fn target(codec: Codec, ptime_ms: u32) -> Target {
 
 /// PCMU and G.722 in, events as 101.
 fn plan(to: Target) -> Plan {
-    let events = Events { from: [Some((101, 8_000)), None], to: (110, to.codec.clock_rate()) };
+    let events = Events { from: [Some((101, 8_000)), None, None, None], to: (110, to.codec.clock_rate()) };
     Plan {
         from: [Some((0, Codec::Pcmu)), Some((9, Codec::G722)), None, None],
         to,

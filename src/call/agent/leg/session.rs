@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::{Leg, LegOutput, OfferAnswer};
 use crate::call::negotiate::{self, NegotiateError};
+use crate::media::forward::MOST_EVENTS;
 use crate::media::session::MediaParams;
 use crate::sdp::{self, SessionDescription};
 use crate::sip::msg::{Headers, Name};
@@ -74,6 +75,15 @@ impl Leg {
 
     /// The same, when whether they hold us does not follow from it.
     pub(super) fn configure_as(&mut self, mut params: MediaParams, held: bool) {
+        // A number that was an event stays one (RFC 3264 §8.3.2): far ends send under one of before.
+        let known = self.media.iter().flat_map(|before| &before.receive_events);
+        for event in known.take(MOST_EVENTS) {
+            let is_taken = params.receive_events.iter().any(|it| it.payload_type == event.payload_type)
+                || params.receive.iter().any(|(payload_type, _)| *payload_type == event.payload_type);
+            if !is_taken {
+                params.receive_events.push(*event);
+            }
+        }
         // The old hold gives no address: RTCP goes on to the one before.
         if let Some(before) = &self.media
             && params.remote_rtp.ip().is_unspecified()

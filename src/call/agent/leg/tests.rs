@@ -407,3 +407,17 @@ fn a_reinvite_that_changes_nothing_is_answered_with_the_same_key() {
     assert!(!other.ends_with(&first[first.len() - 20..]));
     assert_ne!(again("AES_CM_128_HMAC_SHA1_80"), first, "a key that was used does not come back");
 }
+
+/// RFC 3264 §8.3.2: as PBXs do that lead media past themselves.
+#[test]
+fn a_number_that_was_an_event_in_a_session_stays_one() {
+    let mut leg = answered_inbound();
+    let other = OFFER.replace("8 0 101\r\na=rtpmap:101", "8 0 113\r\na=rtpmap:113");
+    leg.usage_event(UsageEvent::ReInvite { request: invite(&other) });
+    let params = std::iter::from_fn(|| leg.poll()).find_map(|output| match output {
+        LegOutput::ConfigureMedia(params) => Some(params),
+        _ => None,
+    });
+    let numbers: Vec<u8> = params.unwrap().receive_events.iter().map(|it| it.payload_type).collect();
+    assert_eq!(numbers, [113, 101]);
+}

@@ -9,6 +9,11 @@ impl Side {
         self.tones = on;
     }
 
+    /// It takes digits by INFO: who is joined with it may send events, which come up.
+    pub fn takes_info(&mut self) {
+        self.takes_info = true;
+    }
+
     /// Whether offer and answer have passed.
     pub fn is_described(&self) -> bool {
         self.sent.is_some() && self.remote.is_some()

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Line, PairError, PairPolicy, Side, across, formats};
+use super::{Line, PairError, PairPolicy, Side, Wishes, across, formats};
 use crate::call::negotiate::NegotiateError;
 
 /// Why two parties cannot send to each other.
@@ -50,8 +50,9 @@ pub fn direct(
         return Err(DirectError::Family);
     }
     let policy = PairPolicy { transcode: false, rtcp_mux: own.rtcp_mux, ..policy.clone() };
-    let mut audio = across(&line, to, &policy).map_err(PairError::from)?;
     // Packets come with the numbers of who sends them: none can be changed on the way.
+    let numbers = formats::Numbers::Own;
+    let mut audio = across(&line, Wishes::of(own), &numbers, to, &policy).map_err(PairError::from)?;
     audio.formats.retain(|format| {
         let same = own.formats.iter().find(|own| own.payload_type == format.payload_type);
         same.is_some_and(|own| formats::same(own, format))

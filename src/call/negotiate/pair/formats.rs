@@ -73,20 +73,20 @@ pub(super) fn add_ours(wanted: &mut Vec<Format>, offered: &[Format], policy: &Pa
     add_events(wanted, offered);
 }
 
-/// Offers `telephone-event` in the clock rates of codecs that we have added, where the
-/// offerer knows it at all: events share the clock of the audio beside them (RFC 4733 §2.1).
+/// Offers `telephone-event` in the clock that all know, where the offerer knows it in another one
+/// and we have added codecs of that clock. No other clock is added: a second `telephone-event` that
+/// nobody has asked for is numbered anew by PBXs, and digits are lost between those numbers.
 fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
     let Some(like) = offered.iter().find(|format| format.is_telephone_event()) else { return };
-    let rates: Vec<u32> = wanted
-        .iter()
-        .filter(|format| is_speech(format) && !offered.iter().any(|offered| same(offered, format)))
-        .map(|format| format.clock_rate)
-        .collect();
-    for clock_rate in rates {
-        if !wanted.iter().any(|format| format.is_telephone_event() && format.clock_rate == clock_rate) {
-            let payload_type = if clock_rate == 8_000 { TELEPHONE_EVENT_PT } else { WIDE_EVENT_PT };
-            wanted.push(Format { payload_type, clock_rate, ..like.clone() });
-        }
+    let clock_rate = telephone_event(TELEPHONE_EVENT_PT).clock_rate;
+    let is_added = |format: &&Format| {
+        is_speech(format)
+            && format.clock_rate == clock_rate
+            && !offered.iter().any(|offered| same(offered, format))
+    };
+    let has_events = |format: &Format| format.is_telephone_event() && format.clock_rate == clock_rate;
+    if wanted.iter().any(|format| is_added(&format)) && !wanted.iter().any(has_events) {
+        wanted.push(Format { payload_type: TELEPHONE_EVENT_PT, clock_rate, ..like.clone() });
     }
 }
 
@@ -94,7 +94,7 @@ fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
 pub(super) fn offer_events(offered: &mut Vec<Format>, known: &[Format]) {
     if !offered.iter().any(Format::is_telephone_event) {
         offered.push(telephone_event(TELEPHONE_EVENT_PT));
-        *offered = number(std::mem::take(offered), known);
+        *offered = number(std::mem::take(offered), known, &Numbers::Known);
     }
 }
 
@@ -112,10 +112,30 @@ pub(super) fn events(formats: &[Format], clock_rate: u32) -> Option<&Format> {
     events.clone().find(|format| format.clock_rate == clock_rate).or_else(|| events.next())
 }
 
-/// Gives each format a number towards a leg: the one that it has there already, since a
-/// number never changes its meaning within a session (RFC 3264 §8.3.2), else its own, else
-/// a free dynamic one. Formats for which there is none are left out.
-pub(super) fn number(wanted: Vec<Format>, known: &[Format]) -> Vec<Format> {
+/// The events that both lists of a leg have, as it takes them: in this clock, else in the old one,
+/// which is better than none.
+pub(super) fn shared_events<'a>(
+    told: &AudioMedia,
+    own: &'a AudioMedia,
+    clock_rate: u32,
+) -> Option<&'a Format> {
+    [clock_rate, 8_000].into_iter().find_map(|rate| told.telephone_event(rate).and(own.telephone_event(rate)))
+}
+
+/// Which number a format gets towards a leg, where it has a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// The one that it has there already.
+    Known,
+    /// The one that it comes with: nobody changes it on the way.
+    Own,
+}
+
+/// Gives each format a number towards a leg: the one that it has there already, else its own, else
+/// a free dynamic one; or its own first. A number never changes its meaning within a session
+/// (RFC 3264 §8.3.2), though a format may have several. Formats for which there is none are left
+/// out.
+pub(super) fn number(wanted: Vec<Format>, known: &[Format], numbers: &Numbers) -> Vec<Format> {
     let mut numbered: Vec<Format> = Vec::with_capacity(wanted.len());
     for format in wanted {
         let free = |payload_type: u8, numbered: &[Format]| {
@@ -123,7 +143,8 @@ pub(super) fn number(wanted: Vec<Format>, known: &[Format]) -> Vec<Format> {
                 && !known.iter().any(|known| known.payload_type == payload_type && !same(known, &format))
         };
         let before = known.iter().find(|known| same(known, &format)).map(|known| known.payload_type);
-        let candidates = before.into_iter().chain([format.payload_type]).chain(96..=127);
+        let own = (*numbers == Numbers::Own).then_some(format.payload_type);
+        let candidates = own.into_iter().chain(before).chain([format.payload_type]).chain(96..=127);
         let found = candidates.into_iter().find(|payload_type| free(*payload_type, &numbered));
         numbered.extend(found.map(|payload_type| Format { payload_type, ..format.clone() }));
     }

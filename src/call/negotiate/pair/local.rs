@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     AudioMedia, Format, Hold, Line, NegotiateError, Origin, PairError, PairPolicy, SessionDescription, Side,
-    across, direction, formats, receives, settle_answer,
+    Wishes, across, direction, formats, receives, settle_answer,
 };
 
 /// An offer of ours to `to`: of what `like` has said that it can do, else of every codec
@@ -17,16 +17,23 @@ pub fn local_offer(
     like: Option<&Side>,
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
-    let line = like.and_then(|like| Line::known(like.remote.as_deref()?));
-    let audio = match line {
-        Some(line) => across(&line, to, policy)?,
+    let line = like.and_then(|like| Some((like.wishes, Line::known(like.remote.as_deref()?)?)));
+    let known = &formats::Numbers::Known;
+    let mut audio = match line {
+        // An answer's direction only mirrors that of its offer (RFC 3264 §6.1): what a party wants
+        // itself is what goes on to another one.
+        Some((wishes, line)) => across(&line, wishes, known, to, policy)?,
         None => {
             let own = AudioMedia::new(to.rtp, formats::ours_with_events());
             let description =
                 SessionDescription::offer(&Origin { session_id: 0, version: 0, address: to.rtp.ip() }, &own);
-            across(&Line { description: Rc::new(description), index: 0, audio: own }, to, policy)?
+            let line = Line { description: Rc::new(description), index: 0, audio: own };
+            across(&line, Wishes::default(), known, to, policy)?
         }
     };
+    if like.is_some_and(|like| like.tones || like.takes_info) && policy.telephone_event {
+        formats::offer_events(&mut audio.formats, &to.known_formats());
+    }
     to.unknown_attributes = policy.unknown_attributes;
     to.holding = Some(policy.hold.is_on());
     Ok(to.offer(&audio))
@@ -39,8 +46,8 @@ pub fn local_offer(
 pub fn apply(side: &mut Side, body: &[u8]) -> Result<(), PairError> {
     let offered =
         side.ours.as_deref().or(side.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
-    Line::answered(body, &offered, side)?;
-    settle_answer(side, body);
+    let line = Line::answered(body, &offered, side)?;
+    settle_answer(side, &offered.audio, &line.audio, body);
     Ok(())
 }
 
@@ -75,7 +82,16 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
             .collect();
         both.iter().any(formats::is_speech).then_some(both)
     };
-    let formats = before.as_ref().and_then(&common).or_else(|| common(&ours));
+    // The codec in use stays the first: the other leg has it, and may have no other.
+    let answered = if side.has_answered { side.remote.as_deref().and_then(Line::known) } else { None };
+    let in_use = answered.map(|line| line.audio).or_else(|| before.clone());
+    let kept = before.as_ref().and_then(&common).map(|mut formats| {
+        let used = in_use.iter().flat_map(|audio| &audio.formats);
+        let place = |format: &Format| used.clone().position(|used| formats::same(used, format));
+        formats.sort_by_cached_key(|format| place(format).unwrap_or(usize::MAX));
+        formats
+    });
+    let formats = kept.or_else(|| common(&ours));
     let mut audio = AudioMedia::new(side.rtp, formats.ok_or(NegotiateError::NoCommonCodec)?);
     audio.protocol.clone_from(&offer.audio.protocol);
     let on_hold = policy.hold.is_on();
@@ -84,10 +100,12 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     audio.ptime_ms = policy.ptime_ms.or(before.and_then(|before| before.ptime_ms));
     audio.rtcp_mux = offer.audio.rtcp_mux;
     side.encrypt_answer(&offer.audio, &mut audio)?;
+    side.told_events.add(&audio);
     let bytes =
         side.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
     side.withdraw();
     side.on_hold = on_hold;
+    (side.wishes, side.has_answered) = (Wishes::of(&offer.audio), false);
     side.sent = Some(bytes.clone());
     side.remote = Some(body.into());
     side.settle_crypto();

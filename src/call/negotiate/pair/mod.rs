@@ -5,7 +5,8 @@
 //! - `line`: the audio line of a description; `local`: offers and answers of our own
 //! - `read`: descriptions that were read a moment ago; `agreed`: what was settled
 //! - `hold`: a party that we put on hold; `crypto`: SRTP, which ends at each leg
-//! - `direct`: descriptions that lead media past b2b
+//! - `direct`: descriptions that lead media past b2b; `wishes`: directions that are a party's own
+//! - `events`: every number that was an event in a session
 //!
 //! Of a description only the audio goes across, and of that what a [`Way`] can carry:
 //! formats, packet times, directions, agreed header extensions. Addresses, ports, origin,
@@ -20,6 +21,7 @@ mod crypto;
 #[cfg(test)]
 mod crypto_tests;
 mod direct;
+mod events;
 mod formats;
 mod hold;
 mod line;
@@ -28,6 +30,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod ways;
+mod wishes;
 
 pub use agreed::{Agreed, agreed};
 
@@ -39,10 +42,12 @@ pub use local::{apply, local_answer, local_offer, repeat};
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
-use crate::media::relay::{Remote, Way};
+use crate::media::relay::{EventTypes, Remote, Way};
 use crate::sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
+use events::ToldEvents;
 use line::Line;
 use read::read;
+use wishes::Wishes;
 
 /// What may go across; see `call::controller::PairPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -106,9 +111,15 @@ pub struct Side {
     crypto: LocalCrypto,
     /// It presses keys as tones.
     tones: bool,
+    /// It takes digits by INFO.
+    takes_info: bool,
     /// Nothing is heard of it; and what an offer without an answer would make of that.
     on_hold: bool,
     holding: Option<bool>,
+    wishes: Wishes,
+    told_events: ToldEvents,
+    /// It has made the last answer, not we.
+    has_answered: bool,
 }
 
 /// Why an answer means nothing.
@@ -146,8 +157,12 @@ impl Side {
             unknown_attributes: false,
             crypto: LocalCrypto::default(),
             tones: false,
+            takes_info: false,
             on_hold: false,
             holding: None,
+            wishes: Wishes::default(),
+            told_events: ToldEvents::default(),
+            has_answered: false,
         }
     }
 
@@ -156,7 +171,8 @@ impl Side {
     fn settled(&self) -> Option<ways::Leg> {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
         let own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
-        Some(ways::Leg { told, own, tones: self.tones })
+        let events = self.told_events.beside(&told);
+        Some(ways::Leg { told, own, tones: self.tones, events })
     }
 
     /// What the far end said last, for the media machine: the addresses, directions.
@@ -166,6 +182,7 @@ impl Side {
         let ways::Leg { told: sent, own: audio, .. } = leg;
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
+        let takes = formats::shared_events(&sent, &audio, rate);
         let rtcp = Some(audio.rtcp(rtcp_mux)).filter(|rtcp| {
             let ip = rtcp.ip();
             ip.is_ipv4() == audio.address.is_ipv4() && !ip.is_multicast() && !ip.is_unspecified()
@@ -176,11 +193,8 @@ impl Side {
             rtcp_mux,
             receives: !audio.is_hold(),
             sends: audio.direction.has_send(),
-            telephone_event: sent.telephone_event(rate).map(|format| (format.payload_type, rate)),
-            takes_event: sent
-                .telephone_event(rate)
-                .and(audio.telephone_event(rate))
-                .map(|format| (format.payload_type, rate)),
+            telephone_events: EventTypes::new(self.told_events.with(&sent)),
+            takes_event: takes.map(|format| (format.payload_type, format.clock_rate)),
             voice,
             signalling: [None; 2],
         })
@@ -207,7 +221,7 @@ impl Side {
     fn known_formats(&self) -> Vec<Format> {
         let bodies = [&self.sent, &self.remote, &self.theirs];
         let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
-        lines.flat_map(|line| line.audio.formats).collect()
+        lines.flat_map(|line| line.audio.formats).chain(self.told_events.formats()).collect()
     }
 
     /// The same of header extensions.
@@ -233,6 +247,7 @@ impl Side {
 
     /// Writes an offer of this line, in the places of the last description.
     fn offer(&mut self, audio: &AudioMedia) -> Box<[u8]> {
+        self.told_events.add(audio);
         let audio = &*self.encrypt_offer(audio);
         let last = self.sent.as_deref().and_then(Line::known);
         let bytes = self.write(|origin| match &last {
@@ -255,9 +270,9 @@ pub fn offer(
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
     let line = Line::offered(body, from)?;
-    let mut audio = across(&line, to, policy)?;
-    if from.tones && policy.telephone_event {
-        // Its tones become events.
+    let mut audio = across(&line, Wishes::of(&line.audio), &formats::Numbers::Known, to, policy)?;
+    if (from.tones || from.takes_info) && policy.telephone_event {
+        // Its tones become events, or events become INFO for it.
         formats::offer_events(&mut audio.formats, &to.known_formats());
     }
     from.theirs = Some(body.into());
@@ -280,7 +295,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
     let offer = Line::offered(offer, to)?;
     let mut audio = AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio)?);
-    if from.tones {
+    if from.tones || from.takes_info {
         formats::answer_events(&mut audio.formats, &offer.audio.formats);
     }
     audio.protocol.clone_from(&offer.audio.protocol);
@@ -300,11 +315,14 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
         audio.others = line.description.other_attributes(line.index);
     }
     to.encrypt_answer(&offer.audio, &mut audio)?;
+    to.told_events.add(&audio);
     let bytes =
         to.write(|origin| SessionDescription::answer(origin, &offer.description, offer.index, &audio));
-    settle_answer(from, body);
+    settle_answer(from, &offered.audio, &line.audio, body);
     if let Some(theirs) = to.theirs.take() {
         to.remote = Some(theirs);
+        to.wishes = Wishes::of(&offer.audio);
+        to.has_answered = false;
     }
     to.ours = None;
     to.sent = Some(bytes.clone());
@@ -312,7 +330,9 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     Ok(bytes)
 }
 
-fn settle_answer(side: &mut Side, body: &[u8]) {
+fn settle_answer(side: &mut Side, offered: &AudioMedia, answered: &AudioMedia, body: &[u8]) {
+    side.wishes = side.wishes.answered(offered, answered);
+    side.has_answered = true;
     if let Some(ours) = side.ours.take() {
         side.sent = Some(ours);
     }
@@ -342,8 +362,14 @@ pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
     Ok(join)
 }
 
-/// What a line comes to as an offer to another leg.
-fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, NegotiateError> {
+/// What a line comes to as an offer to another leg, of a party that wants this.
+fn across(
+    line: &Line,
+    wishes: Wishes,
+    numbers: &formats::Numbers,
+    to: &Side,
+    policy: &PairPolicy,
+) -> Result<AudioMedia, NegotiateError> {
     let offered = &line.audio;
     let mut wanted: Vec<Format> = match policy.codecs.as_slice() {
         [] => offered.formats.clone(),
@@ -363,12 +389,12 @@ fn across(line: &Line, to: &Side, policy: &PairPolicy) -> Result<AudioMedia, Neg
     // Events last, in their order: they are no choice.
     let (speech, mut rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(formats::is_speech);
     rest.retain(|format| policy.telephone_event || !format.is_telephone_event());
-    let numbered = formats::number(speech.into_iter().chain(rest).collect(), &to.known_formats());
+    let numbered = formats::number(speech.into_iter().chain(rest).collect(), &to.known_formats(), numbers);
     if !numbered.iter().any(formats::is_speech) {
         return Err(NegotiateError::NoCommonCodec);
     }
     let mut audio = AudioMedia::new(to.rtp, numbered);
-    audio.direction = policy.hold.direction(direction(offered.direction.has_send(), receives(offered)));
+    audio.direction = policy.hold.direction(direction(wishes.sends, wishes.receives));
     audio.ptime_ms = policy.ptime_ms.or(offered.ptime_ms);
     audio.maxptime_ms = offered.maxptime_ms;
     audio.rtcp_mux = policy.rtcp_mux;

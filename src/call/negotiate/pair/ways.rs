@@ -5,7 +5,7 @@ use super::super::parameter;
 use super::formats::{codec, events, is_speech, same};
 use crate::media::codec::Codec;
 use crate::media::forward::{ExtensionMap, PayloadMap};
-use crate::media::relay::{Recode, Way};
+use crate::media::relay::{MOST_EVENTS, Recode, Way};
 use crate::media::stage::Voice;
 use crate::media::transcode::{Events, MOST_FORMATS, Plan, Target};
 use crate::sdp::{AudioMedia, Format};
@@ -19,6 +19,16 @@ pub(super) struct Leg {
     pub own: AudioMedia,
     /// It presses keys as tones.
     pub tones: bool,
+    /// Numbers of events that it was told before.
+    pub events: super::events::Numbers,
+}
+
+impl Leg {
+    /// Every number under which it may send events, and its clock rate.
+    fn sends_events(&self) -> impl Iterator<Item = (u8, u32)> {
+        let told = self.told.formats.iter().filter(|format| format.is_telephone_event());
+        told.map(|format| (format.payload_type, format.clock_rate)).chain(self.events.into_iter().flatten())
+    }
 }
 
 /// What becomes of packets from one leg to another, and the encodings in words, two of
@@ -75,14 +85,13 @@ pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>),
         _ => {
             let mut plan = Plan { cuts_tones: cuts, ..plan(&alien, target) };
             alien.iter().for_each(|(format, _)| way.payload_types.up(format.payload_type));
-            let sent = told.filter(|format| format.is_telephone_event());
-            for (n, format) in sent.enumerate() {
-                way.payload_types.telephone_event(format.payload_type);
+            for (n, (payload_type, clock_rate)) in from.sends_events().enumerate() {
+                way.payload_types.telephone_event(payload_type);
                 if let Some(there) = events(&to.own.formats, target.codec.clock_rate()) {
                     let to = (there.payload_type, there.clock_rate);
-                    let events = plan.events.get_or_insert(Events { from: [None; 2], to });
+                    let events = plan.events.get_or_insert(Events { from: [None; MOST_EVENTS], to });
                     if let Some(place) = events.from.get_mut(n) {
-                        *place = Some((format.payload_type, format.clock_rate));
+                        *place = Some((payload_type, clock_rate));
                     }
                 }
             }
@@ -99,9 +108,12 @@ fn relay(from: &Leg, to: &Leg) -> PayloadMap {
         if let Some(there) = to.own.formats.iter().find(|there| same(there, format)) {
             payload_types.forward(format.payload_type, there.payload_type);
         }
-        if format.is_telephone_event() {
-            payload_types.telephone_event(format.payload_type);
+    }
+    for (payload_type, clock_rate) in from.sends_events() {
+        if let Some(there) = to.own.telephone_event(clock_rate) {
+            payload_types.forward(payload_type, there.payload_type);
         }
+        payload_types.telephone_event(payload_type);
     }
     payload_types
 }

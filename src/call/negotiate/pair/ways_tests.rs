@@ -13,7 +13,12 @@ fn audio(formats: &str, attributes: &[&str]) -> AudioMedia {
 
 /// Told what it says itself.
 fn leg(formats: &str, attributes: &[&str]) -> Leg {
-    Leg { told: audio(formats, attributes), own: audio(formats, attributes), tones: false }
+    Leg {
+        told: audio(formats, attributes),
+        own: audio(formats, attributes),
+        tones: false,
+        events: [None; MOST_EVENTS],
+    }
 }
 
 const OPUS: &str = "rtpmap:111 opus/48000/2";
@@ -32,7 +37,7 @@ fn what_the_listener_asks_for_is_in_the_plan() {
     let target = Target { payload_type: 111, codec: Codec::Opus, ptime_ms: 40, fec: true, bitrate: 16_000 };
     assert_eq!(plan.to, target);
     assert_eq!(plan.from, [Some((8, Codec::Pcma)), None, None, None]);
-    assert_eq!(plan.events, Some(Events { from: [Some((101, 8_000)), None], to: (100, 48_000) }));
+    assert_eq!(plan.events, Some(Events { from: [Some((101, 8_000)), None, None, None], to: (100, 48_000) }));
     // Nothing is forwarded beside it: it would have numbers of its own.
     assert!((0..=127).all(|payload_type| way.payload_types.get(payload_type).is_none()));
     assert!(way.payload_types.goes_up(8) && way.payload_types.is_event(101) && !way.payload_types.goes_up(0));

@@ -73,6 +73,9 @@ impl Machine {
         // Held meanwhile: what is left of them comes too late.
         let Some((to, (payload_type, rate))) = takes else { return };
         let Some(packet) = inserted.packet(at, rate) else { return };
+        // The timeline is that of the audio; only an event's length counts in its own ticks.
+        let voice = self.at(slot).and_then(|endpoint| endpoint.remote?.voice.gets);
+        let rate = voice.map_or(rate, |voice| voice.codec.clock_rate());
         let size = (PACKET as u64, 4);
         let (sequence, moment) = match self.pair(slot) {
             Some((endpoint, feeder)) if feeder.peer == Some(slot) => {
