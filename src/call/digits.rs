@@ -1,5 +1,10 @@
 //! Digits that come as SIP INFO.
 
+/// What an INFO with a digit is written as.
+pub const RELAY: &str = "application/dtmf-relay";
+/// What is read.
+pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
+
 /// How long a digit was if its sender does not say, ms.
 const DEFAULT_DURATION_MS: u32 = 160;
 
@@ -24,6 +29,11 @@ pub fn from_info(content_type: &[u8], body: &[u8]) -> Option<(char, u32)> {
     } else {
         None
     }
+}
+
+/// The body of an INFO of ours.
+pub fn to_info(digit: char, duration_ms: u32) -> String {
+    format!("Signal={digit}\r\nDuration={duration_ms}\r\n")
 }
 
 /// A digit as written, or as an event number (RFC 4733 §3.2: 10 is `*`, 11 `#`).

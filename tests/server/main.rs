@@ -26,6 +26,8 @@ mod control;
 #[cfg(feature = "lab")]
 mod control_faults;
 mod desk;
+#[cfg(feature = "lab")]
+mod digits;
 mod edges;
 #[cfg(feature = "lab")]
 mod faults;

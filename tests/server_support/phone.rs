@@ -11,6 +11,10 @@ pub struct Phone {
     rtp: UdpSocket,
     /// Where its descriptions say that it is.
     told: Ipv4Addr,
+    /// The number under which it takes telephone events, if it does.
+    pub events: Option<u8>,
+    /// What it says in Allow, if it does.
+    pub allows: Option<&'static str>,
 }
 
 /// What a phone needs to go on in a call.
@@ -34,7 +38,7 @@ impl Phone {
             socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
             socket
         };
-        Phone { name, sip: socket(sip), rtp: socket(rtp), told }
+        Phone { name, sip: socket(sip), rtp: socket(rtp), told, events: None, allows: None }
     }
 
     /// Its media have another port from now on, which its next description says.
@@ -50,7 +54,18 @@ impl Phone {
 
     fn session(&self) -> String {
         let (port, ip) = (self.rtp().port(), self.told);
-        format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n")
+        let (number, line) = match self.events {
+            Some(event) => (format!(" {event}"), format!("a=rtpmap:{event} telephone-event/8000\r\n")),
+            None => (String::new(), String::new()),
+        };
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 8{number}\r\n{line}"
+        )
+    }
+
+    fn allow(&self) -> String {
+        self.allows.map(|methods| format!("Allow: {methods}\r\n")).unwrap_or_default()
     }
 
     /// The next message that begins so; others are passed over.
@@ -64,6 +79,18 @@ impl Phone {
             }
         }
         panic!("{} has heard no {beginning:?}", self.name);
+    }
+
+    /// The message that begins so, if one has come by now; others are passed over.
+    pub fn next(&self, beginning: &str) -> Option<(String, SocketAddr)> {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((length, from)) = self.sip.recv_from(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with(beginning) {
+                return Some((text, from));
+            }
+        }
+        None
     }
 
     /// Calls a number, and acknowledges the answer.
@@ -92,6 +119,7 @@ impl Phone {
         let (at, body) = (self.sip.local_addr().expect("an address"), self.session());
         let (name, call_id) = (self.name, format!("{}-{}", self.name, at.port()));
         let from = format!("<sip:{name}@{at}>;tag={name}");
+        let more = format!("{}{more}", self.allow());
         let invite = format!(
             "INVITE sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{call_id}\r\n\
              Max-Forwards: 70\r\nFrom: {from}\r\nTo: <sip:{number}@{server}>\r\nCall-ID: {call_id}\r\n\
@@ -126,7 +154,8 @@ impl Phone {
     pub fn answer_to(&self, invite: &str, peer: SocketAddr) -> Dialog {
         let to = format!("{};tag={}", field(invite, "To"), self.name);
         let body = self.session();
-        let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
+        let allow = self.allow();
+        let more = format!("Contact: <{}>\r\n{allow}Content-Type: application/sdp\r\n", self.uri());
         self.respond(invite, &to, &more, &body, peer);
         self.hear("ACK");
         // Seen from here: who we are comes first.
@@ -188,6 +217,21 @@ impl Phone {
         packet.extend_from_slice(&7u32.to_be_bytes());
         packet.extend_from_slice(payload);
         self.rtp.send_to(&packet, to).expect("loopback");
+    }
+
+    /// Presses a key for 100 ms, as a telephone event under this number; the `n`th packet is its
+    /// first.
+    pub fn press_event(&self, to: SocketAddr, n: u16, payload_type: u8, code: u8) {
+        for (step, end) in [(0, 0), (1, 0x80), (2, 0x80), (3, 0x80)] {
+            let marker = if step == 0 { 0x80 } else { 0 };
+            let mut packet = vec![0x80, marker | payload_type];
+            packet.extend_from_slice(&(n + step).to_be_bytes());
+            packet.extend_from_slice(&(u32::from(n) * 160).to_be_bytes());
+            packet.extend_from_slice(&7u32.to_be_bytes());
+            packet.extend_from_slice(&[code, end | 10]);
+            packet.extend_from_slice(&(if step == 0 { 160u16 } else { 800 }).to_be_bytes());
+            self.rtp.send_to(&packet, to).expect("loopback");
+        }
     }
 
     /// Asks for another direction of its media, and acknowledges the answer, which it gives.

@@ -182,6 +182,10 @@ impl Sessions {
                 media.feed_digit(at(endpoint)?, digit);
                 done()
             }
+            Verb::TakesInfo { endpoint } => {
+                media.takes_info(at(endpoint)?);
+                done()
+            }
             Verb::HearTones { endpoint, on } => {
                 media.hear_tones(at(endpoint)?, on);
                 done()

@@ -412,6 +412,12 @@ impl MediaController for EmbeddedController {
         self.stage(endpoint, Act::Digit { digit: digit.to_ascii_uppercase() });
     }
 
+    fn takes_info(&self, endpoint: EndpointId) {
+        if let Ok(entry) = self.state().get(endpoint) {
+            entry.side.takes_info();
+        }
+    }
+
     fn hear_tones(&self, endpoint: EndpointId, on: bool) {
         self.listen_for_tones(endpoint, on);
     }

@@ -287,6 +287,12 @@ pub trait MediaController: Send + Sync {
         let _ = (endpoint, on);
     }
 
+    /// The party takes digits by INFO, and is sent those that come up: who is joined with it may
+    /// send telephone events although it takes none. To be said before its description passes on.
+    fn takes_info(&self, endpoint: EndpointId) {
+        let _ = endpoint;
+    }
+
     /// Records a party, whatever it is joined to or hears meanwhile, until it is stopped or
     /// the endpoint is released; [`MediaEvent::Recorded`] follows in any case.
     ///

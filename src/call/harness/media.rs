@@ -346,6 +346,12 @@ impl MediaController for FakeMedia {
         self.state().stage.press(endpoint, digit);
     }
 
+    fn takes_info(&self, endpoint: EndpointId) {
+        if let Some(side) = self.state().held.get_mut(&endpoint) {
+            side.takes_info();
+        }
+    }
+
     fn hear_tones(&self, endpoint: EndpointId, on: bool) {
         self.state().stage.hear_tones(endpoint, on);
     }

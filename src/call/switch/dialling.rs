@@ -248,6 +248,7 @@ impl Switch {
                 let Ok(a) = a else { return switch.no_media(t, leg, a) };
                 switch.with_endpoint(t, leg, Some(a), move |switch, t, b| {
                     let Ok(b) = b else { return switch.no_media(t, leg, b) };
+                    switch.may_send_events(caller);
                     let offer = switch.controller.pair_offer(a, b, offer, &switch.policy_towards(leg));
                     switch.media(t, offer, move |switch, t, offer| switch.invite(t, leg, offer.map(Some)));
                 });
@@ -347,6 +348,7 @@ impl Switch {
         }
         it.reliable = is_reliable(response);
         let call = it.call;
+        self.takes_info(leg, response);
         self.give_fields(call, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);

@@ -65,6 +65,7 @@ impl Switch {
             it.a = leg;
             it.legs.push(leg);
         }
+        self.takes_info(leg, &request);
         self.of_usage.insert(usage, leg);
         self.books.open(call, t.now, t.wall);
         self.record_incoming(t, leg, &request, source);

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::{Switch, Turn};
 use crate::call::bridge_fsm::BridgeMode;
+use crate::call::controller::EndpointId;
 use crate::call::event::{DigitBy, Event};
+use crate::call::negotiate::pair;
 use crate::call::{LegId, digits};
 use crate::sip::endpoint::{
     Body, HeaderFields, InDialog, Reply, RequestFailure, RequestId, ServerTransactionId,
@@ -36,43 +38,95 @@ impl Switch {
         let other = bridge.and_then(|it| it.other(leg));
         let taken_here = mode.is_some_and(BridgeMode::intercepts);
         match (request.method(), other) {
-            (Method::Info, Some(other)) if taken_here => {
-                let reply = self.info(t, leg, other, request);
-                self.respond(t, transaction, reply);
-            }
+            (Method::Info, Some(other)) if taken_here => match self.info(t, leg, other, request) {
+                Some(reply) => self.respond(t, transaction, reply),
+                None => self.pass_on(t, other, transaction, request),
+            },
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {
                 self.pass_on(t, other, transaction, request);
             }
             (Method::Info, None) => {
-                let reply = self.info(t, leg, leg, request);
+                let reply = self.info(t, leg, leg, request).unwrap_or_else(|| Reply::status(480));
                 self.respond(t, transaction, reply);
             }
             _ => self.respond(t, transaction, Reply::status(405)),
         }
     }
 
-    /// An INFO that ends here: a digit, or nothing that we know (RFC 6086 §4.2.2 leaves
-    /// that to 200).
-    fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Reply {
+    /// An INFO that ends here: a digit that is taken or becomes an event for the other party.
+    /// None: that party takes no events, and the INFO is for it. What is thrown away is refused
+    /// (RFC 6086 §4.2.2), and never answered with 200.
+    fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Option<Reply> {
+        if request.header(Name::parse(b"Info-Package")).is_some() {
+            let none = vec![("Recv-Info".into(), Bytes::new())];
+            return Some(Reply { reason: "Bad Info Package".into(), headers: none, ..Reply::status(469) });
+        }
         let Some(content_type) = request.content_type().filter(|_| !request.body().is_empty()) else {
-            return Reply::status(200);
+            return Some(Reply::status(200));
         };
         let Some((digit, duration_ms)) = digits::from_info(content_type, &request.body()) else {
-            return Reply::status(415);
+            let accept = vec![("Accept".into(), digits::CONTENT_TYPES.into())];
+            return Some(Reply { headers: accept, ..Reply::status(415) });
         };
-        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return Reply::status(200) };
+        let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return Some(Reply::status(481)) };
         let shown = self.shown_key(t, leg, digit);
         self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         self.feature_digit(t, leg, digit);
         if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) {
             self.controller.feed_digit(endpoint, digit);
         }
-        if other != leg
-            && let Some(endpoint) = self.legs.get(other.0).and_then(|it| it.media)
-        {
+        if other != leg {
+            let endpoint = self.legs.get(other.0).and_then(|it| it.media);
+            let endpoint = endpoint.filter(|endpoint| self.takes_events(*endpoint))?;
             self.controller.send_digit(endpoint, digit, duration_ms);
         }
-        Reply::status(200)
+        Some(Reply::status(200))
+    }
+
+    /// Whether an endpoint's party takes telephone events, as far as the controller tells.
+    fn takes_events(&self, endpoint: EndpointId) -> bool {
+        let described = self.controller.descriptions(endpoint);
+        let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
+        let is_event = |(_, name): &(u8, String)| name.eq_ignore_ascii_case("telephone-event");
+        agreed.is_none_or(|agreed| agreed.formats.iter().any(is_event))
+    }
+
+    /// A message of a leg's party that says in Allow what it takes.
+    pub(super) fn takes_info(&mut self, leg: LegId, message: &Headers) {
+        if let Some(it) = self.legs.get_mut(leg.0).filter(|_| message.header(Name::Allow).is_some()) {
+            it.takes_info = message.has_token(Name::Allow, "INFO");
+            self.may_send_events(leg);
+        }
+    }
+
+    /// Before the description of a party passes on that takes digits by INFO: where they end here,
+    /// the other party may send events.
+    pub(super) fn may_send_events(&mut self, leg: LegId) {
+        let Some(it) = self.legs.get(leg.0).filter(|it| it.takes_info) else { return };
+        let call = self.calls.get(it.call.0);
+        let dialling = call.and_then(|it| it.dialling.as_ref()).map(|it| it.options.mode);
+        let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
+        if let Some(endpoint) = it.media.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
+            self.controller.takes_info(endpoint);
+        }
+    }
+
+    /// A telephone event that did not reach the other party: it gets an INFO, if it takes no
+    /// other digits.
+    pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
+        let bridged = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts());
+        let other = bridged.and_then(|(_, other, _)| self.legs.get(other.0)).filter(|it| it.takes_info);
+        let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media)) else { return };
+        if self.takes_events(endpoint) {
+            return;
+        }
+        let body =
+            Body { content_type: digits::RELAY.into(), data: digits::to_info(digit, duration_ms).into() };
+        let info = InDialog { method: Method::Info, headers: Vec::new(), body: Some(body) };
+        // Who refuses it has said in Allow that it takes INFO: there is no other way.
+        if let Err(error) = t.sip.request(t.now, usage, info) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
     }
 
     fn pass_on(&mut self, t: &mut Turn<'_>, to: LegId, transaction: ServerTransactionId, request: &Request) {

@@ -92,6 +92,10 @@ pub(super) struct Leg {
     pub led_past: bool,
     /// It says in Allow that it takes UPDATE.
     pub takes_update: bool,
+    /// It says in Allow that it takes INFO, and b2b turns telephone events into that for it.
+    pub takes_info: bool,
+    /// Whom it is connected with now, as P-Asserted-Identity; none: whom it knows from its INVITE.
+    pub connected: Option<Bytes>,
     /// BYE, CANCEL or a refusal is on its way.
     pub ending: bool,
     pub answered_at: Option<Instant>,
@@ -103,7 +107,8 @@ pub(super) struct Leg {
     pub contact: Option<Box<ResolvedContact>>,
     /// Who has called, as far as the desk knows; where from.
     pub party: Option<Box<Party>>,
-    /// Name and number of who has called, as the callee was told.
+    /// Name and number of its party: of who has called, as the callee was told; of others, as
+    /// they say, where they are believed.
     pub shown: Option<Box<(String, String)>>,
     /// Changes to the responses that it gets, and the fields that another leg's response
     /// gave it.
@@ -165,6 +170,8 @@ impl Leg {
             signalling: None,
             led_past: false,
             takes_update: false,
+            takes_info: false,
+            connected: None,
             ending: false,
             answered_at: None,
             cause: None,

@@ -230,6 +230,10 @@ impl MediaController for RemoteController {
         self.tell(About::Endpoint(endpoint), Verb::FeedDigit { endpoint, digit });
     }
 
+    fn takes_info(&self, endpoint: EndpointId) {
+        self.tell(About::Endpoint(endpoint), Verb::TakesInfo { endpoint });
+    }
+
     fn hear_tones(&self, endpoint: EndpointId, on: bool) {
         self.tell(About::Endpoint(endpoint), Verb::HearTones { endpoint, on });
     }

@@ -175,6 +175,7 @@ pub enum Verb {
     StopCollecting { endpoint: EndpointId },
     FeedDigit { endpoint: EndpointId, digit: char },
     HearTones { endpoint: EndpointId, on: bool },
+    TakesInfo { endpoint: EndpointId },
     Record { recording: RecordingId, endpoint: EndpointId, spec: RecordingSpec },
     PauseRecording { recording: RecordingId, paused: bool },
     FollowRecording { recording: RecordingId, endpoint: EndpointId, other_side: bool },

@@ -1,0 +1,81 @@
+//! Keys that parties press, as foreign PBXs have them: telephone events (RFC 4733) under a number of
+//! before, and INFO to and from those that know nothing else.
+
+use std::net::SocketAddr;
+
+use crate::server_support::phone::{Dialog, Phone, rtp_of};
+use crate::server_support::{Server, server, until};
+
+/// A call from one to the other, with the addresses at which b2b hears them.
+struct Call {
+    server: Server,
+    dialogs: [Dialog; 2],
+    rtp: [SocketAddr; 2],
+}
+
+fn call(ann: &Phone, bob: &Phone) -> Call {
+    let server = server(&format!("[[route]]\ncalled = \"200\"\nto = [\"{}\"]\n", bob.uri()));
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    let of_bob = bob.answer_to(&invite, peer);
+    let (answer, _) = ann.hear("SIP/2.0 200");
+    let of_ann = ann.confirmed(&answer, asked, server.sip);
+    Call { server, dialogs: [of_ann, of_bob], rtp: [rtp_of(&answer), rtp_of(&invite)] }
+}
+
+/// Sends until a packet like this is heard.
+fn pressed(from: &Phone, to: SocketAddr, payload_type: u8, by: &Phone, like: impl Fn(&[u8]) -> bool) {
+    let mut n = 1;
+    until("the key", || {
+        for _ in 0..5 {
+            from.sound(to, n, &[0x11; 160]);
+            n += 1;
+        }
+        from.press_event(to, n, payload_type, 7);
+        n += 4;
+        by.heard(&like).then_some(())
+    });
+}
+
+/// As Asterisk does with `direct_media`: RFC 3264 §8.3.2.
+#[test]
+fn an_event_under_a_number_of_before_reaches_the_other_party() {
+    let (mut ann, mut bob) = (Phone::new("ann"), Phone::new("bob"));
+    (ann.events, bob.events) = (Some(101), Some(101));
+    let call = call(&ann, &bob);
+    bob.events = Some(113);
+    let answer = bob.change(&call.dialogs[1], 2, "sendrecv");
+    assert!(answer.contains("a=rtpmap:113 telephone-event/8000"), "{answer}");
+    for number in [113, 101] {
+        pressed(&bob, call.rtp[1], number, &ann, |packet| packet[1] & 0x7F == 101 && packet[12] == 7);
+    }
+    let dropped = call.server.metric("b2b_media_dropped_total{reason=\"payload_type\"}");
+    assert_eq!(dropped, 0.0);
+    ann.hang_up(&call.dialogs[0]);
+}
+
+#[test]
+fn events_and_info_of_two_parties_are_turned_into_each_other() {
+    let (mut ann, mut bob) = (Phone::new("ann"), Phone::new("bob"));
+    ann.events = Some(101);
+    bob.allows = Some("INVITE, ACK, BYE, CANCEL, INFO");
+    let call = call(&ann, &bob);
+    // Ann's event.
+    let mut n = 1;
+    let info = until("an INFO", || {
+        ann.press_event(call.rtp[0], n, 101, 7);
+        n += 4;
+        bob.next("INFO")
+    });
+    assert!(
+        info.0.contains("application/dtmf-relay") && info.0.contains("Signal=7\r\nDuration="),
+        "{}",
+        info.0
+    );
+    bob.agree_to(&info.0, info.1);
+    // Bob's INFO.
+    bob.press(&call.dialogs[1], 10, '5');
+    let like = |packet: &[u8]| packet[1] & 0x7F == 101 && packet[12] == 5;
+    until("an event", || ann.heard(like).then_some(()));
+    ann.hang_up(&call.dialogs[0]);
+}
