@@ -341,6 +341,14 @@ impl FrontDesk for ServerDesk {
         }
     }
 
+    fn believes(&self, party: &Party) -> bool {
+        matches!(self.settings.party(party).0, Origin::Gateway(_) | Origin::Trusted)
+    }
+
+    fn is_told(&self, party: &Party) -> bool {
+        !matches!(self.settings.party(party).0, Origin::Gateway(_))
+    }
+
     fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {
         self.hops.of_caller(&self.settings, identity, flow)
     }

@@ -119,6 +119,18 @@ pub trait FrontDesk: Send {
         }
     }
 
+    /// Whether a party is believed who it is or speaks for (RFC 3325 §6): gateways and trusted
+    /// addresses. Not a user, who is who its password says.
+    fn believes(&self, party: &Party) -> bool {
+        party.user.is_none() && party.gateway.is_some()
+    }
+
+    /// Whether a party is told by us who it is connected with now. Not a gateway: which numbers
+    /// it may be shown is its provider's business.
+    fn is_told(&self, party: &Party) -> bool {
+        party.gateway.is_none()
+    }
+
     /// Where the requests of a call may go that has been accepted: `identity` is who the
     /// caller has proved to be.
     fn hops_of_caller(&mut self, _identity: Option<&str>, _flow: &Flow) -> HopRule {
@@ -198,6 +210,10 @@ impl FrontDesk for OpenDesk {
     }
 
     fn is_same(&self, _: &Party, _: &Party) -> bool {
+        true
+    }
+
+    fn believes(&self, _: &Party) -> bool {
         true
     }
 }

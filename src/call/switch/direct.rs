@@ -17,7 +17,7 @@ use crate::call::bridge_fsm::BridgeState;
 use crate::call::controller::{EndpointId, MediaError};
 use crate::call::direct::{Party, Step, step};
 use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{Body, Reply};
+use crate::sip::endpoint::Reply;
 
 /// How long a bridge is left as it is after its parties have changed something.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -109,14 +109,16 @@ impl Switch {
         asked: Asked,
         offer: Result<Bytes, MediaError>,
     ) {
-        let Some(usage) = self.legs.get(to.0).and_then(|it| it.usage) else { return };
+        if self.legs.get(to.0).is_none_or(|it| it.usage.is_none()) {
+            return;
+        }
         let Some(it) = self.calls.get_mut(call.0).filter(|it| it.exchange.is_none()) else { return };
         let offer = match offer {
             Ok(offer) => offer,
             Err(_) => return self.path_refused(t, call, to, asked, None),
         };
         it.exchange = Some(Box::new(Exchange { from, to, asked, sent: true }));
-        if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+        if let Err(error) = self.reinvite(t, to, Some(offer)) {
             tracing::debug!("leg {}: {error}", to.0);
             self.exchange_refused(t, call, Reply::status(491));
         }

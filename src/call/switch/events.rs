@@ -72,6 +72,7 @@ impl Switch {
                 self.offer_answered(t, leg, &response, ack_wanted);
             }
             UsageEvent::UpdateAnswered { response } => self.offer_answered(t, leg, &response, false),
+            UsageEvent::Identified { request } => self.identified(t, leg, &request),
             UsageEvent::ReInviteFailed { status, reason, .. } => self.offer_failed(t, leg, status, reason),
             UsageEvent::Response { request, result } => self.passed_on(t, request, result),
             UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
@@ -115,6 +116,8 @@ impl Switch {
             it.answer = Some(response.body());
         }
         let (call, branch, ending) = (it.call, it.branch, it.ending);
+        self.named_by(leg, response);
+        self.takes_info(leg, response);
         // A call that begins here has no caller: the first one who answers begins the talk.
         if let Some(call) = self.calls.get_mut(call.0).filter(|it| it.a == LegId(0)) {
             call.answered_at.get_or_insert(now);
@@ -221,7 +224,7 @@ impl Switch {
             MediaEvent::Withheld { endpoint, to } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaWithheld { call, leg, to });
             }
-            MediaEvent::Digit { endpoint, digit, duration_ms, by_tone, .. } => {
+            MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
                 if let Some(leg) = self.of_endpoint.get(&endpoint).copied() {
                     let shown = self.shown_key(t, leg, digit);
@@ -233,6 +236,9 @@ impl Switch {
                         by,
                     });
                     self.feature_digit(t, leg, digit);
+                    if !passed_on && !by_tone {
+                        self.digit_as_info(t, leg, digit, duration_ms);
+                    }
                 }
             }
             MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),

@@ -20,6 +20,7 @@ impl Switch {
             return self.answer_exchange(t, leg, asked, Err(Reply::status(415)));
         }
         let offer = Some(request.body()).filter(|body| !body.is_empty());
+        self.identified(t, leg, request);
         if let Some(offer) = &offer {
             self.note_direction(t, leg, offer);
         }
@@ -95,14 +96,15 @@ impl Switch {
     /// A re-INVITE or an UPDATE to the other side.
     fn send_offer(&mut self, t: &mut Turn<'_>, call: CallId, offer: Option<Bytes>) {
         let Some(exchange) = self.calls.get(call.0).and_then(|it| it.exchange.as_ref()) else { return };
-        let Some(it) = self.legs.get(exchange.to.0) else { return };
-        let Some(usage) = it.usage else { return };
-        let to = exchange.to;
-        let sent = match (exchange.asked, offer) {
-            (Asked::Update(_), Some(offer)) if it.takes_update => {
-                t.sip.update(t.now, usage, Body::sdp(offer))
-            }
-            (_, offer) => t.sip.reinvite(t.now, usage, offer.map(Body::sdp)),
+        let (from, to, asked) = (exchange.from, exchange.to, exchange.asked);
+        let Some(it) = self.legs.get(to.0) else { return };
+        let takes_update = it.takes_update;
+        if matches!(asked, Asked::Replacing(_)) {
+            self.connects(to, from);
+        }
+        let sent = match (asked, offer) {
+            (Asked::Update(_), Some(offer)) if takes_update => self.update(t, to, offer),
+            (_, offer) => self.reinvite(t, to, offer),
         };
         if let Err(error) = sent {
             tracing::debug!("leg {}: {error}", to.0);

@@ -14,7 +14,7 @@ use crate::call::controller::{Hold, PairPolicy};
 use crate::call::event::Event;
 use crate::call::service::CallError;
 use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{Body, Reply as Response};
+use crate::sip::endpoint::Reply as Response;
 
 impl Switch {
     /// Puts a party on hold, or takes it back; the answer goes back with the party's. What is so
@@ -56,8 +56,9 @@ impl Switch {
             it.holding = Some(reply);
         }
         self.media(t, offer, move |switch, t, offer| {
-            let usage = switch.legs.get(leg.0).filter(|it| it.is_up()).and_then(|it| it.usage);
-            let Some(usage) = usage else { return switch.tell_holding(leg, Err(CallError::Gone)) };
+            if switch.legs.get(leg.0).is_none_or(|it| !it.is_up() || it.usage.is_none()) {
+                return switch.tell_holding(leg, Err(CallError::Gone));
+            }
             let offer = match offer {
                 Ok(offer) => offer,
                 Err(error) => return switch.tell_holding(leg, Err(error.into())),
@@ -69,7 +70,7 @@ impl Switch {
             let Some(it) = switch.calls.get_mut(call.0) else { return };
             it.exchange =
                 Some(Box::new(Exchange { from: leg, to: leg, asked: Asked::Hold(hold), sent: true }));
-            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+            if let Err(error) = switch.reinvite(t, leg, Some(offer)) {
                 tracing::debug!("leg {}: {error}", leg.0);
                 switch.exchange_refused(t, call, Response::status(491));
             }

@@ -98,9 +98,14 @@ fn caller_name(invite: Option<&Request>, told: Option<&(String, String)>) -> Vec
         return name.clone().into_bytes();
     }
     let from = invite.and_then(|invite| invite.from().ok());
-    let display = from.as_ref().and_then(|from| from.display).unwrap_or_default();
+    name_before(from.as_ref().and_then(|from| from.display)).into_bytes()
+}
+
+/// A display name as it stands before a URI, or nothing.
+pub(super) fn name_before(display: Option<&[u8]>) -> String {
+    let display = display.unwrap_or_default();
     let space: &[u8] = if display.is_empty() { b"" } else { b" " };
-    [&chars::shown(display)[..], space].concat()
+    String::from_utf8_lossy(&[&chars::shown(display)[..], space].concat()).into_owned()
 }
 
 /// Name and number that an INVITE shows.

@@ -21,6 +21,7 @@
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
 //!   `referral`: where to; `replacing`: who may take whose place
 //! - `moving`: a party that is given to an application
+//! - `identity`: who a party is, and whom it is told that it is connected with
 //! - `consult`: sending him to a call that still rings
 //! - `ending`: the end of legs, bridges and calls
 //! - `obey`: commands from outside; `command`: their values; `application`: what applications
@@ -51,6 +52,7 @@ mod events;
 mod exchange;
 mod handing;
 mod holding;
+mod identity;
 mod incoming;
 mod invite;
 mod joining;

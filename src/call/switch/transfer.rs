@@ -15,7 +15,7 @@ use crate::call::leg_fsm::TerminationCause;
 use crate::call::policy::{Asker, Party, Place, Way, decide};
 use crate::call::service::{CallError, DialRequest};
 use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::endpoint::{Body, ReferId, ReferTo, Reply, RequestFailure, UsageId};
+use crate::sip::endpoint::{ReferId, ReferTo, Reply, RequestFailure, UsageId};
 use crate::sip::msg::{Method, Name, NameAddr, Request, Response};
 
 /// How long somebody who has been transferred away may take to hang up.
@@ -348,10 +348,10 @@ impl Switch {
             if it.exchange.is_some() {
                 return tracing::info!("leg {}: is not told of leg {}: an offer is under way", to.0, like.0);
             }
-            let Some(usage) = switch.legs.get(to.0).and_then(|it| it.usage) else { return };
             it.exchange =
                 Some(Box::new(Exchange { from: like, to, asked: Asked::Ourselves { back }, sent: true }));
-            if let Err(error) = t.sip.reinvite(t.now, usage, Some(Body::sdp(offer))) {
+            switch.connects(to, like);
+            if let Err(error) = switch.reinvite(t, to, Some(offer)) {
                 tracing::debug!("leg {}: {error}", to.0);
                 switch.exchange_refused(t, call, Reply::status(491));
             }

@@ -85,7 +85,10 @@ pub enum UsageEvent {
     RefreshWanted,
     /// An UPDATE with an offer (RFC 3311): answer with `respond`.
     Update { transaction: ServerTransactionId, request: Request },
-    /// 2xx to our UPDATE.
+    /// An UPDATE without one that says who the far end is now (P-Asserted-Identity, RFC 5876): it
+    /// has been answered.
+    Identified { request: Request },
+    /// 2xx to our UPDATE with an offer. What becomes of one without is not told.
     UpdateAnswered { response: Response },
     /// INFO, MESSAGE, NOTIFY … in the dialog: answer with `respond`.
     Request { transaction: ServerTransactionId, request: Request },
@@ -119,7 +122,8 @@ impl UsageEvent {
             UsageEvent::Acknowledged { request }
             | UsageEvent::ProvisionalAcknowledged { request, .. }
             | UsageEvent::ReInvite { request }
-            | UsageEvent::Update { request, .. } => request.source(),
+            | UsageEvent::Update { request, .. }
+            | UsageEvent::Identified { request } => request.source(),
             _ => None,
         }
     }

@@ -182,7 +182,11 @@ impl Endpoint {
         let Some(dialog) = usage.dialog(remote_tag) else { return };
         if request.body().is_empty() {
             dialog.refresh_target(&request);
-            return self.answer_now(now, path, request, whose, 200, &[]);
+            self.answer_now(now, path, request.clone(), whose, 200, &[]);
+            if request.header(Name::PAssertedIdentity).is_some() {
+                self.usage_event(id, UsageEvent::Identified { request });
+            }
+            return;
         }
         if let Some(status) = dialog.offer_answer.refuses_offer() {
             return self.answer_later(now, path, whose, request, status);
@@ -318,7 +322,7 @@ impl Endpoint {
             usage.ours.retain(|ours| ours.cseq != cseq);
         }
         self.offer_is_over(id);
-        self.update_failed(now, id, failure);
+        self.update_failed(now, id, true, failure);
     }
 
     pub(super) fn offer_is_over(&mut self, id: UsageId) {
@@ -332,7 +336,7 @@ impl Endpoint {
             self.offer_is_over(id);
         }
         if response.status() >= 300 {
-            return self.update_failed(now, id, Failure::Response(Box::new(response)));
+            return self.update_failed(now, id, offered, Failure::Response(Box::new(response)));
         }
         if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
             dialog.refresh_target(&response);
@@ -340,18 +344,22 @@ impl Endpoint {
         if self.usages.get(id).is_some_and(|usage| usage.phase == Phase::Established) {
             self.session_answered(now, id, &response);
         }
-        self.usage_event(id, UsageEvent::UpdateAnswered { response });
+        if offered {
+            self.usage_event(id, UsageEvent::UpdateAnswered { response });
+        }
     }
 
     /// A re-INVITE or UPDATE of ours came to nothing. 408 and 481 say that the dialog is gone
     /// (§12.2.1.2): the call ends.
-    pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, failure: Failure) {
+    pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, offered: bool, failure: Failure) {
         let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
         if phase == Phase::Ending {
             return;
         }
         let status = failure.status();
-        self.reinvite_failed_event(id, failure);
+        if offered {
+            self.reinvite_failed_event(id, failure);
+        }
         if matches!(status, 408 | 481) && phase == Phase::Established {
             self.hang_up(now, id);
         }

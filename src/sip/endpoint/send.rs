@@ -333,7 +333,7 @@ impl Endpoint {
                     if offered {
                         self.offer_is_over(usage);
                     }
-                    self.update_failed(now, usage, Failure::Status(status));
+                    self.update_failed(now, usage, offered, Failure::Status(status));
                 }
                 None => {}
             },

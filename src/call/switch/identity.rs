@@ -1,0 +1,116 @@
+//! Who a party is, and whom the other one is told that it is connected with: connected line
+//! identity, as P-Asserted-Identity (RFC 3325, RFC 5876) in re-INVITE and UPDATE.
+//!
+//! A gateway is believed who its party is; of a user only the name is taken, since the number is
+//! what the password proves. A party is told at once where it takes UPDATE, else with the next
+//! re-INVITE that it gets anyway. A gateway is told nothing: which numbers it may be shown is its
+//! provider's business.
+
+use bytes::Bytes;
+
+use super::invite::{escaped_user, name_before};
+use super::{Switch, Turn};
+use crate::call::LegId;
+use crate::sip::endpoint::{Body, CommandError, HeaderFields};
+use crate::sip::msg::{Headers, Name, NameAddr, Response, elements};
+
+impl Switch {
+    /// A message of a leg that may say who its party is now. The other party is told.
+    pub(super) fn identified(&mut self, t: &mut Turn<'_>, leg: LegId, message: &Headers) {
+        if !self.takes_identity(leg, message) {
+            return;
+        }
+        let other = self.bridged(leg).map(|(_, other, _)| other);
+        if let Some(other) = other {
+            self.tell_connected(t, other, leg);
+        }
+    }
+
+    /// The response of a party that is called: its name, for those who are connected with it
+    /// later.
+    pub(super) fn named_by(&mut self, leg: LegId, response: &Response) {
+        if self.takes_identity(leg, response) {
+            return;
+        }
+        // Phones write their name into Contact.
+        let contact = response.header(Name::Contact).and_then(NameAddr::parse);
+        let name = contact.and_then(|it| it.display).map(|name| name_before(Some(name)));
+        let number = self.party(leg).number;
+        if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.shown.is_none() && !it.inbound)
+            && let Some(name) = name.filter(|name| !name.is_empty() && !number.is_empty())
+        {
+            it.shown = Some(Box::new((name, number)));
+        }
+    }
+
+    /// Whether a message says something new of who the party of a leg is, that is believed.
+    fn takes_identity(&mut self, leg: LegId, message: &Headers) -> bool {
+        let is_private = message.headers(Name::Privacy).any(|value| {
+            value.split(|byte| *byte == b';').any(|it| !it.trim_ascii().eq_ignore_ascii_case(b"none"))
+        });
+        let asserted = message.header(Name::PAssertedIdentity).filter(|_| !is_private);
+        let asserted = asserted.and_then(|value| NameAddr::parse(elements(value).next()?));
+        let Some(asserted) = asserted else { return false };
+        let party = self.party(leg);
+        let number = match &party.user {
+            Some(_) => party.number.clone(),
+            None if !self.desk.believes(&party) => return false,
+            None => {
+                let user = asserted.uri.user_unescaped().unwrap_or_default();
+                String::from_utf8_lossy(&user).into_owned()
+            }
+        };
+        let shown = (name_before(asserted.display), number);
+        if shown.1.is_empty() || self.shown(leg).as_ref() == Some(&shown) {
+            return false;
+        }
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            it.shown = Some(Box::new(shown));
+        }
+        true
+    }
+
+    /// `leg` is connected with `with` from now on; its next re-INVITE says so.
+    pub(super) fn connects(&mut self, leg: LegId, with: LegId) {
+        let shown = self.shown(with).filter(|_| self.desk.is_told(&self.party(leg)));
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.connected = shown.map(|(name, number)| {
+            format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into()
+        });
+    }
+
+    /// The same, and it is told at once where it takes UPDATE.
+    fn tell_connected(&mut self, t: &mut Turn<'_>, leg: LegId, with: LegId) {
+        self.connects(leg, with);
+        let fields = self.connected_fields(leg);
+        let usage = self.legs.get(leg.0).filter(|it| it.is_up() && it.takes_update).and_then(|it| it.usage);
+        if let Some(usage) = usage.filter(|_| !fields.is_empty())
+            && let Err(error) = t.sip.update_with(t.now, usage, fields, None)
+        {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+    }
+
+    /// Header fields of a re-INVITE or an UPDATE of ours.
+    fn connected_fields(&self, leg: LegId) -> HeaderFields {
+        let connected = self.legs.get(leg.0).and_then(|it| it.connected.clone());
+        connected.map(|it| (Bytes::from_static(b"P-Asserted-Identity"), it)).into_iter().collect()
+    }
+
+    /// A re-INVITE to a leg, with whom it is connected with.
+    pub(super) fn reinvite(
+        &self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        offer: Option<Bytes>,
+    ) -> Result<(), CommandError> {
+        let usage = self.legs.get(leg.0).and_then(|it| it.usage).ok_or(CommandError::Gone)?;
+        t.sip.reinvite_with(t.now, usage, self.connected_fields(leg), offer.map(Body::sdp))
+    }
+
+    /// The same as an UPDATE.
+    pub(super) fn update(&self, t: &mut Turn<'_>, leg: LegId, offer: Bytes) -> Result<(), CommandError> {
+        let usage = self.legs.get(leg.0).and_then(|it| it.usage).ok_or(CommandError::Gone)?;
+        t.sip.update_with(t.now, usage, self.connected_fields(leg), Some(Body::sdp(offer)))
+    }
+}

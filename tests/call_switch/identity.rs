@@ -1,0 +1,140 @@
+//! Who parties are told that they are connected with (RFC 5876): P-Asserted-Identity of gateways
+//! goes on to the other party, and transfers say who has come.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b::call::bridge_fsm::BridgeMode;
+use b2b::call::handler::{HandlerAction, IncomingCall};
+use b2b::call::harness::{Harness, SESSION};
+use b2b::call::service::{CallService, DialOptions};
+use b2b::sip::endpoint::{Body, HeaderFields};
+use bytes::Bytes;
+
+use crate::digits::allowing;
+use crate::routed::{ANN, BOB, CAT, Handler, contacts, uri};
+use crate::transfers::refer;
+
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
+
+fn harness(mode: BridgeMode) -> Harness {
+    let handler = Handler(move |call: IncomingCall, _: CallService| async move {
+        let address = if call.called() == "bob" { BOB } else { CAT };
+        let options = DialOptions { mode, ..DialOptions::default() };
+        HandlerAction::Dial(Box::new(contacts(&[(address, 0)], options)))
+    });
+    Harness::new(Instant::now(), vec![Arc::new(handler)])
+}
+
+/// The identities that an address was sent since then, each with the method of its request.
+fn told(harness: &Harness, from: usize, address: &str) -> Vec<(String, String)> {
+    let to = address.parse().unwrap();
+    let sent = harness.wire[from..].iter().filter(|it| it.to == to);
+    let asserted = sent.filter_map(|it| {
+        let method = it.line().split(' ').next()?.to_owned();
+        Some((method, it.field("P-Asserted-Identity")?))
+    });
+    asserted.collect()
+}
+
+fn asserted(value: &str) -> HeaderFields {
+    vec![("P-Asserted-Identity".into(), Bytes::copy_from_slice(value.as_bytes()))]
+}
+
+#[test]
+fn an_update_with_another_identity_is_passed_on_to_who_takes_update() {
+    for mode in [BridgeMode::Intercepting, BridgeMode::Transparent] {
+        for takes_update in [true, false] {
+            let mut harness = harness(mode);
+            let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+            let allows = if takes_update { ALLOW } else { "INVITE, ACK, CANCEL, BYE" };
+            harness.change_messages(move |message| allowing(message, "party1", allows));
+            let a = harness.call(ann, "bob", Some(SESSION));
+            let b = harness.answer_next(bob, SESSION);
+            let from = harness.wire.len();
+            let now = harness.now();
+            let fields = asserted("\"New Name\" <sip:7777@pbx.example>");
+            harness.endpoint(bob).update_with(now, b, fields, None).unwrap();
+            harness.settle();
+            let new = "\"New Name\" <sip:7777@b2b.invalid>".to_owned();
+            let expected = if takes_update { vec![("UPDATE".to_owned(), new.clone())] } else { vec![] };
+            assert_eq!(told(&harness, from, ANN), expected, "{mode:?}");
+            // It is no news any more; and the next re-INVITE says it to who takes no UPDATE.
+            let fields = asserted("\"New Name\" <sip:7777@pbx.example>");
+            harness.endpoint(bob).update_with(now, b, fields, None).unwrap();
+            harness.settle();
+            assert_eq!(told(&harness, from, ANN), expected, "{mode:?}");
+            if mode == BridgeMode::Transparent {
+                let from = harness.wire.len();
+                harness
+                    .endpoint(bob)
+                    .reinvite(now, b, Some(Body::sdp(format!("{SESSION}a=sendonly\r\n"))))
+                    .unwrap();
+                harness.settle();
+                assert_eq!(told(&harness, from, ANN), [("INVITE".to_owned(), new)]);
+                harness.answer(ann, a, Some(&format!("{SESSION}a=recvonly\r\n")));
+            }
+            assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+            harness.hang_up(ann, a);
+            harness.assert_nothing_left();
+        }
+    }
+}
+
+/// RFC 3323: who wants privacy is nobody's connected line.
+#[test]
+fn an_identity_that_is_to_stay_private_goes_nowhere() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let from = harness.wire.len();
+    let now = harness.now();
+    let mut fields = asserted("\"New Name\" <sip:7777@pbx.example>");
+    fields.push(("Privacy".into(), "id".into()));
+    harness.endpoint(bob).update_with(now, b, fields, None).unwrap();
+    harness.settle();
+    assert_eq!(told(&harness, from, ANN), []);
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn who_stays_in_a_transfer_is_told_who_has_come() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    let from = harness.wire.len();
+    refer(&mut harness, bob, b, format!("<{}>", uri(CAT)));
+    let c = harness.answer_next(cat, SESSION);
+    harness.run(Duration::from_millis(500));
+    assert_eq!(told(&harness, from, ANN), [("INVITE".to_owned(), "<sip:callee@b2b.invalid>".to_owned())]);
+    harness.answer(ann, a, Some(SESSION));
+    harness.run(Duration::from_secs(3));
+    harness.hang_up(cat, c);
+    harness.assert_nothing_left();
+}
+
+/// The name stands where phones write it.
+#[test]
+fn a_callee_who_is_transferred_keeps_its_name() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    harness.change_messages(|message| {
+        // Bob's phone; nobody else calls itself so.
+        message.replace("Contact: <sip:party2@", "Contact: \"Bob B\" <sip:party2@")
+    });
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.answer_next(bob, SESSION);
+    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    let invite = harness.wire.iter().rfind(|it| it.to == CAT.parse().unwrap()).unwrap();
+    assert!(invite.line().starts_with("INVITE"));
+    let from = invite.field("From").unwrap();
+    assert!(from.starts_with("\"Bob B\" <sip:callee@"), "{from}");
+    harness.answer_next(cat, SESSION);
+    harness.answer(bob, b, Some(SESSION));
+    harness.run(Duration::from_secs(3));
+    harness.hang_up(bob, b);
+    harness.assert_nothing_left();
+}
