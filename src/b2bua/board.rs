@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::call::resolver::{GatewayStatus, Health};
 use crate::call::seats::{Holder, Seats};
@@ -19,6 +19,17 @@ pub struct GatewayBoard {
     states: Arc<RwLock<HashMap<String, GatewayState>>>,
     /// What names of hosts were found to be, the latest last.
     located: Arc<RwLock<HashMap<String, Vec<IpAddr>>>>,
+    /// Gateways at which somebody wants us to register at once.
+    wanted: Arc<Mutex<Vec<Wanted>>>,
+}
+
+/// Which registrations are wanted at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that wait after a failure.
+    Failed,
+    /// That at this gateway.
+    At(String),
 }
 
 /// What is known of a gateway.
@@ -62,6 +73,19 @@ impl GatewayBoard {
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// A registration is to be tried at once: whoever watches the gateways looks for that.
+    pub fn register(&self, wanted: Wanted) {
+        let mut all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&wanted) {
+            all.push(wanted);
+        }
+    }
+
+    /// What was wanted since this was last asked.
+    pub fn take_wanted(&self) -> Vec<Wanted> {
+        std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts up what is known now.

@@ -9,9 +9,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Reload;
-use super::board::GatewayBoard;
+use super::board::{GatewayBoard, Wanted};
 use super::calls::Routes;
-use super::certificates;
 use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
 use super::desk::{DeskParts, ServerDesk};
@@ -25,14 +24,12 @@ use super::lamps::follow;
 use super::ledger::Ledger;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
-use super::queues;
 use super::recordings::{self, Keeper};
 use super::reload::{self, Reloaded};
-use super::settings;
 use super::tally::{DeskCounters, Tally};
-use super::transports;
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
+use super::{certificates, queues, settings, transports};
 use crate::app::queue::{AgentCodes, QueueDesk};
 use crate::app::voice_agent::Reach;
 use crate::call::bus::{Crowd, EventBus};
@@ -391,6 +388,9 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
                 false => tracing::info!("{words}"),
             }),
         }
+        // Whoever reloads has mended something, here or there.
+        server.board().register(Wanted::Failed);
+        server.jobs().run_blocking(|switch, t, _| switch.wake_desk(t));
         server.desk.bus.publish(SystemTime::now(), Event::Reloaded { error });
     };
     match broken {

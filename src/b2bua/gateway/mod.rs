@@ -19,7 +19,7 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::board::{GatewayBoard, GatewayState};
+use super::board::{GatewayBoard, GatewayState, Wanted};
 use crate::call::event::Event;
 use crate::call::resolver::Health;
 use crate::call::switch::Turn;
@@ -168,8 +168,25 @@ impl Gateways {
         clients.chain(probes).min()
     }
 
+    /// Registrations that somebody wants at once.
+    fn hurry(&mut self, now: Instant) {
+        for wanted in self.board.take_wanted() {
+            for it in self.watched.iter_mut().filter(|it| !it.leaving) {
+                let Some(client) = &mut it.client else { continue };
+                let is_wanted = match &wanted {
+                    Wanted::Failed => client.state.failed,
+                    Wanted::At(name) => *name == it.config.name,
+                };
+                if is_wanted {
+                    self.orders.push_back((it.id, client.schedule().now(now)));
+                }
+            }
+        }
+    }
+
     /// Sends what is due.
     pub fn work(&mut self, t: &mut Turn<'_>) {
+        self.hurry(t.now);
         for index in 0..self.watched.len() {
             self.work_of(t, index);
         }

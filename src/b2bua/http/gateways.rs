@@ -1,11 +1,14 @@
 //! Gateways: whether they take calls.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::answer::Problem;
+use crate::b2bua::board::Wanted;
 use crate::call::resolver::Health;
 
 /// Every gateway, in the order of the configuration.
@@ -74,6 +77,26 @@ pub async fn list(State(api): State<Api>) -> Json<Gateways> {
         }
     };
     Json(Gateways { gateways: settings.config.gateways.iter().map(gateway).collect() })
+}
+
+/// `POST /gateways/{name}/register`
+pub async fn register(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    let settings = api.desk.current.get();
+    let Some(gateway) = settings.config.gateway(&name) else {
+        let fix = "GET /gateways lists them; see [[gateway]]";
+        return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no gateway {name:?}"), fix));
+    };
+    if gateway.register.is_none() {
+        let fix = "write register = true with its username and password";
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!("gateway {name:?} asks for no registration"),
+            fix,
+        ));
+    }
+    api.desk.board.register(Wanted::At(name));
+    api.jobs.run(|switch, t, _| switch.wake_desk(t)).await;
+    Ok(StatusCode::ACCEPTED)
 }
 
 fn health(hosts: &[(String, Health)], name: &str) -> &'static str {

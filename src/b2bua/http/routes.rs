@@ -204,6 +204,13 @@ pub fn routes() -> Vec<Route> {
         .lasts(),
         Route::new((Get, "/slots"), read, "Who is parked where.", get(places::slots)).gives::<places::Lots>(),
         Route::new((Get, "/gateways"), read, "Gateways.", get(gateways::list)).gives::<gateways::Gateways>(),
+        Route::new(
+            (Post, "/gateways/{name}/register"),
+            command,
+            "Registers at a gateway at once.",
+            post(gateways::register),
+        )
+        .status(202),
         Route::new((Get, "/events"), read, "What happens, as a WebSocket.", get(events::stream))
             .asks(&["after", "call"])
             .status(101),

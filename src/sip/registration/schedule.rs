@@ -15,8 +15,8 @@ pub struct Pace {
     pub base: Duration,
     /// The longest wait.
     pub max: Duration,
-    /// The longest wait after a refusal, the first one too: who insists is banned. None:
-    /// there is no other attempt before [`Registration::now`].
+    /// The first wait after a refusal, at most: it grows to the longest one, since who insists
+    /// is banned. None: there is no other attempt before [`Registration::now`].
     pub refused: Option<Duration>,
 }
 
@@ -26,7 +26,7 @@ impl Pace {
     pub const GATEWAY: Pace = Pace {
         base: Duration::from_secs(5),
         max: Duration::from_secs(900),
-        refused: Some(Duration::from_secs(900)),
+        refused: Some(Duration::from_secs(120)),
     };
 }
 
@@ -214,8 +214,12 @@ impl Registration {
         }
         self.spare = self.hosts - 1;
         let rounds = self.failures.div_ceil(self.hosts);
-        let longest = self.pace.base.saturating_mul(2u32.saturating_pow(rounds)).min(self.pace.max);
-        let longest = self.pace.refused.filter(|_| refused).unwrap_or(longest);
+        let doubled = |first: Duration, times: u32| first.saturating_mul(2u32.saturating_pow(times));
+        let longest = match self.pace.refused.filter(|_| refused) {
+            Some(first) => doubled(first, self.failures - 1),
+            None => doubled(self.pace.base, rounds),
+        };
+        let longest = longest.min(self.pace.max);
         let wait = longest.mul_f64(self.dice.random_range(0.5..=1.0));
         self.due = Some(now + wait.max(asked.unwrap_or_default()));
     }
@@ -323,8 +327,15 @@ mod tests {
     #[test]
     fn who_is_refused_does_not_insist() {
         let (mut registration, now) = begun(2);
-        registration.answered(now, Answer::Refused);
-        assert!(wait(&registration, now) >= 450.0);
+        let mut now = now;
+        // From one to two minutes on, twice as long each time.
+        for least in [60.0_f64, 120.0, 240.0, 450.0, 450.0] {
+            assert_eq!(registration.answered(now, Answer::Refused), Order::Nothing);
+            let wait = wait(&registration, now);
+            assert!((least..=(2.0 * least).min(900.0)).contains(&wait), "{wait} after {least}");
+            now = registration.next_timeout().unwrap();
+            assert_ne!(registration.timeout(now), Order::Nothing);
+        }
     }
 
     #[test]

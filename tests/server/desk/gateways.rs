@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use b2b::b2bua::board::Wanted;
 use b2b::call::bus::{Received, Subscriber};
 use b2b::call::event::Event;
 use b2b::call::harness::{PartyId, SESSION};
@@ -179,10 +180,49 @@ fn a_refused_registration_takes_the_gateway_out_of_use_and_is_not_insisted_on() 
     assert!(bench.harness.incoming(provider.party).is_empty());
     bench.harness.answer_next(spare, SESSION);
     assert!(bench.harness.is_up(ann, call));
-    bench.harness.run(Duration::from_secs(440));
-    assert!(bench.asked(provider.party).is_empty(), "not before a quarter of an hour or half of that");
-    bench.harness.run(Duration::from_secs(470));
-    assert!(!bench.asked(provider.party).is_empty());
+    // After one to two minutes, then twice as long each time.
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let mut waited = 0;
+        let asked = loop {
+            bench.harness.run(Duration::from_secs(1));
+            waited += 1;
+            let asked = bench.asked(provider.party);
+            if let Ok([asked]) = <[_; 1]>::try_from(asked) {
+                break asked;
+            }
+            assert!(waited <= 900, "after {waits:?}");
+        };
+        bench.answer(provider.party, asked.0, Reply::status(404));
+        waits.push(waited);
+    }
+    for (waited, least) in waits.iter().zip([60, 120, 240, 450, 450]) {
+        assert!((least..=(2 * least).min(901)).contains(waited), "{waits:?}");
+    }
+}
+
+#[test]
+fn a_refused_registration_is_tried_at_once_when_somebody_asks() {
+    for wanted in [Wanted::Failed, Wanted::At("carrier".to_owned())] {
+        let mut bench = Bench::new(&config(REGISTERS));
+        let mut provider = Provider::new(&mut bench, ONE);
+        bench.harness.settle();
+        let [(transaction, _)] = bench.asked(provider.party).try_into().unwrap();
+        bench.answer(provider.party, transaction, Reply::status(404));
+        for others in [Wanted::At("spare".to_owned()), Wanted::At("none".to_owned())] {
+            bench.parts.board.register(others);
+        }
+        bench.harness.reconfigure();
+        assert!(bench.asked(provider.party).is_empty(), "of another one");
+        bench.parts.board.register(wanted);
+        bench.harness.reconfigure();
+        provider.serve(&mut bench, 600);
+        assert!(is_registered(&bench));
+        // What is in force has not failed.
+        bench.parts.board.register(Wanted::Failed);
+        bench.harness.reconfigure();
+        assert!(bench.asked(provider.party).is_empty());
+    }
 }
 
 #[test]
