@@ -82,6 +82,7 @@ impl ApplicationHandler for Routes {
                 dialled: None,
                 way: Way::Refer,
                 target: &referral.target,
+                hosts: &referral.hosts,
                 caller: None,
             };
             let called = match leading::lead(&current, &settings, &wish) {
@@ -123,8 +124,14 @@ impl ApplicationHandler for Routes {
             let settings = current.get();
             let Redirection { by, dialled, caller, target, .. } = &redirection;
             let shown = caller.as_ref().map(|(_, number)| number.clone());
-            let wish =
-                Wish { by, dialled: Some(dialled), way: Way::Redirect, target, caller: shown.as_deref() };
+            let wish = Wish {
+                by,
+                dialled: Some(dialled),
+                way: Way::Redirect,
+                target,
+                hosts: &[],
+                caller: shown.as_deref(),
+            };
             let (called, why) = match leading::lead(&current, &settings, &wish) {
                 Led::Number(called, why) => (called, why),
                 Led::Contact(mut contact, why) => {

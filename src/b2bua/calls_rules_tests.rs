@@ -213,7 +213,7 @@ fn what_a_party_names_is_a_number_of_ours_or_nothing() {
     let current = Current::new(super::tests::settings(ROUTES_ALONE));
     let by = crate::call::handler::Party { user: Some("1001".to_owned()), ..Default::default() };
     let named = |target: &str| {
-        let wish = Wish { by: &by, dialled: None, way: Way::Refer, target, caller: None };
+        let wish = Wish { by: &by, dialled: None, way: Way::Refer, target, hosts: &[], caller: None };
         match leading::lead(&current, &settings, &wish) {
             Led::Number(number, _) => Ok(number),
             Led::Contact(..) => Err(200),

@@ -21,6 +21,8 @@ pub struct Wish<'a> {
     pub way: Way,
     /// The URI that it names.
     pub target: &'a str,
+    /// Hosts under which it knows itself and us in its dialog.
+    pub hosts: &'a [String],
     /// The caller, for gateways to be told.
     pub caller: Option<&'a str>,
 }
@@ -131,7 +133,7 @@ fn place_of_user<'a>(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>) -> Pla
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
         return Place::Elsewhere;
     }
-    if settings.directory.serves(&host.to_string().to_ascii_lowercase()) {
+    if settings.directory.serves(&host.to_string().to_ascii_lowercase()) || is_of_dialog(wish, uri) {
         return Place::Number;
     }
     // Phones write their own address, or that of the proxy that they registered by.
@@ -141,6 +143,13 @@ fn place_of_user<'a>(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>) -> Pla
     };
     let is_phone = phone(wish).any(|it| it == ip);
     if is_phone || settings.origins.is_proxy(ip) { Place::Own } else { Place::Elsewhere }
+}
+
+/// Whether a URI names a host under which the party called us, or we called it: a phone behind a
+/// proxy writes the proxy's domain, and means a number of ours.
+fn is_of_dialog(wish: &Wish<'_>, uri: &Uri<'_>) -> bool {
+    let host = uri.host.map(|host| host.to_string().to_ascii_lowercase());
+    wish.way == Way::Refer && host.is_some_and(|host| wish.hosts.contains(&host))
 }
 
 fn of_scheme<'a>(uri: &Uri<'_>) -> Place<'a> {
@@ -190,6 +199,9 @@ fn place_of_gateway<'a>(
     let sends = |gateway: &Gateway| ip.is_some_and(|ip| gateway.sources.iter().any(|net| net.contains(&ip)));
     if own.is_some_and(sends) {
         return Place::Own;
+    }
+    if is_of_dialog(wish, uri) && !others().any(sends) {
+        return Place::Number;
     }
     match others().find(|it| sends(it)) {
         Some(other) => Place::Gateway(&other.name),

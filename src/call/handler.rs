@@ -79,6 +79,9 @@ pub struct Referral {
     pub by: Party,
     /// The URI of Refer-To, as it came.
     pub target: String,
+    /// Hosts of From and To of the dialog, in lower case: under these the party knows itself and
+    /// us, whatever our domains are called where a proxy stands between.
+    pub hosts: Vec<String>,
     /// When it came.
     pub at: Instant,
 }

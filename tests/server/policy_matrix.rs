@@ -424,6 +424,33 @@ fn a_stranger_is_asked_for_a_password_and_leads_nowhere() {
     assert_eq!(world.called_since(before), []);
 }
 
+/// A phone behind a proxy knows us by the proxy's domain.
+#[test]
+fn a_refer_to_the_host_of_its_own_dialog_names_a_number_of_ours() {
+    for (to, wanted) in [
+        ("sip:1002@office.example", Some((GUEST, ""))),
+        ("sip:+4420@OFFICE.example", Some((CARRIER, "sip:+4420@192.0.2.21:5060"))),
+        // Of its own class; and of no other host.
+        ("sip:+900@office.example.evil.example", None),
+        ("sip:1002@other.example", None),
+    ] {
+        let mut world = World::new("");
+        let invite = Invite {
+            outbound: Some("sip:192.0.2.1:5060".into()),
+            from: Some("<sip:1001@office.example>".into()),
+            ..invite("sip:1003@office.example")
+        };
+        let call = world.call_as(ANN, "1001", invite);
+        let party = world.party(USER);
+        world.bench.harness.answer_next(party, SESSION);
+        let called = world.refer(ANN, call, to);
+        judge("REFER", &(ANN, to, wanted), &called);
+        if wanted.is_none() {
+            assert_eq!(told(&mut world, ANN).1, Some(403), "{to}");
+        }
+    }
+}
+
 /// The last status that a referrer was told.
 pub fn told(world: &mut World, address: &str) -> (Option<u16>, Option<u16>) {
     let (mut answered, mut last) = (None, None);

@@ -23,11 +23,12 @@ impl Switch {
         (leaves, stays): (LegId, LegId),
         referrer: Referrer,
         (target, replaces): (String, Option<String>),
+        hosts: Vec<String>,
     ) {
         let purpose = Purpose::Transfer { leaves, stays, referrer };
         if self.begin_dial(call, DialOptions::default(), purpose) {
             let by = self.party(leaves);
-            let referral = Referral { call, leg: leaves, by, target, at: t.now };
+            let referral = Referral { call, leg: leaves, by, target, hosts, at: t.now };
             self.ask_where(t, referral, replaces, 0);
         }
     }
@@ -100,7 +101,8 @@ impl Switch {
                 if known { HandlerAction::Handle(target) } else { HandlerAction::TransferTo(target) };
             return drop(reply.send(Ok(action)));
         }
-        let referral = Referral { call: it.call, leg, by: self.party(leg), target, at: t.now };
+        let (call, by) = (it.call, self.party(leg));
+        let referral = Referral { call, leg, by, target, hosts: Vec::new(), at: t.now };
         self.ask_number(t, referral, 0, reply);
     }
 

@@ -72,7 +72,14 @@ impl Switch {
         );
         t.answer_refer(usage, refer, 202);
         let replaces = to.replaces.as_ref().map(ToString::to_string);
-        self.referred_to(t, call, (leg, stays), Some((usage, refer)), (target, replaces));
+        self.referred_to(
+            t,
+            call,
+            (leg, stays),
+            Some((usage, refer)),
+            (target, replaces),
+            dialog_hosts(request),
+        );
     }
 
     /// The call, the other leg and the mode of a leg that is in a bridge.
@@ -436,6 +443,12 @@ impl Switch {
             }
         }
     }
+}
+
+/// The hosts of From and To.
+fn dialog_hosts(request: &Request) -> Vec<String> {
+    let host = |party: Option<NameAddr<'_>>| Some(party?.uri.host?.to_string().to_ascii_lowercase());
+    [host(request.from().ok()), host(request.to().ok())].into_iter().flatten().collect()
 }
 
 /// Refer-To as it came; without header fields beside Replaces, where it has some.
