@@ -72,10 +72,17 @@ impl Reason {
         Some(reason)
     }
 
+    /// Whether it names a cause of Q.850 that is none.
+    pub fn says_nothing(&self) -> bool {
+        self.protocol == Protocol::Q850 && self.cause == Some(0)
+    }
+
     /// The Q.850 cause among several values, if one is there and in range.
     pub fn q850_among(reasons: &[Reason]) -> Option<u8> {
         let mut q850 = reasons.iter().filter(|reason| reason.protocol == Protocol::Q850);
-        q850.find_map(|reason| reason.cause.and_then(|cause| u8::try_from(cause).ok()).filter(|it| *it < 128))
+        q850.find_map(|reason| {
+            reason.cause.and_then(|cause| u8::try_from(cause).ok()).filter(|it| (1..128).contains(it))
+        })
     }
 }
 

@@ -180,6 +180,29 @@ fn the_reason_of_a_bye_goes_across() {
     harness.assert_nothing_left();
 }
 
+/// Asterisk writes it where it knows no cause; Q.850 has no such one.
+#[test]
+fn a_cause_of_0_goes_to_nobody() {
+    let zero = || vec![("Reason".into(), "Q.850;cause=0".into())];
+    let (mut harness, (ann, a), (bob, b)) = connected();
+    let now = harness.now();
+    harness.endpoint(ann).bye_with(now, a, zero()).unwrap();
+    harness.settle();
+    let Some(Termination::RemoteBye { request }) = harness.ended(bob, b) else { panic!("no BYE") };
+    let reason = request.header(b2b::sip::msg::Name::Reason).map(String::from_utf8_lossy);
+    assert!(reason.as_ref().is_none_or(|reason| !reason.contains("cause=0")), "{reason:?}");
+    let a = harness.call(ann, "bob", Some(SESSION));
+    let b = harness.next_call(bob);
+    let now = harness.now();
+    harness.endpoint(bob).reply(now, b, Reply { headers: zero(), ..Reply::status(486) }).unwrap();
+    harness.settle();
+    let Some(Termination::Failed { response }) = harness.ended(ann, a) else { panic!("no 486") };
+    assert_eq!(response.status(), 486);
+    let reason = response.header(b2b::sip::msg::Name::Reason).map(String::from_utf8_lossy);
+    assert!(reason.as_ref().is_none_or(|reason| !reason.contains("cause=0")), "{reason:?}");
+    harness.assert_nothing_left();
+}
+
 #[test]
 fn the_reason_of_a_callers_cancel_goes_to_whoever_rings() {
     let mut harness = to_bob();

@@ -33,7 +33,8 @@ pub(super) fn reason_value(reason: &Reason) -> Bytes {
 
 /// What a message says in its Reason header field, cleaned up, to be passed on.
 pub(super) fn reason_of(headers: &Headers) -> Option<Bytes> {
-    let mut said = headers.headers(Name::Reason).flat_map(Reason::parse_list);
+    // Asterisk writes `Q.850;cause=0` where it knows no cause: there is no such one.
+    let mut said = headers.headers(Name::Reason).flat_map(Reason::parse_list).filter(|it| !it.says_nothing());
     let first = said.next()?;
     let text = said.fold(first.to_string(), |text, reason| format!("{text}, {reason}"));
     Some(text.into())
