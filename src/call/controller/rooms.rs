@@ -108,6 +108,7 @@ impl Across {
         let clock_rate = remote.voice.gets.map_or(8_000, |target| target.codec.clock_rate());
         let through = Way { extensions: ExtensionMap::all(), ..Way::new(PayloadMap::all(), clock_rate) };
         let mut forward = through;
+        forward.clocks = remote.voice.clocks();
         for (payload_type, _) in remote.telephone_events.iter() {
             // Digits are collected where the party's own endpoint is.
             forward.payload_types.telephone_event(payload_type);

@@ -61,6 +61,11 @@ impl PayloadMap {
         self.up >> (from & 0x7F) & 1 == 1
     }
 
+    /// All types but `telephone-event`, a bit each.
+    pub fn all_but_events(&self) -> u128 {
+        !self.event
+    }
+
     /// Whether a type is `telephone-event`.
     pub fn is_event(&self, from: u8) -> bool {
         self.event >> (from & 0x7F) & 1 == 1
@@ -89,6 +94,40 @@ impl EventTypes {
     pub fn iter(&self) -> impl Iterator<Item = (u8, u32)> + use<> {
         let known = self.0.into_iter().filter(|(payload_type, _)| *payload_type != NONE);
         known.map(|(payload_type, rate)| (payload_type, u32::from(rate) * 1_000))
+    }
+}
+
+/// Clocks that one direction has beside each other: 8, 16 and 48 kHz, and one more.
+const CLOCKS: usize = 4;
+
+/// Ticks a second of each payload type of sound in a direction. What is not there ticks as the packets
+/// before it did: comfort noise, what nobody agreed to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Clocks {
+    rates: [u32; CLOCKS],
+    of: [u128; CLOCKS],
+}
+
+impl Clocks {
+    /// Packets of this type tick so often a second. A fifth clock is left out.
+    pub fn set(&mut self, payload_type: u8, rate: u32) {
+        let place = self.rates.iter().position(|known| *known == rate || *known == 0);
+        if let Some(place) = place.filter(|_| rate != 0) {
+            self.rates[place] = rate;
+            self.of[place] |= 1 << (payload_type & 0x7F);
+        }
+    }
+
+    /// Ticks a second of a type.
+    pub fn get(&self, payload_type: u8) -> Option<u32> {
+        let place = self.of.iter().position(|types| types >> (payload_type & 0x7F) & 1 == 1)?;
+        self.rates.get(place).copied()
+    }
+
+    /// The types that tick otherwise, a bit each.
+    pub fn others(&self, rate: u32) -> u128 {
+        let others = self.rates.iter().zip(self.of).filter(|(known, _)| **known != rate);
+        others.fold(0, |all, (_, types)| all | types)
     }
 }
 
@@ -204,6 +243,20 @@ mod tests {
         let header = Header::read(&packet).unwrap();
         assert_eq!(&packet[header.payload..header.payload + header.payload_len], b"speech");
         packet
+    }
+
+    #[test]
+    fn each_payload_type_has_its_clock() {
+        let mut clocks = Clocks::default();
+        for (payload_type, rate) in
+            [(111, 48_000), (0, 8_000), (8, 8_000), (107, 16_000), (1, 32_000), (2, 11_025)]
+        {
+            clocks.set(payload_type, rate);
+        }
+        assert_eq!([111, 0, 8, 107].map(|it| clocks.get(it)), [48_000, 8_000, 8_000, 16_000].map(Some));
+        assert_eq!([101, 2].map(|it| clocks.get(it)), [None, None], "not known, and one clock too many");
+        assert_eq!(clocks.others(8_000), 1 << 111 | 1 << 107 | 1 << 1);
+        assert_eq!(clocks.others(48_000) & 0b1_0000_0001, 0b1_0000_0001);
     }
 
     #[test]

@@ -22,13 +22,15 @@ use std::net::SocketAddr;
 
 use super::relay::Drops;
 use super::rtp::packet::HEADER_LEN;
-pub use maps::{EventTypes, ExtensionMap, PayloadMap};
+pub use maps::{Clocks, EventTypes, ExtensionMap, PayloadMap};
 pub use space::OutSpace;
 
 /// A larger step ahead is a restart of the stream (RFC 3550 A.1).
 const MAX_DROPOUT: u16 = 3_000;
 /// A packet this far behind is reordered, not a restart.
 const MAX_MISORDER: u16 = 100;
+/// A static payload type (RFC 3389).
+const COMFORT_NOISE: u8 = 13;
 /// Where extended sequence numbers begin: room for what came before the first one.
 const FIRST_CYCLE: u32 = 1 << 16;
 
@@ -65,8 +67,11 @@ pub struct ForwardRule {
     pub timestamp_offset: u32,
     /// The extended sequence number from which the offsets hold.
     pub anchor: u32,
-    /// Ticks a second of the stream.
+    /// Ticks a second of the stream, as it comes now.
     pub clock_rate: u32,
+    /// Payload types of which the next packet is looked at first, a bit each: they tick otherwise, or
+    /// loss is to be counted anew.
+    pub looks: u128,
     /// Whether they go anywhere.
     pub gate: Gate,
     /// By payload type.
@@ -117,6 +122,8 @@ pub struct ForwardState {
     pub forwarded_payload: u64,
     /// The last payload type.
     pub payload_type: u8,
+    /// The last one that was sound.
+    pub sound: Option<u8>,
     /// Octets of the last packet that was forwarded: extensions may have been taken out.
     pub length: u16,
 }
@@ -147,6 +154,8 @@ pub enum Unknown {
     Stream,
     /// A jump in the sequence.
     Jump,
+    /// Another clock, or a stream that begins again after a rest.
+    Pace,
     /// No offsets yet.
     Anchor,
 }
@@ -233,6 +242,9 @@ pub fn apply(
         return Verdict::Unknown(Unknown::Stream);
     }
     let Some(sequence) = state.extend(header.sequence) else { return Verdict::Unknown(Unknown::Jump) };
+    if rule.looks != 0 && rule.looks >> header.payload_type & 1 == 1 {
+        return Verdict::Unknown(Unknown::Pace);
+    }
     let to = rule.payload_types.get(header.payload_type);
     if rule.gate == Gate::Unanchored && to.is_some() {
         return Verdict::Unknown(Unknown::Anchor);
@@ -293,6 +305,28 @@ impl ForwardState {
         self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
     }
 
+    /// The stream's clock is another one from this packet on, which is not counted yet: jitter stays
+    /// what it is in time (RFC 7160 §3.2).
+    pub fn change_clock(&mut self, header: &Header, at: u64, (from, to): (u32, u32)) {
+        let scaled = u64::from(self.jitter) * u64::from(to) / u64::from(from.max(1));
+        self.jitter = u32::try_from(scaled).unwrap_or(u32::MAX);
+        self.transit = ticks(at, to).wrapping_sub(header.timestamp);
+    }
+
+    /// The stream has rested, or was elsewhere, until this packet, which is not counted yet: what is
+    /// missing before it was not for us.
+    pub fn resume(&mut self, header: &Header, at: u64, clock_rate: u32) {
+        if let Some(sequence) = self.extend(header.sequence) {
+            self.base += sequence.saturating_sub(self.highest).saturating_sub(1);
+        }
+        self.transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
+    }
+
+    /// So many packets are missing of which nobody was to expect any.
+    pub fn forgive(&mut self, packets: u32) {
+        self.base += packets.min(self.lost());
+    }
+
     /// The offsets of `rule` hold from this packet on, which is not counted yet.
     pub fn anchored(&mut self) {
         (self.withheld, self.mark) = (0, true);
@@ -337,6 +371,9 @@ impl ForwardState {
         }
         self.received += u32::from(new);
         if !event {
+            if header.payload_type != COMFORT_NOISE {
+                self.sound = Some(header.payload_type);
+            }
             let transit = ticks(at, clock_rate).wrapping_sub(header.timestamp);
             let difference = (transit.wrapping_sub(self.transit) as i32).unsigned_abs().min(1 << 20);
             self.transit = transit;

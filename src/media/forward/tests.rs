@@ -43,6 +43,7 @@ impl Way {
             timestamp_offset: 0,
             anchor: 0,
             clock_rate: 8_000,
+            looks: 0,
             gate: Gate::Unanchored,
             payload_types,
             extensions: ExtensionMap::EMPTY,

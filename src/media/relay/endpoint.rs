@@ -8,6 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::inserted::Inserted;
+use super::pace::Pace;
 use super::reports::Reports;
 use super::tones::Tones;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Totals, Way};
@@ -38,7 +39,7 @@ pub(super) struct Refused {
     told: bool,
 }
 
-/// See the module's text. About 1.3 KB, and 12 KB with what codecs need where it transcodes.
+/// See the module's text. About 1.5 KB, and 12 KB with what codecs need where it transcodes.
 pub(super) struct Endpoint {
     pub id: RelayId,
     pub rule: ForwardRule,
@@ -46,6 +47,7 @@ pub(super) struct Endpoint {
     pub out: OutSpace,
     pub lock: SourceLock,
     pub remote: Option<Remote>,
+    pub pace: Pace,
     pub recode: Option<Recode>,
     /// How packets that go up are transcoded, what does it once one has come, and what the
     /// ones before it have done.
@@ -99,6 +101,7 @@ impl Endpoint {
             timestamp_offset: 0,
             anchor: 0,
             clock_rate: 8_000,
+            looks: 0,
             gate: Gate::Unjoined,
             payload_types: PayloadMap::EMPTY,
             extensions: ExtensionMap::EMPTY,
@@ -111,6 +114,7 @@ impl Endpoint {
             out: OutSpace::new(rng.random(), rng.random::<u16>() >> 1, rng.random()),
             lock: SourceLock::new(config.sources),
             remote: None,
+            pace: Pace::default(),
             recode: None,
             plan: None,
             held: false,
@@ -179,13 +183,19 @@ impl Endpoint {
                 clock_rate = codec.clock_rate();
             }
         }
-        Way::new(payload_types, clock_rate)
+        let mut way = Way::new(payload_types, clock_rate);
+        if let Some(remote) = self.remote {
+            way.clocks = remote.voice.clocks();
+        }
+        way
     }
 
     /// Takes a way for what comes here.
     pub fn set_way(&mut self, way: &Way) {
         self.rule.payload_types = way.payload_types;
-        self.rule.clock_rate = way.clock_rate;
+        self.rule.clock_rate = self.clock_in(way);
+        self.pace.clocks = way.clocks;
+        self.set_looks();
         self.rule.extensions = way.extensions;
         self.recode = way.recode;
         self.held = way.held;
@@ -237,7 +247,12 @@ impl Endpoint {
     pub fn believes_source(&mut self, source: SocketAddr, at: u64) -> Belief {
         let belief = self.lock.consider(source, at, self.state.last_at);
         match belief {
-            Belief::Believed { .. } => self.rule.source = source,
+            Belief::Believed { before } => {
+                self.rule.source = source;
+                if before.is_some() {
+                    self.count_afresh();
+                }
+            }
             Belief::Waits => self.drops.source += 1,
             Belief::Refused => {
                 self.drops.source += 1;
@@ -278,10 +293,14 @@ impl Endpoint {
     /// Begins to receive a stream with this packet. Whether it is the very first one.
     pub fn begin_stream(&mut self, header: &Header, at: u64) -> bool {
         if self.state.highest != 0 {
-            self.lost_before += u64::from(self.state.lost());
+            let missing = self.pace.missing_at_rest.as_mut().map(std::mem::take);
+            self.lost_before += u64::from(missing.unwrap_or(self.state.lost()));
             self.ssrc_changes += u32::from(self.rule.ssrc != header.ssrc);
         }
         self.rule.ssrc = header.ssrc;
+        let speech = !self.rule.payload_types.is_event(header.payload_type);
+        self.measure_in(self.pace.clocks.get(header.payload_type).filter(|_| speech), header, at);
+        self.set_looks();
         self.state.begin(header, at, self.rule.clock_rate);
         self.reports.new_stream();
         if let Some(transcoder) = &mut self.transcoder {
@@ -391,7 +410,7 @@ impl Endpoint {
     /// moment of that, `moment` turns ns into moments.
     pub fn stats(&self, out: &OutSpace, moment: impl Fn(u64) -> Option<Instant>) -> EndpointStats {
         let state = &self.state;
-        let jitter = u64::from(state.jitter_ticks()) * 1_000_000 / u64::from(self.rule.clock_rate);
+        let jitter = u64::from(state.jitter_ticks()) * 1_000_000 / u64::from(self.pace.measured_in);
         EndpointStats {
             received: Flow {
                 packets: state.packets,
@@ -416,7 +435,7 @@ impl Endpoint {
             ssrc_changes: self.ssrc_changes,
             lost: self.lost_before + u64::from(state.lost()),
             jitter: Duration::from_micros(jitter),
-            payload_type: (state.packets > 0).then_some(state.payload_type),
+            payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,
             digits: self.digits,
             transcoded: match &self.transcoder {

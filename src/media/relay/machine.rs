@@ -43,8 +43,8 @@ const BEFORE: u64 = 1_000_000_000;
 const GRAIN: u64 = 20_000_000;
 /// How often pressed keys are looked at.
 const PRESSED: Duration = Duration::from_millis(40);
-/// Rules that one packet may change.
-const LESSONS: usize = 4;
+/// Times that one packet is looked at: its source, stream, clock and anchor may be new.
+const LESSONS: usize = 5;
 
 /// What can be asked of a machine. One for an endpoint that is gone does nothing.
 #[derive(Debug)]
@@ -321,6 +321,10 @@ impl Machine {
                 if self.at(slot).is_some_and(|endpoint| endpoint.begin_stream(header, at)) {
                     self.events.push_back(RelayEvent::Started { id, from: source });
                 }
+                true
+            }
+            Unknown::Pace => {
+                endpoint.look_at(header, at);
                 true
             }
             Unknown::Anchor => match self.pair(slot) {

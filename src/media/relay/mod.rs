@@ -6,6 +6,7 @@
 //! - `answer`: what the threads answer, on its way to who waits
 //! - `handle`: how the rest of the program speaks to the threads; `thread`: their driver
 //! - `inserted`: digits that we send to a leg; `tones`: those that it presses as sound
+//! - `pace`: the clock of what is received, and which gaps are no loss
 //! - `protection`: SRTP, between the sockets and all that
 //! - `reports`: RTCP, which ends at each leg
 //! - `stats`: what an endpoint has seen and done, as a snapshot
@@ -22,6 +23,7 @@ mod endpoint;
 mod handle;
 mod inserted;
 pub mod machine;
+mod pace;
 mod protection;
 mod reports;
 mod stats;
@@ -42,8 +44,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use super::codec::Law;
+use super::forward::{Clocks, ExtensionMap, PayloadMap};
 pub use super::forward::{EventTypes, MOST_EVENTS};
-use super::forward::{ExtensionMap, PayloadMap};
 use super::stage::Voice;
 use super::transcode::Plan;
 use super::transport::lock::{NamedSources, Signalling};
@@ -79,7 +81,7 @@ pub struct Remote {
     pub rtcp_mux: bool,
     /// It wants to receive.
     pub receives: bool,
-    /// It means to send.
+    /// It means to send, and to us: not so on hold, or while its media goes past us.
     pub sends: bool,
     /// Payload types under which it was told to send `telephone-event` in this session, and their
     /// clock rates; those of the last description first.
@@ -114,8 +116,10 @@ impl Remote {
 pub struct Way {
     /// By payload type.
     pub payload_types: PayloadMap,
-    /// Ticks a second of the stream.
+    /// Ticks a second of the stream, until its packets say otherwise.
     pub clock_rate: u32,
+    /// By payload type.
+    pub clocks: Clocks,
     /// By header extension.
     pub extensions: ExtensionMap,
     /// Payloads of this type are written anew.
@@ -130,7 +134,8 @@ impl Way {
     /// Packets pass as they are, without header extensions.
     pub fn new(payload_types: PayloadMap, clock_rate: u32) -> Self {
         let extensions = ExtensionMap::EMPTY;
-        Way { payload_types, clock_rate, extensions, recode: None, transcode: None, held: false }
+        let clocks = Clocks::default();
+        Way { payload_types, clock_rate, clocks, extensions, recode: None, transcode: None, held: false }
     }
 
     /// The same, of a party that is on hold: nothing passes but digits, which go up.

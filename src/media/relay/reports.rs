@@ -85,7 +85,8 @@ impl Reports {
     }
 
     fn block(&mut self, ssrc: u32, state: &ForwardState, at: u64) -> ReportBlock {
-        let expected = state.expected().wrapping_sub(self.expected_prior);
+        // Less than before: some of what was missing was forgiven.
+        let expected = state.expected().saturating_sub(self.expected_prior);
         let lost = expected.saturating_sub(state.received.wrapping_sub(self.received_prior));
         (self.expected_prior, self.received_prior) = (state.expected(), state.received);
         let fraction = (u64::from(lost) * 256).checked_div(u64::from(expected)).unwrap_or(0).min(255);

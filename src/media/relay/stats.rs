@@ -122,11 +122,12 @@ pub struct EndpointStats {
     pub ssrc: Option<u32>,
     /// How often it changed.
     pub ssrc_changes: u32,
-    /// Missing by sequence number (RFC 3550 A.3).
+    /// Missing by sequence number (RFC 3550 A.3), rests left out: on hold, and while media goes past
+    /// us.
     pub lost: u64,
     /// Interarrival jitter now (RFC 3550 §6.4.1).
     pub jitter: Duration,
-    /// Payload type of the last packet that was believed.
+    /// Payload type of the last packet of sound that was believed.
     pub payload_type: Option<u8>,
     /// The last payload type that was refused.
     pub payload_type_refused: Option<u8>,

@@ -28,6 +28,7 @@ pub use stand::{Act, Stage, Ticket};
 pub use streaming::Streaming;
 
 use super::codec::Codec;
+use super::forward::Clocks;
 use super::transcode::{MOST_FORMATS, Target};
 
 /// Samples of the longest tick: 20 ms at 16 kHz.
@@ -45,6 +46,13 @@ pub struct Voice {
 }
 
 impl Voice {
+    /// Ticks a second of what the party says.
+    pub fn clocks(&self) -> Clocks {
+        let mut clocks = Clocks::default();
+        self.says.iter().flatten().for_each(|(number, codec)| clocks.set(*number, codec.clock_rate()));
+        clocks
+    }
+
     /// Nothing that we can encode or decode.
     pub const NONE: Voice = Voice { gets: None, says: [None; MOST_FORMATS] };
 

@@ -53,6 +53,14 @@ impl Agreed {
     }
 }
 
+/// The encoding name of the sound that a party sends under this payload type, by what it was told;
+/// none for what is no speech.
+pub fn spoken(told: &[u8], payload_type: u8) -> Option<String> {
+    let told = Line::known(told)?.audio;
+    let format = told.formats.into_iter().find(|format| format.payload_type == payload_type)?;
+    formats::is_speech(&format).then_some(format.encoding)
+}
+
 /// From the description that a party was told last, and its own.
 pub fn agreed(told: &[u8], said: &[u8]) -> Option<Agreed> {
     let (told, said) = (Line::known(told)?.audio, Line::known(said)?.audio);

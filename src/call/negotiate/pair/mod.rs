@@ -32,7 +32,7 @@ mod tests;
 mod ways;
 mod wishes;
 
-pub use agreed::{Agreed, agreed};
+pub use agreed::{Agreed, agreed, spoken};
 
 use std::net::SocketAddr;
 
@@ -192,7 +192,7 @@ impl Side {
             rtcp: rtcp.unwrap_or(SocketAddr::new(audio.address, audio.port.saturating_add(1))),
             rtcp_mux,
             receives: !audio.is_hold(),
-            sends: audio.direction.has_send(),
+            sends: audio.direction.has_send() && sent.rtp() == self.rtp,
             telephone_events: EventTypes::new(self.told_events.with(&sent)),
             takes_event: takes.map(|format| (format.payload_type, format.clock_rate)),
             voice,

@@ -61,6 +61,8 @@ pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>),
     let target = target(to, passes);
     let mut way = Way::new(PayloadMap::EMPTY, PTIME_MS);
     way.extensions = extensions(from, to);
+    let speaks = told.clone().filter(|format| is_speech(format));
+    speaks.for_each(|format| way.clocks.set(format.payload_type, format.clock_rate));
 
     if let Some(format) = relayed {
         way.clock_rate = format.clock_rate;

@@ -12,7 +12,7 @@ impl Machine {
             endpoint.lock.signal(remote.rtp, remote.signalling, at);
             endpoint.follow_lock();
         }
-        endpoint.remote = Some(remote);
+        endpoint.describe(remote);
         if let Some(ear) = endpoint.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
             ear.listen(&remote.voice);
         }
@@ -46,7 +46,7 @@ impl Machine {
                 self.part(before);
             }
             if let Some((endpoint, peer)) = self.pair(one.slot)
-                && (endpoint.rule.clock_rate != way.clock_rate
+                && (endpoint.rule.clock_rate != endpoint.clock_in(way)
                     || endpoint.plan.as_deref() != way.transcode.as_ref())
             {
                 peer.out.settle(&mut endpoint.rule, &mut endpoint.state);
