@@ -45,6 +45,19 @@ pub struct Validator {
     candidate: Option<Candidate>,
     /// Expected and received of sources before the current one.
     past: Counts,
+    /// Whether packets are to come, and loss counts.
+    pace: Pace,
+}
+
+/// Whether what is missing is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Pace {
+    #[default]
+    Expected,
+    /// Not before the next packet: the source has rested, or was elsewhere.
+    Afresh,
+    /// Nothing is to come.
+    Rests,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,7 +107,11 @@ impl Validator {
         match &mut self.current {
             Some(source) if source.ssrc == ssrc => {
                 self.candidate = None;
-                source.update(sequence)
+                let verdict = source.update(sequence, self.pace != Pace::Expected);
+                if matches!(verdict, Verdict::Accept(_)) && self.pace == Pace::Afresh {
+                    self.pace = Pace::Expected;
+                }
+                verdict
             }
             _ => self.probation(ssrc, sequence),
         }
@@ -129,6 +146,16 @@ impl Validator {
                 Verdict::Hold
             }
         }
+    }
+
+    /// Nothing is to come from now on (hold): whatever is missing is not lost.
+    pub fn rest(&mut self) {
+        self.pace = Pace::Rests;
+    }
+
+    /// Packets are to come: what is missing before the next one is not lost.
+    pub fn afresh(&mut self) {
+        self.pace = Pace::Afresh;
     }
 
     /// The accepted SSRC.
@@ -194,13 +221,15 @@ impl Source {
         self.max - self.base + 1
     }
 
-    fn update(&mut self, sequence: u16) -> Verdict {
+    /// `rested`: what is missing before this packet is not lost.
+    fn update(&mut self, sequence: u16, rested: bool) -> Verdict {
         let ahead = sequence.wrapping_sub(self.max as u16);
         if ahead == 0 {
             return Verdict::Duplicate;
         }
         if ahead < MAX_DROPOUT {
             self.max += u64::from(ahead);
+            self.base += if rested { u64::from(ahead) - 1 } else { 0 };
             self.window = self.window.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
         } else if ahead <= u16::MAX - MAX_MISORDER {
             // A large jump: believed when the next packet goes on from it.

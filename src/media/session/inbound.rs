@@ -100,9 +100,14 @@ impl Session {
             return Verdict::UnknownPayload;
         }
         let believed = self.lock.believed() == Some(from);
-        if !believed && !matches!(self.lock.consider(from, at, self.heard_at), Belief::Believed { .. }) {
-            self.injected += 1;
-            return Verdict::Injected;
+        if !believed {
+            let Belief::Believed { before } = self.lock.consider(from, at, self.heard_at) else {
+                self.injected += 1;
+                return Verdict::Injected;
+            };
+            if before.is_some() && settled.params.direction.receive {
+                self.receiver.validator.afresh();
+            }
         }
         self.heard_at = self.heard_at.max(at);
         self.collisions.check(packet.ssrc, self.sender.ssrc, from.ip());

@@ -207,9 +207,15 @@ impl Session {
 
     /// What offer and answer settled. `tick` is the next tick of the worker.
     pub fn configure(&mut self, now: Now, tick: Instant, params: MediaParams) {
-        let received = self.settled.as_ref().is_none_or(|settled| settled.params.direction.receive);
+        let before = self.settled.as_ref().map(|settled| &settled.params);
+        let received = before.is_none_or(|before| before.direction.receive);
         if !received || !params.direction.receive {
             self.receiver.stats.pause();
+        }
+        if !params.direction.receive {
+            self.receiver.validator.rest();
+        } else if !received || before.is_some_and(|before| before.remote_rtp != params.remote_rtp) {
+            self.receiver.validator.afresh();
         }
         let at = self.ns(now.at);
         self.lock.signal(params.remote_rtp, [params.signalling, None], at);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::tests::{Bench, Script, audio, packet, params};
+use super::tests::{Bench, Script, address, audio, packet, params};
 use super::*;
 
 const STRANGER: [u8; 4] = [127, 0, 0, 66];
@@ -80,4 +80,36 @@ fn a_source_that_nobody_names_is_not_learned_and_the_host_of_the_signalling_is()
     put(&mut bench, 20, far(SIGNALLING), audio(9, 1));
     put(&mut bench, 40, far(SIGNALLING), audio(9, 2));
     assert_eq!(bench.session.stats(bench.epoch).packets_rx, 2);
+}
+
+#[test]
+fn what_a_far_end_counts_on_while_it_is_held_or_elsewhere_is_no_loss() {
+    let mut bench = Bench::plain();
+    let mut at = 0;
+    let mut hear = |bench: &mut Bench, port: u16, from: u32| {
+        for n in from..from + 50 {
+            at += 20;
+            bench.receive(at, port, &audio(7, n));
+            bench.wake(at);
+        }
+        at
+    };
+    let now = hear(&mut bench, 4_000, 0);
+    let held = MediaParams { direction: Direction { send: true, receive: false }, ..params(20) };
+    bench.session.configure(bench.now(now), bench.now(now).at, held);
+    // A second of it; then some packets come before the answer is read.
+    for n in 100..103 {
+        bench.receive(now + 1_000, 4_000, &audio(7, n));
+    }
+    bench.session.configure(bench.now(now + 1_000), bench.now(now + 1_000).at, params(20));
+    let now = hear(&mut bench, 4_000, 110) + 1_000;
+    let whole = bench.session.reception(bench.now(now).at);
+    assert_eq!((bench.session.stats(bench.now(now).at).lost, whole.expected), (0, 103));
+    // It has another address from now on, and was elsewhere meanwhile.
+    let moved = MediaParams { remote_rtp: address(4_002), ..params(20) };
+    bench.session.configure(bench.now(now), bench.now(now).at, moved);
+    hear(&mut bench, 4_002, 300);
+    assert_eq!(bench.session.stats(bench.now(now).at).lost, 0);
+    hear(&mut bench, 4_002, 355);
+    assert_eq!(bench.session.stats(bench.now(now).at).lost, 5, "without a reason it is");
 }

@@ -42,6 +42,21 @@ fn sequence_numbers_wrap_during_probation_and_after() {
 }
 
 #[test]
+fn what_is_missing_while_nothing_is_to_come_is_not_lost() {
+    let mut validator = started(100);
+    validator.rest();
+    accepted(validator.check(7, 110));
+    accepted(validator.check(7, 150));
+    assert_eq!((validator.lost(), validator.expected()), (0, 4));
+    validator.afresh();
+    accepted(validator.check(7, 200));
+    assert_eq!(validator.lost(), 0);
+    accepted(validator.check(7, 203));
+    assert_eq!(validator.lost(), 2, "from now on");
+    assert_eq!(validator.report().map(|report| report.cumulative), Some(2));
+}
+
+#[test]
 fn losses_are_counted_and_a_late_packet_takes_one_back() {
     let mut validator = started(100);
     for sequence in [100, 103, 104] {
