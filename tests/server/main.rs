@@ -32,6 +32,8 @@ mod edges;
 #[cfg(feature = "lab")]
 mod faults;
 #[cfg(feature = "lab")]
+mod figures;
+#[cfg(feature = "lab")]
 mod file_modes;
 #[cfg(feature = "lab")]
 mod hep;

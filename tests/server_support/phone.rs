@@ -15,6 +15,8 @@ pub struct Phone {
     pub events: Option<u8>,
     /// What it says in Allow, if it does.
     pub allows: Option<&'static str>,
+    /// Its payload types, and lines about them.
+    formats: (&'static str, &'static str),
 }
 
 /// What a phone needs to go on in a call.
@@ -38,7 +40,21 @@ impl Phone {
             socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
             socket
         };
-        Phone { name, sip: socket(sip), rtp: socket(rtp), told, events: None, allows: None }
+        Phone {
+            name,
+            sip: socket(sip),
+            rtp: socket(rtp),
+            told,
+            events: None,
+            allows: None,
+            formats: ("8", ""),
+        }
+    }
+
+    /// It lists these payload types, with these lines (each ends with CR and LF).
+    pub fn speaking(mut self, types: &'static str, lines: &'static str) -> Phone {
+        self.formats = (types, lines);
+        self
     }
 
     /// Its media have another port from now on, which its next description says.
@@ -53,14 +69,14 @@ impl Phone {
     }
 
     fn session(&self) -> String {
-        let (port, ip) = (self.rtp().port(), self.told);
+        let (port, ip, (types, lines)) = (self.rtp().port(), self.told, self.formats);
         let (number, line) = match self.events {
             Some(event) => (format!(" {event}"), format!("a=rtpmap:{event} telephone-event/8000\r\n")),
             None => (String::new(), String::new()),
         };
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP 8{number}\r\n{line}"
+             m=audio {port} RTP/AVP {types}{number}\r\n{lines}{line}"
         )
     }
 
@@ -234,6 +250,16 @@ impl Phone {
         }
     }
 
+    /// Sends a packet of that payload type, sequence number and timestamp.
+    pub fn packet(&self, to: SocketAddr, payload_type: u8, n: u16, timestamp: u32) {
+        let mut packet = vec![0x80, payload_type];
+        packet.extend_from_slice(&n.to_be_bytes());
+        packet.extend_from_slice(&timestamp.to_be_bytes());
+        packet.extend_from_slice(&7u32.to_be_bytes());
+        packet.resize(172, 0xd5);
+        self.rtp.send_to(&packet, to).expect("loopback");
+    }
+
     /// Asks for another direction of its media, and acknowledges the answer, which it gives.
     pub fn change(&self, dialog: &Dialog, cseq: u32, direction: &str) -> String {
         let body =
@@ -317,6 +343,17 @@ impl Phone {
             heard.push(buffer[..length].to_vec());
         }
         heard
+    }
+
+    /// What has come by now.
+    pub fn packets_by_now(&self) -> Vec<Vec<u8>> {
+        let (mut buffer, mut found) = ([0; 2_048], Vec::new());
+        self.rtp.set_nonblocking(true).expect("a socket");
+        while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
+            found.push(buffer[..length].to_vec());
+        }
+        self.rtp.set_nonblocking(false).expect("a socket");
+        found
     }
 
     /// Whether something like this is among what has come.

@@ -25,6 +25,7 @@ pub(super) struct LegAccount {
     /// Where the party's messages come from.
     pub signalling: Option<SocketAddr>,
     pub codec: Option<Box<str>>,
+    pub gateway: Option<Box<str>>,
     pub held_since: Option<Instant>,
     /// Its last INVITE or UPDATE brought an offer: what comes back is the answer.
     offered: bool,
@@ -86,6 +87,7 @@ impl Entry {
                 call_id,
                 signalling: remote,
                 codec: None,
+                gateway: None,
                 held_since: None,
                 offered: false,
                 closing: false,
@@ -221,6 +223,10 @@ impl Entry {
         }
         if let Some(account) = self.get(leg) {
             account.closing = false;
+            let spoken = account.described.as_ref().zip(stats.payload_type);
+            if let Some(codec) = spoken.and_then(|(it, spoken)| it.spoken(spoken, account.codec.as_deref())) {
+                account.codec = Some(codec.into_boxed_str());
+            }
             account.stats = Some(Box::new(*stats));
         }
     }

@@ -239,6 +239,13 @@ impl Books {
         self.settle(call, now, false);
     }
 
+    /// The gateway that a leg comes by or goes out by.
+    pub fn by_gateway(&mut self, call: CallId, leg: LegId, gateway: Option<&str>) {
+        if let Some(account) = self.entries.get_mut(&call).and_then(|entry| entry.get(leg)) {
+            account.gateway = gateway.map(Into::into);
+        }
+    }
+
     /// A leg is over; its record, where records are wanted, comes out once it is complete.
     pub fn leg_over(&mut self, call: CallId, leg: LegId, record: Option<Box<Cdr>>, now: Instant) {
         let Some(entry) = self.entries.get_mut(&call) else {

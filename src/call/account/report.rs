@@ -65,6 +65,8 @@ impl Report {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LegReport {
     pub leg: LegId,
+    /// The gateway that it came by or went out by; none while it is up, `GET /calls` has it then.
+    pub gateway: Option<String>,
     /// Where the party's signalling comes from.
     #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub signalling: Option<SocketAddr>,
@@ -129,6 +131,7 @@ impl Entry {
                 .iter()
                 .map(|account| LegReport {
                     leg: account.leg,
+                    gateway: account.gateway.as_deref().map(str::to_owned),
                     signalling: account.signalling,
                     codec: account.codec.as_deref().map(str::to_owned),
                     media: account
@@ -165,6 +168,10 @@ impl Unjudged {
             if account.codec.is_none() {
                 // Nobody was joined with it.
                 account.codec = described.and_then(Descriptions::codec);
+            }
+            let spoken = described.zip(stats.payload_type);
+            if let Some(codec) = spoken.and_then(|(it, spoken)| it.spoken(spoken, account.codec.as_deref())) {
+                account.codec = Some(codec);
             }
             account.media = Some(MediaReport::new(&stats, account.codec.as_deref()));
         }

@@ -1,5 +1,6 @@
 //! What is asked of a controller, and what happens in it.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::call::negotiate::NegotiateError;
 pub use crate::call::negotiate::crypto::SrtpPolicy;
 use crate::call::negotiate::pair::{self, Agreed};
 pub use crate::call::negotiate::pair::{Hold, PairPolicy};
+use crate::media::codec::Codec;
 use crate::media::transport::lock::same_host;
 pub use crate::media::transport::lock::{Answering, NamedSources, Signalling};
 
@@ -120,6 +122,15 @@ impl Descriptions {
         pair::agreed(&self.told, &self.said)
     }
 
+    /// The encoding name of what the party sends under this payload type; `known` is the one that it
+    /// was thought to be.
+    pub fn spoken(&self, payload_type: u8, known: Option<&str>) -> Option<String> {
+        let codec = known.and_then(|known| known.parse::<Codec>().ok());
+        // Numbers that have one meaning everywhere (RFC 3551 §6) need no second look.
+        let plain = codec.is_some_and(|codec| payload_type < 96 && codec.payload_type() == payload_type);
+        if plain { None } else { pair::spoken(&self.told, payload_type) }
+    }
+
     /// The encoding name of the first codec that both have.
     pub fn codec(&self) -> Option<String> {
         let speech =
@@ -138,6 +149,15 @@ pub enum Route {
     Transcode { from: String, to: String },
 }
 
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Route::Relay { encoding } => f.write_str(encoding),
+            Route::Transcode { from, to } => write!(f, "{from} to {to}"),
+        }
+    }
+}
+
 /// How a bridge carries media.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Joined {
@@ -145,6 +165,13 @@ pub struct Joined {
     pub forward: Route,
     /// From the second to the first.
     pub backward: Route,
+}
+
+impl fmt::Display for Joined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.is_relay() { "relayed" } else { "transcoded" };
+        write!(f, "{word}, {} there and {} back", self.forward, self.backward)
+    }
 }
 
 impl Joined {

@@ -162,7 +162,8 @@ impl Switch {
             && let Some(it) = self.legs.get_mut(to.0)
         {
             // It sends past b2b still, and is heard: nothing better can be had.
-            tracing::warn!("leg {}: its media does not come back: {status:?}", to.0);
+            let why = status.map_or_else(|| "it could not be asked".to_owned(), |status| status.to_string());
+            tracing::warn!("leg {}: its media does not come back: {why}", to.0);
             it.led_past = false;
         }
         self.lead(t, call);

@@ -137,7 +137,7 @@ impl Switch {
         self.media(t, joined, move |switch, t, joined| {
             switch.account_joined(t, (a, b), &joined);
             match joined {
-                Ok(joined) => tracing::debug!("legs {} and {}: {joined:?}", a.0, b.0),
+                Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
                 Err(error) => tracing::warn!("legs {} and {} cannot hear each other: {error}", a.0, b.0),
             }
         });

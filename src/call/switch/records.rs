@@ -144,6 +144,7 @@ impl Switch {
             route: diverted.and_then(|it| it.route.clone()),
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
+        self.books.by_gateway(leg.call, id, record.gateway.as_deref());
         let record = self.records.is_some().then(|| Box::new(record));
         self.books.leg_over(leg.call, id, record, t.now);
         self.settle_accounts(t);

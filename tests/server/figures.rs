@@ -1,0 +1,144 @@
+//! Figures of a call: what was spoken, how evenly it came, what was lost. What peers do in the field
+//! is no loss and no jitter.
+
+use std::time::{Duration, Instant};
+
+use b2b::media::rtp::rtcp;
+use serde_json::Value;
+
+use crate::server_support::phone::{Phone, direction_of, rtp_of};
+use crate::server_support::{Server, server, until};
+
+const BOTH: (&str, &str) = ("111 0", "a=rtpmap:111 opus/48000/2\r\na=rtcp-mux\r\n");
+/// SSRC of what these phones send.
+const SSRC: u32 = 7;
+
+fn record_of(server: &Server, direction: &str) -> Value {
+    let path = server.folder.path().join("cdr.jsonl");
+    let text = until("two records", || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    records
+        .into_iter()
+        .find(|it| it["direction"] == direction)
+        .unwrap_or_else(|| panic!("{direction}: {text}"))
+}
+
+/// The offer leads with Opus, and PCMU is what is spoken, every 20 ms: jitter is that of PCMU's clock,
+/// in the account, in the record and in what the far end is told by RTCP.
+#[test]
+fn jitter_and_codec_are_those_of_what_is_spoken() {
+    let (ann, bob) = (Phone::new("ann").speaking(BOTH.0, BOTH.1), Phone::new("bob").speaking(BOTH.0, BOTH.1));
+    let server = server(&format!("[[route]]\nto = \"{}\"\n", bob.uri()));
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    let first = invite.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio");
+    assert_eq!(first.split(' ').nth(2), Some("111"), "{invite}");
+    let (to, theirs) = (rtp_of(&invite), bob.answer_to(&invite, peer));
+    let (answer, _) = ann.hear("SIP/2.0 200");
+    let mine = ann.confirmed(&answer, asked, server.sip);
+    // Real time, since jitter is of it; how late a busy machine sends is measured as well.
+    let (start, mut reported, mut late) = (Instant::now(), None, Duration::ZERO);
+    for n in 0..1_000u32 {
+        let due = start + Duration::from_millis(20) * n;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        late = late.max(due.elapsed());
+        bob.packet(to, 0, n as u16, n * 160);
+        let heard = bob.packets_by_now();
+        let blocks = heard.iter().filter_map(|it| rtcp::parse(it, SSRC).ok()?.block);
+        reported = blocks.last().map(|block| block.jitter).or(reported);
+        if reported.is_some() && n >= 150 {
+            break;
+        }
+    }
+    let allowed = 8.0 + 2_000.0 * late.as_secs_f64();
+    let jitter = f64::from(reported.expect("a report")) / 8.0;
+    assert!(jitter < allowed, "told to the far end: {jitter} ms");
+    let call = server.get("/calls").json()["calls"][0]["call"].clone();
+    let account = server.get(&format!("/calls/{call}")).json();
+    let leg = &account["legs"][1];
+    assert_eq!(leg["codec"], "PCMU", "{account}");
+    assert!(leg["media"]["jitter_ms"].as_f64().is_some_and(|ms| ms < allowed), "{account}");
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&mine);
+    });
+    let record = record_of(&server, "outbound");
+    assert_eq!(record["codec"], "PCMU", "{record}");
+    assert!(record["jitter_ms"].as_f64().is_some_and(|ms| ms < allowed), "{record}");
+    assert!(record["mos"].as_f64().is_some_and(|mos| mos > 4.3), "{record}");
+    drop(theirs);
+}
+
+/// A peer that counts its sequence numbers on while it is held, as Asterisk does, has lost nothing.
+#[test]
+fn a_hold_is_no_loss() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = server(&format!("[[route]]\nmode = \"transparent\"\nto = \"{}\"\n", bob.uri()));
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    let to = rtp_of(&invite);
+    bob.answer_to(&invite, peer);
+    let (answer, _) = ann.hear("SIP/2.0 200");
+    let dialog = ann.confirmed(&answer, asked, server.sip);
+    let mut n = 0;
+    let mut speak = |missing: u16| {
+        let mut heard = 0;
+        n += missing;
+        until("Ann to hear Bob", || {
+            bob.packet(to, 8, n, u32::from(n) * 160);
+            n += 1;
+            std::thread::sleep(Duration::from_millis(2));
+            heard += ann.packets_by_now().len();
+            (heard >= 20).then_some(())
+        });
+    };
+    speak(0);
+    for (cseq, direction, answer) in [(2, "sendonly", "recvonly"), (3, "sendrecv", "sendrecv")] {
+        std::thread::scope(|scope| {
+            let offered = scope.spawn(|| bob.answer_again(answer));
+            ann.change(&dialog, cseq, direction);
+            assert_eq!(direction_of(&offered.join().expect("an offer")), direction);
+        });
+    }
+    speak(100);
+    let call = server.get("/calls").json()["calls"][0]["call"].clone();
+    let account = server.get(&format!("/calls/{call}")).json();
+    let media = &account["legs"][1]["media"];
+    assert!(media["packets_received"].as_u64() >= Some(40), "{account}");
+    assert_eq!(media["packets_lost"], 0, "{account}");
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&dialog);
+    });
+    let record = record_of(&server, "outbound");
+    assert_eq!(record["packets_lost"], 0, "{record}");
+    assert!(record["mos"].as_f64().is_some_and(|mos| mos > 4.3), "{record}");
+}
+
+/// Also of a call that is over: where else would one look by which provider it went?
+#[test]
+fn an_account_has_the_gateway_of_each_leg() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let host = bob.uri().split_once('@').expect("a host").1.to_owned();
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\noptions_s = 0\n[[route]]\nto = \"gateway/carrier\"\n"
+    ));
+    let asked = ann.ask_for(server.sip, "200");
+    bob.answer();
+    let (answer, _) = ann.hear("SIP/2.0 200");
+    let dialog = ann.confirmed(&answer, asked, server.sip);
+    let call = server.get("/calls").json()["calls"][0]["call"].clone();
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&dialog);
+    });
+    let over = until("the end of the account", || {
+        let account = server.get(&format!("/calls/{call}")).json();
+        (account["over"] == true).then_some(account)
+    });
+    let gateways: Vec<_> = over["legs"].as_array().expect("legs").iter().map(|leg| &leg["gateway"]).collect();
+    assert_eq!(gateways, [&Value::Null, &Value::from("carrier")], "{over}");
+}
