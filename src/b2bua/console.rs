@@ -8,6 +8,7 @@ use crate::call::CallId;
 use crate::call::call_fsm::{CallDirection, CallState};
 use crate::call::event::Event;
 use crate::call::leg_fsm::TerminationCause;
+use crate::util::unheard;
 
 /// Lines in a second.
 const LINES: u32 = 20;
@@ -105,7 +106,7 @@ impl Console {
                 first.then(|| format!("call {}: {party}{by} calls", call.0))
             }
             Event::LegState { call, cause: Some(TerminationCause::Failed { status, reason }), .. } => {
-                self.calls.get_mut(call)?.failed = Some(format!("{status} {reason}"));
+                self.calls.get_mut(call)?.failed = Some(unheard::in_words(*status, reason));
                 None
             }
             Event::CallState { call, to: CallState::Bridged, .. } => {

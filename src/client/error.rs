@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::call::agent::AgentError;
 use crate::call::leg_fsm::TerminationCause;
+use crate::util::unheard;
 
 /// Why a client could not start.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +170,7 @@ impl fmt::Display for EndCause {
             EndCause::Cancelled => f.write_str("the caller gave up before the answer"),
             EndCause::Rejected { status } => write!(f, "we refused it with {status}"),
             EndCause::Failed { status, reason } => {
-                write!(f, "{status} {reason}")?;
+                f.write_str(&unheard::in_words(*status, reason))?;
                 advice(*status).map_or(Ok(()), |advice| write!(f, "; {advice}"))
             }
             EndCause::NotTrusted { peer, reason } => write!(
@@ -205,7 +206,11 @@ fn advice(status: u16) -> Option<&'static str> {
         403 => "this caller may not call there",
         404 | 604 => "nobody has that name there; check the address",
         408 => "nobody answered; check the address, and that something listens there",
-        415 | 488 | 606 => "no common codec; offer more of them in the builder",
+        415 => "no common codec; offer more of them in the builder",
+        488 | 606 => {
+            "the far end does not take what was offered: no codec that it has, or SRTP that one side demands \
+             and the other does not have; see codecs and srtp of the builder"
+        }
         480 => "nobody is there now; try again later",
         486 | 600 => "busy; try again later",
         503 => "not reachable, or out of room; check the address, or try again later",

@@ -2,6 +2,7 @@
 
 use crate::ua::{CallId, EndCause, Ua, UaError};
 use crate::util::exit::{Exit, Failure};
+use crate::util::unheard;
 
 /// What the end of a call means for the exit code. `whom` is the far end, as the
 /// user knows it; `stopping` says that we wanted to end anyway.
@@ -16,7 +17,7 @@ pub(super) fn of_call(cause: &EndCause, whom: &str, stopping: bool) -> Result<()
         EndCause::Cancelled => failure(format!("the call with {whom} was cancelled before its answer")),
         EndCause::Rejected { status } => failure(format!("the call from {whom} was refused with {status}")),
         EndCause::Failed { status, reason } => {
-            failure(format!("the call to {whom} failed: {status} {reason}"))
+            failure(format!("the call to {whom} failed: {}", unheard::in_words(*status, reason)))
         }
         EndCause::MediaTimeout => {
             failure(format!("no RTP from {whom} for too long (--rtp-timeout-s); the call was ended"))

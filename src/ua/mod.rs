@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
+use crate::util::unheard;
+
 pub use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 pub use crate::metrics::{MediaStats, UaStats};
 pub use impairment::Impairment;
@@ -131,7 +133,7 @@ impl fmt::Display for EndCause {
             EndCause::RemoteHangup => f.write_str("the far end hung up"),
             EndCause::Cancelled => f.write_str("cancelled before the answer"),
             EndCause::Rejected { status } => write!(f, "we refused it with {status}"),
-            EndCause::Failed { status, reason } => write!(f, "{status} {reason}"),
+            EndCause::Failed { status, reason } => f.write_str(&unheard::in_words(*status, reason)),
             EndCause::MediaTimeout => f.write_str("no RTP for too long"),
             EndCause::Protocol { message } => f.write_str(message),
         }

@@ -10,6 +10,7 @@
 //! - `redact`: numbers in log lines
 //! - `seconds`: times in JSON
 //! - `secret`: octets and texts that are in none
+//! - `unheard`: failures that nobody has sent
 //! - `vital`: threads that their owner cannot do without
 //! - `web`: how HTTP clients of ours begin
 
@@ -23,6 +24,7 @@ pub mod redact;
 pub mod seconds;
 pub mod secret;
 pub mod signal;
+pub mod unheard;
 pub mod vital;
 #[cfg(feature = "remote-media")]
 pub mod web;

@@ -7,6 +7,7 @@ use super::super::event::{DigitBy, Event, Quality, TransferKind};
 use super::super::leg_fsm::{LegState, TerminationCause};
 use super::super::timeline::Timeline;
 use crate::call::bridge_fsm::{BridgeState, HeldBy};
+use crate::util::unheard;
 
 /// What is noted of a key.
 pub(super) const DIGIT: &str = "digit";
@@ -134,7 +135,7 @@ pub(super) fn words(cause: &TerminationCause) -> String {
         TerminationCause::RemoteHangup => "hung up by the party".to_owned(),
         TerminationCause::Cancelled => "cancelled".to_owned(),
         TerminationCause::Rejected { status } => format!("refused with {status}"),
-        TerminationCause::Failed { status, reason } => format!("{status} {reason}"),
+        TerminationCause::Failed { status, reason } => unheard::in_words(*status, reason),
         TerminationCause::MediaTimeout => "no RTP for too long".to_owned(),
         TerminationCause::MediaLost => "its media was lost".to_owned(),
         TerminationCause::Protocol { message } => message.clone(),

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::failure::{Failover, is_trouble, rank};
+use crate::util::unheard;
 
 /// A branch, numbered from 0 as they were started.
 pub type BranchNo = u16;
@@ -359,7 +360,7 @@ impl<T> Dial<T> {
         for number in self.silent_at(now) {
             self.set_over(number);
             self.outputs.push_back(DialOutput::Cancel(number, WhyCancelled::Silent));
-            self.remember(DialFailure::new(408, "No Response"));
+            self.remember(DialFailure::new(408, unheard::SILENT));
         }
         let failure = || DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") };
         let all = self.ends <= now;

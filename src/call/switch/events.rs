@@ -15,6 +15,7 @@ use crate::call::verdict::media_from;
 use crate::call::{CallId, LegId};
 use crate::sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
 use crate::sip::msg::{Method, Name, Response};
+use crate::util::unheard;
 
 impl Switch {
     /// Takes what the endpoint has to tell.
@@ -170,9 +171,9 @@ impl Switch {
                 self.branch_refused(t, leg, response);
             } else if let Some(branch) = branch {
                 let failure = match &cause {
-                    Termination::NoResponse => DialFailure::new(408, "No Response"),
-                    Termination::RingTimeout => DialFailure::new(408, "Rang Without Answer"),
-                    Termination::Unreachable => DialFailure::new(503, "Unreachable"),
+                    Termination::NoResponse => DialFailure::new(408, unheard::SILENT),
+                    Termination::RingTimeout => DialFailure::new(408, unheard::RANG_OUT),
+                    Termination::Unreachable => DialFailure::new(503, unheard::UNREACHABLE),
                     _ => DialFailure::new(500, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;

@@ -29,6 +29,7 @@ use crate::call::negotiate::{self, Described, LocalMedia};
 use crate::media::session::MediaParams;
 use crate::sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
 use crate::sip::msg::{Name, Request};
+use crate::util::unheard;
 pub use change::Change;
 use change::{Asked, Wish};
 use session::{Unreadable, description};
@@ -367,9 +368,9 @@ pub(in crate::call) fn termination(cause: Termination) -> TerminationCause {
         Termination::Failed { response } => {
             failed(response.status(), &String::from_utf8_lossy(response.reason()))
         }
-        Termination::NoResponse => failed(408, "No Response"),
-        Termination::RingTimeout => failed(408, "Rang Without Answer"),
-        Termination::Unreachable => failed(503, "Unreachable"),
+        Termination::NoResponse => failed(408, unheard::SILENT),
+        Termination::RingTimeout => failed(408, unheard::RANG_OUT),
+        Termination::Unreachable => failed(503, unheard::UNREACHABLE),
         Termination::AnswerTimeout => TerminationCause::Rejected { status: 480 },
         Termination::NoPrack => TerminationCause::Rejected { status: 504 },
         Termination::SessionExpired => TerminationCause::SessionExpired,
