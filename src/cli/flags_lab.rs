@@ -53,7 +53,7 @@ pub struct LabFlags {
     pub aplay_cmd: PlayerCommand,
     /// aplay: play, or end with exit code 66; auto: play if there is a player and a
     /// sound card; null: do not play
-    #[arg(long, help_heading = "Sink", value_name = "WHERE", default_value = "aplay", value_parser = value::output)]
+    #[arg(long, help_heading = "Sink", value_name = "WHERE", default_value = "auto", value_parser = value::output)]
     pub output: Output,
     /// Write what is heard to this WAV file
     #[arg(long, help_heading = "Sink", value_name = "FILE", value_parser = value::path)]

@@ -119,7 +119,14 @@ impl Flags {
             [("engine", self.given.contains(&"engine")), ("report", self.lab.report.is_some())]
         {
             if given {
-                return Err(usage(format!("--{flag} is not for a scene; leave it out")));
+                let instead = match flag {
+                    "report" => {
+                        "; its figures are in the table at the end, and for programs in the last line of \
+                                 --log-format json"
+                    }
+                    _ => "",
+                };
+                return Err(usage(format!("--{flag} is not for a scene; leave it out{instead}")));
             }
         }
         Ok(Some(SceneConfig {

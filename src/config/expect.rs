@@ -15,17 +15,20 @@ pub struct Expect {
     pub max_latency_ms: Option<f64>,
     /// MOS of the whole chain, at least.
     pub min_mos: Option<f64>,
+    /// Share of what was said that arrived intact, by its sound, at least, percent.
+    pub min_intact_pct: Option<f64>,
 }
 
 impl Expect {
     /// Its keys.
-    pub const KEYS: [&'static str; 6] = [
+    pub const KEYS: [&'static str; 7] = [
         "min_duration_s",
         "max_rtp_gap_ms",
         "max_arrival_gap_ms",
         "max_loss_pct",
         "max_latency_ms",
         "min_mos",
+        "min_intact_pct",
     ];
 
     /// The limit of this key, to be set; none for an unknown key.
@@ -37,6 +40,7 @@ impl Expect {
             "max_loss_pct" => &mut self.max_loss_pct,
             "max_latency_ms" => &mut self.max_latency_ms,
             "min_mos" => &mut self.min_mos,
+            "min_intact_pct" => &mut self.min_intact_pct,
             _ => return None,
         })
     }
@@ -44,7 +48,7 @@ impl Expect {
     /// Whether a limit makes sense for this key; the error says what would.
     pub fn check(key: &str, limit: f64) -> Result<(), String> {
         let range = match key {
-            "max_loss_pct" => 0.0..=100.0,
+            "max_loss_pct" | "min_intact_pct" => 0.0..=100.0,
             "min_mos" => 1.0..=5.0,
             _ => 0.0..=1e9,
         };

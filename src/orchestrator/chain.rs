@@ -39,7 +39,24 @@ pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
         latency_ms_p95: sink.and_then(|line| line.latency_ms_p95),
         mos: unheard.zip(delay).map(|(loss, delay)| quality::mos(loss, delay)),
         duration_s: sink.map(|line| line.duration_s),
+        intact_pct: None,
+        no_latency: None,
         hops,
+    }
+}
+
+/// Why mouth-to-ear latency was not measured, from the sink's last metrics line. `listens`: the sink
+/// plays or records for certain, by its plan.
+pub fn no_latency(sink: Option<&MetricsLine>, listens: bool) -> Option<String> {
+    let arrived = sink.map_or(0, |line| line.packets_rx);
+    match sink.and_then(|line| line.latency_ms_p50) {
+        Some(_) => None,
+        None if arrived == 0 => Some("nothing arrived".into()),
+        None if !listens => Some("the sink records nothing, and may have no player; give it a wav".into()),
+        None => Some(format!(
+            "{arrived} packets arrived, and none says when it was captured: what stands between takes out \
+             abs-capture-time, as a PBX does"
+        )),
     }
 }
 
@@ -81,6 +98,7 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
         ("max_loss_pct", expect.max_loss_pct, AtMost, chain.loss_pct, "%"),
         ("max_latency_ms", expect.max_latency_ms, AtMost, chain.latency_ms_p95, "ms"),
         ("min_mos", expect.min_mos, AtLeast, chain.mos, ""),
+        ("min_intact_pct", expect.min_intact_pct, AtLeast, chain.intact_pct, "%"),
     ];
     rows.into_iter()
         .filter_map(|(name, limit, bound, measured, unit)| {
@@ -92,6 +110,14 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
                 AtLeast => measured >= expected,
             });
             let judged = latency_measured || measured.is_some() || !needs_latency(name);
+            let unmeasured = measured.is_none().then(|| match name {
+                _ if !judged => "it takes the native engine in every role".to_string(),
+                "min_intact_pct" => "what was sent was not found in what arrived".to_string(),
+                _ if needs_latency(name) && chain.loss_pct.is_some() => {
+                    chain.no_latency.clone().unwrap_or_else(|| "nothing arrived".into())
+                }
+                _ => "nothing arrived".to_string(),
+            });
             Some(Expectation {
                 name: name.into(),
                 bound,
@@ -100,6 +126,7 @@ pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> V
                 unit: unit.into(),
                 pass,
                 judged,
+                unmeasured,
             })
         })
         .collect()
@@ -120,11 +147,10 @@ impl Expectation {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let measured = match self.measured {
             Some(value) => format!("measured {value:.2}{unit}"),
-            None if !self.judged => "not judged: it takes the native engine in every role".to_string(),
-            None if needs_latency(&self.name) => {
-                "not measured: nothing arrived, or the sink neither plays nor records (give it a wav)".into()
+            None => {
+                let word = if self.judged { "not measured" } else { "not judged" };
+                format!("{word}: {}", self.unmeasured.as_deref().unwrap_or("nothing arrived"))
             }
-            None => "not measured: nothing arrived".to_string(),
         };
         format!("{}: expected {bound} {}{unit}, {measured}", self.name, self.expected)
     }
@@ -207,7 +233,35 @@ mod tests {
         let checked = check(&expect, &figures, true);
         assert!(!checked[0].pass && !checked[1].pass);
         assert!(checked[0].line().contains("not measured"), "{}", checked[0].line());
-        assert!(checked[1].line().contains("give it a wav"), "{}", checked[1].line());
+        assert!(checked[1].line().contains("nothing arrived"), "{}", checked[1].line());
+    }
+
+    #[test]
+    fn what_is_missing_for_a_latency_is_told_as_it_is() {
+        let expect = Expect { max_latency_ms: Some(250.0), min_mos: Some(4.0), ..Expect::default() };
+        let told = |sink: Option<MetricsLine>, listens| {
+            let roles = vec![role("source", received(0, 0)), role("sink", sink.clone())];
+            let chain = ChainFigures { no_latency: no_latency(sink.as_ref(), listens), ..figures(&roles) };
+            check(&expect, &chain, true).iter().map(Expectation::line).collect::<Vec<_>>()
+        };
+        // A PBX between takes the stamp out: everything arrived, was heard and written.
+        for line in told(received(1_025, 0), true) {
+            assert!(line.contains("1025 packets arrived") && line.contains("abs-capture-time"), "{line}");
+        }
+        assert!(told(received(1_025, 0), false).iter().all(|line| line.contains("give it a wav")));
+        assert!(told(received(0, 0), true).iter().all(|line| line.contains("nothing arrived")));
+    }
+
+    #[test]
+    fn loss_behind_a_peer_that_renumbers_is_seen_by_the_sound() {
+        let expect = Expect { max_loss_pct: Some(0.0), min_intact_pct: Some(99.0), ..Expect::default() };
+        let roles = vec![role("source", received(0, 0)), role("sink", received(938, 0))];
+        let heard = |intact_pct| ChainFigures { intact_pct, ..figures(&roles) };
+        let checked = check(&expect, &heard(Some(94.0)), true);
+        assert_eq!(checked.iter().map(|it| it.pass).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(checked[1].line(), "min_intact_pct: expected at least 99 %, measured 94.00 %");
+        let line = check(&expect, &heard(None), false)[1].line();
+        assert!(line.contains("not found in what arrived"), "{line}");
     }
 
     #[test]

@@ -148,6 +148,13 @@ pub struct ChainFigures {
     pub mos: Option<f64>,
     /// Seconds of audio that the sink played out.
     pub duration_s: Option<f64>,
+    /// Share of what was said that arrived intact, by comparing the sound, percent: where the plan
+    /// has a limit on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intact_pct: Option<f64>,
+    /// Why there is no latency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_latency: Option<String>,
 }
 
 /// One RTP stream of the chain.
@@ -199,6 +206,9 @@ pub struct Expectation {
     pub pass: bool,
     /// False for what the engines of the chain cannot measure: neither met nor missed.
     pub judged: bool,
+    /// Why nothing was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmeasured: Option<String>,
 }
 
 impl Expectation {

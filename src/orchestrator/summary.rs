@@ -137,8 +137,14 @@ fn chain(chain: &ChainFigures, roles: &[RoleRecord]) -> Vec<String> {
         None if !native => {
             "latency   mouth to ear not measured (only the native engine carries the time stamps)".to_string()
         }
-        None => "latency   mouth to ear not measured (nothing was played or recorded)".to_string(),
+        None => {
+            let why = chain.no_latency.as_deref().unwrap_or("nothing arrived");
+            format!("latency   mouth to ear not measured ({why})")
+        }
     });
+    if let Some(intact) = chain.intact_pct {
+        lines.push(format!("sound     {intact:.1} % of what was said arrived intact"));
+    }
     lines.push(format!("quality   MOS {} (E-model, G.107)", measured(chain.mos, "", 2)));
     lines
 }
@@ -205,6 +211,7 @@ mod tests {
             unit: String::new(),
             pass,
             judged,
+            unmeasured: None,
         };
         assert!(all_met(&[row(true, true), row(true, true)]).unwrap().contains("all 2"));
         let line = all_met(&[row(true, true), row(false, false)]).unwrap();

@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use super::OrchestratorConfig;
-use super::chain;
 use super::record::{
     Event, ImpairmentRecord, PlanRecord, RoleEnd, RoleRecord, RunRecord, SCHEMA, Verdict, Versions,
 };
+use super::{chain, report};
 use crate::config::RoleName;
+use crate::config::plan::RolePlan;
 use crate::logging;
 use crate::metrics::MetricsLine;
 use crate::util::exit::Exit;
@@ -72,10 +73,18 @@ pub fn record(
     timeline: Vec<MetricsLine>,
 ) -> RunRecord {
     let ended = SystemTime::now();
-    let chain = chain::figures(&roles);
+    let mut chain = chain::figures(&roles);
+    let sink = config.plan.plan.role(RoleName::Sink);
+    let plays = |sink: &RolePlan| sink.get("output") == Some("aplay");
+    let listens =
+        config.recordings().is_some() || sink.is_some_and(|it| it.get("wav").is_some() || plays(it));
+    chain.no_latency = chain::no_latency(roles.last().and_then(|role| role.metrics.as_ref()), listens);
     let latency_measured = config.plan.plan.roles.iter().all(|role| role.engine().measures_latency());
     let judged = ending.failed.is_none() && ending.interrupted.is_none();
     let expect = &config.plan.plan.expect;
+    if let Some(folder) = config.recordings().filter(|_| judged && expect.min_intact_pct.is_some()) {
+        chain.intact_pct = report::intact_pct(&folder);
+    }
     let expectations = if judged { chain::check(expect, &chain, latency_measured) } else { Vec::new() };
     let missed: Vec<String> =
         expectations.iter().filter(|expectation| expectation.missed()).map(|missed| missed.line()).collect();
@@ -122,7 +131,7 @@ pub fn record(
         impairments,
         events,
         timeline,
-        recordings: config.recordings(),
+        recordings: config.report.as_ref().and(config.recordings()),
     }
 }
 

@@ -24,9 +24,9 @@ const AUDIO_BACK: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Output {
     /// To the player; a missing or dying player ends the role (exit 66).
-    #[default]
     Aplay,
     /// To the player if there is one and a sound card; otherwise nowhere.
+    #[default]
     Auto,
     /// Nowhere.
     Null,

@@ -220,3 +220,18 @@ fn a_minute_through_the_mixer_has_no_gap_and_no_loss(engine: Engine) {
     it.assert_exit(0);
     assert_same_audio(dir.path(), 0.9);
 }
+
+/// A peer that sends on with numbers of its own hides what it lost: the mixer here, whose caller's
+/// packets are lost, and whose callee gets every packet. Nothing is left of what was recorded for that.
+#[test]
+fn what_cannot_be_heard_is_missed_whatever_the_sequence_numbers_say() {
+    let (_dir, mut it) = run_plan(4.0, DIRECT, "min_intact_pct = 80", &[]);
+    it.assert_exit(0);
+    assert!(it.output().contains("met min_intact_pct: expected at least 80 %, measured"), "{}", it.output());
+    let lossy = format!("{MIXED}\nmixer.impair = \"loss=40,seed=7\"");
+    let (_dir, mut it) = run_plan(4.0, &lossy, "min_intact_pct = 95", &[]);
+    it.assert_exit(1);
+    assert!(it.output().contains("NOT MET min_intact_pct: expected at least 95 %"), "{}", it.output());
+    let left = std::env::temp_dir().join(format!("b2b-{}.recordings", it.pid()));
+    assert!(!left.exists(), "{left:?}");
+}

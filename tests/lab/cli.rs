@@ -67,6 +67,36 @@ fn a_bind_address_that_others_reach_is_warned_about() {
 }
 
 #[test]
+fn a_sink_without_a_player_goes_on_unless_one_is_wanted() {
+    let mut sink = crate::common::child::b2b(&[
+        "--role",
+        "sink",
+        "--aplay-cmd",
+        "/no/such/player",
+        "--sip-bind",
+        "127.0.0.1:0",
+    ]);
+    sink.ready();
+}
+
+#[test]
+fn every_role_is_named_where_one_is_none() {
+    let message = refused("--role b2b");
+    for role in b2b::config::RoleName::ALL {
+        assert!(message.contains(role.as_str()), "{role}: {message}");
+    }
+}
+
+#[test]
+fn a_failure_that_nobody_sent_is_told_in_words() {
+    let audio = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/sample.mp3");
+    let output = b2b(&format!("--role source --target sip:x@127.0.0.1:9 --audio-file {audio}"));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(65), "{stderr}");
+    assert!(stderr.contains("failed: no answer from that address") && !stderr.contains("503"), "{stderr}");
+}
+
+#[test]
 fn plan_errors_name_file_line_and_the_nearest_key() {
     let folder = tempfile::tempdir().expect("folder");
     let plan = folder.path().join("my plan.toml");

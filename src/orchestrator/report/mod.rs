@@ -70,6 +70,14 @@ pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     Ok(written)
 }
 
+/// Share of what was said that arrived intact, percent, by the recordings in this folder; none where
+/// one is missing, or what was sent is not found in what arrived.
+pub fn intact_pct(folder: &Path) -> Option<f64> {
+    let analysis = analysis::listen(&recordings::sounds(folder));
+    analysis.alignment?;
+    analysis.intact.map(|share| share * 100.0)
+}
+
 /// The record of the run with the analysis of its recordings.
 fn json(run: &RunRecord, recordings: &Recordings, analysis: &Analysis) -> Vec<u8> {
     #[derive(Serialize)]

@@ -32,15 +32,14 @@ pub struct Recordings {
 
 /// Reads the recordings of a run.
 pub fn read(run: &RunRecord) -> Recordings {
-    let mut all = Recordings::default();
     let Some(folder) = &run.recordings else {
+        let mut all = Recordings::default();
         all.notes.push(
             "The run was not recorded: there are no sounds, packet times or SIP messages to show.".into(),
         );
         return all;
     };
-    all.sent = noted(&mut all.notes, wav(&folder.join("source.sent.wav")));
-    all.received = noted(&mut all.notes, wav(&folder.join("sink.received.wav")));
+    let mut all = sounds(folder);
     let mut traces = Vec::new();
     for role in &run.roles {
         let name = role.role.as_str();
@@ -70,6 +69,14 @@ pub fn read(run: &RunRecord) -> Recordings {
         }
     }
     all.ladder = ladder::merge(&traces);
+    all
+}
+
+/// What was sent and what arrived, without all else.
+pub fn sounds(folder: &Path) -> Recordings {
+    let mut all = Recordings::default();
+    all.sent = noted(&mut all.notes, wav(&folder.join("source.sent.wav")));
+    all.received = noted(&mut all.notes, wav(&folder.join("sink.received.wav")));
     all
 }
 

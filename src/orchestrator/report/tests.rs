@@ -212,6 +212,7 @@ fn a_violated_expectation_is_shown_with_both_figures() {
         unit: "ms".into(),
         pass: false,
         judged: true,
+        unmeasured: None,
     }];
     let (json, page) = written(dir.path(), &run);
     assert_eq!(json["expectations"][0]["measured"], 133.25);

@@ -35,8 +35,10 @@ pub fn judge(scene: &Scene, parties: &[Party], records: &Records, broken: Option
         let name = &party.phone.name;
         reasons.extend(party.figures.failed.iter().map(|why| format!("{name}: {why}")));
         if party.child.is_none() {
-            let cue = party.phone.on.clone().unwrap_or_default();
-            reasons.push(format!("{name} never was started: no phone gave the cue `{cue}`"));
+            reasons.push(match &party.phone.on {
+                Some(cue) => format!("{name} never was started: no phone gave the cue `{cue}`"),
+                None => format!("{name} never was started: the scene ended before"),
+            });
         }
     }
     if let Some(Broken::Failed(code, headline)) = broken {
@@ -69,6 +71,7 @@ fn expectations(scene: &Scene, parties: &[Party], records: &Records) -> Vec<Expe
             unit: unit.to_owned(),
             pass: measured.is_some_and(met),
             judged: true,
+            unmeasured: None,
         }
     };
     let mut rows = Vec::new();
