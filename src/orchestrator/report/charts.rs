@@ -31,6 +31,8 @@ const VARIABLES: [(&str, &str); 6] = [
     ("#060606", "var(--warn)"),
 ];
 
+/// Labels of a time axis, at most.
+const TIME_LABELS: usize = 12;
 /// Marks that have room over a picture.
 pub const MARKS: usize = 80;
 
@@ -196,6 +198,13 @@ fn columns(series: &[(f64, f64)], span: Span) -> Vec<(f64, f64, f64)> {
         .collect()
 }
 
+/// Decimals that tell the labels of a time axis apart, which is so many seconds long.
+fn decimals(length_s: f64) -> usize {
+    // Labels stand at 1, 2 or 5 times a power of ten: as far apart as the axis has room for them.
+    let step = length_s / TIME_LABELS as f64;
+    (0..3).find(|decimals| step >= 10f64.powi(-(*decimals as i32))).unwrap_or(3)
+}
+
 /// The grid that all charts share: seconds to the right.
 fn time_mesh<'a, 'b: 'a>(
     chart: &mut ChartContext<
@@ -209,10 +218,12 @@ fn time_mesh<'a, 'b: 'a>(
     with_time: bool,
 ) -> DrawResult {
     let font = ("sans-serif", 13).into_font().color(&INK);
-    let seconds = |s: &f64| if with_time { format!("{s:.0} s") } else { String::new() };
+    let span = chart.as_coord_spec().get_x_range();
+    let decimals = decimals(span.end - span.start);
+    let seconds = |s: &f64| if with_time { format!("{s:.decimals$} s") } else { String::new() };
     chart
         .configure_mesh()
-        .x_labels(12)
+        .x_labels(TIME_LABELS)
         .y_labels(lines)
         .max_light_lines(0)
         .bold_line_style(GRID)
@@ -260,6 +271,17 @@ mod tests {
             assert!(svg.contains(variable), "{variable}");
         }
         assert!(!svg.contains("#0"), "a placeholder is left");
+    }
+
+    #[test]
+    fn no_two_labels_of_a_time_axis_say_the_same() {
+        for duration_s in [1.0, 4.3, 5.4, 8.0, 11.9, 13.0, 72.0, 3_000.0] {
+            let story = PacketStory { duration_s, ..PacketStory::default() };
+            let svg = packets(&story).expect("drawn");
+            let lines: Vec<&str> = svg.lines().map(str::trim).filter(|line| line.ends_with(" s")).collect();
+            let different: std::collections::BTreeSet<_> = lines.iter().collect();
+            assert!(lines.len() >= 4 && different.len() == lines.len(), "{duration_s}: {lines:?}");
+        }
     }
 
     #[test]

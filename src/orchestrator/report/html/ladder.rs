@@ -21,7 +21,7 @@ pub fn section(ladder: &Ladder) -> Markup {
     let height = TOP + STEP * shown.len() + 14;
     html! {
         h2 { "Call" }
-        div.scroll {
+        div.scroll tabindex="0" {
             svg viewBox=(format!("0 0 {width} {height}")) style=(format!("max-width:{width}px")) role="img" aria-label="call ladder" {
                 @for (index, party) in ladder.parties.iter().enumerate() {
                     text x=(x(index)) y="16" text-anchor="middle" font-weight="600" font-size="14" { (party) }

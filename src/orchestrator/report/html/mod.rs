@@ -88,7 +88,7 @@ fn tiles(run: &RunRecord, analysis: &Analysis) -> Markup {
     let digits = analysis.digits_text();
     html! {
         div.tiles {
-            (tile(intact.map(|v| format!("{} %", one(v))), "of what was sent arrived whole", intact.is_some_and(|v| v < 99.0)))
+            (tile(intact.map(|v| format!("{} %", one(v))), "of what was said can be heard: concealed losses count as heard", failed("min_intact_pct") || intact.is_some_and(|v| v < 99.0)))
             (tile(chain.loss_pct.map(|v| format!("{v:.2} %")), "packets lost", failed("max_loss_pct")))
             (tile(chain.latency_ms_p95.map(ms), "mouth-to-ear, 95 % below", failed("max_latency_ms")))
             (tile(chain.rtp_gap_ms_max.map(ms), "longest RTP timestamp gap", failed("max_rtp_gap_ms")))
@@ -102,7 +102,7 @@ fn expectations(list: &[Expectation]) -> Markup {
     html! {
         @if !list.is_empty() {
             h2 { "Expected and measured" }
-            div.scroll {
+            div.scroll tabindex="0" {
                 table {
                     tr { th { "" } th.left { "expectation" } th { "expected" } th { "measured" } }
                     @for item in list {
@@ -112,10 +112,10 @@ fn expectations(list: &[Expectation]) -> Markup {
                             @else { td { "not judged" } }
                             td.left { (item.name) }
                             td { (bound(item.bound)) " " (figure(item.expected)) " " (item.unit) }
-                            td {
+                            td.text[item.measured.is_none()] {
                                 @match item.measured {
                                     Some(value) => { (figure(value)) " " (item.unit) }
-                                    None => "nothing",
+                                    None => { (item.unmeasured.as_deref().unwrap_or("nothing")) }
                                 }
                             }
                         }
@@ -153,7 +153,7 @@ fn packets(recordings: &Recordings) -> Markup {
                     @for (verdict, count) in story.verdicts.iter().take(8) { " · " (verdict) " " (count) }
                     @if story.unreadable > 0 { " · " (story.unreadable) " rows of the log could not be read" }
                 }
-                @if let Some(svg) = charts::packets(story) { div.scroll { (PreEscaped(svg)) } }
+                @if let Some(svg) = charts::packets(story) { div.scroll tabindex="0" { (PreEscaped(svg)) } }
             }
         }
     }

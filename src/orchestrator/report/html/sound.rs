@@ -42,7 +42,7 @@ pub fn section(recordings: &Recordings, analysis: &Analysis) -> Markup {
         (faults(analysis))
         figure {
             @if let Some(svg) = charts::waveforms(&upper, &lower, &analysis.faults, span) {
-                div.scroll { (PreEscaped(svg)) }
+                div.scroll tabindex="0" { (PreEscaped(svg)) }
             }
             figcaption {
                 "Seconds since the source began."
@@ -66,7 +66,7 @@ fn summary(recordings: &Recordings, analysis: &Analysis) -> Markup {
         @match (&recordings.sent, &recordings.received, analysis.alignment) {
             (Some(_), Some(_), Some(_)) => {
                 "What was sent was found in what arrived"
-                @if let Some(intact) = analysis.intact { ", " b { (one(intact * 100.0)) " % of it whole" } }
+                @if let Some(intact) = analysis.intact { ", " b { (one(intact * 100.0)) " % of it can be heard (what concealment made good counts as heard)" } }
                 @if let Some(gain) = analysis.gain_db() { ", at " (one(gain)) " dB" }
                 @if let Some(moved) = analysis.moved_ms() { "; the playout point moved by " (one(moved)) " ms" }
                 "."
@@ -147,7 +147,7 @@ fn picture(
         charts::picture(name, &uri, f64::from(RATE_HZ) / 2.0, span, marks)
     });
     html! {
-        @if let Some(svg) = svg { figure { div.scroll { (PreEscaped(svg)) } } }
+        @if let Some(svg) = svg { figure { div.scroll tabindex="0" { (PreEscaped(svg)) } } }
     }
 }
 

@@ -14,7 +14,7 @@ pub fn figures(run: &RunRecord) -> Markup {
         h2 { "Figures" }
         @if !run.chain.hops.is_empty() { (hops(&run.chain.hops)) }
         h3 { "Roles" }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             tr {
                 th { "role" } th { "engine" } th { "sent" } th { "received" } th { "late" } th { "concealed" } th { "underruns" }
                 th { "jitter p50" } th { "p95" } th { "CPU" } th { "memory" } th { "round trip" } th.left { "end" }
@@ -34,7 +34,7 @@ pub fn figures(run: &RunRecord) -> Markup {
 fn hops(hops: &[Hop]) -> Markup {
     html! {
         h3 { "Streams" }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             tr {
                 th { "stream" } th { "sent" } th { "received" } th { "lost" } th { "longest timestamp gap" }
                 th { "longest arrival gap" } th { "jitter p50" } th { "p95" } th { "late" } th { "concealed" }
@@ -90,7 +90,7 @@ fn role_row(role: &RoleRecord) -> Markup {
 pub fn history(run: &RunRecord) -> Markup {
     html! {
         h2 { "Events" }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             @for event in run.events.iter().take(EVENTS) {
                 tr {
                     td { (format!("{:.3} s", event.at_s)) }
