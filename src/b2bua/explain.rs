@@ -46,7 +46,7 @@ pub fn explain(config: &ServerConfig, question: &Question) -> Vec<String> {
         lines.push("        nobody was named; --from and --source do that".to_string());
     }
     if origin == Origin::Unknown {
-        let known = "b2b asks such a caller for a password (401) before it looks at routes; here, they are \
+        let known = "b2b asks such a caller for a password (407) before it looks at routes; here, they are \
                      asked as they would be without one";
         lines.push(format!("        {known}"));
     }

@@ -92,6 +92,18 @@ fn a_dry_run_refuses_passwords_that_are_easily_guessed_unless_they_are_meant() {
 }
 
 #[test]
+fn a_dry_run_looks_for_the_folders_that_are_written_to() {
+    for (key, kind) in [("store", "sqlite:"), ("cdr", "")] {
+        let lines = format!("[server]\n{key} = \"{kind}nowhere/file\"\n");
+        let refused = Folder::new(&lines).refused("--dry-run");
+        assert!(
+            refused.contains(&format!("server.{key} = ")) && refused.contains("there is no folder"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn questions_are_asked_one_at_a_time() {
     let folder = Folder::new(CONFIG);
     assert!(matches!(folder.run("--dry-run").unwrap().ask, Ask::DryRun { descriptors: 1.. }));

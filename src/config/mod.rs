@@ -29,3 +29,16 @@ pub mod target;
 pub mod value;
 
 pub use role_name::RoleName;
+
+/// What is wrong with a text that is no TOML, in one line.
+#[cfg(any(feature = "lab", feature = "server"))]
+fn syntax(message: &str) -> String {
+    let mut text = message.replace('\n', " ");
+    if text.contains("escape") {
+        // Regular expressions and Windows' paths.
+        text.push_str(
+            "; in double quotes a backslash begins an escape: write it in single quotes, like '1\\d{3}'",
+        );
+    }
+    text
+}

@@ -148,7 +148,7 @@ impl Reader<'_> {
     fn plan(&self) -> Result<Plan, PlanError> {
         let root = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.error(at, PlanProblem::Syntax(error.message().replace('\n', " ")))
+            self.error(at, PlanProblem::Syntax(super::syntax(error.message())))
         })?;
         let mut topology = None;
         let mut expect = Expect::default();
@@ -336,9 +336,14 @@ impl Reader<'_> {
         span: Range<usize>,
         valid: impl Iterator<Item = &'k str>,
     ) -> PlanError {
+        const OF_THE_SERVER: [&str; 8] =
+            ["server", "media", "http", "registrar", "user", "gateway", "group", "route"];
         let nearest = keys::nearest(name, valid).unwrap_or_default();
-        let problem =
-            PlanProblem::UnknownKey { key: format!("{prefix}{name}"), nearest: format!("{prefix}{nearest}") };
+        let problem = if prefix.is_empty() && OF_THE_SERVER.contains(&name) {
+            PlanProblem::IsConfiguration { key: name.to_string() }
+        } else {
+            PlanProblem::UnknownKey { key: format!("{prefix}{name}"), nearest: format!("{prefix}{nearest}") }
+        };
         self.error(span.start, problem)
     }
 }

@@ -23,6 +23,11 @@ pub enum PlanProblem {
     /// No such key or table.
     #[error("there is no `{key}`; the nearest valid key is `{nearest}`")]
     UnknownKey { key: String, nearest: String },
+    /// It is a file of another kind.
+    #[error(
+        "there is no `{key}` here: this is a configuration of the server; run it with --role b2bua --config"
+    )]
+    IsConfiguration { key: String },
     /// The key exists, for other roles.
     #[error("`{key}` is not for the {role}: it belongs to {owners}; the nearest valid key is `{nearest}`")]
     OtherRole { key: String, role: String, owners: String, nearest: String },

@@ -92,6 +92,15 @@ fn text_that_is_no_toml_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_configuration_of_the_server_is_told_as_one() {
+    let text = parse("[server]\nlisten = \"udp:127.0.0.1:0\"\n").unwrap_err().to_string();
+    assert!(
+        text.contains("this is a configuration of the server; run it with --role b2bua --config"),
+        "{text}"
+    );
+}
+
+#[test]
 fn unknown_keys_name_the_nearest_valid_one() {
     for (lines, nearest) in [
         ("sink.sip_bnd = \"127.0.0.1:0\"", "`sink.sip_bind`"),

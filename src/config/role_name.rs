@@ -58,7 +58,7 @@ impl fmt::Display for RoleName {
 
 /// The name is none of [`RoleName::ALL`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no such role; choose one of orchestrator, source, mixer, sink, b2bua, phone")]
+#[error("no such role; choose one of {}", RoleName::ALL.map(RoleName::as_str).join(", "))]
 pub struct UnknownRole;
 
 impl FromStr for RoleName {

@@ -114,7 +114,7 @@ fn explain_knows_callers_by_their_address() {
     );
     let stranger = explain("192.0.2.7");
     assert!(stranger.contains("from    nobody that is known, at 192.0.2.7"), "{stranger}");
-    assert!(stranger.contains("asks such a caller for a password (401)"), "{stranger}");
+    assert!(stranger.contains("asks such a caller for a password (407)"), "{stranger}");
     assert!(stranger.contains("no: the caller has no class, it takes internal"), "{stranger}");
     assert!(stranger.contains("answer  404"), "{stranger}");
 }

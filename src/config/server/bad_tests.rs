@@ -35,6 +35,8 @@ fn text_that_is_no_configuration() {
         refused("[server]\nrealm = \"a\"\nrealm = \"b\"")
             .starts_with("line 3: this is not TOML: duplicate key")
     );
+    let regex = refused("[[route]]\ncalled = \"1\\d{3}\"");
+    assert!(regex.starts_with("line 2: this is not TOML: ") && regex.contains("in single quotes"), "{regex}");
     check(
         "",
         &[
@@ -42,6 +44,10 @@ fn text_that_is_no_configuration() {
             (
                 "\n[server]\nlisten_on = \"x\"",
                 "line 3: there is no `server.listen_on`; did you mean `listen`?",
+            ),
+            (
+                "[topology]\nsource.audio_file = \"x\"",
+                "line 1: there is no `topology` here: this is a plan of the lab; run it with --role orchestrator --plan",
             ),
             ("[user]\nname = \"a\"", "line 1: `user` is written `[[user]]`, not `[user]`"),
             ("[[server]]", "line 1: `server` is written `[server]`, not `[[server]]`"),
@@ -327,6 +333,10 @@ fn routes() {
             (
                 "[[route]]\nto = \"group/sale\"",
                 "line 11: `route.to`: there is no group \"sale\"; did you mean \"sales\"?",
+            ),
+            (
+                "[[route]]\nto = \"users/$0\"",
+                "line 11: `route.to` = \"users/$0\": no such kind of target; did you mean user/$0? write it like user/1001, gateway/carrier, group/sales or sip:name@host",
             ),
             (
                 "[[route]]\nto = \"sip:a@0.0.0.0\"",

@@ -11,7 +11,7 @@ use super::error::{ConfigError, ConfigProblem};
 use super::parties::Gateway;
 use super::reader::Section;
 use super::tokens::MainToken;
-use super::{Action, MediaPath, Route, ServerConfig, apps};
+use super::{Action, MediaPath, Route, ServerConfig, Store, apps};
 use crate::config::keys::nearest;
 use crate::sip::msg::Transport;
 
@@ -222,10 +222,36 @@ impl ServerConfig {
         Ok(())
     }
 
+    /// A folder of files that b2b writes which is not there, in words.
+    pub fn missing_folder(&self) -> Option<String> {
+        let store = match &self.server.store {
+            Store::Sqlite(path) => Some(("server.store", path)),
+            Store::Memory => None,
+        };
+        let cdr = self.server.cdr.as_ref().map(|path| ("server.cdr", path));
+        let trace = self.log.sip_trace.as_ref().map(|path| ("log.sip_trace", path));
+        store.into_iter().chain(cdr).chain(trace).find_map(|(key, path)| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())?;
+            let (path, folder) = (path.display(), folder.display());
+            Some(format!("{key} = {path}: there is no folder {folder}; make it, or name another one"))
+        })
+    }
+
     /// What is allowed but hardly meant, a line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for route in &self.routes {
+            for (key, pattern) in [("called", &route.called), ("caller", &route.caller)] {
+                let Some(like) = pattern.as_ref().and_then(|it| it.of_a_dialplan()) else { continue };
+                warnings.push(format!(
+                    "route {} (line {}) has {key} = '{}', which looks like a pattern of Asterisk: patterns \
+                     here are regular expressions, and this one matches a number that begins with _; \
+                     write '{like}'",
+                    route.name,
+                    route.line,
+                    pattern.as_ref().map(ToString::to_string).unwrap_or_default()
+                ));
+            }
             let Action::Dial { targets, policy } = &route.action else { continue };
             if policy.record && policy.media == MediaPath::Direct {
                 warnings.push(format!(

@@ -94,9 +94,7 @@ impl ServerConfig {
         now.limits.source_messages_per_s = old.limits.source_messages_per_s;
         now.limits.connections = old.limits.connections;
         now.limits.source_connections = old.limits.source_connections;
-        now.log.sip_trace.clone_from(&old.log.sip_trace);
         now.log.format = old.log.format;
-        now.log.level = old.log.level;
         if old.tls.is_none() != now.tls.is_none() {
             now.tls.clone_from(&old.tls);
         }
@@ -139,12 +137,12 @@ impl Changes {
             ),
             ("limits.connections", old.limits.connections != new.limits.connections),
             ("limits.source_connections", old.limits.source_connections != new.limits.source_connections),
-            ("log.level", old.log.level != new.log.level),
             ("log.format", old.log.format != new.log.format),
-            ("log.sip_trace", old.log.sip_trace != new.log.sip_trace),
             ("[tls], which was not there or goes", old.tls.is_none() != new.tls.is_none()),
         ];
         let live = [
+            ("log.level", old.log.level != new.log.level),
+            ("log.sip_trace", old.log.sip_trace != new.log.sip_trace),
             ("server.domains", a.domains != b.domains),
             ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
             ("server.md5_only", a.md5_only != b.md5_only),

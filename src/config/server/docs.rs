@@ -383,7 +383,7 @@ pub const LOG: SectionDoc = SectionDoc {
             "level",
             "`error`, `warn`, `info`, `debug` or `trace`",
             r#""info""#,
-            "The lowest level that is written.",
+            "The lowest level that is written. A reload changes it.",
         ),
         key("format", "`text` or `json`", r#""text""#, "How lines are written."),
         key(
@@ -396,7 +396,8 @@ pub const LOG: SectionDoc = SectionDoc {
             "sip_trace",
             "path",
             "",
-            "Every SIP message is written to this file, unredacted. Without it: none.",
+            "Every SIP message is written to this file, unredacted. Without it: none. A reload begins and ends \
+             that.",
         ),
     ],
 };

@@ -20,6 +20,9 @@ pub enum ConfigProblem {
     /// No such key or table.
     #[error("there is no `{key}`; did you mean `{nearest}`?")]
     UnknownKey { key: String, nearest: String },
+    /// It is a file of another kind.
+    #[error("there is no `{key}` here: this is a plan of the lab; run it with --role orchestrator --plan")]
+    IsPlan { key: String },
     /// The table is written with the wrong kind of brackets.
     #[error("`{table}` is written `{right}`, not `{wrong}`")]
     Brackets { table: String, right: String, wrong: String },

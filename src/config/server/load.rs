@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::ServerConfig;
 use super::error::ConfigError;
@@ -65,7 +65,19 @@ impl Outside for Beside {
     }
 
     fn resolve(&self, path: &str) -> PathBuf {
-        self.folder.join(path)
+        plain(self.folder.join(path))
+    }
+}
+
+/// The same without `..` on the way, where that is there: paths are shown to people, who may be in
+/// another folder. Links are followed as the system follows them.
+fn plain(path: PathBuf) -> PathBuf {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else { return path };
+    let (up, rest) = parts.split_at(last + 1);
+    match up.iter().collect::<PathBuf>().canonicalize() {
+        Ok(folder) => folder.join(rest.iter().collect::<PathBuf>()),
+        Err(_) => path,
     }
 }
 
@@ -85,6 +97,23 @@ mod tests {
         assert_eq!(password.reveal(), "hunter2");
         assert_eq!(config.server.store, Store::Sqlite(folder.path().join("b2b.sqlite")));
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn paths_are_shown_without_detours() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("plans")).unwrap();
+        let file = folder.path().join("plans/b2b.toml");
+        std::fs::write(
+            &file,
+            "[server]\ncdr = \"../target/cdr.jsonl\"\nstore = \"sqlite:nowhere/../b.sqlite\"\n",
+        )
+        .unwrap();
+        let server = load(&file).unwrap().server;
+        let there = folder.path().canonicalize().unwrap();
+        assert_eq!(server.cdr, Some(there.join("target/cdr.jsonl")));
+        let kept = folder.path().join("plans/nowhere/../b.sqlite");
+        assert_eq!(server.store, Store::Sqlite(kept), "what is not there stays as it is written");
     }
 
     #[test]

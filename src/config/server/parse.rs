@@ -60,7 +60,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let lines = Lines::of(text);
     let root = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        lines.error(at, ConfigProblem::Syntax(error.message().replace('\n', " ")))
+        lines.error(at, ConfigProblem::Syntax(crate::config::syntax(error.message())))
     })?;
     let root = Root::open(&lines, root.get_ref())?;
     let server = server(&root.one(&docs::SERVER)?, outside)?;
@@ -174,6 +174,9 @@ impl<'a> Root<'a> {
                 }
                 (Some(doc), _, value) | (_, Some(doc), value) => {
                     return Err(lines.error(at, wrong(doc, value)));
+                }
+                (None, None, _) if ["topology", "expect", "scene", "orchestrator"].contains(&name) => {
+                    return Err(lines.error(at, ConfigProblem::IsPlan { key: name.to_string() }));
                 }
                 (None, None, _) => {
                     let all = Self::ONCE.iter().chain(&Self::MANY).map(|doc| doc.name);

@@ -13,6 +13,7 @@ use super::route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     StatusRange, Target,
 };
+use crate::config::keys::nearest;
 use crate::sip::msg::{Method, Name, Scheme, Uri};
 
 /// Keys that say something about a call that is sent on.
@@ -251,6 +252,10 @@ fn target(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
                 None => (rest, None),
             };
             Ok(Target::Gateway { name: name.to_string(), number })
+        }
+        Some((kind, rest)) if !kind.contains([':', '@']) => {
+            let like = nearest(kind, ["user", "gateway", "group"].into_iter()).unwrap_or("user");
+            Err(format!("no such kind of target; did you mean {like}/{rest}? {fix}"))
         }
         _ => uri(text, pattern).map_err(|reason| format!("{reason}; {fix}")),
     }

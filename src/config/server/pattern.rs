@@ -42,6 +42,27 @@ impl Pattern {
         self.regex.is_match(number)
     }
 
+    /// The regular expression that was meant, if this is written as Asterisk's dialplan has them:
+    /// `_1XXX`.
+    pub fn of_a_dialplan(&self) -> Option<String> {
+        let rest =
+            self.text.strip_prefix('_').filter(|rest| rest.contains(|it: char| "XZN.!".contains(it)))?;
+        let mut meant = String::new();
+        for letter in rest.chars() {
+            match letter {
+                'X' => meant.push_str(r"\d"),
+                'Z' => meant.push_str("[1-9]"),
+                'N' => meant.push_str("[2-9]"),
+                '.' => meant.push_str(".+"),
+                '!' => meant.push_str(".*"),
+                '+' | '*' => meant.extend(['\\', letter]),
+                '0'..='9' | '#' | '[' | ']' | '-' => meant.push(letter),
+                _ => return None,
+            }
+        }
+        Some(meant)
+    }
+
     /// What its groups found.
     pub fn captures<'n>(&self, number: &'n str) -> Option<Captures<'n>> {
         self.regex.captures(number)

@@ -222,6 +222,11 @@ fn failover_can_be_on_off_or_a_list() {
 #[test]
 fn what_is_hardly_meant_is_warned_about() {
     let warnings = |text: &str| good(text).warnings().join("\n");
+    for (written, meant) in [("_1XXX", r"1\d\d\d"), ("_0ZN.", "0[1-9][2-9].+"), ("_+44!", r"\+44.*")] {
+        let told = warnings(&format!("[[route]]\ncalled = '{written}'\nto = \"sip:a@b\"\n"));
+        assert!(told.contains("Asterisk") && told.ends_with(&format!("write '{meant}'")), "{told}");
+    }
+    assert_eq!(warnings("[[route]]\ncalled = '_[a-z]+'\nto = \"sip:a@b\"\n"), "");
     assert!(warnings("").contains("no [[route]]"));
     let open =
         "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nsources = \"192.0.2.1\"\n[[route]]\nto = \"gateway/c\"\n";
