@@ -11,6 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::reload;
 
 use crate::util::panics;
 use crate::util::redact::Redaction;
@@ -70,6 +71,17 @@ fn redaction() -> Redaction {
 
 static SETTINGS: OnceLock<(Format, &'static str)> = OnceLock::new();
 
+type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
+
+static LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// From now on lines of this level and above are written.
+pub fn set_level(level: Level) {
+    if let Some(set) = LEVEL.get() {
+        set(level);
+    }
+}
+
 /// Says who this process is, for lines written before logging starts.
 pub fn identify(role: &'static str, format: Format) {
     // the first one stays
@@ -84,7 +96,13 @@ pub fn init(role: &'static str, level: Level, format: Format) {
 /// As [`init`], with another place for the lines.
 pub fn init_with(role: &'static str, level: Level, format: Format, emit: Emit) {
     identify(role, format);
-    let lines = Lines { role, format, emit }.with_filter(LevelFilter::from_level(level));
+    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
+    let lines = Lines { role, format, emit }.with_filter(filter);
+    // Fails only where one is there already, which is the one that logs.
+    let _ = LEVEL.set(Box::new(move |level| {
+        // The subscriber lives as long as the process.
+        let _ = handle.modify(|filter| *filter = LevelFilter::from_level(level));
+    }));
     let subscriber = tracing_subscriber::registry().with(lines);
     // fails only if a subscriber is set already, and then that one logs
     let _ = tracing::subscriber::set_global_default(subscriber);

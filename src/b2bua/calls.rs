@@ -265,7 +265,10 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
         address: asking.source.map_or(IpAddr::from([0, 0, 0, 0]), |source| source.ip()),
     };
     let decision = settings.router.route(&request);
-    tracing::debug!("call {}: route {:?}", asking.id.0, decision.name);
+    match &decision.name {
+        Some(name) => tracing::debug!("call {}: route {name}", asking.id.0),
+        None => tracing::debug!("call {}: no route", asking.id.0),
+    }
     let called = &asking.called;
     let name = decision.name.map(|name| name.to_string());
     let refused = |(status, reason): (u16, &str), why: String| HandlerAction::Routed {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
 
+use super::descriptors::capacity;
 use super::queues;
-use super::server::capacity;
 use crate::call::controller::remote::{
     RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport,
 };

@@ -7,6 +7,7 @@
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
+//! - `descriptors`: how many there are, and calls by them; `log`: what of it a reload changes
 //! - `gate`: who may have one more call, and how much strangers are answered
 //! - `media`: who carries the media; `capabilities`: what a configuration needs
 //!   of the media controller; `media_server`: the role that carries media for others
@@ -38,6 +39,7 @@ pub mod capabilities;
 pub mod certificates;
 mod console;
 pub mod control;
+pub mod descriptors;
 pub mod desk;
 pub mod directory;
 pub mod effective_source;
@@ -52,6 +54,7 @@ pub mod in_force;
 pub mod lamps;
 pub mod leading;
 pub mod ledger;
+mod log;
 pub mod mailboxes;
 pub mod media;
 mod media_rules;

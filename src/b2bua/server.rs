@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Reload;
@@ -13,6 +12,7 @@ use super::board::{GatewayBoard, Wanted};
 use super::calls::Routes;
 use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
+use super::descriptors;
 use super::desk::{DeskParts, ServerDesk};
 use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
@@ -22,6 +22,7 @@ use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::lamps::board::LampBoard;
 use super::lamps::follow;
 use super::ledger::Ledger;
+use super::log::Log;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::recordings::{self, Keeper};
@@ -44,7 +45,6 @@ use crate::sip::msg::Method;
 use crate::sip::net::{Tls, local_addr};
 use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
-use crate::util::process;
 
 /// Events that a slow subscriber may be behind.
 const EVENTS: usize = 16_384;
@@ -67,6 +67,7 @@ pub struct Server {
     agents: Arc<dyn Reach>,
     web: HttpClient,
     ledger: Ledger,
+    log: Log,
     /// After the switch, whose messages it sends.
     _exporter: Option<Exporter>,
     /// After all that may record.
@@ -137,7 +138,8 @@ impl Server {
             bus: Some(bus.clone()),
             records: ledger.sink(),
         };
-        let net = transports::net(&config, tls.clone(), desk.known.clone());
+        let log = Log::default();
+        let net = transports::net(&config, tls.clone(), desk.known.clone(), &log.trace);
         let switch =
             SwitchThread::start(net, endpoint(&config, &desk.known), switch(&config), parts, media_events)
                 .map_err(|error| sip(error.to_string()))?;
@@ -199,6 +201,7 @@ impl Server {
             agents,
             web,
             ledger,
+            log,
             _exporter: exporter,
             _keeper: keeper,
             tls,
@@ -219,7 +222,7 @@ impl Server {
 
     /// How many calls fit.
     pub fn capacity(&self) -> Capacity {
-        capacity(&self.desk.current.get().config).with_tables(self.media.tables())
+        descriptors::capacity(&self.desk.current.get().config).with_tables(self.media.tables())
     }
 
     /// Runs things on the calls' thread: snapshots, counters.
@@ -253,6 +256,7 @@ impl Server {
         let of_queues = queues::settings(&config);
         let in_force =
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
+        let log = self.log.change(&current.get().config.log, &in_force.config.log)?;
         self.tls.reload(files).map_err(|error| error.to_string())?;
         self.places.enlist(&in_force.apps, &in_force.config)?;
         remote::enlist(&in_force.apps, &in_force.config, &self.remotes, &self.control);
@@ -261,6 +265,7 @@ impl Server {
         VoiceDesk::enlist(&in_force.apps, &in_force.config, &self.agents);
         self.web.enlist(&in_force.apps, &in_force.config);
         current.set(in_force);
+        self.log.set(log);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);
         };
@@ -340,7 +345,7 @@ fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Sw
 /// What keeps it from starting.
 pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-    if let Err(error) = raise_descriptors() {
+    if let Err(error) = descriptors::raise() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
     for weak in config.weak_passwords() {
@@ -348,7 +353,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     }
     config.server.file_mode.is_for_all();
     let server = Server::start(config)?;
-    tracing::info!("{}", server.capacity());
+    tracing::info!("{}", descriptors::room(&server.desk.current.get().config, &server.capacity()));
     for (transport, address) in server.listening() {
         tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
     }
@@ -445,18 +450,6 @@ pub(super) fn signals(wanted: &[Signal]) -> anyhow::Result<Receiver<Signal>> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(receiver)
-}
-
-/// As many descriptors as the system lets us have.
-pub(super) fn raise_descriptors() -> nix::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-}
-
-/// How many calls fit, by the descriptors that we may have now.
-pub(super) fn capacity(config: &ServerConfig) -> Capacity {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-    Capacity::of(config, usize::try_from(limit).unwrap_or(usize::MAX), process::cores())
 }
 
 fn switch(config: &ServerConfig) -> SwitchConfig {

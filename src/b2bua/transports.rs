@@ -6,10 +6,11 @@ use super::settings;
 use crate::config::server::{HepCalls, Server, ServerConfig};
 use crate::sip::endpoint::{Advertised, Transport};
 use crate::sip::known::KnownSources;
+use crate::sip::net::trace::TraceSlot;
 use crate::sip::net::{NameService, NetConfig, Tls};
 
 /// For the sockets.
-pub fn net(config: &ServerConfig, tls: Tls, known: KnownSources) -> NetConfig {
+pub fn net(config: &ServerConfig, tls: Tls, known: KnownSources, trace: &TraceSlot) -> NetConfig {
     let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
     for listener in &config.server.listen {
         let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
@@ -25,6 +26,7 @@ pub fn net(config: &ServerConfig, tls: Tls, known: KnownSources) -> NetConfig {
         tls: Some(tls),
         names: NameService::Dns(config.server.resolver),
         trace: config.log.sip_trace.clone(),
+        trace_slot: trace.clone(),
         tap_all: config.hep.as_ref().is_some_and(|hep| hep.calls == HepCalls::All),
         ..NetConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))
     }

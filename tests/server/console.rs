@@ -32,3 +32,48 @@ fn the_log_has_a_line_for_the_beginning_the_answer_and_the_end_of_a_call() {
     let line = server.process.wait_for_line(": over after ");
     assert!(line.ends_with("ann and bob"), "{line}");
 }
+
+#[test]
+fn a_reload_changes_the_level_and_begins_and_ends_the_trace() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let mut server =
+        server(&format!("[[route]]\nname = \"to bob\"\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()));
+    let (file, trace) = (server.folder.path().join("b2bua.toml"), server.folder.path().join("trace.txt"));
+    let before = std::fs::read_to_string(&file).expect("the configuration");
+    let reload = |server: &mut crate::server_support::Server, text: &str, told: &str| {
+        let told_before = server.process.output().matches(told).count();
+        std::fs::write(&file, text).expect("a file");
+        server.process.signal(nix::sys::signal::Signal::SIGHUP);
+        crate::server_support::until("the end of the reload", || {
+            (server.process.output().matches(told).count() > told_before).then_some(())
+        });
+    };
+    let call = |server: &crate::server_support::Server, caller: &Phone| {
+        let asked = caller.ask_for(server.sip, "200");
+        bob.answer();
+        let (answer, _) = caller.hear("SIP/2.0 200");
+        let dialog = caller.confirmed(&answer, asked, server.sip);
+        caller.hang_up(&dialog);
+        bob.let_go();
+    };
+    call(&server, &ann);
+    let more = format!("{before}\n[log]\nlevel = \"debug\"\nsip_trace = \"trace.txt\"\n");
+    reload(&mut server, &more, "changed: log.sip_trace");
+    call(&server, &Phone::new("cat"));
+    // In words, and not as Rust has it.
+    server.process.wait_for_line(": route to bob");
+    let written = crate::server_support::until("messages in the trace", || {
+        let text = std::fs::read_to_string(&trace).unwrap_or_default();
+        text.contains("BYE sip:").then_some(text)
+    });
+    assert!(written.contains("cat@") && !written.contains("ann@"), "{written}");
+    reload(&mut server, &before, "changed: log.sip_trace");
+    let whole = std::fs::metadata(&trace).expect("a trace").len();
+    call(&server, &Phone::new("dan"));
+    let lines = server.process.output();
+    assert_eq!(lines.matches(": route to bob").count(), 1, "{lines}");
+    assert_eq!(std::fs::metadata(&trace).expect("a trace").len(), whole);
+    // A file that cannot be made changes nothing.
+    let nowhere = format!("{before}\n[log]\nlevel = \"debug\"\nsip_trace = \"nowhere/trace.txt\"\n");
+    reload(&mut server, &nowhere, "the old configuration stays: log.sip_trace");
+}

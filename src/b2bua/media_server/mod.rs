@@ -23,7 +23,7 @@ use crossbeam_channel::select;
 use nix::sys::signal::Signal;
 
 use super::http::guard::{self, Guard};
-use super::server;
+use super::{descriptors, server};
 use crate::call::controller::{EmbeddedConfig, EmbeddedController};
 use crate::config::server::Secret;
 use crate::util::exit::{Exit, Failure};
@@ -66,7 +66,7 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     // Recordings and messages; who else looks at them is not said here. Before any thread is made.
     FileMode::OWNER.is_for_all();
     let signals = server::signals(&[Signal::SIGTERM, Signal::SIGINT])?;
-    if let Err(error) = server::raise_descriptors() {
+    if let Err(error) = descriptors::raise() {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
     }
     let addresses = vec![(config.bind, config.advertise)];

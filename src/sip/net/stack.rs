@@ -21,7 +21,7 @@ use super::resolve::{NameService, Resolver};
 use super::sockets::{self, Listener};
 use super::tap::{Seen, Tap};
 use super::tls::Tls;
-use super::trace::{Direction, Record, SipTrace};
+use super::trace::{Direction, Record, SipTrace, TraceSlot};
 use super::udp::UdpPort;
 use crate::sip::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
 use crate::sip::known::KnownSources;
@@ -47,6 +47,8 @@ pub struct NetConfig {
     pub message: Limits,
     /// Write every message here.
     pub trace: Option<PathBuf>,
+    /// Where that is changed later.
+    pub trace_slot: TraceSlot,
     /// Whoever takes what passed gets what belongs to no call, too.
     pub tap_all: bool,
 }
@@ -63,6 +65,7 @@ impl NetConfig {
             known: KnownSources::default(),
             message: Limits::default(),
             trace: None,
+            trace_slot: TraceSlot::default(),
             tap_all: false,
         }
     }
@@ -121,7 +124,7 @@ pub struct SipStack {
     /// Connections to close when everything has been sent.
     pub(super) closing: Vec<Flow>,
     pub(super) limits: NetLimits,
-    pub(super) trace: Option<SipTrace>,
+    pub(super) trace: TraceSlot,
     /// None: nobody takes what passes.
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
@@ -164,10 +167,10 @@ impl SipStack {
             let listener = sockets::listen(Transport::Tls, addr);
             listeners.push(listener.map_err(|error| NetError::Bind { addr, error })?);
         }
-        let trace = match config.trace {
-            Some(path) => Some(SipTrace::create(&path).map_err(|error| NetError::Trace { path, error })?),
-            None => None,
-        };
+        if let Some(path) = config.trace {
+            let trace = SipTrace::create(&path).map_err(|error| NetError::Trace { path, error })?;
+            config.trace_slot.set(Some(trace));
+        }
         let now = Instant::now();
         let (rate, sources) = (config.limits.per_source, config.limits.max_sources);
         let budget = || SourceBudget::new(now, rate, sources, config.known.clone());
@@ -193,7 +196,7 @@ impl SipStack {
             locals: LocalAddresses::default(),
             closing: Vec::new(),
             limits: config.limits,
-            trace,
+            trace: config.trace_slot,
             tap: config.tap_all.then(Tap::of_everything),
             counters: NetCounters::default(),
             connect_error: None,
@@ -326,8 +329,10 @@ impl SipStack {
         if let Some(tap) = &mut self.tap {
             tap.pass(Instant::now(), direction, flow, data);
         }
-        let Some(trace) = &self.trace else { return };
-        trace.write(Record {
+        if !self.trace.is_on() {
+            return;
+        }
+        self.trace.write(Record {
             at: SystemTime::now(),
             direction,
             transport: match flow.transport {

@@ -6,8 +6,8 @@
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
@@ -37,6 +37,36 @@ pub struct Record {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub data: Bytes,
+}
+
+/// Where a trace is, or none: whoever has it changes that while messages pass.
+#[derive(Debug, Clone, Default)]
+pub struct TraceSlot {
+    on: Arc<AtomicBool>,
+    trace: Arc<Mutex<Option<SipTrace>>>,
+}
+
+impl TraceSlot {
+    /// From now on messages go there, or nowhere; what was there is written to its end.
+    pub fn set(&self, trace: Option<SipTrace>) {
+        self.on.store(trace.is_some(), Ordering::Relaxed);
+        let before =
+            std::mem::replace(&mut *self.trace.lock().unwrap_or_else(PoisonError::into_inner), trace);
+        // Outside of the lock: it waits for the disk.
+        drop(before);
+    }
+
+    /// Whether messages are written.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// See [`SipTrace::write`].
+    pub fn write(&self, record: Record) {
+        if let Some(trace) = &*self.trace.lock().unwrap_or_else(PoisonError::into_inner) {
+            trace.write(record);
+        }
+    }
 }
 
 /// The writing end of a trace. Dropping it writes what is queued and closes.
