@@ -38,7 +38,7 @@ function legRow(leg, now, name) {
     ['received', media ? `${count(media.packets_received)} packets` : '–'], ['sent', media ? `${count(media.packets_sent)} packets` : '–'],
     ['lost here', media ? count(media.packets_lost) : '–'], ['lost there', none(media?.far_lost)],
     ['jitter', none(media?.jitter_ms, ' ms')], ['round trip', none(media?.round_trip_ms, ' ms')], ['MOS', none(media?.mos)],
-    ['gateway', now?.gateway ?? '–'],
+    ['gateway', leg.gateway ?? now?.gateway ?? '–'],
   ];
   return h('section', { class: 'leg' }, h('h4', null, `leg ${leg.leg} `, h('span', { class: 'address' }, name ?? '')),
     h('dl', { class: 'facts' }, facts.map(([term, value]) => h('div', null, h('dt', null, term), h('dd', null, value)))));

@@ -140,7 +140,7 @@ function pressed(event) {
 
 function showTheme() {
   const wish = document.documentElement.dataset.theme || 'auto';
-  byId('theme').setAttribute('aria-label', `Colours: ${wish === 'auto' ? 'automatic' : wish}`);
+  byId('theme').setAttribute('aria-label', `Colours: ${wish}`);
   setText(byId('theme').querySelector('span'), wish);
 }
 

@@ -16,6 +16,9 @@ export function parse(text) {
   return found;
 }
 
+/** What rates are measured over. */
+const SPAN_MS = 12000;
+
 const sum = (metrics, name) => [...metrics].filter(([key]) => key === name || key.startsWith(`${name}{`)).reduce((all, [, it]) => all + it, 0);
 
 export function serverView() {
@@ -23,6 +26,7 @@ export function serverView() {
   const all = table('Every metric', ['name', 'value'], {});
   const events = h('ol', { class: 'words events' });
   const details = h('details', null, h('summary', null, 'Every metric'), all.element);
+  const samples = [];
   let before = null;
 
   function figures(now, at) {
@@ -59,13 +63,16 @@ export function serverView() {
     async refresh() {
       const now = parse(await api.text('metrics'));
       const at = Date.now();
+      // A call's packets are added up every few seconds, with its reports: a shorter span says nothing.
+      while (samples.length > 1 && at - samples[1].at >= SPAN_MS) samples.shift();
+      before = samples.length > 0 && at - samples[0].at >= SPAN_MS / 2 ? samples[0] : null;
       const rows = figures(now, at);
       if (facts.children.length !== rows.length) {
         facts.replaceChildren(...rows.map(([term]) => h('div', null, h('dt', null, term), h('dd'))));
       }
       rows.forEach(([, value], place) => setText(facts.children[place].querySelector('dd'), value));
       if (details.open) all.update([...now].map(([name, value]) => ({ key: name, cells: [name, count(value)] })));
-      before = { metrics: now, at };
+      samples.push({ metrics: now, at });
       drawEvents();
     },
     tick: drawEvents,
