@@ -57,6 +57,20 @@ fn a_script_calls_sends_digits_and_both_sides_say_how_it_went() {
 }
 
 #[test]
+fn a_summary_says_how_loud_the_far_end_was_though_its_end_is_silent() {
+    let (mut bob, uri) = answering(&[]);
+    let steps = format!("dial {uri}; say 600 Hz; wait 1; hang up");
+    let mut alice = phone(&["--identity", "sip:alice@127.0.0.1", "--steps", &steps, "--json"]);
+    alice.assert_exit(0);
+    bob.assert_exit(0);
+    for (phone, name) in [(&bob, "heard_dbfs"), (&alice, "sent_dbfs")] {
+        let [summary] = &events(phone, "summary")[..] else { panic!("{}", phone.output()) };
+        let level = summary["quality"][name].as_f64();
+        assert!(level.is_some_and(|level| (-20.0..0.0).contains(&level)), "{name}: {summary}");
+    }
+}
+
+#[test]
 fn what_goes_wrong_has_its_exit_code_and_says_what_to_do() {
     let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");

@@ -2,11 +2,13 @@
 //!
 //! - `dialling`: what somebody types, as a URI
 //! - `script`: a phone without hands, a test tool; `report`: what it says
+//! - `loudness`: how loud its calls are
 //! - `step`, `stepwise`: one that goes by steps
 //! - `screen`: a phone on a terminal
 //! - `run`: the client of an account, and the one or the other with it
 
 mod dialling;
+mod loudness;
 mod report;
 mod run;
 mod screen;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::dialling::uri_of;
+use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::{Calls, Script};
 use crate::client::{
@@ -131,6 +132,7 @@ async fn in_call(
         }
     }
     let up = Instant::now();
+    let loudness = Loudness::of(call);
     let mut fault = None;
     let mut current = call.clone();
     let mut deeds = std::pin::pin!(work(call, script));
@@ -151,6 +153,7 @@ async fn in_call(
     };
     outcome.duration_ms = up.elapsed().as_micros() as f64 / 1e3;
     outcome.quality = call.quality().await.map_or(Value::Null, |quality| in_figures(&quality));
+    loudness.put_into(&mut outcome.quality);
     if let Some(recording) = recording
         && let Err(error) = recording.stop().await
     {

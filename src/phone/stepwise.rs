@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::dialling::uri_of;
+use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::script::{DIGIT, SETTLES, Stop, end, exit_of};
 use super::step::{Deed, Step};
@@ -28,6 +29,7 @@ struct Talk {
     call: Call,
     up: Instant,
     outcome: Outcome,
+    loudness: Loudness,
 }
 
 /// A step that failed: the exit code, and why.
@@ -197,7 +199,8 @@ fn levels(these: &[f64], loudest: &[f64]) -> String {
 
 impl Talk {
     fn new(call: Call) -> Self {
-        Talk { outcome: Outcome::new(call.remote()), call, up: Instant::now() }
+        let (outcome, loudness) = (Outcome::new(call.remote()), Loudness::of(&call));
+        Talk { outcome, loudness, call, up: Instant::now() }
     }
 
     fn answered(&mut self, asked: Instant) {
@@ -208,12 +211,13 @@ impl Talk {
 
 /// Ends the call, if there is one, and says how it went.
 async fn over(talk: &mut Option<Talk>, failed: Option<&Failed>, report: &Report) {
-    let Some(Talk { call, up, mut outcome }) = talk.take() else { return };
+    let Some(Talk { call, up, mut outcome, loudness }) = talk.take() else { return };
     let ended = end(&call).await;
     if outcome.setup_ms.is_some() {
         outcome.duration_ms = up.elapsed().as_micros() as f64 / 1e3;
     }
     outcome.quality = call.quality().await.map_or(Value::Null, |quality| in_figures(&quality));
+    loudness.put_into(&mut outcome.quality);
     (outcome.exit, outcome.cause) = failed.cloned().unwrap_or_else(|| (Exit::Ok, ended.to_string()));
     report.summary(&outcome);
 }
