@@ -250,7 +250,8 @@ impl Remote {
     /// What a program is told of a call.
     fn known(&self, call: &IncomingCall, variables: &[(String, String)]) -> Value {
         let (mut headers, mut room) = (Vec::new(), HEADERS);
-        for (name, value) in call.request.fields() {
+        // Of a party that b2b has called, or that comes from elsewhere in b2b, there is no INVITE.
+        for (name, value) in call.request.fields().filter(|_| !call.answered) {
             let name = name.to_string();
             let secret = name.eq_ignore_ascii_case("Authorization")
                 || name.eq_ignore_ascii_case("Proxy-Authorization");
