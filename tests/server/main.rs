@@ -69,6 +69,8 @@ mod policy_matrix;
 mod policy_matrix_replaces;
 #[cfg(feature = "lab")]
 mod records;
+#[cfg(feature = "lab")]
+mod register_again;
 mod registrar_sigkill;
 mod registrar_turn;
 #[cfg(feature = "lab")]

@@ -1,0 +1,45 @@
+//! A registration at a provider that has refused us: nobody waits for it longer than they like.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::server_support::phone::{Phone, field};
+use crate::server_support::{server, until};
+
+/// The next REGISTER, refused; its CSeq.
+fn refused(provider: &Phone) -> String {
+    let (register, peer) = provider.hear("REGISTER");
+    provider.refuse_to("404 Not Found", &register, peer);
+    field(&register, "CSeq")
+}
+
+#[test]
+fn a_refused_registration_is_tried_at_once_by_sighup_and_by_command() {
+    let provider = Phone::new("provider");
+    let at = provider.uri().split_once('@').expect("an address").1.to_owned();
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\ntransport = \"udp\"\nusername = \"acme\"\n\
+         password = \"a good secret\"\nregister = true\noptions_s = 0\n\
+         [[gateway]]\nname = \"plain\"\nhosts = [\"127.0.0.1:9\"]\noptions_s = 0\n"
+    ));
+    let first = refused(&provider);
+    let shown = until("the refusal", || {
+        let gateways = server.get("/gateways").json();
+        (gateways["gateways"][0]["registration"]["status"] == 404).then_some(gateways)
+    });
+    assert_eq!(shown["gateways"][0]["up"], json!(false));
+    server.process.signal(Signal::SIGHUP);
+    let second = refused(&provider);
+    assert_ne!(first, second, "no retransmission");
+    // Until the answer is here there is nothing to ask again.
+    let third = until("a REGISTER", || {
+        let answer = server.post("/gateways/carrier/register", &json!({}));
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        provider.next("REGISTER")
+    });
+    assert_ne!(field(&third.0, "CSeq"), second);
+    assert_eq!(server.post("/gateways/none/register", &json!({})).status, 404);
+    let none = server.post("/gateways/plain/register", &json!({}));
+    assert_eq!(none.status, 409, "{}", none.text());
+    assert!(none.json()["fix"].as_str().is_some_and(|fix| fix.contains("register = true")));
+}
