@@ -4,6 +4,7 @@
 //! where it leads are limited. A redirect is followed on the same server only: nobody is sent what
 //! is meant for another one, and no server makes us ask a third, such as our own control interface.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +44,9 @@ struct Shared {
     tls: Tls,
     /// The client in use, and the authorities that it was made for; none: without any.
     client: Mutex<Option<(Option<Arc<ClientConfig>>, Client)>>,
+    answered: AtomicU64,
+    /// No answer, none in time, or one that is not taken.
+    failed: AtomicU64,
 }
 
 /// The thread; dropped, it ends, and with it every question.
@@ -67,8 +71,15 @@ impl HttpClient {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("http-client".into()).spawn(run)?;
-        let shared = Shared { handle, tls, client: Mutex::default() };
+        let client = Mutex::default();
+        let shared = Shared { handle, tls, client, answered: AtomicU64::new(0), failed: AtomicU64::new(0) };
         Ok((HttpClient(Arc::new(shared)), HttpClientThread(Some((stop, thread)))))
+    }
+
+    /// What became of questions.
+    pub fn counters(&self) -> [(&'static str, u64); 2] {
+        let Shared { answered, failed, .. } = &*self.0;
+        [("answered", answered.load(Ordering::Relaxed)), ("failed", failed.load(Ordering::Relaxed))]
     }
 
     /// Makes the menu trees of a configuration known by their names; this client asks for them.
@@ -87,13 +98,16 @@ impl AskUrl for HttpClient {
             let (mut reply, answer) = oneshot::channel();
             let asking = shared.clone();
             shared.handle.spawn(async move {
-                tokio::select! {
+                let answered = tokio::select! {
                     answered = tokio::time::timeout(LONGEST, asking.post(question)) => {
-                        drop(reply.send(answered.unwrap_or_else(|_| Err("no answer".to_owned()))));
+                        answered.unwrap_or_else(|_| Err("no answer".to_owned()))
                     }
                     // Nobody waits any more.
-                    () = reply.closed() => {}
-                }
+                    () = reply.closed() => Err("too late".to_owned()),
+                };
+                let count = if answered.is_ok() { &asking.answered } else { &asking.failed };
+                count.fetch_add(1, Ordering::Relaxed);
+                drop(reply.send(answered));
             });
             answer.await.unwrap_or_else(|_| Err("it was not asked: the HTTP client has ended".to_owned()))
         })

@@ -185,6 +185,7 @@ impl Server {
             alarms: Alarms::default(),
             hep: hep_counters,
             refused: Default::default(),
+            web: web.clone(),
             started: now,
         };
         // After the media threads: what it opens is no concern of their descriptors.

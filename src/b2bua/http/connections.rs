@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -58,10 +58,23 @@ impl Service<Request<Incoming>> for Noting {
     }
 }
 
+/// What became of connections for which there was no free place. A handle that can be cloned.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionCounters(Arc<[AtomicU64; 2]>);
+
+impl ConnectionCounters {
+    /// By result.
+    pub fn get(&self) -> [(&'static str, u64); 2] {
+        let [displaced, refused] = &*self.0;
+        [("displaced", displaced.load(Ordering::Relaxed)), ("refused", refused.load(Ordering::Relaxed))]
+    }
+}
+
 /// All places.
-pub(super) struct Places {
+pub(in crate::b2bua) struct Places {
     most: usize,
     known: KnownSources,
+    counters: ConnectionCounters,
     table: Arc<Mutex<Table>>,
 }
 
@@ -80,8 +93,8 @@ struct Held {
 }
 
 impl Places {
-    pub fn new(most: usize, known: KnownSources) -> Self {
-        Places { most, known, table: Arc::default() }
+    pub fn new(most: usize, known: KnownSources, counters: ConnectionCounters) -> Self {
+        Places { most, known, counters, table: Arc::default() }
     }
 
     /// A place for a connection of this source, and what ends it when another one needs the
@@ -94,10 +107,12 @@ impl Places {
         let quarter = self.most / 4;
         let most = if at_home { self.most } else { self.most - quarter };
         let full = table.per_source.get(&source).is_some_and(|own| *own >= quarter.max(1));
-        if full {
-            table.displace(|held| held.source == source)?;
-        } else if table.held.len() >= most {
-            table.displace(|_| true)?;
+        if full || table.held.len() >= most {
+            let [displaced, refused] = &*self.counters.0;
+            let found = table.displace(|held| !full || held.source == source);
+            let count = if found.is_some() { displaced } else { refused };
+            count.fetch_add(1, Ordering::Relaxed);
+            found?;
         }
         table.last += 1;
         let (id, asked) = (table.last, Asked::default());
@@ -152,7 +167,8 @@ mod tests {
 
     #[test]
     fn the_oldest_silent_connection_of_a_source_makes_room_for_its_next() {
-        let (places, now) = (Places::new(16, KnownSources::default()), Instant::now());
+        let counters = ConnectionCounters::default();
+        let (places, now) = (Places::new(16, KnownSources::default(), counters.clone()), Instant::now());
         let take = |source: &str| places.take(now, at(source));
         let mut held: Vec<_> = (0..4).filter_map(|_| take("192.0.2.1")).collect();
         held[0].0.asked.0.store(true, Ordering::Relaxed);
@@ -163,6 +179,7 @@ mod tests {
             place.asked.0.store(true, Ordering::Relaxed);
         }
         assert!(take("192.0.2.1").is_none(), "all of them ask");
+        assert_eq!(counters.get(), [("displaced", 1), ("refused", 1)]);
         assert!(take("192.0.2.2").is_some());
         drop(fifth);
         assert!(take("192.0.2.1").is_some());
@@ -172,7 +189,7 @@ mod tests {
     fn strangers_leave_room_for_this_machine_and_for_who_is_known() {
         let (known, now) = (KnownSources::default(), Instant::now());
         known.set_blocks(vec![(at("198.51.100.7"), at("198.51.100.7"))]);
-        let places = Places::new(16, known);
+        let places = Places::new(16, known, ConnectionCounters::default());
         let asking = |source: &str| {
             let taken = places.take(now, at(source));
             taken.inspect(|(place, _)| place.asked.0.store(true, Ordering::Relaxed))

@@ -14,7 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::connections::{Asked, Places};
+use super::connections::{Asked, ConnectionCounters, Places};
 use super::source::{self, Source};
 use crate::sip::known::KnownSources;
 
@@ -33,33 +33,32 @@ const PARTING: Duration = Duration::from_millis(100);
 /// How long to wait when the system has no descriptor for another connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves, behind web proxies that are trusted, until it is told to stop, or nobody can tell it any more.
+/// Serves, behind web proxies that are trusted, known sources first, until it is told to stop, or nobody can tell it any more.
 pub async fn run(
     listener: std::net::TcpListener,
     router: Router,
-    (known, trusted): (KnownSources, Arc<[IpNet]>),
+    (known, trusted, counters): (KnownSources, Arc<[IpNet]>, ConnectionCounters),
     stopped: oneshot::Receiver<()>,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the control interface cannot listen: {error}"),
     };
+    let places = Places::new(CONNECTIONS, known, counters);
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, CONNECTIONS, known, |stream, asked| serve(stream, (router.clone(), trusted.clone()), UNREAD_MS, asked)) => {}
+        () = accept(listener, places, |stream, asked| serve(stream, (router.clone(), trusted.clone()), UNREAD_MS, asked)) => {}
     }
 }
 
-/// Takes connections, so many at once, until it is dropped.
+/// Takes connections while they have places, until it is dropped.
 pub(in crate::b2bua) async fn accept<F>(
     listener: TcpListener,
-    connections: usize,
-    known: KnownSources,
+    places: Places,
     serve: impl Fn(TcpStream, Asked) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Places::new(connections, known);
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
@@ -121,9 +120,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/", get(|| async { "well" }));
-        let known = KnownSources::default();
+        let places = Places::new(16, KnownSources::default(), ConnectionCounters::default());
         let serve = move |stream, asked| serve(stream, (router.clone(), Arc::default()), 500, asked);
-        tokio::spawn(accept(listener, 16, known, serve));
+        tokio::spawn(accept(listener, places, serve));
         let mut silent = Vec::new();
         for _ in 0..40 {
             silent.push(TcpStream::connect(address).await.expect("the server"));

@@ -62,6 +62,15 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     commands(&mut page, &api);
     let help = "Requests to the control interface that were refused, by status.";
     page.each(("b2b_http_refused_total", "status"), Kind::Counter, help, api.refused.counters());
+    let help = "Connections to the control interface for which there was no free place.";
+    page.each(
+        ("b2b_http_connections_full_total", "result"),
+        Kind::Counter,
+        help,
+        api.refused.connections.get(),
+    );
+    let help = "Questions of menu trees to URLs.";
+    page.each(("b2b_ivr_questions_total", "result"), Kind::Counter, help, api.web.counters());
     page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
     voices(&mut page, &api);
     media_servers(&mut page, &api);

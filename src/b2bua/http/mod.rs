@@ -67,6 +67,7 @@ use super::control::Control;
 use super::control::remote::Remotes;
 use super::desk::DeskParts;
 use super::hep::HepCounters;
+use super::http_client::HttpClient;
 use super::ledger::Ledger;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
@@ -108,6 +109,8 @@ pub struct Api {
     pub alarms: alarms::Alarms,
     pub hep: HepCounters,
     pub refused: refused::Refused,
+    /// Menu trees ask URLs by it.
+    pub web: HttpClient,
     /// When the server started.
     pub started: Instant,
 }
@@ -138,7 +141,7 @@ impl HttpServer {
         let local = listener.local_addr().map_err(refused)?;
         let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
         let crowd = api.crowd.run();
-        let known = api.desk.known.clone();
+        let (known, counters) = (api.desk.known.clone(), api.refused.connections.clone());
         let trusted = config.trusted_proxies.clone().into();
         let made;
         let token = match &config.token {
@@ -156,7 +159,7 @@ impl HttpServer {
         let run = move || {
             runtime.spawn(watch);
             runtime.spawn(crowd);
-            runtime.block_on(listen::run(listener, router, (known, trusted), stopped));
+            runtime.block_on(listen::run(listener, router, (known, trusted, counters), stopped));
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;
         Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })

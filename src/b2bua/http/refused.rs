@@ -1,4 +1,5 @@
-//! How often requests were refused, by their status: whoever guesses tokens is seen.
+//! How often requests were refused, by their status, and connections: whoever guesses tokens or takes
+//! all places is seen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+
+use super::connections::ConnectionCounters;
 
 /// Those that are counted by themselves.
 const STATUSES: [(u16, &str); 9] = [
@@ -22,14 +25,17 @@ const STATUSES: [(u16, &str); 9] = [
 
 /// A handle that can be cloned.
 #[derive(Debug, Clone, Default)]
-pub struct Refused(Arc<[AtomicU64; STATUSES.len() + 1]>);
+pub struct Refused {
+    statuses: Arc<[AtomicU64; STATUSES.len() + 1]>,
+    pub connections: ConnectionCounters,
+}
 
 impl Refused {
     fn count(&self, status: StatusCode) {
         let place = STATUSES.iter().position(|(known, _)| *known == status.as_u16());
         let place = place.unwrap_or(STATUSES.len());
         if status.as_u16() >= 400
-            && let Some(count) = self.0.get(place)
+            && let Some(count) = self.statuses.get(place)
         {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -38,7 +44,7 @@ impl Refused {
     /// By status; what has none of its own is `other`.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let words = STATUSES.iter().map(|(_, word)| *word).chain(["other"]);
-        words.zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)))
+        words.zip(self.statuses.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 }
 

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::b2bua::http::connections::Asked;
+use crate::b2bua::http::connections::{Asked, ConnectionCounters, Places};
 use crate::b2bua::http::listen::accept;
 use crate::sip::known::KnownSources;
 
@@ -28,8 +28,8 @@ pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the media server cannot listen: {error}"),
     };
-    let known = KnownSources::default();
-    accept(listener, CONNECTIONS, known, |stream, asked| serve(stream, router.clone(), asked)).await;
+    let places = Places::new(CONNECTIONS, KnownSources::default(), ConnectionCounters::default());
+    accept(listener, places, |stream, asked| serve(stream, router.clone(), asked)).await;
 }
 
 async fn serve(stream: TcpStream, router: Router, asked: Asked) {
