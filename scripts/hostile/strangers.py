@@ -174,7 +174,8 @@ def idle_connections(one, world):
             it.close()
 
 
-@attack("slow-http", "L3", "2,000 silent connections of one source to the control interface", timed=True)
+@attack("slow-http", "L3", "2,000 silent connections of one source to the control interface", timed=True,
+        counters=("b2b_http_connections_full_total",))
 def slow_http(one, world):
     held, (host, port) = [], world.http.split(":")
     try:
