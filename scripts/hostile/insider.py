@@ -206,7 +206,7 @@ def invite_flood(one, world):
             phone.register()
         uri = f"sip:6666@{worlds.DOMAIN}"
         challenge = flooder.request("INVITE", uri, login=False, body=flooder.session())
-        refused, tried, end, nc = 0, 0, time.monotonic() + 5, 0
+        refused, tried, end, nc, why = 0, 0, time.monotonic() + 5, 0, ""
         def flood():
             nonlocal nc
             due = time.monotonic()
@@ -222,11 +222,13 @@ def invite_flood(one, world):
         time.sleep(1)
         while time.monotonic() < end:
             call = first.call(one.number(6), patience=2)
-            tried, refused = tried + 1, refused + (call.status == 503)
+            tried += 1
+            if call.status == 503:
+                refused, why = refused + 1, f" ({call.answer.first})"
             call.bye()
             time.sleep(0.1)
         flooding.join()
-        return refused, f"{refused} of {tried} calls of another user got 503"
+        return refused, f"{refused} of {tried} calls of another user got 503{why}"
 
 
 @attack("media-elsewhere", "issue 15 §2", "SDP that names somebody who never asked: 24 calls of 7 s to an announcement",
@@ -264,24 +266,24 @@ def ask(world, path, token=None, timeout=5, headers=()):
 def pin(one, world):
     with one.attacker(world, 0) as caller:
         caller.register()
-        wrong, end = 0, time.monotonic() + 25
+        wrong, end = 0, time.monotonic() + 60
         while wrong < 9 and time.monotonic() < end:
             call = caller.call("8300")
-            if call.status != 200:
-                time.sleep(0.2)
-                continue
             for guess in ("0000#", "1111#", "2222#"):
-                if not call.ended.is_set():
+                if call.status == 200 and not call.ended.is_set():
                     call.digits(guess)
                     wrong += 1
-                    time.sleep(0.3)
+                time.sleep(0.3)
             call.bye()
+        if wrong < 9:
+            raise RuntimeError(f"{wrong} guesses in a minute")
         call, inside = caller.call("8300"), False
         if call.status == 200:
-            call.digits("4711#")
+            # A pause may have ended just now: then it is the wrong one that is looked at.
+            call.digits("0000#4711#")
             inside = caller.until(lambda: one.number(0) in ask(world, "/rooms/closed")[1], 3)
             call.bye()
-        return inside and wrong >= 9, f"{wrong} wrong ones, then the right one was " + ("taken" if inside else "not taken")
+        return inside, f"{wrong} wrong ones, then the right one was " + ("taken" if inside else "not taken")
 
 
 @attack("key-reader", "M3", "a token for `read` sees the PIN that somebody presses")
