@@ -19,6 +19,8 @@ MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
 BUSY = 0.2
 # Attacks end within so long after the time is over.
 PATIENCE = 90
+# The exit code where nothing but time was lost.
+LATE = 3
 
 
 def run(options):
@@ -64,22 +66,24 @@ def run(options):
         after = server.counted() if alive else {}
         quiet = alive and settles(server)
         left = server.holdings() if alive else {}
-        problems, unjudged = judge(world, server, alive, honest, quiet, left, series, took, starved > BUSY), []
+        problems = judge(world, server, alive, honest, quiet, left, series, took)
+        # What only a machine with time for all of it can be held to.
+        timed = late(honest)
         found = {}
         for one in chosen:
             it = runs.told(working[one.name]) or {"times": 0, "wins": 0, "got": "", "errors": 1, "error": "did not end"}
             it["counters"] = runs.risen(before, after or during, one.counters)
             found[one.name] = it
             if it["wins"]:
-                (unjudged if one.timed and starved > BUSY else problems).append(f"{one.name} has won {it['wins']} of {it['times']} times: {it['got']}")
+                (timed if one.timed else problems).append(f"{one.name} has won {it['wins']} of {it['times']} times: {it['got']}")
             elif it["errors"] >= max(1, it["times"]):
-                problems.append(f"{one.name} never came to its point: {it['error']}")
+                timed.append(f"{one.name} never came to its point: {it['error']}")
             elif one.counters and not it["counters"]:
                 problems.append(f"{one.name}: no counter says so ({', '.join(one.counters)})")
         result = {
             "machine": machine.machine(), "binary": str(options.binary), "seconds": round(took), "calls": calls,
             "honest": honest, "attacks": found, "left": left, "problems": problems,
-            "starved": round(starved, 2), "unjudged": unjudged,
+            "starved": round(starved, 2), "timed": timed,
             "rss_kb": [series[0][1] // 1024, max(it for _, it in series) // 1024, series[-1][1] // 1024],
             "abuse": {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)},
         }
@@ -90,7 +94,7 @@ def run(options):
             subprocess.run(["cp", "-r", house.path, options.keep], check=False)
         show(found, honest, result)
         print(f"written: {path}")
-        return 1 if problems else 0
+        return 1 if problems else LATE if timed and starved <= BUSY else 0
 
 
 def words(process):
@@ -116,8 +120,22 @@ def settles(server):
     return False
 
 
-def judge(world, server, alive, honest, quiet, left, series, took, starved):
-    """In words, what did not hold of everybody else; `starved`: by no fault of the server's in time."""
+TIMED = (("lost", "calls were lost"), ("unheard", "directions were not heard"), ("late", "directions were late"),
+         ("bye_refused", "calls could not be hung up"), ("stuck", "calls did not end"))
+ALWAYS = (("overheard", "calls heard somebody else"), ("strange_calls", "phones were called by nobody honest"))
+
+
+def late(honest):
+    """In words, what honest calls did not get, or not in time."""
+    return told_of(honest, TIMED)
+
+
+def told_of(honest, kinds):
+    return [f"honest calls: {honest[name]} {what}: {honest['said'][:3]}" for name, what in kinds if honest.get(name)]
+
+
+def judge(world, server, alive, honest, quiet, left, series, took):
+    """In words, what did not hold of everybody else, however busy the machine was."""
     problems = []
     if not alive:
         problems.append("the process ended: " + words(server)[-500:])
@@ -125,11 +143,7 @@ def judge(world, server, alive, honest, quiet, left, series, took, starved):
         return [*problems, f"the honest calls: {honest['problem']}"]
     if not honest.get("calls"):
         problems.append("no honest call came to its end")
-    for name, what in (("lost", "calls were lost"), ("unheard", "directions were not heard"), ("late", "directions were late"),
-                       ("overheard", "calls heard somebody else"), ("strange_calls", "phones were called by nobody honest"),
-                       ("bye_refused", "calls could not be hung up"), ("stuck", "calls did not end")):
-        if honest.get(name) and not (starved and name in TIMED):
-            problems.append(f"honest calls: {honest[name]} {what}: {honest['said'][:3]}")
+    problems += told_of(honest, ALWAYS)
     bills = [it for it in world.notes("carrier") if it["method"] == "INVITE" and not is_paid(it["uri"])]
     if bills:
         problems.append(f"the carrier was called {len(bills)} times without a route: {bills[0]['uri']}")
@@ -150,9 +164,6 @@ def judge(world, server, alive, honest, quiet, left, series, took, starved):
     return problems
 
 
-TIMED = ("lost", "late", "unheard", "bye_refused")
-
-
 def is_paid(uri):
     import world as worlds
 
@@ -166,10 +177,12 @@ def show(found, honest, result):
         print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
     shown = {k: v for k, v in honest.items() if k != "said"}
     print(f"\nhonest calls: {shown}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
-    if result["starved"] > BUSY:
+    busy = result["starved"] > BUSY
+    if busy:
         print(f"the server waited for the machine {result['starved']:.0%} of the time: what is only late is not judged")
-    for it in result["unjudged"]:
-        print(f"not judged: {it}")
+    for it in result["timed"]:
+        print(f"{'not judged' if busy else 'LATE'}: {it}")
     for it in result["problems"]:
         print(f"NOT HELD: {it}")
-    print("held" if not result["problems"] else f"{len(result['problems'])} things did not hold")
+    bad = result["problems"] + ([] if busy else result["timed"])
+    print("held" if not bad else f"{len(bad)} things did not hold")
