@@ -1,6 +1,7 @@
 //! The pool of RTP ports: even ports with their odd RTCP neighbour (RFC 3550
 //! §11), and a quarantine, so that packets of a call that has ended do not
-//! arrive in the next one.
+//! arrive in the next one. It is shorter where ports are short: a new call matters
+//! more, and packets of others are not believed in it anyway.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long a port rests after its call.
 pub const QUARANTINE: Duration = Duration::from_secs(30);
+/// The same where no other port is free: packets that are on their way arrive in this time.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Even ports, each free, taken or in quarantine. The caller binds what it
 /// takes, and takes another when the system refuses.
@@ -32,21 +35,27 @@ impl PortPool {
         PortPool { free, resting: VecDeque::new() }
     }
 
-    /// Takes the even port that has been free for longest; `None` when every
-    /// port is taken or resting.
+    /// Takes the even port that has been free for longest, or else rests for longest;
+    /// `None` when every port is taken, or has been a moment ago.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
         self.rested(now);
-        self.free.pop_front()
+        self.free.pop_front().or_else(|| self.rested_for(now, SHORTEST))
     }
 
     fn rested(&mut self, now: Instant) {
-        while let Some(&(since, port)) = self.resting.front() {
-            if now.saturating_duration_since(since) < QUARANTINE {
-                break;
-            }
-            self.resting.pop_front();
+        while let Some(port) = self.rested_for(now, QUARANTINE) {
             self.free.push_back(port);
         }
+    }
+
+    /// The one that rests for longest, if that is so long.
+    fn rested_for(&mut self, now: Instant, least: Duration) -> Option<u16> {
+        let &(since, port) = self.resting.front()?;
+        if now.saturating_duration_since(since) < least {
+            return None;
+        }
+        self.resting.pop_front();
+        Some(port)
     }
 
     /// How many ports are free, and how many rest.
@@ -99,15 +108,31 @@ mod tests {
     }
 
     #[test]
-    fn a_port_rests_after_its_call() {
-        let mut pool = PortPool::new(20_000..=20_001, 5);
+    fn a_port_rests_after_its_call_while_another_is_free() {
+        let mut pool = PortPool::new(20_000..=20_003, 0);
         let start = Instant::now();
-        let port = pool.take(start).unwrap();
+        let (port, other) = (pool.take(start).unwrap(), pool.take(start).unwrap());
         pool.give_back(start, port);
-        assert_eq!(pool.take(start + QUARANTINE - Duration::from_millis(1)), None);
         assert_eq!(pool.count(start), (0, 1));
+        pool.refused(other);
+        let later = start + QUARANTINE - Duration::from_millis(1);
+        assert_eq!(pool.take(later), Some(other));
         assert_eq!(pool.count(start + QUARANTINE), (1, 0));
         assert_eq!(pool.take(start + QUARANTINE), Some(port));
+    }
+
+    /// Short calls without end, of one user or of many, take no port that a call needs.
+    #[test]
+    fn where_no_port_is_free_the_one_that_rests_for_longest_is_taken() {
+        let mut pool = PortPool::new(20_000..=20_003, 0);
+        let start = Instant::now();
+        let (first, second) = (pool.take(start).unwrap(), pool.take(start).unwrap());
+        pool.give_back(start, first);
+        pool.give_back(start + SHORTEST / 2, second);
+        assert_eq!(pool.take(start + SHORTEST / 2), None, "its last packets may be on their way");
+        assert_eq!(pool.take(start + SHORTEST), Some(first));
+        assert_eq!(pool.take(start + SHORTEST), None);
+        assert_eq!(pool.take(start + SHORTEST * 2), Some(second));
     }
 
     #[test]

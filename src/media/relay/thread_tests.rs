@@ -111,7 +111,7 @@ fn own_address() -> IpAddr {
 }
 
 #[test]
-fn ports_are_even_with_a_neighbour_and_rest_after_their_call() {
+fn ports_are_even_with_a_neighbour_and_rest_while_others_are_free() {
     let ip = own_address();
     let (relay, _events) = relay(ip, 22_000..=22_019);
     let mut seen = std::collections::HashSet::new();
@@ -121,7 +121,14 @@ fn ports_are_even_with_a_neighbour_and_rest_after_their_call() {
         assert!(seen.insert(local.port()));
         relay.close(id);
     }
-    assert_eq!(relay.open(false, None, EndpointConfig::default()).err(), Some(OpenError::Ports), "they rest");
+    // None is free: one of those that rest is.
+    let again = loop {
+        match relay.open(false, None, EndpointConfig::default()) {
+            Err(OpenError::Ports) => std::thread::sleep(Duration::from_millis(20)),
+            opened => break opened.unwrap().1.port(),
+        }
+    };
+    assert!(seen.contains(&again));
     assert_eq!(relay.open(true, None, EndpointConfig::default()).err(), Some(OpenError::Family));
 }
 
