@@ -167,7 +167,7 @@ impl DigestServer {
 
     /// Who `request` claims to be sent by: the user of its first credentials for the
     /// realm. Those of other users beside them are never verified.
-    pub fn claim(&self, now: Instant, request: &Request, asked: Asked<'_>) -> Option<Claim> {
+    pub fn claim(&mut self, now: Instant, request: &Request, asked: Asked<'_>) -> Option<Claim> {
         let given = request
             .field_values(asked.side.credentials())
             .take(MAX_CREDENTIALS)
