@@ -10,6 +10,7 @@
 //! - `registrar`: addresses of record and where they are reached
 //! - `known`: sources that belong here
 //! - `networks`: blocks of addresses
+//! - `sent_by`: where a sender over UDP says that it listens
 //! - `net`: sockets, clock and name resolution around the endpoint
 
 pub mod auth;
@@ -21,4 +22,5 @@ pub mod net;
 pub mod networks;
 pub mod registrar;
 pub mod registration;
+pub mod sent_by;
 pub mod transaction;

@@ -1,10 +1,11 @@
 //! At which port a peer is reached that sent this over UDP: it may listen elsewhere than it
 //! sends from, or sit behind a NAT that lets nothing in but answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use crate::sip::endpoint::{Flow, Transport};
-use crate::sip::msg::{Request, Rport};
+use crate::sip::endpoint::Flow;
+use crate::sip::msg::Request;
+use crate::sip::sent_by::{self, SentBy};
 
 /// The flow by which whoever sent this is reached; none: it does not say, as nothing but a
 /// Contact could. It never leads to another host than the one that the request came from.
@@ -21,40 +22,26 @@ pub fn reached(request: &Request, flow: Flow) -> Option<Flow> {
     if flow.transport.is_reliable() {
         return Some(flow);
     }
-    let source = SocketAddr::new(flow.remote.ip().to_canonical(), flow.remote.port());
     let Ok(via) = request.top_via() else { return Some(flow) };
-    let port = via.port.unwrap_or(5060);
-    if !is(via.host.ip(), source.ip()) {
+    let said = SentBy::of_via(&via, flow.remote);
+    if !matches!(said, SentBy::Source | SentBy::OtherPort) {
         return Some(flow);
     }
-    let listens_elsewhere = port != source.port();
-    if listens_elsewhere && via.rport != Rport::Absent {
-        return Some(flow);
-    }
+    let same = |at: &SocketAddr| at.ip().to_canonical() == flow.remote.ip().to_canonical() && at.port() != 0;
     match request.contact().ok().flatten().map(|contact| contact.uri) {
-        Some(uri) if is(uri.host.and_then(|host| host.ip()), source.ip()) => {
-            let by_udp = uri.transport().is_none_or(|it| Transport::parse(it) == Some(Transport::Udp));
-            let port = uri.port.unwrap_or(5060);
-            let usable = by_udp && port != 0 && !uri.params.has("maddr");
-            Some(match usable {
-                true => Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..flow },
-                false => flow,
-            })
-        }
-        Some(_) => Some(flow),
-        None if listens_elsewhere => None,
+        Some(uri) => Some(match sent_by::address(&uri).filter(same) {
+            Some(at) => Flow { remote: SocketAddr::new(flow.remote.ip(), at.port()), ..flow },
+            None => flow,
+        }),
+        None if said == SentBy::OtherPort => None,
         None => Some(flow),
     }
-}
-
-fn is(named: Option<IpAddr>, ip: IpAddr) -> bool {
-    named.is_some_and(|named| named.to_canonical() == ip)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::endpoint::FlowId;
+    use crate::sip::endpoint::{FlowId, Transport};
     use crate::sip::msg::{Limits, Message};
 
     fn port(via: &str, contact: &str, source: &str) -> Option<u16> {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::reach::SentBy;
+use super::SentBy;
 use crate::sip::endpoint::{Flow, FlowId, Transport};
 use crate::sip::msg::Uri;
 

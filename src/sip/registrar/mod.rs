@@ -36,9 +36,11 @@ pub use binding::{Binding, BindingFlow, BindingId};
 pub use config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 pub use event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
 pub use pending::PendingReplies;
-pub use reach::{NextHop, SentBy, Trusted};
+pub use reach::{NextHop, Trusted};
 pub use reply::RegistrarReply;
 pub use service::{Registrar, Sender};
 #[cfg(feature = "server")]
 pub use sqlite::{Durability, SqliteStore, StoreError};
 pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
+
+pub use crate::sip::sent_by::SentBy;

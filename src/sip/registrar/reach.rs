@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use super::binding::{Binding, BindingFlow};
 use crate::sip::endpoint::{Flow, Transport};
-use crate::sip::msg::{Name, NameAddr, Request, Rport, Scheme, Via, elements};
+use crate::sip::msg::{Name, NameAddr, Request, elements};
 use crate::sip::networks::Networks;
+use crate::sip::sent_by::{self, SIP, SentBy};
 
 /// Which networks count for the way to a contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,24 +17,6 @@ pub struct Trusted {
     pub proxies: Networks,
     /// Networks of ours, without NAT between them and us.
     pub inside: Networks,
-}
-
-/// What the Vias of a REGISTER said, next to where it came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SentBy {
-    /// The sender listens where it sent from.
-    Source,
-    /// Same host, another port, and no `rport`: it listens there (RFC 3261 §18.2.2).
-    OtherPort,
-    /// Same host, another port, with `rport`: answers go where it sent from (RFC 3581 §3).
-    OtherPortAnsweredBack,
-    /// A name.
-    Name,
-    /// Another address, or somebody in between whom nobody named: the flow alone is known to
-    /// lead there.
-    Elsewhere,
-    /// A named proxy has handed it on.
-    Proxy,
 }
 
 impl SentBy {
@@ -46,18 +29,6 @@ impl SentBy {
             return SentBy::Elsewhere;
         }
         request.top_via().map_or(SentBy::Elsewhere, |via| SentBy::of_via(&via, flow.remote))
-    }
-
-    fn of_via(via: &Via<'_>, remote: SocketAddr) -> SentBy {
-        let Some(ip) = via.host.ip() else { return SentBy::Name };
-        if ip.to_canonical() != remote.ip().to_canonical() {
-            return SentBy::Elsewhere;
-        }
-        match (via.port.unwrap_or(SIP) == remote.port(), via.rport) {
-            (true, _) => SentBy::Source,
-            (false, Rport::Absent) => SentBy::OtherPort,
-            (false, _) => SentBy::OtherPortAnsweredBack,
-        }
     }
 
     /// For a database.
@@ -85,7 +56,6 @@ pub(super) fn was_forwarded(request: &Request) -> bool {
     request.headers(Name::Via).nth(1).is_some() || request.header(Name::Path).is_some()
 }
 
-const SIP: u16 = 5060;
 const SIPS: u16 = 5061;
 
 /// Where a request for a contact is sent.
@@ -164,11 +134,7 @@ impl Binding {
 
     /// The address that the contact names, for UDP; none: it names none.
     fn contact_address(&self) -> Option<SocketAddr> {
-        let uri = self.uri()?;
-        let by_udp = uri.transport().is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
-        let plain = uri.scheme == Scheme::Sip && by_udp && uri.params.get("maddr").is_none();
-        let ip = uri.host.and_then(|host| host.ip()).filter(|_| plain)?;
-        Some(SocketAddr::new(ip, uri.port.unwrap_or(SIP)))
+        sent_by::address(&self.uri()?)
     }
 
     /// Whether the way back has to be kept open: over UDP to whoever is not in our own

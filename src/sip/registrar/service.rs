@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::SentBy;
 use super::aor::Aor;
 use super::binding::{Binding, BindingFlow, BindingId};
 use super::config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 use super::deadlines::Deadlines;
 use super::event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
-use super::reach::{self, NextHop, SentBy};
+use super::reach::{self, NextHop};
 use super::reply::{self, RegistrarReply};
 use super::rules::{self, Asker, Step};
 use super::store::{Change, Commit, LocationStore};

@@ -7,9 +7,9 @@ use rusqlite::{Connection, Row, Statement, params};
 
 use super::{Clocks, Durability};
 use crate::sip::endpoint::Transport;
+use crate::sip::registrar::SentBy;
 use crate::sip::registrar::aor::Aor;
 use crate::sip::registrar::binding::{Binding, BindingFlow, BindingId};
-use crate::sip::registrar::reach::SentBy;
 use crate::sip::registrar::store::{Change, LocationStore, MemoryStore};
 
 /// Marks the file as ours (`b2bR`).

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::sip::endpoint::{FlowId, Transport};
 use crate::sip::registrar::binding::{BindingFlow, BindingId};
-use crate::sip::registrar::reach::{NextHop, SentBy, Trusted};
+use crate::sip::registrar::{NextHop, SentBy, Trusted};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
