@@ -87,14 +87,7 @@ impl ApplicationHandler for Routes {
             };
             let called = match leading::lead(&current, &settings, &wish) {
                 Led::Number(called, _) => called,
-                Led::Contact(contact, why) => {
-                    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![*contact])));
-                    return HandlerAction::Routed {
-                        route: None,
-                        why: why.to_owned(),
-                        action: Box::new(action),
-                    };
-                }
+                Led::Contact(contact, why) => return as_it_is(*contact, why),
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
             };
             let by = &referral.by;
@@ -136,12 +129,7 @@ impl ApplicationHandler for Routes {
                 Led::Number(called, why) => (called, why),
                 Led::Contact(mut contact, why) => {
                     contact.diverted = dialled.diverted.clone();
-                    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![*contact])));
-                    return HandlerAction::Routed {
-                        route: None,
-                        why: why.to_owned(),
-                        action: Box::new(action),
-                    };
+                    return as_it_is(*contact, why);
                 }
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
             };
@@ -175,6 +163,12 @@ impl ApplicationHandler for Routes {
             HandlerAction::Routed { route: None, why, action: Box::new(HandlerAction::Dial(request)) }
         })
     }
+}
+
+/// What a party has named is called as it is, past the routes.
+fn as_it_is(contact: ResolvedContact, why: &str) -> HandlerAction {
+    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact])));
+    HandlerAction::Routed { route: None, why: why.to_owned(), action: Box::new(action) }
 }
 
 /// What the routes say, and which application takes the caller when nobody answers.
