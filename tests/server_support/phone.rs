@@ -16,7 +16,7 @@ pub struct Phone {
     /// What it says in Allow, if it does.
     pub allows: Option<&'static str>,
     /// Its payload types, and lines about them.
-    formats: (&'static str, &'static str),
+    formats: (&'static str, String),
 }
 
 /// What a phone needs to go on in a call.
@@ -47,13 +47,13 @@ impl Phone {
             told,
             events: None,
             allows: None,
-            formats: ("8", ""),
+            formats: ("8", String::new()),
         }
     }
 
     /// It lists these payload types, with these lines (each ends with CR and LF).
-    pub fn speaking(mut self, types: &'static str, lines: &'static str) -> Phone {
-        self.formats = (types, lines);
+    pub fn speaking(mut self, types: &'static str, lines: &str) -> Phone {
+        self.formats = (types, lines.to_owned());
         self
     }
 
@@ -69,7 +69,7 @@ impl Phone {
     }
 
     fn session(&self) -> String {
-        let (port, ip, (types, lines)) = (self.rtp().port(), self.told, self.formats);
+        let (port, ip, (types, lines)) = (self.rtp().port(), self.told, &self.formats);
         let (number, line) = match self.events {
             Some(event) => (format!(" {event}"), format!("a=rtpmap:{event} telephone-event/8000\r\n")),
             None => (String::new(), String::new()),
@@ -198,6 +198,13 @@ impl Phone {
         self.respond_with(status, invite, &to, "", "", peer);
     }
 
+    /// Asks for a password, for this realm.
+    pub fn challenge(&self, request: &str, peer: SocketAddr, realm: &str) {
+        let to = format!("{};tag={}", field(request, "To"), self.name);
+        let more = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"1\"\r\n");
+        self.respond_with("401 Unauthorized", request, &to, &more, "", peer);
+    }
+
     /// Says 200 to a request.
     pub fn agree_to(&self, request: &str, peer: SocketAddr) {
         self.respond(request, &field(request, "To"), "", "", peer);
@@ -235,29 +242,24 @@ impl Phone {
         self.rtp.send_to(&packet, to).expect("loopback");
     }
 
+    /// Sends a packet of another format.
+    pub fn other_packet(&self, to: SocketAddr, (payload_type, n, timestamp): (u8, u16, u32), payload: &[u8]) {
+        let head =
+            [&[0x80, payload_type][..], &n.to_be_bytes(), &timestamp.to_be_bytes(), &7u32.to_be_bytes()];
+        self.rtp.send_to(&[&head.concat(), payload].concat(), to).expect("loopback");
+    }
+
     /// Presses a key for 100 ms, as a telephone event under this number; the `n`th packet is its
     /// first.
     pub fn press_event(&self, to: SocketAddr, n: u16, payload_type: u8, code: u8) {
-        for (step, end) in [(0, 0), (1, 0x80), (2, 0x80), (3, 0x80)] {
-            let marker = if step == 0 { 0x80 } else { 0 };
-            let mut packet = vec![0x80, marker | payload_type];
-            packet.extend_from_slice(&(n + step).to_be_bytes());
-            packet.extend_from_slice(&(u32::from(n) * 160).to_be_bytes());
-            packet.extend_from_slice(&7u32.to_be_bytes());
-            packet.extend_from_slice(&[code, end | 10]);
-            packet.extend_from_slice(&(if step == 0 { 160u16 } else { 800 }).to_be_bytes());
+        for packet in event(n, payload_type, code) {
             self.rtp.send_to(&packet, to).expect("loopback");
         }
     }
 
     /// Sends a packet of that payload type, sequence number and timestamp.
     pub fn packet(&self, to: SocketAddr, payload_type: u8, n: u16, timestamp: u32) {
-        let mut packet = vec![0x80, payload_type];
-        packet.extend_from_slice(&n.to_be_bytes());
-        packet.extend_from_slice(&timestamp.to_be_bytes());
-        packet.extend_from_slice(&7u32.to_be_bytes());
-        packet.resize(172, 0xd5);
-        self.rtp.send_to(&packet, to).expect("loopback");
+        self.other_packet(to, (payload_type, n, timestamp), &[0xd5; 160]);
     }
 
     /// Asks for another direction of its media, and acknowledges the answer, which it gives.
@@ -419,6 +421,20 @@ impl Phone {
     fn say(&self, message: &str, to: SocketAddr) {
         self.sip.send_to(message.as_bytes(), to).expect("loopback");
     }
+}
+
+/// The packets of a key that is pressed for 100 ms (RFC 4733 §2.5.1), the end three times.
+pub fn event(n: u16, payload_type: u8, code: u8) -> [Vec<u8>; 4] {
+    [0, 1, 2, 3].map(|step| {
+        let (marker, end, duration) = if step == 0 { (0x80, 0, 160u16) } else { (0, 0x80, 800) };
+        let mut packet = vec![0x80, marker | payload_type];
+        packet.extend_from_slice(&(n + step).to_be_bytes());
+        packet.extend_from_slice(&(u32::from(n) * 160).to_be_bytes());
+        packet.extend_from_slice(&7u32.to_be_bytes());
+        packet.extend_from_slice(&[code, end | 10]);
+        packet.extend_from_slice(&duration.to_be_bytes());
+        packet
+    })
 }
 
 /// The direction of the audio in a description (RFC 3264 §5.1).
