@@ -2,6 +2,7 @@
 //! its death, the b2bua's death, lists of servers, tokens.
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
@@ -21,6 +22,11 @@ pub struct MediaServer {
 impl MediaServer {
     /// With these flags besides; a free port.
     pub fn start(flags: &[&str]) -> MediaServer {
+        MediaServer::start_by(&mut std::process::Command::new(env!("CARGO_BIN_EXE_b2b")), flags)
+    }
+
+    /// The same by another command.
+    pub fn start_by(command: &mut std::process::Command, flags: &[&str]) -> MediaServer {
         let mut args = vec!["--role", "media"];
         if !flags.contains(&"--listen") {
             args.extend(["--listen", "127.0.0.1:0"]);
@@ -29,7 +35,7 @@ impl MediaServer {
             args.extend(["--rtp-ports", "20000-59999"]);
         }
         args.extend(flags);
-        let mut process = b2b(&args);
+        let mut process = B2b::start(command.args(args));
         let line = process.wait_for_line("READY role=media");
         let at = line.split("listen=").nth(1).and_then(|at| at.parse().ok());
         MediaServer { process, at: at.unwrap_or_else(|| panic!("no address in {line:?}")) }
@@ -291,6 +297,30 @@ fn nobody_but_this_machine_is_let_in_without_a_token() {
         process.assert_exit(64);
         assert!(process.output().contains(words), "{}", process.output());
     }
+}
+
+#[test]
+fn a_server_with_the_token_is_let_in_while_others_without_it_hold_every_connection_that_they_get() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "right\n").expect("a file");
+    let media = MediaServer::start(&["--token-file", token.to_str().expect("UTF-8")]);
+    let request = |token: &str, more: &str| {
+        format!("GET /v1/load HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n{more}\r\n", media.at)
+    };
+    // More than one source may have; each stays open once it is refused.
+    let mut strangers = Vec::new();
+    for n in 0..80 {
+        let mut stranger = std::net::TcpStream::connect(media.at).expect("a connection");
+        stranger.set_read_timeout(Some(crate::common::child::PATIENCE)).expect("a timeout");
+        stranger.write_all(request("wrong", "").as_bytes()).expect("written");
+        let mut status = [0; 12];
+        stranger.read_exact(&mut status).unwrap_or_else(|error| panic!("stranger {n}: {error}"));
+        assert_eq!(&status, b"HTTP/1.1 401");
+        strangers.push(stranger);
+    }
+    let answer = exchange(media.at, request("right", "Connection: close\r\n").as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.head);
 }
 
 #[test]

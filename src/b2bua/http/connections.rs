@@ -1,5 +1,9 @@
 //! Places for connections: so many at once, so many of one source, and some that are kept for
-//! this machine and for sources that are known. Who has asked for nothing yet goes first.
+//! this machine and for sources that are known. Who has shown no token yet goes first.
+//!
+//! Behind a web proxy (`http.trusted_proxies`) the source is the proxy: a connection of it is
+//! nobody's alone, since it carries the requests of many, and whom they come from is known only
+//! once they are read. Requests count by who sent them, connections by who opened them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -21,39 +25,44 @@ use crate::sip::known::{KnownSources, network};
 pub(in crate::b2bua) struct Place {
     id: u64,
     source: IpAddr,
-    /// Whether a request has come by it.
-    pub asked: Asked,
+    /// Whether a request that had a token has come by it.
+    pub proof: Proof,
     table: Arc<Mutex<Table>>,
 }
 
-/// Whether a request has come by a connection; clones are the same.
+/// Whether a request has come by a connection that may do something here: with a token, or where
+/// none is wanted. Clones are the same. Each request of the connection has it among its extensions.
 #[derive(Debug, Clone, Default)]
-pub(in crate::b2bua) struct Asked(Arc<AtomicBool>);
+pub(in crate::b2bua) struct Proof(Arc<AtomicBool>);
 
-/// A router that notes the first request.
-pub(in crate::b2bua) struct Noting {
-    asked: Asked,
+/// A router whose requests have the proof of their connection.
+pub(in crate::b2bua) struct Proving {
+    proof: Proof,
     router: TowerToHyperService<Router>,
 }
 
-impl Asked {
-    /// This router, by which the first request is noted.
-    pub fn on_request(self, router: Router) -> Noting {
-        Noting { asked: self, router: TowerToHyperService::new(router) }
+impl Proof {
+    /// This router, which may give the proof with each request.
+    pub fn by_requests(self, router: Router) -> Proving {
+        Proving { proof: self, router: TowerToHyperService::new(router) }
     }
 
-    fn has(&self) -> bool {
+    pub fn give(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn given(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Service<Request<Incoming>> for Noting {
+impl Service<Request<Incoming>> for Proving {
     type Response = hyper::Response<Body>;
     type Error = std::convert::Infallible;
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.asked.0.store(true, Ordering::Relaxed);
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.proof.clone());
         self.router.call(request)
     }
 }
@@ -88,7 +97,7 @@ struct Table {
 
 struct Held {
     source: IpAddr,
-    asked: Asked,
+    proof: Proof,
     over: Option<oneshot::Sender<()>>,
 }
 
@@ -115,19 +124,19 @@ impl Places {
             found?;
         }
         table.last += 1;
-        let (id, asked) = (table.last, Asked::default());
+        let (id, proof) = (table.last, Proof::default());
         let (over, displaced) = oneshot::channel();
-        table.held.insert(id, Held { source, asked: asked.clone(), over: Some(over) });
+        table.held.insert(id, Held { source, proof: proof.clone(), over: Some(over) });
         *table.per_source.entry(source).or_default() += 1;
-        Some((Place { id, source, asked, table: self.table.clone() }, displaced))
+        Some((Place { id, source, proof, table: self.table.clone() }, displaced))
     }
 }
 
 impl Table {
-    /// The oldest of these that has asked for nothing yet goes.
+    /// The oldest of these that has proved nothing yet goes.
     fn displace(&mut self, of: impl Fn(&Held) -> bool) -> Option<()> {
-        let silent = |(_, held): &(&u64, &Held)| of(held) && !held.asked.has();
-        let id = *self.held.iter().find(silent)?.0;
+        let unproven = |(_, held): &(&u64, &Held)| of(held) && !held.proof.given();
+        let id = *self.held.iter().find(unproven)?.0;
         let source = self.held.get(&id)?.source;
         if let Some(over) = self.remove(id, source).and_then(|mut held| held.over.take()) {
             let _ = over.send(());
@@ -166,19 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_connection_of_a_source_makes_room_for_its_next() {
+    fn the_oldest_unproven_connection_of_a_source_makes_room_for_its_next() {
         let counters = ConnectionCounters::default();
         let (places, now) = (Places::new(16, KnownSources::default(), counters.clone()), Instant::now());
         let take = |source: &str| places.take(now, at(source));
         let mut held: Vec<_> = (0..4).filter_map(|_| take("192.0.2.1")).collect();
-        held[0].0.asked.0.store(true, Ordering::Relaxed);
+        held[0].0.proof.give();
         let fifth = take("192.0.2.1").expect("instead of the second");
         let over: Vec<bool> = held.iter_mut().map(|(_, over)| over.try_recv().is_ok()).collect();
         assert_eq!(over, [false, true, false, false]);
         for (place, _) in held.iter().chain([&fifth]) {
-            place.asked.0.store(true, Ordering::Relaxed);
+            place.proof.give();
         }
-        assert!(take("192.0.2.1").is_none(), "all of them ask");
+        assert!(take("192.0.2.1").is_none(), "all of them have proved themselves");
         assert_eq!(counters.get(), [("displaced", 1), ("refused", 1)]);
         assert!(take("192.0.2.2").is_some());
         drop(fifth);
@@ -192,7 +201,7 @@ mod tests {
         let places = Places::new(16, known, ConnectionCounters::default());
         let asking = |source: &str| {
             let taken = places.take(now, at(source));
-            taken.inspect(|(place, _)| place.asked.0.store(true, Ordering::Relaxed))
+            taken.inspect(|(place, _)| place.proof.give())
         };
         let strangers: Vec<_> = (0..40).filter_map(|host| asking(&format!("192.0.2.{host}"))).collect();
         assert_eq!(strangers.len(), 12);

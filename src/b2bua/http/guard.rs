@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, FORWARDED, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA, WWW_AUTHENTICATE,
 };
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,7 @@ use ctutils::CtEq;
 use sha2::{Digest, Sha256};
 
 use super::answer::Problem;
+use super::connections::Proof;
 use super::source::Source;
 use crate::config::server::Secret;
 use crate::config::server::tokens::{Scope, Scopes, Token};
@@ -70,6 +72,11 @@ pub enum Keys {
 }
 
 impl Granted {
+    /// Whether it may do anything at all.
+    fn is_some(&self) -> bool {
+        *self.0 != Scopes::of(&[])
+    }
+
     /// Which keys that were pressed it is told of: they are what was said in a call.
     pub fn keys(&self) -> Keys {
         match () {
@@ -96,10 +103,12 @@ impl Guard {
         Guard { tokens: all.into_iter().chain(others).map(known).collect() }
     }
 
-    fn admits(&self, path: &str, headers: &HeaderMap) -> Result<Granted, Problem> {
+    /// `authority`: what stands in its place in a request of HTTP/2, which has no Host (RFC 9113 §8.3.1).
+    fn admits(&self, path: &str, authority: Option<&str>, headers: &HeaderMap) -> Result<Granted, Problem> {
+        let host = authority.or(text(headers, &HOST));
         // A page of another site, in a browser of somebody who can reach us.
         if let Some(origin) = headers.get(ORIGIN)
-            && text(headers, &HOST) != origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1))
+            && host != origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1))
         {
             let fix = "ask from a program, or from a page that b2b itself would have served";
             return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask", fix));
@@ -128,7 +137,7 @@ impl Guard {
             return Err(Problem::new(StatusCode::FORBIDDEN, error, fix));
         }
         // A name that an attacker lets point here (DNS rebinding) is in Host.
-        if text(headers, &HOST).is_none_or(is_this_machine) {
+        if host.is_none_or(is_this_machine) {
             return Ok(Granted(Arc::new(Scopes::all())));
         }
         let fix = "ask for 127.0.0.1, [::1] or localhost, or let a token be wanted: take token = \"off\" out of [http]";
@@ -177,8 +186,13 @@ fn is_this_machine(host: &str) -> bool {
 
 /// Lets a request through, or answers it.
 pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    match guard.admits(request.uri().path(), request.headers()) {
+    let authority = request.uri().authority().map(Authority::as_str);
+    match guard.admits(request.uri().path(), authority, request.headers()) {
         Ok(granted) => {
+            // What needs no token proves nothing.
+            if let Some(proof) = request.extensions().get::<Proof>().filter(|_| granted.is_some()) {
+                proof.give();
+            }
             request.extensions_mut().insert(granted);
             next.run(request).await
         }
@@ -202,7 +216,7 @@ mod tests {
 
     fn asked(guard: &Guard, fields: &[(HeaderName, &'static str)]) -> Result<(), StatusCode> {
         let headers = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        guard.admits("/calls", &headers.collect()).map(drop).map_err(|problem| problem.status)
+        guard.admits("/calls", None, &headers.collect()).map(drop).map_err(|problem| problem.status)
     }
 
     #[test]
@@ -222,7 +236,7 @@ mod tests {
             assert_eq!(result.is_ok(), admitted, "{value}: {result:?}");
         }
         assert_eq!(asked(&guard, &[]), Err(StatusCode::UNAUTHORIZED));
-        assert!(guard.admits(OPEN, &HeaderMap::new()).is_ok());
+        assert!(guard.admits(OPEN, None, &HeaderMap::new()).is_ok());
     }
 
     #[test]
@@ -236,11 +250,11 @@ mod tests {
             assert_eq!(brings(wrong), Err(StatusCode::UNAUTHORIZED), "{wrong}");
         }
         for (path, open) in [("/", true), ("/page/main.js", true), ("/page", false), ("/page/x.js", false)] {
-            assert_eq!(guard.admits(path, &HeaderMap::new()).is_ok(), open, "{path}");
+            assert_eq!(guard.admits(path, None, &HeaderMap::new()).is_ok(), open, "{path}");
         }
         // Not even the page is for a name that somebody else lets point here.
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
-        assert!(Guard::new(None, &[]).admits("/", &headers).is_err());
+        assert!(Guard::new(None, &[]).admits("/", None, &headers).is_err());
     }
 
     #[test]
@@ -253,7 +267,7 @@ mod tests {
         let guard = Guard::new(Some(&Secret::new("right")), &[reader]);
         let granted = |token: &'static str| {
             let headers = [(AUTHORIZATION, HeaderValue::from_static(token))];
-            guard.admits("/calls", &headers.into_iter().collect()).expect("known")
+            guard.admits("/calls", None, &headers.into_iter().collect()).expect("known")
         };
         let all = granted("Bearer right");
         let some = granted("Bearer look");
@@ -281,6 +295,8 @@ mod tests {
             ("localhost.evil.example", false),
         ] {
             assert_eq!(asked(&guard, &[(HOST, host)]).is_ok(), admitted, "{host}");
+            let by_http2 = guard.admits("/calls", Some(host), &HeaderMap::new());
+            assert_eq!(by_http2.is_ok(), admitted, "{host} by HTTP/2");
         }
     }
 
@@ -295,8 +311,8 @@ mod tests {
             assert_eq!(asked(&closed, &fields), Ok(()), "{name}");
             // Whoever balances load asks through one.
             let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("192.0.2.1"))]);
-            assert!(open.admits(OPEN, &headers).is_ok());
-            assert!(open.admits("/", &headers).is_err());
+            assert!(open.admits(OPEN, None, &headers).is_ok());
+            assert!(open.admits("/", None, &headers).is_err());
         }
     }
 

@@ -14,7 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::connections::{Asked, ConnectionCounters, Places};
+use super::connections::{ConnectionCounters, Places, Proof};
 use super::source::{self, Source};
 use crate::sip::known::KnownSources;
 
@@ -47,7 +47,7 @@ pub async fn run(
     let places = Places::new(CONNECTIONS, known, counters);
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, places, |stream, asked| serve(stream, (router.clone(), trusted.clone()), UNREAD_MS, asked)) => {}
+        () = accept(listener, places, |stream, proof| serve(stream, (router.clone(), trusted.clone()), UNREAD_MS, proof)) => {}
     }
 }
 
@@ -55,7 +55,7 @@ pub async fn run(
 pub(in crate::b2bua) async fn accept<F>(
     listener: TcpListener,
     places: Places,
-    serve: impl Fn(TcpStream, Asked) -> F,
+    serve: impl Fn(TcpStream, Proof) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -66,7 +66,7 @@ pub(in crate::b2bua) async fn accept<F>(
                     // Without a word: whoever takes all places would have an answer for each.
                     continue;
                 };
-                let served = serve(stream, place.asked.clone());
+                let served = serve(stream, place.proof.clone());
                 tokio::spawn(async move {
                     tokio::select! {
                         () = served => {}
@@ -83,13 +83,13 @@ pub(in crate::b2bua) async fn accept<F>(
     }
 }
 
-async fn serve(stream: TcpStream, (router, trusted): (Router, Arc<[IpNet]>), unread_ms: u32, asked: Asked) {
+async fn serve(stream: TcpStream, (router, trusted): (Router, Arc<[IpNet]>), unread_ms: u32, proof: Proof) {
     let Ok(peer) = stream.peer_addr() else { return };
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     // Nor does an answer wait for who never reads it.
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &unread_ms);
-    let router = asked.on_request(router);
+    let router = proof.by_requests(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let source = source::of(peer.ip(), request.headers(), &trusted);
         request.extensions_mut().insert(Source(source));
@@ -110,10 +110,13 @@ async fn serve(stream: TcpStream, (router, trusted): (Router, Arc<[IpNet]>), unr
 
 #[cfg(test)]
 mod tests {
+    use axum::middleware;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::guard::{self, Guard};
     use super::*;
+    use crate::config::server::Secret;
 
     #[tokio::test]
     async fn a_request_is_answered_while_silent_connections_hold_every_place_that_they_get() {
@@ -121,7 +124,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/", get(|| async { "well" }));
         let places = Places::new(16, KnownSources::default(), ConnectionCounters::default());
-        let serve = move |stream, asked| serve(stream, (router.clone(), Arc::default()), 500, asked);
+        let serve = move |stream, proof| serve(stream, (router.clone(), Arc::default()), 500, proof);
         tokio::spawn(accept(listener, places, serve));
         let mut silent = Vec::new();
         for _ in 0..40 {
@@ -143,6 +146,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_with_the_token_is_answered_while_others_without_it_ask_on_every_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("an address");
+        let guard = Arc::new(Guard::new(Some(&Secret::new("right")), &[]));
+        let router = Router::new().route("/calls", get(|| async { "well" }));
+        let router = router.route("/healthz", get(|| async { "alive" }));
+        let router = router.layer(middleware::from_fn_with_state(guard, guard::check));
+        let serve = move |stream, proof| serve(stream, (router.clone(), Arc::default()), 500, proof);
+        let places = Places::new(16, KnownSources::default(), ConnectionCounters::default());
+        tokio::spawn(accept(listener, places, serve));
+        let ask = async |path: &str, token: &str| {
+            let mut client = TcpStream::connect(address).await.expect("the server");
+            let asked = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+            client.write_all(asked.as_bytes()).await.expect("written");
+            let mut status = [0; 12];
+            let read = client.read_exact(&mut status).await;
+            (client, read.map(|_| String::from_utf8_lossy(&status).into_owned()).unwrap_or_default())
+        };
+        // More than one source may have.
+        let mut open = Vec::new();
+        for n in 0..8 {
+            let path = if n % 2 == 0 { "/calls" } else { "/healthz" };
+            open.push(ask(path, "wrong").await);
+        }
+        for _ in 0..4 {
+            open.push(ask("/calls", "right").await);
+        }
+        let statuses: Vec<_> = open.iter().map(|(_, status)| status.as_str()).collect();
+        assert_eq!(statuses[8..], ["HTTP/1.1 200"; 4]);
+        assert_eq!(statuses[..8], ["HTTP/1.1 401", "HTTP/1.1 200"].repeat(4));
+        assert_eq!(ask("/calls", "right").await.1, "", "whoever has the token is cut off for nobody");
+    }
+
+    #[tokio::test]
     async fn who_does_not_read_an_answer_loses_his_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("an address");
@@ -150,7 +187,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
         let mut client = TcpStream::connect(address).await.expect("the server");
         let (stream, _) = listener.accept().await.expect("the client");
-        let served = tokio::spawn(serve(stream, (router, Arc::default()), 500, Asked::default()));
+        let served = tokio::spawn(serve(stream, (router, Arc::default()), 500, Proof::default()));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
         let over = tokio::time::timeout(Duration::from_secs(30), served).await;
         assert!(over.is_ok(), "it still waits for who does not read");

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::b2bua::http::connections::{Asked, ConnectionCounters, Places};
+use crate::b2bua::http::connections::{ConnectionCounters, Places, Proof};
 use crate::b2bua::http::listen::accept;
 use crate::sip::known::KnownSources;
 
@@ -29,10 +29,10 @@ pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
         Err(error) => return tracing::error!("the media server cannot listen: {error}"),
     };
     let places = Places::new(CONNECTIONS, KnownSources::default(), ConnectionCounters::default());
-    accept(listener, places, |stream, asked| serve(stream, router.clone(), asked)).await;
+    accept(listener, places, |stream, proof| serve(stream, router.clone(), proof)).await;
 }
 
-async fn serve(stream: TcpStream, router: Router, asked: Asked) {
+async fn serve(stream: TcpStream, router: Router, proof: Proof) {
     // Small answers, each of which somebody waits for.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -44,7 +44,7 @@ async fn serve(stream: TcpStream, router: Router, asked: Asked) {
         .keep_alive_timeout(ALIVE.1)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEAD_BYTES);
-    let served = builder.serve_connection(TokioIo::new(stream), asked.on_request(router)).await;
+    let served = builder.serve_connection(TokioIo::new(stream), proof.by_requests(router)).await;
     if let Err(error) = served {
         tracing::debug!("a connection to the media server: {error}");
     }
