@@ -1,10 +1,13 @@
 //! Which keys a party presses is told to whom it may be told; PINs are told to nobody.
 
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 use crate::server_support::control::Socket;
-use crate::server_support::phone::{Dialog, Phone};
-use crate::server_support::{Server, server, until};
+use crate::server_support::phone::{Dialog, Phone, rtp_of};
+use crate::server_support::{Server, captured, server, until};
 
 const TOKENS: &str = "token = \"all\"\n\
     [[http.tokens]]\nname = \"reader\"\ntoken = \"look\"\nscopes = [\"read\"]\n\
@@ -82,6 +85,123 @@ async fn a_pin_is_in_no_event_account_trace_or_capture_and_other_keys_need_a_sco
         assert!(text.contains("Signal=x\r\nDuration=100"), "{text}");
         assert!(!text.contains("Signal=4") && !text.contains("Signal=5"), "{text}");
     }
+}
+
+/// A menu tree that asks for a card, tells a web server, and goes on for a minute.
+fn card(secret: bool, web: SocketAddr) -> String {
+    format!(
+        "[[route]]\ncalled = \"8001\"\napp = \"ivr/card\"\n[[ivr]]\nname = \"card\"\n\
+         [[ivr.node]]\nname = \"ask\"\nkind = \"collect_input\"\nprompt = \"tone:440:100\"\nvariable = \"card\"\n\
+         min = 4\nmax = 4\nsecret = {secret}\nnext = \"tell\"\n\
+         [[ivr.node]]\nname = \"tell\"\nkind = \"http\"\nurl = \"http://{web}/\"\nnext = \"stay\"\nfailed = \"stay\"\n\
+         [[ivr.node]]\nname = \"stay\"\nkind = \"play_prompt\"\nprompt = \"silence:60000\"\n"
+    )
+}
+
+/// A web server that is asked once; what it was asked.
+fn web() -> (SocketAddr, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let at = listener.local_addr().expect("an address");
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a question");
+        let (mut read, mut piece) = (Vec::new(), [0; 4_096]);
+        while !read.ends_with(b"}") {
+            let length = stream.read(&mut piece).expect("a question");
+            read.extend_from_slice(&piece[..length]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").expect("answered");
+        String::from_utf8_lossy(&read).into_owned()
+    });
+    (at, asked)
+}
+
+/// What there is of a call, in words and octets, where a caller has pressed `4711` for a menu tree.
+struct Left {
+    /// Events, the account, the call's list and record, the log.
+    words: Vec<(&'static str, String)>,
+    trace: String,
+    pcap: Vec<u8>,
+    asked: String,
+}
+
+async fn pressed(secret: bool, by_event: bool) -> Left {
+    let (at, asked) = web();
+    // All that the log has.
+    let tokens = TOKENS.replace("[log]\n", "[log]\nlevel = \"trace\"\n");
+    let server = server(&format!("{tokens}{}", card(secret, at)));
+    let mut events = Socket::with(&server, "/events", Some("all")).await.expect("events");
+    let ann = Phone::new("ann").speaking("8 101", "a=rtpmap:101 telephone-event/8000\r\n");
+    let call = ann.ask_for(server.sip, "8001");
+    let answer = ann.hear("SIP/2.0 200").0;
+    let dialog = ann.confirmed(&answer, call, server.sip);
+    let path = format!("/calls/{}", get(&server, "all", "/calls")["calls"][0]["call"]);
+    let body = "{\"media\":\"whole\"}";
+    let begun = server.ask_with("POST", &format!("{path}/capture"), "Authorization: Bearer all\r\n", body);
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    ann.listen(2);
+    for (n, key) in (0u16..).zip("4711".chars()) {
+        match by_event {
+            true => ann.press_event(rtp_of(&answer), 10 + n * 10, 101, key as u8 - b'0'),
+            false => ann.press(&dialog, 2 + u32::from(n), key),
+        }
+    }
+    let asked = asked.join().expect("asked");
+    let mut heard = String::new();
+    let mut keys = 0;
+    while keys < 4 {
+        let event = events.hear().await.expect("an event");
+        keys += usize::from(event["type"] == "digit");
+        heard.push_str(&format!("{event}\n"));
+    }
+    let media = |pcap: &[u8]| {
+        let frames = captured::read(pcap);
+        frames.iter().filter(|it| !it.is_sip() && !it.is_rtcp() && it.from == ann.rtp()).count()
+    };
+    let pcap = until("the packets", || {
+        let pcap = server.ask_with("GET", &format!("{path}/pcap"), "Authorization: Bearer all\r\n", "").body;
+        (!by_event || media(&pcap) == 16).then_some(pcap)
+    });
+    let account = bytes(&server, &path);
+    let calls = bytes(&server, "/calls");
+    ann.hang_up(&dialog);
+    let read = |name: &str, has: &str| {
+        until(name, || {
+            let text = std::fs::read_to_string(server.folder.path().join(name)).ok()?;
+            text.contains(has).then_some(text)
+        })
+    };
+    let (trace, record) = (read("trace.txt", "BYE sip:"), read("cdr.jsonl", "8001"));
+    let log = server.process.stderr().join("\n");
+    let words =
+        vec![("events", heard), ("account", account), ("calls", calls), ("record", record), ("log", log)];
+    Left { words, trace, pcap, asked }
+}
+
+/// The keys that packets of the caller's tell.
+fn keys_in(pcap: &[u8]) -> usize {
+    let is_event = |it: &&captured::Frame| !it.is_sip() && it.kept.len() > 12 && it.kept[1] & 0x7F == 101;
+    captured::read(pcap).iter().filter(is_event).count()
+}
+
+#[tokio::test]
+async fn what_a_menu_asks_for_in_secret_is_left_nowhere_but_with_the_web_server_that_it_asks() {
+    for by_event in [true, false] {
+        let left = pressed(true, by_event).await;
+        assert!(left.asked.contains("\"card\":\"4711\""), "{}", left.asked);
+        for (what, text) in &left.words {
+            assert!(!text.contains("4711"), "{what}: {text}");
+            let key = text.lines().find(|line| line.contains("\"digit\":") || line.contains("Signal="));
+            assert_eq!(key, None, "{what} has a key");
+        }
+        assert!(!left.trace.contains("Signal=4") && !left.trace.contains("Signal=7"), "{}", left.trace);
+        assert!(!String::from_utf8_lossy(&left.pcap).contains("Signal=4"));
+        assert_eq!(keys_in(&left.pcap), 0, "events in the capture, by_event = {by_event}");
+    }
+    // What is no secret is found in all that: the test can see it.
+    let left = pressed(false, false).await;
+    let has = |name: &str| left.words.iter().any(|(what, text)| *what == name && text.contains("4711"));
+    assert!(has("account") && has("record"), "{:?}", left.words);
+    assert!(left.words[0].1.contains("\"digit\":\"4\""), "{}", left.words[0].1);
 }
 
 #[tokio::test]

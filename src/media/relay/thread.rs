@@ -153,9 +153,9 @@ impl Place {
     #[inline(never)]
     fn trace(&mut self, sent: bool, channel: Channel, remote: SocketAddr, datagram: &[u8]) {
         let port = self.port + u16::from(channel == Channel::Rtcp);
+        let way = (sent, self.protection.is_some());
         // The moment of this packet: the loop's may be that of 255 packets before it.
-        let more =
-            self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), sent, port, remote, datagram));
+        let more = self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), way, port, remote, datagram));
         if !more {
             self.tap = None;
         }

@@ -30,7 +30,7 @@ const OWN: usize = 8 + 1 + 1 + 2 + 2;
 pub enum Snap {
     /// Its header with extensions: nobody's voice, no digit.
     Headers,
-    /// All of it.
+    /// All of it, but of a telephone event the header: no digit.
     Whole,
 }
 

@@ -51,14 +51,22 @@ impl std::fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// Copies a packet that was `sent` or has come: `port` is ours. Whether more are wanted.
-    pub fn take(&mut self, at: Instant, sent: bool, port: u16, remote: SocketAddr, datagram: &[u8]) -> bool {
+    /// Copies a packet that was `sent` or has come, with SRTP where it is `secured`: `port` is
+    /// ours. Whether more are wanted.
+    pub fn take(
+        &mut self,
+        at: Instant,
+        (sent, secured): (bool, bool),
+        port: u16,
+        remote: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         if self.ring.is_abandoned() {
             return false;
         }
         let kept = match self.trace.snap {
-            Snap::Whole => datagram,
-            Snap::Headers => &datagram[..header(datagram)],
+            Snap::Whole if !is_key(datagram, secured) => datagram,
+            Snap::Whole | Snap::Headers => &datagram[..header(datagram)],
         };
         if self.ring.slots() < HEAD + kept.len() {
             self.trace.missed.fetch_add(1, Ordering::Relaxed);
@@ -91,6 +99,20 @@ fn header(datagram: &[u8]) -> usize {
         return datagram.len();
     }
     Header::read(datagram).map_or(UNKNOWN, |header| header.payload).min(datagram.len())
+}
+
+/// Whether this is a key that is pressed (RFC 4733 §2.3), perhaps of a PIN: nobody is shown
+/// which one. What its payload type means is not known here; it is a dynamic one, and nothing
+/// else of those has four octets.
+fn is_key(datagram: &[u8], secured: bool) -> bool {
+    let is_dynamic = datagram.get(1).is_some_and(|second| second & 0x7F >= 96);
+    let Some(header) = Header::read(datagram).filter(|_| is_dynamic) else { return false };
+    let length = datagram.len().saturating_sub(header.payload);
+    match secured {
+        // With a tag of 32 or 80 bits (RFC 4568 §6.2).
+        true => matches!(length, 8 | 14),
+        false => length == 4,
+    }
 }
 
 impl Tapped {

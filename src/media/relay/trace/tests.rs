@@ -34,7 +34,7 @@ fn packets_come_out_as_they_went_in_around_the_end_of_the_ring() {
     for n in 0..2_000u16 {
         let remote = if n % 2 == 0 { "192.0.2.7:4000" } else { "[2001:db8::7]:4000" };
         let packet = &rtp(n)[..100 + usize::from(n % 85)];
-        assert!(tap.take(start + ms(n.into()), n % 3 == 0, 20_000, party(remote), packet));
+        assert!(tap.take(start + ms(n.into()), (n % 3 == 0, false), 20_000, party(remote), packet));
         if n % 50 == 0 {
             assert!(tapped.gather(LOCALS));
         }
@@ -65,13 +65,42 @@ fn packets_come_out_as_they_went_in_around_the_end_of_the_ring() {
 }
 
 #[test]
+fn which_key_is_pressed_is_kept_of_no_telephone_event() {
+    let (trace, start) = trace(Snap::Whole, None, usize::MAX);
+    let (mut tap, mut tapped) = tap(trace.clone());
+    let packet = |payload_type: u8, length: usize| {
+        let mut packet = rtp(1);
+        packet[1] = payload_type;
+        packet.truncate(24 + length);
+        packet
+    };
+    // An event, with its marker; one under SRTP, by either tag; G.711, Opus that is short, RTCP.
+    for (secured, packet, kept) in [
+        (false, packet(101, 4), 24),
+        (false, packet(0x80 | 101, 4), 24),
+        (true, packet(101, 14), 24),
+        (true, packet(101, 8), 24),
+        (false, packet(8, 4), 28),
+        (false, packet(111, 3), 27),
+        (false, packet(111, 14), 38),
+        (false, vec![0x80, 201, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 16),
+    ] {
+        assert!(tap.take(start, (true, secured), 20_000, party("192.0.2.7:4000"), &packet));
+        tapped.gather(LOCALS);
+        let packets = trace.packets();
+        let last = packets.iter().last().map(|it| (it.octets.len(), it.original));
+        assert_eq!(last, Some((kept, packet.len())), "{packet:?}");
+    }
+}
+
+#[test]
 fn of_rtp_only_the_header_is_kept_where_that_is_asked_for_and_rtcp_whole() {
     let (trace, start) = trace(Snap::Headers, None, usize::MAX);
     let (mut tap, mut tapped) = tap(trace.clone());
     let mut report = vec![0x80, 201, 0, 7];
     report.resize(32, 1);
     for packet in [&rtp(1)[..], &report, &[0xd5; 172], &[0x15; 172], &[], &[0x80]] {
-        assert!(tap.take(start, true, 20_000, party("192.0.2.7:4000"), packet));
+        assert!(tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), packet));
     }
     tapped.gather(LOCALS);
     let packets = trace.packets();
@@ -84,11 +113,11 @@ fn what_finds_no_room_is_counted_and_leaves_no_hole() {
     let (trace, start) = trace(Snap::Whole, None, 10 * (OWN + 184) + 100);
     let (mut tap, mut tapped) = tap(trace.clone());
     for n in 0..1_000 {
-        assert!(tap.take(start, true, 20_000, party("192.0.2.7:4000"), &rtp(n)));
+        assert!(tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), &rtp(n)));
     }
     tapped.gather(LOCALS);
     // Short enough for what is left: but it came later.
-    assert!(tap.take(start, true, 20_000, party("192.0.2.7:4000"), &rtp(7)[..30]));
+    assert!(tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), &rtp(7)[..30]));
     tapped.gather(LOCALS);
     let stats = trace.stats();
     assert_eq!((stats.packets, stats.left_out), (10, 991));
@@ -102,7 +131,7 @@ fn a_flood_of_sources_is_bounded() {
     let (trace, start) = trace(Snap::Whole, None, usize::MAX);
     let (mut tap, mut tapped) = tap(trace.clone());
     for port in 1..=1_000 {
-        assert!(tap.take(start, false, 20_000, SocketAddr::from(([192, 0, 2, 7], port)), &[1; 20]));
+        assert!(tap.take(start, (false, false), 20_000, SocketAddr::from(([192, 0, 2, 7], port)), &[1; 20]));
         tapped.gather(LOCALS);
     }
     assert_eq!((trace.stats().packets, trace.stats().left_out), (128, 872));
@@ -113,7 +142,7 @@ fn a_trace_ends_when_it_is_time_or_when_it_is_stopped_and_the_tap_learns_it() {
     let (trace, start) = trace(Snap::Whole, Some(5), usize::MAX);
     let at = |seconds| start + Duration::from_secs(seconds);
     let (mut one, mut gathered) = tap(trace.clone());
-    let mut packet = |at| one.take(at, true, 20_000, party("192.0.2.7:4000"), &rtp(1));
+    let mut packet = |at| one.take(at, (true, false), 20_000, party("192.0.2.7:4000"), &rtp(1));
     assert!(packet(at(4)) && gathered.gather(LOCALS) && trace.is_running(at(4)));
     assert!(packet(at(5)) && !gathered.gather(LOCALS) && !trace.is_running(at(5)));
     drop(gathered);
@@ -132,8 +161,11 @@ fn a_copy_takes_no_memory_not_even_when_the_ring_is_full() {
     let (trace, start) = trace(Snap::Whole, None, usize::MAX);
     let (mut tap, _tapped) = tap(trace.clone());
     let packet = rtp(1);
-    let mut copies =
-        || (0..1_000).filter(|_| tap.take(start, true, 20_000, party("192.0.2.7:4000"), &packet)).count();
+    let mut copies = || {
+        (0..1_000)
+            .filter(|_| tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), &packet))
+            .count()
+    };
     let mut copied = 0;
     let taken = allocation_counter::measure(|| copied = copies());
     assert_eq!((copied, taken.count_total), (1_000, 0));
