@@ -9,6 +9,7 @@ use rusty_opus::OpusDecoder;
 
 use super::rates::{Rates, whole};
 use super::{Codec, LONGEST_MS, Law, opus_packet};
+use crate::util::panics;
 
 /// Octets of G.711 or G.722 that are converted at once: 20 ms.
 const PIECE: usize = 160;
@@ -81,9 +82,10 @@ impl Decoder {
                 Ok(rates.process(&wide[..samples], to))
             }),
             Engine::Opus { .. } if payload.is_empty() => Err(Undecodable),
-            Engine::Opus { .. } => {
-                self.opus(to, |decoder, most, floats| decoder.decode(payload, most, floats))
-            }
+            Engine::Opus { .. } => self.opus(to, |decoder, most, floats| {
+                panics::on_purpose("codec", payload);
+                decoder.decode(payload, most, floats)
+            }),
         }
     }
 

@@ -15,6 +15,7 @@ use super::SoundError;
 use super::load::{Stamp, load};
 use super::shelf::{Key, Shelf};
 use crate::media::stage::{Segment, Sound};
+use crate::util::panics;
 
 /// Bounds of what is kept and decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +206,11 @@ impl Desk {
             let (name, (path, rate_hz)) = (key.clone(), key);
             let run = move || {
                 // A codec that panics spoils no more than this file.
-                let loaded = std::panic::catch_unwind(|| load(&path, rate_hz, longest));
+                let loaded = std::panic::catch_unwind(|| {
+                    let name = path.file_stem().unwrap_or_default();
+                    panics::on_purpose("sound", name.as_encoded_bytes());
+                    load(&path, rate_hz, longest)
+                });
                 let failed = || SoundError(format!("{} (its decoder failed)", path.display()));
                 let sound = loaded.unwrap_or_else(|_| Err(failed()));
                 let _ = told.send(Job::Decoded { key: (path, rate_hz), stamp, sound });

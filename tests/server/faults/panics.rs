@@ -7,12 +7,19 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{NEIGHBOUR, Neighbour};
+use crate::common::audio::write_wav;
+use crate::media_servers::{MediaServer, carried_by};
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{Server, configured, start_by, until};
 
 /// A server in which this place panics when it is told to.
 fn breakable(place: &str) -> Server {
-    let folder = configured(&format!("{NEIGHBOUR}[[route]]\ncalled = \".*\"\napp = \"milliwatt\"\n"));
+    breakable_with(place, "")
+}
+
+/// The same with these lines before the route for all other numbers.
+fn breakable_with(place: &str, lines: &str) -> Server {
+    let folder = configured(&format!("{NEIGHBOUR}{lines}[[route]]\ncalled = \".*\"\napp = \"milliwatt\"\n"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
     command
         .env("B2B_PANIC", place)
@@ -47,6 +54,93 @@ async fn a_handler_that_panics_ends_its_own_call_and_no_other() {
     assert!(said.contains("panic in the thread calls"), "{said}");
     server.process.signal(nix::sys::signal::Signal::SIGTERM);
     server.process.assert_exit(0);
+}
+
+/// Nobody else has noticed, one panic of a media thread is counted, and the process ends as it should.
+async fn only_one_of_media(mut server: Server, neighbour: Neighbour) {
+    neighbour.has_noticed_nothing(&server).await;
+    assert_eq!(server.metric("b2b_panics_total{thread=\"media\"}"), 1.0);
+    assert_eq!(server.metric("b2b_panics_total{thread=\"calls\"}"), 0.0);
+    server.process.signal(nix::sys::signal::Signal::SIGTERM);
+    server.process.assert_exit(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_codec_that_panics_costs_the_sound_of_its_own_party_and_nothing_else() {
+    let room = "[[conference]]\nname = \"red\"\nannounced = false\n\
+                [[route]]\ncalled = \"8000\"\napp = \"conference/red\"\n";
+    let server = breakable_with("codec", room);
+    let neighbour = Neighbour::calls(&server).await;
+    let bob = Phone::new("bob");
+    let bobs = bob.call(server.sip, "8000");
+    let ann = Phone::new("ann").speaking("111", "a=rtpmap:111 opus/48000/2\r\n");
+    let asked = ann.ask_for(server.sip, "8000");
+    let answer = ann.hear("SIP/2.0 200").0;
+    let anns = ann.confirmed(&answer, asked, server.sip);
+    let mut n = 0;
+    until("the codec to panic", || {
+        ann.other_packet(rtp_of(&answer), (111, n, u32::from(n) * 960), b"\x08a frame, and then panic");
+        n += 1;
+        (server.metric("b2b_panics_total{thread=\"media\"}") >= 1.0).then_some(())
+    });
+    // The room goes on, for her too.
+    bob.listen(20);
+    ann.listen(20);
+    bob.hang_up(&bobs);
+    ann.hang_up(&anns);
+    only_one_of_media(server, neighbour).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_whose_decoder_panics_is_passed_over_and_spoils_no_other() {
+    let sounds = tempfile::tempdir().expect("a folder");
+    let tone: Vec<i16> = (0..8_000).map(|n| if n % 8 < 4 { 4_000 } else { -4_000 }).collect();
+    for name in ["panic.wav", "well.wav"] {
+        write_wav(&sounds.path().join(name), 8_000, &tone);
+    }
+    let tree = |name: &str| {
+        format!(
+            "[[route]]\ncalled = \"{name}\"\napp = \"ivr/{name}\"\n[[ivr]]\nname = \"{name}\"\n\
+             [[ivr.node]]\nname = \"say\"\nkind = \"play_prompt\"\nprompt = \"{name}.wav\"\nnext = \"over\"\n\
+             [[ivr.node]]\nname = \"over\"\nkind = \"set\"\nvalues = {{ over = \"yes\" }}\nnext = \"end\"\n\
+             [[ivr.node]]\nname = \"end\"\nkind = \"hangup\"\n"
+        )
+    };
+    let lines = format!("[prompts]\nfolder = {:?}\n{}{}", sounds.path(), tree("panic"), tree("well"));
+    let server = breakable_with("sound", &lines);
+    let neighbour = Neighbour::calls(&server).await;
+    for (name, least) in [("panic", 0), ("well", 40)] {
+        let phone = Phone::new("ann");
+        let call = phone.ask_for(server.sip, name);
+        phone.confirmed(&phone.hear("SIP/2.0 200").0, call.clone(), server.sip);
+        assert_eq!(phone.let_go(), call.1, "{name}");
+        let record = until("its record", || records(&server).into_iter().find(|it| it["callee"] == name));
+        assert_eq!(record["variables"]["over"], "yes", "{name}: the tree goes on: {record}");
+        let tone = phone.payloads().iter().filter(|it| it.iter().any(|octet| *octet != it[0])).count();
+        assert!(tone >= least && (tone > 0) == (least > 0), "{name}: {tone} packets of a tone");
+    }
+    only_one_of_media(server, neighbour).await;
+}
+
+#[test]
+fn a_media_server_whose_media_thread_panics_ends_with_a_code_that_says_so() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.env("B2B_PANIC", "media");
+    let mut media = MediaServer::start_by(&mut command, &[]);
+    let bob = Phone::new("bob");
+    let server = carried_by(&format!("\"http://{}\"", media.at), &bob, "");
+    let ann = Phone::new("ann");
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    bob.answer_to(&invite, peer);
+    ann.confirmed(&ann.hear("SIP/2.0 200").0, asked, server.sip);
+    let mut payload = [0xd5; 160];
+    payload[155..].copy_from_slice(b"panic");
+    bob.sound(rtp_of(&invite), 1, &payload);
+    media.process.assert_exit(70);
+    // Whoever it carried is told, by the server that has the call.
+    ann.let_go();
+    bob.let_go();
 }
 
 /// Calls that are up; where the first one's media is received.
