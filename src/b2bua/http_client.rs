@@ -1,12 +1,13 @@
-//! The HTTP client of menu trees: one POST a question, by HTTP or HTTPS, on a thread of its own.
+//! The HTTP client of menu trees: one POST a question, by HTTP or HTTPS, on a thread for each web
+//! server: one that sends without end holds up its own questions, and those of no other server.
 //!
 //! Who is asked is a stranger to the calls: how much is read of an answer, how long that takes and
 //! where it leads are limited. A redirect is followed on the same server only: nobody is sent what
 //! is meant for another one, and no server makes us ask a third, such as our own control interface.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -22,6 +23,8 @@ use crate::config::server::ServerConfig;
 use crate::sip::net::Tls;
 use crate::util::web;
 
+/// Why nothing was asked.
+const ENDED: &str = "it was not asked: the server ends";
 /// Octets of an answer's body.
 const LARGEST: usize = 64 << 10;
 /// Longest, whoever waits.
@@ -35,45 +38,51 @@ const REDIRECTS: usize = 3;
 /// Names are looked up by threads; a system that does not answer holds no more of them.
 const LOOKUPS: usize = 8;
 
+/// Web servers that have a thread of their own; those that are asked later share these.
+const LANES: usize = 32;
+
 /// Asks URLs. A handle that can be cloned.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
-    handle: Handle,
     tls: Tls,
-    /// The client in use, and the authorities that it was made for; none: without any.
-    client: Mutex<Option<(Option<Arc<ClientConfig>>, Client)>>,
+    lanes: Mutex<Lanes>,
     answered: AtomicU64,
     /// No answer, none in time, or one that is not taken.
     failed: AtomicU64,
 }
 
-/// The thread; dropped, it ends, and with it every question.
-pub struct HttpClientThread(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+#[derive(Default)]
+struct Lanes {
+    /// By the origin of a server's URL.
+    of: HashMap<String, usize>,
+    all: Vec<(Lane, oneshot::Sender<()>)>,
+    /// No more are begun.
+    over: bool,
+}
+
+/// A thread, and what is kept for the questions that it asks.
+#[derive(Clone)]
+struct Lane {
+    handle: Handle,
+    client: Arc<Mutex<Kept>>,
+}
+
+/// The client in use, and the authorities that it was made for; none: without any.
+type Kept = Option<(Option<Arc<ClientConfig>>, Client)>;
+
+/// The threads; dropped, they end, and with them every question.
+pub struct HttpClientThreads(Arc<Shared>);
 
 impl HttpClient {
-    /// Starts the thread; servers are checked against the authorities of `tls`.
-    ///
-    /// # Errors
-    /// The system refuses it.
-    pub fn start(tls: Tls) -> std::io::Result<(HttpClient, HttpClientThread)> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(LOOKUPS)
-            .thread_keep_alive(CONNECT)
-            .build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let run = move || {
-            drop(runtime.block_on(stopped));
-            // A name that is still looked up is no reason to wait.
-            runtime.shutdown_background();
-        };
-        let thread = std::thread::Builder::new().name("http-client".into()).spawn(run)?;
-        let client = Mutex::default();
-        let shared = Shared { handle, tls, client, answered: AtomicU64::new(0), failed: AtomicU64::new(0) };
-        Ok((HttpClient(Arc::new(shared)), HttpClientThread(Some((stop, thread)))))
+    /// Servers are checked against the authorities of `tls`. Threads begin with their first
+    /// question.
+    pub fn new(tls: Tls) -> (HttpClient, HttpClientThreads) {
+        let shared =
+            Shared { tls, lanes: Mutex::default(), answered: AtomicU64::new(0), failed: AtomicU64::new(0) };
+        let shared = Arc::new(shared);
+        (HttpClient(shared.clone()), HttpClientThreads(shared))
     }
 
     /// What became of questions.
@@ -95,11 +104,13 @@ impl AskUrl for HttpClient {
     fn ask(&self, question: UrlQuestion) -> UrlAnswer {
         let shared = self.0.clone();
         Box::pin(async move {
+            let url = Url::parse(&question.url).map_err(|error| format!("no URL: {error}"))?;
+            let lane = shared.lane(&url)?;
             let (mut reply, answer) = oneshot::channel();
-            let asking = shared.clone();
-            shared.handle.spawn(async move {
+            let (asking, handle) = (shared.clone(), lane.handle.clone());
+            handle.spawn(async move {
                 let answered = tokio::select! {
-                    answered = tokio::time::timeout(LONGEST, asking.post(question)) => {
+                    answered = tokio::time::timeout(LONGEST, asking.post(&lane, url, question)) => {
                         answered.unwrap_or_else(|_| Err("no answer".to_owned()))
                     }
                     // Nobody waits any more.
@@ -109,15 +120,59 @@ impl AskUrl for HttpClient {
                 count.fetch_add(1, Ordering::Relaxed);
                 drop(reply.send(answered));
             });
-            answer.await.unwrap_or_else(|_| Err("it was not asked: the HTTP client has ended".to_owned()))
+            answer.await.unwrap_or_else(|_| Err(ENDED.to_owned()))
         })
     }
 }
 
+impl Lane {
+    fn start() -> std::io::Result<(Lane, oneshot::Sender<()>)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(LOOKUPS)
+            .thread_keep_alive(CONNECT)
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = move || {
+            drop(runtime.block_on(stopped));
+            // A name that is still looked up is no reason to wait.
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("http-client".into()).spawn(run)?;
+        Ok((Lane { handle, client: Arc::default() }, stop))
+    }
+}
+
 impl Shared {
-    async fn post(&self, question: UrlQuestion) -> Result<Vec<u8>, String> {
-        let url = Url::parse(&question.url).map_err(|error| format!("no URL: {error}"))?;
-        let client = self.client(&url).await?;
+    /// The lane of a URL's server.
+    fn lane(&self, url: &Url) -> Result<Lane, String> {
+        let mut lanes = self.lanes();
+        if lanes.over {
+            return Err(ENDED.to_owned());
+        }
+        let server = url.origin().ascii_serialization();
+        let at = match lanes.of.get(&server) {
+            Some(at) => *at,
+            None if lanes.all.len() < LANES => {
+                let lane = Lane::start().map_err(|error| format!("no thread to ask it: {error}"))?;
+                lanes.all.push(lane);
+                let at = lanes.all.len() - 1;
+                lanes.of.insert(server, at);
+                at
+            }
+            None => server.bytes().map(usize::from).sum::<usize>() % LANES,
+        };
+        lanes.all.get(at).map(|(lane, _)| lane.clone()).ok_or_else(|| ENDED.to_owned())
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn post(&self, lane: &Lane, url: Url, question: UrlQuestion) -> Result<Vec<u8>, String> {
+        let client = self.client(lane, &url).await?;
         let mut request = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")
@@ -149,14 +204,14 @@ impl Shared {
     }
 
     /// The client for this URL: another one once there are other certificates.
-    async fn client(&self, url: &Url) -> Result<Client, String> {
+    async fn client(&self, lane: &Lane, url: &Url) -> Result<Client, String> {
         let authorities = match self.tls.client().await {
             Ok(config) => Some(config),
             Err(error) if url.scheme() == "https" => return Err(error.to_string()),
             // Plain HTTP goes without.
             Err(_) => None,
         };
-        let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lane.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, client)) = &*kept
             && of.as_ref().map(Arc::as_ptr) == authorities.as_ref().map(Arc::as_ptr)
         {
@@ -193,14 +248,12 @@ fn is_same_server(from: &Url, to: &Url) -> bool {
     upgraded || matches!(to.scheme(), "http" | "https") && from.origin() == to.origin()
 }
 
-impl Drop for HttpClientThread {
+impl Drop for HttpClientThreads {
+    /// Nobody waits for them: a server that sends without end would have to be waited for, too.
     fn drop(&mut self) {
-        if let Some((stop, thread)) = self.0.take() {
-            drop(stop);
-            if thread.join().is_err() {
-                tracing::error!("the HTTP client's thread panicked");
-            }
-        }
+        let mut lanes = self.0.lanes();
+        lanes.over = true;
+        lanes.all.clear();
     }
 }
 

@@ -17,7 +17,7 @@ use super::desk::{DeskParts, ServerDesk};
 use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
-use super::http_client::{HttpClient, HttpClientThread};
+use super::http_client::{HttpClient, HttpClientThreads};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::lamps::board::LampBoard;
 use super::lamps::follow;
@@ -75,7 +75,7 @@ pub struct Server {
     tls: Tls,
     /// Last: what is asked of them ends with the others.
     _voices: VoiceThreads,
-    _web: HttpClientThread,
+    _web: HttpClientThreads,
 }
 
 impl Server {
@@ -105,7 +105,7 @@ impl Server {
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
         let thread = |error| sip(format!("cannot start a thread: {error}"));
         let (voices, voice_threads) = VoiceDesk::start().map_err(thread)?;
-        let (web, web_thread) = HttpClient::start(tls.clone()).map_err(thread)?;
+        let (web, web_threads) = HttpClient::new(tls.clone());
         web.enlist(&in_force.apps, &config);
         let agents: Arc<dyn Reach> = Arc::new(WebSocketAgents::new(voices.clone(), tls.clone()));
         VoiceDesk::enlist(&in_force.apps, &config, &agents);
@@ -207,7 +207,7 @@ impl Server {
             _keeper: keeper,
             tls,
             _voices: voice_threads,
-            _web: web_thread,
+            _web: web_threads,
         })
     }
 

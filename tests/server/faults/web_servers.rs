@@ -177,6 +177,30 @@ async fn a_web_server_ends_no_call_but_the_one_that_asks_it() {
     nothing_is_held(&server);
 }
 
+#[test]
+fn a_web_server_that_never_comes_to_an_end_holds_up_no_question_of_another_menu() {
+    let interim = b"HTTP/1.1 100 \r\n\r\n";
+    let endless = web(move |it, _, sent| for_ever(it, &interim.repeat(500), sent));
+    let right = web(|it, _, _| it.write_all(RIGHT.as_bytes()));
+    let url = |web: &Web| format!("http://{}/", web.at);
+    let names = ["one", "two", "three", "four"];
+    let trees: String = names.iter().map(|name| tree(name, &url(&endless), "")).collect();
+    let server = server(&format!("{trees}{}", tree("other", &url(&right), "")));
+    // More of them than there are processors; it may be asked for one after the other.
+    let phones = names.map(|name| {
+        let phone = Phone::new(name);
+        let call = phone.ask_for(server.sip, name);
+        phone.confirmed(&phone.hear("SIP/2.0 200").0, call, server.sip);
+        phone
+    });
+    until("it to say much", || (endless.sent.load(Ordering::Relaxed) > 1 << 20).then_some(()));
+    assert_eq!(outcome(&server, "other"), "told");
+    // None of them is over: a minute each.
+    let calls = server.get("/calls").json();
+    assert_eq!(calls["calls"].as_array().map(Vec::len), Some(4), "{calls}");
+    drop(phones);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_server_by_https_is_told_the_token_if_its_certificate_is_right() {
     let folder = tempfile::tempdir().expect("a folder");
