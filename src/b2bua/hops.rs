@@ -15,7 +15,7 @@ use crate::call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, 
 use crate::config::server::Gateway;
 use crate::sip::endpoint::{Flow, HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 use crate::sip::msg::Uri;
-use crate::sip::registrar::Aor;
+use crate::sip::registrar::{Aor, NextHop as Reached};
 
 /// The rules of those who are known.
 pub struct HopRules {
@@ -103,7 +103,8 @@ impl Whereabouts for Phones {
     /// By the binding of the phone that the call is with: the one with this contact, else one
     /// of the same host, else the only one there is.
     fn now_at(&self, now: Instant, target: &[u8], lost: &Flow) -> Option<PeerWay> {
-        let bindings = registrar(&self.registrar).lookup(now, &self.aor);
+        let registrar = registrar(&self.registrar);
+        let bindings = registrar.lookup(now, &self.aor);
         let target = Uri::parse(target).ok();
         let same = |uri: Option<Uri<'_>>| {
             uri.zip(target.as_ref()).is_some_and(|(uri, target)| uri.equivalent(target))
@@ -114,9 +115,14 @@ impl Whereabouts for Phones {
             .find(|it| same(it.uri()))
             .or_else(|| bindings.iter().find(|it| it.flow.remote.ip().to_canonical() == host))
             .or(bindings.first().filter(|_| bindings.len() == 1))?;
-        Some(match binding.flow.flow() {
+        let flow = match registrar.next_hop(binding) {
+            Reached::Flow(flow, _) | Reached::FlowOr(flow, _) => flow,
+            // A named proxy's or a network's of ours: it came from there.
+            Reached::Path(_) | Reached::Contact => binding.flow,
+        };
+        Some(match flow.flow() {
             Some(flow) => PeerWay::Flow(flow),
-            None => PeerWay::Address(binding.flow.transport, binding.flow.remote),
+            None => PeerWay::Address(flow.transport, flow.remote),
         })
     }
 

@@ -69,7 +69,7 @@ fn request(method: &str, said: &Said, at: SocketAddr, (to_tag, cseq): (&str, u32
     )
 }
 
-fn parsed(text: &str) -> Message {
+pub fn parsed(text: &str) -> Message {
     Message::parse(Bytes::copy_from_slice(text.as_bytes()), &Default::default()).expect("a message")
 }
 
@@ -86,7 +86,7 @@ fn to_tag(message: &str) -> String {
 }
 
 /// A way of ann's to the server, where messages are text.
-trait Way {
+pub trait Way {
     fn say(&mut self, message: &str);
     fn hear(&mut self, beginning: &str) -> String;
 }
@@ -126,7 +126,7 @@ impl Way for TcpStream {
 }
 
 /// 200 to a request as text.
-fn ok(request: &str, more: &str) -> String {
+pub fn ok(request: &str, more: &str) -> String {
     let copied: String = ["Via", "From", "To", "Call-ID", "CSeq"]
         .iter()
         .map(|name| format!("{name}: {}\r\n", field(request, name)))

@@ -16,7 +16,7 @@ const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"secret\"\n\
                      [[user]]\nname = \"1002\"\npassword = \"secret\"\n[[route]]\nto = \"user/$0\"\n";
 
 /// A connection to a server from one of the addresses of this machine.
-fn connect(from: [u8; 4], server: SocketAddr) -> TcpStream {
+pub fn connect(from: [u8; 4], server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((Ipv4Addr::from(from), 0)).into()).expect("loopback");
     socket.connect(&server.into()).expect("the server");
