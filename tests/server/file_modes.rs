@@ -45,3 +45,26 @@ fn nothing_is_written_through_a_link() {
         assert_eq!(std::fs::read(&theirs).expect("a file"), b"theirs", "{name}");
     }
 }
+
+#[test]
+fn the_realms_of_gateways_have_the_mode_of_the_configuration() {
+    for (line, expected) in [("", 0o600), ("file_mode = \"0640\"\n", 0o640)] {
+        let carrier = Phone::new("carrier");
+        let at = carrier.uri().rsplit('@').next().expect("a host").to_owned();
+        let folder = configured(&format!(
+            "[[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\nregister = true\nusername = \"u\"\n\
+             password = \"secret-of-u\"\noptions_s = 0\n"
+        ));
+        let file = folder.path().join("b2bua.toml");
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        let text = text.replace("store = \"memory\"\n", &format!("store = \"sqlite:b2b.sqlite\"\n{line}"));
+        std::fs::write(&file, text).expect("a file");
+        let server = start(folder);
+        let (register, from) = carrier.hear("REGISTER");
+        carrier.challenge(&register, from, "carrier.example");
+        let path = server.folder.path().join("b2b.sqlite.realms");
+        let text = until("the realms", || std::fs::read_to_string(&path).ok());
+        assert!(text.contains("carrier.example"), "{text}");
+        assert_eq!(mode(&path), expected);
+    }
+}

@@ -465,3 +465,27 @@ pub fn told(world: &mut World, address: &str) -> (Option<u16>, Option<u16>) {
     }
     (answered, last)
 }
+
+#[test]
+fn a_user_whose_name_is_configured_is_shown_by_no_other_whatever_they_say() {
+    // The second number goes transparently.
+    for number in ["1002", "21"] {
+        let mut world = World::new(
+            "[[user]]\nname = \"1005\"\npassword = \"secret\"\ndisplay_name = \"Ann\"\n\
+             [[route]]\nname = \"clear\"\ncalled = '21'\nmode = \"transparent\"\nto = \"user/1002\"\n",
+        );
+        let lie = "\"The Chief\" <sip:9999@b2b.example>";
+        let identities = ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
+        let headers = identities.map(|name| (name.into(), lie.into())).to_vec();
+        let said = Invite { from: Some(lie.into()), headers, ..invite(&format!("sip:{number}@192.0.2.1")) };
+        let before = world.bench.harness.wire.len();
+        world.call_as(ANN, "1005", said);
+        let called = world.called_since(before);
+        let [(_, invite)] = &called[..] else { panic!("{called:?}") };
+        assert!(
+            line(invite, "From: ").is_some_and(|from| from.starts_with("\"Ann\" <sip:1005@")),
+            "{invite}"
+        );
+        assert!(!invite.contains("Chief") && !invite.contains("9999"), "{number}: {invite}");
+    }
+}

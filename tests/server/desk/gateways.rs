@@ -387,7 +387,17 @@ fn a_reload_keeps_what_did_not_change_and_moves_what_did() {
 /// Asks every INVITE that comes in for a password; how often, until one is answered, if
 /// any is.
 fn calls_with_password(bench: &mut Bench, carrier: PartyId, realm: &str) -> (usize, bool) {
-    let mut digest = DigestServer::new(DigestConfig::default(), [5; 32], bench.harness.now());
+    calls_when_asked_by(DigestConfig::default(), bench, carrier, realm)
+}
+
+/// The same where the carrier asks so.
+fn calls_when_asked_by(
+    config: DigestConfig,
+    bench: &mut Bench,
+    carrier: PartyId,
+    realm: &str,
+) -> (usize, bool) {
+    let mut digest = DigestServer::new(config, [5; 32], bench.harness.now());
     for asked in 0..4 {
         let invite = bench.harness.take(carrier).into_iter().find_map(|event| match event {
             Heard::Incoming { usage, request, .. } => Some((usage, request)),
@@ -473,5 +483,12 @@ fn the_realms_of_the_configuration_get_the_password_and_weak_challenges_need_not
         assert_eq!(calls_with_password(&mut bench, carrier, realm), (1, answered), "{more} {realm}");
         let sent = bench.sent_to(ONE, "INVITE ").concat();
         assert!(!sent.contains("algorithm=MD5"), "the strongest that is offered: {sent}");
+    }
+    for (more, answered) in [("min_algorithm = \"sha-256\"", false), ("", true)] {
+        let mut bench = Bench::new(&config(&account(more)));
+        let [ann, carrier] = [ANN, ONE].map(|at| bench.harness.party(at));
+        bench.harness.call(ann, "100", Some(SESSION));
+        let md5 = DigestConfig { algorithms: vec![Algorithm::Md5], ..DigestConfig::default() };
+        assert_eq!(calls_when_asked_by(md5, &mut bench, carrier, "provider"), (1, answered), "{more} of MD5");
     }
 }

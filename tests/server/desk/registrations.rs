@@ -51,6 +51,22 @@ fn a_trusted_address_registers_nobody_without_his_password() {
 }
 
 #[test]
+fn while_guesses_wait_the_right_password_is_answered_like_a_wrong_one_and_its_owner_registers() {
+    let mut bench = Bench::new(USERS);
+    let [owner, guesser, elsewhere] =
+        ["198.51.100.7:5060", "203.0.113.9:5060", "203.0.113.77:5060"].map(|at| bench.harness.party(at));
+    assert_eq!(bench.register(owner, "1001", "secret", 600), 200);
+    for guess in 0..40 {
+        assert_eq!(bench.register(guesser, "1001", &format!("guess{guess}"), 600), 401);
+    }
+    let counted = bench.counted();
+    assert!(counted.rejected <= 12 && counted.slowed >= 28, "{counted:?}");
+    assert_eq!(bench.register(guesser, "1001", "secret", 600), 401, "nothing tells which one was right");
+    assert_eq!(bench.register(owner, "1001", "secret", 600), 200);
+    assert_eq!(bench.register(elsewhere, "1001", "secret", 600), 200);
+}
+
+#[test]
 fn a_user_who_has_all_his_calls_is_busy_for_the_next_one() {
     let mut bench = Bench::new(USERS);
     let (ann, bob) = (bench.harness.party("192.0.2.11:5060"), bench.harness.party("192.0.2.12:5060"));
