@@ -20,6 +20,8 @@ pub struct Server {
     pub sip: SocketAddr,
     pub http: SocketAddr,
     pub folder: tempfile::TempDir,
+    /// Where `B2B_TEST_MEDIA` is `server`.
+    media: Option<B2b>,
 }
 
 /// Starts one that trusts this machine, with these lines behind `[http]` and what
@@ -50,6 +52,7 @@ pub fn start(folder: tempfile::TempDir) -> Server {
 
 /// The same by another command.
 pub fn start_by(command: &mut std::process::Command, folder: tempfile::TempDir) -> Server {
+    let media = carried_elsewhere(folder.path());
     let mut process = B2b::start(command);
     let ready = process.wait_for_line("READY role=b2bua");
     let address = |name: &str| {
@@ -57,7 +60,35 @@ pub fn start_by(command: &mut std::process::Command, folder: tempfile::TempDir) 
         word.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {name} in {ready:?}"))
     };
     let (sip, http) = (address("sip="), address("http="));
-    Server { process, sip, http, folder }
+    if let Some((_, at)) = &media {
+        let load = format!("GET /v1/load HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        until("its session with the media server", || {
+            (exchange(*at, load.as_bytes()).json()["sessions"] == 1).then_some(())
+        });
+    }
+    Server { process, sip, http, folder, media: media.map(|(media, _)| media) }
+}
+
+/// With `B2B_TEST_MEDIA=server` in the environment a media server carries the media of each server
+/// that a test starts, if its configuration says nothing else: all tests can be run so.
+fn carried_elsewhere(folder: &std::path::Path) -> Option<(B2b, SocketAddr)> {
+    std::env::var_os("B2B_TEST_MEDIA").filter(|it| it == "server")?;
+    let path = folder.join("b2bua.toml");
+    // Some have it elsewhere.
+    let text = std::fs::read_to_string(&path).ok().filter(|text| !text.contains("controller = "))?;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
+    command.args(["--role", "media", "--listen", "127.0.0.1:0", "--rtp-ports", "20000-59999"]);
+    let mut media = B2b::start(&mut command);
+    let line = media.wait_for_line("READY role=media");
+    let at = line.split("listen=").nth(1).and_then(|at| at.parse().ok());
+    let at: SocketAddr = at.unwrap_or_else(|| panic!("no address in {line:?}"));
+    let controller = format!("[media]\ncontroller = \"http://{at}\"\n");
+    let text = match text.split_once("[media]\n") {
+        Some((before, behind)) => format!("{before}{controller}{behind}"),
+        None => format!("{text}\n{controller}"),
+    };
+    std::fs::write(&path, text).expect("a configuration");
+    Some((media, at))
 }
 
 /// What came back.
