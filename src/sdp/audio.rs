@@ -158,14 +158,16 @@ impl AudioMedia {
         (self.address, self.port).into()
     }
 
-    /// Where RTCP goes if both sides agree on mux or not: the RTP address, the
-    /// one of `a=rtcp`, or the port after RTP (RFC 3550 §11, RFC 3605, RFC 5761).
+    /// Where RTCP goes if both sides agree on mux or not: the RTP address, the port
+    /// of `a=rtcp`, or the one after RTP (RFC 3550 §11, RFC 3605, RFC 5761). Another host
+    /// that `a=rtcp` names gets nothing: nobody there has asked for reports.
     pub fn rtcp(&self, mux: bool) -> SocketAddr {
         if mux {
             return self.rtp();
         }
-        let port = self.rtcp_port.unwrap_or(self.port.saturating_add(1));
-        (self.rtcp_address.unwrap_or(self.address), port).into()
+        let here = |named: &IpAddr| named.to_canonical() == self.address.to_canonical();
+        let port = self.rtcp_port.filter(|_| self.rtcp_address.as_ref().is_none_or(here));
+        (self.address, port.unwrap_or(self.port.saturating_add(1))).into()
     }
 
     /// Whether the line is RTP without encryption.

@@ -67,7 +67,12 @@ fn rtcp_goes_where_the_description_says() {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
     assert_eq!(with("").rtcp(false), address("192.0.2.1:4001"));
     assert_eq!(with("a=rtcp:5000\r\n").rtcp(false), address("192.0.2.1:5000"));
-    assert_eq!(with("a=rtcp:5000 IN IP4 192.0.2.9\r\n").rtcp(false), address("192.0.2.9:5000"));
+    assert_eq!(with("a=rtcp:5000 IN IP4 192.0.2.1\r\n").rtcp(false), address("192.0.2.1:5000"));
+    assert_eq!(
+        with("a=rtcp:5000 IN IP4 192.0.2.9\r\n").rtcp(false),
+        address("192.0.2.1:4001"),
+        "nobody asked"
+    );
     let muxed = with("a=rtcp-mux\r\n");
     assert!(muxed.rtcp_mux);
     assert_eq!(muxed.rtcp(true), address("192.0.2.1:4000"));

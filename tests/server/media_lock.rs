@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::server_support::phone::{Dialog, Phone, rtp_of};
+use crate::server_support::phone::{Dialog, Phone, event, rtp_of};
 use crate::server_support::{Server, server, until};
 
 /// Nobody is there.
@@ -313,6 +313,119 @@ fn a_phone_behind_a_named_proxy_sends_from_where_the_proxy_saw_it() {
                 (refused >= Some(50)).then_some(())
             });
             assert!(bob.payloads().is_empty());
+        }
+    }
+}
+
+/// A menu: who presses 1 is told with a tone, who presses 2 is hung up on.
+const MENU: &str = "[[route]]\ncalled = \"8000\"\napp = \"ivr/menu\"\n[[ivr]]\nname = \"menu\"\n\
+    [[ivr.node]]\nname = \"ask\"\nkind = \"menu\"\nprompt = \"silence:100\"\nchoices = { 1 = \"right\", 2 = \"wrong\" }\n\
+    first_s = 60\ntotal_s = 120\n\
+    [[ivr.node]]\nname = \"right\"\nkind = \"set\"\nvalues = { pressed = \"1\" }\n\
+    [[ivr.node]]\nname = \"wrong\"\nkind = \"set\"\nvalues = { pressed = \"2\" }\n";
+
+#[test]
+fn keys_of_a_stranger_choose_nothing_in_a_menu() {
+    for nat in [false, true] {
+        let told = if nat { NOWHERE } else { host(2) };
+        let ann = Phone::at("ann", [host(2), host(2), told]);
+        let ann = ann.speaking("8 101", "a=rtpmap:101 telephone-event/8000\r\n");
+        let attacker = Attacker::new();
+        let server = server(MENU);
+        let asked = ann.ask_for(server.sip, "8000");
+        let (answer, _) = ann.hear("SIP/2.0 200");
+        let at = rtp_of(&answer);
+        // Before her first packet, and before her ACK.
+        let sends = |n| event(n, 101, 2).iter().for_each(|packet| drop(attacker.socket.send_to(packet, at)));
+        sends(10);
+        let call = asked.1.clone();
+        ann.confirmed(&answer, asked, server.sip);
+        sends(30);
+        ann.speak(at, 10);
+        sends(50);
+        until("them to be refused", || {
+            let refused = report(&server)["legs"][0]["media"]["refused_source"].as_u64();
+            (refused >= Some(12)).then_some(())
+        });
+        ann.press_event(at, 100, 101, 1);
+        assert_eq!(ann.let_go(), call);
+        let record = until("her record", || {
+            let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
+            text.lines().find_map(|line| serde_json::from_str::<Value>(line).ok())
+        });
+        assert_eq!(record["variables"]["pressed"], "1", "nat = {nat}: {record}");
+        assert_eq!(attacker.heard(), 0);
+    }
+}
+
+/// What a description says of `a=rtcp` and of ICE, all of it somebody else's; their sockets.
+fn lies() -> (String, [UdpSocket; 2]) {
+    let sockets = [(); 2].map(|()| bystander(0));
+    let [one, two] = sockets.each_ref().map(|it| it.local_addr().expect("an address").port());
+    let victim = host(77);
+    let lines = format!(
+        "a=rtcp:{two} IN IP4 {victim}\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
+         a=candidate:1 1 UDP 2130706431 {victim} {one} typ host\r\n\
+         a=candidate:1 2 UDP 2130706430 {victim} {two} typ host\r\n\
+         a=remote-candidates:1 {victim} {one} 2 {victim} {two}\r\na=end-of-candidates\r\n"
+    );
+    (lines, sockets)
+}
+
+/// Who hears RTCP of a phone: the port after that of its RTP.
+fn rtcp_of(phone: &Phone) -> Option<UdpSocket> {
+    let at = SocketAddr::new(phone.rtp().ip(), phone.rtp().port().checked_add(1)?);
+    let socket = UdpSocket::bind(at).ok()?;
+    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+    Some(socket)
+}
+
+/// A phone that tells these lies, and whose port for RTCP is free.
+fn liar(name: &'static str, last: u8, lines: &str) -> (Phone, UdpSocket) {
+    until("two ports", || {
+        let phone = public(name, last).speaking("8", lines);
+        rtcp_of(&phone).map(|rtcp| (phone, rtcp))
+    })
+}
+
+#[test]
+fn what_a_description_says_of_rtcp_and_candidates_leads_nothing_to_anybody_else() {
+    for app in [false, true] {
+        let (of_ann, at_anns) = lies();
+        let (of_bob, at_bobs) = lies();
+        let ((ann, rtcp), (bob, _bobs)) = (liar("ann", 2, &of_ann), liar("bob", 3, &of_bob));
+        let server = server(&format!(
+            "[[route]]\ncalled = \"200\"\nto = [\"{}\"]\n[[route]]\ncalled = \"300\"\napp = \"echo\"\n",
+            bob.uri()
+        ));
+        let asked = ann.ask_for(server.sip, if app { "300" } else { "200" });
+        let to_b = (!app).then(|| {
+            let (invite, peer) = bob.hear("INVITE");
+            for word in ["candidate", "ice-", "127.0.0.77"] {
+                assert!(!invite.contains(word), "{invite}");
+            }
+            let _ = bob.answer_to(&invite, peer);
+            rtp_of(&invite)
+        });
+        let (answer, _) = ann.hear("SIP/2.0 200");
+        for word in ["candidate", "ice-", "127.0.0.77"] {
+            assert!(!answer.contains(word), "{answer}");
+        }
+        let dialog = ann.confirmed(&answer, asked, server.sip);
+        let (to_a, mut n, mut buffer) = (rtp_of(&answer), 0, [0; 2_048]);
+        // Until there has been a report of what was heard: RTP goes both ways meanwhile.
+        until("a report", || {
+            n += 1;
+            ann.sound(to_a, n, &[CALLER; 160]);
+            if let Some(to_b) = to_b {
+                bob.sound(to_b, n, &[CALLEE; 160]);
+            }
+            rtcp.recv_from(&mut buffer).ok()
+        });
+        assert!(!ann.payloads().is_empty());
+        ann.hang_up(&dialog);
+        for socket in at_anns.iter().chain(&at_bobs) {
+            assert!(socket.recv_from(&mut buffer).is_err(), "app = {app}: it never asked for anything");
         }
     }
 }

@@ -171,13 +171,14 @@ fn the_answer_repeats_the_times_of_the_offer() {
 }
 
 #[test]
-fn rtcp_goes_where_the_attribute_says() {
+fn rtcp_goes_to_the_port_that_the_attribute_says_and_to_no_other_host() {
     let rtcp =
         |line: &str| answer_to(&format!("m=audio 4000 RTP/AVP 0\r\n{line}")).expect("answer").1.remote_rtcp;
     assert_eq!(rtcp(""), None);
     assert_eq!(rtcp("a=rtcp:4009\r\n"), "127.0.0.9:4009".parse().ok());
-    assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.8\r\n"), "127.0.0.8:4009".parse().ok());
-    assert_eq!(rtcp("a=rtcp:4009 IN IP4 224.0.0.1\r\n"), None);
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.9\r\n"), "127.0.0.9:4009".parse().ok());
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 127.0.0.8\r\n"), "127.0.0.9:4001".parse().ok(), "somebody else");
+    assert_eq!(rtcp("a=rtcp:4009 IN IP4 224.0.0.1\r\n"), "127.0.0.9:4001".parse().ok());
     assert_eq!(rtcp("a=rtcp:0\r\n"), None);
 }
 
