@@ -47,8 +47,8 @@ fn jitter_and_codec_are_those_of_what_is_spoken() {
         late = late.max(due.elapsed());
         bob.packet(to, 0, n as u16, n * 160);
         let heard = bob.packets_by_now();
-        let blocks = heard.iter().filter_map(|it| rtcp::parse(it, SSRC).ok()?.block);
-        reported = blocks.last().map(|block| block.jitter).or(reported);
+        let mut blocks = heard.iter().filter_map(|it| rtcp::parse(it, SSRC).ok()?.block);
+        reported = blocks.next_back().map(|block| block.jitter).or(reported);
         if reported.is_some() && n >= 150 {
             break;
         }

@@ -24,8 +24,9 @@ fn reported(lab: &mut Lab) -> u32 {
     lab.run(Duration::from_secs(8));
     let reports = lab.rtcp();
     let ours = reports.iter().filter(|sent| sent.slot == 0);
-    let jitter = ours.filter_map(|sent| rtcp::parse(&sent.data, 70).ok()?.block).map(|block| block.jitter);
-    jitter.last().expect("a report")
+    let mut jitter =
+        ours.filter_map(|sent| rtcp::parse(&sent.data, 70).ok()?.block).map(|block| block.jitter);
+    jitter.next_back().expect("a report")
 }
 
 fn sends(lab: &mut Lab, payload_type: u8, from: u16, frames: u16, step: u32) {
