@@ -44,7 +44,10 @@ fn call(count: u64) {
         harness.answer_next(bob, SESSION);
         assert!(harness.is_up(ann, usage));
         harness.hang_up(ann, usage);
-        (harness.take(ann), harness.take(bob), harness.records());
+        for party in [ann, bob] {
+            harness.take(party);
+        }
+        harness.records();
         harness.wire.clear();
     }
 }
