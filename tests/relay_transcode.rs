@@ -53,8 +53,8 @@ fn party(slot: u32) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)), 4_000 + slot as u16 * 10)
 }
 
-fn session(slot: u32, has: Has, payload_type: u8, event: u8, ptime: u32) -> Vec<u8> {
-    let (port, clock) = (party(slot).port(), has.clock());
+fn session(slot: u32, has: Has, payload_type: u8, (event, clock): (u8, u32), ptime: u32) -> Vec<u8> {
+    let port = party(slot).port();
     format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP {payload_type} {event}\r\n{}\
@@ -62,6 +62,11 @@ fn session(slot: u32, has: Has, payload_type: u8, event: u8, ptime: u32) -> Vec<
         has.rtpmap(payload_type)
     )
     .into_bytes()
+}
+
+/// Of events towards B: the one that all know, where A has asked for no other.
+fn event_clock(a: Has, b: Has) -> u32 {
+    if a.clock() == 8_000 { 8_000 } else { b.clock() }
 }
 
 /// Two far ends and the relay between them.
@@ -82,14 +87,15 @@ impl Lab {
         let side = |slot: u32| Side::new(SocketAddr::from(([192, 0, 2, 1], 10_000 + slot as u16 * 2)), 7);
         let (mut one, mut other) = (side(0), side(1));
         let first = (a.payload_type(), 105);
-        let offer = session(0, a, first.0, first.1, 20);
+        let offer = session(0, a, first.0, (first.1, a.clock()), 20);
         let offered = pair::offer(&mut one, &mut other, &offer, &PairPolicy::default()).expect("an offer");
         let offered = SessionDescription::parse(&offered).expect("ours parses").audio(0).expect("audio");
         let named = |name: &str, clock| offered.formats.iter().find(|format| format.is(name, clock)).cloned();
         let speech =
             named(b.name(), b.clock()).unwrap_or_else(|| panic!("{b:?} in {offered:?}")).payload_type;
-        let event = named("telephone-event", b.clock()).expect("events in its clock").payload_type;
-        let answer = session(1, b, speech, event, ptime);
+        let clock = event_clock(a, b);
+        let event = named("telephone-event", clock).expect("events in this clock").payload_type;
+        let answer = session(1, b, speech, (event, clock), ptime);
         let answer = pair::answer(&mut other, &mut one, &answer).expect("an answer");
         let answer = SessionDescription::parse(&answer).expect("ours parses").audio(0).expect("audio");
         assert!(answer.formats.iter().any(|format| format.is(a.name(), a.clock())), "{answer:?}");
@@ -264,9 +270,9 @@ fn nothing_is_decoded_between_legs_that_share_a_codec() {
 fn a_far_end_that_changes_to_an_added_codec_and_back_is_heard_in_one_stream() {
     let side = |slot: u32| Side::new(SocketAddr::from(([192, 0, 2, 1], 10_000 + slot as u16 * 2)), 7);
     let (mut a, mut b) = (side(0), side(1));
-    let offer = session(0, Has::Pcmu, 0, 105, 20);
+    let offer = session(0, Has::Pcmu, 0, (105, 8_000), 20);
     pair::offer(&mut a, &mut b, &offer, &PairPolicy::default()).expect("an offer");
-    let answer = String::from_utf8(session(1, Has::Opus, 111, 105, 20)).expect("text");
+    let answer = String::from_utf8(session(1, Has::Opus, 111, (105, 48_000), 20)).expect("text");
     let answer = answer.replace("RTP/AVP 111 105", "RTP/AVP 111 0 105").replace("event/48000", "event/8000");
     pair::answer(&mut b, &mut a, answer.as_bytes()).expect("an answer");
     let mut lab = Lab::start([a, b], [(0, 105), (111, 105)]);
@@ -295,7 +301,7 @@ fn a_far_end_that_changes_to_an_added_codec_and_back_is_heard_in_one_stream() {
 }
 
 #[test]
-fn digits_pass_beside_transcoded_audio_in_the_clock_of_the_other_leg() {
+fn digits_pass_beside_transcoded_audio_in_the_clocks_of_the_other_leg() {
     for (a, b) in [(Has::Pcmu, Has::Opus), (Has::Opus, Has::G722)] {
         let mut lab = Lab::new(a, b, 20);
         let (mut encoder, mut buffer) = (Codecs::new(a), Vec::new());
@@ -329,7 +335,7 @@ fn digits_pass_beside_transcoded_audio_in_the_clock_of_the_other_leg() {
             let duration = u32::from(u16::from_be_bytes([packet[14], packet[15]]));
             assert_eq!((header.payload_type, header.timestamp), (lab.types[1].1, begins));
             assert_eq!((packet[12], header.marker), (7, n == 0));
-            assert_eq!(duration, (n as u32 + 1).min(5) * (b.clock() / 50));
+            assert_eq!(duration, (n as u32 + 1).min(5) * (event_clock(a, b) / 50));
         }
         assert_eq!(
             sent[17].0.timestamp,
