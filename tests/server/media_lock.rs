@@ -307,8 +307,8 @@ fn a_phone_behind_a_named_proxy_sends_from_where_the_proxy_saw_it() {
         if heard {
             talk(&mut 0, (&ann, to_a, CALLER), (&bob, to_b, CALLEE));
         } else {
-            ann.speak(to_a, 50);
             until("them to be refused", || {
+                ann.speak(to_a, 10);
                 let refused = report(&server)["legs"][0]["media"]["refused_source"].as_u64();
                 (refused >= Some(50)).then_some(())
             });
@@ -342,8 +342,8 @@ fn keys_of_a_stranger_choose_nothing_in_a_menu() {
         ann.confirmed(&answer, asked, server.sip);
         sends(30);
         ann.speak(at, 10);
-        sends(50);
         until("them to be refused", || {
+            sends(50);
             let refused = report(&server)["legs"][0]["media"]["refused_source"].as_u64();
             (refused >= Some(12)).then_some(())
         });
