@@ -65,9 +65,6 @@ impl Flags {
         if matches!(ask, Ask::DryRun { .. }) && !weak.is_empty() {
             return Err(usage(weak.join("\n")));
         }
-        if let (Ask::DryRun { .. }, Some(missing)) = (&ask, config.missing_folder()) {
-            return Err(usage(missing));
-        }
         Ok(ServerRun { config, ask, reload: Box::new(load) })
     }
 

@@ -222,7 +222,8 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// A folder of files that b2b writes which is not there, in words.
+    /// A folder of files that b2b writes which is not there, in words. A warning of the dry run: the
+    /// configuration may be meant for another machine.
     pub fn missing_folder(&self) -> Option<String> {
         let store = match &self.server.store {
             Store::Sqlite(path) => Some(("server.store", path)),

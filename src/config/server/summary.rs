@@ -71,7 +71,12 @@ impl ServerConfig {
         lines.extend(self.apps.summary());
         lines.push(String::new());
         lines.extend(self.routes.iter().map(|route| format!("route     {}", words(route))));
-        lines.extend(self.warnings().into_iter().map(|warning| format!("warning   {warning}")));
+        lines.extend(
+            self.warnings()
+                .into_iter()
+                .chain(self.missing_folder())
+                .map(|warning| format!("warning   {warning}")),
+        );
         lines.extend(self.apps.graphs());
         lines
     }
