@@ -238,19 +238,21 @@ impl Switch {
         }
     }
 
-    /// A digit of a party that is in a bridge: it may be for us.
-    pub(super) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) {
-        let Some(rules) = self.config.recording.clone() else { return };
-        let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else { return };
-        let Some(it) = self.legs.get_mut(leg.0) else { return };
+    /// A digit of a party that is in a bridge: it may be for us. Whether codes of this party are awaited.
+    pub(super) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) -> bool {
+        let Some(rules) = self.config.recording.clone() else { return false };
+        let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else {
+            return false;
+        };
+        let Some(it) = self.legs.get_mut(leg.0) else { return false };
         // Whoever comes by a gateway is nobody of ours.
         let by_gateway = |party: &crate::call::handler::Party| party.gateway.is_some();
         let outside = it.contact.as_ref().is_some_and(|contact| contact.gateway.is_some())
             || it.party.as_deref().is_some_and(by_gateway);
         if outside {
-            return;
+            return false;
         }
-        let Some(wish) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return };
+        let Some(wish) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };
         let running = self.calls.get(call.0).and_then(|it| it.recording.as_ref()).map(|it| it.paused);
         let done = match (wish, running) {
             (Wish::Toggle, None) => self.record_call(t, call, None),
@@ -265,5 +267,6 @@ impl Switch {
         if let Err(error) = done {
             tracing::info!("call {}: {error}", call.0);
         }
+        true
     }
 }

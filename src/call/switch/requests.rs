@@ -71,14 +71,18 @@ impl Switch {
         let Some(call) = self.legs.get(leg.0).map(|it| it.call) else { return Some(Reply::status(481)) };
         let shown = self.shown_key(t, leg, digit);
         self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
-        self.feature_digit(t, leg, digit);
+        let is_awaited = self.feature_digit(t, leg, digit);
         if let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) {
             self.controller.feed_digit(endpoint, digit);
         }
         if other != leg {
-            let endpoint = self.legs.get(other.0).and_then(|it| it.media);
-            let endpoint = endpoint.filter(|endpoint| self.takes_events(*endpoint))?;
-            self.controller.send_digit(endpoint, digit, duration_ms);
+            let other = self.legs.get(other.0);
+            match other.and_then(|it| it.media).filter(|endpoint| self.takes_events(*endpoint)) {
+                Some(endpoint) => self.controller.send_digit(endpoint, digit, duration_ms),
+                // It may be of a code for b2b, and goes on only to who says that they want it.
+                None if is_awaited && other.is_some_and(|it| !it.takes_info) => {}
+                None => return None,
+            }
         }
         Some(Reply::status(200))
     }
