@@ -178,7 +178,8 @@ async fn goes_on_after(outage: Duration) {
         }
     })
     .await;
-    assert!(after.lost >= 100, "{after:?}");
+    // What was missing on the old path is told by the two steps; the count of the new one begins anew.
+    assert!(after.lost < 100, "{after:?}");
     assert_eq!(far.call.state(), CallState::Answered);
 }
 
