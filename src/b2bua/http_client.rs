@@ -39,7 +39,7 @@ const REDIRECTS: usize = 3;
 const LOOKUPS: usize = 8;
 
 /// Web servers that have a thread of their own; those that are asked later share these.
-const LANES: usize = 32;
+const WORKERS: usize = 32;
 
 /// Asks URLs. A handle that can be cloned.
 #[derive(Clone)]
@@ -47,24 +47,24 @@ pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
     tls: Tls,
-    lanes: Mutex<Lanes>,
+    workers: Mutex<Workers>,
     answered: AtomicU64,
     /// No answer, none in time, or one that is not taken.
     failed: AtomicU64,
 }
 
 #[derive(Default)]
-struct Lanes {
+struct Workers {
     /// By the origin of a server's URL.
     of: HashMap<String, usize>,
-    all: Vec<(Lane, oneshot::Sender<()>)>,
+    all: Vec<(Worker, oneshot::Sender<()>)>,
     /// No more are begun.
     over: bool,
 }
 
 /// A thread, and what is kept for the questions that it asks.
 #[derive(Clone)]
-struct Lane {
+struct Worker {
     handle: Handle,
     client: Arc<Mutex<Kept>>,
 }
@@ -80,7 +80,7 @@ impl HttpClient {
     /// question.
     pub fn new(tls: Tls) -> (HttpClient, HttpClientThreads) {
         let shared =
-            Shared { tls, lanes: Mutex::default(), answered: AtomicU64::new(0), failed: AtomicU64::new(0) };
+            Shared { tls, workers: Mutex::default(), answered: AtomicU64::new(0), failed: AtomicU64::new(0) };
         let shared = Arc::new(shared);
         (HttpClient(shared.clone()), HttpClientThreads(shared))
     }
@@ -105,12 +105,12 @@ impl AskUrl for HttpClient {
         let shared = self.0.clone();
         Box::pin(async move {
             let url = Url::parse(&question.url).map_err(|error| format!("no URL: {error}"))?;
-            let lane = shared.lane(&url)?;
+            let worker = shared.worker(&url)?;
             let (mut reply, answer) = oneshot::channel();
-            let (asking, handle) = (shared.clone(), lane.handle.clone());
+            let (asking, handle) = (shared.clone(), worker.handle.clone());
             handle.spawn(async move {
                 let answered = tokio::select! {
-                    answered = tokio::time::timeout(LONGEST, asking.post(&lane, url, question)) => {
+                    answered = tokio::time::timeout(LONGEST, asking.post(&worker, url, question)) => {
                         answered.unwrap_or_else(|_| Err("no answer".to_owned()))
                     }
                     // Nobody waits any more.
@@ -125,8 +125,8 @@ impl AskUrl for HttpClient {
     }
 }
 
-impl Lane {
-    fn start() -> std::io::Result<(Lane, oneshot::Sender<()>)> {
+impl Worker {
+    fn start() -> std::io::Result<(Worker, oneshot::Sender<()>)> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(LOOKUPS)
@@ -140,39 +140,39 @@ impl Lane {
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("http-client".into()).spawn(run)?;
-        Ok((Lane { handle, client: Arc::default() }, stop))
+        Ok((Worker { handle, client: Arc::default() }, stop))
     }
 }
 
 impl Shared {
-    /// The lane of a URL's server.
-    fn lane(&self, url: &Url) -> Result<Lane, String> {
-        let mut lanes = self.lanes();
-        if lanes.over {
+    /// The worker of a URL's server.
+    fn worker(&self, url: &Url) -> Result<Worker, String> {
+        let mut workers = self.workers();
+        if workers.over {
             return Err(ENDED.to_owned());
         }
         let server = url.origin().ascii_serialization();
-        let at = match lanes.of.get(&server) {
+        let at = match workers.of.get(&server) {
             Some(at) => *at,
-            None if lanes.all.len() < LANES => {
-                let lane = Lane::start().map_err(|error| format!("no thread to ask it: {error}"))?;
-                lanes.all.push(lane);
-                let at = lanes.all.len() - 1;
-                lanes.of.insert(server, at);
+            None if workers.all.len() < WORKERS => {
+                let worker = Worker::start().map_err(|error| format!("no thread to ask it: {error}"))?;
+                workers.all.push(worker);
+                let at = workers.all.len() - 1;
+                workers.of.insert(server, at);
                 at
             }
-            None => server.bytes().map(usize::from).sum::<usize>() % LANES,
+            None => server.bytes().map(usize::from).sum::<usize>() % WORKERS,
         };
-        lanes.all.get(at).map(|(lane, _)| lane.clone()).ok_or_else(|| ENDED.to_owned())
+        workers.all.get(at).map(|(worker, _)| worker.clone()).ok_or_else(|| ENDED.to_owned())
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+    fn workers(&self) -> MutexGuard<'_, Workers> {
         // A panic elsewhere leaves nothing half done behind this lock.
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn post(&self, lane: &Lane, url: Url, question: UrlQuestion) -> Result<Vec<u8>, String> {
-        let client = self.client(lane, &url).await?;
+    async fn post(&self, worker: &Worker, url: Url, question: UrlQuestion) -> Result<Vec<u8>, String> {
+        let client = self.client(worker, &url).await?;
         let mut request = client
             .post(url)
             .header(CONTENT_TYPE, "application/json")
@@ -204,14 +204,14 @@ impl Shared {
     }
 
     /// The client for this URL: another one once there are other certificates.
-    async fn client(&self, lane: &Lane, url: &Url) -> Result<Client, String> {
+    async fn client(&self, worker: &Worker, url: &Url) -> Result<Client, String> {
         let authorities = match self.tls.client().await {
             Ok(config) => Some(config),
             Err(error) if url.scheme() == "https" => return Err(error.to_string()),
             // Plain HTTP goes without.
             Err(_) => None,
         };
-        let mut kept = lane.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = worker.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, client)) = &*kept
             && of.as_ref().map(Arc::as_ptr) == authorities.as_ref().map(Arc::as_ptr)
         {
@@ -251,9 +251,9 @@ fn is_same_server(from: &Url, to: &Url) -> bool {
 impl Drop for HttpClientThreads {
     /// Nobody waits for them: a server that sends without end would have to be waited for, too.
     fn drop(&mut self) {
-        let mut lanes = self.0.lanes();
-        lanes.over = true;
-        lanes.all.clear();
+        let mut workers = self.0.workers();
+        workers.over = true;
+        workers.all.clear();
     }
 }
 

@@ -43,7 +43,7 @@ impl Pattern {
     }
 
     /// The regular expression that was meant, if this is written as Asterisk's dialplan has them:
-    /// `_1XXX`.
+    /// `_1N.` for one.
     pub fn of_a_dialplan(&self) -> Option<String> {
         let rest =
             self.text.strip_prefix('_').filter(|rest| rest.contains(|it: char| "XZN.!".contains(it)))?;

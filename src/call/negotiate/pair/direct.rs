@@ -52,7 +52,7 @@ pub fn direct(
     let policy = PairPolicy { transcode: false, rtcp_mux: own.rtcp_mux, ..policy.clone() };
     // Packets come with the numbers of who sends them: none can be changed on the way.
     let numbers = formats::Numbers::Own;
-    let mut audio = across(&line, Wishes::of(own), &numbers, to, &policy).map_err(PairError::from)?;
+    let mut audio = across(&line, Wishes::of(own), numbers, to, &policy).map_err(PairError::from)?;
     audio.formats.retain(|format| {
         let same = own.formats.iter().find(|own| own.payload_type == format.payload_type);
         same.is_some_and(|own| formats::same(own, format))

@@ -6,11 +6,11 @@ use crate::media::relay::MOST_EVENTS;
 use crate::sdp::{AudioMedia, Format};
 
 /// Payload types and clock rates.
-pub(super) type Numbers = [Option<(u8, u32)>; MOST_EVENTS];
+pub(super) type EventNumbers = [Option<(u8, u32)>; MOST_EVENTS];
 
 /// The numbers that a leg was told for events, the first ones first.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ToldEvents(Numbers);
+pub(super) struct ToldEvents(EventNumbers);
 
 impl ToldEvents {
     /// Takes those of a description of ours.
@@ -25,7 +25,7 @@ impl ToldEvents {
     }
 
     /// Those of before that the last description does not name, nor uses for something else.
-    pub fn beside(&self, told: &AudioMedia) -> Numbers {
+    pub fn beside(&self, told: &AudioMedia) -> EventNumbers {
         self.0.map(|number| number.filter(|(payload_type, _)| told.format(*payload_type).is_none()))
     }
 

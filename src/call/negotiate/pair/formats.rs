@@ -94,7 +94,7 @@ fn add_events(wanted: &mut Vec<Format>, offered: &[Format]) {
 pub(super) fn offer_events(offered: &mut Vec<Format>, known: &[Format]) {
     if !offered.iter().any(Format::is_telephone_event) {
         offered.push(telephone_event(TELEPHONE_EVENT_PT));
-        *offered = number(std::mem::take(offered), known, &Numbers::Known);
+        *offered = number(std::mem::take(offered), known, Numbers::Known);
     }
 }
 
@@ -135,7 +135,7 @@ pub(super) enum Numbers {
 /// a free dynamic one; or its own first. A number never changes its meaning within a session
 /// (RFC 3264 §8.3.2), though a format may have several. Formats for which there is none are left
 /// out.
-pub(super) fn number(wanted: Vec<Format>, known: &[Format], numbers: &Numbers) -> Vec<Format> {
+pub(super) fn number(wanted: Vec<Format>, known: &[Format], numbers: Numbers) -> Vec<Format> {
     let mut numbered: Vec<Format> = Vec::with_capacity(wanted.len());
     for format in wanted {
         let free = |payload_type: u8, numbered: &[Format]| {
@@ -143,7 +143,7 @@ pub(super) fn number(wanted: Vec<Format>, known: &[Format], numbers: &Numbers) -
                 && !known.iter().any(|known| known.payload_type == payload_type && !same(known, &format))
         };
         let before = known.iter().find(|known| same(known, &format)).map(|known| known.payload_type);
-        let own = (*numbers == Numbers::Own).then_some(format.payload_type);
+        let own = (numbers == Numbers::Own).then_some(format.payload_type);
         let candidates = own.into_iter().chain(before).chain([format.payload_type]).chain(96..=127);
         let found = candidates.into_iter().find(|payload_type| free(*payload_type, &numbered));
         numbered.extend(found.map(|payload_type| Format { payload_type, ..format.clone() }));

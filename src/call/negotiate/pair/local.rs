@@ -18,7 +18,7 @@ pub fn local_offer(
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
     let line = like.and_then(|like| Some((like.wishes, Line::known(like.remote.as_deref()?)?)));
-    let known = &formats::Numbers::Known;
+    let known = formats::Numbers::Known;
     let mut audio = match line {
         // An answer's direction only mirrors that of its offer (RFC 3264 §6.1): what a party wants
         // itself is what goes on to another one.

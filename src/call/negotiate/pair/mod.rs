@@ -270,7 +270,7 @@ pub fn offer(
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
     let line = Line::offered(body, from)?;
-    let mut audio = across(&line, Wishes::of(&line.audio), &formats::Numbers::Known, to, policy)?;
+    let mut audio = across(&line, Wishes::of(&line.audio), formats::Numbers::Known, to, policy)?;
     if (from.tones || from.takes_info) && policy.telephone_event {
         // Its tones become events, or events become INFO for it.
         formats::offer_events(&mut audio.formats, &to.known_formats());
@@ -366,7 +366,7 @@ pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
 fn across(
     line: &Line,
     wishes: Wishes,
-    numbers: &formats::Numbers,
+    numbers: formats::Numbers,
     to: &Side,
     policy: &PairPolicy,
 ) -> Result<AudioMedia, NegotiateError> {

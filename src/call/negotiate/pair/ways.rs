@@ -20,7 +20,7 @@ pub(super) struct Leg {
     /// It presses keys as tones.
     pub tones: bool,
     /// Numbers of events that it was told before.
-    pub events: super::events::Numbers,
+    pub events: super::events::EventNumbers,
 }
 
 impl Leg {
