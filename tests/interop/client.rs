@@ -91,10 +91,17 @@ fn narrow(path: &Path, channel: usize) -> Vec<i16> {
         .collect()
 }
 
-/// Wants a second of what was said in what was heard.
+/// Wants a second of what was said in what was heard: one of them, since baresip throws away what comes
+/// while the machine stands still.
 fn assert_like(said: &[i16], heard: &[i16], least: f64, what: &str) {
-    let (likeness, at) = crate::common::audio::find(&said[16_000..24_000], heard, 0..heard.len());
-    assert!(likeness > least, "{what}: {likeness} at {at} of {}", heard.len());
+    let mut best = 0.0_f64;
+    for second in said.chunks_exact(8_000).skip(1) {
+        best = best.max(crate::common::audio::find(second, heard, 0..heard.len()).0);
+        if best > least {
+            return;
+        }
+    }
+    panic!("{what}: {best} at best in {} samples", heard.len());
 }
 
 /// The scripted phone.

@@ -241,22 +241,25 @@ fn bystander(port: u16) -> UdpSocket {
     socket
 }
 
-/// Says so many packets; how many of them the bystander gets.
-fn gets(bystander: &UdpSocket, phone: &Phone, to: SocketAddr, packets: u16) -> usize {
+/// Says these packets; how many of them the bystander gets.
+fn gets(bystander: &UdpSocket, phone: &Phone, to: SocketAddr, packets: std::ops::Range<u16>) -> usize {
     std::thread::scope(|scope| {
-        let hears = scope.spawn(|| {
-            let mut buffer = [0; 2_048];
-            let mut rtp = 0;
-            while let Ok((length, _)) = bystander.recv_from(&mut buffer) {
-                rtp += usize::from(length == 172);
+        let speaks = scope.spawn(|| {
+            for n in packets {
+                phone.sound(to, n, &[CALLEE; 160]);
+                std::thread::sleep(Duration::from_micros(500));
             }
-            rtp
         });
-        for n in 1..=packets {
-            phone.sound(to, n, &[CALLEE; 160]);
-            std::thread::sleep(Duration::from_micros(500));
+        let mut buffer = [0; 2_048];
+        let mut rtp = 0;
+        loop {
+            let all_said = speaks.is_finished();
+            match bystander.recv_from(&mut buffer) {
+                Ok((length, _)) => rtp += usize::from(length == 172),
+                Err(_) if all_said => return rtp,
+                Err(_) => {}
+            }
         }
-        hears.join().expect("no panic")
     })
 }
 
@@ -275,15 +278,20 @@ fn who_is_named_and_has_proved_nothing_gets_as_much_of_all_calls_as_of_two_and_n
         (ann, dialog, named, rtp_of(&invite), rtp_of(&answer))
     };
     let (_ann, _, named, to, _) = call();
-    let got = gets(&named, &bob, to, 4_000);
-    assert!((2_900..=3_000).contains(&got), "{got}");
-    until("the timeline to tell", || report(&server).to_string().contains("withheld").then_some(()));
+    // A socket overflows where the machine stands still: it is spoken until something was withheld.
+    let mut rounds = 0..20;
+    let mut got = 0;
+    while !report(&server).to_string().contains("withheld") {
+        let round = rounds.next().expect("something to be withheld");
+        got += gets(&named, &bob, to, round * 1_000..(round + 1) * 1_000);
+    }
+    assert!((2_000..=3_000).contains(&got), "{got}");
     // Another call.
     let (_ann, _, named, to, back) = call();
-    assert_eq!(gets(&named, &bob, to, 50), 0);
+    assert_eq!(gets(&named, &bob, to, 0..50), 0);
     // Until something comes from there.
     named.send_to(&[&[0x80, 8, 0, 1][..], &[0x55; 168]].concat(), back).expect("loopback");
-    assert!(gets(&named, &bob, to, 50) >= 45);
+    assert!(gets(&named, &bob, to, 0..50) >= 45);
 }
 
 #[test]

@@ -111,12 +111,13 @@ async fn an_agent_that_sends_what_it_may_not_loses_its_caller_to_the_fall_back()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_says_nothing_at_all_keeps_its_caller_until_he_goes() {
-    let (listener, server) = house("stall_s = 1\n").await;
+    // A machine that stands still for a second is no agent that does.
+    let (listener, server) = house("stall_s = 3\n").await;
     let meets =
         async { Client::begin(accept_async(next(&listener).await).await.expect("a WebSocket")).await };
     let (ann, mut agent) = tokio::join!(Caller::calls(&server, "700"), meets);
     // Several times as long as it might stall: its library answers pings.
-    agent.until("five seconds", |it| (it.heard.len() > 16_000 * 5).then_some(())).await;
+    agent.until("ten seconds", |it| (it.heard.len() > 16_000 * 10).then_some(())).await;
     assert_eq!(application(&server), "voice_agent/ada");
     ann.hangs_up().await;
     assert_eq!(agent.reads_to_the_end().await, (1000, "closed".to_owned()));
