@@ -207,7 +207,10 @@ class Load:
             return
         if turn is None or turn.state != "inviting" or turn.caller.number not in request.get("from"):
             # Nobody but its caller calls it; a copy may come late.
-            self.count("strange_calls", turn is None or turn.caller.number not in request.get("from"))
+            if turn is None or turn.caller.number not in request.get("from"):
+                self.count("strange_calls")
+                self.say(f"{line.ip} is called by nobody honest: {request.first}, From {request.get('from')}, "
+                         f"To {request.get('to')}, by {request.source}")
             self.reply(line, request, 486, "Busy Here")
             return
         self.reply(line, request, 180, "Ringing", [("Contact", turn.callee.contact)])
