@@ -70,13 +70,20 @@ impl Tab {
 
     /// Asks for something and waits for the answer.
     pub fn ask(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.answer(method, params);
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// Asks for something; the answer, or the refusal.
+    fn answer(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut request = json!({ "id": self.next, "method": method, "params": params });
         if !self.session.is_empty() {
             request["sessionId"] = json!(self.session);
         }
         let Tab { runtime, socket, next, trouble, .. } = self;
-        let answer = runtime.block_on(async {
+        runtime.block_on(async {
             socket.send(Message::Text(request.to_string().into())).await.expect("the browser reads");
             loop {
                 let message = tokio::time::timeout(LIMIT, socket.next()).await;
@@ -88,14 +95,19 @@ impl Tab {
                 }
                 trouble.extend(wrong(&said));
             }
-        });
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].clone()
+        })
     }
 
     /// Opens an address.
     pub fn open(&mut self, url: &str) {
         self.ask("Page.navigate", json!({ "url": url }));
+    }
+
+    /// Opens the page anew, and waits until the old one is gone.
+    pub fn reload(&mut self) {
+        self.value("window.old = true");
+        self.ask("Page.reload", json!({}));
+        self.until("the page anew", "!window.old && document.body");
     }
 
     /// Runs a script before every page that is opened from now on.
@@ -105,10 +117,18 @@ impl Tab {
 
     /// The value of an expression in the page.
     pub fn value(&mut self, expression: &str) -> Value {
+        self.evaluated(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// The same, or why the page has none.
+    fn evaluated(&mut self, expression: &str) -> Result<Value, Value> {
         let wish = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.ask("Runtime.evaluate", wish);
-        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
-        answer["result"]["value"].clone()
+        let answer = self.answer("Runtime.evaluate", wish);
+        let result = &answer["result"];
+        if answer.get("error").is_some() || result.get("exceptionDetails").is_some() {
+            return Err(answer);
+        }
+        Ok(result["result"]["value"].clone())
     }
 
     /// Waits until an expression is true; a page that is not there yet is not.
@@ -116,7 +136,8 @@ impl Tab {
         let guarded = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         let end = Instant::now() + LIMIT;
         loop {
-            let value = self.value(&guarded);
+            // A page that is being left says so in place of an answer.
+            let value = self.evaluated(&guarded).unwrap_or(Value::Null);
             if !matches!(value, Value::Null | Value::Bool(false)) && value != json!("") && value != json!(0) {
                 return value;
             }
