@@ -2,6 +2,7 @@
 
 use super::leg::{Leg, WrongState};
 use super::{AgentError, AgentService, LegAudio, LegId};
+use crate::media::worker::OpenError;
 
 impl AgentService {
     /// Tells the caller that it rings: 180.
@@ -37,8 +38,14 @@ impl AgentService {
     /// is refused with 503 then.
     pub fn answer(&mut self, id: LegId, audio: LegAudio) -> Result<(), AgentError> {
         let answered = self.with_media(id, audio, Leg::answer);
-        if let Err(AgentError::Media(_)) = answered {
-            let _ = self.reject(id, 503, "No Media Port");
+        if let Err(AgentError::Open(error)) = &answered {
+            // A worker that cannot keep up is no lack of ports, and more ports do not help.
+            let reason = match error {
+                OpenError::Ports | OpenError::Bind { .. } => "No Media Port",
+                OpenError::Busy => "Media Overloaded",
+                OpenError::Stopped => "Media Stopped",
+            };
+            let _ = self.reject(id, 503, reason);
         }
         if answered.is_ok() {
             self.take_place(id);

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::media::worker::OpenError;
+
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -12,6 +14,8 @@ pub enum AgentError {
     Trace { path: PathBuf, error: std::io::Error },
     #[error("bad SIP URI {uri:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
     Target { uri: String, reason: String },
+    #[error("no media for the leg: {0}")]
+    Open(#[from] OpenError),
     #[error("no media for the leg: {0}")]
     Media(String),
     #[error(

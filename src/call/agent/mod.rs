@@ -386,7 +386,7 @@ impl AgentService {
             detect_digits: self.config.manners.in_band_digits,
             start_exactly: self.config.manners.start_exactly,
         };
-        self.media.open(session).map_err(|error| AgentError::Media(error.to_string()))
+        Ok(self.media.open(session)?)
     }
 
     /// Our side of a new leg, its port not yet known. `towards_peer` is our

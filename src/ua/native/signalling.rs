@@ -226,6 +226,7 @@ fn ua_error(error: AgentError) -> UaError {
         AgentError::Bind { addr, error } => UaError::Bind { addr, error },
         AgentError::Trace { path, error } => UaError::Trace { path, error },
         AgentError::Target { uri, reason } => UaError::Target { uri, reason },
+        AgentError::Open(error) => UaError::Media(error.to_string()),
         AgentError::Media(reason) => UaError::Media(reason),
         AgentError::Header(name) => {
             UaError::Target { uri: String::new(), reason: format!("header {name:?}") }
