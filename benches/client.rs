@@ -170,7 +170,10 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> [f64; 3] {
                     tick.tick().await;
                     let mut samples = [0; FRAME];
                     clicks.next(&mut samples);
-                    says.write(&samples).await.expect("written");
+                    // The ear hangs up at its deadline; what is not heard is counted there.
+                    if says.write(&samples).await.is_err() {
+                        break;
+                    }
                 }
             });
         }
