@@ -196,7 +196,6 @@ def refer_replaces(one, world):
 
 
 @attack("invite-flood", "M7", "200 INVITE/s of one user where 80 calls/s are allowed",
-        lines={"limits": ["calls_per_s = 80"]},
         counters=('b2b_abuse_total{kind="user_over_rate"}',), timed=True)
 def invite_flood(one, world):
     with contextlib.ExitStack() as stack:

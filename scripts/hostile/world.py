@@ -5,6 +5,7 @@
 .100-.149 attackers, one address an attack   .150-.199 their victims' phones
 """
 
+import collections
 import json
 import os
 import time
@@ -25,6 +26,8 @@ class World:
         self.__dict__.update(known)
         self.known = known
         self.folder = Path(known["folder"])
+        # Of a diary, by whose it is.
+        self.read_so_far = {}
 
     @staticmethod
     def new(folder, http_port, calls, quick, base):
@@ -72,8 +75,20 @@ class World:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def carrier_saw(self, word, who="carrier", method=None):
-        """What the carrier (or the neighbour) was sent that has this word in it."""
-        return [it for it in self.notes(who) if word in it["text"] and method in (None, it["method"])]
+        """What the carrier (or the neighbour) was sent of late that has this word in it."""
+        return [it for it in self.recent(who) if word in it["text"] and method in (None, it["method"])]
+
+    def recent(self, who):
+        """The end of a diary, which grows for an hour: each line is read once."""
+        at, lines = self.read_so_far.setdefault(who, [0, collections.deque(maxlen=5000)])
+        path = self.folder / f"{who}.jsonl"
+        if path.exists():
+            with path.open("rb") as diary:
+                diary.seek(at)
+                new, whole, _ = diary.read().rpartition(b"\n")
+            lines.extend(map(json.loads, new.splitlines()))
+            self.read_so_far[who][0] = at + len(new) + len(whole)
+        return lines
 
 
 def password(name):
@@ -94,7 +109,8 @@ def configuration(world, attacks, changes):
         ],
         "http": [f'listen = "{world.http}"'],
         "media": [f'bind = "{world.media}"', f'ports = "{world.ports[0]}-{world.ports[-1] + 1}"', "threads = 1", "rtp_timeout_s = 20"],
-        "limits": [],
+        # More than honest calls and attackers make together, and less than with a flood of one user.
+        "limits": [f"calls_per_s = {80 + world.calls // 2}"],
         "registrar": [f"max_bindings = {4 * world.calls + 2000}"],
         "log": ['level = "info"', 'sip_trace = "trace.txt"'],
     }
