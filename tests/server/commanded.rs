@@ -145,7 +145,7 @@ async fn a_call_is_commanded_as_long_as_a_program_has_it() {
 #[test]
 fn both_parties_and_both_records_hear_the_same_reason_when_a_call_ends_for_want_of_media() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
-    let server = server("[media]\nrtp_timeout_s = 1\n");
+    let server = server("[media]\nrtp_timeout_s = 3\n");
     let ((a, _), (b, _)) = (called(&server, &ann), called(&server, &bob));
     // Whoever says nothing is ended: the first one of them takes the other one with it.
     done(&server, &json!({ "command": "bridge", "leg": a["leg"], "with": b["leg"] }));
