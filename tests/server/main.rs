@@ -14,6 +14,7 @@ mod server_support;
 #[path = "../tls_support/mod.rs"]
 mod tls_support;
 
+mod advisories;
 #[cfg(feature = "lab")]
 mod capture;
 #[cfg(feature = "lab")]
