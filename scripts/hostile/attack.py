@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import random
 import sys
 import time
 import traceback
@@ -15,6 +16,8 @@ import world as worlds
 
 FILES = ("strangers", "insider", "gateway", "webserver", "rtp")
 ALL = {}
+# In the run of all an attack rests for so many times as long as it took.
+REST = 2
 
 
 @dataclasses.dataclass
@@ -119,12 +122,18 @@ def main():
     one = load()[options.name]
     # Where there is not enough of the machine for all it is not the server's fault.
     os.nice(10)
-    end = time.monotonic() + options.seconds
-    told = {"attack": one.name, "times": 0, "wins": 0, "got": "", "errors": 0, "error": ""}
+    begun = time.monotonic()
+    end = begun + options.seconds
+    told = {"attack": one.name, "times": 0, "wins": 0, "won_at_s": [], "got": "", "errors": 0, "error": ""}
+    if options.seconds:
+        time.sleep(random.uniform(0, options.seconds / 20))
     while True:
+        round_begun = time.monotonic()
         try:
             won, got = one.work(one, world)
-            told["wins"] += bool(won)
+            if won:
+                told["wins"] += 1
+                told["won_at_s"] = [*told["won_at_s"], round(round_begun - begun)][-20:]
             if won or not told["wins"]:
                 told["got"] = got
         except Exception as error:
@@ -132,10 +141,11 @@ def main():
             told["error"] = f"{type(error).__name__}: {error}"
             traceback.print_exc(file=sys.stderr)
         told["times"] += 1
-        left = end - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        if now >= end:
             break
-        time.sleep(min(0.5, max(0.0, left)))
+        # All attackers together would leave the server nothing of a small machine; theirs is another one.
+        time.sleep(min(end - now, max(0.5, REST * (now - round_begun))))
     print(json.dumps(told), flush=True)
 
 

@@ -128,6 +128,7 @@ class Turn:
         if self.state in ("up", "quiet"):
             self.load.up -= 1
         self.load.count("lost")
+        self.load.reasons[why] = self.load.reasons.get(why, 0) + 1
         self.load.say(f"{self.caller.number} -> {self.number}: {why}")
         self.caller.ear.target = self.callee.ear.target = None
         self.idle()
@@ -146,7 +147,8 @@ class Load:
         self.ways, self.setups = [0] * 300, []
         self.turns = [Turn(self, n) for n in range(world.calls)]
         self.called = {turn.callee.number: turn for turn in self.turns}
-        self.answers = {}
+        # Why calls were lost, and how often.
+        self.answers, self.reasons = {}, {}
 
     def watch(self, one, work):
         self.poll.register(one.fileno(), select.EPOLLIN)
@@ -298,7 +300,7 @@ def main():
             p99 = (n + 1) * 10
             break
     print(json.dumps({**load.counts, "p99_way_ms": p99, "setup_p50_ms": round(of[len(of) // 2] * 1000) if of else None,
-                      "setup_p99_ms": round(of[int(len(of) * 0.99)] * 1000) if of else None, "said": load.said}))
+                      "setup_p99_ms": round(of[int(len(of) * 0.99)] * 1000) if of else None, "reasons": load.reasons, "said": load.said}))
 
 
 if __name__ == "__main__":

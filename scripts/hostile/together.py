@@ -131,7 +131,9 @@ def late(honest):
 
 
 def told_of(honest, kinds):
-    return [f"honest calls: {honest[name]} {what}: {honest['said'][:3]}" for name, what in kinds if honest.get(name)]
+    why = {"lost": honest.get("reasons")}
+    return [f"honest calls: {honest[name]} {what}: {why.get(name) or honest['said'][:3]}" for name, what in kinds
+            if honest.get(name)]
 
 
 def judge(world, server, alive, honest, quiet, left, series, took):
@@ -175,7 +177,7 @@ def show(found, honest, result):
     for name, it in found.items():
         counters = ", ".join(f"{k.removeprefix('b2b_')} +{v:.0f}" for k, v in list(it["counters"].items())[:2])
         print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
-    shown = {k: v for k, v in honest.items() if k != "said"}
+    shown = {k: v for k, v in honest.items() if k not in ("said", "reasons")}
     print(f"\nhonest calls: {shown}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
     busy = result["starved"] > BUSY
     if busy:
