@@ -69,15 +69,26 @@ export function say(text, bad) {
   told = setTimeout(() => place.replaceChildren(), 8000);
 }
 
+/** Answers the question that is open. */
+let answerOpen = null;
 /** Asks before something that cannot be undone; whether it may be done. */
 export function confirmed(title, text, yes) {
   const dialog = byId('ask');
+  answerOpen?.(false);
   setText(byId('ask-title'), title);
   setText(byId('ask-text'), text);
   setText(byId('ask-yes'), yes);
-  dialog.returnValue = '';
   dialog.showModal();
   return new Promise((answer) => {
-    dialog.addEventListener('close', () => answer(dialog.returnValue === 'yes'), { once: true });
+    const listening = new AbortController();
+    answerOpen = (taken) => {
+      listening.abort();
+      answerOpen = null;
+      answer(taken);
+    };
+    const { signal } = listening;
+    dialog.querySelector('form').addEventListener('submit', (event) => answerOpen(event.submitter?.value === 'yes'), { signal });
+    // `close` comes later than the dialog is closed: the next question may be open by then.
+    dialog.addEventListener('close', () => { if (!dialog.open) answerOpen(false); }, { signal });
   });
 }
