@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use b2b::media::Now;
 use b2b::media::codec::Codec;
-use b2b::media::forward::{ExtensionMap, Header, PayloadMap};
+use b2b::media::forward::{EventTypes, ExtensionMap, Header, PayloadMap};
 use b2b::media::relay::machine::{Command, Machine, Transmit};
 use b2b::media::relay::{EndpointConfig, Law, Recode, RelayId, Remote, Way};
 use b2b::media::session::Channel;
@@ -59,7 +59,7 @@ fn way(how: u8) -> Way {
             let ptime_ms = to.ptime_ms(u32::from(how & 0x0F) * 10);
             let target =
                 Target { payload_type: to.payload_type(), codec: to, ptime_ms, fec: true, bitrate: 0 };
-            let events = Events { from: [Some((101, 8_000)), None], to: (110, to.clock_rate()) };
+            let events = Events { from: [Some((101, 8_000)), Some((96, 48_000)), None, None], to: (110, to.clock_rate()) };
             way.transcode = Some(Plan {
                 from: [Some((from.payload_type(), from)), Some((0, Codec::Pcmu)), None, None],
                 to: target,
@@ -88,7 +88,7 @@ fuzz_target!(|data: &[u8]| {
                 let remote = Remote {
                     rtcp_mux: how & 0x20 == 0,
                     receives: how & 0x10 == 0,
-                    telephone_event: Some((101, 8_000)),
+                    telephone_events: EventTypes::new([(101, 8_000)]),
                     takes_event: Some((96, 8_000)),
                     ..Remote::at(party(*how))
                 };
