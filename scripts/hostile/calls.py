@@ -147,8 +147,9 @@ class Load:
         self.ways, self.setups = [0] * 300, []
         self.turns = [Turn(self, n) for n in range(world.calls)]
         self.called = {turn.callee.number: turn for turn in self.turns}
+        self.answers = {}
         # Why calls were lost, and how often.
-        self.answers, self.reasons = {}, {}
+        self.reasons = {}
 
     def watch(self, one, work):
         self.poll.register(one.fileno(), select.EPOLLIN)
