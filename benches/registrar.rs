@@ -7,16 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use b2b::b2bua::registrar::{
+    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
+    RegistrarConfig, Sender, SqliteStore,
+};
 use b2b::sip::auth::server::Asked;
 use b2b::sip::auth::{Algorithm, Credentials, DigestConfig, DigestServer, Secret, Side, Verdict};
 use b2b::sip::endpoint::{
     Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Output, Reply, ServerTransactionId, Transport,
 };
 use b2b::sip::msg::Method;
-use b2b::sip::registrar::{
-    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
-    RegistrarConfig, Sender, SqliteStore,
-};
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
 

@@ -73,6 +73,7 @@ const CLOCK: &[&str] = &[
     "b2bua::media_server",
     "b2bua::outbox",
     "b2bua::recordings",
+    "b2bua::registrar::sqlite",
     "b2bua::server",
     "b2bua::voice::talk",
     "call::controller::remote::link",
@@ -95,7 +96,6 @@ const CLOCK: &[&str] = &[
     "phone::stepwise",
     "role",
     "sip::net",
-    "sip::registrar::sqlite",
     "ua::baresip",
     "ua::native",
 ];

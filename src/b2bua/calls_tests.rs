@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::b2bua::board::GatewayBoard;
 use crate::b2bua::in_force::PartyTargets;
+use crate::b2bua::registrar::{MemoryStore, Registrar};
 use crate::b2bua::settings;
 use crate::call::harness::{B2B, Harness, Network, PartyId, SESSION};
 use crate::call::switch::SwitchConfig;
@@ -13,7 +14,6 @@ use crate::call::switch::desk::{Admission, Fate, FrontDesk};
 use crate::config::server::parse_alone;
 use crate::sip::endpoint::{Body, Flow, Invite, Reply, Termination, UsageId};
 use crate::sip::msg::Request;
-use crate::sip::registrar::{MemoryStore, Registrar};
 
 pub const ANN: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::b2bua::registrar::{Aor, AorPolicy};
 use crate::config::server::parties::Credentials as Kept;
 use crate::config::server::{ServerConfig, User};
 use crate::sip::auth::{Algorithm, Credentials, HexDigest, Secret};
-use crate::sip::registrar::{Aor, AorPolicy};
 
 /// The users of a configuration, and the domains they are in.
 #[derive(Debug, Clone)]

@@ -10,12 +10,12 @@ use std::time::Instant;
 use super::board::GatewayBoard;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
 use super::origin::Origin;
+use crate::b2bua::registrar::{Aor, NextHop as Reached};
 use crate::call::lookup::ResolvedContact;
 use crate::call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use crate::config::server::Gateway;
 use crate::sip::endpoint::{Flow, HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 use crate::sip::msg::Uri;
-use crate::sip::registrar::{Aor, NextHop as Reached};
 
 /// The rules of those who are known.
 pub struct HopRules {
@@ -311,9 +311,9 @@ fn reach(ip: IpAddr) -> Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::b2bua::registrar::{MemoryStore, Registrar, RegistrarConfig};
     use crate::config::server::parse_alone;
     use crate::sip::endpoint::Transport;
-    use crate::sip::registrar::{MemoryStore, Registrar, RegistrarConfig};
     use std::sync::Mutex;
 
     const CONFIG: &str = "[server]\nlisten = [\"udp:198.51.100.1:5060\"]\ninside = [\"203.0.113.0/28\"]\n\

@@ -13,6 +13,7 @@ use super::origin::{Origin, Origins};
 use super::routing::Router;
 use super::settings::{self, RouteParts};
 use crate::app::Applications;
+use crate::b2bua::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
 use crate::call::controller::PairPolicy;
 use crate::call::handler::Party;
 use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
@@ -25,7 +26,6 @@ use crate::config::server::ServerConfig;
 use crate::sip::msg::{Scheme, Uri};
 use crate::sip::net::{Ban, local_addr};
 use crate::sip::networks::Networks;
-use crate::sip::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
 
 /// Where bindings are, for the calls' thread alone but for restarts.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
@@ -158,7 +158,7 @@ impl Bindings for Registered {
     }
 }
 
-fn contact_of(binding: &crate::sip::registrar::Binding, way: NextHop<'_>) -> Binding {
+fn contact_of(binding: &crate::b2bua::registrar::Binding, way: NextHop<'_>) -> Binding {
     let text = |path: &[u8]| (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned());
     let (flow, next_hop, path) = match way {
         NextHop::Path(path) => (None, None, text(path)),

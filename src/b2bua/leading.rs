@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use super::in_force::{Current, Settings};
 use super::origin::Origin;
+use crate::b2bua::registrar::AorPolicy;
 use crate::call::handler::Party as Named;
 use crate::call::lookup::ResolvedContact;
 use crate::call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use crate::config::server::{Gateway, GatewayHost};
 use crate::sip::msg::{Host, Scheme, Uri};
-use crate::sip::registrar::AorPolicy;
 
 /// What a party wants.
 #[derive(Clone, Copy)]

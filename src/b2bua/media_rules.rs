@@ -55,8 +55,8 @@ mod tests {
 
     use super::*;
     use crate::b2bua::board::GatewayBoard;
+    use crate::b2bua::registrar::{MemoryStore, Registrar, RegistrarConfig};
     use crate::config::server::parse_alone;
-    use crate::sip::registrar::{MemoryStore, Registrar, RegistrarConfig};
 
     #[test]
     fn a_party_has_its_own_list_its_sources_and_that_of_everybody() {

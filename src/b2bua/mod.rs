@@ -22,6 +22,7 @@
 //! - `settings`: the configuration in the words of the rooms below
 //! - `hops`: where the requests of a dialog may go
 //! - `ledger`: the file of call records
+//! - `registrar`: addresses of record and where they are reached
 //! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `effective_source`: where a request comes from, before proxies of ours
 //! - `origin`: who a request comes from, by its address
@@ -64,6 +65,7 @@ pub mod origin;
 mod outbox;
 pub mod queues;
 pub mod recordings;
+pub mod registrar;
 mod reload;
 pub mod routing;
 pub mod server;

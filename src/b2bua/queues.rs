@@ -7,13 +7,13 @@ use super::desk::DeskParts;
 use super::in_force::{Current, SharedRegistrar, registrar};
 use crate::app::Applications;
 use crate::app::queue::{DeskSettings, QueueDesk, QueueHandler};
+use crate::b2bua::registrar::Aor;
 use crate::call::bus::{Received, Subscriber};
 use crate::call::controller::{MusicClass, MusicSource};
 use crate::call::event::Event;
 use crate::call::service::CallService;
 use crate::config::server::ServerConfig;
 use crate::config::server::apps::music::{Music, MusicFrom};
-use crate::sip::registrar::Aor;
 
 /// Makes the queues known by their names.
 pub fn enlist(apps: &Applications, desk: &QueueDesk) {

@@ -33,6 +33,7 @@ use super::voice::{VoiceDesk, VoiceThreads};
 use super::{certificates, queues, settings, transports};
 use crate::app::queue::{AgentCodes, QueueDesk};
 use crate::app::voice_agent::Reach;
+use crate::b2bua::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::call::bus::{Crowd, EventBus};
 use crate::call::event::Event;
 use crate::call::switch::driver::{Jobs, SwitchThread};
@@ -43,7 +44,6 @@ use crate::sip::endpoint::{EndpointConfig, Extensions, Transport};
 use crate::sip::known::KnownSources;
 use crate::sip::msg::Method;
 use crate::sip::net::{Tls, local_addr};
-use crate::sip::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
 use crate::util::exit::{Exit, Failure};
 
 /// Events that a slow subscriber may be behind.

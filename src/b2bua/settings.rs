@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::b2bua::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use crate::call::controller::{PairPolicy, SrtpPolicy};
 use crate::call::failure::Failover;
 use crate::call::lookup::Credentials;
@@ -21,7 +22,6 @@ use crate::sip::endpoint::SessionTimers;
 use crate::sip::net::budget::Rate;
 use crate::sip::net::{NetLimits, ProvenBy};
 use crate::sip::networks::Networks;
-use crate::sip::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 
 /// For the digest server.
 pub fn digest(config: &ServerConfig) -> DigestConfig {

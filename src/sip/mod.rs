@@ -7,7 +7,6 @@
 //! - `endpoint`: all of it behind one door, without I/O
 //! - `auth`: digest, both sides, and what failures cost
 //! - `registration`: ours at a registrar, as a machine
-//! - `registrar`: addresses of record and where they are reached
 //! - `known`: sources that belong here
 //! - `networks`: blocks of addresses
 //! - `sent_by`: where a sender over UDP says that it listens
@@ -20,7 +19,6 @@ pub mod known;
 pub mod msg;
 pub mod net;
 pub mod networks;
-pub mod registrar;
 pub mod registration;
 pub mod sent_by;
 pub mod transaction;

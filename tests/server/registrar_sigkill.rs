@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use b2b::sip::endpoint::{Flow, FlowId, Transport};
-use b2b::sip::msg::{Limits, Message, Request};
-use b2b::sip::registrar::{
+use b2b::b2bua::registrar::{
     Aor, AorPolicy, Durability, Outcome, PendingReplies, Registrar, RegistrarConfig, Sender, SqliteStore,
 };
+use b2b::sip::endpoint::{Flow, FlowId, Transport};
+use b2b::sip::msg::{Limits, Message, Request};
 use bytes::Bytes;
 
 const DATABASE: &str = "B2B_TEST_REGISTRATIONS";

@@ -5,6 +5,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use b2b::b2bua::registrar::{
+    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
+    RegistrarConfig, Sender, SqliteStore,
+};
 use b2b::sip::auth::server::Asked;
 use b2b::sip::auth::{
     Algorithm, Authorized, Claim, Credentials, DigestClient, DigestConfig, DigestServer, Penalties,
@@ -14,10 +18,6 @@ use b2b::sip::endpoint::{
     Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Output, Reply, ServerTransactionId, Transport,
 };
 use b2b::sip::msg::{Limits, Message, Method, Name, Request, Response};
-use b2b::sip::registrar::{
-    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
-    RegistrarConfig, Sender, SqliteStore,
-};
 use bytes::Bytes;
 
 const REALM: &str = "b2b.example";
@@ -73,9 +73,9 @@ impl Server {
     }
 
     /// What becomes of a REGISTER; `None`: it is not answered.
-    fn register(&mut self, request: &Request, flow: &Flow) -> Option<(Reply, b2b::sip::registrar::Commit)> {
+    fn register(&mut self, request: &Request, flow: &Flow) -> Option<(Reply, b2b::b2bua::registrar::Commit)> {
         let (now, source) = (self.now, flow.remote.ip());
-        let at_once = |reply| Some((reply, b2b::sip::registrar::Commit::NONE));
+        let at_once = |reply| Some((reply, b2b::b2bua::registrar::Commit::NONE));
         let asked = Asked { source, realm: REALM, side: Side::Server, md5_only: false };
         let mut knows = false;
         if let Some(Claim { user, acquainted }) = self.digest.claim(now, request, asked) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{ServerDesk, Turned};
 use crate::b2bua::in_force::registrar;
+use crate::b2bua::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Sender};
 use crate::call::event::Event;
 use crate::call::policy::{Asker, Party, Place, Way, decide};
 use crate::call::switch::Turn;
@@ -14,7 +15,6 @@ use crate::sip::auth::Side;
 use crate::sip::endpoint::{Flow, OutOfDialog, Reply};
 use crate::sip::known::network;
 use crate::sip::msg::{Method, Request};
-use crate::sip::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Sender};
 
 impl ServerDesk {
     pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
@@ -89,7 +89,7 @@ impl ServerDesk {
             RegistrarEvent::Removed { aor, binding, why } => Event::Unregistered {
                 aor: aor.to_string(),
                 contact: binding.contact_str().into_owned(),
-                expired: why == crate::sip::registrar::Removal::Expired,
+                expired: why == crate::b2bua::registrar::Removal::Expired,
             },
         };
         self.publish(event);

@@ -11,6 +11,7 @@ use super::text::{self, Kind, Page};
 use super::{Api, answer::Problem};
 use crate::b2bua::in_force::registrar;
 use crate::b2bua::lamps::board::LampCounters;
+use crate::b2bua::registrar::RegistrarCounters;
 use crate::b2bua::tally::DeskCounters;
 use crate::call::call_fsm::CallState;
 use crate::call::cdr::CdrCounters;
@@ -18,7 +19,6 @@ use crate::call::controller::remote::ServerHealth;
 use crate::call::switch::{SwitchCounters, SwitchHoldings};
 use crate::sip::endpoint::{Counters, Holdings};
 use crate::sip::net::NetCounters;
-use crate::sip::registrar::RegistrarCounters;
 use crate::util::{panics, process};
 
 /// What the calls' thread knows.

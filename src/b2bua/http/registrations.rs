@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::Problem;
 use crate::b2bua::in_force::registrar;
-use crate::sip::registrar::{Aor, Binding, LocationStore};
+use crate::b2bua::registrar::{Aor, Binding, LocationStore};
 
 /// Addresses of record in one answer.
 const MOST: usize = 1_000;
@@ -133,8 +133,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::b2bua::registrar::{BindingFlow, BindingId, Change, MemoryStore, SentBy};
     use crate::sip::endpoint::Transport;
-    use crate::sip::registrar::{BindingFlow, BindingId, Change, MemoryStore, SentBy};
 
     fn aor(user: u64) -> Aor {
         Aor::new(&format!("{user:04}"), "b2b.example").unwrap()

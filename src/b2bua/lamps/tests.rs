@@ -10,6 +10,7 @@ use super::resource::Watcher;
 use super::{Asking, Lamps};
 use crate::b2bua::board::GatewayBoard;
 use crate::b2bua::in_force::Settings;
+use crate::b2bua::registrar::{MemoryStore, Registrar, RegistrarConfig};
 use crate::call::LegId;
 use crate::call::call_fsm::CallDirection;
 use crate::call::leg_fsm::LegState;
@@ -19,7 +20,6 @@ use crate::sip::endpoint::{
     Endpoint, EndpointConfig, Event, Flow, FlowId, HopRule, Input, Output, Transport,
 };
 use crate::sip::msg::{Limits, Message, Method, Name, Request, Response, ResponseWriter};
-use crate::sip::registrar::{MemoryStore, Registrar, RegistrarConfig};
 
 const CONFIG: &str = "[server]\nlisten = [\"udp:192.0.2.1:5060\"]\ndomains = [\"b2b.example\"]\n\
                       [[user]]\nname = \"1001\"\npassword = \"x\"\n[[user]]\nname = \"1002\"\npassword = \"x\"\n";

@@ -10,6 +10,7 @@ use b2b::b2bua::calls::Routes;
 use b2b::b2bua::desk::{DeskParts, ServerDesk};
 use b2b::b2bua::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use b2b::b2bua::lamps::board::LampBoard;
+use b2b::b2bua::registrar::{LocationStore, MemoryStore, Registrar};
 use b2b::b2bua::settings;
 use b2b::b2bua::tally::{DeskCounters, Tally};
 use b2b::call::bus::EventBus;
@@ -21,7 +22,6 @@ use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
 use b2b::sip::known::KnownSources;
 use b2b::sip::msg::{Method, Request};
-use b2b::sip::registrar::{LocationStore, MemoryStore, Registrar};
 use bytes::Bytes;
 
 /// A server and its parties.

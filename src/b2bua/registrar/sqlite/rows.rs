@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, Statement, params};
 
 use super::{Clocks, Durability};
+use crate::b2bua::registrar::SentBy;
+use crate::b2bua::registrar::aor::Aor;
+use crate::b2bua::registrar::binding::{Binding, BindingFlow, BindingId};
+use crate::b2bua::registrar::store::{Change, LocationStore, MemoryStore};
 use crate::sip::endpoint::Transport;
-use crate::sip::registrar::SentBy;
-use crate::sip::registrar::aor::Aor;
-use crate::sip::registrar::binding::{Binding, BindingFlow, BindingId};
-use crate::sip::registrar::store::{Change, LocationStore, MemoryStore};
 
 /// Marks the file as ours (`b2bR`).
 const APPLICATION: i32 = 0x6232_6252;

@@ -5,7 +5,7 @@
 //! - `binding`: AOR to contact, with expiry and the flow that it came by
 //! - `reach`: by which way a contact is reached
 //! - `store`: the `LocationStore` trait, and one in memory
-//! - `sqlite`: one that a restart does not empty (feature `server`)
+//! - `sqlite`: one that a restart does not empty
 //! - `wish`: what a REGISTER asks for; `rules`: what becomes of the bindings;
 //!   `reply`: what it is answered
 //! - `service`: the machine around them: `handle`, `lookup`, expiry, keep-alive
@@ -23,7 +23,6 @@ pub mod reach;
 pub mod reply;
 mod rules;
 pub mod service;
-#[cfg(feature = "server")]
 pub mod sqlite;
 pub mod store;
 mod wish;
@@ -39,7 +38,6 @@ pub use pending::PendingReplies;
 pub use reach::{NextHop, Trusted};
 pub use reply::RegistrarReply;
 pub use service::{Registrar, Sender};
-#[cfg(feature = "server")]
 pub use sqlite::{Durability, SqliteStore, StoreError};
 pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
 

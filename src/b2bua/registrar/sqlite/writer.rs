@@ -12,9 +12,9 @@ use rusqlite::Connection;
 
 use super::rows::Statements;
 use super::{Clocks, Shared};
-use crate::sip::registrar::aor::Aor;
-use crate::sip::registrar::binding::{Binding, BindingId};
-use crate::sip::registrar::store::Change;
+use crate::b2bua::registrar::aor::Aor;
+use crate::b2bua::registrar::binding::{Binding, BindingId};
+use crate::b2bua::registrar::store::Change;
 
 /// Writes are gathered this long: a reply waits for it at most, and a busy server
 /// pays for fifty transactions a second.

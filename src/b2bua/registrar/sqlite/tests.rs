@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::b2bua::registrar::binding::{BindingFlow, BindingId};
+use crate::b2bua::registrar::{NextHop, SentBy, Trusted};
 use crate::sip::endpoint::{FlowId, Transport};
-use crate::sip::registrar::binding::{BindingFlow, BindingId};
-use crate::sip::registrar::{NextHop, SentBy, Trusted};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
