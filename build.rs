@@ -2,11 +2,11 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    #[cfg(feature = "remote-media")]
+    #[cfg(feature = "server")]
     schema::compile();
 }
 
-#[cfg(feature = "remote-media")]
+#[cfg(feature = "server")]
 mod schema {
     const FILE: &str = "proto/b2b/media/v1/sessions.proto";
 

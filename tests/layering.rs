@@ -68,6 +68,9 @@ const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator", "client"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
 const CLOCK: &[&str] = &[
+    "b2bua::controller::remote::link",
+    "b2bua::controller::remote::verbs",
+    "b2bua::controller::rtpengine::driver",
     "b2bua::hep",
     "b2bua::http",
     "b2bua::media_server",
@@ -76,9 +79,6 @@ const CLOCK: &[&str] = &[
     "b2bua::registrar::sqlite",
     "b2bua::server",
     "b2bua::voice::talk",
-    "call::controller::remote::link",
-    "call::controller::remote::verbs",
-    "call::controller::rtpengine::driver",
     "call::switch::driver",
     "client::driver",
     "logging",

@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 
 use crate::app::Applications;
 use crate::app::ivr::{AskUrl, Ivr, UrlAnswer, UrlQuestion};
+use crate::b2bua::web;
 use crate::config::server::ServerConfig;
 use crate::sip::net::Tls;
-use crate::util::web;
 
 /// Why nothing was asked.
 const ENDED: &str = "it was not asked: the server ends";

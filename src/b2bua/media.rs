@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use super::descriptors::capacity;
 use super::queues;
-use crate::call::controller::remote::{
+use crate::b2bua::controller::remote::{
     RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport,
 };
-use crate::call::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
+use crate::b2bua::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use crate::call::controller::{
     Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, Ports, Totals,
 };

@@ -9,6 +9,7 @@
 //! - `desk`: passwords, trusted addresses, REGISTER
 //! - `descriptors`: how many there are, and calls by them; `log`: what of it a reload changes
 //! - `gate`: who may have one more call, and how much strangers are answered
+//! - `controller`: media carried by others
 //! - `media`: who carries the media; `capabilities`: what a configuration needs
 //!   of the media controller; `media_server`: the role that carries media for others
 //! - `media_rules`: from where parties may send media
@@ -40,6 +41,7 @@ pub mod capabilities;
 pub mod certificates;
 mod console;
 pub mod control;
+pub mod controller;
 pub mod descriptors;
 pub mod desk;
 pub mod directory;
@@ -73,6 +75,7 @@ pub mod settings;
 pub mod tally;
 pub mod transports;
 pub mod voice;
+mod web;
 
 use crate::config::server::ServerConfig;
 use crate::util::exit::Failure;

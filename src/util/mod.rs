@@ -12,7 +12,6 @@
 //! - `secret`: octets and texts that are in none
 //! - `unheard`: failures that nobody has sent
 //! - `vital`: threads that their owner cannot do without
-//! - `web`: how HTTP clients of ours begin
 
 pub mod exit;
 pub mod file;
@@ -26,5 +25,3 @@ pub mod secret;
 pub mod signal;
 pub mod unheard;
 pub mod vital;
-#[cfg(feature = "remote-media")]
-pub mod web;

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use b2b::call::controller::remote::{RemoteConfig, RemoteController, RemoteServer, Transport};
+use b2b::b2bua::controller::remote::{RemoteConfig, RemoteController, RemoteServer, Transport};
 use b2b::call::controller::{EmbeddedConfig, EmbeddedController, MediaController, MusicClass, MusicSource};
 
 use crate::media_servers::MediaServer;

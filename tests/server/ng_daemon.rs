@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use b2b::call::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
+use b2b::b2bua::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use b2b::call::controller::{AddressFamily, EndpointSpec, MediaController, MediaEvent, PairPolicy};
 
 use crate::media_faults::alarmed;

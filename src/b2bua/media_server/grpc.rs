@@ -14,13 +14,13 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::sessions::Sessions;
-use crate::call::controller::remote::grpc::schema::media_sessions_server::{
+use crate::b2bua::controller::remote::grpc::schema::media_sessions_server::{
     MediaSessions, MediaSessionsServer, SERVICE_NAME,
 };
-use crate::call::controller::remote::grpc::schema::{
+use crate::b2bua::controller::remote::grpc::schema::{
     self, Asked, Ended, Happenings, Hello, LoadReply, LoadRequest, Session, Since, Welcome,
 };
-use crate::call::controller::remote::wire::{self, MOST, VERSION};
+use crate::b2bua::controller::remote::wire::{self, MOST, VERSION};
 
 /// The most octets of a request.
 const BODY: usize = 4 * 1_024 * 1_024;

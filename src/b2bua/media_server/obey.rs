@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::sessions::{Session, Sessions};
-use crate::call::controller::remote::wire::{Answer, Answered, Described, Numbered, Octets, Stats, Verb};
+use crate::b2bua::controller::remote::wire::{Answer, Answered, Described, Numbered, Octets, Stats, Verb};
 use crate::call::controller::{
     ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, RecordingId,
 };

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::sessions::Sessions;
-use crate::call::controller::remote::wire::{Asked, Hello, MOST, VERSION};
+use crate::b2bua::controller::remote::wire::{Asked, Hello, MOST, VERSION};
 
 /// The most octets of a request.
 const BODY: usize = 4 * 1_024 * 1_024;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::call::controller::remote::RemoteController;
-use crate::call::controller::remote::wire::{
+use crate::b2bua::controller::remote::RemoteController;
+use crate::b2bua::controller::remote::wire::{
     Answered, Asked, Event, Happening, Happenings, Load, MOST, Stats, VERSION, Welcome, name_of,
 };
 use crate::call::controller::{

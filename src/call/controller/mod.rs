@@ -3,8 +3,6 @@
 //!
 //! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
-//! - `rtpengine`: relays by another program, over its `ng` protocol
-//! - `remote`: all of it by media servers, over REST and gRPC
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
 //! - `future`: answers that are mostly there at once
@@ -22,10 +20,7 @@ mod embedded;
 mod future;
 mod joining;
 mod recordings;
-#[cfg(feature = "remote-media")]
-pub mod remote;
 mod rooms;
-pub mod rtpengine;
 mod sounding;
 mod trunk;
 mod values;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::RemoteServer;
 use super::door::{LinkError, MOST_OCTETS, PATIENCE};
 use super::wire::{Asked, Happenings, Hello, Welcome};
-use crate::util::web::{self, words};
+use crate::b2bua::web::{self, words};
 
 /// A connection that nobody has used for so long is closed: before the server does it.
 const IDLE: Duration = Duration::from_secs(10);

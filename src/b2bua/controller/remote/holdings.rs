@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{ConferenceId, Descriptions, EndpointId, MediaError, RecordingId};
 use super::wire::{Answer, Load, Numbered, Verb};
+use crate::call::controller::{ConferenceId, Descriptions, EndpointId, MediaError, RecordingId};
 
 /// Who waits for an answer.
 pub(super) type Reply = oneshot::Sender<Result<Answer, MediaError>>;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{EndpointId, EndpointStats, LocalDescription, MediaError, MediaEvent};
 use super::relay::{Output, Relay, Wanted};
 use super::words::Interfaces;
 use super::{Opened, Shared};
+use crate::call::controller::{EndpointId, EndpointStats, LocalDescription, MediaError, MediaEvent};
 use crate::util::vital::Vital;
 
 /// How long the last deletions may take when we stop.

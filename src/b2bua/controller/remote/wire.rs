@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::{
+use crate::call::controller::{
     Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, DigitPlan, Drops, EndpointId,
     EndpointSpec, EndpointStats, Flow, Joined, MediaError, Member, MusicClass, MusicSource, PairPolicy, Part,
     Played, Prompt, Recorded, RecordingId, RecordingSpec, RtcpStats, Sources,

@@ -9,18 +9,15 @@ use reqwest::redirect::Policy;
 pub fn client() -> ClientBuilder {
     let builder = ClientBuilder::new().no_proxy().redirect(Policy::none()).tcp_nodelay(true);
     // Without this reqwest looks for a provider of ciphers that nobody has installed, and panics.
-    #[cfg(feature = "server")]
-    let builder = match nobody() {
+    match nobody() {
         Ok(config) => builder.tls_backend_preconfigured(config),
         Err(error) => {
             tracing::error!("TLS: {error}");
             builder
         }
-    };
-    builder
+    }
 }
 
-#[cfg(feature = "server")]
 fn nobody() -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::super::{
+use super::RemoteController;
+use super::holdings::About;
+use super::wire::{Answer, Verb};
+use crate::call::controller::{
     Capabilities, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan, EndpointId, EndpointSpec,
     EndpointStats, Joined, LocalDescription, MediaController, MediaError, MediaFuture, Member, PairPolicy,
     Played, Prompt, Recorded, RecordingId, RecordingSpec,
 };
-use super::RemoteController;
-use super::holdings::About;
-use super::wire::{Answer, Verb};
 
 impl RemoteController {
     /// Asks now; the answer is what `read` makes of it.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats};
-use super::super::{MediaError, MediaEvent, RecordingId};
 use super::ServerHealth;
 use super::holdings::{About, Gone, Server, State, Waiting};
 use super::wire::{Answer, Answered, Event, Happening, Load, Numbered, Verb};
+use crate::call::controller::{ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats};
+use crate::call::controller::{MediaError, MediaEvent, RecordingId};
 
 /// Recordings that are over and still known.
 const KEPT: usize = 1_024;

@@ -27,7 +27,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
+use crate::call::controller::{
     AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
     LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy,
 };

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Capabilities, Capability, EmbeddedController, MediaEvent, MusicClass};
+use crate::call::controller::{Capabilities, Capability, EmbeddedController, MediaEvent, MusicClass};
 use crate::util::secret::SecretText;
 use crate::util::vital::Vital;
 use table::Table;

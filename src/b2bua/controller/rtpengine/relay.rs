@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::super::{AddressFamily, EndpointId, EndpointStats, MediaError, MediaEvent};
 use super::bencode::Value;
 use super::exchange::{Due, Exchanges, ReplyError};
 use super::words::{self, Counted, End, Interfaces, NOBODY_V4, NOBODY_V6, Words};
+use crate::call::controller::{AddressFamily, EndpointId, EndpointStats, MediaError, MediaEvent};
 
 /// How often an endpoint is looked at until its party's RTP comes, and at least once in.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
