@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use b2b::b2bua::registrar::{
+use b2b::server::registrar::{
     Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
     RegistrarConfig, Sender, SqliteStore,
 };

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use b2b::b2bua::origin::Origin;
-use b2b::b2bua::routing::{RouteRequest, Router};
-use b2b::config::server::{Outside, parse};
+use b2b::server::config::{Outside, parse};
+use b2b::server::origin::Origin;
+use b2b::server::routing::{RouteRequest, Router};
 use b2b::sip::msg::Method;
 use nix::time::{ClockId, clock_gettime};
 

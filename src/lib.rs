@@ -2,7 +2,7 @@
 //! client library on one SIP layer and one media engine.
 //!
 //! ```text
-//!  assemble   main -> cli, config -> role   orchestrator
+//!  assemble   main -> cli, config -> lab   server   phone
 //!  use calls               ua  client  app
 //!  calls                       call
 //!  planes                   sip    media
@@ -13,32 +13,24 @@
 //! `tests/layering.rs` holds the borders; `designs/0001-borders.md` says what
 //! crosses them.
 
-pub mod app;
-pub mod call;
-pub mod client;
-pub mod frame;
-pub mod ids;
-pub mod media;
-pub mod metrics;
-pub mod sdp;
-pub mod sip;
-pub mod ua;
-pub mod util;
+pub use b2b_app as app;
+#[cfg(feature = "program")]
+pub use b2b_base::logging;
+pub use b2b_base::{frame, ids, metrics, util};
+pub use b2b_call as call;
+pub use b2b_client as client;
+#[cfg(feature = "program")]
+pub use b2b_config as config;
+#[cfg(feature = "lab")]
+pub use b2b_lab as lab;
+pub use b2b_media as media;
+#[cfg(feature = "phone")]
+pub use b2b_phone as phone;
+pub use b2b_sdp as sdp;
+#[cfg(feature = "server")]
+pub use b2b_server as server;
+pub use b2b_sip as sip;
+pub use b2b_ua as ua;
 
 #[cfg(feature = "program")]
 pub mod cli;
-#[cfg(feature = "program")]
-pub mod config;
-#[cfg(feature = "program")]
-pub mod logging;
-
-#[cfg(feature = "lab")]
-pub mod orchestrator;
-#[cfg(feature = "lab")]
-pub mod role;
-
-#[cfg(feature = "phone")]
-pub mod phone;
-
-#[cfg(feature = "server")]
-pub mod b2bua;

@@ -4,16 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 #[cfg(feature = "server")]
-use b2b::b2bua;
-#[cfg(feature = "server")]
 use b2b::cli::Ask;
 use b2b::cli::{self, Flags};
 use b2b::config::RoleName;
+#[cfg(feature = "lab")]
+use b2b::lab::orchestrator::Orchestrator;
+#[cfg(feature = "lab")]
+use b2b::lab::role::{Role, mixer::Mixer, sink::Sink, source::Source};
 use b2b::logging;
-#[cfg(feature = "lab")]
-use b2b::orchestrator::Orchestrator;
-#[cfg(feature = "lab")]
-use b2b::role::{Role, mixer::Mixer, sink::Sink, source::Source};
+#[cfg(feature = "server")]
+use b2b::server;
 use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
 
@@ -33,7 +33,7 @@ const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
     #[cfg(feature = "server")]
-    (RoleName::Media, |flags| b2bua::media_server::run(&flags.media_server()?)),
+    (RoleName::Media, |flags| server::media_server::run(&flags.media_server()?)),
     #[cfg(feature = "phone")]
     (RoleName::Phone, |flags| b2b::phone::run(flags.phone()?)),
 ];
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 fn direct(flags: &Flags) -> anyhow::Result<u8> {
     #[cfg(all(feature = "phone", feature = "server"))]
     if let Some(scene) = flags.scene()? {
-        return b2b::orchestrator::scene::run(&scene);
+        return b2b::lab::orchestrator::scene::run(&scene);
     }
     Orchestrator::new(flags.orchestrator()?).run()
 }
@@ -97,10 +97,10 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
             for warning in run.config.warnings() {
                 tracing::warn!("{warning}");
             }
-            return b2bua::run(run.config, run.reload);
+            return server::run(run.config, run.reload);
         }
         Ask::DryRun { descriptors } => run.config.summary(*descriptors),
-        Ask::Explain(question) => b2bua::explain::explain(&run.config, question),
+        Ask::Explain(question) => server::explain::explain(&run.config, question),
     };
     // a closed pipe has seen enough
     let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());

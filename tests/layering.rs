@@ -1,7 +1,8 @@
-//! Holds the borders between the rooms of this crate: who may import whom, where
-//! `unsafe` and the clock may stand, how long a file may be.
+//! Holds the borders between the rooms: who may import whom, where `unsafe` and the
+//! clock may stand, how long a file may be. Between rooms that are crates the compiler
+//! holds them; here stands what each crate may depend on.
 //!
-//! It reads the sources as text. That is enough for `crate::` and `super::`
+//! It reads the sources as text. That is enough for `crate::`, `super::` and `b2b_room::`
 //! paths, and needs no compiler.
 
 use std::fs;
@@ -12,76 +13,80 @@ use std::path::{Path, PathBuf};
 /// nobody goes around the adapter to a plane.
 const BORDERS: &[(&str, &[&str])] = &[
     // Leaves: nothing of ours, but the small things in util.
-    ("util", &[]),
-    ("ids", &["util"]),
-    ("frame", &["util"]),
-    ("metrics", &["frame", "util"]),
-    ("logging", &["util"]),
-    ("sdp", &["util"]),
+    ("base", &[]),
+    ("sdp", &["base"]),
     // Planes: neither knows the other.
-    ("sip", &["ids", "metrics", "util"]),
-    ("media", &["frame", "ids", "metrics", "util"]),
+    ("sip", &["base"]),
+    ("media", &["base"]),
     // Calls.
-    ("call", &["frame", "ids", "media", "metrics", "sdp", "sip", "util"]),
+    ("call", &["base", "media", "sdp", "sip"]),
     // Applications: calls and their media in the words of the call model only.
-    ("app", &["call", "util"]),
+    ("app", &["base::util", "call"]),
     // The library's front: the call model, samples and files; of SIP only its names.
-    ("client", &["call", "frame", "media", "metrics", "sip::msg", "util"]),
+    ("client", &["base", "call", "media", "sip::msg"]),
     // The adapter: values only; an engine has a room of its own.
-    ("ua", &["frame", "metrics", "util"]),
-    ("ua::native", &["call", "frame", "ids", "metrics", "ua", "util"]),
-    ("ua::baresip", &["frame", "metrics", "ua", "util"]),
+    ("ua", &["base"]),
+    ("baresip", &["base", "ua"]),
     // Assembly. Roles use calls through the adapter, and signal processing.
-    ("role", &["config", "frame", "logging", "media", "metrics", "ua", "util"]),
-    ("config::server", &["app", "config", "logging", "sip::msg", "util"]),
-    // The phone is the client library's first user.
-    ("phone", &["client", "logging", "media::dtmf", "util"]),
-    ("b2bua::routing", &["b2bua::origin", "config", "sip::msg"]),
-    ("b2bua::origin", &["config"]),
-    ("b2bua::reload", &["b2bua", "config", "util"]),
-    ("b2bua", &["app", "call", "config", "ids", "logging", "metrics", "sip", "util"]),
-    ("config", &["client", "frame", "logging", "media", "phone", "role", "ua", "util"]),
+    ("lab::native", &["base", "call", "ua"]),
+    ("lab::engine", &["baresip", "lab::native", "ua"]),
+    ("lab::role", &["base", "lab::engine", "media", "ua"]),
     (
-        "cli",
+        "lab::config",
         &[
-            "b2bua",
-            "client",
+            "base",
             "config",
-            "frame",
-            "logging",
+            "lab::engine",
+            "lab::role",
             "media",
-            "orchestrator",
             "phone",
-            "role",
+            "server::config",
+            "server::keys",
             "ua",
-            "util",
         ],
     ),
-    ("orchestrator", &["config", "frame", "logging", "media", "metrics", "role", "ua", "util"]),
+    ("lab::orchestrator", &["base", "config", "lab::config", "media", "ua"]),
+    ("lab", &[]),
+    ("server::config", &["app", "base", "config", "sip::msg"]),
+    // The phone is the client library's first user.
+    ("phone", &["base", "client", "config", "media::dtmf"]),
+    ("server::routing", &["server::config", "server::origin", "sip::msg"]),
+    ("server::origin", &["server::config"]),
+    ("server::reload", &["server", "base::util"]),
+    ("server", &["app", "base", "call", "config", "sdp", "sip"]),
+    ("config", &["base"]),
+    ("cli", &["server", "base", "client", "config", "lab", "media", "phone", "ua"]),
+];
+
+/// The rooms that are crates, `b2b_room`, each where it stands.
+const CRATES: &[&str] = &[
+    "base", "sdp", "sip", "media", "call", "app", "client", "baresip", "ua", "config", "phone", "server",
+    "lab",
 ];
 
 /// Parts of a plane that assembling rooms must leave alone, although they may use
 /// the rest of it: they drive calls.
 const ONLY_CALLS: &[&str] =
     &["media::session", "media::transport", "media::worker", "media::relay", "media::io"];
-const ASSEMBLY: &[&str] = &["role", "config", "cli", "orchestrator", "client"];
+const ASSEMBLY: &[&str] = &["lab::role", "lab::config", "lab::orchestrator", "config", "cli", "client"];
 
 /// Where the clock is read: drivers, and threads that talk to people or disks.
 const CLOCK: &[&str] = &[
-    "b2bua::controller::remote::link",
-    "b2bua::controller::remote::verbs",
-    "b2bua::controller::rtpengine::driver",
-    "b2bua::hep",
-    "b2bua::http",
-    "b2bua::media_server",
-    "b2bua::outbox",
-    "b2bua::recordings",
-    "b2bua::registrar::sqlite",
-    "b2bua::server",
-    "b2bua::voice::talk",
+    "server::controller::remote::link",
+    "server::controller::remote::verbs",
+    "server::controller::rtpengine::driver",
+    "server::hep",
+    "server::http",
+    "server::media_server",
+    "server::outbox",
+    "server::recordings",
+    "server::registrar::sqlite",
+    "server::server",
+    "server::voice::talk",
     "call::switch::driver",
     "client::driver",
-    "logging",
+    "baresip",
+    "base::logging",
     "main",
     "media::disk",
     "media::io",
@@ -89,19 +94,18 @@ const CLOCK: &[&str] = &[
     "media::relay::thread",
     "media::worker::handle",
     "media::worker::thread",
-    "orchestrator",
+    "lab::native",
+    "lab::orchestrator",
+    "lab::role",
     "phone::report",
     "phone::screen::run",
     "phone::script",
     "phone::stepwise",
-    "role",
     "sip::net",
-    "ua::baresip",
-    "ua::native",
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] = &["media::io", "ua::baresip"];
+const UNSAFE: &[&str] = &["baresip", "media::io"];
 
 const MAX_LINES: usize = 500;
 
@@ -118,6 +122,25 @@ struct Source {
 #[test]
 fn rooms_import_only_what_they_may() {
     report(crate_sources().iter().flat_map(imports_across_borders).collect());
+}
+
+#[test]
+fn crates_depend_only_on_what_they_may() {
+    let mut faults = Vec::new();
+    for name in CRATES {
+        let path = root().join("src").join(name).join("Cargo.toml");
+        let manifest = fs::read_to_string(&path).expect("a room that is a crate has a manifest");
+        let rooms = BORDERS.iter().filter(|(room, _)| within(room, name));
+        let allowed: Vec<_> = rooms.flat_map(|(_, allowed)| allowed.iter()).collect();
+        let depends = manifest.lines().filter_map(|line| line.strip_prefix("b2b-"));
+        let depends = depends.filter_map(|rest| rest.split(['.', ' ', '=']).next());
+        faults.extend(
+            depends
+                .filter(|other| !allowed.iter().any(|room| room.split("::").next() == Some(other)))
+                .map(|other| format!("{}: {name} must not depend on {other}", path.display())),
+        );
+    }
+    report(faults);
 }
 
 #[test]
@@ -274,8 +297,14 @@ fn without_tests(text: &str) -> &str {
 fn imports(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     let all = tokens(&source.text);
+    let own_crate = source.module.split("::").next().filter(|room| is_crate(room)).unwrap_or_default();
     for index in starts(&all, "crate") {
-        tree(&all, index + 2, String::new(), &mut found);
+        tree(&all, index + 2, own_crate.to_string(), &mut found);
+    }
+    for other in CRATES.iter().filter(|other| **other != own_crate) {
+        for index in starts(&all, &format!("b2b_{other}")) {
+            tree(&all, index + 2, other.to_string(), &mut found);
+        }
     }
     // `super` means something else inside of an inline module.
     let own = tokens(without_tests(&source.text));
@@ -332,6 +361,10 @@ fn tree(tokens: &[String], mut at: usize, mut path: String, found: &mut Vec<Stri
             return at;
         }
     }
+}
+
+fn is_crate(room: &str) -> bool {
+    CRATES.contains(&room)
 }
 
 fn is_name(token: &str) -> bool {
@@ -418,7 +451,7 @@ mod rules {
     fn a_plane_that_imports_the_other_is_caught_however_it_is_written() {
         for text in [
             "use crate::media::mix;",
-            "use crate::{ids, media::mix};",
+            "use b2b_base::ids; use crate::{media::mix};",
             "use crate::{\n    media::{self, mix},\n};",
             "pub(crate) use crate::media as m;",
             "fn f() { let x = crate::media::mix::<u8>(1); }",
@@ -430,7 +463,7 @@ mod rules {
 
     #[test]
     fn what_a_room_may_import_passes() {
-        let text = "use crate::ids::Token; use crate::util::{exit, ntp::NtpTime}; use super::uri::Uri;";
+        let text = "use b2b_base::ids::Token; use b2b_base::util::{exit, ntp::NtpTime}; use super::uri::Uri;";
         assert_eq!(imports_across_borders(&source("sip::msg", text)), [""; 0]);
         assert_eq!(
             imports_across_borders(&source("call::agent::leg", "use crate::{sip::msg, media, sdp};")),
@@ -446,21 +479,22 @@ mod rules {
     #[test]
     fn roles_must_not_go_around_the_adapter() {
         assert_eq!(
-            imports_across_borders(&source("role::sink", "use crate::media::worker::MediaWorker;")).len(),
+            imports_across_borders(&source("lab::role::sink", "use crate::media::worker::MediaWorker;"))
+                .len(),
             1
         );
         assert_eq!(
-            imports_across_borders(&source("role::sink", "use crate::call::agent::leg::Leg;")).len(),
+            imports_across_borders(&source("lab::role::sink", "use crate::call::agent::leg::Leg;")).len(),
             1
         );
-        assert_eq!(imports_across_borders(&source("role::sink", "use crate::media::mix;")), [""; 0]);
+        assert_eq!(imports_across_borders(&source("lab::role::sink", "use crate::media::mix;")), [""; 0]);
     }
 
     #[test]
     fn comments_and_strings_import_nothing() {
         let text = "// crate::media::mix\n/* crate::media */ const A: &str = \"crate::media\\\"crate::media\";\n\
-            const B: &str = r#\"crate::\"media\"#; fn f<'a>(c: &'a u8) -> char { '\"' } use crate::ids::X;";
-        assert_eq!(imported("sip", text), ["ids::X"]);
+            const B: &str = r#\"crate::\"media\"#; fn f<'a>(c: &'a u8) -> char { '\"' } use b2b_base::ids::X;";
+        assert_eq!(imported("sip", text), ["base::ids::X"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use b2b::app::ivr::read_answer;
-use b2b::b2bua::control::Order;
-use b2b::b2bua::voice::session::Session;
+use b2b::server::control::Order;
+use b2b::server::voice::session::Session;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

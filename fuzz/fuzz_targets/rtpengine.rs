@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use b2b::b2bua::controller::rtpengine::hear_replies;
+use b2b::server::controller::rtpengine::hear_replies;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

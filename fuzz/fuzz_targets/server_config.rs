@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use b2b::config::server::{Outside, parse};
+use b2b::server::config::{Outside, parse};
 use libfuzzer_sys::fuzz_target;
 
 /// Every file is there, and nothing of the real system is looked at.

@@ -14,7 +14,7 @@
 //! A room each. An application has a machine without I/O, with time as an argument, and a
 //! handler that carries out what it says.
 //!
-//! [`CallService::sleep`]: crate::call::service::CallService::sleep
+//! [`CallService::sleep`]: b2b_call::service::CallService::sleep
 
 pub mod conference;
 pub mod ivr;

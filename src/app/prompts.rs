@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::call::controller::Part;
+use b2b_call::controller::Part;
 
 /// Where prompts are.
 #[derive(Debug, Clone, PartialEq, Eq)]

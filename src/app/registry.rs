@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::call::handler::ApplicationHandler;
+use b2b_call::handler::ApplicationHandler;
 
 type Handlers = BTreeMap<String, Arc<dyn ApplicationHandler>>;
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::call::controller::{CollectEnd, DigitPlan, Part, Prompt};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, Place};
+use b2b_call::controller::{CollectEnd, DigitPlan, Part, Prompt};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, Place};
 
 /// Longer than any conversation.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);
@@ -119,7 +119,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::call::harness::{Harness, SESSION};
+    use b2b_call::harness::{Harness, SESSION};
 
     /// Gives a caller to the number that he has dialled.
     struct Door;

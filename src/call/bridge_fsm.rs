@@ -13,11 +13,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::leg_fsm::LegState;
-use crate::media::session::Direction;
+use b2b_media::session::Direction;
 
 /// Where a bridge is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BridgeState {
     /// Both legs are known; not both are answered.
@@ -38,7 +38,7 @@ impl BridgeState {
 
 /// What b2b does with requests inside of a bridged call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BridgeMode {
     /// What the far end can understand passes through: re-INVITE, UPDATE, INFO,

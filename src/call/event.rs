@@ -265,8 +265,8 @@ pub enum DigitBy {
 
 /// A leg's media in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = LegQuality))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = LegQuality))]
 pub struct Quality {
     pub packets_received: u64,
     pub packets_sent: u64,
@@ -406,15 +406,23 @@ impl Event {
 }
 
 /// Times as RFC 3339 with microseconds, in UTC.
-pub(crate) mod rfc3339 {
+pub mod rfc3339 {
     use std::time::SystemTime;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    /// As text.
+    ///
+    /// # Errors
+    /// The serializer's.
     pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_rfc3339_micros(*time))
     }
 
+    /// From text.
+    ///
+    /// # Errors
+    /// It is no such time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_rfc3339(&text).map_err(D::Error::custom)

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::sip::msg::phrase;
+use b2b_sip::msg::phrase;
 
 /// Q.850 causes that we give by ourselves.
 pub mod cause {

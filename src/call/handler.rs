@@ -13,7 +13,7 @@ use super::event::Event;
 use super::lookup::ResolvedContact;
 use super::service::{CallService, DialRequest};
 use super::{CallId, LegId};
-use crate::sip::msg::{Name, Request};
+use b2b_sip::msg::{Name, Request};
 
 /// A handler's work, as a future. It is polled on the thread of the calls: it
 /// may wait, and must not block.

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 
-use crate::sip::endpoint::HeaderFields;
-use crate::sip::msg::{Headers, Name};
+use b2b_sip::endpoint::HeaderFields;
+use b2b_sip::msg::{Headers, Name};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn clean(value: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::msg::{Limits, Message};
+    use b2b_sip::msg::{Limits, Message};
 
     fn rule(name: &str, change: HeaderChange) -> HeaderRule {
         HeaderRule { to: RuledMessage::Request, name: name.to_owned(), change }

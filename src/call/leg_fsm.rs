@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a leg is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LegState {
     /// INVITE sent or received, nothing else yet.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::negotiate::pair::PairPolicy;
-use crate::sip::endpoint::Flow;
+use b2b_sip::endpoint::Flow;
 
 /// What is looked up, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

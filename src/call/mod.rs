@@ -19,7 +19,7 @@
 //! - `service`: the library's front: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
 //! - `handler`: the seam for applications
-//! - `harness`: calls in virtual time, for tests of handlers
+//! - `harness`: calls in virtual time, for tests of handlers (feature `harness`)
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,7 @@ pub mod direct;
 pub mod event;
 pub mod failure;
 pub mod handler;
+#[cfg(any(test, feature = "harness"))]
 pub mod harness;
 pub mod headers;
 pub mod leg_fsm;
@@ -53,16 +54,16 @@ pub mod verdict;
 
 /// One party's side of a call. Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegId(pub u64);
 
 /// The whole conversation: the leg that began it and whatever it was joined to.
 /// Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallId(pub u64);
 
 /// Two legs joined. Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BridgeId(pub u64);

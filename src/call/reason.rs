@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::sip::msg::chars;
+use b2b_sip::msg::chars;
 
 /// Values that a message may have; more is hostile.
 const MAX_VALUES: usize = 8;

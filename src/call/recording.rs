@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::controller::RecordingSpec;
 use super::{CallId, LegId};
-pub use crate::media::recording::recover;
+pub use b2b_media::recording::recover;
 
 /// How long the digits of a code may be apart.
 const APART: Duration = Duration::from_secs(3);

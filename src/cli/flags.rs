@@ -1,5 +1,5 @@
 //! The flags of the program. A field's name is the key of
-//! [`crate::config::keys::all`], which says whose flag it is.
+//! [`crate::cli::keys::ALL`], which says whose flag it is.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use tracing::Level;
 
-use crate::config::role_name::RoleName;
-use crate::config::value;
-use crate::logging::{Color, Format};
+use b2b_base::logging::{Color, Format};
+use b2b_config::role_name::RoleName;
+use b2b_config::value;
 
 #[cfg(feature = "lab")]
 use super::flags_lab::LabFlags;

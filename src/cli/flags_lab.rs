@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::value;
-use crate::media::dtmf::Sequence;
-use crate::media::resample::Method;
-use crate::role::player::PlayerCommand;
-use crate::role::sink::Output;
-use crate::ua::{Codec, Engine, Impairment};
+use b2b_lab::config::value;
+use b2b_lab::role::player::PlayerCommand;
+use b2b_lab::role::sink::Output;
+use b2b_media::dtmf::Sequence;
+use b2b_media::resample::Method;
+use b2b_ua::{Codec, Engine, Impairment};
 
 /// Flags of source, mixer, sink and orchestrator.
 #[derive(Debug, Clone, Args)]

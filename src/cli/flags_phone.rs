@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::client::{Codec, SrtpPolicy};
-use crate::config::value::{self, Steps};
+use b2b_client::{Codec, SrtpPolicy};
+use b2b_phone::value::{self, Steps};
 
 /// A list as one value.
 #[derive(Debug, Clone, PartialEq, Eq)]

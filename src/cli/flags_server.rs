@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::value;
+use b2b_server::value;
 
 /// Flags of the b2bua.
 /// First and last one.

@@ -1,6 +1,7 @@
 //! The command line: flags, whose they are, and what they become.
 //!
 //! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
+//! - `keys`: the table of them, with whose they are
 //! - `resolve_lab`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
 //!
 //! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
@@ -12,6 +13,7 @@ mod flags_lab;
 mod flags_phone;
 #[cfg(feature = "server")]
 mod flags_server;
+mod keys;
 #[cfg(feature = "lab")]
 mod resolve_lab;
 #[cfg(feature = "phone")]
@@ -25,8 +27,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::config::keys::{self, Key};
-use crate::config::role_name::RoleName;
+use b2b_config::keys::Key;
+use b2b_config::role_name::RoleName;
 
 pub use flags::Flags;
 #[cfg(feature = "server")]
@@ -43,7 +45,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Fla
     let given: Vec<&'static Key> = matches
         .ids()
         .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
-        .filter_map(|id| keys::find(id.as_str()))
+        .filter_map(|id| keys::ALL.find(id.as_str()))
         .collect();
     let Some(role) = flags.role else {
         return Err(command.error(ErrorKind::MissingRequiredArgument, missing_role(&given)));

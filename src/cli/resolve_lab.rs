@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use crate::cli::Flags;
-use crate::config::files::{self, LoadError};
-use crate::config::keys::{self, Together};
-use crate::config::role_name::RoleName;
-use crate::config::value;
-use crate::orchestrator::OrchestratorConfig;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_config::role_name::RoleName;
+use b2b_lab::config::files::{self, LoadError};
+use b2b_lab::config::keys::{self, Together};
+use b2b_lab::config::value;
+use b2b_lab::engine;
+use b2b_lab::orchestrator::OrchestratorConfig;
 #[cfg(all(feature = "phone", feature = "server"))]
-use crate::orchestrator::scene::SceneConfig;
-use crate::role::mixer::MixerConfig;
-use crate::role::sink::SinkConfig;
-use crate::role::source::SourceConfig;
-use crate::role::{RecordDir, UaOptions};
-use crate::ua::Codec;
-use crate::util::exit::{Exit, Failure};
+use b2b_lab::orchestrator::scene::SceneConfig;
+use b2b_lab::role::mixer::MixerConfig;
+use b2b_lab::role::sink::SinkConfig;
+use b2b_lab::role::source::SourceConfig;
+use b2b_lab::role::{RecordDir, UaOptions};
+use b2b_ua::Codec;
 
 fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message)
@@ -113,7 +114,7 @@ impl Flags {
     #[cfg(all(feature = "phone", feature = "server"))]
     pub fn scene(&self) -> Result<Option<SceneConfig>, Failure> {
         let Some(path) = self.lab.plan.as_deref() else { return Ok(None) };
-        let loaded = crate::config::scene::load(path).map_err(|error| usage(error.to_string()))?;
+        let loaded = b2b_lab::config::scene::load(path).map_err(|error| usage(error.to_string()))?;
         let Some(scene) = loaded else { return Ok(None) };
         for (flag, given) in
             [("engine", self.given.contains(&"engine")), ("report", self.lab.report.is_some())]
@@ -164,7 +165,7 @@ impl Flags {
 
     /// An engine that is not there is said before anything is opened or written.
     fn check_engine(&self) -> Result<(), Failure> {
-        self.lab.engine.in_this_build().map_err(|error| usage(error.to_string()))
+        engine::in_this_build(self.lab.engine).map_err(|error| usage(error.to_string()))
     }
 
     fn check_together(&self, role: RoleName) -> Result<(), Failure> {

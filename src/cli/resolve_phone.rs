@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::cli::Flags;
-use crate::phone::{Account, Calls, PhoneConfig, Script, Task};
-use crate::util::exit::{Exit, Failure};
-use crate::util::secret::Secret;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_base::util::secret::Secret;
+use b2b_phone::{Account, Calls, PhoneConfig, Script, Task};
 
 impl Flags {
     /// What the phone is told.

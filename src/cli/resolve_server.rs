@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::b2bua::explain::Question;
-use crate::b2bua::media_server::MediaServerConfig;
-use crate::b2bua::{Reload, capabilities, certificates};
 use crate::cli::Flags;
 use crate::cli::flags_server::ServerFlags;
-use crate::config::server::tokens::MainToken;
-use crate::config::server::{self, Http, Secret, ServerConfig};
-use crate::util::exit::{Exit, Failure};
-use crate::util::process;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_base::util::process;
+use b2b_server::config::tokens::MainToken;
+use b2b_server::config::{self, Http, Secret, ServerConfig};
+use b2b_server::explain::Question;
+use b2b_server::media_server::MediaServerConfig;
+use b2b_server::{Reload, capabilities, certificates};
 
 /// What the server is told, and what is wanted of it.
 pub struct ServerRun {
@@ -111,7 +111,7 @@ impl Flags {
     /// The configuration, with the flags that win over it.
     fn server_config(&self, path: &Path) -> Result<ServerConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
-        let mut config = server::load(path).map_err(|error| usage(error.to_string()))?;
+        let mut config = config::load(path).map_err(|error| usage(error.to_string()))?;
         certificates::load(&config)
             .map_err(|error| usage(format!("{}:{}: {error}", path.display(), error.line)))?;
         capabilities::check(&config)

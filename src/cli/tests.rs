@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::util::exit::Exit;
+use b2b_base::util::exit::Exit;
 
 fn parsed(line: &str) -> Result<(RoleName, Flags), clap::Error> {
     parse(shlex::split(&format!("b2b {line}")).unwrap().into_iter().map(OsString::from))
@@ -17,13 +17,13 @@ fn refused(line: &str) -> String {
 fn the_flags_and_the_table_of_keys_are_the_same() {
     let command = Flags::command();
     let flags: BTreeSet<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
-    let expected: BTreeSet<&str> = keys::all().map(|key| key.name).chain(["role"]).collect();
+    let expected: BTreeSet<&str> = keys::ALL.all().map(|key| key.name).chain(["role"]).collect();
     assert_eq!(flags, expected);
     for arg in command.get_arguments().filter(|arg| arg.get_id() != "role") {
-        let key = keys::find(arg.get_id().as_str()).unwrap();
+        let key = keys::ALL.find(arg.get_id().as_str()).unwrap();
         assert_eq!(format!("--{}", arg.get_long().unwrap()), key.flag());
         let takes_value = arg.get_action().takes_values();
-        assert_eq!(takes_value, key.kind != crate::config::keys::Kind::Switch, "{}", key.name);
+        assert_eq!(takes_value, key.kind != b2b_config::keys::Kind::Switch, "{}", key.name);
         for default in arg.get_default_values().iter().filter(|_| takes_value) {
             assert_eq!((key.check)(default.to_str().unwrap()), Ok(()), "{}", key.name);
         }
@@ -73,7 +73,7 @@ fn flags_become_the_configuration_of_a_role() {
         parsed("--role source --target sip:a@127.0.0.1 --audio-file a --codec pcma --loop").unwrap();
     assert_eq!(role, RoleName::Source);
     let source = flags.source().unwrap();
-    assert_eq!(source.ua.codecs, [crate::ua::Codec::Pcma, crate::ua::Codec::Pcmu]);
+    assert_eq!(source.ua.codecs, [b2b_ua::Codec::Pcma, b2b_ua::Codec::Pcmu]);
     assert!(source.repeat);
     let (_, flags) = parsed("--role sink --sip-bind '[::1]:0' --impair loss=1").unwrap();
     let sink = flags.sink().unwrap();

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::server::tokens::MainToken;
-use crate::config::server::{Action, Secret, Target};
-use crate::util::exit::Exit;
+use b2b_base::util::exit::Exit;
+use b2b_server::config::tokens::MainToken;
+use b2b_server::config::{Action, Secret, Target};
 
 const CONFIG: &str = "[http]\ntoken = \"secret\"\n[[user]]\nname = \"1001\"\npassword = \"correct horse\"\n\
                       [[route]]\nto = \"user/$0\"\n";
@@ -24,7 +24,7 @@ impl Folder {
         self.0.path().join("b2b.toml")
     }
 
-    fn run(&self, line: &str) -> Result<ServerRun, crate::util::exit::Failure> {
+    fn run(&self, line: &str) -> Result<ServerRun, b2b_base::util::exit::Failure> {
         let path = self.path();
         let words = ["b2b", "--role", "b2bua", "--config"].map(OsString::from);
         let rest = line.split_whitespace().map(OsString::from);

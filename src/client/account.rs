@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::builder::{ClientBuilder, Fault, Mistakes};
-use crate::call::agent::{self, Credentials, Pace, RegistrationConfig, Roots, Signalling, may_add, sip_uri};
+use b2b_call::agent::{self, Credentials, Pace, RegistrationConfig, Roots, Signalling, may_add, sip_uri};
 
 /// What SIP messages go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,16 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::call::agent::{
+use crate::account::Account;
+use crate::audio::{Pipelines, check_file};
+#[cfg(feature = "processing")]
+use crate::audio::{Processing, processed};
+use crate::driver::Measuring;
+use crate::{Audio, AudioPipeline, FrameFormat, SipClient};
+use b2b_call::agent::{
     AgentConfig, Attribute, Codec, ImpairConfig, RegistrationConfig, SrtpPolicy, may_add_attribute,
 };
-use crate::client::account::Account;
-use crate::client::audio::{Pipelines, check_file};
-#[cfg(feature = "processing")]
-use crate::client::audio::{Processing, processed};
-use crate::client::driver::Measuring;
-use crate::client::{Audio, AudioPipeline, FrameFormat, SipClient};
-use crate::sip::msg::{Host, Scheme, Uri};
+use b2b_sip::msg::{Host, Scheme, Uri};
 use calls::CallKeys;
 pub(super) use calls::CallSettings;
 
@@ -181,7 +181,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether [`crate::client::ClientEvent::Level`] tells how loud calls are; without it not.
+    /// Whether [`crate::ClientEvent::Level`] tells how loud calls are; without it not.
     pub fn levels(mut self, wanted: bool) -> Self {
         self.levels = wanted;
         self
@@ -205,7 +205,7 @@ impl ClientBuilder {
 
     /// Whether lost RTP is answered: Opus is sent more robustly, and a codec that takes loss badly
     /// gives way to another one of `codecs` by re-INVITE. What was done comes as
-    /// [`crate::client::ClientEvent::Recovery`]. Without it: yes.
+    /// [`crate::ClientEvent::Recovery`]. Without it: yes.
     pub fn recovery(mut self, wanted: bool) -> Self {
         self.recovery = wanted;
         self

@@ -1,7 +1,7 @@
 //! What the builder finds.
 
 use super::*;
-use crate::client::Tls;
+use crate::Tls;
 
 #[test]
 fn a_realm_without_credentials_is_a_mistake_and_a_password_is_not_shown() {

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::call::LegId;
-use crate::call::agent::{Codec, DtmfMode, SessionDescriptions};
-use crate::client::audio::{CallAudio, Outcome, Playback, Program, Recording, Sound, ToRecord, record};
-use crate::client::builder::RATES;
-use crate::client::driver::Command;
-use crate::client::{
+use crate::audio::{CallAudio, Outcome, Playback, Program, Recording, Sound, ToRecord, record};
+use crate::builder::RATES;
+use crate::driver::Command;
+use crate::{
     AudioError, CallError, CallState, ClientEvent, EndCause, Events, PlayError, Quality, RecordError,
 };
-use crate::media::stereo::Joined;
-use crate::metrics::MediaStats;
+use b2b_base::metrics::MediaStats;
+use b2b_call::LegId;
+use b2b_call::agent::{Codec, DtmfMode, SessionDescriptions};
+use b2b_media::stereo::Joined;
 
 /// A call of one client. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::driver::{Command, Control};
 use super::{Call, CallError, Codec, DtmfMode, Sound};
-use crate::call::agent::Change;
+use b2b_call::agent::Change;
 
 /// How long each digit lasts, ms.
 const DIGIT_MS: u32 = 120;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::call::agent::AgentError;
-use crate::call::leg_fsm::TerminationCause;
-use crate::util::unheard;
+use b2b_base::util::unheard;
+use b2b_call::agent::AgentError;
+use b2b_call::leg_fsm::TerminationCause;
 
 /// Why a client could not start.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ pub enum AudioError {
 pub enum RecordError {
     /// The file.
     #[error(transparent)]
-    Disk(#[from] crate::media::disk::DiskError),
+    Disk(#[from] b2b_media::disk::DiskError),
     /// The call is over.
     #[error("the call is over: {0}")]
     Ended(EndCause),

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::call::agent::Codec;
-use crate::client::{
+use crate::{
     CallId, CallState, DeviceSide, DiskError, MarkId, Quality, Recorded, RecoveryStep, RegistrationState,
 };
+use b2b_call::agent::Codec;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,9 +43,9 @@ pub enum ClientEvent {
     /// The far end does not take a digit that we sent by INFO: send digits another way.
     DigitRefused { call: CallId, digit: char, status: u16 },
     /// A recording has ended, and its file is closed. When it ended with its call, only
-    /// [`crate::client::SipClient::events`] tell.
+    /// [`crate::SipClient::events`] tell.
     RecordingEnded { call: CallId, path: PathBuf, outcome: Result<Recorded, DiskError> },
-    /// What was written before this mark is sent ([`crate::client::Outgoing::mark`]).
+    /// What was written before this mark is sent ([`crate::Outgoing::mark`]).
     MarkPlayed { call: CallId, mark: MarkId },
     /// What was written before this mark was flushed before all of it was sent.
     MarkFlushed { call: CallId, mark: MarkId },
@@ -171,7 +171,7 @@ mod tests {
         let mut events = Events::new(&sender.downgrade(), Some(CallId(1)));
         let ended = |id: u64| ClientEvent::State {
             call: CallId(id),
-            state: CallState::Ended(crate::client::EndCause::RemoteHangup),
+            state: CallState::Ended(crate::EndCause::RemoteHangup),
         };
         for event in [ended(2), ClientEvent::MediaStarted { call: CallId(1) }, ended(1)] {
             sender.send(event).expect("readers");

@@ -13,7 +13,7 @@ use super::{
     Call, CallError, ClientBuilder, ClientEvent, Events, IncomingCall, IncomingCalls, RegisterError,
     RegistrationState, StartError,
 };
-use crate::call::agent::DialAs;
+use b2b_call::agent::DialAs;
 
 /// Calls that wait for the program to take them; more are refused with 486.
 const WAITING: usize = 64;

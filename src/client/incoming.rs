@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::call::Shared;
 use super::driver::{Command, Control};
 use super::{Call, CallError, CallId, CallState, Playback, Sound};
-use crate::call::agent::SessionDescriptions;
-use crate::sip::msg::NameAddr;
+use b2b_call::agent::SessionDescriptions;
+use b2b_sip::msg::NameAddr;
 
 /// The status for a call that nobody decided about.
 const NOBODY: u16 = 480;

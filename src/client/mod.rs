@@ -14,7 +14,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use b2b::client::{SipClient, Sound};
+//! use b2b_client::{SipClient, Sound};
 //!
 //! let client = SipClient::new("sip:alice@127.0.0.1").await?;
 //! let call = client.call("sip:bob@127.0.0.1:5060").await?;
@@ -34,7 +34,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use b2b::client::{Codec, SipClient, Tls, Transport};
+//! use b2b_client::{Codec, SipClient, Tls, Transport};
 //!
 //! let client = SipClient::builder()
 //!     .identity("sip:1001@pbx.example.com")
@@ -57,7 +57,7 @@
 //! # Third step: the sound itself
 //!
 //! ```no_run
-//! # async fn example(call: b2b::client::Call) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(call: b2b_client::Call) -> Result<(), Box<dyn std::error::Error>> {
 //! let mut audio = call.audio_at(16_000)?;
 //! while let Some(frame) = audio.incoming.next().await {
 //!     audio.outgoing.write(frame.samples()).await?; // an echo
@@ -132,9 +132,9 @@ pub use registration::{RegisterError, RegistrationState};
 pub use state::CallState;
 pub use transfer::TransferPolicy;
 
-pub use crate::call::agent::{
+pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+pub use b2b_base::metrics::MediaStats;
+pub use b2b_call::agent::{
     Codec, DtmfMode, ImpairConfig, RegistrationError, SessionDescriptions, SrtpPolicy,
 };
-pub use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
-pub use crate::media::disk::DiskError;
-pub use crate::metrics::MediaStats;
+pub use b2b_media::disk::DiskError;

@@ -1,6 +1,6 @@
 //! Settings for what clients are most often for. What is set after a preset counts.
 
-use crate::client::{Audio, ClientBuilder, Codec, Devices};
+use crate::{Audio, ClientBuilder, Codec, Devices};
 
 impl ClientBuilder {
     /// For somebody at a machine with a loudspeaker and a microphone: the default devices where there
@@ -9,7 +9,7 @@ impl ClientBuilder {
     pub fn softphone(self) -> Self {
         let softphone = self.at_devices();
         #[cfg(feature = "processing")]
-        let softphone = softphone.processing(crate::client::Processing::ALL);
+        let softphone = softphone.processing(crate::Processing::ALL);
         softphone
     }
 
@@ -18,8 +18,7 @@ impl ClientBuilder {
     pub fn agent(self) -> Self {
         let agent = self.at_devices();
         #[cfg(feature = "processing")]
-        let agent =
-            agent.processing(crate::client::Processing { echo: false, ..crate::client::Processing::ALL });
+        let agent = agent.processing(crate::Processing { echo: false, ..crate::Processing::ALL });
         agent
     }
 
@@ -29,7 +28,7 @@ impl ClientBuilder {
         let headless = self.audio(Audio::None).levels(false);
         let headless = headless.codecs([Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus]).rate_hz(8_000);
         #[cfg(feature = "processing")]
-        let headless = headless.processing(crate::client::Processing::NONE);
+        let headless = headless.processing(crate::Processing::NONE);
         headless
     }
 

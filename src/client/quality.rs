@@ -1,6 +1,6 @@
 //! How a call sounds, in numbers.
 
-use crate::call::agent::{Codec, LegReport, Level};
+use b2b_call::agent::{Codec, LegReport, Level};
 
 /// How a call sounds. Packets and frames are counted since its beginning; what is measured over a
 /// time is that of the whole call in [`super::Call::quality`] and in the last event, and of the
@@ -30,7 +30,7 @@ pub struct Quality {
     /// Mouth to ear, one way, ms, as far as it is known here: playout and half of the round trip.
     pub delay_ms: Option<f64>,
     /// Mean opinion score of what is heard, 1 to 4.5, by the E-model of its codec (ITU-T G.107,
-    /// G.107.1): see [`crate::metrics::quality`]. `None`: nothing was to be heard.
+    /// G.107.1): see [`b2b_base::metrics::quality`]. `None`: nothing was to be heard.
     pub mos: Option<f64>,
     /// How loud the far end is, dB below full scale; `None`: silent, or the call is over.
     pub heard_dbfs: Option<f64>,
@@ -64,7 +64,7 @@ impl Quality {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::agent::Reception;
+    use b2b_call::agent::Reception;
 
     fn report(expected: u64, missing: u64, bursts: u64) -> LegReport {
         let reception =

@@ -30,8 +30,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::call::agent::{Adapt, Codec};
-use crate::media::codec::OpusTuning;
+use b2b_call::agent::{Adapt, Codec};
+use b2b_media::codec::OpusTuning;
 
 /// Looks below the lower threshold before a step down.
 const CALM: u8 = 3;

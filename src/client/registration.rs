@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::StartError;
-use crate::call::agent::RegistrationError;
+use b2b_call::agent::RegistrationError;
 
 /// Where the registration is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

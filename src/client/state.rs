@@ -1,6 +1,6 @@
 //! Where a call is in its life, as a table of what happens to it.
 
-use crate::client::EndCause;
+use crate::EndCause;
 
 /// Where a call is.
 #[derive(Debug, Clone, PartialEq)]

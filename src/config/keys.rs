@@ -1,10 +1,9 @@
-//! The one table of settings: each row is a command-line flag and, for roles, a
-//! plan key. A flag's name is its key with dashes for underscores.
+//! The tables of settings: each row is a command-line flag and, for roles, a
+//! plan key. A flag's name is its key with dashes for underscores. Here are the
+//! rows that roles of several products share; each product has those of its own.
 
-#[cfg(feature = "server")]
-use super::role_name::RoleName::Media;
-use super::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Phone, Sink, Source};
-use super::value::{self, Read};
+use crate::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Phone, Sink, Source};
+use crate::value::{self, Read};
 
 /// How a value is written in TOML, and what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,23 +65,27 @@ impl Key {
     }
 }
 
-const ALL: &[RoleName] = &RoleName::ALL;
-const RECORDING: &[RoleName] = &[Source, Mixer, Sink, Phone];
-const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone];
-
+/// Writes a table of settings down: name, roles, [`Kind`], and the function of `value` that checks it.
+#[macro_export]
 macro_rules! keys {
     ($(#[$about:meta])* $table:ident: $($name:ident $roles:expr, $kind:ident, $check:ident;)*) => {
         $(#[$about])*
-        const $table: &[Key] = &[$(Key {
+        pub const $table: &[$crate::keys::Key] = &[$($crate::keys::Key {
             name: stringify!($name),
             roles: $roles,
-            kind: Kind::$kind,
+            kind: $crate::keys::Kind::$kind,
             check: |text| value::$check(text).map(drop),
         }),*];
     };
 }
 
-keys! { SHARED:
+const ALL: &[RoleName] = &RoleName::ALL;
+const RECORDING: &[RoleName] = &[Source, Mixer, Sink, Phone];
+const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone];
+
+keys! {
+    /// What roles of several products have.
+    SHARED:
     log_format ALL, Text, log_format;
     color ALL, Text, color;
     log_level ALL, Text, log_level;
@@ -94,141 +97,25 @@ keys! { SHARED:
     record RECORDING, OutputPath, path;
 }
 
-#[cfg(feature = "lab")]
-const LAB_ROLES: &[RoleName] = &[Orchestrator, Source, Mixer, Sink];
-#[cfg(feature = "lab")]
-const CALLS: &[RoleName] = &[Source, Mixer, Sink];
+/// The settings of a program: tables, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys(pub &'static [&'static [Key]]);
 
-keys! {
-    #[cfg(feature = "lab")]
-    LAB:
-    engine LAB_ROLES, Text, engine;
-
-    rtp_timeout_s CALLS, Number, seconds;
-
-    audio_file &[Source], InputPath, path;
-    prebuffer_ms &[Source], Integer, prebuffer_ms;
-    ptime_ms &[Source], Integer, ptime_ms;
-    codec &[Source], Text, codec;
-    resampler &[Source], Text, resampler;
-    loop &[Source], Switch, switch;
-    duration_s &[Source], Number, seconds;
-
-    aplay_cmd &[Sink], Text, command;
-    output &[Sink], Text, output;
-    wav &[Sink], OutputPath, path;
-    calls &[Sink], Integer, calls;
-
-    dtmf_seq &[Mixer], Text, dtmf_seq;
-    dtmf_period_ms &[Mixer], Integer, dtmf_period_ms;
-    mix_gain_in &[Mixer], Number, gain;
-    mix_gain_dtmf &[Mixer], Number, gain;
-
-    jitter_ms &[Sink, Mixer], Integer, jitter_ms;
-    force &[Sink, Mixer], Switch, switch;
-    impair &[Sink, Mixer], Text, impair;
-
-    plan &[Orchestrator], InputPath, path;
-    grace_ms &[Orchestrator], Integer, wait_ms;
-    kill_ms &[Orchestrator], Integer, wait_ms;
-    ready_ms &[Orchestrator], Integer, wait_ms;
-    report &[Orchestrator], OutputPath, path;
-}
-
-keys! {
-    #[cfg(feature = "server")]
-    SERVER:
-    config &[B2bua], InputPath, path;
-    http_bind &[B2bua], Text, sip_bind;
-    explain &[B2bua], Text, number;
-    from &[B2bua], Text, number;
-    source &[B2bua], Text, address;
-
-    listen &[Media], Text, listen;
-    token_file &[Media], InputPath, path;
-    rtp_bind &[Media], Text, address;
-    rtp_advertise &[Media], Text, address;
-    rtp_ports &[Media], Text, port_range;
-    max_endpoints &[Media], Integer, endpoints;
-}
-
-keys! {
-    #[cfg(feature = "phone")]
-    PHONE:
-    identity &[Phone], Text, sip_uri;
-    display_name &[Phone], Text, text;
-    password_file &[Phone], InputPath, path;
-    registrar &[Phone], Text, sip_uri;
-    no_register &[Phone], Switch, switch;
-    proxy &[Phone], Text, sip_uri;
-    ca_file &[Phone], InputPath, path;
-    codecs &[Phone], Text, codecs;
-    srtp &[Phone], Text, srtp;
-
-    call &[Phone], Text, text;
-    answer &[Phone], Integer, calls;
-    steps &[Phone], Text, steps;
-    wait &[Phone], Number, seconds;
-    play &[Phone], InputPath, path;
-    dtmf &[Phone], Text, digits;
-    hangup_after &[Phone], Number, seconds;
-    json &[Phone], Switch, switch;
-}
-
-#[cfg(not(feature = "phone"))]
-const PHONE: &[Key] = &[];
-#[cfg(not(feature = "lab"))]
-const LAB: &[Key] = &[];
-#[cfg(not(feature = "server"))]
-const SERVER: &[Key] = &[];
-
-/// Every setting of every role in this build.
-pub fn all() -> impl Iterator<Item = &'static Key> {
-    SHARED.iter().chain(LAB).chain(SERVER).chain(PHONE)
-}
-
-/// The setting of this name.
-pub fn find(name: &str) -> Option<&'static Key> {
-    all().find(|key| key.name == name)
-}
-
-/// The settings of a role.
-pub fn of(role: RoleName) -> impl Iterator<Item = &'static Key> {
-    all().filter(move |key| key.roles.contains(&role))
-}
-
-/// Settings that have to fit together.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Together {
-    /// A file to play is named.
-    pub audio_file: bool,
-    /// A configuration is named.
-    pub config: bool,
-    /// The playout delay that was asked for.
-    pub jitter_ms: Option<u32>,
-    /// `force` is on.
-    pub forced: bool,
-}
-
-/// What holds between settings of one role.
-///
-/// # Errors
-/// The key that is missing or wrong, and what to do.
-pub fn check_together(role: RoleName, settings: Together) -> Result<(), (&'static str, String)> {
-    if role == Source && !settings.audio_file {
-        return Err((
-            "audio_file",
-            "a source needs a file to play: MP3, WAV, FLAC or OGG Vorbis".to_string(),
-        ));
+impl Keys {
+    /// Every setting of every role.
+    pub fn all(self) -> impl Iterator<Item = &'static Key> {
+        self.0.iter().copied().flatten()
     }
-    if role == B2bua && !settings.config {
-        return Err(("config", "a b2bua needs its configuration, like b2bua.toml".to_string()));
+
+    /// The setting of this name.
+    pub fn find(self, name: &str) -> Option<&'static Key> {
+        self.all().find(|key| key.name == name)
     }
-    if settings.jitter_ms.is_some_and(|ms| ms < 60) && !settings.forced {
-        let why = "a playout delay below 60 ms breaks up on ordinary networks; use at least 60, or force it: --force, in a plan force = true";
-        return Err(("jitter_ms", why.to_string()));
+
+    /// The settings of a role.
+    pub fn of(self, role: RoleName) -> impl Iterator<Item = &'static Key> {
+        self.all().filter(move |key| key.roles.contains(&role))
     }
-    Ok(())
 }
 
 /// The name among `valid` that is most like `name`.
@@ -244,22 +131,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique() {
-        for key in all() {
-            assert_eq!(all().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
-        }
-    }
-
-    #[test]
-    fn low_jitter_needs_force() {
-        let low = Together { jitter_ms: Some(20), ..Together::default() };
-        assert_eq!(check_together(Sink, low).unwrap_err().0, "jitter_ms");
-        assert_eq!(check_together(Sink, Together { forced: true, ..low }), Ok(()));
-    }
-
-    #[test]
     fn nearest_finds_the_misspelt_key() {
-        assert_eq!(nearest("sip_bnd", of(Sink).map(|key| key.name)), Some("sip_bind"));
+        let keys = Keys(&[SHARED]);
+        assert_eq!(nearest("sip_bnd", keys.of(Sink).map(|key| key.name)), Some("sip_bind"));
         assert_eq!(nearest("max_rtp_gap", ["max_rtp_gap_ms", "min_mos"].into_iter()), Some("max_rtp_gap_ms"));
     }
 }

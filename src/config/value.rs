@@ -1,25 +1,10 @@
-//! Values of flags and plan keys: one parser each, for both. An error says how
-//! to write it right.
+//! Values of flags and plan keys that roles of several products share: one parser
+//! each, for both. An error says how to write it right.
 
 use std::net::{IpAddr, SocketAddr};
-#[cfg(any(feature = "lab", feature = "phone"))]
 use std::ops::RangeInclusive;
 
-use crate::logging::{Color, Format};
-
-#[cfg(feature = "lab")]
-#[path = "value_lab.rs"]
-mod lab;
-
-#[cfg(feature = "lab")]
-pub use lab::*;
-
-#[cfg(feature = "phone")]
-#[path = "value_phone.rs"]
-mod phone;
-
-#[cfg(feature = "phone")]
-pub use phone::*;
+use b2b_base::logging::{Color, Format};
 
 /// Result of reading a value; the error is a half sentence for people.
 pub type Read<T> = Result<T, String>;
@@ -45,11 +30,11 @@ pub fn target(text: &str) -> Read<String> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(format!("a SIP URI has no spaces; {fix}"));
     }
-    let host_port = crate::config::target::host_port(rest);
+    let host_port = crate::target::host_port(rest);
     if host_port.is_empty() || host_port.starts_with(':') {
         return Err(format!("the SIP URI names no host; {fix}"));
     }
-    let host = crate::config::target::host(host_port);
+    let host = crate::target::host(host_port);
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>()
         && address.is_unspecified()
     {
@@ -114,44 +99,11 @@ pub fn address(text: &str) -> Read<IpAddr> {
     text.parse().map_err(|_| "not an IP address; write it like 192.0.2.7".to_string())
 }
 
-/// `--listen`: where something other than SIP is reached.
+/// A whole number in a range.
 ///
 /// # Errors
-/// As of all here: what is wrong, and what to write.
-#[cfg(feature = "server")]
-pub fn listen(text: &str) -> Read<SocketAddr> {
-    text.parse().map_err(|_| {
-        "not an IP address with a port; write it like 127.0.0.1:8090, or with port 0 for any free one"
-            .to_string()
-    })
-}
-
-/// `--rtp-ports`: the first and the last one.
-///
-/// # Errors
-/// As of all here: what is wrong, and what to write.
-#[cfg(feature = "server")]
-pub fn port_range(text: &str) -> Read<(u16, u16)> {
-    let range =
-        text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
-    match range {
-        Some((first, last)) if (1_024..last).contains(&first) => Ok((first, last)),
-        _ => Err("not a range of ports from 1024 on; write it like 16384-32767".to_string()),
-    }
-}
-
-/// `--max-endpoints`.
-///
-/// # Errors
-/// As of all here: what is wrong, and what to write.
-#[cfg(feature = "server")]
-pub fn endpoints(text: &str) -> Read<usize> {
-    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
-    number.ok_or_else(|| "not a whole number from 1 to 1000000".to_string())
-}
-
-#[cfg(any(feature = "lab", feature = "phone"))]
-fn whole<T>(text: &str, range: RangeInclusive<T>, unit: &str) -> Read<T>
+/// The range.
+pub fn whole<T>(text: &str, range: RangeInclusive<T>, unit: &str) -> Read<T>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
 {
@@ -161,21 +113,22 @@ where
     }
 }
 
-#[cfg(any(feature = "lab", feature = "phone"))]
-fn number_in(text: &str, range: RangeInclusive<f64>, unit: &str) -> Read<f64> {
+/// A number in a range.
+///
+/// # Errors
+/// The range.
+pub fn number_in(text: &str, range: RangeInclusive<f64>, unit: &str) -> Read<f64> {
     match text.parse::<f64>() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("not a number from {} to {}{unit}", range.start(), range.end())),
     }
 }
 
-#[cfg(any(feature = "lab", feature = "phone"))]
 /// `--duration-s`, `--rtp-timeout-s`, `--hangup-after`, `--wait`: seconds, fractions allowed.
 pub fn seconds(text: &str) -> Read<f64> {
     number_in(text, 0.1..=86_400.0, " s")
 }
 
-#[cfg(any(feature = "lab", feature = "phone"))]
 /// `--calls`, `--answer`.
 pub fn calls(text: &str) -> Read<u32> {
     whole(text, 1..=1_000_000, "")

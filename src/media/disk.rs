@@ -20,10 +20,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::frame::RATE_HZ;
-use crate::media::latency::Latency;
-use crate::media::tap::{Pace, Tap, Tapped, tap};
-use crate::util::file;
+use crate::latency::Latency;
+use crate::tap::{Pace, Tap, Tapped, tap};
+use b2b_base::frame::RATE_HZ;
+use b2b_base::util::file;
 
 const HEADER: usize = 44;
 /// How often a second of sound the header is written again.
@@ -308,7 +308,7 @@ fn write_until_over(
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "harness"))]
 impl WavFile {
     /// One on a disk that has become full since it was created.
     pub fn on_a_full_disk(path: &Path, format: WavFormat) -> Self {
@@ -322,7 +322,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::util::ntp::NtpTime;
+    use b2b_base::util::ntp::NtpTime;
 
     /// Reads a WAV strictly: the sizes in the header must lie within the file.
     fn read(path: &Path) -> Vec<i16> {
@@ -435,7 +435,7 @@ mod tests {
         for round in 0..5 {
             let path = dir.path().join(format!("{round}.wav"));
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "--ignored", "media::disk::tests::child_writes_until_killed"])
+                .args(["--exact", "--ignored", "disk::tests::child_writes_until_killed"])
                 .env("B2B_TEST_WAV", &path)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())

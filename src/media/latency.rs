@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::metrics::histogram::Histogram;
-use crate::util::ntp::NtpTime;
+use b2b_base::metrics::histogram::Histogram;
+use b2b_base::util::ntp::NtpTime;
 
 /// A histogram that one thread fills and another reads. Not for media threads: it
 /// locks.

@@ -62,7 +62,7 @@ impl Energy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::tone::Oscillator;
+    use crate::tone::Oscillator;
 
     #[test]
     fn a_sum_beyond_the_rails_stays_at_the_rails() {

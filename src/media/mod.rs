@@ -49,7 +49,7 @@ pub mod worker;
 
 use std::time::Instant;
 
-use crate::util::ntp::NtpTime;
+use b2b_base::util::ntp::NtpTime;
 
 /// One reading of both clocks: the monotonic one, on which everything is
 /// scheduled, and the wall clock, which RTCP and capture times carry.

@@ -6,7 +6,7 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Async, Fft, FixedAsync, FixedSync, Indexing, PolynomialDegree, WindowFunction};
 
-use crate::frame::RATE_HZ;
+use b2b_base::frame::RATE_HZ;
 
 /// How to resample (`--resampler`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -192,7 +192,7 @@ impl ResampleError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::tone::Oscillator;
+    use crate::tone::Oscillator;
 
     fn resample(method: Method, rate_hz: u32, input: &[f32]) -> Vec<f32> {
         let (mut resampler, mut output) = (Resampler::new(method, rate_hz).unwrap(), Vec::new());

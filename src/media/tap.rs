@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::frame::RATE_HZ;
-use crate::util::ntp::NtpTime;
+use b2b_base::frame::RATE_HZ;
+use b2b_base::util::ntp::NtpTime;
 
 /// Samples of a chunk at most: 20 ms.
 const CHUNK: usize = 160;

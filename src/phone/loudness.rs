@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::client::Call;
+use b2b_client::Call;
 
 /// Levels are those of a tenth of a second.
 const EVERY: Duration = Duration::from_millis(100);

@@ -5,9 +5,11 @@
 //! - `loudness`: how loud its calls are
 //! - `step`, `stepwise`: one that goes by steps
 //! - `screen`: a phone on a terminal
+//! - `keys`, `value`: its flags
 //! - `run`: the client of an account, and the one or the other with it
 
 mod dialling;
+pub mod keys;
 mod loudness;
 mod report;
 mod run;
@@ -15,13 +17,14 @@ mod screen;
 mod script;
 pub mod step;
 mod stepwise;
+pub mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::{Codec, SrtpPolicy};
-use crate::util::secret::Secret;
+use b2b_base::util::secret::Secret;
+use b2b_client::{Codec, SrtpPolicy};
 use dialling::host_of;
 
 pub use run::run;

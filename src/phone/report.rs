@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::client::{CallState, ClientEvent, Quality, RegistrationState, SipClient};
-use crate::util::exit::Exit;
+use b2b_base::util::exit::Exit;
+use b2b_client::{CallState, ClientEvent, Quality, RegistrationState, SipClient};
 
 /// Writes lines on standard output.
 pub struct Report {
@@ -99,6 +99,7 @@ pub fn word(state: &CallState) -> &'static str {
         CallState::Ringing => "ringing",
         CallState::Answered => "answered",
         CallState::Ended(_) => "ended",
+        _ => "unknown",
     }
 }
 
@@ -172,6 +173,7 @@ fn registration(state: &RegistrationState) -> Value {
             "state": "failed", "cause": error.to_string(), "status": status,
             "retry_in_s": retry_in.map(|wait| rounded(wait.as_secs_f64())),
         }),
+        _ => json!({ "state": "unknown" }),
     }
 }
 
@@ -196,7 +198,7 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{CallId, EndCause};
+    use b2b_client::{CallId, EndCause};
 
     #[test]
     fn a_line_is_one_object_or_one_sentence() {

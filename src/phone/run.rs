@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::dialling::user_of;
 use super::report::{Outcome, Report};
 use super::{PhoneConfig, Task, screen, script, stepwise};
-use crate::client::{BuildError, Events, RegistrationState, SipClient, Tls};
-use crate::util::exit::{Exit, Failure};
-use crate::util::signal;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_base::util::signal;
+use b2b_client::{BuildError, Events, RegistrationState, SipClient, Tls};
 
 /// A phone that has not ended so long after a signal is cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime
         .block_on(async {
-            let failed = |error: crate::client::StartError| Failure::new(Exit::Sip, error.to_string());
+            let failed = |error: b2b_client::StartError| Failure::new(Exit::Sip, error.to_string());
             client.start().await.map_err(failed)?;
             let identity = &config.account.identity;
             if config.task == Task::Screen {

@@ -10,10 +10,10 @@ use super::dialling::uri_of;
 use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::{Calls, Script};
-use crate::client::{
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_client::{
     Call, CallError, CallState, ClientEvent, EndCause, Events, IncomingCalls, SipClient, Sound,
 };
-use crate::util::exit::{Exit, Failure};
 
 /// A digit and the pause behind it, at the most.
 pub(super) const DIGIT: Duration = Duration::from_millis(250);

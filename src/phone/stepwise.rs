@@ -9,9 +9,9 @@ use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::script::{DIGIT, SETTLES, Stop, end, exit_of};
 use super::step::{Deed, Step};
-use crate::client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
-use crate::media::dtmf::goertzel;
-use crate::util::exit::Exit;
+use b2b_base::util::exit::Exit;
+use b2b_client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
+use b2b_media::dtmf::goertzel;
 
 /// A tone is looked for in pieces of a fifth of a second: shorter than any prompt.
 const PIECES_PER_S: u32 = 5;

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::util::secret::Secret;
+use b2b_base::util::secret::Secret;
 
 /// Padding is written, and not missed: keys of 46 octets come with and without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::sip::msg::{Rport, Scheme, Uri, Via};
+use crate::msg::{Rport, Scheme, Uri, Via};
 
 /// The port of SIP without TLS.
 pub const SIP: u16 = 5060;

@@ -2,14 +2,9 @@
 //! source and sink per call. A role's code has no line that knows which engine
 //! runs.
 //!
-//! - `native`: our SIP core and media engine
-//! - `baresip`: libbaresip; cargo feature `baresip`
 //! - `impairment`: the lab's network impairer, as values
 
-#[cfg(feature = "baresip")]
-pub mod baresip;
 pub mod impairment;
-pub mod native;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,10 +14,10 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use crate::util::unheard;
+use b2b_base::util::unheard;
 
-pub use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
-pub use crate::metrics::{MediaStats, UaStats};
+pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+pub use b2b_base::metrics::{MediaStats, UaStats};
 pub use impairment::Impairment;
 
 /// A call, unique within its UA.
@@ -190,22 +185,7 @@ pub enum Engine {
     Baresip,
 }
 
-/// What whoever asks for the baresip engine is told in a build without it.
-const NO_BARESIP: &str = "this build has no baresip engine; install libre and libbaresip 4.0 or later \
-                          (docs/engines.md says how) and build with: cargo build --release --features baresip";
-
 impl Engine {
-    /// Whether this build has it.
-    ///
-    /// # Errors
-    /// [`UaError::Unsupported`]: it has not, and how to build one that has.
-    pub fn in_this_build(self) -> Result<(), UaError> {
-        match self {
-            Engine::Baresip if cfg!(not(feature = "baresip")) => Err(UaError::Unsupported(NO_BARESIP.into())),
-            Engine::Native | Engine::Baresip => Ok(()),
-        }
-    }
-
     /// Whether its RTP carries when audio was captured ([`InFrame::captured_at`]): what
     /// mouth-to-ear latency is measured by.
     pub fn measures_latency(self) -> bool {
@@ -236,21 +216,6 @@ impl FromStr for Engine {
             "baresip" => Ok(Engine::Baresip),
             other => Err(UnknownEngine(other.to_owned())),
         }
-    }
-}
-
-/// Starts a UA on an engine.
-///
-/// # Errors
-/// The address cannot be bound, a trace cannot be written, or the engine cannot do
-/// what the configuration asks of it.
-pub fn open(engine: Engine, config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
-    match engine {
-        Engine::Native => Ok(Box::new(native::open(config)?)),
-        #[cfg(feature = "baresip")]
-        Engine::Baresip => Ok(baresip::open(config)?),
-        #[cfg(not(feature = "baresip"))]
-        Engine::Baresip => Err(UaError::Unsupported(NO_BARESIP.into())),
     }
 }
 

@@ -162,7 +162,7 @@ fn interop_phones_do_the_same_by_a_media_server_over_grpc() {
 #[test]
 #[ignore = "needs rtpengine; .ci/run installs it"]
 fn interop_rtpengine_does_what_every_media_controller_must() {
-    use b2b::b2bua::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
+    use b2b::server::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
     let folder = tempfile::tempdir().expect("dir");
     let (rtpengine, port) = rtpengine(folder.path(), media_ports());
     let server = SocketAddr::from(([127, 0, 0, 1], port));

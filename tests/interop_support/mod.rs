@@ -310,7 +310,7 @@ pub fn write_ulaw(path: &Path, samples: &[i16]) {
 /// 0 to 1: less than all of it, since a machine that stands still spoils what is said meanwhile.
 #[cfg(feature = "lab")]
 pub fn assert_arrived(sent: &[i16], received: &[i16], at_least: f64) {
-    use b2b::orchestrator::report::{align, compare};
+    use b2b::lab::orchestrator::report::{align, compare};
     let found = align::align(sent, received).expect("what was sent is in what arrived");
     let pieces = compare::compare(sent, received, &found);
     let share = compare::intact_share(&pieces).expect("something was said");

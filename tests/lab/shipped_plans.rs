@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use b2b::config::RoleName;
-use b2b::config::files::load;
-use b2b::config::plan::parse;
+use b2b::lab::config::files::load;
+use b2b::lab::config::plan::parse;
 use b2b::ua::Engine;
 
 fn root() -> &'static Path {

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use b2b::b2bua::controller::remote::{RemoteConfig, RemoteController, RemoteServer, Transport};
 use b2b::call::controller::{EmbeddedConfig, EmbeddedController, MediaController, MusicClass, MusicSource};
+use b2b::server::controller::remote::{RemoteConfig, RemoteController, RemoteServer, Transport};
 
 use crate::media_servers::MediaServer;
 use crate::media_support::Carried;

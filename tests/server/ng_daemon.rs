@@ -6,8 +6,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use b2b::b2bua::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 use b2b::call::controller::{AddressFamily, EndpointSpec, MediaController, MediaEvent, PairPolicy};
+use b2b::server::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 
 use crate::media_faults::alarmed;
 use crate::server_support::{server, until};

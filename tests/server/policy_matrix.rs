@@ -2,10 +2,10 @@
 //! Request-URI, for users, gateways, trusted hosts and users behind a named proxy; attacks and
 //! everyday use in one table each. Strangers are asked for a password before any of it.
 
-use b2b::b2bua::tally::DeskCounters;
 use b2b::call::event::Event;
 use b2b::call::harness::{PartyId, SESSION};
 use b2b::call::seats::Holder;
+use b2b::server::tally::DeskCounters;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Method;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use b2b::b2bua::registrar::{
+use b2b::server::registrar::{
     Aor, AorPolicy, Durability, Outcome, PendingReplies, Registrar, RegistrarConfig, Sender, SqliteStore,
 };
 use b2b::sip::endpoint::{Flow, FlowId, Transport};

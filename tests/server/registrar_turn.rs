@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use b2b::b2bua::registrar::{
+use b2b::server::registrar::{
     Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
     RegistrarConfig, Sender, SqliteStore,
 };
@@ -73,9 +73,13 @@ impl Server {
     }
 
     /// What becomes of a REGISTER; `None`: it is not answered.
-    fn register(&mut self, request: &Request, flow: &Flow) -> Option<(Reply, b2b::b2bua::registrar::Commit)> {
+    fn register(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+    ) -> Option<(Reply, b2b::server::registrar::Commit)> {
         let (now, source) = (self.now, flow.remote.ip());
-        let at_once = |reply| Some((reply, b2b::b2bua::registrar::Commit::NONE));
+        let at_once = |reply| Some((reply, b2b::server::registrar::Commit::NONE));
         let asked = Asked { source, realm: REALM, side: Side::Server, md5_only: false };
         let mut knows = false;
         if let Some(Claim { user, acquainted }) = self.digest.claim(now, request, asked) {

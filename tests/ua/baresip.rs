@@ -9,8 +9,9 @@ use crate::ua_support::{
     Heard, OFFER, PATIENCE, Peer, answered, audio, config, ended, header, incoming, open, reply, silence,
     wait_until,
 };
+use b2b::lab::engine;
 use b2b::ua::{
-    self, Audio, EndCause, Engine, Fill, FrameSink, FrameSource, InFrame, OutFrame, Ua, UaError, UaEvent,
+    Audio, EndCause, Engine, Fill, FrameSink, FrameSource, InFrame, OutFrame, Ua, UaError, UaEvent,
 };
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -20,7 +21,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 fn open_baresip() -> Box<dyn Ua> {
-    ua::open(Engine::Baresip, config("alice", "127.0.0.1:0")).expect("a UA")
+    engine::open(Engine::Baresip, config("alice", "127.0.0.1:0")).expect("a UA")
 }
 
 /// Threads of the engine that are there.
@@ -37,7 +38,7 @@ fn it_opens_again_after_a_shutdown_and_after_a_drop() {
     let _turn = turn();
     for round in 0..6 {
         let (alice, bob) = (open_baresip(), open("bob", "127.0.0.1:0"));
-        let second = ua::open(Engine::Baresip, config("carol", "127.0.0.1:0"));
+        let second = engine::open(Engine::Baresip, config("carol", "127.0.0.1:0"));
         assert!(matches!(second, Err(UaError::Unsupported(_))), "one at a time");
         let (alice_heard, bob_heard) = (Heard::level(-8_000), Heard::level(4_000));
         alice.dial(&format!("sip:bob@{}", bob.local()), audio(4_000, &alice_heard)).expect("dialled");

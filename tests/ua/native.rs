@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::ua_support::{Heard, answered, audio, config, ended, event, incoming, open, silence, wait_until};
-use b2b::ua::{self, CallId, Codec, EndCause, Engine, UaError, UaEvent};
+use b2b::lab::engine;
+use b2b::ua::{CallId, Codec, EndCause, Engine, UaError, UaEvent};
 
 /// Two UAs talk both ways, and the caller hangs up.
 fn call_each_other(bind: &str, transport: &str) {
@@ -145,7 +146,7 @@ fn targets_that_cannot_be_called_say_so() {
 #[test]
 fn a_port_in_use_is_an_error_that_names_it() {
     let alice = open("alice", "127.0.0.1:0");
-    match ua::open(Engine::Native, config("bob", &alice.local().to_string())) {
+    match engine::open(Engine::Native, config("bob", &alice.local().to_string())) {
         Err(UaError::Bind { addr, .. }) => assert_eq!(addr, alice.local()),
         other => panic!("{:?}", other.err()),
     };

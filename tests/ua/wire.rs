@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use crate::ua_support::{
     OFFER, PATIENCE, Peer, answered, config, ended, event, header, incoming, open, reply, silence,
 };
-use b2b::ua::{self, CallId, Codec, EndCause, Engine, Ua, UaConfig, UaEvent};
+use b2b::lab::engine;
+use b2b::ua::{CallId, Codec, EndCause, Engine, Ua, UaConfig, UaEvent};
 
 #[test]
 fn no_rtp_ends_the_call() {
     let peer = Peer::new();
     let config = UaConfig { rtp_timeout: Duration::from_millis(300), ..config("bob", "127.0.0.1:0") };
-    let bob = ua::open(Engine::Native, config).expect("UA");
+    let bob = engine::open(Engine::Native, config).expect("UA");
     peer.send(&*bob, &peer.invite("silent", OFFER));
     bob.answer(incoming(&*bob), silence()).expect("answered");
     let ok = peer.expect("SIP/2.0 200");

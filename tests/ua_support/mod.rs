@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use b2b::lab::engine;
 use b2b::ua::{
-    self, Audio, CallId, Codec, EndCause, Engine, Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame,
-    Ua, UaConfig, UaEvent,
+    Audio, CallId, Codec, EndCause, Engine, Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame, Ua,
+    UaConfig, UaEvent,
 };
 
 /// Generous: a loaded machine is slow, a broken engine never comes.
@@ -30,7 +31,7 @@ pub fn config(user: &str, bind: &str) -> UaConfig {
 }
 
 pub fn open(user: &str, bind: &str) -> Box<dyn Ua> {
-    ua::open(Engine::Native, config(user, bind)).expect("UA")
+    engine::open(Engine::Native, config(user, bind)).expect("UA")
 }
 
 /// A steady level, and a count of what was heard of one.

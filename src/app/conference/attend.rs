@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Deed, Live, Refused, Role, RoomConfig, Rooms, Word, lock};
-use crate::app::wrong_pins::WrongPins;
-use crate::call::LegId;
-use crate::call::controller::{CollectEnd, ConferenceId, ConferenceSpec, DigitPlan, RecordingSpec};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, Place};
+use crate::wrong_pins::WrongPins;
+use b2b_call::LegId;
+use b2b_call::controller::{CollectEnd, ConferenceId, ConferenceSpec, DigitPlan, RecordingSpec};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, Place};
 
 /// How often a PIN may be wrong.
 const TRIES: usize = 3;

@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conference, RoomConfig, Rooms, Word};
-use crate::call::call_fsm::CallState;
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
-use crate::call::service::CallService;
-use crate::util::secret::SecretText;
+use b2b_base::util::secret::SecretText;
+use b2b_call::call_fsm::CallState;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
+use b2b_call::service::CallService;
 
 /// Gives everybody to the room.
 struct Door;

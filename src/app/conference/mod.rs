@@ -25,9 +25,9 @@ pub use orders::NotDone;
 pub use room::{Deed, Left, Order, Refused, Role, Room, Seat};
 pub use words::{Word, Words};
 
-use crate::app::wrong_pins::WrongPins;
-use crate::call::controller::{ConferenceId, RecordingId};
-use crate::util::secret::SecretText;
+use crate::wrong_pins::WrongPins;
+use b2b_base::util::secret::SecretText;
+use b2b_call::controller::{ConferenceId, RecordingId};
 
 /// What a room is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

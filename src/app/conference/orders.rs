@@ -1,8 +1,8 @@
 //! What programs want of a room.
 
 use super::{Conference, Order, lock};
-use crate::call::controller::{Played, Prompt};
-use crate::call::service::{CallError, CallService};
+use b2b_call::controller::{Played, Prompt};
+use b2b_call::service::{CallError, CallService};
 
 /// Why an order to a room is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

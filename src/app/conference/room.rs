@@ -12,8 +12,8 @@
 //! | `*0` | moderators | record, and stop |
 
 use super::Word;
-use crate::call::controller::Member;
-use crate::call::{CallId, LegId};
+use b2b_call::controller::Member;
+use b2b_call::{CallId, LegId};
 
 /// Softest and loudest, dB.
 const VOLUME: (i8, i8) = (-12, 12);

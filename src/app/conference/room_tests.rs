@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::Word;
 use super::room::{Deed, Order, Refused, Role, Room};
-use crate::call::{CallId, LegId};
+use b2b_call::{CallId, LegId};
 
 fn join(room: &mut Room, n: u64, role: Role) -> Result<Vec<Deed>, Refused> {
     room.join((CallId(n), LegId(n)), role, 3, false)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Told;
 use super::template::{Variables, is_name};
-use crate::util::secret::SecretText;
+use b2b_base::util::secret::SecretText;
 
 /// An answer under way: the octets of a body of a 2xx, or why there is none.
 pub type UrlAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;

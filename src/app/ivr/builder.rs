@@ -7,8 +7,8 @@ use super::ask_url::UrlFields;
 use super::check::{FlowError, FlowProblem, check};
 use super::flow::{Ask, Case, Does, IvrFlow, Node, Say};
 use super::template::{Template, TemplateError};
-use crate::app::prompts::Prompts;
-use crate::call::controller::DigitPlan;
+use crate::prompts::Prompts;
+use b2b_call::controller::DigitPlan;
 
 /// How long a transfer rings where nobody says.
 pub const RING: Duration = Duration::from_secs(30);
@@ -20,8 +20,8 @@ pub const ANSWER: Duration = Duration::from_secs(5);
 /// are relative to the folder of prompts.
 ///
 /// ```
-/// use b2b::app::ivr::IvrFlow;
-/// # let prompts = b2b::app::Prompts::new("tests/data/audio");
+/// use b2b_app::ivr::IvrFlow;
+/// # let prompts = b2b_app::Prompts::new("../../tests/data/audio");
 /// let flow = IvrFlow::builder("main")
 ///     .menu("welcome", "440hz.wav", &[("1", "sales"), ("2", "support")])
 ///     .transfer("sales", "user/1001", Some("bye"))
@@ -29,7 +29,7 @@ pub const ANSWER: Duration = Duration::from_secs(5);
 ///     .hangup("bye")
 ///     .build_unchecked(&prompts)?;
 /// assert_eq!(flow.nodes.len(), 4);
-/// # Ok::<(), b2b::app::ivr::BuildError>(())
+/// # Ok::<(), b2b_app::ivr::BuildError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct FlowBuilder {
@@ -104,7 +104,7 @@ pub const SAY: &str =
 
 /// Reads a piece of a prompt. None: it is none.
 pub fn say(text: &str, prompts: &Prompts) -> Option<Result<Say, TemplateError>> {
-    use crate::call::controller::Part;
+    use b2b_call::controller::Part;
     let ms = |text: &str| text.parse::<u32>().ok().map(|ms| Duration::from_millis(ms.into()));
     let hz = |text: &str| text.parse::<u16>().ok().filter(|hz| (20..=4_000).contains(hz));
     match text.split_once(':') {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::flow::{Does, IvrFlow, Node, Say, Way};
 use super::template::{Variables, is_name};
-use crate::app::prompts::Prompts;
-use crate::call::controller::Part;
+use crate::prompts::Prompts;
+use b2b_call::controller::Part;
 
 /// What is wrong with a flow, at one of its nodes or as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

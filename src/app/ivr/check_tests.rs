@@ -1,8 +1,8 @@
 //! What is wrong with flows, each by a flow that has it.
 
 use super::*;
-use crate::app::ivr::builder::{AskFor, BuildError};
-use crate::call::controller::DigitPlan;
+use crate::ivr::builder::{AskFor, BuildError};
+use b2b_call::controller::DigitPlan;
 
 fn prompts() -> Prompts {
     Prompts::new("/p")

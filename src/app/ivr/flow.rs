@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ask_url::UrlFields;
 use super::builder::FlowBuilder;
 use super::template::Template;
-use crate::call::controller::{DigitPlan, Part};
+use b2b_call::controller::{DigitPlan, Part};
 
 /// A menu tree: what a caller hears, presses, and where that leads. `FlowBuilder::build` and
 /// the configuration give only such as [`super::check::check`] passes.

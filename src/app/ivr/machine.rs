@@ -21,8 +21,8 @@ use std::time::Duration;
 use super::ask_url::UrlFields;
 use super::flow::{Ask, Does, IvrFlow, Next, Node, Say};
 use super::template::Variables;
-use crate::app::prompts::Prompts;
-use crate::call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
+use crate::prompts::Prompts;
+use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
 
 /// Nodes that one call may come by: a flow that leads round by what a caller presses or a
 /// URL says ends at last.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::app::ivr::builder::{AskFor, FlowBuilder};
+use crate::ivr::builder::{AskFor, FlowBuilder};
 
 fn prompts() -> Prompts {
     Prompts::new("/p")

@@ -90,7 +90,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::prompts::Prompts;
+    use crate::prompts::Prompts;
 
     #[test]
     fn every_node_and_way_is_in_the_graph() {

@@ -15,10 +15,10 @@ mod mermaid;
 mod run;
 mod template;
 
-pub use crate::call::controller::DigitPlan;
 #[cfg(fuzzing)]
 pub use ask_url::answer as read_answer;
 pub use ask_url::{AskUrl, UrlAnswer, UrlFields, UrlQuestion};
+pub use b2b_call::controller::DigitPlan;
 pub use builder::{ANSWER, AskFor, BuildError, FlowBuilder, RING, SAY, menu, say};
 pub use check::{FlowError, FlowProblem, check};
 pub use flow::{Ask, Case, Does, IvrFlow, Next, Node, Say, Way};

@@ -7,12 +7,12 @@ use super::ask_url::{AskUrl, UrlQuestion, answer, question};
 use super::flow::IvrFlow;
 use super::machine::{Came, Do, Machine, Told};
 use super::template::Variables;
-use crate::app::prompts::Prompts;
-use crate::call::LegId;
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, DialError, DialOptions, DialRequest, Place};
+use crate::prompts::Prompts;
+use b2b_call::LegId;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, DialError, DialOptions, DialRequest, Place};
 
 /// A menu tree as an application, `ivr/name`.
 #[derive(Clone)]

@@ -4,13 +4,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::app::Prompts;
-use crate::app::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
-use crate::call::call_fsm::CallState;
-use crate::call::controller::{DigitPlan, EndpointId};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::harness::{Harness, PartyId, SESSION};
-use crate::call::service::{CallService, Place};
+use crate::Prompts;
+use crate::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
+use b2b_call::call_fsm::CallState;
+use b2b_call::controller::{DigitPlan, EndpointId};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::harness::{Harness, PartyId, SESSION};
+use b2b_call::service::{CallService, Place};
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
@@ -377,7 +377,7 @@ fn a_number_is_dialled_as_the_caller_himself_could() {
         fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
             Box::pin(async { HandlerAction::Handle("ivr/x".to_owned()) })
         }
-        fn handle_referral(&self, referral: crate::call::handler::Referral) -> HandlerFuture {
+        fn handle_referral(&self, referral: b2b_call::handler::Referral) -> HandlerFuture {
             Box::pin(async move {
                 match referral.target.as_str() {
                     "1" => HandlerAction::TransferTo(TO_BOB.to_owned()),

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::{Lot, LotConfig, Lots, NoSlot, Parked, lock};
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, DialRequest, Place, TRANSFERRED_BY};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, DialRequest, Place, TRANSFERRED_BY};
 
 /// How often somebody goes back before the server gives him up.
 const ROUNDS: usize = 3;

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{LotConfig, Lots, Parking};
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::call_fsm::CallState;
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
-use crate::call::service::{CallService, DialRequest};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::call_fsm::CallState;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
+use b2b_call::service::{CallService, DialRequest};
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use crate::call::{CallId, LegId};
+use b2b_call::{CallId, LegId};
 
 /// Somebody in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]

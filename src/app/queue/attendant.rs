@@ -16,8 +16,8 @@ use super::machine::agent::Duty;
 use super::machine::values::{AgentNo, CallerId, Input, Left, OfferId, Output, QueueNo};
 use super::offer;
 use super::settings::DeskSettings;
-use crate::call::service::CallService;
-use crate::call::{CallId, LegId};
+use b2b_call::service::CallService;
+use b2b_call::{CallId, LegId};
 
 /// Somebody who waits.
 struct Waiting {

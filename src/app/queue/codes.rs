@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::desk::{Change, QueueDesk};
 use super::machine::agent::AgentState;
-use crate::call::controller::{Part, Prompt};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallService, Place};
+use b2b_call::controller::{Part, Prompt};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallService, Place};
 
 /// Takes calls to [`Codes`](super::Codes) of users who are agents; others go on to the
 /// routes. Only who has proved to be that user changes anything.

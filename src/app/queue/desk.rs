@@ -11,8 +11,8 @@ use super::machine::agent::Duty;
 use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
 use super::machine::view::{AgentView, QueueView};
 use super::settings::DeskSettings;
-use crate::call::service::CallService;
-use crate::call::{CallId, LegId};
+use b2b_call::service::CallService;
+use b2b_call::{CallId, LegId};
 
 /// What a caller's handler is to do.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::desk::Word;
 use super::machine::values::{Gone, Input, OfferId};
-use crate::call::service::{CallService, DialError, DialOptions, DialOrder, DialRequest};
+use b2b_call::service::{CallService, DialError, DialOptions, DialOrder, DialRequest};
 
 /// The machine ends the ringing; the dialling only if that comes to nothing.
 const SLACK: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::controller::{Part, Prompt};
+use b2b_call::controller::{Part, Prompt};
 
 /// The sounds of a queue; what is none is not heard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

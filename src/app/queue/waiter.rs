@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use super::desk::{Entry, Order, QueueDesk, Word};
 use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
 use super::settings::QueueSettings;
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::controller::{CollectEnd, DigitPlan, Prompt};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, Place};
-use crate::call::{CallId, LegId};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::{CollectEnd, DigitPlan, Prompt};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::{CallId, LegId};
 
 /// Digits are awaited for so long at a time.
 const LISTEN: Duration = Duration::from_secs(3_600);

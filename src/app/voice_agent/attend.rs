@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{AgentConfig, Line, Parting, Reach, Talk};
-use crate::call::controller::{StreamEnd, StreamSpec};
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, Place};
+use b2b_call::controller::{StreamEnd, StreamSpec};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, Place};
 
 /// Longer than an agent may take to be reached.
 const GRACE: Duration = Duration::from_secs(1);

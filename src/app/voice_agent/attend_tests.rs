@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
-use crate::app::test_numbers::Milliwatt;
-use crate::call::call_fsm::CallState;
-use crate::call::controller::StreamEvent;
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
-use crate::call::service::CallService;
+use crate::test_numbers::Milliwatt;
+use b2b_call::call_fsm::CallState;
+use b2b_call::controller::StreamEvent;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
+use b2b_call::service::CallService;
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
@@ -198,7 +198,7 @@ fn a_caller_who_hangs_up_in_any_state_leaves_nothing() {
 #[test]
 fn a_caller_whose_sound_somebody_else_takes_stays_until_he_hangs_up() {
     let mut house = house(Reached::There, Some("milliwatt"));
-    house.parts(Parting::Ended(crate::call::controller::StreamEnd::Replaced));
+    house.parts(Parting::Ended(b2b_call::controller::StreamEnd::Replaced));
     house.harness.run(Duration::from_secs(3_600));
     assert!(house.is_up());
     house.harness.hang_up(house.ann, house.call);

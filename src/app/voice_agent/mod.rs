@@ -14,10 +14,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::controller::{AudioStream, StreamEnd};
-use crate::call::service::CallService;
-use crate::call::{CallId, LegId};
-use crate::util::secret::SecretText;
+use b2b_base::util::secret::SecretText;
+use b2b_call::controller::{AudioStream, StreamEnd};
+use b2b_call::service::CallService;
+use b2b_call::{CallId, LegId};
 
 pub use attend::VoiceAgent;
 pub use url::AgentUrl;

@@ -8,12 +8,12 @@ use serde_json::json;
 use super::boxes::{Age, Message, Place as Reserved};
 use super::machine::{Came, Do, Hearing, Keys, Leaving, Saying};
 use super::{House, MailboxConfig, VOICEMAIL};
-use crate::app::wrong_pins::Attempt;
-use crate::call::controller::{
+use crate::wrong_pins::Attempt;
+use b2b_call::controller::{
     CollectEnd, Collected, DigitPlan, Part, Prompt, Recorded, RecordingId, RecordingSpec,
 };
-use crate::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::service::{CallError, CallService, Place};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::service::{CallError, CallService, Place};
 
 /// The variable of a call that names the mailbox.
 const MAILBOX: &str = "voicemail";

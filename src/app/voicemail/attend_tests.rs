@@ -3,12 +3,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::call::bus::{Received, Subscriber};
-use crate::call::call_fsm::CallState;
-use crate::call::event::Event;
-use crate::call::handler::{HandlerAction, HandlerFuture, IncomingCall};
-use crate::call::harness::{Harness, PartyId, SESSION, UsageId};
-use crate::call::service::CallService;
+use b2b_call::bus::{Received, Subscriber};
+use b2b_call::call_fsm::CallState;
+use b2b_call::event::Event;
+use b2b_call::handler::{HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
+use b2b_call::service::CallService;
 
 /// Gives everybody to the application that he has dialled, with `1001` to leave a message.
 struct Door;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::app::wrong_pins::WrongPins;
+use crate::wrong_pins::WrongPins;
 
 /// How many messages a mailbox has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use super::boxes::Age;
 use super::words::Word;
-use crate::util::secret::SecretText;
+use b2b_base::util::secret::SecretText;
 
 /// How often a PIN may be wrong.
 const TRIES: usize = 3;

@@ -25,9 +25,9 @@ pub use boxes::{Age, Counts, Mailboxes, Message, Place};
 pub use machine::{Pins, SHORTEST};
 pub use words::{Word, Words};
 
-use crate::call::CallId;
-use crate::call::handler::ApplicationHandler;
-use crate::util::secret::SecretText;
+use b2b_base::util::secret::SecretText;
+use b2b_call::CallId;
+use b2b_call::handler::ApplicationHandler;
 
 /// The application in which owners hear their messages; with a slash and the name of a mailbox
 /// behind it, the one in which callers leave them.

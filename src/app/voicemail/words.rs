@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::boxes::Age;
-use crate::app::queue::Numbers;
-use crate::call::controller::{Part, Prompt};
+use crate::queue::Numbers;
+use b2b_call::controller::{Part, Prompt};
 
 /// An occasion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

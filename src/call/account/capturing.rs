@@ -32,7 +32,7 @@ pub(super) struct Captures {
 
 /// What a capture has of a call's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CaptureView {
     /// Packets are taken.
     pub running: bool,

@@ -15,7 +15,7 @@ use super::super::{BridgeId, CallId, LegId};
 use super::messages::{Messages, heading};
 use super::talk::{self, Known, Talk};
 use super::{Outcome, notes, way};
-use crate::sip::net::tap::{Direction, Seen};
+use b2b_sip::net::tap::{Direction, Seen};
 
 /// What is known of one leg.
 pub(super) struct LegAccount {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::super::capture::Capture;
 use super::super::controller::{TracedPacket, TracedPackets};
-use crate::sip::msg::Transport;
-use crate::sip::msg::veil::without_keys;
-use crate::sip::net::tap::{Direction, Seen};
+use b2b_sip::msg::Transport;
+use b2b_sip::msg::veil::without_keys;
+use b2b_sip::net::tap::{Direction, Seen};
 
 /// Bytes from the beginning: a call with two legs is set up within these.
 const HEAD: usize = 8_192;
@@ -232,7 +232,7 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
             method = std::str::from_utf8(&value[at + 1..]).ok();
         } else if name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"c") {
             let plain = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            session = plain.eq_ignore_ascii_case(crate::sdp::CONTENT_TYPE.as_bytes());
+            session = plain.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes());
         }
     }
     let body = !lines.0.is_empty();
@@ -256,7 +256,7 @@ impl<'a> Iterator for Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::endpoint::{Flow, FlowId};
+    use b2b_sip::endpoint::{Flow, FlowId};
 
     fn seen(start: Instant, n: u64, direction: Direction, data: Vec<u8>) -> Seen {
         let flow = Flow {

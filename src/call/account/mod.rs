@@ -30,7 +30,7 @@ use super::cdr::Cdr;
 use super::controller::{Descriptions, EndpointId, EndpointStats};
 use super::event::Event;
 use super::{BridgeId, CallId, LegId};
-use crate::sip::net::tap::{Direction, Seen};
+use b2b_sip::net::tap::{Direction, Seen};
 use capturing::Captures;
 pub use capturing::{CAPTURE_BYTES, CAPTURES, CaptureView, KEPT_BYTES};
 use entry::Entry;

@@ -6,8 +6,8 @@ use super::super::call_fsm::CallDirection;
 use super::super::event::{DigitBy, Event, Quality, TransferKind};
 use super::super::leg_fsm::{LegState, TerminationCause};
 use super::super::timeline::Timeline;
-use crate::call::bridge_fsm::{BridgeState, HeldBy};
-use crate::util::unheard;
+use crate::bridge_fsm::{BridgeState, HeldBy};
+use b2b_base::util::unheard;
 
 /// What is noted of a key.
 pub(super) const DIGIT: &str = "digit";

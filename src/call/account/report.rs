@@ -27,13 +27,13 @@ pub struct Unjudged {
 
 /// An account of a call.
 #[derive(Debug, Clone, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Report {
     pub call: CallId,
     /// Whether it is over, and its last counters are in.
     pub over: bool,
     #[serde(with = "rfc3339")]
-    #[cfg_attr(feature = "server", schema(value_type = String))]
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub began: SystemTime,
     /// From its beginning to its end or to now.
     pub duration_ms: u64,
@@ -48,7 +48,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_captured: Option<CaptureView>,
     #[serde(serialize_with = "viewed")]
-    #[cfg_attr(feature = "server", schema(value_type = crate::call::timeline::TimelineView<'static>))]
+    #[cfg_attr(feature = "schema", schema(value_type = crate::timeline::TimelineView<'static>))]
     pub timeline: Timeline,
 }
 
@@ -62,13 +62,13 @@ impl Report {
 
 /// A leg of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegReport {
     pub leg: LegId,
     /// The gateway that it came by or went out by; none while it is up, `GET /calls` has it then.
     pub gateway: Option<String>,
     /// Where the party's signalling comes from.
-    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub signalling: Option<SocketAddr>,
     pub codec: Option<String>,
     /// None: not known (yet).
@@ -77,15 +77,15 @@ pub struct LegReport {
 
 /// A leg's media.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MediaReport {
     #[serde(flatten)]
     pub quality: Quality,
     /// Where the party said that it receives.
-    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub signalled: Option<SocketAddr>,
     /// Where its packets come from.
-    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub source: Option<SocketAddr>,
     pub source_changes: u32,
     /// Packets from elsewhere, which were not believed.

@@ -8,10 +8,10 @@ use super::super::event::Quality;
 use super::super::negotiate::pair::Agreed;
 use super::super::verdict::{CallFacts, LegFacts, Verdict, judge};
 use super::super::{BridgeId, LegId};
-use crate::media::codec::Codec;
-use crate::media::relay::{Drops, EndpointStats, Flow};
-use crate::media::session::Direction;
-use crate::metrics::quality::Rating;
+use b2b_base::metrics::quality::Rating;
+use b2b_media::codec::Codec;
+use b2b_media::relay::{Drops, EndpointStats, Flow};
+use b2b_media::session::Direction;
 
 /// What a packet of 20 ms and a phone's buffer add to the delay of the way, ms.
 const PLAYOUT_MS: f64 = 60.0;
@@ -149,7 +149,7 @@ pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality 
 
 /// A verdict with the time that it is of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TalkView {
     pub bridge: BridgeId,
     /// The caller's side first.
@@ -181,7 +181,7 @@ impl TalkView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::verdict::{Audio, Cause};
+    use crate::verdict::{Audio, Cause};
 
     fn stats(start: Instant, received: u64, sent: u64) -> Box<EndpointStats> {
         let mut stats = EndpointStats::new(start);

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::AgentError;
-use crate::sip::auth::DigestClient;
-use crate::sip::endpoint::{HeaderFields, check_headers};
-use crate::sip::msg::{Host, NameAddr, Scheme, Uri};
-use crate::sip::net::{NameService, Tls};
+use b2b_sip::auth::DigestClient;
+use b2b_sip::endpoint::{HeaderFields, check_headers};
+use b2b_sip::msg::{Host, NameAddr, Scheme, Uri};
+use b2b_sip::net::{NameService, Tls};
 
-pub use crate::call::lookup::Credentials;
-pub use crate::sip::msg::Transport;
+pub use crate::lookup::Credentials;
+pub use b2b_sip::msg::Transport;
 
 /// Who we are for others, and how we reach them.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ impl Roots {
     /// The file cannot be used, or there is no TLS in this build.
     #[cfg(feature = "tls")]
     pub fn load(&self) -> Result<Tls, String> {
-        use crate::sip::net::TlsFiles;
+        use b2b_sip::net::TlsFiles;
         let authorities = match self {
             Roots::File(path) => Some(path.clone()),
             Roots::System | Roots::Anybody => None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{AgentError, AgentService, LegAudio, LegId};
-use crate::call::leg_fsm::LegState;
-use crate::frame::{Fill, FrameSource, OutFrame};
+use crate::leg_fsm::LegState;
+use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
 /// A source that says nothing before its leg is answered. What the far end sends before that
 /// is heard, but it is not to miss the beginning of what it is told.
@@ -111,7 +111,7 @@ impl AgentService {
         self.media.leave(session).map_err(|error| AgentError::Media(error.to_string()))
     }
 
-    pub(super) fn session_of(&mut self, id: LegId) -> Result<crate::media::worker::SessionId, AgentError> {
+    pub(super) fn session_of(&mut self, id: LegId) -> Result<b2b_media::worker::SessionId, AgentError> {
         let entry = self.legs.get(id).filter(|entry| entry.told && entry.ended.is_none());
         entry.and_then(|entry| entry.session).ok_or(AgentError::NoSuchLeg)
     }

@@ -5,10 +5,10 @@ use bytes::Bytes;
 
 use super::account::Signalling;
 use super::{AgentService, LegId};
-use crate::call::leg_fsm::TerminationCause;
-use crate::sip::auth::{Authorized, ChallengeError, DigestClient};
-use crate::sip::endpoint::{Body, HeaderFields, UsageEvent};
-use crate::sip::msg::{Method, Response};
+use crate::leg_fsm::TerminationCause;
+use b2b_sip::auth::{Authorized, ChallengeError, DigestClient};
+use b2b_sip::endpoint::{Body, HeaderFields, UsageEvent};
+use b2b_sip::msg::{Method, Response};
 
 /// What a leg knows of who asks for credentials. They are the leg's own: another far end gets
 /// none before it asks.

@@ -7,9 +7,9 @@ use super::challenge::LegAuth;
 use super::leg::Leg;
 use super::legs::Entry;
 use super::{AgentError, AgentService, LegAudio, LegId};
-use crate::sip::endpoint::{Body, HeaderFields, Invite, InviteError};
-use crate::sip::msg::{NameAddr, Scheme, Uri};
-use crate::sip::net::local_addr;
+use b2b_sip::endpoint::{Body, HeaderFields, Invite, InviteError};
+use b2b_sip::msg::{NameAddr, Scheme, Uri};
+use b2b_sip::net::local_addr;
 
 impl AgentService {
     /// Calls `target`, a `sip:` or `sips:` URI.

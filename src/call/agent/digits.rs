@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{AgentError, AgentEvent, AgentService, LegId};
-use crate::media::rtp::telephone_event;
-use crate::media::session::DigitMode;
-use crate::sip::auth::Authorized;
-use crate::sip::endpoint::{Body, InDialog, RequestFailure};
-use crate::sip::msg::{Method, Response};
+use b2b_media::rtp::telephone_event;
+use b2b_media::session::DigitMode;
+use b2b_sip::auth::Authorized;
+use b2b_sip::endpoint::{Body, InDialog, RequestFailure};
+use b2b_sip::msg::{Method, Response};
 
 /// INFOs that wait for the answer of the one before, at most.
 const WAITING: usize = 64;

@@ -2,7 +2,7 @@
 
 use super::leg::{Leg, WrongState};
 use super::{AgentError, AgentService, LegAudio, LegId};
-use crate::media::worker::OpenError;
+use b2b_media::worker::OpenError;
 
 impl AgentService {
     /// Tells the caller that it rings: 180.

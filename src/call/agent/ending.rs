@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{AgentEvent, AgentService};
-use crate::call::agent::leg::Leg;
-use crate::call::leg_fsm::TerminationCause;
+use crate::agent::leg::Leg;
+use crate::leg_fsm::TerminationCause;
 
 /// How long connections may take to write what is queued when we close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);

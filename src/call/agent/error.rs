@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::media::worker::OpenError;
+use b2b_media::worker::OpenError;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]

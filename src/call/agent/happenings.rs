@@ -4,10 +4,10 @@
 use super::challenge::LegAuth;
 use super::legs::Entry;
 use super::{AgentEvent, AgentService, LegId, LegReport, Levels};
-use crate::call::agent::leg::Leg;
-use crate::media::worker::MediaEvent;
-use crate::sip::endpoint::{Event, Flow, Reply, Termination, UsageEvent, UsageId};
-use crate::sip::msg::Request;
+use crate::agent::leg::Leg;
+use b2b_media::worker::MediaEvent;
+use b2b_sip::endpoint::{Event, Flow, Reply, Termination, UsageEvent, UsageId};
+use b2b_sip::msg::Request;
 
 impl AgentService {
     pub(super) fn sip_event(&mut self, event: Event) {

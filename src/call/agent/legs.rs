@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicBool;
 use super::challenge::LegAuth;
 use super::digits::Infos;
 use super::{LegAudio, LegId};
-use crate::call::agent::leg::Leg;
-use crate::call::leg_fsm::{LegState, TerminationCause};
-use crate::media::worker::SessionId;
-use crate::metrics::{MediaStats, UaStats};
-use crate::sip::endpoint::UsageId;
+use crate::agent::leg::Leg;
+use crate::leg_fsm::{LegState, TerminationCause};
+use b2b_base::metrics::{MediaStats, UaStats};
+use b2b_media::worker::SessionId;
+use b2b_sip::endpoint::UsageId;
 
 /// A leg with its dialog usage and its media session.
 pub(super) struct Entry {

@@ -1,8 +1,8 @@
 //! What a leg's sound is worth, and how robust we send ours.
 
 use super::{AgentError, AgentService, LegId};
-use crate::media::session::{Adapt, Levels, Reception};
-use crate::metrics::MediaStats;
+use b2b_base::metrics::MediaStats;
+use b2b_media::session::{Adapt, Levels, Reception};
 
 /// A leg's media in numbers, at most half a second old.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

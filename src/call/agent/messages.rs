@@ -2,8 +2,8 @@
 //! messages.
 
 use super::{AgentService, LegId};
-use crate::sip::msg::{Limits, Message};
-pub use crate::sip::net::tap::{Direction, Seen};
+use b2b_sip::msg::{Limits, Message};
+pub use b2b_sip::net::tap::{Direction, Seen};
 
 /// The session descriptions between a far end and us, as they stand in the messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -46,25 +46,25 @@ use super::LegId;
 use super::leg_fsm::TerminationCause;
 use super::negotiate::LocalMedia;
 use super::negotiate::crypto::LocalCrypto;
-use crate::frame::{FrameSink, FrameSource};
-use crate::media::session::SessionConfig;
-use crate::media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
-use crate::metrics::UaStats;
-use crate::sip::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Extensions};
-use crate::sip::msg::Method;
-use crate::sip::net::{NetConfig, NetError, SipStack};
+use b2b_base::frame::{FrameSink, FrameSource};
+use b2b_base::metrics::UaStats;
+use b2b_media::session::SessionConfig;
+use b2b_media::worker::{MediaEvent, MediaHandle, MediaWorker, SessionId, SpawnError, WorkerConfig};
+use b2b_sip::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Extensions};
+use b2b_sip::msg::Method;
+use b2b_sip::net::{NetConfig, NetError, SipStack};
 use leg::Leg;
 use legs::Legs;
 use registration::Registering;
 use transfer::Transfers;
 
 pub use super::negotiate::crypto::SrtpPolicy;
-pub use crate::media::codec::Codec;
-pub use crate::media::impair::ImpairConfig;
-pub use crate::media::session::{Adapt, Level, Levels, Reception};
-pub use crate::sdp::{Attribute, may_add_attribute};
-pub use crate::sip::net::ConnectError;
 pub use account::{Credentials, DialAs, Roots, Signalling, Transport, may_add, sip_uri};
+pub use b2b_media::codec::Codec;
+pub use b2b_media::impair::ImpairConfig;
+pub use b2b_media::session::{Adapt, Level, Levels, Reception};
+pub use b2b_sdp::{Attribute, may_add_attribute};
+pub use b2b_sip::net::ConnectError;
 pub use digits::DtmfMode;
 pub use error::AgentError;
 pub use leg::Change;
@@ -400,7 +400,7 @@ impl AgentService {
             codecs: self.config.codecs.clone(),
             ptime_ms: self.config.ptime_ms,
             session_id: self.session_id,
-            direction: crate::sdp::Direction::SendRecv,
+            direction: b2b_sdp::Direction::SendRecv,
             // Never from the seed that identifiers come from: those are for all to see.
             crypto: LocalCrypto::new(self.config.srtp, rand::random()),
             attributes: self.config.attributes.clone(),

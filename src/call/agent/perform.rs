@@ -2,9 +2,9 @@
 //! news for the application.
 
 use super::{AgentEvent, AgentService, LegId};
-use crate::call::agent::leg::LegOutput;
-use crate::media::session::MediaParams;
-use crate::sip::endpoint::{Body, CommandError, Reply};
+use crate::agent::leg::LegOutput;
+use b2b_media::session::MediaParams;
+use b2b_sip::endpoint::{Body, CommandError, Reply};
 
 impl AgentService {
     /// Carries out everything that a leg wants, and lets it go when nothing of

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::account::{host, sip_uri};
 use super::registration_error::why;
 use super::{AgentError, AgentEvent, AgentService, RegistrationError};
-use crate::sip::endpoint::{Flow, RequestFailure, RequestId};
-use crate::sip::msg::{Response, Uri};
-use crate::sip::net::local_addr;
-use crate::sip::registration::{Account, Order, Place, Registrant, Registration, State};
+use b2b_sip::endpoint::{Flow, RequestFailure, RequestId};
+use b2b_sip::msg::{Response, Uri};
+use b2b_sip::net::local_addr;
+use b2b_sip::registration::{Account, Order, Place, Registrant, Registration, State};
 
-pub use crate::sip::registration::Pace;
+pub use b2b_sip::registration::Pace;
 
 /// A registrar that is silent for so long has failed, where others stand by: five datagrams have
 /// gone out (RFC 3261 §17.1.2.2). The transaction itself would wait for 32 s.
@@ -330,6 +330,6 @@ impl Registering {
 fn bare(uri: &Uri<'_>) -> String {
     let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
     let transport = uri.transport().map(|it| format!(";transport={}", String::from_utf8_lossy(it)));
-    let scheme = if crate::sip::dialog::hop::is_secure(uri.raw) { "sips" } else { "sip" };
+    let scheme = if b2b_sip::dialog::hop::is_secure(uri.raw) { "sips" } else { "sip" };
     format!("{scheme}:{}{port}{}", host(uri), transport.unwrap_or_default())
 }

@@ -1,9 +1,9 @@
 //! Why an agent is not registered.
 
-use crate::sip::auth::ChallengeError;
-use crate::sip::endpoint::RequestFailure;
-use crate::sip::net::ConnectError;
-use crate::sip::registration::Failure;
+use b2b_sip::auth::ChallengeError;
+use b2b_sip::endpoint::RequestFailure;
+use b2b_sip::net::ConnectError;
+use b2b_sip::registration::Failure;
 
 /// Why we are not registered. As text it says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

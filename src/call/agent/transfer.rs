@@ -11,11 +11,11 @@ use bytes::Bytes;
 
 use super::leg::Leg;
 use super::{AgentError, AgentEvent, AgentService, LegAudio, LegId};
-use crate::call::leg_fsm::TerminationCause;
-use crate::sip::auth::Authorized;
-use crate::sip::dialog::replaces::Replaces;
-use crate::sip::endpoint::{HeaderFields, ReferId, ReferTo, Reply, RequestFailure, UsageId};
-use crate::sip::msg::{Method, Name, Request, Response, Uri};
+use crate::leg_fsm::TerminationCause;
+use b2b_sip::auth::Authorized;
+use b2b_sip::dialog::replaces::Replaces;
+use b2b_sip::endpoint::{HeaderFields, ReferId, ReferTo, Reply, RequestFailure, UsageId};
+use b2b_sip::msg::{Method, Name, Request, Response, Uri};
 
 /// What is under way.
 #[derive(Default)]

@@ -121,8 +121,8 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::call::bus::Received;
-    use crate::call::event::Event;
+    use crate::bus::Received;
+    use crate::event::Event;
 
     fn publish(bus: &EventBus, calls: usize) -> u64 {
         bus.publish(UNIX_EPOCH, Event::Draining { calls })

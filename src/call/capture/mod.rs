@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::sip::msg::Transport;
+use b2b_sip::msg::Transport;
 
 /// LINKTYPE_RAW: packets begin with an IP header, version 4 or 6.
 const LINKTYPE_RAW: u32 = 101;

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::call_fsm::CallDirection;
-use crate::call::event::Quality;
-use crate::call::failure::{self, cause};
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::verdict::Audio;
-use crate::call::{CallId, LegId};
-use crate::util::redact::Redaction;
+use crate::call_fsm::CallDirection;
+use crate::event::Quality;
+use crate::failure::{self, cause};
+use crate::leg_fsm::TerminationCause;
+use crate::verdict::Audio;
+use crate::{CallId, LegId};
+use b2b_base::util::redact::Redaction;
 
 /// One leg's life. The times after `start` are offsets on the monotonic clock, so that
 /// durations are right whatever happens to the clock on the wall.
@@ -138,11 +138,11 @@ impl Ending {
 /// The line, in the order that people read it in.
 #[derive(Serialize)]
 struct Line<'a> {
-    #[serde(with = "crate::call::event::rfc3339")]
+    #[serde(with = "crate::event::rfc3339")]
     start: SystemTime,
     #[serde(serialize_with = "optional_time")]
     answer: Option<SystemTime>,
-    #[serde(with = "crate::call::event::rfc3339")]
+    #[serde(with = "crate::event::rfc3339")]
     end: SystemTime,
     /// Whole seconds from start and from answer to end, and the same in milliseconds.
     duration: u64,
@@ -229,7 +229,7 @@ fn millis(duration: Duration) -> u64 {
 
 fn optional_time<S: serde::Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
-        Some(time) => crate::call::event::rfc3339::serialize(time, serializer),
+        Some(time) => crate::event::rfc3339::serialize(time, serializer),
         None => serializer.serialize_none(),
     }
 }

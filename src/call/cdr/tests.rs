@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::call::call_fsm::CallDirection;
-use crate::call::event::Quality;
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::verdict::Audio;
-use crate::call::{CallId, LegId};
-use crate::util::redact::Redaction;
+use crate::call_fsm::CallDirection;
+use crate::event::Quality;
+use crate::leg_fsm::TerminationCause;
+use crate::verdict::Audio;
+use crate::{CallId, LegId};
+use b2b_base::util::redact::Redaction;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -250,7 +250,7 @@ fn what_is_written_survives_sigkill() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cdr.jsonl");
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "call::cdr::tests::child_writes_until_killed"])
+        .args(["--exact", "--ignored", "--nocapture", "cdr::tests::child_writes_until_killed"])
         .env("B2B_TEST_CDR", &path)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

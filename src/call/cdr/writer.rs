@@ -17,8 +17,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use nix::fcntl::OFlag;
 
 use super::record::Cdr;
-use crate::util::file;
-use crate::util::redact::Redaction;
+use b2b_base::util::file;
+use b2b_base::util::redact::Redaction;
 
 /// How long to wait before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);

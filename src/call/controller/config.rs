@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::sounding::MusicClass;
-use crate::media::sounds::Limits;
+use b2b_media::sounds::Limits;
 
 /// What the embedded controller needs to start.
 #[derive(Debug, Clone)]

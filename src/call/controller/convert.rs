@@ -1,8 +1,8 @@
 //! Between the words of the embedded controller and those of its engine.
 
 use super::{AddressFamily, EndpointId, MediaError, MediaEvent};
-use crate::call::negotiate::pair::{DirectError, PairError};
-use crate::media::relay::{OpenError, RelayEvent, RelayId};
+use crate::negotiate::pair::{DirectError, PairError};
+use b2b_media::relay::{OpenError, RelayEvent, RelayId};
 
 /// An endpoint's name holds where it is: eight bits of thread, 24 of place.
 pub(super) fn endpoint_id(id: RelayId) -> EndpointId {
@@ -25,7 +25,7 @@ pub(super) fn refused(error: OpenError, family: AddressFamily) -> MediaError {
 impl From<PairError> for MediaError {
     fn from(error: PairError) -> Self {
         match error {
-            PairError::Negotiate(crate::call::negotiate::NegotiateError::NoCommonCodec) => {
+            PairError::Negotiate(crate::negotiate::NegotiateError::NoCommonCodec) => {
                 MediaError::NoCommonCodec
             }
             PairError::Negotiate(error) => MediaError::Description(error),

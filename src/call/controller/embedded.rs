@@ -24,10 +24,10 @@ use super::{
     MediaController, MediaError, MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt,
     Recorded, RecordingId, RecordingSpec, StreamCounters, StreamSpec,
 };
-use crate::call::negotiate::crypto::{LocalCrypto, SrtpPolicy};
-use crate::call::negotiate::pair::{self, Side};
-use crate::media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
-use crate::media::{sounds::StoreStats, stage::Act, stream::Streams};
+use crate::negotiate::crypto::{LocalCrypto, SrtpPolicy};
+use crate::negotiate::pair::{self, Side};
+use b2b_media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
+use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 
 /// Why it could not start.
 pub type StartError = SpawnError;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::*;
-use crate::call::controller::Route;
+use crate::controller::Route;
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -83,7 +83,7 @@ impl Party {
         let mut buffer = [0; 2_048];
         for _ in 0..5 {
             let len = self.socket.recv(&mut buffer).expect("a packet in time");
-            if let Some(header) = crate::media::forward::Header::read(&buffer[..len])
+            if let Some(header) = b2b_media::forward::Header::read(&buffer[..len])
                 && !(64..=95).contains(&header.payload_type)
             {
                 return (header.payload_type, header.ssrc, buffer[header.payload..len].to_vec());

@@ -10,8 +10,8 @@ use super::embedded::EmbeddedController;
 use super::rooms::Rooms;
 use super::trunk::Trunks;
 use super::{AddressFamily, Bound, EndpointId, Joined, MediaError, Route, Signalling};
-use crate::call::negotiate::pair::{self, Side};
-use crate::media::relay::Remote;
+use crate::negotiate::pair::{self, Side};
+use b2b_media::relay::Remote;
 
 pub(super) struct State {
     pub rng: StdRng,

@@ -30,10 +30,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use crate::media::relay::{
+pub use b2b_media::relay::{
     Drops, EndpointStats, Flow, PacketTrace, Ports, RtcpStats, Snap, Sources, Totals, TraceStats,
-    TracedPacket, TracedPackets,
+    TracedPacket, TracedPackets, Way,
 };
+pub use b2b_media::transcode::TranscodeStats;
 pub use config::EmbeddedConfig;
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;

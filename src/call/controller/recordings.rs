@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use super::{EndpointId, MediaError, MediaEvent, MediaFuture, Recorded, RecordingId, RecordingSpec};
-use crate::call::negotiate::pair::Side;
-use crate::media::recording::{Finished, Formats, Plan, Recorder, Started, Tap};
+use crate::negotiate::pair::Side;
+use b2b_media::recording::{Finished, Formats, Plan, Recorder, Started, Tap};
 
 /// See the module's text.
 pub(super) struct Recordings {

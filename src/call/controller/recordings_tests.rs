@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
-use crate::call::controller::{
+use crate::controller::{
     AddressFamily, EmbeddedConfig, EmbeddedController, EndpointSpec, MediaController, PairPolicy,
 };
-use crate::media::codec::g711::alaw_encode;
-use crate::media::dtmf::goertzel;
+use b2b_media::codec::g711::alaw_encode;
+use b2b_media::dtmf::goertzel;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

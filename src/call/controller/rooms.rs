@@ -12,10 +12,10 @@ use super::{
     AddressFamily, ConferenceId, ConferenceSpec, EndpointId, MediaError, MediaFuture, Member, Played, Prompt,
     RecordingId, RecordingSpec,
 };
-use crate::media::forward::{ExtensionMap, PayloadMap};
-use crate::media::relay::{RelayHandle, RelayId, Remote, Way};
-use crate::media::room::RoomAct;
-use crate::media::stage::Program;
+use b2b_media::forward::{ExtensionMap, PayloadMap};
+use b2b_media::relay::{RelayHandle, RelayId, Remote, Way};
+use b2b_media::room::RoomAct;
+use b2b_media::stage::Program;
 
 /// The rooms of a controller.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::sounding::{chirp, found, wait, wav};
 use super::*;
-use crate::call::controller::{ConferenceSpec, Member};
-use crate::media::codec::{Codec, Decoder, Encoder, OpusTuning};
+use crate::controller::{ConferenceSpec, Member};
+use b2b_media::codec::{Codec, Decoder, Encoder, OpusTuning};
 
 const RATE: u32 = 16_000;
 
@@ -55,7 +55,7 @@ impl Talker {
         self.party.socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 2_048];
         while let Ok(len) = self.party.socket.recv(&mut buffer) {
-            let Some(header) = crate::media::forward::Header::read(&buffer[..len]) else { continue };
+            let Some(header) = b2b_media::forward::Header::read(&buffer[..len]) else { continue };
             if header.payload_type == self.codec.payload_type() {
                 let mut samples = [0; 1_920];
                 let payload = &buffer[header.payload..len];
@@ -171,23 +171,23 @@ fn a_file_is_played_to_all_in_a_room() {
     let path = wav(folder.path(), "prompt.wav", 48_000, &chirp(48_000, 500));
     let lab = Lab::new(25_100..=25_199);
     let room = ready(lab.controller.create_conference(&ConferenceSpec { rate_hz: 8_000, most: 9 })).unwrap();
-    let empty = lab.controller.play_to_conference(room, &crate::call::controller::Prompt::default());
-    assert_eq!(wait(empty), Ok(crate::call::controller::Played::Complete), "nobody is there to hear it");
+    let empty = lab.controller.play_to_conference(room, &crate::controller::Prompt::default());
+    assert_eq!(wait(empty), Ok(crate::controller::Played::Complete), "nobody is there to hear it");
     let parties = [Codec::Pcma, Codec::G722].map(|codec| (lab.caller(codec), codec));
     for (party, _) in &parties {
         ready(lab.controller.add_to_conference(room, party.id, Member::default())).unwrap();
     }
-    let prompt = crate::call::controller::Prompt::file(&path);
+    let prompt = crate::controller::Prompt::file(&path);
     assert_eq!(
         wait(lab.controller.play_to_conference(room, &prompt)),
-        Ok(crate::call::controller::Played::Complete)
+        Ok(crate::controller::Played::Complete)
     );
     for (party, codec) in &parties {
         let heard = party.hear(*codec, 8_000, 40);
         let (alike, _) = found(&chirp(8_000, 500)[400..3_200], &heard);
         assert!(alike > 0.9, "{codec}: {alike}");
     }
-    let missing = crate::call::controller::Prompt::file(folder.path().join("missing.wav"));
+    let missing = crate::controller::Prompt::file(folder.path().join("missing.wav"));
     assert!(matches!(wait(lab.controller.play_to_conference(room, &missing)), Err(MediaError::Prompt(_))));
     lab.controller.end_conference(room);
     assert_eq!(wait(lab.controller.play_to_conference(room, &prompt)), Err(MediaError::Conference));

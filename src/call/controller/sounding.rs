@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use super::convert::relay_id;
 use super::embedded::EmbeddedController;
 use super::{Collected, DigitPlan, EndpointId, MediaError, MediaFuture, Part, Played, Prompt};
-use crate::media::sounds::{self, Fetched, Limits, SoundError, SoundStore, StoreStats, Want};
-use crate::media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
+use b2b_media::sounds::{self, Fetched, Limits, SoundError, SoundStore, StoreStats, Want};
+use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
 
 /// A kind of music on hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

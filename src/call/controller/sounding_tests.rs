@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::*;
 use super::*;
-use crate::call::controller::{CollectEnd, MusicClass, MusicSource, Part, check_sound};
-use crate::media::codec::{Codec, Decoder};
-use crate::media::mix::Energy;
+use crate::controller::{CollectEnd, MusicClass, MusicSource, Part, check_sound};
+use b2b_media::codec::{Codec, Decoder};
+use b2b_media::mix::Energy;
 
 pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -3,10 +3,10 @@
 use super::super::*;
 use super::sounding::wait;
 use super::*;
-use crate::call::controller::CollectEnd;
-use crate::media::codec::g711::{alaw_decode, alaw_encode};
-use crate::media::dtmf::Tone;
-use crate::media::mix::Energy;
+use crate::controller::CollectEnd;
+use b2b_media::codec::g711::{alaw_decode, alaw_encode};
+use b2b_media::dtmf::Tone;
+use b2b_media::mix::Energy;
 
 /// -50 dBm0 as samples, root mean square.
 const LEAK: f64 = 51.0;

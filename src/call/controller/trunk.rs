@@ -6,8 +6,8 @@
 
 use std::net::SocketAddr;
 
-use crate::media::forward::{ExtensionMap, PayloadMap};
-use crate::media::relay::{EndpointConfig, OpenError, RelayHandle, RelayId, Remote, Way};
+use b2b_media::forward::{ExtensionMap, PayloadMap};
+use b2b_media::relay::{EndpointConfig, OpenError, RelayHandle, RelayId, Remote, Way};
 
 #[derive(Debug)]
 struct Trunk {

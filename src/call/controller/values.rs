@@ -8,13 +8,13 @@ use ipnet::IpNet;
 
 use super::EndpointStats;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
-use crate::call::negotiate::NegotiateError;
-pub use crate::call::negotiate::crypto::SrtpPolicy;
-use crate::call::negotiate::pair::{self, Agreed};
-pub use crate::call::negotiate::pair::{Hold, PairPolicy};
-use crate::media::codec::Codec;
-use crate::media::transport::lock::same_host;
-pub use crate::media::transport::lock::{Answering, NamedSources, Signalling};
+use crate::negotiate::NegotiateError;
+pub use crate::negotiate::crypto::SrtpPolicy;
+use crate::negotiate::pair::{self, Agreed};
+pub use crate::negotiate::pair::{Hold, PairPolicy};
+use b2b_media::codec::Codec;
+use b2b_media::transport::lock::same_host;
+pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
 
 /// A media endpoint; unique within its controller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::media::room::Member;
-pub use crate::media::stage::{CollectEnd, Collected, DigitPlan, Played};
-pub use crate::media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
+pub use b2b_media::room::Member;
+pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
+pub use b2b_media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
 
 /// A piece of what is played.
 #[derive(Debug, Clone, PartialEq, Eq)]

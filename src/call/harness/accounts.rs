@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Harness;
-use crate::call::CallId;
-use crate::call::account::{CaptureView, Report};
-use crate::call::controller::Snap;
-use crate::call::switch::{CaptureError, Turn};
+use crate::CallId;
+use crate::account::{CaptureView, Report};
+use crate::controller::Snap;
+use crate::switch::{CaptureError, Turn};
 
 impl Harness {
     /// A call's account, with verdicts; none: it was never here, or is forgotten.

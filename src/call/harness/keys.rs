@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Harness;
-use crate::call::LegId;
-use crate::call::controller::{EndpointId, MediaEvent};
+use crate::LegId;
+use crate::controller::{EndpointId, MediaEvent};
 
 impl Harness {
     /// The media endpoint of an answered leg.

@@ -9,15 +9,15 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::stage::{Hears, Stage};
-use crate::call::controller::{
+use crate::controller::{
     AudioStream, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan,
     EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError,
     MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded, RecordingId,
     RecordingSpec, Route, StreamSpec,
 };
-use crate::call::negotiate::NegotiateError;
-use crate::call::negotiate::pair::{self, Side};
-use crate::media::stream::{Inside, StreamEnd, Streams};
+use crate::negotiate::NegotiateError;
+use crate::negotiate::pair::{self, Side};
+use b2b_media::stream::{Inside, StreamEnd, Streams};
 
 /// Media that is only told of. Every endpoint `n` receives at 192.0.2.1:10000+2n.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 //!
 //! ```
 //! # use std::{sync::Arc, time::Instant};
-//! use b2b::call::harness::{Harness, SESSION};
-//! use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-//! use b2b::call::service::{CallService, DialRequest};
+//! use b2b_call::harness::{Harness, SESSION};
+//! use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+//! use b2b_call::service::{CallService, DialRequest};
 //!
 //! struct ToBob;
 //! impl ApplicationHandler for ToBob {
@@ -46,7 +46,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
-pub use crate::sip::endpoint::UsageId;
+pub use b2b_sip::endpoint::UsageId;
 pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
@@ -62,13 +62,13 @@ use super::switch::desk::{FrontDesk, OpenDesk};
 use super::switch::{
     CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
 };
-use crate::call::controller::MediaEvent;
-use crate::sip::endpoint::{
+use crate::controller::MediaEvent;
+use b2b_sip::endpoint::{
     Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
-use crate::sip::msg::Method;
-use crate::sip::net::Ban;
-use crate::sip::net::tap::{Direction, Seen};
+use b2b_sip::msg::Method;
+use b2b_sip::net::Ban;
+use b2b_sip::net::tap::{Direction, Seen};
 use network::Flights;
 use party::Party;
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::{B2B, Harness};
-use crate::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Extensions, Invite, Termination, UsageEvent, UsageId,
 };
-use crate::sip::msg::Method;
+use b2b_sip::msg::Method;
 
 /// Names a party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::NegotiateError;
-use crate::media::transport::protection::{Keys, MasterKey, Suite};
-use crate::sdp::{AudioMedia, Crypto};
-use crate::util::secret::Secret;
+use b2b_base::util::secret::Secret;
+use b2b_media::transport::protection::{Keys, MasterKey, Suite};
+use b2b_sdp::{AudioMedia, Crypto};
 
 /// What we offer, the best first; the tag is the place, from 1. What has a tag of 32 bits
 /// is taken, and not asked for.

@@ -3,7 +3,7 @@
 use super::crypto::{LocalCrypto, SrtpPolicy};
 use super::fixtures::{description, text};
 use super::*;
-use crate::media::transport::protection::{Keys, Suite};
+use b2b_media::transport::protection::{Keys, Suite};
 
 fn local(policy: SrtpPolicy, seed: u8) -> LocalMedia {
     LocalMedia { crypto: LocalCrypto::new(policy, [seed; 32]), ..fixtures::local(&[Codec::Pcmu]) }

@@ -9,7 +9,7 @@ pub(super) fn local(codecs: &[Codec]) -> LocalMedia {
         codecs: codecs.to_vec(),
         ptime_ms: 20,
         session_id: 42,
-        direction: crate::sdp::Direction::SendRecv,
+        direction: b2b_sdp::Direction::SendRecv,
         crypto: LocalCrypto::default(),
         attributes: Vec::new(),
     }

@@ -22,9 +22,9 @@ mod wide_tests;
 
 use std::net::SocketAddr;
 
-use crate::media::codec::Codec;
-use crate::media::session::{Direction, EventFormat, MediaParams, SendFormat};
-use crate::sdp::{self, Attribute, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
+use b2b_media::codec::Codec;
+use b2b_media::session::{Direction, EventFormat, MediaParams, SendFormat};
+use b2b_sdp::{Attribute, AudioMedia, ExtMap, Format, Origin, SdpError, SessionDescription};
 use crypto::LocalCrypto;
 use remote::RemoteAudio;
 
@@ -60,7 +60,7 @@ pub struct LocalMedia {
     pub session_id: u64,
     /// What we offer: less than `SendRecv` while we hold the far end. An answer of ours takes
     /// no more than this either.
-    pub direction: sdp::Direction,
+    pub direction: b2b_sdp::Direction,
     /// Whether media are encrypted, and our keys.
     pub crypto: LocalCrypto,
     /// More attributes of the audio line, as they are to be written.
@@ -189,10 +189,10 @@ pub fn make_answer(
     audio.others.clone_from(&local.attributes);
     params.protection = chosen.map(|chosen| chosen.keys);
     audio.direction = match (params.direction.send, params.direction.receive) {
-        (true, true) => sdp::Direction::SendRecv,
-        (true, false) => sdp::Direction::SendOnly,
-        (false, true) => sdp::Direction::RecvOnly,
-        (false, false) => sdp::Direction::Inactive,
+        (true, true) => b2b_sdp::Direction::SendRecv,
+        (true, false) => b2b_sdp::Direction::SendOnly,
+        (false, true) => b2b_sdp::Direction::RecvOnly,
+        (false, false) => b2b_sdp::Direction::Inactive,
     };
     let description = SessionDescription::answer(&origin(local, version), offer, index, &audio);
     Ok((Described { description, audio: index }, params))
@@ -217,7 +217,7 @@ pub fn apply_answer(
 }
 
 fn receives(local: &LocalMedia) -> bool {
-    matches!(local.direction, sdp::Direction::SendRecv | sdp::Direction::RecvOnly)
+    matches!(local.direction, b2b_sdp::Direction::SendRecv | b2b_sdp::Direction::RecvOnly)
 }
 
 /// The first audio line that we can use, or what is wrong with the last one.
@@ -331,7 +331,7 @@ fn telephone_event(payload_type: u8) -> Format {
 }
 
 /// A number among the parameters of a format (RFC 7587 §6.1).
-pub(in crate::call::negotiate) fn parameter(format: &Format, name: &str) -> Option<u32> {
+pub(in crate::negotiate) fn parameter(format: &Format, name: &str) -> Option<u32> {
     let parameters = format.fmtp.as_deref()?.split(';');
     let mut pairs = parameters.filter_map(|parameter| parameter.trim().split_once('='));
     pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.trim().parse().ok()

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{ABS_CAPTURE_TIME, NegotiateError, parameter};
-use crate::media::codec::Codec;
-use crate::media::session::EventFormat;
-use crate::sdp::{AudioMedia, Crypto, Format};
+use b2b_media::codec::Codec;
+use b2b_media::session::EventFormat;
+use b2b_sdp::{AudioMedia, Crypto, Format};
 
 /// A codec of theirs that we know.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
+use crate::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 
 /// Asks its resolvers in order; the first result counts. One that fails does not hide
 /// the next (a second directory may know the user), but a refusal is final. If nobody

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use super::ready;
-use crate::call::lookup::{
+use crate::lookup::{
     LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
-use crate::sip::msg::{Host, Scheme, Uri};
+use b2b_sip::msg::{Host, Scheme, Uri};
 
 /// Which URIs may be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{escape_user, ready, rest};
-use crate::call::lookup::{
+use crate::lookup::{
     Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
     ResolvedContact, Resolver,
 };
-use crate::call::negotiate::pair::PairPolicy;
-use crate::sip::msg::{Transport, Uri};
+use crate::negotiate::pair::PairPolicy;
+use b2b_sip::msg::{Transport, Uri};
 
 /// A provider.
 #[derive(Clone)]

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::call::lookup::{
+use crate::lookup::{
     Credentials, LookupError, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
-use crate::sip::msg::Transport;
+use b2b_sip::msg::Transport;
 
 fn look(resolver: &dyn Resolver, target: &str) -> Result<Option<LookupResult>, LookupError> {
     look_for(resolver, target, None)
@@ -252,8 +252,8 @@ fn host_patterns_that_are_none_are_refused() {
         assert!(HostPattern::parse(text).is_err(), "{text}");
     }
     let all = HostPattern::parse("0.0.0.0/0").unwrap();
-    assert!(all.matches(&crate::sip::msg::Host::V4([203, 0, 113, 1].into())));
-    assert!(!all.matches(&crate::sip::msg::Host::V6(std::net::Ipv6Addr::LOCALHOST)));
+    assert!(all.matches(&b2b_sip::msg::Host::V4([203, 0, 113, 1].into())));
+    assert!(!all.matches(&b2b_sip::msg::Host::V6(std::net::Ipv6Addr::LOCALHOST)));
 }
 
 fn groups<'a>(groups: impl IntoIterator<Item = (&'a str, Group)>) -> Result<GroupResolver, LookupError> {

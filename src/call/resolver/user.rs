@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::rest;
-use crate::call::lookup::{
+use crate::lookup::{
     LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
-use crate::sip::endpoint::Flow;
+use b2b_sip::endpoint::Flow;
 
 /// One place where a user is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]

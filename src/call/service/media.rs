@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use super::{CallError, CallService};
-use crate::call::call_fsm::CallState;
-use crate::call::controller::{
+use crate::call_fsm::CallState;
+use crate::controller::{
     AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
     Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec,
 };
-use crate::call::switch::command::{Command, Record, RecordLeg};
-use crate::call::{CallId, LegId};
+use crate::switch::command::{Command, Record, RecordLeg};
+use crate::{CallId, LegId};
 
 /// Where in the house a call is, for its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ pub enum Place {
 
 impl Place {
     /// The state of a call there; none: it depends on how it began.
-    pub(in crate::call) fn state(self) -> Option<CallState> {
+    pub(crate) fn state(self) -> Option<CallState> {
         match self {
             Place::Ivr => Some(CallState::InIvr),
             Place::Queue => Some(CallState::InQueue),
@@ -42,7 +42,7 @@ impl Place {
 }
 
 /// A leg's media, and who carries them.
-pub(in crate::call) struct LegMedia {
+pub(crate) struct LegMedia {
     pub controller: Arc<dyn MediaController>,
     pub endpoint: EndpointId,
     /// Whether tones are digits by configuration.

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::{CallError, CallService, Watched};
-use crate::call::controller::Hold;
-use crate::call::switch::command::Command;
-use crate::call::{CallId, LegId};
+use crate::controller::Hold;
+use crate::switch::command::Command;
+use crate::{CallId, LegId};
 
 /// How long an application that has lost its call may take to give back what it had: rooms and
 /// music take a few turns.

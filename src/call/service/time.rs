@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::{CallError, CallService};
-use crate::call::CallId;
-use crate::call::event::Event;
-use crate::call::switch::command::{Command, Until};
+use crate::CallId;
+use crate::event::Event;
+use crate::switch::command::{Command, Until};
 
 impl CallService {
     /// What time it is.

@@ -1,10 +1,10 @@
 //! The accounts of the calls: what the switch writes into them, and what comes out.
 
 use super::{Switch, Turn};
-use crate::call::account::{Outcome, Report, Unjudged};
-use crate::call::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
-use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::net::tap::Seen;
+use crate::account::{Outcome, Report, Unjudged};
+use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::net::tap::Seen;
 
 /// Sees each message that passes, and whether its call is captured; it must not wait.
 pub type Mirror = Box<dyn FnMut(&Seen, bool) + Send>;

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::command::Reply;
 use super::table::OnAck;
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::controller::MediaError;
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::service::CallError;
+use crate::LegId;
+use crate::controller::MediaError;
+use crate::leg_fsm::TerminationCause;
+use crate::service::CallError;
 
 impl Switch {
     /// Answers a caller with media of our own.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::table::Hidden;
 use super::{Switch, Turn};
-use crate::call::call_fsm::{CallDirection, CallEvent, CallState};
-use crate::call::service::{CallError, LegMedia, Place};
-use crate::call::{CallId, LegId};
+use crate::call_fsm::{CallDirection, CallEvent, CallState};
+use crate::service::{CallError, LegMedia, Place};
+use crate::{CallId, LegId};
 
 /// How long the last key of a collection may be on its way to us when the next one begins: media tell
 /// of it by another way than applications ask.
@@ -14,7 +14,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 impl Switch {
     /// The endpoint of an answered leg.
-    pub(in crate::call) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
+    pub(crate) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
         let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(CallError::Gone)?;
         if !it.is_up() {
             return Err(CallError::WrongState("the leg has to be answered first"));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Switch, Turn};
-use crate::call::account::{CAPTURE_BYTES, CAPTURES, CaptureView};
-use crate::call::controller::{Capability, EndpointId, MediaFuture, PacketTrace, Snap};
-use crate::call::{CallId, LegId};
+use crate::account::{CAPTURE_BYTES, CAPTURES, CaptureView};
+use crate::controller::{Capability, EndpointId, MediaFuture, PacketTrace, Snap};
+use crate::{CallId, LegId};
 
 /// Why a capture does not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -6,27 +6,27 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::controller::{Hold, MediaController, Recorded, RecordingSpec};
-use crate::call::event::Event;
-use crate::call::handler::HandlerAction;
-use crate::call::lookup::{LookupError, LookupResult};
-use crate::call::service::{CallEnd, CallError, DialError, DialRequest, LegMedia, Place, Watched};
-use crate::call::{BridgeId, CallId, LegId};
+use crate::bridge_fsm::BridgeMode;
+use crate::controller::{Hold, MediaController, Recorded, RecordingSpec};
+use crate::event::Event;
+use crate::handler::HandlerAction;
+use crate::lookup::{LookupError, LookupResult};
+use crate::service::{CallEnd, CallError, DialError, DialRequest, LegMedia, Place, Watched};
+use crate::{BridgeId, CallId, LegId};
 
 /// Where an answer goes. A receiver that is gone is no fault.
-pub(in crate::call) type Reply<T> = oneshot::Sender<T>;
+pub(crate) type Reply<T> = oneshot::Sender<T>;
 
 /// When somebody wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::call) enum Until {
+pub(crate) enum Until {
     Now,
     In(Duration),
     At(Instant),
 }
 
 /// What is wanted of a call's recording.
-pub(in crate::call) enum Record {
+pub(crate) enum Record {
     /// Into this file, or as the switch was told.
     Begin(Option<Box<RecordingSpec>>),
     Pause(bool),
@@ -35,7 +35,7 @@ pub(in crate::call) enum Record {
 
 /// What is wanted of a leg's own recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::call) enum RecordLeg {
+pub(crate) enum RecordLeg {
     /// What it says, or both sides.
     Begin {
         both: bool,
@@ -45,7 +45,7 @@ pub(in crate::call) enum RecordLeg {
 }
 
 /// One command.
-pub(in crate::call) enum Command {
+pub(crate) enum Command {
     Lookup {
         target: String,
         reply: Reply<Result<LookupResult, LookupError>>,

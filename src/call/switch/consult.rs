@@ -2,12 +2,12 @@
 
 use super::table::Purpose;
 use super::{Switch, Turn};
-use crate::call::call_fsm::CallEvent;
-use crate::call::event::{Event, TransferKind};
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::service::DialError;
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{ReferId, UsageId};
+use crate::call_fsm::CallEvent;
+use crate::event::{Event, TransferKind};
+use crate::leg_fsm::TerminationCause;
+use crate::service::DialError;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::{ReferId, UsageId};
 
 impl Switch {
     /// `caller` is the referrer's leg in the call that it consults by, and unanswered.

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Turn;
-use crate::call::controller::{Bound, NamedSources, PairPolicy};
-use crate::call::handler::Party;
-use crate::call::lookup::{GatewayUse, ResolvedContact};
-use crate::call::seats::Seat;
-use crate::sip::endpoint::{
+use crate::controller::{Bound, NamedSources, PairPolicy};
+use crate::handler::Party;
+use crate::lookup::{GatewayUse, ResolvedContact};
+use crate::seats::Seat;
+use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
     Transport,
 };
-use crate::sip::msg::{Method, Request, Response};
-use crate::sip::net::Ban;
+use b2b_sip::msg::{Method, Request, Response};
+use b2b_sip::net::Ban;
 
 /// What becomes of an INVITE.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::call::failure::{Failover, is_trouble, rank};
-use crate::util::unheard;
+use crate::failure::{Failover, is_trouble, rank};
+use b2b_base::util::unheard;
 
 /// A branch, numbered from 0 as they were started.
 pub type BranchNo = u16;

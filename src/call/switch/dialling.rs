@@ -12,17 +12,17 @@ use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
-use crate::call::controller::{AddressFamily, Hold, MediaError, PairPolicy};
-use crate::call::failure::cause;
-use crate::call::headers;
-use crate::call::leg_fsm::{LegEvent, TerminationCause};
-use crate::call::lookup::{LookupError, LookupRequest, ResolvedContact};
-use crate::call::reason::Reason;
-use crate::call::seats::Seat;
-use crate::call::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::InviteError;
-use crate::sip::msg::{Host, Response, Uri};
+use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
+use crate::failure::cause;
+use crate::headers;
+use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::lookup::{LookupError, LookupRequest, ResolvedContact};
+use crate::reason::Reason;
+use crate::seats::Seat;
+use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::InviteError;
+use b2b_sip::msg::{Host, Response, Uri};
 
 impl Switch {
     /// Begins to dial, once the target is known.

@@ -13,11 +13,11 @@ use bytes::Bytes;
 
 use super::table::{Asked, Exchange, OnAck};
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::BridgeState;
-use crate::call::controller::{EndpointId, MediaError};
-use crate::call::direct::{Party, Step, step};
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::Reply;
+use crate::bridge_fsm::BridgeState;
+use crate::controller::{EndpointId, MediaError};
+use crate::direct::{Party, Step, step};
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::Reply;
 
 /// How long a bridge is left as it is after its parties have changed something.
 const SETTLE: Duration = Duration::from_secs(1);

@@ -19,15 +19,15 @@ use super::command::Command;
 use super::desk::OpenDesk;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
-use crate::call::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
-use crate::call::handler::ApplicationHandler;
-use crate::call::resolver::{DirectPolicy, DirectResolver};
-use crate::call::service::CallService;
-use crate::sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
-use crate::sip::msg::Method;
-use crate::sip::net::{NetConfig, NetCounters, NetError, SipStack};
-use crate::util::panics;
-use crate::util::vital::Vital;
+use crate::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
+use crate::handler::ApplicationHandler;
+use crate::resolver::{DirectPolicy, DirectResolver};
+use crate::service::CallService;
+use b2b_base::util::panics;
+use b2b_base::util::vital::Vital;
+use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};
+use b2b_sip::msg::Method;
+use b2b_sip::net::{NetConfig, NetCounters, NetError, SipStack};
 
 /// How long connections may take to write what is queued when we close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(200);

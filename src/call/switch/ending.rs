@@ -9,14 +9,14 @@ use super::dialling::refuse;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::Purpose;
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::BridgeEvent;
-use crate::call::call_fsm::{CallDirection, CallEvent};
-use crate::call::failure::{cause, for_caller};
-use crate::call::leg_fsm::{LegState, TerminationCause};
-use crate::call::reason::Reason;
-use crate::call::service::{CallEnd, CallError, DialError, Watched};
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::Reply;
+use crate::bridge_fsm::BridgeEvent;
+use crate::call_fsm::{CallDirection, CallEvent};
+use crate::failure::{cause, for_caller};
+use crate::leg_fsm::{LegState, TerminationCause};
+use crate::reason::Reason;
+use crate::service::{CallEnd, CallError, DialError, Watched};
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::Reply;
 
 /// Ends that are remembered: of two legs, a bridge and a call each.
 const ENDS: usize = 4 * 1_024;
@@ -54,7 +54,7 @@ impl Switch {
         let Some(usage) = it.usage else { return };
         let mut headers = reason_field(it.reason.clone());
         if let Some(rules) = &it.rules {
-            crate::call::headers::apply(rules, true, &mut headers, None);
+            crate::headers::apply(rules, true, &mut headers, None);
         }
         if status == 503 {
             headers.push(("Retry-After".into(), self.config.retry_after.to_string().into()));

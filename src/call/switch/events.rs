@@ -7,15 +7,15 @@ use super::refresh::recovered;
 use super::say::reason_of;
 use super::table::Asked;
 use super::{Switch, Turn};
-use crate::call::agent::leg::termination;
-use crate::call::controller::{EndpointId, MediaEvent};
-use crate::call::event::{DigitBy, Event as News};
-use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
-use crate::call::verdict::media_from;
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
-use crate::sip::msg::{Method, Name, Response};
-use crate::util::unheard;
+use crate::agent::leg::termination;
+use crate::controller::{EndpointId, MediaEvent};
+use crate::event::{DigitBy, Event as News};
+use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
+use crate::verdict::media_from;
+use crate::{CallId, LegId};
+use b2b_base::util::unheard;
+use b2b_sip::endpoint::{Event, Reply, Termination, UsageEvent, UsageId};
+use b2b_sip::msg::{Method, Name, Response};
 
 impl Switch {
     /// Takes what the endpoint has to tell.

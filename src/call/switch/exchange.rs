@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use super::table::{Asked, Exchange, OnAck};
 use super::{Switch, Turn};
-use crate::call::controller::MediaError;
-use crate::call::service::CallError;
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::{Body, Reply, ServerTransactionId};
-use crate::sip::msg::{Request, Response};
+use crate::controller::MediaError;
+use crate::service::CallError;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
+use b2b_sip::msg::{Request, Response};
 
 use super::incoming::is_session;
 

@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 
 use super::tasks::Panicked;
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::event::Event;
-use crate::call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use crate::call::service::DialRequest;
-use crate::call::switch::table::{Leg, Purpose};
+use crate::LegId;
+use crate::bridge_fsm::BridgeMode;
+use crate::event::Event;
+use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use crate::service::DialRequest;
+use crate::switch::table::{Leg, Purpose};
 
 /// How often a call may be handed on by name.
 const HANDS: u16 = 100;

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use super::command::Reply;
 use super::table::{Asked, Exchange, OnAck};
 use super::{Switch, Turn};
-use crate::call::controller::{Hold, PairPolicy};
-use crate::call::event::Event;
-use crate::call::service::CallError;
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::Reply as Response;
+use crate::controller::{Hold, PairPolicy};
+use crate::event::Event;
+use crate::service::CallError;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::Reply as Response;
 
 impl Switch {
     /// Puts a party on hold, or takes it back; the answer goes back with the party's. What is so

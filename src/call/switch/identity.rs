@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::invite::{escaped_user, name_before};
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::sip::endpoint::{Body, CommandError, HeaderFields};
-use crate::sip::msg::{Headers, Name, NameAddr, Response, elements};
+use crate::LegId;
+use b2b_sip::endpoint::{Body, CommandError, HeaderFields};
+use b2b_sip::msg::{Headers, Name, NameAddr, Response, elements};
 
 impl Switch {
     /// A message of a leg that may say who its party is now. The other party is told.

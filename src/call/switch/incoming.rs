@@ -1,12 +1,11 @@
 //! Their INVITE that starts a call: admission, its leg and call.
 
-use crate::call::call_fsm::CallEvent;
-use crate::call::controller::AddressFamily;
-use crate::call::handler::{IncomingCall, Party, caller_number};
-use crate::call::{CallId, LegId};
-use crate::sdp;
-use crate::sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
-use crate::sip::msg::{Method, Name, Request};
+use crate::call_fsm::CallEvent;
+use crate::controller::AddressFamily;
+use crate::handler::{IncomingCall, Party, caller_number};
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
+use b2b_sip::msg::{Method, Name, Request};
 
 use super::desk::{Admission, Fate};
 use super::handing::Asked;
@@ -116,7 +115,7 @@ impl Switch {
     /// The same, for those of whom nothing is to be kept.
     fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, mut reply: Reply) {
         if reply.reason.is_empty() {
-            reply.reason = crate::sip::msg::phrase(reply.status).to_owned();
+            reply.reason = b2b_sip::msg::phrase(reply.status).to_owned();
         }
         if let Err(error) = t.sip.refuse_once(t.now, usage, reply) {
             tracing::debug!("a call that is to be refused: {error}");
@@ -136,6 +135,6 @@ pub(super) fn is_session(request: &Request) -> bool {
     let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
     let media_type = request.content_type();
     request.body().is_empty()
-        || media_type.is_some_and(|it| it.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()))
+        || media_type.is_some_and(|it| it.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes()))
             && request.headers(Name::ContentEncoding).all(plain)
 }

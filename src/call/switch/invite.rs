@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::Switch;
 use super::table::Leg;
-use crate::call::handler::caller_number;
-use crate::call::headers;
-use crate::call::lookup::Diverted;
-use crate::call::service::DialOptions;
-use crate::sip::endpoint::{Body, Invite};
-use crate::sip::msg::{Name, Request, chars, elements};
+use crate::handler::caller_number;
+use crate::headers;
+use crate::lookup::Diverted;
+use crate::service::DialOptions;
+use b2b_sip::endpoint::{Body, Invite};
+use b2b_sip::msg::{Name, Request, chars, elements};
 
 /// Header fields of their INVITE that go across as they are.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];

@@ -8,15 +8,15 @@ use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
 use super::table::{Bridge, Leg, OnAck, Purpose};
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
-use crate::call::call_fsm::CallEvent;
-use crate::call::controller::{EndpointId, EndpointSpec, MediaError};
-use crate::call::event::Event;
-use crate::call::leg_fsm::{LegEvent, TerminationCause};
-use crate::call::negotiate;
-use crate::call::service::{CallError, DialError};
-use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::endpoint::{Body, Reply};
+use crate::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
+use crate::call_fsm::CallEvent;
+use crate::controller::{EndpointId, EndpointSpec, MediaError};
+use crate::event::Event;
+use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::negotiate;
+use crate::service::{CallError, DialError};
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::{Body, Reply};
 
 impl Switch {
     /// The media endpoint of a leg, made if there is none; `then` gets an error

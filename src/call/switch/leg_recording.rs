@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::command::{RecordLeg, Reply};
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::controller::{Recorded, RecordingId};
-use crate::call::event::Event;
-use crate::call::service::CallError;
+use crate::LegId;
+use crate::controller::{Recorded, RecordingId};
+use crate::event::Event;
+use crate::service::CallError;
 
 /// The recording of a leg.
 pub(super) struct LegRecording {

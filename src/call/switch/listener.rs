@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::tasks::Panicked;
 use super::{Switch, Turn};
-use crate::call::CallId;
-use crate::call::event::Event;
-use crate::call::handler::ApplicationHandler;
+use crate::CallId;
+use crate::event::Event;
+use crate::handler::ApplicationHandler;
 
 /// Events that wait for a handler at most; what comes then is lost to it, with a count.
 const QUEUE: usize = 256;

@@ -40,7 +40,7 @@ mod account;
 mod answering;
 mod application;
 mod capturing;
-pub(in crate::call) mod command;
+pub(crate) mod command;
 mod consult;
 pub mod desk;
 pub mod dial;
@@ -94,11 +94,11 @@ use super::lookup::Resolver;
 use super::recording::RecordingRules;
 use super::service::{CallEnd, CallService, Watched};
 use super::{CallId, LegId};
-use crate::sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
-use crate::sip::net::Ban;
-use crate::sip::transaction::timer_queue::TimerQueue;
 pub use account::Inquiry;
 pub use account::Mirror;
+use b2b_sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
+use b2b_sip::net::Ban;
+use b2b_sip::transaction::timer_queue::TimerQueue;
 pub use capturing::{CaptureError, Capturing};
 use command::Command;
 use desk::FrontDesk;
@@ -252,10 +252,7 @@ pub struct Switch {
 
 impl Switch {
     /// A switch without calls, and the commands that its [`CallService`] will send.
-    pub(in crate::call) fn new(
-        config: SwitchConfig,
-        parts: SwitchParts,
-    ) -> (Self, mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn new(config: SwitchConfig, parts: SwitchParts) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let switch = Switch {
             config,

@@ -10,12 +10,12 @@ use super::handing::Asked;
 use super::invite::escaped_user;
 use super::table::{Asked as Wish, Exchange, Purpose};
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::event::Event;
-use crate::call::handler::{IncomingCall, Referral};
-use crate::call::service::{DialError, TRANSFERRED_BY, Watched};
-use crate::sip::endpoint::{Body, Reply};
-use crate::sip::msg::{Limits, Message, Request};
+use crate::LegId;
+use crate::event::Event;
+use crate::handler::{IncomingCall, Referral};
+use crate::service::{DialError, TRANSFERRED_BY, Watched};
+use b2b_sip::endpoint::{Body, Reply};
+use b2b_sip::msg::{Limits, Message, Request};
 
 impl Switch {
     /// Whoever stays is given to the application of this name; for whoever asked for it the

@@ -2,13 +2,13 @@
 
 use super::dial::DialFailure;
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::{BridgeEvent, HeldBy};
-use crate::call::call_fsm::{CallDirection, CallEvent};
-use crate::call::controller::Hold;
-use crate::call::event::Event;
-use crate::call::leg_fsm::{LegEvent, LegState, TerminationCause};
-use crate::call::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
-use crate::media::session::Direction;
+use crate::bridge_fsm::{BridgeEvent, HeldBy};
+use crate::call_fsm::{CallDirection, CallEvent};
+use crate::controller::Hold;
+use crate::event::Event;
+use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
+use crate::{CallId, LegId, bridge_fsm, call_fsm, leg_fsm};
+use b2b_media::session::Direction;
 
 impl Switch {
     /// Writes an event down in its call's account, tells its handler, and publishes it if

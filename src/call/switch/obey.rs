@@ -5,15 +5,15 @@ use super::dial::Dial;
 use super::table::{Call, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::call_fsm::CallEvent;
-use crate::call::lookup::{LookupError, LookupRequest};
-use crate::call::service::{CallError, DialError, Watched};
-use crate::call::{BridgeId, CallId, LegId};
+use crate::bridge_fsm::BridgeMode;
+use crate::call_fsm::CallEvent;
+use crate::lookup::{LookupError, LookupRequest};
+use crate::service::{CallError, DialError, Watched};
+use crate::{BridgeId, CallId, LegId};
 
 impl Switch {
     /// Carries a command out; its answer goes back when there is one.
-    pub(in crate::call) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
+    pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
         // An answer that nobody waits for is no fault.
         match command {
             Command::Lookup { target, reply } => self.look_up(t, target, reply),
@@ -142,7 +142,7 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         target: String,
-        reply: super::command::Reply<Result<crate::call::lookup::LookupResult, LookupError>>,
+        reply: super::command::Reply<Result<crate::lookup::LookupResult, LookupError>>,
     ) {
         let lookup = LookupRequest::new(target, t.now);
         let resolver = self.resolver.clone();

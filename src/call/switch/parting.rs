@@ -2,10 +2,10 @@
 
 use super::table::{Call, Purpose};
 use super::{Switch, Turn};
-use crate::call::call_fsm::CallEvent;
-use crate::call::event::Event;
-use crate::call::service::CallError;
-use crate::call::{CallId, LegId};
+use crate::call_fsm::CallEvent;
+use crate::event::Event;
+use crate::service::CallError;
+use crate::{CallId, LegId};
 
 impl Switch {
     /// Takes the bridge of a leg down. The leg keeps its call, and the other one gets a call of its

@@ -6,11 +6,11 @@
 
 use super::command::{Record, Reply};
 use super::{Switch, Turn};
-use crate::call::controller::{MediaError, Recorded, RecordingId, RecordingSpec};
-use crate::call::event::Event;
-use crate::call::recording::Wish;
-use crate::call::service::{CallError, Watched};
-use crate::call::{CallId, LegId};
+use crate::controller::{MediaError, Recorded, RecordingId, RecordingSpec};
+use crate::event::Event;
+use crate::recording::Wish;
+use crate::service::{CallError, Watched};
+use crate::{CallId, LegId};
 
 /// The recording of a call.
 pub(super) struct Recording {
@@ -197,7 +197,7 @@ impl Switch {
         }
     }
 
-    fn up_endpoint(&self, leg: LegId) -> Option<crate::call::controller::EndpointId> {
+    fn up_endpoint(&self, leg: LegId) -> Option<crate::controller::EndpointId> {
         self.legs.get(leg.0).filter(|it| it.is_up())?.media
     }
 
@@ -246,7 +246,7 @@ impl Switch {
         };
         let Some(it) = self.legs.get_mut(leg.0) else { return false };
         // Whoever comes by a gateway is nobody of ours.
-        let by_gateway = |party: &crate::call::handler::Party| party.gateway.is_some();
+        let by_gateway = |party: &crate::handler::Party| party.gateway.is_some();
         let outside = it.contact.as_ref().is_some_and(|contact| contact.gateway.is_some())
             || it.party.as_deref().is_some_and(by_gateway);
         if outside {

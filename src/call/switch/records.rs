@@ -5,13 +5,13 @@ use std::time::{Instant, SystemTime};
 
 use super::table::Leg;
 use super::{Switch, Turn};
-use crate::call::call_fsm::CallDirection;
-use crate::call::cdr::{Cdr, Ending};
-use crate::call::leg_fsm::{LegEvent, TerminationCause};
-use crate::call::seats::Holder;
-use crate::call::{CallId, LegId};
-use crate::sip::msg::Request;
-use crate::sip::msg::chars;
+use crate::call_fsm::CallDirection;
+use crate::cdr::{Cdr, Ending};
+use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::seats::Holder;
+use crate::{CallId, LegId};
+use b2b_sip::msg::Request;
+use b2b_sip::msg::chars;
 
 /// Where records go.
 pub type RecordSink = Box<dyn FnMut(Cdr) + Send>;

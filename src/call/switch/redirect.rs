@@ -9,14 +9,14 @@ use super::handing::Asked;
 use super::say::q850_of;
 use super::table::Purpose;
 use super::{Switch, Turn};
-use crate::call::event::Event;
-use crate::call::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
-use crate::call::leg_fsm::LegState;
-use crate::call::lookup::{LookupRequest, ResolvedContact, Resolver};
-use crate::call::service::{DialOrder, DialTo};
-use crate::call::{CallId, LegId};
-use crate::sip::endpoint::redirect_targets;
-use crate::sip::msg::{Name, Response};
+use crate::event::Event;
+use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
+use crate::leg_fsm::LegState;
+use crate::lookup::{LookupRequest, ResolvedContact, Resolver};
+use crate::service::{DialOrder, DialTo};
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::redirect_targets;
+use b2b_sip::msg::{Name, Response};
 
 /// Contacts of one answer that are looked at, and branches that may come of them: far fewer than a
 /// dialling may have in all.

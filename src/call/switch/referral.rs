@@ -8,11 +8,11 @@ use super::table::Purpose;
 use super::tasks::Panicked;
 use super::transfer::Referrer;
 use super::{Switch, Turn};
-use crate::call::event::Event;
-use crate::call::handler::{HandlerAction, Party, Referral};
-use crate::call::service::{CallError, DialError, DialOptions, DialRequest};
-use crate::call::{CallId, LegId};
-use crate::sip::msg::Uri;
+use crate::event::Event;
+use crate::handler::{HandlerAction, Party, Referral};
+use crate::service::{CallError, DialError, DialOptions, DialRequest};
+use crate::{CallId, LegId};
+use b2b_sip::msg::Uri;
 
 impl Switch {
     /// `leaves` sends `stays` to a target, by its REFER.

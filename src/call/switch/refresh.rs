@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::say::reason_value;
 use super::table::{Asked, Exchange};
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::failure::cause;
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::reason::Reason;
-use crate::sip::endpoint::{Body, Reply, Termination};
+use crate::LegId;
+use crate::failure::cause;
+use crate::leg_fsm::TerminationCause;
+use crate::reason::Reason;
+use b2b_sip::endpoint::{Body, Reply, Termination};
 
 impl Switch {
     /// The session timer wants a refresh. It asks again, should one be impossible now.

@@ -9,11 +9,11 @@ use bytes::Bytes;
 
 use super::table::{Asked, OnAck, Purpose};
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::controller::MediaError;
-use crate::call::leg_fsm::LegEvent;
-use crate::sip::endpoint::{Body, Invite, Reply, ServerTransactionId};
-use crate::sip::msg::{Headers, Name, Request, Response};
+use crate::LegId;
+use crate::controller::MediaError;
+use crate::leg_fsm::LegEvent;
+use b2b_sip::endpoint::{Body, Invite, Reply, ServerTransactionId};
+use b2b_sip::msg::{Headers, Name, Request, Response};
 
 /// Option tag.
 const RELIABLE: &str = "100rel";

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::redirect::party_name;
 use super::{Switch, Turn};
-use crate::call::LegId;
-use crate::call::event::Event;
-use crate::call::handler::Party as Named;
-use crate::call::policy::{Asker, Decision, Party, Place, Trunk, Way, decide};
-use crate::sip::msg::{Name, NameAddr, Request};
+use crate::LegId;
+use crate::event::Event;
+use crate::handler::Party as Named;
+use crate::policy::{Asker, Decision, Party, Place, Trunk, Way, decide};
+use b2b_sip::msg::{Name, NameAddr, Request};
 
 /// For how long who was referred may come with a Replaces: as long as the INVITE of its own
 /// transaction could (RFC 3261 §17.1.1.2, Timer B).

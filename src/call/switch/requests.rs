@@ -3,15 +3,15 @@
 use bytes::Bytes;
 
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::BridgeMode;
-use crate::call::controller::EndpointId;
-use crate::call::event::{DigitBy, Event};
-use crate::call::negotiate::pair;
-use crate::call::{LegId, digits};
-use crate::sip::endpoint::{
+use crate::bridge_fsm::BridgeMode;
+use crate::controller::EndpointId;
+use crate::event::{DigitBy, Event};
+use crate::negotiate::pair;
+use crate::{LegId, digits};
+use b2b_sip::endpoint::{
     Body, HeaderFields, InDialog, Reply, RequestFailure, RequestId, ServerTransactionId,
 };
-use crate::sip::msg::{Headers, Method, Name, Request, Response};
+use b2b_sip::msg::{Headers, Method, Name, Request, Response};
 
 /// Header fields that go across with a request or its response.
 const PASSED_ON: [&str; 7] = [

@@ -3,16 +3,16 @@
 use bytes::Bytes;
 
 use super::Turn;
-use crate::call::reason::Reason;
-use crate::sip::endpoint::{CommandError, HeaderFields, Reply, UsageId};
-use crate::sip::msg::{Headers, Name};
+use crate::reason::Reason;
+use b2b_sip::endpoint::{CommandError, HeaderFields, Reply, UsageId};
+use b2b_sip::msg::{Headers, Name};
 
 impl Turn<'_> {
     /// Refuses an INVITE or re-INVITE. Words that cannot be sent are left out.
     pub(super) fn refuse(&mut self, usage: UsageId, mut reply: Reply) -> Result<(), CommandError> {
         let status = reply.status;
         if reply.reason.is_empty() {
-            reply.reason = crate::sip::msg::phrase(status).to_owned();
+            reply.reason = b2b_sip::msg::phrase(status).to_owned();
         }
         match self.sip.reply(self.now, usage, reply) {
             Err(CommandError::BadHeader { .. }) => self.sip.reply(self.now, usage, Reply::status(status)),

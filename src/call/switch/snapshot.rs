@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use super::Switch;
-use crate::call::bridge_fsm::{BridgeMode, BridgeState};
-use crate::call::call_fsm::{CallDirection, CallState};
-use crate::call::controller::Hold;
-use crate::call::leg_fsm::LegState;
-use crate::call::{BridgeId, CallId, LegId};
-use crate::util::seconds::{maybe_seconds, seconds};
+use crate::bridge_fsm::{BridgeMode, BridgeState};
+use crate::call_fsm::{CallDirection, CallState};
+use crate::controller::Hold;
+use crate::leg_fsm::LegState;
+use crate::{BridgeId, CallId, LegId};
+use b2b_base::util::seconds::{maybe_seconds, seconds};
 
 /// A call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallSnapshot {
     pub call: CallId,
     pub state: CallState,
     /// Since the call began; seconds in JSON.
     #[serde(rename = "age_s", serialize_with = "seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub age: Duration,
     /// Since its first answer.
     #[serde(rename = "talking_s", serialize_with = "maybe_seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<f64>))]
     pub talking: Option<Duration>,
     pub legs: Vec<LegSnapshot>,
     pub bridge: Option<BridgeSnapshot>,
@@ -35,13 +35,13 @@ pub struct CallSnapshot {
     pub application: Option<String>,
     /// Name and value of what was noted on it; an object in JSON.
     #[serde(serialize_with = "by_name")]
-    #[cfg_attr(feature = "server", schema(value_type = std::collections::BTreeMap<String, String>))]
+    #[cfg_attr(feature = "schema", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub variables: Vec<(String, String)>,
 }
 
 /// A leg of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegSnapshot {
     pub leg: LegId,
     pub direction: CallDirection,
@@ -64,7 +64,7 @@ pub struct LegSnapshot {
 
 /// Its recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RecordingSnapshot {
     /// The file's name when it is complete.
     pub file: String,
@@ -79,7 +79,7 @@ impl RecordingSnapshot {
 
 /// Its bridge.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BridgeSnapshot {
     pub bridge: BridgeId,
     pub a: LegId,

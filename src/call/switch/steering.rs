@@ -6,12 +6,12 @@ use super::handing::Asked;
 use super::invite::escaped_user;
 use super::table::Purpose;
 use super::{Switch, Turn};
-use crate::call::call_fsm::{CallDirection, CallEvent};
-use crate::call::controller::Hold;
-use crate::call::event::Event;
-use crate::call::handler::IncomingCall;
-use crate::call::service::{CallError, Watched};
-use crate::call::{CallId, LegId};
+use crate::call_fsm::{CallDirection, CallEvent};
+use crate::controller::Hold;
+use crate::event::Event;
+use crate::handler::IncomingCall;
+use crate::service::{CallError, Watched};
+use crate::{CallId, LegId};
 
 impl Switch {
     /// The call that this belongs to, and the leg: of a call its first one, of a bridge its

@@ -15,20 +15,20 @@ use super::recording::Recording;
 use super::records::Beginning;
 use super::transfer::Referrer;
 use super::variables::Variables;
-use crate::call::bridge_fsm::{BridgeMode, BridgeState};
-use crate::call::call_fsm::CallState;
-use crate::call::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
-use crate::call::handler::Party;
-use crate::call::headers::HeaderRule;
-use crate::call::leg_fsm::{LegState, TerminationCause};
-use crate::call::lookup::ResolvedContact;
-use crate::call::recording::Keys;
-use crate::call::seats::Seat;
-use crate::call::service::{CallEnd, CallError, DialError, DialOptions};
-use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
-use crate::sip::msg::{Request, Response};
-use crate::sip::transaction::timer_queue::Queued;
+use crate::bridge_fsm::{BridgeMode, BridgeState};
+use crate::call_fsm::CallState;
+use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
+use crate::handler::Party;
+use crate::headers::HeaderRule;
+use crate::leg_fsm::{LegState, TerminationCause};
+use crate::lookup::ResolvedContact;
+use crate::recording::Keys;
+use crate::seats::Seat;
+use crate::service::{CallEnd, CallError, DialError, DialOptions};
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
+use b2b_sip::msg::{Request, Response};
+use b2b_sip::transaction::timer_queue::Queued;
 
 /// What the ACK for a 2xx of ours brings, or lets us do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

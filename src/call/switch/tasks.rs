@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
 use super::{Switch, Turn};
-use crate::call::controller::{MediaError, MediaFuture};
+use crate::controller::{MediaError, MediaFuture};
 
 /// The result of a task: an input.
 pub struct Done(Input);

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use super::dial::DialFailure;
 use super::table::{Asked, Exchange, Leg, Purpose};
 use super::{Switch, Turn};
-use crate::call::bridge_fsm::{BridgeEvent, BridgeMode};
-use crate::call::call_fsm::CallEvent;
-use crate::call::event::{Event, TransferKind};
-use crate::call::leg_fsm::TerminationCause;
-use crate::call::policy::{Asker, Party, Place, Way, decide};
-use crate::call::service::{CallError, DialRequest};
-use crate::call::{BridgeId, CallId, LegId};
-use crate::sip::endpoint::{ReferId, ReferTo, Reply, RequestFailure, UsageId};
-use crate::sip::msg::{Method, Name, NameAddr, Request, Response};
+use crate::bridge_fsm::{BridgeEvent, BridgeMode};
+use crate::call_fsm::CallEvent;
+use crate::event::{Event, TransferKind};
+use crate::leg_fsm::TerminationCause;
+use crate::policy::{Asker, Party, Place, Way, decide};
+use crate::service::{CallError, DialRequest};
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::{ReferId, ReferTo, Reply, RequestFailure, UsageId};
+use b2b_sip::msg::{Method, Name, NameAddr, Request, Response};
 
 /// How long somebody who has been transferred away may take to hang up.
 const LEAVE: Duration = Duration::from_secs(2);

@@ -2,8 +2,8 @@
 //! stand in its snapshot and in the records of its legs.
 
 use super::Switch;
-use crate::call::service::{CallError, Watched};
-use crate::call::{CallId, LegId};
+use crate::service::{CallError, Watched};
+use crate::{CallId, LegId};
 
 /// Name and value, in the order of their first setting.
 pub(super) type Variables = Vec<(String, String)>;

@@ -37,8 +37,8 @@ const NO_LEG: u8 = u8::MAX;
 
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = MessageWay))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = MessageWay))]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
     /// From the party to us.
@@ -49,8 +49,8 @@ pub enum Way {
 
 /// What a message carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = MessageBody))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = MessageBody))]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     #[default]

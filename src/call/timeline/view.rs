@@ -6,21 +6,21 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{Body, Kind, LegId, NO_LEG, Record, Timeline, Way};
-use crate::call::CallId;
-use crate::call::event::rfc3339;
-use crate::sip::msg::phrase;
+use crate::CallId;
+use crate::event::rfc3339;
+use b2b_sip::msg::phrase;
 
 /// Columns of an arrow between a party and b2b.
 const LANE: usize = 32;
 
 /// A timeline in words. `Display` is a ladder, `Serialize` the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = CallTimeline))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = CallTimeline))]
 pub struct TimelineView<'a> {
     pub call: CallId,
     #[serde(with = "rfc3339")]
-    #[cfg_attr(feature = "server", schema(value_type = String))]
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub began: SystemTime,
     /// The first one is leg A.
     pub legs: Vec<LegView<'a>>,
@@ -32,8 +32,8 @@ pub struct TimelineView<'a> {
 
 /// A leg of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = TimelineLeg))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = TimelineLeg))]
 pub struct LegView<'a> {
     pub leg: LegId,
     pub name: &'a str,
@@ -41,8 +41,8 @@ pub struct LegView<'a> {
 
 /// A record of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = TimelineRecord))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = TimelineRecord))]
 pub struct RecordView<'a> {
     /// Since the beginning.
     pub at_ms: f64,
@@ -56,8 +56,8 @@ pub struct RecordView<'a> {
 
 /// What a record is of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = RecordKind))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = RecordKind))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum What<'a> {
     Signal { way: Way, method: &'a str, status: Option<u16>, body: Body },

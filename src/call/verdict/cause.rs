@@ -6,8 +6,8 @@ use serde::Serialize;
 
 /// Why audio went wrong. The names are few and fixed: they may be labels of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = FindingCause))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = FindingCause))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Nothing at all came from the party.

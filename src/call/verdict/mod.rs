@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::LegId;
-use crate::media::relay::EndpointStats;
-use crate::media::session::Direction;
+use b2b_media::relay::EndpointStats;
+use b2b_media::session::Direction;
 pub use cause::Cause;
 pub use judge::judge;
 
@@ -78,8 +78,8 @@ pub struct CallFacts {
 
 /// How audio went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(as = AudioVerdict))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = AudioVerdict))]
 #[serde(rename_all = "snake_case")]
 pub enum Audio {
     /// From each to the other.
@@ -96,7 +96,7 @@ pub enum Audio {
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Finding {
     pub cause: Cause,
     /// On whose side.
@@ -111,7 +111,7 @@ pub struct Finding {
 
 /// What is to be said of a call's audio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Verdict {
     pub audio: Audio,
     /// Faults first.

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::media::relay::EndpointStats;
+use b2b_media::relay::EndpointStats;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);

@@ -115,8 +115,8 @@ fn run(mut works: Vec<Work>, rate_hz: u32) {
 mod tests {
     use super::super::line::sides;
     use super::*;
-    use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
-    use crate::util::ntp::NtpTime;
+    use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+    use b2b_base::util::ntp::NtpTime;
 
     struct Counts(i16);
 

@@ -3,11 +3,11 @@
 use super::incoming::Listener;
 use super::pipeline::{AudioPipeline, Processors};
 use super::post::Desk;
-use crate::frame::{FrameSink, InFrame};
-use crate::media::stereo::ReceivedTape;
+use b2b_base::frame::{FrameSink, InFrame};
+use b2b_media::stereo::ReceivedTape;
 
 /// Received frames, through the pipeline's processors to its sink and to the program.
-pub(in crate::client) struct Ear {
+pub(crate) struct Ear {
     listeners: Desk<Listener>,
     listener: Option<Listener>,
     tapes: Desk<ReceivedTape>,
@@ -90,7 +90,7 @@ impl Ear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::FrameKind;
+    use b2b_base::frame::FrameKind;
 
     struct Kept(std::sync::mpsc::Sender<(i16, FrameKind)>);
 

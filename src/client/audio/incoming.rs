@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::gate::Gate;
-use crate::frame::{FrameKind, InFrame};
-use crate::media::codec::rates::Rates;
+use b2b_base::frame::{FrameKind, InFrame};
+use b2b_media::codec::rates::Rates;
 
 /// Frames on their way to the program, or in its hands: a second of sound.
 const FRAMES: usize = 50;
 
 /// What both ends know.
 #[derive(Debug, Default)]
-pub(in crate::client) struct InLine {
+pub(crate) struct InLine {
     pub(super) gate: Gate,
     overruns: AtomicU64,
 }

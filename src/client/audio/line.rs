@@ -9,10 +9,10 @@ use super::pipeline::AudioPipeline;
 use super::player::{Player, Talker, player};
 use super::post::{Desk, Post, post};
 use super::{CallAudio, Ear, Prepared, Progress, Voice};
-use crate::media::stereo::{Joined, ReceivedTape, SentTape, tapes};
+use b2b_media::stereo::{Joined, ReceivedTape, SentTape, tapes};
 
 /// The program's side of a call's sound.
-pub(in crate::client) struct Program {
+pub(crate) struct Program {
     player: Player,
     speech: Post<Speech>,
     listener: Post<Listener>,
@@ -22,7 +22,7 @@ pub(in crate::client) struct Program {
 }
 
 /// The media thread's side, until it is attached.
-pub(in crate::client) struct Media {
+pub(crate) struct Media {
     pub(super) talker: Talker,
     pub(super) speech: Desk<Speech>,
     pub(super) listener: Desk<Listener>,
@@ -33,7 +33,7 @@ pub(in crate::client) struct Media {
 }
 
 /// Both sides of a new call's sound.
-pub(in crate::client) fn sides() -> (Program, Media) {
+pub(crate) fn sides() -> (Program, Media) {
     let (player, talker) = player();
     let ((speech, speeches), (listener, listeners)) = (post(1), post(1));
     let ((sent, of_sent), (received, of_received)) = (post(1), post(1));
@@ -86,9 +86,9 @@ impl Media {
 }
 
 /// What the client's thread looks at while a program has a call's frames.
-pub(in crate::client) struct Lines {
+pub(crate) struct Lines {
     incoming: Arc<InLine>,
-    pub(in crate::client) outgoing: Arc<OutLine>,
+    pub(crate) outgoing: Arc<OutLine>,
 }
 
 impl Lines {

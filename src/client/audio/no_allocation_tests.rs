@@ -3,8 +3,8 @@
 
 use super::line::{Media, sides};
 use super::{AudioPipeline, Ear, Sound, Voice};
-use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
-use crate::util::ntp::NtpTime;
+use b2b_base::frame::{FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+use b2b_base::util::ntp::NtpTime;
 
 const RATE: u32 = 16_000;
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::gate::Gate;
-use crate::frame::{Fill, OutFrame};
-use crate::media::codec::rates::Rates;
+use b2b_base::frame::{Fill, OutFrame};
+use b2b_media::codec::rates::Rates;
 
 /// A place in what a call says, see [`Outgoing::mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub enum WriteError {
 
 /// What both ends know. Places are counted in samples at the call's rate.
 #[derive(Debug, Default)]
-pub(in crate::client) struct OutLine {
+pub(crate) struct OutLine {
     /// Samples that are sent or dropped.
     pub(super) gate: Gate,
     /// What lies before this place is not to be sent.
@@ -48,7 +48,7 @@ struct Mark {
 
 impl OutLine {
     /// The next mark that is passed, or flushed (`false`).
-    pub(in crate::client) fn passed(&self) -> Option<(MarkId, bool)> {
+    pub(crate) fn passed(&self) -> Option<(MarkId, bool)> {
         let at = self.gate.at();
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         marks.front().filter(|mark| mark.flushed || mark.place <= at)?;
@@ -174,8 +174,8 @@ impl Outgoing {
         if self.0.line.gate.is_closed() { Err(WriteError::Over) } else { Ok(ends.write(samples)) }
     }
 
-    /// Marks this place: [`crate::client::ClientEvent::MarkPlayed`] comes when what was written
-    /// before it is sent, [`crate::client::ClientEvent::MarkFlushed`] when it is flushed.
+    /// Marks this place: [`crate::ClientEvent::MarkPlayed`] comes when what was written
+    /// before it is sent, [`crate::ClientEvent::MarkFlushed`] when it is flushed.
     pub fn mark(&self) -> MarkId {
         let mut ends = self.ends();
         ends.marks += 1;
@@ -295,7 +295,7 @@ impl Drop for Speech {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::util::ntp::NtpTime;
+    use b2b_base::util::ntp::NtpTime;
 
     fn said(speech: &mut Speech) -> Option<[i16; 160]> {
         let mut samples = [0; 160];
@@ -362,14 +362,14 @@ mod tests {
     fn what_is_written_at_another_rate_is_as_long_and_as_high() {
         for rate_hz in [8_000, 24_000, 48_000] {
             let (outgoing, mut speech, _) = outgoing(16_000, rate_hz);
-            let mut tone = crate::media::tone::Oscillator::new(1_000.0, rate_hz);
+            let mut tone = b2b_media::tone::Oscillator::new(1_000.0, rate_hz);
             let sound: Vec<i16> = (0..rate_hz / 4).map(|_| (tone.next_sample() * 10_000.0) as i16).collect();
             for piece in sound.chunks(77) {
                 assert_eq!(outgoing.try_write(piece), Ok(piece.len()));
             }
             let heard: Vec<i16> = std::iter::from_fn(|| said(&mut speech)).flatten().collect();
             assert_eq!(heard.len(), 4_000, "{rate_hz} Hz");
-            let share = crate::media::dtmf::goertzel(&heard, 1_000.0, 16_000).sqrt() * 2f64.sqrt();
+            let share = b2b_media::dtmf::goertzel(&heard, 1_000.0, 16_000).sqrt() * 2f64.sqrt();
             assert!((9_000.0..10_500.0).contains(&share), "{rate_hz} Hz: {share}");
         }
     }

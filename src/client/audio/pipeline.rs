@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::detour::apart;
-use crate::frame::{FrameSink, FrameSource};
+use b2b_base::frame::{FrameSink, FrameSource};
 
 /// Changes sound on its way: filters, gain, echo cancellation.
 ///
 /// It is asked on the media thread: it must not allocate, lock, log, make a system call or wait,
-/// and has to be quick (see [`crate::frame`]). One that cannot be so runs on a thread of its own,
+/// and has to be quick (see [`b2b_base::frame`]). One that cannot be so runs on a thread of its own,
 /// see [`AudioPipeline::apart`].
 pub trait AudioProcessor: Send {
     /// Changes one frame in place: mono samples at `rate_hz`, which is the same for the whole
@@ -103,7 +103,7 @@ impl fmt::Debug for AudioPipeline {
 
 /// Makes each call's pipeline.
 #[derive(Clone)]
-pub(in crate::client) struct Pipelines(Arc<dyn Fn(FrameFormat) -> AudioPipeline + Send + Sync>);
+pub(crate) struct Pipelines(Arc<dyn Fn(FrameFormat) -> AudioPipeline + Send + Sync>);
 
 impl Pipelines {
     pub fn new(make: impl Fn(FrameFormat) -> AudioPipeline + Send + Sync + 'static) -> Self {

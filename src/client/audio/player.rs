@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Prepared;
 use super::post::{Desk, Post, post};
-use crate::frame::{Fill, OutFrame};
+use b2b_base::frame::{Fill, OutFrame};
 
 /// How playing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum PlayEnd {
 
 /// How far a sound is, for the client's thread.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Progress(AtomicU8);
+pub(crate) struct Progress(AtomicU8);
 
 const FINISHED: u8 = 1;
 const REPLACED: u8 = 2;
@@ -32,7 +32,7 @@ const STOP: u8 = 3;
 
 impl Progress {
     /// The end, once it has come.
-    pub(in crate::client) fn end(&self) -> Option<PlayEnd> {
+    pub(crate) fn end(&self) -> Option<PlayEnd> {
         match self.0.load(Ordering::Acquire) {
             FINISHED => Some(PlayEnd::Finished),
             REPLACED => Some(PlayEnd::Replaced),
@@ -53,7 +53,7 @@ pub struct Playback {
 }
 
 impl Playback {
-    pub(in crate::client) fn new(progress: Arc<Progress>, done: oneshot::Receiver<PlayEnd>) -> Self {
+    pub(crate) fn new(progress: Arc<Progress>, done: oneshot::Receiver<PlayEnd>) -> Self {
         Playback { progress, done }
     }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::super::Sound;
     use super::super::post::ROOM;
     use super::*;
-    use crate::util::ntp::NtpTime;
+    use b2b_base::util::ntp::NtpTime;
 
     fn tone(ms: u32) -> Prepared {
         Sound::tone(400.0, ms).prepare(8_000).expect("a tone")

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::client::RecordError;
-use crate::media::disk::{DiskError, WavFile, WavFormat};
-use crate::media::stereo::Joined;
+use crate::RecordError;
+use b2b_media::disk::{DiskError, WavFile, WavFormat};
+use b2b_media::stereo::Joined;
 
 /// How often what has come is written.
 const GATHER: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ pub struct Recording {
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
-pub(in crate::client) type Outcome = Result<Recorded, DiskError>;
+pub(crate) type Outcome = Result<Recorded, DiskError>;
 
 impl Recording {
     /// Ends it, and waits until the file is closed.
@@ -65,7 +65,7 @@ impl Recording {
 }
 
 /// What is recorded.
-pub(in crate::client) trait ToRecord: Send + 'static {
+pub(crate) trait ToRecord: Send + 'static {
     /// Both sides from now on; `None`: too many at once.
     fn tapes(&self) -> Option<Joined>;
     /// Nothing more comes.
@@ -78,7 +78,7 @@ pub(in crate::client) trait ToRecord: Send + 'static {
 ///
 /// # Errors
 /// The file cannot be created.
-pub(in crate::client) async fn record(
+pub(crate) async fn record(
     path: PathBuf,
     rate_hz: u32,
     call: impl ToRecord,
@@ -140,7 +140,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::media::stereo::tapes;
+    use b2b_media::stereo::tapes;
 
     struct Test(Mutex<Option<Joined>>, mpsc::Sender<(PathBuf, Outcome)>);
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::frame::{Fill, FrameSource, OutFrame};
-use crate::media::file::{FileStream, Read, Samples, StreamOptions};
-use crate::media::tone::Oscillator;
+use b2b_base::frame::{Fill, FrameSource, OutFrame};
+use b2b_media::file::{FileStream, Read, Samples, StreamOptions};
+use b2b_media::tone::Oscillator;
 
 /// Half of full scale, which no telephone distorts.
 const TONE_LEVEL: f32 = 16_384.0;
@@ -24,7 +24,7 @@ enum Kind {
 }
 
 /// A sound that is ready for the media thread.
-pub(in crate::client) type Prepared = Box<dyn FrameSource>;
+pub(crate) type Prepared = Box<dyn FrameSource>;
 
 impl Sound {
     /// Nothing, for so long.
@@ -55,13 +55,13 @@ impl Sound {
     }
 
     /// A source of the program's own. It is asked on the media thread: it must not allocate,
-    /// lock, log or wait, and has to be quick; see [`crate::frame`].
+    /// lock, log or wait, and has to be quick; see [`b2b_base::frame`].
     pub fn source(source: impl FrameSource + 'static) -> Self {
         Sound(Kind::Source(Box::new(source)))
     }
 
     /// Makes it ready for calls at this rate.
-    pub(in crate::client) fn prepare(self, rate_hz: u32) -> Result<Prepared, String> {
+    pub(crate) fn prepare(self, rate_hz: u32) -> Result<Prepared, String> {
         let samples = |ms: u32| u64::from(ms) * u64::from(rate_hz) / 1_000;
         match self.0 {
             Kind::Silence { ms } => Ok(Box::new(Timed { left: samples(ms), tone: None })),
@@ -132,8 +132,8 @@ impl FrameSource for Decoded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::dtmf::goertzel;
-    use crate::util::ntp::NtpTime;
+    use b2b_base::util::ntp::NtpTime;
+    use b2b_media::dtmf::goertzel;
 
     /// Everything that a sound says, up to so many frames.
     fn all_of(mut sound: Prepared, rate_hz: u32, frames: usize) -> Vec<i16> {
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_file_is_as_long_and_as_high_at_every_rate_and_repeats_without_a_gap() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/audio/tone.mp3");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/audio/tone.mp3");
         for rate_hz in [8_000, 16_000, 24_000, 48_000] {
             // Half a second of 440 Hz at a quarter of full scale.
             let heard = all_of(Sound::file(&path).prepare(rate_hz).expect("a file"), rate_hz, 100);

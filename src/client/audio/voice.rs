@@ -7,12 +7,12 @@ use super::outgoing::Speech;
 use super::pipeline::{AudioPipeline, Processors};
 use super::player::Talker;
 use super::post::Desk;
-use crate::frame::{Fill, FrameSource, OutFrame};
-use crate::media::stereo::SentTape;
+use b2b_base::frame::{Fill, FrameSource, OutFrame};
+use b2b_media::stereo::SentTape;
 
 /// The sound that is played, else what the program writes, else the pipeline's source; through
 /// the pipeline's processors.
-pub(in crate::client) struct Voice {
+pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
     speech: Option<Speech>,
@@ -126,8 +126,8 @@ impl Voice {
 mod tests {
     use super::super::line::{Program, sides};
     use super::*;
-    use crate::client::Sound;
-    use crate::util::ntp::NtpTime;
+    use crate::Sound;
+    use b2b_base::util::ntp::NtpTime;
 
     struct Three(u32);
 

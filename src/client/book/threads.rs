@@ -14,34 +14,34 @@
 //! # Threads
 //!
 //! - **sip-client** owns the SIP stack on a current-thread runtime of its own. A method of
-//!   [`SipClient`](crate::client::SipClient) or [`Call`](crate::client::Call) sends it a command
+//!   [`SipClient`](crate::SipClient) or [`Call`](crate::Call) sends it a command
 //!   and waits for the answer; dropping the future takes nothing back.
 //! - **media** carries the RTP of every call: receive, jitter buffer, decode, play out, encode,
 //!   send. It takes no lock, allocates nothing and wakes nobody per packet.
 //! - **media-events** moves what the media thread has to say to the signalling thread.
 //! - Files are read by a thread of their own ahead of time, recordings are written by one; a call
-//!   with [processing](crate::client::ClientBuilder::processing) has one for that; devices have
+//!   with [processing](crate::ClientBuilder::processing) has one for that; devices have
 //!   one each way.
 //!
 //! # What runs on the media thread
 //!
-//! A [`FrameSource`](crate::client::FrameSource), a [`FrameSink`](crate::client::FrameSink) and
-//! the processors of an [`AudioPipeline`](crate::client::AudioPipeline). They must not allocate,
+//! A [`FrameSource`](crate::FrameSource), a [`FrameSink`](crate::FrameSink) and
+//! the processors of an [`AudioPipeline`](crate::AudioPipeline). They must not allocate,
 //! lock, log or wait, and all of them together, over all calls, have 20 ms. What takes longer
-//! belongs on the other side of [`Call::audio`](crate::client::Call::audio).
+//! belongs on the other side of [`Call::audio`](crate::Call::audio).
 //!
 //! # Buffers
 //!
 //! - **Towards the program**: the frame that the jitter buffer has filled is copied once, into a
-//!   frame of a pool, which travels by a ring. [`AudioFrame`](crate::client::AudioFrame) is that
+//!   frame of a pool, which travels by a ring. [`AudioFrame`](crate::AudioFrame) is that
 //!   frame; dropped, it goes back to the pool. The pool holds 50 (a second): a program that is
 //!   further behind loses frames, which are counted
-//!   ([`overruns`](crate::client::Incoming::overruns)). At another rate than the client's the
+//!   ([`overruns`](crate::Incoming::overruns)). At another rate than the client's the
 //!   samples pass a resampler on the program's side.
-//! - **From the program**: a ring of one second. [`write`](crate::client::Outgoing::write) waits
-//!   for room, [`try_write`](crate::client::Outgoing::try_write) takes what fits. An empty ring is
+//! - **From the program**: a ring of one second. [`write`](crate::Outgoing::write) waits
+//!   for room, [`try_write`](crate::Outgoing::try_write) takes what fits. An empty ring is
 //!   silence, or an underrun where the program has said that it
-//!   [`speaks`](crate::client::Outgoing::speaks).
+//!   [`speaks`](crate::Outgoing::speaks).
 //! - **Flush** moves a mark that the media thread compares before each packet: nothing that was
 //!   written before it is sent after the packet that is being made.
 //!

@@ -1,8 +1,8 @@
 //! The builder's keys for what happens in calls.
 
 use super::ClientBuilder;
-use crate::call::agent::{DtmfMode, Manners};
-use crate::client::TransferPolicy;
+use crate::TransferPolicy;
+use b2b_call::agent::{DtmfMode, Manners};
 
 /// What was said of calls.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(super) struct CallKeys {
 
 /// What the client's thread has to know of that.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::client) struct CallSettings {
+pub(crate) struct CallSettings {
     pub max: usize,
     pub transfers: TransferPolicy,
     pub dtmf: DtmfMode,
@@ -59,7 +59,7 @@ impl ClientBuilder {
     }
 
     /// Whether a caller hears at once that it rings (180), as without this; else
-    /// [`crate::client::IncomingCall::ring`] tells it.
+    /// [`crate::IncomingCall::ring`] tells it.
     pub fn ring_at_once(mut self, at_once: bool) -> Self {
         self.calls.ring_at_once = at_once;
         self
@@ -71,7 +71,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How digits are sent where [`crate::client::Call::send_digits`] is not told. Without it: RFC 4733.
+    /// How digits are sent where [`crate::Call::send_digits`] is not told. Without it: RFC 4733.
     pub fn dtmf(mut self, mode: DtmfMode) -> Self {
         self.calls.dtmf = mode;
         self

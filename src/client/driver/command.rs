@@ -10,12 +10,12 @@ use super::super::call::Shared;
 use super::super::conference::ConferenceId;
 use super::super::{CallError, CallId, CallState, IncomingCall, Quality, RegisterError};
 use super::{Control, Driver, Gathering, Record, Whom};
-use crate::call::LegId;
-use crate::call::agent::{Change, Codec, DialAs, LegAudio, SessionDescriptions};
-use crate::metrics::MediaStats;
+use b2b_base::metrics::MediaStats;
+use b2b_call::LegId;
+use b2b_call::agent::{Change, Codec, DialAs, LegAudio, SessionDescriptions};
 
 /// What the program wants, with where the answer goes.
-pub(in crate::client) enum Command {
+pub(crate) enum Command {
     Dial {
         target: String,
         how: DialAs,

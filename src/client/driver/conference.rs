@@ -3,11 +3,11 @@
 use super::super::conference::{Conference, ConferenceId};
 use super::super::{CallError, CallId};
 use super::Driver;
-use crate::call::LegId;
+use b2b_call::LegId;
 
 /// What is wanted of a conference.
 #[derive(Debug)]
-pub(in crate::client) enum Gathering {
+pub(crate) enum Gathering {
     Begin(Vec<LegId>),
     Add(ConferenceId, LegId),
     Remove(ConferenceId, LegId),

@@ -4,12 +4,12 @@ use tokio::sync::oneshot;
 
 use super::super::CallError;
 use super::Driver;
-use crate::call::LegId;
-use crate::call::agent::{AgentError, Change, Codec, DtmfMode};
+use b2b_call::LegId;
+use b2b_call::agent::{AgentError, Change, Codec, DtmfMode};
 
 /// What is done at once, or not at all.
 #[derive(Debug)]
-pub(in crate::client) enum Control {
+pub(crate) enum Control {
     Mute(bool),
     /// Factors; `None`: as before.
     Volume {

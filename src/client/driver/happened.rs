@@ -9,8 +9,8 @@ use super::super::call::Agreed;
 use super::super::state::Happening;
 use super::super::{CallError, CallId, CallState, ClientEvent, EndCause, IncomingCall};
 use super::{Driver, Record, go_on, measuring};
-use crate::call::LegId;
-use crate::call::agent::{AgentEvent, ConnectError};
+use b2b_call::LegId;
+use b2b_call::agent::{AgentEvent, ConnectError};
 
 /// No room for another call.
 const BUSY: u16 = 486;

@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::broadcast;
 
 use super::super::{CallId, ClientEvent};
-use crate::call::LegId;
-use crate::call::agent::{AgentService, Direction, LegReport, Seen};
+use b2b_call::LegId;
+use b2b_call::agent::{AgentService, Direction, LegReport, Seen};
 
 /// What waits for the disk at most.
 const QUEUE: usize = 4_096;

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::super::recovery::{Recovery, RecoveryStep, Seen, first};
 use super::super::{CallState, ClientEvent, Quality};
 use super::{Driver, Events, Record};
-use crate::call::LegId;
-use crate::call::agent::{Change, Codec, LegReport};
-use crate::metrics::MediaStats;
+use b2b_base::metrics::MediaStats;
+use b2b_call::LegId;
+use b2b_call::agent::{Change, Codec, LegReport};
 
 /// How often the program is told.
 const EVERY: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const LEVELS: Duration = Duration::from_millis(100);
 
 /// What is wanted of all calls.
 #[derive(Debug, Clone, Default)]
-pub(in crate::client) struct Measuring {
+pub(crate) struct Measuring {
     /// Levels are told.
     pub levels: bool,
     /// Lost RTP is answered.

@@ -33,8 +33,8 @@ use super::call::Shared;
 use super::handle::Running;
 use super::state::{self, Happening};
 use super::{CallError, ClientEvent, EndCause, IncomingCall, RegistrationState, StartError};
-use crate::call::LegId;
-use crate::call::agent::{AgentEvent, AgentService, Change};
+use b2b_call::LegId;
+use b2b_call::agent::{AgentEvent, AgentService, Change};
 
 pub(super) use command::Command;
 use conference::Conferences;

@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::super::{ClientEvent, RegisterError, RegistrationState};
 use super::{Driver, Events};
-use crate::call::agent::{AgentError, AgentEvent, AgentService, RegistrationConfig, RegistrationError};
+use b2b_call::agent::{AgentError, AgentEvent, AgentService, RegistrationConfig, RegistrationError};
 
 /// The registration as the driver knows it.
 pub(super) struct Registering {

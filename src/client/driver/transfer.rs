@@ -11,8 +11,8 @@ use super::super::audio::sides;
 use super::super::call::Shared;
 use super::super::{CallError, CallId, CallState, ClientEvent, TransferPolicy};
 use super::{Driver, Record};
-use crate::call::LegId;
-use crate::call::agent::AgentError;
+use b2b_call::LegId;
+use b2b_call::agent::AgentError;
 
 /// The status for what policy forbids.
 const DECLINE: u16 = 603;
@@ -21,7 +21,7 @@ const LEAVE: Duration = Duration::from_secs(4);
 
 /// Where a far end is sent.
 #[derive(Debug)]
-pub(in crate::client) enum Whom {
+pub(crate) enum Whom {
     Target(String),
     FarEndOf(LegId),
 }

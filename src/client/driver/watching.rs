@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::super::audio::{Lines, PlayEnd, Progress};
 use super::super::{CallId, ClientEvent};
 use super::{Driver, Events};
-use crate::call::LegId;
-use crate::media::tap::Pace;
+use b2b_call::LegId;
+use b2b_media::tap::Pace;
 
 /// What is looked at, and when. All calls have their frames at the same time: a look right after
 /// that finds them all.

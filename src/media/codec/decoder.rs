@@ -9,7 +9,7 @@ use rusty_opus::OpusDecoder;
 
 use super::rates::{Rates, whole};
 use super::{Codec, LONGEST_MS, Law, opus_packet};
-use crate::util::panics;
+use b2b_base::util::panics;
 
 /// Octets of G.711 or G.722 that are converted at once: 20 ms.
 const PIECE: usize = 160;

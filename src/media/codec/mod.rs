@@ -20,7 +20,7 @@ pub use g711::Law;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::metrics::quality::Curve;
+use b2b_base::metrics::quality::Curve;
 
 /// Octets of the longest payload that we make: 60 ms of G.711 or G.722. Opus stays below it.
 pub const MAX_PAYLOAD: usize = 480;

@@ -2,7 +2,7 @@
 //! waits for 60 ms: what is given out is known to be of no digit.
 
 use super::LineDetector;
-use crate::media::codec::rates::Rates;
+use crate::codec::rates::Rates;
 
 /// How long sound waits, samples at 8 kHz: 60 ms.
 const DELAY: usize = 480;
@@ -87,8 +87,8 @@ impl ToneCutter {
 mod tests {
     use super::super::{LineDetector, Tone, goertzel};
     use super::*;
-    use crate::media::mix::saturate;
-    use crate::media::tone::Oscillator;
+    use crate::mix::saturate;
+    use crate::tone::Oscillator;
 
     /// -50 dBm0, as the root of a mean square.
     const LEAK: f64 = 51.0;

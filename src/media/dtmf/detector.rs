@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use super::goertzel::Goertzel;
 use super::{COLUMN_HZ, KEYPAD, ROW_HZ};
-use crate::frame::RATE_HZ;
+use b2b_base::frame::RATE_HZ;
 
 /// Samples that decide whether there is a digit: 10 Hz between bins.
 const BLOCK: usize = 800;

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::media::mix::{Energy, mix, saturate};
+use crate::mix::{Energy, mix, saturate};
 
 const ALL: &str = "0123456789ABCD*#";
 
@@ -109,7 +109,7 @@ fn nearly_all_sequences_survive_speech_as_loud_as_they_are() {
 
 #[test]
 fn digits_survive_the_codec() {
-    use crate::media::codec::Law;
+    use crate::codec::Law;
     for law in [Law::Mu, Law::A] {
         let sound: Vec<i16> = tones(ALL, 4, 600.0).into_iter().map(saturate).collect();
         let (mut payload, mut back) = (vec![0; sound.len()], vec![0; sound.len()]);
@@ -131,7 +131,7 @@ fn silence_noise_and_single_tones_are_no_digits() {
     let mut random = StdRng::seed_from_u64(7);
     let noise: Vec<i16> = (0..80_000).map(|_| random.random_range(-8_000..8_000)).collect();
     assert_eq!(digits(&noise), "");
-    let mut tone = crate::media::tone::Oscillator::new(697.0, 8_000);
+    let mut tone = crate::tone::Oscillator::new(697.0, 8_000);
     let tone: Vec<i16> = (0..8_000).map(|_| saturate(8_000.0 * tone.next_sample())).collect();
     assert_eq!(digits(&tone), "");
     assert!(Energy::of(&tone).rms() > 5_000.0);
@@ -139,10 +139,8 @@ fn silence_noise_and_single_tones_are_no_digits() {
 
 #[test]
 fn too_much_twist_is_no_digit() {
-    let (mut row, mut column) = (
-        crate::media::tone::Oscillator::new(697.0, 8_000),
-        crate::media::tone::Oscillator::new(1_209.0, 8_000),
-    );
+    let (mut row, mut column) =
+        (crate::tone::Oscillator::new(697.0, 8_000), crate::tone::Oscillator::new(1_209.0, 8_000));
     let mut pair = |row_level: f32, column_level: f32| -> Vec<i16> {
         (0..1_600)
             .map(|_| saturate(row_level * row.next_sample() + column_level * column.next_sample()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Sequence, frequencies};
-use crate::media::tone::Oscillator;
+use crate::tone::Oscillator;
 
 /// Length of a digit.
 pub const TONE: Duration = Duration::from_millis(200);
@@ -84,8 +84,8 @@ impl Generator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::dtmf::{COLUMN_HZ, ROW_HZ, goertzel};
-    use crate::media::mix::{Energy, saturate};
+    use crate::dtmf::{COLUMN_HZ, ROW_HZ, goertzel};
+    use crate::mix::{Energy, saturate};
 
     fn play(text: &str, period_ms: u64, samples: usize) -> Vec<i16> {
         let sequence = text.parse().unwrap();

@@ -35,8 +35,8 @@ pub fn goertzel(samples: &[i16], hz: f64, rate_hz: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::mix::saturate;
-    use crate::media::tone::Oscillator;
+    use crate::mix::saturate;
+    use crate::tone::Oscillator;
 
     #[test]
     fn the_power_of_a_sine_is_half_its_squared_amplitude() {

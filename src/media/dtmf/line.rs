@@ -10,7 +10,7 @@
 
 use super::goertzel::Goertzel;
 use super::{COLUMN_HZ, Heard, KEYPAD, ROW_HZ};
-use crate::frame::RATE_HZ;
+use b2b_base::frame::RATE_HZ;
 
 /// Samples of a block: 12.75 ms; 78 Hz between bins tell the tones of a group apart.
 const BLOCK: usize = 102;

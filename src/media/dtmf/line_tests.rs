@@ -5,9 +5,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::detector_tests::speech_like;
 use super::*;
-use crate::media::codec::Law;
-use crate::media::mix::saturate;
-use crate::media::tone::Oscillator;
+use crate::codec::Law;
+use crate::mix::saturate;
+use crate::tone::Oscillator;
 
 const ALL: &str = "0123456789ABCD*#";
 

@@ -1,8 +1,8 @@
 //! One digit as sound, of a given length.
 
 use super::frequencies;
-use crate::media::mix::saturate;
-use crate::media::tone::Oscillator;
+use crate::mix::saturate;
+use crate::tone::Oscillator;
 
 /// Length of the raised-cosine edges, which keep it from clicking, ms.
 const EDGE_MS: usize = 3;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::media::dtmf::goertzel;
-use crate::media::mix::saturate;
+use crate::dtmf::goertzel;
+use crate::mix::saturate;
 
 pub(super) fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/audio").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/audio").join(name)
 }
 
 /// A WAV of one tone on every channel.
@@ -19,7 +19,7 @@ pub(super) fn write_wav(path: &Path, rate_hz: u32, channels: u16, seconds: f64) 
         sample_format: hound::SampleFormat::Int,
     };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    let mut tone = crate::media::tone::Oscillator::new(440.0, rate_hz);
+    let mut tone = crate::tone::Oscillator::new(440.0, rate_hz);
     for _ in 0..(seconds * f64::from(rate_hz)) as usize {
         let sample = saturate(16_384.0 * tone.next_sample());
         (0..channels).for_each(|_| writer.write_sample(sample).unwrap());
@@ -69,7 +69,7 @@ fn wav_is_read_at_any_rate_and_number_of_channels() {
 
 #[test]
 fn the_sample_recording_decodes_without_a_corrupt_packet() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/sample.mp3");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/sample.mp3");
     let (samples, rate_hz, corrupt) = decode(&path).unwrap();
     assert_eq!((rate_hz, corrupt), (44_100, 0));
     assert!(samples.len() >= 65 * 44_100, "{} s", samples.len() / 44_100);

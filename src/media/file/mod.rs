@@ -19,7 +19,7 @@ pub use decode::Decoder;
 pub use sniff::format_name;
 pub use stream::{FileStream, Read, Samples, StreamEnd, StreamOptions};
 
-use crate::media::resample::ResampleError;
+use crate::resample::ResampleError;
 
 /// Why a file cannot be played.
 #[derive(Debug, thiserror::Error)]

@@ -13,9 +13,9 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{Decoder, FileError};
-use crate::frame::RATE_HZ;
-use crate::media::mix::saturate;
-use crate::media::resample::{Method, ResampleError, Resampler};
+use crate::mix::saturate;
+use crate::resample::{Method, ResampleError, Resampler};
+use b2b_base::frame::RATE_HZ;
 
 /// What the ring holds at most.
 pub const RING: Duration = Duration::from_secs(4);

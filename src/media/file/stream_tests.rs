@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::decode_tests::{data, write_wav};
 use super::*;
-use crate::media::dtmf::goertzel;
+use crate::dtmf::goertzel;
 
 const FRAME: usize = 160;
 

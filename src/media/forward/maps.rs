@@ -1,7 +1,7 @@
 //! What becomes of numbers that mean something else on the other leg.
 
 use super::MOST_EVENTS;
-use crate::media::rtp::packet::HEADER_LEN;
+use crate::rtp::packet::HEADER_LEN;
 
 /// What becomes of each payload type of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

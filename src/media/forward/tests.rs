@@ -247,7 +247,7 @@ proptest! {
 
     #[test]
     fn what_was_read_here_is_what_the_packet_reader_reads(mut datagram in proptest::collection::vec(any::<u8>(), 0..120), first in 0x80u8..=0xBF) {
-        use crate::media::rtp::packet::RtpPacket;
+        use crate::rtp::packet::RtpPacket;
         if let Some(byte) = datagram.first_mut() { *byte = first; }
         match (Header::read(&datagram), RtpPacket::parse(&datagram)) {
             (Some(header), Ok(packet)) => {

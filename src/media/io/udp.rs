@@ -10,8 +10,8 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::media::Now;
-use crate::util::ntp::NtpTime;
+use crate::Now;
+use b2b_base::util::ntp::NtpTime;
 
 /// Datagrams taken by one call.
 const BATCH: usize = 8;

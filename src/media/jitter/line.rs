@@ -1,6 +1,6 @@
 //! The line of samples that playout walks along: a ring, and what lies where in it.
 
-use crate::util::ntp::NtpTime;
+use b2b_base::util::ntp::NtpTime;
 
 /// Packets held: 64 of 10 ms are more than the longest delay.
 pub(super) const SLOTS: usize = 64;

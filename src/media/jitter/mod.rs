@@ -20,10 +20,10 @@ mod stretch;
 
 use std::time::{Duration, Instant};
 
-use crate::frame::FrameKind;
-use crate::media::codec::{Codec, LONGEST_MS};
-use crate::media::conceal::Concealer;
-use crate::util::ntp::NtpTime;
+use crate::codec::{Codec, LONGEST_MS};
+use crate::conceal::Concealer;
+use b2b_base::frame::FrameKind;
+use b2b_base::util::ntp::NtpTime;
 use clock::{Anchor, Clock};
 use delay::DelayEstimator;
 use line::{Content, Line, Slot};

@@ -6,7 +6,7 @@
 //! behind it is mostly there with what Opus repeats of it.
 
 use super::line::{Content, Line, SLOTS, Slot};
-use crate::media::codec::{Codec, Decoder, LONGEST_MS};
+use crate::codec::{Codec, Decoder, LONGEST_MS};
 
 /// Octets of the longest payload kept: what a datagram of an Ethernet holds.
 const MOST: usize = 1_472;

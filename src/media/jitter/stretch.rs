@@ -1,7 +1,7 @@
 //! One pitch period more or less in a frame, joined by a cross-fade where the
 //! signal repeats itself (the idea of WSOLA): pitch stays, only length changes.
 
-use crate::media::pitch::best_lag;
+use crate::pitch::best_lag;
 
 /// Samples of a frame. This and all that follows is in samples at 8 kHz; at other rates, in
 /// multiples of it.

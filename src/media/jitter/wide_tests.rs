@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::media::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
 
 const TICK: u64 = 20_000_000;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-use crate::media::disk::{DiskError, WavFile, WavFormat};
+use crate::disk::{DiskError, WavFile, WavFormat};
 
 /// What is not complete is called so: a point before the name, and this behind it.
 const PART: &str = ".part";

@@ -8,9 +8,9 @@
 //! some, else a little at the end of each packet.
 
 use super::Formats;
-use crate::media::codec::{Codec, Decoder, LONGEST_MS};
-use crate::media::conceal::Concealer;
-use crate::media::forward::Header;
+use crate::codec::{Codec, Decoder, LONGEST_MS};
+use crate::conceal::Concealer;
+use crate::forward::Header;
 
 /// Losses up to here are made up for; a longer one is a pause, ms.
 const CONCEALED_MS: i64 = 120;

@@ -1,7 +1,7 @@
 //! Recordings in virtual time: packets with their moments in, samples out.
 
 use super::*;
-use crate::media::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;

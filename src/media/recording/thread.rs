@@ -17,7 +17,7 @@ use super::file::{FileError, PartFile};
 use super::ring::{Tap, Tapped, tap};
 use super::sheet::{GoesOn, Sheet};
 use super::{Finished, Formats, Plan, Side};
-use crate::media::disk::WavFormat;
+use crate::disk::WavFormat;
 
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use std::io;
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
 
-use crate::util::vital::Vital;
+use b2b_base::util::vital::Vital;
 
 /// An answer on its way: whoever receives it calls it.
 pub type Answer = Box<dyn FnOnce() + Send>;

@@ -12,13 +12,13 @@ use super::pace::Pace;
 use super::reports::Reports;
 use super::tones::Tones;
 use super::{Drops, EndpointConfig, EndpointStats, Flow, Law, Recode, RelayId, Remote, Sources, Totals, Way};
-use crate::media::codec::g711;
-use crate::media::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
-use crate::media::rtp::telephone_event::{Digit, EventReceiver};
-use crate::media::session::digit_gate::DigitGate;
-use crate::media::stage::{Stage, Typed};
-use crate::media::transcode::{Heard, Plan, TranscodeStats, Transcoder};
-use crate::media::transport::lock::{Belief, SourceLock};
+use crate::codec::g711;
+use crate::forward::{ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap};
+use crate::rtp::telephone_event::{Digit, EventReceiver};
+use crate::session::digit_gate::DigitGate;
+use crate::stage::{Stage, Typed};
+use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
+use crate::transport::lock::{Belief, SourceLock};
 
 /// A stream that has been silent for this long may be replaced by any other's first
 /// packet, ns.

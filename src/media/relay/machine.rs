@@ -26,16 +26,16 @@ use super::tones::Tones;
 use super::trace::Tap;
 use super::wheel::Wheel;
 use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Reply, Totals, Way};
-use crate::media::Now;
-use crate::media::forward::{self, Gate, Header, Reason, Unknown, Verdict};
-use crate::media::recording;
-use crate::media::room::{Room, RoomAct};
-use crate::media::rtp::telephone_event::Digit;
-use crate::media::session::Channel;
-use crate::media::stage::Act;
-use crate::media::transport::demux::{Protocol, classify};
-use crate::media::transport::lock::Belief;
-use crate::media::transport::protection::Keys;
+use crate::Now;
+use crate::forward::{self, Gate, Header, Reason, Unknown, Verdict};
+use crate::recording;
+use crate::room::{Room, RoomAct};
+use crate::rtp::telephone_event::Digit;
+use crate::session::Channel;
+use crate::stage::Act;
+use crate::transport::demux::{Protocol, classify};
+use crate::transport::lock::Belief;
+use crate::transport::protection::Keys;
 
 /// Moments are counted in ns from here before the machine's start, so that 0 is none.
 const BEFORE: u64 = 1_000_000_000;

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::super::EndpointStats;
 use super::*;
-use crate::media::forward::{EventTypes, PayloadMap};
-use crate::media::relay::{Law, Recode};
-use crate::media::rtp::packet::RtpPacket;
-use crate::media::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
-use crate::util::ntp::NtpTime;
+use crate::forward::{EventTypes, PayloadMap};
+use crate::relay::{Law, Recode};
+use crate::rtp::packet::RtpPacket;
+use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
+use b2b_base::util::ntp::NtpTime;
 
 #[path = "machine/digits_tests.rs"]
 mod digits;
@@ -327,7 +327,7 @@ fn g711_is_written_anew_octet_by_octet() {
     let rtp = sent[0].rtp();
     assert_eq!(rtp.payload_type, 8);
     for (mu, a) in all.iter().zip(rtp.payload) {
-        use crate::media::codec::g711::{alaw_encode, ulaw_decode};
+        use crate::codec::g711::{alaw_encode, ulaw_decode};
         assert_eq!(*a, alaw_encode(ulaw_decode(*mu)));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::endpoint::Endpoint;
 use super::{Remote, Way};
-use crate::media::forward::{Clocks, Header};
+use crate::forward::{Clocks, Header};
 
 /// What is known of that at one endpoint.
 pub(super) struct Pace {

@@ -1,8 +1,8 @@
 //! SRTP of relay endpoints, between their sockets and the machine, which sees plain packets
 //! only. Each leg has its own keys: what comes under one's leaves under the other's.
 
-use crate::media::session::Channel;
-use crate::media::transport::protection::{Protection, RTCP_OVERHEAD};
+use crate::session::Channel;
+use crate::transport::protection::{Protection, RTCP_OVERHEAD};
 
 /// Room for a datagram and what protection adds.
 pub(super) type Room = [u8; super::thread::SIZE + RTCP_OVERHEAD];

@@ -5,9 +5,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::RtcpStats;
-use crate::media::Now;
-use crate::media::forward::{ForwardState, OutSpace};
-use crate::media::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, SenderInfo};
+use crate::Now;
+use crate::forward::{ForwardState, OutSpace};
+use crate::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, SenderInfo};
 
 /// Tmin, ns. With two parties the share of the bandwidth allows more than this, so it
 /// alone decides.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::media::transcode::TranscodeStats;
+use crate::transcode::TranscodeStats;
 
 /// RTP of one direction at one endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -20,16 +20,16 @@ use super::protection::{Room, protect, unprotect};
 use super::trace::Tap;
 use super::unproven::{Allowances, Unproven};
 use super::{Ports, RelayEvent, RelayId, Remote};
-use crate::media::Now;
-use crate::media::io::descriptors;
-use crate::media::io::relay::bind;
-use crate::media::io::wake::Wake;
-use crate::media::ports::PortPool;
-use crate::media::recording::{self, Side};
-use crate::media::session::Channel;
-use crate::media::transport::protection::{Keys, Protection, RTCP_OVERHEAD};
-use crate::util::ntp::NtpTime;
-use crate::util::panics;
+use crate::Now;
+use crate::io::descriptors;
+use crate::io::relay::bind;
+use crate::io::wake::Wake;
+use crate::ports::PortPool;
+use crate::recording::{self, Side};
+use crate::session::Channel;
+use crate::transport::protection::{Keys, Protection, RTCP_OVERHEAD};
+use b2b_base::util::ntp::NtpTime;
+use b2b_base::util::panics;
 
 /// Endpoints bound ahead, of each address.
 pub(super) const AHEAD: usize = 64;

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use crate::media::forward::{Header, PayloadMap};
-use crate::media::relay::*;
-use crate::media::transport::protection::{Inbound, Keys, MasterKey, Outbound, RTP_OVERHEAD, Suite};
+use crate::forward::{Header, PayloadMap};
+use crate::relay::*;
+use crate::transport::protection::{Inbound, Keys, MasterKey, Outbound, RTP_OVERHEAD, Suite};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -214,7 +214,7 @@ fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
         relay.close(a.id);
         let (len, _) = a.socket.recv_from(&mut buffer).expect("BYE in time");
         let len = from_relay.rtcp(&mut buffer[..len]).expect("under our key");
-        assert!(crate::media::rtp::rtcp::parse(&buffer[..len], 0).unwrap().bye);
+        assert!(crate::rtp::rtcp::parse(&buffer[..len], 0).unwrap().bye);
         relay.shutdown();
     }
 }

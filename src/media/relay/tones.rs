@@ -1,11 +1,11 @@
 //! Digits that a party presses as tones in its audio: decoded beside whatever becomes of its
 //! packets.
 
-use crate::media::codec::{Codec, Decoder, LONGEST_MS};
-use crate::media::dtmf::LineDetector;
-use crate::media::forward::Header;
-use crate::media::rtp::telephone_event::Digit;
-use crate::media::stage::Voice;
+use crate::codec::{Codec, Decoder, LONGEST_MS};
+use crate::dtmf::LineDetector;
+use crate::forward::Header;
+use crate::rtp::telephone_event::Digit;
+use crate::stage::Voice;
 
 /// Samples of the longest packet at 8 kHz.
 const LONGEST: usize = 8 * LONGEST_MS as usize;

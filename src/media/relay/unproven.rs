@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::media::transport::demux::{Protocol, classify};
+use crate::transport::demux::{Protocol, classify};
 
 /// Octets of RTP: 2 streams, 30 s, 50 packets a second of 172 octets.
 pub const ALLOWED: u32 = 2 * 30 * 50 * 172;

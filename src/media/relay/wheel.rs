@@ -1,7 +1,7 @@
 //! What is ticked every 20 ms, spread over phases 1 ms apart, so that a thread looks at its
 //! sockets between two lots of it.
 
-use crate::media::stage::TICK_NS;
+use crate::stage::TICK_NS;
 
 const PHASES: usize = 20;
 const STEP_NS: u64 = TICK_NS / PHASES as u64;

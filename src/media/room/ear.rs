@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use crate::frame::FrameKind;
-use crate::media::codec::Codec;
-use crate::media::forward::Header;
-use crate::media::jitter::JitterBuffer;
-use crate::media::stage::Voice;
+use crate::codec::Codec;
+use crate::forward::Header;
+use crate::jitter::JitterBuffer;
+use crate::stage::Voice;
+use b2b_base::frame::FrameKind;
 
 /// The least delay, ms: what most networks do to packets.
 const JITTER_MS: u32 = 40;
@@ -40,7 +40,7 @@ impl Ear {
         let codec = voice.says.iter().flatten().find(|said| said.0 == header.payload_type);
         let Some((_, codec)) = codec else { return false };
         let taken = self.buffer.payload(*codec, header.timestamp, now, payload, None);
-        taken == crate::media::jitter::Inserted::InTime
+        taken == crate::jitter::Inserted::InTime
     }
 
     /// Another stream of the party's begins.

@@ -1,7 +1,7 @@
 //! Who has the floor: the loudest few are mixed, with hysteresis, so that a cough takes the
 //! floor from nobody. In a room so small that all have it, nobody is left out.
 
-use crate::media::mix::Energy;
+use crate::mix::Energy;
 
 /// How many are mixed at most.
 pub const MIXED: usize = 4;

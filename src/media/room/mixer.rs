@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::Member;
 use super::floor::{Speaker, choose};
 use super::record::RoomTap;
-use crate::media::codec::{Encoder, MAX_PAYLOAD};
-use crate::media::mix::saturate;
-use crate::media::recording::Tap;
-use crate::media::relay::{RelayId, Reply};
-use crate::media::sounds::SoundError;
-use crate::media::stage::{Played, Program, TICK_SAMPLES};
-use crate::media::transcode::{Target, tuning};
+use crate::codec::{Encoder, MAX_PAYLOAD};
+use crate::mix::saturate;
+use crate::recording::Tap;
+use crate::relay::{RelayId, Reply};
+use crate::sounds::SoundError;
+use crate::stage::{Played, Program, TICK_SAMPLES};
+use crate::transcode::{Target, tuning};
 
 /// Samples of the longest packet: 60 ms at 16 kHz.
 const LONGEST: usize = 960;
@@ -330,7 +330,7 @@ impl std::fmt::Debug for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::codec::{Codec, g711};
+    use crate::codec::{Codec, g711};
 
     fn id(slot: u32) -> RelayId {
         RelayId { thread: 0, slot, generation: 1 }

@@ -18,10 +18,10 @@ pub use ear::Ear;
 pub use floor::{MIXED, Speaker};
 pub use mixer::{Chair, Payloads, Room};
 
-use crate::media::recording::Tap;
-use crate::media::relay::{RelayId, Reply};
-use crate::media::sounds::SoundError;
-use crate::media::stage::{Played, Program};
+use crate::recording::Tap;
+use crate::relay::{RelayId, Reply};
+use crate::sounds::SoundError;
+use crate::stage::{Played, Program};
 
 /// How somebody is in a room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

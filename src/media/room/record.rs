@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::media::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
-use crate::media::recording::{Side, Tap};
-use crate::media::rtp::packet::HEADER_LEN;
+use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::recording::{Side, Tap};
+use crate::rtp::packet::HEADER_LEN;
 
 /// Ticks of the RTP clock in 20 ms: both codecs below have 8,000 in a second (RFC 3551 §4.5.2).
 const TICKS: u32 = 160;

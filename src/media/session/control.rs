@@ -2,7 +2,7 @@
 
 use super::params::{Adapt, DigitMode};
 use super::{Levels, Session};
-use crate::media::conference::Seat;
+use crate::conference::Seat;
 
 impl Session {
     /// Sends a digit (`0-9 * # A-D`) behind those that wait. One that cannot be sent (nothing

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{Session, TICK};
-use crate::media::codec::Codec;
-use crate::metrics::MediaStats;
-use crate::metrics::quality::{Curve, Rating, burst_ratio};
+use crate::codec::Codec;
+use b2b_base::metrics::MediaStats;
+use b2b_base::metrics::quality::{Curve, Rating, burst_ratio};
 
 /// See [`Session::diagnostics`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ const BURST: u32 = 32;
 
 /// A token bucket.
 #[derive(Debug)]
-pub(in crate::media) struct DigitGate {
+pub(crate) struct DigitGate {
     tokens: u32,
     filled: Instant,
     /// Digits that found it empty.

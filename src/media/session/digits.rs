@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use super::params::{DigitMode, EventFormat};
-use crate::media::dtmf::Tone;
-use crate::media::rtp::telephone_event::code;
+use crate::dtmf::Tone;
+use crate::rtp::telephone_event::code;
 
 /// Digits that wait at most.
 const QUEUE: usize = 64;
@@ -207,7 +207,7 @@ mod tests {
             heard.extend(samples);
         }
         let found: String =
-            crate::media::dtmf::LineDetector::decode(&heard).iter().map(|heard| heard.digit).collect();
+            crate::dtmf::LineDetector::decode(&heard).iter().map(|heard| heard.digit).collect();
         assert_eq!(found, "56");
     }
 

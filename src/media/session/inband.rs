@@ -1,8 +1,8 @@
 //! Digits in the sound that is played.
 
-use crate::media::codec::rates::Rates;
-use crate::media::dtmf::LineDetector;
-use crate::media::rtp::telephone_event::Digit;
+use crate::codec::rates::Rates;
+use crate::dtmf::LineDetector;
+use crate::rtp::telephone_event::Digit;
 
 /// Digits that wait to be told; there are fewer in a tick.
 const WAITING: usize = 8;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::receiver::Payload;
 use super::{Channel, Output, PacketRecord, Session, SessionEvent, Verdict};
-use crate::media::Now;
-use crate::media::rtp::RtpPacket;
-use crate::media::transport::demux::{Protocol, classify};
-use crate::media::transport::lock::Belief;
+use crate::Now;
+use crate::rtp::RtpPacket;
+use crate::transport::demux::{Protocol, classify};
+use crate::transport::lock::Belief;
 
 /// Packets that came earlier than this before the first `configure` are stale.
 const STALE: Duration = Duration::from_millis(40);

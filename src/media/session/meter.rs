@@ -1,6 +1,6 @@
 //! How loud a session is, both ways.
 
-use crate::media::mix::Energy;
+use crate::mix::Energy;
 
 /// What a level is measured over, ms.
 const WINDOW_MS: u32 = 100;
@@ -32,13 +32,13 @@ pub struct Levels {
 
 impl Levels {
     /// All of it in one word, so that another thread reads it whole.
-    pub(in crate::media) fn to_bits(self) -> u64 {
+    pub(crate) fn to_bits(self) -> u64 {
         let words = [self.sent.peak, self.sent.rms, self.heard.peak, self.heard.rms];
         words.into_iter().fold(0, |bits, word| bits << 16 | u64::from(word))
     }
 
     /// See [`Levels::to_bits`].
-    pub(in crate::media) fn from_bits(bits: u64) -> Self {
+    pub(crate) fn from_bits(bits: u64) -> Self {
         let [sent_peak, sent_rms, peak, rms] = [48, 32, 16, 0].map(|shift| (bits >> shift) as u16);
         Levels { sent: Level { peak: sent_peak, rms: sent_rms }, heard: Level { peak, rms } }
     }

@@ -18,7 +18,7 @@
 mod collision;
 mod control;
 mod counters;
-pub(in crate::media) mod digit_gate;
+pub(crate) mod digit_gate;
 mod digits;
 mod inband;
 mod inbound;
@@ -51,7 +51,7 @@ use super::rtp::telephone_event::Digit;
 use super::transport::demux::Protocol;
 use super::transport::lock::SourceLock;
 use super::transport::protection::{Protection, RTCP_OVERHEAD};
-use crate::frame::{FrameKind, FrameSink, FrameSource, InFrame};
+use b2b_base::frame::{FrameKind, FrameSink, FrameSource, InFrame};
 use collision::Collisions;
 use digit_gate::DigitGate;
 use inband::InBand;

@@ -4,10 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::frame::RATE_HZ;
-use crate::media::codec::Codec;
-use crate::media::impair::ImpairConfig;
-use crate::media::transport::protection::Keys;
+use crate::codec::Codec;
+use crate::impair::ImpairConfig;
+use crate::transport::protection::Keys;
+use b2b_base::frame::RATE_HZ;
 
 /// What a session needs from its start.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct SessionConfig {
     /// RFC 4733. It costs as much as the rest of a G.711 session.
     pub detect_digits: bool,
     /// Begin a stream with the least delay and no more, see
-    /// [`crate::media::jitter::JitterBuffer::start_exactly`].
+    /// [`crate::jitter::JitterBuffer::start_exactly`].
     pub start_exactly: bool,
 }
 

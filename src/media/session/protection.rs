@@ -2,8 +2,8 @@
 //! arrives loses it first.
 
 use super::{Session, Verdict};
-use crate::media::transport::demux::Protocol;
-use crate::media::transport::protection::{Keys, Protection, UnprotectError};
+use crate::transport::demux::Protocol;
+use crate::transport::protection::{Keys, Protection, UnprotectError};
 
 impl Session {
     /// Goes on with these keys, or without.

@@ -2,8 +2,8 @@
 
 use super::tests::{Bench, Script, address, params};
 use super::*;
-use crate::media::rtp::RtpPacket;
-use crate::media::transport::protection::{Keys, MasterKey, Suite};
+use crate::rtp::RtpPacket;
+use crate::transport::protection::{Keys, MasterKey, Suite};
 
 fn key(seed: u8) -> MasterKey {
     MasterKey::generate(Suite::AesCm128HmacSha1_80, |octets| octets.fill(seed))
@@ -54,7 +54,7 @@ impl Talk {
         }
     }
 
-    fn stats(&self) -> (crate::metrics::MediaStats, crate::metrics::MediaStats) {
+    fn stats(&self) -> (b2b_base::metrics::MediaStats, b2b_base::metrics::MediaStats) {
         let at = |bench: &Bench| bench.session.stats(bench.now(self.ms).at);
         (at(&self.near), at(&self.far))
     }
@@ -176,7 +176,7 @@ fn the_first_sequence_number_leaves_room_for_a_receiver_that_comes_late() {
         let epoch = Instant::now();
         let mut session = Session::new(SessionConfig::default(), epoch, seed);
         let mut out = super::tests::Collected::default();
-        let now = Now { at: epoch, wall: crate::util::ntp::NtpTime(0xE000_0000_0000_0000) };
+        let now = Now { at: epoch, wall: b2b_base::util::ntp::NtpTime(0xE000_0000_0000_0000) };
         session.attach(epoch, Box::new(Script(Vec::new())), Box::new(super::tests::Heard::default()));
         session.configure(now, epoch, with_keys(1, 2));
         session.send(now, epoch, &mut out);

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::params::{MediaParams, SessionConfig};
 use super::record::Verdict;
-use crate::media::codec::Codec;
-use crate::media::jitter::{Inserted, JitterBuffer};
-use crate::media::rtp::RtpPacket;
-use crate::media::rtp::telephone_event::{Digit, EventReceiver};
-use crate::media::rtp::validator::{Accepted, Validator, Verdict as Sequence};
-use crate::metrics::stream::StreamStats;
-use crate::util::ntp::NtpTime;
+use crate::codec::Codec;
+use crate::jitter::{Inserted, JitterBuffer};
+use crate::rtp::RtpPacket;
+use crate::rtp::telephone_event::{Digit, EventReceiver};
+use crate::rtp::validator::{Accepted, Validator, Verdict as Sequence};
+use b2b_base::metrics::stream::StreamStats;
+use b2b_base::util::ntp::NtpTime;
 
 /// Comfort noise (RFC 3389), a static payload type.
 const COMFORT_NOISE: u8 = 13;

@@ -8,8 +8,8 @@ use rand::{RngExt, SeedableRng};
 
 use super::receiver::Receiver;
 use super::sender::Sender;
-use crate::media::Now;
-use crate::media::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, RtcpError, SenderInfo};
+use crate::Now;
+use crate::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, RtcpError, SenderInfo};
 
 /// Tmin. With two parties the share of the bandwidth allows more than this, so
 /// it alone decides.

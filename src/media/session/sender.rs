@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use super::digits::{Digits, Place, Slot};
 use super::meter::Meter;
 use super::params::{Adapt, EventFormat, SendFormat};
-use crate::frame::{Fill, FrameSource, OutFrame};
-use crate::media::Now;
-use crate::media::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
-use crate::media::conference::Seat;
-use crate::media::mix::apply_gain;
-use crate::media::rtp::RtpHeader;
-use crate::media::transport::protection::RTP_OVERHEAD;
+use crate::Now;
+use crate::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::conference::Seat;
+use crate::mix::apply_gain;
+use crate::rtp::RtpHeader;
+use crate::transport::protection::RTP_OVERHEAD;
+use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
 /// The longest packet sent, ms.
 const LONGEST_MS: u32 = 60;

@@ -3,12 +3,12 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::{Fill, OutFrame};
-use crate::media::codec::Codec;
-use crate::media::impair::ImpairConfig;
-use crate::media::rtp::RtpHeader;
-use crate::media::rtp::RtpPacket;
-use crate::util::ntp::NtpTime;
+use crate::codec::Codec;
+use crate::impair::ImpairConfig;
+use crate::rtp::RtpHeader;
+use crate::rtp::RtpPacket;
+use b2b_base::frame::{Fill, OutFrame};
+use b2b_base::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
 

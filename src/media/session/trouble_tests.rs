@@ -2,8 +2,8 @@
 
 use super::tests::{Bench, Script, address, audio, packet, params};
 use super::*;
-use crate::media::impair::ImpairConfig;
-use crate::media::rtp::RtpPacket;
+use crate::impair::ImpairConfig;
+use crate::rtp::RtpPacket;
 
 fn ssrcs(bench: &Bench) -> Vec<u32> {
     let mut ssrcs: Vec<u32> = bench.rtp().iter().map(|bytes| RtpPacket::parse(bytes).unwrap().ssrc).collect();

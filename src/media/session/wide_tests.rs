@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use super::tests::{Bench, Collected, Script, address, packet, params};
 use super::*;
-use crate::frame::{Fill, OutFrame};
-use crate::media::codec::Codec;
-use crate::media::rtp::RtpPacket;
-use crate::util::ntp::NtpTime;
+use crate::codec::Codec;
+use crate::rtp::RtpPacket;
+use b2b_base::frame::{Fill, OutFrame};
+use b2b_base::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
 const NARROW: EventFormat = EventFormat { payload_type: 101, clock_rate: 8_000 };
@@ -188,7 +188,7 @@ fn timestamps_run_in_the_clock_of_the_codec_through_every_change() {
     let packets = pair.packets();
     let clock = |packet: &RtpPacket<'_>| if packet.payload_type == 111 { 48 } else { 8 };
     let ptime = |packet: &RtpPacket<'_>| match packet.payload_type {
-        111 => (crate::media::codec::opus_packet::samples(packet.payload, 1_000).unwrap()) as u32,
+        111 => (crate::codec::opus_packet::samples(packet.payload, 1_000).unwrap()) as u32,
         _ => packet.payload.len() as u32 / 8,
     };
     for pair in packets.windows(2) {

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::SoundError;
-use crate::media::file::{Decoder, FileError};
-use crate::media::mix::saturate;
-use crate::media::resample::{Method, Resampler};
-use crate::media::stage::Sound;
+use crate::file::{Decoder, FileError};
+use crate::mix::saturate;
+use crate::resample::{Method, Resampler};
+use crate::stage::Sound;
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::load::Stamp;
-use crate::media::stage::Sound;
+use crate::stage::Sound;
 
 /// A file at a rate.
 pub(super) type Key = (Arc<Path>, u32);

@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender};
 use super::SoundError;
 use super::load::{Stamp, load};
 use super::shelf::{Key, Shelf};
-use crate::media::stage::{Segment, Sound};
-use crate::util::panics;
+use crate::stage::{Segment, Sound};
+use b2b_base::util::panics;
 
 /// Bounds of what is kept and decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

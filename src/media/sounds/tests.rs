@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::media::stage::{Segment, Sound};
+use crate::stage::{Segment, Sound};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

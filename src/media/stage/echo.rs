@@ -1,8 +1,8 @@
 //! A party's own packets back to it, in the leg's outgoing stream: same payload, our SSRC,
 //! numbers and timestamps with the steps that the party's have.
 
-use crate::media::forward::{Header, OutSpace};
-use crate::media::rtp::packet::HEADER_LEN;
+use crate::forward::{Header, OutSpace};
+use crate::rtp::packet::HEADER_LEN;
 
 /// A larger step is a stream that begins anew (RFC 3550 A.1).
 const LARGEST_STEP: u16 = 3_000;

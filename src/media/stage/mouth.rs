@@ -1,10 +1,10 @@
 //! Samples to packets in a leg's outgoing stream: what is said goes on from whatever the
 //! leg was sent before, with its next sequence number and the timestamp of the moment.
 
-use crate::media::codec::{Encoder, MAX_PAYLOAD};
-use crate::media::forward::OutSpace;
-use crate::media::rtp::packet::HEADER_LEN;
-use crate::media::transcode::{Target, tuning};
+use crate::codec::{Encoder, MAX_PAYLOAD};
+use crate::forward::OutSpace;
+use crate::rtp::packet::HEADER_LEN;
+use crate::transcode::{Target, tuning};
 
 use super::{TICK_NS, TICK_SAMPLES};
 
@@ -177,8 +177,8 @@ impl std::fmt::Debug for Mouth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::codec::Codec;
-    use crate::media::forward::Header;
+    use crate::codec::Codec;
+    use crate::forward::Header;
 
     fn target(codec: Codec, ptime_ms: u32) -> Target {
         Target { payload_type: 8, codec, ptime_ms, fec: false, bitrate: 24_000 }

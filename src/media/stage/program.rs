@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::media::mix::saturate;
-use crate::media::tone::Oscillator;
+use crate::mix::saturate;
+use crate::tone::Oscillator;
 
 /// Decoded samples that many may hear at once.
 pub type Sound = Arc<[i16]>;
@@ -164,7 +164,7 @@ mod tests {
     use std::f64::consts::SQRT_2;
 
     use super::*;
-    use crate::media::mix::Energy;
+    use crate::mix::Energy;
 
     /// Of one tone of -16 dBm0.
     const TONE_RMS: f64 = 32_768.0 * 0.110 / SQRT_2;

@@ -11,14 +11,14 @@ use super::{
     CollectEnd, Collected, DigitPlan, Echo, Line, Mouth, Music, Played, Program, Streaming, TICK_SAMPLES,
     Typed,
 };
-use crate::media::codec::MAX_PAYLOAD;
-use crate::media::forward::OutSpace;
-use crate::media::relay::Reply;
-use crate::media::room::{Ear, Payloads};
-use crate::media::rtp::packet::HEADER_LEN;
-use crate::media::sounds::SoundError;
-use crate::media::stream::{Inside, Spoken, StreamEnd};
-use crate::media::transcode::Target;
+use crate::codec::MAX_PAYLOAD;
+use crate::forward::OutSpace;
+use crate::relay::Reply;
+use crate::room::{Ear, Payloads};
+use crate::rtp::packet::HEADER_LEN;
+use crate::sounds::SoundError;
+use crate::stream::{Inside, Spoken, StreamEnd};
+use crate::transcode::Target;
 
 /// The order of orders.
 pub type Ticket = u64;

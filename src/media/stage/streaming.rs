@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use super::{TICK_SAMPLES, Voice};
-use crate::media::codec::rates::Rates;
-use crate::media::forward::Header;
-use crate::media::room::Ear;
-use crate::media::stream::{Inside, Spoken, StreamEnd};
+use crate::codec::rates::Rates;
+use crate::forward::Header;
+use crate::room::Ear;
+use crate::stream::{Inside, Spoken, StreamEnd};
 
 /// Samples of 20 ms at the highest rate of a stream.
 const LONGEST: usize = 480;

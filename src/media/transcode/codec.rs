@@ -1,8 +1,8 @@
 //! The decoders of one direction: which codec comes may change from packet to packet. They are
 //! made with the first packet that needs them: most calls never do.
 
-use crate::media::codec::{Codec, Decoder, Undecodable};
-use crate::media::conceal::Concealer;
+use crate::codec::{Codec, Decoder, Undecodable};
+use crate::conceal::Concealer;
 
 /// Samples that one packet may hold: 120 ms at 16 kHz, the longest of Opus.
 pub(super) const LONGEST: usize = 1_920;

@@ -9,10 +9,10 @@
 use super::codec::{Decoders, EXPECTED_LOSS, LONGEST, PIECE};
 use super::event::{self, Event};
 use super::{Plan, Target, TranscodeStats};
-use crate::media::codec::{Codec, Encoder, MAX_PAYLOAD as PAYLOAD, OpusTuning};
-use crate::media::dtmf::ToneCutter;
-use crate::media::forward::{Header, OutSpace};
-use crate::media::rtp::packet::HEADER_LEN;
+use crate::codec::{Codec, Encoder, MAX_PAYLOAD as PAYLOAD, OpusTuning};
+use crate::dtmf::ToneCutter;
+use crate::forward::{Header, OutSpace};
+use crate::rtp::packet::HEADER_LEN;
 
 /// Losses up to here are made up for; a longer one is a pause.
 const CONCEALED_MS: u32 = 120;

@@ -1,8 +1,8 @@
 //! The timeline of a transcoded stream: losses, pauses, other packet times, events.
 
 use super::*;
-use crate::media::codec::{Codec, g711};
-use crate::media::forward::{Header, OutSpace};
+use crate::codec::{Codec, g711};
+use crate::forward::{Header, OutSpace};
 
 const FRAME_NS: u64 = 20_000_000;
 const START: u64 = 1_000_000_000;

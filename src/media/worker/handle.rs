@@ -17,16 +17,14 @@ use super::packet_log::PacketLog;
 use super::published::Published;
 use super::thread::{Driver, Shared, UdpLink};
 use super::{MediaEvent, SessionId, SpawnError, WorkerConfig};
-use crate::frame::{FrameSink, FrameSource};
-use crate::media::conference;
-use crate::media::io::udp::bind_pair;
-use crate::media::io::wake::Wake;
-use crate::media::ports::PortPool;
-use crate::media::rtp::telephone_event;
-use crate::media::session::{
-    Adapt, DigitMode, Levels, MediaParams, ParamsError, Reception, Session, SessionConfig,
-};
-use crate::metrics::MediaStats;
+use crate::conference;
+use crate::io::udp::bind_pair;
+use crate::io::wake::Wake;
+use crate::ports::PortPool;
+use crate::rtp::telephone_event;
+use crate::session::{Adapt, DigitMode, Levels, MediaParams, ParamsError, Reception, Session, SessionConfig};
+use b2b_base::frame::{FrameSink, FrameSource};
+use b2b_base::metrics::MediaStats;
 
 /// Commands that wait for the thread; a tick takes them all.
 const COMMANDS: usize = 256;

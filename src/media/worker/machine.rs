@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::published::Published;
 use super::{MediaEvent, SessionId};
-use crate::frame::{FrameSink, FrameSource};
-use crate::media::Now;
-use crate::media::conference::Seat;
-use crate::media::io::udp::Received;
-use crate::media::session::{
+use crate::Now;
+use crate::conference::Seat;
+use crate::io::udp::Received;
+use crate::session::{
     Adapt, Channel, DigitMode, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK,
 };
+use b2b_base::frame::{FrameSink, FrameSource};
 
 /// How often counters are published and RTCP sockets are looked at.
 const CHORES: Duration = Duration::from_millis(500);

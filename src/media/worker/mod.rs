@@ -24,8 +24,8 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
-use crate::media::session::Reception;
-use crate::metrics::MediaStats;
+use crate::session::Reception;
+use b2b_base::metrics::MediaStats;
 
 /// A session, unique within its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::media::Now;
-use crate::media::session::{PacketRecord, Verdict};
-use crate::util::ntp::NtpTime;
+use crate::Now;
+use crate::session::{PacketRecord, Verdict};
+use b2b_base::util::ntp::NtpTime;
 
 /// Records between the threads: more than a second of 50 calls.
 const RING: usize = 4_096;

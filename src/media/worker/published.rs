@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::media::codec::Codec;
-use crate::media::session::{Levels, Reception};
-use crate::metrics::MediaStats;
+use crate::codec::Codec;
+use crate::session::{Levels, Reception};
+use b2b_base::metrics::MediaStats;
 
 /// A snapshot of [`MediaStats`]. A reader may see two counters of different
 /// moments, at most half a second apart.

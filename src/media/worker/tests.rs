@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
-use crate::media::codec::Codec;
-use crate::media::session::{
+use crate::codec::Codec;
+use crate::session::{
     Adapt, DigitMode, Direction, EventFormat, Levels, MediaParams, SendFormat, SessionConfig,
 };
+use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 
 const LONG: Duration = Duration::from_secs(20);
 

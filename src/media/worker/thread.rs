@@ -10,12 +10,12 @@ use crossbeam_channel::{Receiver, Sender};
 use super::machine::{Command, Link, Machine};
 use super::packet_log::PacketLog;
 use super::{MediaEvent, SessionId};
-use crate::media::Now;
-use crate::media::io::udp::{Batch, Received};
-use crate::media::io::wake::Wake;
-use crate::media::ports::PortPool;
-use crate::media::session::Channel;
-use crate::util::ntp::NtpTime;
+use crate::Now;
+use crate::io::udp::{Batch, Received};
+use crate::io::wake::Wake;
+use crate::ports::PortPool;
+use crate::session::Channel;
+use b2b_base::util::ntp::NtpTime;
 
 /// What the handles and the thread share.
 pub(super) struct Shared {

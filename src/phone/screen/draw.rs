@@ -128,7 +128,7 @@ mod tests {
 
     use super::super::model::Key;
     use super::*;
-    use crate::client::CallId;
+    use b2b_client::CallId;
 
     fn drawn(model: &Model, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");

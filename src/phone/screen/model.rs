@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::client::CallId;
+use b2b_client::CallId;
 
 /// Values of jitter that the sparkline keeps: five minutes of one each 5 s.
 pub const SPARKS: usize = 60;

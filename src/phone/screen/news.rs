@@ -2,7 +2,7 @@
 
 use super::super::report::word;
 use super::model::{Figures, Model, Stage};
-use crate::client::{CallState, ClientEvent, Quality, RegistrationState};
+use b2b_client::{CallState, ClientEvent, Quality, RegistrationState};
 
 impl From<&Quality> for Figures {
     fn from(quality: &Quality) -> Self {
@@ -81,6 +81,7 @@ impl Model {
             RegistrationState::Registering => "registering".to_owned(),
             RegistrationState::Registered { registrar, .. } => format!("registered at {registrar}"),
             RegistrationState::Failed { error, .. } => format!("not registered: {error}"),
+            _ => "unknown".to_owned(),
         };
         // Refreshes are no news.
         if self.registration.0 != words {
@@ -93,7 +94,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{CallId, EndCause};
+    use b2b_client::{CallId, EndCause};
 
     #[test]
     fn a_call_goes_from_the_first_ring_to_its_end() {

@@ -9,8 +9,8 @@ use super::super::dialling::uri_of;
 use super::super::script::Stop;
 use super::model::{Model, Stage, Wish};
 use super::terminal::{Input, Screen, keys};
-use crate::client::{Call, CallError, CallId, CallState, ClientEvent, IncomingCall, Recording, SipClient};
-use crate::util::exit::{Exit, Failure};
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_client::{Call, CallError, CallId, CallState, ClientEvent, IncomingCall, Recording, SipClient};
 
 /// How often the clock of a call is drawn.
 const TICK: Duration = Duration::from_millis(250);

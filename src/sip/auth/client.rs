@@ -10,7 +10,7 @@ use super::Side;
 use super::digest::{Algorithm, HexDigest, Qop, Signed};
 use super::fields::{Challenge, OfferedQop};
 use super::server::HeaderFields;
-use crate::sip::msg::{Method, Response, chars};
+use crate::msg::{Method, Response, chars};
 
 /// Realms that one account answers at most.
 const MAX_REALMS: usize = 8;

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::sip::auth::fields::DigestCredentials;
-use crate::sip::auth::server::Asked;
-use crate::sip::auth::{Credentials, DigestConfig, DigestServer, Secret as Stored, Verdict};
-use crate::sip::msg::{Limits, Message, Request};
+use crate::auth::fields::DigestCredentials;
+use crate::auth::server::Asked;
+use crate::auth::{Credentials, DigestConfig, DigestServer, Secret as Stored, Verdict};
+use crate::msg::{Limits, Message, Request};
 
 fn response(status: u16, name: &str, challenges: &[&str]) -> Response {
     let fields: String = challenges.iter().map(|value| format!("{name}: {value}\r\n")).collect();

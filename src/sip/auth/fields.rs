@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::sip::msg::chars::{self, TOKEN};
+use crate::msg::chars::{self, TOKEN};
 
 use super::digest::{Algorithm, Qop};
 

@@ -23,7 +23,7 @@ pub use digest::{Algorithm, HexDigest};
 pub use penalty::{Failure, Penalties, PenaltyConfig, Standing};
 pub use server::{Asked, Claim, Credentials, DigestConfig, DigestServer, Secret, Verdict};
 
-use crate::sip::msg::Name;
+use crate::msg::Name;
 
 /// Who asks for credentials: a user agent server (registrars are one) with 401,
 /// or a proxy with 407.

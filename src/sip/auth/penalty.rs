@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::sip::known::network;
+use crate::known::network;
 
 /// How patient we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

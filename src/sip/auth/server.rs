@@ -12,7 +12,7 @@ use super::digest::{Algorithm, HexDigest, Signed};
 use super::fields::DigestCredentials;
 use super::nonce::{NonceId, NonceMint};
 use super::nonce_count::NonceCounts;
-use crate::sip::msg::{Method, Request, Uri};
+use crate::msg::{Method, Request, Uri};
 
 /// Credentials looked at in one request at most: each costs up to three hashes.
 const MAX_CREDENTIALS: usize = 4;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::sip::msg::{Limits, Message, Name};
+use crate::msg::{Limits, Message, Name};
 
 const REALM: &str = "b2b.example";
 const HOME: &str = "192.0.2.1";
@@ -76,7 +76,7 @@ impl<'a> Answer<'a> {
 
     fn write(&self) -> String {
         let nc = self.count.map(|count| format!("{count:08x}"));
-        let qop = nc.as_ref().map(|nc| crate::sip::auth::digest::Qop {
+        let qop = nc.as_ref().map(|nc| crate::auth::digest::Qop {
             qop: b"auth",
             nc: nc.as_bytes(),
             cnonce: b"abc",

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::sip::msg::{Host, Scheme, Transport, Uri};
+use crate::msg::{Host, Scheme, Transport, Uri};
 
 /// Where a URI leads.
 #[derive(Debug, Clone, PartialEq, Eq)]

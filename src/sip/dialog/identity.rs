@@ -4,9 +4,9 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::endpoint::Flow;
-use crate::sip::msg::Transport;
-use crate::sip::networks::contains;
+use crate::endpoint::Flow;
+use crate::msg::Transport;
+use crate::networks::contains;
 
 /// The address by which the outside reaches a listener of ours, instead of its
 /// own: behind a NAT, or by a name.
@@ -120,7 +120,7 @@ impl fmt::Display for OurUri<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::endpoint::FlowId;
+    use crate::endpoint::FlowId;
 
     fn identity(advertised: Vec<Advertised>) -> Identity {
         Identity {

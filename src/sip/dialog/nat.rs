@@ -3,9 +3,9 @@
 
 use std::net::SocketAddr;
 
-use crate::sip::endpoint::Flow;
-use crate::sip::msg::Request;
-use crate::sip::sent_by::{self, SentBy};
+use crate::endpoint::Flow;
+use crate::msg::Request;
+use crate::sent_by::{self, SentBy};
 
 /// The flow by which whoever sent this is reached; none: it does not say, as nothing but a
 /// Contact could. It never leads to another host than the one that the request came from.
@@ -41,8 +41,8 @@ pub fn reached(request: &Request, flow: Flow) -> Option<Flow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::endpoint::{FlowId, Transport};
-    use crate::sip::msg::{Limits, Message};
+    use crate::endpoint::{FlowId, Transport};
+    use crate::msg::{Limits, Message};
 
     fn port(via: &str, contact: &str, source: &str) -> Option<u16> {
         let contact = if contact.is_empty() { String::new() } else { format!("Contact: <{contact}>\r\n") };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::sip::msg::{Response, chars};
+use crate::msg::{Response, chars};
 
 /// Targets of one response at most.
 const TARGETS: usize = 16;
@@ -61,7 +61,7 @@ fn q_value(text: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::msg::{Limits, Message};
+    use crate::msg::{Limits, Message};
 
     fn targets(contacts: &str) -> Vec<(String, u16, Option<u32>)> {
         let text = format!(

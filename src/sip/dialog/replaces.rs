@@ -5,8 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::sip::endpoint::HeaderFields;
-use crate::sip::msg::{Method, Name, NameAddr, Request, chars};
+use crate::endpoint::HeaderFields;
+use crate::msg::{Method, Name, NameAddr, Request, chars};
 
 /// The dialog that a new INVITE takes the place of, as the user agent sees it
 /// that the header field is for.

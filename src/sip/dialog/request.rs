@@ -7,9 +7,9 @@ use super::hop::Hop;
 use super::identity::Identity;
 use super::session_timer::SessionExpires;
 use super::state::Dialog;
-use crate::ids::Branch;
-use crate::sip::endpoint::{Body, Flow, HeaderFields};
-use crate::sip::msg::{Method, Name, RequestWriter, WriteError};
+use crate::endpoint::{Body, Flow, HeaderFields};
+use crate::msg::{Method, Name, RequestWriter, WriteError};
+use b2b_base::ids::Branch;
 
 /// Hops of a request that starts here (RFC 3261 §8.1.1.6).
 pub const MAX_FORWARDS: u8 = 70;

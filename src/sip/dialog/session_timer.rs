@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::sip::msg::{Headers, Name, Request, Response, chars};
+use crate::msg::{Headers, Name, Request, Response, chars};
 
 /// What an endpoint wants of session timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl SessionTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::msg::{Limits, Message};
+    use crate::msg::{Limits, Message};
 
     const WANTED: SessionTimers = SessionTimers { expires: 1_800, min_se: 120 };
 

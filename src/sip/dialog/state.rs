@@ -2,9 +2,9 @@
 //! numbers. Its texts lie in one allocation, so that an idle call is small and
 //! does not keep the messages alive that made it.
 
-use crate::ids::Tag;
-use crate::sip::endpoint::{Flow, HopRule};
-use crate::sip::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
+use crate::endpoint::{Flow, HopRule};
+use crate::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
+use b2b_base::ids::Tag;
 
 use super::hop::{Hop, is_secure};
 use super::offer_answer::OfferAnswer;

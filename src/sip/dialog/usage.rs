@@ -11,11 +11,11 @@ use super::request::SessionFields;
 use super::session_timer::SessionTimer;
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm, reliable_fsm};
-use crate::ids::Tag;
-use crate::sip::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
-use crate::sip::msg::Response;
-use crate::sip::transaction::client::ClientTransactionId;
-use crate::sip::transaction::timer_queue::Queued;
+use crate::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
+use crate::msg::Response;
+use crate::transaction::client::ClientTransactionId;
+use crate::transaction::timer_queue::Queued;
+use b2b_base::ids::Tag;
 
 /// Where a usage is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use super::command::Reply;
 use super::outbox::ReplyPath;
 use super::send::User;
 use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
-use crate::sip::dialog::callee_fsm::{self, Action, Cause};
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::state::{Dialog, NoDialog};
-use crate::sip::dialog::usage::{Phase, TheirInvite, Usage};
-use crate::sip::msg::{Method, Name, Request, phrase};
+use crate::dialog::callee_fsm::{self, Action, Cause};
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::request::Draft;
+use crate::dialog::state::{Dialog, NoDialog};
+use crate::dialog::usage::{Phase, TheirInvite, Usage};
+use crate::msg::{Method, Name, Request, phrase};
 
 impl Endpoint {
     /// An INVITE without a To tag that has passed every check.

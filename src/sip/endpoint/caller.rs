@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::command::{CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
 use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
-use crate::sip::dialog::caller_fsm::{self, Action, Cause, Event};
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
-use crate::sip::dialog::state::Dialog;
-use crate::sip::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
-use crate::sip::msg::{Method, Response};
-use crate::sip::transaction::ack_cancel;
-use crate::sip::transaction::client::ClientTransactionId;
+use crate::dialog::caller_fsm::{self, Action, Cause, Event};
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::request::{Draft, MAX_FORWARDS};
+use crate::dialog::state::Dialog;
+use crate::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
+use crate::msg::{Method, Response};
+use crate::transaction::ack_cancel;
+use crate::transaction::client::ClientTransactionId;
 
 impl Endpoint {
     /// Starts a call; everything else comes as events of the usage.

@@ -7,11 +7,11 @@ use std::time::Instant;
 use super::command::{CommandError, HeaderFields, check_headers};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
-use crate::sip::dialog::caller_fsm::{Event, State};
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::session_timer::min_se;
-use crate::sip::dialog::usage::Phase;
-use crate::sip::msg::{Method, Response};
+use crate::dialog::caller_fsm::{Event, State};
+use crate::dialog::request::Draft;
+use crate::dialog::session_timer::min_se;
+use crate::dialog::usage::Phase;
+use crate::msg::{Method, Response};
 
 /// How often one INVITE or BYE is sent again: a far end could go on for ever.
 const TRIES: u8 = 8;

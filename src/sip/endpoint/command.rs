@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Flow, HopRule};
-use crate::ids::Tag;
-use crate::sip::dialog::hop::Hop;
-use crate::sip::msg::{Method, Name, NameAddr, Uri, chars};
+use crate::dialog::hop::Hop;
+use crate::msg::{Method, Name, NameAddr, Uri, chars};
+use b2b_base::ids::Tag;
 
 /// More header fields of a message, in order: name and value.
 pub type HeaderFields = Vec<(Bytes, Bytes)>;

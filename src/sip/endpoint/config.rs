@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::sip::dialog::identity::Advertised;
-use crate::sip::dialog::session_timer::SessionTimers;
-use crate::sip::known::KnownSources;
-use crate::sip::msg::{Limits, Method};
-use crate::sip::transaction::TimerLengths;
+use crate::dialog::identity::Advertised;
+use crate::dialog::session_timer::SessionTimers;
+use crate::known::KnownSources;
+use crate::msg::{Limits, Method};
+use crate::transaction::TimerLengths;
 
 /// Configuration of an endpoint.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Flow, ReferId, RequestId, ServerTransactionId, SubscriptionId, Transport, UsageId};
-use crate::sip::msg::{Request, Response};
+use crate::msg::{Request, Response};
 
 /// What happened.
 #[derive(Debug)]

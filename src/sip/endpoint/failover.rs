@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::send::{User, Waiting};
 use super::{Endpoint, Transport, UsageId};
-use crate::sip::dialog::caller_fsm::{Event, State};
-use crate::sip::dialog::usage::Phase;
-use crate::sip::msg::{Method, Name, Response};
-use crate::sip::transaction::client::{ClientTransactionId, Outcome};
+use crate::dialog::caller_fsm::{Event, State};
+use crate::dialog::usage::Phase;
+use crate::msg::{Method, Name, Response};
+use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// A way to try.
 pub(super) type Target = (Transport, SocketAddr);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-pub use crate::sip::msg::Transport;
+pub use crate::msg::Transport;
 
 /// A connection, or for UDP a socket of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

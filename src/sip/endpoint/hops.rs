@@ -10,9 +10,9 @@ use std::time::Instant;
 use super::command::CommandError;
 use super::send::{User, Waiting};
 use super::{Endpoint, Flow, Transport, UsageEvent, UsageId};
-use crate::sip::dialog::nat;
-use crate::sip::dialog::state::Dialog;
-use crate::sip::msg::Request;
+use crate::dialog::nat;
+use crate::dialog::state::Dialog;
+use crate::msg::Request;
 
 /// By which way the requests of a dialog go, once the peer has said something in it. An
 /// INVITE of ours that starts one goes where its user says.

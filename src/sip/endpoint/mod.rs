@@ -60,10 +60,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use crate::sip::dialog::identity::Advertised;
-pub use crate::sip::dialog::redirect::{RedirectTarget, redirect_targets};
-pub use crate::sip::dialog::replaces::{ReferTo, Replaces};
-pub use crate::sip::dialog::session_timer::SessionTimers;
+pub use crate::dialog::identity::Advertised;
+pub use crate::dialog::redirect::{RedirectTarget, redirect_targets};
+pub use crate::dialog::replaces::{ReferTo, Replaces};
+pub use crate::dialog::session_timer::SessionTimers;
 pub use command::{
     Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
     check_headers,
@@ -77,11 +77,11 @@ pub use onward::Onward;
 pub use requests::DialogFacts;
 pub use subscription::SubscriptionId;
 
-use crate::ids::Mint;
-use crate::sip::dialog::identity::Identity;
-use crate::sip::msg::{Message, ParseError};
-use crate::sip::transaction::client::ClientTransactions;
-use crate::sip::transaction::server::ServerTransactions;
+use crate::dialog::identity::Identity;
+use crate::msg::{Message, ParseError};
+use crate::transaction::client::ClientTransactions;
+use crate::transaction::server::ServerTransactions;
+use b2b_base::ids::Mint;
 use failover::Failover;
 use outbox::Outbox;
 use refuse::Budget;
@@ -102,6 +102,14 @@ pub struct UsageId {
 pub struct ServerTransactionId {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+#[cfg(feature = "harness")]
+impl ServerTransactionId {
+    /// One that no endpoint has given, for tests of who holds it.
+    pub fn of_nobody() -> Self {
+        ServerTransactionId { slot: 1, generation: 1 }
+    }
 }
 
 /// A request of ours that is not an INVITE, BYE or UPDATE. Never used twice.

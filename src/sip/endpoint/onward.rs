@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::command::HeaderFields;
 use super::{Endpoint, Invite};
-use crate::sip::dialog::request::MAX_FORWARDS;
-use crate::sip::msg::{Name, Request};
+use crate::dialog::request::MAX_FORWARDS;
+use crate::msg::{Name, Request};
 
 /// One mark a value: a keyed hash, which tells nobody anything.
 const HOP: &[u8] = b"B2b-Hop";

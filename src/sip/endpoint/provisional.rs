@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::command::{CommandError, Reply};
 use super::outbox::ReplyPath;
 use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
-use crate::ids::Tag;
-use crate::sip::dialog::callee_fsm;
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::reliable_fsm::{self, Action, Event, State};
-use crate::sip::dialog::usage::{Reliable, Unacknowledged};
-use crate::sip::msg::{Method, Name, Request, chars};
+use crate::dialog::callee_fsm;
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::reliable_fsm::{self, Action, Event, State};
+use crate::dialog::usage::{Reliable, Unacknowledged};
+use crate::msg::{Method, Name, Request, chars};
+use b2b_base::ids::Tag;
 
 /// Reliable provisional responses that wait for the PRACK of another one.
 const QUEUED: usize = 8;

@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::outbox::ReplyPath;
 use super::refuse::reply_path;
 use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
-use crate::sip::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
-use crate::sip::transaction::server::Matched;
+use crate::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
+use crate::transaction::server::Matched;
 
 /// Methods that belong to calls and that we answer ourselves.
 const OURS: [Method; 7] =

@@ -9,13 +9,13 @@ use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::send::User;
 use super::{Endpoint, ReferId, ServerTransactionId, UsageEvent, UsageId};
-use crate::ids::Tag;
-use crate::sip::dialog::refer_fsm::{notifier, subscriber};
-use crate::sip::dialog::replaces::ReferTo;
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::usage::{Phase, Refer, ReferRole, Usage};
-use crate::sip::msg::{Method, Name, Request, Response, chars, phrase};
-use crate::sip::transaction::client::Outcome;
+use crate::dialog::refer_fsm::{notifier, subscriber};
+use crate::dialog::replaces::ReferTo;
+use crate::dialog::request::Draft;
+use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
+use crate::msg::{Method, Name, Request, Response, chars, phrase};
+use crate::transaction::client::Outcome;
+use b2b_base::ids::Tag;
 
 /// How long a transfer is told of, and waited for: longer than any ringing.
 const EXPIRES: Duration = Duration::from_secs(300);

@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
-use crate::sip::dialog::request::{Draft, SessionFields};
-use crate::sip::dialog::session_timer::{
+use crate::dialog::request::{Draft, SessionFields};
+use crate::dialog::session_timer::{
     self, Action, Agreement, Event, Refresher, SessionExpires, SessionTimer, TooSmall,
 };
-use crate::sip::dialog::usage::Phase;
-use crate::sip::msg::{Headers, Method, Name, Request, Response, ResponseWriter};
-use crate::sip::transaction::client::Outcome;
+use crate::dialog::usage::Phase;
+use crate::msg::{Headers, Method, Name, Request, Response, ResponseWriter};
+use crate::transaction::client::Outcome;
 
 /// The wait before another try when a refresh came to nothing.
 const TRY_LATER: Duration = Duration::from_secs(10);

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::outbox::ReplyPath;
 use super::{Endpoint, Flow};
-use crate::sip::dialog::usage::PerSecond;
-use crate::sip::known::{Acquaintance, KnownSources};
-use crate::sip::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
+use crate::dialog::usage::PerSecond;
+use crate::known::{Acquaintance, KnownSources};
+use crate::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
 
 /// Stateless answers a second: those of strangers together and a tenth of them for each
 /// source, as many again for sources where somebody is registered, and for those that are

@@ -7,11 +7,11 @@ use super::command::{Body, CommandError, HeaderFields, check_headers};
 use super::outbox::ReplyPath;
 use super::send::{Failure, User};
 use super::{Endpoint, UsageEvent, UsageId};
-use crate::ids::Tag;
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
-use crate::sip::msg::{Method, Name, Request, Response};
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::request::Draft;
+use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
+use crate::msg::{Method, Name, Request, Response};
+use b2b_base::ids::Tag;
 
 /// INVITEs of ours whose 2xx may still come again; more re-INVITEs have to wait.
 const LINGERING: usize = 8;

@@ -7,10 +7,10 @@ use std::time::Instant;
 use super::command::{Body, CommandError};
 use super::send::User;
 use super::{Endpoint, UsageId};
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::state::Dialog;
-use crate::sip::msg::{Method, Name, Response};
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::request::Draft;
+use crate::dialog::state::Dialog;
+use crate::msg::{Method, Name, Response};
 
 /// PRACKs for one INVITE: each is a transaction of ours for up to 32 s, and the
 /// far end decides how many it asks for.

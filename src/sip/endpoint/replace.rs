@@ -1,10 +1,10 @@
 //! Which call a Replaces header field means (RFC 3891 §3).
 
 use super::{Endpoint, UsageId};
-use crate::sip::dialog::replaces::Replaces;
-use crate::sip::dialog::usage::Phase;
-use crate::sip::dialog::{callee_fsm, caller_fsm};
-use crate::sip::msg::{Name, Request};
+use crate::dialog::replaces::Replaces;
+use crate::dialog::usage::Phase;
+use crate::dialog::{callee_fsm, caller_fsm};
+use crate::msg::{Name, Request};
 
 impl Endpoint {
     /// The call that an INVITE or a Refer-To with this Replaces means.

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::command::{Body, CommandError, Reply, check_headers};
 use super::refresh::write_agreement;
 use super::{Endpoint, ServerTransactionId, UsageId};
-use crate::sip::dialog::callee_fsm;
-use crate::sip::dialog::reliable_fsm;
-use crate::sip::dialog::state::answers_secure;
-use crate::sip::dialog::usage::Success;
-use crate::sip::msg::{Name, ResponseWriter, phrase};
+use crate::dialog::callee_fsm;
+use crate::dialog::reliable_fsm;
+use crate::dialog::state::answers_secure;
+use crate::dialog::usage::Success;
+use crate::msg::{Name, ResponseWriter, phrase};
 
 impl Endpoint {
     /// Sends 101 to 199 to an INVITE that starts a call; an empty reason takes

@@ -11,12 +11,12 @@ use super::command::{
 };
 use super::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
-use crate::sip::dialog::caller_fsm::State;
-use crate::sip::dialog::request::{Draft, MAX_FORWARDS};
-use crate::sip::dialog::state::Dialog;
-use crate::sip::dialog::usage::Phase;
-use crate::sip::msg::{Method, NameAddr, Response, Uri};
-use crate::sip::transaction::client::{ClientTransactionId, Outcome};
+use crate::dialog::caller_fsm::State;
+use crate::dialog::request::{Draft, MAX_FORWARDS};
+use crate::dialog::state::Dialog;
+use crate::dialog::usage::Phase;
+use crate::msg::{Method, NameAddr, Response, Uri};
+use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// No usage is in this slot: the tags of requests outside any dialog lead nowhere.
 const NO_SLOT: u32 = u32::MAX;

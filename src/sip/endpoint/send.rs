@@ -12,11 +12,11 @@ use super::{
     ConnectId, Endpoint, Event, Flow, HopRule, Output, ReferId, RequestId, ResolveId, Termination, Transport,
     UsageEvent, UsageId,
 };
-use crate::sip::dialog::hop::{Hop, is_one_host};
-use crate::sip::dialog::request::{self, Draft};
-use crate::sip::dialog::state::Dialog;
-use crate::sip::msg::{Method, Response};
-use crate::sip::transaction::client::Outcome;
+use crate::dialog::hop::{Hop, is_one_host};
+use crate::dialog::request::{self, Draft};
+use crate::dialog::state::Dialog;
+use crate::msg::{Method, Response};
+use crate::transaction::client::Outcome;
 
 /// Larger requests do not go over UDP if there is another way (§18.1.1).
 const LARGE: usize = 1_300;

@@ -9,12 +9,12 @@ use super::receive::abilities;
 use super::refresh::write_agreement;
 use super::send::User;
 use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
-use crate::ids::Tag;
-use crate::sip::dialog::callee_fsm::State;
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::state::answers_secure;
-use crate::sip::dialog::usage::{Phase, Progress};
-use crate::sip::msg::{Method, Name, Request, ResponseWriter, phrase};
+use crate::dialog::callee_fsm::State;
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::state::answers_secure;
+use crate::dialog::usage::{Phase, Progress};
+use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
+use b2b_base::ids::Tag;
 
 impl Endpoint {
     /// A request for a dialog of this usage that matches no transaction.

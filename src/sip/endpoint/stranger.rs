@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::command::{CommandError, Reply, check_headers};
 use super::{Endpoint, Flow, ServerTransactionId, UsageId};
-use crate::sip::dialog::callee_fsm;
+use crate::dialog::callee_fsm;
 
 /// Two line ends (RFC 5626 §3.5.1).
 const KEEP_ALIVE: &[u8] = b"\r\n\r\n";

@@ -10,12 +10,12 @@ use super::hops::flow_after;
 use super::outbox::ReplyPath;
 use super::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestId, ServerTransactionId};
-use crate::ids::{Tag, locate_tag};
-use crate::sip::dialog::nat;
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::state::{Dialog, answers_secure};
-use crate::sip::msg::{Method, Name, Request, ResponseWriter, phrase};
-use crate::sip::transaction::slots::give_back;
+use crate::dialog::nat;
+use crate::dialog::request::Draft;
+use crate::dialog::state::{Dialog, answers_secure};
+use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
+use crate::transaction::slots::give_back;
+use b2b_base::ids::{Tag, locate_tag};
 
 /// A dialog that a SUBSCRIBE of theirs made. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::command::{Body, CommandError};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
-use crate::sip::dialog::offer_answer::OfferAnswer;
-use crate::sip::dialog::request::Draft;
-use crate::sip::dialog::usage::{Phase, Progress};
-use crate::sip::msg::{Method, Response};
+use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::request::Draft;
+use crate::dialog::usage::{Phase, Progress};
+use crate::msg::{Method, Response};
 
 /// ACKs for the 2xx of one fork that we have no use for: in 64*T1 an honest one
 /// comes eleven times, and each ACK may cost a lookup or a connection.

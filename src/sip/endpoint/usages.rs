@@ -6,12 +6,12 @@ use slab::Slab;
 
 use super::outbox::Outbox;
 use super::{Endpoint, Event, Termination, UsageEvent, UsageId};
-use crate::ids::locate_tag;
-use crate::sip::dialog::state::Dialog;
-use crate::sip::dialog::usage::{Phase, Progress, Usage};
-use crate::sip::msg::Request;
-use crate::sip::transaction::slots::give_back;
-use crate::sip::transaction::timer_queue::TimerQueue;
+use crate::dialog::state::Dialog;
+use crate::dialog::usage::{Phase, Progress, Usage};
+use crate::msg::Request;
+use crate::transaction::slots::give_back;
+use crate::transaction::timer_queue::TimerQueue;
+use b2b_base::ids::locate_tag;
 
 /// A deadline further away than this is looked at again on the way, so that the
 /// entries of calls that were answered meanwhile do not pile up.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::sip::endpoint::Endpoint;
-use crate::sip::known::network;
+use crate::endpoint::Endpoint;
+use crate::known::network;
 
 /// Banned sources at most. Whoever finds no place is left to who bans.
 const MAX_BANS: usize = 65_536;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::sip::known::{KnownSources, network};
+use crate::known::{KnownSources, network};
 
 /// How many messages a source may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::budget::Bucket;
 use super::limits::{NetLimits, ProvenBy};
 use super::tls::Tls;
-use crate::sip::msg::framing::{StreamDecoder, StreamItem};
-use crate::sip::msg::{Limits, Message, ParseError};
+use crate::msg::framing::{StreamDecoder, StreamItem};
+use crate::msg::{Limits, Message, ParseError};
 
 /// What a connection task tells the stack.
 #[derive(Debug)]

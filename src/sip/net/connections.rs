@@ -10,9 +10,9 @@ use tokio::task::AbortHandle;
 
 use super::connection::{self, Beginning, ConnectionEvent, Proof};
 use super::limits::{NetLimits, ProvenBy};
-use crate::sip::endpoint::{Flow, FlowId, Transport};
-use crate::sip::known::{Acquaintance, network};
-use crate::sip::msg::Limits;
+use crate::endpoint::{Flow, FlowId, Transport};
+use crate::known::{Acquaintance, network};
+use crate::msg::Limits;
 
 /// Events of all connections that may wait for the stack; more, and the
 /// connections wait, each in its turn. Messages may be large: not too many.

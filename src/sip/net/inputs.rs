@@ -15,9 +15,9 @@ use super::limits::ProvenBy;
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
 use super::udp::UdpPort;
-use crate::sip::endpoint::{Flow, Input, Transport};
-use crate::sip::known::Acquaintance;
-use crate::sip::msg::{Message, ParseError};
+use crate::endpoint::{Flow, Input, Transport};
+use crate::known::Acquaintance;
+use crate::msg::{Message, ParseError};
 
 /// Datagrams read, or connection events taken, before the outputs that they
 /// caused go out: bounds what one busy socket delays everything else.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::endpoint::Transport;
+use crate::endpoint::Transport;
 
 /// Addresses tried for one request: a name may have any number of records.
 const MAX_TARGETS: usize = 16;

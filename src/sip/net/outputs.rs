@@ -12,7 +12,7 @@ use super::stack::{ConnectError, SipStack, TaskResult};
 use super::tls;
 use super::trace::Direction;
 use super::udp::UdpPort;
-use crate::sip::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
+use crate::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
 
 impl SipStack {
     /// Carries out what the endpoint wants, up to its next event.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::dns::Dns;
 #[cfg(feature = "dns")]
 use super::locate::{self, Wanted};
-use crate::sip::endpoint::Transport;
+use crate::endpoint::Transport;
 
 /// A lookup that takes longer has failed: the system resolver's own limit can
 /// be half a minute, as long as a transaction.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::udp::UdpPort;
-use crate::sip::endpoint::Transport;
+use crate::endpoint::Transport;
 
 /// Tries for a port that is free for UDP and TCP.
 const PORT_TRIES: u32 = 32;

@@ -23,9 +23,9 @@ use super::tap::{Seen, Tap};
 use super::tls::Tls;
 use super::trace::{Direction, Record, SipTrace, TraceSlot};
 use super::udp::UdpPort;
-use crate::sip::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
-use crate::sip::known::KnownSources;
-use crate::sip::msg::Limits;
+use crate::endpoint::{ConnectId, Endpoint, Event, Flow, FlowId, Input, ResolveId, Transport};
+use crate::known::KnownSources;
+use crate::msg::Limits;
 
 /// Where a stack listens, and its limits.
 #[derive(Debug, Clone)]

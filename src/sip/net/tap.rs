@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use super::trace::Direction;
-use crate::sip::endpoint::Flow;
+use crate::endpoint::Flow;
 
 /// Messages that may wait to be taken; the oldest give way.
 const MOST: usize = 4_096;

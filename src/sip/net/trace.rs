@@ -14,8 +14,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::sip::msg::veil::without_secrets;
-use crate::util::file;
+use crate::msg::veil::without_secrets;
+use b2b_base::util::file;
 
 /// Messages that may wait for the disk.
 const QUEUE: usize = 4096;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::schedule::{Answer, Order, Registration};
-use crate::sip::auth::{Authorized, ChallengeError, DigestClient};
-use crate::sip::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
-use crate::sip::msg::{Method, Name, Response, Uri};
+use crate::auth::{Authorized, ChallengeError, DigestClient};
+use crate::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
+use crate::msg::{Method, Name, Response, Uri};
 
 /// An expiry that 423 may ask for at most, seconds.
 const LONGEST: u32 = 7 * 24 * 3_600;

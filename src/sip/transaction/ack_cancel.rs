@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::sip::msg::{Headers, Limits, Message, Method, Name, Request, RequestWriter, Response};
+use crate::msg::{Headers, Limits, Message, Method, Name, Request, RequestWriter, Response};
 
 /// The ACK that a non-2xx response to `invite` gets: To is the response's.
 pub fn ack(invite: &Bytes, response: &Response) -> Option<Bytes> {

@@ -14,10 +14,10 @@ use super::slots::give_back;
 use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::{Action, Timer, TimerLengths, ack_cancel, invite_client, non_invite_client};
-use crate::ids::{Branch, Mint, locate_branch};
-use crate::sip::endpoint::outbox::Outbox;
-use crate::sip::endpoint::{Flow, FlowId};
-use crate::sip::msg::{Method, Response, chars};
+use crate::endpoint::outbox::Outbox;
+use crate::endpoint::{Flow, FlowId};
+use crate::msg::{Method, Response, chars};
+use b2b_base::ids::{Branch, Mint, locate_branch};
 
 /// A client transaction. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::sip::msg::{Host, Method, Request, Via};
+use crate::msg::{Host, Method, Request, Via};
 
 /// Writes the key of the transaction that `request` belongs to, as if its
 /// method were `method`: a CANCEL finds its INVITE that way (§9.2). ACK has the

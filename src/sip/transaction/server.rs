@@ -12,9 +12,9 @@ use super::slots::give_back;
 use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::{Action, Timer, TimerLengths, invite_server, non_invite_server};
-use crate::sip::endpoint::ServerTransactionId;
-use crate::sip::endpoint::outbox::{Outbox, ReplyPath};
-use crate::sip::msg::{Method, Request, ResponseWriter, Via};
+use crate::endpoint::ServerTransactionId;
+use crate::endpoint::outbox::{Outbox, ReplyPath};
+use crate::msg::{Method, Request, ResponseWriter, Via};
 
 enum Machine {
     Invite(invite_server::State),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::b2bua::registrar::{
-    Aor, Binding, BindingFlow, BindingId, Change, LocationStore, MemoryStore, SentBy,
-};
 use b2b::call::controller::{EndpointId, MediaEvent};
 use b2b::call::harness::SESSION;
+use b2b::server::registrar::{
+    Aor, Binding, BindingFlow, BindingId, Change, LocationStore, MemoryStore, SentBy,
+};
 use b2b::sip::endpoint::Transport;
 
 use super::bench::Bench;

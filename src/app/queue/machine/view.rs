@@ -8,11 +8,11 @@ use super::Floor;
 use super::agent::{AgentState, Duty};
 use super::line::Stage;
 use super::values::{AgentNo, CallerId, Left, QueueNo, Skills, Strategy};
-use crate::util::seconds::{maybe_seconds, seconds};
+use b2b_base::util::seconds::{maybe_seconds, seconds};
 
 /// What a queue counted since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct QueueCounters {
     /// Callers who came, refused ones included.
     pub joined: u64,
@@ -37,7 +37,7 @@ pub struct QueueCounters {
     pub most_waiting: usize,
     /// What those who were answered waited, in all.
     #[serde(rename = "waited_s", serialize_with = "seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub waited: Duration,
 }
 
@@ -71,23 +71,23 @@ impl QueueCounters {
 
 /// A queue.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct QueueView {
     pub name: String,
     pub strategy: Strategy,
     pub waiting: usize,
     /// Of those who wait.
     #[serde(rename = "longest_wait_s", serialize_with = "seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub longest_wait: Duration,
     /// What the next caller would be told; none: nobody knows.
     #[serde(rename = "estimate_s", serialize_with = "maybe_seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<f64>))]
     pub estimate: Option<Duration>,
     pub service_level: Option<f64>,
     /// How soon callers are to be answered.
     #[serde(rename = "goal_s", serialize_with = "seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub goal: Duration,
     pub counters: QueueCounters,
     pub agents: Vec<String>,
@@ -97,16 +97,16 @@ pub struct QueueView {
 
 /// Who waits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallerView {
     #[serde(skip)]
     pub caller: CallerId,
     /// Its call, and where it calls from; the machine knows of neither.
-    pub call: Option<crate::call::CallId>,
+    pub call: Option<b2b_call::CallId>,
     pub number: String,
     pub position: usize,
     #[serde(rename = "waited_s", serialize_with = "seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub waited: Duration,
     pub stage: &'static str,
     /// Agents whose phones ring for it.
@@ -115,13 +115,13 @@ pub struct CallerView {
 
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AgentView {
     pub name: String,
     pub state: AgentState,
     /// Since its calls or its state last changed.
     #[serde(rename = "since_s", serialize_with = "seconds")]
-    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    #[cfg_attr(feature = "schema", schema(value_type = f64))]
     pub since: Duration,
     pub reachable: bool,
     pub priority: u8,

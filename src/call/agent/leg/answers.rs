@@ -2,8 +2,8 @@
 
 use super::session::description;
 use super::{Leg, LegOutput, OfferAnswer};
-use crate::call::leg_fsm::LegEvent;
-use crate::sip::msg::{Request, Response};
+use crate::leg_fsm::LegEvent;
+use b2b_sip::msg::{Request, Response};
 
 impl Leg {
     pub(super) fn provisional(&mut self, response: &Response) {

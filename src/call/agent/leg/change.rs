@@ -7,11 +7,11 @@ use std::net::IpAddr;
 
 use super::session::description;
 use super::{Leg, LegOutput, OfferAnswer, WrongState};
-use crate::call::leg_fsm::LegState;
-use crate::call::negotiate::Described;
-use crate::media::codec::Codec;
-use crate::sdp::Direction;
-use crate::sip::msg::Response;
+use crate::leg_fsm::LegState;
+use crate::negotiate::Described;
+use b2b_media::codec::Codec;
+use b2b_sdp::Direction;
+use b2b_sip::msg::Response;
 
 /// What is to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

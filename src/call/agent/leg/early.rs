@@ -1,8 +1,8 @@
 //! Their call before it is answered: ringing, and early media (RFC 3261 §13.3.1.1, RFC 3960).
 
 use super::{Leg, LegOutput, OfferAnswer, WrongState};
-use crate::call::leg_fsm::LegEvent;
-use crate::call::negotiate;
+use crate::leg_fsm::LegEvent;
+use crate::negotiate;
 
 impl Leg {
     /// Says that it rings: 180.

@@ -24,12 +24,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::call::leg_fsm::{self, LegEvent, LegState, TerminationCause};
-use crate::call::negotiate::{self, Described, LocalMedia};
-use crate::media::session::MediaParams;
-use crate::sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
-use crate::sip::msg::{Name, Request};
-use crate::util::unheard;
+use crate::leg_fsm::{self, LegEvent, LegState, TerminationCause};
+use crate::negotiate::{self, Described, LocalMedia};
+use b2b_base::util::unheard;
+use b2b_media::session::MediaParams;
+use b2b_sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
+use b2b_sip::msg::{Name, Request};
 pub use change::Change;
 use change::{Asked, Wish};
 use session::{Unreadable, description};
@@ -357,7 +357,7 @@ impl Leg {
 }
 
 /// How the end of a dialog is called above it.
-pub(in crate::call) fn termination(cause: Termination) -> TerminationCause {
+pub(crate) fn termination(cause: Termination) -> TerminationCause {
     let failed = |status: u16, reason: &str| TerminationCause::Failed { status, reason: reason.to_owned() };
     match cause {
         Termination::LocalBye => TerminationCause::LocalHangup,

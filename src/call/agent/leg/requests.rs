@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::session::{Unreadable, description};
 use super::{Leg, LegOutput, OfferAnswer};
-use crate::call::digits;
-use crate::call::leg_fsm::LegState;
-use crate::sip::endpoint::{Body, Reply, ServerTransactionId};
-use crate::sip::msg::{Method, Request};
+use crate::digits;
+use crate::leg_fsm::LegState;
+use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
+use b2b_sip::msg::{Method, Request};
 
 impl Leg {
     pub(super) fn reinvite(&mut self, request: &Request) {

@@ -4,11 +4,11 @@
 use bytes::Bytes;
 
 use super::{Leg, LegOutput, OfferAnswer};
-use crate::call::negotiate::{self, NegotiateError};
-use crate::media::forward::MOST_EVENTS;
-use crate::media::session::MediaParams;
-use crate::sdp::{self, SessionDescription};
-use crate::sip::msg::{Headers, Name};
+use crate::negotiate::{self, NegotiateError};
+use b2b_media::forward::MOST_EVENTS;
+use b2b_media::session::MediaParams;
+use b2b_sdp::SessionDescription;
+use b2b_sip::msg::{Headers, Name};
 
 impl Leg {
     /// Our 2xx to their INVITE, with an answer or, if they did not offer, an offer.
@@ -133,7 +133,7 @@ pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Sessi
     let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
     match headers.content_type() {
         _ if !headers.headers(Name::ContentEncoding).all(plain) => Err(Unreadable::MediaType),
-        Some(media_type) if media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) => {
+        Some(media_type) if media_type.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes()) => {
             negotiate::parse(&body).map(Some).map_err(Unreadable::Sdp)
         }
         _ => Err(Unreadable::MediaType),

@@ -1,9 +1,9 @@
 use super::*;
 
 mod change;
-use crate::call::negotiate::crypto::{LocalCrypto, SrtpPolicy};
-use crate::media::codec::Codec;
-use crate::sip::msg::{Limits, Message, Response};
+use crate::negotiate::crypto::{LocalCrypto, SrtpPolicy};
+use b2b_media::codec::Codec;
+use b2b_sip::msg::{Limits, Message, Response};
 
 const OFFER: &str = "v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n\
                      m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
@@ -14,7 +14,7 @@ fn local() -> LocalMedia {
         codecs: vec![Codec::Pcmu, Codec::Pcma],
         ptime_ms: 20,
         session_id: 42,
-        direction: crate::sdp::Direction::SendRecv,
+        direction: b2b_sdp::Direction::SendRecv,
         crypto: LocalCrypto::default(),
         attributes: Vec::new(),
     }
@@ -86,7 +86,7 @@ fn outputs(leg: &mut Leg) -> Vec<String> {
 }
 
 fn transaction() -> ServerTransactionId {
-    ServerTransactionId { slot: 1, generation: 1 }
+    ServerTransactionId::of_nobody()
 }
 
 /// A leg of theirs that is up.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::call::controller::{
+use crate::controller::{
     CollectEnd, Collected, ConferenceId, DigitPlan, EndpointId, MediaError, MediaEvent, MediaFuture, Part,
     Played, Prompt, RecordingId,
 };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{Hears, Playing, Stage, answer, finish};
-use crate::call::controller::{
+use crate::controller::{
     ConferenceId, ConferenceSpec, EndpointId, MediaError, MediaEvent, MediaFuture, Member, Played, Prompt,
     Recorded, RecordingId, RecordingSpec,
 };

@@ -1,7 +1,7 @@
 //! What offer and answer came to with one party.
 
 use super::{Line, Side, formats, receives};
-use crate::media::codec::Codec;
+use b2b_media::codec::Codec;
 
 impl Side {
     /// Whether its keys come as tones: they are cut out of what goes to who takes events.

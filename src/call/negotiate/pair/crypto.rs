@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use super::super::NegotiateError;
 use super::super::crypto::{LocalCrypto, SrtpPolicy, agreed};
 use super::{Line, Side};
-use crate::media::transport::protection::Keys;
-use crate::sdp::AudioMedia;
+use b2b_media::transport::protection::Keys;
+use b2b_sdp::AudioMedia;
 
 impl Side {
     /// The same with this policy of encryption, and these keys.

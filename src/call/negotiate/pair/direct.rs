@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{Line, PairError, PairPolicy, Side, Wishes, across, formats};
-use crate::call::negotiate::NegotiateError;
+use crate::negotiate::NegotiateError;
 
 /// Why two parties cannot send to each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ pub fn direct(
     if !audio.formats.iter().any(formats::is_speech) {
         return Err(DirectError::Numbers);
     }
-    let shared = |format: &crate::sdp::Format| {
+    let shared = |format: &b2b_sdp::Format| {
         formats::is_speech(format) && there.formats.iter().any(|there| formats::same(there, format))
     };
     if !audio.formats.iter().any(shared) {
@@ -80,7 +80,7 @@ pub fn direct(
 /// It was told nothing yet.
 pub fn back(side: &mut Side, policy: &PairPolicy) -> Result<Box<[u8]>, PairError> {
     let told = side.sent.as_deref().and_then(Line::known).ok_or(PairError::Undescribed)?.audio;
-    let mut audio = crate::sdp::AudioMedia::new(side.rtp, told.formats);
+    let mut audio = b2b_sdp::AudioMedia::new(side.rtp, told.formats);
     (audio.ptime_ms, audio.maxptime_ms) = (told.ptime_ms, told.maxptime_ms);
     audio.extensions = told.extensions;
     audio.rtcp_mux = policy.rtcp_mux;

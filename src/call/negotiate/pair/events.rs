@@ -2,8 +2,8 @@
 //! session lasts (RFC 3264 §8.3.2), and a far end may use one of an earlier description.
 
 use super::super::telephone_event;
-use crate::media::relay::MOST_EVENTS;
-use crate::sdp::{AudioMedia, Format};
+use b2b_media::relay::MOST_EVENTS;
+use b2b_sdp::{AudioMedia, Format};
 
 /// Payload types and clock rates.
 pub(super) type EventNumbers = [Option<(u8, u32)>; MOST_EVENTS];

@@ -3,8 +3,8 @@
 
 use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
 use super::PairPolicy;
-use crate::media::codec::Codec;
-use crate::sdp::{AudioMedia, ExtMap, Format};
+use b2b_media::codec::Codec;
+use b2b_sdp::{AudioMedia, ExtMap, Format};
 
 /// Payload type under which we offer `telephone-event` beside Opus.
 const WIDE_EVENT_PT: u8 = 110;

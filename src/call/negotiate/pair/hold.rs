@@ -1,6 +1,6 @@
 //! A party that we put on hold.
 
-use crate::sdp::Direction;
+use b2b_sdp::Direction;
 
 /// Whether we put a party on hold, whatever the other one says (RFC 3264 §8.4): we do not want to
 /// hear it.

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use super::Side;
 use super::formats;
 use super::read::read;
-use crate::call::negotiate::NegotiateError;
-use crate::sdp::{AudioMedia, SessionDescription};
+use crate::negotiate::NegotiateError;
+use b2b_sdp::{AudioMedia, SessionDescription};
 
 /// An audio line and where it stands.
 pub(super) struct Line {

@@ -42,8 +42,8 @@ pub use local::{apply, local_answer, local_offer, repeat};
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
-use crate::media::relay::{EventTypes, Remote, Way};
-use crate::sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
+use b2b_media::relay::{EventTypes, Remote, Way};
+use b2b_sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
 use events::ToldEvents;
 use line::Line;
 use read::read;

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::NegotiateError;
-use crate::call::negotiate;
-use crate::sdp::SessionDescription;
+use crate::negotiate;
+use b2b_sdp::SessionDescription;
 
 /// Those of one turn, and some to spare.
 const KEPT: usize = 8;

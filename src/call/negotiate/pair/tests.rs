@@ -1,7 +1,7 @@
 //! Offer and answer across two legs.
 
 use super::*;
-use crate::call::negotiate::parse;
+use crate::negotiate::parse;
 
 /// A description of a party at an address, with these lines for its audio.
 fn session(host: &str, port: u16, formats: &str, lines: &[&str]) -> Vec<u8> {
@@ -130,7 +130,7 @@ fn legs_that_share_nothing_are_transcoded_if_the_policy_lets_them() {
     let Join { forward, backward } = join(&a, &b).unwrap();
     assert_eq!(
         forward.0.recode,
-        Some(crate::media::relay::Recode { payload_type: 8, to: crate::media::relay::Law::Mu })
+        Some(b2b_media::relay::Recode { payload_type: 8, to: b2b_media::relay::Law::Mu })
     );
     assert_eq!((forward.0.payload_types.get(8), backward.0.payload_types.get(0)), (Some(0), Some(8)));
     assert_eq!((forward.1.as_str(), forward.2.as_deref()), ("PCMA", Some("PCMU")));

@@ -3,12 +3,12 @@
 use super::super::NegotiateError;
 use super::super::parameter;
 use super::formats::{codec, events, is_speech, same};
-use crate::media::codec::Codec;
-use crate::media::forward::{ExtensionMap, PayloadMap};
-use crate::media::relay::{MOST_EVENTS, Recode, Way};
-use crate::media::stage::Voice;
-use crate::media::transcode::{Events, MOST_FORMATS, Plan, Target};
-use crate::sdp::{AudioMedia, Format};
+use b2b_media::codec::Codec;
+use b2b_media::forward::{ExtensionMap, PayloadMap};
+use b2b_media::relay::{MOST_EVENTS, Recode, Way};
+use b2b_media::stage::Voice;
+use b2b_media::transcode::{Events, MOST_FORMATS, Plan, Target};
+use b2b_sdp::{AudioMedia, Format};
 
 /// Packet time where the far end asks for none, ms (RFC 3551 §4.2).
 const PTIME_MS: u32 = 20;

@@ -1,7 +1,7 @@
 //! Ways between two legs, of descriptions as they stand.
 
 use super::*;
-use crate::sdp::{ExtMap, SessionDescription};
+use b2b_sdp::{ExtMap, SessionDescription};
 
 fn audio(formats: &str, attributes: &[&str]) -> AudioMedia {
     let attributes: String = attributes.iter().map(|line| format!("a={line}\r\n")).collect();

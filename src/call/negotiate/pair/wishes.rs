@@ -1,7 +1,7 @@
 //! Directions that are a party's own.
 
 use super::receives;
-use crate::sdp::AudioMedia;
+use b2b_sdp::AudioMedia;
 
 /// What a party wants itself, whatever others want of it. An answer's direction only mirrors that
 /// of its offer (RFC 3264 §6.1): who was put on hold answers `recvonly`, and wants to be heard.

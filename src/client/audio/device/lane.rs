@@ -10,8 +10,8 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
-use crate::client::ClientEvent;
-use crate::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
+use crate::ClientEvent;
+use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 
 /// How often a thread looks whether it is needed: the media thread must not wake it.
 const LOOK: Duration = Duration::from_millis(5);

@@ -26,8 +26,8 @@ use tokio::sync::broadcast;
 
 use super::Sound;
 use super::pipeline::{AudioPipeline, FrameFormat};
-use crate::client::ClientEvent;
-use crate::frame::{FrameSink, FrameSource};
+use crate::ClientEvent;
+use b2b_base::frame::{FrameSink, FrameSource};
 
 /// What sound of calls comes from and goes to.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,7 @@ pub enum Audio {
     Devices(Devices),
     /// Each call says this file (MP3, WAV, FLAC, Ogg Vorbis), from its answer on and again from the
     /// beginning when it ends, where the pipeline has no source. It is opened with each call, by
-    /// the client's thread. What is heard is recorded by [`crate::client::Call::record`].
+    /// the client's thread. What is heard is recorded by [`crate::Call::record`].
     Files { say: PathBuf },
     /// A source and a sink of the program's own, where the pipeline has none: see
     /// [`Audio::custom`].
@@ -49,7 +49,7 @@ pub enum Audio {
 
 impl Audio {
     /// A source and a sink of the program's own: `make` is asked once for each call. Both are
-    /// asked on the media thread, and have to be quick (see [`crate::frame`]).
+    /// asked on the media thread, and have to be quick (see [`b2b_base::frame`]).
     pub fn custom<S: FrameSource + 'static, K: FrameSink + 'static>(
         make: impl Fn(FrameFormat) -> (S, K) + Send + Sync + 'static,
     ) -> Self {
@@ -69,7 +69,7 @@ pub struct CustomAudio(Arc<Make>);
 
 impl CustomAudio {
     /// Gives a call's pipeline what it has not.
-    pub(in crate::client) fn give(&self, mut pipeline: AudioPipeline, format: FrameFormat) -> AudioPipeline {
+    pub(crate) fn give(&self, mut pipeline: AudioPipeline, format: FrameFormat) -> AudioPipeline {
         let (source, sink) = (self.0)(format);
         pipeline.source.get_or_insert(source);
         pipeline.sink.get_or_insert(sink);
@@ -171,12 +171,12 @@ pub enum DeviceSide {
 }
 
 /// Whether a file can be said at that rate.
-pub(in crate::client) fn check_file(file: &Path, rate_hz: u32) -> Result<(), String> {
+pub(crate) fn check_file(file: &Path, rate_hz: u32) -> Result<(), String> {
     Sound::file(file).prepare(rate_hz).map(|_| ())
 }
 
 /// Gives a call's pipeline a file to say.
-pub(in crate::client) fn with_file(mut pipeline: AudioPipeline, file: &Path, rate_hz: u32) -> AudioPipeline {
+pub(crate) fn with_file(mut pipeline: AudioPipeline, file: &Path, rate_hz: u32) -> AudioPipeline {
     if pipeline.source.is_none() {
         match Sound::file(file).repeat().prepare(rate_hz) {
             Ok(source) => pipeline.source = Some(source),
@@ -189,7 +189,7 @@ pub(in crate::client) fn with_file(mut pipeline: AudioPipeline, file: &Path, rat
 
 /// Gives a call's pipeline its devices. They are opened when the call is answered, and closed with
 /// its end.
-pub(in crate::client) fn with_devices(
+pub(crate) fn with_devices(
     mut pipeline: AudioPipeline,
     devices: &Devices,
     rate_hz: u32,

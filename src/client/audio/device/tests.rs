@@ -3,8 +3,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::frame::{Fill, FrameKind, InFrame, OutFrame};
-use crate::util::ntp::NtpTime;
+use b2b_base::frame::{Fill, FrameKind, InFrame, OutFrame};
+use b2b_base::util::ntp::NtpTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

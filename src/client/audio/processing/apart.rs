@@ -9,11 +9,7 @@ use super::{Processing, Processor};
 
 /// Puts processing into a call's pipeline: first of what is sent, last of what is received. What
 /// is sent leaves one packet later. Without a thread to be had the call goes on unprocessed.
-pub(in crate::client) fn processed(
-    mut pipeline: AudioPipeline,
-    processing: Processing,
-    rate_hz: u32,
-) -> AudioPipeline {
+pub(crate) fn processed(mut pipeline: AudioPipeline, processing: Processing, rate_hz: u32) -> AudioPipeline {
     if processing.is_none() {
         return pipeline;
     }

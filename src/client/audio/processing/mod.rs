@@ -12,7 +12,7 @@ use sonora::config::{
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
-pub(in crate::client) use apart::processed;
+pub(crate) use apart::processed;
 
 /// What is done to the sound that a call says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Processing {
 }
 
 /// Processes one direction of sound, in the thread of its caller. It allocates while it works: not
-/// for the media thread, where [`crate::client::ClientBuilder::processing`] keeps it out.
+/// for the media thread, where [`crate::ClientBuilder::processing`] keeps it out.
 pub struct Processor {
     engine: AudioProcessing,
     /// Samples of 10 ms, the engine's frames.

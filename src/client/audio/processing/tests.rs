@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::client::audio::pipeline::AudioPipeline;
+use crate::audio::pipeline::AudioPipeline;
 
 const RATE: u32 = 16_000;
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{BEFORE, Machine, Transmit};
-use crate::media::Now;
-use crate::media::forward::OutSpace;
-use crate::media::relay::{EndpointStats, Totals};
-use crate::media::rtp::rtcp;
-use crate::media::session::Channel;
+use crate::Now;
+use crate::forward::OutSpace;
+use crate::relay::{EndpointStats, Totals};
+use crate::rtp::rtcp;
+use crate::session::Channel;
 
 impl Machine {
     /// A datagram of an endpoint with SRTP was not from the holder of the key.

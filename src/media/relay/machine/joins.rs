@@ -1,7 +1,7 @@
 //! What far ends have said of themselves, and who is joined to whom.
 
 use super::{Machine, RelayId, Remote, Way};
-use crate::media::forward::Gate;
+use crate::forward::Gate;
 
 impl Machine {
     pub(super) fn describe(&mut self, at: u64, id: RelayId, remote: Remote) {

@@ -1,7 +1,7 @@
 //! What is measured of a stream: in the clock of what is received, and not across rests.
 
 use super::*;
-use crate::media::forward::Clocks;
+use crate::forward::Clocks;
 
 /// Opus as 111 first, PCMU beside it.
 fn both() -> Way {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{BEFORE, Channel, Machine, Now, RelayId, Transmit};
-use crate::media::forward::Header;
-use crate::media::relay::RelayEvent;
-use crate::media::relay::endpoint::{Endpoint, takes_at};
-use crate::media::room::{Ear, Room, RoomAct};
-use crate::media::stage::{TICK_SAMPLES, Voice};
+use crate::forward::Header;
+use crate::relay::RelayEvent;
+use crate::relay::endpoint::{Endpoint, takes_at};
+use crate::room::{Ear, Room, RoomAct};
+use crate::stage::{TICK_SAMPLES, Voice};
 
 /// A number on the wheel that is a room's place and not an endpoint's.
 const ROOM: u32 = 1 << 31;

@@ -2,9 +2,9 @@
 
 use super::staging::voice;
 use super::*;
-use crate::media::codec::{Codec, Decoder, Encoder, OpusTuning};
-use crate::media::room::{Member, RoomAct};
-use crate::media::stage::{Played, Program, Segment};
+use crate::codec::{Codec, Decoder, Encoder, OpusTuning};
+use crate::room::{Member, RoomAct};
+use crate::stage::{Played, Program, Segment};
 
 const ROOM: u64 = 9;
 

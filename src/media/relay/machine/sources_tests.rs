@@ -1,7 +1,7 @@
 //! Whose packets are believed, answered and forwarded, in every window of a call.
 
 use super::*;
-use crate::media::transport::lock::{Answering, NamedSources};
+use crate::transport::lock::{Answering, NamedSources};
 
 fn from(host: [u8; 4]) -> SocketAddr {
     SocketAddr::from((host, 6_666))

@@ -2,8 +2,8 @@
 
 use super::rooms::room_of;
 use super::{Channel, Header, Machine, Now, RelayId, Transmit};
-use crate::media::relay::endpoint::Endpoint;
-use crate::media::stage::Act;
+use crate::relay::endpoint::Endpoint;
+use crate::stage::Act;
 
 /// A tick that comes later than this is counted as late, ns.
 const LATE: u64 = 5_000_000;
@@ -132,7 +132,7 @@ impl Machine {
         &mut self,
         at: u64,
         slot: u32,
-        act: impl FnOnce(&mut crate::media::stage::Stage, &mut crate::media::stage::Typed),
+        act: impl FnOnce(&mut crate::stage::Stage, &mut crate::stage::Typed),
     ) {
         if let Some(Endpoint { stage: Some(stage), typed, .. }) = self.at(slot) {
             act(stage, typed);

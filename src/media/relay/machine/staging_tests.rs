@@ -3,12 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::media::codec::{Codec, g711};
-use crate::media::sounds::SoundError;
-use crate::media::stage::{
-    Act, CollectEnd, Collected, DigitPlan, Music, Played, Program, Segment, Tracks, Voice,
-};
-use crate::media::transcode::Target;
+use crate::codec::{Codec, g711};
+use crate::sounds::SoundError;
+use crate::stage::{Act, CollectEnd, Collected, DigitPlan, Music, Played, Program, Segment, Tracks, Voice};
+use crate::transcode::Target;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -23,7 +21,7 @@ fn speaks(slot: u32) -> Remote {
 
 /// A reply, and where its answer comes to.
 pub(super) struct Asked<T: Send + 'static> {
-    pub answers: crossbeam_channel::Receiver<crate::media::relay::Answer>,
+    pub answers: crossbeam_channel::Receiver<crate::relay::Answer>,
     pub answer: oneshot::Receiver<Result<T, SoundError>>,
 }
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{BEFORE, Endpoint, Header, Machine, Now, RelayId, Transmit};
-use crate::media::stage::{Streaming, Voice};
-use crate::media::stream::Inside;
+use crate::stage::{Streaming, Voice};
+use crate::stream::Inside;
 
 impl Machine {
     /// Begins a stream; who is outside is told by its end that there is no such endpoint.

@@ -2,10 +2,10 @@
 
 use super::staging::voice;
 use super::*;
-use crate::media::codec::{Codec, g711};
-use crate::media::room::{Member, RoomAct};
-use crate::media::stage::Act;
-use crate::media::stream::{AudioStream, StreamEnd, StreamEvent, StreamSpec, Streams};
+use crate::codec::{Codec, g711};
+use crate::room::{Member, RoomAct};
+use crate::stage::Act;
+use crate::stream::{AudioStream, StreamEnd, StreamEvent, StreamSpec, Streams};
 
 const MS: Duration = Duration::from_millis(1);
 

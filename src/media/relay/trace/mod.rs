@@ -138,8 +138,8 @@ impl PacketTrace {
     }
 
     /// Takes packets of nobody's, for tests of who holds traces.
-    #[cfg(test)]
-    pub(crate) fn fill(&self, octets: usize) {
+    #[cfg(any(test, feature = "harness"))]
+    pub fn fill(&self, octets: usize) {
         let nobody = SocketAddr::from(([192, 0, 2, 1], 4_000));
         for _ in 0..octets / 1_000 {
             let octets = &[0; 1_000 - OWN];

@@ -11,8 +11,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{Packet, PacketTrace, Snap};
-use crate::media::forward::Header;
-use crate::media::relay::thread::SIZE;
+use crate::forward::Header;
+use crate::relay::thread::SIZE;
 
 /// Octets of a ring: 3 s of a leg's packets, 20 ms of G.711 each, both ways.
 const RING: usize = 64 * 1_024;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::util::secret::Secret;
+use b2b_base::util::secret::Secret;
 
 /// Cipher, authentication and their lengths, under their names in SDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::media::rtp::RtpPacket;
+use crate::rtp::RtpPacket;
 
 fn master(suite: Suite, seed: u8) -> MasterKey {
     MasterKey::generate(suite, |octets| {

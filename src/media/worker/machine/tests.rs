@@ -9,12 +9,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::frame::{Fill, FrameKind, InFrame, OutFrame};
-use crate::media::codec::Codec;
-use crate::media::rtp::{RtpPacket, rtcp};
-use crate::media::session::{Direction, SendFormat, SessionConfig};
-use crate::metrics::MediaStats;
-use crate::util::ntp::NtpTime;
+use crate::codec::Codec;
+use crate::rtp::{RtpPacket, rtcp};
+use crate::session::{Direction, SendFormat, SessionConfig};
+use b2b_base::frame::{Fill, FrameKind, InFrame, OutFrame};
+use b2b_base::metrics::MediaStats;
+use b2b_base::util::ntp::NtpTime;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
 const DELAY: Duration = Duration::from_micros(300);

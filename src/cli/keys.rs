@@ -1,0 +1,26 @@
+//! Every setting of every role in this build.
+
+use b2b_config::keys::{Keys, SHARED};
+
+/// The tables of all products that are built in.
+pub const ALL: Keys = Keys(&[
+    SHARED,
+    #[cfg(feature = "lab")]
+    b2b_lab::config::keys::LAB,
+    #[cfg(feature = "server")]
+    b2b_server::keys::SERVER,
+    #[cfg(feature = "phone")]
+    b2b_phone::keys::PHONE,
+]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for key in ALL.all() {
+            assert_eq!(ALL.all().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The table of the lab's settings, and what holds between them.
+
+use b2b_config::keys;
+use b2b_config::keys::{Keys, SHARED};
+use b2b_config::role_name::RoleName::{self, B2bua, Mixer, Orchestrator, Sink, Source};
+
+use super::value;
+
+const LAB_ROLES: &[RoleName] = &[Orchestrator, Source, Mixer, Sink];
+const CALLS: &[RoleName] = &[Source, Mixer, Sink];
+
+keys! {
+    /// What the lab's roles have beside [`SHARED`].
+    LAB:
+    engine LAB_ROLES, Text, engine;
+
+    rtp_timeout_s CALLS, Number, seconds;
+
+    audio_file &[Source], InputPath, path;
+    prebuffer_ms &[Source], Integer, prebuffer_ms;
+    ptime_ms &[Source], Integer, ptime_ms;
+    codec &[Source], Text, codec;
+    resampler &[Source], Text, resampler;
+    loop &[Source], Switch, switch;
+    duration_s &[Source], Number, seconds;
+
+    aplay_cmd &[Sink], Text, command;
+    output &[Sink], Text, output;
+    wav &[Sink], OutputPath, path;
+    calls &[Sink], Integer, calls;
+
+    dtmf_seq &[Mixer], Text, dtmf_seq;
+    dtmf_period_ms &[Mixer], Integer, dtmf_period_ms;
+    mix_gain_in &[Mixer], Number, gain;
+    mix_gain_dtmf &[Mixer], Number, gain;
+
+    jitter_ms &[Sink, Mixer], Integer, jitter_ms;
+    force &[Sink, Mixer], Switch, switch;
+    impair &[Sink, Mixer], Text, impair;
+
+    plan &[Orchestrator], InputPath, path;
+    grace_ms &[Orchestrator], Integer, wait_ms;
+    kill_ms &[Orchestrator], Integer, wait_ms;
+    ready_ms &[Orchestrator], Integer, wait_ms;
+    report &[Orchestrator], OutputPath, path;
+}
+
+/// Every setting that a plan may name, or that belongs to somebody else.
+pub const ALL: Keys = Keys(&[
+    SHARED,
+    LAB,
+    #[cfg(feature = "server")]
+    b2b_server::keys::SERVER,
+    #[cfg(feature = "phone")]
+    b2b_phone::keys::PHONE,
+]);
+
+/// Settings that have to fit together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Together {
+    /// A file to play is named.
+    pub audio_file: bool,
+    /// A configuration is named.
+    pub config: bool,
+    /// The playout delay that was asked for.
+    pub jitter_ms: Option<u32>,
+    /// `force` is on.
+    pub forced: bool,
+}
+
+/// What holds between settings of one role.
+///
+/// # Errors
+/// The key that is missing or wrong, and what to do.
+pub fn check_together(role: RoleName, settings: Together) -> Result<(), (&'static str, String)> {
+    if role == Source && !settings.audio_file {
+        return Err((
+            "audio_file",
+            "a source needs a file to play: MP3, WAV, FLAC or OGG Vorbis".to_string(),
+        ));
+    }
+    if role == B2bua && !settings.config {
+        return Err(("config", "a b2bua needs its configuration, like b2bua.toml".to_string()));
+    }
+    if settings.jitter_ms.is_some_and(|ms| ms < 60) && !settings.forced {
+        let why = "a playout delay below 60 ms breaks up on ordinary networks; use at least 60, or force it: --force, in a plan force = true";
+        return Err(("jitter_ms", why.to_string()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_jitter_needs_force() {
+        let low = Together { jitter_ms: Some(20), ..Together::default() };
+        assert_eq!(check_together(Sink, low).unwrap_err().0, "jitter_ms");
+        assert_eq!(check_together(Sink, Together { forced: true, ..low }), Ok(()));
+    }
+}

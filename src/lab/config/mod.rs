@@ -1,0 +1,16 @@
+//! What a run of the lab is told. Raw text becomes checked values here, once.
+//!
+//! - `plan`, `plan_error`: TOML text → [`plan::Plan`], with line numbers
+//! - `keys`, `value`: the lab's settings
+//! - `expect`: the plan's limits
+//! - `scene`: a plan of a server and phones
+//! - `files`: a plan's file: reading it, resolving paths, the host's address
+
+pub mod expect;
+pub mod files;
+pub mod keys;
+pub mod plan;
+pub mod plan_error;
+#[cfg(all(feature = "phone", feature = "server"))]
+pub mod scene;
+pub mod value;

@@ -1,0 +1,381 @@
+//! A plan: which roles to start, with which settings, and what to expect.
+//!
+//! [`parse`] is pure: text in, checked values out. Paths and `YOUR_HOST_IP` are
+//! resolved afterwards, by [`super::files`].
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::expect::Expect;
+use super::keys::{self, Together};
+use super::plan_error::{PlanError, PlanProblem};
+use crate::engine;
+use b2b_config::keys::{Key, Kind, nearest};
+use b2b_config::role_name::RoleName;
+use b2b_ua::Engine;
+
+/// Stands in a value for the host's primary address.
+pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
+
+/// Flags that are no keys of a plan: they make no sense there. (Roles have `engine`; the
+/// orchestrator itself has none.)
+const NOT_IN_A_PLAN: [&str; 6] = ["plan", "dry_run", "engine", "explain", "from", "source"];
+
+/// A plan, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In call order: source, mixer and b2bua (if the plan has them), sink.
+    pub roles: Vec<RolePlan>,
+    /// Limits to judge the run by.
+    pub expect: Expect,
+    /// Settings of the orchestrator itself; its flags win over them.
+    pub orchestrator: Vec<Setting>,
+}
+
+/// What a plan says about one role.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolePlan {
+    /// Which role.
+    pub role: RoleName,
+    /// Its settings.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// A name from [`keys::ALL`].
+    pub name: &'static str,
+    /// The value, as it would stand on a command line.
+    pub value: String,
+    /// How it is written, and whether it is a path.
+    pub kind: Kind,
+    /// Line in the plan; 0 for what the command line set.
+    pub line: usize,
+}
+
+impl RolePlan {
+    /// The value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|setting| setting.name == name).map(|setting| setting.value.as_str())
+    }
+
+    /// The engine that it runs on.
+    pub fn engine(&self) -> Engine {
+        self.get("engine").and_then(|name| name.parse().ok()).unwrap_or_default()
+    }
+
+    /// Puts it on this engine, whatever it says. A b2bua has no choice of engines.
+    pub fn set_engine(&mut self, engine: Engine) {
+        if self.role == RoleName::B2bua {
+            return;
+        }
+        self.settings.retain(|setting| setting.name != "engine");
+        let value = engine.to_string();
+        self.settings.push(Setting { name: "engine", value, kind: Kind::Text, line: 0 });
+    }
+
+    /// The command-line flags of these settings.
+    pub fn flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        for setting in &self.settings {
+            let flag = format!("--{}", setting.name.replace('_', "-"));
+            match (setting.kind, setting.value.as_str()) {
+                (Kind::Switch, "true") => flags.push(flag),
+                (Kind::Switch, _) => {}
+                // a value that begins with a dash would be taken for a flag
+                (_, value) if value.starts_with('-') => flags.push(format!("{flag}={value}")),
+                (_, value) => flags.extend([flag, value.to_string()]),
+            }
+        }
+        flags
+    }
+}
+
+impl Plan {
+    /// The plan of one role, if it takes part.
+    pub fn role(&self, role: RoleName) -> Option<&RolePlan> {
+        self.roles.iter().find(|plan| plan.role == role)
+    }
+
+    /// Whether this build has the engine of every role.
+    ///
+    /// # Errors
+    /// The first role whose engine it has not, with its line.
+    pub fn check_engines(&self) -> Result<(), PlanError> {
+        for role in &self.roles {
+            let line = role
+                .settings
+                .iter()
+                .find(|setting| setting.name == "engine")
+                .map_or(0, |setting| setting.line);
+            engine::in_this_build(role.engine()).map_err(|error| {
+                let (key, value) = (format!("{}.engine", role.role), role.engine().to_string());
+                PlanError { line, problem: PlanProblem::BadValue { key, value, reason: error.to_string() } }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Every setting, to be resolved.
+    pub fn settings_mut(&mut self) -> impl Iterator<Item = &mut Setting> {
+        self.roles.iter_mut().flat_map(|role| role.settings.iter_mut()).chain(self.orchestrator.iter_mut())
+    }
+}
+
+/// Reads a plan.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub fn parse(text: &str) -> Result<Plan, PlanError> {
+    Reader { text }.plan()
+}
+
+type Entries<'t, 'i> = Vec<(&'t str, Range<usize>, &'t toml::Spanned<DeValue<'i>>)>;
+
+struct Reader<'a> {
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn line(&self, at: usize) -> usize {
+        1 + self.text.bytes().take(at).filter(|&byte| byte == b'\n').count()
+    }
+
+    fn error(&self, at: usize, problem: PlanProblem) -> PlanError {
+        PlanError { line: self.line(at), problem }
+    }
+
+    fn plan(&self) -> Result<Plan, PlanError> {
+        let root = DeTable::parse(self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.error(at, PlanProblem::Syntax(b2b_config::syntax(error.message())))
+        })?;
+        let mut topology = None;
+        let mut expect = Expect::default();
+        let mut orchestrator = Vec::new();
+        for (name, span, value) in entries(root.get_ref()) {
+            match name {
+                "topology" => topology = Some((span, self.table(name, value)?)),
+                "expect" => expect = self.expect(self.table(name, value)?)?,
+                "orchestrator" => {
+                    orchestrator = self.settings(RoleName::Orchestrator, self.table(name, value)?)?;
+                }
+                _ => {
+                    let valid = ["topology", "expect", "orchestrator"];
+                    return Err(self.unknown("", name, span, valid.into_iter()));
+                }
+            }
+        }
+        let Some((span, topology)) = topology else {
+            let reason = "a plan begins with [topology] and names a source and a sink".to_string();
+            return Err(self.error(0, PlanProblem::Missing { key: "topology".into(), reason }));
+        };
+        Ok(Plan { roles: self.topology(span, topology)?, expect, orchestrator })
+    }
+
+    fn topology(&self, span: Range<usize>, table: &DeTable<'_>) -> Result<Vec<RolePlan>, PlanError> {
+        let mut found = Vec::new();
+        for (name, span, value) in entries(table) {
+            let role = name.parse().ok().filter(|role| RoleName::CHAIN.contains(role));
+            let Some(role) = role else {
+                let valid = RoleName::CHAIN.iter().map(|role| role.as_str());
+                return Err(self.unknown("", name, span, valid));
+            };
+            let settings = self.settings(role, self.table(name, value)?)?;
+            let plan = RolePlan { role, settings };
+            let together = Together {
+                audio_file: plan.get("audio_file").is_some(),
+                config: plan.get("config").is_some(),
+                jitter_ms: plan.get("jitter_ms").and_then(|ms| ms.parse().ok()),
+                forced: plan.get("force") == Some("true"),
+            };
+            keys::check_together(role, together).map_err(|(name, reason)| {
+                let key = format!("{role}.{name}");
+                match plan.settings.iter().find(|setting| setting.name == name) {
+                    Some(Setting { value, line, .. }) => {
+                        let problem = PlanProblem::BadValue { key, value: value.clone(), reason };
+                        PlanError { line: *line, problem }
+                    }
+                    None => self.error(span.start, PlanProblem::Missing { key, reason }),
+                }
+            })?;
+            found.push(plan);
+        }
+        for role in [RoleName::Source, RoleName::Sink] {
+            if !found.iter().any(|plan| plan.role == role) {
+                let reason = "a plan needs a source and a sink; mixer.* and b2bua.* may stand between them"
+                    .to_string();
+                let key = format!("{role}.*");
+                return Err(self.error(span.start, PlanProblem::Missing { key, reason }));
+            }
+        }
+        found.sort_by_key(|plan| RoleName::CHAIN.iter().position(|role| *role == plan.role));
+        Ok(found)
+    }
+
+    fn settings(&self, role: RoleName, table: &DeTable<'_>) -> Result<Vec<Setting>, PlanError> {
+        let mut settings: Vec<Setting> = Vec::new();
+        let mut written: Vec<String> = Vec::new();
+        for (name, span, value) in entries(table) {
+            let full = format!("{role}.{name}");
+            let key = self.key(role, name, span.clone())?;
+            if let Some(at) = settings.iter().position(|setting| setting.name == key.name) {
+                let first = written.get(at).cloned().unwrap_or_default();
+                return Err(self.error(span.start, PlanProblem::Twice { key: full, first }));
+            }
+            let text = self.text_of(&full, key.kind, value)?;
+            // the placeholder becomes an address; any serves for the check
+            (key.check)(&text.replace(HOST_PLACEHOLDER, "192.0.2.1")).map_err(|reason| {
+                let value = text.clone();
+                let key = full.clone();
+                self.error(span.start, PlanProblem::BadValue { key, value, reason })
+            })?;
+            written.push(full);
+            settings.push(Setting {
+                name: key.name,
+                value: text,
+                kind: key.kind,
+                line: self.line(span.start),
+            });
+        }
+        Ok(settings)
+    }
+
+    /// The setting that a key of a role's table means. `sip_target` is the plan's
+    /// name of `target`.
+    fn key(&self, role: RoleName, name: &str, span: Range<usize>) -> Result<&'static Key, PlanError> {
+        let wanted = if name == "sip_target" { "target" } else { name };
+        let in_plan = |key: &&'static Key| {
+            key.roles.contains(&role)
+                && (!NOT_IN_A_PLAN.contains(&key.name)
+                    || (key.name == "engine" && role != RoleName::Orchestrator))
+        };
+        match keys::ALL.find(wanted) {
+            Some(key) if in_plan(&key) => Ok(key),
+            Some(key) if role != RoleName::Orchestrator && !key.roles.contains(&role) => {
+                let nearest = nearest(name, keys::ALL.of(role).map(plan_name)).unwrap_or_default();
+                let problem = PlanProblem::OtherRole {
+                    key: name.to_string(),
+                    role: role.to_string(),
+                    owners: key.role_list(),
+                    nearest: format!("{role}.{nearest}"),
+                };
+                Err(self.error(span.start, problem))
+            }
+            _ => {
+                let valid = keys::ALL.of(role).filter(in_plan).map(plan_name);
+                Err(self.unknown(&format!("{role}."), name, span, valid))
+            }
+        }
+    }
+
+    fn expect(&self, table: &DeTable<'_>) -> Result<Expect, PlanError> {
+        let mut expect = Expect::default();
+        for (name, span, value) in entries(table) {
+            let Some(slot) = expect.slot(name) else {
+                return Err(self.unknown("expect.", name, span, Expect::KEYS.into_iter()));
+            };
+            let key = format!("expect.{name}");
+            let text = self.text_of(&key, Kind::Number, value)?;
+            let limit = text.parse().map_err(|_| "not a number".to_string());
+            let limit = limit.and_then(|limit| Expect::check(name, limit).map(|()| limit));
+            *slot = Some(limit.map_err(|reason| {
+                self.error(span.start, PlanProblem::BadValue { key, value: text, reason })
+            })?);
+        }
+        Ok(expect)
+    }
+
+    /// A value as it would stand on a command line.
+    fn text_of(
+        &self,
+        key: &str,
+        kind: Kind,
+        value: &toml::Spanned<DeValue<'_>>,
+    ) -> Result<String, PlanError> {
+        let text = match (kind, value.get_ref()) {
+            (Kind::Text | Kind::InputPath | Kind::OutputPath, DeValue::String(text)) => {
+                Some(text.to_string())
+            }
+            (Kind::Switch, DeValue::Boolean(on)) => Some(on.to_string()),
+            (Kind::Integer | Kind::Number, DeValue::Integer(number)) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
+            }
+            (Kind::Number, DeValue::Float(number)) => Some(number.as_str().to_string()),
+            _ => None,
+        };
+        text.ok_or_else(|| {
+            let problem = PlanProblem::WrongType {
+                key: key.to_string(),
+                found: described(value.get_ref()),
+                wanted: kind.wanted().to_string(),
+            };
+            self.error(value.span().start, problem)
+        })
+    }
+
+    fn table<'t, 'i>(
+        &self,
+        key: &str,
+        value: &'t toml::Spanned<DeValue<'i>>,
+    ) -> Result<&'t DeTable<'i>, PlanError> {
+        value.get_ref().as_table().ok_or_else(|| {
+            let problem = PlanProblem::WrongType {
+                key: key.to_string(),
+                found: described(value.get_ref()),
+                wanted: "a table of keys".to_string(),
+            };
+            self.error(value.span().start, problem)
+        })
+    }
+
+    fn unknown<'k>(
+        &self,
+        prefix: &str,
+        name: &str,
+        span: Range<usize>,
+        valid: impl Iterator<Item = &'k str>,
+    ) -> PlanError {
+        const OF_THE_SERVER: [&str; 8] =
+            ["server", "media", "http", "registrar", "user", "gateway", "group", "route"];
+        let nearest = nearest(name, valid).unwrap_or_default();
+        let problem = if prefix.is_empty() && OF_THE_SERVER.contains(&name) {
+            PlanProblem::IsConfiguration { key: name.to_string() }
+        } else {
+            PlanProblem::UnknownKey { key: format!("{prefix}{name}"), nearest: format!("{prefix}{nearest}") }
+        };
+        self.error(span.start, problem)
+    }
+}
+
+/// A setting's name in plans.
+fn plan_name(key: &'static Key) -> &'static str {
+    if key.name == "target" { "sip_target" } else { key.name }
+}
+
+/// A table's entries in the order of the file.
+fn entries<'t, 'i>(table: &'t DeTable<'i>) -> Entries<'t, 'i> {
+    let mut entries: Entries<'t, 'i> =
+        table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+    entries.sort_by_key(|(_, span, _)| span.start);
+    entries
+}
+
+fn described(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the string {text:?}"),
+        DeValue::Integer(number) if number.as_str().len() > 18 => {
+            format!("the whole number {}, which is too large", number.as_str())
+        }
+        DeValue::Integer(number) => format!("the whole number {}", number.as_str()),
+        DeValue::Float(number) => format!("the number {}", number.as_str()),
+        DeValue::Boolean(on) => on.to_string(),
+        other => format!("of type {}", other.type_str()),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! Values of the lab's flags and plan keys.
+
+pub use b2b_config::value::*;
+
+use crate::role::player::{PlayerCommand, PlayerCommandError};
+use crate::role::sink::Output;
+use b2b_media::dtmf::{Sequence, SequenceError};
+use b2b_media::resample::Method;
+use b2b_ua::{Codec, Engine, Impairment};
+
+/// `--prebuffer-ms`: the ring behind it holds 4 s.
+pub fn prebuffer_ms(text: &str) -> Read<u32> {
+    whole(text, 1_000..=4_000, " ms")
+}
+
+/// `--ptime-ms`: 10 to 60 in steps of 10.
+pub fn ptime_ms(text: &str) -> Read<u32> {
+    match text.parse() {
+        Ok(ms @ (10 | 20 | 30 | 40 | 50 | 60)) => Ok(ms),
+        _ => Err("not a packet time; choose 10, 20, 30, 40, 50 or 60 ms".to_string()),
+    }
+}
+
+/// `--codec`.
+pub fn codec(text: &str) -> Read<Codec> {
+    match text {
+        "pcmu" => Ok(Codec::Pcmu),
+        "pcma" => Ok(Codec::Pcma),
+        _ => Err("no such codec; choose pcmu or pcma".to_string()),
+    }
+}
+
+/// `--resampler`.
+pub fn resampler(text: &str) -> Read<Method> {
+    match text {
+        "sinc" => Ok(Method::Sinc),
+        "linear" => Ok(Method::Linear),
+        _ => Err("no such resampler; choose sinc or linear".to_string()),
+    }
+}
+
+/// `--output`.
+pub fn output(text: &str) -> Read<Output> {
+    match text {
+        "aplay" => Ok(Output::Aplay),
+        "auto" => Ok(Output::Auto),
+        "null" => Ok(Output::Null),
+        _ => Err("no such output; choose aplay, auto or null".to_string()),
+    }
+}
+
+/// `--aplay-cmd`: split like a shell would, run without one.
+pub fn command(text: &str) -> Read<PlayerCommand> {
+    text.parse().map_err(|error: PlayerCommandError| error.to_string())
+}
+
+/// `--dtmf-period-ms`.
+pub fn dtmf_period_ms(text: &str) -> Read<u32> {
+    whole(text, 0..=3_600_000, " ms")
+}
+
+/// `--dtmf-seq`: digits, and number punctuation that is skipped.
+pub fn dtmf_seq(text: &str) -> Read<Sequence> {
+    text.parse().map_err(|error: SequenceError| error.to_string())
+}
+
+/// `--mix-gain-in`, `--mix-gain-dtmf`: a linear factor.
+pub fn gain(text: &str) -> Read<f64> {
+    number_in(text, 0.0..=4.0, " (a factor: 1 leaves the level as it is)")
+}
+
+/// `--jitter-ms`: below 60 only with `--force`, which is checked elsewhere.
+pub fn jitter_ms(text: &str) -> Read<u32> {
+    whole(text, 0..=1_000, " ms")
+}
+
+/// `--impair`.
+pub fn impair(text: &str) -> Read<Impairment> {
+    text.parse().map_err(|error: b2b_ua::impairment::ImpairmentError| error.to_string())
+}
+
+/// `--grace-ms`, `--kill-ms`, `--ready-ms`.
+pub fn wait_ms(text: &str) -> Read<u64> {
+    whole(text, 1..=3_600_000, " ms")
+}
+
+/// `--engine`: what is behind `ua`.
+pub fn engine(text: &str) -> Read<Engine> {
+    text.parse().map_err(|_| "no such engine; choose native or baresip".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dtmf_sequences_take_punctuation_and_refuse_the_rest() {
+        assert!(dtmf_seq("+442083661177").is_ok());
+        assert!(dtmf_seq("(0) 1-2.3*#ABCD").is_ok());
+        assert!(dtmf_seq("12E").unwrap_err().contains("'E'"));
+    }
+
+    #[test]
+    fn numbers_keep_to_their_range() {
+        assert_eq!(prebuffer_ms("1000"), Ok(1_000));
+        assert!(prebuffer_ms("999").is_err());
+        assert!(ptime_ms("25").is_err());
+        assert!(gain("-0.1").is_err());
+        assert!(gain("NaN").is_err());
+    }
+
+    #[test]
+    fn player_commands_are_split_like_a_shell_would() {
+        assert!(command("aplay -D 'my card'").is_ok());
+        assert!(command("aplay 'open").is_err());
+        assert!(command("  ").is_err());
+    }
+}

@@ -1,0 +1,275 @@
+//! The signalling thread: commands in, events out, around a [`AgentService`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Command;
+use b2b_base::frame::RATE_HZ;
+use b2b_call::LegId;
+use b2b_call::agent::{
+    AgentConfig, AgentError, AgentEvent, AgentService, Codec as ServiceCodec, ImpairConfig, LegAudio,
+    Manners, Signalling, SrtpPolicy,
+};
+use b2b_call::leg_fsm::TerminationCause;
+use b2b_ua::{Audio, CallId, Codec, EndCause, UaConfig, UaError, UaEvent};
+
+/// Events that wait for a role, before some are left out.
+const NEWS: usize = 4_096;
+
+enum Step {
+    Event(AgentEvent),
+    Command(Option<Command>),
+    GraceOver,
+}
+
+/// The thread's body. Says on `ready` which address is bound.
+pub(super) fn run(
+    config: UaConfig,
+    commands: mpsc::UnboundedReceiver<Command>,
+    events: &Sender<UaEvent>,
+    ready: &Sender<Result<SocketAddr, UaError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(UaError::Stopped(format!("no I/O runtime: {error}"))));
+            return;
+        }
+    };
+    let done = runtime.block_on(async {
+        match AgentService::start(agent_config(config)) {
+            Ok(service) => {
+                let _ = ready.send(Ok(service.local()));
+                serve(service, commands, events).await
+            }
+            Err(error) => {
+                let _ = ready.send(Err(ua_error(error)));
+                None
+            }
+        }
+    });
+    // Lookups that hang in the system's resolver are not waited for.
+    runtime.shutdown_background();
+    if let Some(done) = done {
+        let _ = done.send(());
+    }
+}
+
+/// Serves until shutdown. Returns whom to tell that it is done.
+async fn serve(
+    mut service: AgentService,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    events: &Sender<UaEvent>,
+) -> Option<Sender<()>> {
+    let mut until: Option<Instant> = None;
+    let mut done = None;
+    while until.is_none() || !service.is_idle() {
+        let step = tokio::select! {
+            event = service.next_event() => Step::Event(event),
+            command = commands.recv(), if until.is_none() => Step::Command(command),
+            () = sleep_until(until) => Step::GraceOver,
+        };
+        match step {
+            Step::Event(AgentEvent::MediaLost) => {
+                let message = "the media worker has stopped".to_owned();
+                let _ = events.send(UaEvent::Fatal { message });
+                break;
+            }
+            Step::Event(event) => tell(events, event),
+            Step::Command(Some(Command::Shutdown { grace, reply })) => {
+                until = Some(Instant::now() + grace);
+                done = Some(reply);
+                service.drain();
+            }
+            // The UA was dropped: hang up and wait for nobody.
+            Step::Command(None) => {
+                until = Some(Instant::now() + Duration::ZERO);
+                service.drain();
+            }
+            Step::Command(Some(command)) => obey(&mut service, command),
+            Step::GraceOver => break,
+        }
+    }
+    for event in service.close().await {
+        tell(events, event);
+    }
+    done
+}
+
+/// Never, without a deadline.
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn obey(service: &mut AgentService, command: Command) {
+    // A caller that has stopped waiting needs no answer.
+    match command {
+        Command::Dial { target, audio, reply } => {
+            let dialled = service.dial(&target, leg_audio(audio));
+            let _ = reply.send(dialled.map(call_id).map_err(ua_error));
+        }
+        Command::Answer { call, audio, reply } => {
+            let _ = reply.send(service.answer(LegId(call.0), leg_audio(audio)).map_err(ua_error));
+        }
+        Command::Reject { call, status, reason, reply } => {
+            let _ = reply.send(service.reject(LegId(call.0), status, &reason).map_err(ua_error));
+        }
+        Command::Hangup { call, reply } => {
+            let _ = reply.send(service.hangup(LegId(call.0)).map_err(ua_error));
+        }
+        Command::Stats { reply } => drop(reply.send(service.stats())),
+        // Taken by the loop.
+        Command::Shutdown { .. } => {}
+    }
+}
+
+/// A role that is gone needs no news; one that is behind is spared the news of
+/// which a peer can make any number within one call.
+fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
+    let endless =
+        matches!(event, AgentEvent::Progress { .. } | AgentEvent::Digit { .. } | AgentEvent::Hold { .. });
+    if endless && events.len() >= NEWS {
+        return;
+    }
+    let _ = events.send(match event {
+        // The lab asks for no changes, and for no transfers.
+        AgentEvent::MediaClosed { .. }
+        | AgentEvent::TransferProgress { .. }
+        | AgentEvent::TransferEnded { .. }
+        | AgentEvent::TransferRequested { .. }
+        | AgentEvent::DigitRefused { .. }
+        | AgentEvent::Changed { .. }
+        | AgentEvent::ChangeRefused { .. } => {
+            return;
+        }
+        // It is registered nowhere; why there is no way, the end of the call says.
+        AgentEvent::Agreed { .. }
+        | AgentEvent::Registered { .. }
+        | AgentEvent::RegistrationFailed { .. }
+        | AgentEvent::Unregistered
+        | AgentEvent::AddressChanged { .. }
+        | AgentEvent::Unreachable { .. } => return,
+        AgentEvent::Incoming { leg, from, to, sip_call_id, .. } => {
+            UaEvent::Incoming { call: call_id(leg), from, to, sip_call_id }
+        }
+        AgentEvent::Progress { leg, status, reason } => {
+            UaEvent::Progress { call: call_id(leg), status, reason }
+        }
+        AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp } => {
+            let codec = match codec {
+                ServiceCodec::Pcmu => Codec::Pcmu,
+                // The lab offers and takes no other one.
+                ServiceCodec::Pcma | ServiceCodec::G722 | ServiceCodec::Opus => Codec::Pcma,
+            };
+            UaEvent::Answered { call: call_id(leg), codec, ptime_ms, remote_rtp }
+        }
+        AgentEvent::MediaStarted { leg } => UaEvent::MediaStarted { call: call_id(leg) },
+        AgentEvent::Hold { leg, held } => UaEvent::Hold { call: call_id(leg), held },
+        AgentEvent::Digit { leg, digit, duration_ms } => {
+            UaEvent::Digit { call: call_id(leg), digit, duration_ms }
+        }
+        AgentEvent::SourceEnded { leg } => UaEvent::SourceEnded { call: call_id(leg) },
+        AgentEvent::Ended { leg, cause } => UaEvent::Ended { call: call_id(leg), cause: end_cause(cause) },
+        AgentEvent::MediaLost => UaEvent::Fatal { message: "the media worker has stopped".to_owned() },
+    });
+}
+
+fn call_id(leg: LegId) -> CallId {
+    CallId(leg.0)
+}
+
+fn leg_audio(audio: Audio) -> LegAudio {
+    LegAudio { source: audio.source, sink: audio.sink }
+}
+
+fn agent_config(config: UaConfig) -> AgentConfig {
+    let codec = |codec: &Codec| match codec {
+        Codec::Pcmu => ServiceCodec::Pcmu,
+        Codec::Pcma => ServiceCodec::Pcma,
+    };
+    AgentConfig {
+        user: config.user,
+        identity: None,
+        signalling: Signalling::default(),
+        bind: config.bind,
+        codecs: config.codecs.iter().map(codec).collect(),
+        ptime_ms: config.ptime_ms,
+        srtp: SrtpPolicy::Off,
+        jitter_ms: config.jitter_ms,
+        rate_hz: RATE_HZ,
+        impairment: config.impairment.map(|it| ImpairConfig {
+            loss_pct: it.loss_pct,
+            jitter_ms: it.jitter_ms,
+            reorder_pct: it.reorder_pct,
+            dup_pct: it.dup_pct,
+            seed: it.seed,
+        }),
+        rtp_timeout: config.rtp_timeout,
+        sip_trace: config.sip_trace,
+        packet_log: config.packet_log,
+        attributes: Vec::new(),
+        watch: false,
+        manners: Manners::default(),
+        seed: rand::random(),
+    }
+}
+
+fn ua_error(error: AgentError) -> UaError {
+    match error {
+        AgentError::Bind { addr, error } => UaError::Bind { addr, error },
+        AgentError::Trace { path, error } => UaError::Trace { path, error },
+        AgentError::Target { uri, reason } => UaError::Target { uri, reason },
+        AgentError::Open(error) => UaError::Media(error.to_string()),
+        AgentError::Media(reason) => UaError::Media(reason),
+        AgentError::Header(name) => {
+            UaError::Target { uri: String::new(), reason: format!("header {name:?}") }
+        }
+        AgentError::Tls(why) => UaError::Stopped(why),
+        AgentError::NoSuchLeg => UaError::NoSuchCall,
+        AgentError::System(error) => UaError::Stopped(format!("the system refused a thread: {error}")),
+    }
+}
+
+/// The cause as a role sees it.
+fn end_cause(cause: TerminationCause) -> EndCause {
+    match cause {
+        TerminationCause::LocalHangup => EndCause::LocalHangup,
+        TerminationCause::ByeUnanswered => EndCause::ByeUnanswered,
+        TerminationCause::RemoteHangup => EndCause::RemoteHangup,
+        TerminationCause::Cancelled => EndCause::Cancelled,
+        TerminationCause::Rejected { status } => EndCause::Rejected { status },
+        TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
+        TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
+        TerminationCause::SessionExpired => {
+            EndCause::Protocol { message: "the session was not refreshed in time".to_owned() }
+        }
+        TerminationCause::Protocol { message } => EndCause::Protocol { message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_is_behind_misses_endless_news_but_no_end() {
+        let (events, told) = crossbeam_channel::unbounded();
+        let leg = LegId(1);
+        for _ in 0..3 * NEWS {
+            tell(&events, AgentEvent::Digit { leg, digit: '1', duration_ms: 100 });
+            tell(&events, AgentEvent::Hold { leg, held: true });
+            tell(&events, AgentEvent::Progress { leg, status: 180, reason: String::new() });
+        }
+        tell(&events, AgentEvent::Ended { leg, cause: TerminationCause::RemoteHangup });
+        assert_eq!(told.len(), NEWS + 1);
+        let last = told.iter().nth(NEWS);
+        assert_eq!(last, Some(UaEvent::Ended { call: CallId(1), cause: EndCause::RemoteHangup }));
+    }
+}

@@ -1,0 +1,314 @@
+//! Figures of the whole chain, from the last metrics line of each role, and the
+//! plan's expectations held against them.
+
+use super::record::{Bound, ChainFigures, Expectation, Hop, RoleRecord};
+use crate::config::expect::Expect;
+use b2b_base::metrics::MetricsLine;
+use b2b_base::metrics::quality;
+use b2b_config::RoleName;
+
+/// The role that passes packets on as they are.
+const RELAY: &str = RoleName::B2bua.as_str();
+
+/// Figures of a chain; `roles` in call order.
+pub fn figures(roles: &[RoleRecord]) -> ChainFigures {
+    let count = roles.len().saturating_sub(1);
+    let hops: Vec<Hop> = (0..count).filter_map(|from| hop(roles, from)).collect();
+    // A b2bua relays: a packet lost before it leaves a gap that the next receiver counts.
+    let ends: Vec<&Hop> = hops.iter().filter(|hop| hop.to != RELAY).collect();
+    let receivers = roles.iter().skip(1).filter(|role| role.role != RELAY).count();
+    // without a word of one receiver, nothing is known about the whole
+    let complete = !ends.is_empty() && ends.len() == receivers;
+    // 1 − ∏(1 − lossᵢ), in a form that keeps one hop's figure exact
+    let over = |part: fn(&Hop) -> f64| {
+        complete
+            .then(|| ends.iter().map(|hop| part(hop)).fold(0.0, |sum, loss| sum + loss - sum * loss / 100.0))
+    };
+    let longest = |part: fn(&Hop) -> f64| complete.then(|| hops.iter().map(part).fold(0.0, f64::max));
+    let sink = roles.last().and_then(|role| role.metrics.as_ref());
+    let delay = sink.and_then(|line| line.latency_ms_p50);
+    let unheard = over(|hop| {
+        let late = percent(hop.late, hop.packets_rx + hop.lost);
+        (hop.loss_pct + late).min(100.0)
+    });
+    ChainFigures {
+        loss_pct: over(|hop| hop.loss_pct),
+        rtp_gap_ms_max: longest(|hop| hop.rtp_gap_ms_max),
+        arrival_gap_ms_max: longest(|hop| hop.arrival_gap_ms_max),
+        latency_ms_p50: delay,
+        latency_ms_p95: sink.and_then(|line| line.latency_ms_p95),
+        mos: unheard.zip(delay).map(|(loss, delay)| quality::mos(loss, delay)),
+        duration_s: sink.map(|line| line.duration_s),
+        intact_pct: None,
+        no_latency: None,
+        hops,
+    }
+}
+
+/// Why mouth-to-ear latency was not measured, from the sink's last metrics line. `listens`: the sink
+/// plays or records for certain, by its plan.
+pub fn no_latency(sink: Option<&MetricsLine>, listens: bool) -> Option<String> {
+    let arrived = sink.map_or(0, |line| line.packets_rx);
+    match sink.and_then(|line| line.latency_ms_p50) {
+        Some(_) => None,
+        None if arrived == 0 => Some("nothing arrived".into()),
+        None if !listens => Some("the sink records nothing, and may have no player; give it a wav".into()),
+        None => Some(format!(
+            "{arrived} packets arrived, and none says when it was captured: what stands between takes out \
+             abs-capture-time, as a PBX does"
+        )),
+    }
+}
+
+/// The stream from one role to the next, as its receiver counted it; none when
+/// the receiver heard nothing. Silence that goes back is in nobody's way: the mixer
+/// does not count it, and source and sink count it on their other side.
+fn hop(roles: &[RoleRecord], index: usize) -> Option<Hop> {
+    let (from, to) = (roles.get(index)?, roles.get(index + 1)?);
+    let received: &MetricsLine = to.metrics.as_ref().filter(|line| line.packets_rx > 0)?;
+    Some(Hop {
+        from: from.role.clone(),
+        to: to.role.clone(),
+        packets_tx: from.metrics.as_ref().map_or(0, |line| line.packets_tx),
+        packets_rx: received.packets_rx,
+        lost: received.rtp_loss,
+        loss_pct: percent(received.rtp_loss, received.packets_rx + received.rtp_loss),
+        rtp_gap_ms_max: received.rtp_gap_ms_max,
+        arrival_gap_ms_max: received.arrival_gap_ms_max,
+        jitter_ms_p50: received.jitter_ms_p50,
+        jitter_ms_p95: received.jitter_ms_p95,
+        late: received.late,
+        concealed: received.concealed,
+    })
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+/// Holds the limits of a plan against what was measured. Where an engine of the chain
+/// carries no time stamps (`latency_measured` is false), limits on latency, and on the
+/// MOS that is made of it, are not judged.
+pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> Vec<Expectation> {
+    use Bound::{AtLeast, AtMost};
+    let rows = [
+        ("min_duration_s", expect.min_duration_s, AtLeast, chain.duration_s, "s"),
+        ("max_rtp_gap_ms", expect.max_rtp_gap_ms, AtMost, chain.rtp_gap_ms_max, "ms"),
+        ("max_arrival_gap_ms", expect.max_arrival_gap_ms, AtMost, chain.arrival_gap_ms_max, "ms"),
+        ("max_loss_pct", expect.max_loss_pct, AtMost, chain.loss_pct, "%"),
+        ("max_latency_ms", expect.max_latency_ms, AtMost, chain.latency_ms_p95, "ms"),
+        ("min_mos", expect.min_mos, AtLeast, chain.mos, ""),
+        ("min_intact_pct", expect.min_intact_pct, AtLeast, chain.intact_pct, "%"),
+    ];
+    rows.into_iter()
+        .filter_map(|(name, limit, bound, measured, unit)| {
+            let expected = limit?;
+            // a value that is no number meets nothing
+            let measured = measured.filter(|value| value.is_finite());
+            let pass = measured.is_some_and(|measured| match bound {
+                AtMost => measured <= expected,
+                AtLeast => measured >= expected,
+            });
+            let judged = latency_measured || measured.is_some() || !needs_latency(name);
+            let unmeasured = measured.is_none().then(|| match name {
+                _ if !judged => "it takes the native engine in every role".to_string(),
+                "min_intact_pct" => "what was sent was not found in what arrived".to_string(),
+                _ if needs_latency(name) && chain.loss_pct.is_some() => {
+                    chain.no_latency.clone().unwrap_or_else(|| "nothing arrived".into())
+                }
+                _ => "nothing arrived".to_string(),
+            });
+            Some(Expectation {
+                name: name.into(),
+                bound,
+                expected,
+                measured,
+                unit: unit.into(),
+                pass,
+                judged,
+                unmeasured,
+            })
+        })
+        .collect()
+}
+
+/// Whether a limit is on something that is made of mouth-to-ear latency.
+fn needs_latency(name: &str) -> bool {
+    matches!(name, "max_latency_ms" | "min_mos")
+}
+
+impl Expectation {
+    /// `max_loss_pct: expected at most 0 %, measured 0.42 %`
+    pub fn line(&self) -> String {
+        let bound = match self.bound {
+            Bound::AtMost => "at most",
+            Bound::AtLeast => "at least",
+        };
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        let measured = match self.measured {
+            Some(value) => format!("measured {value:.2}{unit}"),
+            None => {
+                let word = if self.judged { "not measured" } else { "not judged" };
+                format!("{word}: {}", self.unmeasured.as_deref().unwrap_or("nothing arrived"))
+            }
+        };
+        format!("{}: expected {bound} {}{unit}, {measured}", self.name, self.expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestrator::record::RoleEnd;
+
+    fn role(name: &str, metrics: Option<MetricsLine>) -> RoleRecord {
+        RoleRecord {
+            role: name.into(),
+            pid: None,
+            engine: "native".into(),
+            command: String::new(),
+            sip: None,
+            ready_ms: None,
+            end: RoleEnd::default(),
+            last_error: None,
+            stalled: false,
+            lines_dropped: 0,
+            metrics,
+            sip_trace: None,
+        }
+    }
+
+    fn received(packets_rx: u64, rtp_loss: u64) -> Option<MetricsLine> {
+        Some(MetricsLine { packets_rx, rtp_loss, rtp_gap_ms_max: 20.0, ..MetricsLine::default() })
+    }
+
+    fn chain() -> Vec<RoleRecord> {
+        let mut sink = received(900, 100).unwrap();
+        sink.latency_ms_p50 = Some(150.0);
+        sink.latency_ms_p95 = Some(170.0);
+        sink.rtp_gap_ms_max = 60.0;
+        sink.duration_s = 20.0;
+        vec![role("source", received(0, 0)), role("mixer", received(500, 500)), role("sink", Some(sink))]
+    }
+
+    #[test]
+    fn losses_of_hops_combine() {
+        let figures = figures(&chain());
+        assert_eq!(figures.hops.len(), 2);
+        assert!((figures.loss_pct.unwrap() - 55.0).abs() < 1e-9, "1 - 0.5 * 0.9");
+        assert_eq!(figures.rtp_gap_ms_max, Some(60.0));
+        assert_eq!(figures.mos, Some(quality::mos(figures.loss_pct.unwrap(), 150.0)));
+    }
+
+    #[test]
+    fn what_is_lost_before_a_b2bua_is_counted_once_behind_it() {
+        let mut roles = chain();
+        roles[1].role = "b2bua".into();
+        let with_figures = figures(&roles);
+        assert_eq!((with_figures.hops.len(), with_figures.loss_pct), (2, Some(10.0)));
+        roles[1].metrics = None;
+        let without = figures(&roles);
+        assert_eq!((without.hops.len(), without.loss_pct), (1, Some(10.0)));
+        roles[2].metrics = None;
+        assert_eq!(figures(&roles).loss_pct, None);
+    }
+
+    #[test]
+    fn late_packets_lower_the_mos_but_are_no_loss() {
+        let mut roles = chain();
+        let before = figures(&roles);
+        roles[2].metrics.as_mut().unwrap().late = 300;
+        let after = figures(&roles);
+        assert_eq!(before.loss_pct, after.loss_pct);
+        assert!(after.mos < before.mos);
+    }
+
+    #[test]
+    fn a_receiver_that_heard_nothing_leaves_the_chain_unmeasured() {
+        let mut roles = chain();
+        roles[1].metrics = None;
+        let figures = figures(&roles);
+        assert_eq!((figures.loss_pct, figures.mos), (None, None));
+        let expect = Expect { max_loss_pct: Some(100.0), min_mos: Some(1.0), ..Expect::default() };
+        let checked = check(&expect, &figures, true);
+        assert!(!checked[0].pass && !checked[1].pass);
+        assert!(checked[0].line().contains("not measured"), "{}", checked[0].line());
+        assert!(checked[1].line().contains("nothing arrived"), "{}", checked[1].line());
+    }
+
+    #[test]
+    fn what_is_missing_for_a_latency_is_told_as_it_is() {
+        let expect = Expect { max_latency_ms: Some(250.0), min_mos: Some(4.0), ..Expect::default() };
+        let told = |sink: Option<MetricsLine>, listens| {
+            let roles = vec![role("source", received(0, 0)), role("sink", sink.clone())];
+            let chain = ChainFigures { no_latency: no_latency(sink.as_ref(), listens), ..figures(&roles) };
+            check(&expect, &chain, true).iter().map(Expectation::line).collect::<Vec<_>>()
+        };
+        // A PBX between takes the stamp out: everything arrived, was heard and written.
+        for line in told(received(1_025, 0), true) {
+            assert!(line.contains("1025 packets arrived") && line.contains("abs-capture-time"), "{line}");
+        }
+        assert!(told(received(1_025, 0), false).iter().all(|line| line.contains("give it a wav")));
+        assert!(told(received(0, 0), true).iter().all(|line| line.contains("nothing arrived")));
+    }
+
+    #[test]
+    fn loss_behind_a_peer_that_renumbers_is_seen_by_the_sound() {
+        let expect = Expect { max_loss_pct: Some(0.0), min_intact_pct: Some(99.0), ..Expect::default() };
+        let roles = vec![role("source", received(0, 0)), role("sink", received(938, 0))];
+        let heard = |intact_pct| ChainFigures { intact_pct, ..figures(&roles) };
+        let checked = check(&expect, &heard(Some(94.0)), true);
+        assert_eq!(checked.iter().map(|it| it.pass).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(checked[1].line(), "min_intact_pct: expected at least 99 %, measured 94.00 %");
+        let line = check(&expect, &heard(None), false)[1].line();
+        assert!(line.contains("not found in what arrived"), "{line}");
+    }
+
+    #[test]
+    fn latency_is_judged_only_where_the_engines_can_measure_it() {
+        let mut roles = chain();
+        let expect = Expect {
+            max_latency_ms: Some(250.0),
+            min_mos: Some(4.0),
+            min_duration_s: Some(10.0),
+            max_arrival_gap_ms: Some(40.0),
+            ..Expect::default()
+        };
+        let judged = |roles: &[RoleRecord], measured| {
+            let checked = check(&expect, &figures(roles), measured);
+            checked.iter().map(|it| (it.name.clone(), it.judged, it.missed())).collect::<Vec<_>>()
+        };
+        let row = |name: &str, judged, missed| (name.to_string(), judged, missed);
+        let sink = roles[2].metrics.as_mut().unwrap();
+        (sink.latency_ms_p50, sink.latency_ms_p95) = (None, None);
+        let met = [row("min_duration_s", true, false), row("max_arrival_gap_ms", true, false)];
+        assert_eq!(judged(&roles, true)[..2], met);
+        assert_eq!(
+            judged(&roles, true)[2..],
+            [row("max_latency_ms", true, true), row("min_mos", true, true)]
+        );
+        assert_eq!(judged(&roles, false)[..2], met);
+        let open = [row("max_latency_ms", false, false), row("min_mos", false, false)];
+        assert_eq!(judged(&roles, false)[2..], open);
+        let line = check(&expect, &figures(&roles), false)[2].line();
+        assert!(line.contains("not judged"), "{line}");
+        // What nobody heard is missed on every engine.
+        roles[2].metrics = None;
+        assert_eq!(judged(&roles, false)[0], row("min_duration_s", true, true));
+    }
+
+    #[test]
+    fn expectations_show_expected_and_measured() {
+        let expect = Expect {
+            max_loss_pct: Some(0.0),
+            min_duration_s: Some(20.0),
+            max_latency_ms: Some(165.0),
+            ..Expect::default()
+        };
+        let checked = check(&expect, &figures(&chain()), true);
+        let passed: Vec<_> =
+            checked.iter().map(|expectation| (expectation.name.as_str(), expectation.pass)).collect();
+        assert_eq!(passed, [("min_duration_s", true), ("max_loss_pct", false), ("max_latency_ms", false)]);
+        assert_eq!(checked[1].line(), "max_loss_pct: expected at most 0 %, measured 55.00 %");
+    }
+}

@@ -1,0 +1,133 @@
+//! What the orchestrator says and remembers: its own log lines, the children's
+//! lines with their tags, and the events for the record.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use tracing::Level;
+
+use super::console::Console;
+use super::output::ChildLine;
+use super::record::{Event, EventKind};
+use super::tag;
+use b2b_base::logging::{self, Format};
+use b2b_base::util::lines::is_unsafe;
+use b2b_config::RoleName;
+
+/// Events kept for the record; a run has a few dozen.
+const MAX_EVENTS: usize = 10_000;
+
+/// Says things, and keeps what the record needs.
+#[derive(Debug)]
+pub struct Journal {
+    console: Console,
+    format: Format,
+    level: Level,
+    color: bool,
+    started: Instant,
+    events: Vec<Event>,
+}
+
+impl Journal {
+    /// A journal that writes to `console`.
+    pub fn new(console: Console, format: Format, level: Level, color: bool, started: Instant) -> Self {
+        Journal { console, format, level, color, started, events: Vec::new() }
+    }
+
+    /// Something happened: it is said, and kept.
+    pub fn event(&mut self, now: Instant, kind: EventKind, role: Option<RoleName>, text: String) {
+        let level = match kind {
+            EventKind::Warning => Level::WARN,
+            EventKind::Error => Level::ERROR,
+            _ => Level::INFO,
+        };
+        self.say(level, &text);
+        if self.events.len() < MAX_EVENTS {
+            let at_s = now.saturating_duration_since(self.started).as_secs_f64();
+            self.events.push(Event { at_s, role: role.map(|role| role.to_string()), kind, text });
+        }
+    }
+
+    /// A line of our own.
+    pub fn say(&self, level: Level, text: &str) {
+        if level <= self.level {
+            let role = RoleName::Orchestrator;
+            let line = logging::plain_line(self.format, level, role.as_str(), text);
+            self.console.line(self.tagged(role, line));
+        }
+    }
+
+    /// A line of a child.
+    pub fn child(&self, role: RoleName, pid: u32, line: ChildLine) {
+        match self.format {
+            Format::Text if line.metrics => {}
+            Format::Text => self.console.line(self.tagged(role, line.text)),
+            Format::Json => self.console.line(with_role_and_pid(role, pid, &line.text)),
+        }
+    }
+
+    /// What happened so far.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn tagged(&self, role: RoleName, line: String) -> String {
+        match self.format {
+            Format::Text => format!("{} {line}", tag::tag(role, self.color)),
+            Format::Json => line,
+        }
+    }
+}
+
+/// A child's line as JSON: its own object with `role` and `pid` added, or an
+/// object around a line that is none.
+fn with_role_and_pid(role: RoleName, pid: u32, text: &str) -> String {
+    let mut object = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(object)) => object,
+        _ => {
+            let ts = logging::timestamp(std::time::SystemTime::now());
+            let fields = [("ts", ts), ("level", "info".to_string()), ("msg", text.to_string())];
+            fields.into_iter().map(|(key, value)| (key.to_string(), Value::String(value))).collect()
+        }
+    };
+    object.insert("role".into(), role.as_str().into());
+    object.insert("pid".into(), pid.into());
+    harmless_json(&Value::Object(object).to_string())
+}
+
+/// JSON escapes C0 only; what else a terminal acts on can stand only inside of
+/// strings, where its escape means the same.
+fn harmless_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unsafe(c) { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_lines_keep_their_fields_and_get_role_and_pid() {
+        let line = with_role_and_pid(RoleName::Sink, 42, r#"{"ts":"t","msg":"hello","n":1}"#);
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&value["msg"], &value["n"]), (&"hello".into(), &1.into()));
+        assert_eq!((&value["role"], &value["pid"]), (&"sink".into(), &42.into()));
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_becomes_a_message() {
+        let value: Value =
+            serde_json::from_str(&with_role_and_pid(RoleName::Mixer, 1, "READY \"x\"")).unwrap();
+        assert_eq!((&value["msg"], &value["role"]), (&"READY \"x\"".into(), &"mixer".into()));
+    }
+
+    #[test]
+    fn what_a_terminal_acts_on_is_escaped_in_json_too() {
+        let line = with_role_and_pid(RoleName::Sink, 1, "{\"msg\":\"\\u009b31m\u{202e}\"}");
+        assert!(!line.contains(is_unsafe), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["msg"], "\u{9b}31m\u{202e}");
+    }
+}

@@ -1,0 +1,248 @@
+//! Starts one process per role of a plan, follows their output, judges the run.
+//!
+//! - `run`: the driver; `slot`: one role of it
+//! - `command`: command lines; `child`: processes; `output`: what they write
+//! - `ready`, `shutdown`, `stall`: the READY line, the table of the end, a watch
+//! - `signals`, `console`, `tag`, `journal`, `rollup`: in and out
+//! - `chain`, `verdict`, `summary`: figures, exit code, final table
+//! - `record`: what a run leaves behind, for the final table and the report
+//! - `report`: `report.json` and `report.html`
+//! - `scene`: a server and phones that go by steps, in place of a chain of calls
+
+pub mod chain;
+pub mod child;
+pub mod command;
+pub mod console;
+mod journal;
+pub mod output;
+pub mod ready;
+pub mod record;
+pub mod report;
+mod rollup;
+mod run;
+#[cfg(all(feature = "phone", feature = "server"))]
+pub mod scene;
+pub mod shutdown;
+pub mod signals;
+mod slot;
+pub mod stall;
+mod summary;
+pub mod tag;
+mod verdict;
+
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::bounded;
+use serde_json::json;
+
+use crate::config::files::LoadedPlan;
+use b2b_base::logging::{self, Color, Format};
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_config::RoleName;
+use command::Common;
+use console::Console;
+use record::RunRecord;
+use run::Surroundings;
+use signals::Interrupts;
+
+/// What the orchestrator is told.
+#[derive(Debug, Clone)]
+pub struct OrchestratorConfig {
+    /// The plan to run.
+    pub plan: LoadedPlan,
+    /// How long roles may take to end by themselves.
+    pub grace: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub kill: Duration,
+    /// How long a role may take until it is READY.
+    pub ready: Duration,
+    /// Print command lines and start nothing.
+    pub dry_run: bool,
+    /// Where the report goes.
+    pub report: Option<PathBuf>,
+    /// Of our own lines, and of the children's.
+    pub format: Format,
+    /// Of our own lines.
+    pub color: Color,
+    /// Of our own lines, and of the children's unless the plan says otherwise.
+    pub level: tracing::Level,
+}
+
+impl OrchestratorConfig {
+    /// Where the roles record for the report.
+    pub fn recordings(&self) -> Option<PathBuf> {
+        let report = self.report.as_ref().map(|folder| folder.join("recordings"));
+        report.or_else(|| self.passing_recordings())
+    }
+
+    /// Where they record for a limit on the sound alone: nobody wants to keep that.
+    fn passing_recordings(&self) -> Option<PathBuf> {
+        let wanted = self.report.is_none() && self.plan.plan.expect.min_intact_pct.is_some();
+        wanted.then(|| std::env::temp_dir().join(format!("b2b-{}.recordings", std::process::id())))
+    }
+
+    fn common(&self) -> Common {
+        Common { format: self.format, level: self.level, recordings: self.recordings() }
+    }
+}
+
+/// Runs a plan.
+#[derive(Debug)]
+pub struct Orchestrator {
+    config: OrchestratorConfig,
+    program: Option<PathBuf>,
+}
+
+impl Orchestrator {
+    /// An orchestrator that has not started; its roles are this very program.
+    pub fn new(config: OrchestratorConfig) -> Self {
+        Orchestrator { config, program: None }
+    }
+
+    /// Starts another program for the roles.
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Orchestrator { program: Some(program), ..self }
+    }
+
+    /// Runs the plan to its end; the number is the exit code. Call it on the main
+    /// thread: children die with the thread that started them.
+    ///
+    /// # Errors
+    /// What keeps a run from starting, with the exit code in a [`Failure`].
+    pub fn run(self) -> anyhow::Result<u8> {
+        let config = &self.config;
+        let program = match self.program {
+            Some(program) => program,
+            None => std::env::current_exe().context("cannot find this program's own file")?,
+        };
+        if config.dry_run {
+            let lines = command::dry_run(&program, &config.plan.plan, &config.common());
+            // a closed pipe has seen enough
+            let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+            return Ok(Exit::Ok as u8);
+        }
+        let passing = config.passing_recordings().map(Passing::make).transpose()?;
+        if let Some(folder) = config.recordings().filter(|_| passing.is_none()) {
+            prepare(&folder)?;
+        }
+        let terminal = std::io::stdout().is_terminal();
+        let color = config.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
+        let console = Console::start(std::io::stdout(), terminal.then_some(columns))?;
+        log_to(&console, config, color);
+        let wake = bounded(1);
+        let interrupts = Interrupts::catch(wake.0.clone())?;
+        let surroundings = Surroundings { program, interrupts, console, color, wake };
+        let mut run = run::run(config, &surroundings);
+        let report = config.report.as_deref().map(|folder| write_report(folder, &mut run));
+        let may_wait = || surroundings.interrupts.next().is_none();
+        let report = report.map(|line| match config.format {
+            Format::Text => line,
+            Format::Json => logging::plain_line(config.format, tracing::Level::INFO, "orchestrator", &line),
+        });
+        let heard = heard(config).filter(|_| config.format == Format::Text);
+        for line in last_lines(config.format, &run).into_iter().chain(heard).chain(report) {
+            surroundings.console.important_line(line, may_wait);
+        }
+        surroundings.console.finish(may_wait);
+        Ok(run.verdict.exit_code)
+    }
+}
+
+/// A folder that is ours alone, and goes with this value.
+struct Passing(PathBuf);
+
+impl Passing {
+    fn make(folder: PathBuf) -> Result<Passing, Failure> {
+        // Where something is already, a link of somebody's for one, nothing is made.
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| unwritable(&folder, &error))?;
+        Ok(Passing(folder))
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
+    let folder = folder.display();
+    Failure::new(Exit::Usage, format!("cannot write to {folder}: {error}; choose another --report"))
+}
+
+/// Makes the folder for recordings, without those of an earlier run.
+fn prepare(folder: &Path) -> Result<(), Failure> {
+    let failure = |error: std::io::Error| unwritable(folder, &error);
+    std::fs::create_dir_all(folder).map_err(failure)?;
+    for role in RoleName::CHAIN {
+        for name in ["sent.wav", "received.wav", "packets.csv", "sip"] {
+            match std::fs::remove_file(folder.join(format!("{role}.{name}"))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failure(error)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Events of libraries below us go where our own lines go.
+fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
+    let (console, format) = (console.clone(), config.format);
+    let tag = tag::tag(RoleName::Orchestrator, color);
+    let emit = move |line: String| {
+        console.line(match format {
+            Format::Text => format!("{tag} {line}"),
+            Format::Json => line,
+        });
+    };
+    logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, Box::new(emit));
+}
+
+/// Columns of the terminal.
+fn columns() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into())
+}
+
+/// Writes the report. A run that went well and cannot say so has failed.
+fn write_report(folder: &Path, run: &mut RunRecord) -> String {
+    match report::write(folder, run) {
+        Ok(written) => format!("report    {}", written.html.display()),
+        Err(error) => {
+            if run.verdict.ok {
+                run.verdict.ok = false;
+                run.verdict.exit_code = Exit::Audio as u8;
+                run.verdict.headline = format!("the run went well, but its report is missing: {error}");
+            }
+            format!("report    {error}")
+        }
+    }
+}
+
+/// Where the sink wrote what it heard, if it did.
+fn heard(config: &OrchestratorConfig) -> Option<String> {
+    let wav = config.plan.plan.role(RoleName::Sink)?.get("wav")?;
+    Path::new(wav).exists().then(|| format!("heard     {wav}"))
+}
+
+/// The final table, or in JSON one line with everything but the timeline.
+fn last_lines(format: Format, run: &RunRecord) -> Vec<String> {
+    match format {
+        Format::Text => summary::lines(run),
+        Format::Json => {
+            let run = RunRecord { timeline: Vec::new(), ..run.clone() };
+            let ts = logging::timestamp(std::time::SystemTime::now());
+            let role = RoleName::Orchestrator.as_str();
+            vec![
+                json!({"ts": ts, "level": "info", "role": role, "msg": "summary", "summary": run})
+                    .to_string(),
+            ]
+        }
+    }
+}

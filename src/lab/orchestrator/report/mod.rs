@@ -1,0 +1,113 @@
+//! The report of a run: `report.json` and `report.html`, made only from what
+//! the roles recorded (`designs/0001-borders.md`, "Recordings") and from the
+//! orchestrator's record.
+//!
+//! - `recordings`: reads the files; what is missing becomes a note
+//! - `align`, `compare`: what was sent against what arrived
+//! - `analysis`: all of that together
+//! - `packets`: packet timing, jitter and losses from the packet logs
+//! - `trace`, `ladder`: SIP traces, merged into one call ladder
+//! - `charts`, `spectrogram`: pictures
+//! - `html`: the page
+
+pub mod align;
+mod analysis;
+mod charts;
+pub mod compare;
+mod html;
+pub mod ladder;
+pub mod packets;
+mod recordings;
+mod spectrogram;
+pub mod trace;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::record::RunRecord;
+use analysis::{Analysis, Summary};
+use recordings::Recordings;
+
+/// Rate of all recordings, Hz.
+const RATE_HZ: u32 = b2b_base::frame::RATE_HZ;
+
+/// The files of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// `report.json`.
+    pub json: PathBuf,
+    /// `report.html`.
+    pub html: PathBuf,
+}
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("cannot write {path}: {error}; choose another folder with --report", path = path.display())]
+    Write { path: PathBuf, error: io::Error },
+}
+
+/// Reads the recordings of a run and writes `report.json` and `report.html`
+/// into `folder`, which is created when it is not there.
+///
+/// # Errors
+/// Only that a file could not be written: missing recordings become notes.
+pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
+    let recordings = recordings::read(run);
+    let analysis = analysis::listen(&recordings);
+    let written = Written { json: folder.join("report.json"), html: folder.join("report.html") };
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |error| ReportError::Write { path, error }
+    };
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    fs::write(&written.json, json(run, &recordings, &analysis)).map_err(failed(&written.json))?;
+    fs::write(&written.html, visible(&html::page(run, &recordings, &analysis)))
+        .map_err(failed(&written.html))?;
+    Ok(written)
+}
+
+/// Share of what was said that arrived intact, percent, by the recordings in this folder; none where
+/// one is missing, or what was sent is not found in what arrived.
+pub fn intact_pct(folder: &Path) -> Option<f64> {
+    let analysis = analysis::listen(&recordings::sounds(folder));
+    analysis.alignment?;
+    analysis.intact.map(|share| share * 100.0)
+}
+
+/// The record of the run with the analysis of its recordings.
+fn json(run: &RunRecord, recordings: &Recordings, analysis: &Analysis) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        #[serde(flatten)]
+        run: &'a RunRecord,
+        analysis: Summary,
+    }
+    let report = Report { run, analysis: analysis::summary(recordings, analysis) };
+    // Plain values with string keys: this cannot fail.
+    serde_json::to_vec_pretty(&report).unwrap_or_default()
+}
+
+/// Makes control characters visible, except line feeds and tabs, and takes out
+/// marks that turn the direction of text: peers and children wrote some of it.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
+            '\x7f' => '\u{2421}',
+            '\u{80}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            _ => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Command lines of a scene, and the files that phones read their passwords from.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::SceneConfig;
+use crate::config::scene::Phone;
+use crate::orchestrator::command::quoted;
+use b2b_base::util::exit::{Exit, Failure};
+
+/// A folder with a file for each account, for our eyes only; gone when this is dropped.
+#[derive(Debug)]
+pub struct Passwords(PathBuf);
+
+impl Passwords {
+    /// Writes them.
+    ///
+    /// # Errors
+    /// The folder for temporary files takes none.
+    pub fn write(phones: &[Phone]) -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("b2b-scene-{}", std::process::id()));
+        let failure = |error: std::io::Error| {
+            let message =
+                format!("cannot write passwords into {}: {error}; is TMPDIR right?", folder.display());
+            Failure::new(Exit::Usage, message)
+        };
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failure)?;
+        let passwords = Passwords(folder.clone());
+        for phone in phones {
+            let mut options = fs::OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let mut file = options.open(passwords.of(phone)).map_err(failure)?;
+            writeln!(file, "{}", phone.password).map_err(failure)?;
+        }
+        Ok(passwords)
+    }
+
+    /// The file for this phone.
+    pub fn of(&self, phone: &Phone) -> PathBuf {
+        self.0.join(format!("{}.password", phone.name))
+    }
+}
+
+impl Drop for Passwords {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn common(config: &SceneConfig, role: &str) -> Vec<String> {
+    let level = config.level.as_str().to_ascii_lowercase();
+    ["--role", role, "--log-format", "text", "--log-level", &level, "--color", "never"]
+        .map(str::to_owned)
+        .into()
+}
+
+/// The server's arguments.
+pub fn server(config: &SceneConfig) -> Vec<String> {
+    let mut words = common(config, "b2bua");
+    words.extend(["--config".to_owned(), config.scene.server_path.to_string_lossy().into_owned()]);
+    words
+}
+
+/// A phone's arguments; `server`: where the server takes SIP.
+pub fn phone(config: &SceneConfig, phone: &Phone, password: &Path, server: SocketAddr) -> Vec<String> {
+    let mut words = common(config, "phone");
+    let mut add = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+    add("identity", format!("sip:{}@{server}", phone.account));
+    add("password-file", password.to_string_lossy().into_owned());
+    add("sip-bind", SocketAddr::new(server.ip(), 0).to_string());
+    if let Some(codecs) = &phone.codecs {
+        add("codecs", codecs.clone());
+    }
+    add("steps", phone.steps.clone());
+    words.push("--json".to_owned());
+    words
+}
+
+/// Every command line, with comments on what is known only at run time.
+pub fn dry_run(program: &Path, config: &SceneConfig) -> Vec<String> {
+    let mut lines: Vec<String> = config
+        .scene
+        .prompts
+        .iter()
+        .map(|prompt| format!("# {}: a tone of {} Hz, {} ms", prompt.path.display(), prompt.hz, prompt.ms))
+        .collect();
+    lines.push(quoted(program, &server(config)));
+    let at = config.scene.server.server.listen.first().map(|listener| listener.bind);
+    let at = at.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    if at.port() == 0 {
+        lines.push("# port 0 of the identities becomes the port of the b2bua's READY line".to_owned());
+    }
+    for it in &config.scene.phones {
+        let when = match &it.on {
+            Some(cue) => format!("when a phone gives the cue {cue}"),
+            None => "when the b2bua is READY".to_owned(),
+        };
+        lines.push(format!(
+            "# {}, {when}; the file has the password of the server's user {}",
+            it.name, it.account
+        ));
+        let file = PathBuf::from(format!("{}.password", it.name));
+        lines.push(quoted(program, &phone(config, it, &file, at)));
+    }
+    lines
+}

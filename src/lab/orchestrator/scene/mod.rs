@@ -1,0 +1,78 @@
+//! Runs a scene: a server, and phones that go by steps.
+//!
+//! - `run`: the driver; `party`: one phone of it
+//! - `command`: command lines and passwords; `prompts`: sounds that are made before
+//! - `watch`: `GET /calls` while it goes on; `records`: call records and recordings afterwards
+//! - `figures`: what was seen of whom; `verdict`: the table, expectations, exit code
+
+mod command;
+mod figures;
+mod party;
+mod prompts;
+mod records;
+mod run;
+mod verdict;
+mod watch;
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::bounded;
+
+use super::console::Console;
+use super::signals::Interrupts;
+use crate::config::scene::Scene;
+use b2b_base::logging::{Color, Format};
+use b2b_base::util::exit::Exit;
+
+/// What the orchestrator of a scene is told.
+#[derive(Debug, Clone)]
+pub struct SceneConfig {
+    /// What to run.
+    pub scene: Scene,
+    /// From SIGTERM to a word about who still runs.
+    pub grace: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub kill: Duration,
+    /// How long the server may take until it is READY.
+    pub ready: Duration,
+    /// Print command lines and start nothing.
+    pub dry_run: bool,
+    /// Of all lines.
+    pub format: Format,
+    /// Of our own lines.
+    pub color: Color,
+    /// Of our own lines, and of the children's.
+    pub level: tracing::Level,
+}
+
+/// Runs a scene to its end; the number is the exit code. Call it on the main thread: children die
+/// with the thread that started them.
+///
+/// # Errors
+/// What keeps it from starting, with the exit code in a [`b2b_base::util::exit::Failure`].
+pub fn run(config: &SceneConfig) -> anyhow::Result<u8> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    if config.dry_run {
+        let lines = command::dry_run(&program, config);
+        // a closed pipe has seen enough
+        let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+        return Ok(Exit::Ok as u8);
+    }
+    prompts::make(&config.scene.prompts)?;
+    let passwords = command::Passwords::write(&config.scene.phones)?;
+    let terminal = std::io::stdout().is_terminal();
+    let color = config.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
+    let console = Console::start(std::io::stdout(), terminal.then_some(super::columns))?;
+    let wake = bounded(1);
+    let interrupts = Interrupts::catch(wake.0.clone())?;
+    let stage = run::Stage { program, passwords, interrupts, console: console.clone(), color, wake };
+    let outcome = run::run(config, &stage);
+    let may_wait = || stage.interrupts.next().is_none();
+    for line in verdict::lines(config, &outcome) {
+        console.important_line(line, may_wait);
+    }
+    console.finish(may_wait);
+    Ok(outcome.verdict.code)
+}

@@ -1,0 +1,388 @@
+//! The driver of a scene. It stays on the thread that called it; see [`Child::spawn`].
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use tracing::Level;
+
+use super::SceneConfig;
+use super::command::{self, Passwords};
+use super::figures::News;
+use super::party::Party;
+use super::records::Records;
+use super::verdict::{self, Verdict};
+use super::watch::{self, Seen};
+use crate::orchestrator::child::Child;
+use crate::orchestrator::command::quoted;
+use crate::orchestrator::console::Console;
+use crate::orchestrator::ready::Ready;
+use crate::orchestrator::record::RoleEnd;
+use crate::orchestrator::shutdown::{Action, Input, Shutdown};
+use crate::orchestrator::signals::Interrupts;
+use crate::orchestrator::tag;
+use crate::orchestrator::verdict as ends;
+use b2b_base::logging::{self, Format};
+use b2b_base::util::exit::Exit;
+use b2b_config::RoleName;
+
+/// Ends of children are looked for this often.
+const POLL: Duration = Duration::from_millis(50);
+/// Between two status lines.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// How long the kernel may take to end what got SIGKILL.
+const KILL_LAG: Duration = Duration::from_secs(5);
+/// Calls that are over have left `GET /calls` by then; and what a child wrote last is read.
+const SETTLES: Duration = Duration::from_millis(300);
+
+/// What a scene works with.
+#[derive(Debug)]
+pub struct Stage {
+    /// The program that is every role.
+    pub program: PathBuf,
+    pub passwords: Passwords,
+    pub interrupts: Interrupts,
+    pub console: Console,
+    pub color: bool,
+    /// Rung when something has happened.
+    pub wake: (Sender<()>, Receiver<()>),
+}
+
+/// What is left of a scene.
+#[derive(Debug)]
+pub struct Outcome {
+    pub parties: Vec<Party>,
+    pub records: Records,
+    pub verdict: Verdict,
+}
+
+/// What ended a scene before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// The exit code, and why.
+    Failed(u8, String),
+    /// More phones have failed than may.
+    TooManyFailed,
+    /// The signal that we got.
+    Interrupted(&'static str),
+}
+
+/// Runs it to its end.
+pub fn run(config: &SceneConfig, stage: &Stage) -> Outcome {
+    let now = Instant::now();
+    let cdr = config.scene.server.server.cdr.clone();
+    let before = cdr.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
+    let mut run = Run {
+        config,
+        stage,
+        parties: config.scene.phones.iter().cloned().map(Party::new).collect(),
+        server: None,
+        server_end: None,
+        ready: None,
+        seen: None,
+        shutdown: Shutdown::new(config.grace, config.kill),
+        broken: None,
+        quiet_since: None,
+        killed_at: None,
+        started: now,
+        next_status: now,
+    };
+    run.start_server(now);
+    while !run.turn() {
+        let _ = stage.wake.1.recv_timeout(POLL);
+    }
+    stage.console.status(String::new());
+    let records = cdr.map(|path| Records::read(&path, before)).unwrap_or_default();
+    let verdict = verdict::judge(&config.scene, &run.parties, &records, run.broken);
+    Outcome { parties: run.parties, records, verdict }
+}
+
+struct Run<'a> {
+    config: &'a SceneConfig,
+    stage: &'a Stage,
+    parties: Vec<Party>,
+    server: Option<Child>,
+    server_end: Option<RoleEnd>,
+    ready: Option<Ready>,
+    seen: Option<Receiver<Vec<Seen>>>,
+    shutdown: Shutdown,
+    broken: Option<Broken>,
+    quiet_since: Option<Instant>,
+    killed_at: Option<Instant>,
+    started: Instant,
+    next_status: Instant,
+}
+
+impl Run<'_> {
+    /// Looks at everything once; true when nothing runs any more.
+    fn turn(&mut self) -> bool {
+        let now = Instant::now();
+        while let Some(signal) = self.stage.interrupts.next() {
+            self.say(
+                Level::INFO,
+                &format!("{signal}: ending the run; send it again to kill what still runs"),
+            );
+            self.broken.get_or_insert(Broken::Interrupted(signal));
+            self.step(now, Input::Interrupt);
+        }
+        self.follow_server(now);
+        self.look();
+        for index in 0..self.parties.len() {
+            self.follow(index, now);
+            self.start(index, now);
+        }
+        self.check(now);
+        self.step(now, Input::Tick);
+        if now >= self.next_status {
+            self.next_status = now + STATUS_EVERY;
+            self.stage.console.status(self.status(now));
+        }
+        let alive = self.server_runs() || self.parties.iter().any(Party::is_alive);
+        !alive || self.killed_at.is_some_and(|killed| now >= killed + KILL_LAG)
+    }
+
+    fn server_runs(&self) -> bool {
+        self.server.is_some() && self.server_end.is_none()
+    }
+
+    fn status(&self, now: Instant) -> String {
+        let seconds = now.saturating_duration_since(self.started).as_secs();
+        let mut text = format!("{} {seconds} s", tag::plain(RoleName::Orchestrator));
+        for party in &self.parties {
+            text.push_str(&format!(" | {} {}", party.phone.name, party.standing()));
+        }
+        text
+    }
+
+    fn start_server(&mut self, now: Instant) {
+        let words = command::server(self.config);
+        let line = quoted(&self.stage.program, &words);
+        match Child::spawn(RoleName::B2bua, &self.stage.program, &words, self.stage.wake.0.clone()) {
+            Ok(child) => {
+                self.say(Level::INFO, &format!("started the b2bua (pid {}): {line}", child.pid()));
+                self.server = Some(child);
+            }
+            Err(error) => self.fail(now, Exit::Timeout as u8, format!("cannot start the b2bua: {error}")),
+        }
+    }
+
+    fn follow_server(&mut self, now: Instant) {
+        let Some(child) = &mut self.server else { return };
+        let (mut lines, mut faults) = (Vec::new(), Vec::new());
+        let mut ready = None;
+        while let Ok(line) = child.output.ready.try_recv() {
+            match line {
+                Ok(line) => ready = Some(line),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        while child.output.metrics.try_recv().is_ok() {}
+        while let Some(line) = child.output.next_line() {
+            lines.extend((!line.metrics).then_some(line.text));
+        }
+        let ended = self.server_end.is_none() && {
+            child.reap();
+            !child.is_running() && child.output.is_done()
+        };
+        let (end, error, pid) = (child.end(), child.output.last_error(), child.pid());
+        for line in lines {
+            self.show(RoleName::B2bua, "b2bua", pid, &line);
+        }
+        for fault in faults {
+            self.say(Level::WARN, &fault);
+        }
+        if let Some(ready) = ready.filter(|_| self.ready.is_none()) {
+            self.begin(now, ready);
+        }
+        if ended {
+            self.say(Level::INFO, &format!("the b2bua has ended: {}", end.text));
+            if !(self.shutdown.is_told() && ends::ended_well(&end)) {
+                let error = error.map(|error| format!("; its last error: {error}")).unwrap_or_default();
+                self.fail(now, ends::code(&end), format!("the b2bua has ended: {}{error}", end.text));
+            }
+            self.server_end = Some(end);
+        }
+    }
+
+    /// The server is there: whoever waits for no cue begins.
+    fn begin(&mut self, now: Instant, ready: Ready) {
+        self.say(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
+        let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.text());
+        let seen = ready.http.map(|at| watch::start(at, token, self.stage.wake.0.clone()));
+        self.ready = Some(ready);
+        match seen {
+            Some(Ok(seen)) => self.seen = Some(seen),
+            Some(Err(error)) => self.fail(now, Exit::Timeout as u8, format!("no thread: {error}")),
+            None => self.fail(now, Exit::Timeout as u8, "the b2bua has no control interface".to_owned()),
+        }
+        for party in self.parties.iter_mut().filter(|party| party.phone.on.is_none()) {
+            party.due = Some(now + party.phone.start_after);
+        }
+    }
+
+    /// What the server shows.
+    fn look(&mut self) {
+        let Some(seen) = &self.seen else { return };
+        for calls in seen.try_iter() {
+            for party in &mut self.parties {
+                party.figures.seen(&calls, &party.phone.account);
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize, now: Instant) {
+        if !self.shutdown.is_running() {
+            return;
+        }
+        let Some(party) = self.parties.get_mut(index) else { return };
+        let Some(server) = self.ready.as_ref().map(|ready| ready.sip) else { return };
+        if party.child.is_some() || party.end.is_some() || party.due.is_none_or(|due| now < due) {
+            return;
+        }
+        let name = party.phone.name.clone();
+        let password = self.stage.passwords.of(&party.phone);
+        let words = command::phone(self.config, &party.phone, &password, server);
+        let line = quoted(&self.stage.program, &words);
+        match Child::spawn(RoleName::Phone, &self.stage.program, &words, self.stage.wake.0.clone()) {
+            Ok(child) => {
+                let text = format!("started {name} (pid {}): {line}", child.pid());
+                party.child = Some(child);
+                self.say(Level::INFO, &text);
+            }
+            Err(error) => self.fail(now, Exit::Timeout as u8, format!("cannot start {name}: {error}")),
+        }
+    }
+
+    fn follow(&mut self, index: usize, now: Instant) {
+        let Some(party) = self.parties.get_mut(index) else { return };
+        let Some(child) = party.child.as_mut().filter(|_| party.end.is_none()) else { return };
+        let mut lines = Vec::new();
+        while let Some(line) = child.output.next_line() {
+            lines.push(line.text);
+        }
+        child.reap();
+        let ended = (!child.is_running() && child.output.is_done()).then(|| child.end());
+        let (error, pid) = (child.output.last_error(), child.pid());
+        let name = party.phone.name.clone();
+        let (mut shown, mut cues) = (Vec::new(), Vec::new());
+        for line in lines {
+            let Ok(event) = serde_json::from_str(&line) else {
+                shown.push((Level::INFO, format!("{name}: {line}")));
+                continue;
+            };
+            match party.figures.event(&event, &self.config.scene) {
+                Some(News::Line(text)) => shown.push((Level::INFO, format!("{name}: {text}"))),
+                Some(News::Failed(text)) => shown.push((Level::ERROR, format!("{name}: {text}"))),
+                Some(News::Cue(cue, text)) => {
+                    shown.push((Level::INFO, format!("{name}: {text}")));
+                    cues.push(cue);
+                }
+                None => {}
+            }
+        }
+        if let Some(end) = ended {
+            shown.push((Level::INFO, format!("{name} has ended: {}", end.text)));
+            if !ends::ended_well(&end) && party.figures.failed.is_none() {
+                let error = error.map(|error| format!("; its last error: {error}")).unwrap_or_default();
+                party.figures.failed = Some(format!("{}{error}", end.text));
+            }
+            party.end = Some(end);
+        }
+        for (level, text) in shown {
+            if level <= self.config.level {
+                let line = logging::plain_line(self.config.format, level, "phone", &text);
+                self.show(RoleName::Phone, &name, pid, &line);
+            }
+        }
+        for cue in cues {
+            for party in self.parties.iter_mut().filter(|party| party.phone.on.as_ref() == Some(&cue)) {
+                let due = now + party.phone.start_after;
+                party.due.get_or_insert(due);
+            }
+        }
+    }
+
+    /// What ends the scene: all have ended, too many have failed, or it takes too long.
+    fn check(&mut self, now: Instant) {
+        if !self.shutdown.is_running() {
+            return;
+        }
+        if self.ready.is_none() {
+            if now >= self.started + self.config.ready {
+                let ms = self.config.ready.as_millis();
+                let text = format!("the b2bua was not READY within {ms} ms; --ready-ms gives it longer");
+                self.fail(now, Exit::Timeout as u8, text);
+            }
+            return;
+        }
+        let failed = self.parties.iter().filter(|party| party.figures.failed.is_some()).count() as u64;
+        if failed > self.config.scene.expect.max_failed {
+            self.broken.get_or_insert(Broken::TooManyFailed);
+            self.step(now, Input::Failed);
+            return;
+        }
+        if now >= self.started + self.config.scene.limit {
+            let limit = self.config.scene.limit.as_secs();
+            let text = format!("it is not over after {limit} s; limit_s gives it longer");
+            self.fail(now, Exit::Timeout as u8, text);
+            return;
+        }
+        let busy = |party: &Party| party.is_alive() || (party.child.is_none() && party.due.is_some());
+        if self.parties.iter().any(busy) {
+            self.quiet_since = None;
+            return;
+        }
+        if now >= *self.quiet_since.get_or_insert(now) + SETTLES {
+            self.step(now, Input::EndedWell);
+            self.step(now, Input::OnlyServers);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, code: u8, reason: String) {
+        self.say(Level::ERROR, &reason);
+        self.broken.get_or_insert(Broken::Failed(code, reason));
+        self.step(now, Input::Failed);
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
+        let Some(action) = self.shutdown.on(now, input) else { return };
+        let mut names = Vec::new();
+        let parties = self.parties.iter_mut().filter(|party| party.end.is_none());
+        let phones = parties.filter_map(|party| Some((party.phone.name.as_str(), party.child.as_mut()?)));
+        let server = self.server.as_mut().filter(|_| self.server_end.is_none()).map(|child| ("b2bua", child));
+        for (name, child) in phones.chain(server) {
+            names.push(name.to_owned());
+            match action {
+                Action::Terminate => child.terminate(),
+                Action::Remind => {}
+                Action::Kill => child.kill(),
+            }
+        }
+        if action == Action::Kill {
+            self.killed_at = Some(now);
+        }
+        let names = names.join(" and ");
+        match action {
+            _ if names.is_empty() => {}
+            Action::Terminate => self.say(Level::INFO, &format!("SIGTERM to {names}")),
+            Action::Remind => self.say(Level::WARN, &format!("still running: {names}")),
+            Action::Kill => self.say(Level::WARN, &format!("SIGKILL to {names}")),
+        }
+    }
+
+    /// A line of our own.
+    fn say(&self, level: Level, text: &str) {
+        if level <= self.config.level {
+            let line = logging::plain_line(self.config.format, level, RoleName::Orchestrator.as_str(), text);
+            self.show(RoleName::Orchestrator, "orchestrator", std::process::id(), &line);
+        }
+    }
+
+    /// A line of somebody's.
+    fn show(&self, role: RoleName, name: &str, pid: u32, line: &str) {
+        self.stage.console.line(match self.config.format {
+            Format::Text => format!("{} {line}", tag::tag(role, self.stage.color)),
+            Format::Json => verdict::as_json(line, role.as_str(), name, pid),
+        });
+    }
+}

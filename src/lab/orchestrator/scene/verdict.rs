@@ -1,0 +1,195 @@
+//! How a scene went: the table, the expectations, the exit code.
+
+use serde_json::{Value, json};
+
+use super::SceneConfig;
+use super::party::Party;
+use super::records::Records;
+use super::run::{Broken, Outcome};
+use crate::config::scene::Scene;
+use crate::orchestrator::record::{Bound, Expectation};
+use b2b_base::logging::{self, Format};
+use b2b_base::util::exit::Exit;
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The exit code.
+    pub code: u8,
+    /// One sentence.
+    pub headline: String,
+    /// What was wrong, a line each.
+    pub reasons: Vec<String>,
+    /// The expectations; none of an interrupted run.
+    pub expectations: Vec<Expectation>,
+}
+
+/// Judges it.
+pub fn judge(scene: &Scene, parties: &[Party], records: &Records, broken: Option<Broken>) -> Verdict {
+    if let Some(Broken::Interrupted(signal)) = broken {
+        let headline = format!("ended by {signal}, in order; nothing was judged");
+        return Verdict { code: Exit::Ok as u8, headline, reasons: Vec::new(), expectations: Vec::new() };
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    for party in parties {
+        let name = &party.phone.name;
+        reasons.extend(party.figures.failed.iter().map(|why| format!("{name}: {why}")));
+        if party.child.is_none() {
+            reasons.push(match &party.phone.on {
+                Some(cue) => format!("{name} never was started: no phone gave the cue `{cue}`"),
+                None => format!("{name} never was started: the scene ended before"),
+            });
+        }
+    }
+    if let Some(Broken::Failed(code, headline)) = broken {
+        return Verdict { code, headline, reasons, expectations: Vec::new() };
+    }
+    let expectations = expectations(scene, parties, records);
+    let missed: Vec<&Expectation> = expectations.iter().filter(|it| it.missed()).collect();
+    if missed.is_empty() {
+        let calls: u64 = parties.iter().map(|party| party.figures.completed).sum();
+        let headline = format!("{} phones had {calls} calls, and all is as expected", parties.len());
+        return Verdict { code: Exit::Ok as u8, headline, reasons, expectations };
+    }
+    let headline = format!("{} of {} expectations are not met", missed.len(), expectations.len());
+    Verdict { code: Exit::Expectation as u8, headline, reasons, expectations }
+}
+
+fn expectations(scene: &Scene, parties: &[Party], records: &Records) -> Vec<Expectation> {
+    let expect = &scene.expect;
+    let figures = || parties.iter().map(|party| &party.figures);
+    let row = |name: &str, bound: Bound, expected: f64, measured: Option<f64>, unit: &str| {
+        let met = |measured: f64| match bound {
+            Bound::AtMost => measured <= expected,
+            Bound::AtLeast => measured >= expected,
+        };
+        Expectation {
+            name: name.to_owned(),
+            bound,
+            expected,
+            measured,
+            unit: unit.to_owned(),
+            pass: measured.is_some_and(met),
+            judged: true,
+            unmeasured: None,
+        }
+    };
+    let mut rows = Vec::new();
+    let failed = parties.iter().filter(|it| it.figures.failed.is_some() || it.child.is_none()).count();
+    rows.push(row("max_failed", Bound::AtMost, expect.max_failed as f64, Some(failed as f64), ""));
+    let sums = [
+        ("calls_completed", expect.calls_completed, figures().map(|it| it.completed).sum::<u64>()),
+        ("positions_heard", expect.positions_heard, figures().map(|it| it.positions).sum()),
+        ("transfers", expect.transfers, figures().map(|it| it.transfers.len() as u64).sum()),
+        ("recordings", expect.recordings, records.recordings().len() as u64),
+    ];
+    for (name, expected, measured) in sums {
+        let expected = expected.map(|expected| expected as f64);
+        rows.extend(expected.map(|it| row(name, Bound::AtLeast, it, Some(measured as f64), "")));
+    }
+    let loss = figures().filter_map(|it| it.loss_pct).reduce(f64::max);
+    rows.extend(expect.max_loss_pct.map(|it| row("max_loss_pct", Bound::AtMost, it, loss, "%")));
+    let mos = figures().filter_map(|it| it.mos).reduce(f64::min);
+    rows.extend(expect.min_mos.map(|it| row("min_mos", Bound::AtLeast, it, mos, "")));
+    for state in &expect.states {
+        let times = figures().flat_map(|it| &it.states).filter(|seen| *seen == state).count();
+        rows.push(row(&format!("state {state}"), Bound::AtLeast, 1.0, Some(times as f64), ""));
+    }
+    rows
+}
+
+const COLUMNS: [&str; 12] = [
+    "phone",
+    "calls",
+    "answered",
+    "MOS",
+    "lost",
+    "records",
+    "recorded",
+    "transfers",
+    "agent",
+    "heard",
+    "states by GET /calls",
+    "end",
+];
+
+/// The table, the expectations and the verdict; in JSON one line.
+pub fn lines(config: &SceneConfig, outcome: &Outcome) -> Vec<String> {
+    let Outcome { parties, records, verdict } = outcome;
+    let rows: Vec<[String; COLUMNS.len()]> = parties.iter().map(|party| row(party, records)).collect();
+    if config.format == Format::Json {
+        let phones: Vec<Value> = rows
+            .iter()
+            .map(|row| {
+                COLUMNS.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), json!(cell))).collect()
+            })
+            .collect();
+        let ts = logging::timestamp(std::time::SystemTime::now());
+        let line = json!({
+            "ts": ts, "level": "info", "role": "orchestrator", "msg": "summary", "phones": phones,
+            "expectations": verdict.expectations, "exit_code": verdict.code, "headline": verdict.headline,
+            "reasons": verdict.reasons,
+        });
+        return vec![line.to_string()];
+    }
+    let mut lines = vec![String::new()];
+    lines.extend(aligned(&rows));
+    lines.push(String::new());
+    for expectation in &verdict.expectations {
+        let word = if expectation.pass { "met " } else { "NOT MET " };
+        lines.push(format!("expected  {word}{}", expectation.line()));
+    }
+    lines.extend(verdict.reasons.iter().map(|reason| format!("reason    {reason}")));
+    let word = if verdict.code == 0 { "OK" } else { "FAILED" };
+    lines.push(format!("verdict   {word} (exit {}): {}", verdict.code, verdict.headline));
+    lines
+}
+
+fn row(party: &Party, records: &Records) -> [String; COLUMNS.len()] {
+    let figures = &party.figures;
+    let on_record = records.of(&party.phone.account);
+    let list = |items: &[String], between: &str| match items {
+        [] => "-".to_owned(),
+        items => items.join(between),
+    };
+    let seconds: Vec<String> = on_record.recordings.iter().map(|length| format!("{length:.1} s")).collect();
+    [
+        party.phone.name.clone(),
+        figures.calls.to_string(),
+        figures.answered.to_string(),
+        figures.mos.map_or_else(|| "-".to_owned(), |mos| format!("{mos:.2}")),
+        figures.loss_pct.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.2} %")),
+        on_record.records.to_string(),
+        list(&seconds, ", "),
+        list(&figures.transfers, ", "),
+        list(&figures.agents, ", "),
+        list(&figures.heard, ", "),
+        list(&figures.states, " > "),
+        party.standing(),
+    ]
+}
+
+fn aligned(rows: &[[String; COLUMNS.len()]]) -> Vec<String> {
+    let mut all = vec![COLUMNS.map(str::to_owned)];
+    all.extend(rows.iter().cloned());
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let line = |row: &[String; COLUMNS.len()]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
+}
+
+/// A line as JSON: its own object, or one around it, with who wrote it.
+pub fn as_json(line: &str, role: &str, name: &str, pid: u32) -> String {
+    let mut object = match serde_json::from_str(line) {
+        Ok(Value::Object(object)) => Value::Object(object),
+        _ => json!({ "ts": logging::timestamp(std::time::SystemTime::now()), "level": "info", "msg": line }),
+    };
+    object["role"] = json!(role);
+    object["name"] = json!(name);
+    object["pid"] = json!(pid);
+    object.to_string()
+}

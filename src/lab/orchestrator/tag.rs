@@ -1,0 +1,56 @@
+//! Who says a line: a tag in front of it, in the role's colour.
+
+use owo_colors::OwoColorize;
+
+use b2b_config::RoleName;
+
+/// The tag of a role, six columns wide.
+pub fn plain(role: RoleName) -> &'static str {
+    match role {
+        RoleName::Orchestrator => "[ORCH]",
+        RoleName::Source => "[SRC ]",
+        RoleName::Mixer => "[MIX ]",
+        RoleName::Sink => "[SINK]",
+        RoleName::B2bua => "[B2B ]",
+        RoleName::Phone => "[TEL ]",
+        RoleName::Media => "[RTP ]",
+    }
+}
+
+/// The tag, coloured if wanted.
+pub fn tag(role: RoleName, color: bool) -> String {
+    let tag = plain(role);
+    if !color {
+        return tag.to_string();
+    }
+    match role {
+        RoleName::Orchestrator => tag.yellow().to_string(),
+        RoleName::Source => tag.green().to_string(),
+        RoleName::Mixer => tag.magenta().to_string(),
+        RoleName::Sink => tag.blue().to_string(),
+        RoleName::B2bua => tag.cyan().to_string(),
+        RoleName::Phone => tag.white().to_string(),
+        RoleName::Media => tag.bright_black().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_its_colour() {
+        for (role, code) in [
+            (RoleName::Orchestrator, "33"),
+            (RoleName::Source, "32"),
+            (RoleName::Mixer, "35"),
+            (RoleName::Sink, "34"),
+            (RoleName::B2bua, "36"),
+            (RoleName::Phone, "37"),
+            (RoleName::Media, "90"),
+        ] {
+            assert_eq!(tag(role, true), format!("\u{1b}[{code}m{}\u{1b}[39m", plain(role)));
+            assert_eq!(tag(role, false), plain(role));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The player: a child process that reads S16_LE samples from its standard input.
+//!
+//! A thread of its own writes to the pipe, without ever waiting for long: a player
+//! that does not read costs lost frames, never the call or the shutdown.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use b2b_media::latency::Latency;
+use b2b_media::tap::{Pace, Tap, Tapped, tap};
+
+/// What waits for a player that is slow.
+const RING: Duration = Duration::from_secs(1);
+/// The smallest pipe there is (256 ms): less sound hides in it.
+const PIPE_BYTES: i32 = 4_096;
+/// A player that ends within this time after its start never started.
+const START: Duration = Duration::from_millis(250);
+/// How often the writer looks whether the player lives.
+const CHECK: Duration = Duration::from_millis(200);
+/// For the last samples to get into the pipe, and for the player to play them.
+const DRAIN: Duration = Duration::from_secs(1);
+const PLAY_OUT: Duration = Duration::from_secs(2);
+
+/// A command line, split as a shell would split it; no shell runs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayerCommand {
+    program: String,
+    arguments: Vec<String>,
+}
+
+/// Why an `--aplay-cmd` was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlayerCommandError {
+    #[error("the player command is empty; give a program and its arguments")]
+    Empty,
+    #[error("unbalanced quotes in the player command {0:?}")]
+    Quotes(String),
+}
+
+/// Why there is no player, or no more.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum PlayerError {
+    #[error("cannot start the player {command:?}: {reason}; install it, or use --output null")]
+    Start { command: String, reason: String },
+    #[error(
+        "the player {command:?} has ended by itself ({status}){said}; mend it with --aplay-cmd, or use --output auto or null"
+    )]
+    Ended { command: String, status: String, said: String },
+}
+
+impl FromStr for PlayerCommand {
+    type Err = PlayerCommandError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words = shlex::split(text).ok_or_else(|| PlayerCommandError::Quotes(text.to_string()))?;
+        let mut words = words.into_iter();
+        let program = words.next().filter(|word| !word.is_empty()).ok_or(PlayerCommandError::Empty)?;
+        Ok(PlayerCommand { program, arguments: words.collect() })
+    }
+}
+
+impl Default for PlayerCommand {
+    /// `aplay -f S16_LE -r 8000 -c 1`
+    fn default() -> Self {
+        let arguments = ["-f", "S16_LE", "-r", "8000", "-c", "1"].map(String::from).to_vec();
+        PlayerCommand { program: "aplay".into(), arguments }
+    }
+}
+
+impl fmt::Display for PlayerCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program)?;
+        self.arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
+    }
+}
+
+impl PlayerCommand {
+    /// Whether its program can be found and executed: as a path, or on `PATH`.
+    pub fn exists(&self) -> bool {
+        use std::os::unix::fs::PermissionsExt;
+        let executable = |path: std::path::PathBuf| {
+            path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+        };
+        if self.program.contains('/') {
+            return executable(self.program.clone().into());
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| executable(folder.join(&self.program)))
+    }
+}
+
+/// A player that runs.
+#[derive(Debug)]
+pub struct Player {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    failure: OnceLock<PlayerError>,
+    latency: Arc<Latency>,
+    /// The last thing it said on standard error.
+    said: Mutex<String>,
+}
+
+impl Player {
+    /// Starts the player. Frames go into the tap.
+    ///
+    /// # Errors
+    /// When the program cannot be started or ends at once.
+    pub fn start(command: &PlayerCommand) -> Result<(Player, Tap), PlayerError> {
+        let cannot =
+            |error: io::Error| PlayerError::Start { command: command.to_string(), reason: error.to_string() };
+        let mut child = Command::new(&command.program)
+            .args(&command.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // An interrupt from the terminal is for us; the player gets its end of file.
+            .process_group(0)
+            .spawn()
+            .map_err(cannot)?;
+        let shared = Arc::new(Shared::default());
+        if let Some(stderr) = child.stderr.take() {
+            let shared = shared.clone();
+            let listener = std::thread::Builder::new().name("player-stderr".into());
+            listener.spawn(move || listen(stderr, &shared)).map_err(cannot)?;
+        }
+        let stdin = child.stdin.take();
+        let mut writer = Writer { command: command.to_string(), child, stdin, shared: shared.clone() };
+        writer.prepare().map_err(cannot)?;
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline {
+            if let Some(ended) = writer.ended() {
+                return Err(ended);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (tap, tapped) = tap(RING);
+        let thread = std::thread::Builder::new()
+            .name("player".into())
+            .spawn(move || writer.play(tapped))
+            .map_err(cannot)?;
+        Ok((Player { shared, thread }, tap))
+    }
+
+    /// Why it has ended before its time, if it has.
+    pub fn failure(&self) -> Option<&PlayerError> {
+        self.shared.failure.get()
+    }
+
+    /// Time from capture to the end of the write to the player. What the player
+    /// holds itself comes on top, and is not seen here.
+    pub fn latency(&self) -> Arc<Latency> {
+        self.shared.latency.clone()
+    }
+
+    /// Lets it play what it has, and ends it: politely, then by SIGTERM, then by
+    /// SIGKILL. Takes four seconds at most.
+    pub fn finish(self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // The thread waits for nothing without a limit.
+        let _ = self.thread.join();
+    }
+}
+
+/// The writing thread.
+struct Writer {
+    command: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Makes the pipe small, and writing to it never wait.
+    fn prepare(&self) -> io::Result<()> {
+        if let Some(stdin) = &self.stdin {
+            if let Err(error) = fcntl(stdin.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)) {
+                tracing::debug!("the player's pipe keeps its size: {error}");
+            }
+            fcntl(stdin.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(())
+    }
+
+    fn play(mut self, mut frames: Tapped) {
+        let mut pace = Pace::new(Instant::now());
+        let mut checked = Instant::now();
+        let (mut lost, mut stop_at) = (0, None);
+        loop {
+            if stop_at.is_none() && self.shared.stop.load(Ordering::Acquire) {
+                stop_at = Some(Instant::now() + DRAIN);
+            }
+            let mut found = false;
+            while let Some(chunk) = frames.take() {
+                found = true;
+                let bytes: Vec<u8> = chunk.samples().iter().flat_map(|sample| sample.to_le_bytes()).collect();
+                match self.write(&bytes, stop_at) {
+                    Ok(true) => {}
+                    // Told to stop while the player did not read.
+                    Ok(false) => {
+                        tracing::warn!(
+                            "the player stopped reading: {} frames were not played",
+                            frames.dropped()
+                        );
+                        return self.end(Duration::ZERO);
+                    }
+                    Err(_) => return self.fail(),
+                }
+                if let Some(captured_at) = chunk.captured_at {
+                    self.shared.latency.record(captured_at, SystemTime::now());
+                }
+            }
+            if stop_at.is_some() || frames.is_over() {
+                return self.end(PLAY_OUT);
+            }
+            let now = Instant::now();
+            if now.saturating_duration_since(checked) > CHECK {
+                checked = now;
+                if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                    return self.fail();
+                }
+                if frames.dropped() > lost {
+                    lost = frames.dropped();
+                    tracing::warn!("the player does not keep up: {lost} frames were not played");
+                }
+            }
+            std::thread::park_timeout(pace.rest(now, found));
+        }
+    }
+
+    /// Writes all bytes; false when it was told to stop and the player did not take
+    /// them in time.
+    fn write(&mut self, mut bytes: &[u8], stop_at: Option<Instant>) -> io::Result<bool> {
+        let Some(stdin) = &mut self.stdin else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let mut stop_at = stop_at;
+        while !bytes.is_empty() {
+            match stdin.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if stop_at.is_none() && self.shared.stop.load(Ordering::Acquire) {
+                        stop_at = Some(Instant::now() + DRAIN);
+                    }
+                    if stop_at.is_some_and(|at| Instant::now() >= at) {
+                        return Ok(false);
+                    }
+                    let mut waiting = [PollFd::new(stdin.as_fd(), PollFlags::POLLOUT)];
+                    let _ = poll(&mut waiting, PollTimeout::from(100u8));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// How it has ended, if it has.
+    fn ended(&mut self) -> Option<PlayerError> {
+        let status = self.child.try_wait().ok()??;
+        // What it said last may still be on its way.
+        std::thread::sleep(Duration::from_millis(50));
+        let said = self.shared.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        Some(PlayerError::Ended { command: self.command.clone(), status: status.to_string(), said })
+    }
+
+    fn fail(mut self) {
+        // A closed pipe comes a little before the end of the process.
+        let deadline = Instant::now() + DRAIN;
+        let error = loop {
+            if let Some(ended) = self.ended() {
+                break ended;
+            }
+            if Instant::now() >= deadline {
+                let (status, said) = ("it closed its input".to_string(), String::new());
+                break PlayerError::Ended { command: self.command.clone(), status, said };
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let _ = self.shared.failure.set(error);
+        self.end(Duration::ZERO);
+    }
+
+    /// Closes the pipe, and sees to it that the child ends.
+    fn end(mut self, play_out: Duration) {
+        self.stdin = None;
+        if self.gone_within(play_out) {
+            return;
+        }
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        if !self.gone_within(Duration::from_millis(500)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    fn gone_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Keeps the last line of what the player says, and no more of it.
+fn listen(mut stderr: ChildStderr, shared: &Shared) {
+    let (mut buffer, mut line) = ([0; 512], Vec::new());
+    while let Ok(length @ 1..) = stderr.read(&mut buffer) {
+        for &byte in &buffer[..length] {
+            if byte != b'\n' {
+                if line.len() < 300 {
+                    line.push(byte);
+                }
+                continue;
+            }
+            let text: String =
+                String::from_utf8_lossy(&line).chars().filter(|character| !character.is_control()).collect();
+            if !text.trim().is_empty() {
+                tracing::debug!("player: {text}");
+                *shared.said.lock().unwrap_or_else(PoisonError::into_inner) = text.trim().to_string();
+            }
+            line.clear();
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The source: plays a file into a call.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::role::life::{HANGUP_GRACE, Life, Measured, UNHEARD_GRACE, Wake};
+use crate::role::{Discard, Role, UaOptions, endings};
+use b2b_base::frame::RATE_HZ;
+use b2b_base::util::exit::Failure;
+use b2b_media::disk::{Recorder, Writing};
+use b2b_media::file::{FileStream, Read, Samples, StreamOptions};
+use b2b_media::resample::Method;
+use b2b_media::tap::Tap;
+use b2b_ua::{Audio, CallId, Fill, FrameSource, OutFrame, Ua, UaEvent};
+
+/// What is always decoded before READY.
+const LEAST_PREBUFFER: Duration = Duration::from_millis(1_000);
+/// From the last packet to the BYE: the jitter buffers on the way still hold sound.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What the source is told.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// SIP and RTP.
+    pub ua: UaOptions,
+    /// `--target`
+    pub target: String,
+    /// `--audio-file`
+    pub audio_file: PathBuf,
+    /// `--prebuffer-ms`: decoded before READY; at least 1000 ms are.
+    pub prebuffer: Duration,
+    /// `--resampler`
+    pub resampler: Method,
+    /// `--loop`: begin again at the end of the file.
+    pub repeat: bool,
+    /// `--duration-s`: hang up after this much audio.
+    pub duration: Option<Duration>,
+}
+
+/// The source role.
+#[derive(Debug)]
+pub struct Source {
+    config: SourceConfig,
+}
+
+impl Source {
+    /// A source that has not started.
+    pub fn new(config: SourceConfig) -> Self {
+        Source { config }
+    }
+
+    /// Everything after the start of the process.
+    pub(super) fn live(
+        self,
+        mut life: Life,
+        open_ua: impl FnOnce(&UaOptions) -> anyhow::Result<Box<dyn Ua>>,
+    ) -> anyhow::Result<()> {
+        let config = self.config;
+        let options = StreamOptions {
+            resampler: config.resampler,
+            repeat: config.repeat,
+            prebuffer: config.prebuffer.max(LEAST_PREBUFFER),
+            ..StreamOptions::default()
+        };
+        let (mut stream, samples) =
+            FileStream::open(&config.audio_file, options).map_err(endings::of_audio)?;
+        let path = config.audio_file.display();
+        tracing::info!("{path}: {} at {} Hz", stream.format_name(), stream.rate_hz());
+        let (recorder, tap) = match &config.ua.record {
+            Some(dir) => {
+                let (recorder, tap) = Recorder::start(&dir.file("source.sent.wav"), Writing::Gathered)
+                    .map_err(endings::of_audio)?;
+                (Some(recorder), Some(tap))
+            }
+            None => (None, None),
+        };
+        let ua = open_ua(&config.ua)?;
+        life.ready(ua.local(), &config.ua);
+
+        let sent = Arc::new(AtomicU64::new(0));
+        let reader = FileReader { samples, left: config.duration.map(samples_in), tap, sent: sent.clone() };
+        let audio = Audio { source: Box::new(reader), sink: Box::new(Discard) };
+        let call = ua.dial(&config.target, audio).map_err(|error| endings::of_ua(&error))?;
+        let mut playing = Playing {
+            config: &config,
+            ua: ua.as_ref(),
+            call,
+            stopping: false,
+            heard: false,
+            hang_up_at: None,
+            hung_up_at: None,
+            failure: None,
+            warned: false,
+        };
+        let result = playing.until_ended(&mut life, &mut stream, recorder.as_ref(), &sent);
+
+        let (stats, measured) = (ua.stats(), measured(&sent));
+        ua.shutdown(UNHEARD_GRACE);
+        let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish(HANGUP_GRACE));
+        life.report_last(&stats, &measured);
+        result?;
+        Ok(recorded.map_err(endings::of_audio)?)
+    }
+}
+
+impl Role for Source {
+    fn run(self) -> anyhow::Result<()> {
+        let life = Life::begin("source", &self.config.ua)?;
+        self.live(life, |options| super::open_ua("source", options))
+    }
+}
+
+/// The one call of a source.
+struct Playing<'a> {
+    config: &'a SourceConfig,
+    ua: &'a dyn Ua,
+    call: CallId,
+    stopping: bool,
+    /// The far end has said something.
+    heard: bool,
+    /// When the drain is over.
+    hang_up_at: Option<Instant>,
+    hung_up_at: Option<Instant>,
+    /// Why the role fails although the call ends well.
+    failure: Option<Failure>,
+    /// The user knows that the file is corrupt.
+    warned: bool,
+}
+
+impl Playing<'_> {
+    fn until_ended(
+        &mut self,
+        life: &mut Life,
+        stream: &mut FileStream,
+        recorder: Option<&Recorder>,
+        sent: &AtomicU64,
+    ) -> Result<(), Failure> {
+        loop {
+            match life.wait(self.ua, self.hang_up_at) {
+                Wake::Call(event) => {
+                    if let Some(ended) = self.event(event) {
+                        return self.failure.take().map_or(ended, Err);
+                    }
+                }
+                Wake::Stop(signal) => {
+                    tracing::info!("{signal}: hanging up");
+                    self.stopping = true;
+                    self.hang_up();
+                }
+                Wake::Tick => self.look(stream, recorder),
+            }
+            let now = Instant::now();
+            if self.hang_up_at.is_some_and(|at| now >= at) {
+                self.hang_up();
+            }
+            let patience = if self.heard { HANGUP_GRACE } else { UNHEARD_GRACE };
+            if self.hung_up_at.is_some_and(|at| now >= at + patience) {
+                let failure = self.failure.take().or_else(|| self.heard.then(endings::unconfirmed));
+                return failure.map_or(Ok(()), Err);
+            }
+            life.report(self.ua, || measured(sent));
+        }
+    }
+
+    /// Takes one event; gives the result of the call when it has ended.
+    fn event(&mut self, event: UaEvent) -> Option<Result<(), Failure>> {
+        match event {
+            UaEvent::Fatal { message } => return Some(Err(endings::of_engine(&message))),
+            UaEvent::Ended { call, cause } if call == self.call => {
+                tracing::info!("the call has ended: {cause}");
+                return Some(endings::of_call(&cause, &self.config.target, self.stopping));
+            }
+            UaEvent::SourceEnded { call } if call == self.call => {
+                tracing::info!("all is sent; draining");
+                self.hang_up_at.get_or_insert(Instant::now() + DRAIN);
+            }
+            UaEvent::Incoming { call, from, .. } => {
+                tracing::info!("refused a call from {from}: a source takes none");
+                let _ = self.ua.reject(call, 486, "Busy Here");
+            }
+            other => {
+                self.heard |= matches!(other, UaEvent::Progress { .. } | UaEvent::Answered { .. });
+                super::say(&other);
+            }
+        }
+        None
+    }
+
+    /// Looks at what sends no events.
+    fn look(&mut self, stream: &mut FileStream, recorder: Option<&Recorder>) {
+        let path = self.config.audio_file.display();
+        if stream.corrupt() > 0 && !self.warned {
+            self.warned = true;
+            tracing::warn!("{path} is corrupt in places; silence stands for them");
+        }
+        if let Some(end) = stream.poll_end() {
+            if end.corrupt > 0 {
+                tracing::warn!("{path}: {} corrupt parts in all", end.corrupt);
+            }
+            if let Some(error) = end.error {
+                tracing::error!("{error}");
+                // What is decoded is still sent.
+                self.failure.get_or_insert(endings::of_audio(error));
+            }
+        }
+        if let Some(error) = recorder.and_then(Recorder::failure)
+            && self.failure.is_none()
+        {
+            self.failure = Some(endings::of_audio(error));
+            self.hang_up();
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if self.hung_up_at.is_none() {
+            self.hung_up_at = Some(Instant::now());
+            self.hang_up_at = None;
+            endings::hang_up(self.ua, self.call);
+        }
+    }
+}
+
+fn samples_in(time: Duration) -> u64 {
+    (time.as_secs_f64() * f64::from(RATE_HZ)).round() as u64
+}
+
+fn measured(sent: &AtomicU64) -> Measured {
+    let duration_s = sent.load(Ordering::Relaxed) as f64 / f64::from(RATE_HZ);
+    Measured { duration_s, ..Measured::default() }
+}
+
+/// The file as the audio of a call.
+struct FileReader {
+    samples: Samples,
+    /// Samples until `--duration-s` is over.
+    left: Option<u64>,
+    tap: Option<Tap>,
+    sent: Arc<AtomicU64>,
+}
+
+impl FrameSource for FileReader {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        if self.left == Some(0) {
+            return Fill::End;
+        }
+        let fill = match self.samples.read(frame.samples) {
+            Read::Whole | Read::Last => Fill::Audio,
+            Read::Late => Fill::Underrun,
+            Read::End => return Fill::End,
+        };
+        let length = frame.samples.len() as u64;
+        self.left = self.left.map(|left| left.saturating_sub(length));
+        self.sent.fetch_add(length, Ordering::Relaxed);
+        if let Some(tap) = &mut self.tap {
+            tap.push(frame.samples, Some(frame.captured_at));
+        }
+        fill
+    }
+}

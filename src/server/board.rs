@@ -1,0 +1,172 @@
+//! How gateways fare: written by the desk, read by the resolver and by whoever
+//! observes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use b2b_call::resolver::{GatewayStatus, Health};
+use b2b_call::seats::{Holder, Seats};
+
+/// Addresses that are remembered of one name: a lookup gives a few of a pool's.
+const ADDRESSES: usize = 64;
+
+/// The board; clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayBoard {
+    /// Channels in use, among other places.
+    pub seats: Seats,
+    states: Arc<RwLock<HashMap<String, GatewayState>>>,
+    /// What names of hosts were found to be, the latest last.
+    located: Arc<RwLock<HashMap<String, Vec<IpAddr>>>>,
+    /// Gateways at which somebody wants us to register at once.
+    wanted: Arc<Mutex<Vec<Wanted>>>,
+}
+
+/// Which registrations are wanted at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that wait after a failure.
+    Failed,
+    /// That at this gateway.
+    At(String),
+}
+
+/// What is known of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GatewayState {
+    /// Our registration there; none: it asks for none.
+    pub registration: Option<RegistrationState>,
+    /// Its hosts, in the order of their priority.
+    pub hosts: Vec<(String, Health)>,
+}
+
+impl GatewayState {
+    /// Whether it takes calls, as far as is known.
+    pub fn is_up(&self) -> bool {
+        let lost = self.registration.as_ref().is_some_and(|it| it.failed && !it.registered);
+        let down = !self.hosts.is_empty() && self.hosts.iter().all(|(_, health)| *health == Health::Down);
+        !lost && !down
+    }
+}
+
+/// How a registration of ours stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegistrationState {
+    /// It is in force.
+    pub registered: bool,
+    /// An attempt has come to nothing since it was last in force, or ever.
+    pub failed: bool,
+    /// The status of the last attempt; none: no answer yet, or silence.
+    pub status: Option<u16>,
+    /// What the last attempt came to, in words.
+    pub reason: String,
+}
+
+impl GatewayBoard {
+    /// Every gateway that is watched, by name, and its channels in use.
+    pub fn snapshot(&self) -> Vec<(String, GatewayState, usize)> {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = states
+            .iter()
+            .map(|(name, state)| (name.clone(), state.clone(), self.seats.taken(&gateway(name))))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// A registration is to be tried at once: whoever watches the gateways looks for that.
+    pub fn register(&self, wanted: Wanted) {
+        let mut all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&wanted) {
+            all.push(wanted);
+        }
+    }
+
+    /// What was wanted since this was last asked.
+    pub fn take_wanted(&self) -> Vec<Wanted> {
+        std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts up what is known now.
+    pub fn set(&self, name: &str, state: GatewayState) {
+        self.states.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
+    }
+
+    /// A gateway's host was looked up.
+    pub fn located(&self, host: &str, found: &[IpAddr]) {
+        let found = || found.iter().map(|ip| ip.to_canonical());
+        let known = self.addresses(host);
+        if found().all(|ip| known.contains(&ip)) {
+            return;
+        }
+        let mut located = self.located.write().unwrap_or_else(PoisonError::into_inner);
+        let known = located.entry(host.to_ascii_lowercase()).or_default();
+        for ip in found() {
+            if !known.contains(&ip) {
+                known.push(ip);
+            }
+        }
+        let surplus = known.len().saturating_sub(ADDRESSES);
+        known.drain(..surplus);
+    }
+
+    /// What a host's name was found to be.
+    pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let located = self.located.read().unwrap_or_else(PoisonError::into_inner);
+        located.get(host).cloned().unwrap_or_default()
+    }
+
+    /// The gateway is gone.
+    pub fn remove(&self, name: &str) {
+        self.states.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+fn gateway(name: &str) -> Holder {
+    Holder::Gateway(name.into())
+}
+
+impl GatewayStatus for GatewayBoard {
+    fn health(&self, gateway: &str, host: &str) -> Health {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(state) = states.get(gateway) else { return Health::Unknown };
+        if state.registration.as_ref().is_some_and(|it| it.failed && !it.registered) {
+            return Health::Down;
+        }
+        state.hosts.iter().find(|(name, _)| name == host).map_or(Health::Unknown, |(_, health)| *health)
+    }
+
+    fn channels_in_use(&self, name: &str) -> u32 {
+        u32::try_from(self.seats.taken(&gateway(name))).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_a_gateway_are_down_when_they_do_not_answer_or_our_registration_has_failed() {
+        let board = GatewayBoard::default();
+        assert_eq!(board.health("g", "a"), Health::Unknown);
+        let hosts = vec![("a".to_owned(), Health::Up), ("b".to_owned(), Health::Down)];
+        let state = |registered, failed| GatewayState {
+            registration: Some(RegistrationState { registered, failed, ..RegistrationState::default() }),
+            hosts: hosts.clone(),
+        };
+        for (registered, failed, of_a) in [
+            (true, false, Health::Up),
+            // A refresh has failed: it is in force for a while.
+            (true, true, Health::Up),
+            (false, true, Health::Down),
+            // Nobody has answered yet.
+            (false, false, Health::Up),
+        ] {
+            board.set("g", state(registered, failed));
+            assert_eq!((board.health("g", "a"), board.health("g", "b")), (of_a, Health::Down));
+        }
+        board.remove("g");
+        assert_eq!(board.health("g", "b"), Health::Unknown);
+    }
+}

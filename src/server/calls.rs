@@ -1,0 +1,438 @@
+//! The routes as a handler of incoming calls.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::in_force::{Current, Settings};
+use super::leading::{self, Led, Wish};
+use super::origin::Origin;
+use super::routing::{Dial, Outcome, RouteRequest};
+use super::settings::RouteParts;
+use crate::config::{
+    Action, BridgeMode as Mode, HeaderChange as Change, HeaderOn, MediaPath, Strategy, User,
+};
+use b2b_base::util::panics;
+use b2b_call::CallId;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::PairPolicy;
+use b2b_call::handler::{
+    ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection, Referral,
+};
+use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
+use b2b_call::lookup::{Diverted, LookupError, LookupRequest, ResolvedContact};
+use b2b_call::policy::Way;
+use b2b_call::service::{
+    CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken,
+};
+use b2b_sip::msg::Method;
+
+/// Sends calls where the routes say.
+pub struct Routes(pub Current);
+
+impl ApplicationHandler for Routes {
+    fn name(&self) -> &str {
+        "routes"
+    }
+
+    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
+        let current = self.0.clone();
+        Box::pin(async move {
+            panics::on_purpose("handler", call.called().as_bytes());
+            let settings = current.get();
+            let (origin, class) = settings.caller(call.identity.as_deref(), call.source.ip());
+            let user = call.identity.as_deref().and_then(|name| settings.directory.user(name));
+            let told = call.caller();
+            let asking = Asking {
+                id: call.call,
+                called: call.called(),
+                caller: number_of(user.map(|user| &**user), &told),
+                told,
+                shown: None,
+                name: user.and_then(|user| user.display_name.clone()),
+                origin,
+                class,
+                source: Some(call.source),
+                at: call.at,
+            };
+            let decided = route(&settings, &asking).await;
+            if decided.record
+                && let Err(error) = service.record_call(call.call, None).await
+            {
+                tracing::warn!("call {}: {error}", call.call.0);
+            }
+            match decided.unanswered {
+                Some(app) => or_else(decided.action, app, &call, &service).await,
+                None => decided.action,
+            }
+        })
+    }
+
+    fn application(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+        self.0.get().apps.get(name)
+    }
+
+    /// A party may send the other one where it could call itself.
+    fn handle_referral(&self, referral: Referral) -> HandlerFuture {
+        let current = self.0.clone();
+        Box::pin(async move {
+            let settings = current.get();
+            let wish = Wish {
+                by: &referral.by,
+                dialled: None,
+                way: Way::Refer,
+                target: &referral.target,
+                hosts: &referral.hosts,
+                caller: None,
+            };
+            let called = match leading::lead(&current, &settings, &wish) {
+                Led::Number(called, _) => called,
+                Led::Contact(contact, why) => return as_it_is(*contact, why),
+                Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
+            };
+            let by = &referral.by;
+            let (origin, class) = settings.party(by);
+            let user = by.user.as_deref().and_then(|name| settings.directory.user(name));
+            let asking = Asking {
+                id: referral.call,
+                called,
+                caller: number_of(user.map(|user| &**user), &by.number),
+                told: by.number.clone(),
+                shown: None,
+                name: None,
+                origin,
+                class,
+                source: by.address,
+                at: referral.at,
+            };
+            route(&settings, &asking).await.action
+        })
+    }
+
+    /// From there on it is a call of who redirects: a user's goes through the routes, a
+    /// gateway's through that gateway.
+    fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
+        let current = self.0.clone();
+        Box::pin(async move {
+            let settings = current.get();
+            let Redirection { by, dialled, caller, target, .. } = &redirection;
+            let shown = caller.as_ref().map(|(_, number)| number.clone());
+            let wish = Wish {
+                by,
+                dialled: Some(dialled),
+                way: Way::Redirect,
+                target,
+                hosts: &[],
+                caller: shown.as_deref(),
+            };
+            let (called, why) = match leading::lead(&current, &settings, &wish) {
+                Led::Number(called, why) => (called, why),
+                Led::Contact(mut contact, why) => {
+                    contact.diverted = dialled.diverted.clone();
+                    return as_it_is(*contact, why);
+                }
+                Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
+            };
+            let (origin, class) = settings.party(by);
+            let user = by.user.as_deref().and_then(|name| settings.directory.user(name));
+            let number = number_of(user.map(|user| &**user), &by.number);
+            let asking = Asking {
+                id: redirection.call,
+                called,
+                caller: number.clone(),
+                told: number.clone(),
+                shown,
+                name: None,
+                origin,
+                class,
+                source: by.address,
+                at: redirection.at,
+            };
+            let action = route(&settings, &asking).await.action;
+            let HandlerAction::Dial(mut request) = action else { return action };
+            let taken = request.options.route.take();
+            let diverted = Arc::new(Diverted {
+                user: user.map(|user| user.name.as_str().into()),
+                number,
+                reason: "",
+                route: taken.as_ref().map(|it| it.name.clone()),
+                before: dialled.diverted.clone(),
+            });
+            request.to.each_contact(|contact| contact.diverted = Some(diverted.clone()));
+            let why = taken.map(|it| format!("{}, {why}", it.why)).unwrap_or_else(|| why.to_owned());
+            HandlerAction::Routed { route: None, why, action: Box::new(HandlerAction::Dial(request)) }
+        })
+    }
+}
+
+/// What a party has named is called as it is, past the routes.
+fn as_it_is(contact: ResolvedContact, why: &str) -> HandlerAction {
+    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact])));
+    HandlerAction::Routed { route: None, why: why.to_owned(), action: Box::new(action) }
+}
+
+/// What the routes say, and which application takes the caller when nobody answers.
+struct Decided {
+    action: HandlerAction,
+    unanswered: Option<String>,
+    /// The call is to be recorded, and the action does not say so itself.
+    record: bool,
+}
+
+impl From<HandlerAction> for Decided {
+    fn from(action: HandlerAction) -> Self {
+        Decided { action, unanswered: None, record: false }
+    }
+}
+
+/// Does it, and gives the caller to this application if nobody answers or can be reached.
+async fn or_else(
+    action: HandlerAction,
+    app: String,
+    call: &IncomingCall,
+    service: &CallService,
+) -> HandlerAction {
+    match action {
+        HandlerAction::Dial(request) => match service.dial_and_bridge(call.leg, *request).await {
+            Ok(_) | Err(DialError::CallerGone | DialError::Stopping) => HandlerAction::Complete,
+            Err(error) => {
+                tracing::info!("call {}: {error}; {app} takes it", call.call.0);
+                HandlerAction::Handle(app)
+            }
+        },
+        HandlerAction::Routed { route, why, .. } => {
+            let why = format!("{why}; {app} takes it");
+            HandlerAction::Routed { route, why, action: Box::new(HandlerAction::Handle(app)) }
+        }
+        other => other,
+    }
+}
+
+/// The number that a caller has: a user is who he has proved to be, whatever From says.
+fn number_of(user: Option<&User>, told: &str) -> String {
+    match user {
+        Some(user) => user.caller_id.clone().unwrap_or_else(|| user.name.clone()),
+        None => told.to_owned(),
+    }
+}
+
+/// Who wants to reach whom.
+struct Asking<'a> {
+    id: CallId,
+    called: String,
+    caller: String,
+    /// What he says that his number is.
+    told: String,
+    /// The number that gateways are told, where the route has none for them: of the caller whose
+    /// call another one goes on with.
+    shown: Option<String>,
+    name: Option<String>,
+    origin: Origin<'a>,
+    class: Option<&'a str>,
+    source: Option<SocketAddr>,
+    at: Instant,
+}
+
+impl Asking<'_> {
+    /// Where he is, as routes see it.
+    fn whence(&self) -> String {
+        let from = match self.origin {
+            Origin::User(name) => format!("user/{name}"),
+            Origin::Gateway(name) => format!("gateway/{name}"),
+            Origin::Trusted => "trusted".to_owned(),
+            Origin::Unknown => "unknown".to_owned(),
+        };
+        match self.class.filter(|class| *class != from) {
+            Some(class) => format!("{from} of class {class}"),
+            None => from,
+        }
+    }
+}
+
+async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
+    let request = RouteRequest {
+        method: &Method::Invite,
+        called: &asking.called,
+        caller: &asking.caller,
+        class: asking.class,
+        origin: asking.origin,
+        address: asking.source.map_or(IpAddr::from([0, 0, 0, 0]), |source| source.ip()),
+    };
+    let decision = settings.router.route(&request);
+    match &decision.name {
+        Some(name) => tracing::debug!("call {}: route {name}", asking.id.0),
+        None => tracing::debug!("call {}: no route", asking.id.0),
+    }
+    let called = &asking.called;
+    let name = decision.name.map(|name| name.to_string());
+    let refused = |(status, reason): (u16, &str), why: String| HandlerAction::Routed {
+        why: match &name {
+            Some(name) => format!("{name}: {called} {why}"),
+            None => format!("none takes {called} from {}, {}", asking.caller, asking.whence()),
+        },
+        route: name.clone(),
+        action: Box::new(HandlerAction::Reject { status, reason: reason.to_owned() }),
+    };
+    match decision.outcome {
+        Outcome::Dial(dial) => {
+            let none = RouteParts::default();
+            let parts = decision.route.and_then(|index| settings.routes.get(index)).unwrap_or(&none);
+            let mut failures = Vec::new();
+            let stages = stages(settings, asking, &dial, parts, &mut failures).await;
+            let mut why = format!("to {}", dial.targets.join(", "));
+            for failure in &failures {
+                why.push_str("; ");
+                why.push_str(&failure.to_string());
+            }
+            if stages.is_empty() {
+                let status = failures.first().map_or((404, "Not Found"), LookupError::status);
+                return Decided { action: refused(status, why), unanswered: dial.unanswered, record: false };
+            }
+            let mut options = options(settings, asking, &dial, &stages);
+            options.route = name.map(|name| RouteTaken { why: format!("{name}: {called} {why}"), name });
+            let action = HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }));
+            Decided { action, unanswered: dial.unanswered, record: false }
+        }
+        Outcome::Reject { status, reason } => {
+            let reason = reason.as_deref().unwrap_or_default();
+            refused((status, reason), format!("is refused: {status} {reason}").trim_end().to_owned()).into()
+        }
+        Outcome::App(app) => {
+            let action = HandlerAction::Routed {
+                why: format!("{}: {called} to {app}", name.as_deref().unwrap_or_default()),
+                route: name.clone(),
+                action: Box::new(HandlerAction::Handle(app.to_string())),
+            };
+            let route = decision.route.and_then(|index| settings.config.routes.get(index));
+            let record = route.is_some_and(|route| matches!(route.action, Action::App { record: true, .. }));
+            Decided { action, unanswered: None, record }
+        }
+    }
+}
+
+/// The targets of a route with the contacts that they have now, and what keeps the others
+/// from being called; empty: all of them.
+async fn stages(
+    settings: &Settings,
+    asking: &Asking<'_>,
+    dial: &Dial,
+    parts: &RouteParts,
+    failures: &mut Vec<LookupError>,
+) -> Vec<DialStage> {
+    let policy = &dial.policy;
+    let mut stages: Vec<DialStage> = Vec::with_capacity(dial.targets.len());
+    let caller = asking.shown.as_ref().filter(|_| dial.caller == asking.caller).unwrap_or(&dial.caller);
+    for target in &dial.targets {
+        let lookup = LookupRequest {
+            caller: Some(caller.clone()),
+            source: asking.source,
+            ..LookupRequest::new(target, asking.at)
+        };
+        let mut contacts = match settings.targets.resolve(&lookup).await {
+            Ok(found) => found.contacts,
+            // It is as silent as a host that does not answer: the next one is tried.
+            Err(error) => {
+                tracing::info!("call {}: {error}", asking.id.0);
+                failures.push(error);
+                continue;
+            }
+        };
+        for contact in &mut contacts {
+            // What a gateway can do is narrower than what a route wants.
+            contact.policy = match (contact.policy.take(), &parts.policy) {
+                (Some(own), Some(route)) if own.codecs.is_empty() => {
+                    Some(Arc::new(PairPolicy { codecs: route.codecs.clone(), ..(*own).clone() }))
+                }
+                (own, route) => own.or_else(|| route.clone()),
+            };
+        }
+        let lasts = policy.timeout.or_else(|| all_together(settings, target));
+        stages.push(DialStage { contacts, lasts, failover: parts.failover.clone() });
+    }
+    match policy.strategy {
+        Strategy::Parallel if !stages.is_empty() => vec![together(stages)],
+        _ => stages,
+    }
+}
+
+/// How long all of a target may ring together: a group whose members ring at once.
+fn all_together(settings: &Settings, target: &str) -> Option<Duration> {
+    let group = settings.config.group(target.strip_prefix("group/")?)?;
+    (group.strategy == Strategy::Parallel).then_some(group.timeout)
+}
+
+/// Stages as one: the first choices of all, then the second ones.
+fn together(stages: Vec<DialStage>) -> DialStage {
+    let mut contacts: Vec<ResolvedContact> = Vec::new();
+    let mut lasts = Some(Duration::ZERO);
+    for stage in stages {
+        lasts = lasts.zip(stage.lasts).map(|(one, other)| one.max(other));
+        let tiers = stage.contacts.chunk_by(|a, b| a.priority == b.priority);
+        for (turn, tier) in (0..).zip(tiers) {
+            contacts.extend(tier.iter().map(|contact| ResolvedContact { priority: turn, ..contact.clone() }));
+        }
+    }
+    contacts.sort_by_key(|contact| contact.priority);
+    DialStage { contacts, lasts, ..DialStage::default() }
+}
+
+fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[DialStage]) -> DialOptions {
+    let (policy, limits) = (&dial.policy, &settings.config.limits);
+    let name = policy.set_caller_name.as_ref().or(asking.name.as_ref());
+    let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
+    let ring = policy.timeout.unwrap_or(limits.ring);
+    let rings = |stage: &DialStage| {
+        let tiers = stage.contacts.chunk_by(|a, b| a.priority == b.priority);
+        stage.lasts.unwrap_or_else(|| {
+            tiers.map(|tier| tier.iter().map(|it| it.ring.unwrap_or(ring)).max().unwrap_or(ring)).sum()
+        })
+    };
+    DialOptions {
+        order: DialOrder::Parallel,
+        ring_timeout: ring,
+        trying_timeout: limits.trying,
+        // Redirected calls ring within the time of who redirected them.
+        total_timeout: stages.iter().map(rings).sum(),
+        max_redirects: limits.redirects,
+        caller: (asking.told != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),
+        caller_policy: match asking.origin {
+            Origin::Gateway(name) => settings.gateway_policy(name),
+            _ => None,
+        },
+        mode: match policy.mode {
+            Mode::Transparent => BridgeMode::Transparent,
+            Mode::Intercepting => BridgeMode::Intercepting,
+            Mode::Translating => BridgeMode::Translating,
+        },
+        direct: policy.media == MediaPath::Direct && !policy.record,
+        record: policy.record,
+        rules: rules(dial),
+        ..DialOptions::default()
+    }
+}
+
+/// A route's header rules, with their values filled in.
+fn rules(dial: &Dial) -> Arc<[HeaderRule]> {
+    let rules = dial.policy.headers.iter().zip(&dial.header_values).map(|(rule, value)| HeaderRule {
+        to: match rule.on {
+            HeaderOn::Request => RuledMessage::Request,
+            HeaderOn::Response => RuledMessage::Response,
+            HeaderOn::Both => RuledMessage::Both,
+        },
+        name: rule.name.clone(),
+        change: match rule.change {
+            Change::Pass => HeaderChange::Pass,
+            Change::Remove => HeaderChange::Remove,
+            Change::Add(_) => HeaderChange::Add(value.clone()),
+            Change::Replace(_) => HeaderChange::Replace(value.clone()),
+        },
+    });
+    rules.collect()
+}
+
+#[cfg(test)]
+#[path = "calls_rules_tests.rs"]
+mod rules_tests;
+#[cfg(test)]
+#[path = "calls_tests.rs"]
+mod tests;

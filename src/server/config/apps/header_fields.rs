@@ -1,0 +1,39 @@
+//! The key `headers`: header fields that an HTTP request of ours carries.
+
+use crate::config::Secret;
+use crate::config::error::ConfigError;
+use crate::config::reader::Section;
+
+/// What every request says itself, and what `token` does.
+const OURS: [&str; 4] = ["host", "authorization", "content-length", "transfer-encoding"];
+/// Header fields of one request at most.
+const MOST: usize = 16;
+
+/// Fields that can be sent, and are not among `ours`; no error shows a value.
+pub(super) fn header_fields(
+    section: &Section<'_>,
+    ours: &[&str],
+) -> Result<Vec<(String, Secret)>, ConfigError> {
+    let pairs = section.pairs("headers")?;
+    let wrong = |at, name: &str, why: &str| Err(section.bad("headers", at, name, why));
+    if let Some((name, text)) = pairs.get(MOST) {
+        return wrong(text.at, name, "it is one too many; 16 may be sent");
+    }
+    let mut found = Vec::with_capacity(pairs.len());
+    for (name, text) in pairs {
+        // RFC 9110 §5.6.2.
+        let token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
+            return wrong(text.at, &name, "it is no name of a header field");
+        }
+        let lower = name.to_ascii_lowercase();
+        if OURS.contains(&lower.as_str()) || ours.contains(&lower.as_str()) {
+            return wrong(text.at, &name, "b2b sends that itself; Authorization is what token is for");
+        }
+        if text.text.len() > 4_096 || !text.text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+            return wrong(text.at, &name, "its value has characters that cannot be sent; use plain ASCII");
+        }
+        found.push((name, Secret::new(text.text)));
+    }
+    Ok(found)
+}

@@ -1,0 +1,119 @@
+//! `[[music]]`: what callers hear while they wait.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::name;
+use crate::config::check::Names;
+use crate::config::docs::{SectionDoc, key};
+use crate::config::error::{ConfigError, ConfigProblem};
+use crate::config::parse::Outside;
+use crate::config::reader::{Read, Section};
+use b2b_app::Prompts;
+
+pub const MUSIC: SectionDoc = SectionDoc {
+    name: "music",
+    written: "[[music]]",
+    about: "A class of music on hold, for queues and other applications. It takes effect when the server starts.",
+    keys: &[
+        key("name", "text", "", "Its name."),
+        key(
+            "folder",
+            "path",
+            "",
+            "Its WAV, MP3, FLAC and Ogg files in the order of their names; relative to `[prompts]` folder.",
+        ),
+        key("file", "path", "", "One such file."),
+        key(
+            "tone",
+            "Hz, or `Hz+Hz`",
+            "",
+            "A tone, or two together, a second long, with four seconds behind.",
+        ),
+        key(
+            "shared",
+            "true or false",
+            "true",
+            "All who hear it hear the same moment of it; else each hears it from its beginning.",
+        ),
+    ],
+};
+
+/// A class of music.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Music {
+    pub name: String,
+    pub source: MusicFrom,
+    pub shared: bool,
+}
+
+/// Where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MusicFrom {
+    Folder(PathBuf),
+    File(PathBuf),
+    Tone([u16; 2]),
+}
+
+impl fmt::Display for MusicFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MusicFrom::Folder(folder) => write!(f, "files of {}", folder.display()),
+            MusicFrom::File(file) => file.display().fmt(f),
+            MusicFrom::Tone([one, 0]) => write!(f, "{one} Hz"),
+            MusicFrom::Tone([one, other]) => write!(f, "{one} and {other} Hz"),
+        }
+    }
+}
+
+impl MusicFrom {
+    /// How long a tone is heard, and not heard.
+    pub const TONE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+}
+
+pub(super) fn music(
+    section: &Section<'_>,
+    prompts: &Prompts,
+    outside: &dyn Outside,
+    names: &mut Names,
+) -> Result<Music, ConfigError> {
+    let name = name(section)?;
+    names.add_music(section, &name)?;
+    let path = |key: &'static str| -> Result<Option<PathBuf>, ConfigError> {
+        Ok(section.text(key)?.map(|text| prompts.folder.join(text.text)))
+    };
+    let (folder, file, tone) = (path("folder")?, path("file")?, section.parsed("tone", tone)?);
+    let given: Vec<&str> = ["folder", "file", "tone"].into_iter().filter(|key| section.has(key)).collect();
+    if let [first, second, ..] = given.as_slice() {
+        let (key, other) = (section.full(first), section.full(second));
+        let reason = "music comes from one of them; make two classes of it".to_string();
+        return Err(section.error(second, ConfigProblem::Both { key, other, reason }));
+    }
+    let source = match (folder, file, tone) {
+        (Some(folder), ..) => MusicFrom::Folder(folder),
+        (_, Some(file), _) if !outside.is_file(&file) => {
+            let reason = format!("there is no file {}; put it there, or correct its name", file.display());
+            return Err(section.bad("file", section.place("file"), &file.display().to_string(), reason));
+        }
+        (_, Some(file), _) => MusicFrom::File(file),
+        (_, _, Some(tone)) => MusicFrom::Tone(tone),
+        (None, None, None) => {
+            let reason = "say what is heard: folder = \"music\", file = \"song.mp3\" or tone = \"440\"";
+            return Err(section.missing("folder", reason));
+        }
+    };
+    let shared = section.switch("shared")?.unwrap_or(true);
+    section.finish();
+    Ok(Music { name, source, shared })
+}
+
+fn tone(text: &str) -> Read<[u16; 2]> {
+    let hz = |text: &str| text.trim().parse().ok().filter(|hz| (20..=3_400).contains(hz));
+    let (first, second) = text.split_once('+').map_or((text, None), |(one, other)| (one, Some(other)));
+    match (hz(first), second.map(hz)) {
+        (Some(first), None) => Ok([first, 0]),
+        (Some(first), Some(Some(second))) => Ok([first, second]),
+        _ => Err("frequencies are 20 to 3400 Hz; write it like 440 or 350+440".to_string()),
+    }
+}

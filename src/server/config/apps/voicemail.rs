@@ -1,0 +1,206 @@
+//! `[voicemail]` and `[[mailbox]]`.
+
+use std::collections::BTreeMap;
+
+use super::{name, pin};
+use crate::config::User;
+use crate::config::docs::{SectionDoc, key};
+use crate::config::error::ConfigError;
+use crate::config::parse::Outside;
+use crate::config::reader::Section;
+use b2b_app::Prompts;
+use b2b_app::queue::Numbers;
+use b2b_app::voicemail::{MailboxConfig, VoicemailConfig, Word, Words};
+use b2b_config::value;
+
+pub const VOICEMAIL: SectionDoc = SectionDoc {
+    name: "voicemail",
+    written: "[voicemail]",
+    about: "What all mailboxes share. The application `voicemail` is for those who hear their messages. See [apps/voicemail.md](apps/voicemail.md).",
+    keys: &[
+        key(
+            "folder",
+            "path",
+            r#""voicemail""#,
+            "Where messages are: `new` and `old` in a folder for each mailbox. It belongs to one server.",
+        ),
+        key("silence_s", "0 to 600", "10", "Who is silent for so long has left his message. 0: nobody has."),
+        key(
+            "prompts",
+            "{ occasion = file }",
+            "",
+            "What is said; occasions are in [apps/voicemail.md](apps/voicemail.md). Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the ending of its digits; tones where there is no such file.",
+        ),
+    ],
+};
+
+pub const MAILBOX: SectionDoc = SectionDoc {
+    name: "mailbox",
+    written: "[[mailbox]]",
+    about: "A mailbox: callers leave messages with the application `voicemail/` and its name.",
+    keys: &[
+        key(
+            "name",
+            "text",
+            "",
+            "Its name. If a user has it, or an alias of his, he is not asked for it. Digits, if it is to be asked for by telephone.",
+        ),
+        key("pin", "digits", "", "What its owner is asked for, 4 to 16. Needed."),
+        key("short_pin", "true or false", "false", "Whether the PIN may have less than 4 digits."),
+        key(
+            "greeting",
+            "file",
+            "",
+            "What callers hear, below the folder of `[prompts]`. Without it: the usual words.",
+        ),
+        key("max_message_s", "1 to 3600", "180", "No message is longer."),
+        key("max_messages", "1 to 10000", "100", "With so many, new and old, nobody can leave one more."),
+    ],
+};
+
+pub(super) fn voicemail(
+    section: &Section<'_>,
+    mailboxes: &[Section<'_>],
+    prompts: &Prompts,
+    outside: &dyn Outside,
+    users: &[User],
+) -> Result<VoicemailConfig, ConfigError> {
+    let folder = section.parsed("folder", |text| value::path(text).map(|_| text.to_string()))?;
+    let folder = outside.resolve(folder.as_deref().unwrap_or("voicemail"));
+    let usual = VoicemailConfig::new(folder);
+    let silence = match section.seconds("silence_s", 0..=600)? {
+        Some(silence) => (!silence.is_zero()).then_some(silence),
+        None => usual.silence,
+    };
+    let words = words(section, prompts, outside)?;
+    section.finish();
+    let mailboxes = mailboxes.iter().map(|section| mailbox(section, prompts, outside, users));
+    Ok(VoicemailConfig { silence, words, mailboxes: mailboxes.collect::<Result<_, _>>()?, ..usual })
+}
+
+fn mailbox(
+    section: &Section<'_>,
+    prompts: &Prompts,
+    outside: &dyn Outside,
+    users: &[User],
+) -> Result<MailboxConfig, ConfigError> {
+    let name = name(section)?;
+    if name.starts_with('.') {
+        let reason = "it becomes a folder's name, which does not begin with a point";
+        return Err(section.bad("name", section.place("name"), &name, reason));
+    }
+    let pin = pin(section, "pin")?;
+    let pin = pin.ok_or_else(|| section.missing("pin", "its owner is asked for it, like pin = \"4711\""))?;
+    let greeting = match section.text("greeting")? {
+        Some(text) => {
+            let path = prompts.path(&text.text);
+            if !outside.is_file(&path) {
+                let reason = format!("there is no file {}", path.display());
+                return Err(section.bad("greeting", text.at, &text.text, reason));
+            }
+            Some(path.to_path_buf())
+        }
+        None => None,
+    };
+    let user = users.iter().find(|user| user.name == name || user.aliases.contains(&name));
+    let usual = MailboxConfig::new(name, pin);
+    let mailbox = MailboxConfig {
+        greeting,
+        longest: section.seconds("max_message_s", 1..=3_600)?.unwrap_or(usual.longest),
+        most: section.whole("max_messages", 1..=10_000)?.map_or(usual.most, |most| most as usize),
+        users: match user {
+            Some(user) => std::iter::once(&user.name).chain(&user.aliases).cloned().collect(),
+            None => usual.users,
+        },
+        ..usual
+    };
+    section.finish();
+    Ok(mailbox)
+}
+
+/// Files that are named, else those that are there by their usual names.
+fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Result<Words, ConfigError> {
+    let mut words = Words::default();
+    for word in Word::ALL {
+        let path = prompts.path(&format!("voicemail/{}.{}", word.as_str(), prompts.ending));
+        if outside.is_file(&path) {
+            words.set(word, &*path);
+        }
+    }
+    for (occasion, file) in section.pairs("prompts")? {
+        let bad = |reason: String| section.bad("prompts", file.at, &file.text, reason);
+        let known = Word::ALL.into_iter().find(|word| word.as_str() == occasion);
+        let Some(word) = known else {
+            let all: Vec<_> = Word::ALL.iter().map(|word| word.as_str()).collect();
+            return Err(bad(format!("there is no occasion {occasion}; choose one of {}", all.join(", "))));
+        };
+        let path = prompts.path(&file.text);
+        if !outside.is_file(&path) {
+            return Err(bad(format!("there is no file {}", path.display())));
+        }
+        words.set(word, &*path);
+    }
+    let number = |number: usize| Some((number, prompts.path(&format!("digits/{number}.{}", prompts.ending))));
+    let files = (0..100).filter_map(number).filter(|(_, path)| outside.is_file(path));
+    words.numbers = Numbers(files.collect::<BTreeMap<_, _>>());
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::parse_alone;
+    use b2b_app::voicemail::Word;
+
+    const BOXES: &str = "[[user]]\nname = \"1001\"\npassword = \"x\"\naliases = [\"alice\"]\n\
+        [voicemail]\nsilence_s = 0\nprompts = { beep = \"b.wav\" }\n\
+        [[mailbox]]\nname = \"1001\"\npin = \"998877\"\ngreeting = \"hello.wav\"\nmax_message_s = 60\n\
+        [[mailbox]]\nname = \"sales\"\nshort_pin = true\npin = \"1\"\n\
+        [[route]]\ncalled = \"1\"\napp = \"voicemail/1001\"\n[[route]]\ncalled = \"2\"\napp = \"voicemail\"\n";
+
+    #[test]
+    fn mailboxes_become_what_they_say() {
+        let config = parse_alone(BOXES).expect("a configuration");
+        let voicemail = &config.apps.voicemail;
+        assert_eq!((voicemail.folder.as_path(), voicemail.silence), (Path::new("/etc/b2b/voicemail"), None));
+        let [first, second] = voicemail.mailboxes.as_slice() else { panic!("two") };
+        assert_eq!(
+            (first.users.as_slice(), first.pin.reveal()),
+            (&["1001".into(), "alice".into()][..], "998877")
+        );
+        assert_eq!((first.longest.as_secs(), first.most), (60, 100));
+        assert_eq!(first.greeting.as_deref(), Some(Path::new("/etc/b2b/prompts/hello.wav")));
+        assert_eq!((second.users.as_slice(), &second.greeting), (&["sales".into()][..], &None));
+        let file = |word: Word| {
+            voicemail.words.files().find(|(it, _)| *it == word).map(|(_, file)| file.display().to_string())
+        };
+        assert_eq!(file(Word::Beep).as_deref(), Some("/etc/b2b/prompts/b.wav"));
+        assert_eq!(file(Word::Full).as_deref(), Some("/etc/b2b/prompts/voicemail/full.wav"));
+        assert!(!format!("{config:?}").contains("998877"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_no_error_shows_a_pin() {
+        for (keys, told) in [
+            ("name = \"1\"", "pin"),
+            ("name = \"1\"\npin = \"998877x\"", "1 to 16 digits"),
+            ("name = \"1\"\npin = 998877", "text in quotes"),
+            ("name = \"1\"\npin = \"123\"", "short_pin = true"),
+            ("name = \"..\"\npin = \"1111\"", "does not begin with a point"),
+            ("name = \"a/b\"\npin = \"1111\"", "letters, digits"),
+            ("name = \"1\"\npin = \"1111\"\ngreeting = \"missing.wav\"", "there is no file"),
+            (
+                "name = \"1\"\npin = \"1111\"\n[voicemail]\nprompts = { hello = \"a.wav\" }",
+                "choose one of greeting",
+            ),
+            ("name = \"1\"\npin = \"1111\"\n[[mailbox]]\nname = \"1\"\npin = \"1111\"", "is there already"),
+            ("name = \"1\"\npin = \"1111\"\n[[route]]\napp = \"voicemail/2\"", "there is no application"),
+        ] {
+            let error = parse_alone(&format!("[[mailbox]]\n{keys}\n")).expect_err(keys).to_string();
+            assert!(error.contains(told) && !error.contains("998877"), "{keys}: {error}");
+        }
+        let error = parse_alone("[[route]]\napp = \"voicemail\"\n").expect_err("there is none").to_string();
+        assert!(error.contains("there is no application"), "{error}");
+    }
+}

@@ -1,0 +1,294 @@
+//! What has to fit together: names that are used once and exist, tables that need
+//! each other.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use ipnet::IpNet;
+
+use super::docs::{self, SectionDoc};
+use super::error::{ConfigError, ConfigProblem};
+use super::parties::Gateway;
+use super::reader::Section;
+use super::tokens::MainToken;
+use super::{Action, MediaPath, Route, ServerConfig, Store, apps};
+use b2b_config::keys::nearest;
+use b2b_sip::msg::Transport;
+
+/// The class of callers that are only trusted by address.
+pub const TRUSTED_CLASS: &str = "trusted";
+
+/// Names that were read so far, each with its line.
+#[derive(Debug, Default)]
+pub struct Names {
+    users: HashMap<String, usize>,
+    gateways: HashMap<String, usize>,
+    groups: HashMap<String, usize>,
+    routes: HashMap<String, usize>,
+    apps: HashMap<String, usize>,
+    agents: HashMap<String, usize>,
+    music: HashMap<String, usize>,
+    classes: Vec<String>,
+    sources: Vec<(IpNet, String)>,
+    /// Gateways that are named before all are known: by which key, and where.
+    wanted: Vec<(String, String, usize)>,
+}
+
+impl Names {
+    pub fn add_user(&mut self, section: &Section<'_>, key: &str, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.users, "the user or alias", section, key, name)
+    }
+
+    pub fn add_gateway(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.gateways, "the gateway", section, "name", name)
+    }
+
+    pub fn add_group(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.groups, "the group", section, "name", name)
+    }
+
+    pub fn add_route(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.routes, "the route", section, "name", name)
+    }
+
+    /// `ivr/main`
+    pub fn add_app(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.apps, "the application", section, "name", name)
+    }
+
+    /// One that is there without being written down.
+    pub fn add_own_app(&mut self, name: &str) {
+        self.apps.insert(name.to_string(), 0);
+    }
+
+    pub fn add_agent(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.agents, "the agent", section, "name", name)
+    }
+
+    pub fn add_music(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
+        add(&mut self.music, "the music", section, "name", name)
+    }
+
+    pub fn add_class(&mut self, class: &str) {
+        if !self.has_class(class) {
+            self.classes.push(class.to_string());
+        }
+    }
+
+    /// The very same block on two gateways would leave a call with two origins.
+    pub fn add_sources(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
+        for net in &gateway.sources {
+            if let Some((_, other)) = self.sources.iter().find(|(taken, _)| taken == net) {
+                let reason = format!("it is a source of the gateway {other:?} already; keep one");
+                return Err(section.bad("sources", section.place("sources"), &net.to_string(), reason));
+            }
+        }
+        self.sources.extend(gateway.sources.iter().map(|net| (*net, gateway.name.clone())));
+        Ok(())
+    }
+
+    pub fn has_class(&self, class: &str) -> bool {
+        class == TRUSTED_CLASS || self.classes.iter().any(|known| known == class)
+    }
+
+    pub fn no_such_class(&self, key: String, class: &str) -> ConfigProblem {
+        let known = self.classes.iter().map(String::as_str).chain([TRUSTED_CLASS]);
+        no_such(key, "class of callers", class, known)
+    }
+
+    pub fn no_such_user(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.users, key, "user", name)
+    }
+
+    /// A gateway that has to be there in the end.
+    pub fn wants_gateway(&mut self, key: String, name: &str, at: usize) {
+        self.wanted.push((key, name.to_string(), at));
+    }
+
+    /// The first gateway that is named and is not there, and where; every gateway is known by now.
+    pub fn missing_gateway(&self) -> Option<(usize, ConfigProblem)> {
+        let missing =
+            |(key, name, at): &(String, String, usize)| Some((*at, self.no_such_gateway(key.clone(), name)?));
+        self.wanted.iter().find_map(missing)
+    }
+
+    pub fn no_such_gateway(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.gateways, key, "gateway", name)
+    }
+
+    pub fn no_such_agent(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.agents, key, "agent", name)
+    }
+
+    pub fn no_such_music(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.music, key, "music", name)
+    }
+
+    pub fn no_such_app(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.apps, key, "application", name)
+    }
+
+    pub fn no_such_group(&self, key: String, name: &str) -> Option<ConfigProblem> {
+        missing(&self.groups, key, "group", name)
+    }
+}
+
+fn add(
+    names: &mut HashMap<String, usize>,
+    what: &'static str,
+    section: &Section<'_>,
+    key: &str,
+    name: &str,
+) -> Result<(), ConfigError> {
+    match names.entry(name.to_string()) {
+        Entry::Vacant(free) => {
+            free.insert(section.lines.line(section.place(key)));
+            Ok(())
+        }
+        Entry::Occupied(taken) => {
+            let problem = ConfigProblem::Taken { what, name: name.to_string(), first: *taken.get() };
+            Err(section.error(key, problem))
+        }
+    }
+}
+
+fn missing(
+    names: &HashMap<String, usize>,
+    key: String,
+    what: &'static str,
+    name: &str,
+) -> Option<ConfigProblem> {
+    (!names.contains_key(name)).then(|| no_such(key, what, name, names.keys().map(String::as_str)))
+}
+
+fn no_such<'a>(
+    key: String,
+    what: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> ConfigProblem {
+    // sorted, so that of equally near ones the same is named each time
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    let hint = match nearest(name, known.into_iter()) {
+        Some(nearest) => format!("; did you mean {nearest:?}?"),
+        None => format!("; there is no {what} at all"),
+    };
+    ConfigProblem::NoSuch { key, what, name: name.to_string(), hint }
+}
+
+/// What one table needs from another. The error names the table and key to point at.
+pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'static str, ConfigProblem)> {
+    let listens = config.server.listen.iter().any(|listener| listener.transport == Transport::Tls);
+    let certified = config.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+    if listens && !certified {
+        let reason = "a tls: listener needs [tls] with certificate and key".to_string();
+        let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
+        return Err((&docs::SERVER, "listen", problem));
+    }
+    let records = |route: &&Route| match &route.action {
+        Action::Dial { policy, .. } => policy.record,
+        Action::App { record, .. } => *record,
+        Action::Reject { .. } => false,
+    };
+    if config.recording.folder.is_none()
+        && let Some(Route { name, line, .. }) = config.routes.iter().find(records)
+    {
+        let reason = format!("route {name:?} (line {line}) has record = true: say where recordings go");
+        let problem = ConfigProblem::Missing { key: "recording.folder".to_string(), reason };
+        return Err((&docs::RECORDING, "folder", problem));
+    }
+    Ok(())
+}
+
+impl ServerConfig {
+    /// Whether what is in force after a reload fits together, some of it old and some of it new.
+    ///
+    /// # Errors
+    /// What the new part of it needs and the old one has not.
+    pub fn fits(&self) -> Result<(), String> {
+        together(self).map_err(|(_, _, problem)| problem.to_string())?;
+        let queues = self.apps.queues.queues.iter().map(|it| ("queue", &*it.plan.name, &it.sounds.music));
+        let rooms = self.apps.conferences.iter().map(|it| ("conference", it.name.as_str(), &it.music));
+        let lots = self.apps.lots.iter().map(|it| ("park", it.name.as_str(), &it.music));
+        for (kind, name, music) in queues.chain(rooms).chain(lots) {
+            let Some(music) = music.as_ref().filter(|music| *music != apps::USUAL_MUSIC) else { continue };
+            if !self.apps.music.iter().any(|it| it.name == *music) {
+                return Err(format!(
+                    "{kind} {name:?} plays music {music:?}, which is not there without a restart"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder of files that b2b writes which is not there, in words. A warning of the dry run: the
+    /// configuration may be meant for another machine.
+    pub fn missing_folder(&self) -> Option<String> {
+        let store = match &self.server.store {
+            Store::Sqlite(path) => Some(("server.store", path)),
+            Store::Memory => None,
+        };
+        let cdr = self.server.cdr.as_ref().map(|path| ("server.cdr", path));
+        let trace = self.log.sip_trace.as_ref().map(|path| ("log.sip_trace", path));
+        store.into_iter().chain(cdr).chain(trace).find_map(|(key, path)| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())?;
+            let (path, folder) = (path.display(), folder.display());
+            Some(format!("{key} = {path}: there is no folder {folder}; make it, or name another one"))
+        })
+    }
+
+    /// What is allowed but hardly meant, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for route in &self.routes {
+            for (key, pattern) in [("called", &route.called), ("caller", &route.caller)] {
+                let Some(like) = pattern.as_ref().and_then(|it| it.of_a_dialplan()) else { continue };
+                warnings.push(format!(
+                    "route {} (line {}) has {key} = '{}', which looks like a pattern of Asterisk: patterns \
+                     here are regular expressions, and this one matches a number that begins with _; \
+                     write '{like}'",
+                    route.name,
+                    route.line,
+                    pattern.as_ref().map(ToString::to_string).unwrap_or_default()
+                ));
+            }
+            let Action::Dial { targets, policy } = &route.action else { continue };
+            if policy.record && policy.media == MediaPath::Direct {
+                warnings.push(format!(
+                    "route {} (line {}) has record = true: media = \"direct\" has no effect, what goes past \
+                     b2b cannot be recorded",
+                    route.name, route.line
+                ));
+            }
+            let out = targets.iter().find(|target| matches!(target, super::Target::Gateway { .. }));
+            if let Some(out) = out
+                && route.classes.is_empty()
+                && route.sources.is_empty()
+                && self.gateways.iter().any(|gateway| !gateway.sources.is_empty())
+            {
+                warnings.push(format!(
+                    "route {} (line {}) sends calls from anybody to {out}, those from gateways too: \
+                     strangers could call through at your cost; add class = \"internal\"",
+                    route.name, route.line
+                ));
+            }
+        }
+        if self.server.trusted.iter().any(|net| net.prefix_len() == 0) {
+            warnings.push(
+                "server.trusted holds the whole Internet: anybody may call without a password".to_string(),
+            );
+        }
+        if self.http.as_ref().is_some_and(|http| http.token == MainToken::Off) {
+            warnings.push(
+                "http.token is \"off\": every program on this machine, and what a proxy on it lets through, may \
+                 hear, command and end calls; leave it out, and b2b makes a token"
+                    .to_string(),
+            );
+        }
+        if self.routes.is_empty() {
+            warnings.push("there is no [[route]]: every call is answered with 404".to_string());
+        }
+        warnings
+    }
+}

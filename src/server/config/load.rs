@@ -1,0 +1,131 @@
+//! A configuration's file, and what it refers to: files beside it, the environment.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use super::ServerConfig;
+use super::error::ConfigError;
+use super::parse::{Outside, parse};
+
+/// Octets of the largest configuration: some 100,000 users.
+const LARGEST: u64 = 32 << 20;
+/// Octets of the largest file with a secret in its first line.
+const LARGEST_SECRET: u64 = 64 << 10;
+
+/// Why a configuration could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}", path = path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    /// It is wrong.
+    #[error("{path}:{line}: {problem}", path = path.display(), line = error.line, problem = error.problem)]
+    Wrong { path: PathBuf, error: Box<ConfigError> },
+}
+
+/// Reads a configuration. Relative paths in it mean the folder of its file.
+///
+/// # Errors
+/// The file cannot be read, or the first thing that is wrong in it.
+pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
+    let text = read(path, LARGEST).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
+    let beside = Beside { folder: path.parent().unwrap_or(Path::new("")).to_path_buf() };
+    parse(&text, &beside)
+        .map_err(|error| LoadError::Wrong { path: path.to_path_buf(), error: Box::new(error) })
+}
+
+/// The text of a file; not more of it than it may have, whatever the path is.
+fn read(path: &Path, largest: u64) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(largest + 1).read_to_string(&mut text)?;
+    if read as u64 > largest {
+        return Err(std::io::Error::other(format!("it is larger than {largest} octets")));
+    }
+    Ok(text)
+}
+
+/// The folder of a configuration, and this process's environment.
+#[derive(Debug)]
+struct Beside {
+    folder: PathBuf,
+}
+
+impl Outside for Beside {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn secret_file(&self, path: &Path) -> std::io::Result<String> {
+        read(path, LARGEST_SECRET)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
+    }
+
+    fn resolve(&self, path: &str) -> PathBuf {
+        plain(self.folder.join(path))
+    }
+}
+
+/// The same without `..` on the way, where that is there: paths are shown to people, who may be in
+/// another folder. Links are followed as the system follows them.
+fn plain(path: PathBuf) -> PathBuf {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else { return path };
+    let (up, rest) = parts.split_at(last + 1);
+    match up.iter().collect::<PathBuf>().canonicalize() {
+        Ok(folder) => folder.join(rest.iter().collect::<PathBuf>()),
+        Err(_) => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Store, parties::Credentials};
+
+    #[test]
+    fn paths_and_secrets_are_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("1001.pw"), "hunter2\nrest\n").unwrap();
+        let file = folder.path().join("b2b.toml");
+        std::fs::write(&file, "[[user]]\nname = \"1001\"\npassword_file = \"1001.pw\"\n").unwrap();
+        let config = load(&file).unwrap();
+        let Credentials::Password(password) = &config.users[0].credentials else { panic!() };
+        assert_eq!(password.reveal(), "hunter2");
+        assert_eq!(config.server.store, Store::Sqlite(folder.path().join("b2b.sqlite")));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn paths_are_shown_without_detours() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("plans")).unwrap();
+        let file = folder.path().join("plans/b2b.toml");
+        std::fs::write(
+            &file,
+            "[server]\ncdr = \"../target/cdr.jsonl\"\nstore = \"sqlite:nowhere/../b.sqlite\"\n",
+        )
+        .unwrap();
+        let server = load(&file).unwrap().server;
+        let there = folder.path().canonicalize().unwrap();
+        assert_eq!(server.cdr, Some(there.join("target/cdr.jsonl")));
+        let kept = folder.path().join("plans/nowhere/../b.sqlite");
+        assert_eq!(server.store, Store::Sqlite(kept), "what is not there stays as it is written");
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("b2b.toml");
+        std::fs::write(&file, "[server]\nlistn = []\n").unwrap();
+        let error = load(&file).unwrap_err().to_string();
+        assert!(error.ends_with("b2b.toml:2: there is no `server.listn`; did you mean `listen`?"), "{error}");
+        let error = load(&folder.path().join("none.toml")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read the configuration"), "{error}");
+        let error = load(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("larger than"), "{error}");
+    }
+}

@@ -1,0 +1,34 @@
+//! What flags change in a configuration.
+
+use std::net::SocketAddr;
+
+use super::{Action, Listener, Policy, Route, ServerConfig, Target, Template};
+use b2b_sip::msg::{Method, Transport};
+
+impl ServerConfig {
+    /// Listens here over UDP and TCP, and nowhere else.
+    pub fn listen_at(&mut self, bind: SocketAddr) {
+        self.server.listen =
+            [Transport::Udp, Transport::Tcp].map(|transport| Listener { transport, bind }).to_vec();
+    }
+
+    /// Sends every call to this SIP URI: a route before all others.
+    ///
+    /// # Errors
+    /// What is wrong with the URI.
+    pub fn send_all_to(&mut self, uri: &str) -> Result<(), String> {
+        let uri = Template::new(&uri.replace('$', "$$"), None)?;
+        let route = Route {
+            name: "--target".to_string(),
+            called: None,
+            caller: None,
+            classes: Vec::new(),
+            sources: Vec::new(),
+            methods: vec![Method::Invite],
+            action: Action::Dial { targets: vec![Target::Uri(uri)], policy: Box::new(Policy::default()) },
+            line: 0,
+        };
+        self.routes.insert(0, route);
+        Ok(())
+    }
+}

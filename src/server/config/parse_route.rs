@@ -1,0 +1,422 @@
+//! `[[route]]`, and targets, which groups have, too.
+
+use super::apps;
+use super::check::Names;
+use super::docs;
+use super::error::{ConfigError, ConfigProblem};
+use super::parse;
+use super::parse_parties::{self, network};
+use super::parties::Strategy;
+use super::pattern::{Pattern, Template};
+use super::reader::{Read, Section, Text};
+use super::route::{
+    Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
+    StatusRange, Target,
+};
+use b2b_config::keys::nearest;
+use b2b_sip::msg::{Method, Name, Scheme, Uri};
+
+/// Keys that say something about a call that is sent on.
+const OF_DIAL: [&str; 11] = [
+    "strategy",
+    "set_called",
+    "set_caller",
+    "set_caller_name",
+    "mode",
+    "media",
+    "timeout_s",
+    "failover",
+    "unanswered",
+    "headers",
+    "codecs",
+];
+
+pub(super) fn route(section: Section<'_>, index: usize, names: &mut Names) -> Result<Route, ConfigError> {
+    let name = section.parsed("name", name)?;
+    if let Some(name) = &name {
+        names.add_route(&section, name)?;
+    }
+    let called = section.parsed("called", Pattern::new)?;
+    let caller = section.parsed("caller", Pattern::new)?;
+    let classes = classes(&section, names)?;
+    let sources = sources(&section, names)?;
+    let methods = section.parsed_list("method", method)?.unwrap_or_default();
+    let action = action(&section, called.as_ref(), caller.as_ref(), names)?;
+    section.finish();
+    Ok(Route {
+        name: name.unwrap_or_else(|| format!("#{}", index + 1)),
+        called,
+        caller,
+        classes,
+        sources,
+        methods: if methods.is_empty() { vec![Method::Invite] } else { methods },
+        action,
+        line: section.line(),
+    })
+}
+
+fn classes(section: &Section<'_>, names: &Names) -> Result<Vec<String>, ConfigError> {
+    let mut classes = Vec::new();
+    for Text { text, at } in section.texts("class")?.unwrap_or_default() {
+        if !names.has_class(&text) {
+            return Err(section.lines.error(at, names.no_such_class(section.full("class"), &text)));
+        }
+        classes.push(text);
+    }
+    Ok(classes)
+}
+
+fn sources(section: &Section<'_>, names: &Names) -> Result<Vec<SourceMatch>, ConfigError> {
+    let mut sources = Vec::new();
+    for Text { text, at } in section.texts("source")?.unwrap_or_default() {
+        let source = match text.split_once('/') {
+            Some(("gateway", name)) => SourceMatch::Gateway(name.to_string()),
+            Some(("user", name)) => SourceMatch::User(name.to_string()),
+            _ => match text.as_str() {
+                "users" => SourceMatch::Users,
+                "trusted" => SourceMatch::Trusted,
+                text => SourceMatch::Net(network(text).map_err(|reason| {
+                    let also = "or gateway/name, user/name, users, trusted";
+                    section.bad("source", at, text, format!("{reason}, {also}"))
+                })?),
+            },
+        };
+        let missing = match &source {
+            SourceMatch::Gateway(name) => names.no_such_gateway(section.full("source"), name),
+            SourceMatch::User(name) => names.no_such_user(section.full("source"), name),
+            _ => None,
+        };
+        match missing {
+            Some(problem) => return Err(section.lines.error(at, problem)),
+            None => sources.push(source),
+        }
+    }
+    Ok(sources)
+}
+
+fn action(
+    section: &Section<'_>,
+    called: Option<&Pattern>,
+    caller: Option<&Pattern>,
+    names: &Names,
+) -> Result<Action, ConfigError> {
+    let targets = targets(section, "to", called, names)?;
+    let reject = section.whole("reject", 400..=699)?;
+    let reason = section.parsed("reason", line)?;
+    let app = section.parsed("app", |text| app(text, called))?;
+    let policy = policy(section, called, caller, names)?;
+    let given: Vec<&str> = ["to", "reject", "app"].into_iter().filter(|key| section.has(key)).collect();
+    if let [first, second, ..] = given.as_slice() {
+        let (key, other) = (section.full(first), section.full(second));
+        let reason = "a call goes one way; make two routes of it".to_string();
+        return Err(section.error(second, ConfigProblem::Both { key, other, reason }));
+    }
+    if !section.has("to")
+        && let Some(key) = OF_DIAL.into_iter().find(|key| section.has(key))
+    {
+        let reason = format!("`{key}` is about a call that is sent on; say where: to = \"user/$0\"");
+        return Err(section.error(key, ConfigProblem::Missing { key: section.full("to"), reason }));
+    }
+    if section.has("record") && reject.is_some() {
+        let (key, other) = (section.full("record"), section.full("reject"));
+        let reason = "a call that is refused cannot be recorded".to_string();
+        return Err(section.error("record", ConfigProblem::Both { key, other, reason }));
+    }
+    if reason.is_some() && reject.is_none() {
+        return Err(section.error(
+            "reason",
+            ConfigProblem::Missing {
+                key: section.full("reject"),
+                reason: "a reason needs its status".into(),
+            },
+        ));
+    }
+    match (targets.is_empty(), reject, app) {
+        (false, ..) => Ok(Action::Dial { targets, policy: Box::new(policy) }),
+        (_, Some(status), _) => Ok(Action::Reject { status: status as u16, reason }),
+        (_, _, Some(name)) => {
+            let literal = name.literal();
+            match literal.and_then(|name| names.no_such_app(section.full("app"), name)) {
+                Some(problem) => Err(section.error("app", problem)),
+                None => Ok(Action::App { name, record: policy.record }),
+            }
+        }
+        (true, None, None) => {
+            let reason =
+                "say what to do with the call: to = \"user/$0\", reject = 403, or app = \"ivr/main\"";
+            Err(section.missing("to", reason))
+        }
+    }
+}
+
+fn policy(
+    section: &Section<'_>,
+    called: Option<&Pattern>,
+    caller: Option<&Pattern>,
+    names: &Names,
+) -> Result<Policy, ConfigError> {
+    let default = Policy::default();
+    let mode = section.parsed("mode", mode)?.unwrap_or(default.mode);
+    let headers = headers(section, called)?;
+    if !headers.is_empty() && mode != BridgeMode::Translating {
+        let reason = "header rules need mode = \"translating\"";
+        return Err(section.bad("headers", section.place("headers"), mode.as_str(), reason));
+    }
+    let unanswered = section.parsed("unanswered", |text| Template::new(text, called))?;
+    let literal = unanswered.as_ref().and_then(Template::literal);
+    if let Some(problem) = literal.and_then(|name| names.no_such_app(section.full("unanswered"), name)) {
+        return Err(section.error("unanswered", problem));
+    }
+    Ok(Policy {
+        strategy: section.parsed("strategy", parse_parties::strategy)?.unwrap_or(Strategy::Serial),
+        set_called: section.parsed("set_called", |text| Template::new(text, called))?,
+        set_caller: section.parsed("set_caller", |text| Template::new(text, caller))?,
+        set_caller_name: section.parsed("set_caller_name", line)?,
+        mode,
+        media: section.parsed("media", media)?.unwrap_or(default.media),
+        record: section.switch("record")?.unwrap_or(default.record),
+        timeout: section.seconds("timeout_s", 1..=3_600)?,
+        failover: failover(section)?.unwrap_or(default.failover),
+        unanswered,
+        headers,
+        codecs: parse::codecs(section)?.unwrap_or_default(),
+    })
+}
+
+/// A list of targets; templates in them use the groups of `pattern`.
+pub(super) fn targets(
+    section: &Section<'_>,
+    key: &'static str,
+    pattern: Option<&Pattern>,
+    names: &Names,
+) -> Result<Vec<Target>, ConfigError> {
+    let mut targets = Vec::new();
+    for text in section.texts(key)?.unwrap_or_default() {
+        let target = target_at(section, key, &text, pattern, names)?;
+        if key == "members" {
+            member(&target).map_err(|reason| section.bad(key, text.at, &text.text, reason))?;
+        }
+        targets.push(target);
+    }
+    if section.has(key) && targets.is_empty() {
+        return Err(section.bad(key, section.place(key), "", "nobody; name at least one target"));
+    }
+    Ok(targets)
+}
+
+/// A target, whose name there is.
+pub(super) fn target_at(
+    section: &Section<'_>,
+    key: &'static str,
+    Text { text, at }: &Text,
+    pattern: Option<&Pattern>,
+    names: &Names,
+) -> Result<Target, ConfigError> {
+    let target = target(text, pattern).map_err(|reason| section.bad(key, *at, text, reason))?;
+    let full = section.full(key);
+    let missing = match &target {
+        Target::User(name) => name.literal().and_then(|name| names.no_such_user(full, name)),
+        Target::Gateway { name, .. } => names.no_such_gateway(full, name),
+        Target::Group(name) => names.no_such_group(full, name),
+        Target::Uri(_) => None,
+    };
+    match missing {
+        Some(problem) => Err(section.lines.error(*at, problem)),
+        None => Ok(target),
+    }
+}
+
+/// The same where nothing was called that it could be made of.
+pub(super) fn fixed_target(
+    section: &Section<'_>,
+    key: &'static str,
+    text: &Text,
+    names: &Names,
+) -> Result<Target, ConfigError> {
+    let target = target_at(section, key, text, None, names)?;
+    if !matches!(target, Target::Group(_)) {
+        member(&target).map_err(|reason| section.bad(key, text.at, &text.text, reason))?;
+    }
+    Ok(target)
+}
+
+fn target(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
+    let fix = "write it like user/1001, gateway/carrier, group/sales or sip:name@host";
+    let template = |text: &str| Template::new(text, pattern);
+    match text.split_once('/') {
+        Some(("user", name)) if !name.is_empty() => template(name).map(Target::User),
+        Some(("group", name)) if !name.is_empty() => Ok(Target::Group(name.to_string())),
+        Some(("gateway", rest)) if !rest.is_empty() => {
+            let (name, number) = match rest.split_once('/') {
+                Some((name, number)) => (name, Some(template(number)?)),
+                None => (rest, None),
+            };
+            Ok(Target::Gateway { name: name.to_string(), number })
+        }
+        Some((kind, rest)) if !kind.contains([':', '@']) => {
+            let like = nearest(kind, ["user", "gateway", "group"].into_iter()).unwrap_or("user");
+            Err(format!("no such kind of target; did you mean {like}/{rest}? {fix}"))
+        }
+        _ => uri(text, pattern).map_err(|reason| format!("{reason}; {fix}")),
+    }
+}
+
+/// What a group can call: the same whatever was called.
+fn member(target: &Target) -> Read<()> {
+    let template = match target {
+        Target::Group(_) => return Err("a group in a group; list its members here".to_string()),
+        Target::Gateway { name, number: None } => {
+            return Err(format!("a gateway needs a number here, like gateway/{name}/+442083661177"));
+        }
+        Target::User(template) | Target::Uri(template) | Target::Gateway { number: Some(template), .. } => {
+            template
+        }
+    };
+    match template.literal() {
+        Some(_) => Ok(()),
+        None => Err("a group does not know the called number; write the member out".to_string()),
+    }
+}
+
+/// A SIP URI. Only its user part may be filled in: no caller chooses where b2b sends.
+fn uri(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
+    let template = Template::new(text, pattern)?;
+    let (_, behind_user) = text.split_once('@').unwrap_or(("", text));
+    if behind_user.contains('$') {
+        return Err("a group in the host part, which a caller could choose".to_string());
+    }
+    let example = template.fill("1", None, |filled, _| filled.push('1'));
+    let uri = Uri::parse(example.as_bytes()).map_err(|error| format!("not a target: {error}"))?;
+    if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
+        return Err("not a target".to_string());
+    }
+    let unspecified = uri.host.and_then(|host| host.ip()).is_some_and(|ip| ip.is_unspecified());
+    if uri.host.is_none() || unspecified {
+        return Err("no host that could be called".to_string());
+    }
+    Ok(Target::Uri(template))
+}
+
+fn failover(section: &Section<'_>) -> Result<Option<Failover>, ConfigError> {
+    let codes = match section.switch_or_codes("failover")? {
+        None => return Ok(None),
+        Some(Ok(true)) => return Ok(Some(Failover::On(vec![StatusRange(400, 599)]))),
+        Some(Ok(false)) => return Ok(Some(Failover::Never)),
+        Some(Err(codes)) => codes,
+    };
+    let range = |code: &Text| match code.text.as_str() {
+        "4xx" => Ok(StatusRange(400, 499)),
+        "5xx" => Ok(StatusRange(500, 599)),
+        text => match text.parse::<u16>() {
+            Ok(code @ 400..=599) => Ok(StatusRange(code, code)),
+            _ => {
+                let reason =
+                    "not a status from 400 to 599, nor \"4xx\" or \"5xx\"; after 6xx nobody else is tried";
+                Err(section.bad("failover", code.at, text, reason))
+            }
+        },
+    };
+    codes.iter().map(range).collect::<Result<_, _>>().map(|ranges| Some(Failover::On(ranges)))
+}
+
+fn headers(section: &Section<'_>, called: Option<&Pattern>) -> Result<Vec<HeaderRule>, ConfigError> {
+    let mut rules = Vec::new();
+    for item in section.items("headers", &docs::HEADER, false)? {
+        let Ok(rule) = item else { continue };
+        let value = rule.parsed("value", |text| Template::new(&line(text)?, called))?;
+        let on = rule.parsed("on", header_on)?.unwrap_or(HeaderOn::Request);
+        let mut named = Vec::new();
+        for key in ["add", "remove", "replace", "pass"] {
+            named.extend(rule.parsed(key, header_name)?.map(|name| (key, name)));
+        }
+        rule.finish();
+        let Ok([(key, name)]) = <[_; 1]>::try_from(named) else {
+            return Err(rule.missing("add", "one of add, remove, replace and pass, and only one"));
+        };
+        let needed = |value: Option<Template>| {
+            value.ok_or_else(|| rule.missing("value", format!("`{key}` needs a value")))
+        };
+        let change = match (key, value) {
+            ("add", value) => HeaderChange::Add(needed(value)?),
+            ("replace", value) => HeaderChange::Replace(needed(value)?),
+            (_, Some(value)) => {
+                let at = rule.place("value");
+                return Err(rule.bad("value", at, &value.to_string(), format!("`{key}` takes none")));
+            }
+            ("remove", None) => HeaderChange::Remove,
+            _ => HeaderChange::Pass,
+        };
+        rules.push(HeaderRule { name, change, on });
+    }
+    Ok(rules)
+}
+
+// ---- values
+
+fn name(text: &str) -> Read<String> {
+    match text.trim() {
+        text if text.is_empty() || text.starts_with('#') => {
+            Err("a name that is empty or begins with # (which stands for a route without a name)".to_string())
+        }
+        text => Ok(text.to_string()),
+    }
+}
+
+fn line(text: &str) -> Read<String> {
+    match text.trim() {
+        "" => Err("it is empty".to_string()),
+        text => Ok(text.to_string()),
+    }
+}
+
+/// The name of an application. Only its second part may be filled in: no caller chooses which
+/// kind he gets.
+fn app(text: &str, called: Option<&Pattern>) -> Read<Template> {
+    let template = Template::new(text, called)?;
+    if template.literal().is_none() && text.split('/').next().is_some_and(|kind| kind.contains('$')) {
+        return Err("a group in the kind, which a caller could choose".to_string());
+    }
+    apps::app_name(&template.fill("1", None, |filled, _| filled.push('1')))?;
+    Ok(template)
+}
+
+fn method(text: &str) -> Read<Method> {
+    let method = Method::from_bytes(text.as_bytes());
+    match method {
+        Method::Invite | Method::Message | Method::Subscribe | Method::Publish | Method::Options => {
+            Ok(method)
+        }
+        _ => Err("no method to route; choose INVITE, MESSAGE, SUBSCRIBE, PUBLISH or OPTIONS".to_string()),
+    }
+}
+
+fn mode(text: &str) -> Read<BridgeMode> {
+    let modes = [BridgeMode::Transparent, BridgeMode::Intercepting, BridgeMode::Translating];
+    let found = modes.into_iter().find(|mode| mode.as_str() == text);
+    found.ok_or_else(|| "no such mode; choose transparent, intercepting or translating".to_string())
+}
+
+fn media(text: &str) -> Read<MediaPath> {
+    let found = [MediaPath::Relay, MediaPath::Direct].into_iter().find(|path| path.as_str() == text);
+    found.ok_or_else(|| "no such path; choose relay or direct".to_string())
+}
+
+/// RFC 3261 §25.1 token.
+fn header_name(text: &str) -> Read<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
+    if text.is_empty() || !text.chars().all(good) {
+        return Err("not a header name".to_string());
+    }
+    if Name::parse(text.as_bytes()).is_structural() {
+        return Err(
+            "it belongs to one leg's dialog or body, or b2b writes it itself; take the rule out".to_string()
+        );
+    }
+    Ok(text.to_string())
+}
+
+fn header_on(text: &str) -> Read<HeaderOn> {
+    let known = [HeaderOn::Request, HeaderOn::Response, HeaderOn::Both];
+    let found = known.into_iter().find(|on| on.as_str() == text);
+    found.ok_or_else(|| "no such messages; choose request, response or both".to_string())
+}

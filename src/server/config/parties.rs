@@ -1,0 +1,190 @@
+//! Who can be called: users, gateways, groups.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Codec, MinAlgorithm, Rewrite, Secret, Target};
+use b2b_sip::msg::Transport;
+
+/// `[[user]]`: someone who registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// User part of the AOR, and the digest username.
+    pub name: String,
+    /// What digest answers are checked against.
+    pub credentials: Credentials,
+    /// Other names and numbers that reach the user.
+    pub aliases: Vec<String>,
+    /// The name that callees see.
+    pub display_name: Option<String>,
+    /// The number that callees see; none: the user's name.
+    pub caller_id: Option<String>,
+    /// The class that routes ask for.
+    pub class: String,
+    /// Bindings at once; none: as `[registrar]` says.
+    pub max_contacts: Option<usize>,
+    /// A password that is easily guessed is meant.
+    pub weak_password: bool,
+    /// Calls at once; none: any number.
+    pub max_calls: Option<usize>,
+    /// From where else their phones may send media.
+    pub media_from: Vec<IpNet>,
+    /// Line in the file.
+    pub line: usize,
+}
+
+impl User {
+    /// Whether this is a name of the user.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}
+
+/// What a digest answer is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// The password: every algorithm works.
+    Password(Secret),
+    /// `H(username:realm:password)` in lower-case hex (RFC 7616 §3.4.2), good for the
+    /// configured realm only. At least one is there.
+    Ha1 { md5: Option<Secret>, sha256: Option<Secret> },
+}
+
+/// `[[gateway]]`: a trunk to a provider or another PBX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its name in routes, logs and records.
+    pub name: String,
+    /// Where it is reached, in order of priority; at least one.
+    pub hosts: Vec<GatewayHost>,
+    /// The transport; none: as RFC 3263 finds it.
+    pub transport: Option<Transport>,
+    /// How we answer its challenges.
+    pub auth: Option<GatewayAuth>,
+    /// Realms whose challenges are answered; empty: those that its hosts have asked for.
+    pub realms: Vec<String>,
+    /// Weaker challenges are not answered.
+    pub min_algorithm: MinAlgorithm,
+    /// User part of From; none: the caller's number.
+    pub from_user: Option<String>,
+    /// Host part of From; none: the host that is called.
+    pub from_domain: Option<String>,
+    /// We register there, with this expiry.
+    pub register: Option<Duration>,
+    /// OPTIONS this often; none: never.
+    pub options: Option<Duration>,
+    /// Calls from these addresses are calls from this gateway.
+    pub sources: Vec<IpNet>,
+    /// From where else it may send media.
+    pub media_from: Vec<IpNet>,
+    /// Where media to it goes.
+    pub media_answer: MediaAnswer,
+    /// The class of its calls, which routes ask for.
+    pub class: String,
+    /// Where its redirects and transfers may lead beside its own hosts.
+    pub redirects: Redirects,
+    /// Calls at once, both ways together; none: any number.
+    pub channels: Option<usize>,
+    /// How long a host may be without any response; none: as `limits` say.
+    pub trying: Option<Duration>,
+    /// Rules on the called number of calls to it; the first that matches applies.
+    pub called: Vec<Rewrite>,
+    /// The same on the caller's number.
+    pub caller: Vec<Rewrite>,
+    /// What may be offered to it, best first; empty: as the route says.
+    pub codecs: Vec<Codec>,
+    /// Its parties press keys as tones in their audio, and take no events.
+    pub inband: bool,
+    /// Its dialogs go to its own hosts only.
+    pub dialog_own: bool,
+    /// Line in the file.
+    pub line: usize,
+}
+
+/// Where a gateway's redirects and transfers may lead beside its own hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// Nowhere.
+    #[default]
+    Own,
+    /// To the hosts of these gateways, through them.
+    Gateways(Vec<String>),
+    /// Through the routes, as calls of the gateway.
+    Routes,
+}
+
+/// One host of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayHost {
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// The port; none: as RFC 3263 finds it.
+    pub port: Option<u16>,
+    /// Lower ones first; equal ones share the calls.
+    pub priority: u16,
+}
+
+impl fmt::Display for GatewayHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None if self.host.contains(':') => write!(f, "[{}]", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+/// How we answer a gateway's challenges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayAuth {
+    /// The digest username.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// Where media to a party goes, once some has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaAnswer {
+    /// To where its packets come from.
+    Source,
+    /// To where it says that it receives.
+    Signalled,
+}
+
+/// `[[group]]`: several that are called as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name in routes.
+    pub name: String,
+    /// Whom it calls; at least one, none of them a group.
+    pub members: Vec<Target>,
+    /// In which order.
+    pub strategy: Strategy,
+    /// How long a member rings (serial), or all of them (parallel).
+    pub timeout: Duration,
+    /// Line in the file.
+    pub line: usize,
+}
+
+/// How several targets are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// One after the other, until one answers.
+    Serial,
+    /// All at once; the first that answers wins.
+    Parallel,
+}
+
+impl Strategy {
+    /// As the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Serial => "serial",
+            Strategy::Parallel => "parallel",
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Values that are text with a form of their own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::parse_parties;
+use super::reader::Read;
+use super::{Advertise, KeepAlive, Listener};
+use b2b_config::value;
+
+pub(super) fn listener(text: &str) -> Read<Listener> {
+    let fix = "write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061";
+    let (transport, bind) = text.split_once(':').ok_or(fix)?;
+    let transport = parse_parties::transport(transport).map_err(|_| fix)?;
+    Ok(Listener { transport, bind: bind.parse().map_err(|_| fix)? })
+}
+
+pub(super) fn advertise(text: &str) -> Read<Advertise> {
+    let (host, port) = parse_parties::host_port(text)?;
+    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        return Err("no address to be reached at; name the address that peers use".to_string());
+    }
+    Ok(Advertise { host, port })
+}
+
+pub(super) fn name_server(text: &str) -> Read<SocketAddr> {
+    let with_port = text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
+    with_port.map_err(|_| "not an address; write it like 192.0.2.53 or 127.0.0.1:5353".to_string())
+}
+
+pub(super) fn domain(text: &str) -> Read<String> {
+    match parse_parties::host_port(text)? {
+        (host, None) => Ok(host),
+        _ => Err("a domain has no port".to_string()),
+    }
+}
+
+/// Text that goes into a quoted string or a header as it is.
+pub(super) fn quotable(text: &str) -> Read<String> {
+    match text.trim() {
+        "" => Err("it is empty".to_string()),
+        text if text.contains(['"', '\\']) => Err("quotes and backslashes cannot be in it".to_string()),
+        text => Ok(text.to_string()),
+    }
+}
+
+pub(super) fn keep_alive(text: &str) -> Read<KeepAlive> {
+    match text {
+        "crlf" => Ok(KeepAlive::Crlf),
+        "options" => Ok(KeepAlive::Options),
+        "off" => Ok(KeepAlive::Off),
+        _ => Err("no such choice; choose crlf, options or off".to_string()),
+    }
+}
+
+pub(super) fn store(text: &str) -> Read<Option<String>> {
+    match text.split_once(':') {
+        None if text == "memory" => Ok(None),
+        Some(("sqlite", file)) => path(file).map(Some),
+        _ => Err("no such store; write memory, or sqlite: and a path".to_string()),
+    }
+}
+
+pub(super) fn path(text: &str) -> Read<String> {
+    value::path(text).map(|_| text.to_string())
+}
+
+pub(super) fn ip(text: &str) -> Read<IpAddr> {
+    text.parse().map_err(|_| "not an IP address".to_string())
+}
+
+pub(super) fn reachable_ip(text: &str) -> Read<IpAddr> {
+    ip(text).and_then(|ip| match ip.is_unspecified() {
+        true => Err("no address to be reached at; name the address that peers use".to_string()),
+        false => Ok(ip),
+    })
+}
+
+pub(super) fn ports(text: &str) -> Read<(u16, u16)> {
+    let fix = "write it like 20000-29999";
+    let (first, last) = text.split_once('-').ok_or(fix)?;
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| fix);
+    let (first, last) = (port(first)?, port(last)?);
+    if first < 1024 {
+        return Err("ports below 1024 belong to others; begin at 1024 or above".to_string());
+    }
+    if last < first || last - first < 3 {
+        return Err("too few for one call, which takes four; make the range larger".to_string());
+    }
+    Ok((first, last))
+}

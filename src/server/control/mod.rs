@@ -1,0 +1,360 @@
+//! Programs command calls: what a call application can do, as values, whatever carries them.
+//!
+//! - `command`: what may be wanted, as JSON; `sound`: what is played; `digits`: what is collected
+//! - `memory`: which commands there are and were: one of an id, once, without I/O
+//! - `remote`: calls that are given to a program; `left`: what one of those has begun in its call
+//! - `running`: one under way, and its one end; `run`: carrying it out
+//! - `dial`: how targets of programs are dialled; `hold`: parties on hold
+//!
+//! A command is a task on the calls' thread. However it ends it has exactly one end: an event
+//! `command_completed` or `command_failed` on the bus, and the same in the memory. Its id is the
+//! program's own, so that it can ask again when it does not know whether it was heard.
+
+pub mod command;
+pub mod dial;
+mod digits;
+mod hold;
+mod left;
+mod memory;
+pub mod remote;
+mod run;
+mod running;
+pub mod sound;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::{oneshot, watch};
+
+use super::in_force::Current;
+use super::meeting_places::MeetingPlaces;
+use crate::config::tokens::Scope;
+use b2b_app::queue::QueueDesk;
+use b2b_call::bus::EventBus;
+use b2b_call::event::Event;
+use b2b_call::service::CallService;
+use b2b_call::{CallId, LegId};
+pub use command::{Command, Order};
+use left::Left;
+use memory::{Begun, Memory};
+pub use memory::{Failure, State, Status};
+use running::Running;
+
+/// Commands under way at most.
+const RUNNING: usize = 4_096;
+/// Commands that are remembered when they are over.
+const KEPT: usize = 4_096;
+
+/// What commands are carried out with.
+#[derive(Clone)]
+pub struct Parts {
+    pub service: CallService,
+    pub bus: EventBus,
+    pub current: Current,
+    pub queues: QueueDesk,
+    pub places: MeetingPlaces,
+    /// What time it is, for the last words of a server that stops.
+    pub clock: fn() -> SystemTime,
+}
+
+/// On whose behalf a command comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A program that may command every call.
+    Program,
+    /// One that has this leg, and nothing else.
+    Holder(LegId),
+}
+
+/// Why a command is not even begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("{0}")]
+    Bad(String),
+    #[error("another command has this id already")]
+    Differs,
+    #[error("{RUNNING} commands are under way")]
+    Full,
+    #[error("the server is stopping")]
+    Stopping,
+    #[error("who has one call may not do this; only what is about that call")]
+    NotYours,
+    #[error("the call is not yours any more")]
+    Over,
+}
+
+/// A command that was taken.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub id: Arc<str>,
+    told: watch::Receiver<State>,
+}
+
+/// Commands so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub completed: u64,
+    pub failed: u64,
+    pub refused: u64,
+}
+
+/// All commands. A handle that can be cloned.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    book: Mutex<Book>,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// How a command that is under way is told to end.
+struct Cancel {
+    who: Who,
+    /// What a token needs for it.
+    scope: Scope,
+    end: oneshot::Sender<Undo>,
+}
+
+/// Whether what it has begun is to end with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    Yes,
+    No,
+}
+
+struct Book {
+    memory: Memory,
+    /// How those that are under way are told to end.
+    cancels: HashMap<Arc<str>, Cancel>,
+    /// Legs that programs have, and what those have begun with them.
+    holders: HashMap<LegId, Left>,
+    stopping: bool,
+}
+
+impl Control {
+    /// No commands yet.
+    pub fn new(parts: Parts) -> Self {
+        let memory = Memory::new(RUNNING, KEPT);
+        let book = Book { memory, cancels: HashMap::new(), holders: HashMap::new(), stopping: false };
+        Control(Arc::new(Inner {
+            parts,
+            book: Mutex::new(book),
+            completed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Nothing panics while it holds it.
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a command, and begins with it unless it is known already.
+    ///
+    /// # Errors
+    /// Nothing begins, and no event follows.
+    pub fn submit(&self, order: Order, who: Who) -> Result<Taken, Refused> {
+        self.begin(order, who).inspect_err(|_| {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn begin(&self, mut order: Order, who: Who) -> Result<Taken, Refused> {
+        if let Who::Holder(leg) = who {
+            order = of_holder(order, leg)?;
+        }
+        if order.command.needs_call() && order.call.is_none() && order.leg.is_none() {
+            return Err(Refused::Bad(format!("{}: name a call or a leg", order.command.word())));
+        }
+        let id = order.id.take().unwrap_or_else(|| format!("c{:016x}", rand::random::<u64>()));
+        let id: Arc<str> = id.into();
+        let asked = serde_json::to_vec(&order).map_err(|error| Refused::Bad(error.to_string()))?;
+        let digest: [u8; 32] = Sha256::digest(&asked).into();
+        let (cancel, cancelled) = oneshot::channel();
+        let word = order.command.word();
+        let told = {
+            let mut book = self.book();
+            if book.stopping {
+                return Err(Refused::Stopping);
+            }
+            if let Who::Holder(leg) = who
+                && !book.holders.contains_key(&leg)
+            {
+                return Err(Refused::Over);
+            }
+            let told = match book.memory.begin(&id, word, order.call, digest) {
+                Begun::Known(told) => return Ok(Taken { id, told }),
+                Begun::Differs => return Err(Refused::Differs),
+                Begun::Full => return Err(Refused::Full),
+                Begun::New(told) => told,
+            };
+            book.cancels.insert(id.clone(), Cancel { who, scope: order.command.scope(), end: cancel });
+            told
+        };
+        let running = Running::new(self, &id, who);
+        // A service that has stopped drops it, and that is its end.
+        let _ = self.0.parts.service.spawn(running.run(order, cancelled));
+        Ok(Taken { id, told })
+    }
+
+    /// What is known of a command.
+    pub fn status(&self, id: &str) -> Option<Status> {
+        self.book().memory.status(id)
+    }
+
+    /// A command that was taken before.
+    pub fn taken(&self, id: &str) -> Option<Taken> {
+        let told = self.book().memory.follow(id)?;
+        Some(Taken { id: id.into(), told })
+    }
+
+    /// Waits for the end of a command that was taken; what is known of it then.
+    pub async fn wait(&self, mut taken: Taken) -> Option<Status> {
+        // Of one that has been forgotten nothing is known.
+        let _ = taken.told.wait_for(|state| *state != State::Running).await;
+        self.status(&taken.id)
+    }
+
+    /// What a token needs to take this one back; none: it is over, or never was.
+    pub fn scope(&self, id: &str) -> Option<Scope> {
+        self.book().cancels.get(id).map(|cancel| cancel.scope)
+    }
+
+    /// Takes a command back. `false`: it is over, or never was.
+    pub fn cancel(&self, id: &str) -> bool {
+        let cancel = self.book().cancels.remove(id);
+        cancel.is_some_and(|cancel| cancel.end.send(Undo::Yes).is_ok())
+    }
+
+    /// Somebody has this leg from now on, and commands it.
+    fn give(&self, leg: LegId) {
+        self.book().holders.insert(leg, Left::default());
+    }
+
+    /// Nobody has it any more: his commands end. What they play, collect or dial goes on until whoever
+    /// gets the leg ends it, and so does what is left of those that are over.
+    fn take(&self, leg: LegId) -> Left {
+        let (theirs, left): (Vec<_>, _) = {
+            let mut book = self.book();
+            let theirs = book.cancels.extract_if(|_, cancel| cancel.who == Who::Holder(leg)).collect();
+            (theirs, book.holders.remove(&leg).unwrap_or_default())
+        };
+        for (_, cancel) in theirs {
+            // It may be over.
+            let _ = cancel.end.send(Undo::No);
+        }
+        left
+    }
+
+    /// A command is done that leaves something behind. `false`: who wanted it has the leg no more.
+    fn note(&self, id: &Arc<str>, leg: LegId, command: &Command) -> bool {
+        let mut book = self.book();
+        let wanted = book.cancels.contains_key(id);
+        match book.holders.get_mut(&leg).filter(|_| wanted) {
+            Some(left) => {
+                left.note(command);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// How many are under way.
+    pub fn running(&self) -> usize {
+        self.book().memory.running()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            completed: read(&self.0.completed),
+            failed: read(&self.0.failed),
+            refused: read(&self.0.refused),
+        }
+    }
+
+    /// Takes none any more; all that are under way are over.
+    pub fn stop(&self) {
+        let running = {
+            let mut book = self.book();
+            book.stopping = true;
+            book.memory.all_running()
+        };
+        for id in running {
+            self.end(&id, Err(stopping()));
+        }
+    }
+
+    /// The end of a command, however it comes; later ones do nothing.
+    fn end(&self, id: &Arc<str>, outcome: Result<Value, Failure>) {
+        let ended = {
+            let mut book = self.book();
+            book.cancels.remove(id);
+            book.memory.end(id, outcome)
+        };
+        let Some((status, telling)) = ended else { return };
+        let counter = match status.state {
+            State::Failed => &self.0.failed,
+            State::Completed | State::Running => &self.0.completed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let event = event(status);
+        // Who has waited for the end, and listens to events then, hears of what comes later.
+        if self.0.parts.service.tell_and_then(event.clone(), || telling.tell()).is_err() {
+            self.0.parts.bus.publish((self.0.parts.clock)(), event);
+        }
+    }
+}
+
+fn stopping() -> Failure {
+    Failure::new("stopping", "the server is stopping")
+}
+
+fn event(status: Status) -> Event {
+    let (id, command) = (status.id, status.command.to_owned());
+    let call = status.call.map(CallId);
+    match status.failure {
+        None => {
+            let mut result = status.result.unwrap_or_default();
+            // Who wants it asks for it: GET /commands/{id}.
+            if result.get("secret").is_some()
+                && let Some(fields) = result.as_object_mut()
+            {
+                fields.remove("digits");
+            }
+            Event::CommandCompleted { id, command, call, result }
+        }
+        Some(Failure { reason, error, status }) => {
+            Event::CommandFailed { id, command, call, reason: reason.to_owned(), error, status }
+        }
+    }
+}
+
+/// Who has one leg only commands that one.
+fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
+    let own = order.leg.is_none_or(|it| it == leg.0) && order.call.is_none();
+    if let Command::Unbridge { app: None } = order.command {
+        let error = "app: who has one call says which application gets the other one";
+        return Err(Refused::Bad(error.to_owned()));
+    }
+    match own && order.command.is_of_a_leg() {
+        true => Ok(Order { leg: Some(leg.0), ..order }),
+        false => Err(Refused::NotYours),
+    }
+}
+
+impl Failure {
+    /// Without a status.
+    pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
+        Failure { reason, error: error.into(), status: None }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a program decides on a call that it has: the words of `HandlerAction`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::super::dial::{contacts, options};
+use crate::control::Failure;
+use crate::in_force::Settings;
+use b2b_call::LegId;
+use b2b_call::handler::HandlerAction;
+use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
+
+/// `{"decision": "handle", "leg": 9, "app": "queue/sales"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Decision {
+    /// Its part is done. Who is not in a conversation is refused or hung up.
+    Complete {},
+    /// Calls somebody, and joins him with the caller.
+    Dial {
+        /// A target as routes have it.
+        to: String,
+        /// The number that is shown; without it the caller's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caller: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ring_s: Option<u64>,
+    },
+    /// Gives the caller to another application.
+    Handle { app: String },
+    /// Gives him to an application, or calls a target for him.
+    TransferTo { to: String },
+    /// Joins him with another call that this program has.
+    Bridge {
+        /// Its leg.
+        with: u64,
+    },
+    /// Refuses him, or hangs up.
+    Reject {
+        #[serde(default = "busy")]
+        status: u16,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// Hangs up.
+    Disconnect {},
+    /// Does not want him: he goes where he would go without this program.
+    Fallback {},
+}
+
+fn busy() -> u16 {
+    486
+}
+
+impl Decision {
+    /// As JSON has it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Decision::Complete {} => "complete",
+            Decision::Dial { .. } => "dial",
+            Decision::Handle { .. } => "handle",
+            Decision::TransferTo { .. } => "transfer_to",
+            Decision::Bridge { .. } => "bridge",
+            Decision::Reject { .. } => "reject",
+            Decision::Disconnect {} => "disconnect",
+            Decision::Fallback {} => "fallback",
+        }
+    }
+
+    /// What becomes of the call; none: the fall-back. `has` says which legs the program has.
+    ///
+    /// # Errors
+    /// It cannot be: the program still has the call, and may decide otherwise.
+    pub async fn action(
+        self,
+        settings: &Settings,
+        service: &CallService,
+        has: impl Fn(LegId) -> bool,
+    ) -> Result<Option<HandlerAction>, Failure> {
+        Ok(Some(match self {
+            Decision::Complete {} => HandlerAction::Complete,
+            Decision::Disconnect {} => HandlerAction::Disconnect,
+            Decision::Fallback {} => return Ok(None),
+            Decision::Reject { status, reason } => {
+                let good =
+                    (300..700).contains(&status) && reason.len() <= 128 && !reason.contains(char::is_control);
+                match good {
+                    true => HandlerAction::Reject { status, reason },
+                    false => return Err(Failure::new("invalid", "status: 300 to 699; reason: plain text")),
+                }
+            }
+            Decision::Handle { app } => match service.knows_application(&app).await? {
+                true => HandlerAction::Handle(app),
+                false => return Err(Failure::new("unknown", format!("there is no application {app:?}"))),
+            },
+            Decision::TransferTo { to } => HandlerAction::TransferTo(to),
+            Decision::Bridge { with } if has(LegId(with)) && service.is_up(LegId(with)).await => {
+                HandlerAction::Bridge(LegId(with))
+            }
+            Decision::Bridge { .. } => {
+                return Err(Failure::new(
+                    "unknown",
+                    "name the leg of another call of yours that is answered",
+                ));
+            }
+            Decision::Dial { to, caller, ring_s } => {
+                if ring_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
+                    return Err(Failure::new("invalid", "ring_s: 1 to 3600"));
+                }
+                let found = contacts(service, &to).await?;
+                let usual = options(settings, caller.as_deref(), "", ring_s);
+                let shown = usual.caller.clone().filter(|_| caller.is_some());
+                let options = DialOptions { caller: shown, ..usual };
+                HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(found), options }))
+            }
+        }))
+    }
+}

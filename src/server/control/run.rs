@@ -1,0 +1,404 @@
+//! Carrying a command out, over `CallService`, and taking it back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::command::{Command, Digits, Order, Whole};
+use super::dial::{contacts, options};
+use super::memory::Failure;
+use super::{Parts, Running, hold};
+use b2b_app::conference::{self, Conference, NotDone};
+use b2b_app::queue::Change;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::bus::Received;
+use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
+use b2b_call::event::Event;
+use b2b_call::lookup::LookupError;
+use b2b_call::service::{CallError, DialError, DialOptions, DialRequest, DialTo, Place, RouteTaken, Watched};
+use b2b_call::{CallId, LegId};
+
+/// Between two keys, ms: as RFC 4733 receivers want it.
+const KEY_GAP_MS: u32 = 60;
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let reason = match &error {
+            CallError::Gone => "gone",
+            CallError::WrongState(_) | CallError::Busy => "wrong_state",
+            CallError::Refused(_) => "refused",
+            CallError::Media(_) => "media",
+            CallError::Stopping => "stopping",
+        };
+        let status = if let CallError::Refused(status) = error { Some(status) } else { None };
+        Failure { reason, error: error.to_string(), status }
+    }
+}
+
+impl From<LookupError> for Failure {
+    fn from(error: LookupError) -> Self {
+        Failure { reason: "unknown", error: error.to_string(), status: Some(error.status().0) }
+    }
+}
+
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
+        let (reason, status) = match &error {
+            DialError::Lookup(error) => ("unknown", Some(error.status().0)),
+            DialError::Failed(failure) => ("refused", Some(failure.status)),
+            DialError::CallerGone => ("gone", None),
+            DialError::Invalid(_) => ("wrong_state", None),
+            DialError::Stopping => ("stopping", None),
+        };
+        Failure { reason, error: error.to_string(), status }
+    }
+}
+
+impl From<NotDone> for Failure {
+    fn from(error: NotDone) -> Self {
+        match error {
+            NotDone::Call(error) => error.into(),
+            NotDone::NoMember => Failure::new("unknown", error.to_string()),
+            NotDone::NoFolder => Failure::new("wrong_state", error.to_string()),
+        }
+    }
+}
+
+type Done = Result<Value, Failure>;
+
+fn done() -> Done {
+    Ok(json!({}))
+}
+
+/// One command being carried out.
+pub(super) struct Run<'a> {
+    pub parts: &'a Parts,
+    pub order: &'a Order,
+    pub running: &'a Running,
+}
+
+impl Run<'_> {
+    /// The call and the leg that it is about.
+    async fn about(&self) -> Result<(CallId, LegId), Failure> {
+        let of = match (self.order.leg, self.order.call) {
+            (Some(leg), _) => Watched::Leg(LegId(leg)),
+            (None, Some(call)) => Watched::Call(CallId(call)),
+            (None, None) => return Err(Failure::new("unknown", "name a call or a leg")),
+        };
+        let found = self.parts.service.locate(of).await?;
+        self.running.is_about(found.0);
+        Ok(found)
+    }
+
+    /// Does it.
+    pub async fn carry_out(&self) -> Done {
+        let service = &self.parts.service;
+        match &self.order.command {
+            Command::Originate { .. } => return self.originate().await,
+            Command::Lookup { target } => return self.look_up(target).await,
+            Command::Agent { agent, state } => {
+                let changed = self.parts.queues.change(agent, Change::To(*state)).await;
+                let unknown =
+                    || Failure::new("unknown", format!("there is no agent {agent:?}; see [[agent]]"));
+                return changed.map(|agent| json!(agent)).ok_or_else(unknown);
+            }
+            Command::RoomMute { .. }
+            | Command::RoomVolume { .. }
+            | Command::RoomLock { .. }
+            | Command::RoomKick { .. }
+            | Command::RoomRecord { .. }
+            | Command::RoomPlay { .. } => return self.room().await,
+            Command::Cancel { of } => {
+                let unknown = "it is over, or never was";
+                return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
+            }
+            _ => {}
+        }
+        let (call, leg) = self.about().await?;
+        match &self.order.command {
+            Command::Dial { to, caller, ring_s } => {
+                return self.dial(leg, to, caller.as_deref(), *ring_s).await;
+            }
+            Command::Answer {} => service.answer(leg).await?,
+            Command::Reject { status, reason } => service.reject(leg, *status, reason).await?,
+            Command::Hangup {} if self.order.leg.is_some() => service.hangup(leg).await?,
+            Command::Hangup {} => service.hangup_call(call).await?,
+            Command::Bridge { with, keep } => {
+                let mode = BridgeMode::Intercepting;
+                let bridge = service.create_bridge(leg, LegId(*with), mode, !keep).await?;
+                return Ok(json!({ "bridge": bridge.0 }));
+            }
+            Command::Unbridge { app } => return self.unbridge(leg, app.as_deref()).await,
+            Command::Hold { class } => hold::hold(service, leg, class.as_deref()).await?,
+            Command::Resume {} => hold::resume(service, leg).await?,
+            Command::Transfer { to } => return self.transfer(leg, to).await,
+            Command::Play { sound, times } => {
+                let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
+                let played = service.play(leg, &prompt).await?;
+                return self.played(leg, played).await;
+            }
+            Command::StopPlaying {} => service.stop_playing(leg).await?,
+            Command::Collect { digits } => {
+                let collected = service.collect(leg, &plan(digits, true)).await?;
+                return self.collected(leg, collected, digits.secret).await;
+            }
+            Command::PlayAndCollect { sound, times, barge_in, digits } => {
+                let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
+                let collected = service.play_and_collect(leg, &prompt, &plan(digits, *barge_in)).await?;
+                return self.collected(leg, collected, digits.secret).await;
+            }
+            Command::StopCollecting {} => service.stop_collecting(leg).await?,
+            Command::HearTones { on } => service.hear_tones(leg, *on).await?,
+            Command::Record { what: Whole::Call } => service.record_call(call, None).await?,
+            Command::Record { what } => service.record_leg(leg, *what == Whole::Leg).await?,
+            Command::PauseRecording { paused, what: Whole::Call } => {
+                service.pause_call_recording(call, *paused).await?;
+            }
+            Command::PauseRecording { paused, .. } => service.pause_leg_recording(leg, *paused).await?,
+            Command::StopRecording { what } => {
+                let recorded = match what {
+                    Whole::Call => service.stop_call_recording(call).await?,
+                    Whole::Leg | Whole::Said => service.stop_leg_recording(leg).await?,
+                };
+                return Ok(recorded.map_or_else(|| json!({}), recording));
+            }
+            Command::Music { class } => service.start_moh(leg, class).await?,
+            Command::StopMusic {} => service.stop_moh(leg).await?,
+            Command::Echo { on } => service.echo(leg, *on).await?,
+            Command::SendDigits { digits, ms } => {
+                for digit in digits.chars() {
+                    service.send_digit(leg, digit, *ms).await?;
+                    service.sleep(Duration::from_millis(u64::from(ms + KEY_GAP_MS))).await?;
+                }
+            }
+            Command::SetVariable { name, value } => service.set_variable(call, name, value).await?,
+            Command::Handle { app, number } => service.hand_over(leg, app, number.as_deref()).await?,
+            // Above.
+            _ => {}
+        }
+        done()
+    }
+
+    /// Ends what has begun: it took too long, or nobody wants it any more.
+    pub async fn take_back(&self) {
+        let service = &self.parts.service;
+        if let Command::Originate { .. } = self.order.command {
+            if let Some(call) = self.running.call() {
+                // Whoever is gone needs no end.
+                let _ = service.hangup_call(call).await;
+            }
+            return;
+        }
+        let Ok((call, leg)) = self.about().await else { return };
+        let _ = match self.order.command {
+            Command::Record { what: Whole::Call } => service.stop_call_recording(call).await.map(drop),
+            Command::Record { .. } => service.stop_leg_recording(leg).await.map(drop),
+            Command::Hold { .. } => hold::resume(service, leg).await,
+            Command::Echo { on: true } => service.echo(leg, false).await,
+            Command::HearTones { .. } => service.hear_tones_as_usual(leg).await,
+            Command::Play { .. } => service.stop_playing(leg).await,
+            Command::PlayAndCollect { .. } => {
+                let _ = service.stop_collecting(leg).await;
+                service.stop_playing(leg).await
+            }
+            Command::Collect { .. } => service.stop_collecting(leg).await,
+            Command::Dial { .. } => service.stop_dialling(leg).await,
+            _ => Ok(()),
+        };
+    }
+
+    async fn played(&self, leg: LegId, played: Played) -> Done {
+        match played {
+            Played::Complete => Ok(json!({ "complete": true })),
+            Played::Stopped if self.parts.service.is_up(leg).await => Ok(json!({ "complete": false })),
+            Played::Stopped => Err(CallError::Gone.into()),
+        }
+    }
+
+    async fn collected(&self, leg: LegId, collected: Collected, secret: bool) -> Done {
+        if collected.end == CollectEnd::Stopped && !self.parts.service.is_up(leg).await {
+            return Err(CallError::Gone.into());
+        }
+        let end = match collected.end {
+            CollectEnd::Full => "full",
+            CollectEnd::Terminator(_) => "terminator",
+            CollectEnd::NoInput => "no_input",
+            CollectEnd::BetweenDigits => "between_digits",
+            CollectEnd::TotalTime => "total_time",
+            CollectEnd::Stopped => "stopped",
+        };
+        Ok(match secret {
+            true => json!({ "digits": collected.digits, "end": end, "secret": true }),
+            false => json!({ "digits": collected.digits, "end": end }),
+        })
+    }
+
+    async fn originate(&self) -> Done {
+        let Command::Originate { from, to, app, number, caller, ring_s, variables } = &self.order.command
+        else {
+            return done();
+        };
+        let (service, settings) = (&self.parts.service, self.parts.current.get());
+        if let Some(app) = app
+            && !service.knows_application(app).await?
+        {
+            return Err(Failure::new("unknown", format!("there is no application {app:?}")));
+        }
+        let first = contacts(service, from).await?;
+        let second = match to {
+            Some(to) => Some(contacts(service, to).await?),
+            None => None,
+        };
+        let shown = to.as_deref().or(number.as_deref()).unwrap_or(from);
+        let why = format!("a command calls {from}");
+        let route = Some(RouteTaken { name: "api".to_owned(), why });
+        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s);
+        let request =
+            DialRequest { to: DialTo::Contacts(first), options: DialOptions { route, ..options_of(shown) } };
+        let (call, leg) = service.originate(request).await?;
+        self.running.is_about(call);
+        for (name, value) in variables {
+            service.set_variable(call, name, value).await?;
+        }
+        let leg = leg.await?;
+        let mut result = json!({ "call": call.0, "leg": leg.0 });
+        if let Some(second) = second {
+            let onward = DialRequest { to: DialTo::Contacts(second), options: options_of(from) };
+            match service.dial_and_bridge(leg, onward).await {
+                Ok(bridge) => result["bridge"] = json!(bridge.0),
+                Err(error) => {
+                    // Nobody else would end it. It is over if its party has hung up.
+                    let _ = service.hangup(leg).await;
+                    return Err(error.into());
+                }
+            }
+        }
+        match app {
+            Some(app) => service.hand_over(leg, app, number.as_deref()).await?,
+            // It waits for commands; unless it is over.
+            None if to.is_none() => drop(service.enter(call, Place::Program).await),
+            None => {}
+        }
+        Ok(result)
+    }
+
+    async fn dial(&self, leg: LegId, to: &str, caller: Option<&str>, ring_s: Option<u64>) -> Done {
+        let settings = self.parts.current.get();
+        let found = contacts(&self.parts.service, to).await?;
+        let mut options = options(&settings, caller, "", ring_s);
+        if caller.is_none() {
+            // The caller's own.
+            options.caller = None;
+        }
+        let request = DialRequest { to: DialTo::Contacts(found), options };
+        match self.parts.service.dial_and_bridge(leg, request).await {
+            Ok(bridge) => Ok(json!({ "bridge": bridge.0 })),
+            // Its party has gone: nobody has refused.
+            Err(DialError::Failed(_)) if self.parts.service.locate(leg).await.is_err() => {
+                Err(CallError::Gone.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn transfer(&self, leg: LegId, to: &str) -> Done {
+        let mut events = self.parts.bus.subscribe();
+        self.parts.service.transfer(leg, to).await?;
+        while let Some(received) = events.recv().await {
+            match received {
+                Received::Event(it) => match it.event {
+                    Event::TransferEnded { leg: left, status, .. } if left == leg => {
+                        return match status {
+                            200..=299 => done(),
+                            _ => {
+                                let error = format!("the target did not take the call: {status}");
+                                Err(Failure { reason: "refused", error, status: Some(status) })
+                            }
+                        };
+                    }
+                    _ => {}
+                },
+                Received::Lagged(_) => {
+                    return Err(Failure::new("unknown", "too much has happened to say how it ended"));
+                }
+            }
+        }
+        Err(CallError::Stopping.into())
+    }
+
+    async fn unbridge(&self, leg: LegId, app: Option<&str>) -> Done {
+        let service = &self.parts.service;
+        if let Some(app) = app
+            && !service.knows_application(app).await?
+        {
+            return Err(Failure::new("unknown", format!("there is no application {app:?}")));
+        }
+        let kept = self.running.is_of_holder();
+        let (call, other) = hold::patiently(service, || service.unbridge(leg, kept)).await?;
+        if let Some(app) = app {
+            service.hand_over(other, app, None).await?;
+        }
+        let (own, _) = service.locate(leg).await?;
+        Ok(json!({ "call": own.0, "leg": leg.0, "other": { "call": call.0, "leg": other.0 } }))
+    }
+
+    async fn look_up(&self, target: &str) -> Done {
+        let found = contacts(&self.parts.service, target).await?;
+        let contact = |it: &b2b_call::lookup::ResolvedContact| {
+            json!({
+                "uri": it.uri,
+                "user": it.user.as_deref(),
+                "gateway": it.gateway.as_ref().map(|gateway| gateway.name.to_string()),
+                "priority": it.priority,
+            })
+        };
+        Ok(json!({ "contacts": found.iter().map(contact).collect::<Vec<_>>() }))
+    }
+
+    async fn room(&self) -> Done {
+        use conference::Order;
+        let leg = self.order.leg.map(LegId);
+        let member = || leg.ok_or_else(|| Failure::new("unknown", "name the member's leg"));
+        let (room, order) = match &self.order.command {
+            Command::RoomMute { room, muted } => (room, Some(Order::Mute(leg, *muted))),
+            Command::RoomVolume { room, db } => (room, Some(Order::Volume(member()?, *db))),
+            Command::RoomLock { room, locked } => (room, Some(Order::Lock(*locked))),
+            Command::RoomKick { room } => (room, Some(Order::SendAway(member()?))),
+            Command::RoomRecord { room, on } => (room, Some(Order::Record(*on))),
+            Command::RoomPlay { room, .. } => (room, None),
+            _ => return done(),
+        };
+        let settings = self.parts.current.get();
+        let config = settings.config.apps.conferences.iter().find(|config| config.name == *room);
+        let Some(config) = config else {
+            return Err(Failure::new("unknown", format!("there is no room {room:?}; see [[conference]]")));
+        };
+        let conference = Conference::new(config.clone(), &self.parts.places.rooms);
+        if let Some(order) = order {
+            conference.order(&self.parts.service, order).await?;
+            return done();
+        }
+        let Command::RoomPlay { sound, .. } = &self.order.command else { return done() };
+        let prompt = sound.prompt(&settings.config.apps.prompts, 1);
+        let played = conference.say_to_all(&self.parts.service, &prompt).await?;
+        Ok(json!({ "complete": played == Played::Complete }))
+    }
+}
+
+fn plan(digits: &Digits, barge_in: bool) -> DigitPlan {
+    DigitPlan {
+        max: digits.max,
+        terminators: digits.terminators.clone(),
+        first: Duration::from_secs_f64(digits.first_s),
+        between: Duration::from_secs_f64(digits.between_s),
+        total: Duration::from_secs_f64(digits.total_s),
+        barge_in,
+        type_ahead: digits.type_ahead,
+        secret: digits.secret,
+    }
+}
+
+fn recording(Recorded { path, lasts, error, .. }: Recorded) -> Value {
+    let seconds = lasts.as_millis() as f64 / 1_000.0;
+    json!({ "file": path.to_string_lossy(), "seconds": seconds, "error": error })
+}

@@ -1,0 +1,379 @@
+//! What passes between a controlling server and a media server, whichever way it travels: the
+//! trait's verbs and values, with names that the controlling server chooses. In JSON, which
+//! over gRPC stands in the fields of its own messages.
+//!
+//! The controlling server numbers endpoints, recordings and rooms, so that it need not wait
+//! for one verb before it sends the next. Changes that the other side would not understand
+//! raise [`VERSION`]; the other side refuses another one's sessions.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use b2b_call::controller::TranscodeStats;
+use b2b_call::controller::{
+    Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, DigitPlan, Drops, EndpointId,
+    EndpointSpec, EndpointStats, Flow, Joined, MediaError, Member, MusicClass, MusicSource, PairPolicy, Part,
+    Played, Prompt, Recorded, RecordingId, RecordingSpec, RtcpStats, Sources,
+};
+
+/// Of this schema.
+pub const VERSION: u32 = 3;
+/// The most verbs of one request, and the most happenings of one answer.
+pub const MOST: usize = 256;
+
+/// Asks for a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u32,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub version: u32,
+    /// A secret: who has it commands the session.
+    pub session: String,
+    /// Without a request for so long, the session and all that it holds is gone.
+    pub lease_ms: u64,
+    /// Their names; who does not know one passes over it.
+    pub capabilities: Vec<String>,
+    pub load: Load,
+}
+
+/// What a media server carries at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    pub version: u32,
+    pub sessions: usize,
+    pub endpoints: usize,
+    /// With so many endpoints it takes no new calls.
+    pub most: usize,
+    pub conferences: usize,
+    pub recordings: usize,
+    /// Whether new calls may come.
+    pub accepting: bool,
+}
+
+/// The name of a capability in a [`Welcome`].
+pub fn name_of(capability: Capability) -> String {
+    serde_json::to_value(capability).ok().and_then(|it| Some(it.as_str()?.to_owned())).unwrap_or_default()
+}
+
+/// What a server can do, of what we know.
+pub fn capabilities(names: &[String]) -> Capabilities {
+    let known = Capability::ALL.into_iter().filter(|one| names.contains(&name_of(*one)));
+    Capabilities::of(&known.collect::<Vec<_>>())
+}
+
+/// Verbs, to be obeyed in this order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Counts requests from 1 on. One that comes again is answered again and not obeyed.
+    pub batch: u64,
+    pub verbs: Vec<Numbered>,
+}
+
+/// A verb with the number that its answer has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbered {
+    pub id: u64,
+    pub verb: Verb,
+}
+
+/// What has happened, oldest first: answers that were there at once, or all that came later.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Happenings {
+    /// Of the first; those before it need not be kept any more.
+    pub first: u64,
+    pub happened: Vec<Happening>,
+    /// With answers to a question for what happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+}
+
+/// One thing that has happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    Answer(Box<Answered>),
+    Event(Box<Event>),
+}
+
+/// The answer to a verb.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    pub id: u64,
+    pub result: Result<Answer, MediaError>,
+    /// What stands between parties and the media server since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub described: Vec<Described>,
+}
+
+/// What a party was told last, and has said last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    pub endpoint: EndpointId,
+    pub told: Octets,
+    pub said: Octets,
+}
+
+/// Octets: a text where they are one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Octets {
+    Text(String),
+    Raw(Vec<u8>),
+}
+
+impl From<Bytes> for Octets {
+    fn from(octets: Bytes) -> Self {
+        Octets::from(Vec::from(octets))
+    }
+}
+
+impl From<Vec<u8>> for Octets {
+    fn from(octets: Vec<u8>) -> Self {
+        String::from_utf8(octets).map_or_else(|error| Octets::Raw(error.into_bytes()), Octets::Text)
+    }
+}
+
+impl From<Octets> for Vec<u8> {
+    fn from(octets: Octets) -> Self {
+        match octets {
+            Octets::Text(text) => text.into_bytes(),
+            Octets::Raw(octets) => octets,
+        }
+    }
+}
+
+/// What is asked for; see `MediaController`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    Allocate { endpoint: EndpointId, spec: EndpointSpec },
+    SignalledFrom { endpoint: EndpointId, host: IpAddr },
+    Release { endpoint: EndpointId },
+    PairOffer { from: EndpointId, to: EndpointId, offer: Octets, policy: PairPolicy },
+    PairAnswer { from: EndpointId, to: EndpointId, answer: Octets },
+    LocalOffer { endpoint: EndpointId, like: Option<EndpointId>, policy: PairPolicy },
+    ApplyRemote { endpoint: EndpointId, answer: Octets },
+    LocalAnswer { endpoint: EndpointId, offer: Octets, policy: PairPolicy },
+    RepeatOffer { endpoint: EndpointId },
+    DirectOffer { from: EndpointId, to: EndpointId, heard: SocketAddr, policy: PairPolicy },
+    ReturnOffer { endpoint: EndpointId, policy: PairPolicy },
+    SendDigit { endpoint: EndpointId, digit: char, duration_ms: u32 },
+    WithdrawOffer { endpoint: EndpointId },
+    Bridge { a: EndpointId, b: EndpointId },
+    Unbridge { a: EndpointId, b: EndpointId },
+    Stats { endpoint: EndpointId },
+    Play { endpoint: EndpointId, prompt: Said },
+    StopPrompt { endpoint: EndpointId },
+    Collect { endpoint: EndpointId, prompt: Option<Said>, plan: DigitPlan },
+    StopCollecting { endpoint: EndpointId },
+    FeedDigit { endpoint: EndpointId, digit: char },
+    HearTones { endpoint: EndpointId, on: bool },
+    TakesInfo { endpoint: EndpointId },
+    Record { recording: RecordingId, endpoint: EndpointId, spec: RecordingSpec },
+    PauseRecording { recording: RecordingId, paused: bool },
+    FollowRecording { recording: RecordingId, endpoint: EndpointId, other_side: bool },
+    StopRecording { recording: RecordingId },
+    WaitForRecording { recording: RecordingId },
+    CreateConference { conference: ConferenceId, spec: ConferenceSpec },
+    EndConference { conference: ConferenceId },
+    AddToConference { conference: ConferenceId, endpoint: EndpointId, member: Member },
+    RemoveFromConference { conference: ConferenceId, endpoint: EndpointId },
+    PlayToConference { conference: ConferenceId, prompt: Said },
+    RecordConference { recording: RecordingId, conference: ConferenceId, spec: RecordingSpec },
+    StartMoh { endpoint: EndpointId, class: MusicClass },
+    StopMoh { endpoint: EndpointId },
+    Echo { endpoint: EndpointId, on: bool },
+}
+
+impl Verb {
+    /// Whether every file that it names has a name that JSON can hold.
+    pub fn can_be_written(&self) -> bool {
+        let said = |prompt: &Said| {
+            prompt.parts.iter().all(|part| match part {
+                Piece::File(path) => path.to_str().is_some(),
+                _ => true,
+            })
+        };
+        match self {
+            Verb::Play { prompt, .. }
+            | Verb::PlayToConference { prompt, .. }
+            | Verb::Collect { prompt: Some(prompt), .. } => said(prompt),
+            Verb::Record { spec, .. } | Verb::RecordConference { spec, .. } => spec.path.to_str().is_some(),
+            Verb::StartMoh { class, .. } => match &class.source {
+                MusicSource::Folder(path) | MusicSource::File(path) => path.to_str().is_some(),
+                MusicSource::Tone { .. } => true,
+            },
+            _ => true,
+        }
+    }
+}
+
+/// What a verb came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Done,
+    Allocated { rtp: SocketAddr },
+    Description(Octets),
+    Joined(Joined),
+    Stats(Box<Stats>),
+    Played(Played),
+    Collected(Collected),
+    Recorded(Recorded),
+}
+
+/// What happens; see `MediaEvent`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    Started { endpoint: EndpointId, from: SocketAddr },
+    Timeout { endpoint: EndpointId },
+    SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
+    SourceRefused { endpoint: EndpointId, from: SocketAddr },
+    Withheld { endpoint: EndpointId, to: SocketAddr },
+    Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
+    Recorded { recording: RecordingId, recorded: Recorded },
+    Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },
+    Closed { endpoint: EndpointId, stats: Box<Stats> },
+    Failed { endpoint: EndpointId, reason: String },
+}
+
+/// A prompt. Files are those of the media server's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    pub parts: Vec<Piece>,
+    pub times: u32,
+}
+
+/// A part of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Piece {
+    File(std::path::PathBuf),
+    Tone { hz: [u16; 2], lasts: Duration, dbm0: i8 },
+    Silence(Duration),
+}
+
+impl From<&Prompt> for Said {
+    fn from(prompt: &Prompt) -> Self {
+        let parts = prompt.parts.iter().map(|part| match part {
+            Part::File(path) => Piece::File(path.to_path_buf()),
+            Part::Tone { hz, lasts, dbm0 } => Piece::Tone { hz: *hz, lasts: *lasts, dbm0: *dbm0 },
+            Part::Silence(lasts) => Piece::Silence(*lasts),
+        });
+        Said { parts: parts.collect(), times: prompt.times }
+    }
+}
+
+impl From<Said> for Prompt {
+    fn from(said: Said) -> Self {
+        let parts = said.parts.into_iter().map(|piece| match piece {
+            Piece::File(path) => Part::File(path.into()),
+            Piece::Tone { hz, lasts, dbm0 } => Part::Tone { hz, lasts, dbm0 },
+            Piece::Silence(lasts) => Part::Silence(lasts),
+        });
+        Prompt { parts: parts.collect(), times: said.times }
+    }
+}
+
+/// `EndpointStats`, with moments as how long ago they were, in µs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    pub since_ago_us: u64,
+    pub received: Streamed,
+    pub sent: Streamed,
+    pub dropped: Drops,
+    pub sources: Sources,
+    pub ssrc: Option<u32>,
+    pub ssrc_changes: u32,
+    pub lost: u64,
+    pub jitter_us: u64,
+    pub payload_type: Option<u8>,
+    pub payload_type_refused: Option<u8>,
+    pub digits: u32,
+    pub transcoded: TranscodeStats,
+    pub timeouts: u32,
+    pub rtcp: RtcpStats,
+}
+
+/// `Flow`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Streamed {
+    pub packets: u64,
+    pub bytes: u64,
+    pub first_ago_us: Option<u64>,
+    pub last_ago_us: Option<u64>,
+}
+
+impl Streamed {
+    fn new(flow: &Flow, now: Instant) -> Streamed {
+        let Flow { packets, bytes, first, last } = *flow;
+        let past = |at: Option<Instant>| at.map(|at| ago(now, at));
+        Streamed { packets, bytes, first_ago_us: past(first), last_ago_us: past(last) }
+    }
+
+    fn flow(self, now: Instant) -> Flow {
+        let at = |ago: Option<u64>| ago.map(|ago| before(now, ago));
+        let Streamed { packets, bytes, first_ago_us, last_ago_us } = self;
+        Flow { packets, bytes, first: at(first_ago_us), last: at(last_ago_us) }
+    }
+}
+
+fn ago(now: Instant, at: Instant) -> u64 {
+    now.saturating_duration_since(at).as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+fn before(now: Instant, ago_us: u64) -> Instant {
+    now.checked_sub(Duration::from_micros(ago_us)).unwrap_or(now)
+}
+
+impl Stats {
+    /// As they are sent now.
+    pub fn new(stats: &EndpointStats, now: Instant) -> Stats {
+        Stats {
+            since_ago_us: ago(now, stats.since),
+            received: Streamed::new(&stats.received, now),
+            sent: Streamed::new(&stats.sent, now),
+            dropped: stats.dropped,
+            sources: stats.sources,
+            ssrc: stats.ssrc,
+            ssrc_changes: stats.ssrc_changes,
+            lost: stats.lost,
+            jitter_us: stats.jitter.as_micros().try_into().unwrap_or(u64::MAX),
+            payload_type: stats.payload_type,
+            payload_type_refused: stats.payload_type_refused,
+            digits: stats.digits,
+            transcoded: stats.transcoded,
+            timeouts: stats.timeouts,
+            rtcp: stats.rtcp,
+        }
+    }
+
+    /// As they are to us, who have them now.
+    pub fn stats(self, now: Instant) -> EndpointStats {
+        EndpointStats {
+            since: before(now, self.since_ago_us),
+            received: self.received.flow(now),
+            sent: self.sent.flow(now),
+            dropped: self.dropped,
+            sources: self.sources,
+            ssrc: self.ssrc,
+            ssrc_changes: self.ssrc_changes,
+            lost: self.lost,
+            jitter: Duration::from_micros(self.jitter_us),
+            payload_type: self.payload_type,
+            payload_type_refused: self.payload_type_refused,
+            digits: self.digits,
+            transcoded: self.transcoded,
+            timeouts: self.timeouts,
+            rtcp: self.rtcp,
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Relays by rtpengine, over its `ng` protocol.
+//!
+//! - `bencode`: the notation; `exchange`: requests and replies as datagrams
+//! - `words`: what is asked for, and what answers mean
+//! - `relay`: endpoints as a machine; `driver`: the thread that drives it
+//!
+//! Descriptions are ours, as with the embedded engine: rtpengine is told addresses only, and
+//! gives ports. Every endpoint is an `ng` call of two ends, and a bridge sends the inner ends
+//! of two endpoints to each other: packets pass rtpengine twice, but a party's address never
+//! changes, whoever it speaks with. designs/0016-remote-media.md says why.
+
+mod bencode;
+mod driver;
+mod exchange;
+mod relay;
+mod words;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, oneshot};
+
+use b2b_base::util::vital::Vital;
+use b2b_call::controller::{
+    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
+    LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy,
+};
+use b2b_call::negotiate::pair::{self, Side};
+use driver::Command;
+use relay::{Places as Opened, Wanted};
+use words::End;
+pub use words::Interfaces;
+
+/// Where rtpengine is, and what it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RtpengineConfig {
+    /// Its `--listen-ng`.
+    pub server: SocketAddr,
+    pub interfaces: Interfaces,
+    /// Identifiers come from it; from the operating system's generator, except in tests.
+    pub seed: u64,
+}
+
+/// See the module's text.
+pub struct RtpengineController {
+    commands: Mutex<Option<mpsc::UnboundedSender<Command>>>,
+    shared: Arc<Shared>,
+    vital: Vital,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What callers and the thread both see.
+struct Shared {
+    state: Mutex<State>,
+    /// Somebody answers, as far as is known.
+    alive: AtomicBool,
+}
+
+struct State {
+    rng: StdRng,
+    last: u64,
+    endpoints: HashMap<EndpointId, Entry>,
+}
+
+struct Entry {
+    side: Side,
+    inner: SocketAddr,
+    joined: Option<EndpointId>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self, id: EndpointId, places: Opened) {
+        let mut state = self.state();
+        let side = Side::new(places.party, state.rng.random());
+        state.endpoints.insert(id, Entry { side, inner: places.inner, joined: None });
+    }
+}
+
+impl State {
+    fn get(&mut self, id: EndpointId) -> Result<&mut Entry, MediaError> {
+        self.endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))
+    }
+
+    fn two(&mut self, a: EndpointId, b: EndpointId) -> Result<(&mut Entry, &mut Entry), MediaError> {
+        let missing = [a, b].into_iter().find(|id| !self.endpoints.contains_key(id));
+        if a != b
+            && missing.is_none()
+            && let [Some(one), Some(other)] = self.endpoints.get_disjoint_mut([&a, &b])
+        {
+            return Ok((one, other));
+        }
+        Err(MediaError::NoSuchEndpoint(missing.unwrap_or(b)))
+    }
+
+    /// What rtpengine is to do for an endpoint now.
+    fn wanted(&self, id: EndpointId) -> Option<Wanted> {
+        let entry = self.endpoints.get(&id)?;
+        let other = entry.joined.and_then(|other| self.endpoints.get(&other));
+        let inner = other.map_or(End::nowhere(entry.inner.is_ipv6()), |other| End::at(other.inner));
+        let remote = entry.side.remote()?;
+        let party = match remote.receives && remote.rtp.port() != 0 {
+            true => End { rtp: remote.rtp, rtcp_mux: remote.rtcp_mux, rtcp: Some(remote.rtcp) },
+            false => End::nowhere(remote.rtp.is_ipv6()),
+        };
+        Some(Wanted { party, inner, expects: remote.sends && other.is_some() })
+    }
+}
+
+/// What of a policy rtpengine can do as we use it: nothing is decoded.
+fn relayed(policy: &PairPolicy) -> PairPolicy {
+    PairPolicy { transcode: false, tones: false, ..policy.clone() }
+}
+
+impl RtpengineController {
+    /// What it can do, known before there is one.
+    pub const CAPABILITIES: Capabilities = Capabilities::of(&[
+        Capability::Endpoints,
+        Capability::Pairs,
+        Capability::Bridges,
+        Capability::Timeouts,
+        Capability::Statistics,
+    ]);
+
+    /// Starts the thread that speaks with rtpengine. It need not be there yet: until it
+    /// answers there are no endpoints.
+    ///
+    /// # Errors
+    /// The system refuses a socket or a thread.
+    pub fn start(
+        config: RtpengineConfig,
+    ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
+        let rng = StdRng::seed_from_u64(config.seed);
+        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new() });
+        let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
+        let (told, events) = mpsc::unbounded_channel();
+        let vital = Vital::default();
+        let (commands, thread) =
+            driver::start(config.server, config.interfaces, shared.clone(), told, vital.clone())?;
+        let controller = RtpengineController {
+            commands: Mutex::new(Some(commands)),
+            shared,
+            vital,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((controller, events))
+    }
+
+    /// Endpoints that are not released.
+    pub fn endpoints(&self) -> usize {
+        self.shared.state().endpoints.len()
+    }
+
+    /// Whether it answers. Until it has not answered for long enough, it is thought to.
+    pub fn is_alive(&self) -> bool {
+        self.shared.alive.load(Ordering::Relaxed)
+    }
+
+    /// Hears when the thread has panicked.
+    pub fn panicked(&self) -> Receiver<String> {
+        self.vital.panicked()
+    }
+
+    /// Ends every endpoint, and the thread.
+    pub fn shutdown(&self) {
+        drop(self.commands.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of rtpengine panicked");
+        }
+    }
+
+    fn tell(&self, command: Command) {
+        if let Some(commands) = &*self.commands.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Without a thread nothing is held either.
+            let _ = commands.send(command);
+        }
+    }
+
+    /// Brings rtpengine in line with what an endpoint was told and has said.
+    fn push(&self, state: &State, id: EndpointId) {
+        if let Some(wanted) = state.wanted(id) {
+            self.tell(Command::Want(id, wanted));
+        }
+    }
+
+    fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
+        let (one, other) = state.two(a, b)?;
+        let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
+        let route = |(way, encoding, to): (b2b_call::controller::Way, String, Option<String>)| {
+            let same = (0..=127).all(|from| way.payload_types.get(from).is_none_or(|to| to == from));
+            match (way.transcode, way.recode, to) {
+                (None, None, None) if same => Ok(Route::Relay { encoding }),
+                _ => Err(MediaError::NoCommonCodec),
+            }
+        };
+        let joined = Joined { forward: route(forward)?, backward: route(backward)? };
+        for (id, other) in [(a, b), (b, a)] {
+            let before = state.get(id)?.joined.replace(other).filter(|before| *before != other);
+            if let Some(before) = before
+                && let Some(entry) = state.endpoints.get_mut(&before)
+                && entry.joined == Some(id)
+            {
+                entry.joined = None;
+                self.push(state, before);
+            }
+        }
+        [a, b].into_iter().for_each(|id| self.push(state, id));
+        Ok(joined)
+    }
+
+    /// The same for a join that exists already, and for an endpoint without one.
+    fn rejoin(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
+        match state.get(id)?.joined {
+            Some(other) => self.join(state, id, other).map(drop),
+            None => {
+                self.push(state, id);
+                Ok(())
+            }
+        }
+    }
+
+    fn part(&self, state: &mut State, a: EndpointId, b: EndpointId) {
+        for (id, other) in [(a, b), (b, a)] {
+            if let Some(entry) = state.endpoints.get_mut(&id)
+                && entry.joined == Some(other)
+            {
+                entry.joined = None;
+                self.push(state, id);
+            }
+        }
+    }
+}
+
+impl Drop for RtpengineController {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn octets(description: Box<[u8]>) -> Bytes {
+    description.into_vec().into()
+}
+
+impl MediaController for RtpengineController {
+    fn capabilities(&self) -> Capabilities {
+        RtpengineController::CAPABILITIES
+    }
+
+    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
+        if spec.srtp != SrtpPolicy::Off {
+            return MediaFuture::unsupported(Capability::Encryption);
+        }
+        let id = {
+            let mut state = self.shared.state();
+            state.last += 1;
+            EndpointId(state.last)
+        };
+        let (reply, opened) = oneshot::channel();
+        let ipv6 = spec.family == AddressFamily::V6;
+        self.tell(Command::Open { id, ipv6, timeout: spec.rtp_timeout.filter(|it| !it.is_zero()), reply });
+        MediaFuture::pending(async move { opened.await.unwrap_or(Err(MediaError::Stopped)) })
+    }
+
+    fn release_endpoint(&self, endpoint: EndpointId) {
+        let mut state = self.shared.state();
+        let Some(entry) = state.endpoints.remove(&endpoint) else { return };
+        if let Some(other) = entry.joined
+            && let Some(it) = state.endpoints.get_mut(&other)
+            && it.joined == Some(endpoint)
+        {
+            it.joined = None;
+            self.push(&state, other);
+        }
+        self.tell(Command::Release(endpoint));
+    }
+
+    fn pair_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        offer: Bytes,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        let mut state = self.shared.state();
+        MediaFuture::ready(state.two(from, to).and_then(|(from, to)| {
+            Ok(octets(pair::offer(&mut from.side, &mut to.side, &offer, &relayed(policy))?))
+        }))
+    }
+
+    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
+        let mut state = self.shared.state();
+        let paired = state
+            .two(from, to)
+            .and_then(|(from, to)| Ok(octets(pair::answer(&mut from.side, &mut to.side, &answer)?)));
+        MediaFuture::ready(paired.and_then(|answer| {
+            self.rejoin(&mut state, from)?;
+            if state.get(from)?.joined != Some(to) {
+                self.rejoin(&mut state, to)?;
+            }
+            Ok(answer)
+        }))
+    }
+
+    fn local_offer(
+        &self,
+        endpoint: EndpointId,
+        like: Option<EndpointId>,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        let mut state = self.shared.state();
+        let policy = relayed(policy);
+        let offer = match like.filter(|like| *like != endpoint) {
+            Some(like) => state
+                .two(endpoint, like)
+                .and_then(|(to, like)| Ok(pair::local_offer(&mut to.side, Some(&like.side), &policy)?)),
+            None => {
+                state.get(endpoint).and_then(|entry| Ok(pair::local_offer(&mut entry.side, None, &policy)?))
+            }
+        };
+        MediaFuture::ready(offer.map(octets))
+    }
+
+    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
+        let mut state = self.shared.state();
+        let applied = state.get(endpoint).and_then(|entry| Ok(pair::apply(&mut entry.side, &answer)?));
+        MediaFuture::ready(applied.and_then(|()| self.rejoin(&mut state, endpoint)))
+    }
+
+    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
+        let mut state = self.shared.state();
+        let policy = relayed(policy);
+        let answer =
+            state.get(endpoint).and_then(|entry| Ok(pair::local_answer(&mut entry.side, &offer, &policy)?));
+        MediaFuture::ready(answer.and_then(|answer| {
+            self.rejoin(&mut state, endpoint)?;
+            Ok(octets(answer))
+        }))
+    }
+
+    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
+        let mut state = self.shared.state();
+        let offer = state.get(endpoint).and_then(|entry| Ok(pair::repeat(&mut entry.side)?));
+        MediaFuture::ready(offer.map(octets))
+    }
+
+    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
+        self.shared.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
+    }
+
+    /// Nothing: without a word, as the trait has it.
+    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
+        let _ = (endpoint, digit, duration_ms);
+    }
+
+    fn withdraw_offer(&self, endpoint: EndpointId) {
+        if let Ok(entry) = self.shared.state().get(endpoint) {
+            entry.side.withdraw();
+        }
+    }
+
+    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
+        let mut state = self.shared.state();
+        MediaFuture::ready(self.join(&mut state, a, b))
+    }
+
+    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
+        self.part(&mut self.shared.state(), a, b);
+        MediaFuture::ready(Ok(()))
+    }
+
+    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
+        if let Err(error) = self.shared.state().get(endpoint) {
+            return MediaFuture::ready(Err(error));
+        }
+        let (reply, counted) = oneshot::channel();
+        self.tell(Command::Look(endpoint, reply));
+        MediaFuture::pending(
+            async move { counted.await.unwrap_or(Err(MediaError::Stopped)).map(|stats| *stats) },
+        )
+    }
+
+    fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
+        let mut state = self.shared.state();
+        let (told, said) = state.get(endpoint).ok()?.side.described()?;
+        Some(Descriptions { told: told.into(), said: said.into() })
+    }
+}
+
+/// What rtpengine says to the machine that has asked it for an endpoint, each time with the cookie
+/// that is waited for. For fuzzing, from outside this room.
+#[cfg(fuzzing)]
+pub fn hear_replies(mut now: std::time::Instant, replies: &mut dyn Iterator<Item = &[u8]>) {
+    let mut relay = relay::Relay::new(now, "f".to_owned(), Interfaces::default());
+    let timeout = Some(std::time::Duration::from_secs(5));
+    relay.open(now, EndpointId(1), false, timeout);
+    relay.open(now, EndpointId(2), true, timeout);
+    let mut asked = std::collections::VecDeque::new();
+    for (n, reply) in replies.enumerate() {
+        while let Some(output) = relay.poll() {
+            if let relay::Output::Transmit(datagram) = output {
+                let cookie = datagram.split(|&octet| octet == b' ').next().unwrap_or_default().to_vec();
+                asked.push_back(cookie);
+            }
+        }
+        let cookie = asked.pop_front().unwrap_or_default();
+        relay.input(now, &[&cookie, &b" "[..], reply].concat());
+        if n % 4 == 3 {
+            relay.look(now, EndpointId(1));
+            now += std::time::Duration::from_millis(700);
+            relay.timeout(now);
+        }
+    }
+    relay.release(now, EndpointId(1));
+}

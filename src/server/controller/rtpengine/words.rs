@@ -1,0 +1,192 @@
+//! What the machine says to rtpengine, and reads of its answers. Pure.
+//!
+//! One `ng` call for each endpoint, with two ends: `party` is where the party is, `inner`
+//! where the endpoint's bridge is. Session descriptions here are only for rtpengine: each
+//! says one address.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::bencode::Value;
+
+/// The ends of an endpoint's call, as tags.
+const INNER: &str = "inner";
+const PARTY: &str = "party";
+
+/// Where nobody is, before an end has an address. An unspecified address would make
+/// rtpengine answer with one.
+pub const NOBODY_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+/// The same in IPv6.
+pub const NOBODY_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 9);
+
+/// Which network interfaces of rtpengine's the ends are on: names of its `--interface`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    /// Towards parties; none: its default.
+    pub outer: Option<String>,
+    /// Between endpoints; none: its default.
+    pub inner: Option<String>,
+}
+
+/// The address of one end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    pub rtp: SocketAddr,
+    /// RTCP shares the RTP port.
+    pub rtcp_mux: bool,
+    /// None: the port behind RTP's.
+    pub rtcp: Option<SocketAddr>,
+}
+
+impl End {
+    /// RTP here, RTCP behind it.
+    pub fn at(rtp: SocketAddr) -> End {
+        End { rtp, rtcp_mux: false, rtcp: None }
+    }
+
+    /// Nothing is to be sent there: 0.0.0.0, as RFC 2543 holds. A direction would be passed on
+    /// by rtpengine, and not obeyed.
+    pub fn nowhere(ipv6: bool) -> End {
+        let ip = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        End::at(SocketAddr::new(ip, 9))
+    }
+}
+
+/// `command`s about the call of an endpoint.
+pub struct Words<'a> {
+    pub call_id: &'a str,
+    pub interfaces: &'a Interfaces,
+}
+
+impl Words<'_> {
+    /// Says where the inner end sends to; the answer says where parties are to send.
+    pub fn offer(&self, inner: End, ipv6: bool) -> Value {
+        self.describe("offer", inner, Some(if ipv6 { "IP6" } else { "IP4" }))
+    }
+
+    /// Says where the party's end sends to; the answer says where the other endpoint is to.
+    pub fn answer(&self, party: End) -> Value {
+        self.describe("answer", party, None)
+    }
+
+    fn describe(&self, command: &str, end: End, family: Option<&str>) -> Value {
+        let mut entries = vec![
+            ("command", command.into()),
+            ("call-id", self.call_id.into()),
+            ("from-tag", INNER.into()),
+            ("to-tag", PARTY.into()),
+            ("sdp", Value::Octets(description(end).into_bytes())),
+            ("ICE", "remove".into()),
+            // What the party was told about this was told by us; our answer says it here.
+            ("rtcp-mux", Value::texts(&["offer"])),
+            // Without the first the ports of an end change with the address of the other one. With
+            // the second it drops, once it has learned where an end sends from, what comes from
+            // elsewhere; of several it learns the one that is nearest to what we have said.
+            ("flags", Value::texts(&["port-latching", "strict-source"])),
+            ("endpoint-learning", "heuristic".into()),
+        ];
+        if let Some(family) = family {
+            entries.push(("address-family", family.into()));
+        }
+        if self.interfaces.outer.is_some() || self.interfaces.inner.is_some() {
+            let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "default".to_owned());
+            let (inner, outer) = (name(&self.interfaces.inner), name(&self.interfaces.outer));
+            entries.push(("direction", Value::texts(&[&inner, &outer])));
+        }
+        Value::dict(entries)
+    }
+
+    /// Asks for counters.
+    pub fn query(&self) -> Value {
+        Value::dict([("command", "query".into()), ("call-id", self.call_id.into())])
+    }
+
+    /// Ends it at once; the answer has the last counters.
+    pub fn delete(&self) -> Value {
+        Value::dict([
+            ("command", "delete".into()),
+            ("call-id", self.call_id.into()),
+            ("delete-delay", Value::Int(0)),
+        ])
+    }
+}
+
+/// Asks whether anybody is there.
+pub fn ping() -> Value {
+    Value::dict([("command", "ping".into())])
+}
+
+/// PCMU stands for whatever is carried: rtpengine forwards every payload type.
+fn description(end: End) -> String {
+    let family = if end.rtp.is_ipv4() { "IP4" } else { "IP6" };
+    let (ip, port) = (end.rtp.ip(), end.rtp.port());
+    let mut text = format!(
+        "v=0\r\no=b2b 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
+         m=audio {port} RTP/AVP 0\r\na=sendrecv\r\n"
+    );
+    match (end.rtcp_mux, end.rtcp) {
+        (true, _) => text.push_str("a=rtcp-mux\r\n"),
+        (false, Some(rtcp)) if rtcp.is_ipv4() == end.rtp.is_ipv4() => {
+            let _ = write!(text, "a=rtcp:{} IN {family} {}\r\n", rtcp.port(), rtcp.ip());
+        }
+        (false, _) => {}
+    }
+    text
+}
+
+/// Where the other end receives, of the answer to `offer` or `answer`.
+pub fn address(reply: &Value) -> Option<SocketAddr> {
+    let description = b2b_sdp::SessionDescription::parse(reply.get("sdp")?.octets()?).ok()?;
+    let audio = description.audio(description.audio_index()?).ok()?;
+    Some(audio.rtp()).filter(|rtp| rtp.port() != 0)
+}
+
+/// What was refused, and why.
+pub fn refusal(reply: &Value) -> Option<String> {
+    if reply.get("result").and_then(Value::text) != Some("error") {
+        return None;
+    }
+    let reason = reply.get("error-reason").and_then(Value::octets).unwrap_or(b"it does not say why");
+    Some(String::from_utf8_lossy(reason).chars().filter(|it| !it.is_control()).take(200).collect())
+}
+
+/// Of a call's counters what is ours to know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// RTP from the party: packets, octets.
+    pub received: (u64, u64),
+    /// RTP from the other endpoint, that went to the party.
+    pub sent: (u64, u64),
+    /// Where the party's RTP comes from, as rtpengine has learnt it.
+    pub from: Option<SocketAddr>,
+    pub ssrc: Option<u32>,
+}
+
+/// Reads the answer to `query` or `delete`.
+pub fn counted(reply: &Value) -> Option<Counted> {
+    let tags = reply.get("tags")?;
+    let stream = |tag: &str| {
+        let media = tags.get(tag)?.get("medias")?.first()?;
+        media.get("streams")?.first()
+    };
+    let flow = |stream: Option<&Value>| {
+        let stats = stream.and_then(|stream| stream.get("stats"));
+        let of = |key| {
+            let value = stats.and_then(|stats| stats.get(key)).and_then(Value::int);
+            value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0)
+        };
+        (of("packets"), of("bytes"))
+    };
+    let party = stream(PARTY)?;
+    let endpoint = party.get("endpoint");
+    let ip = endpoint.and_then(|it| it.get("address")).and_then(Value::text).and_then(|it| it.parse().ok());
+    let port = endpoint.and_then(|it| it.get("port")).and_then(Value::int);
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    let ssrc = party.get("SSRC").and_then(Value::int).and_then(|ssrc| u32::try_from(ssrc).ok());
+    Some(Counted {
+        received: flow(Some(party)),
+        sent: flow(stream(INNER)),
+        from: ip.zip(port).map(|(ip, port): (IpAddr, u16)| SocketAddr::new(ip, port)),
+        ssrc,
+    })
+}

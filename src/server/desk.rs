@@ -1,0 +1,449 @@
+//! The server's front desk: trusted addresses, limits; `passwords`: who somebody is;
+//! `registering`: REGISTER; `watching`: SUBSCRIBE.
+
+mod passwords;
+mod registering;
+mod watching;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::board::GatewayBoard;
+use super::effective_source::EffectiveSource;
+use super::gate::{Gate, NoEntry};
+use super::gateway::Gateways;
+use super::gateway::realms::Realms;
+use super::hops::HopRules;
+use super::in_force::{Current, Settings, SharedRegistrar, registrar};
+use super::lamps::Lamps;
+use super::lamps::board::LampBoard;
+use super::media_rules;
+use super::origin::Origin;
+use super::settings;
+use super::tally::Tally;
+use b2b_call::bus::EventBus;
+use b2b_call::event::Event;
+use b2b_call::handler::Party;
+use b2b_call::lookup::{Diverted, GatewayUse, ResolvedContact};
+use b2b_call::reason::Reason;
+use b2b_call::seats::Seat;
+use b2b_call::switch::Turn;
+use b2b_call::switch::desk::{Admission, Fate, FrontDesk, MediaRules};
+use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
+use b2b_sip::endpoint::{
+    Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+    Transport,
+};
+use b2b_sip::known::KnownSources;
+use b2b_sip::msg::{Method, Request, Response};
+use b2b_sip::net::Ban;
+use passwords::Lines;
+
+/// Q.850: no circuit is available.
+const NO_CIRCUIT: u8 = 34;
+
+/// How long the address of a gateway's host stays known that has answered us.
+const GATEWAY_KNOWN: Duration = Duration::from_secs(24 * 3_600);
+
+/// Who a desk works with, and whom it tells.
+#[derive(Clone)]
+pub struct DeskParts {
+    pub current: Current,
+    pub registrar: SharedRegistrar,
+    pub bus: EventBus,
+    pub board: GatewayBoard,
+    pub tally: Tally,
+    pub lamps: LampBoard,
+    /// Written by the desk, for all who keep room for those who belong here.
+    pub known: KnownSources,
+}
+
+/// Decides who may call and register.
+pub struct ServerDesk {
+    parts: DeskParts,
+    /// The settings that this desk works with: those in force, once it has looked.
+    settings: Arc<Settings>,
+    digest: DigestServer,
+    penalties: Penalties,
+    lines: Lines,
+    hops: HopRules,
+    gate: Gate,
+    gateways: Gateways,
+    lamps: Lamps,
+    /// Whoever watches is to hear of another configuration.
+    reloaded: bool,
+    /// For the sockets.
+    bans: VecDeque<Ban>,
+    proven: VecDeque<Flow>,
+    /// Of proxies that nobody named.
+    told: registering::Told,
+    seed: [u8; 32],
+    /// The time of the last turn, the same for people, and how far apart the clocks are.
+    now: Instant,
+    wall: SystemTime,
+    start: (Instant, SystemTime),
+}
+
+/// Why a request gets no further.
+enum Turned {
+    /// It is refused with this. Who sent it is known, or his nonce shows that he is not
+    /// forged.
+    Away(Reply),
+    /// The same, for a stranger: nothing is kept of it.
+    Once(Reply),
+    /// It is not answered.
+    Ignored,
+}
+
+impl ServerDesk {
+    /// A desk; `seed` from the operating system's generator.
+    pub fn new(parts: DeskParts, seed: [u8; 32], (now, wall): (Instant, SystemTime)) -> Self {
+        let settings = parts.current.get();
+        let config = &settings.config;
+        parts.known.set_blocks(settings.known_blocks());
+        registrar(&parts.registrar).each_registered(&mut |binding| {
+            parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
+        });
+        ServerDesk {
+            digest: DigestServer::new(settings::digest(config), seed, now),
+            hops: HopRules::new(parts.current.clone(), parts.registrar.clone(), parts.board.clone()),
+            penalties: Penalties::new(settings::penalties(config), now),
+            lines: Lines::new(now),
+            gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
+            gateways: {
+                let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
+                gateways.follow(now, config);
+                gateways
+            },
+            settings,
+            lamps: Lamps::new(parts.lamps.clone()),
+            reloaded: false,
+            parts,
+            bans: VecDeque::new(),
+            proven: VecDeque::new(),
+            told: registering::Told::default(),
+            seed,
+            now,
+            wall,
+            start: (now, wall),
+        }
+    }
+
+    fn at(&mut self, now: Instant) {
+        self.now = now;
+        self.wall = self.start.1 + now.saturating_duration_since(self.start.0);
+    }
+
+    /// Where a request comes from, as far as limits and belief go.
+    fn source(&self, request: &Request, flow: &Flow) -> EffectiveSource {
+        EffectiveSource::of(request, flow, &self.settings.origins)
+    }
+
+    /// Who came by this flow has given a right password.
+    fn prove(&mut self, flow: &Flow) {
+        if flow.transport.is_reliable() {
+            self.proven.push_back(*flow);
+        }
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        from: EffectiveSource,
+    ) -> Result<(Option<String>, Vec<Seat>), Turned> {
+        let source = from.ip();
+        let identity = match self.settings.origins.of(source).0 {
+            Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
+            _ => None,
+        };
+        let settings = self.settings.clone();
+        let (origin, _) = settings.caller(identity.as_deref(), source);
+        match self.gate.enter(now, &settings.config, origin, source) {
+            Ok(seats) => Ok((identity, seats)),
+            Err(why) => Err(Turned::Away(self.no_entry(why))),
+        }
+    }
+
+    fn no_entry(&self, why: NoEntry) -> Reply {
+        self.count(why);
+        match why {
+            NoEntry::Rate(wait) => retry_after(503, "Too Many Calls In This Second", wait),
+            // Nothing is wrong with the server: a phone need not look for another one.
+            NoEntry::UserRate(wait) => retry_after(480, "Too Many Calls Of This User In This Second", wait),
+            NoEntry::SourceRate => {
+                retry_after(480, "Too Many Calls From This Address In This Second", Duration::from_secs(1))
+            }
+            NoEntry::Source => {
+                Reply { reason: "Too Many Calls From This Address".into(), ..Reply::status(480) }
+            }
+            NoEntry::User => Reply { reason: "Too Many Calls Of This User".into(), ..Reply::status(480) },
+            NoEntry::Gateway => {
+                let mut reply = retry_after(503, "All Channels In Use", Duration::from_secs(5));
+                let reason = Reason::q850(NO_CIRCUIT).to_string();
+                reply.headers.push(("Reason".into(), reason.into()));
+                reply
+            }
+        }
+    }
+
+    fn count(&self, why: NoEntry) {
+        self.parts.tally.count(|it| match why {
+            NoEntry::Rate(_) => &mut it.over_rate,
+            NoEntry::UserRate(_) => &mut it.user_over_rate,
+            NoEntry::SourceRate => &mut it.source_over_rate,
+            NoEntry::Source => &mut it.source_full,
+            NoEntry::User => &mut it.user_full,
+            NoEntry::Gateway => &mut it.gateway_full,
+        });
+    }
+
+    /// What has been reloaded.
+    fn follow(&mut self, now: Instant) {
+        let settings = self.parts.current.get();
+        if Arc::ptr_eq(&settings, &self.settings) {
+            return;
+        }
+        let config = &settings.config;
+        self.digest.reconfigure(settings::digest(config));
+        self.parts.known.set_blocks(settings.known_blocks());
+        self.penalties.reconfigure(settings::penalties(config));
+        self.gate.reconfigure(&config.limits);
+        registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
+        self.gateways.follow(now, config);
+        // Whoever is known now may call without a password.
+        let banned = self.penalties.banned_sources(now);
+        let known = &self.parts.known;
+        self.bans.extend(banned.map(|(source, rest)| match known.knows(now, source) {
+            true => Ban { source, until: None },
+            false => settings.ban(source, now + rest),
+        }));
+        self.settings = settings;
+        self.reloaded = true;
+    }
+
+    fn publish(&self, event: Event) {
+        self.parts.bus.publish(self.wall, event);
+    }
+}
+
+fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
+    let wait = wait.as_millis().div_ceil(1_000).max(1).to_string();
+    let headers = vec![("Retry-After".into(), wait.into())];
+    Reply { reason: reason.to_owned(), headers, ..Reply::status(status) }
+}
+
+impl FrontDesk for ServerDesk {
+    fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
+        self.follow(now);
+        let source = self.source(request, flow);
+        match self.admit(now, request, source) {
+            Ok((identity, seats)) => {
+                if identity.is_some() {
+                    self.prove(flow);
+                }
+                let policy = match self.settings.origins.of(source.ip()).0 {
+                    Origin::Gateway(name) => self.settings.gateway_policy(name),
+                    _ => None,
+                };
+                Admission::Accept { identity, seats, policy, source: source.address }
+            }
+            Err(Turned::Away(reply)) => Admission::Refuse(reply),
+            Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
+            Err(Turned::Ignored) => Admission::Ignore,
+        }
+    }
+
+    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
+        self.follow(now);
+        match request.method() {
+            Method::Register => self.register(now, request, flow),
+            _ => Fate::Reply(Reply::status(405)),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) {
+        self.subscribed(t, transaction, request, flow);
+    }
+
+    fn resubscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        subscription: SubscriptionId,
+        transaction: ServerTransactionId,
+        request: &Request,
+    ) {
+        self.lamps.resubscribe(t, subscription, transaction, request);
+    }
+
+    fn outgoing(
+        &mut self,
+        _: Instant,
+        contact: &ResolvedContact,
+        held: &[Seat],
+    ) -> Result<Vec<Seat>, (u16, &'static str)> {
+        let mut seats = Vec::new();
+        if let Some(gateway) = &contact.gateway {
+            let seat = self.gate.through(&gateway.name, gateway.channels).map_err(|why| {
+                self.count(why);
+                (503, "All Channels In Use")
+            });
+            seats.push(seat?);
+        }
+        let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
+        if let Some(user) = user {
+            let seat = self.gate.to_user(&user.name, user.max_calls, held).map_err(|why| {
+                self.count(why);
+                (486, "Busy Here")
+            });
+            seats.push(seat?);
+        }
+        // Whoever redirects has one call more for it.
+        let diverted = contact.diverted.as_deref().into_iter().flat_map(Diverted::all);
+        for name in diverted.filter_map(|it| it.user.as_deref()) {
+            let Some(user) = self.settings.directory.user(name) else { continue };
+            let held: Vec<Seat> = held.iter().chain(&seats).cloned().collect();
+            let seat = self.gate.to_user(&user.name, user.max_calls, &held).map_err(|why| {
+                self.count(why);
+                (486, "Busy Here")
+            });
+            seats.push(seat?);
+        }
+        Ok(seats)
+    }
+
+    fn media_rules(&self, now: Instant, party: &Party) -> MediaRules {
+        let user = party.user.as_deref().and_then(|name| self.settings.directory.user(name));
+        let aor = user.and_then(|user| self.settings.directory.aor(user));
+        let registered = aor.map(|aor| registrar(&self.parts.registrar).known_sources(now, &aor));
+        media_rules::of(&self.settings, party, &registered.unwrap_or_default())
+    }
+
+    fn is_same(&self, one: &Party, other: &Party) -> bool {
+        match (self.settings.party(one).0, self.settings.party(other).0) {
+            (Origin::User(one), Origin::User(other)) | (Origin::Gateway(one), Origin::Gateway(other)) => {
+                one == other
+            }
+            // Gateways with that host.
+            (Origin::Trusted | Origin::Unknown, Origin::Trusted | Origin::Unknown) => {
+                let host = |party: &Party| party.address.map(|address| address.ip().to_canonical());
+                host(one).is_some() && host(one) == host(other)
+            }
+            _ => false,
+        }
+    }
+
+    fn believes(&self, party: &Party) -> bool {
+        matches!(self.settings.party(party).0, Origin::Gateway(_) | Origin::Trusted)
+    }
+
+    fn is_told(&self, party: &Party) -> bool {
+        !matches!(self.settings.party(party).0, Origin::Gateway(_))
+    }
+
+    fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {
+        self.hops.of_caller(&self.settings, identity, flow)
+    }
+
+    fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
+        self.hops.of_contact(&self.settings, contact)
+    }
+
+    fn located(&mut self, host: &str, targets: &[(Transport, SocketAddr)]) {
+        let hosts = self.settings.config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        if let Some(known) = hosts.map(|it| &it.host).find(|it| it.eq_ignore_ascii_case(host)) {
+            let found: Vec<IpAddr> = targets.iter().map(|(_, address)| address.ip()).collect();
+            self.parts.board.located(known, &found);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let gateways = self.gateways.next_timeout(self.start.0);
+        let lamps = self.lamps.next_timeout(self.start.0);
+        [registrar(&self.parts.registrar).next_timeout(), gateways, lamps].into_iter().flatten().min()
+    }
+
+    fn work(&mut self, t: &mut Turn<'_>) {
+        (self.now, self.wall) = (t.now, t.wall);
+        self.follow(t.now);
+        t.sip.set_session_timers(settings::session_timers(&self.settings.config));
+        self.work_of_registrar(t);
+        self.gateways.work(t);
+        self.work_of_lamps(t);
+        for event in self.gateways.take_events() {
+            self.publish(event);
+        }
+    }
+
+    fn poll_ban(&mut self) -> Option<Ban> {
+        self.bans.pop_front()
+    }
+
+    fn poll_proven(&mut self) -> Option<Flow> {
+        self.proven.pop_front()
+    }
+
+    fn drain(&mut self) {
+        self.gateways.stop(self.now);
+        self.lamps.drain();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.gateways.is_idle() && self.lamps.is_empty()
+    }
+
+    fn response(
+        &mut self,
+        t: &mut Turn<'_>,
+        request: RequestId,
+        result: Result<Response, RequestFailure>,
+        flow: Option<Flow>,
+    ) {
+        if self.lamps.answered(t, request, &result) {
+            return;
+        }
+        let from = flow.filter(|_| result.is_ok()).map(|flow| flow.remote.ip());
+        if self.gateways.answered(t, request, &result, flow)
+            && let Some(from) = from
+        {
+            // What a gateway's host resolves to.
+            self.parts.known.at_home(t.now, from, t.now + GATEWAY_KNOWN);
+        }
+    }
+
+    fn credentials(
+        &mut self,
+        challenge: &Response,
+        method: &Method,
+        gateway: &GatewayUse,
+        target: &str,
+    ) -> Option<HeaderFields> {
+        let credentials = gateway.credentials.as_ref()?;
+        let settings = self.settings.clone();
+        // One that a reload took away while its call goes on has no realms any more.
+        let configured = settings.config.gateway(&gateway.name)?;
+        let realms = self.gateways.answerable(configured, challenge);
+        for event in self.gateways.take_events() {
+            self.publish(event);
+        }
+        let realms = realms?;
+        let mut client = DigestClient::new(&credentials.username, &credentials.password, self.seed)
+            .only_for_any(realms)
+            .at_least(settings::algorithm(configured.min_algorithm));
+        // The same numbers twice would be the same cnonce twice.
+        self.seed = rand::random();
+        if let Err(error) = client.challenged(challenge, &Authorized::default()) {
+            tracing::warn!("gateway {}: its challenge cannot be answered: {error}", gateway.name);
+            return None;
+        }
+        Some(client.authorize(method, target.as_bytes()).headers)
+    }
+}

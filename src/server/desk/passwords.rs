@@ -1,0 +1,194 @@
+//! Who sends a request, by their password, and what wrong ones cost.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::{ServerDesk, Turned};
+use crate::effective_source::EffectiveSource;
+use crate::in_force::registrar;
+use crate::origin::Origin;
+use b2b_call::event::Event;
+use b2b_sip::auth::{Asked, Failure, Side, Standing, Verdict};
+use b2b_sip::endpoint::{HeaderFields, Reply};
+use b2b_sip::msg::{Method, Name, Request};
+use b2b_sip::net::budget::{Bucket, Rate};
+
+/// Lines about wrong passwords in the log.
+const LINES: Rate = Rate { per_second: 1, burst: 30 };
+
+/// How long an address stays known that a right password came from, where no registration
+/// keeps it known for longer.
+const ACQUAINTED: Duration = Duration::from_secs(3_600);
+
+/// Lines about wrong passwords, so many and no more.
+pub(super) struct Lines {
+    left: Bucket,
+    skipped: u64,
+}
+
+impl Lines {
+    pub fn new(now: Instant) -> Self {
+        Lines { left: Bucket::new(now), skipped: 0 }
+    }
+
+    /// Writes one, or counts it.
+    fn write(&mut self, now: Instant, line: impl FnOnce() -> String) {
+        if self.left.take(now, LINES).is_err() {
+            self.skipped += 1;
+            return;
+        }
+        match std::mem::take(&mut self.skipped) {
+            0 => tracing::warn!("{}", line()),
+            skipped => tracing::warn!("{} ({skipped} such lines before it were left out)", line()),
+        }
+    }
+}
+
+impl ServerDesk {
+    /// Who sends this, by their password.
+    pub(super) fn authenticate(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        from: EffectiveSource,
+        side: Side,
+    ) -> Result<String, Turned> {
+        self.at(now);
+        let source = from.ip();
+        let settings = self.settings.clone();
+        // A named proxy is many phones, and some hide which one it was.
+        let is_proxy = settings.origins.is_proxy(source);
+        let known = is_proxy || !matches!(settings.origins.of(source).0, Origin::Unknown);
+        let server = &settings.config.server;
+        let agent = request.header(Name::UserAgent).and_then(|agent| std::str::from_utf8(agent).ok());
+        let md5_only = agent.is_some_and(|agent| server.md5_only.iter().any(|it| it.matches(agent)));
+        let asked = Asked { source, realm: &server.realm, side, md5_only };
+        let claim = self.digest.claim(now, request, asked);
+        let acquainted = claim.as_ref().is_some_and(|claim| {
+            claim.acquainted || (!is_proxy && self.is_at_home(now, &claim.user, from.address))
+        });
+        let looked_at = match &claim {
+            Some(claim) => acquainted || self.is_looked_at(now, &claim.user, source, is_proxy),
+            None => true,
+        };
+        let banned = !is_proxy && matches!(self.penalties.source(now, source), Standing::Banned(_));
+        // Where somebody of ours is at home a neighbour's guesses silence nobody.
+        if banned && !(claim.is_some() && looked_at) && !self.parts.known.knows(now, source) {
+            self.parts.tally.count(|it| &mut it.banned);
+            // A proxy that gets no answer would try again, and think that we are gone.
+            return Err(if from.by_proxy { Turned::Once(Reply::status(403)) } else { Turned::Ignored });
+        }
+        let mut proven = false;
+        let (status, headers) = if !looked_at {
+            self.parts.tally.count(|it| &mut it.slowed);
+            // As to a wrong password: nobody learns which one was right.
+            (side.status(), self.digest.challenge(now, asked, false))
+        } else {
+            match self.digest.verify(now, request, asked, &*settings.directory) {
+                Verdict::Authenticated { user } => return self.recognized(now, source, &user, acquainted),
+                Verdict::Challenge { status, headers } => {
+                    self.parts.tally.count(|it| &mut it.challenged);
+                    (status, headers)
+                }
+                Verdict::Rejected { status, headers, user } => {
+                    self.rejected(now, from.address, user, request.method(), is_proxy);
+                    proven = true;
+                    (status, headers)
+                }
+                Verdict::Malformed => {
+                    self.parts.tally.count(|it| &mut it.malformed);
+                    (400, HeaderFields::new())
+                }
+            }
+        };
+        if !known && !self.gate.answers_stranger(now, source) {
+            self.parts.tally.count(|it| &mut it.ignored);
+            return Err(Turned::Ignored);
+        }
+        let reply = Reply { headers, ..Reply::status(status) };
+        // A copy of a wrong password must not count as another one.
+        Err(if proven { Turned::Away(reply) } else { Turned::Once(reply) })
+    }
+
+    /// Whether credentials are verified at all. Those of an acquaintance always are: a
+    /// nonce that the user's right password was used with, or the very address and port
+    /// that the user is registered from.
+    fn is_looked_at(&self, now: Instant, user: &str, source: IpAddr, is_proxy: bool) -> bool {
+        self.penalties.pair(now, source, self.name(user)) == Standing::Clear
+            && (is_proxy || self.penalties.source(now, source) == Standing::Clear)
+    }
+
+    fn is_at_home(&self, now: Instant, user: &str, address: SocketAddr) -> bool {
+        let directory = &self.settings.directory;
+        let aor = directory.digest_user(user).and_then(|user| directory.aor(user));
+        aor.is_some_and(|aor| registrar(&self.parts.registrar).is_registered_from(now, &aor, address))
+    }
+
+    /// One name for all that a user may write for themselves: nobody has more attempts for
+    /// knowing their aliases.
+    fn name<'a>(&'a self, user: &'a str) -> &'a str {
+        self.settings.directory.digest_user(user).map_or(user, |found| &found.name)
+    }
+
+    /// The password is right; the name may be that of an alias.
+    fn recognized(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        user: &str,
+        acquainted: bool,
+    ) -> Result<String, Turned> {
+        let Some(found) = self.settings.directory.digest_user(user).cloned() else {
+            return Err(Turned::Away(Reply::status(403)));
+        };
+        self.parts.tally.count(|it| &mut it.authenticated);
+        // What failed was not an acquaintance's, whose calls would buy a neighbour attempts.
+        if !acquainted {
+            self.penalties.succeeded(source, &found.name);
+        }
+        self.gate.was_no_stranger(source);
+        self.parts.known.at_home(now, source, now + ACQUAINTED);
+        Ok(found.name.clone())
+    }
+
+    fn rejected(&mut self, now: Instant, from: SocketAddr, user: String, method: &Method, is_proxy: bool) {
+        self.parts.tally.count(|it| &mut it.rejected);
+        let source = from.ip();
+        let name = self.name(&user).to_owned();
+        let Failure { first, pair, source: stands } = self.penalties.failed(now, source, &name);
+        match pair {
+            Standing::Banned(time) => {
+                let time = time.as_secs();
+                self.lines.write(now, || {
+                    format!(
+                        "wrong passwords for {user:?} from {source}: attempts for this user from there are not \
+                         looked at for {time} s; if it is a phone of yours, mend its password"
+                    )
+                });
+                let reason =
+                    format!("wrong passwords for {user}: only this user is refused, and only from there");
+                self.publish(Event::Banned { source, for_s: time, reason });
+            }
+            _ if first => {
+                self.lines.write(now, || format!("wrong password for {user:?} from {from} ({method})"))
+            }
+            _ => {}
+        }
+        // Whoever is banned is not looked at: this is when it begins.
+        if let Standing::Banned(time) = stands
+            && !is_proxy
+        {
+            self.parts.tally.count(|it| &mut it.bans);
+            tracing::warn!(
+                "{source} is banned for {} s: wrong passwords for many users, the last one {user:?}",
+                time.as_secs()
+            );
+            let reason = format!("wrong passwords for many users, the last one for {user}");
+            self.publish(Event::Banned { source, for_s: time.as_secs(), reason });
+            if !self.parts.known.knows(now, source) {
+                self.bans.push_back(self.settings.ban(source, now + time));
+            }
+        }
+        self.publish(Event::AuthenticationFailed { source, user, method: method.to_string() });
+    }
+}

@@ -1,0 +1,70 @@
+//! SUBSCRIBE at the front desk: who may watch.
+
+use super::{Origin, ServerDesk, Turned};
+use crate::lamps::Asking;
+use crate::lamps::resource::Watcher;
+use b2b_call::switch::Turn;
+use b2b_sip::auth::Side;
+use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId};
+use b2b_sip::msg::Request;
+
+impl ServerDesk {
+    /// Answers a SUBSCRIBE outside any dialog.
+    pub(super) fn subscribed(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) {
+        self.follow(t.now);
+        let answered = match self.watch(t, transaction, request, flow) {
+            Ok(()) => Ok(()),
+            Err(Turned::Away(reply)) => t.sip.respond(t.now, transaction, reply),
+            Err(Turned::Once(reply)) => t.sip.respond_once(t.now, transaction, reply),
+            Err(Turned::Ignored) => {
+                t.sip.ignore_request(transaction);
+                Ok(())
+            }
+        };
+        if let Err(error) = answered {
+            tracing::debug!("a SUBSCRIBE: {error}");
+        }
+    }
+
+    /// Whoever is known may watch; a gateway has nothing to watch here.
+    fn watch(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        flow: &Flow,
+    ) -> Result<(), Turned> {
+        let source = self.source(request, flow);
+        let address = source.ip();
+        let user = match self.settings.origins.of(address).0 {
+            Origin::Unknown => Some(self.authenticate(t.now, request, source, Side::Server)?),
+            Origin::Gateway(_) => {
+                self.parts.lamps.count(|of| &mut of.refused);
+                return Err(Turned::Away(Reply::status(403)));
+            }
+            Origin::User(_) | Origin::Trusted => None,
+        };
+        if user.is_some() {
+            self.prove(flow);
+        }
+        let settings = self.settings.clone();
+        let watcher = Watcher { user: user.as_deref(), address };
+        let asking = Asking { settings: &settings, watcher };
+        let hops = self.hops.of_caller(&settings, user.as_deref(), flow);
+        self.lamps.subscribe(t, transaction, request, (asking, hops)).map_err(Turned::Away)
+    }
+
+    /// Tells what has changed of what is watched, or is watched no more.
+    pub(super) fn work_of_lamps(&mut self, t: &mut Turn<'_>) {
+        if std::mem::take(&mut self.reloaded) {
+            self.lamps.follow(t, &self.settings);
+        }
+        self.lamps.work(t);
+    }
+}

@@ -1,0 +1,285 @@
+//! Who may have one more call, and how much strangers are answered. Time comes in as
+//! an argument.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::origin::Origin;
+use crate::config::{Limits, ServerConfig};
+use b2b_call::seats::{Holder, Seat, Seats};
+use b2b_sip::known::{KnownSources, network};
+use b2b_sip::net::budget::{Bucket, Rate, SourceBudget};
+
+/// Sources with a budget of their own; the others share one.
+const SOURCES: usize = 16_384;
+
+/// The limits of `[limits]` at work.
+pub struct Gate {
+    seats: Seats,
+    calls: Bucket,
+    calls_rate: Rate,
+    /// Of users by name; those that are full again are as good as new ones.
+    users: HashMap<Arc<str>, Bucket>,
+    users_rate: Rate,
+    sources: SourceBudget,
+    strangers: SourceBudget,
+    next_sweep: Instant,
+}
+
+/// Buckets of users are swept at most this often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a call is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEntry {
+    /// Too many new calls in this second; wait so long.
+    Rate(Duration),
+    /// The user has begun too many in this second; wait so long.
+    UserRate(Duration),
+    /// The source has.
+    SourceRate,
+    /// The source has all calls that one source may have.
+    Source,
+    /// The user has all calls that he may have.
+    User,
+    /// All channels of the gateway are in use.
+    Gateway,
+}
+
+impl Gate {
+    /// A gate with the places of these.
+    pub fn new(now: Instant, limits: &Limits, seats: Seats) -> Self {
+        let Rates { calls: calls_rate, users: users_rate, sources, strangers } = rates(limits);
+        Gate {
+            seats,
+            calls: Bucket::new(now),
+            calls_rate,
+            users: HashMap::new(),
+            users_rate,
+            sources: SourceBudget::new(now, sources, SOURCES, KnownSources::default()),
+            strangers: SourceBudget::new(now, strangers, SOURCES, KnownSources::default()),
+            next_sweep: now,
+        }
+    }
+
+    /// Other limits from now on.
+    pub fn reconfigure(&mut self, limits: &Limits) {
+        let Rates { calls, users, sources, strangers } = rates(limits);
+        (self.calls_rate, self.users_rate) = (calls, users);
+        self.sources.set_rate(sources);
+        self.strangers.set_rate(strangers);
+    }
+
+    /// A call comes in from somebody who may call. Gives the places that it holds.
+    ///
+    /// # Errors
+    /// See [`NoEntry`].
+    pub fn enter(
+        &mut self,
+        now: Instant,
+        config: &ServerConfig,
+        origin: Origin<'_>,
+        source: IpAddr,
+    ) -> Result<Vec<Seat>, NoEntry> {
+        let mut seats = Vec::new();
+        match origin {
+            Origin::Trusted => {}
+            Origin::Gateway(name) => {
+                let limit = config.gateway(name).and_then(|gateway| gateway.channels);
+                seats.push(self.take(Holder::Gateway(name.into()), limit, NoEntry::Gateway)?);
+            }
+            Origin::User(name) => {
+                let limit = config.user(name).and_then(|user| user.max_calls);
+                seats.push(self.take(Holder::User(name.into()), limit, NoEntry::User)?);
+            }
+            Origin::Unknown => {}
+        }
+        if matches!(origin, Origin::User(_) | Origin::Unknown) {
+            let limit = Some(config.limits.source_calls);
+            seats.push(self.take(Holder::Source(network(source)), limit, NoEntry::Source)?);
+        }
+        // What one may not have must not be taken from the others.
+        if let Origin::User(name) = origin {
+            self.pace(now, name)?;
+        }
+        if matches!(origin, Origin::User(_) | Origin::Unknown) && !self.sources.admit(now, source) {
+            return Err(NoEntry::SourceRate);
+        }
+        self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)?;
+        Ok(seats)
+    }
+
+    fn pace(&mut self, now: Instant, user: &str) -> Result<(), NoEntry> {
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            self.users.retain(|_, bucket| !bucket.is_full(now));
+        }
+        let bucket = match self.users.get_mut(user) {
+            Some(bucket) => bucket,
+            None => self.users.entry(user.into()).or_insert_with(|| Bucket::new(now)),
+        };
+        bucket.take(now, self.users_rate).map_err(NoEntry::UserRate)
+    }
+
+    fn take(&self, holder: Holder, limit: Option<usize>, full: NoEntry) -> Result<Seat, NoEntry> {
+        self.seats.take(holder, limit).map_err(|_| full)
+    }
+
+    /// A call goes out through a gateway.
+    ///
+    /// # Errors
+    /// All of its channels are in use.
+    pub fn through(&self, gateway: &Arc<str>, channels: Option<u32>) -> Result<Seat, NoEntry> {
+        let limit = channels.map(|channels| channels as usize);
+        self.take(Holder::Gateway(gateway.clone()), limit, NoEntry::Gateway)
+    }
+
+    /// A user is called: at each of his phones it is the same call.
+    ///
+    /// # Errors
+    /// He has all calls that he may have.
+    pub fn to_user(&self, user: &str, max_calls: Option<usize>, held: &[Seat]) -> Result<Seat, NoEntry> {
+        let holder = Holder::User(user.into());
+        match held.iter().find(|seat| *seat.holder() == holder) {
+            Some(seat) => Ok(seat.clone()),
+            None => self.take(holder, max_calls, NoEntry::User),
+        }
+    }
+
+    /// Whether somebody whom we do not know gets an answer.
+    pub fn answers_stranger(&mut self, now: Instant, source: IpAddr) -> bool {
+        self.strangers.admit(now, source)
+    }
+
+    /// He has turned out to be a user: the challenge that he got was worth it.
+    pub fn was_no_stranger(&mut self, source: IpAddr) {
+        self.strangers.give_back(source);
+    }
+}
+
+struct Rates {
+    calls: Rate,
+    users: Rate,
+    sources: Rate,
+    strangers: Rate,
+}
+
+fn rates(limits: &Limits) -> Rates {
+    // A second's worth may come at once.
+    let second = |calls| Rate { per_second: calls, burst: calls };
+    let strangers = limits.source_challenges_per_s;
+    Rates {
+        calls: second(limits.calls_per_s),
+        users: second(limits.user_calls_per_s),
+        sources: second(limits.source_calls_per_s),
+        strangers: Rate { per_second: strangers, burst: strangers.saturating_mul(10) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_alone;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn config() -> ServerConfig {
+        parse_alone(
+            "[limits]\ncalls_per_s = 4\nsource_calls = 2\nsource_challenges_per_s = 3\n\
+             [[user]]\nname = \"1001\"\npassword = \"x\"\nmax_calls = 1\n\
+             [[user]]\nname = \"1002\"\npassword = \"x\"\n\
+             [[gateway]]\nname = \"g\"\nhosts = [\"a\"]\nchannels = 2\n",
+        )
+        .unwrap()
+    }
+
+    fn gate(config: &ServerConfig) -> (Gate, Instant, Seats) {
+        let (now, seats) = (Instant::now(), Seats::default());
+        (Gate::new(now, &config.limits, seats.clone()), now, seats)
+    }
+
+    #[test]
+    fn a_user_has_his_calls_and_no_more_both_ways_and_each_of_his_phones_is_the_same_call() {
+        let config = config();
+        let (mut gate, now, _) = gate(&config);
+        let held = gate.enter(now, &config, Origin::User("1001"), HERE).unwrap();
+        assert_eq!(gate.enter(now, &config, Origin::User("1001"), HERE).unwrap_err(), NoEntry::User);
+        assert_eq!(gate.to_user("1001", Some(1), &[]).unwrap_err(), NoEntry::User);
+        drop(held);
+        let first_phone = gate.to_user("1001", Some(1), &[]).unwrap();
+        assert!(gate.to_user("1001", Some(1), std::slice::from_ref(&first_phone)).is_ok());
+        assert_eq!(gate.to_user("1001", Some(1), &[]).unwrap_err(), NoEntry::User);
+    }
+
+    #[test]
+    fn a_source_has_its_calls_and_no_more_but_trusted_ones_and_gateways_are_not_counted() {
+        let config = config();
+        let (mut gate, now, seats) = gate(&config);
+        let held: Vec<_> =
+            (0..2).map(|_| gate.enter(now, &config, Origin::User("1002"), HERE).unwrap()).collect();
+        assert_eq!(gate.enter(now, &config, Origin::User("1002"), HERE).unwrap_err(), NoEntry::Source);
+        assert!(gate.enter(now, &config, Origin::User("1002"), THERE).is_ok());
+        assert!(gate.enter(now, &config, Origin::Trusted, HERE).is_ok());
+        drop(held);
+        assert_eq!(seats.all(), []);
+    }
+
+    #[test]
+    fn channels_of_a_gateway_count_both_ways() {
+        let config = config();
+        let (mut gate, now, _) = gate(&config);
+        let _in = gate.enter(now, &config, Origin::Gateway("g"), HERE).unwrap();
+        let out = gate.through(&"g".into(), Some(2)).unwrap();
+        assert_eq!(gate.through(&"g".into(), Some(2)).unwrap_err(), NoEntry::Gateway);
+        assert_eq!(gate.enter(now, &config, Origin::Gateway("g"), HERE).unwrap_err(), NoEntry::Gateway);
+        drop(out);
+        assert!(gate.enter(now, &config, Origin::Gateway("g"), HERE).is_ok());
+    }
+
+    #[test]
+    fn only_so_many_calls_come_in_a_second_and_one_that_is_refused_holds_nothing() {
+        let config = config();
+        let (mut gate, now, seats) = gate(&config);
+        for _ in 0..4 {
+            assert!(gate.enter(now, &config, Origin::Trusted, HERE).is_ok());
+        }
+        let refused = gate.enter(now, &config, Origin::User("1001"), HERE);
+        assert!(matches!(refused, Err(NoEntry::Rate(wait)) if wait <= Duration::from_millis(250)));
+        assert_eq!(seats.all(), []);
+        assert!(gate.enter(now + Duration::from_millis(250), &config, Origin::Trusted, HERE).is_ok());
+    }
+
+    #[test]
+    fn one_users_flood_and_one_sources_take_nothing_from_others() {
+        let text = "[limits]\ncalls_per_s = 10\nuser_calls_per_s = 2\nsource_calls_per_s = 3\n\
+                    [[user]]\nname = \"1001\"\npassword = \"x\"\n[[user]]\nname = \"1002\"\npassword = \"x\"\n";
+        let config = parse_alone(text).unwrap();
+        let (mut gate, now, _) = gate(&config);
+        let mut enter = |origin, source| gate.enter(now, &config, origin, source).map(drop);
+        let flood: Vec<_> = (0..800).map(|_| enter(Origin::User("1001"), HERE)).collect();
+        assert_eq!(flood.iter().filter(|it| it.is_ok()).count(), 2);
+        assert!(matches!(flood[2], Err(NoEntry::UserRate(wait)) if wait <= Duration::from_millis(500)));
+        assert_eq!(enter(Origin::User("1002"), HERE), Ok(()));
+        assert_eq!(enter(Origin::User("1002"), HERE), Err(NoEntry::SourceRate), "three from there");
+        assert_eq!(enter(Origin::User("1002"), THERE), Err(NoEntry::UserRate(Duration::from_millis(500))));
+        for _ in 0..7 {
+            assert_eq!(enter(Origin::Gateway("g"), HERE), Ok(()), "gateways are not limited by source");
+        }
+        assert!(matches!(enter(Origin::Trusted, HERE), Err(NoEntry::Rate(_))));
+    }
+
+    #[test]
+    fn strangers_are_answered_within_a_budget_and_users_do_not_use_it_up() {
+        let config = config();
+        let (mut gate, now, _) = gate(&config);
+        for _ in 0..100 {
+            assert!(gate.answers_stranger(now, HERE));
+            gate.was_no_stranger(HERE);
+        }
+        assert_eq!((0..100).filter(|_| gate.answers_stranger(now, THERE)).count(), 30);
+        assert!(gate.answers_stranger(now, HERE), "another source's flood is its own");
+    }
+}

@@ -1,0 +1,170 @@
+//! REGISTER to a provider, and its answers.
+
+use std::time::Instant;
+
+use crate::board::RegistrationState;
+use crate::config::Gateway;
+use crate::routing::escaped;
+use crate::settings;
+use b2b_call::event::Event;
+use b2b_call::switch::Turn;
+use b2b_sip::auth::DigestClient;
+use b2b_sip::endpoint::{InviteError, OutOfDialog, RequestFailure};
+use b2b_sip::msg::Response;
+use b2b_sip::registration::{Account, Order, Pace, Place, Registrant, Registration, State};
+
+/// A registration at work.
+pub(super) struct Client {
+    registrant: Registrant,
+    pub state: RegistrationState,
+}
+
+impl Client {
+    /// For a gateway that asks for one.
+    pub fn new(gateway: &Gateway, seed: [u8; 32]) -> Option<Self> {
+        let (expires, auth) = (gateway.register?, gateway.auth.as_ref()?);
+        let user = escaped(&auth.username);
+        let places = (0..gateway.hosts.len()).map(|host| place(gateway, host, &user)).collect();
+        let digest = DigestClient::new(&auth.username, auth.password.reveal(), seed)
+            .at_least(settings::algorithm(gateway.min_algorithm));
+        let digest = match gateway.realms.is_empty() {
+            true => digest,
+            false => digest.only_for_any(gateway.realms.iter().cloned()),
+        };
+        let account = Account {
+            digest: Some(digest),
+            expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
+            user,
+        };
+        let schedule = Registration::new(gateway.hosts.len(), Pace::GATEWAY, seed);
+        Some(Client {
+            registrant: Registrant::new(schedule, account, places),
+            state: RegistrationState::default(),
+        })
+    }
+
+    /// User part of our contact.
+    pub fn user(&self) -> &str {
+        self.registrant.user()
+    }
+
+    /// When what is to be done.
+    pub fn schedule(&mut self) -> &mut Registration {
+        &mut self.registrant.schedule
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> State {
+        self.registrant.schedule.state()
+    }
+
+    /// Whether calls reach us by it.
+    pub fn is_in_force(&self) -> bool {
+        self.state().is_in_force()
+    }
+
+    /// When to call its `timeout`.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.registrant.schedule.next_timeout()
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.state().is_over()
+    }
+
+    /// The request that an order asks for.
+    pub fn request(&mut self, order: Order, t: &mut Turn<'_>) -> Option<OutOfDialog> {
+        self.registrant.request(order, t.sip)
+    }
+
+    /// It could not be sent at all.
+    pub fn unsent(&mut self, now: Instant, error: InviteError) -> Order {
+        let order = self.registrant.unsent(now, error);
+        self.show();
+        order
+    }
+
+    /// Takes what became of it. `contact` is ours as the request had it.
+    pub fn answered(
+        &mut self,
+        now: Instant,
+        result: &Result<Response, RequestFailure>,
+        contact: Option<&str>,
+    ) -> Order {
+        let order = self.registrant.answered(now, result, contact);
+        self.show();
+        order
+    }
+
+    fn show(&mut self) {
+        if let Some(last) = self.registrant.last() {
+            self.state.failed = last.failure.is_some();
+            self.state.status = last.status;
+            self.state.reason.clone_from(&last.reason);
+        }
+        self.state.registered = self.is_in_force();
+    }
+
+    /// How it stands.
+    pub fn event(&mut self, gateway: &str) -> Event {
+        self.state.registered = self.is_in_force();
+        let RegistrationState { registered, status, reason, .. } = self.state.clone();
+        Event::GatewayRegistration { gateway: gateway.to_owned(), registered, status, reason }
+    }
+
+    /// A line for what the last answer came to.
+    pub fn log(&self, name: &str, now: Instant, leaving: bool) {
+        let due = self.registrant.schedule.due().map(|at| at.saturating_duration_since(now).as_secs());
+        let RegistrationState { registered, failed, reason, .. } = &self.state;
+        match (due, failed) {
+            _ if leaving => tracing::info!("gateway {name}: the registration ends: {reason}"),
+            (Some(due), true) => {
+                let still = if *registered { "still registered" } else { "not registered" };
+                tracing::warn!("gateway {name}: {still}: {reason}; the next attempt is in {due} s");
+            }
+            (Some(due), false) => {
+                tracing::info!("gateway {name}: registered: {reason}; it is refreshed in {due} s");
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+/// Where requests to a host go: `sip:host:port;transport=udp`.
+pub(super) fn uri(gateway: &Gateway, host: usize) -> String {
+    let name = gateway.hosts.get(host).map(ToString::to_string).unwrap_or_default();
+    match gateway.transport {
+        Some(transport) => format!("sip:{name};transport={}", transport.as_str().to_ascii_lowercase()),
+        None => format!("sip:{name}"),
+    }
+}
+
+/// A host as a registrar.
+fn place(gateway: &Gateway, host: usize, user: &str) -> Place {
+    let (way, registrar) = (uri(gateway, host), registrar(gateway, host));
+    Place {
+        address: format!("<sip:{user}@{}>", domain(gateway, host)),
+        way: (way != registrar).then_some(way),
+        registrar,
+        route: Vec::new(),
+    }
+}
+
+/// The Request-URI: the provider's domain, if it is known, else its host.
+fn registrar(gateway: &Gateway, host: usize) -> String {
+    match &gateway.from_domain {
+        Some(_) => format!("sip:{}", domain(gateway, host)),
+        None => uri(gateway, host),
+    }
+}
+
+/// The domain of our address there.
+fn domain(gateway: &Gateway, host: usize) -> String {
+    let host = gateway.hosts.get(host).map(|host| host.host.as_str());
+    let domain = gateway.from_domain.as_deref().or(host).unwrap_or_default();
+    match domain.contains(':') && !domain.starts_with('[') {
+        true => format!("[{domain}]"),
+        false => domain.to_owned(),
+    }
+}

@@ -1,0 +1,370 @@
+//! Gateways as somebody we depend on: our registrations there, and whether their hosts
+//! answer.
+//!
+//! - `health_fsm`: a host's health as a table; `probe`: the same with its times
+//! - `realms`: which challenges get a gateway's password
+//! - `client`: a registration (`sip::registration`) of a gateway
+//!
+//! [`Gateways`] drives them. It has no socket and no clock: requests go out by the
+//! endpoint that a turn brings, answers come in by [`Gateways::answered`].
+
+mod client;
+pub mod health_fsm;
+pub mod probe;
+pub mod realms;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::board::{GatewayBoard, GatewayState, Wanted};
+use crate::config::{Gateway, ServerConfig};
+use b2b_call::event::Event;
+use b2b_call::resolver::Health;
+use b2b_call::switch::Turn;
+use b2b_sip::endpoint::{Flow, OutOfDialog, RequestFailure, RequestId};
+use b2b_sip::msg::{Method, Response};
+use b2b_sip::registration::{Order, State};
+use client::Client;
+use probe::Probe;
+use realms::{Answerable, Realms};
+
+/// The component of errors about realms.
+pub const REALM: &str = "gateway_realm";
+
+/// The gateways of a configuration, watched.
+pub struct Gateways {
+    watched: Vec<Watched>,
+    board: GatewayBoard,
+    realms: Realms,
+    requests: HashMap<RequestId, Asked>,
+    /// What is to be sent at the next chance.
+    orders: VecDeque<(u64, Order)>,
+    dice: StdRng,
+    last_id: u64,
+    events: Vec<Event>,
+    stopped: bool,
+}
+
+/// A gateway as it was configured when it was last begun with.
+struct Watched {
+    id: u64,
+    config: Gateway,
+    client: Option<Client>,
+    probes: Vec<Probe>,
+    /// It is not in the configuration any more, or has changed: only the end of its
+    /// registration is waited for.
+    leaving: bool,
+}
+
+/// Whose question a request was.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Register(u64),
+    Probe(u64, usize),
+}
+
+impl Gateways {
+    /// None yet; see [`Gateways::follow`].
+    pub fn new(board: GatewayBoard, realms: Realms, seed: [u8; 32]) -> Self {
+        Gateways {
+            watched: Vec::new(),
+            board,
+            realms,
+            requests: HashMap::new(),
+            orders: VecDeque::new(),
+            dice: StdRng::from_seed(seed),
+            last_id: 0,
+            events: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Watches the gateways of this configuration. What did not change goes on as it
+    /// is: its registration stays.
+    pub fn follow(&mut self, now: Instant, config: &ServerConfig) {
+        let old: Vec<(u64, bool)> = self
+            .watched
+            .iter()
+            .filter(|it| !it.leaving)
+            .map(|it| (it.id, config.gateways.iter().any(|new| is_same(&it.config, new))))
+            .collect();
+        for (id, _) in old.iter().filter(|(_, same)| !same) {
+            self.leave(now, *id);
+        }
+        for gateway in &config.gateways {
+            if !self.watched.iter().any(|it| !it.leaving && is_same(&it.config, gateway)) && !self.stopped {
+                self.begin(now, gateway);
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant, gateway: &Gateway) {
+        self.last_id += 1;
+        let client = Client::new(gateway, self.dice.random());
+        let hosts = gateway.options.map(|every| {
+            gateway.hosts.iter().map(|_| Probe::new(now, every, &mut self.dice)).collect::<Vec<_>>()
+        });
+        let id = self.last_id;
+        self.watched.push(Watched {
+            id,
+            config: gateway.clone(),
+            client,
+            probes: hosts.unwrap_or_default(),
+            leaving: false,
+        });
+        // Begun with by `work`.
+        self.orders.push_back((id, Order::Nothing));
+        self.show(id);
+    }
+
+    /// Registrations that wait to begin do so, once an older one of the same gateway
+    /// is gone: its end would take away the same contact.
+    fn start(&mut self, now: Instant) {
+        let leaving: Vec<String> =
+            self.watched.iter().filter(|it| it.leaving).map(|it| it.config.name.clone()).collect();
+        for it in self.watched.iter_mut().filter(|it| !it.leaving && !leaving.contains(&it.config.name)) {
+            if let Some(client) = it.client.as_mut().filter(|it| it.state() == State::Off) {
+                let order = client.schedule().start(now);
+                self.orders.push_back((it.id, order));
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Instant, id: u64) {
+        let Some(it) = self.watched.iter_mut().find(|it| it.id == id) else { return };
+        it.leaving = true;
+        it.probes.clear();
+        self.board.remove(&it.config.name);
+        if let Some(client) = &mut it.client {
+            let order = client.schedule().stop(now);
+            self.orders.push_back((id, order));
+        }
+        self.sweep();
+    }
+
+    /// Ends every registration; nothing new begins.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopped = true;
+        for id in self.watched.iter().filter(|it| !it.leaving).map(|it| it.id).collect::<Vec<_>>() {
+            self.leave(now, id);
+        }
+    }
+
+    /// Whether no registration is left.
+    pub fn is_idle(&self) -> bool {
+        self.watched.iter().all(|it| it.client.is_none())
+    }
+
+    /// When to call [`Gateways::work`]; a time that has passed: at once.
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        if !self.orders.is_empty() {
+            return Some(now);
+        }
+        let clients = self.watched.iter().filter_map(|it| it.client.as_ref()?.next_timeout());
+        let probes = self.watched.iter().flat_map(|it| it.probes.iter().map(Probe::next_timeout));
+        clients.chain(probes).min()
+    }
+
+    /// Registrations that somebody wants at once.
+    fn hurry(&mut self, now: Instant) {
+        for wanted in self.board.take_wanted() {
+            for it in self.watched.iter_mut().filter(|it| !it.leaving) {
+                let Some(client) = &mut it.client else { continue };
+                let is_wanted = match &wanted {
+                    Wanted::Failed => client.state.failed,
+                    Wanted::At(name) => *name == it.config.name,
+                };
+                if is_wanted {
+                    self.orders.push_back((it.id, client.schedule().now(now)));
+                }
+            }
+        }
+    }
+
+    /// Sends what is due.
+    pub fn work(&mut self, t: &mut Turn<'_>) {
+        self.hurry(t.now);
+        for index in 0..self.watched.len() {
+            self.work_of(t, index);
+        }
+        self.sweep();
+        self.start(t.now);
+        while let Some((id, order)) = self.orders.pop_front() {
+            self.carry_out(t, id, order);
+        }
+    }
+
+    fn work_of(&mut self, t: &mut Turn<'_>, index: usize) {
+        let Some(it) = self.watched.get_mut(index) else { return };
+        let id = it.id;
+        if let Some(client) = &mut it.client {
+            let before = client.is_in_force();
+            let order = client.schedule().timeout(t.now);
+            if before && !client.is_in_force() && !it.leaving {
+                self.events.push(client.event(&it.config.name));
+            }
+            self.orders.push_back((id, order));
+        }
+        let mut asked = Vec::new();
+        let mut changed = false;
+        for (host, probe) in it.probes.iter_mut().enumerate() {
+            match probe.timeout(t.now, &mut self.dice) {
+                probe::Order::Nothing => {}
+                probe::Order::Ask => asked.push(host),
+                probe::Order::Changed(health) => {
+                    changed = true;
+                    self.events.push(health_event(&it.config, host, health, "it does not answer OPTIONS"));
+                }
+            }
+        }
+        for host in asked {
+            self.ask(t, index, host);
+        }
+        if changed {
+            self.show(id);
+        }
+    }
+
+    fn ask(&mut self, t: &mut Turn<'_>, index: usize, host: usize) {
+        let Some(it) = self.watched.get_mut(index) else { return };
+        let options = OutOfDialog::new(Method::Options, client::uri(&it.config, host));
+        match t.sip.request_outside(t.now, options) {
+            Ok(request) => drop(self.requests.insert(request, Asked::Probe(it.id, host))),
+            // Patience ends with a miss.
+            Err(error) => tracing::warn!("gateway {}: {error}", it.config.name),
+        }
+    }
+
+    fn carry_out(&mut self, t: &mut Turn<'_>, id: u64, order: Order) {
+        let Some(it) = self.watched.iter_mut().find(|it| it.id == id) else { return };
+        let Some(client) = &mut it.client else { return };
+        let Some(request) = client.request(order, t) else { return };
+        match t.sip.request_outside(t.now, request) {
+            Ok(request) => drop(self.requests.insert(request, Asked::Register(id))),
+            Err(error) => {
+                let order = client.unsent(t.now, error);
+                self.orders.push_back((id, order));
+            }
+        }
+        self.show(id);
+    }
+
+    /// What became of a request; `false`: it is none of ours.
+    pub fn answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        request: RequestId,
+        result: &Result<Response, RequestFailure>,
+        flow: Option<Flow>,
+    ) -> bool {
+        let now = t.now;
+        let Some(asked) = self.requests.remove(&request) else { return false };
+        let id = match asked {
+            Asked::Register(id) | Asked::Probe(id, _) => id,
+        };
+        let Some(it) = self.watched.iter_mut().find(|it| it.id == id) else { return true };
+        if let Ok(response) = result {
+            self.realms.learn(&it.config, b2b_sip::auth::realms(response));
+        }
+        match asked {
+            Asked::Register(_) => {
+                let Some(client) = &mut it.client else { return true };
+                let told = (client.is_in_force(), client.state.failed);
+                let contact = flow.map(|flow| t.sip.contact_uri(&flow, client.user().as_bytes()));
+                let order = client.answered(now, result, contact.as_deref());
+                let tells = told != (client.is_in_force(), client.state.failed);
+                if tells && !it.leaving {
+                    self.events.push(client.event(&it.config.name));
+                }
+                client.log(&it.config.name, now, it.leaving);
+                self.orders.push_back((id, order));
+            }
+            Asked::Probe(_, host) => {
+                let (event, why) = match result {
+                    Ok(response) if response.status() == 503 => {
+                        (health_fsm::Event::Miss, "it answers OPTIONS with 503".to_owned())
+                    }
+                    Ok(response) => {
+                        (health_fsm::Event::Answer, format!("it answers OPTIONS with {}", response.status()))
+                    }
+                    Err(failure) => (health_fsm::Event::Miss, failure.to_string()),
+                };
+                let Some(probe) = it.probes.get_mut(host) else { return true };
+                if let probe::Order::Changed(health) = probe.answered(now, event, &mut self.dice) {
+                    self.events.push(health_event(&it.config, host, health, &why));
+                }
+            }
+        }
+        self.show(id);
+        true
+    }
+
+    /// Which realms of a challenge to a call may have the gateway's password. Of one that
+    /// may not the log and an alarm tell, with the line that lets it in.
+    pub fn answerable(&mut self, gateway: &Gateway, challenge: &Response) -> Option<Vec<String>> {
+        match self.realms.answerable(gateway, &b2b_sip::auth::realms(challenge)) {
+            Answerable::Realms(realms) => Some(realms),
+            Answerable::Refused(realm) => {
+                let mut all = self.realms.of(gateway).to_vec();
+                all.push(realm.clone());
+                let message = format!(
+                    "gateway {}: its password is not for realm {realm:?}, which somebody behind it may have \
+                     asked for; if it is the provider's own, write realm = {all:?} into its [[gateway]]",
+                    gateway.name
+                );
+                tracing::warn!("{message}");
+                self.events.push(Event::Error { component: REALM.to_owned(), message });
+                None
+            }
+        }
+    }
+
+    /// What happened since this was last asked.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn show(&self, id: u64) {
+        let Some(it) = self.watched.iter().find(|it| it.id == id && !it.leaving) else { return };
+        let health = |host: usize| it.probes.get(host).map_or(Health::Unknown, Probe::health);
+        let hosts = it.config.hosts.iter().enumerate();
+        let state = GatewayState {
+            registration: it.client.as_ref().map(|client| client.state.clone()),
+            hosts: hosts.map(|(index, host)| (host.to_string(), health(index))).collect(),
+        };
+        self.board.set(&it.config.name, state);
+    }
+
+    /// Registrations that have ended go.
+    fn sweep(&mut self) {
+        self.watched.retain_mut(|it| {
+            if it.client.as_ref().is_some_and(|client| client.is_over()) {
+                it.client = None;
+            }
+            !it.leaving || it.client.is_some()
+        });
+    }
+}
+
+/// Whether nothing has changed that a registration or a probe depends on.
+fn is_same(old: &Gateway, new: &Gateway) -> bool {
+    let same_auth = old.auth == new.auth || (old.register.is_none() && new.register.is_none());
+    let same_answers = (&old.realms, old.min_algorithm) == (&new.realms, new.min_algorithm);
+    (&old.name, &old.hosts, old.transport, old.register, old.options, &old.from_domain)
+        == (&new.name, &new.hosts, new.transport, new.register, new.options, &new.from_domain)
+        && same_auth
+        && same_answers
+}
+
+fn health_event(gateway: &Gateway, host: usize, health: Health, why: &str) -> Event {
+    let up = health != Health::Down;
+    let name = gateway.hosts.get(host).map(ToString::to_string).unwrap_or_default();
+    match up {
+        true => tracing::info!("gateway {}: {name} is up: {why}", gateway.name),
+        false => tracing::warn!("gateway {}: {name} is down: {why}", gateway.name),
+    }
+    Event::GatewayHealth { gateway: gateway.name.clone(), host: name, up, reason: why.to_owned() }
+}

@@ -1,0 +1,149 @@
+//! OPTIONS to one host, again and again. Pure: time is an argument.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::health_fsm::{Event, State, next};
+use b2b_call::resolver::Health;
+
+/// No answer for so long is a miss: five datagrams have gone out (RFC 3261 §17.1.2.2).
+/// The transaction itself would wait for 32 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How soon a host is asked again that did not answer as it used to.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The questions to one host.
+#[derive(Debug)]
+pub struct Probe {
+    state: State,
+    every: Duration,
+    /// The next question, or the end of patience with the last one.
+    at: Instant,
+    waiting: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Nothing,
+    /// Ask.
+    Ask,
+    /// The host's health has changed.
+    Changed(Health),
+}
+
+impl Probe {
+    /// The first question is due soon, each host at a time of its own.
+    pub fn new(now: Instant, every: Duration, dice: &mut StdRng) -> Self {
+        let at = now + every.min(SOON).mul_f64(dice.random_range(0.0..=0.5));
+        Probe { state: State::Unknown, every, at, waiting: false }
+    }
+
+    /// How the host fares.
+    pub fn health(&self) -> Health {
+        self.state.health()
+    }
+
+    /// When to call [`Probe::timeout`].
+    pub fn next_timeout(&self) -> Instant {
+        self.at
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, now: Instant, dice: &mut StdRng) -> Order {
+        if self.at > now {
+            return Order::Nothing;
+        }
+        if self.waiting {
+            return self.answered(now, Event::Miss, dice);
+        }
+        (self.waiting, self.at) = (true, now + PATIENCE);
+        Order::Ask
+    }
+
+    /// What became of the question; nothing, if patience was at its end before.
+    pub fn answered(&mut self, now: Instant, event: Event, dice: &mut StdRng) -> Order {
+        if !self.waiting {
+            return Order::Nothing;
+        }
+        let before = self.state.health();
+        self.state = next(self.state, event);
+        let wait = if self.state.is_doubtful() { self.every.min(SOON) } else { self.every };
+        (self.waiting, self.at) = (false, now + wait.mul_f64(dice.random_range(0.9..=1.0)));
+        match self.state.health() {
+            after if after != before => Order::Changed(after),
+            _ => Order::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    /// A probe, and what it does while a host answers or not: the time of each change.
+    fn run(answers: impl Fn(Duration) -> bool, time: Duration) -> Vec<(u64, Health)> {
+        let (start, mut dice) = (Instant::now(), StdRng::from_seed([1; 32]));
+        let mut probe = Probe::new(start, Duration::from_secs(30), &mut dice);
+        let mut changes = Vec::new();
+        while probe.next_timeout() < start + time {
+            let now = probe.next_timeout();
+            let since = now - start;
+            let mut order = probe.timeout(now, &mut dice);
+            if order == Order::Ask && answers(since) {
+                order = probe.answered(now, Event::Answer, &mut dice);
+            }
+            if let Order::Changed(health) = order {
+                changes.push((since.as_secs(), health));
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn a_host_that_falls_silent_is_down_within_a_minute_and_up_again_soon_after_it_answers() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let silent = |at: Duration| at >= minutes(5) && at < minutes(10);
+        let changes = run(|at| !silent(at), minutes(20));
+        let [(first, Health::Up), (down, Health::Down), (up, Health::Up)] = changes[..] else {
+            panic!("{changes:?}")
+        };
+        assert!(first <= 5, "{first}");
+        assert!((300..=355).contains(&down), "{down}");
+        assert!((600..=650).contains(&up), "{up}");
+    }
+
+    #[test]
+    fn one_lost_question_changes_nothing() {
+        let asked = std::cell::Cell::new(0);
+        let every_third_is_lost = |_| {
+            asked.set(asked.get() + 1);
+            asked.get() % 3 != 0
+        };
+        let changes = run(every_third_is_lost, Duration::from_secs(900));
+        assert_eq!(changes.iter().map(|(_, health)| *health).collect::<Vec<_>>(), [Health::Up]);
+    }
+
+    #[test]
+    fn a_host_that_never_answers_is_down_after_the_second_question() {
+        let changes = run(|_| false, Duration::from_secs(900));
+        assert!(matches!(changes[..], [(at, Health::Down)] if at <= 30), "{changes:?}");
+    }
+
+    #[test]
+    fn an_answer_after_the_end_of_patience_is_no_answer() {
+        let (now, mut dice) = (Instant::now(), StdRng::from_seed([1; 32]));
+        let mut probe = Probe::new(now, Duration::from_secs(30), &mut dice);
+        let asked = probe.next_timeout();
+        assert_eq!(probe.timeout(asked, &mut dice), Order::Ask);
+        let given_up = probe.next_timeout();
+        probe.timeout(given_up, &mut dice);
+        assert_eq!(probe.answered(given_up, Event::Answer, &mut dice), Order::Nothing);
+        assert_eq!(probe.health(), Health::Unknown);
+    }
+}

@@ -1,0 +1,104 @@
+//! Looks at the server every two seconds, and reads its events.
+
+use std::time::{Duration, SystemTime};
+
+use nix::sys::statvfs::statvfs;
+
+use super::board::{DiskLook, Look, QueueLook};
+use crate::board::GatewayState;
+use crate::console::Console;
+use crate::http::Api;
+use b2b_call::bus::{Received, Subscriber};
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Watches until the server ends.
+pub async fn run(api: Api, mut events: Subscriber) {
+    let mut console = Console::default();
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            received = events.recv() => match received {
+                Some(Received::Event(event)) => {
+                    api.alarms.board().event(event.time, &event.event);
+                    console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
+                }
+                // A flood of events: what they said is in counters, too.
+                Some(Received::Lagged(_)) => {}
+                None => return,
+            },
+            _ = ticks.tick() => {
+                let Some(look) = look(&api).await else { return };
+                api.alarms.board().look(SystemTime::now(), look);
+            }
+        }
+    }
+}
+
+/// None: the calls' thread has ended.
+async fn look(api: &Api) -> Option<Look> {
+    let seen =
+        api.jobs.run(|switch, _, _| (switch.is_draining(), switch.holdings().calls, switch.counters()));
+    let (draining, calls, counters) = seen.await?;
+    let (totals, ports) = api.media.totals().await;
+    let records = api.ledger.counters();
+    let free = ports.free + ports.ready;
+    let carriers = api.media.carriers();
+    let nobody = !carriers.is_empty() && !carriers.iter().any(|it| it.takes_calls);
+    Some(Look {
+        no_media: nobody.then_some(carriers.len()),
+        carriers_down: carriers.into_iter().filter_map(|it| Some((it.name, it.down?))).collect(),
+        gateways_down: api
+            .desk
+            .board
+            .snapshot()
+            .iter()
+            .filter_map(|(name, it, _)| Some((name.clone(), why(it)?)))
+            .collect(),
+        draining: draining.then_some(calls),
+        disk: disk(api),
+        ports: (free, free + ports.used + ports.resting),
+        queues: queues(api).await,
+        ticks: totals.ticks,
+        records_lost: records.lost + records.failures,
+        calls_refused: if draining { 0 } else { counters.refused },
+        bugs: counters.panics + counters.illegal,
+    })
+}
+
+/// Why a gateway takes no calls; none: it does.
+fn why(state: &GatewayState) -> Option<String> {
+    if state.is_up() {
+        return None;
+    }
+    if let Some(it) = state.registration.as_ref().filter(|it| it.failed && !it.registered) {
+        let status = it.status.map(|status| format!("{status} ")).unwrap_or_default();
+        return Some(format!("our registration there failed: {status}{}", it.reason));
+    }
+    let names = state.hosts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    Some(format!("no answer from {}", names.join(", ")))
+}
+
+fn disk(api: &Api) -> Option<DiskLook> {
+    let settings = api.desk.current.get();
+    let folder = settings.config.recording.folder.as_deref()?;
+    let disk = statvfs(folder).ok()?;
+    let free = disk.blocks_available() * disk.fragment_size();
+    Some(DiskLook {
+        folder: folder.display().to_string(),
+        free,
+        wanted: settings.config.recording.free_bytes,
+    })
+}
+
+async fn queues(api: &Api) -> Vec<QueueLook> {
+    let queues = if api.queues.settings().queues.is_empty() { Vec::new() } else { api.queues.queues().await };
+    let look = |it: b2b_app::queue::machine::view::QueueView| QueueLook {
+        name: it.name,
+        waiting: it.waiting,
+        longest: it.longest_wait,
+        goal: it.goal,
+    };
+    queues.into_iter().map(look).collect()
+}

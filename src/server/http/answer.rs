@@ -1,0 +1,75 @@
+//! Errors as JSON: what is wrong and what to do.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use b2b_call::CallId;
+
+/// Why a request is not answered as it would like: `{"error": …, "fix": …}`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    #[serde(skip)]
+    pub status: StatusCode,
+    /// What is wrong.
+    pub error: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, error: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem { status, error: error.into(), fix: fix.into() }
+    }
+
+    /// What the client asks with is not right.
+    pub fn bad(error: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, error, fix)
+    }
+
+    pub fn no_such_path() -> Self {
+        let fix = "ask for / (the page), /calls, /commands, /control, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /openapi.json, /metrics or /healthz; docs/http.md has them all";
+        Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", fix)
+    }
+
+    pub fn wrong_method() -> Self {
+        let fix = "the header field Allow says what it takes";
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method", fix)
+    }
+
+    pub fn too_slow() -> Self {
+        let fix = "try again; if it happens often the machine is overloaded";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long to make", fix)
+    }
+
+    /// What is sent with a request cannot be taken.
+    pub fn no_body(status: StatusCode, error: String) -> Self {
+        Problem::new(status, error, "send a JSON object of 64 KiB at most, at once, with its length")
+    }
+
+    pub fn stopping() -> Self {
+        let fix = "ask again when it has started again";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping", fix)
+    }
+
+    pub fn no_such_call(call: CallId) -> Self {
+        let fix = "GET /calls lists those that are up; of ended ones only the latest are kept";
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no call {}", call.0), fix)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}
+
+/// The number of a call in a path.
+pub fn call_id(text: &str) -> Result<CallId, Problem> {
+    let number = text.parse().map(CallId);
+    number.map_err(|_| {
+        Problem::bad(format!("{text:?} is no call"), "name it by its number, as GET /calls does")
+    })
+}

@@ -1,0 +1,174 @@
+//! `GET /legs/{leg}/audio` and `GET /calls/{id}/audio`: a party's sound, both ways, as a WebSocket.
+//!
+//! The connection is taken from the HTTP server's thread once it is a WebSocket: the voice desk's
+//! threads have it then.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::Api;
+use super::answer::{Problem, call_id};
+use super::guard::Granted;
+use crate::config::tokens::Scope;
+use crate::voice::VERSION;
+use crate::voice::message::{Format, Start};
+use crate::voice::talk::{self, Io, Party};
+use b2b_call::controller::StreamSpec;
+use b2b_call::service::{CallError, Watched};
+use b2b_call::{CallId, LegId};
+
+/// How long a client may neither read nor answer.
+const STALL: Duration = Duration::from_secs(10);
+/// Samples a second where nothing else is asked for.
+const USUAL: u32 = 16_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Samples a second, both ways.
+    rate: Option<u32>,
+    /// The party hears what it hears anyway.
+    #[serde(default)]
+    listen: bool,
+}
+
+type Wish = Result<Query<Asked>, QueryRejection>;
+
+/// Of a leg.
+pub async fn of_leg(
+    State(api): State<Api>,
+    Path(leg): Path<String>,
+    Extension(granted): Extension<Granted>,
+    asked: Wish,
+    request: Request,
+) -> Result<Response, Problem> {
+    let number = leg.parse().map(LegId);
+    let leg = number.map_err(|_| {
+        Problem::bad(format!("{leg:?} is no leg"), "name it by its number, as the legs of GET /calls")
+    })?;
+    open(api, &granted, leg.into(), asked, request).await
+}
+
+/// Of the first leg of a call: of who has called, or was called first.
+pub async fn of_call(
+    State(api): State<Api>,
+    Path(call): Path<String>,
+    Extension(granted): Extension<Granted>,
+    asked: Wish,
+    request: Request,
+) -> Result<Response, Problem> {
+    open(api, &granted, call_id(&call)?.into(), asked, request).await
+}
+
+async fn open(
+    api: Api,
+    granted: &Granted,
+    of: Watched,
+    asked: Wish,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let usage = "the query takes rate=8000, 16000 or 24000, and listen=true";
+    let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    let rate_hz = asked.rate.unwrap_or(USUAL);
+    if !StreamSpec::RATES.contains(&rate_hz) {
+        return Err(Problem::bad(format!("no sound at {rate_hz} samples a second"), usage));
+    }
+    if !asked.listen {
+        // Who may hear a party may not therefore speak to it.
+        granted.needs(Scope::Calls)?;
+    }
+    let (response, upgrade) = upgrade(&mut request)?;
+    drop(request);
+    let (call, leg) = api.service.locate(of).await.map_err(|error| refused(&error))?;
+    let spec = StreamSpec { rate_hz, speaks: !asked.listen };
+    let stream = api.service.stream(leg, spec).await.map_err(|error| refused(&error))?;
+    let start = start(&api, call, leg, spec).await?;
+    tokio::spawn(async move {
+        let handle = api.voices.handle();
+        let socket = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
+            Ok(Ok(parts)) => (parts.io.into_inner().into_std(), parts.read_buf),
+            Ok(Err(_)) => return tracing::error!("a WebSocket whose connection is not known"),
+            Err(error) => return tracing::debug!("a WebSocket: {error}"),
+        };
+        let (Ok(stream_of_octets), read) = socket else { return };
+        let _ = stream_of_octets.set_nodelay(true);
+        let runtime = handle.clone();
+        let opened = runtime.spawn(async move {
+            let octets: Box<dyn Io> = Box::new(TcpStream::from_std(stream_of_octets)?);
+            let config = Some(talk::config());
+            let read = read.to_vec();
+            std::io::Result::Ok(
+                WebSocketStream::from_partially_read(octets, read, Role::Server, config).await,
+            )
+        });
+        let Ok(Ok(socket)) = opened.await else { return };
+        let party = Party { leg, service: api.service.clone() };
+        let outcome = api.voices.talk(&handle, socket, start, stream, party, STALL).await;
+        if let Some(outcome) = outcome {
+            tracing::debug!("leg {}: its sound as a WebSocket: {}", leg.0, outcome.word());
+        }
+    });
+    Ok(response)
+}
+
+/// The answer that makes a WebSocket of a connection, and what gives it then (RFC 6455 §4.2).
+fn upgrade(request: &mut Request) -> Result<(Response, OnUpgrade), Problem> {
+    let fix = "connect as a WebSocket, like `websocat -b ws://127.0.0.1:8080/legs/1/audio`";
+    let bad = |error: String| Problem::new(StatusCode::UPGRADE_REQUIRED, error, fix);
+    let mut head = axum::http::Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.version_mut() = request.version();
+    *head.headers_mut() = request.headers().clone();
+    let response = create_response(&head).map_err(|error| bad(error.to_string()))?;
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let upgrade = upgrade.ok_or_else(|| bad("this connection cannot become a WebSocket".to_owned()))?;
+    Ok((response.map(|()| Body::empty()), upgrade))
+}
+
+async fn start(api: &Api, call: CallId, leg: LegId, spec: StreamSpec) -> Result<Start, Problem> {
+    let look = move |switch: &mut b2b_call::switch::Switch, t: &mut b2b_call::switch::Turn<'_>, _| {
+        (switch.leg_snapshot(leg), switch.call_snapshot(t.now, call))
+    };
+    let (of_leg, of_call) = api.jobs.run(look).await.ok_or_else(Problem::stopping)?;
+    let of_leg = of_leg.ok_or_else(|| refused(&CallError::Gone))?;
+    Ok(Start {
+        version: VERSION,
+        call: call.0,
+        leg: leg.0,
+        agent: None,
+        caller: of_leg.caller,
+        called: of_leg.callee,
+        format: Format::of(spec),
+        speaks: spec.speaks,
+        // The INVITE is not kept when it has been answered.
+        headers: Default::default(),
+        variables: of_call.map(|call| call.variables.into_iter().collect()).unwrap_or_default(),
+    })
+}
+
+fn refused(error: &CallError) -> Problem {
+    match error {
+        CallError::Gone => {
+            let fix = "GET /calls lists calls with their legs";
+            Problem::new(StatusCode::NOT_FOUND, "there is no such leg or call", fix)
+        }
+        CallError::Stopping => Problem::stopping(),
+        error => {
+            let fix = "wait until the leg is answered, as GET /calls and the events tell";
+            Problem::new(StatusCode::CONFLICT, error.to_string(), fix)
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What was on the wire in a call: beginning and ending a capture of its media, and the file.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::answer::{Problem, call_id};
+use super::body::{self, Body};
+use b2b_call::CallId;
+use b2b_call::account::{CAPTURE_BYTES, CaptureView};
+use b2b_call::controller::Snap;
+use b2b_call::switch::CaptureError;
+
+/// The longest that can be asked for; a call may go on for longer.
+const LONGEST: u64 = 86_400;
+
+/// What a client wants.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CaptureWish)]
+pub struct Wish {
+    #[serde(default)]
+    media: Media,
+    /// How long; without it until the call ends.
+    seconds: Option<u64>,
+}
+
+/// What is kept of RTP.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = CaptureMedia)]
+pub enum Media {
+    /// Nobody's voice.
+    #[default]
+    Headers,
+    Whole,
+}
+
+/// A capture that has begun.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CaptureBegun)]
+pub struct Begun {
+    call: CallId,
+    /// What it takes at most.
+    most_bytes: usize,
+    #[serde(flatten)]
+    view: CaptureView,
+}
+
+const USAGE: &str =
+    "send nothing, or {\"media\": \"headers\"} or {\"media\": \"whole\"} as JSON; seconds may be added";
+
+/// `POST /calls/{id}/capture`
+pub async fn begin(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Json<Begun>), Problem> {
+    let call = call_id(&id)?;
+    let Wish { media, seconds } = body::maybe_json(body, USAGE)?.unwrap_or_default();
+    let longest = match seconds {
+        None => None,
+        Some(seconds @ 1..=LONGEST) => Some(Duration::from_secs(seconds)),
+        Some(_) => {
+            return Err(Problem::bad("seconds is out of range", "name 1 to 86400, or leave it out"));
+        }
+    };
+    let snap = match media {
+        Media::Headers => Snap::Headers,
+        Media::Whole => Snap::Whole,
+    };
+    let begun = api.jobs.run(move |switch, t, _| switch.begin_capture(t, call, snap, longest)).await;
+    let capturing = begun.ok_or_else(Problem::stopping)?.map_err(refused)?;
+    let view = capturing.begun().await;
+    Ok((StatusCode::ACCEPTED, Json(Begun { call, most_bytes: CAPTURE_BYTES, view })))
+}
+
+fn refused(error: CaptureError) -> Problem {
+    let (status, fix) = match error {
+        CaptureError::NoSuchCall(call) => return Problem::no_such_call(call),
+        CaptureError::Over(_) => (StatusCode::CONFLICT, "GET its /pcap: it has the messages"),
+        CaptureError::Running(_) => {
+            (StatusCode::CONFLICT, "GET its /pcap at any time; DELETE its /capture to begin anew")
+        }
+        CaptureError::TooMany => {
+            (StatusCode::SERVICE_UNAVAILABLE, "DELETE the /capture of another call, or wait until one ends")
+        }
+        CaptureError::Unsupported => (StatusCode::NOT_IMPLEMENTED, "choose another media controller"),
+    };
+    Problem::new(status, error.to_string(), fix)
+}
+
+/// `DELETE /calls/{id}/capture`
+pub async fn end(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let call = call_id(&id)?;
+    let known = api.jobs.run(move |switch, t, _| switch.end_capture(t, call)).await;
+    match known.ok_or_else(Problem::stopping)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::no_such_call(call)),
+    }
+}
+
+/// `GET /calls/{id}/pcap`
+pub async fn file(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let call = call_id(&id)?;
+    let seen = api.jobs.run(move |switch, _, _| switch.capture(call)).await.ok_or_else(Problem::stopping)?;
+    let write = seen.ok_or_else(|| Problem::no_such_call(call))?;
+    // Megabytes with media: others are answered meanwhile.
+    let file = tokio::task::spawn_blocking(write).await.map_err(|_| Problem::stopping())?;
+    let name = format!("attachment; filename=\"call-{}.pcap\"", call.0);
+    let fields = [(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)];
+    Ok((fields, file).into_response())
+}

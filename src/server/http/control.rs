@@ -1,0 +1,110 @@
+//! `GET /control`: commands and events on one WebSocket.
+//!
+//! A client says commands, a JSON object each, and hears `accepted` or `refused` at once; their
+//! ends are events like all others.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, Query, State};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::answer::Problem;
+use super::commands::submit;
+use super::events::{self, Wanted};
+use super::guard::Granted;
+use super::line::{Heard, Line};
+use b2b_call::CallId;
+use b2b_call::bus::Subscriber;
+
+/// Bytes of a command.
+const MESSAGE: usize = 64 * 1_024;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Go on behind the event with this number.
+    after: Option<u64>,
+    /// Events of this call only.
+    call: Option<u64>,
+    /// `commands`: the ends of commands only.
+    only: Option<Only>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Only {
+    Commands,
+}
+
+/// Upgrades the connection.
+pub async fn stream(
+    State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let usage = "the query takes after=<seq>, call=<call> and only=commands";
+    let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    let events = match asked.only {
+        // Who commands is told at once, however many watch.
+        Some(Only::Commands) => events::subscribe_alone(&api, asked.after)?,
+        None => events::subscribe(&api, asked.after)?,
+    };
+    let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/control`";
+    let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
+    let upgrade = events::bounded(upgrade, MESSAGE);
+    let wanted =
+        Wanted { call: asked.call.map(CallId), commands: asked.only.is_some(), keys: granted.keys() };
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, api, granted, events, wanted)).into_response())
+}
+
+async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscriber, wanted: Wanted) {
+    let mut line = Line::new(socket, events::STALL);
+    loop {
+        // Events wait where they are; commands are heard all the same.
+        let idle = line.is_idle();
+        tokio::select! {
+            said = line.hear() => match said {
+                Heard::Said(Message::Text(text)) => line.say(heard(&api, &granted, text.as_str())),
+                Heard::Said(Message::Binary(_)) => {
+                    let problem = Problem::bad("commands are text", "send a JSON object as a text message");
+                    line.say(Message::Text(no(&Value::Null, &problem).to_string().into()));
+                }
+                Heard::Said(_) | Heard::Written => {}
+                Heard::Gone => return,
+            },
+            message = events::next(&mut events, wanted), if idle => match message {
+                Ok(message) => {
+                    line.say(message);
+                    events::there(&mut events, wanted).for_each(|message| line.say(message));
+                }
+                Err(events::Over) => return line.close().await,
+            },
+        }
+    }
+}
+
+/// Begins what a client says; what it is told at once.
+fn heard(api: &Api, granted: &Granted, text: &str) -> Message {
+    let parsed = serde_json::from_str::<Value>(text)
+        .map_err(|error| Problem::bad(format!("this is no JSON: {error}"), "send a JSON object"));
+    // As on `/remote/{name}`.
+    if let Some(ping) = parsed.as_ref().ok().and_then(|value| value.get("ping")) {
+        return Message::Text(json!({ "type": "pong", "ping": ping }).to_string().into());
+    }
+    let id = parsed.as_ref().ok().and_then(|value| value.get("id")).cloned().unwrap_or_default();
+    let answer = match parsed.and_then(|value| submit(api, granted, value)) {
+        Ok(taken) => json!({ "type": "accepted", "id": &*taken.id }),
+        Err(problem) => no(&id, &problem),
+    };
+    Message::Text(answer.to_string().into())
+}
+
+fn no(id: &Value, problem: &Problem) -> Value {
+    let Problem { status, error, fix } = problem;
+    json!({ "type": "refused", "id": id, "status": status.as_u16(), "error": error, "fix": fix })
+}

@@ -1,0 +1,271 @@
+//! `GET /events`: the bus as a WebSocket, one JSON object an event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::SinkExt;
+use serde::Deserialize;
+
+use super::Api;
+use super::answer::Problem;
+use super::guard::{Granted, Keys};
+use b2b_call::CallId;
+use b2b_call::bus::{Received, ResumeError, Subscriber};
+use b2b_call::event::{Event, Published};
+
+/// How long a client may take to read one event before it is given up. It loses events
+/// long before that, and is told.
+pub const STALL: Duration = Duration::from_secs(60);
+/// The subprotocol, for clients that have to name one: browsers, to bring a token beside it.
+const PROTOCOL: &str = "b2b.events";
+/// How often a quiet connection is looked at.
+const PING: Duration = Duration::from_secs(30);
+/// Bytes that a client may say at once: it has nothing to say.
+const MESSAGE: usize = 4 * 1_024;
+/// Bytes that are written at once, and that wait to be written at most.
+const WRITE_LOT: usize = 32 * 1_024;
+const WRITE_BEHIND: usize = 256 * 1_024;
+/// Events that are looked at for one write.
+const LOT: usize = 256;
+
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    /// Go on behind the event with this number.
+    after: Option<u64>,
+    /// Only of this call.
+    call: Option<u64>,
+}
+
+/// Upgrades the connection.
+pub async fn stream(
+    State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let usage = "the query takes after=<seq> and call=<call>";
+    let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    let subscriber = subscribe(&api, asked.after)?;
+    let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/events`";
+    let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
+    let wanted = Wanted { call: asked.call.map(CallId), commands: false, keys: granted.keys() };
+    let upgrade = bounded(upgrade, MESSAGE);
+    Ok(upgrade.on_upgrade(move |socket| feed(socket, subscriber, wanted)).into_response())
+}
+
+/// Everything from now on, or from behind the event with this number.
+pub fn subscribe(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
+    match after {
+        None => Ok(api.crowd.subscribe()),
+        Some(after) => api.crowd.resume(after).map_err(|error| gone(&error)),
+    }
+}
+
+/// The same, woken by each event itself: for few.
+pub fn subscribe_alone(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
+    match after {
+        None => Ok(api.desk.bus.subscribe()),
+        Some(after) => api.desk.bus.resume(after).map_err(|error| gone(&error)),
+    }
+}
+
+/// With bounds on what a client may say at once, and on what waits for it.
+pub fn bounded(upgrade: WebSocketUpgrade, message: usize) -> WebSocketUpgrade {
+    upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(message)
+        .write_buffer_size(WRITE_LOT)
+        .max_write_buffer_size(WRITE_BEHIND)
+}
+
+fn gone(error: &ResumeError) -> Problem {
+    Problem::new(StatusCode::GONE, error.to_string(), "leave after= out, and read GET /calls once")
+}
+
+/// Which events somebody wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Of this call only.
+    pub call: Option<CallId>,
+    /// Ends of commands only.
+    pub commands: bool,
+    /// With these keys.
+    pub keys: Keys,
+}
+
+impl Wanted {
+    fn has(self, event: &Event) -> bool {
+        let of_command = matches!(event, Event::CommandCompleted { .. } | Event::CommandFailed { .. });
+        (self.call.is_none() || event.call() == self.call) && (!self.commands || of_command)
+    }
+}
+
+/// The bus has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Over;
+
+/// What comes to who follows the bus.
+pub enum Pulse {
+    Event(Arc<Published>),
+    /// A ping because nothing came, or how many were lost.
+    Other(Message),
+    /// The bus has ended.
+    Over,
+}
+
+/// The next event that is wanted; a ping if nothing comes. Nothing is lost when the future is
+/// dropped.
+pub async fn pulse(events: &mut Subscriber, wanted: impl Fn(&Event) -> bool) -> Pulse {
+    let quiet = tokio::time::sleep(PING);
+    tokio::pin!(quiet);
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = events.recv() => received,
+            () = &mut quiet => return Pulse::Other(Message::Ping(Default::default())),
+        };
+        match received {
+            None => return Pulse::Over,
+            Some(Received::Lagged(count)) => return Pulse::Other(lost(count)),
+            Some(Received::Event(event)) if wanted(&event.event) => return Pulse::Event(event),
+            Some(Received::Event(_)) => {}
+        }
+    }
+}
+
+fn lost(count: u64) -> Message {
+    Message::Text(serde_json::json!({ "type": "lost", "count": count }).to_string().into())
+}
+
+/// An event as it is sent; none: it cannot be written.
+pub fn written(event: &Published, keys: Keys) -> Option<Message> {
+    let whole = match keys {
+        Keys::Shown => true,
+        Keys::Collected => matches!(event.event, Event::CommandCompleted { .. }),
+        Keys::Hidden => false,
+    };
+    let text = if whole { event.json() } else { event.json_without_keys() };
+    let text = text.and_then(|text| Utf8Bytes::try_from(text).ok());
+    if text.is_none() {
+        tracing::error!("event {} cannot be written", event.seq);
+    }
+    text.map(Message::Text)
+}
+
+/// The next message for who wants these.
+pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Over> {
+    loop {
+        match pulse(events, |event| wanted.has(event)).await {
+            Pulse::Over => return Err(Over),
+            Pulse::Other(message) => return Ok(message),
+            Pulse::Event(event) => {
+                if let Some(message) = written(&event, wanted.keys) {
+                    return Ok(message);
+                }
+            }
+        }
+    }
+}
+
+/// What is wanted and there already, of so many events at most.
+pub fn there(events: &mut Subscriber, wanted: Wanted) -> impl Iterator<Item = Message> {
+    let received = std::iter::from_fn(|| events.try_recv()).take(LOT);
+    received.filter_map(move |received| match received {
+        Received::Lagged(count) => Some(lost(count)),
+        Received::Event(event) if wanted.has(&event.event) => written(&event, wanted.keys),
+        Received::Event(_) => None,
+    })
+}
+
+/// Sends this and all that is wanted and there behind it, together; whether the client has taken each
+/// in time.
+async fn send_lot(socket: &mut WebSocket, first: Message, events: &mut Subscriber, wanted: Wanted) -> bool {
+    for message in std::iter::once(first).chain(there(events, wanted)) {
+        if !in_time(socket.feed(message)).await {
+            return false;
+        }
+    }
+    in_time(socket.flush()).await
+}
+
+async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> bool {
+    matches!(tokio::time::timeout(STALL, sending).await, Ok(Ok(())))
+}
+
+async fn feed(mut socket: WebSocket, mut events: Subscriber, wanted: Wanted) {
+    loop {
+        let message = tokio::select! {
+            said = socket.recv() => match said {
+                // Pongs, and words that nobody asked for.
+                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            },
+            message = next(&mut events, wanted) => match message {
+                Ok(message) => message,
+                Err(Over) => return drop(socket.send(Message::Close(None)).await),
+            },
+        };
+        if !send_lot(&mut socket, message, &mut events, wanted).await {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use axum::Router;
+    use axum::routing::get;
+    use futures_util::StreamExt;
+    use tokio_tungstenite::tungstenite::Message as Heard;
+
+    use super::*;
+    use b2b_call::bus::EventBus;
+
+    const ALL: Wanted = Wanted { call: None, commands: false, keys: Keys::Shown };
+
+    #[tokio::test]
+    async fn who_reads_too_slowly_is_told_how_many_he_lost() {
+        let bus = EventBus::new(8, 100);
+        let subscriber = bus.subscribe();
+        for calls in 0..20 {
+            bus.publish(SystemTime::UNIX_EPOCH, Event::Draining { calls });
+        }
+        let feeding = std::sync::Mutex::new(Some(subscriber));
+        let take = move |upgrade: WebSocketUpgrade| {
+            let subscriber = feeding.lock().expect("whole").take().expect("one client");
+            async move { upgrade.on_upgrade(move |socket| feed(socket, subscriber, ALL)) }
+        };
+        let take = std::sync::Arc::new(take);
+        let router = Router::new().route("/", get(move |upgrade: WebSocketUpgrade| take(upgrade)));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        listener.set_nonblocking(true).expect("a mode");
+        let address = listener.local_addr().expect("an address");
+        let (_stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(super::super::listen::run(listener, router, Default::default(), stopped));
+        let stream = tokio::net::TcpStream::connect(address).await.expect("the server");
+        let url = format!("ws://{address}/");
+        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a WebSocket");
+        drop(bus);
+        let mut heard = Vec::new();
+        while let Some(Ok(message)) = socket.next().await {
+            match message {
+                Heard::Text(text) => {
+                    heard.push(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"))
+                }
+                Heard::Close(_) => break,
+                _ => {}
+            }
+        }
+        assert_eq!(heard[0], serde_json::json!({ "type": "lost", "count": 12 }));
+        let numbers: Vec<_> = heard[1..].iter().filter_map(|event| event["seq"].as_u64()).collect();
+        assert_eq!(numbers, (112..120).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,329 @@
+//! Who may ask: whoever has the token; without one whoever is on this machine, but no
+//! web page that a browser here has open, and nobody whom a proxy here lets through.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, FORWARDED, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA, WWW_AUTHENTICATE,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ctutils::CtEq;
+use sha2::{Digest, Sha256};
+
+use super::answer::Problem;
+use super::connections::Proof;
+use super::source::Source;
+use crate::config::Secret;
+use crate::config::tokens::{Scope, Scopes, Token};
+
+/// Needs no token: it says nothing but whether calls are taken.
+const OPEN: &str = "/healthz";
+/// What stands before a token, in base64url, among the subprotocols of a WebSocket.
+const PROTOCOL: &str = "bearer.";
+/// What proxies say of whom they ask for (RFC 7239, RFC 9110 §7.6.3, custom). Not all of them do: it is a
+/// second lock, for a server that wants no token.
+const OF_PROXIES: [HeaderName; 4] =
+    [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
+
+/// What is asked of requests.
+pub struct Guard {
+    tokens: Vec<Known>,
+}
+
+struct Known {
+    /// As a hash: comparing says nothing of its length either.
+    hash: [u8; 32],
+    scopes: Granted,
+}
+
+/// What the token of a request may do.
+#[derive(Debug, Clone)]
+pub struct Granted(Arc<Scopes>);
+
+impl Granted {
+    /// # Errors
+    /// It may not do this: 403, with what is needed.
+    pub fn needs(&self, scope: Scope) -> Result<(), Problem> {
+        if self.0.has(scope) {
+            return Ok(());
+        }
+        let error = format!("the token has no scope {:?}", scope.as_str());
+        let fix = format!("ask with a token whose scopes have {:?}; see [[http.tokens]]", scope.as_str());
+        Err(Problem::new(StatusCode::FORBIDDEN, error, fix))
+    }
+}
+
+/// Which keys a token is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// None.
+    Hidden,
+    /// Those that commands have collected: it may collect them itself.
+    Collected,
+    /// All that are no secret.
+    Shown,
+}
+
+impl Granted {
+    /// Whether it may do anything at all.
+    fn is_some(&self) -> bool {
+        *self.0 != Scopes::of(&[])
+    }
+
+    /// Which keys that were pressed it is told of: they are what was said in a call.
+    pub fn keys(&self) -> Keys {
+        match () {
+            () if self.0.has(Scope::Audio) || self.0.has(Scope::Record) => Keys::Shown,
+            () if self.0.has(Scope::Calls) => Keys::Collected,
+            () => Keys::Hidden,
+        }
+    }
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+impl Guard {
+    /// Of `http.token`, which may do all, and the others.
+    pub fn new(token: Option<&Secret>, others: &[Token]) -> Self {
+        let all = token.map(|token| (token, Scopes::all()));
+        let others = others.iter().map(|it| (&it.secret, it.scopes.clone()));
+        let known = |(secret, scopes): (&Secret, Scopes)| Known {
+            hash: hash(secret.reveal()),
+            scopes: Granted(Arc::new(scopes)),
+        };
+        Guard { tokens: all.into_iter().chain(others).map(known).collect() }
+    }
+
+    /// `authority`: what stands in its place in a request of HTTP/2, which has no Host (RFC 9113 §8.3.1).
+    fn admits(&self, path: &str, authority: Option<&str>, headers: &HeaderMap) -> Result<Granted, Problem> {
+        let host = authority.or(text(headers, &HOST));
+        // A page of another site, in a browser of somebody who can reach us.
+        if let Some(origin) = headers.get(ORIGIN)
+            && host != origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1))
+        {
+            let fix = "ask from a program, or from a page that b2b itself would have served";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask", fix));
+        }
+        let bare = path == OPEN || !self.tokens.is_empty() && super::page::is_file(path);
+        if bare {
+            return Ok(Granted(Arc::new(Scopes::of(&[]))));
+        }
+        if !self.tokens.is_empty() {
+            let given = hash(&given(headers));
+            // Every one is looked at: how long it takes says nothing.
+            let mut found = None;
+            for known in &self.tokens {
+                if bool::from(known.hash.ct_eq(&given)) {
+                    found = Some(known);
+                }
+            }
+            return found.map(|known| known.scopes.clone()).ok_or_else(|| {
+                let fix = "send the header field `Authorization: Bearer <token>` with http.token";
+                Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong", fix)
+            });
+        }
+        if OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
+            let fix = "take token = \"off\" out of [http]: b2b makes a token, and requests have to carry it";
+            let error = "a proxy asks for somebody else, and no token is wanted";
+            return Err(Problem::new(StatusCode::FORBIDDEN, error, fix));
+        }
+        // A name that an attacker lets point here (DNS rebinding) is in Host.
+        if host.is_none_or(is_this_machine) {
+            return Ok(Granted(Arc::new(Scopes::all())));
+        }
+        let fix = "ask for 127.0.0.1, [::1] or localhost, or let a token be wanted: take token = \"off\" out of [http]";
+        Err(Problem::new(StatusCode::FORBIDDEN, "Host names another machine", fix))
+    }
+}
+
+/// Lets a request through whose token has this scope.
+pub async fn scoped(State(scope): State<Scope>, request: Request, next: Next) -> Response {
+    let granted = request.extensions().get::<Granted>().map(|granted| granted.needs(scope));
+    match granted {
+        Some(Ok(())) => next.run(request).await,
+        Some(Err(problem)) => problem.into_response(),
+        // Nobody has looked at the token: a mistake of ours opens nothing.
+        None => Problem::stopping().into_response(),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The token of a request. A browser's WebSocket has no header fields that a page could set: it
+/// brings the token as a subprotocol.
+fn given(headers: &HeaderMap) -> String {
+    if let Some(token) = text(headers, &AUTHORIZATION).and_then(bearer) {
+        return token.to_owned();
+    }
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let token = offered.flat_map(|value| value.split(',')).find_map(|it| it.trim().strip_prefix(PROTOCOL));
+    let octets = token.and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
+    octets.and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default()
+}
+
+/// The credentials of the scheme Bearer (RFC 6750 §2.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let bracketed = host.strip_prefix('[').and_then(|rest| Some(rest.split_once(']')?.0));
+    let name = bracketed.unwrap_or_else(|| host.split_once(':').map_or(host, |(name, _)| name));
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Lets a request through, or answers it.
+pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let authority = request.uri().authority().map(Authority::as_str);
+    match guard.admits(request.uri().path(), authority, request.headers()) {
+        Ok(granted) => {
+            // What needs no token proves nothing.
+            if let Some(proof) = request.extensions().get::<Proof>().filter(|_| granted.is_some()) {
+                proof.give();
+            }
+            request.extensions_mut().insert(granted);
+            next.run(request).await
+        }
+        Err(problem) => {
+            if let Some(Source(source)) = request.extensions().get() {
+                tracing::debug!("control interface: {source} is refused: {}", problem.error);
+            }
+            let challenge = problem.status == StatusCode::UNAUTHORIZED;
+            let mut response = problem.into_response();
+            if challenge {
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            response
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(guard: &Guard, fields: &[(HeaderName, &'static str)]) -> Result<(), StatusCode> {
+        let headers = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        guard.admits("/calls", None, &headers.collect()).map(drop).map_err(|problem| problem.status)
+    }
+
+    #[test]
+    fn the_token_is_needed_whole_and_right() {
+        let guard = Guard::new(Some(&Secret::new("right")), &[]);
+        for (value, admitted) in [
+            ("Bearer right", true),
+            ("bearer right", true),
+            ("Bearer wrong", false),
+            ("Bearer righ", false),
+            ("Bearer rightx", false),
+            ("Basic right", false),
+            ("right", false),
+            ("Bearer ", false),
+        ] {
+            let result = asked(&guard, &[(HOST, "b2b.example"), (AUTHORIZATION, value)]);
+            assert_eq!(result.is_ok(), admitted, "{value}: {result:?}");
+        }
+        assert_eq!(asked(&guard, &[]), Err(StatusCode::UNAUTHORIZED));
+        assert!(guard.admits(OPEN, None, &HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn a_web_socket_brings_the_token_as_a_subprotocol_and_the_page_needs_none() {
+        let guard = Guard::new(Some(&Secret::new("right/é?")), &[]);
+        let brings = |value| asked(&guard, &[(HOST, "b2b.example"), (SEC_WEBSOCKET_PROTOCOL, value)]);
+        assert_eq!(brings("b2b.events, bearer.cmlnaHQvw6k_"), Ok(()));
+        for wrong in
+            ["b2b.events", "bearer.", "bearer.cmlnaHQ", "bearer.!", "cmlnaHQvw6k_", "bearer.cmlnaHQvw6k_x"]
+        {
+            assert_eq!(brings(wrong), Err(StatusCode::UNAUTHORIZED), "{wrong}");
+        }
+        for (path, open) in [("/", true), ("/page/main.js", true), ("/page", false), ("/page/x.js", false)] {
+            assert_eq!(guard.admits(path, None, &HeaderMap::new()).is_ok(), open, "{path}");
+        }
+        // Not even the page is for a name that somebody else lets point here.
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
+        assert!(Guard::new(None, &[]).admits("/", None, &headers).is_err());
+    }
+
+    #[test]
+    fn a_token_may_do_what_its_scopes_say_and_no_more() {
+        let reader = Token {
+            name: "reader".to_owned(),
+            secret: Secret::new("look"),
+            scopes: Scopes::of(&[Scope::Read, Scope::Agents]),
+        };
+        let guard = Guard::new(Some(&Secret::new("right")), &[reader]);
+        let granted = |token: &'static str| {
+            let headers = [(AUTHORIZATION, HeaderValue::from_static(token))];
+            guard.admits("/calls", None, &headers.into_iter().collect()).expect("known")
+        };
+        let all = granted("Bearer right");
+        let some = granted("Bearer look");
+        for scope in Scope::ALL {
+            assert!(all.needs(scope).is_ok(), "{scope:?}");
+            let may = matches!(scope, Scope::Read | Scope::Agents);
+            assert_eq!(some.needs(scope).is_ok(), may, "{scope:?}");
+        }
+        let refused = some.needs(Scope::Calls).expect_err("refused");
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert!(refused.fix.contains("\"calls\""), "{}", refused.fix);
+        assert_eq!(asked(&guard, &[(AUTHORIZATION, "Bearer other")]), Err(StatusCode::UNAUTHORIZED));
+    }
+
+    #[test]
+    fn without_a_token_only_names_of_this_machine_are_taken() {
+        let guard = Guard::new(None, &[]);
+        for (host, admitted) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9", true),
+            ("localhost:8080", true),
+            ("[::1]:8080", true),
+            ("evil.example:8080", false),
+            ("192.0.2.1:8080", false),
+            ("localhost.evil.example", false),
+        ] {
+            assert_eq!(asked(&guard, &[(HOST, host)]).is_ok(), admitted, "{host}");
+            let by_http2 = guard.admits("/calls", Some(host), &HeaderMap::new());
+            assert_eq!(by_http2.is_ok(), admitted, "{host} by HTTP/2");
+        }
+    }
+
+    #[test]
+    fn without_a_token_nobody_comes_through_a_proxy() {
+        let open = Guard::new(None, &[]);
+        let closed = Guard::new(Some(&Secret::new("right")), &[]);
+        for name in OF_PROXIES {
+            let fields =
+                [(HOST, "127.0.0.1:8080"), (name.clone(), "192.0.2.1"), (AUTHORIZATION, "Bearer right")];
+            assert_eq!(asked(&open, &fields), Err(StatusCode::FORBIDDEN), "{name}");
+            assert_eq!(asked(&closed, &fields), Ok(()), "{name}");
+            // Whoever balances load asks through one.
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("192.0.2.1"))]);
+            assert!(open.admits(OPEN, None, &headers).is_ok());
+            assert!(open.admits("/", None, &headers).is_err());
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused() {
+        let (ours, theirs) = ("http://127.0.0.1:8080", "https://evil.example");
+        let guard = Guard::new(None, &[]);
+        assert_eq!(asked(&guard, &[(HOST, "127.0.0.1:8080"), (ORIGIN, ours)]), Ok(()));
+        for origin in [theirs, "null", "http://127.0.0.1:9090"] {
+            let result = asked(&guard, &[(HOST, "127.0.0.1:8080"), (ORIGIN, origin)]);
+            assert_eq!(result, Err(StatusCode::FORBIDDEN), "{origin}");
+        }
+    }
+}

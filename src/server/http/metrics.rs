@@ -1,0 +1,295 @@
+//! `GET /metrics`: everything that is counted and held.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+use super::alarms;
+use super::metrics_media::media;
+use super::queues;
+use super::text::{self, Kind, Page};
+use super::{Api, answer::Problem};
+use crate::controller::remote::ServerHealth;
+use crate::in_force::registrar;
+use crate::lamps::board::LampCounters;
+use crate::registrar::RegistrarCounters;
+use crate::tally::DeskCounters;
+use b2b_base::util::{panics, process};
+use b2b_call::call_fsm::CallState;
+use b2b_call::cdr::CdrCounters;
+use b2b_call::switch::{SwitchCounters, SwitchHoldings};
+use b2b_sip::endpoint::{Counters, Holdings};
+use b2b_sip::net::NetCounters;
+
+/// What the calls' thread knows.
+struct Seen {
+    states: Vec<(CallState, usize)>,
+    calls: SwitchCounters,
+    held: SwitchHoldings,
+    sip: Counters,
+    sip_held: Holdings,
+    net: NetCounters,
+}
+
+/// Writes the page.
+pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+    let seen = api.jobs.run(|switch, t, net| Seen {
+        states: switch.states(),
+        calls: switch.counters(),
+        held: switch.holdings(),
+        sip: *t.sip.counters(),
+        sip_held: t.sip.holdings(),
+        net,
+    });
+    let seen = seen.await.ok_or_else(Problem::stopping)?;
+    let (registered, bindings) = {
+        let registrar = registrar(&api.desk.registrar);
+        (registrar.counters(), registrar.store().len())
+    };
+    let mut page = Page::default();
+    process(&mut page, &api);
+    calls(&mut page, &seen);
+    sip(&mut page, &seen.sip, &seen.net);
+    next_hops(&mut page, &seen.sip);
+    records(&mut page, &api.ledger.counters());
+    registrations(&mut page, &registered, bindings);
+    abuse(&mut page, &seen, &api.desk.tally.get());
+    gateways(&mut page, &api);
+    subscriptions(&mut page, &api.desk.lamps.counters());
+    media(&mut page, &api.media.totals().await);
+    queues::metrics(&mut page, &api.queues).await;
+    alarms::metrics(&mut page, &api.alarms);
+    commands(&mut page, &api);
+    let help = "Requests to the control interface that were refused, by status.";
+    page.each(("b2b_http_refused_total", "status"), Kind::Counter, help, api.refused.counters());
+    let help = "Connections to the control interface for which there was no free place.";
+    page.each(
+        ("b2b_http_connections_full_total", "result"),
+        Kind::Counter,
+        help,
+        api.refused.connections.get(),
+    );
+    let help = "Questions of menu trees to URLs.";
+    page.each(("b2b_ivr_questions_total", "result"), Kind::Counter, help, api.web.counters());
+    page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
+    voices(&mut page, &api);
+    media_servers(&mut page, &api);
+    held(&mut page, &seen, &api);
+    Ok(([(CONTENT_TYPE, text::CONTENT_TYPE)], page.finish()))
+}
+
+fn process(page: &mut Page, api: &Api) {
+    page.each(("b2b_info", "version"), Kind::Gauge, "Always 1.", [(env!("CARGO_PKG_VERSION"), 1)]);
+    let up = api.started.elapsed().as_secs_f64();
+    page.one("b2b_uptime_seconds", Kind::Gauge, "Since the start.", format_args!("{up:.3}"));
+    let cpu = process::cpu_time().as_secs_f64();
+    page.one("b2b_cpu_seconds_total", Kind::Counter, "CPU time, all threads.", format_args!("{cpu:.6}"));
+    page.one("b2b_resident_bytes", Kind::Gauge, "Resident memory.", process::resident_bytes());
+    let help = "Panics, those of handlers included, by the kind of thread.";
+    page.each(("b2b_panics_total", "thread"), Kind::Counter, help, panics::counts());
+}
+
+fn calls(page: &mut Page, seen: &Seen) {
+    let states = seen.states.iter().map(|(state, calls)| (state.as_str(), calls));
+    page.each(("b2b_calls", "state"), Kind::Gauge, "Calls now, by state.", states);
+    let counters = &seen.calls;
+    for (name, help, value) in [
+        ("b2b_calls_incoming_total", "Calls that came in, refused ones included.", counters.incoming),
+        ("b2b_calls_refused_total", "Calls refused for want of room or while stopping.", counters.refused),
+        ("b2b_calls_ended_total", "Calls that ended.", counters.ended),
+        ("b2b_legs_dialled_total", "Legs that were dialled.", counters.dialled),
+        ("b2b_bridges_total", "Bridges that both parties answered.", counters.bridged),
+        ("b2b_illegal_events_total", "Events that a state has no place for.", counters.illegal),
+        ("b2b_late_results_total", "Results that nobody waited for any more.", counters.late),
+        ("b2b_handler_panics_total", "Handlers that panicked.", counters.panics),
+    ] {
+        page.one(name, Kind::Counter, help, value);
+    }
+}
+
+/// Call detail records.
+fn records(page: &mut Page, counters: &CdrCounters) {
+    let results = [
+        ("submitted", counters.submitted),
+        ("written", counters.written),
+        ("lost", counters.lost),
+        ("failed_write", counters.failures),
+    ];
+    page.each(("b2b_records_total", "result"), Kind::Counter, "Call detail records.", results);
+}
+
+fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
+    for (name, help, value) in [
+        ("b2b_sip_requests_received_total", "Requests parsed.", sip.requests_in),
+        ("b2b_sip_responses_received_total", "Responses parsed.", sip.responses_in),
+        ("b2b_sip_sent_total", "Messages sent, retransmissions included.", sip.transmitted),
+        ("b2b_sip_retransmitted_total", "Messages sent again.", sip.retransmitted),
+        ("b2b_sip_absorbed_total", "Messages received again.", sip.absorbed),
+        ("b2b_sip_malformed_total", "Messages that did not parse.", sip.malformed),
+        (
+            "b2b_sip_stray_total",
+            "Responses and ACKs that match nothing.",
+            sip.stray_responses + sip.stray_acks,
+        ),
+        ("b2b_sip_refused_total", "Requests refused without a call.", sip.refused),
+        ("b2b_sip_overloaded_total", "Requests refused with 503 for want of room.", sip.overloaded),
+        ("b2b_sip_looped_total", "Requests that had been here before.", sip.merged + sip.looped),
+        ("b2b_net_received_total", "Messages read within their source's budget.", net.received),
+        ("b2b_net_sent_total", "Messages that the system took.", net.sent),
+        ("b2b_net_send_errors_total", "Messages that the system did not take.", net.send_errors),
+        ("b2b_connections_opened_total", "Connections, both ways.", net.connections_opened),
+    ] {
+        page.one(name, Kind::Counter, help, value);
+    }
+}
+
+/// Where dialogs led away from the party itself.
+fn next_hops(page: &mut Page, sip: &Counters) {
+    let results = [("elsewhere", sip.hops_elsewhere), ("refused", sip.hops_refused)];
+    let help =
+        "Route or Contact of a dialog that is none of the party's own: followed, or by its flow instead.";
+    page.each(("b2b_sip_next_hops_total", "result"), Kind::Counter, help, results);
+}
+
+fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize) {
+    page.one("b2b_bindings", Kind::Gauge, "Contacts registered now.", bindings);
+    let results = [
+        ("registered", counters.registered),
+        ("refreshed", counters.refreshed),
+        ("unregistered", counters.unregistered),
+        ("expired", counters.expired),
+        ("query", counters.queries),
+        ("refused", counters.refused),
+    ];
+    let help = "What became of bindings and REGISTERs.";
+    page.each(("b2b_registrar_total", "result"), Kind::Counter, help, results);
+}
+
+/// Bounded by kind, never by source: a flood has many of those.
+fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
+    let kinds = [
+        ("over_budget", seen.net.over_budget),
+        ("unanswered", seen.sip.dropped),
+        ("connection_refused", seen.net.connections_refused),
+        ("connection_displaced", seen.net.connections_displaced),
+        ("connection_not_reading", seen.net.closed_not_reading),
+        ("connection_no_sip", seen.net.closed_bad_framing),
+        ("connection_idle", seen.net.closed_timeout),
+        ("authentication_failed", desk.rejected),
+        ("authentication_malformed", desk.malformed),
+        ("slowed", desk.slowed),
+        ("banned", desk.bans),
+        ("request_while_banned", desk.banned + seen.net.banned),
+        ("stranger_over_budget", desk.ignored),
+        ("call_over_rate", desk.over_rate),
+        ("user_over_rate", desk.user_over_rate),
+        ("source_over_rate", desk.source_over_rate),
+        ("source_full", desk.source_full),
+        ("user_full", desk.user_full),
+        ("gateway_full", desk.gateway_full),
+        ("not_followed", seen.calls.not_followed),
+    ];
+    page.each(
+        ("b2b_abuse_total", "kind"),
+        Kind::Counter,
+        "What was refused or dropped to protect us.",
+        kinds,
+    );
+}
+
+/// As many series as the configuration has gateways.
+fn gateways(page: &mut Page, api: &Api) {
+    let gateways = api.desk.board.snapshot();
+    let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
+    let help = "Whether a gateway takes calls, as far as is known.";
+    page.each(("b2b_gateway_up", "gateway"), Kind::Gauge, help, up);
+    let channels = gateways.iter().map(|(name, _, taken)| (name, taken));
+    page.each(("b2b_gateway_channels", "gateway"), Kind::Gauge, "Channels in use.", channels);
+}
+
+/// Lamps and message waiting. How many there are now: `b2b_held`.
+fn subscriptions(page: &mut Page, counters: &LampCounters) {
+    let results = [
+        ("begun", counters.begun),
+        ("refreshed", counters.refreshed),
+        ("refused", counters.refused),
+        ("over_limit", counters.over_limit),
+        ("ended", counters.ended),
+        ("expired", counters.expired),
+        ("untold", counters.untold),
+        ("no_resource", counters.no_resource),
+        ("stopped", counters.stopped),
+    ];
+    let help = "What became of SUBSCRIBEs and subscriptions.";
+    page.each(("b2b_subscriptions_total", "result"), Kind::Counter, help, results);
+    let help = "NOTIFYs of subscriptions.";
+    page.one("b2b_subscription_notifies_total", Kind::Counter, help, counters.notifies);
+}
+
+/// What programs wanted.
+fn commands(page: &mut Page, api: &Api) {
+    let counters = api.control.counters();
+    let results =
+        [("completed", counters.completed), ("failed", counters.failed), ("refused", counters.refused)];
+    page.each(("b2b_commands_total", "result"), Kind::Counter, "Commands of programs.", results);
+    let help = "What became of calls that were to be given to programs.";
+    page.each(("b2b_remote_calls_total", "result"), Kind::Counter, help, api.remotes.counters());
+    let programs: usize = api.remotes.view().iter().map(|(_, programs, _)| programs).sum();
+    page.one("b2b_remote_programs", Kind::Gauge, "Programs that are connected.", programs);
+}
+
+/// Streams to and from parties, and who is at the other end.
+fn voices(page: &mut Page, api: &Api) {
+    let (_, opened, missed) = api.media.streams();
+    page.one("b2b_media_streams_total", Kind::Counter, "Streams to and from parties.", opened);
+    let help = "Samples of parties that nobody took, in streams that are over.";
+    page.one("b2b_media_streams_lost_samples_total", Kind::Counter, help, missed);
+    let help = "Talks by WebSocket that are over, by how they ended.";
+    page.each(("b2b_voice_ends_total", "end"), Kind::Counter, help, api.voices.ends());
+    let help = "Voice agents that were to be reached.";
+    page.each(("b2b_voice_agents_total", "result"), Kind::Counter, help, api.voices.agents());
+}
+
+/// Media servers, where they carry the media.
+fn media_servers(page: &mut Page, api: &Api) {
+    let servers = api.media.servers();
+    if servers.is_empty() {
+        return;
+    }
+    let each = |of: fn(&ServerHealth) -> usize| servers.iter().map(move |it| (it.authority.clone(), of(it)));
+    let up = each(|it| usize::from(it.up));
+    page.each(("b2b_media_server_up", "server"), Kind::Gauge, "Whether a media server answers.", up);
+    let held = each(|it| it.endpoints);
+    page.each(("b2b_media_server_endpoints", "server"), Kind::Gauge, "Our legs at a media server.", held);
+    let load = each(|it| it.load.endpoints);
+    page.each(("b2b_media_server_load", "server"), Kind::Gauge, "All legs at a media server.", load);
+}
+
+/// Whatever is held for calls; all of it goes back to zero without calls.
+fn held(page: &mut Page, seen: &Seen, api: &Api) {
+    let (held, sip) = (&seen.held, &seen.sip_held);
+    let what = [
+        ("calls", held.calls),
+        ("legs", held.legs),
+        ("map_entries", held.map_entries),
+        ("timers", held.timer_entries),
+        ("tasks", held.tasks),
+        ("accounts", held.accounts),
+        ("captures", held.captures),
+        ("commands", api.control.running()),
+        ("remote_calls", api.remotes.held()),
+        ("media_endpoints", api.media.endpoints()),
+        ("media_requests", api.media.waiting()),
+        ("media_trunks", api.media.trunks()),
+        ("media_streams", api.media.streams().0),
+        ("voice_sockets", api.voices.open()),
+        ("sip_client_transactions", sip.client_transactions),
+        ("sip_server_transactions", sip.server_transactions),
+        ("sip_usages", sip.usages),
+        ("sip_subscriptions", sip.subscriptions),
+        ("sip_timers", sip.timer_entries),
+        ("sip_waiting", sip.waiting),
+        ("sip_map_entries", sip.map_entries),
+    ];
+    page.each(("b2b_held", "what"), Kind::Gauge, "What is held now.", what);
+}

@@ -1,0 +1,241 @@
+//! Control and observation over HTTP, on a thread and a runtime of its own: nothing that
+//! a client does can hold a call up but a short job on the calls' thread.
+//!
+//! - `refused`: what was, by status
+//! - `listen`: connections and their patience; `connections`: who has room for how many
+//! - `source`: where a request comes from, before proxies of ours
+//! - `own_token`: the token that is made; `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
+//! - `audio`: a party's sound as a WebSocket
+//! - `answer`: errors as JSON, with what to do; `body`: JSON that clients send
+//! - `calls`: what is up, accounts, ending one; `originate`: beginning one
+//! - `remote`: programs that calls are given to
+//! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
+//! - `capture`: what was on the wire; `recording`: what was said
+//! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
+//! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time
+//! - `registrations`: who is registered
+//! - `alarms`: what somebody has to look at
+//! - `page`: all of it for people, in a browser
+//! - `metrics`: everything that is counted; `metrics_media`: media; `text`: as Prometheus reads it
+//!
+//! `docs/http.md` is the manual.
+
+pub(super) mod alarms;
+mod answer;
+mod audio;
+mod body;
+mod calls;
+mod capture;
+mod commands;
+pub(super) mod connections;
+mod control;
+mod events;
+mod gateways;
+pub(super) mod guard;
+mod line;
+pub(super) mod listen;
+mod metrics;
+mod metrics_media;
+mod openapi;
+mod originate;
+mod own_token;
+mod page;
+mod places;
+mod queues;
+mod recording;
+pub(super) mod refused;
+mod registrations;
+mod remote;
+mod routes;
+mod source;
+mod text;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::oneshot;
+
+use super::control::Control;
+use super::control::remote::Remotes;
+use super::desk::DeskParts;
+use super::hep::HepCounters;
+use super::http_client::HttpClient;
+use super::ledger::Ledger;
+use super::media::Media;
+use super::meeting_places::MeetingPlaces;
+use super::voice::VoiceDesk;
+use crate::config::Http;
+use crate::config::tokens::MainToken;
+use answer::Problem;
+use b2b_app::queue::QueueDesk;
+use b2b_call::bus::Crowd;
+use b2b_call::service::CallService;
+use b2b_call::switch::driver::Jobs;
+use guard::Guard;
+use routes::Route;
+
+/// Bytes of a request's body.
+const BODY: usize = 64 * 1_024;
+/// How long a request's body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take to make. The calls' thread answers within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where clients may wait for the end of something.
+const LONG: Duration = Duration::from_secs(310);
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub struct Api {
+    pub jobs: Jobs,
+    pub service: CallService,
+    pub control: Control,
+    pub remotes: Remotes,
+    pub media: Media,
+    pub desk: DeskParts,
+    /// Who follows the events.
+    pub crowd: Crowd,
+    pub ledger: Ledger,
+    pub queues: QueueDesk,
+    pub voices: VoiceDesk,
+    pub places: MeetingPlaces,
+    pub alarms: alarms::Alarms,
+    pub hep: HepCounters,
+    pub refused: refused::Refused,
+    /// Menu trees ask URLs by it.
+    pub web: HttpClient,
+    /// When the server started.
+    pub started: Instant,
+}
+
+/// The control interface at work. Dropped, it closes every connection.
+pub struct HttpServer {
+    local: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Binds, and answers from now on.
+    ///
+    /// # Errors
+    /// The address cannot be bound, or the system refuses a thread; in words, with what
+    /// to do.
+    pub fn start(config: &Http, api: Api) -> Result<HttpServer, String> {
+        let refused = |error: std::io::Error| {
+            format!(
+                "the control interface cannot listen at {}: {error}; set http.listen to another address or \
+                 to \"off\"",
+                config.bind
+            )
+        };
+        let listener = std::net::TcpListener::bind(config.bind).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let local = listener.local_addr().map_err(refused)?;
+        let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
+        let crowd = api.crowd.run();
+        let (known, counters) = (api.desk.known.clone(), api.refused.connections.clone());
+        let trusted = config.trusted_proxies.clone().into();
+        let made;
+        let token = match &config.token {
+            MainToken::Given(token) => Some(token),
+            MainToken::Made(path) => {
+                made = own_token::of(path)?;
+                tracing::info!("the token of the control interface is in {}", path.display());
+                Some(&made)
+            }
+            MainToken::Absent | MainToken::Off => None,
+        };
+        let router = router(api, Guard::new(token, &config.tokens));
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let run = move || {
+            runtime.spawn(watch);
+            runtime.spawn(crowd);
+            runtime.block_on(listen::run(listener, router, (known, trusted, counters), stopped));
+        };
+        let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;
+        Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control interface's thread panicked");
+        }
+    }
+}
+
+fn router(api: Api, guard: Guard) -> Router {
+    let refused = api.refused.clone();
+    let mut router = Router::new();
+    for Route { path, scope, handler, lasts, .. } in routes::routes() {
+        let handler = match lasts {
+            true => handler.route_layer(middleware::from_fn_with_state(LONG, in_time)),
+            false => handler.route_layer(middleware::from_fn_with_state(PATIENCE, in_time)),
+        };
+        let handler = match scope {
+            Some(scope) => handler.route_layer(middleware::from_fn_with_state(scope, guard::scoped)),
+            None => handler,
+        };
+        router = router.route(path, handler);
+    }
+    router
+        .merge(page::routes())
+        .fallback(async || Problem::no_such_path())
+        .method_not_allowed_fallback(async || Problem::wrong_method())
+        .layer(middleware::from_fn(whole))
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(middleware::map_response(page::never_kept))
+        .layer(middleware::map_response_with_state(refused, refused::counted))
+        .with_state(api)
+}
+
+/// A body is there as a whole before anybody looks at it: however long the answer may take, who sends
+/// it does not take longer than that.
+async fn whole(request: Request, next: middleware::Next) -> Response {
+    use axum::body::HttpBody;
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let read = Bytes::from_request(Request::from_parts(head.clone(), body), &());
+    match tokio::time::timeout(BODY_PATIENCE, read).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        Ok(Err(error)) => Problem::no_body(error.status(), error.body_text()).into_response(),
+        Err(_) => Problem::no_body(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())
+            .into_response(),
+    }
+}
+
+/// An answer takes so long at most.
+async fn in_time(State(patience): State<Duration>, request: Request, next: middleware::Next) -> Response {
+    let answer = tokio::time::timeout(patience, next.run(request)).await;
+    answer.unwrap_or_else(|_| Problem::too_slow().into_response())
+}
+
+/// Whether calls are taken.
+async fn health(State(api): State<Api>) -> (StatusCode, &'static str) {
+    match api.jobs.run(|switch, _, _| switch.is_draining()).await {
+        Some(false) => (StatusCode::OK, "ok\n"),
+        Some(true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping: no new calls\n"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the calls' thread has ended\n"),
+    }
+}

@@ -1,0 +1,209 @@
+//! `GET /openapi.json`: the interface for programs that write programs, from the table of routes
+//! and the types that are read and written.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ComponentsBuilder, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, Ref, Required, ResponseBuilder};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::answer::Problem;
+use super::routes::{Route, Schemas, routes};
+use crate::control::remote::decision::Decision;
+
+/// What a program may send to `POST /commands`, one of each kind.
+pub fn examples() -> Vec<Value> {
+    vec![
+        json!({ "command": "originate", "from": "user/1001", "app": "ivr/main", "id": "call-back-17" }),
+        json!({ "command": "originate", "from": "user/1001", "to": "gateway/carrier/+442083661177", "ring_s": 30 }),
+        json!({ "command": "dial", "call": 7, "to": "user/1002" }),
+        json!({ "command": "answer", "call": 7 }),
+        json!({ "command": "reject", "call": 7, "status": 486 }),
+        json!({ "command": "hangup", "leg": 9 }),
+        json!({ "command": "bridge", "leg": 9, "with": 12 }),
+        json!({ "command": "unbridge", "leg": 9, "app": "queue/sales" }),
+        json!({ "command": "hold", "leg": 9, "class": "default" }),
+        json!({ "command": "resume", "leg": 9 }),
+        json!({ "command": "transfer", "leg": 9, "to": "user/1003" }),
+        json!({ "command": "play", "call": 7, "sound": "welcome.wav", "deadline_s": 60 }),
+        json!({ "command": "play", "leg": 9, "sound": [{ "tone": 440, "ms": 300 }, { "silence_ms": 200 }, { "digits": "42" }], "times": 2 }),
+        json!({ "command": "stop_playing", "leg": 9 }),
+        json!({ "command": "collect", "leg": 9, "max": 4, "first_s": 10 }),
+        json!({ "command": "stop_collecting", "leg": 9 }),
+        json!({ "command": "play_and_collect", "leg": 9, "sound": "pin.wav", "max": 6, "terminators": "#" }),
+        json!({ "command": "hear_tones", "leg": 9, "on": true }),
+        json!({ "command": "record", "call": 7 }),
+        json!({ "command": "record", "leg": 9, "what": "said" }),
+        json!({ "command": "pause_recording", "call": 7, "paused": true }),
+        json!({ "command": "stop_recording", "call": 7 }),
+        json!({ "command": "music", "leg": 9, "class": "default" }),
+        json!({ "command": "stop_music", "leg": 9 }),
+        json!({ "command": "echo", "leg": 9, "on": true }),
+        json!({ "command": "send_digits", "leg": 9, "digits": "123#" }),
+        json!({ "command": "set_variable", "call": 7, "name": "customer", "value": "4711" }),
+        json!({ "command": "handle", "leg": 9, "app": "queue/sales" }),
+        json!({ "command": "lookup", "target": "user/1001" }),
+        json!({ "command": "agent", "agent": "ann", "state": "paused" }),
+        json!({ "command": "room_mute", "room": "blue", "leg": 9, "muted": true }),
+        json!({ "command": "room_volume", "room": "blue", "leg": 9, "db": 3 }),
+        json!({ "command": "room_lock", "room": "blue", "locked": true }),
+        json!({ "command": "room_kick", "room": "blue", "leg": 9 }),
+        json!({ "command": "room_record", "room": "blue", "on": true }),
+        json!({ "command": "room_play", "room": "blue", "sound": "announcement.wav" }),
+        json!({ "command": "cancel", "of": "call-back-17" }),
+    ]
+}
+
+/// Answers with the document.
+pub async fn document() -> impl IntoResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| openapi().to_json().unwrap_or_default());
+    ([(CONTENT_TYPE, "application/json")], text.as_str())
+}
+
+/// The document.
+pub fn openapi() -> OpenApi {
+    let routes = routes();
+    let mut schemas: Schemas = Vec::new();
+    Problem::schemas(&mut schemas);
+    schemas.push((Problem::name().into_owned(), Problem::schema()));
+    // Said on the WebSocket of a remote application.
+    schemas.push((Decision::name().into_owned(), Decision::schema()));
+    let mut paths = PathsBuilder::new();
+    for route in &routes {
+        for shape in [&route.takes, &route.gives].into_iter().flatten() {
+            (shape.collect)(&mut schemas);
+        }
+        paths = paths.path(route.path, PathItem::new(route.method.clone(), operation(route)));
+    }
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components =
+        ComponentsBuilder::new().schemas_from_iter(schemas).security_scheme("token", bearer).build();
+    OpenApiBuilder::new()
+        .info(Info::new("b2b", env!("CARGO_PKG_VERSION")))
+        .paths(paths.build())
+        .components(Some(components))
+        .build()
+}
+
+/// What clients call it: `get_calls_id`.
+fn operation_id(route: &Route) -> String {
+    let method = serde_json::to_value(&route.method).unwrap_or_default();
+    let words = route.path.split(['/', '.']).map(|part| part.trim_matches(['{', '}']));
+    let parts = std::iter::once(method.as_str().unwrap_or_default()).chain(words);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_").to_lowercase()
+}
+
+/// What a word in a path or a query may be.
+fn values(path: &str, name: &str) -> Object {
+    let of = |kind| ObjectBuilder::new().schema_type(SchemaType::Type(kind));
+    match name {
+        "id" if path.starts_with("/commands") => of(Type::String).build(),
+        "id" | "leg" | "after" | "limit" | "call" | "rate" => of(Type::Integer).build(),
+        "wait" => of(Type::Number).build(),
+        "ended" | "listen" => of(Type::Boolean).build(),
+        "verb" => of(Type::String).enum_values(Some(verbs(path.starts_with("/rooms")))).build(),
+        _ => of(Type::String).build(),
+    }
+}
+
+/// Words of commands about rooms, without `room_`, or about calls.
+fn verbs(of_rooms: bool) -> BTreeSet<String> {
+    let examples = examples();
+    let words = examples.iter().filter_map(|it| {
+        let word = it["command"].as_str()?;
+        match of_rooms {
+            true => word.strip_prefix("room_"),
+            false => {
+                (it.get("room").is_none() && (it["call"].is_u64() || it["leg"].is_u64())).then_some(word)
+            }
+        }
+    });
+    words.map(str::to_owned).collect()
+}
+
+/// Each under the word of its command; a second one of the same, with its number.
+fn named_examples() -> Vec<(String, Example)> {
+    let mut named: Vec<(String, Example)> = Vec::new();
+    for value in examples() {
+        let word = value["command"].as_str().unwrap_or_default().to_owned();
+        let name = match named.iter().filter(|(name, _)| name.split(' ').next() == Some(&word)).count() {
+            0 => word,
+            before => format!("{word} {}", before + 1),
+        };
+        named.push((name, ExampleBuilder::new().value(Some(value)).build()));
+    }
+    named
+}
+
+fn operation(route: &Route) -> OperationBuilder {
+    let tag = route.path.split('/').nth(1).unwrap_or_default();
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.says))
+        .operation_id(Some(operation_id(route)))
+        .tag(tag.trim_end_matches(".json"));
+    for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        let it = ParameterBuilder::new().name(part).parameter_in(ParameterIn::Path).required(Required::True);
+        operation = operation.parameter(it.schema(Some(values(route.path, part))).build());
+    }
+    for name in route.query {
+        let it =
+            ParameterBuilder::new().name(*name).parameter_in(ParameterIn::Query).required(Required::False);
+        operation = operation.parameter(it.schema(Some(values(route.path, name))).build());
+    }
+    if let Some(shape) = &route.takes {
+        let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name(&shape.name)));
+        if route.path == "/commands" {
+            content = content.examples_from_iter(named_examples());
+        }
+        let body = RequestBodyBuilder::new().content("application/json", content.build());
+        operation = operation.request_body(Some(
+            body.required(Some(if route.must { Required::True } else { Required::False })).build(),
+        ));
+    }
+    if route.path.ends_with("{verb}") {
+        let fields = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
+        let says = "The command's other fields: see `Order`.";
+        let content = ContentBuilder::new().schema(Some(fields.description(Some(says)).build()));
+        let body = RequestBodyBuilder::new().content("application/json", content.build());
+        operation = operation.request_body(Some(body.required(Some(Required::False)).build()));
+    }
+    let response = |says: &str| {
+        let response = ResponseBuilder::new().description(says);
+        match &route.gives {
+            None => response.build(),
+            Some(shape) => {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(&shape.name)));
+                response.content("application/json", content.build()).build()
+            }
+        }
+    };
+    let mut says = "as asked";
+    if route.lasts && route.status == 202 {
+        says = "it is under way";
+        operation = operation
+            .response("200", response("with `wait`: it is done"))
+            .response("409", response("with `wait`: it has failed; or another command has this id"));
+    }
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
+    let problem = ResponseBuilder::new()
+        .description("an error, and what to do")
+        .content("application/json", problem.build());
+    if let Some(scope) = route.scope {
+        operation = operation.security(SecurityRequirement::new("token", [scope.as_str()]));
+    }
+    operation.response(route.status.to_string(), response(says)).response("default", problem.build())
+}
+
+#[cfg(test)]
+#[path = "openapi_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+//! `POST /calls`: a call of ours from one target to another.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderName, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::answer::Problem;
+use super::body::{self, Body};
+use crate::control::dial;
+use b2b_call::CallId;
+use b2b_call::lookup::LookupError;
+use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo, RouteTaken};
+
+/// What a client wants.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CallWish)]
+pub struct Wish {
+    /// Whom to call first: a target as routes have it, `user/1001`.
+    from: String,
+    /// Whom to join with who answers.
+    to: String,
+    /// The number that both see; without it each sees the other's target.
+    caller: Option<String>,
+    /// How long each may ring; without it `limits.ring_s`.
+    ring_s: Option<u64>,
+}
+
+/// The call that has begun.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Begun {
+    call: CallId,
+}
+
+const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON; caller and ring_s may be added";
+
+/// Begins it. What becomes of it `GET /calls/{id}` and the events tell.
+pub async fn begin(
+    State(api): State<Api>,
+    body: Body,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Begun>), Problem> {
+    let wish: Wish = body::json(body, USAGE)?;
+    let settings = api.desk.current.get();
+    if wish.ring_s.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
+        return Err(Problem::bad("ring_s is out of range", "name 1 to 3600 seconds"));
+    }
+    if wish.caller.as_ref().is_some_and(|caller| caller.is_empty() || caller.contains(char::is_control)) {
+        return Err(Problem::bad("caller is no number", "leave it out, or name one"));
+    }
+    let contacts =
+        async |target: &str| dial::contacts(&api.service, target).await.map_err(|error| unknown(&error));
+    let (first, second) = (contacts(&wish.from).await?, contacts(&wish.to).await?);
+    let options = |shown: &str| dial::options(&settings, wish.caller.as_deref(), shown, wish.ring_s);
+    let route =
+        RouteTaken { name: "api".to_owned(), why: format!("POST /calls from {} to {}", wish.from, wish.to) };
+    let request = DialRequest {
+        to: DialTo::Contacts(first),
+        options: DialOptions { route: Some(route), ..options(&wish.to) },
+    };
+    let (call, leg) = api.service.originate(request).await.map_err(|error| refused(&error))?;
+    let onward = DialRequest { to: DialTo::Contacts(second), options: options(&wish.from) };
+    tokio::spawn(join(api.service.clone(), call, leg, onward));
+    let place = [(LOCATION, format!("/calls/{}", call.0))];
+    Ok((StatusCode::CREATED, place, Json(Begun { call })))
+}
+
+/// Once the first party has answered, the second one is dialled.
+async fn join(
+    service: CallService,
+    call: CallId,
+    leg: impl Future<Output = Result<b2b_call::LegId, DialError>>,
+    onward: DialRequest,
+) {
+    let leg = match leg.await {
+        Ok(leg) => leg,
+        Err(error) => return tracing::info!("call {}: {error}", call.0),
+    };
+    if let Err(error) = service.dial_and_bridge(leg, onward).await {
+        tracing::info!("call {}: {error}", call.0);
+        // Nobody else would end it. It is over if its party has hung up.
+        let _ = service.hangup(leg).await;
+    }
+}
+
+fn unknown(error: &LookupError) -> Problem {
+    let status = match error.status().0 {
+        404 | 484 => StatusCode::NOT_FOUND,
+        403 => StatusCode::FORBIDDEN,
+        480 | 503 => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Problem::new(status, error.to_string(), "name another target, or mend what the error says")
+}
+
+fn refused(error: &DialError) -> Problem {
+    let fix = "wait until calls have ended, or raise limits.calls";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), fix)
+}

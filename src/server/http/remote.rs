@@ -1,0 +1,327 @@
+//! `GET /remote/{name}`: a program that calls are given to, on a WebSocket.
+//!
+//! It hears `offer` for each call that it gets, the events of its calls, and `over` when it has one
+//! no more. It says commands about them, decisions, and `{"ping": …}`.
+
+use std::collections::{HashMap, HashSet};
+
+use axum::Json;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+use super::Api;
+use super::answer::Problem;
+use super::commands::refused;
+use super::events::{self, Pulse};
+use super::guard::Keys;
+use super::line::{Heard, Line};
+use crate::config::apps::remote::RemoteConfig;
+use crate::control::remote::decision::Decision;
+use crate::control::remote::{News, Offer, Patience, Word};
+use crate::control::{Failure, Order, Refused, Who};
+use b2b_call::event::{Event, Published};
+use b2b_call::{CallId, LegId};
+
+/// Bytes of a command.
+const MESSAGE: usize = 64 * 1_024;
+
+/// Remote applications.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RemoteApps {
+    remotes: Vec<RemoteApp>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RemoteApp {
+    name: String,
+    fallback: Option<String>,
+    /// Programs that are connected.
+    programs: usize,
+    /// Calls that they have.
+    calls: usize,
+}
+
+/// `GET /remotes`
+pub async fn list(State(api): State<Api>) -> Json<RemoteApps> {
+    let (settings, seen) = (api.desk.current.get(), api.remotes.view());
+    let one = |config: &RemoteConfig| {
+        let found = seen.iter().find(|(name, ..)| *name == config.name);
+        let (programs, calls) = found.map_or((0, 0), |(_, programs, calls)| (*programs, *calls));
+        RemoteApp { name: config.name.clone(), fallback: config.fallback.clone(), programs, calls }
+    };
+    Json(RemoteApps { remotes: settings.config.apps.remotes.iter().map(one).collect() })
+}
+
+/// Upgrades the connection.
+pub async fn stream(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let settings = api.desk.current.get();
+    let config = settings.config.apps.remotes.iter().find(|config| config.name == name).cloned();
+    let Some(config) = config else {
+        let error = format!("there is no remote application {name:?}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, error, "see [[remote]]"));
+    };
+    let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/remote/agent`";
+    let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
+    let upgrade = events::bounded(upgrade, MESSAGE);
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, api, config)).into_response())
+}
+
+async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
+    let mut connected = api.remotes.connect(&config.name, config.calls);
+    let mut events = api.desk.bus.subscribe();
+    let mut talk = Talk {
+        api,
+        calls: HashMap::new(),
+        commands: HashSet::new(),
+        patience: Patience::new(config.mistakes),
+    };
+    // A program that does not read is as good as gone.
+    let mut line = Line::new(socket, config.stall);
+    loop {
+        // Events wait where they are; what it says is heard all the same.
+        let idle = line.is_idle();
+        tokio::select! {
+            // What has been offered is known before its events.
+            biased;
+            news = connected.news.recv() => match news {
+                Some(news) => line.say(talk.news(news)),
+                None => return,
+            },
+            said = line.hear() => {
+                let answer = match said {
+                    Heard::Said(Message::Text(text)) => talk.heard(text.as_str()).await,
+                    Heard::Said(Message::Binary(_)) => {
+                        talk.wrong(&Value::Null, &Refused::Bad("it is no text".into())).map(|it| text_of(&it))
+                    }
+                    Heard::Said(Message::Ping(_)) => {
+                        talk.lives();
+                        continue;
+                    }
+                    // Its library is alive; whether it is, it says itself.
+                    Heard::Said(_) | Heard::Written => continue,
+                    Heard::Gone => return,
+                };
+                match answer {
+                    Ok(answer) => line.say(answer),
+                    Err(TooOften(last)) => {
+                        line.say(text_of(&last));
+                        return line.close().await;
+                    }
+                }
+            }
+            pulse = events::pulse(&mut events, |event| talk.wants(event)), if idle => match pulse {
+                Pulse::Event(event) => {
+                    talk.saw(&event.event);
+                    // It has the call: whatever is pressed there is told to it.
+                    let end = talk.secret_end(&event).or_else(|| events::written(&event, Keys::Shown));
+                    end.into_iter().for_each(|message| line.say(message));
+                }
+                Pulse::Other(message) => line.say(message),
+                Pulse::Over => return line.close().await,
+            },
+        }
+    }
+}
+
+fn text_of(value: &Value) -> Message {
+    Message::Text(value.to_string().into())
+}
+
+/// A call that the program has.
+struct Held {
+    call: CallId,
+    words: mpsc::Sender<Word>,
+}
+
+/// A program's side of the conversation.
+struct Talk {
+    api: Api,
+    calls: HashMap<LegId, Held>,
+    /// Commands whose ends it waits for.
+    commands: HashSet<String>,
+    patience: Patience,
+}
+
+/// It was wrong once too often; the last word.
+struct TooOften(Value);
+
+impl Talk {
+    fn news(&mut self, news: News) -> Message {
+        match news {
+            News::Offer(Offer { call, leg, known, words }) => {
+                self.calls.insert(leg, Held { call, words });
+                text_of(&known)
+            }
+            News::Over { call, leg, why } => {
+                self.calls.remove(&leg);
+                text_of(&json!({ "type": "over", "call": call.0, "leg": leg.0, "reason": why }))
+            }
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        match event {
+            Event::CommandCompleted { id, .. } | Event::CommandFailed { id, .. } => {
+                self.commands.contains(id)
+            }
+            event => event.call().is_some_and(|call| self.calls.values().any(|held| held.call == call)),
+        }
+    }
+
+    fn saw(&mut self, event: &Event) {
+        if let Event::CommandCompleted { id, .. } | Event::CommandFailed { id, .. } = event {
+            self.commands.remove(id);
+        }
+    }
+
+    /// The end of a command of its own that has collected a secret: no event has that.
+    fn secret_end(&self, published: &Published) -> Option<Message> {
+        let Event::CommandCompleted { id, result, .. } = &published.event else { return None };
+        result.get("secret")?;
+        let mut told = serde_json::to_value(published).ok()?;
+        *told.get_mut("result")? = self.api.control.status(id)?.result?;
+        Some(text_of(&told))
+    }
+
+    /// It gives a sign of life.
+    fn lives(&self) {
+        for held in self.calls.values() {
+            // Signs that do not fit are behind others.
+            let _ = held.words.try_send(Word::Sign);
+        }
+    }
+
+    async fn heard(&mut self, text: &str) -> Result<Message, TooOften> {
+        self.lives();
+        let value = match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => {
+                return self
+                    .wrong(&Value::Null, &Refused::Bad("a command is a JSON object".into()))
+                    .map(|it| text_of(&it));
+            }
+            Err(error) => {
+                return self.wrong(&Value::Null, &Refused::Bad(error.to_string())).map(|it| text_of(&it));
+            }
+        };
+        if let Some(ping) = value.get("ping") {
+            self.patience.right();
+            return Ok(text_of(&json!({ "type": "pong", "ping": ping })));
+        }
+        let id = value.get("id").cloned().unwrap_or_default();
+        let answer = match value.contains_key("decision") {
+            true => self.decides(value, &id).await,
+            false => self.commands(value),
+        };
+        match answer {
+            Ok(answer) => {
+                self.patience.right();
+                Ok(text_of(&answer))
+            }
+            Err(No::Wrong(refused)) => self.wrong(&id, &refused).map(|it| text_of(&it)),
+            Err(No::Late(problem)) => Ok(text_of(&no(&id, &problem))),
+        }
+    }
+
+    fn wrong(&mut self, id: &Value, why: &Refused) -> Result<Value, TooOften> {
+        let last = no(id, &refused(why));
+        if self.patience.wrong() { Err(TooOften(last)) } else { Ok(last) }
+    }
+
+    /// The leg of a call that it has.
+    fn leg(&self, leg: Option<u64>, call: Option<u64>) -> Result<LegId, No> {
+        let found = match (leg, call) {
+            (Some(leg), _) => self.calls.contains_key(&LegId(leg)).then_some(LegId(leg)),
+            (None, Some(call)) => {
+                self.calls.iter().find(|(_, held)| held.call.0 == call).map(|(leg, _)| *leg)
+            }
+            (None, None) => return Err(No::Wrong(Refused::Bad("name a call or a leg".into()))),
+        };
+        found.ok_or_else(|| {
+            let fix = "name a call that was offered to you, and is not over";
+            No::Late(Problem::new(StatusCode::NOT_FOUND, "you have no such call", fix))
+        })
+    }
+
+    fn commands(&mut self, fields: Map<String, Value>) -> Result<Value, No> {
+        let order = Order::parse(Value::Object(fields)).map_err(|error| No::Wrong(Refused::Bad(error)))?;
+        if !order.command.is_of_a_leg() {
+            return Err(No::Wrong(Refused::NotYours));
+        }
+        let leg = self.leg(order.leg, order.call)?;
+        let order = Order { leg: Some(leg.0), call: None, ..order };
+        let taken = self.api.control.submit(order, Who::Holder(leg)).map_err(|error| match error {
+            Refused::Full | Refused::Stopping | Refused::Over => No::Late(refused(&error)),
+            error => No::Wrong(error),
+        })?;
+        if let Some(held) = self.calls.get(&leg) {
+            // Whoever hears too much hears this later.
+            let _ = held.words.try_send(Word::Touch);
+        }
+        self.commands.insert(taken.id.to_string());
+        Ok(json!({ "type": "accepted", "id": &*taken.id }))
+    }
+
+    async fn decides(&mut self, mut fields: Map<String, Value>, id: &Value) -> Result<Value, No> {
+        fields.remove("id");
+        let mut number = |name: &str| match fields.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                value.as_u64().map(Some).ok_or_else(|| No::Wrong(Refused::Bad(format!("{name}: a number"))))
+            }
+        };
+        let (leg, call) = (number("leg")?, number("call")?);
+        let decision: Decision = serde_json::from_value(Value::Object(fields))
+            .map_err(|error| No::Wrong(Refused::Bad(error.to_string())))?;
+        let leg = self.leg(leg, call)?;
+        let (word, settings) = (decision.word(), self.api.desk.current.get());
+        let has = |other: LegId| other != leg && self.calls.contains_key(&other);
+        let action = decision.action(&settings, &self.api.service, has).await.map_err(not_possible)?;
+        let word_of = action.map_or(Word::Fallback, |action| Word::Decision(Box::new(action)));
+        let held = self.calls.get(&leg).map(|held| held.words.clone());
+        let told = match held {
+            Some(words) => words.send(word_of).await.is_ok(),
+            None => false,
+        };
+        match told {
+            true => Ok(json!({ "type": "accepted", "id": id, "decision": word, "leg": leg.0 })),
+            false => Err(No::Late(Problem::new(StatusCode::GONE, "the call is over", "forget it"))),
+        }
+    }
+}
+
+/// Why something is not done.
+enum No {
+    /// It is nonsense.
+    Wrong(Refused),
+    /// It makes sense, and cannot be.
+    Late(Problem),
+}
+
+fn not_possible(failure: Failure) -> No {
+    match failure.reason {
+        "invalid" => No::Wrong(Refused::Bad(failure.error)),
+        _ => No::Late(Problem::new(
+            StatusCode::CONFLICT,
+            failure.error,
+            "you still have the call: decide otherwise",
+        )),
+    }
+}
+
+fn no(id: &Value, problem: &Problem) -> Value {
+    let Problem { status, error, fix } = problem;
+    json!({ "type": "refused", "id": id, "status": status.as_u16(), "error": error, "fix": fix })
+}

@@ -1,0 +1,240 @@
+//! Every path that is answered, with who may ask and what it says: the router and the OpenAPI
+//! document are made of the same table.
+
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use utoipa::ToSchema;
+use utoipa::openapi::HttpMethod;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+
+use super::{
+    Api, alarms, calls, capture, commands, control, events, gateways, health, metrics, openapi, originate,
+    places, queues, recording, registrations, remote,
+};
+use crate::config::tokens::Scope;
+use crate::control::{Order, Status};
+use b2b_app::queue::machine::view::{AgentView, QueueView};
+
+/// The schemas of a type and of what is in it.
+pub type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// A JSON body.
+pub struct Shape {
+    pub name: String,
+    pub collect: fn(&mut Schemas),
+}
+
+impl Shape {
+    fn of<T: ToSchema>() -> Shape {
+        fn collect<T: ToSchema>(schemas: &mut Schemas) {
+            T::schemas(schemas);
+            schemas.push((T::name().into_owned(), T::schema()));
+        }
+        Shape { name: T::name().into_owned(), collect: collect::<T> }
+    }
+}
+
+/// A method of a path.
+pub struct Route {
+    pub method: HttpMethod,
+    pub path: &'static str,
+    /// What a token needs; none: whatever it may do, the handler looks.
+    pub scope: Option<Scope>,
+    /// What it is for.
+    pub says: &'static str,
+    /// Names of what the query may have.
+    pub query: &'static [&'static str],
+    pub takes: Option<Shape>,
+    /// A body has to come.
+    pub must: bool,
+    pub status: u16,
+    pub gives: Option<Shape>,
+    /// An answer may take as long as the client wants.
+    pub lasts: bool,
+    pub handler: MethodRouter<Api>,
+}
+
+impl Route {
+    fn new(
+        (method, path): (HttpMethod, &'static str),
+        scope: Option<Scope>,
+        says: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Route {
+        let (query, takes, gives) = (&[][..], None, None);
+        let (must, lasts) = (false, false);
+        Route { method, path, scope, says, query, takes, must, status: 200, gives, lasts, handler }
+    }
+
+    fn asks(self, query: &'static [&'static str]) -> Route {
+        Route { query, ..self }
+    }
+
+    fn takes<T: ToSchema>(self) -> Route {
+        Route { must: true, ..self.may_take::<T>() }
+    }
+
+    /// A body may come, or none.
+    fn may_take<T: ToSchema>(self) -> Route {
+        Route { takes: Some(Shape::of::<T>()), ..self }
+    }
+
+    fn gives<T: ToSchema>(self) -> Route {
+        Route { gives: Some(Shape::of::<T>()), ..self }
+    }
+
+    fn status(self, status: u16) -> Route {
+        Route { status, ..self }
+    }
+
+    fn lasts(self) -> Route {
+        Route { lasts: true, ..self }
+    }
+}
+
+const AUDIO: &str = "A party's sound, both ways, as a WebSocket.";
+
+/// All of them.
+pub fn routes() -> Vec<Route> {
+    use HttpMethod::{Delete, Get, Patch, Post, Put};
+    let (read, record, audio) = (Some(Scope::Read), Some(Scope::Record), Some(Scope::Audio));
+    let command = Some(Scope::Calls);
+    vec![
+        Route::new((Get, "/calls"), read, "Calls that are up, oldest first.", get(calls::list))
+            .asks(&["limit", "after", "ended"])
+            .gives::<calls::Calls>(),
+        Route::new(
+            (Post, "/calls"),
+            command,
+            "Calls somebody, and joins him with another one.",
+            post(originate::begin),
+        )
+        .takes::<originate::Wish>()
+        .status(201)
+        .gives::<originate::Begun>(),
+        Route::new((Get, "/calls/{id}"), read, "What happened in a call.", get(calls::one))
+            .asks(&["format"])
+            .gives::<calls::One>(),
+        Route::new((Delete, "/calls/{id}"), command, "Ends a call.", delete(calls::end)).status(204),
+        Route::new(
+            (Post, "/calls/{id}/{verb}"),
+            None,
+            "A command about this call: POST /commands with the call and the command in the path.",
+            post(commands::of_call),
+        )
+        .asks(&["wait"])
+        .status(202)
+        .gives::<Status>()
+        .lasts(),
+        Route::new((Post, "/calls/{id}/capture"), record, "Its media is captured.", post(capture::begin))
+            .may_take::<capture::Wish>()
+            .status(202)
+            .gives::<capture::Begun>(),
+        Route::new(
+            (Delete, "/calls/{id}/capture"),
+            record,
+            "It is captured no longer.",
+            delete(capture::end),
+        )
+        .status(204),
+        Route::new((Post, "/calls/{id}/recording"), record, "It is recorded.", post(recording::begin))
+            .status(202),
+        Route::new(
+            (Patch, "/calls/{id}/recording"),
+            record,
+            "Its recording is paused, or goes on.",
+            patch(recording::pause),
+        )
+        .takes::<recording::Wish>()
+        .status(204),
+        Route::new((Delete, "/calls/{id}/recording"), record, "Its recording ends.", delete(recording::end))
+            .gives::<recording::Over>(),
+        Route::new(
+            (Get, "/calls/{id}/pcap"),
+            record,
+            "What was on the wire, as a PCAP file.",
+            get(capture::file),
+        ),
+        Route::new((Get, "/calls/{id}/audio"), audio, AUDIO, get(super::audio::of_call))
+            .asks(&["rate", "listen"])
+            .status(101),
+        Route::new((Get, "/legs/{leg}/audio"), audio, AUDIO, get(super::audio::of_leg))
+            .asks(&["rate", "listen"])
+            .status(101),
+        Route::new((Post, "/commands"), None, "Carries a command out.", post(commands::begin))
+            .asks(&["wait"])
+            .takes::<Order>()
+            .status(202)
+            .gives::<Status>()
+            .lasts(),
+        Route::new((Get, "/commands/{id}"), read, "What came of a command.", get(commands::one))
+            .asks(&["wait"])
+            .gives::<Status>()
+            .lasts(),
+        Route::new((Delete, "/commands/{id}"), None, "Takes a command back.", delete(commands::cancel))
+            .status(204),
+        Route::new((Get, "/control"), read, "Commands and events, as a WebSocket.", get(control::stream))
+            .asks(&["after", "call", "only"])
+            .status(101),
+        Route::new((Get, "/queues"), read, "Queues, and who waits.", get(queues::list))
+            .gives::<queues::Queues>(),
+        Route::new((Get, "/queues/{name}"), read, "A queue.", get(queues::one)).gives::<QueueView>(),
+        Route::new((Get, "/agents"), read, "Agents.", get(queues::agents)).gives::<queues::Agents>(),
+        Route::new((Get, "/agents/{name}"), read, "An agent.", get(queues::agent)).gives::<AgentView>(),
+        Route::new(
+            (Put, "/agents/{name}/state"),
+            Some(Scope::Agents),
+            "Changes his state.",
+            put(queues::set_state),
+        )
+        .takes::<queues::Wish>()
+        .gives::<AgentView>(),
+        Route::new((Get, "/rooms"), read, "Rooms, and who is in them.", get(places::list))
+            .gives::<places::Rooms>(),
+        Route::new((Get, "/rooms/{name}"), read, "A room.", get(places::one)).gives::<places::Room>(),
+        Route::new(
+            (Post, "/rooms/{name}/{verb}"),
+            None,
+            "A command to this room: mute, volume, lock, kick, record, play.",
+            post(commands::of_room),
+        )
+        .asks(&["wait"])
+        .status(202)
+        .gives::<Status>()
+        .lasts(),
+        Route::new((Get, "/slots"), read, "Who is parked where.", get(places::slots)).gives::<places::Lots>(),
+        Route::new((Get, "/gateways"), read, "Gateways.", get(gateways::list)).gives::<gateways::Gateways>(),
+        Route::new(
+            (Post, "/gateways/{name}/register"),
+            command,
+            "Registers at a gateway at once.",
+            post(gateways::register),
+        )
+        .status(202),
+        Route::new((Get, "/events"), read, "What happens, as a WebSocket.", get(events::stream))
+            .asks(&["after", "call"])
+            .status(101),
+        Route::new((Get, "/remotes"), read, "Remote applications.", get(remote::list))
+            .gives::<remote::RemoteApps>(),
+        Route::new(
+            (Get, "/remote/{name}"),
+            Some(Scope::Remote),
+            "Is a program of one, as a WebSocket.",
+            get(remote::stream),
+        )
+        .status(101),
+        Route::new((Get, "/registrations"), read, "Who is registered.", get(registrations::list))
+            .asks(&["user", "after", "limit"])
+            .gives::<registrations::Registrations>(),
+        Route::new((Get, "/alarms"), read, "What somebody has to look at.", get(alarms::list))
+            .gives::<alarms::Standing>(),
+        Route::new(
+            (Get, "/metrics"),
+            read,
+            "Everything that is counted, for Prometheus.",
+            get(metrics::scrape),
+        ),
+        Route::new((Get, "/openapi.json"), read, "This document.", get(openapi::document)),
+        Route::new((Get, "/healthz"), None, "Whether calls are taken; 503 when not.", get(health)),
+    ]
+}

@@ -1,0 +1,310 @@
+//! A configuration in force, ready to be asked; a new one takes its place as a
+//! whole (SIGHUP).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::applications;
+use super::board::GatewayBoard;
+use super::directory::Directory;
+use super::origin::{Origin, Origins};
+use super::routing::Router;
+use super::settings::{self, RouteParts};
+use crate::config::ServerConfig;
+use crate::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
+use b2b_app::Applications;
+use b2b_call::controller::PairPolicy;
+use b2b_call::handler::Party;
+use b2b_call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
+use b2b_call::policy::Redirects;
+use b2b_call::resolver::{
+    Binding, Bindings, BindingsFuture, ChainResolver, DirectPolicy, DirectResolver, Gateway, GatewayResolver,
+    GroupResolver, UserResolver,
+};
+use b2b_sip::msg::{Scheme, Uri};
+use b2b_sip::net::{Ban, local_addr};
+use b2b_sip::networks::Networks;
+
+/// Where bindings are, for the calls' thread alone but for restarts.
+pub type SharedRegistrar = Arc<Mutex<Registrar>>;
+
+/// The registrar, whoever panicked while he had it.
+pub fn registrar(shared: &SharedRegistrar) -> MutexGuard<'_, Registrar> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a configuration comes to.
+pub struct Settings {
+    pub config: Arc<ServerConfig>,
+    pub directory: Arc<Directory>,
+    pub origins: Origins,
+    pub router: Router,
+    /// By the place of the route.
+    pub routes: Vec<RouteParts>,
+    trunks: HashMap<Arc<str>, (Gateway, Redirects)>,
+    /// What is known of the hosts of gateways.
+    pub board: GatewayBoard,
+    /// What routes and groups name.
+    pub targets: ChainResolver,
+    pub apps: Applications,
+}
+
+impl Settings {
+    /// Of this configuration, with the bindings of this registrar and the gateways as
+    /// this board says.
+    ///
+    /// # Errors
+    /// Groups that contain each other.
+    pub fn new(
+        config: ServerConfig,
+        bindings: SharedRegistrar,
+        board: GatewayBoard,
+    ) -> Result<Self, LookupError> {
+        let config = Arc::new(config);
+        let directory = Arc::new(Directory::new(&config));
+        let users = Registered {
+            directory: directory.clone(),
+            registrar: bindings,
+            gateways: settings::gateway_addresses(&config),
+        };
+        let users = UserResolver::new(users);
+        let trunks = settings::gateways(&config);
+        let gateways = GatewayResolver::new(trunks.clone(), board.clone());
+        let trunks = trunks.into_iter().zip(&config.gateways);
+        let trunks = trunks.map(|(it, from)| (it.name.clone(), (it, settings::redirects(from)))).collect();
+        // Routes are written by the operator: he may name any URI.
+        let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
+            .with(DirectResolver::new(DirectPolicy::Anybody));
+        let groups = GroupResolver::new(settings::groups(&config), Arc::new(single.clone()))?;
+        let targets = single.with(groups);
+        let (origins, router) = (Origins::new(&config), Router::new(&config));
+        let routes = settings::routes(&config);
+        let apps = applications::applications();
+        Ok(Settings { config, directory, origins, router, routes, trunks, board, targets, apps })
+    }
+
+    /// What may be offered to a gateway that says so.
+    pub fn gateway_policy(&self, name: &str) -> Option<Arc<PairPolicy>> {
+        self.trunks.get(name)?.0.policy.clone()
+    }
+
+    /// A gateway as calls through it need it, and where its redirects may lead.
+    pub fn trunk(&self, name: &str) -> Option<&(Gateway, Redirects)> {
+        self.trunks.get(name)
+    }
+
+    /// Who the party of a leg is, as routes see it.
+    pub fn party<'a>(&'a self, party: &'a Party) -> (Origin<'a>, Option<&'a str>) {
+        let user = party.user.as_deref().and_then(|name| self.directory.user(name));
+        let gateway = party.gateway.as_deref().and_then(|name| self.config.gateway(name));
+        match (user, gateway) {
+            (Some(user), _) => (Origin::User(&user.name), Some(user.class.as_str())),
+            (None, Some(gateway)) => (Origin::Gateway(&gateway.name), Some(gateway.class.as_str())),
+            (None, None) => match party.address {
+                Some(address) => self.origins.of(address.ip()),
+                None => (Origin::Unknown, None),
+            },
+        }
+    }
+
+    /// A ban for the sockets. Of somebody who may call without a password it is none: only
+    /// his REGISTERs are to be refused, and those are read first.
+    pub fn ban(&self, source: IpAddr, until: Instant) -> Ban {
+        Ban { source, until: (!self.origins.knows_some(source)).then_some(until) }
+    }
+
+    /// The first and last address of every block whose sources are known: those that are
+    /// named, and gateways' hosts that are addresses.
+    pub fn known_blocks(&self) -> Vec<(IpAddr, IpAddr)> {
+        let hosts = self.config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        let hosts = hosts.filter_map(|host| host.host.parse::<IpAddr>().ok());
+        self.origins.blocks().into_iter().chain(hosts.map(|host| (host, host))).collect()
+    }
+
+    /// Who a caller is, as routes see him: where he comes from, and his class.
+    pub fn caller<'a>(&'a self, identity: Option<&'a str>, address: IpAddr) -> (Origin<'a>, Option<&'a str>) {
+        match identity.and_then(|name| self.directory.user(name)) {
+            Some(user) => (Origin::User(&user.name), Some(user.class.as_str())),
+            None => self.origins.of(address),
+        }
+    }
+}
+
+/// Where users are, as the registrar knows.
+struct Registered {
+    directory: Arc<Directory>,
+    registrar: SharedRegistrar,
+    /// Where no Contact leads, not even inside our networks: it would be a call past the routes.
+    gateways: Networks,
+}
+
+impl Bindings for Registered {
+    fn bindings<'a>(&'a self, user: &'a str, now: Instant) -> BindingsFuture<'a> {
+        let aor = self.directory.user(user).and_then(|user| self.directory.aor(user));
+        let found = aor.map(|aor| {
+            let registrar = registrar(&self.registrar);
+            let bindings = registrar.lookup(now, &aor);
+            let way = |binding| match registrar.next_hop(binding) {
+                NextHop::Contact if binding.contact_ip().is_none_or(|ip| self.gateways.contain(ip)) => {
+                    NextHop::Flow(binding.flow, b"")
+                }
+                way => way,
+            };
+            bindings.iter().map(|binding| contact_of(binding, way(binding))).collect()
+        });
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+fn contact_of(binding: &crate::registrar::Binding, way: NextHop<'_>) -> Binding {
+    let text = |path: &[u8]| (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned());
+    let (flow, next_hop, path) = match way {
+        NextHop::Path(path) => (None, None, text(path)),
+        NextHop::Flow(flow, path) => (flow.flow(), Some(flow.remote_uri()), text(path)),
+        NextHop::FlowOr(flow, other) => {
+            // The other one is tried only when the flow is there to be tried first.
+            let next = BindingFlow { remote: if flow.id.is_some() { other } else { flow.remote }, ..flow };
+            (flow.flow(), Some(next.remote_uri()), None)
+        }
+        NextHop::Contact => (None, None, None),
+    };
+    let (contact, source) = (binding.contact_str().into_owned(), Some(binding.source));
+    Binding { contact, q: binding.q, flow, next_hop, path, source }
+}
+
+/// The settings in force.
+#[derive(Clone)]
+pub struct Current(Arc<InForce>);
+
+struct InForce {
+    settings: RwLock<Arc<Settings>>,
+    /// Where we listen, with the real ports, once we do.
+    listening: OnceLock<Vec<SocketAddr>>,
+}
+
+impl Current {
+    /// These, for now.
+    pub fn new(settings: Settings) -> Self {
+        let settings = RwLock::new(Arc::new(settings));
+        Current(Arc::new(InForce { settings, listening: OnceLock::new() }))
+    }
+
+    /// Those in force.
+    pub fn get(&self) -> Arc<Settings> {
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Others from now on; calls that are up keep what they have.
+    pub fn set(&self, settings: Settings) {
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+}
+
+impl Current {
+    /// We listen here, whatever is configured later.
+    pub fn listens(&self, at: Vec<SocketAddr>) {
+        // The first time counts: listeners stay as they are.
+        let _ = self.0.listening.set(at);
+    }
+
+    /// Whether we listen at this address, or are said to by `advertise`. Where ports are not
+    /// known yet, it is as configured.
+    pub fn listens_at(&self, settings: &Settings, at: SocketAddr) -> bool {
+        let (server, ip) = (&settings.config.server, at.ip().to_canonical());
+        let mut advertised =
+            server.advertise.iter().filter(|it| it.host.parse::<IpAddr>().is_ok_and(|it| it == ip));
+        if advertised.clone().any(|it| it.port == Some(at.port())) {
+            return true;
+        }
+        let port = |it: &SocketAddr| it.port() == at.port();
+        let bound = |it: &SocketAddr| port(it) && it.ip().to_canonical() == ip;
+        let (any_port, any_bound) = match self.0.listening.get() {
+            Some(listening) => (listening.iter().any(port), listening.iter().any(bound)),
+            None => {
+                let mut binds = server.listen.iter().map(|it| it.bind);
+                (binds.clone().any(|it| port(&it)), binds.any(|it| bound(&it)))
+            }
+        };
+        let everywhere = server.listen.iter().any(|it| it.bind.ip().is_unspecified());
+        any_bound || any_port && (advertised.next().is_some() || everywhere && is_of_this_machine(ip))
+    }
+
+    /// Whether a URI leads to us: a domain of ours, or host and port of a listener (RFC 3261 §16.5,
+    /// §19.1.4). Where ports are not known yet, each is ours.
+    pub fn leads_here(&self, settings: &Settings, target: &str) -> bool {
+        let Ok(uri) = Uri::parse(target.as_bytes()) else { return false };
+        let Some(host) = uri.host.map(|host| host.to_string().to_ascii_lowercase()) else { return false };
+        if !settings.directory.serves(&host) {
+            return false;
+        }
+        let server = &settings.config.server;
+        let bare = host.trim_matches(['[', ']']);
+        let named = |name: &String| name.trim_matches(['[', ']']).eq_ignore_ascii_case(bare);
+        if uri.port.is_none() && server.domains.iter().any(named) {
+            return true;
+        }
+        let tls = uri.transport().is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
+        let port = uri.port.unwrap_or(if uri.scheme == Scheme::Sips || tls { 5061 } else { 5060 });
+        let mut advertised = server.advertise.iter().filter(|it| named(&it.host));
+        if advertised.clone().any(|it| it.port == Some(port)) {
+            return true;
+        }
+        let ip = bare.parse::<IpAddr>().ok().filter(|_| advertised.next().is_none());
+        let here = |at: &SocketAddr| {
+            let address = ip.is_none_or(|ip| at.ip() == ip || at.ip().is_unspecified());
+            address && (at.port() == port || at.port() == 0)
+        };
+        match self.0.listening.get() {
+            Some(listening) => listening.iter().any(here),
+            None => server.listen.iter().any(|listener| here(&listener.bind)),
+        }
+    }
+}
+
+/// Whether an address is one of this machine's: the way to it begins there.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || local_addr::towards(ip).is_ok_and(|from| from == ip)
+}
+
+/// What programs may name: users and groups of ours by their URIs, and every target that
+/// a route may have. Parties do not get here: see `leading`.
+pub struct PartyTargets(pub Current);
+
+impl Resolver for PartyTargets {
+    fn name(&self) -> &str {
+        "ours"
+    }
+
+    fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
+        Box::pin(async move {
+            let settings = self.0.get();
+            let own = match self.0.leads_here(&settings, &request.target) {
+                true => own_user(&settings, &request.target),
+                false => Ok(None),
+            };
+            let target = match own {
+                Ok(Some(user)) if settings.config.group(&user).is_some() => format!("group/{user}"),
+                Ok(Some(user)) => format!("user/{user}"),
+                // A URI elsewhere: a route may have such a one.
+                Ok(None) | Err(_) => request.target.clone(),
+            };
+            let found = settings.targets.resolve(&request.with_target(target)).await?;
+            Ok(Some(LookupResult { original: request.target.clone(), ..found }))
+        })
+    }
+}
+
+/// The user part of a URI of ours; none: it is no URI.
+pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
+    let Ok(uri) = Uri::parse(target.as_bytes()) else { return Ok(None) };
+    let Some(host) = uri.host else { return Ok(None) };
+    let not_allowed =
+        |why: &'static str| LookupError::NotAllowed { target: target.to_owned(), why: why.into() };
+    if !settings.directory.serves(&host.to_string().to_ascii_lowercase()) {
+        return Err(not_allowed("it is not on this server"));
+    }
+    let user = uri.user_unescaped().and_then(|user| String::from_utf8(user.into_owned()).ok());
+    user.map(Some).ok_or_else(|| not_allowed("it names nobody"))
+}

@@ -1,0 +1,23 @@
+//! The table of the server's flags, and of those of the media server.
+
+use b2b_config::keys;
+use b2b_config::role_name::RoleName::{B2bua, Media};
+
+use crate::value;
+
+keys! {
+    /// What `--role b2bua` and `--role media` have beside the shared ones.
+    SERVER:
+    config &[B2bua], InputPath, path;
+    http_bind &[B2bua], Text, sip_bind;
+    explain &[B2bua], Text, number;
+    from &[B2bua], Text, number;
+    source &[B2bua], Text, address;
+
+    listen &[Media], Text, listen;
+    token_file &[Media], InputPath, path;
+    rtp_bind &[Media], Text, address;
+    rtp_advertise &[Media], Text, address;
+    rtp_ports &[Media], Text, port_range;
+    max_endpoints &[Media], Integer, endpoints;
+}

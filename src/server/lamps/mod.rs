@@ -1,0 +1,450 @@
+//! Busy lamps and message waiting: the server as notifier (RFC 6665) of the packages
+//! `dialog` (RFC 4235) and `message-summary` (RFC 3842).
+//!
+//! - `wish`: what a SUBSCRIBE asks for
+//! - `resource`: what it names
+//! - `subscription_fsm`: a subscription as a table
+//! - `board`: how everything stands that can be watched; `follow`: from the event bus
+//! - `document`: what a NOTIFY says
+//!
+//! Here: the subscriptions, on the calls' thread.
+
+pub mod board;
+pub mod document;
+pub mod follow;
+pub mod resource;
+mod subscription_fsm;
+#[cfg(test)]
+mod tests;
+pub mod wish;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::in_force::Settings;
+use b2b_call::switch::Turn;
+use b2b_sip::endpoint::{
+    Body, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
+};
+use b2b_sip::msg::{Request, Response};
+use b2b_sip::transaction::timer_queue::{Queued, TimerQueue};
+use board::LampBoard;
+use document::{DialogLine, DialogState};
+use resource::{Resource, Watcher};
+use subscription_fsm::{Action, Event, State, step};
+use wish::{Package, Wish};
+
+/// NOTIFYs of one subscription are at least so far apart, those in answer to a SUBSCRIBE
+/// aside.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Why a subscription ends (RFC 6665 §4.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// They want no more, or their time is over.
+    Timeout,
+    /// We stop: whoever wants to may ask again at once.
+    Deactivated,
+    /// What they watch is no more.
+    NoResource,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Reason::Timeout => "timeout",
+            Reason::Deactivated => "deactivated",
+            Reason::NoResource => "noresource",
+        }
+    }
+}
+
+struct Subscription {
+    state: State,
+    package: Package,
+    /// Event of its NOTIFYs.
+    event: Bytes,
+    resource: Resource,
+    entity: String,
+    /// Whom it is counted for.
+    subscriber: String,
+    expires_at: Instant,
+    reason: Reason,
+    /// When the latest NOTIFY went out.
+    told_at: Option<Instant>,
+    /// Of the next document.
+    version: u32,
+    /// Dialogs of the latest document that were not over.
+    shown: Vec<(String, Option<bool>)>,
+    queued: Queued,
+}
+
+impl Subscription {
+    fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting => Some(self.next_at().map_or(self.expires_at, |at| at.min(self.expires_at))),
+            State::Idle | State::Notifying | State::Stale => Some(self.expires_at),
+            State::LastWaits | State::Closing | State::Over => None,
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self.state, State::LastWaits | State::Closing | State::Over)
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        self.told_at.map(|at| at + PACE)
+    }
+}
+
+/// The subscriptions of a server.
+pub struct Lamps {
+    board: LampBoard,
+    subscriptions: HashMap<SubscriptionId, Subscription>,
+    watching: HashMap<Resource, BTreeSet<SubscriptionId>>,
+    of_subscriber: HashMap<String, usize>,
+    notifies: HashMap<RequestId, SubscriptionId>,
+    timers: TimerQueue<SubscriptionId>,
+    /// No new ones, and the end of those that are there is still to be told.
+    draining: bool,
+    parts: bool,
+}
+
+/// Who subscribes, and what may be had.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub settings: &'a Settings,
+    pub watcher: Watcher<'a>,
+}
+
+impl Lamps {
+    /// None yet; they show what this board says.
+    pub fn new(board: LampBoard) -> Self {
+        Lamps {
+            board,
+            subscriptions: HashMap::new(),
+            watching: HashMap::new(),
+            of_subscriber: HashMap::new(),
+            notifies: HashMap::new(),
+            timers: TimerQueue::default(),
+            draining: false,
+            parts: false,
+        }
+    }
+
+    /// A SUBSCRIBE outside any dialog, of somebody who is known; what is told to them goes by
+    /// this rule.
+    ///
+    /// # Errors
+    /// The response that refuses it.
+    pub fn subscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        (asking, hops): (Asking<'_>, HopRule),
+    ) -> Result<(), Reply> {
+        let begun = self.begin(t, transaction, request, (asking, hops));
+        self.board.count(|of| match &begun {
+            Ok(()) => &mut of.begun,
+            Err(reply) if matches!(reply.status, 480 | 503) => &mut of.over_limit,
+            Err(_) => &mut of.refused,
+        });
+        begun
+    }
+
+    fn begin(
+        &mut self,
+        t: &mut Turn<'_>,
+        transaction: ServerTransactionId,
+        request: &Request,
+        (asking, hops): (Asking<'_>, HopRule),
+    ) -> Result<(), Reply> {
+        let Wish { package, event, expires } = wish::read(request)?;
+        let known = (asking.settings, &self.board);
+        let found = resource::find(known, request, package, asking.watcher);
+        let (resource, entity) = found.map_err(Reply::status)?;
+        let subscriber = match asking.watcher.user {
+            Some(user) => user.to_owned(),
+            None => asking.watcher.address.to_string(),
+        };
+        let limits = &asking.settings.config.limits;
+        if self.draining || self.subscriptions.len() >= limits.subscriptions {
+            let headers = vec![("Retry-After".into(), "30".into())];
+            return Err(Reply { headers, ..Reply::status(503) });
+        }
+        if self.of_subscriber.get(&subscriber).is_some_and(|held| *held >= limits.user_subscriptions) {
+            return Err(Reply { reason: "Too Many Subscriptions".to_owned(), ..Reply::status(480) });
+        }
+        let accepted = t.sip.accept_subscription(t.now, transaction, hops, granted(expires));
+        let id = accepted.map_err(|error| Reply { reason: error.to_string(), ..Reply::status(400) })?;
+        self.board.watch(&resource);
+        self.watching.entry(resource.clone()).or_default().insert(id);
+        *self.of_subscriber.entry(subscriber.clone()).or_default() += 1;
+        let subscription = Subscription {
+            state: State::Idle,
+            package,
+            event,
+            resource,
+            entity,
+            subscriber,
+            expires_at: t.now + expires,
+            reason: Reason::Timeout,
+            told_at: None,
+            version: 0,
+            shown: Vec::new(),
+            queued: Queued::default(),
+        };
+        self.subscriptions.insert(id, subscription);
+        // Without any time it is a question that is answered once (RFC 6665 §4.4.3).
+        self.granted(t, id, expires);
+        Ok(())
+    }
+
+    /// A SUBSCRIBE in a subscription: more time, or no more.
+    pub fn resubscribe(
+        &mut self,
+        t: &mut Turn<'_>,
+        id: SubscriptionId,
+        transaction: ServerTransactionId,
+        request: &Request,
+    ) {
+        let Some(it) = self.subscriptions.get_mut(&id) else {
+            return drop(t.sip.answer_subscriber(t.now, id, transaction, Reply::status(481)));
+        };
+        let wish = match wish::read(request) {
+            Ok(wish) if wish.event == it.event => wish,
+            // A second event in a dialog of the first one (RFC 6665 §4.5.2).
+            Ok(_) => return drop(t.sip.answer_subscriber(t.now, id, transaction, wish::bad_event())),
+            Err(reply) => return drop(t.sip.answer_subscriber(t.now, id, transaction, reply)),
+        };
+        if it.is_ending() {
+            return drop(t.sip.answer_subscriber(t.now, id, transaction, Reply::status(481)));
+        }
+        it.expires_at = t.now + wish.expires;
+        let answered = t.sip.answer_subscriber(t.now, id, transaction, granted(wish.expires));
+        if let Err(error) = answered {
+            tracing::debug!("a subscription's refresh: {error}");
+        }
+        if !wish.expires.is_zero() {
+            self.board.count(|of| &mut of.refreshed);
+        }
+        self.granted(t, id, wish.expires);
+    }
+
+    fn granted(&mut self, t: &mut Turn<'_>, id: SubscriptionId, expires: Duration) {
+        if expires.is_zero() {
+            self.board.count(|of| &mut of.ended);
+            return self.step(t, id, Event::End);
+        }
+        self.step(t, id, Event::Subscribed);
+    }
+
+    /// What became of a request of ours. `false`: it was no NOTIFY of a subscription.
+    pub fn answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        request: RequestId,
+        result: &Result<Response, RequestFailure>,
+    ) -> bool {
+        let Some(id) = self.notifies.remove(&request) else { return false };
+        let told = result.as_ref().is_ok_and(|response| response.status() < 300);
+        if !told && let Some(it) = self.subscriptions.get(&id) {
+            let why = match result {
+                Ok(response) => response.status().to_string(),
+                Err(failure) => failure.to_string(),
+            };
+            tracing::debug!("{} watches {} no more: {why}", it.subscriber, it.entity);
+            self.board.count(|of| &mut of.untold);
+        }
+        self.step(t, id, if told { Event::Told } else { Event::Untold });
+        true
+    }
+
+    /// Tells what has changed, and does what is due.
+    pub fn work(&mut self, t: &mut Turn<'_>) {
+        if std::mem::take(&mut self.parts) {
+            self.end_all(t, Reason::Deactivated, |_| true);
+        }
+        for resource in self.board.take_changed() {
+            if let Resource::Mailbox(name) = &resource
+                && self.board.messages(name).is_none()
+            {
+                self.end_all(t, Reason::NoResource, |it| it.resource == resource);
+                continue;
+            }
+            for id in self.watching.get(&resource).cloned().unwrap_or_default() {
+                self.step(t, id, Event::Changed);
+            }
+        }
+        while let Some((at, id)) = self.timers.pop_due(t.now) {
+            let Some(it) = self.subscriptions.get_mut(&id) else { continue };
+            if !it.queued.matches(at) {
+                continue;
+            }
+            if it.expires_at <= t.now {
+                self.board.count(|of| &mut of.expired);
+                self.step(t, id, Event::End);
+            } else {
+                self.step_on(t, id);
+                self.arm(id);
+            }
+        }
+    }
+
+    /// Another configuration: whoever watches what is no more is told so.
+    pub fn follow(&mut self, t: &mut Turn<'_>, settings: &Settings) {
+        self.end_all(t, Reason::NoResource, |it| !it.resource.is_in(settings));
+    }
+
+    /// No more subscriptions from now on; those that are there end with the next work.
+    pub fn drain(&mut self) {
+        (self.draining, self.parts) = (true, true);
+    }
+
+    /// When [`Lamps::work`] is wanted; `now` if it is at once.
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.parts { Some(now) } else { self.timers.next() }
+    }
+
+    /// Whether nobody is subscribed.
+    pub fn is_empty(&self) -> bool {
+        self.subscriptions.is_empty()
+    }
+
+    fn end_all(&mut self, t: &mut Turn<'_>, reason: Reason, of: impl Fn(&Subscription) -> bool) {
+        let ends = |it: &Subscription| !it.is_ending() && of(it);
+        let ending = self.subscriptions.iter().filter(|(_, it)| ends(it)).map(|(id, _)| *id);
+        for id in ending.collect::<Vec<_>>() {
+            if let Some(it) = self.subscriptions.get_mut(&id) {
+                it.reason = reason;
+                self.board.count(|of| match reason {
+                    Reason::Timeout => &mut of.expired,
+                    Reason::Deactivated => &mut of.stopped,
+                    Reason::NoResource => &mut of.no_resource,
+                });
+            }
+            self.step(t, id, Event::End);
+        }
+    }
+
+    fn step(&mut self, t: &mut Turn<'_>, id: SubscriptionId, event: Event) {
+        let Some(it) = self.subscriptions.get_mut(&id) else { return };
+        let (next, action) = step(it.state, event);
+        it.state = next;
+        if let Some(action) = action
+            && !self.notify(t, id, action)
+        {
+            // Nothing can be sent there: it is as if they had refused it.
+            self.board.count(|of| &mut of.untold);
+            return self.step(t, id, Event::Untold);
+        }
+        self.step_on(t, id);
+        let over = self.subscriptions.get(&id).is_some_and(|it| it.state == State::Over);
+        if over { self.forget(t, id) } else { self.arm(id) }
+    }
+
+    /// What waits for its pace and need not.
+    fn step_on(&mut self, t: &mut Turn<'_>, id: SubscriptionId) {
+        let due = self
+            .subscriptions
+            .get(&id)
+            .is_some_and(|it| it.state == State::Waiting && it.next_at().is_none_or(|at| at <= t.now));
+        if due {
+            self.step(t, id, Event::Due);
+        }
+    }
+
+    fn arm(&mut self, id: SubscriptionId) {
+        if let Some(it) = self.subscriptions.get_mut(&id) {
+            let deadline = it.deadline();
+            self.timers.arm(&mut it.queued, deadline, id);
+        }
+    }
+
+    fn notify(&mut self, t: &mut Turn<'_>, id: SubscriptionId, action: Action) -> bool {
+        let Some(it) = self.subscriptions.get_mut(&id) else { return false };
+        let state = match action {
+            Action::Notify => {
+                let left = it.expires_at.saturating_duration_since(t.now);
+                format!("active;expires={}", left.as_millis().div_ceil(1_000))
+            }
+            Action::NotifyLast => format!("terminated;reason={}", it.reason.as_str()),
+        };
+        let headers = vec![
+            (Bytes::from_static(b"Event"), it.event.clone()),
+            (Bytes::from_static(b"Subscription-State"), state.into()),
+        ];
+        let data = match it.package {
+            Package::Dialog => {
+                let lines = it.dialogs(self.board.dialogs(&it.resource));
+                document::dialog_info(it.version, &it.entity, &lines)
+            }
+            Package::MessageSummary => {
+                let counts = match &it.resource {
+                    Resource::Mailbox(name) => self.board.messages(name),
+                    _ => None,
+                };
+                document::message_summary(&it.entity, counts.unwrap_or_default())
+            }
+        };
+        it.version = it.version.wrapping_add(1);
+        it.told_at = Some(t.now);
+        let content_type = Bytes::from_static(it.package.content_type().as_bytes());
+        let body = Body { content_type, data: data.into() };
+        match t.sip.notify(t.now, id, headers, Some(body)) {
+            Ok(request) => {
+                self.notifies.insert(request, id);
+                self.board.count(|of| &mut of.notifies);
+                true
+            }
+            Err(error) => {
+                tracing::debug!("no NOTIFY for {}: {error}", it.entity);
+                false
+            }
+        }
+    }
+
+    fn forget(&mut self, t: &mut Turn<'_>, id: SubscriptionId) {
+        let Some(mut it) = self.subscriptions.remove(&id) else { return };
+        self.timers.disarm(&mut it.queued, id);
+        self.board.unwatch(&it.resource);
+        if let Some(watching) = self.watching.get_mut(&it.resource) {
+            watching.remove(&id);
+            if watching.is_empty() {
+                self.watching.remove(&it.resource);
+            }
+        }
+        if let Some(held) = self.of_subscriber.get_mut(&it.subscriber) {
+            *held -= 1;
+            if *held == 0 {
+                self.of_subscriber.remove(&it.subscriber);
+            }
+        }
+        t.sip.forget_subscription(id);
+    }
+}
+
+impl Subscription {
+    /// The dialogs of the next document: those there are, and those that have ended since
+    /// the latest one.
+    fn dialogs(&mut self, now: Vec<DialogLine>) -> Vec<DialogLine> {
+        let is_there = |id: &str| now.iter().any(|line| line.id == id);
+        let ended = self.shown.iter().filter(|(id, _)| !is_there(id));
+        let ended = ended.map(|(id, initiator)| DialogLine {
+            id: id.clone(),
+            initiator: *initiator,
+            state: DialogState::Terminated,
+        });
+        let ended: Vec<_> = ended.collect();
+        self.shown = now.iter().map(|line| (line.id.clone(), line.initiator)).collect();
+        now.into_iter().chain(ended).collect()
+    }
+}
+
+fn granted(expires: Duration) -> Reply {
+    let headers = vec![("Expires".into(), expires.as_secs().to_string().into())];
+    Reply { headers, ..Reply::status(200) }
+}

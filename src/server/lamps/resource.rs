@@ -1,0 +1,109 @@
+//! What can be watched, and what a SUBSCRIBE names.
+
+use std::net::IpAddr;
+
+use super::board::LampBoard;
+use super::wish::Package;
+use crate::in_force::{Settings, own_user};
+use crate::routing::{Outcome, RouteRequest};
+use b2b_sip::msg::{Method, Request};
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    /// The calls of a user, by his own name.
+    User(String),
+    /// A slot of a parking lot.
+    Slot { lot: String, slot: u32 },
+    /// A queue: whether anybody waits.
+    Queue(String),
+    /// The messages in a mailbox, by its name.
+    Mailbox(String),
+}
+
+impl Resource {
+    /// Whether this configuration still has it. Of mailboxes the board tells.
+    pub fn is_in(&self, settings: &Settings) -> bool {
+        let apps = &settings.config.apps;
+        match self {
+            Resource::Mailbox(_) => true,
+            Resource::User(name) => settings.directory.user(name).is_some_and(|user| user.name == *name),
+            Resource::Slot { lot, slot } => {
+                apps.lots.iter().any(|it| it.name == *lot && it.slots.contains(slot))
+            }
+            Resource::Queue(name) => apps.queues.queues.iter().any(|it| *it.plan.name == **name),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Watcher<'a> {
+    /// Who he has proved to be, a user's own name; none: his address is trusted.
+    pub user: Option<&'a str>,
+    pub address: IpAddr,
+}
+
+/// What the Request-URI of a SUBSCRIBE names, and how it is called in documents. A user
+/// comes before a slot, a slot before a number that a route leads to a queue with, and that
+/// before a queue's name (`queue-sales`).
+///
+/// # Errors
+/// The status that says why there is none: 404, or 403 for a mailbox of somebody else.
+pub fn find(
+    (settings, board): (&Settings, &LampBoard),
+    request: &Request,
+    package: Package,
+    watcher: Watcher<'_>,
+) -> Result<(Resource, String), u16> {
+    let text = std::str::from_utf8(request.uri_bytes()).map_err(|_| 404u16)?;
+    let called = own_user(settings, text).ok().flatten().ok_or(404u16)?;
+    let entity = entity(request).ok_or(404u16)?;
+    let user = settings.directory.user(&called).map(|user| user.name.clone());
+    if package == Package::MessageSummary {
+        let (name, users) = board.mailbox(user.as_deref(), &called).ok_or(404u16)?;
+        let may = watcher.user.is_none_or(|watcher| users.iter().any(|user| user == watcher));
+        return if may { Ok((Resource::Mailbox(name), entity)) } else { Err(403) };
+    }
+    let resource = user
+        .map(Resource::User)
+        .or_else(|| slot(settings, &called))
+        .or_else(|| routed(settings, &called, watcher))
+        .or_else(|| {
+            let named = Resource::Queue(called.strip_prefix("queue-")?.to_owned());
+            named.is_in(settings).then_some(named)
+        });
+    Ok((resource.ok_or(404u16)?, entity))
+}
+
+fn slot(settings: &Settings, called: &str) -> Option<Resource> {
+    let slot: u32 = called.parse().ok()?;
+    let lot = settings.config.apps.lots.iter().find(|lot| lot.slots.contains(&slot))?;
+    Some(Resource::Slot { lot: lot.name.clone(), slot })
+}
+
+/// The queue that he would wait in if he dialled it.
+fn routed(settings: &Settings, called: &str, watcher: Watcher<'_>) -> Option<Resource> {
+    let (origin, class) = settings.caller(watcher.user, watcher.address);
+    let user = watcher.user.and_then(|name| settings.directory.user(name));
+    let caller = user.map(|user| user.caller_id.clone().unwrap_or_else(|| user.name.clone()));
+    let request = RouteRequest {
+        method: &Method::Invite,
+        called,
+        caller: caller.as_deref().unwrap_or_default(),
+        class,
+        origin,
+        address: watcher.address,
+    };
+    let Outcome::App(app) = settings.router.route(&request).outcome else { return None };
+    let queue = Resource::Queue(app.strip_prefix("queue/")?.to_owned());
+    queue.is_in(settings).then_some(queue)
+}
+
+/// The Request-URI without its parameters.
+fn entity(request: &Request) -> Option<String> {
+    let uri = request.uri().ok()?;
+    let user = String::from_utf8_lossy(uri.user?);
+    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("sip:{user}@{}{port}", uri.host?))
+}

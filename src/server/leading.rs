@@ -1,0 +1,255 @@
+//! Where a URI that a party of a call names leads (3xx, Refer-To): what it is to that party.
+//! What becomes of it says `call::policy`.
+
+use std::net::IpAddr;
+
+use super::in_force::{Current, Settings};
+use super::origin::Origin;
+use crate::config::{Gateway, GatewayHost};
+use crate::registrar::AorPolicy;
+use b2b_call::handler::Party as Named;
+use b2b_call::lookup::ResolvedContact;
+use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
+use b2b_sip::msg::{Host, Scheme, Uri};
+
+/// What a party wants.
+#[derive(Clone, Copy)]
+pub struct Wish<'a> {
+    pub by: &'a Named,
+    /// What was dialled to reach it.
+    pub dialled: Option<&'a ResolvedContact>,
+    pub way: Way,
+    /// The URI that it names.
+    pub target: &'a str,
+    /// Hosts under which it knows itself and us in its dialog.
+    pub hosts: &'a [String],
+    /// The caller, for gateways to be told.
+    pub caller: Option<&'a str>,
+}
+
+/// Where it leads, and why.
+#[derive(Debug)]
+pub enum Led {
+    /// The party's own call of this number, through the routes.
+    Number(String, &'static str),
+    /// This is called as it is.
+    Contact(Box<ResolvedContact>, &'static str),
+    /// Nowhere. `line`: what would allow it in the configuration.
+    NotFollowed { why: String, line: Option<String> },
+}
+
+/// Decides on a wish.
+pub fn lead(current: &Current, settings: &Settings, wish: &Wish<'_>) -> Led {
+    // An application's, of what the party has pressed.
+    let pressed =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
+    if wish.way == Way::Refer && pressed(wish.target) {
+        return Led::Number(wish.target.to_owned(), "digits that the party has pressed");
+    }
+    let not_followed = |why: &str| Led::NotFollowed { why: why.to_owned(), line: None };
+    let Some(uri) = Uri::parse(wish.target.as_bytes()).ok() else { return not_followed("it is no URI") };
+    let party = match settings.party(wish.by).0 {
+        Origin::User(name) => Party::User(name),
+        Origin::Gateway(name) => Party::Gateway(Trunk {
+            name: Some(name),
+            redirects: settings.trunk(name).map_or(&Redirects::Own, |(_, redirects)| redirects),
+            ..Trunk::HOST
+        }),
+        Origin::Trusted | Origin::Unknown => Party::Gateway(Trunk::HOST),
+    };
+    let place = match party {
+        Party::User(_) => place_of_user(settings, wish, &uri),
+        Party::Gateway(trunk) => place_of_gateway(current, settings, wish, trunk, &uri),
+        Party::Stranger => Place::Elsewhere,
+    };
+    let verdict = decide(Asker::new(party), wish.way, place);
+    match verdict.decision {
+        Decision::Routes => match number(&uri) {
+            Some(number) => Led::Number(number, verdict.why),
+            None => not_followed("it names nobody"),
+        },
+        Decision::Follow | Decision::FollowCounted => match party {
+            Party::Gateway(Trunk { name: Some(name), .. }) => {
+                through(settings, wish, &uri, name, verdict.why)
+            }
+            // The same way as before: what is known of a host goes on being so.
+            _ => {
+                let contact = ResolvedContact::new(wish.target, 0);
+                let policy = wish.dialled.and_then(|dialled| dialled.policy.clone());
+                Led::Contact(Box::new(ResolvedContact { policy, ..contact }), verdict.why)
+            }
+        },
+        Decision::Through(name) => through(settings, wish, &uri, name, verdict.why),
+        Decision::Flow | Decision::Ignore | Decision::Refuse => {
+            let line = verdict.key.zip(trunk_name(party)).map(|(key, name)| line(settings, key, name, place));
+            Led::NotFollowed { why: verdict.why.to_owned(), line }
+        }
+    }
+}
+
+fn trunk_name<'a>(party: Party<'a>) -> Option<&'a str> {
+    match party {
+        Party::Gateway(trunk) => trunk.name,
+        Party::Stranger | Party::User(_) => None,
+    }
+}
+
+/// What would allow it.
+fn line(settings: &Settings, key: &str, name: &str, place: Place<'_>) -> String {
+    let value = match (place, settings.trunk(name).map(|(_, redirects)| redirects)) {
+        (Place::Gateway(other), Some(Redirects::Gateways(named))) => {
+            let named = named.iter().map(|it| &**it).chain([other]).map(|it| format!("{it:?}"));
+            format!("[{}]", named.collect::<Vec<_>>().join(", "))
+        }
+        (Place::Gateway(other), _) => format!("[{other:?}]"),
+        _ => "\"routes\"".to_owned(),
+    };
+    format!("to allow it, write {key} = {value} in [[gateway]] {name}")
+}
+
+/// The number that a URI means, without what a number's own parameters say of it.
+fn number(uri: &Uri<'_>) -> Option<String> {
+    let user = String::from_utf8(uri.user_unescaped()?.into_owned()).ok()?;
+    let number = user.split(';').next().unwrap_or_default();
+    (!number.is_empty()).then(|| number.to_owned())
+}
+
+/// As a call through a gateway; the URI stays as it was named.
+fn through(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>, name: &str, why: &'static str) -> Led {
+    let gateway = settings.config.gateway(name).zip(settings.trunk(name));
+    let (Some((config, (gateway, _))), true) = (gateway, number(uri).is_some()) else {
+        return Led::NotFollowed { why: "it names nobody".to_owned(), line: None };
+    };
+    let matching = config.hosts.iter().find(|host| is_host(settings, host, uri));
+    let Some(host) = matching.or(config.hosts.first()) else {
+        return Led::NotFollowed { why: "the gateway has no host".to_owned(), line: None };
+    };
+    Led::Contact(Box::new(gateway.at(wish.target, &host.to_string(), wish.caller)), why)
+}
+
+/// Nothing but the number counts of what a user names, so what looks like one of ours is one.
+fn place_of_user<'a>(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>) -> Place<'a> {
+    let Some(host) = uri.host else { return of_scheme(uri) };
+    if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
+        return Place::Elsewhere;
+    }
+    if settings.directory.serves(&host.to_string().to_ascii_lowercase()) || is_of_dialog(wish, uri) {
+        return Place::Number;
+    }
+    // Phones write their own address, or that of the proxy that they registered by.
+    let Some(ip) = host.ip().map(|ip| ip.to_canonical()) else {
+        let dialled = wish.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok()?.host);
+        return if dialled == Some(host) { Place::Own } else { Place::Elsewhere };
+    };
+    let is_phone = phone(wish).any(|it| it == ip);
+    if is_phone || settings.origins.is_proxy(ip) { Place::Own } else { Place::Elsewhere }
+}
+
+/// Whether a URI names a host under which the party called us, or we called it: a phone behind a
+/// proxy writes the proxy's domain, and means a number of ours.
+fn is_of_dialog(wish: &Wish<'_>, uri: &Uri<'_>) -> bool {
+    let host = uri.host.map(|host| host.to_string().to_ascii_lowercase());
+    wish.way == Way::Refer && host.is_some_and(|host| wish.hosts.contains(&host))
+}
+
+fn of_scheme<'a>(uri: &Uri<'_>) -> Place<'a> {
+    if uri.scheme == Scheme::Tel { Place::Number } else { Place::Elsewhere }
+}
+
+/// The addresses that a party's phone has: its contact's, and where it signals from.
+fn phone(wish: &Wish<'_>) -> impl Iterator<Item = IpAddr> + use<> {
+    let host = |text: &String| Uri::parse(text.as_bytes()).ok()?.host?.ip();
+    let contact = wish.dialled.and_then(|it| host(&it.uri));
+    let hop = wish.dialled.and_then(|it| it.next_hop.as_ref().and_then(host));
+    let flow = wish.dialled.and_then(|it| Some(it.flow?.remote.ip()));
+    let address = wish.by.address.map(|address| address.ip());
+    [contact, hop, flow, address].into_iter().flatten().map(|ip| ip.to_canonical())
+}
+
+fn place_of_gateway<'a>(
+    current: &Current,
+    settings: &'a Settings,
+    wish: &Wish<'_>,
+    trunk: Trunk<'_>,
+    uri: &Uri<'_>,
+) -> Place<'a> {
+    let Some(host) = uri.host else { return of_scheme(uri) };
+    let other_way = uri.params.has("method")
+        || uri.params.value("maddr").is_some_and(|maddr| {
+            // It is asked for there instead (RFC 3261 §19.1.1).
+            !maddr.eq_ignore_ascii_case(host.to_string().as_bytes())
+        });
+    if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) || other_way {
+        return Place::Elsewhere;
+    }
+    let config = &settings.config;
+    let own = trunk.name.and_then(|name| config.gateway(name));
+    let written = |gateway: &Gateway| gateway.hosts.iter().any(|it| is_host(settings, it, uri));
+    let others = || config.gateways.iter().filter(|it| Some(it.name.as_str()) != trunk.name);
+    if own.is_some_and(written) || own.is_none() && is_dialled(wish, uri) {
+        return Place::Own;
+    }
+    if let Some(other) = others().find(|it| written(it)) {
+        return Place::Gateway(&other.name);
+    }
+    if current.leads_here(settings, wish.target) {
+        return Place::Number;
+    }
+    let ip = host.ip().map(|ip| ip.to_canonical());
+    let sends = |gateway: &Gateway| ip.is_some_and(|ip| gateway.sources.iter().any(|net| net.contains(&ip)));
+    if own.is_some_and(sends) {
+        return Place::Own;
+    }
+    if is_of_dialog(wish, uri) && !others().any(sends) {
+        return Place::Number;
+    }
+    match others().find(|it| sends(it)) {
+        Some(other) => Place::Gateway(&other.name),
+        None => Place::Elsewhere,
+    }
+}
+
+/// Whether a URI leads to this host of a gateway: by its name, by a name below it, or by an address
+/// that the name was found to be; by the port too, where the host has one.
+fn is_host(settings: &Settings, host: &GatewayHost, uri: &Uri<'_>) -> bool {
+    let tls = uri.scheme == Scheme::Sips || uri.transport().is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
+    let port = uri.port.unwrap_or(if tls { 5061 } else { 5060 });
+    if host.port.is_some_and(|own| own != port) {
+        return false;
+    }
+    match uri.host {
+        Some(Host::Name(name)) => {
+            let (name, own) = (bare(name), bare(&host.host));
+            let below = || name.strip_suffix(&own).is_some_and(|rest| rest.ends_with('.'));
+            name == own || own.parse::<IpAddr>().is_err() && below()
+        }
+        Some(address) => {
+            let Some(ip) = address.ip().map(|ip| ip.to_canonical()) else { return false };
+            match host.host.parse::<IpAddr>() {
+                Ok(own) => own.to_canonical() == ip,
+                Err(_) => settings.board.addresses(&host.host).contains(&ip),
+            }
+        }
+        None => false,
+    }
+}
+
+/// A name in lower case, without the dot of a fully qualified one.
+fn bare(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Whether a URI leads to the host that was dialled, or that the party signals from.
+fn is_dialled(wish: &Wish<'_>, uri: &Uri<'_>) -> bool {
+    let dialled = wish.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok());
+    let Some((dialled, host)) = dialled.zip(uri.host) else {
+        let ip = uri.host.and_then(|host| host.ip());
+        return wish
+            .by
+            .address
+            .is_some_and(|it| Some(it.ip().to_canonical()) == ip.map(|ip| ip.to_canonical()));
+    };
+    let port = dialled.port.is_none() || dialled.port == uri.port;
+    let same = dialled.host.is_some_and(|it| it.to_string().eq_ignore_ascii_case(&host.to_string()));
+    same && port
+}

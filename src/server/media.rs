@@ -1,0 +1,227 @@
+//! Who carries the media: the engine inside, or another program.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use tokio::sync::mpsc;
+
+use super::descriptors::capacity;
+use super::queues;
+use crate::config::{Carrier, MediaServer, ServerConfig};
+use crate::controller::remote::{RemoteConfig, RemoteController, RemoteServer, ServerHealth, Transport};
+use crate::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
+use b2b_call::controller::{
+    Capabilities, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent, Ports, Totals,
+};
+use b2b_sip::net::local_addr;
+
+/// What a carrier can do, known before there is one.
+pub fn capabilities(config: &ServerConfig) -> Capabilities {
+    match config.media.controller {
+        Carrier::Embedded => EmbeddedController::CAPABILITIES,
+        Carrier::Rtpengine { .. } => RtpengineController::CAPABILITIES,
+        Carrier::Remote { .. } => RemoteController::CAPABILITIES,
+    }
+}
+
+/// How long a start waits for the first media server.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Another program that carries media, as alarms see it.
+pub struct CarrierLook {
+    /// Host and port.
+    pub name: String,
+    /// Why it is not there; none: it is.
+    pub down: Option<String>,
+    /// New calls may go there.
+    pub takes_calls: bool,
+}
+
+/// rtpengine, and where it is.
+#[derive(Clone)]
+pub struct Rtpengine {
+    server: SocketAddr,
+    controller: Arc<RtpengineController>,
+}
+
+/// The carrier that `media.controller` names.
+#[derive(Clone)]
+pub enum Media {
+    Embedded(Arc<EmbeddedController>),
+    Rtpengine(Rtpengine),
+    Remote(Arc<RemoteController>),
+}
+
+impl Media {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub fn start(config: &ServerConfig) -> Result<(Media, mpsc::UnboundedReceiver<MediaEvent>), String> {
+        match &config.media.controller {
+            Carrier::Embedded => {
+                let (controller, events) =
+                    EmbeddedController::start(embedded(config)).map_err(|error| error.to_string())?;
+                Ok((Media::Embedded(Arc::new(controller)), events))
+            }
+            Carrier::Rtpengine { server, outer, inner } => {
+                let interfaces = Interfaces { outer: outer.clone(), inner: inner.clone() };
+                let config = RtpengineConfig { server: *server, interfaces, seed: rand::random() };
+                let (controller, events) = RtpengineController::start(config)
+                    .map_err(|error| format!("no socket for rtpengine at {server}: {error}"))?;
+                Ok((
+                    Media::Rtpengine(Rtpengine { server: *server, controller: Arc::new(controller) }),
+                    events,
+                ))
+            }
+            Carrier::Remote { servers } => {
+                let remote = |server: &MediaServer| RemoteServer {
+                    transport: if server.grpc { Transport::Grpc } else { Transport::Rest },
+                    authority: server.authority.clone(),
+                    token: config.media.token.clone(),
+                };
+                let servers = servers.iter().map(remote).collect();
+                let config = RemoteConfig { servers, music: queues::music(config) };
+                let (controller, events) = RemoteController::start(config)
+                    .map_err(|error| format!("no thread for media servers: {error}"))?;
+                Ok((Media::Remote(Arc::new(controller)), events))
+            }
+        }
+    }
+
+    /// For the switch.
+    pub fn controller(&self) -> Arc<dyn MediaController> {
+        match self {
+            Media::Embedded(it) => it.clone(),
+            Media::Rtpengine(it) => it.controller.clone(),
+            Media::Remote(it) => it.clone(),
+        }
+    }
+
+    /// Hears when a thread has panicked without which no media is carried.
+    pub fn panicked(&self) -> Receiver<String> {
+        match self {
+            Media::Embedded(it) => it.panicked(),
+            Media::Rtpengine(it) => it.controller.panicked(),
+            Media::Remote(it) => it.panicked(),
+        }
+    }
+
+    /// Endpoints that are not released.
+    pub fn endpoints(&self) -> usize {
+        match self {
+            Media::Embedded(it) => it.endpoints(),
+            Media::Rtpengine(it) => it.controller.endpoints(),
+            Media::Remote(it) => it.endpoints(),
+        }
+    }
+
+    /// Requests to media servers that wait for their answers.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Media::Remote(it) => it.waiting(),
+            Media::Embedded(_) | Media::Rtpengine(_) => 0,
+        }
+    }
+
+    /// The media servers in the order of their list.
+    pub fn servers(&self) -> Vec<ServerHealth> {
+        match self {
+            Media::Remote(it) => it.servers(),
+            Media::Embedded(_) | Media::Rtpengine(_) => Vec::new(),
+        }
+    }
+
+    /// Other programs that carry the media, in the order of their list.
+    pub fn carriers(&self) -> Vec<CarrierLook> {
+        let remote = |it: ServerHealth| CarrierLook {
+            takes_calls: it.up && it.load.accepting,
+            down: (!it.up).then_some(it.trouble),
+            name: it.authority,
+        };
+        match self {
+            Media::Embedded(_) => Vec::new(),
+            Media::Rtpengine(it) => {
+                let down = (!it.controller.is_alive()).then(|| "rtpengine does not answer".to_owned());
+                vec![CarrierLook { name: it.server.to_string(), takes_calls: down.is_none(), down }]
+            }
+            Media::Remote(it) => it.servers().into_iter().map(remote).collect(),
+        }
+    }
+
+    /// Waits a little until there is somebody to carry media: the first calls are not to be
+    /// refused because connections take a moment.
+    pub fn settle(&self) {
+        if let Media::Remote(it) = self
+            && !it.wait_for_one(SETTLE)
+        {
+            tracing::warn!("no media server is there: calls are refused with 503 until one is");
+        }
+    }
+
+    /// Joins across media threads.
+    pub fn trunks(&self) -> usize {
+        match self {
+            Media::Embedded(it) => it.trunks(),
+            Media::Rtpengine(_) | Media::Remote(_) => 0,
+        }
+    }
+
+    /// Streams to and from parties: how many there are, have been, and samples that nobody took.
+    pub fn streams(&self) -> (usize, u64, u64) {
+        match self {
+            Media::Embedded(embedded) => {
+                let counters = embedded.streams();
+                (counters.open(), counters.opened(), counters.missed())
+            }
+            Media::Rtpengine(_) | Media::Remote(_) => (0, 0, 0),
+        }
+    }
+
+    /// What the engine inside has carried, and its ports.
+    pub async fn totals(&self) -> (Totals, Ports) {
+        match self {
+            Media::Embedded(it) => it.totals().await,
+            Media::Rtpengine(_) | Media::Remote(_) => (Totals::default(), Ports::default()),
+        }
+    }
+
+    /// Tables of descriptors that media threads have.
+    pub fn tables(&self) -> usize {
+        match self {
+            Media::Embedded(it) => it.tables(),
+            Media::Rtpengine(_) | Media::Remote(_) => 1,
+        }
+    }
+
+    /// Ends every endpoint.
+    pub fn shutdown(&self) {
+        match self {
+            Media::Embedded(it) => it.shutdown(),
+            Media::Rtpengine(it) => it.controller.shutdown(),
+            Media::Remote(it) => it.shutdown(),
+        }
+    }
+}
+
+fn embedded(config: &ServerConfig) -> EmbeddedConfig {
+    let media = &config.media;
+    let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
+    let own = config.server.listen.iter().map(|it| local_addr::concrete(it.bind).ip());
+    let advertised: Vec<IpAddr> =
+        config.server.advertise.iter().filter_map(|it| it.host.parse().ok()).collect();
+    for ip in media.bind.map_or_else(|| own.collect::<Vec<_>>(), |ip| vec![ip]) {
+        if !addresses.iter().any(|(known, _)| known.is_ipv4() == ip.is_ipv4()) {
+            let told = media.advertise.iter().chain(&advertised).find(|it| it.is_ipv4() == ip.is_ipv4());
+            addresses.push((ip, told.copied()));
+        }
+    }
+    EmbeddedConfig {
+        threads: Some(capacity(config).threads),
+        recording_free_bytes: config.recording.free_bytes,
+        music: queues::music(config),
+        ..EmbeddedConfig::new(addresses, media.ports.0..=media.ports.1, rand::random())
+    }
+}

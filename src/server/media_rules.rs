@@ -1,0 +1,93 @@
+//! From where a party may send media beside what the signalling names, and where it may have some
+//! sent without a proof that somebody is there, as configured. Pure.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::in_force::Settings;
+use super::origin::Origin;
+use crate::config::MediaAnswer;
+use b2b_call::controller::{Answering, Bound, NamedSources};
+use b2b_call::handler::Party;
+use b2b_call::switch::desk::MediaRules;
+
+/// The rules for a party: its own, and those for everybody. It is registered from these addresses.
+pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRules {
+    let (config, address) = (&settings.config, party.address);
+    let mut spared = config.server.inside.clone();
+    spared.extend(registered.iter().map(|address| IpNet::from(*address)));
+    let mut sources =
+        NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
+    let party = match settings.party(party).0 {
+        Origin::User(name) => {
+            let own = settings.directory.user(name).map(|user| user.media_from.as_slice());
+            sources.networks.extend_from_slice(own.unwrap_or_default());
+            format!("user/{name}")
+        }
+        Origin::Gateway(name) => {
+            if let Some(gateway) = config.gateway(name) {
+                sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
+                let hosts = gateway.hosts.iter().filter_map(|host| host.host.parse::<IpAddr>().ok());
+                spared.extend(hosts.map(IpNet::from));
+                sources.answer = match gateway.media_answer {
+                    MediaAnswer::Source => Answering::Source,
+                    MediaAnswer::Signalled => Answering::Signalled,
+                };
+            }
+            format!("gateway/{name}")
+        }
+        Origin::Trusted | Origin::Unknown => String::new(),
+    };
+    spared.extend_from_slice(&sources.networks);
+    // Whoever has no name is counted by the address that they call from.
+    let counted = match party.as_str() {
+        "" => address.map(|address| address.ip().to_string()).unwrap_or_default(),
+        name => name.to_owned(),
+    };
+    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::board::GatewayBoard;
+    use crate::config::parse_alone;
+    use crate::registrar::{MemoryStore, Registrar, RegistrarConfig};
+
+    #[test]
+    fn a_party_has_its_own_list_its_sources_and_that_of_everybody() {
+        let config = parse_alone(
+            "[media]\nmedia_from = \"198.51.100.0/24\"\n\
+             [[user]]\nname = \"1001\"\npassword = \"x\"\nmedia_from = \"203.0.113.5\"\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"a\"]\nsources = [\"192.0.2.1\"]\n\
+             media_from = [\"203.0.113.128/25\"]\nmedia_answer = \"signalled\"\n",
+        )
+        .unwrap();
+        let store = Box::new(MemoryStore::new());
+        let registrar = Registrar::new(RegistrarConfig::default(), store, Instant::now());
+        let registrar = Arc::new(Mutex::new(registrar));
+        let settings = Settings::new(config, registrar, GatewayBoard::default()).unwrap();
+        let named = |party: Party| {
+            let MediaRules { party, sources, .. } = of(&settings, &party, &[]);
+            let networks: Vec<_> = sources.networks.iter().map(ToString::to_string).collect();
+            (party, networks.join(" "), sources.answer)
+        };
+        let user = Party { user: Some("1001".to_owned()), ..Party::default() };
+        assert_eq!(
+            named(user),
+            ("user/1001".into(), "198.51.100.0/24 203.0.113.5/32".into(), Answering::Source)
+        );
+        let carrier = "198.51.100.0/24 192.0.2.1/32 203.0.113.128/25";
+        let dialled = Party { gateway: Some("carrier".into()), ..Party::default() };
+        let calling = Party { address: Some(([192, 0, 2, 1], 5060).into()), ..Party::default() };
+        for party in [dialled, calling] {
+            assert_eq!(named(party), ("gateway/carrier".into(), carrier.into(), Answering::Signalled));
+        }
+        let other = Party { address: Some(([192, 0, 2, 2], 5060).into()), ..Party::default() };
+        assert_eq!(named(other), (String::new(), "198.51.100.0/24".into(), Answering::Source));
+    }
+}

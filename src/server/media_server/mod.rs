@@ -1,0 +1,143 @@
+//! The role `media`: the engine inside, for servers elsewhere.
+//!
+//! - `sessions`: who holds what, and what has happened for whom
+//! - `obey`: verbs for the engine
+//! - `rest`, `grpc`: two doors to the same; `listen`: connections
+//!
+//! A controlling server has a session with a lease. Without a word for so long, or with a
+//! word of good-bye, all that it held is released.
+
+mod grpc;
+mod listen;
+mod obey;
+mod rest;
+mod sessions;
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::middleware;
+use crossbeam_channel::select;
+use nix::sys::signal::Signal;
+
+use super::http::guard::{self, Guard};
+use super::{descriptors, server};
+use crate::config::Secret;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_base::util::file::FileMode;
+use b2b_base::util::vital::Vital;
+use b2b_call::controller::{EmbeddedConfig, EmbeddedController};
+use sessions::Sessions;
+
+/// How often leases are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a media server is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaServerConfig {
+    /// Where controlling servers reach it, by REST and by gRPC.
+    pub listen: SocketAddr,
+    /// What they must have; none: whoever is on this machine.
+    pub token: Option<Secret>,
+    /// Where RTP is bound, and the address that descriptions name, if another one.
+    pub bind: IpAddr,
+    pub advertise: Option<IpAddr>,
+    /// First and last port of RTP and RTCP, both included.
+    pub ports: (u16, u16),
+    /// With so many endpoints, new calls are to go elsewhere; none: as many as have ports.
+    pub most: Option<usize>,
+}
+
+impl MediaServerConfig {
+    fn most(&self) -> usize {
+        let (first, last) = self.ports;
+        self.most.unwrap_or(usize::from(last.saturating_sub(first)).div_ceil(2))
+    }
+}
+
+/// Runs a media server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting, with the exit code in a [`Failure`].
+pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
+    let usage = |why: String| Failure::new(Exit::Usage, why);
+    // Recordings and messages; who else looks at them is not said here. Before any thread is made.
+    FileMode::OWNER.is_for_all();
+    let signals = server::signals(&[Signal::SIGTERM, Signal::SIGINT])?;
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
+    let addresses = vec![(config.bind, config.advertise)];
+    let engine = EmbeddedConfig::new(addresses, config.ports.0..=config.ports.1, rand::random());
+    let (controller, mut events) =
+        EmbeddedController::start(engine).map_err(|error| usage(error.to_string()))?;
+    let controller = Arc::new(controller);
+    let refused =
+        |error: std::io::Error| usage(format!("--listen {}: {error}; choose another address", config.listen));
+    let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let local = listener.local_addr().map_err(refused)?;
+    let sessions = Arc::new(Sessions::new(controller.clone(), config.most()));
+    let guard = Arc::new(Guard::new(config.token.as_ref(), &[]));
+    let router = rest::router(sessions.clone())
+        .merge(grpc::router(sessions.clone()))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn(grpc::refusals));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Media threads have descriptors of their own: they must not wake a runtime.
+    let between = sessions.clone();
+    let hear = move || {
+        while let Some(event) = events.blocking_recv() {
+            between.happened(event, Instant::now());
+        }
+    };
+    std::thread::Builder::new().name("media-events".into()).spawn(hear)?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serve = {
+        let leases = sessions.clone();
+        move || {
+            runtime.block_on(async move {
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(LOOK).await;
+                        leases.expire(Instant::now());
+                    }
+                });
+                tokio::select! {
+                    _ = stopped => {}
+                    () = listen::run(listener, router) => {}
+                }
+            });
+        }
+    };
+    let vital = Vital::default();
+    let (door, media) = (vital.panicked(), controller.panicked());
+    let serve = move || {
+        vital.run("media-server", serve);
+    };
+    let thread = std::thread::Builder::new().name("media-server".into()).spawn(serve)?;
+    let mut out = std::io::stdout().lock();
+    // A closed pipe has seen enough.
+    let _ = writeln!(out, "READY role=media listen={local}").and_then(|()| out.flush());
+    drop(out);
+    let broken = select! {
+        recv(signals) -> signal => {
+            tracing::info!("{}: every session ends", signal?);
+            None
+        }
+        recv(door) -> thread => thread.ok(),
+        recv(media) -> thread => thread.ok(),
+    };
+    if let Some(thread) = &broken {
+        tracing::error!("without its thread {thread}, which panicked, the media server ends");
+    }
+    drop(stop);
+    // Its panic was told.
+    let _ = thread.join();
+    sessions.end_all();
+    tracing::info!("stopped: {} media endpoints are left", controller.endpoints());
+    controller.shutdown();
+    Ok(if broken.is_some() { Exit::Panic } else { Exit::Ok } as u8)
+}

@@ -1,0 +1,298 @@
+//! Sessions of controlling servers: what they hold, and what has happened for them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::controller::remote::RemoteController;
+use crate::controller::remote::wire::{
+    Answered, Asked, Event, Happening, Happenings, Load, MOST, Stats, VERSION, Welcome, name_of,
+};
+use b2b_call::controller::{
+    Capability, ConferenceId, EmbeddedController, EndpointId, MediaController, MediaEvent, RecordingId,
+};
+
+/// Without a request for so long a session is over.
+pub(super) const LEASE: Duration = Duration::from_secs(6);
+/// A request for what happens is answered after so long, though nothing has.
+pub(super) const WAIT: Duration = Duration::from_secs(2);
+/// Recordings that are over and still known, for those who ask late.
+const KEPT: usize = 1_024;
+/// Sessions at once.
+const SESSIONS: usize = 64;
+/// What may have happened that nobody has asked for; then the session is over.
+const UNHEARD: usize = 100_000;
+
+/// See the module's text.
+pub(super) struct Sessions {
+    pub controller: Arc<EmbeddedController>,
+    /// Endpoints, from which on new calls are to go elsewhere.
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    sessions: HashMap<String, Session>,
+    /// No new calls come any more.
+    closing: bool,
+    /// Whose they are, and by which name.
+    pub endpoints: HashMap<EndpointId, (String, EndpointId)>,
+    pub recordings: HashMap<RecordingId, (String, RecordingId)>,
+    pub conferences: HashMap<ConferenceId, (String, ConferenceId)>,
+}
+
+/// What one controlling server holds, by its own names.
+pub(super) struct Session {
+    heard: Instant,
+    pub endpoints: HashMap<EndpointId, EndpointId>,
+    pub recordings: HashMap<RecordingId, RecordingId>,
+    pub conferences: HashMap<ConferenceId, ConferenceId>,
+    /// Recordings that are over, oldest first.
+    recorded: VecDeque<RecordingId>,
+    /// The last request, and what it was answered.
+    batch: (u64, Vec<Happening>),
+    /// Number of the first that is kept.
+    first: u64,
+    happened: VecDeque<Happening>,
+    more: Arc<Notify>,
+}
+
+impl Sessions {
+    pub fn new(controller: Arc<EmbeddedController>, most: usize) -> Self {
+        Sessions { controller, most, state: Mutex::default() }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves nothing half done behind this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn load(&self) -> Load {
+        self.load_of(&self.state())
+    }
+
+    fn load_of(&self, state: &State) -> Load {
+        let endpoints = self.controller.endpoints();
+        Load {
+            version: VERSION,
+            sessions: state.sessions.len(),
+            endpoints,
+            most: self.most,
+            conferences: state.conferences.len(),
+            recordings: state.recordings.len(),
+            accepting: endpoints < self.most && !state.closing,
+        }
+    }
+
+    /// A new session; none: there are too many.
+    pub fn begin(&self, now: Instant) -> Option<Welcome> {
+        let mut state = self.state();
+        if state.closing || state.sessions.len() >= SESSIONS {
+            return None;
+        }
+        let key = format!("{:032x}", rand::random::<u128>());
+        let session = Session {
+            heard: now,
+            endpoints: HashMap::new(),
+            recordings: HashMap::new(),
+            conferences: HashMap::new(),
+            recorded: VecDeque::new(),
+            batch: (0, Vec::new()),
+            first: 0,
+            happened: VecDeque::new(),
+            more: Arc::new(Notify::new()),
+        };
+        state.sessions.insert(key.clone(), session);
+        tracing::info!("a session begins: {} of them", state.sessions.len());
+        let has = RemoteController::CAPABILITIES;
+        let capabilities = Capability::ALL.into_iter().filter(|one| has.has(*one)).map(name_of).collect();
+        let lease_ms = LEASE.as_millis().try_into().unwrap_or(u64::MAX);
+        let load = self.load_of(&state);
+        Some(Welcome { version: VERSION, session: key, lease_ms, capabilities, load })
+    }
+
+    /// Obeys verbs in their order; the answers that are there at once. A request that was answered
+    /// is answered again. None: no such session.
+    pub fn obey(self: &Arc<Self>, key: &str, asked: Asked, now: Instant) -> Option<Happenings> {
+        {
+            let mut state = self.state();
+            let session = state.sessions.get_mut(key)?;
+            session.heard = now;
+            if asked.batch <= session.batch.0 {
+                return Some(Happenings { happened: session.batch.1.clone(), ..Happenings::default() });
+            }
+        }
+        let mut happened = Vec::with_capacity(asked.verbs.len());
+        for numbered in asked.verbs {
+            happened.extend(self.verb(key, numbered).map(|answered| Happening::Answer(Box::new(answered))));
+        }
+        if let Some(session) = self.state().sessions.get_mut(key) {
+            session.batch = (asked.batch, happened.clone());
+        }
+        Some(Happenings { happened, ..Happenings::default() })
+    }
+
+    /// What has happened from this number on, once something has, or a while later. None: no
+    /// such session.
+    pub async fn events(&self, key: &str, from: u64, clock: impl Fn() -> Instant) -> Option<Happenings> {
+        let patience = tokio::time::sleep(WAIT);
+        tokio::pin!(patience);
+        let mut waited = false;
+        loop {
+            let more = {
+                let mut state = self.state();
+                let session = state.sessions.get_mut(key)?;
+                session.heard = clock();
+                while session.first < from && session.happened.pop_front().is_some() {
+                    session.first += 1;
+                }
+                if waited || !session.happened.is_empty() {
+                    let happened = session.happened.iter().take(MOST).cloned().collect();
+                    let first = session.first;
+                    return Some(Happenings { first, happened, load: Some(self.load_of(&state)) });
+                }
+                session.more.clone()
+            };
+            tokio::select! {
+                () = more.notified() => {}
+                () = &mut patience => waited = true,
+            }
+        }
+    }
+
+    /// An answer that was not there at once.
+    pub fn answered(&self, key: &str, answered: Answered) {
+        self.tell(&mut self.state(), key, Happening::Answer(Box::new(answered)));
+    }
+
+    fn tell(&self, state: &mut State, key: &str, happening: Happening) {
+        let Some(session) = state.sessions.get_mut(key) else { return };
+        session.happened.push_back(happening);
+        session.more.notify_one();
+        if session.happened.len() > UNHEARD {
+            tracing::error!("a controlling server does not ask what happens: its session ends");
+            self.over(state, key);
+        }
+    }
+
+    /// What has happened in the engine.
+    pub fn happened(&self, event: MediaEvent, now: Instant) {
+        let mut state = self.state();
+        let whose = |state: &State, id: &EndpointId| state.endpoints.get(id).cloned();
+        let (key, event) = match event {
+            MediaEvent::Started { endpoint, from } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Started { endpoint, from })
+            }
+            MediaEvent::Timeout { endpoint } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Timeout { endpoint })
+            }
+            MediaEvent::SourceChanged { endpoint, from, to } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::SourceChanged { endpoint, from, to })
+            }
+            MediaEvent::Withheld { endpoint, to } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Withheld { endpoint, to })
+            }
+            MediaEvent::SourceRefused { endpoint, from } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::SourceRefused { endpoint, from })
+            }
+            MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Digit { endpoint, digit, duration_ms, passed_on, by_tone })
+            }
+            MediaEvent::Failed { endpoint, reason } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Failed { endpoint, reason })
+            }
+            MediaEvent::Recorded { recording, recorded } => {
+                let Some((key, recording)) = state.recordings.remove(&recording) else { return };
+                if let Some(session) = state.sessions.get_mut(&key) {
+                    session.over(recording);
+                }
+                (key, Event::Recorded { recording, recorded })
+            }
+            MediaEvent::Speaking { conference, endpoint, on } => {
+                let Some((key, conference)) = state.conferences.get(&conference).cloned() else { return };
+                let Some((_, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Speaking { conference, endpoint, on })
+            }
+            MediaEvent::Closed { endpoint, stats } => {
+                let Some((key, endpoint)) = state.endpoints.remove(&endpoint) else { return };
+                (key, Event::Closed { endpoint, stats: Box::new(Stats::new(&stats, now)) })
+            }
+            MediaEvent::Lost { reason } => {
+                tracing::error!("the engine is gone: {reason}; every session ends");
+                let keys: Vec<_> = state.sessions.keys().cloned().collect();
+                return keys.iter().for_each(|key| self.over(&mut state, key));
+            }
+        };
+        self.tell(&mut state, &key, Happening::Event(Box::new(event)));
+    }
+
+    /// Ends the sessions whose lease has run out.
+    pub fn expire(&self, now: Instant) {
+        let mut state = self.state();
+        let over = state.sessions.iter().filter(|(_, session)| now > session.heard + LEASE);
+        let over: Vec<String> = over.map(|(key, _)| key.clone()).collect();
+        for key in over {
+            tracing::warn!("a controlling server has not been heard for {} s", LEASE.as_secs());
+            self.over(&mut state, &key);
+        }
+    }
+
+    /// Ends a session; whether there was one.
+    pub fn end(&self, key: &str) -> bool {
+        let mut state = self.state();
+        let known = state.sessions.contains_key(key);
+        self.over(&mut state, key);
+        known
+    }
+
+    /// Ends all of them; there will be no more.
+    pub fn end_all(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        let keys: Vec<_> = state.sessions.keys().cloned().collect();
+        keys.iter().for_each(|key| self.over(&mut state, key));
+    }
+
+    /// A session is over, with all that it holds.
+    fn over(&self, state: &mut State, key: &str) {
+        let Some(session) = state.sessions.remove(key) else { return };
+        tracing::info!("a session is over: {} endpoints are released", session.endpoints.len());
+        for recording in session.recordings.values() {
+            drop(self.controller.stop_recording(*recording));
+        }
+        session.conferences.values().for_each(|room| self.controller.end_conference(*room));
+        session.endpoints.values().for_each(|endpoint| self.controller.release_endpoint(*endpoint));
+        state.endpoints.retain(|_, (of, _)| of != key);
+        state.recordings.retain(|_, (of, _)| of != key);
+        state.conferences.retain(|_, (of, _)| of != key);
+        session.more.notify_one();
+    }
+}
+
+impl Session {
+    /// A recording is over; it is known for a while.
+    fn over(&mut self, recording: RecordingId) {
+        self.recorded.push_back(recording);
+        if self.recorded.len() > KEPT
+            && let Some(oldest) = self.recorded.pop_front()
+        {
+            self.recordings.remove(&oldest);
+        }
+    }
+}
+
+impl State {
+    pub fn session(&mut self, key: &str) -> Option<&mut Session> {
+        self.sessions.get_mut(key)
+    }
+}

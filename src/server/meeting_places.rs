@@ -1,0 +1,68 @@
+//! Rooms, parking lots and mailboxes: what outlives a change of the configuration.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use super::mailboxes::{Folder, messages};
+use crate::config::ServerConfig;
+use b2b_app::Applications;
+use b2b_app::conference::{Conference, Rooms};
+use b2b_app::park::{Lots, Parking};
+use b2b_app::voicemail::{self, Mailboxes};
+
+/// The rooms, lots and mailboxes of a server. A handle that can be cloned.
+#[derive(Debug, Clone)]
+pub struct MeetingPlaces {
+    pub rooms: Rooms,
+    pub lots: Lots,
+    pub mailboxes: Mailboxes,
+    /// Opened when there are mailboxes.
+    folder: Arc<Mutex<Option<Arc<Folder>>>>,
+    clock: (Instant, SystemTime),
+}
+
+impl MeetingPlaces {
+    /// Of a server that starts now, which is this time.
+    pub fn new(now: Instant, started: SystemTime) -> Self {
+        // As part of a file's name: without colons.
+        let prefix = humantime::format_rfc3339_seconds(started).to_string().replace(':', "-");
+        MeetingPlaces {
+            rooms: Rooms::new(&prefix),
+            lots: Lots::new(),
+            mailboxes: Mailboxes::new(),
+            folder: Arc::default(),
+            clock: (now, started),
+        }
+    }
+
+    /// Makes those of a configuration known by their names.
+    ///
+    /// # Errors
+    /// The folder of voicemail cannot be used; in words.
+    pub fn enlist(&self, apps: &Applications, config: &ServerConfig) -> Result<(), String> {
+        for room in &config.apps.conferences {
+            apps.add(Arc::new(Conference::new(room.clone(), &self.rooms)));
+        }
+        for lot in &config.apps.lots {
+            apps.add(Arc::new(Parking::new(lot.clone(), &self.lots)));
+        }
+        let voicemail = &config.apps.voicemail;
+        if !voicemail.mailboxes.is_empty() {
+            let folder = self.folder(config)?;
+            let all = voicemail::applications(voicemail.clone(), &self.mailboxes, folder, self.clock);
+            all.into_iter().for_each(|app| apps.add(app));
+        }
+        let names = voicemail.mailboxes.iter().map(|mailbox| mailbox.name.as_str());
+        self.mailboxes.set(names, |name| messages(voicemail, name));
+        Ok(())
+    }
+
+    fn folder(&self, config: &ServerConfig) -> Result<Arc<Folder>, String> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = &*folder {
+            return Ok(folder.clone());
+        }
+        let opened = Arc::new(Folder::open(&config.apps.voicemail)?);
+        Ok(folder.insert(opened).clone())
+    }
+}

@@ -1,0 +1,97 @@
+//! The server: it assembles signalling, calls and media from a configuration.
+//!
+//! - `server`: assembly, signals, drain
+//! - `applications`: those that are always there, by name; `http_client`: asks URLs for menu trees
+//! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
+//! - `mailboxes`: the folder of voicemail
+//! - `certificates`: those that a configuration names, for TLS
+//! - `in_force`: the configuration in force, ready to be asked
+//! - `desk`: passwords, trusted addresses, REGISTER
+//! - `descriptors`: how many there are, and calls by them; `log`: what of it a reload changes
+//! - `gate`: who may have one more call, and how much strangers are answered
+//! - `controller`: media carried by others
+//! - `media`: who carries the media; `capabilities`: what a configuration needs
+//!   of the media controller; `media_server`: the role that carries media for others
+//! - `media_rules`: from where parties may send media
+//! - `gateway`: our registrations at gateways, and their health
+//! - `board`: how gateways fare; `tally`: what the desk counted
+//! - `keys`, `value`: its flags
+//! - `config`: what the server is told
+//! - `console`: the log's lines of everyday
+//! - `calls`: the routes as a handler of incoming calls
+//! - `directory`: users by name, for digest and registrar
+//! - `leading`: where a URI that a party names leads
+//! - `lamps`: who watches whom, by SUBSCRIBE and NOTIFY
+//! - `settings`: the configuration in the words of the rooms below
+//! - `hops`: where the requests of a dialog may go
+//! - `ledger`: the file of call records
+//! - `registrar`: addresses of record and where they are reached
+//! - `recordings`: the folder of recordings: what is left, and what goes
+//! - `effective_source`: where a request comes from, before proxies of ours
+//! - `origin`: who a request comes from, by its address
+//! - `routing`: which route takes a call, and why the others do not
+//! - `outbox`: what waits to be written to a WebSocket
+//! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
+//! - `explain`: the same for people
+//! - `reload`: what becomes of a configuration that is read again
+//! - `transports`: listeners, and how they are reached
+
+pub mod applications;
+pub mod board;
+pub mod calls;
+pub mod capabilities;
+pub mod certificates;
+pub mod config;
+mod console;
+pub mod control;
+pub mod controller;
+pub mod descriptors;
+pub mod desk;
+pub mod directory;
+pub mod effective_source;
+pub mod explain;
+pub mod gate;
+pub mod gateway;
+pub mod hep;
+pub mod hops;
+pub mod http;
+pub mod http_client;
+pub mod in_force;
+pub mod keys;
+pub mod lamps;
+pub mod leading;
+pub mod ledger;
+mod log;
+pub mod mailboxes;
+pub mod media;
+mod media_rules;
+pub mod media_server;
+pub mod meeting_places;
+pub mod origin;
+mod outbox;
+pub mod queues;
+pub mod recordings;
+pub mod registrar;
+mod reload;
+pub mod routing;
+pub mod server;
+pub mod settings;
+pub mod tally;
+pub mod transports;
+pub mod value;
+pub mod voice;
+mod web;
+
+use crate::config::ServerConfig;
+use b2b_base::util::exit::Failure;
+
+/// Reads the configuration again, with the flags that win over it, for SIGHUP.
+pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
+
+/// Runs the server until it is told to stop; the number is the exit code.
+///
+/// # Errors
+/// What keeps it from starting, with the exit code in a [`Failure`].
+pub fn run(config: ServerConfig, reload: Reload) -> anyhow::Result<u8> {
+    server::run(config, &reload)
+}

@@ -1,0 +1,159 @@
+//! Queues in the server: their settings, and agents whose phones come and go.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::desk::DeskParts;
+use super::in_force::{Current, SharedRegistrar, registrar};
+use crate::config::ServerConfig;
+use crate::config::apps::music::{Music, MusicFrom};
+use crate::registrar::Aor;
+use b2b_app::Applications;
+use b2b_app::queue::{DeskSettings, QueueDesk, QueueHandler};
+use b2b_call::bus::{Received, Subscriber};
+use b2b_call::controller::{MusicClass, MusicSource};
+use b2b_call::event::Event;
+use b2b_call::service::CallService;
+
+/// Makes the queues known by their names.
+pub fn enlist(apps: &Applications, desk: &QueueDesk) {
+    for handler in QueueHandler::all(desk) {
+        apps.add(handler);
+    }
+}
+
+/// Queues attend to their callers from now on, and know who is there.
+pub fn start(desk: &QueueDesk, parts: &DeskParts, service: &CallService) {
+    desk.start(service);
+    let (current, registrar, events) =
+        (parts.current.clone(), parts.registrar.clone(), parts.bus.subscribe());
+    // If the service has stopped nobody calls any more.
+    let _ = service.spawn(follow_phones(desk.clone(), current, registrar, service.clone(), events));
+}
+
+/// The class of music that applications ask for where their configuration says nothing.
+const USUAL_MUSIC: &str = "default";
+
+/// The classes of music on hold; and the usual one, where the configuration has none: who
+/// waits is to know that he still does.
+pub fn music(config: &ServerConfig) -> Vec<MusicClass> {
+    classes(&config.apps.music)
+}
+
+fn classes(configured: &[Music]) -> Vec<MusicClass> {
+    let class = |music: &Music| MusicClass {
+        name: music.name.clone(),
+        source: match &music.source {
+            MusicFrom::Folder(folder) => MusicSource::Folder(folder.clone()),
+            MusicFrom::File(file) => MusicSource::File(file.clone()),
+            MusicFrom::Tone(hz) => {
+                let (on, off) = MusicFrom::TONE;
+                MusicSource::Tone { hz: *hz, on, off }
+            }
+        },
+        shared: music.shared,
+    };
+    let mut classes: Vec<MusicClass> = configured.iter().map(class).collect();
+    if !classes.iter().any(|class| class.name == USUAL_MUSIC) {
+        let (on, off) = MusicFrom::TONE;
+        let source = MusicSource::Tone { hz: [440, 554], on, off };
+        classes.push(MusicClass { name: USUAL_MUSIC.to_owned(), source, shared: false });
+    }
+    classes
+}
+
+/// The queues of a configuration. Agents who are users have their own names, whatever alias
+/// they are called by.
+pub fn settings(config: &ServerConfig) -> DeskSettings {
+    let mut settings = config.apps.queues.clone();
+    for agent in &mut settings.agents {
+        if let Some(user) = agent.user.as_deref().and_then(|user| config.user(user)) {
+            agent.user = Some(user.name.clone());
+        }
+    }
+    settings
+}
+
+/// Tells the queues which agents' phones are registered, now and whenever that changes,
+/// until the service stops.
+async fn follow_phones(
+    desk: QueueDesk,
+    current: Current,
+    shared: SharedRegistrar,
+    service: CallService,
+    mut events: Subscriber,
+) {
+    let mut users = of_agents(&desk, &current);
+    let Ok(now) = service.now().await else { return };
+    tell(&desk, &shared, now, users.iter());
+    while let Some(received) = events.recv().await {
+        let about = match &received {
+            Received::Event(published) => match &published.event {
+                Event::Registered { aor, .. } | Event::Unregistered { aor, .. } => Some(aor.clone()),
+                Event::Reloaded { .. } => {
+                    users = of_agents(&desk, &current);
+                    None
+                }
+                _ => continue,
+            },
+            // Whatever was lost may have been about one of them.
+            Received::Lagged(_) => None,
+        };
+        if about.as_ref().is_some_and(|aor| !users.contains_key(aor)) {
+            continue;
+        }
+        let Ok(now) = service.now().await else { return };
+        let these = users.iter().filter(|(aor, _)| about.as_ref().is_none_or(|about| *aor == about));
+        tell(&desk, &shared, now, these);
+    }
+}
+
+type Users = HashMap<String, (Aor, String)>;
+
+/// Users who are agents, by their addresses of record.
+fn of_agents(desk: &QueueDesk, current: &Current) -> Users {
+    let settings = current.get();
+    let agents = desk.settings();
+    let user = |name: &String| {
+        let user = settings.directory.user(name)?;
+        let aor = settings.directory.aor(user)?;
+        Some((aor.as_str().to_owned(), (aor, name.clone())))
+    };
+    agents.agents.iter().filter_map(|agent| agent.user.as_ref()).filter_map(user).collect()
+}
+
+fn tell<'a>(
+    desk: &QueueDesk,
+    shared: &SharedRegistrar,
+    now: Instant,
+    users: impl Iterator<Item = (&'a String, &'a (Aor, String))>,
+) {
+    let registrar = registrar(shared);
+    for (_, (aor, user)) in users {
+        let there = registrar.store().bindings(aor).iter().any(|binding| binding.expires > now);
+        desk.phone(user, there);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_always_a_usual_class_of_music_and_no_second() {
+        let names = |of: &[&str]| {
+            let class = |name: &&str| Music {
+                name: (*name).to_owned(),
+                source: MusicFrom::Tone([425, 0]),
+                shared: true,
+            };
+            classes(&of.iter().map(class).collect::<Vec<_>>())
+                .into_iter()
+                .map(|it| it.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["default"]);
+        assert_eq!(names(&["jazz"]), ["jazz", "default"]);
+        assert_eq!(names(&["default"]), ["default"]);
+    }
+}

@@ -1,0 +1,75 @@
+//! Answers to REGISTER (RFC 3261 §10.3 step 8).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::binding::Binding;
+use super::store::Commit;
+use super::wish::{self, ExpiryLimits, Refusal};
+use b2b_sip::endpoint::Reply;
+use b2b_sip::msg::{Name, Request};
+
+/// An answer, and what it waits for.
+#[derive(Debug, Clone)]
+pub struct RegistrarReply {
+    /// For `Endpoint::respond`.
+    pub reply: Reply,
+    /// Do not send it before this write is kept ([`super::Registrar::store`],
+    /// [`super::PendingReplies`]): otherwise a crash could undo what it says.
+    pub commit: Commit,
+    /// A proxy between the phone and us that is not named: its marks, Path or a further
+    /// Via, do not count.
+    pub unnamed_proxy: bool,
+}
+
+/// 200 with every binding (§10.3 step 8).
+pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>], path_counts: bool) -> Reply {
+    let mut headers = Vec::new();
+    for binding in bindings {
+        // Rounded up: a second that has begun is the phone's.
+        let left = binding.remaining(now).as_millis().div_ceil(1_000);
+        let mut value = Vec::with_capacity(binding.contact.len() + binding.params.len() + 24);
+        value.push(b'<');
+        value.extend_from_slice(&binding.contact);
+        value.push(b'>');
+        value.extend_from_slice(&binding.params);
+        value.extend_from_slice(format!(";expires={left}").as_bytes());
+        headers.push((Bytes::from_static(b"Contact"), Bytes::from(value)));
+    }
+    // RFC 3327 §5.3
+    if path_counts
+        && request.header(Name::Path).is_some()
+        && request.has_token(Name::Supported, "path")
+        && let Ok(path) = wish::path(request)
+    {
+        headers.push((Bytes::from_static(b"Path"), Bytes::from(path.into_vec())));
+    }
+    Reply { status: 200, headers, ..Reply::default() }
+}
+
+/// The answer that says why not.
+pub(super) fn refusal(refusal: Refusal, limits: &ExpiryLimits) -> Reply {
+    let header = |name: &'static str, value: String| (Bytes::from(name), Bytes::from(value));
+    match refusal {
+        Refusal::Bad(reason) => refused(400, reason),
+        Refusal::OutOfOrder => refused(500, "Out Of Order"),
+        Refusal::TooManyContacts => refused(403, "Too Many Contacts"),
+        Refusal::IntervalTooBrief => {
+            let mut reply = refused(423, "Interval Too Brief");
+            reply.headers.push(header("Min-Expires", limits.min.to_string()));
+            reply
+        }
+        Refusal::Overloaded => {
+            let mut reply = refused(503, "");
+            reply.headers.push(header("Retry-After", "10".to_owned()));
+            reply
+        }
+    }
+}
+
+/// An answer of nothing but a status; an empty phrase is the standard one.
+pub(super) fn refused(status: u16, reason: &str) -> Reply {
+    Reply { status, reason: reason.to_owned(), ..Reply::default() }
+}

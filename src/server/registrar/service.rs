@@ -1,0 +1,360 @@
+//! The machine: REGISTER in, reply out; expiry and keep-alive by time.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::SentBy;
+use super::aor::Aor;
+use super::binding::{Binding, BindingFlow, BindingId};
+use super::config::{AorPolicy, KeepAliveKind, RegistrarConfig};
+use super::deadlines::Deadlines;
+use super::event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
+use super::reach::{self, NextHop};
+use super::reply::{self, RegistrarReply};
+use super::rules::{self, Asker, Step};
+use super::store::{Change, Commit, LocationStore};
+use super::wish::{self, ExpiryLimits, Refusal, Wish};
+use b2b_sip::endpoint::{Flow, Reply};
+use b2b_sip::msg::Request;
+
+/// Who sends a REGISTER, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    pub flow: &'a Flow,
+    /// Where the phone sends from: the other end of the flow, or what a proxy in front of us
+    /// saw.
+    pub source: SocketAddr,
+    /// The user who has authenticated; none: nobody has to.
+    pub user: Option<&'a str>,
+}
+
+/// A registrar. Take its events and keep-alives after each call, and wake it at
+/// [`Registrar::next_timeout`] with [`Registrar::handle_timeout`].
+pub struct Registrar {
+    config: RegistrarConfig,
+    limits: ExpiryLimits,
+    store: Box<dyn LocationStore>,
+    expiry: Deadlines,
+    keep_alive: Deadlines,
+    due: VecDeque<KeepAlive>,
+    last_id: u64,
+    events: VecDeque<RegistrarEvent>,
+    counters: RegistrarCounters,
+}
+
+impl Registrar {
+    /// A registrar with what the store holds.
+    pub fn new(config: RegistrarConfig, store: Box<dyn LocationStore>, now: Instant) -> Self {
+        let (limits, interval) = (config.expiry_limits(), config.keep_alive_interval);
+        let (mut expiry, mut last_id) = (Deadlines::default(), 0);
+        let mut held = Vec::new();
+        store.visit(&mut |aor, bindings| {
+            for binding in bindings {
+                last_id = last_id.max(binding.id.0);
+                expiry.set(binding.expires, binding.id, aor);
+                held.push((aor.clone(), binding.clone()));
+            }
+        });
+        let (keep_alive, due, events) = (Deadlines::default(), VecDeque::new(), VecDeque::new());
+        let counters = RegistrarCounters::default();
+        let mut registrar =
+            Registrar { config, limits, store, expiry, keep_alive, due, last_id, events, counters };
+        for (index, (aor, binding)) in held.iter().enumerate() {
+            // Spread over one interval: they did not all register at once either.
+            let part = index as u32 % 1_024;
+            registrar.watch(now + interval * part / 1_024, aor, binding);
+        }
+        registrar
+    }
+
+    /// Another configuration from now on. Bindings that are there keep their time, and
+    /// their keep-alive until its next turn.
+    pub fn reconfigure(&mut self, config: RegistrarConfig) {
+        self.limits = config.expiry_limits();
+        self.config = config;
+    }
+
+    /// Answers a REGISTER.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        sender: Sender<'_>,
+        policy: &dyn AorPolicy,
+    ) -> RegistrarReply {
+        let reply = self.register(now, request, sender, policy);
+        let named = self.config.trusted.proxies.contain(sender.flow.remote.ip());
+        let unnamed_proxy = !named && reach::was_forwarded(request);
+        if reply.status >= 300 {
+            self.counters.refused += 1;
+            return RegistrarReply { reply, commit: Commit::NONE, unnamed_proxy };
+        }
+        // It lists also what other writes, still on their way, have changed: so it
+        // waits for the last of all.
+        RegistrarReply { reply, commit: self.store.latest(), unnamed_proxy }
+    }
+
+    fn register(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        sender: Sender<'_>,
+        policy: &dyn AorPolicy,
+    ) -> Reply {
+        let domain = request.uri().ok().and_then(|uri| uri.host).map(|host| host.to_string());
+        if !domain.is_some_and(|domain| policy.serves(&domain.to_ascii_lowercase())) {
+            return reply::refused(404, "Domain Not Served Here");
+        }
+        let Some(named) = request.to().ok().and_then(|to| Aor::of_uri(&to.uri)) else {
+            return reply::refused(404, "");
+        };
+        let aor = policy.canonical(&named);
+        // Before 404: who may not register an address does not learn whether it is there.
+        if !policy.may_register(sender.user, aor.as_ref().unwrap_or(&named)) {
+            return reply::refused(403, "");
+        }
+        let Some(aor) = aor else { return reply::refused(404, "") };
+        let max_contacts = policy.max_contacts(&aor).unwrap_or(self.config.max_contacts);
+        match self.update(now, request, sender, &aor, max_contacts) {
+            Ok(()) => {
+                let path_counts = self.config.trusted.proxies.contain(sender.flow.remote.ip());
+                reply::listed(now, request, self.store.bindings(&aor), path_counts)
+            }
+            Err(refusal) => reply::refusal(refusal, &self.limits),
+        }
+    }
+
+    /// Changes bindings as asked, or not at all.
+    fn update(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        sender: Sender<'_>,
+        aor: &Aor,
+        max_contacts: usize,
+    ) -> Result<(), Refusal> {
+        let wish = Wish::of(request, &self.limits)?;
+        let sent_by = reach::sent_by_of(request, sender.flow, &self.config.trusted.proxies);
+        let path = if sent_by == SentBy::Proxy { wish::path(request)? } else { Box::default() };
+        let cseq = request.cseq().map_err(|_| Refusal::Bad("Invalid CSeq"))?.number;
+        let call_id = request.call_id().map_err(|_| Refusal::Bad("Invalid Call-ID"))?;
+        // What has expired and was not looked at yet is gone all the same.
+        self.drop_expired(now, aor);
+        let Wish::Update(wanted) = &wish else {
+            if matches!(wish, Wish::Query) {
+                self.counters.queries += 1;
+                return Ok(());
+            }
+            let steps = rules::steps(self.store.bindings(aor), &wish, Asker { call_id, cseq }, 0)?;
+            self.perform(now, aor, &steps, |_, _| None);
+            return Ok(());
+        };
+        let asker = Asker { call_id, cseq };
+        let steps = rules::steps(self.store.bindings(aor), &wish, asker, max_contacts)?;
+        let added = steps.iter().filter(|step| matches!(step, Step::Add { .. })).count();
+        if !self.store.accepts() || (added > 0 && self.store.len() + added > self.config.max_bindings) {
+            return Err(Refusal::Overloaded);
+        }
+        let user_agent = wish::user_agent(request);
+        let (flow, source) = (BindingFlow::from(sender.flow), sender.source);
+        let make = |index: usize, id: BindingId| {
+            let wanted = wanted.get(index)?;
+            Some(Arc::new(Binding {
+                id,
+                contact: wanted.contact.uri.raw.into(),
+                params: wanted.kept_params(),
+                q: wanted.q,
+                expires: now + wanted.lifetime(),
+                call_id: call_id.into(),
+                cseq,
+                path: path.clone(),
+                flow,
+                source,
+                sent_by,
+                instance: wanted.instance.map(Into::into),
+                reg_id: wanted.reg_id,
+                user_agent: user_agent.clone(),
+            }))
+        };
+        self.perform(now, aor, &steps, make);
+        Ok(())
+    }
+
+    fn perform(
+        &mut self,
+        now: Instant,
+        aor: &Aor,
+        steps: &[Step],
+        make: impl Fn(usize, BindingId) -> Option<Arc<Binding>>,
+    ) {
+        let mut changes = Vec::with_capacity(steps.len());
+        let mut made = Vec::with_capacity(steps.len());
+        for step in steps {
+            let old = match step {
+                Step::Add { .. } => None,
+                Step::Replace { binding, .. } | Step::Remove { binding } => {
+                    self.store.bindings(aor).get(*binding).cloned()
+                }
+            };
+            match (step, old) {
+                (Step::Add { wanted }, _) => {
+                    self.last_id += 1;
+                    let Some(binding) = make(*wanted, BindingId(self.last_id)) else { continue };
+                    self.counters.registered += 1;
+                    changes.push(Change::Put(binding.clone()));
+                    made.push(binding.clone());
+                    self.events.push_back(RegistrarEvent::Registered { aor: aor.clone(), binding });
+                }
+                (Step::Replace { wanted, .. }, Some(old)) => {
+                    let Some(binding) = make(*wanted, old.id) else { continue };
+                    self.counters.refreshed += 1;
+                    changes.push(Change::Put(binding.clone()));
+                    made.push(binding.clone());
+                    self.events.push_back(RegistrarEvent::Refreshed { aor: aor.clone(), binding });
+                }
+                (Step::Remove { .. }, Some(old)) => {
+                    changes.push(Change::Remove(old.id));
+                    self.removed(aor, old, Removal::Unregistered);
+                }
+                _ => {}
+            }
+        }
+        self.store.apply(aor, changes);
+        for binding in made {
+            self.expiry.set(binding.expires, binding.id, aor);
+            self.watch(now + self.config.keep_alive_interval, aor, &binding);
+        }
+    }
+
+    fn removed(&mut self, aor: &Aor, binding: Arc<Binding>, why: Removal) {
+        self.expiry.clear(binding.id);
+        self.keep_alive.clear(binding.id);
+        match why {
+            Removal::Expired => self.counters.expired += 1,
+            Removal::Unregistered | Removal::ByOperator => self.counters.unregistered += 1,
+        }
+        self.events.push_back(RegistrarEvent::Removed { aor: aor.clone(), binding, why });
+    }
+
+    fn remove_where(&mut self, aor: &Aor, why: Removal, gone: impl Fn(&Binding) -> bool) {
+        let old: Vec<_> = self.store.bindings(aor).iter().filter(|it| gone(it)).cloned().collect();
+        if old.is_empty() {
+            return;
+        }
+        let changes = old.iter().map(|binding| Change::Remove(binding.id)).collect();
+        for binding in old {
+            self.removed(aor, binding, why);
+        }
+        self.store.apply(aor, changes);
+    }
+
+    fn drop_expired(&mut self, now: Instant, aor: &Aor) {
+        self.remove_where(aor, Removal::Expired, |binding| binding.expires <= now);
+    }
+
+    /// Takes every contact of an AOR away.
+    pub fn remove(&mut self, aor: &Aor) {
+        self.remove_where(aor, Removal::ByOperator, |_| true);
+    }
+
+    /// The contacts at which an AOR is reached, best first: by `q`, then by who
+    /// registered for longest.
+    pub fn lookup(&self, now: Instant, aor: &Aor) -> Vec<Arc<Binding>> {
+        let bindings = self.store.bindings(aor).iter();
+        let mut alive: Vec<_> = bindings.filter(|binding| binding.expires > now).cloned().collect();
+        alive.sort_by(|a, b| b.q.cmp(&a.q).then(b.expires.cmp(&a.expires)));
+        alive
+    }
+
+    /// Where to send a request for a contact.
+    pub fn next_hop<'a>(&self, binding: &'a Binding) -> NextHop<'a> {
+        binding.next_hop(&self.config.trusted)
+    }
+
+    /// Whether an AOR is registered from this very address and port: nobody else sends from
+    /// there, others behind the same NAT included.
+    pub fn is_registered_from(&self, now: Instant, aor: &Aor, address: SocketAddr) -> bool {
+        let canonical = |at: SocketAddr| (at.ip().to_canonical(), at.port());
+        let same =
+            |binding: &Arc<Binding>| binding.expires > now && canonical(binding.source) == canonical(address);
+        self.store.bindings(aor).iter().any(same)
+    }
+
+    /// Shows every binding.
+    pub fn each_registered(&self, each: &mut dyn FnMut(&Binding)) {
+        self.store.visit(&mut |_, bindings| bindings.iter().for_each(|binding| each(binding)));
+    }
+
+    /// Where a user is registered from.
+    pub fn known_sources(&self, now: Instant, aor: &Aor) -> Vec<std::net::IpAddr> {
+        let bindings = self.store.bindings(aor);
+        let valid = bindings.iter().filter(|binding| binding.expires > now);
+        valid.map(|binding| binding.source.ip().to_canonical()).collect()
+    }
+
+    fn is_kept_alive(&self, binding: &Binding) -> bool {
+        self.config.keep_alive != KeepAliveKind::Off && binding.needs_keep_alive(&self.config.trusted)
+    }
+
+    /// Asks for a keep-alive at `at`, if the binding needs any.
+    fn watch(&mut self, at: Instant, aor: &Aor, binding: &Arc<Binding>) {
+        match self.is_kept_alive(binding) {
+            true => self.keep_alive.set(at, binding.id, aor),
+            false => self.keep_alive.clear(binding.id),
+        }
+    }
+
+    /// When to call [`Registrar::handle_timeout`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.expiry.next(), self.keep_alive.next()].into_iter().flatten().min()
+    }
+
+    /// Removes what has expired and finds keep-alives that are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((id, aor)) = self.expiry.due(now) {
+            let expires = self.store.bindings(&aor).iter().find(|it| it.id == id).map(|it| it.expires);
+            match expires {
+                Some(expires) if expires > now => self.expiry.set(expires, id, &aor),
+                Some(_) => self.drop_expired(now, &aor),
+                None => {}
+            }
+        }
+        while let Some((id, aor)) = self.keep_alive.due(now) {
+            let found = self.store.bindings(&aor).iter().find(|it| it.id == id && it.expires > now);
+            // The configuration may have changed since it was asked for.
+            if let Some(binding) = found.filter(|it| self.is_kept_alive(it)).cloned() {
+                self.keep_alive.set(now + self.config.keep_alive_interval, id, &aor);
+                self.counters.keep_alives += 1;
+                self.due.push_back(KeepAlive { kind: self.config.keep_alive, aor, binding });
+            }
+        }
+    }
+
+    /// The next keep-alive to send.
+    pub fn poll_keep_alive(&mut self) -> Option<KeepAlive> {
+        self.due.pop_front()
+    }
+
+    /// What happened, in order.
+    pub fn poll_event(&mut self) -> Option<RegistrarEvent> {
+        self.events.pop_front()
+    }
+
+    /// Where the bindings are kept.
+    pub fn store(&self) -> &dyn LocationStore {
+        &*self.store
+    }
+
+    /// Timer entries held, those that count and all.
+    pub fn timers_held(&self) -> (usize, usize) {
+        let (expiry, keep_alive) = (self.expiry.held(), self.keep_alive.held());
+        (expiry.0 + keep_alive.0, expiry.1 + keep_alive.1)
+    }
+
+    /// Counters so far.
+    pub fn counters(&self) -> RegistrarCounters {
+        self.counters
+    }
+}

@@ -1,0 +1,171 @@
+//! Bindings as rows. Rows are found by their id alone: the memory is the index.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Row, Statement, params};
+
+use super::{Clocks, Durability};
+use crate::registrar::aor::Aor;
+use crate::registrar::binding::{Binding, BindingFlow, BindingId};
+use crate::registrar::reach;
+use crate::registrar::store::{Change, LocationStore, MemoryStore};
+use b2b_sip::endpoint::Transport;
+
+/// Marks the file as ours (`b2bR`).
+const APPLICATION: i32 = 0x6232_6252;
+const VERSION: i32 = 2;
+
+const SCHEMA: &str = "
+CREATE TABLE binding (
+    id INTEGER PRIMARY KEY, aor TEXT NOT NULL, contact BLOB NOT NULL, params BLOB NOT NULL,
+    q INTEGER NOT NULL, expires_ms INTEGER NOT NULL, call_id BLOB NOT NULL, cseq INTEGER NOT NULL,
+    path BLOB NOT NULL, transport TEXT NOT NULL, local TEXT NOT NULL, remote TEXT NOT NULL,
+    sent_by INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL,
+    source TEXT NOT NULL
+);";
+
+const COLUMNS: &str = "id, aor, contact, params, q, expires_ms, call_id, cseq, path, transport, local, remote, \
+                       sent_by, instance, reg_id, user_agent, source";
+
+/// From version 1, which knew whether there was a second Via and no more: 6 is
+/// `SentBy::Proxy`, 5 `SentBy::Elsewhere`.
+const FROM_1: &str = "
+ALTER TABLE binding RENAME COLUMN via_proxy TO sent_by;
+ALTER TABLE binding ADD COLUMN source TEXT NOT NULL DEFAULT '';
+UPDATE binding SET sent_by = CASE sent_by WHEN 0 THEN 5 ELSE 6 END, source = remote;
+";
+
+/// Makes the database ready. `Some`: it is not ours, with what was found.
+pub fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<Option<String>> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let new = tables == 0 && application == 0;
+    if !new && (application != APPLICATION || !(1..=VERSION).contains(&version)) {
+        return Ok(Some(format!("application {application:#x}, version {version}, {tables} tables")));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = match durability {
+        Durability::Process => "NORMAL",
+        Durability::Power => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    if new || version < VERSION {
+        // All of it or nothing: rolled back when the connection is closed.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        connection.pragma_update(None, "application_id", APPLICATION)?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+        connection.execute_batch(if new { SCHEMA } else { FROM_1 })?;
+        connection.execute_batch("COMMIT")?;
+    }
+    Ok(None)
+}
+
+/// Reads what is alive and deletes the rest; tells how many rows made no sense.
+pub fn load(connection: &Connection, clocks: &Clocks, memory: &mut MemoryStore) -> rusqlite::Result<usize> {
+    connection.execute("DELETE FROM binding WHERE expires_ms <= ?", [clocks.wall_ms])?;
+    let mut skipped = 0;
+    let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM binding ORDER BY id"))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        match binding(row, clocks) {
+            Ok(Some((aor, binding))) => memory.apply(&aor, vec![Change::Put(Arc::new(binding))]),
+            Ok(None) | Err(_) => skipped += 1,
+        }
+    }
+    Ok(skipped)
+}
+
+fn binding(row: &Row<'_>, clocks: &Clocks) -> rusqlite::Result<Option<(Aor, Binding)>> {
+    let blob = |at| row.get::<_, Vec<u8>>(at).map(Vec::into_boxed_slice);
+    let text = |at| row.get::<_, String>(at);
+    let address = |at| Ok::<_, rusqlite::Error>(text(at)?.parse::<SocketAddr>().ok());
+    let (Ok(aor), Some(expires)) = (text(1)?.parse::<Aor>(), clocks.to_steady(row.get(5)?)) else {
+        return Ok(None);
+    };
+    let (Some(transport), Some(local), Some(remote), Some(source), Some(sent_by)) = (
+        Transport::parse(text(9)?.as_bytes()),
+        address(10)?,
+        address(11)?,
+        address(16)?,
+        reach::of_number(row.get(12)?),
+    ) else {
+        return Ok(None);
+    };
+    let binding = Binding {
+        id: BindingId(row.get::<_, i64>(0)?.cast_unsigned()),
+        contact: blob(2)?,
+        params: blob(3)?,
+        q: row.get(4)?,
+        expires,
+        call_id: blob(6)?,
+        cseq: row.get(7)?,
+        path: blob(8)?,
+        // Connections and socket numbers do not outlive the process.
+        flow: BindingFlow { transport, local, remote, id: None },
+        source,
+        sent_by,
+        instance: row.get::<_, Option<Vec<u8>>>(13)?.map(Vec::into_boxed_slice),
+        reg_id: row.get(14)?,
+        user_agent: text(15)?.into(),
+    };
+    Ok(binding.uri().is_some().then_some((aor, binding)))
+}
+
+/// The statements of the writer.
+pub struct Statements<'a> {
+    begin: Statement<'a>,
+    put: Statement<'a>,
+    remove: Statement<'a>,
+    commit: Statement<'a>,
+}
+
+impl<'a> Statements<'a> {
+    pub fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let put =
+            format!("INSERT OR REPLACE INTO binding ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        Ok(Statements {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            put: connection.prepare(&put)?,
+            remove: connection.prepare("DELETE FROM binding WHERE id = ?")?,
+            commit: connection.prepare("COMMIT")?,
+        })
+    }
+
+    pub fn begin(&mut self) -> rusqlite::Result<()> {
+        self.begin.execute([]).map(drop)
+    }
+
+    pub fn commit(&mut self) -> rusqlite::Result<()> {
+        self.commit.execute([]).map(drop)
+    }
+
+    pub fn remove(&mut self, id: BindingId) -> rusqlite::Result<()> {
+        self.remove.execute([id.0.cast_signed()]).map(drop)
+    }
+
+    pub fn put(&mut self, clocks: &Clocks, aor: &Aor, binding: &Binding) -> rusqlite::Result<()> {
+        let put = self.put.execute(params![
+            binding.id.0.cast_signed(),
+            aor.as_str(),
+            &*binding.contact,
+            &*binding.params,
+            binding.q,
+            clocks.to_wall(binding.expires),
+            &*binding.call_id,
+            binding.cseq,
+            &*binding.path,
+            binding.flow.transport.as_str(),
+            binding.flow.local.to_string(),
+            binding.flow.remote.to_string(),
+            reach::as_number(binding.sent_by),
+            binding.instance.as_deref(),
+            binding.reg_id,
+            &*binding.user_agent,
+            binding.source.to_string(),
+        ]);
+        put.map(drop)
+    }
+}

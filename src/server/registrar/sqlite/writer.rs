@@ -1,0 +1,180 @@
+//! The thread that writes: what comes while it gathers, or while it writes, goes
+//! into the next transaction together.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use rusqlite::Connection;
+
+use super::rows::Statements;
+use super::{Clocks, Shared};
+use crate::registrar::aor::Aor;
+use crate::registrar::binding::{Binding, BindingId};
+use crate::registrar::store::Change;
+
+/// Writes are gathered this long: a reply waits for it at most, and a busy server
+/// pays for fifty transactions a second.
+const GATHER: Duration = Duration::from_millis(20);
+/// Rows in one transaction.
+const MAX_ROWS: usize = 4_096;
+/// After a failure: when to try again, if nothing comes in between.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Something to do.
+pub enum Job {
+    Write {
+        commit: u64,
+        aor: Aor,
+        changes: Vec<Change>,
+    },
+    /// Tell when everything before is settled.
+    Flush(Sender<()>),
+    /// From now on the disk is as good as read-only, or no longer.
+    #[cfg(test)]
+    Fail(bool),
+    /// Do nothing until the other end is dropped.
+    #[cfg(test)]
+    Pause(Receiver<()>),
+}
+
+/// Rows to be written, the newest state of each; `None`: to be deleted.
+type Rows = BTreeMap<BindingId, (Aor, Option<Arc<Binding>>)>;
+
+/// A transaction in the making.
+#[derive(Default)]
+struct Batch {
+    /// Also those of transactions that failed.
+    rows: Rows,
+    commits: Option<RangeInclusive<u64>>,
+    jobs: usize,
+    flushes: Vec<Sender<()>>,
+    #[cfg(test)]
+    fail: Option<bool>,
+}
+
+impl Batch {
+    fn add(&mut self, job: Job) {
+        match job {
+            Job::Flush(done) => self.flushes.push(done),
+            #[cfg(test)]
+            Job::Fail(fail) => self.fail = Some(fail),
+            #[cfg(test)]
+            Job::Pause(wait) => drop(wait.recv()),
+            Job::Write { commit, aor, changes } => {
+                let first = self.commits.as_ref().map_or(commit, |commits| *commits.start());
+                self.commits = Some(first..=commit);
+                self.jobs += 1;
+                for change in changes {
+                    match change {
+                        Change::Put(binding) => self.rows.insert(binding.id, (aor.clone(), Some(binding))),
+                        Change::Remove(id) => self.rows.insert(id, (aor.clone(), None)),
+                    };
+                }
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= MAX_ROWS
+    }
+}
+
+/// Until the store is dropped.
+pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
+    // Prepared anew only after a failure, which may have been theirs.
+    let mut statements = None;
+    let mut batch = Batch::default();
+    let mut failing = false;
+    let mut open = true;
+    while open || !batch.rows.is_empty() {
+        match queue.recv_timeout(if failing { RETRY } else { Duration::MAX }) {
+            Ok(job) => batch.add(job),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => open = false,
+        }
+        if open && batch.flushes.is_empty() {
+            std::thread::sleep(GATHER);
+        }
+        while !batch.is_full()
+            && let Ok(job) = queue.try_recv()
+        {
+            batch.add(job);
+        }
+        #[cfg(test)]
+        if let Some(fail) = batch.fail.take() {
+            let _ = connection.pragma_update(None, "query_only", fail);
+        }
+        let written = write(connection, &mut statements, &batch.rows);
+        report(&written, &mut failing);
+        shared.queued.fetch_sub(std::mem::take(&mut batch.jobs), Ordering::Relaxed);
+        if written.is_ok() {
+            shared.written.fetch_add(batch.rows.len() as u64, Ordering::Relaxed);
+            batch.rows.clear();
+        }
+        if let Some(commits) = batch.commits.take() {
+            shared.settle(commits, written.is_ok());
+        }
+        for done in batch.flushes.drain(..) {
+            let _ = done.send(());
+        }
+        // Nobody is left to wait for a disk that does not come back.
+        if !open && failing {
+            return;
+        }
+    }
+}
+
+fn write<'a>(
+    connection: &'a Connection,
+    statements: &mut Option<Statements<'a>>,
+    rows: &Rows,
+) -> rusqlite::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let prepared = match statements.take() {
+        Some(prepared) => prepared,
+        None => Statements::new(connection)?,
+    };
+    match transaction(prepared, rows) {
+        Ok(prepared) => {
+            *statements = Some(prepared);
+            Ok(())
+        }
+        Err(error) => {
+            if !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK")?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn transaction<'a>(mut statements: Statements<'a>, rows: &Rows) -> rusqlite::Result<Statements<'a>> {
+    let clocks = Clocks::read();
+    statements.begin()?;
+    for (id, (aor, binding)) in rows {
+        match binding {
+            Some(binding) => statements.put(&clocks, aor, binding)?,
+            None => statements.remove(*id)?,
+        }
+    }
+    statements.commit()?;
+    Ok(statements)
+}
+
+/// Says once that writing fails, and once that it works again.
+fn report(written: &rusqlite::Result<()>, failing: &mut bool) {
+    match written {
+        Err(error) if !*failing => {
+            tracing::error!("registrations cannot be written: {error}; new ones get 500 until they can");
+        }
+        Ok(()) if *failing => tracing::info!("registrations are written again"),
+        _ => {}
+    }
+    *failing = written.is_err();
+}

@@ -1,0 +1,280 @@
+//! Which route takes a call. Pure: a request in, a decision out.
+//!
+//! Routes are asked in the order of the configuration; the first in which everything
+//! matches that it names decides. What it costs: no allocation for a route that does
+//! not match, one for the trail of those before the one that does.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use regex::Captures;
+
+use super::origin::Origin;
+use crate::config::{
+    Action, HeaderChange, HeaderRule, Policy, Route, ServerConfig, SourceMatch, Strategy, Target, Template,
+};
+use b2b_sip::msg::Method;
+
+/// What routing knows of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteRequest<'a> {
+    /// INVITE, or a method outside of a dialog.
+    pub method: &'a Method,
+    /// User part of the Request-URI, unescaped.
+    pub called: &'a str,
+    /// User part of From, or what the caller is configured to be.
+    pub caller: &'a str,
+    /// The class of the user or gateway, [`crate::config::TRUSTED_CLASS`], or none.
+    pub class: Option<&'a str>,
+    /// Where it comes from.
+    pub origin: Origin<'a>,
+    /// The address that it came from.
+    pub address: IpAddr,
+}
+
+/// What is to be done with a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteDecision {
+    /// The route that matched, by its place in the configuration; none: no route did.
+    pub route: Option<usize>,
+    /// Its name, for logs and records.
+    pub name: Option<Arc<str>>,
+    /// Why each earlier route did not match, in order.
+    pub misses: Vec<Miss>,
+    /// What happens.
+    pub outcome: Outcome,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It goes on.
+    Dial(Dial),
+    /// It is answered.
+    Reject { status: u16, reason: Option<Arc<str>> },
+    /// An application takes it.
+    App(Arc<str>),
+}
+
+/// A call that goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dial {
+    /// Whom to look up: `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`.
+    pub targets: Vec<String>,
+    /// The called number, rewritten.
+    pub called: String,
+    /// The caller's number, rewritten.
+    pub caller: String,
+    /// The values of the policy's header rules; empty for those without.
+    pub header_values: Vec<String>,
+    /// The application that takes the caller when nobody answers.
+    pub unanswered: Option<String>,
+    /// What else holds.
+    pub policy: Arc<Policy>,
+}
+
+/// Why a route does not match. The first of these, in this order, that is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// Another method.
+    Method,
+    /// Another class of callers.
+    Class,
+    /// From elsewhere.
+    Source,
+    /// Another called number.
+    Called,
+    /// Another caller.
+    Caller,
+}
+
+/// The routes of a configuration, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Router {
+    routes: Vec<Prepared>,
+}
+
+#[derive(Debug, Clone)]
+struct Prepared {
+    route: Route,
+    name: Arc<str>,
+    outcome: PreparedOutcome,
+}
+
+#[derive(Debug, Clone)]
+enum PreparedOutcome {
+    Dial { targets: Vec<Target>, policy: Arc<Policy> },
+    App(Template),
+    Done(Outcome),
+}
+
+impl Router {
+    /// The routes of this configuration.
+    pub fn new(config: &ServerConfig) -> Self {
+        Router { routes: config.routes.iter().map(|route| Prepared::new(config, route)).collect() }
+    }
+
+    /// Which route takes the call, and what becomes of it. Without a route, 404.
+    pub fn route(&self, request: &RouteRequest<'_>) -> RouteDecision {
+        let mut misses = Vec::new();
+        for (index, prepared) in self.routes.iter().enumerate() {
+            match matched(&prepared.route, request) {
+                Ok(found) => {
+                    let outcome = prepared.outcome(request, &found);
+                    let name = Some(prepared.name.clone());
+                    return RouteDecision { route: Some(index), name, misses, outcome };
+                }
+                Err(miss) => {
+                    if misses.is_empty() {
+                        misses.reserve_exact(self.routes.len() - index);
+                    }
+                    misses.push(miss);
+                }
+            }
+        }
+        let outcome = Outcome::Reject { status: 404, reason: None };
+        RouteDecision { route: None, name: None, misses, outcome }
+    }
+}
+
+/// What the patterns of a route found in the numbers.
+struct Found<'a> {
+    called: Option<Captures<'a>>,
+    caller: Option<Captures<'a>>,
+}
+
+fn matched<'a>(route: &Route, request: &RouteRequest<'a>) -> Result<Found<'a>, Miss> {
+    if !route.methods.contains(request.method) {
+        return Err(Miss::Method);
+    }
+    if !route.classes.is_empty() && !route.classes.iter().any(|class| Some(class.as_str()) == request.class) {
+        return Err(Miss::Class);
+    }
+    if !route.sources.is_empty() && !route.sources.iter().any(|source| comes_from(source, request)) {
+        return Err(Miss::Source);
+    }
+    // asking first is cheaper than looking for groups, and most routes do not match
+    if route.called.as_ref().is_some_and(|pattern| !pattern.matches(request.called)) {
+        return Err(Miss::Called);
+    }
+    if route.caller.as_ref().is_some_and(|pattern| !pattern.matches(request.caller)) {
+        return Err(Miss::Caller);
+    }
+    Ok(Found {
+        called: route.called.as_ref().and_then(|pattern| pattern.captures(request.called)),
+        caller: route.caller.as_ref().and_then(|pattern| pattern.captures(request.caller)),
+    })
+}
+
+fn comes_from(source: &SourceMatch, request: &RouteRequest<'_>) -> bool {
+    match source {
+        SourceMatch::Gateway(name) => request.origin == Origin::Gateway(name),
+        SourceMatch::User(name) => request.origin == Origin::User(name),
+        SourceMatch::Users => matches!(request.origin, Origin::User(_)),
+        SourceMatch::Trusted => request.origin == Origin::Trusted,
+        // an IPv4 peer on an IPv6 socket has an IPv4 address here, too
+        SourceMatch::Net(net) => net.contains(&request.address.to_canonical()),
+    }
+}
+
+impl Prepared {
+    fn new(config: &ServerConfig, route: &Route) -> Self {
+        let mut route = route.clone();
+        for source in &mut route.sources {
+            // requests come with the user's own name
+            if let SourceMatch::User(name) = source
+                && let Some(user) = config.user(name)
+            {
+                name.clone_from(&user.name);
+            }
+        }
+        let outcome = match &route.action {
+            Action::Dial { targets, policy } => {
+                PreparedOutcome::Dial { targets: targets.clone(), policy: Arc::new((**policy).clone()) }
+            }
+            Action::Reject { status, reason } => PreparedOutcome::Done(Outcome::Reject {
+                status: *status,
+                reason: reason.as_deref().map(Arc::from),
+            }),
+            Action::App { name, .. } => match name.literal() {
+                Some(name) => PreparedOutcome::Done(Outcome::App(name.into())),
+                None => PreparedOutcome::App(name.clone()),
+            },
+        };
+        Prepared { name: route.name.as_str().into(), route, outcome }
+    }
+
+    fn outcome(&self, request: &RouteRequest<'_>, found: &Found<'_>) -> Outcome {
+        let as_it_is = |filled: &mut String, text: &str| filled.push_str(text);
+        let (targets, policy) = match &self.outcome {
+            PreparedOutcome::Done(outcome) => return outcome.clone(),
+            PreparedOutcome::App(name) => {
+                let name = name.fill(request.called, found.called.as_ref(), as_it_is);
+                return Outcome::App(name.into());
+            }
+            PreparedOutcome::Dial { targets, policy } => (targets, policy),
+        };
+        let rewritten = |template: &Option<Template>, number: &str, found| match template {
+            Some(template) => template.fill(number, found, as_it_is),
+            None => number.to_string(),
+        };
+        let called = rewritten(&policy.set_called, request.called, found.called.as_ref());
+        let caller = rewritten(&policy.set_caller, request.caller, found.caller.as_ref());
+        let target = |target: &Target| match target {
+            Target::User(name) => {
+                format!("user/{}", name.fill(request.called, found.called.as_ref(), as_it_is))
+            }
+            Target::Gateway { name, number: Some(number) } => {
+                format!("gateway/{name}/{}", number.fill(request.called, found.called.as_ref(), as_it_is))
+            }
+            Target::Gateway { name, number: None } => format!("gateway/{name}/{called}"),
+            Target::Group(name) => format!("group/{name}"),
+            Target::Uri(uri) => uri.fill(request.called, found.called.as_ref(), push_escaped),
+        };
+        let targets = targets.iter().map(target).collect();
+        let value = |rule: &HeaderRule| match &rule.change {
+            HeaderChange::Add(value) | HeaderChange::Replace(value) => {
+                value.fill(request.called, found.called.as_ref(), as_it_is)
+            }
+            HeaderChange::Remove | HeaderChange::Pass => String::new(),
+        };
+        let header_values = policy.headers.iter().map(value).collect();
+        let fill = |name: &Template| name.fill(request.called, found.called.as_ref(), as_it_is);
+        let unanswered = policy.unanswered.as_ref().map(fill);
+        Outcome::Dial(Dial { targets, called, caller, header_values, unanswered, policy: policy.clone() })
+    }
+}
+
+/// The same, as a text of its own.
+pub(super) fn escaped(text: &str) -> String {
+    let mut filled = String::with_capacity(text.len());
+    push_escaped(&mut filled, text);
+    filled
+}
+
+/// Text as the user part of a URI (RFC 3261 §25.1 user): what a caller dialled must
+/// not become another host, or a parameter.
+fn push_escaped(filled: &mut String, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&byte) {
+            filled.push(char::from(byte));
+        } else {
+            filled.push('%');
+            for nibble in [byte >> 4, byte & 15] {
+                filled.push(char::from(HEX.get(usize::from(nibble)).copied().unwrap_or(b'0')));
+            }
+        }
+    }
+}
+
+impl Dial {
+    /// How the targets are tried.
+    pub fn strategy(&self) -> Strategy {
+        self.policy.strategy
+    }
+}
+
+#[cfg(test)]
+#[path = "routing_tests.rs"]
+mod tests;

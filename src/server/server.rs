@@ -1,0 +1,493 @@
+//! The server from its start to its end: assembly, signals, drain.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, after, never, select, unbounded};
+use nix::sys::signal::{SigSet, Signal};
+
+use super::Reload;
+use super::board::{GatewayBoard, Wanted};
+use super::calls::Routes;
+use super::control::remote::{self, Remotes};
+use super::control::{self, Control};
+use super::descriptors;
+use super::desk::{DeskParts, ServerDesk};
+use super::hep::{Exporter, HepCounters};
+use super::http::alarms::Alarms;
+use super::http::{Api, HttpServer};
+use super::http_client::{HttpClient, HttpClientThreads};
+use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::lamps::board::LampBoard;
+use super::lamps::follow;
+use super::ledger::Ledger;
+use super::log::Log;
+use super::media::Media;
+use super::meeting_places::MeetingPlaces;
+use super::recordings::{self, Keeper};
+use super::reload::{self, Reloaded};
+use super::tally::{DeskCounters, Tally};
+use super::voice::client::WebSocketAgents;
+use super::voice::{VoiceDesk, VoiceThreads};
+use super::{certificates, queues, settings, transports};
+use crate::config::capacity::Capacity;
+use crate::config::{ServerConfig, Store};
+use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
+use b2b_app::queue::{AgentCodes, QueueDesk};
+use b2b_app::voice_agent::Reach;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_call::bus::{Crowd, EventBus};
+use b2b_call::event::Event;
+use b2b_call::switch::driver::{Jobs, SwitchThread};
+use b2b_call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
+use b2b_sip::endpoint::{EndpointConfig, Extensions, Transport};
+use b2b_sip::known::KnownSources;
+use b2b_sip::msg::Method;
+use b2b_sip::net::{Tls, local_addr};
+
+/// Events that a slow subscriber may be behind.
+const EVENTS: usize = 16_384;
+/// How long BYEs may take once calls are ended.
+const PARTING: Duration = Duration::from_secs(4);
+/// How often the drain is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A server at work.
+pub struct Server {
+    /// Before the switch: whoever asks it ends first.
+    http: Option<HttpServer>,
+    switch: SwitchThread,
+    media: Media,
+    desk: DeskParts,
+    control: Control,
+    remotes: Remotes,
+    queues: QueueDesk,
+    places: MeetingPlaces,
+    agents: Arc<dyn Reach>,
+    web: HttpClient,
+    ledger: Ledger,
+    log: Log,
+    /// After the switch, whose messages it sends.
+    _exporter: Option<Exporter>,
+    /// After all that may record.
+    _keeper: Option<Keeper>,
+    tls: Tls,
+    /// Last: what is asked of them ends with the others.
+    _voices: VoiceThreads,
+    _web: HttpClientThreads,
+}
+
+impl Server {
+    /// Binds, opens the store, and takes calls.
+    ///
+    /// # Errors
+    /// What is in the way, with the exit code in a [`Failure`].
+    pub fn start(config: ServerConfig) -> anyhow::Result<Server> {
+        let usage = |why: String| Failure::new(Exit::Usage, why);
+        let sip = |why: String| Failure::new(Exit::Sip, why);
+        let now = Instant::now();
+        let store: Box<dyn LocationStore> = match &config.server.store {
+            Store::Memory => Box::new(MemoryStore::new()),
+            Store::Sqlite(path) => Box::new(
+                SqliteStore::open(path, Durability::default()).map_err(|error| usage(error.to_string()))?,
+            ),
+        };
+        let registrar: SharedRegistrar =
+            Arc::new(Mutex::new(Registrar::new(settings::registrar(&config), store, now)));
+        let board = GatewayBoard::default();
+        let in_force = Settings::new(config.clone(), registrar.clone(), board.clone())
+            .map_err(|error| usage(error.to_string()))?;
+        let desk_of_queues = QueueDesk::new(queues::settings(&config));
+        queues::enlist(&in_force.apps, &desk_of_queues);
+        let places = MeetingPlaces::new(now, SystemTime::now());
+        places.enlist(&in_force.apps, &config).map_err(usage)?;
+        let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
+        let thread = |error| sip(format!("cannot start a thread: {error}"));
+        let (voices, voice_threads) = VoiceDesk::start().map_err(thread)?;
+        let (web, web_threads) = HttpClient::new(tls.clone());
+        web.enlist(&in_force.apps, &config);
+        let agents: Arc<dyn Reach> = Arc::new(WebSocketAgents::new(voices.clone(), tls.clone()));
+        VoiceDesk::enlist(&in_force.apps, &config, &agents);
+        let current = Current::new(in_force);
+        let first_seq =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+        let bus = EventBus::new(EVENTS, first_seq as u64);
+
+        let keeper = Keeper::start(&config.recording).map_err(usage)?;
+        let ledger = Ledger::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
+        let (media, media_events) = Media::start(&config).map_err(sip)?;
+        media.settle();
+        let desk = DeskParts {
+            current: current.clone(),
+            registrar: registrar.clone(),
+            bus: bus.clone(),
+            board: board.clone(),
+            tally: Tally::default(),
+            lamps: LampBoard::default(),
+            known: KnownSources::default(),
+        };
+        let parts = SwitchParts {
+            controller: media.controller(),
+            resolver: Arc::new(PartyTargets(current.clone())),
+            handlers: vec![
+                Arc::new(AgentCodes::new(desk_of_queues.clone())),
+                Arc::new(Routes(current.clone())),
+            ],
+            desk: Box::new(ServerDesk::new(desk.clone(), rand::random(), (now, SystemTime::now()))),
+            bus: Some(bus.clone()),
+            records: ledger.sink(),
+        };
+        let log = Log::default();
+        let net = transports::net(&config, tls.clone(), desk.known.clone(), &log.trace);
+        let switch =
+            SwitchThread::start(net, endpoint(&config, &desk.known), switch(&config), parts, media_events)
+                .map_err(|error| sip(error.to_string()))?;
+        current.listens(switch.listening().iter().map(|(_, address)| *address).collect());
+        for (transport, address) in switch.listening() {
+            let transport = transport.as_str().to_ascii_lowercase();
+            let event = Event::Listening { transport, address: *address };
+            bus.publish(SystemTime::now(), event);
+        }
+        let hep_counters = HepCounters::default();
+        let exporter = match &config.hep {
+            Some(hep) => {
+                let (exporter, mirror) = Exporter::start(hep, &hep_counters).map_err(usage)?;
+                switch.jobs().run_blocking(|switch, _, _| switch.mirror(mirror));
+                Some(exporter)
+            }
+            None => None,
+        };
+        queues::start(&desk_of_queues, &desk, &switch.service());
+        follow::start(&desk, &places, &desk_of_queues, switch.jobs(), &switch.service());
+        let control = Control::new(control::Parts {
+            service: switch.service(),
+            bus: bus.clone(),
+            current: current.clone(),
+            queues: desk_of_queues.clone(),
+            places: places.clone(),
+            clock: SystemTime::now,
+        });
+        let remotes = Remotes::new();
+        remote::enlist(&current.get().apps, &config, &remotes, &control);
+        let api = Api {
+            control: control.clone(),
+            remotes: remotes.clone(),
+            jobs: switch.jobs(),
+            service: switch.service(),
+            media: media.clone(),
+            desk: desk.clone(),
+            crowd: Crowd::new(bus.clone()),
+            ledger: ledger.clone(),
+            queues: desk_of_queues.clone(),
+            voices,
+            places: places.clone(),
+            alarms: Alarms::default(),
+            hep: hep_counters,
+            refused: Default::default(),
+            web: web.clone(),
+            started: now,
+        };
+        // After the media threads: what it opens is no concern of their descriptors.
+        let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
+        Ok(Server {
+            http,
+            switch,
+            media,
+            desk,
+            control,
+            remotes,
+            queues: desk_of_queues,
+            places,
+            agents,
+            web,
+            ledger,
+            log,
+            _exporter: exporter,
+            _keeper: keeper,
+            tls,
+            _voices: voice_threads,
+            _web: web_threads,
+        })
+    }
+
+    /// The bound SIP addresses, with the real ports.
+    pub fn listening(&self) -> &[(Transport, SocketAddr)] {
+        self.switch.listening()
+    }
+
+    /// Where the control interface listens, if it does.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::local)
+    }
+
+    /// How many calls fit.
+    pub fn capacity(&self) -> Capacity {
+        descriptors::capacity(&self.desk.current.get().config).with_tables(self.media.tables())
+    }
+
+    /// Runs things on the calls' thread: snapshots, counters.
+    pub fn jobs(&self) -> Jobs {
+        self.switch.jobs()
+    }
+
+    /// The bus of everything that happens.
+    pub fn bus(&self) -> &EventBus {
+        &self.desk.bus
+    }
+
+    /// Gateways, and the places that calls hold.
+    pub fn board(&self) -> &GatewayBoard {
+        &self.desk.board
+    }
+
+    /// What the front desk counted.
+    pub fn counters(&self) -> DeskCounters {
+        self.desk.tally.get()
+    }
+
+    /// Another configuration from now on. Calls that are up keep what they have;
+    /// listeners, media and the store stay as they are.
+    ///
+    /// # Errors
+    /// It does not fit together; the old one stays.
+    pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
+        let DeskParts { registrar, board, current, .. } = &self.desk;
+        let (limits, files) = (config.limits.clone(), certificates::files(&config));
+        let of_queues = queues::settings(&config);
+        let in_force =
+            Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
+        let log = self.log.change(&current.get().config.log, &in_force.config.log)?;
+        self.tls.reload(files).map_err(|error| error.to_string())?;
+        self.places.enlist(&in_force.apps, &in_force.config)?;
+        remote::enlist(&in_force.apps, &in_force.config, &self.remotes, &self.control);
+        self.queues.reload(of_queues);
+        queues::enlist(&in_force.apps, &self.queues);
+        VoiceDesk::enlist(&in_force.apps, &in_force.config, &self.agents);
+        self.web.enlist(&in_force.apps, &in_force.config);
+        current.set(in_force);
+        self.log.set(log);
+        let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
+            switch.reconfigure(t, limits.calls, limits.duration);
+        };
+        self.switch.jobs().run_blocking(reconfigure);
+        Ok(())
+    }
+
+    /// Looks at the certificates for new ones; connections that are up stay.
+    fn renew_certificates(&self) {
+        match self.tls.reload(certificates::files(&self.desk.current.get().config)) {
+            Ok(true) => tracing::info!("the certificate has changed: new connections get the new one"),
+            Ok(false) => {}
+            Err(error) => tracing::error!("the new certificate is refused, the old one stays: {error}"),
+        }
+    }
+
+    /// Takes no new calls, lets those that are up end by themselves for so long,
+    /// then ends them. `hurry` ends the waiting.
+    pub fn stop(self, patience: Duration, hurry: &Receiver<Signal>) {
+        let jobs = self.switch.jobs();
+        let calls = jobs.run_blocking(|switch, _, _| {
+            switch.drain();
+            switch.holdings().calls
+        });
+        if let Some(calls) = calls.filter(|calls| *calls > 0) {
+            let most = patience.as_secs();
+            tracing::info!(
+                "stopping: {calls} calls may go on for {most} s; a second SIGTERM or Ctrl-C ends them at once"
+            );
+            self.desk.bus.publish(SystemTime::now(), Event::Draining { calls });
+        }
+        let without_calls = |switch: &Switch| switch.holdings().calls == 0 && switch.holdings().legs == 0;
+        wait(&jobs, patience, hurry, without_calls);
+        jobs.run_blocking(|switch, t, _| switch.hang_up_all(t));
+        wait(&jobs, PARTING, hurry, Switch::is_idle);
+        let held = jobs.run_blocking(|switch, t, _| {
+            let held = (switch.holdings(), switch.counters());
+            switch.give_up_all(t);
+            held
+        });
+        self.control.stop();
+        // Whoever listens hears how they ended.
+        jobs.run_blocking(|_, _, _| {});
+        drop(self.http);
+        self.switch.stop();
+        self.media.shutdown();
+        self.ledger.finish(PARTING);
+        if let Some((held, counters)) = held {
+            tracing::info!(
+                "stopped: {} calls came in, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
+                 {} media endpoints",
+                counters.incoming,
+                counters.dialled,
+                counters.bridged,
+                held.calls,
+                held.legs,
+                held.timer_entries,
+                self.media.endpoints(),
+            );
+        }
+    }
+}
+
+/// Waits until it is so, at most for `patience`; a signal ends it earlier.
+fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Switch) -> bool) {
+    let end = Instant::now() + patience;
+    while Instant::now() < end && jobs.run_blocking(move |switch, _, _| is_so(switch)) == Some(false) {
+        if hurry.recv_timeout(LOOK).is_ok_and(|signal| signal != Signal::SIGHUP) {
+            return;
+        }
+    }
+}
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
+    let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
+    for weak in config.weak_passwords() {
+        tracing::warn!("{weak}");
+    }
+    config.server.file_mode.is_for_all();
+    let server = Server::start(config)?;
+    tracing::info!("{}", descriptors::room(&server.desk.current.get().config, &server.capacity()));
+    for (transport, address) in server.listening() {
+        tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
+    }
+    if let Some((_, address)) = server.listening().first() {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        let http = server.http().map(|address| format!(" http={address}")).unwrap_or_default();
+        let _ = writeln!(out, "READY role=b2bua sip={address}{http}").and_then(|()| out.flush());
+    }
+    let broken = loop {
+        match woken(&signals, &server) {
+            Woken::Signal(Signal::SIGHUP) => {}
+            Woken::Signal(_) | Woken::Never => break None,
+            Woken::Panicked(thread) => break Some(thread),
+        }
+        server.ledger.reopen();
+        let what = reload::reload(&server.desk.current.get().config, read);
+        let words = what.words();
+        let mut refused = false;
+        let error = match what {
+            Reloaded::Same => {
+                server.renew_certificates();
+                None
+            }
+            Reloaded::Kept(failure) => Some(failure.to_string()),
+            Reloaded::Changed { config, .. } => {
+                let error = server.reload(*config).err();
+                refused = error.is_some();
+                error
+            }
+        };
+        // What is said to have changed is in force.
+        match error.as_ref().filter(|_| refused) {
+            Some(error) => tracing::error!("the old configuration stays: {error}"),
+            None => words.iter().for_each(|(wrong, words)| match wrong {
+                true => tracing::error!("{words}"),
+                false => tracing::info!("{words}"),
+            }),
+        }
+        // Whoever reloads has mended something, here or there.
+        server.board().register(Wanted::Failed);
+        server.jobs().run_blocking(|switch, t, _| switch.wake_desk(t));
+        server.desk.bus.publish(SystemTime::now(), Event::Reloaded { error });
+    };
+    match broken {
+        None => {
+            let patience = server.desk.current.get().config.server.drain;
+            server.stop(patience, &signals);
+            Ok(Exit::Ok as u8)
+        }
+        Some(thread) => {
+            tracing::error!("without its thread {thread}, which panicked, the server ends");
+            server.stop(Duration::ZERO, &signals);
+            Ok(Exit::Panic as u8)
+        }
+    }
+}
+
+/// What there is to do.
+enum Woken {
+    Signal(Signal),
+    /// A thread that calls cannot do without.
+    Panicked(String),
+    /// No signal will ever come.
+    Never,
+}
+
+/// Waits for it; certificates are looked at meanwhile.
+fn woken(signals: &Receiver<Signal>, server: &Server) -> Woken {
+    let (calls, media) = (server.switch.panicked(), server.media.panicked());
+    loop {
+        let every = server.desk.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
+        let look = every.map_or_else(never, after);
+        select! {
+            recv(signals) -> signal => return signal.map_or(Woken::Never, Woken::Signal),
+            recv(calls) -> thread => return thread.map_or(Woken::Never, Woken::Panicked),
+            recv(media) -> thread => return thread.map_or(Woken::Never, Woken::Panicked),
+            recv(look) -> _ => server.renew_certificates(),
+        }
+    }
+}
+
+/// These signals as values; to be called before any thread is made.
+pub(super) fn signals(wanted: &[Signal]) -> anyhow::Result<Receiver<Signal>> {
+    let set = SigSet::from_iter(wanted.iter().copied());
+    set.thread_block()?;
+    let (sender, receiver) = unbounded();
+    let wait = move || {
+        while let Ok(signal) = set.wait() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(receiver)
+}
+
+fn switch(config: &ServerConfig) -> SwitchConfig {
+    let server = &config.server;
+    let listener = server.listen.first().map(|it| local_addr::concrete(it.bind).ip());
+    let own = server.domains.first().cloned().or_else(|| server.advertise.first().map(|it| it.host.clone()));
+    let domain = own.or_else(|| {
+        listener.map(|ip| match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        })
+    });
+    SwitchConfig {
+        domain: domain.unwrap_or_else(|| "b2b.invalid".to_owned()),
+        max_calls: config.limits.calls,
+        rtp_timeout: config.media.rtp_timeout,
+        max_duration: config.limits.duration,
+        policy: settings::pair_policy(config),
+        srtp: settings::srtp_policy(config.media.srtp),
+        recording: recordings::rules(&config.recording).map(Arc::new),
+        ..SwitchConfig::default()
+    }
+}
+
+fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
+    let server = &config.server;
+    EndpointConfig {
+        user_agent: server.user_agent.clone(),
+        advertised: transports::advertised(server),
+        // The dialling gives up first: this is for handlers that never decide.
+        answer_timeout: Duration::from_secs(300)
+            .max(settings::longest_ring(config) + Duration::from_secs(60)),
+        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
+        session_timers: Some(settings::session_timers(config)),
+        extensions: Extensions { reliable: true, refer: true, replaces: true },
+        known: known.clone(),
+        locates: true,
+        ..EndpointConfig::new(rand::random())
+    }
+}

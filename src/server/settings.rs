@@ -1,0 +1,309 @@
+//! The configuration in the words of the rooms below. Pure.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::{
+    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Rewrite, Route,
+    ServerConfig, Srtp, Strategy, Target,
+};
+use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
+use b2b_call::controller::{PairPolicy, SrtpPolicy};
+use b2b_call::failure::Failover;
+use b2b_call::lookup::Credentials;
+use b2b_call::policy::Redirects;
+use b2b_call::resolver::{Gateway, GatewayHost, Group};
+use b2b_sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
+use b2b_sip::endpoint::SessionTimers;
+use b2b_sip::net::budget::Rate;
+use b2b_sip::net::{NetLimits, ProvenBy};
+use b2b_sip::networks::Networks;
+
+/// For the digest server.
+pub fn digest(config: &ServerConfig) -> DigestConfig {
+    let mut digest = DigestConfig {
+        nonce_lifetime: config.registrar.nonce_life,
+        require_qop: config.server.require_qop,
+        ..DigestConfig::default()
+    };
+    let weakest = algorithm(config.server.min_algorithm);
+    digest.algorithms.retain(|algorithm| *algorithm >= weakest);
+    digest
+}
+
+/// In the words of digest authentication.
+pub fn algorithm(algorithm: MinAlgorithm) -> Algorithm {
+    match algorithm {
+        MinAlgorithm::Md5 => Algorithm::Md5,
+        MinAlgorithm::Sha256 => Algorithm::Sha256,
+    }
+}
+
+/// For the registrar.
+pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
+    let registrar = &config.registrar;
+    RegistrarConfig {
+        min_expires: registrar.min_expires,
+        max_expires: registrar.max_expires,
+        default_expires: registrar.default_expires,
+        max_contacts: registrar.max_contacts,
+        max_bindings: registrar.max_bindings,
+        keep_alive: match registrar.keep_alive {
+            KeepAlive::Off => KeepAliveKind::Off,
+            KeepAlive::Crlf => KeepAliveKind::Crlf,
+            KeepAlive::Options => KeepAliveKind::Options,
+        },
+        keep_alive_interval: registrar.keep_alive_interval,
+        trusted: Trusted { proxies: networks(&registrar.proxies), inside: networks(&config.server.inside) },
+    }
+}
+
+fn networks(blocks: &[IpNet]) -> Networks {
+    blocks.iter().map(|net| (net.network(), net.prefix_len())).collect()
+}
+
+/// Where gateways are, as far as the configuration says it by addresses.
+pub fn gateway_addresses(config: &ServerConfig) -> Networks {
+    let hosts = config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+    let hosts = hosts.filter_map(|host| host.host.parse::<IpAddr>().ok());
+    let sources = config.gateways.iter().flat_map(|gateway| &gateway.sources);
+    hosts.map(IpNet::from).chain(sources.copied()).map(|net| (net.network(), net.prefix_len())).collect()
+}
+
+/// For who fails to authenticate.
+pub fn penalties(config: &ServerConfig) -> PenaltyConfig {
+    PenaltyConfig::new(config.limits.auth_failures, config.limits.ban)
+}
+
+/// For calls, those that are up aside.
+pub fn session_timers(config: &ServerConfig) -> SessionTimers {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    SessionTimers { expires: seconds(config.server.session_expires), min_se: seconds(config.server.min_se) }
+}
+
+/// For the sockets.
+pub fn net_limits(config: &ServerConfig) -> NetLimits {
+    let default = NetLimits::default();
+    let rate = config.limits.source_messages_per_s;
+    NetLimits {
+        per_source: Rate { per_second: rate, burst: rate.saturating_mul(2) },
+        max_sources: (config.limits.calls + config.limits.connections).max(default.max_sources),
+        max_connections: config.limits.connections,
+        max_connections_per_source: default.max_connections_per_source.min(config.limits.connections),
+        max_unproven_per_source: config.limits.source_connections,
+        proof: ProvenBy::Password,
+        ..default
+    }
+}
+
+/// For the gateway resolver.
+pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
+    config
+        .gateways
+        .iter()
+        .map(|from| {
+            let hosts = from.hosts.iter().map(|host| GatewayHost::new(&host.to_string(), host.priority));
+            let mut gateway = Gateway::new(&from.name, hosts);
+            gateway.transport = from.transport;
+            gateway.credentials = from.auth.as_ref().map(|auth| {
+                Arc::new(Credentials {
+                    username: auth.username.clone(),
+                    password: auth.password.reveal().to_string(),
+                    realm: None,
+                })
+            });
+            gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
+            gateway.caller = rewrite(&from.caller);
+            gateway.rewrite = rewrite(&from.called);
+            gateway.policy = match from.inband {
+                true => Some(Arc::new(PairPolicy {
+                    codecs: names(&from.codecs),
+                    tones: true,
+                    ..pair_policy(config)
+                })),
+                false => own_policy(config, &from.codecs),
+            };
+            gateway.trying = from.trying;
+            gateway.channels = from.channels.map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
+            gateway
+        })
+        .collect()
+}
+
+/// Where a gateway's redirects may lead.
+pub fn redirects(gateway: &crate::config::Gateway) -> Redirects {
+    match &gateway.redirects {
+        Named::Own => Redirects::Own,
+        Named::Routes => Redirects::Routes,
+        Named::Gateways(names) => {
+            Redirects::Gateways(names.iter().map(|name| name.as_str().into()).collect())
+        }
+    }
+}
+
+fn rewrite(rules: &[Rewrite]) -> b2b_call::resolver::gateway::Rewrite {
+    let rules = rules.to_vec();
+    Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_string()))
+}
+
+/// What may be offered to anybody of whom nothing else is said: everything, and what
+/// b2b can transcode to.
+pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
+    PairPolicy {
+        transcode: !config.media.codecs.is_empty(),
+        additions: names(&config.media.codecs),
+        ..PairPolicy::default()
+    }
+}
+
+/// Whether media are encrypted.
+pub fn srtp_policy(srtp: Srtp) -> SrtpPolicy {
+    match srtp {
+        Srtp::Off => SrtpPolicy::Off,
+        Srtp::Offered => SrtpPolicy::Offered,
+        Srtp::Required => SrtpPolicy::Required,
+    }
+}
+
+/// What may be offered where only these codecs are allowed; none: nothing is said.
+fn own_policy(config: &ServerConfig, codecs: &[Codec]) -> Option<Arc<PairPolicy>> {
+    let policy = || PairPolicy { codecs: names(codecs), ..pair_policy(config) };
+    (!codecs.is_empty()).then(|| Arc::new(policy()))
+}
+
+fn names(codecs: &[Codec]) -> Vec<String> {
+    codecs.iter().map(|codec| codec.as_str().to_ascii_uppercase()).collect()
+}
+
+/// What a route means for a call, beyond where it goes.
+#[derive(Debug, Clone, Default)]
+pub struct RouteParts {
+    /// What may be offered to its targets.
+    pub policy: Option<Arc<PairPolicy>>,
+    /// What leads from one target to the next.
+    pub failover: Failover,
+}
+
+/// Of every route, in order.
+pub fn routes(config: &ServerConfig) -> Vec<RouteParts> {
+    let parts = |route: &Route| match &route.action {
+        Action::Dial { policy, .. } => RouteParts {
+            policy: own_policy(config, &policy.codecs),
+            failover: match &policy.failover {
+                Rule::Never => Failover::Never,
+                Rule::On(ranges) => Failover::On(ranges.iter().map(|range| (range.0, range.1)).collect()),
+            },
+        },
+        Action::Reject { .. } | Action::App { .. } => RouteParts::default(),
+    };
+    config.routes.iter().map(parts).collect()
+}
+
+/// How long a caller may have to wait for an answer.
+pub fn longest_ring(config: &ServerConfig) -> Duration {
+    let in_group = |group: &crate::config::Group| match group.strategy {
+        Strategy::Serial => group.timeout * group.members.len() as u32,
+        Strategy::Parallel => group.timeout,
+    };
+    let ring = config.limits.ring;
+    let of_target = |target: &Target, timeout: Option<Duration>| match target {
+        Target::Group(name) => timeout.or_else(|| config.group(name).map(in_group)).unwrap_or(ring),
+        _ => timeout.unwrap_or(ring),
+    };
+    let of_route = |route: &Route| match &route.action {
+        Action::Dial { targets, policy } => {
+            targets.iter().map(|target| of_target(target, policy.timeout)).sum()
+        }
+        Action::Reject { .. } | Action::App { .. } => Duration::ZERO,
+    };
+    config.routes.iter().map(of_route).max().unwrap_or_default().max(ring)
+}
+
+/// A host as a URI has it.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_string() }
+}
+
+/// For the group resolver.
+pub fn groups(config: &ServerConfig) -> HashMap<String, Group> {
+    let named = config.groups.iter().map(|from| {
+        let members: Vec<String> = from.members.iter().map(written).collect();
+        let members = members.iter().map(String::as_str);
+        let group = match from.strategy {
+            Strategy::Serial => Group::serial(members),
+            Strategy::Parallel => Group::parallel(members),
+        };
+        let group = Group { ring: Some(from.timeout), ..group };
+        (from.name.clone(), group)
+    });
+    named.collect()
+}
+
+/// A member as a resolver reads it. Its templates have nothing to fill in.
+fn written(target: &Target) -> String {
+    let literal =
+        |template: &crate::config::Template| template.literal().map(str::to_string).unwrap_or_default();
+    match target {
+        Target::User(name) => format!("user/{}", literal(name)),
+        Target::Gateway { name, number: Some(number) } => format!("gateway/{name}/{}", literal(number)),
+        Target::Uri(uri) => literal(uri),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_alone;
+
+    #[test]
+    fn the_defaults_are_those_of_the_rooms_below() {
+        let config = parse_alone("").unwrap();
+        assert_eq!(digest(&config).nonce_lifetime, DigestConfig::default().nonce_lifetime);
+        let (ours, theirs) = (registrar(&config), RegistrarConfig::default());
+        assert_eq!(RegistrarConfig { max_bindings: theirs.max_bindings, ..ours }, theirs);
+        let (ours, theirs) = (penalties(&config), PenaltyConfig::default());
+        assert_eq!((ours.ban_after, ours.ban), (theirs.ban_after, theirs.ban));
+        assert_eq!(session_timers(&config), SessionTimers::default());
+        assert_eq!(net_limits(&config).per_source, NetLimits::default().per_source);
+        assert_eq!(net_limits(&config).max_connections, NetLimits::default().max_connections);
+    }
+
+    #[test]
+    fn digests_are_as_weak_as_the_configuration_allows() {
+        let config = parse_alone("[server]\nmin_algorithm = \"sha-256\"\nrequire_qop = true\n").unwrap();
+        let digest = digest(&config);
+        assert_eq!((digest.algorithms, digest.require_qop), (vec![Algorithm::Sha256], true));
+    }
+
+    #[test]
+    fn gateways_and_groups_become_what_resolvers_take() {
+        let config = parse_alone(
+            "[[user]]\nname = \"1001\"\npassword = \"x\"\n\
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"[2001:db8::1]\", \"b.example:5070\"]\ntransport = \"tcp\"\n\
+             username = \"u\"\npassword = \"p\"\nfrom_user = \"+4420\"\nfrom_domain = \"2001:db8::7\"\nchannels = 3\ncodecs = [\"pcma\"]\n\
+             caller = [{ match = \"1(.*)\", to = \"+44208$1\" }]\n\
+             called = [{ match = \"0(.*)\", to = \"+44$1\" }]\n\
+             [[group]]\nname = \"sales\"\nmembers = [\"user/1001\", \"gateway/carrier/01\", \"sip:a$$b@h\"]\nstrategy = \"serial\"\n",
+        )
+        .unwrap();
+        let [gateway] = gateways(&config).try_into().unwrap();
+        let hosts: Vec<_> = gateway.hosts.iter().map(|host| (&*host.host, host.priority)).collect();
+        assert_eq!(hosts, [("[2001:db8::1]", 1), ("b.example:5070", 2)]);
+        assert_eq!(gateway.from, (Some("+4420".to_owned()), Some("[2001:db8::7]".to_owned())));
+        assert_eq!(((gateway.caller)("1001"), (gateway.caller)("2001")), ("+44208001".into(), "2001".into()));
+        assert_eq!(gateway.transport, Some(b2b_sip::msg::Transport::Tcp));
+        assert_eq!(gateway.policy.unwrap().codecs, ["PCMA"]);
+        assert_eq!((gateway.channels, gateway.credentials.unwrap().password.as_str()), (Some(3), "p"));
+        assert_eq!((gateway.rewrite)("0208"), "+44208");
+        assert_eq!((gateway.rewrite)("1001"), "1001");
+        let members = &groups(&config)["sales"].members;
+        let members: Vec<_> =
+            members.iter().map(|member| (member.target.as_str(), member.priority)).collect();
+        assert_eq!(members, [("user/1001", 0), ("gateway/carrier/01", 1), ("sip:a$b@h", 2)]);
+    }
+}

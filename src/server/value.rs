@@ -1,0 +1,38 @@
+//! Values of the server's flags: one parser each. An error says how to write it right.
+
+use std::net::SocketAddr;
+
+pub use b2b_config::value::*;
+
+/// `--listen`: where something other than SIP is reached.
+///
+/// # Errors
+/// As of all here: what is wrong, and what to write.
+pub fn listen(text: &str) -> Read<SocketAddr> {
+    text.parse().map_err(|_| {
+        "not an IP address with a port; write it like 127.0.0.1:8090, or with port 0 for any free one"
+            .to_string()
+    })
+}
+
+/// `--rtp-ports`: the first and the last one.
+///
+/// # Errors
+/// As of all here: what is wrong, and what to write.
+pub fn port_range(text: &str) -> Read<(u16, u16)> {
+    let range =
+        text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    match range {
+        Some((first, last)) if (1_024..last).contains(&first) => Ok((first, last)),
+        _ => Err("not a range of ports from 1024 on; write it like 16384-32767".to_string()),
+    }
+}
+
+/// `--max-endpoints`.
+///
+/// # Errors
+/// As of all here: what is wrong, and what to write.
+pub fn endpoints(text: &str) -> Read<usize> {
+    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| "not a whole number from 1 to 1000000".to_string())
+}

@@ -1,0 +1,154 @@
+//! What is said beside sound on a voice agent's WebSocket, as JSON text; sound is binary: L16,
+//! samples of 16 bits, little-endian, one channel.
+//!
+//! RTP's L16 is big-endian (RFC 3551 §4.5.11). Here it is little-endian, since that is what
+//! programs have in memory, what WAV files and speech software take, and nothing on this way is
+//! RTP.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use b2b_call::controller::StreamSpec;
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Said {
+    /// Told back when what was sent before it is played.
+    Mark { name: String },
+    /// Nothing of what waits is to be played.
+    Clear {},
+    /// Plays what waits, and then it is over. A voice agent may say where its caller goes.
+    Stop {
+        #[serde(default)]
+        transfer: Option<String>,
+    },
+    /// Presses keys for the party.
+    Dtmf {
+        digits: String,
+        #[serde(default)]
+        ms: Option<u32>,
+    },
+}
+
+/// What the server says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Told {
+    Start(Box<Start>),
+    /// `played`: to the last sample before it; else it was cleared.
+    Mark {
+        name: String,
+        played: bool,
+    },
+    /// The party has pressed this.
+    Dtmf {
+        digit: char,
+    },
+    /// So much of what the party said was not sent, since the client did not read.
+    Lost {
+        ms: u64,
+    },
+    /// It is over; the server closes the WebSocket.
+    Stop {
+        reason: String,
+    },
+}
+
+/// The first message: nothing comes before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Start {
+    /// Of this protocol.
+    pub version: u32,
+    pub call: u64,
+    pub leg: u64,
+    /// The name of the voice agent; none: the client has connected to us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    pub caller: String,
+    pub called: String,
+    pub format: Format,
+    /// Whether what the client sends is played.
+    pub speaks: bool,
+    /// Fields of the caller's INVITE whose names begin with `X-`.
+    pub headers: BTreeMap<String, String>,
+    /// What has been noted on the call.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Of the sound, both ways.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Format {
+    pub encoding: &'static str,
+    pub byte_order: &'static str,
+    pub channels: u8,
+    pub rate_hz: u32,
+    /// Of what the server sends; a client may send any whole number of samples.
+    pub frame_ms: u32,
+    pub frame_octets: usize,
+}
+
+impl Format {
+    /// Of a stream.
+    pub fn of(spec: StreamSpec) -> Self {
+        Format {
+            encoding: "L16",
+            byte_order: "little",
+            channels: 1,
+            rate_hz: spec.rate_hz,
+            frame_ms: 20,
+            frame_octets: spec.frame() * 2,
+        }
+    }
+}
+
+impl Told {
+    /// As it is sent.
+    pub fn text(&self) -> String {
+        // Strings, numbers and maps of strings: that cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_says_is_read_and_what_it_does_not_mean_is_not() {
+        let read = |text: &str| serde_json::from_str::<Said>(text).ok();
+        assert_eq!(read(r#"{"type":"mark","name":"a"}"#), Some(Said::Mark { name: "a".into() }));
+        assert_eq!(read(r#"{"type":"clear"}"#), Some(Said::Clear {}));
+        assert_eq!(read(r#"{"type":"stop"}"#), Some(Said::Stop { transfer: None }));
+        let transfer = Some("1001".into());
+        assert_eq!(read(r#"{"type":"stop","transfer":"1001"}"#), Some(Said::Stop { transfer }));
+        let dtmf = Said::Dtmf { digits: "1#".into(), ms: None };
+        assert_eq!(read(r#"{"type":"dtmf","digits":"1#"}"#), Some(dtmf));
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"start"}"#,
+            r#"{"type":"mark"}"#,
+            r#"{"type":"mark","name":7}"#,
+            r#"{"type":"clear","when":"now"}"#,
+            r#"{"type":"dtmf","digits":1}"#,
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn start_says_all_that_a_client_needs() {
+        let format = Format::of(StreamSpec::new(16_000));
+        let start = Start { version: 1, call: 3, leg: 5, caller: "1001".into(), format, ..Start::default() };
+        let told: serde_json::Value = serde_json::from_str(&Told::Start(Box::new(start)).text()).unwrap();
+        assert_eq!(
+            (&told["type"], &told["call"], &told["caller"]),
+            (&"start".into(), &3.into(), &"1001".into())
+        );
+        assert_eq!(told["format"]["frame_octets"], 640);
+        assert_eq!(told.get("agent"), None);
+    }
+}

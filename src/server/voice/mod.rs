@@ -1,0 +1,167 @@
+//! Voice agents over WebSocket: a party's sound as L16 frames both ways, with marks, clear and
+//! digits. Clients come by `GET /legs/{leg}/audio`, or are called as `voice_agent/<name>`; it is the
+//! same protocol. `docs/voice-agents.md` is its manual.
+//!
+//! - `message`: what is said as JSON; `session`: what a client may say when, without I/O
+//! - `talk`: one client and one stream; `client`: agents that we connect to
+//!
+//! All of it runs on threads of its own, with a runtime each: neither the calls nor the control
+//! interface share theirs with a thousand sockets.
+
+pub mod client;
+pub mod message;
+pub mod session;
+pub mod talk;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::config::ServerConfig;
+use b2b_app::Applications;
+use b2b_app::voice_agent::{Reach, VoiceAgent};
+use b2b_call::controller::AudioStream;
+use message::Start;
+use session::Fault;
+use talk::{Outcome, Party, Socket};
+
+/// Of the protocol.
+pub const VERSION: u32 = 1;
+/// Threads at most.
+const THREADS: usize = 4;
+
+/// Talks, and their threads' runtimes. A handle that can be cloned.
+#[derive(Clone)]
+pub struct VoiceDesk(Arc<Desk>);
+
+struct Desk {
+    handles: Vec<Handle>,
+    next: AtomicUsize,
+    open: AtomicUsize,
+    /// By the place of the word in [`VoiceDesk::ends`].
+    ends: [AtomicU64; Outcome::WORDS.len() + Fault::WORDS.len()],
+    agents: [AtomicU64; 2],
+}
+
+/// The threads; dropped, they end, and with them every talk.
+pub struct VoiceThreads(Vec<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl VoiceDesk {
+    /// Starts the threads: half as many as there are cores.
+    ///
+    /// # Errors
+    /// The system refuses one.
+    pub fn start() -> std::io::Result<(VoiceDesk, VoiceThreads)> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (mut handles, mut threads) = (Vec::new(), Vec::new());
+        for n in 0..(cores / 2).clamp(1, THREADS) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            handles.push(runtime.handle().clone());
+            let (stop, stopped) = oneshot::channel::<()>();
+            let run = move || drop(runtime.block_on(stopped));
+            threads.push((stop, std::thread::Builder::new().name(format!("voice-{n}")).spawn(run)?));
+        }
+        let desk = Desk {
+            handles,
+            next: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            ends: [const { AtomicU64::new(0) }; _],
+            agents: [const { AtomicU64::new(0) }; 2],
+        };
+        Ok((VoiceDesk(Arc::new(desk)), VoiceThreads(threads)))
+    }
+
+    /// Makes the agents of a configuration known by their names.
+    pub fn enlist(apps: &Applications, config: &ServerConfig, reach: &Arc<dyn Reach>) {
+        for agent in &config.apps.voice_agents {
+            apps.add(Arc::new(VoiceAgent::new(agent.clone(), reach.clone())));
+        }
+    }
+
+    /// A thread's runtime: one after the other.
+    pub fn handle(&self) -> Handle {
+        let desk = &self.0;
+        let n = desk.next.fetch_add(1, Ordering::Relaxed) % desk.handles.len();
+        desk.handles[n].clone()
+    }
+
+    /// Talks on the runtime that the socket belongs to. None: the server stops.
+    pub async fn talk(
+        &self,
+        handle: &Handle,
+        socket: Socket,
+        start: Start,
+        stream: AudioStream,
+        party: Party,
+        stall: Duration,
+    ) -> Option<Outcome> {
+        let place = Place::take(self);
+        let talked = handle.spawn(async move {
+            let outcome = talk::talk(socket, start, stream, party, stall).await;
+            place.desk.count_end(outcome.word());
+            outcome
+        });
+        talked.await.ok()
+    }
+
+    /// Talks under way.
+    pub fn open(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// How talks ended, by words.
+    pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let words = Outcome::WORDS.into_iter().chain(Fault::WORDS);
+        words.zip(&self.0.ends).map(|(word, count)| (word, count.load(Ordering::Relaxed)))
+    }
+
+    fn count_end(&self, word: &str) {
+        let place = Outcome::WORDS.into_iter().chain(Fault::WORDS).position(|known| known == word);
+        if let Some(count) = place.and_then(|place| self.0.ends.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an agent that was to be reached was.
+    pub fn agents(&self) -> [(&'static str, u64); 2] {
+        let [failed, connected] = &self.0.agents;
+        [("connected", connected.load(Ordering::Relaxed)), ("failed", failed.load(Ordering::Relaxed))]
+    }
+
+    fn count_agent(&self, reached: bool) {
+        self.0.agents[usize::from(reached)].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A talk that is counted, until it is over.
+struct Place {
+    desk: VoiceDesk,
+}
+
+impl Place {
+    fn take(desk: &VoiceDesk) -> Place {
+        desk.0.open.fetch_add(1, Ordering::Relaxed);
+        Place { desk: desk.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.desk.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for VoiceThreads {
+    fn drop(&mut self) {
+        for (stop, thread) in self.0.drain(..) {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("a thread of voice agents panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! One client's WebSocket and one party's stream, from `start` to the closing frame. It runs on a
+//! thread of the voice desk and holds nobody up: what the client does not read is lost to it, what
+//! it sends too much of is left in its socket.
+
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::message::{Start, Told};
+use super::session::{BINARY, Fault, Session, Wish};
+use crate::outbox::Outbox;
+use b2b_call::LegId;
+use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
+use b2b_call::service::CallService;
+
+/// Sound of the client's that is kept for it; beyond that its socket is not read.
+const QUEUE_S: usize = 60;
+/// Messages that wait to be written before the party's sound is left in its ring.
+const OUTBOX: usize = 16;
+/// How long a closing frame may take.
+const PARTING: Duration = Duration::from_secs(2);
+/// How often a connection is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Octets that are read at once: three frames at 16 kHz. The buffer is filled with noughts before.
+const READ_AHEAD: usize = 2 * 1_024;
+
+/// Octets both ways.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A client.
+pub type Socket = WebSocketStream<Box<dyn Io>>;
+
+/// How much of a client is read, and how it is written to: at once.
+pub fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(BINARY))
+        .max_frame_size(Some(BINARY))
+        .read_buffer_size(READ_AHEAD)
+        .write_buffer_size(0)
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The client has said `stop`, and has been heard to the end.
+    Stopped { transfer: Option<String> },
+    /// The stream has ended.
+    Ended(StreamEnd),
+    /// The client has closed the WebSocket, or its connection is gone.
+    Left,
+    /// It was closed for this.
+    Fault(Fault),
+}
+
+impl Outcome {
+    /// Every word of [`Outcome::word`] beside those of faults.
+    pub const WORDS: [&'static str; 5] = ["stopped", "closed", "joined", "replaced", "left"];
+
+    /// For counters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Stopped { .. } => "stopped",
+            Outcome::Ended(why) => why.as_str(),
+            Outcome::Left => "left",
+            Outcome::Fault(fault) => fault.word(),
+        }
+    }
+}
+
+/// The party at the other side.
+#[derive(Debug, Clone)]
+pub struct Party {
+    pub leg: LegId,
+    pub service: CallService,
+}
+
+/// Talks until somebody has enough. `stall`: how long the client may neither read nor answer.
+pub async fn talk(
+    socket: Socket,
+    start: Start,
+    stream: AudioStream,
+    party: Party,
+    stall: Duration,
+) -> Outcome {
+    let now = Instant::now();
+    let frame = stream.spec().frame();
+    let mut talk = Talk {
+        out: Out { socket, waits: Outbox::new() },
+        stream,
+        session: Session::default(),
+        party,
+        stall,
+        heard: now,
+        pinged: now,
+        samples: vec![0; frame],
+    };
+    talk.tell(&Told::Start(Box::new(start)));
+    let outcome = talk.run().await;
+    let Talk { mut out, stream, .. } = talk;
+    // What waits to be played is not to be, and the party is free at once.
+    drop(stream);
+    let (code, reason) = match &outcome {
+        Outcome::Left => return outcome,
+        Outcome::Fault(fault) => {
+            out.waits.clear();
+            (fault.code(), fault.to_string())
+        }
+        Outcome::Stopped { .. } => (1000, "stopped".to_owned()),
+        Outcome::Ended(why) => (1000, why.as_str().to_owned()),
+    };
+    // Who does not read does not hear why either.
+    let _ = tokio::time::timeout(PARTING, out.part(code, reason)).await;
+    outcome
+}
+
+struct Talk {
+    out: Out,
+    stream: AudioStream,
+    session: Session,
+    party: Party,
+    stall: Duration,
+    /// When something of the client's came last, and when it was asked for a sign.
+    heard: Instant,
+    pinged: Instant,
+    samples: Vec<i16>,
+}
+
+/// The way to the client: writing never keeps from reading.
+struct Out {
+    socket: Socket,
+    waits: Outbox<Message>,
+}
+
+impl Talk {
+    async fn run(&mut self) -> Outcome {
+        let mut looks = tokio::time::interval(LOOK);
+        let most = self.stream.spec().rate_hz as usize * QUEUE_S;
+        loop {
+            let reads = self.stream.queued() < most;
+            let step = tokio::select! {
+                said = self.out.turn(reads) => self.hear(said).await,
+                () = self.stream.changed() => Ok(self.pass_on()),
+                _ = looks.tick() => self.look(reads),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(outcome)) => return outcome,
+                Err(fault) => return Outcome::Fault(fault),
+            }
+        }
+    }
+
+    fn tell(&mut self, told: &Told) {
+        self.out.waits.push(Message::Text(told.text().into()));
+    }
+
+    /// What the party says, and what happens, goes to the client.
+    fn pass_on(&mut self) -> Option<Outcome> {
+        while self.out.waits.waiting() < OUTBOX {
+            let count = self.stream.read(&mut self.samples);
+            if count == 0 {
+                break;
+            }
+            let mut octets = vec![0; count * 2];
+            let (pairs, _) = octets.as_chunks_mut::<2>();
+            pairs.iter_mut().zip(&self.samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
+            self.out.waits.push(Message::Binary(octets.into()));
+        }
+        while let Some(event) = self.stream.poll_event() {
+            let told = match event {
+                StreamEvent::Digit(digit) => Told::Dtmf { digit },
+                StreamEvent::Mark { name, played } => Told::Mark { name, played },
+                StreamEvent::Lost { samples } => {
+                    Told::Lost { ms: samples * 1_000 / u64::from(self.stream.spec().rate_hz) }
+                }
+                StreamEvent::Ended(why) => {
+                    let reason = why.as_str().to_owned();
+                    self.tell(&Told::Stop { reason });
+                    return Some(match why {
+                        StreamEnd::Finished => Outcome::Stopped { transfer: self.session.transfer() },
+                        why => Outcome::Ended(why),
+                    });
+                }
+            };
+            self.tell(&told);
+        }
+        None
+    }
+
+    /// What the client says.
+    async fn hear(&mut self, said: Option<Result<Message, Error>>) -> Result<Option<Outcome>, Fault> {
+        let at = Instant::now();
+        self.heard = at;
+        match said {
+            Some(Ok(Message::Binary(octets))) => {
+                if self.session.binary(at, octets.len())? {
+                    let (pairs, _) = octets.as_chunks::<2>();
+                    self.samples.clear();
+                    self.samples.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
+                    self.stream.write(&self.samples);
+                    self.samples.resize(self.stream.spec().frame(), 0);
+                }
+            }
+            Some(Ok(Message::Text(text))) => match self.session.text(at, &text, self.stream.marks())? {
+                Wish::Nothing => {}
+                Wish::Mark(name) => self.stream.mark(name),
+                Wish::Clear => self.stream.clear(),
+                Wish::Finish => self.stream.finish(),
+                Wish::Press { digits, ms } => {
+                    for digit in digits.chars() {
+                        // A leg that has gone is told by the stream's end.
+                        let _ = self.party.service.send_digit(self.party.leg, digit, ms).await;
+                    }
+                }
+            },
+            Some(Ok(Message::Close(_))) | None => return Ok(Some(Outcome::Left)),
+            Some(Ok(_)) => self.session.other(at)?,
+            Some(Err(Error::Capacity(_))) => return Err(Fault::TooLong),
+            Some(Err(Error::Utf8(_))) => return Err(Fault::Junk("text that is no UTF-8".to_owned())),
+            Some(Err(Error::Protocol(
+                tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            ))) => return Ok(Some(Outcome::Left)),
+            Some(Err(Error::Protocol(error))) => return Err(Fault::Broken(error.to_string())),
+            Some(Err(_)) => return Ok(Some(Outcome::Left)),
+        }
+        Ok(self.pass_on())
+    }
+
+    /// Whether the client is still there.
+    fn look(&mut self, reads: bool) -> Result<Option<Outcome>, Fault> {
+        let now = Instant::now();
+        if !reads {
+            // It is we who do not listen.
+            self.heard = now;
+        }
+        let waits = &self.out.waits;
+        let stuck = !waits.is_idle() && now.saturating_duration_since(waits.moved()) > self.stall;
+        if stuck || now.saturating_duration_since(self.heard) > self.stall {
+            return Err(Fault::Stalled);
+        }
+        let (quiet, every) = (now.saturating_duration_since(self.heard), self.stall / 3);
+        if quiet > every && now.saturating_duration_since(self.pinged) > every {
+            self.pinged = now;
+            self.out.waits.push(Message::Ping(Default::default()));
+        }
+        Ok(self.pass_on())
+    }
+}
+
+impl Out {
+    /// Writes what waits, and gives what the client says. Dropping the future loses nothing.
+    async fn turn(&mut self, reads: bool) -> Option<Result<Message, Error>> {
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(Err(error)) = self.waits.poll(&mut self.socket, context) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            if reads { Pin::new(&mut self.socket).poll_next(context) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Writes what waits and the closing frame, and waits until the client has closed.
+    async fn part(&mut self, code: u16, mut reason: String) {
+        // RFC 6455 §5.5: 125 octets with the code.
+        let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
+        reason.truncate(end.unwrap_or(0));
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        self.waits.push(Message::Close(Some(frame)));
+        while let Some(message) = self.waits.pop() {
+            if self.socket.send(message).await.is_err() {
+                return;
+            }
+        }
+        // What comes meanwhile is read away: a connection with something unread is reset, and the
+        // closing frame with it.
+        let stream = self.socket.get_mut();
+        let _ = stream.shutdown().await;
+        let mut rest = [0; 4_096];
+        while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    }
+}
