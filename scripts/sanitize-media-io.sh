@@ -12,7 +12,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # build <folder> <flags>: prints the path of the library's tests
 build() {
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=$2 CARGO_TARGET_DIR=target/sanitize/$1 \
-        cargo test --no-default-features --lib --no-run --target "$host" --message-format=json |
+        cargo test -p b2b-media --lib --no-run --target "$host" --message-format=json |
         sed -n 's/.*"target":{"kind":\["lib"\].*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 
@@ -22,7 +22,7 @@ for tool in "$@"; do
     asan)
         # With a target named, build scripts and macros are built without it.
         program=$(build asan '-Zsanitizer=address -Cforce-frame-pointers=yes')
-        ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1 "$program" media::io
+        ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1 "$program" io::
         ;;
     valgrind)
         command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 1; }
@@ -30,7 +30,7 @@ for tool in "$@"; do
         program=$(build plain '')
         valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
             --show-leak-kinds=definite --num-callers=30 \
-            "$program" media::io --skip descriptors --test-threads 1
+            "$program" io:: --skip descriptors --test-threads 1
         ;;
     *) echo "usage: $0 [asan|valgrind ...]"; exit 1 ;;
     esac

@@ -2,16 +2,16 @@
 //! client library on one SIP layer and one media engine.
 //!
 //! ```text
-//!  assemble   main -> cli, config -> lab   server   phone
-//!  use calls               ua  client  app
-//!  calls                       call
-//!  planes                   sip    media
-//!  leaves       sdp  ids  frame  metrics  logging  util
+//!  assemble   main -> cli -> lab   server   phone
+//!  use calls               ua   app   client
+//!  calls                      call
+//!  planes                  sip    media
+//!  leaves               sdp   base   config
 //! ```
 //!
+//! Each of them is a crate of the workspace, `b2b_sip` and so on; here they have one name.
 //! Commands flow down this picture, events come back as values.
-//! `tests/layering.rs` holds the borders; `designs/0001-borders.md` says what
-//! crosses them.
+//! `designs/0018-workspace.md` says why, `designs/0001-borders.md` what crosses the borders.
 
 pub use b2b_app as app;
 #[cfg(feature = "program")]
