@@ -10,6 +10,6 @@
 # B2B_BENCH_WIDE (1): on a machine that does other work look at the floor first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b --example b2bua_floor
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example b2bua_floor
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/b2bua/bench.py "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Latency, CPU and memory of the engines side by side, as rows of a Markdown table.
-# usage: scripts/bench-engines.sh [program=target/release/b2b] [seconds=30] [engines="native baresip"]
+# usage: scripts/bench-engines.sh [program=target/dist/b2b] [seconds=30] [engines="native baresip"]
 # Needs tshark that may capture on loopback, and builds made before:
-#   cargo build --release --features baresip && cargo build --release --example stopwatch
+#   cargo build --profile dist --features baresip && cargo build --profile dist --example stopwatch
 # Latency is measured from outside, so in the same way on every engine: the source plays
 # one click a second. On the wire, tshark sees when the packet leaves that holds the
 # click's first sample: less the packet time, that is when the sample was spoken. At the
@@ -12,7 +12,7 @@
 # whole of plans/smk.plan.toml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=${1:-target/release/b2b} seconds=${2:-30} engines=${3:-native baresip}
+program=${1:-target/dist/b2b} seconds=${2:-30} engines=${3:-native baresip}
 stopwatch=$(realpath -m "$(dirname "$program")/examples/stopwatch")
 for file in "$program" "$stopwatch"; do
     [ -x "$file" ] || { echo "no $file; build it first, see the head of this script"; exit 1; }

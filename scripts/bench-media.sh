@@ -5,5 +5,5 @@
 # B2B_BINARY, a `b2b` built before, is taken instead of a build. Needs python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b
 exec python3 -B scripts/b2bua/media_setup.py "$@"

@@ -2,14 +2,14 @@
 # CPU and memory of each role over a whole run of a plan: per thread the share of one
 # core and how often a second it waited (each wait is a wake-up) and was preempted; per
 # role the sum, with the start and threads that have ended, and the largest memory.
-# usage: scripts/bench-roles.sh [plan=plans/smk.plan.toml] [program=target/release/b2b] [engine=native]
+# usage: scripts/bench-roles.sh [plan=plans/smk.plan.toml] [program=target/dist/b2b] [engine=native]
 # Times are what the scheduler counted. On a machine that does other work they grow by
 # half: caches are cold after every sleep. So the load average is printed with them.
 # Limits of the project: 0.5 % and 20 MB a role, on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-plan=${1:-plans/smk.plan.toml} program=${2:-target/release/b2b} engine=${3:-native}
-[ -x "$program" ] || { echo "no $program; build it first: cargo build --release"; exit 1; }
+plan=${1:-plans/smk.plan.toml} program=${2:-target/dist/b2b} engine=${3:-native}
+[ -x "$program" ] || { echo "no $program; build it first: cargo build --profile dist"; exit 1; }
 hz=$(getconf CLK_TCK)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -7,6 +7,6 @@
 # peer that is gone is given up (RFC 3261, Timer F).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --release --bin b2b
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/b2bua/storm.py "$@"

@@ -7,9 +7,9 @@ import struct
 import wave
 from pathlib import Path
 
-from machine import LAST_CORE, ROOT, wait_for
+from machine import BUILT, LAST_CORE, wait_for
 
-LOAD = Path(os.environ.get("B2B_APP_LOAD", ROOT / "target/release/examples/app_load"))
+LOAD = Path(os.environ.get("B2B_APP_LOAD", BUILT / "examples/app_load"))
 
 
 def prompt(path, hz, seconds):

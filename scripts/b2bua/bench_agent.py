@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import app_house
-from machine import LAST_CORE, ROOT, House, ending, free_port, machine, wait_for
+from machine import BUILT, LAST_CORE, House, ending, free_port, machine, wait_for
 
-LOAD = Path(os.environ.get("B2B_VOICE_LOAD", ROOT / "target/release/examples/voice_load"))
+LOAD = Path(os.environ.get("B2B_VOICE_LOAD", BUILT / "examples/voice_load"))
 LATE = 'b2b_media_ticks_total{when="late"}'
 IN_TIME = 'b2b_media_ticks_total{when="in_time"}'
 HELD = ("calls", "legs", "media_endpoints", "media_streams", "voice_sockets", "commands")

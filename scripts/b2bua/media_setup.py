@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 
-BINARY = os.environ.get("B2B_BINARY", "target/release/b2b")
+BINARY = os.environ.get("B2B_BINARY", f"target/{os.environ.get('B2B_PROFILE', 'dist')}/b2b")
 SESSION = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n"
 
 
