@@ -15,6 +15,14 @@
 //! handler that carries out what it says.
 //!
 //! [`CallService::sleep`]: b2b_call::service::CallService::sleep
+//!
+//! Applications know no SIP: calls are all they see; this does not compile:
+//!
+//! ```compile_fail
+//! use b2b_sip::msg;
+//! ```
+
+#![forbid(unsafe_code)]
 
 pub mod conference;
 pub mod ivr;

@@ -7,6 +7,8 @@
 //! - `logging`: log lines (feature `logging`)
 //! - `util`: exit codes, files, clocks, secrets
 
+#![forbid(unsafe_code)]
+
 pub mod frame;
 pub mod ids;
 #[cfg(feature = "logging")]

@@ -20,6 +20,14 @@
 //! - `headers`: rules on the header fields of a dialled call
 //! - `handler`: the seam for applications
 //! - `harness`: calls in virtual time, for tests of handlers (feature `harness`)
+//!
+//! Calls know nobody who uses them; this does not compile:
+//!
+//! ```compile_fail
+//! use b2b_server::config;
+//! ```
+
+#![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 

@@ -16,6 +16,14 @@
 //! - `codec` … `disk`: samples and files; `stereo`: both sides of a call, aligned
 //!
 //! Machines take the time as an argument, see [`Now`].
+//!
+//! Media knows no SIP, and SIP no media; this does not compile:
+//!
+//! ```compile_fail
+//! use b2b_sip::msg;
+//! ```
+
+#![deny(unsafe_code)]
 
 pub mod codec;
 pub mod conceal;

@@ -11,6 +11,14 @@
 //! - `networks`: blocks of addresses
 //! - `sent_by`: where a sender over UDP says that it listens
 //! - `net`: sockets, clock and name resolution around the endpoint
+//!
+//! SIP knows no media, and media no SIP; this does not compile:
+//!
+//! ```compile_fail
+//! use b2b_media::mix;
+//! ```
+
+#![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod dialog;

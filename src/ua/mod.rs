@@ -4,6 +4,8 @@
 //!
 //! - `impairment`: the lab's network impairer, as values
 
+#![forbid(unsafe_code)]
+
 pub mod impairment;
 
 use std::fmt;
