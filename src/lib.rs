@@ -32,6 +32,7 @@ pub use b2b_sdp as sdp;
 #[cfg(feature = "server")]
 pub use b2b_server as server;
 pub use b2b_sip as sip;
+pub use b2b_sys as sys;
 pub use b2b_ua as ua;
 
 #[cfg(feature = "program")]

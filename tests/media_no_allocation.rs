@@ -13,7 +13,6 @@ use b2b::media::Now;
 use b2b::media::codec::{Codec, Encoder, OpusTuning};
 use b2b::media::conference::seats;
 use b2b::media::impair::ImpairConfig;
-use b2b::media::io::udp::Received;
 use b2b::media::relay::machine::{self as relay, Transmit};
 use b2b::media::relay::{EndpointConfig, RelayId, Remote};
 use b2b::media::room::{Member, RoomAct};
@@ -26,6 +25,7 @@ use b2b::media::transport::protection::{Keys, MasterKey, Suite};
 use b2b::media::worker::machine::{Command, Link, Machine};
 use b2b::media::worker::{MediaEvent, Published, SessionId};
 use b2b::metrics::MediaStats;
+use b2b::sys::udp::Received;
 use b2b::util::ntp::NtpTime;
 
 /// A datagram under way.

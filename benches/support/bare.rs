@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use b2b::media::io::descriptors;
-use b2b::media::io::relay::bind;
-use b2b::media::io::wake::Wake;
+use b2b::sys::descriptors;
+use b2b::sys::relay::bind;
+use b2b::sys::wake::Wake;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// A forwarder of packets between sockets in pairs.

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use b2b::media::Now;
 use b2b::media::codec::g711;
-use b2b::media::io::udp::{Batch, bind_pair};
+use b2b::sys::udp::{Batch, bind_pair};
 use b2b::util::ntp::NtpTime;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt,

@@ -12,7 +12,6 @@
 //! - `stage`: what applications play to a party of the relay, and collect of it; `sounds`:
 //!   the files for that; `room`: parties of the relay that hear each other; `stream`: a party's
 //!   sound to and from outside of the media threads
-//! - `io`: sockets; `ports`: the port pool
 //! - `codec` … `disk`: samples and files; `stereo`: both sides of a call, aligned
 //!
 //! Machines take the time as an argument, see [`Now`].
@@ -23,7 +22,7 @@
 //! use b2b_sip::msg;
 //! ```
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod codec;
 pub mod conceal;
@@ -33,7 +32,6 @@ pub mod dtmf;
 pub mod file;
 pub mod forward;
 pub mod impair;
-pub mod io;
 pub mod jitter;
 pub mod latency;
 pub mod mix;
@@ -55,26 +53,4 @@ pub mod transcode;
 pub mod transport;
 pub mod worker;
 
-use std::time::Instant;
-
-use b2b_base::util::ntp::NtpTime;
-
-/// One reading of both clocks: the monotonic one, on which everything is
-/// scheduled, and the wall clock, which RTCP and capture times carry.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Monotonic time.
-    pub at: Instant,
-    /// Wall-clock time at the same moment.
-    pub wall: NtpTime,
-}
-
-impl Now {
-    /// The wall-clock time at another monotonic moment, by this reading.
-    pub fn wall_at(&self, at: Instant) -> NtpTime {
-        match at.checked_duration_since(self.at) {
-            Some(ahead) => self.wall.plus(ahead),
-            None => self.wall.minus(self.at.duration_since(at)),
-        }
-    }
-}
+pub use b2b_base::util::ntp::Now;

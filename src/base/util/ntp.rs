@@ -2,7 +2,7 @@
 //! since 1900 and 32 bits of fraction. RTCP sender reports (RFC 3550 §6.4.1)
 //! and the abs-capture-time header extension carry it as it is.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds from 1900-01-01 to 1970-01-01.
 const UNIX_OFFSET: u64 = 2_208_988_800;
@@ -42,6 +42,26 @@ impl NtpTime {
 
 fn to_units(duration: Duration) -> u64 {
     (duration.as_secs() << 32) | ((u64::from(duration.subsec_nanos()) << 32) / 1_000_000_000)
+}
+
+/// One reading of both clocks: the monotonic one, on which everything is
+/// scheduled, and the wall clock, which RTCP and capture times carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Monotonic time.
+    pub at: Instant,
+    /// Wall-clock time at the same moment.
+    pub wall: NtpTime,
+}
+
+impl Now {
+    /// The wall-clock time at another monotonic moment, by this reading.
+    pub fn wall_at(&self, at: Instant) -> NtpTime {
+        match at.checked_duration_since(self.at) {
+            Some(ahead) => self.wall.plus(ahead),
+            None => self.wall.minus(self.at.duration_since(at)),
+        }
+    }
 }
 
 #[cfg(test)]

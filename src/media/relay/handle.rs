@@ -19,13 +19,13 @@ use super::thread::{AHEAD, Driver, Ready, Shared};
 use super::trace::{Gatherer, PacketTrace, tap};
 use super::unproven::Allowances;
 use super::{EndpointConfig, EndpointStats, Ports, RelayEvent, RelayId, Remote, Totals, Way};
-use crate::io::wake::Wake;
 use crate::ports::PortPool;
 use crate::recording;
 use crate::room::RoomAct;
 use crate::stage::Act;
 use crate::transport::protection::Keys;
 use b2b_base::util::vital::Vital;
+use b2b_sys::wake::Wake;
 
 /// How long the caller waits when every endpoint bound ahead is taken: the thread is
 /// awake then and binds more.
@@ -180,7 +180,7 @@ impl RelayHandle {
     ) -> Result<RelayHandle, SpawnError> {
         for &ip in &config.addresses {
             // Whether the address is ours shows here, and not in every call.
-            crate::io::relay::bind(SocketAddr::new(ip, 0)).map_err(|error| SpawnError::Bind { ip, error })?;
+            b2b_sys::relay::bind(SocketAddr::new(ip, 0)).map_err(|error| SpawnError::Bind { ip, error })?;
         }
         let count = config.threads.max(1);
         let mut rng = StdRng::seed_from_u64(config.seed);

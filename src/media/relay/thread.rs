@@ -21,15 +21,15 @@ use super::trace::Tap;
 use super::unproven::{Allowances, Unproven};
 use super::{Ports, RelayEvent, RelayId, Remote};
 use crate::Now;
-use crate::io::descriptors;
-use crate::io::relay::bind;
-use crate::io::wake::Wake;
 use crate::ports::PortPool;
 use crate::recording::{self, Side};
 use crate::session::Channel;
 use crate::transport::protection::{Keys, Protection, RTCP_OVERHEAD};
 use b2b_base::util::ntp::NtpTime;
 use b2b_base::util::panics;
+use b2b_sys::descriptors;
+use b2b_sys::relay::bind;
+use b2b_sys::wake::Wake;
 
 /// Endpoints bound ahead, of each address.
 pub(super) const AHEAD: usize = 64;

@@ -18,13 +18,13 @@ use super::published::Published;
 use super::thread::{Driver, Shared, UdpLink};
 use super::{MediaEvent, SessionId, SpawnError, WorkerConfig};
 use crate::conference;
-use crate::io::udp::bind_pair;
-use crate::io::wake::Wake;
 use crate::ports::PortPool;
 use crate::rtp::telephone_event;
 use crate::session::{Adapt, DigitMode, Levels, MediaParams, ParamsError, Reception, Session, SessionConfig};
 use b2b_base::frame::{FrameSink, FrameSource};
 use b2b_base::metrics::MediaStats;
+use b2b_sys::udp::bind_pair;
+use b2b_sys::wake::Wake;
 
 /// Commands that wait for the thread; a tick takes them all.
 const COMMANDS: usize = 256;

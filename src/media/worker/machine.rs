@@ -8,11 +8,11 @@ use super::published::Published;
 use super::{MediaEvent, SessionId};
 use crate::Now;
 use crate::conference::Seat;
-use crate::io::udp::Received;
 use crate::session::{
     Adapt, Channel, DigitMode, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK,
 };
 use b2b_base::frame::{FrameSink, FrameSource};
+use b2b_sys::udp::Received;
 
 /// How often counters are published and RTCP sockets are looked at.
 const CHORES: Duration = Duration::from_millis(500);

@@ -11,11 +11,11 @@ use super::machine::{Command, Link, Machine};
 use super::packet_log::PacketLog;
 use super::{MediaEvent, SessionId};
 use crate::Now;
-use crate::io::udp::{Batch, Received};
-use crate::io::wake::Wake;
 use crate::ports::PortPool;
 use crate::session::Channel;
 use b2b_base::util::ntp::NtpTime;
+use b2b_sys::udp::{Batch, Received};
+use b2b_sys::wake::Wake;
 
 /// What the handles and the thread share.
 pub(super) struct Shared {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The tests of media::io, where the library's `unsafe` is, under AddressSanitizer and under
+# The tests of the crate sys, where the library's `unsafe` is, under AddressSanitizer and under
 # valgrind. Both take the stable toolchain. The library alone is built, in a folder of its own
 # (target/sanitize): that takes minutes, and nothing else uses it, so CI does not run this.
-# usage: scripts/sanitize-media-io.sh [asan|valgrind ...]      both without a word
+# usage: scripts/sanitize-sys.sh [asan|valgrind ...]      both without a word
 # Needs valgrind for the second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # build <folder> <flags>: prints the path of the library's tests
 build() {
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=$2 CARGO_TARGET_DIR=target/sanitize/$1 \
-        cargo test -p b2b-media --lib --no-run --target "$host" --message-format=json |
+        cargo test -p b2b-sys --lib --no-run --target "$host" --message-format=json |
         sed -n 's/.*"target":{"kind":\["lib"\].*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 
@@ -22,7 +22,7 @@ for tool in "$@"; do
     asan)
         # With a target named, build scripts and macros are built without it.
         program=$(build asan '-Zsanitizer=address -Cforce-frame-pointers=yes')
-        ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1 "$program" io::
+        ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1 "$program"
         ;;
     valgrind)
         command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 1; }
@@ -30,7 +30,7 @@ for tool in "$@"; do
         program=$(build plain '')
         valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
             --show-leak-kinds=definite --num-callers=30 \
-            "$program" io:: --skip descriptors --test-threads 1
+            "$program" --skip descriptors --test-threads 1
         ;;
     *) echo "usage: $0 [asan|valgrind ...]"; exit 1 ;;
     esac

@@ -10,7 +10,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::Now;
+use b2b_base::util::ntp::Now;
 use b2b_base::util::ntp::NtpTime;
 
 /// Datagrams taken by one call.

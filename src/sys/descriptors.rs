@@ -39,7 +39,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::io::wake::Wake;
+    use crate::wake::Wake;
 
     #[test]
     fn a_table_of_ones_own_keeps_nothing_of_the_others_open() {
