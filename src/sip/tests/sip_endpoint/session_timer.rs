@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, EndpointConfig, Event, Invite, Reply, SessionTimers, Termination, Transport, UsageEvent, UsageId,
 };
 

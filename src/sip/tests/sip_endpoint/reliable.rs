@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, CommandError, EndpointConfig, Event, Extensions, Invite, Reply, Termination, Transport, UsageEvent,
     UsageId,
 };
-use b2b::sip::msg::Response;
+use b2b_sip::msg::Response;
 
 use crate::pair::{A, B, Hand, Network, Pair, config, field};
 

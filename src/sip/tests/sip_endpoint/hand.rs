@@ -1,6 +1,6 @@
 //! A peer that is no endpoint of ours: messages written by hand.
 
-use b2b::sip::endpoint::{Body, Transport, UsageId};
+use b2b_sip::endpoint::{Body, Transport, UsageId};
 use bytes::Bytes;
 
 use crate::pair::{A, B, Pair};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::pair::{A, B, Network, Pair, config, field};
-use b2b::sip::endpoint::{Body, Event, Invite, Termination, Transport, UsageEvent};
+use b2b_sip::endpoint::{Body, Event, Invite, Termination, Transport, UsageEvent};
 
 const KINDS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 

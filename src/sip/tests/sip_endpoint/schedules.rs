@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Body, Termination, Transport};
+use b2b_sip::endpoint::{Body, Termination, Transport};
 
 use crate::pair::{A, B, Hand, Network, Pair, field};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Event, Invite, Termination, Transport, UsageEvent};
+use b2b_sip::endpoint::{Event, Invite, Termination, Transport, UsageEvent};
 
 use crate::pair::{A, B, Network, Pair, field, reply};
 

@@ -1,7 +1,7 @@
 //! A call that leads to another one: hops, and loops (RFC 3261 §8.1.1.6).
 
-use b2b::sip::endpoint::{Body, Event, Invite, Termination};
-use b2b::sip::msg::Request;
+use b2b_sip::endpoint::{Body, Event, Invite, Termination};
+use b2b_sip::msg::Request;
 
 use crate::pair::{A, B, Hand, Network, Pair, field};
 
@@ -82,7 +82,7 @@ fn a_redirection_comes_up_with_its_targets() {
     let contacts = "Contact: <sip:second@192.0.2.9>;q=0.2, <sip:first@192.0.2.8>;q=0.9\r\n";
     pair.answer_by_hand(&invite, "302 Moved Temporarily", "far", contacts);
     let Termination::Failed { response } = pair.ended(A) else { panic!() };
-    let targets = b2b::sip::endpoint::redirect_targets(&response);
+    let targets = b2b_sip::endpoint::redirect_targets(&response);
     let uris: Vec<&[u8]> = targets.iter().map(|target| target.uri.as_ref()).collect();
     assert_eq!(uris, [&b"sip:first@192.0.2.8"[..], b"sip:second@192.0.2.9"]);
 }

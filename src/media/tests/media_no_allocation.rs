@@ -8,25 +8,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
-use b2b::media::Now;
-use b2b::media::codec::{Codec, Encoder, OpusTuning};
-use b2b::media::conference::seats;
-use b2b::media::impair::ImpairConfig;
-use b2b::media::relay::machine::{self as relay, Transmit};
-use b2b::media::relay::{EndpointConfig, RelayId, Remote};
-use b2b::media::room::{Member, RoomAct};
-use b2b::media::session::{
+use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
+use b2b_base::metrics::MediaStats;
+use b2b_base::util::ntp::NtpTime;
+use b2b_media::Now;
+use b2b_media::codec::{Codec, Encoder, OpusTuning};
+use b2b_media::conference::seats;
+use b2b_media::impair::ImpairConfig;
+use b2b_media::relay::machine::{self as relay, Transmit};
+use b2b_media::relay::{EndpointConfig, RelayId, Remote};
+use b2b_media::room::{Member, RoomAct};
+use b2b_media::session::{
     Channel, Direction, EventFormat, MediaParams, PacketRecord, SendFormat, Session, SessionConfig,
 };
-use b2b::media::stage::{Act, Music, Program, Segment, Tracks, Voice};
-use b2b::media::transcode::Target;
-use b2b::media::transport::protection::{Keys, MasterKey, Suite};
-use b2b::media::worker::machine::{Command, Link, Machine};
-use b2b::media::worker::{MediaEvent, Published, SessionId};
-use b2b::metrics::MediaStats;
-use b2b::sys::udp::Received;
-use b2b::util::ntp::NtpTime;
+use b2b_media::stage::{Act, Music, Program, Segment, Tracks, Voice};
+use b2b_media::transcode::Target;
+use b2b_media::transport::protection::{Keys, MasterKey, Suite};
+use b2b_media::worker::machine::{Command, Link, Machine};
+use b2b_media::worker::{MediaEvent, Published, SessionId};
+use b2b_sys::udp::Received;
 
 /// A datagram under way.
 #[derive(Clone, Copy)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, CommandError, EndpointConfig, Event, Reply, Termination, Transport, UsageEvent,
 };
-use b2b::sip::msg::Method;
+use b2b_sip::msg::Method;
 
 use crate::pair::{A, B, Hand, Network, Pair, config, field};
 

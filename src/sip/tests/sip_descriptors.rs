@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Endpoint, EndpointConfig};
-use b2b::sip::net::{NetConfig, SipStack};
+use b2b_sip::endpoint::{Endpoint, EndpointConfig};
+use b2b_sip::net::{NetConfig, SipStack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Generous: a loaded machine is slow, a stack that spins never answers.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     CommandError, EndpointConfig, Event, Extensions, HeaderFields, ReferId, ReferTo, Reply, Termination,
     Transport, UsageEvent, UsageId,
 };

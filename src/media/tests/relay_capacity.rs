@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use b2b::media::forward::PayloadMap;
-use b2b::media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, RelayId, Remote, Way};
-use b2b::util::process;
+use b2b_base::util::process;
+use b2b_media::forward::PayloadMap;
+use b2b_media::relay::{EndpointConfig, RelayConfig, RelayEvent, RelayHandle, RelayId, Remote, Way};
 
 const CALLS: usize = 10_000;
 /// Descriptors that a table must hold for the threads below.

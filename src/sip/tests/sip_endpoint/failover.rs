@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, OutOfDialog, Output, Termination,
     Transport, UsageEvent, UsageId,
 };
-use b2b::sip::msg::Method;
+use b2b_sip::msg::Method;
 use bytes::Bytes;
 
 use crate::hand::{field, reply};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Event, Transport};
+use b2b_sip::endpoint::{Event, Transport};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, EndpointConfig, Event, Extensions, InDialog, Invite, ReferId, Reply, ServerTransactionId,
     SessionTimers, Transport, UsageEvent, UsageId,
 };
-use b2b::sip::msg::{Method, Response};
+use b2b_sip::msg::{Method, Response};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -1,6 +1,6 @@
 //! INVITE with Replaces (RFC 3891 §3).
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, EndpointConfig, Event, Extensions, Invite, Replaces, Transport, UsageEvent, UsageId,
 };
 

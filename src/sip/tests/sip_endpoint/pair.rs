@@ -6,11 +6,11 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, Output, Termination, Transport,
     UsageEvent, UsageId,
 };
-use b2b::sip::msg::{Limits, Message};
+use b2b_sip::msg::{Limits, Message};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

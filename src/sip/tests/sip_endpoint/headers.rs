@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Advertised, Body, CommandError, EndpointConfig, Event, HeaderFields, Invite, InviteError, Reply,
     Termination, Transport, UsageEvent,
 };
@@ -50,7 +50,7 @@ fn responses_to_an_invite_carry_the_users_header_fields() {
         panic!("{events:?}")
     };
     assert!(response.to_tag().is_some() && response.to_tag() == last.to_tag(), "the same early dialog");
-    assert_eq!(last.header(b2b::sip::msg::Name::Reason), Some(BUSY.as_bytes()));
+    assert_eq!(last.header(b2b_sip::msg::Name::Reason), Some(BUSY.as_bytes()));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_cancel_says_why_and_its_reason_comes_up() {
     assert_eq!(field(&pair.last(A, "CANCEL"), "Reason"), elsewhere);
     match pair.ended(B) {
         Termination::RemoteCancel { request } => {
-            assert_eq!(request.header(b2b::sip::msg::Name::Reason), Some(elsewhere.as_bytes()));
+            assert_eq!(request.header(b2b_sip::msg::Name::Reason), Some(elsewhere.as_bytes()));
         }
         other => panic!("{other:?}"),
     }
@@ -294,7 +294,7 @@ fn a_challenged_invite_goes_on_with_credentials_in_the_same_call() {
         let events = pair.take(A);
         assert!(
             matches!(events.as_slice(), [Event::Usage { event: UsageEvent::Challenged { response }, .. }]
-                if response.header(b2b::sip::msg::Name::ProxyAuthenticate).is_some()),
+                if response.header(b2b_sip::msg::Name::ProxyAuthenticate).is_some()),
             "{events:?}"
         );
         let first = pair.last(A, "INVITE");

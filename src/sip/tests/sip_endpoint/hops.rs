@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, Event, Flow, HopJudge, HopRule, HopVerdict, Invite, NextHop, PeerWay, Transport, UsageEvent,
     UsageId, Whereabouts,
 };
@@ -136,7 +136,7 @@ fn a_judge_may_let_a_hop_be_followed_and_told_once_for_each_target() {
     let usage = call(&mut pair, "Contact: <sip:hand@203.0.113.9:5070>\r\n", HopRule::Judged(judge));
     let now = pair.now;
     let info =
-        b2b::sip::endpoint::InDialog { method: b2b::sip::msg::Method::Info, headers: Vec::new(), body: None };
+        b2b_sip::endpoint::InDialog { method: b2b_sip::msg::Method::Info, headers: Vec::new(), body: None };
     pair.ends[B].request(now, usage, info).unwrap();
     pair.flush();
     let (to, _) = bye(&mut pair, usage);
@@ -203,7 +203,7 @@ fn who_asks_from_another_host_does_not_become_the_peer_and_who_has_moved_port_do
         flow.remote = from.parse().unwrap();
         let info = Hand { extra: String::new(), ..invite.next("INFO", 11, &ok) };
         let now = pair.now;
-        let input = b2b::sip::endpoint::Input::Datagram { flow, data: info.data() };
+        let input = b2b_sip::endpoint::Input::Datagram { flow, data: info.data() };
         pair.ends[B].handle_input(now, input);
         pair.flush();
         assert_eq!(bye(&mut pair, usage).0.to_string(), reached, "from {from}");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Body, CommandError, Event, Termination, Transport, UsageEvent};
+use b2b_sip::endpoint::{Body, CommandError, Event, Termination, Transport, UsageEvent};
 
 use crate::pair::{A, B, Hand, Network, Pair, field};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{Body, EndpointConfig, EndpointLimits, Event, Transport};
+use b2b_sip::endpoint::{Body, EndpointConfig, EndpointLimits, Event, Transport};
 
 use crate::pair::{A, B, Hand, Network, Pair, config, field};
 

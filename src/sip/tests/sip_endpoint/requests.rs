@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, EndpointConfig, Event, InDialog, InviteError, OutOfDialog, Reply, RequestFailure, Transport,
     UsageEvent,
 };
-use b2b::sip::msg::Method;
+use b2b_sip::msg::Method;
 use bytes::Bytes;
 
 use crate::pair::{A, B, Network, Pair, config, field};

@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use b2b::sip::endpoint::{
+use b2b_sip::endpoint::{
     Body, EndpointConfig, EndpointLimits, Event, Termination, Transport, UsageEvent, UsageId,
 };
-use b2b::sip::known::KnownSources;
-use b2b::sip::msg::Method;
+use b2b_sip::known::KnownSources;
+use b2b_sip::msg::Method;
 
 use crate::pair::{A, B, Hand, Network, Pair, config, field, reply};
 

@@ -1,7 +1,7 @@
 //! What the endpoint answers by itself (RFC 3261 §8.2, §11).
 
-use b2b::sip::endpoint::{EndpointConfig, Event, Reply, Transport, UsageEvent};
-use b2b::sip::msg::Method;
+use b2b_sip::endpoint::{EndpointConfig, Event, Reply, Transport, UsageEvent};
+use b2b_sip::msg::Method;
 
 use crate::pair::{A, B, Hand, Network, Pair, config, field};
 
@@ -242,7 +242,7 @@ fn an_accepted_request_that_nobody_answers_is_forgotten() {
 fn control_characters_do_not_get_out() {
     let mut pair = Pair::new(Network::QUIET);
     let now = pair.now;
-    let invite = |from: &'static str, name: &'static str, value: &'static str| b2b::sip::endpoint::Invite {
+    let invite = |from: &'static str, name: &'static str, value: &'static str| b2b_sip::endpoint::Invite {
         target: "sip:b@192.0.2.2".into(),
         from: Some(from.into()),
         headers: vec![(name.into(), value.into())],
