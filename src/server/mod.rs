@@ -4,6 +4,7 @@
 //! - `applications`: those that are always there, by name; `http_client`: asks URLs for menu trees
 //! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
 //! - `mailboxes`: the folder of voicemail
+//! - `cdr_file`: the file of call records
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
 //! - `desk`: passwords, trusted addresses, REGISTER
@@ -24,7 +25,6 @@
 //! - `lamps`: who watches whom, by SUBSCRIBE and NOTIFY
 //! - `settings`: the configuration in the words of the rooms below
 //! - `hops`: where the requests of a dialog may go
-//! - `ledger`: the file of call records
 //! - `registrar`: addresses of record and where they are reached
 //! - `recordings`: the folder of recordings: what is left, and what goes
 //! - `effective_source`: where a request comes from, before proxies of ours
@@ -42,6 +42,7 @@ pub mod applications;
 pub mod board;
 pub mod calls;
 pub mod capabilities;
+pub mod cdr_file;
 pub mod certificates;
 pub mod config;
 mod console;
@@ -62,7 +63,6 @@ pub mod in_force;
 pub mod keys;
 pub mod lamps;
 pub mod leading;
-pub mod ledger;
 mod log;
 pub mod mailboxes;
 pub mod media;

@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use super::Reload;
 use super::board::{GatewayBoard, Wanted};
 use super::calls::Routes;
+use super::cdr_file::CdrFile;
 use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
 use super::descriptors;
@@ -21,7 +22,6 @@ use super::http_client::{HttpClient, HttpClientThreads};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use super::lamps::board::LampBoard;
 use super::lamps::follow;
-use super::ledger::Ledger;
 use super::log::Log;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
@@ -66,7 +66,7 @@ pub struct Server {
     places: MeetingPlaces,
     agents: Arc<dyn Reach>,
     web: HttpClient,
-    ledger: Ledger,
+    cdr_file: CdrFile,
     log: Log,
     /// After the switch, whose messages it sends.
     _exporter: Option<Exporter>,
@@ -115,7 +115,8 @@ impl Server {
         let bus = EventBus::new(EVENTS, first_seq as u64);
 
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
-        let ledger = Ledger::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
+        let cdr_file =
+            CdrFile::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let (media, media_events) = Media::start(&config).map_err(sip)?;
         media.settle();
         let desk = DeskParts {
@@ -136,7 +137,7 @@ impl Server {
             ],
             desk: Box::new(ServerDesk::new(desk.clone(), rand::random(), (now, SystemTime::now()))),
             bus: Some(bus.clone()),
-            records: ledger.sink(),
+            records: cdr_file.sink(),
         };
         let log = Log::default();
         let net = transports::net(&config, tls.clone(), desk.known.clone(), &log.trace);
@@ -178,7 +179,7 @@ impl Server {
             media: media.clone(),
             desk: desk.clone(),
             crowd: Crowd::new(bus.clone()),
-            ledger: ledger.clone(),
+            cdr_file: cdr_file.clone(),
             queues: desk_of_queues.clone(),
             voices,
             places: places.clone(),
@@ -201,7 +202,7 @@ impl Server {
             places,
             agents,
             web,
-            ledger,
+            cdr_file,
             log,
             _exporter: exporter,
             _keeper: keeper,
@@ -313,7 +314,7 @@ impl Server {
         drop(self.http);
         self.switch.stop();
         self.media.shutdown();
-        self.ledger.finish(PARTING);
+        self.cdr_file.finish(PARTING);
         if let Some((held, counters)) = held {
             tracing::info!(
                 "stopped: {} calls came in, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
@@ -370,7 +371,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
             Woken::Signal(_) | Woken::Never => break None,
             Woken::Panicked(thread) => break Some(thread),
         }
-        server.ledger.reopen();
+        server.cdr_file.reopen();
         let what = reload::reload(&server.desk.current.get().config, read);
         let words = what.words();
         let mut refused = false;

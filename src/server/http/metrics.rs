@@ -51,7 +51,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     calls(&mut page, &seen);
     sip(&mut page, &seen.sip, &seen.net);
     next_hops(&mut page, &seen.sip);
-    records(&mut page, &api.ledger.counters());
+    records(&mut page, &api.cdr_file.counters());
     registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.desk.tally.get());
     gateways(&mut page, &api);

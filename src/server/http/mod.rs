@@ -63,12 +63,12 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
+use super::cdr_file::CdrFile;
 use super::control::Control;
 use super::control::remote::Remotes;
 use super::desk::DeskParts;
 use super::hep::HepCounters;
 use super::http_client::HttpClient;
-use super::ledger::Ledger;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::voice::VoiceDesk;
@@ -102,7 +102,7 @@ pub struct Api {
     pub desk: DeskParts,
     /// Who follows the events.
     pub crowd: Crowd,
-    pub ledger: Ledger,
+    pub cdr_file: CdrFile,
     pub queues: QueueDesk,
     pub voices: VoiceDesk,
     pub places: MeetingPlaces,

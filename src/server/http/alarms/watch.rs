@@ -42,7 +42,7 @@ async fn look(api: &Api) -> Option<Look> {
         api.jobs.run(|switch, _, _| (switch.is_draining(), switch.holdings().calls, switch.counters()));
     let (draining, calls, counters) = seen.await?;
     let (totals, ports) = api.media.totals().await;
-    let records = api.ledger.counters();
+    let records = api.cdr_file.counters();
     let free = ports.free + ports.ready;
     let carriers = api.media.carriers();
     let nobody = !carriers.is_empty() && !carriers.iter().any(|it| it.takes_calls);

@@ -14,15 +14,15 @@ const RECORDS: usize = 65_536;
 /// The writer, shared between the calls' thread, which submits, and those who look after
 /// the file. Empty where no file is configured.
 #[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<Option<CdrWriter>>>);
+pub struct CdrFile(Arc<Mutex<Option<CdrWriter>>>);
 
-impl Ledger {
+impl CdrFile {
     /// Opens the file.
     ///
     /// # Errors
     /// It cannot be opened.
     pub fn open(path: Option<&Path>) -> Result<Self, CdrError> {
-        let Some(path) = path else { return Ok(Ledger::default()) };
+        let Some(path) = path else { return Ok(CdrFile::default()) };
         let writer = CdrWriter::start(WriterConfig {
             path: path.to_owned(),
             queue: RECORDS,
@@ -30,15 +30,15 @@ impl Ledger {
             redaction: Redaction::Off,
             durable: false,
         })?;
-        Ok(Ledger(Arc::new(Mutex::new(Some(writer)))))
+        Ok(CdrFile(Arc::new(Mutex::new(Some(writer)))))
     }
 
     /// Where records go; none: nowhere.
     pub fn sink(&self) -> Option<RecordSink> {
         self.writer().as_ref()?;
-        let ledger = self.clone();
+        let cdr_file = self.clone();
         Some(Box::new(move |record| {
-            let ticket = ledger.writer().as_mut().and_then(|writer| writer.submit(record));
+            let ticket = cdr_file.writer().as_mut().and_then(|writer| writer.submit(record));
             if ticket.is_none() {
                 tracing::error!("a call detail record was lost: the disk does not keep up");
             }
