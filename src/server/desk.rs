@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::board::GatewayBoard;
+use super::counters::Counters;
 use super::effective_source::EffectiveSource;
 use super::gate::{Gate, NoEntry};
 use super::gateway::Gateways;
@@ -22,7 +23,6 @@ use super::lamps::board::LampBoard;
 use super::media_rules;
 use super::origin::Origin;
 use super::settings;
-use super::tally::Tally;
 use b2b_call::bus::EventBus;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
@@ -54,7 +54,7 @@ pub struct DeskParts {
     pub registrar: SharedRegistrar,
     pub bus: EventBus,
     pub board: GatewayBoard,
-    pub tally: Tally,
+    pub counters: Counters,
     pub lamps: LampBoard,
     /// Written by the desk, for all who keep room for those who belong here.
     pub known: KnownSources,
@@ -190,7 +190,7 @@ impl ServerDesk {
     }
 
     fn count(&self, why: NoEntry) {
-        self.parts.tally.count(|it| match why {
+        self.parts.counters.count(|it| match why {
             NoEntry::Rate(_) => &mut it.over_rate,
             NoEntry::UserRate(_) => &mut it.user_over_rate,
             NoEntry::SourceRate => &mut it.source_over_rate,

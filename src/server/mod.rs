@@ -15,7 +15,7 @@
 //!   of the media controller; `media_server`: the role that carries media for others
 //! - `media_rules`: from where parties may send media
 //! - `gateway`: our registrations at gateways, and their health
-//! - `board`: how gateways fare; `tally`: what the desk counted
+//! - `board`: how gateways fare; `counters`: what the desk counted
 //! - `keys`, `value`: its flags
 //! - `config`: what the server is told
 //! - `console`: the log's lines of everyday
@@ -48,6 +48,7 @@ pub mod config;
 mod console;
 pub mod control;
 pub mod controller;
+pub mod counters;
 pub mod descriptors;
 pub mod desk;
 pub mod directory;
@@ -78,7 +79,6 @@ mod reload;
 pub mod routing;
 pub mod server;
 pub mod settings;
-pub mod tally;
 pub mod transports;
 pub mod value;
 pub mod voice;

@@ -13,6 +13,7 @@ use super::calls::Routes;
 use super::cdr_file::CdrFile;
 use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
+use super::counters::{Counters, DeskCounters};
 use super::descriptors;
 use super::desk::{DeskParts, ServerDesk};
 use super::hep::{Exporter, HepCounters};
@@ -27,7 +28,6 @@ use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::recordings::{self, Keeper};
 use super::reload::{self, Reloaded};
-use super::tally::{DeskCounters, Tally};
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
 use super::{certificates, queues, settings, transports};
@@ -124,7 +124,7 @@ impl Server {
             registrar: registrar.clone(),
             bus: bus.clone(),
             board: board.clone(),
-            tally: Tally::default(),
+            counters: Counters::default(),
             lamps: LampBoard::default(),
             known: KnownSources::default(),
         };
@@ -244,7 +244,7 @@ impl Server {
 
     /// What the front desk counted.
     pub fn counters(&self) -> DeskCounters {
-        self.desk.tally.get()
+        self.desk.counters.get()
     }
 
     /// Another configuration from now on. Calls that are up keep what they have;

@@ -5,7 +5,7 @@
 use b2b::call::event::Event;
 use b2b::call::harness::{PartyId, SESSION};
 use b2b::call::seats::Holder;
-use b2b::server::tally::DeskCounters;
+use b2b::server::counters::DeskCounters;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Method;

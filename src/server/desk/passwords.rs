@@ -74,20 +74,20 @@ impl ServerDesk {
         let banned = !is_proxy && matches!(self.penalties.source(now, source), Standing::Banned(_));
         // Where somebody of ours is at home a neighbour's guesses silence nobody.
         if banned && !(claim.is_some() && looked_at) && !self.parts.known.knows(now, source) {
-            self.parts.tally.count(|it| &mut it.banned);
+            self.parts.counters.count(|it| &mut it.banned);
             // A proxy that gets no answer would try again, and think that we are gone.
             return Err(if from.by_proxy { Turned::Once(Reply::status(403)) } else { Turned::Ignored });
         }
         let mut proven = false;
         let (status, headers) = if !looked_at {
-            self.parts.tally.count(|it| &mut it.slowed);
+            self.parts.counters.count(|it| &mut it.slowed);
             // As to a wrong password: nobody learns which one was right.
             (side.status(), self.digest.challenge(now, asked, false))
         } else {
             match self.digest.verify(now, request, asked, &*settings.directory) {
                 Verdict::Authenticated { user } => return self.recognized(now, source, &user, acquainted),
                 Verdict::Challenge { status, headers } => {
-                    self.parts.tally.count(|it| &mut it.challenged);
+                    self.parts.counters.count(|it| &mut it.challenged);
                     (status, headers)
                 }
                 Verdict::Rejected { status, headers, user } => {
@@ -96,13 +96,13 @@ impl ServerDesk {
                     (status, headers)
                 }
                 Verdict::Malformed => {
-                    self.parts.tally.count(|it| &mut it.malformed);
+                    self.parts.counters.count(|it| &mut it.malformed);
                     (400, HeaderFields::new())
                 }
             }
         };
         if !known && !self.gate.answers_stranger(now, source) {
-            self.parts.tally.count(|it| &mut it.ignored);
+            self.parts.counters.count(|it| &mut it.ignored);
             return Err(Turned::Ignored);
         }
         let reply = Reply { headers, ..Reply::status(status) };
@@ -141,7 +141,7 @@ impl ServerDesk {
         let Some(found) = self.settings.directory.digest_user(user).cloned() else {
             return Err(Turned::Away(Reply::status(403)));
         };
-        self.parts.tally.count(|it| &mut it.authenticated);
+        self.parts.counters.count(|it| &mut it.authenticated);
         // What failed was not an acquaintance's, whose calls would buy a neighbour attempts.
         if !acquainted {
             self.penalties.succeeded(source, &found.name);
@@ -152,7 +152,7 @@ impl ServerDesk {
     }
 
     fn rejected(&mut self, now: Instant, from: SocketAddr, user: String, method: &Method, is_proxy: bool) {
-        self.parts.tally.count(|it| &mut it.rejected);
+        self.parts.counters.count(|it| &mut it.rejected);
         let source = from.ip();
         let name = self.name(&user).to_owned();
         let Failure { first, pair, source: stands } = self.penalties.failed(now, source, &name);
@@ -178,7 +178,7 @@ impl ServerDesk {
         if let Standing::Banned(time) = stands
             && !is_proxy
         {
-            self.parts.tally.count(|it| &mut it.bans);
+            self.parts.counters.count(|it| &mut it.bans);
             tracing::warn!(
                 "{source} is banned for {} s: wrong passwords for many users, the last one {user:?}",
                 time.as_secs()

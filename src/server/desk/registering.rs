@@ -109,7 +109,7 @@ impl ServerDesk {
             self.registered(t.now, event);
         }
         for keep_alive in keep_alives {
-            self.parts.tally.count(|it| &mut it.keep_alives);
+            self.parts.counters.count(|it| &mut it.keep_alives);
             keep_alive_to(t, &keep_alive);
         }
     }

@@ -12,12 +12,12 @@ use b2b::call::switch::SwitchConfig;
 use b2b::server::board::GatewayBoard;
 use b2b::server::calls::Routes;
 use b2b::server::config::{Outside, ServerConfig, Store, parse};
+use b2b::server::counters::{Counters, DeskCounters};
 use b2b::server::desk::{DeskParts, ServerDesk};
 use b2b::server::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use b2b::server::lamps::board::LampBoard;
 use b2b::server::registrar::{LocationStore, MemoryStore, Registrar};
 use b2b::server::settings;
-use b2b::server::tally::{DeskCounters, Tally};
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
 use b2b::sip::known::KnownSources;
@@ -78,7 +78,7 @@ impl Bench {
             registrar,
             bus: EventBus::new(1_024, 0),
             board,
-            tally: Tally::default(),
+            counters: Counters::default(),
             lamps: LampBoard::default(),
             known: KnownSources::default(),
         };
@@ -96,7 +96,7 @@ impl Bench {
 
     /// What the desk counted.
     pub fn counted(&self) -> DeskCounters {
-        self.parts.tally.get()
+        self.parts.counters.get()
     }
 
     /// A party sends a request outside any call and again with its password when it is

@@ -39,9 +39,9 @@ pub struct DeskCounters {
 
 /// The counters; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Tally(Arc<Mutex<DeskCounters>>);
+pub struct Counters(Arc<Mutex<DeskCounters>>);
 
-impl Tally {
+impl Counters {
     /// The counters now.
     pub fn get(&self) -> DeskCounters {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
