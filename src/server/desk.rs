@@ -18,9 +18,9 @@ use super::gateway::Gateways;
 use super::gateway::realms::Realms;
 use super::hops::HopRules;
 use super::in_force::{Current, Settings, SharedRegistrar, registrar};
-use super::lamps::Lamps;
-use super::lamps::board::LampBoard;
 use super::media_rules;
+use super::notifier::Notifier;
+use super::notifier::state::NotifierState;
 use super::origin::Origin;
 use super::settings;
 use b2b_call::bus::EventBus;
@@ -55,7 +55,7 @@ pub struct DeskParts {
     pub bus: EventBus,
     pub board: GatewayBoard,
     pub counters: Counters,
-    pub lamps: LampBoard,
+    pub notifier: NotifierState,
     /// Written by the desk, for all who keep room for those who belong here.
     pub known: KnownSources,
 }
@@ -71,7 +71,7 @@ pub struct ServerDesk {
     hops: HopRules,
     gate: Gate,
     gateways: Gateways,
-    lamps: Lamps,
+    notifier: Notifier,
     /// Whoever watches is to hear of another configuration.
     reloaded: bool,
     /// For the sockets.
@@ -118,7 +118,7 @@ impl ServerDesk {
                 gateways
             },
             settings,
-            lamps: Lamps::new(parts.lamps.clone()),
+            notifier: Notifier::new(parts.notifier.clone()),
             reloaded: false,
             parts,
             bans: VecDeque::new(),
@@ -281,7 +281,7 @@ impl FrontDesk for ServerDesk {
         transaction: ServerTransactionId,
         request: &Request,
     ) {
-        self.lamps.resubscribe(t, subscription, transaction, request);
+        self.notifier.resubscribe(t, subscription, transaction, request);
     }
 
     fn outgoing(
@@ -367,8 +367,8 @@ impl FrontDesk for ServerDesk {
 
     fn next_timeout(&self) -> Option<Instant> {
         let gateways = self.gateways.next_timeout(self.start.0);
-        let lamps = self.lamps.next_timeout(self.start.0);
-        [registrar(&self.parts.registrar).next_timeout(), gateways, lamps].into_iter().flatten().min()
+        let notifier = self.notifier.next_timeout(self.start.0);
+        [registrar(&self.parts.registrar).next_timeout(), gateways, notifier].into_iter().flatten().min()
     }
 
     fn work(&mut self, t: &mut Turn<'_>) {
@@ -377,7 +377,7 @@ impl FrontDesk for ServerDesk {
         t.sip.set_session_timers(settings::session_timers(&self.settings.config));
         self.work_of_registrar(t);
         self.gateways.work(t);
-        self.work_of_lamps(t);
+        self.work_of_notifier(t);
         for event in self.gateways.take_events() {
             self.publish(event);
         }
@@ -393,11 +393,11 @@ impl FrontDesk for ServerDesk {
 
     fn drain(&mut self) {
         self.gateways.stop(self.now);
-        self.lamps.drain();
+        self.notifier.drain();
     }
 
     fn is_idle(&self) -> bool {
-        self.gateways.is_idle() && self.lamps.is_empty()
+        self.gateways.is_idle() && self.notifier.is_empty()
     }
 
     fn response(
@@ -407,7 +407,7 @@ impl FrontDesk for ServerDesk {
         result: Result<Response, RequestFailure>,
         flow: Option<Flow>,
     ) {
-        if self.lamps.answered(t, request, &result) {
+        if self.notifier.answered(t, request, &result) {
             return;
         }
         let from = flow.filter(|_| result.is_ok()).map(|flow| flow.remote.ip());

@@ -22,7 +22,7 @@
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
 //! - `leading`: where a URI that a party names leads
-//! - `lamps`: who watches whom, by SUBSCRIBE and NOTIFY
+//! - `notifier`: BLF and MWI: who watches whom, by SUBSCRIBE and NOTIFY
 //! - `settings`: the configuration in the words of the rooms below
 //! - `hops`: where the requests of a dialog may go
 //! - `registrar`: addresses of record and where they are reached
@@ -62,7 +62,6 @@ pub mod http;
 pub mod http_client;
 pub mod in_force;
 pub mod keys;
-pub mod lamps;
 pub mod leading;
 mod log;
 pub mod mailboxes;
@@ -70,6 +69,7 @@ pub mod media;
 mod media_rules;
 pub mod media_server;
 pub mod meeting_places;
+pub mod notifier;
 pub mod origin;
 mod outbox;
 pub mod queues;

@@ -21,11 +21,11 @@ use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
 use super::http_client::{HttpClient, HttpClientThreads};
 use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
-use super::lamps::board::LampBoard;
-use super::lamps::follow;
 use super::log::Log;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
+use super::notifier::follow;
+use super::notifier::state::NotifierState;
 use super::recordings::{self, Keeper};
 use super::reload::{self, Reloaded};
 use super::voice::client::WebSocketAgents;
@@ -125,7 +125,7 @@ impl Server {
             bus: bus.clone(),
             board: board.clone(),
             counters: Counters::default(),
-            lamps: LampBoard::default(),
+            notifier: NotifierState::default(),
             known: KnownSources::default(),
         };
         let parts = SwitchParts {

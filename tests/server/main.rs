@@ -48,7 +48,6 @@ mod http_lists;
 mod http_places;
 #[cfg(feature = "lab")]
 mod keys;
-mod lamps;
 mod links;
 #[cfg(feature = "lab")]
 mod media_faults;
@@ -60,6 +59,7 @@ mod media_servers;
 mod media_suite;
 #[cfg(feature = "lab")]
 mod ng_daemon;
+mod notifier;
 #[cfg(feature = "lab")]
 mod openapi;
 #[cfg(feature = "lab")]

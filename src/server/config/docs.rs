@@ -363,7 +363,7 @@ pub const LIMITS: SectionDoc = SectionDoc {
             "subscriptions",
             "1 to 1000000",
             "10000",
-            "Subscriptions at once, of busy lamps and message waiting; more get 503.",
+            "Subscriptions at once, for BLF and message waiting; more get 503.",
         ),
         key(
             "user_subscriptions",

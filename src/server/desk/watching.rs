@@ -1,8 +1,8 @@
 //! SUBSCRIBE at the front desk: who may watch.
 
 use super::{Origin, ServerDesk, Turned};
-use crate::lamps::Asking;
-use crate::lamps::resource::Watcher;
+use crate::notifier::Asking;
+use crate::notifier::resource::Watcher;
 use b2b_call::switch::Turn;
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId};
@@ -45,7 +45,7 @@ impl ServerDesk {
         let user = match self.settings.origins.of(address).0 {
             Origin::Unknown => Some(self.authenticate(t.now, request, source, Side::Server)?),
             Origin::Gateway(_) => {
-                self.parts.lamps.count(|of| &mut of.refused);
+                self.parts.notifier.count(|of| &mut of.refused);
                 return Err(Turned::Away(Reply::status(403)));
             }
             Origin::User(_) | Origin::Trusted => None,
@@ -57,14 +57,14 @@ impl ServerDesk {
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
         let hops = self.hops.of_caller(&settings, user.as_deref(), flow);
-        self.lamps.subscribe(t, transaction, request, (asking, hops)).map_err(Turned::Away)
+        self.notifier.subscribe(t, transaction, request, (asking, hops)).map_err(Turned::Away)
     }
 
     /// Tells what has changed of what is watched, or is watched no more.
-    pub(super) fn work_of_lamps(&mut self, t: &mut Turn<'_>) {
+    pub(super) fn work_of_notifier(&mut self, t: &mut Turn<'_>) {
         if std::mem::take(&mut self.reloaded) {
-            self.lamps.follow(t, &self.settings);
+            self.notifier.follow(t, &self.settings);
         }
-        self.lamps.work(t);
+        self.notifier.work(t);
     }
 }

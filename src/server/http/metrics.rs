@@ -12,7 +12,7 @@ use super::{Api, answer::Problem};
 use crate::controller::remote::ServerHealth;
 use crate::counters::DeskCounters;
 use crate::in_force::registrar;
-use crate::lamps::board::LampCounters;
+use crate::notifier::state::NotifierCounters;
 use crate::registrar::RegistrarCounters;
 use b2b_base::util::{panics, process};
 use b2b_call::call_fsm::CallState;
@@ -55,7 +55,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     registrations(&mut page, &registered, bindings);
     abuse(&mut page, &seen, &api.desk.counters.get());
     gateways(&mut page, &api);
-    subscriptions(&mut page, &api.desk.lamps.counters());
+    subscriptions(&mut page, &api.desk.notifier.counters());
     media(&mut page, &api.media.totals().await);
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
@@ -207,8 +207,8 @@ fn gateways(page: &mut Page, api: &Api) {
     page.each(("b2b_gateway_channels", "gateway"), Kind::Gauge, "Channels in use.", channels);
 }
 
-/// Lamps and message waiting. How many there are now: `b2b_held`.
-fn subscriptions(page: &mut Page, counters: &LampCounters) {
+/// BLF and MWI. How many there are now: `b2b_held`.
+fn subscriptions(page: &mut Page, counters: &NotifierCounters) {
     let results = [
         ("begun", counters.begun),
         ("refreshed", counters.refreshed),

@@ -15,7 +15,7 @@ use b2b::server::config::{Outside, ServerConfig, Store, parse};
 use b2b::server::counters::{Counters, DeskCounters};
 use b2b::server::desk::{DeskParts, ServerDesk};
 use b2b::server::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
-use b2b::server::lamps::board::LampBoard;
+use b2b::server::notifier::state::NotifierState;
 use b2b::server::registrar::{LocationStore, MemoryStore, Registrar};
 use b2b::server::settings;
 use b2b::sip::auth::{Authorized, DigestClient};
@@ -79,7 +79,7 @@ impl Bench {
             bus: EventBus::new(1_024, 0),
             board,
             counters: Counters::default(),
-            lamps: LampBoard::default(),
+            notifier: NotifierState::default(),
             known: KnownSources::default(),
         };
         let desk = ServerDesk::new(parts.clone(), [7; 32], (now, SystemTime::UNIX_EPOCH));

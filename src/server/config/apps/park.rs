@@ -9,7 +9,7 @@ use crate::config::error::ConfigError;
 use crate::config::reader::{Read, Section};
 use b2b_app::park::LotConfig;
 
-/// Slots of a lot at most: somebody looks at their lamps.
+/// Slots of a lot at most: somebody looks at their BLF keys.
 const SLOTS: u32 = 1_000;
 
 pub const PARK: SectionDoc = SectionDoc {

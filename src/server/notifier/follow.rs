@@ -1,8 +1,8 @@
-//! Follows the event bus for the lamps, in a task on the calls' thread, and wakes the desk
+//! Follows the event bus for the notifier, in a task on the calls' thread, and wakes the desk
 //! when something has changed that somebody watches.
 
-use super::board::{LampBoard, Mailbox};
 use super::document::MessageCounts;
+use super::state::{Mailbox, NotifierState};
 use crate::desk::DeskParts;
 use crate::in_force::Current;
 use crate::meeting_places::MeetingPlaces;
@@ -14,9 +14,9 @@ use b2b_call::event::Event;
 use b2b_call::service::CallService;
 use b2b_call::switch::driver::Jobs;
 
-/// Whom lamps are of.
+/// Who is watched.
 pub struct Follower {
-    board: LampBoard,
+    state: NotifierState,
     current: Current,
     lots: Lots,
     mailboxes: Mailboxes,
@@ -42,7 +42,7 @@ pub fn start(
     service: &CallService,
 ) {
     let follower = Follower {
-        board: parts.lamps.clone(),
+        state: parts.notifier.clone(),
         current: parts.current.clone(),
         lots: places.lots.clone(),
         mailboxes: places.mailboxes.clone(),
@@ -67,16 +67,16 @@ impl Follower {
                 self.take_legs_anew().await;
             }
             if look.slots {
-                self.board.set_slots(self.lots.view().into_iter().map(|(lot, slot, _)| (lot, slot)));
+                self.state.set_slots(self.lots.view().into_iter().map(|(lot, slot, _)| (lot, slot)));
             }
             if look.mailboxes {
                 self.take_mailboxes();
             }
             if look.queues {
                 let queues = self.queues.queues().await;
-                self.board.set_queues(queues.into_iter().filter(|it| it.waiting > 0).map(|it| it.name));
+                self.state.set_queues(queues.into_iter().filter(|it| it.waiting > 0).map(|it| it.name));
             }
-            if self.board.has_changed() && self.jobs.run(|switch, t, _| switch.wake_desk(t)).await.is_none() {
+            if self.state.has_changed() && self.jobs.run(|switch, t, _| switch.wake_desk(t)).await.is_none() {
                 return;
             }
         }
@@ -90,10 +90,10 @@ impl Follower {
         match &published.event {
             Event::LegCreated { leg, direction, user: Some(user), .. } => {
                 if let Some(user) = self.own_name(user) {
-                    self.board.leg_began(*leg, &user, *direction);
+                    self.state.leg_began(*leg, &user, *direction);
                 }
             }
-            Event::LegState { leg, to, .. } => self.board.leg_moved(*leg, *to),
+            Event::LegState { leg, to, .. } => self.state.leg_moved(*leg, *to),
             Event::Application { app, .. } if app == "queue" => look.queues = true,
             Event::Application { app, .. } if app.starts_with("park/") => look.slots = true,
             Event::Application { app, .. } if app == VOICEMAIL => look.mailboxes = true,
@@ -118,7 +118,7 @@ impl Follower {
             Some(Mailbox { name: mailbox.name.clone(), users, counts })
         };
         let configured = &settings.config.apps.voicemail.mailboxes;
-        self.board.set_mailboxes(configured.iter().filter_map(mailbox));
+        self.state.set_mailboxes(configured.iter().filter_map(mailbox));
     }
 
     /// Events were lost: the calls that there are say how it stands.
@@ -129,6 +129,6 @@ impl Follower {
             let user = self.own_name(leg.user.as_deref()?)?;
             Some((leg.leg, user, leg.direction, leg.state))
         });
-        self.board.set_legs(of_users);
+        self.state.set_legs(of_users);
     }
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::board::{LampBoard, LampCounters, Mailbox};
 use super::document::MessageCounts;
 use super::resource::Watcher;
-use super::{Asking, Lamps};
+use super::state::{Mailbox, NotifierCounters, NotifierState};
+use super::{Asking, Notifier};
 use crate::board::GatewayBoard;
 use crate::config::parse_alone;
 use crate::in_force::Settings;
@@ -22,12 +22,12 @@ use b2b_sip::msg::{Limits, Message, Method, Name, Request, Response, ResponseWri
 const CONFIG: &str = "[server]\nlisten = [\"udp:192.0.2.1:5060\"]\ndomains = [\"b2b.example\"]\n\
                       [[user]]\nname = \"1001\"\npassword = \"x\"\n[[user]]\nname = \"1002\"\npassword = \"x\"\n";
 
-/// The lamps with their endpoint, and what it sends to the one phone there is.
+/// The notifier with its endpoint, and what it sends to the one phone there is.
 struct Scene {
     now: Instant,
     sip: Endpoint,
-    lamps: Lamps,
-    board: LampBoard,
+    notifier: Notifier,
+    state: NotifierState,
     settings: Settings,
     requests: Vec<Request>,
     responses: Vec<Response>,
@@ -43,12 +43,12 @@ impl Scene {
         let settings =
             Settings::new(config, Arc::new(Mutex::new(registrar)), GatewayBoard::default()).unwrap();
         let endpoint = EndpointConfig { accept: vec![Method::Subscribe], ..EndpointConfig::new([7; 32]) };
-        let board = LampBoard::default();
+        let state = NotifierState::default();
         Scene {
             now,
             sip: Endpoint::new(endpoint),
-            lamps: Lamps::new(board.clone()),
-            board,
+            notifier: Notifier::new(state.clone()),
+            state,
             settings,
             requests: Vec::new(),
             responses: Vec::new(),
@@ -77,16 +77,16 @@ impl Scene {
                     let watcher = Watcher { user: Some("1001"), address: flow.remote.ip() };
                     let asking = Asking { settings: &self.settings, watcher };
                     if let Err(reply) =
-                        self.lamps.subscribe(&mut t, transaction, &request, (asking, HopRule::Follow))
+                        self.notifier.subscribe(&mut t, transaction, &request, (asking, HopRule::Follow))
                     {
                         t.sip.respond(t.now, transaction, reply).unwrap();
                     }
                 }
                 Output::Event(Event::Resubscribe { subscription, transaction, request }) => {
-                    self.lamps.resubscribe(&mut t, subscription, transaction, &request);
+                    self.notifier.resubscribe(&mut t, subscription, transaction, &request);
                 }
                 Output::Event(Event::Response { request, result, .. }) => {
-                    assert!(self.lamps.answered(&mut t, request, &result));
+                    assert!(self.notifier.answered(&mut t, request, &result));
                 }
                 other => panic!("{other:?}"),
             }
@@ -95,14 +95,14 @@ impl Scene {
 
     fn work(&mut self) {
         let mut t = Turn { now: self.now, wall: SystemTime::UNIX_EPOCH, sip: &mut self.sip };
-        self.lamps.work(&mut t);
+        self.notifier.work(&mut t);
         self.settle();
     }
 
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let next = [self.sip.next_timeout(), self.lamps.next_timeout(self.now)];
+            let next = [self.sip.next_timeout(), self.notifier.next_timeout(self.now)];
             let Some(at) = next.into_iter().flatten().min().filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
             self.sip.handle_input(self.now, Input::Timeout);
@@ -149,13 +149,13 @@ impl Scene {
     }
 
     fn is_empty(&self) -> bool {
-        assert_eq!(self.sip.holdings().subscriptions, self.board.subscriptions());
-        self.lamps.is_empty()
-            && self.board.subscriptions() == 0
-            && self.lamps.watching.is_empty()
-            && self.lamps.of_subscriber.is_empty()
-            && self.lamps.notifies.is_empty()
-            && self.lamps.timers.is_empty()
+        assert_eq!(self.sip.holdings().subscriptions, self.state.subscriptions());
+        self.notifier.is_empty()
+            && self.state.subscriptions() == 0
+            && self.notifier.watching.is_empty()
+            && self.notifier.of_subscriber.is_empty()
+            && self.notifier.notifies.is_empty()
+            && self.notifier.timers.is_empty()
     }
 }
 
@@ -195,13 +195,13 @@ fn notifies_are_a_tenth_of_a_second_apart_and_the_newest_state_is_told() {
     scene.subscribe("1002", DIALOG);
     scene.told();
     scene.run(Duration::from_secs(1));
-    scene.board.leg_began(LegId(1), "1002", CallDirection::Outbound);
+    scene.state.leg_began(LegId(1), "1002", CallDirection::Outbound);
     scene.work();
     assert!(scene.told().1.contains("trying"), "after a rest at once");
-    scene.board.leg_moved(LegId(1), LegState::Ringing);
+    scene.state.leg_moved(LegId(1), LegState::Ringing);
     scene.work();
     scene.run(Duration::from_millis(90));
-    scene.board.leg_moved(LegId(1), LegState::Answered);
+    scene.state.leg_moved(LegId(1), LegState::Answered);
     scene.work();
     assert!(scene.requests.is_empty());
     scene.run(Duration::from_millis(10));
@@ -243,7 +243,7 @@ fn messages_are_told_as_they_come_until_the_mailbox_is_no_more() {
         users: vec![name.to_owned()],
         counts: MessageCounts { new, old },
     };
-    scene.board.set_mailboxes([mailbox("1001", 0, 2), mailbox("1002", 1, 0)].into_iter());
+    scene.state.set_mailboxes([mailbox("1001", 0, 2), mailbox("1002", 1, 0)].into_iter());
     assert_eq!(scene.subscribe("1002", fields).0, 403, "another one's");
     assert_eq!(scene.subscribe("1001", fields).0, 200);
     let body = |waiting, counts| {
@@ -254,11 +254,11 @@ fn messages_are_told_as_they_come_until_the_mailbox_is_no_more() {
     };
     assert_eq!(scene.told(), ("active;expires=3600".to_owned(), body("no", "0/2")));
     scene.run(Duration::from_secs(1));
-    scene.board.set_mailboxes([mailbox("1001", 1, 2), mailbox("1002", 2, 0)].into_iter());
+    scene.state.set_mailboxes([mailbox("1001", 1, 2), mailbox("1002", 2, 0)].into_iter());
     scene.work();
     assert_eq!(scene.told().1, body("yes", "1/2"));
     scene.run(Duration::from_secs(1));
-    scene.board.set_mailboxes([mailbox("1002", 2, 0)].into_iter());
+    scene.state.set_mailboxes([mailbox("1002", 2, 0)].into_iter());
     scene.work();
     assert_eq!(scene.told().0, "terminated;reason=noresource");
     assert!(scene.is_empty());
@@ -288,7 +288,7 @@ fn what_becomes_of_subscriptions_is_counted() {
     let notify = scene.requests.pop().unwrap();
     scene.answer(&notify, 481);
     assert!(scene.is_empty());
-    let wanted = LampCounters {
+    let wanted = NotifierCounters {
         begun: 4,
         refreshed: 1,
         refused: 1,
@@ -296,9 +296,9 @@ fn what_becomes_of_subscriptions_is_counted() {
         expired: 1,
         untold: 1,
         notifies: 7,
-        ..LampCounters::default()
+        ..NotifierCounters::default()
     };
-    assert_eq!(scene.board.counters(), wanted);
+    assert_eq!(scene.state.counters(), wanted);
 }
 
 #[test]
@@ -306,12 +306,12 @@ fn at_the_stop_everybody_is_told_and_nobody_may_begin() {
     let mut scene = Scene::new();
     scene.subscribe("1002", DIALOG);
     scene.told();
-    scene.lamps.drain();
-    assert_eq!(scene.lamps.next_timeout(scene.now), Some(scene.now), "there is something to do");
+    scene.notifier.drain();
+    assert_eq!(scene.notifier.next_timeout(scene.now), Some(scene.now), "there is something to do");
     scene.work();
     assert_eq!(scene.told().0, "terminated;reason=deactivated");
     assert_eq!(scene.subscribe("1002", DIALOG).0, 503);
     assert!(scene.is_empty());
-    let LampCounters { stopped, over_limit, .. } = scene.board.counters();
+    let NotifierCounters { stopped, over_limit, .. } = scene.state.counters();
     assert_eq!((stopped, over_limit), (1, 1));
 }

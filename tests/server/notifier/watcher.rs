@@ -1,4 +1,4 @@
-//! A phone with lamps: what it asks for, and what it is told.
+//! A phone with BLF keys: what it asks for, and what it is told.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

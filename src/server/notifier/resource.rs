@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::board::LampBoard;
+use super::state::NotifierState;
 use super::wish::Package;
 use crate::in_force::{Settings, own_user};
 use crate::routing::{Outcome, RouteRequest};
@@ -22,7 +22,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Whether this configuration still has it. Of mailboxes the board tells.
+    /// Whether this configuration still has it. Of mailboxes the state tells.
     pub fn is_in(&self, settings: &Settings) -> bool {
         let apps = &settings.config.apps;
         match self {
@@ -51,7 +51,7 @@ pub struct Watcher<'a> {
 /// # Errors
 /// The status that says why there is none: 404, or 403 for a mailbox of somebody else.
 pub fn find(
-    (settings, board): (&Settings, &LampBoard),
+    (settings, state): (&Settings, &NotifierState),
     request: &Request,
     package: Package,
     watcher: Watcher<'_>,
@@ -61,7 +61,7 @@ pub fn find(
     let entity = entity(request).ok_or(404u16)?;
     let user = settings.directory.user(&called).map(|user| user.name.clone());
     if package == Package::MessageSummary {
-        let (name, users) = board.mailbox(user.as_deref(), &called).ok_or(404u16)?;
+        let (name, users) = state.mailbox(user.as_deref(), &called).ok_or(404u16)?;
         let may = watcher.user.is_none_or(|watcher| users.iter().any(|user| user == watcher));
         return if may { Ok((Resource::Mailbox(name), entity)) } else { Err(403) };
     }

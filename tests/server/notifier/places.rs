@@ -1,4 +1,4 @@
-//! Lamps of parking slots and queues.
+//! BLF of parking slots and queues.
 
 use super::USERS;
 use super::caller::{hangs_up, talks};

@@ -15,10 +15,10 @@ const DIALOGS: usize = 8;
 
 /// Shared; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct LampBoard(Arc<Mutex<Board>>);
+pub struct NotifierState(Arc<Mutex<Watched>>);
 
 #[derive(Debug, Default)]
-struct Board {
+struct Watched {
     /// Whose a leg is.
     legs: HashMap<LegId, String>,
     users: HashMap<String, BTreeMap<LegId, Line>>,
@@ -33,12 +33,12 @@ struct Board {
     changed: BTreeSet<Resource>,
     /// Subscriptions, for whoever observes.
     subscriptions: usize,
-    counters: LampCounters,
+    counters: NotifierCounters,
 }
 
 /// What became of subscriptions so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LampCounters {
+pub struct NotifierCounters {
     /// Taken.
     pub begun: u64,
     /// Given more time.
@@ -76,7 +76,7 @@ struct Line {
     state: LegState,
 }
 
-impl Board {
+impl Watched {
     fn touch(&mut self, resource: Resource) {
         if self.watched.contains_key(&resource) {
             self.changed.insert(resource);
@@ -84,80 +84,80 @@ impl Board {
     }
 }
 
-impl LampBoard {
+impl NotifierState {
     /// A leg of this user's phone begins. An inbound one is of a call that he makes.
     pub fn leg_began(&self, leg: LegId, user: &str, direction: CallDirection) {
-        let mut board = self.lock();
+        let mut watched = self.lock();
         let line = Line { initiator: direction == CallDirection::Inbound, state: LegState::Created };
-        board.legs.insert(leg, user.to_owned());
-        board.users.entry(user.to_owned()).or_default().insert(leg, line);
-        board.touch(Resource::User(user.to_owned()));
+        watched.legs.insert(leg, user.to_owned());
+        watched.users.entry(user.to_owned()).or_default().insert(leg, line);
+        watched.touch(Resource::User(user.to_owned()));
     }
 
     /// A leg has moved. Legs of nobody's phone are passed over.
     pub fn leg_moved(&self, leg: LegId, state: LegState) {
-        let mut board = self.lock();
-        let Some(user) = board.legs.get(&leg).cloned() else { return };
-        let Some(lines) = board.users.get_mut(&user) else { return };
+        let mut watched = self.lock();
+        let Some(user) = watched.legs.get(&leg).cloned() else { return };
+        let Some(lines) = watched.users.get_mut(&user) else { return };
         if state.is_over() {
             lines.remove(&leg);
             if lines.is_empty() {
-                board.users.remove(&user);
+                watched.users.remove(&user);
             }
-            board.legs.remove(&leg);
+            watched.legs.remove(&leg);
         } else if let Some(line) = lines.get_mut(&leg) {
             line.state = state;
         }
-        board.touch(Resource::User(user));
+        watched.touch(Resource::User(user));
     }
 
     /// Every leg of a user's phone there is: what was known before is forgotten.
     pub fn set_legs(&self, legs: impl Iterator<Item = (LegId, String, CallDirection, LegState)>) {
-        let mut board = self.lock();
-        let before: Vec<String> = board.users.drain().map(|(user, _)| user).collect();
-        board.legs.clear();
+        let mut watched = self.lock();
+        let before: Vec<String> = watched.users.drain().map(|(user, _)| user).collect();
+        watched.legs.clear();
         for (leg, user, direction, state) in legs.filter(|(.., state)| !state.is_over()) {
             let line = Line { initiator: direction == CallDirection::Inbound, state };
-            board.legs.insert(leg, user.clone());
-            board.users.entry(user).or_default().insert(leg, line);
+            watched.legs.insert(leg, user.clone());
+            watched.users.entry(user).or_default().insert(leg, line);
         }
-        let after: Vec<String> = board.users.keys().cloned().collect();
+        let after: Vec<String> = watched.users.keys().cloned().collect();
         for user in before.into_iter().chain(after) {
-            board.touch(Resource::User(user));
+            watched.touch(Resource::User(user));
         }
     }
 
     /// Every slot that is taken.
     pub fn set_slots(&self, taken: impl Iterator<Item = (String, u32)>) {
-        let mut board = self.lock();
-        let before = std::mem::replace(&mut board.slots, taken.collect());
-        let changed: Vec<_> = before.symmetric_difference(&board.slots).cloned().collect();
+        let mut watched = self.lock();
+        let before = std::mem::replace(&mut watched.slots, taken.collect());
+        let changed: Vec<_> = before.symmetric_difference(&watched.slots).cloned().collect();
         for (lot, slot) in changed {
-            board.touch(Resource::Slot { lot, slot });
+            watched.touch(Resource::Slot { lot, slot });
         }
     }
 
     /// Every queue where somebody waits.
     pub fn set_queues(&self, waiting: impl Iterator<Item = String>) {
-        let mut board = self.lock();
-        let before = std::mem::replace(&mut board.queues, waiting.collect());
-        let changed: Vec<_> = before.symmetric_difference(&board.queues).cloned().collect();
+        let mut watched = self.lock();
+        let before = std::mem::replace(&mut watched.queues, waiting.collect());
+        let changed: Vec<_> = before.symmetric_difference(&watched.queues).cloned().collect();
         for queue in changed {
-            board.touch(Resource::Queue(queue));
+            watched.touch(Resource::Queue(queue));
         }
     }
 
     /// Every mailbox.
     pub fn set_mailboxes(&self, mailboxes: impl Iterator<Item = Mailbox>) {
-        let mut board = self.lock();
+        let mut watched = self.lock();
         let now = mailboxes.map(|mailbox| (mailbox.name.clone(), mailbox)).collect();
-        let before = std::mem::replace(&mut board.mailboxes, now);
+        let before = std::mem::replace(&mut watched.mailboxes, now);
         let counts = |of: &BTreeMap<String, Mailbox>, name: &str| of.get(name).map(|it| it.counts);
-        let names = before.keys().chain(board.mailboxes.keys());
-        let changed = names.filter(|name| counts(&before, name) != counts(&board.mailboxes, name));
+        let names = before.keys().chain(watched.mailboxes.keys());
+        let changed = names.filter(|name| counts(&before, name) != counts(&watched.mailboxes, name));
         let changed: Vec<String> = changed.cloned().collect();
         for name in changed {
-            board.touch(Resource::Mailbox(name));
+            watched.touch(Resource::Mailbox(name));
         }
     }
 
@@ -168,20 +168,20 @@ impl LampBoard {
 
     /// The mailbox of a user, or the one of this name, and whose it is.
     pub fn mailbox(&self, user: Option<&str>, name: &str) -> Option<(String, Vec<String>)> {
-        let board = self.lock();
+        let watched = self.lock();
         let of_user = |it: &&Mailbox| user.is_some_and(|user| it.users.iter().any(|other| other == user));
-        let found = board.mailboxes.values().find(of_user).or_else(|| board.mailboxes.get(name));
+        let found = watched.mailboxes.values().find(of_user).or_else(|| watched.mailboxes.get(name));
         found.map(|it| (it.name.clone(), it.users.clone()))
     }
 
     /// The dialogs of what is watched, those that are furthest first.
     pub fn dialogs(&self, resource: &Resource) -> Vec<DialogLine> {
-        let board = self.lock();
+        let watched = self.lock();
         // Nobody called from there, somebody was brought: as a phone sees a call that came in.
         let one = |id: String| vec![DialogLine { id, initiator: Some(false), state: DialogState::Confirmed }];
         match resource {
             Resource::User(user) => {
-                let lines = board.users.get(user).into_iter().flatten();
+                let lines = watched.users.get(user).into_iter().flatten();
                 let line = |(leg, line): (&LegId, &Line)| DialogLine {
                     id: leg.0.to_string(),
                     initiator: Some(line.initiator),
@@ -192,10 +192,10 @@ impl LampBoard {
                 lines.truncate(DIALOGS);
                 lines
             }
-            Resource::Slot { lot, slot } if board.slots.contains(&(lot.clone(), *slot)) => {
+            Resource::Slot { lot, slot } if watched.slots.contains(&(lot.clone(), *slot)) => {
                 one(slot.to_string())
             }
-            Resource::Queue(queue) if board.queues.contains(queue) => one(queue.clone()),
+            Resource::Queue(queue) if watched.queues.contains(queue) => one(queue.clone()),
             Resource::Slot { .. } | Resource::Queue(_) | Resource::Mailbox(_) => Vec::new(),
         }
     }
@@ -206,11 +206,11 @@ impl LampBoard {
     }
 
     /// What became of them so far.
-    pub fn counters(&self) -> LampCounters {
+    pub fn counters(&self) -> NotifierCounters {
         self.lock().counters
     }
 
-    pub(crate) fn count(&self, count: impl FnOnce(&mut LampCounters) -> &mut u64) {
+    pub(crate) fn count(&self, count: impl FnOnce(&mut NotifierCounters) -> &mut u64) {
         *count(&mut self.lock().counters) += 1;
     }
 
@@ -224,24 +224,24 @@ impl LampBoard {
     }
 
     pub(super) fn watch(&self, resource: &Resource) {
-        let mut board = self.lock();
-        *board.watched.entry(resource.clone()).or_default() += 1;
-        board.subscriptions += 1;
+        let mut watched = self.lock();
+        *watched.watched.entry(resource.clone()).or_default() += 1;
+        watched.subscriptions += 1;
     }
 
     pub(super) fn unwatch(&self, resource: &Resource) {
-        let mut board = self.lock();
-        board.subscriptions -= 1;
-        let Some(count) = board.watched.get_mut(resource) else { return };
+        let mut watched = self.lock();
+        watched.subscriptions -= 1;
+        let Some(count) = watched.watched.get_mut(resource) else { return };
         *count -= 1;
         if *count == 0 {
-            board.watched.remove(resource);
-            board.changed.remove(resource);
+            watched.watched.remove(resource);
+            watched.changed.remove(resource);
         }
     }
 
     /// Held for a look or a change; a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, Board> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -263,82 +263,82 @@ mod tests {
         Resource::User(name.to_owned())
     }
 
-    fn shown(board: &LampBoard, resource: &Resource) -> Vec<(String, Option<bool>, &'static str)> {
-        let lines = board.dialogs(resource).into_iter();
+    fn shown(state: &NotifierState, resource: &Resource) -> Vec<(String, Option<bool>, &'static str)> {
+        let lines = state.dialogs(resource).into_iter();
         lines.map(|line| (line.id, line.initiator, line.state.as_str())).collect()
     }
 
     #[test]
     fn legs_of_a_user_are_his_dialogs_until_they_are_over() {
-        let board = LampBoard::default();
-        board.watch(&user("1001"));
-        board.leg_began(LegId(1), "1001", CallDirection::Inbound);
-        board.leg_began(LegId(2), "1001", CallDirection::Outbound);
-        board.leg_began(LegId(3), "1002", CallDirection::Outbound);
-        assert_eq!(board.take_changed().into_iter().collect::<Vec<_>>(), [user("1001")]);
-        board.leg_moved(LegId(2), LegState::Ringing);
-        board.leg_moved(LegId(9), LegState::Ringing);
+        let state = NotifierState::default();
+        state.watch(&user("1001"));
+        state.leg_began(LegId(1), "1001", CallDirection::Inbound);
+        state.leg_began(LegId(2), "1001", CallDirection::Outbound);
+        state.leg_began(LegId(3), "1002", CallDirection::Outbound);
+        assert_eq!(state.take_changed().into_iter().collect::<Vec<_>>(), [user("1001")]);
+        state.leg_moved(LegId(2), LegState::Ringing);
+        state.leg_moved(LegId(9), LegState::Ringing);
         assert_eq!(
-            shown(&board, &user("1001")),
+            shown(&state, &user("1001")),
             [("2".into(), Some(false), "early"), ("1".into(), Some(true), "trying")]
         );
-        board.leg_moved(LegId(1), LegState::Answered);
-        board.leg_moved(LegId(2), LegState::Failed);
-        assert_eq!(shown(&board, &user("1001")), [("1".into(), Some(true), "confirmed")]);
-        board.leg_moved(LegId(1), LegState::Destroyed);
-        assert!(board.has_changed() && shown(&board, &user("1001")).is_empty());
-        board.unwatch(&user("1001"));
-        assert!(!board.has_changed(), "nobody watches");
-        let left = board.lock();
+        state.leg_moved(LegId(1), LegState::Answered);
+        state.leg_moved(LegId(2), LegState::Failed);
+        assert_eq!(shown(&state, &user("1001")), [("1".into(), Some(true), "confirmed")]);
+        state.leg_moved(LegId(1), LegState::Destroyed);
+        assert!(state.has_changed() && shown(&state, &user("1001")).is_empty());
+        state.unwatch(&user("1001"));
+        assert!(!state.has_changed(), "nobody watches");
+        let left = state.lock();
         assert_eq!((left.legs.len(), left.users.len(), left.watched.len()), (1, 1, 0));
     }
 
     #[test]
     fn only_slots_that_have_changed_are_told_of() {
         let slot = |slot| Resource::Slot { lot: "lot".to_owned(), slot };
-        let board = LampBoard::default();
-        (701..=703).for_each(|n| board.watch(&slot(n)));
-        let take = |slots: &[u32]| board.set_slots(slots.iter().map(|slot| ("lot".to_owned(), *slot)));
+        let state = NotifierState::default();
+        (701..=703).for_each(|n| state.watch(&slot(n)));
+        let take = |slots: &[u32]| state.set_slots(slots.iter().map(|slot| ("lot".to_owned(), *slot)));
         take(&[701, 702]);
-        assert_eq!(board.take_changed(), [slot(701), slot(702)].into());
+        assert_eq!(state.take_changed(), [slot(701), slot(702)].into());
         take(&[702, 703]);
-        assert_eq!(board.take_changed(), [slot(701), slot(703)].into());
-        assert_eq!(shown(&board, &slot(703)), [("703".into(), Some(false), "confirmed")]);
-        assert!(shown(&board, &slot(701)).is_empty());
+        assert_eq!(state.take_changed(), [slot(701), slot(703)].into());
+        assert_eq!(shown(&state, &slot(703)), [("703".into(), Some(false), "confirmed")]);
+        assert!(shown(&state, &slot(701)).is_empty());
     }
 
     #[test]
     fn a_mailbox_is_found_by_its_users_and_by_its_name() {
-        let board = LampBoard::default();
+        let state = NotifierState::default();
         let mailbox = |name: &str, users: &[&str], new| Mailbox {
             name: name.to_owned(),
             users: users.iter().map(|user| (*user).to_owned()).collect(),
             counts: MessageCounts { new, old: 0 },
         };
-        board.set_mailboxes(
+        state.set_mailboxes(
             [mailbox("1001", &["1001"], 0), mailbox("sales", &["1002", "1003"], 1)].into_iter(),
         );
-        let name = |user, name| board.mailbox(user, name).map(|(name, _)| name);
+        let name = |user, name| state.mailbox(user, name).map(|(name, _)| name);
         assert_eq!(name(Some("1003"), "1003").as_deref(), Some("sales"));
         assert_eq!(name(None, "sales").as_deref(), Some("sales"));
         assert_eq!((name(Some("1004"), "1004"), name(None, "1004")), (None, None));
-        board.watch(&Resource::Mailbox("sales".to_owned()));
-        board.watch(&Resource::Mailbox("1001".to_owned()));
-        board.set_mailboxes([mailbox("1001", &["1001"], 0), mailbox("sales", &["1002"], 2)].into_iter());
-        assert_eq!(board.take_changed(), [Resource::Mailbox("sales".to_owned())].into());
-        board.set_mailboxes([mailbox("sales", &["1002"], 2)].into_iter());
-        assert_eq!(board.take_changed(), [Resource::Mailbox("1001".to_owned())].into());
-        assert_eq!(board.messages("1001"), None);
+        state.watch(&Resource::Mailbox("sales".to_owned()));
+        state.watch(&Resource::Mailbox("1001".to_owned()));
+        state.set_mailboxes([mailbox("1001", &["1001"], 0), mailbox("sales", &["1002"], 2)].into_iter());
+        assert_eq!(state.take_changed(), [Resource::Mailbox("sales".to_owned())].into());
+        state.set_mailboxes([mailbox("sales", &["1002"], 2)].into_iter());
+        assert_eq!(state.take_changed(), [Resource::Mailbox("1001".to_owned())].into());
+        assert_eq!(state.messages("1001"), None);
     }
 
     #[test]
     fn after_events_were_lost_everything_is_taken_anew() {
-        let board = LampBoard::default();
-        ["1", "2", "3"].iter().for_each(|name| board.watch(&user(name)));
-        board.leg_began(LegId(1), "1", CallDirection::Inbound);
-        board.take_changed();
-        board.set_legs([(LegId(2), "2".to_owned(), CallDirection::Inbound, LegState::Answered)].into_iter());
-        assert_eq!(board.take_changed(), [user("1"), user("2")].into());
-        assert!(shown(&board, &user("1")).is_empty());
+        let state = NotifierState::default();
+        ["1", "2", "3"].iter().for_each(|name| state.watch(&user(name)));
+        state.leg_began(LegId(1), "1", CallDirection::Inbound);
+        state.take_changed();
+        state.set_legs([(LegId(2), "2".to_owned(), CallDirection::Inbound, LegState::Answered)].into_iter());
+        assert_eq!(state.take_changed(), [user("1"), user("2")].into());
+        assert!(shown(&state, &user("1")).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The lamp of a user follows his calls.
+//! The BLF of a user follows their calls.
 
 use b2b::sip::msg::{Message, Method, Request};
 

@@ -1,18 +1,18 @@
-//! Busy lamps and message waiting: the server as notifier (RFC 6665) of the packages
+//! BLF and MWI, busy lamp fields and message waiting: the server as notifier (RFC 6665) of the packages
 //! `dialog` (RFC 4235) and `message-summary` (RFC 3842).
 //!
 //! - `wish`: what a SUBSCRIBE asks for
 //! - `resource`: what it names
 //! - `subscription_fsm`: a subscription as a table
-//! - `board`: how everything stands that can be watched; `follow`: from the event bus
+//! - `state`: how everything stands that can be watched; `follow`: from the event bus
 //! - `document`: what a NOTIFY says
 //!
 //! Here: the subscriptions, on the calls' thread.
 
-pub mod board;
 pub mod document;
 pub mod follow;
 pub mod resource;
+pub mod state;
 mod subscription_fsm;
 #[cfg(test)]
 mod tests;
@@ -30,9 +30,9 @@ use b2b_sip::endpoint::{
 };
 use b2b_sip::msg::{Request, Response};
 use b2b_sip::transaction::timer_queue::{Queued, TimerQueue};
-use board::LampBoard;
 use document::{DialogLine, DialogState};
 use resource::{Resource, Watcher};
+use state::NotifierState;
 use subscription_fsm::{Action, Event, State, step};
 use wish::{Package, Wish};
 
@@ -100,8 +100,8 @@ impl Subscription {
 }
 
 /// The subscriptions of a server.
-pub struct Lamps {
-    board: LampBoard,
+pub struct Notifier {
+    state: NotifierState,
     subscriptions: HashMap<SubscriptionId, Subscription>,
     watching: HashMap<Resource, BTreeSet<SubscriptionId>>,
     of_subscriber: HashMap<String, usize>,
@@ -119,11 +119,11 @@ pub struct Asking<'a> {
     pub watcher: Watcher<'a>,
 }
 
-impl Lamps {
-    /// None yet; they show what this board says.
-    pub fn new(board: LampBoard) -> Self {
-        Lamps {
-            board,
+impl Notifier {
+    /// None yet; they show what this state says.
+    pub fn new(state: NotifierState) -> Self {
+        Notifier {
+            state,
             subscriptions: HashMap::new(),
             watching: HashMap::new(),
             of_subscriber: HashMap::new(),
@@ -147,7 +147,7 @@ impl Lamps {
         (asking, hops): (Asking<'_>, HopRule),
     ) -> Result<(), Reply> {
         let begun = self.begin(t, transaction, request, (asking, hops));
-        self.board.count(|of| match &begun {
+        self.state.count(|of| match &begun {
             Ok(()) => &mut of.begun,
             Err(reply) if matches!(reply.status, 480 | 503) => &mut of.over_limit,
             Err(_) => &mut of.refused,
@@ -163,7 +163,7 @@ impl Lamps {
         (asking, hops): (Asking<'_>, HopRule),
     ) -> Result<(), Reply> {
         let Wish { package, event, expires } = wish::read(request)?;
-        let known = (asking.settings, &self.board);
+        let known = (asking.settings, &self.state);
         let found = resource::find(known, request, package, asking.watcher);
         let (resource, entity) = found.map_err(Reply::status)?;
         let subscriber = match asking.watcher.user {
@@ -180,7 +180,7 @@ impl Lamps {
         }
         let accepted = t.sip.accept_subscription(t.now, transaction, hops, granted(expires));
         let id = accepted.map_err(|error| Reply { reason: error.to_string(), ..Reply::status(400) })?;
-        self.board.watch(&resource);
+        self.state.watch(&resource);
         self.watching.entry(resource.clone()).or_default().insert(id);
         *self.of_subscriber.entry(subscriber.clone()).or_default() += 1;
         let subscription = Subscription {
@@ -229,14 +229,14 @@ impl Lamps {
             tracing::debug!("a subscription's refresh: {error}");
         }
         if !wish.expires.is_zero() {
-            self.board.count(|of| &mut of.refreshed);
+            self.state.count(|of| &mut of.refreshed);
         }
         self.granted(t, id, wish.expires);
     }
 
     fn granted(&mut self, t: &mut Turn<'_>, id: SubscriptionId, expires: Duration) {
         if expires.is_zero() {
-            self.board.count(|of| &mut of.ended);
+            self.state.count(|of| &mut of.ended);
             return self.step(t, id, Event::End);
         }
         self.step(t, id, Event::Subscribed);
@@ -257,7 +257,7 @@ impl Lamps {
                 Err(failure) => failure.to_string(),
             };
             tracing::debug!("{} watches {} no more: {why}", it.subscriber, it.entity);
-            self.board.count(|of| &mut of.untold);
+            self.state.count(|of| &mut of.untold);
         }
         self.step(t, id, if told { Event::Told } else { Event::Untold });
         true
@@ -268,9 +268,9 @@ impl Lamps {
         if std::mem::take(&mut self.parts) {
             self.end_all(t, Reason::Deactivated, |_| true);
         }
-        for resource in self.board.take_changed() {
+        for resource in self.state.take_changed() {
             if let Resource::Mailbox(name) = &resource
-                && self.board.messages(name).is_none()
+                && self.state.messages(name).is_none()
             {
                 self.end_all(t, Reason::NoResource, |it| it.resource == resource);
                 continue;
@@ -285,7 +285,7 @@ impl Lamps {
                 continue;
             }
             if it.expires_at <= t.now {
-                self.board.count(|of| &mut of.expired);
+                self.state.count(|of| &mut of.expired);
                 self.step(t, id, Event::End);
             } else {
                 self.step_on(t, id);
@@ -304,7 +304,7 @@ impl Lamps {
         (self.draining, self.parts) = (true, true);
     }
 
-    /// When [`Lamps::work`] is wanted; `now` if it is at once.
+    /// When [`Notifier::work`] is wanted; `now` if it is at once.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         if self.parts { Some(now) } else { self.timers.next() }
     }
@@ -320,7 +320,7 @@ impl Lamps {
         for id in ending.collect::<Vec<_>>() {
             if let Some(it) = self.subscriptions.get_mut(&id) {
                 it.reason = reason;
-                self.board.count(|of| match reason {
+                self.state.count(|of| match reason {
                     Reason::Timeout => &mut of.expired,
                     Reason::Deactivated => &mut of.stopped,
                     Reason::NoResource => &mut of.no_resource,
@@ -338,7 +338,7 @@ impl Lamps {
             && !self.notify(t, id, action)
         {
             // Nothing can be sent there: it is as if they had refused it.
-            self.board.count(|of| &mut of.untold);
+            self.state.count(|of| &mut of.untold);
             return self.step(t, id, Event::Untold);
         }
         self.step_on(t, id);
@@ -379,12 +379,12 @@ impl Lamps {
         ];
         let data = match it.package {
             Package::Dialog => {
-                let lines = it.dialogs(self.board.dialogs(&it.resource));
+                let lines = it.dialogs(self.state.dialogs(&it.resource));
                 document::dialog_info(it.version, &it.entity, &lines)
             }
             Package::MessageSummary => {
                 let counts = match &it.resource {
-                    Resource::Mailbox(name) => self.board.messages(name),
+                    Resource::Mailbox(name) => self.state.messages(name),
                     _ => None,
                 };
                 document::message_summary(&it.entity, counts.unwrap_or_default())
@@ -397,7 +397,7 @@ impl Lamps {
         match t.sip.notify(t.now, id, headers, Some(body)) {
             Ok(request) => {
                 self.notifies.insert(request, id);
-                self.board.count(|of| &mut of.notifies);
+                self.state.count(|of| &mut of.notifies);
                 true
             }
             Err(error) => {
@@ -410,7 +410,7 @@ impl Lamps {
     fn forget(&mut self, t: &mut Turn<'_>, id: SubscriptionId) {
         let Some(mut it) = self.subscriptions.remove(&id) else { return };
         self.timers.disarm(&mut it.queued, id);
-        self.board.unwatch(&it.resource);
+        self.state.unwatch(&it.resource);
         if let Some(watching) = self.watching.get_mut(&it.resource) {
             watching.remove(&id);
             if watching.is_empty() {

@@ -1,4 +1,4 @@
-//! Busy lamps, on the real binary: SUBSCRIBE and NOTIFY as they go over the wire.
+//! BLF, on the real binary: SUBSCRIBE and NOTIFY as they go over the wire.
 
 mod asking;
 mod caller;
