@@ -90,7 +90,15 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Does it.
+    async fn leg(&self) -> Result<LegId, Failure> {
+        Ok(self.about().await?.1)
+    }
+
+    async fn call(&self) -> Result<CallId, Failure> {
+        Ok(self.about().await?.0)
+    }
+
+    /// Does it. Every command stands here: one that nobody carries out does not compile.
     pub async fn carry_out(&self) -> Done {
         let service = &self.parts.service;
         match &self.order.command {
@@ -112,69 +120,77 @@ impl Run<'_> {
                 let unknown = "it is over, or never was";
                 return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
             }
-            _ => {}
-        }
-        let (call, leg) = self.about().await?;
-        match &self.order.command {
             Command::Dial { to, caller, ring_s } => {
-                return self.dial(leg, to, caller.as_deref(), *ring_s).await;
+                return self.dial(self.leg().await?, to, caller.as_deref(), *ring_s).await;
             }
-            Command::Answer {} => service.answer(leg).await?,
-            Command::Reject { status, reason } => service.reject(leg, *status, reason).await?,
-            Command::Hangup {} if self.order.leg.is_some() => service.hangup(leg).await?,
-            Command::Hangup {} => service.hangup_call(call).await?,
+            Command::Answer {} => service.answer(self.leg().await?).await?,
+            Command::Reject { status, reason } => {
+                service.reject(self.leg().await?, *status, reason).await?;
+            }
+            Command::Hangup {} if self.order.leg.is_some() => service.hangup(self.leg().await?).await?,
+            Command::Hangup {} => service.hangup_call(self.call().await?).await?,
             Command::Bridge { with, keep } => {
-                let mode = BridgeMode::Intercepting;
+                let (leg, mode) = (self.leg().await?, BridgeMode::Intercepting);
                 let bridge = service.create_bridge(leg, LegId(*with), mode, !keep).await?;
                 return Ok(json!({ "bridge": bridge.0 }));
             }
-            Command::Unbridge { app } => return self.unbridge(leg, app.as_deref()).await,
-            Command::Hold { class } => hold::hold(service, leg, class.as_deref()).await?,
-            Command::Resume {} => hold::resume(service, leg).await?,
-            Command::Transfer { to } => return self.transfer(leg, to).await,
+            Command::Unbridge { app } => return self.unbridge(self.leg().await?, app.as_deref()).await,
+            Command::Hold { class } => hold::hold(service, self.leg().await?, class.as_deref()).await?,
+            Command::Resume {} => hold::resume(service, self.leg().await?).await?,
+            Command::Transfer { to } => return self.transfer(self.leg().await?, to).await,
             Command::Play { sound, times } => {
+                let leg = self.leg().await?;
                 let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
                 let played = service.play(leg, &prompt).await?;
                 return self.played(leg, played).await;
             }
-            Command::StopPlaying {} => service.stop_playing(leg).await?,
+            Command::StopPlaying {} => service.stop_playing(self.leg().await?).await?,
             Command::Collect { digits } => {
+                let leg = self.leg().await?;
                 let collected = service.collect(leg, &plan(digits, true)).await?;
                 return self.collected(leg, collected, digits.secret).await;
             }
             Command::PlayAndCollect { sound, times, barge_in, digits } => {
+                let leg = self.leg().await?;
                 let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
                 let collected = service.play_and_collect(leg, &prompt, &plan(digits, *barge_in)).await?;
                 return self.collected(leg, collected, digits.secret).await;
             }
-            Command::StopCollecting {} => service.stop_collecting(leg).await?,
-            Command::HearTones { on } => service.hear_tones(leg, *on).await?,
-            Command::Record { what: Whole::Call } => service.record_call(call, None).await?,
-            Command::Record { what } => service.record_leg(leg, *what == Whole::Leg).await?,
-            Command::PauseRecording { paused, what: Whole::Call } => {
-                service.pause_call_recording(call, *paused).await?;
+            Command::StopCollecting {} => service.stop_collecting(self.leg().await?).await?,
+            Command::HearTones { on } => service.hear_tones(self.leg().await?, *on).await?,
+            Command::Record { what: Whole::Call } => service.record_call(self.call().await?, None).await?,
+            Command::Record { what: what @ (Whole::Leg | Whole::Said) } => {
+                service.record_leg(self.leg().await?, *what == Whole::Leg).await?;
             }
-            Command::PauseRecording { paused, .. } => service.pause_leg_recording(leg, *paused).await?,
+            Command::PauseRecording { paused, what: Whole::Call } => {
+                service.pause_call_recording(self.call().await?, *paused).await?;
+            }
+            Command::PauseRecording { paused, what: Whole::Leg | Whole::Said } => {
+                service.pause_leg_recording(self.leg().await?, *paused).await?;
+            }
             Command::StopRecording { what } => {
                 let recorded = match what {
-                    Whole::Call => service.stop_call_recording(call).await?,
-                    Whole::Leg | Whole::Said => service.stop_leg_recording(leg).await?,
+                    Whole::Call => service.stop_call_recording(self.call().await?).await?,
+                    Whole::Leg | Whole::Said => service.stop_leg_recording(self.leg().await?).await?,
                 };
                 return Ok(recorded.map_or_else(|| json!({}), recording));
             }
-            Command::Music { class } => service.start_moh(leg, class).await?,
-            Command::StopMusic {} => service.stop_moh(leg).await?,
-            Command::Echo { on } => service.echo(leg, *on).await?,
+            Command::Music { class } => service.start_moh(self.leg().await?, class).await?,
+            Command::StopMusic {} => service.stop_moh(self.leg().await?).await?,
+            Command::Echo { on } => service.echo(self.leg().await?, *on).await?,
             Command::SendDigits { digits, ms } => {
+                let leg = self.leg().await?;
                 for digit in digits.chars() {
                     service.send_digit(leg, digit, *ms).await?;
                     service.sleep(Duration::from_millis(u64::from(ms + KEY_GAP_MS))).await?;
                 }
             }
-            Command::SetVariable { name, value } => service.set_variable(call, name, value).await?,
-            Command::Handle { app, number } => service.hand_over(leg, app, number.as_deref()).await?,
-            // Above.
-            _ => {}
+            Command::SetVariable { name, value } => {
+                service.set_variable(self.call().await?, name, value).await?;
+            }
+            Command::Handle { app, number } => {
+                service.hand_over(self.leg().await?, app, number.as_deref()).await?;
+            }
         }
         done()
     }
