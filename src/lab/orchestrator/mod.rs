@@ -1,6 +1,6 @@
 //! Starts one process per role of a plan, follows their output, judges the run.
 //!
-//! - `run`: the driver; `slot`: one role of it
+//! - `run`: the driver; `slot`: one role of it; `surroundings`: what it works with
 //! - `command`: command lines; `child`: processes; `output`: what they write
 //! - `ready`, `shutdown`, `stall`: the READY line, the table of the end, a watch
 //! - `signals`, `console`, `tag`, `journal`, `rollup`: in and out
@@ -27,16 +27,15 @@ pub mod signals;
 mod slot;
 pub mod stall;
 mod summary;
+mod surroundings;
 pub mod tag;
 mod verdict;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
-use crossbeam_channel::bounded;
 use serde_json::json;
 
 use crate::config::files::LoadedPlan;
@@ -46,8 +45,7 @@ use b2b_config::RoleName;
 use command::Common;
 use console::Console;
 use record::RunRecord;
-use run::Surroundings;
-use signals::Interrupts;
+use surroundings::Surroundings;
 
 /// What the orchestrator is told.
 #[derive(Debug, Clone)]
@@ -117,7 +115,7 @@ impl Orchestrator {
         let config = &self.config;
         let program = match self.program {
             Some(program) => program,
-            None => std::env::current_exe().context("cannot find this program's own file")?,
+            None => surroundings::this_program()?,
         };
         if config.dry_run {
             let lines = command::dry_run(&program, &config.plan.plan, &config.common());
@@ -129,25 +127,16 @@ impl Orchestrator {
         if let Some(folder) = config.recordings().filter(|_| passing.is_none()) {
             prepare(&folder)?;
         }
-        let terminal = std::io::stdout().is_terminal();
-        let color = config.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
-        let console = Console::start(std::io::stdout(), terminal.then_some(columns))?;
-        log_to(&console, config, color);
-        let wake = bounded(1);
-        let interrupts = Interrupts::catch(wake.0.clone())?;
-        let surroundings = Surroundings { program, interrupts, console, color, wake };
+        let surroundings = Surroundings::of_this_process(program, config.color)?;
+        log_to(&surroundings.console, config, surroundings.color);
         let mut run = run::run(config, &surroundings);
         let report = config.report.as_deref().map(|folder| write_report(folder, &mut run));
-        let may_wait = || surroundings.interrupts.next().is_none();
         let report = report.map(|line| match config.format {
             Format::Text => line,
             Format::Json => logging::plain_line(config.format, tracing::Level::INFO, "orchestrator", &line),
         });
         let heard = heard(config).filter(|_| config.format == Format::Text);
-        for line in last_lines(config.format, &run).into_iter().chain(heard).chain(report) {
-            surroundings.console.important_line(line, may_wait);
-        }
-        surroundings.console.finish(may_wait);
+        surroundings.finish(last_lines(config.format, &run).into_iter().chain(heard).chain(report));
         Ok(run.verdict.exit_code)
     }
 }

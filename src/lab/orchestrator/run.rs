@@ -1,56 +1,31 @@
 //! A run: the driver that ties children, their output and the shutdown table
 //! together. It stays on the thread that called it; see [`Child::spawn`].
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender};
 use tracing::Level;
 
 use super::OrchestratorConfig;
 use super::child::Child;
 use super::command::{self, Common};
-use super::console::Console;
 use super::journal::Journal;
 use super::record::{EventKind, RoleEnd, RunRecord};
 use super::rollup;
 use super::shutdown::{Action, Input, Shutdown};
-use super::signals::Interrupts;
 use super::slot::{Slot, Timeline};
+use super::surroundings::{self, KILL_LAG, POLL, STATUS_EVERY, Surroundings};
 use super::tag;
 use super::verdict::{self, Ending, Failed};
 use b2b_base::logging::Format;
 use b2b_base::util::exit::Exit;
 use b2b_config::RoleName;
 
-/// Ends of children are looked for this often.
-const POLL: Duration = Duration::from_millis(50);
 /// Between two rollups.
 const ROLLUP_EVERY: Duration = Duration::from_secs(5);
 /// The first rollup waits this much longer: until the roles' first metrics are in.
 const ROLLUP_LAG: Duration = Duration::from_millis(500);
-/// Between two status lines.
-const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// How long output may go on coming when every child has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
-/// How long the kernel may take to end what got SIGKILL.
-const KILL_LAG: Duration = Duration::from_secs(5);
-
-/// What a run works with.
-#[derive(Debug)]
-pub struct Surroundings {
-    /// The program that is every role.
-    pub program: PathBuf,
-    /// Signals to us.
-    pub interrupts: Interrupts,
-    /// Where we write.
-    pub console: Console,
-    /// Whether our tags are coloured.
-    pub color: bool,
-    /// Rung when something has happened; the sender goes to whoever rings.
-    pub wake: (Sender<()>, Receiver<()>),
-}
-
 /// Runs the plan of `config` to its end.
 pub fn run(config: &OrchestratorConfig, surroundings: &Surroundings) -> RunRecord {
     let started = (Instant::now(), SystemTime::now());
@@ -281,13 +256,7 @@ impl Run<'_> {
             }
             Action::Kill => (EventKind::Warning, format!("SIGKILL to {names}")),
         };
-        for child in alive.into_iter().filter_map(|slot| slot.child.as_mut()) {
-            match action {
-                Action::Terminate => child.terminate(),
-                Action::Remind => {}
-                Action::Kill => child.kill(),
-            }
-        }
+        surroundings::end(action, alive.into_iter().filter_map(|slot| slot.child.as_mut()));
         if action == Action::Kill {
             self.killed_at = Some(now);
         }

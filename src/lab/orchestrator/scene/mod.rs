@@ -14,14 +14,10 @@ mod run;
 mod verdict;
 mod watch;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context;
-use crossbeam_channel::bounded;
-
-use super::console::Console;
-use super::signals::Interrupts;
+use super::surroundings::{Surroundings, this_program};
 use crate::config::scene::Scene;
 use b2b_base::logging::{Color, Format};
 use b2b_base::util::exit::Exit;
@@ -53,7 +49,7 @@ pub struct SceneConfig {
 /// # Errors
 /// What keeps it from starting, with the exit code in a [`b2b_base::util::exit::Failure`].
 pub fn run(config: &SceneConfig) -> anyhow::Result<u8> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = this_program()?;
     if config.dry_run {
         let lines = command::dry_run(&program, config);
         // a closed pipe has seen enough
@@ -62,17 +58,8 @@ pub fn run(config: &SceneConfig) -> anyhow::Result<u8> {
     }
     prompts::make(&config.scene.prompts)?;
     let passwords = command::Passwords::write(&config.scene.phones)?;
-    let terminal = std::io::stdout().is_terminal();
-    let color = config.color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
-    let console = Console::start(std::io::stdout(), terminal.then_some(super::columns))?;
-    let wake = bounded(1);
-    let interrupts = Interrupts::catch(wake.0.clone())?;
-    let stage = run::Stage { program, passwords, interrupts, console: console.clone(), color, wake };
-    let outcome = run::run(config, &stage);
-    let may_wait = || stage.interrupts.next().is_none();
-    for line in verdict::lines(config, &outcome) {
-        console.important_line(line, may_wait);
-    }
-    console.finish(may_wait);
+    let surroundings = Surroundings::of_this_process(program, config.color)?;
+    let outcome = run::run(config, &passwords, &surroundings);
+    surroundings.finish(verdict::lines(config, &outcome));
     Ok(outcome.verdict.code)
 }

@@ -1,9 +1,8 @@
 //! The driver of a scene. It stays on the thread that called it; see [`Child::spawn`].
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use tracing::Level;
 
 use super::SceneConfig;
@@ -15,38 +14,18 @@ use super::verdict::{self, Verdict};
 use super::watch::{self, Seen};
 use crate::orchestrator::child::Child;
 use crate::orchestrator::command::quoted;
-use crate::orchestrator::console::Console;
 use crate::orchestrator::ready::Ready;
 use crate::orchestrator::record::RoleEnd;
 use crate::orchestrator::shutdown::{Action, Input, Shutdown};
-use crate::orchestrator::signals::Interrupts;
+use crate::orchestrator::surroundings::{self, KILL_LAG, POLL, STATUS_EVERY, Surroundings};
 use crate::orchestrator::tag;
 use crate::orchestrator::verdict as ends;
 use b2b_base::logging::{self, Format};
 use b2b_base::util::exit::Exit;
 use b2b_config::RoleName;
 
-/// Ends of children are looked for this often.
-const POLL: Duration = Duration::from_millis(50);
-/// Between two status lines.
-const STATUS_EVERY: Duration = Duration::from_millis(500);
-/// How long the kernel may take to end what got SIGKILL.
-const KILL_LAG: Duration = Duration::from_secs(5);
 /// Calls that are over have left `GET /calls` by then; and what a child wrote last is read.
 const SETTLES: Duration = Duration::from_millis(300);
-
-/// What a scene works with.
-#[derive(Debug)]
-pub struct Stage {
-    /// The program that is every role.
-    pub program: PathBuf,
-    pub passwords: Passwords,
-    pub interrupts: Interrupts,
-    pub console: Console,
-    pub color: bool,
-    /// Rung when something has happened.
-    pub wake: (Sender<()>, Receiver<()>),
-}
 
 /// What is left of a scene.
 #[derive(Debug)]
@@ -68,13 +47,14 @@ pub enum Broken {
 }
 
 /// Runs it to its end.
-pub fn run(config: &SceneConfig, stage: &Stage) -> Outcome {
+pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundings) -> Outcome {
     let now = Instant::now();
     let cdr = config.scene.server.server.cdr.clone();
     let before = cdr.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
     let mut run = Run {
         config,
-        stage,
+        passwords,
+        surroundings,
         parties: config.scene.phones.iter().cloned().map(Party::new).collect(),
         server: None,
         server_end: None,
@@ -89,9 +69,9 @@ pub fn run(config: &SceneConfig, stage: &Stage) -> Outcome {
     };
     run.start_server(now);
     while !run.turn() {
-        let _ = stage.wake.1.recv_timeout(POLL);
+        let _ = surroundings.wake.1.recv_timeout(POLL);
     }
-    stage.console.status(String::new());
+    surroundings.console.status(String::new());
     let records = cdr.map(|path| Records::read(&path, before)).unwrap_or_default();
     let verdict = verdict::judge(&config.scene, &run.parties, &records, run.broken);
     Outcome { parties: run.parties, records, verdict }
@@ -99,7 +79,8 @@ pub fn run(config: &SceneConfig, stage: &Stage) -> Outcome {
 
 struct Run<'a> {
     config: &'a SceneConfig,
-    stage: &'a Stage,
+    passwords: &'a Passwords,
+    surroundings: &'a Surroundings,
     parties: Vec<Party>,
     server: Option<Child>,
     server_end: Option<RoleEnd>,
@@ -117,7 +98,7 @@ impl Run<'_> {
     /// Looks at everything once; true when nothing runs any more.
     fn turn(&mut self) -> bool {
         let now = Instant::now();
-        while let Some(signal) = self.stage.interrupts.next() {
+        while let Some(signal) = self.surroundings.interrupts.next() {
             self.say(
                 Level::INFO,
                 &format!("{signal}: ending the run; send it again to kill what still runs"),
@@ -135,7 +116,7 @@ impl Run<'_> {
         self.step(now, Input::Tick);
         if now >= self.next_status {
             self.next_status = now + STATUS_EVERY;
-            self.stage.console.status(self.status(now));
+            self.surroundings.console.status(self.status(now));
         }
         let alive = self.server_runs() || self.parties.iter().any(Party::is_alive);
         !alive || self.killed_at.is_some_and(|killed| now >= killed + KILL_LAG)
@@ -156,8 +137,13 @@ impl Run<'_> {
 
     fn start_server(&mut self, now: Instant) {
         let words = command::server(self.config);
-        let line = quoted(&self.stage.program, &words);
-        match Child::spawn(RoleName::B2bua, &self.stage.program, &words, self.stage.wake.0.clone()) {
+        let line = quoted(&self.surroundings.program, &words);
+        match Child::spawn(
+            RoleName::B2bua,
+            &self.surroundings.program,
+            &words,
+            self.surroundings.wake.0.clone(),
+        ) {
             Ok(child) => {
                 self.say(Level::INFO, &format!("started the b2bua (pid {}): {line}", child.pid()));
                 self.server = Some(child);
@@ -208,7 +194,7 @@ impl Run<'_> {
     fn begin(&mut self, now: Instant, ready: Ready) {
         self.say(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
         let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.text());
-        let seen = ready.http.map(|at| watch::start(at, token, self.stage.wake.0.clone()));
+        let seen = ready.http.map(|at| watch::start(at, token, self.surroundings.wake.0.clone()));
         self.ready = Some(ready);
         match seen {
             Some(Ok(seen)) => self.seen = Some(seen),
@@ -240,10 +226,15 @@ impl Run<'_> {
             return;
         }
         let name = party.phone.name.clone();
-        let password = self.stage.passwords.of(&party.phone);
+        let password = self.passwords.of(&party.phone);
         let words = command::phone(self.config, &party.phone, &password, server);
-        let line = quoted(&self.stage.program, &words);
-        match Child::spawn(RoleName::Phone, &self.stage.program, &words, self.stage.wake.0.clone()) {
+        let line = quoted(&self.surroundings.program, &words);
+        match Child::spawn(
+            RoleName::Phone,
+            &self.surroundings.program,
+            &words,
+            self.surroundings.wake.0.clone(),
+        ) {
             Ok(child) => {
                 let text = format!("started {name} (pid {}): {line}", child.pid());
                 party.child = Some(child);
@@ -350,14 +341,8 @@ impl Run<'_> {
         let parties = self.parties.iter_mut().filter(|party| party.end.is_none());
         let phones = parties.filter_map(|party| Some((party.phone.name.as_str(), party.child.as_mut()?)));
         let server = self.server.as_mut().filter(|_| self.server_end.is_none()).map(|child| ("b2bua", child));
-        for (name, child) in phones.chain(server) {
-            names.push(name.to_owned());
-            match action {
-                Action::Terminate => child.terminate(),
-                Action::Remind => {}
-                Action::Kill => child.kill(),
-            }
-        }
+        let alive = phones.chain(server).inspect(|(name, _)| names.push((*name).to_owned()));
+        surroundings::end(action, alive.map(|(_, child)| child));
         if action == Action::Kill {
             self.killed_at = Some(now);
         }
@@ -380,8 +365,8 @@ impl Run<'_> {
 
     /// A line of somebody's.
     fn show(&self, role: RoleName, name: &str, pid: u32, line: &str) {
-        self.stage.console.line(match self.config.format {
-            Format::Text => format!("{} {line}", tag::tag(role, self.stage.color)),
+        self.surroundings.console.line(match self.config.format {
+            Format::Text => format!("{} {line}", tag::tag(role, self.surroundings.color)),
             Format::Json => verdict::as_json(line, role.as_str(), name, pid),
         });
     }
