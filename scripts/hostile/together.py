@@ -17,6 +17,8 @@ MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
 # A thread of the server that waits for the machine for more of the time than this: what is late, or not answered in
 # time, says nothing about the server. All else does.
 BUSY = 0.2
+# Nor does it where a program that only sleeps has overslept this much at once: half of what is late.
+STOPPED_MS = 250
 # Attacks end within so long after the time is over.
 PATIENCE = 90
 # The exit code where nothing but time was lost.
@@ -34,7 +36,9 @@ def run(options):
         if not load.is_alive() or not server.is_alive():
             sys.exit(f"no calls:\n{words(load)[-2000:]}\n{server.log.read_text()[-2000:]}")
         print(f"{calls} calls are up; {len(chosen)} attacks for {seconds:.0f} s", flush=True)
+        sleeper = house.start("sleeper", [sys.executable, "-B", runs.HERE / "sleeper.py"], runs.CORES)
         before, waited, begun = server.counted(), server.waited(), time.monotonic()
+        taken = stolen()
         series = [(0.0, server.rss())]
         working = {one.name: runs.attacker(house, world, one, seconds) for one in chosen}
         said = begun
@@ -56,6 +60,9 @@ def run(options):
         took = time.monotonic() - begun
         alive = server.is_alive()
         starved = max((it - waited.get(n, 0) for n, it in server.waited().items()), default=0) / took if alive else 0
+        taken = stolen() - taken
+        sleeper.end()
+        slept = last(sleeper)
         if load.is_alive():
             os.kill(load.pid, signal.SIGTERM)
             try:
@@ -83,7 +90,7 @@ def run(options):
         result = {
             "machine": machine.machine(), "binary": str(options.binary), "seconds": round(took), "calls": calls,
             "honest": honest, "attacks": found, "left": left, "problems": problems,
-            "starved": round(starved, 2), "timed": timed,
+            "starved": round(starved, 2), "sleeper": slept, "stolen_s": round(taken, 1), "timed": timed,
             "rss_kb": [series[0][1] // 1024, max(it for _, it in series) // 1024, series[-1][1] // 1024],
             "abuse": {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)},
         }
@@ -94,7 +101,17 @@ def run(options):
             subprocess.run(["cp", "-r", house.path, options.keep], check=False)
         show(found, honest, result)
         print(f"written: {path}")
-        return 1 if problems else LATE if timed and starved <= BUSY else 0
+        return 1 if problems else LATE if timed and had_time(result) else 0
+
+
+def had_time(result):
+    """Whether the machine left the server the time to be judged by it."""
+    return result["starved"] <= BUSY and result["sleeper"].get("most_ms", 0) < STOPPED_MS
+
+
+def stolen():
+    """Seconds of CPU that the machine's host has given to others since the start (proc(5), steal)."""
+    return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def words(process):
@@ -179,9 +196,11 @@ def show(found, honest, result):
         print(f"{name:18} {it['times']:5} {it['wins']:5}  {counters[:40]:40} {it['got'] or it['error']}")
     shown = {k: v for k, v in honest.items() if k not in ("said", "reasons")}
     print(f"\nhonest calls: {shown}\nmemory: {result['rss_kb']} KB at first, most, at last\nrefused: {result['abuse']}")
-    busy = result["starved"] > BUSY
+    busy, slept = not had_time(result), result["sleeper"]
+    print(f"machine: the server waited for it {result['starved']:.0%} of the time, its host took {result['stolen_s']} s of CPU; "
+          f"a program that only sleeps overslept {slept.get('most_ms')} ms at most, {slept.get('stops')} times over 100 ms")
     if busy:
-        print(f"the server waited for the machine {result['starved']:.0%} of the time: what is only late is not judged")
+        print("so what is only late is not judged")
     for it in result["timed"]:
         print(f"{'not judged' if busy else 'LATE'}: {it}")
     for it in result["problems"]:
