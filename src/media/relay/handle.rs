@@ -28,8 +28,10 @@ use b2b_base::util::vital::Vital;
 use b2b_sys::wake::Wake;
 
 /// How long the caller waits when every endpoint bound ahead is taken: the thread is
-/// awake then and binds more.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// awake then and binds more. It takes microseconds, unless the machine stands still: a virtual one
+/// was seen to for 300 ms, and with 50 ms a call was refused then. The far end asks again after
+/// 500 ms (T1, RFC 3261 §17.1.1.1).
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What relay threads need to start.
 #[derive(Debug, Clone)]
