@@ -7,7 +7,7 @@
 # Parts: call latency held registrations relay; all without any. docs/benchmarks.md has what
 # came out. Needs two cores, sipp, taskset, python3; dumpcap (tshark) with its rights for
 # the latency. The server has one core, the load the other. Goals are held to, times
-# B2B_BENCH_WIDE (1): on a machine that does other work look at the floor first.
+# B2B_BENCH_WIDE (1), for latency B2B_BENCH_WIDE_LATENCY (the same): on a machine that does other work look at the floor first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example b2bua_floor

@@ -177,16 +177,18 @@ def rows(found):
     curve, phones = found.get("held", []), found.get("registrations", {})
     largest = max((row for row in curve if row["rtcp"] == "mux"), key=lambda row: row["held"], default={})
     wide = float(os.environ.get("B2B_BENCH_WIDE", "1"))
+    # A machine that stands still for 50 ms once makes a hundredth of a thousand calls late.
+    late = float(os.environ.get("B2B_BENCH_WIDE_LATENCY", wide))
     worst = max((row["p99_ms"] for row in times.values()), default=None)
     listed = [
-        ("CPU per call, INVITE to BYE, no media, ms", cost.get("ms_per_call"), 0.4),
-        ("setup latency added, p99 of INVITE, 180, 200 at 200 calls/s, ms", worst, 2.0),
-        ("resident memory per held call, KB", largest.get("rss_kb_per_call"), 25.0),
-        ("CPU per authenticated refresh, ms", phones.get("ms_per_refresh"), 0.1),
+        ("CPU per call, INVITE to BYE, no media, ms", cost.get("ms_per_call"), 0.4, wide),
+        ("setup latency added, p99 of INVITE, 180, 200 at 200 calls/s, ms", worst, 2.0, late),
+        ("resident memory per held call, KB", largest.get("rss_kb_per_call"), 25.0, wide),
+        ("CPU per authenticated refresh, ms", phones.get("ms_per_refresh"), 0.1, wide),
     ]
-    for what, figure, goal in listed:
+    for what, figure, goal, most in listed:
         if figure is not None:
-            yield what, figure, goal, figure <= goal * wide
+            yield what, figure, goal, figure <= goal * most
     if largest:
         yield "calls held at once", largest["held"], None, True
     if phones:
