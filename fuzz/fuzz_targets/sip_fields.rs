@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use b2b::server::lamps::wish;
+use b2b::server::notifier::wish;
 use b2b::sip::auth::{
     Algorithm, Asked, Authorized, Credentials, DigestClient, DigestConfig, DigestServer, Secret, Side, Verdict,
 };
