@@ -1,7 +1,8 @@
 //! The server: it assembles signalling, calls and media from a configuration.
 //!
 //! - `server`: assembly, signals, drain
-//! - `applications`: those that are always there, by name; `http_client`: asks URLs for menu trees
+//! - `applications`: those that are always there, by name; `http_client`: asks URLs for menu trees;
+//!   `web`: how HTTP clients of ours begin
 //! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
 //! - `mailboxes`: the folder of voicemail
 //! - `cdr_file`: the file of call records
