@@ -13,11 +13,10 @@ use super::RemoteServer;
 use super::door::{LinkError, MOST_OCTETS, PATIENCE};
 use super::wire::{self, Asked, Happenings, Hello, Welcome};
 
-/// The schema, compiled.
+/// The schema's messages and services, written by `proto/schema`.
+#[rustfmt::skip]
 #[allow(missing_docs, clippy::pedantic, clippy::all)]
-pub mod schema {
-    tonic::include_proto!("b2b.media.v1");
-}
+pub mod schema;
 
 use schema::media_sessions_client::MediaSessionsClient;
 
@@ -155,5 +154,19 @@ fn load(said: schema::LoadReply) -> wire::Load {
         conferences: number(said.conferences),
         recordings: number(said.recordings),
         accepting: said.accepting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_code_in_the_tree_is_that_of_the_schema() {
+        let schema = include_bytes!("../../../../proto/b2b/media/v1/sessions.proto");
+        let hash: String = Sha256::digest(schema).iter().map(|octet| format!("{octet:02x}")).collect();
+        let written = include_str!("grpc/schema.rs").lines().nth(1);
+        let remedy = "run `cargo run --manifest-path proto/schema/Cargo.toml`";
+        assert_eq!(written, Some(format!("// {hash}").as_str()), "{remedy}");
     }
 }
