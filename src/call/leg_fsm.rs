@@ -12,6 +12,7 @@
 //! answered leg never becomes Failed, whatever ends it: its [`TerminationCause`]
 //! says how.
 
+use b2b_base::end_cause::EndCause;
 use serde::{Deserialize, Serialize};
 
 /// Where a leg is in its life.
@@ -111,6 +112,22 @@ impl TerminationCause {
             | TerminationCause::RemoteHangup
             | TerminationCause::Cancelled
             | TerminationCause::Rejected { .. } => LegEvent::End,
+        }
+    }
+}
+
+impl From<TerminationCause> for EndCause {
+    fn from(cause: TerminationCause) -> Self {
+        match cause {
+            TerminationCause::LocalHangup => EndCause::LocalHangup,
+            TerminationCause::ByeUnanswered => EndCause::ByeUnanswered,
+            TerminationCause::RemoteHangup => EndCause::RemoteHangup,
+            TerminationCause::Cancelled => EndCause::Cancelled,
+            TerminationCause::Rejected { status } => EndCause::Rejected { status },
+            TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
+            TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
+            TerminationCause::SessionExpired => EndCause::SessionExpired,
+            TerminationCause::Protocol { message } => EndCause::Protocol { message },
         }
     }
 }

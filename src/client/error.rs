@@ -1,11 +1,10 @@
 //! Why something did not work, and what to do next.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use b2b_base::util::unheard;
+pub use b2b_base::end_cause::EndCause;
+use b2b_base::end_cause::advice;
 use b2b_call::agent::AgentError;
-use b2b_call::leg_fsm::TerminationCause;
 
 /// Why a client could not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,61 +132,6 @@ pub enum RecordError {
     Busy,
 }
 
-/// How a call ended. As text it says what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EndCause {
-    /// We hung up.
-    LocalHangup,
-    /// We hung up, and the far end never confirmed it.
-    ByeUnanswered,
-    /// The far end hung up.
-    RemoteHangup,
-    /// The caller gave up before the answer.
-    Cancelled,
-    /// We refused the call.
-    Rejected { status: u16 },
-    /// The far end refused the call, or could not be reached (408, 503).
-    Failed { status: u16, reason: String },
-    /// The server on the way shows a certificate that is not trusted: no connection was made.
-    NotTrusted { peer: String, reason: String },
-    /// Nothing came from the far end for too long.
-    MediaTimeout,
-    /// The session was not refreshed in time (RFC 4028).
-    SessionExpired,
-    /// The far end broke the protocol.
-    Protocol { message: String },
-    /// The client stopped.
-    ClientStopped,
-}
-
-impl fmt::Display for EndCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EndCause::LocalHangup => f.write_str("we hung up"),
-            EndCause::ByeUnanswered => f.write_str("we hung up, and the far end did not confirm it"),
-            EndCause::RemoteHangup => f.write_str("the far end hung up"),
-            EndCause::Cancelled => f.write_str("the caller gave up before the answer"),
-            EndCause::Rejected { status } => write!(f, "we refused it with {status}"),
-            EndCause::Failed { status, reason } => {
-                f.write_str(&unheard::in_words(*status, reason))?;
-                advice(*status).map_or(Ok(()), |advice| write!(f, "; {advice}"))
-            }
-            EndCause::NotTrusted { peer, reason } => write!(
-                f,
-                "{peer} shows a certificate that is not trusted ({reason}); name the file of the authority \
-                 that signed it (Tls::ca_file), and call by the name in its certificate"
-            ),
-            EndCause::MediaTimeout => {
-                f.write_str("no RTP came for too long; look for a firewall or a wrong address in between")
-            }
-            EndCause::SessionExpired => f.write_str("the session was not refreshed in time"),
-            EndCause::Protocol { message } => write!(f, "the far end broke the protocol: {message}"),
-            EndCause::ClientStopped => f.write_str("the client stopped"),
-        }
-    }
-}
-
 /// Why a transfer came to nothing.
 fn untransferred(status: Option<u16>) -> String {
     match status {
@@ -196,42 +140,6 @@ fn untransferred(status: Option<u16>) -> String {
         }
         Some(status) => format!("{status}; {}", advice(status).unwrap_or("try another target")),
         None => "the far end hung up, or did not say how it went; ask whoever was to be called".to_owned(),
-    }
-}
-
-/// What to do about a final response.
-fn advice(status: u16) -> Option<&'static str> {
-    Some(match status {
-        401 | 407 => "the far end wants a password: give the credentials of an account that it knows",
-        403 => "this caller may not call there",
-        404 | 604 => "nobody has that name there; check the address",
-        408 => "nobody answered; check the address, and that something listens there",
-        415 => "no common codec; offer more of them in the builder",
-        488 | 606 => {
-            "the far end does not take what was offered: no codec that it has, or SRTP that one side demands \
-             and the other does not have; see codecs and srtp of the builder"
-        }
-        480 => "nobody is there now; try again later",
-        486 | 600 => "busy; try again later",
-        503 => "not reachable, or out of room; check the address, or try again later",
-        603 => "declined",
-        _ => return None,
-    })
-}
-
-impl From<TerminationCause> for EndCause {
-    fn from(cause: TerminationCause) -> Self {
-        match cause {
-            TerminationCause::LocalHangup => EndCause::LocalHangup,
-            TerminationCause::ByeUnanswered => EndCause::ByeUnanswered,
-            TerminationCause::RemoteHangup => EndCause::RemoteHangup,
-            TerminationCause::Cancelled => EndCause::Cancelled,
-            TerminationCause::Rejected { status } => EndCause::Rejected { status },
-            TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
-            TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
-            TerminationCause::SessionExpired => EndCause::SessionExpired,
-            TerminationCause::Protocol { message } => EndCause::Protocol { message },
-        }
     }
 }
 

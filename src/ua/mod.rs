@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use b2b_base::util::unheard;
-
+pub use b2b_base::end_cause::EndCause;
 pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 pub use b2b_base::metrics::{MediaStats, UaStats};
 pub use impairment::Impairment;
@@ -97,44 +96,6 @@ pub enum UaEvent {
     Ended { call: CallId, cause: EndCause },
     /// The engine cannot go on; every call is gone.
     Fatal { message: String },
-}
-
-/// Why a call ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum EndCause {
-    /// We hung up, and the far end confirmed it.
-    LocalHangup,
-    /// We hung up, and the far end never confirmed it.
-    ByeUnanswered,
-    /// They sent BYE.
-    RemoteHangup,
-    /// CANCEL: ours or theirs.
-    Cancelled,
-    /// We refused it.
-    Rejected { status: u16 },
-    /// Our call failed: the final response, or a status of our own making
-    /// (408 no answer, 503 transport).
-    Failed { status: u16, reason: String },
-    /// No RTP for the configured time; BYE was sent.
-    MediaTimeout,
-    /// SIP went wrong inside the call (no ACK, no common codec in a late offer…).
-    Protocol { message: String },
-}
-
-impl fmt::Display for EndCause {
-    /// The end as one says it: "the call has ended: …".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EndCause::LocalHangup => f.write_str("we hung up"),
-            EndCause::ByeUnanswered => f.write_str("we hung up, and nobody answered our BYE"),
-            EndCause::RemoteHangup => f.write_str("the far end hung up"),
-            EndCause::Cancelled => f.write_str("cancelled before the answer"),
-            EndCause::Rejected { status } => write!(f, "we refused it with {status}"),
-            EndCause::Failed { status, reason } => f.write_str(&unheard::in_words(*status, reason)),
-            EndCause::MediaTimeout => f.write_str("no RTP for too long"),
-            EndCause::Protocol { message } => f.write_str(message),
-        }
-    }
 }
 
 /// Why an operation of a UA failed.
@@ -228,14 +189,5 @@ mod tests {
     #[test]
     fn people_read_words_and_not_names_of_ours() {
         assert_eq!(format!("{} {}", Codec::Pcmu, Codec::Pcma), "PCMU PCMA");
-        let causes = [
-            (EndCause::LocalHangup, "we hung up"),
-            (EndCause::RemoteHangup, "the far end hung up"),
-            (EndCause::Failed { status: 486, reason: "Busy Here".into() }, "486 Busy Here"),
-            (EndCause::MediaTimeout, "no RTP for too long"),
-        ];
-        for (cause, words) in causes {
-            assert_eq!(cause.to_string(), words);
-        }
     }
 }

@@ -14,8 +14,7 @@ use b2b_call::agent::{
     AgentConfig, AgentError, AgentEvent, AgentService, Codec as ServiceCodec, ImpairConfig, LegAudio,
     Manners, Signalling, SrtpPolicy,
 };
-use b2b_call::leg_fsm::TerminationCause;
-use b2b_ua::{Audio, CallId, Codec, EndCause, UaConfig, UaError, UaEvent};
+use b2b_ua::{Audio, CallId, Codec, UaConfig, UaError, UaEvent};
 
 /// Events that wait for a role, before some are left out.
 const NEWS: usize = 4_096;
@@ -176,7 +175,7 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
             UaEvent::Digit { call: call_id(leg), digit, duration_ms }
         }
         AgentEvent::SourceEnded { leg } => UaEvent::SourceEnded { call: call_id(leg) },
-        AgentEvent::Ended { leg, cause } => UaEvent::Ended { call: call_id(leg), cause: end_cause(cause) },
+        AgentEvent::Ended { leg, cause } => UaEvent::Ended { call: call_id(leg), cause: cause.into() },
         AgentEvent::MediaLost => UaEvent::Fatal { message: "the media worker has stopped".to_owned() },
     });
 }
@@ -237,25 +236,11 @@ fn ua_error(error: AgentError) -> UaError {
     }
 }
 
-/// The cause as a role sees it.
-fn end_cause(cause: TerminationCause) -> EndCause {
-    match cause {
-        TerminationCause::LocalHangup => EndCause::LocalHangup,
-        TerminationCause::ByeUnanswered => EndCause::ByeUnanswered,
-        TerminationCause::RemoteHangup => EndCause::RemoteHangup,
-        TerminationCause::Cancelled => EndCause::Cancelled,
-        TerminationCause::Rejected { status } => EndCause::Rejected { status },
-        TerminationCause::Failed { status, reason } => EndCause::Failed { status, reason },
-        TerminationCause::MediaTimeout | TerminationCause::MediaLost => EndCause::MediaTimeout,
-        TerminationCause::SessionExpired => {
-            EndCause::Protocol { message: "the session was not refreshed in time".to_owned() }
-        }
-        TerminationCause::Protocol { message } => EndCause::Protocol { message },
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use b2b_call::leg_fsm::TerminationCause;
+    use b2b_ua::EndCause;
+
     use super::*;
 
     #[test]

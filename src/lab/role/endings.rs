@@ -23,6 +23,7 @@ pub(super) fn of_call(cause: &EndCause, whom: &str, stopping: bool) -> Result<()
             failure(format!("no RTP from {whom} for too long (--rtp-timeout-s); the call was ended"))
         }
         EndCause::Protocol { message } => failure(format!("the call with {whom} broke: {message}")),
+        other => failure(format!("the call with {whom} has ended: {other}")),
     }
 }
 
