@@ -16,7 +16,7 @@ use b2b_lab::role::mixer::MixerConfig;
 use b2b_lab::role::sink::SinkConfig;
 use b2b_lab::role::source::SourceConfig;
 use b2b_lab::role::{RecordDir, UaOptions};
-use b2b_ua::Codec;
+use b2b_ua::{Codec, UaConfig};
 
 fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message)
@@ -28,7 +28,7 @@ impl Flags {
         self.check_engine()?;
         self.check_together(RoleName::Source)?;
         Ok(SourceConfig {
-            ua: self.ua(),
+            ua: self.ua(RoleName::Source),
             target: self.required_target()?,
             audio_file: self.lab.audio_file.clone().unwrap_or_default(),
             prebuffer: Duration::from_millis(self.lab.prebuffer_ms.into()),
@@ -43,7 +43,7 @@ impl Flags {
         self.check_engine()?;
         self.check_together(RoleName::Mixer)?;
         Ok(MixerConfig {
-            ua: self.ua(),
+            ua: self.ua(RoleName::Mixer),
             target: self.required_target()?,
             dtmf_seq: self.lab.dtmf_seq.clone(),
             dtmf_period: Duration::from_millis(self.lab.dtmf_period_ms.into()),
@@ -57,7 +57,7 @@ impl Flags {
         self.check_engine()?;
         self.check_together(RoleName::Sink)?;
         Ok(SinkConfig {
-            ua: self.ua(),
+            ua: self.ua(RoleName::Sink),
             output: self.lab.output,
             player: self.lab.aplay_cmd.clone(),
             wav: self.lab.wav.clone(),
@@ -179,22 +179,25 @@ impl Flags {
             .map_err(|(key, reason)| usage(format!("--{}: {reason}", key.replace('_', "-"))))
     }
 
-    fn ua(&self) -> UaOptions {
+    fn ua(&self, role: RoleName) -> UaOptions {
         let second = match self.lab.codec {
             Codec::Pcmu => Codec::Pcma,
             Codec::Pcma => Codec::Pcmu,
         };
-        UaOptions {
-            engine: self.lab.engine,
+        let record = self.record.clone().map(RecordDir);
+        let recorded = |extension| record.as_ref().map(|dir| dir.file(&format!("{role}.{extension}")));
+        let config = UaConfig {
+            user: role.to_string(),
             bind: self.sip_bind,
             codecs: vec![self.lab.codec, second],
             ptime_ms: self.lab.ptime_ms,
             jitter_ms: self.lab.jitter_ms,
             impairment: self.lab.impair,
             rtp_timeout: Duration::from_secs_f64(self.lab.rtp_timeout_s),
-            sip_trace: self.sip_trace.clone(),
-            record: self.record.clone().map(RecordDir),
-        }
+            sip_trace: self.sip_trace.clone().or_else(|| recorded("sip")),
+            packet_log: recorded("packets.csv"),
+        };
+        UaOptions { engine: self.lab.engine, config, record }
     }
 
     /// What a bind address that others can reach exposes; none on loopback.

@@ -73,12 +73,12 @@ fn flags_become_the_configuration_of_a_role() {
         parsed("--role source --target sip:a@127.0.0.1 --audio-file a --codec pcma --loop").unwrap();
     assert_eq!(role, RoleName::Source);
     let source = flags.source().unwrap();
-    assert_eq!(source.ua.codecs, [b2b_ua::Codec::Pcma, b2b_ua::Codec::Pcmu]);
+    assert_eq!(source.ua.config.codecs, [b2b_ua::Codec::Pcma, b2b_ua::Codec::Pcmu]);
     assert!(source.repeat);
     let (_, flags) = parsed("--role sink --sip-bind '[::1]:0' --impair loss=1").unwrap();
     let sink = flags.sink().unwrap();
-    assert!(sink.ua.bind.is_ipv6());
-    assert_eq!(sink.ua.impairment.unwrap().loss_pct, 1.0);
+    assert!(sink.ua.config.bind.is_ipv6());
+    assert_eq!(sink.ua.config.impairment.unwrap().loss_pct, 1.0);
 }
 
 #[test]

@@ -65,6 +65,23 @@ pub struct UaConfig {
     pub sip_trace: Option<PathBuf>,
     /// Write one CSV row per received RTP packet here.
     pub packet_log: Option<PathBuf>,
+impl Default for UaConfig {
+    /// On a free port of loopback, as the lab's roles are without flags.
+    fn default() -> Self {
+        UaConfig {
+            user: "b2b".to_owned(),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            ptime_ms: 20,
+            jitter_ms: 60,
+            impairment: None,
+            rtp_timeout: Duration::from_secs(20),
+            sip_trace: None,
+            packet_log: None,
+        }
+    }
+}
+
 }
 
 /// One call's audio: where it comes from and where it goes.

@@ -91,7 +91,7 @@ impl Life {
             out,
             signals,
             view: UaStats::total,
-            impair: options.impairment.map(|impairment| impairment.to_string()),
+            impair: options.config.impairment.map(|impairment| impairment.to_string()),
             next_tick: now + TICK,
             metrics: Metrics {
                 started: now,
@@ -110,11 +110,11 @@ impl Life {
 
     /// Prints the READY line.
     pub(super) fn ready(&mut self, sip: SocketAddr, options: &UaOptions) {
-        let codec = match options.codecs.first() {
+        let codec = match options.config.codecs.first() {
             Some(Codec::Pcma) => "pcma",
             _ => "pcmu",
         };
-        let (role, ptime) = (self.role, options.ptime_ms);
+        let (role, ptime) = (self.role, options.config.ptime_ms);
         self.print(&format!("READY role={role} sip={sip} codec={codec} ptime={ptime}ms"));
     }
 

@@ -36,13 +36,12 @@ pub trait Role {
 }
 
 /// The UA of a role.
-fn open_ua(role: &str, options: &UaOptions) -> anyhow::Result<Box<dyn Ua>> {
+fn open_ua(options: &UaOptions) -> anyhow::Result<Box<dyn Ua>> {
     if let Some(dir) = &options.record {
         std::fs::create_dir_all(dir.path())
             .map_err(|error| endings::of_audio(format!("cannot create {}: {error}", dir.path().display())))?;
     }
-    crate::engine::open(options.engine, options.ua_config(role))
-        .map_err(|error| endings::of_ua(&error).into())
+    crate::engine::open(options.engine, options.config.clone()).map_err(|error| endings::of_ua(&error).into())
 }
 
 /// What a role sends that only listens.

@@ -1,66 +1,19 @@
 //! What every role is told about its UA.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use b2b_ua::{Codec, Engine, Impairment, UaConfig};
+use b2b_ua::{Engine, UaConfig};
 
-/// The options that source, mixer and sink share.
-#[derive(Debug, Clone)]
+/// What source, mixer and sink share.
+#[derive(Debug, Clone, Default)]
 pub struct UaOptions {
     /// `--engine`
     pub engine: Engine,
-    /// `--sip-bind`: SIP over UDP and TCP; RTP uses the same IP.
-    pub bind: SocketAddr,
-    /// `--codec` first, then the others: the order of our offers.
-    pub codecs: Vec<Codec>,
-    /// `--ptime-ms`
-    pub ptime_ms: u32,
-    /// `--jitter-ms`: minimum playout delay.
-    pub jitter_ms: u32,
-    /// `--impair`
-    pub impairment: Option<Impairment>,
-    /// `--rtp-timeout-s`
-    pub rtp_timeout: Duration,
-    /// `--sip-trace`; with `record` and without this, the trace goes there.
-    pub sip_trace: Option<PathBuf>,
+    /// What the engine is told. SIP and RTP use one IP address; with `record` and without
+    /// `--sip-trace`, the trace goes into that directory.
+    pub config: UaConfig,
     /// `--record`: a directory for everything the report is made from.
     pub record: Option<RecordDir>,
-}
-
-impl Default for UaOptions {
-    fn default() -> Self {
-        UaOptions {
-            engine: Engine::default(),
-            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            ptime_ms: 20,
-            jitter_ms: 60,
-            impairment: None,
-            rtp_timeout: Duration::from_secs(20),
-            sip_trace: None,
-            record: None,
-        }
-    }
-}
-
-impl UaOptions {
-    /// The configuration of the UA of a role (`source`, `mixer` or `sink`).
-    pub fn ua_config(&self, role: &str) -> UaConfig {
-        let recorded = |extension| self.record.as_ref().map(|dir| dir.file(&format!("{role}.{extension}")));
-        UaConfig {
-            user: role.to_string(),
-            bind: self.bind,
-            codecs: self.codecs.clone(),
-            ptime_ms: self.ptime_ms,
-            jitter_ms: self.jitter_ms,
-            impairment: self.impairment,
-            rtp_timeout: self.rtp_timeout,
-            sip_trace: self.sip_trace.clone().or_else(|| recorded("sip")),
-            packet_log: recorded("packets.csv"),
-        }
-    }
 }
 
 /// The directory of `--record`; the file names in it are fixed (see

@@ -106,7 +106,7 @@ impl Sink {
 impl Role for Sink {
     fn run(self) -> anyhow::Result<()> {
         let life = Life::begin("sink", &self.config.ua)?;
-        self.live(life, |options| super::open_ua("sink", options))
+        self.live(life, super::open_ua)
     }
 }
 

@@ -108,7 +108,7 @@ impl Source {
 impl Role for Source {
     fn run(self) -> anyhow::Result<()> {
         let life = Life::begin("source", &self.config.ua)?;
-        self.live(life, |options| super::open_ua("source", options))
+        self.live(life, super::open_ua)
     }
 }
 

@@ -85,7 +85,7 @@ impl Mixer {
 impl Role for Mixer {
     fn run(self) -> anyhow::Result<()> {
         let life = Life::begin("mixer", &self.config.ua)?;
-        self.live(life, |options| super::open_ua("mixer", options))
+        self.live(life, super::open_ua)
     }
 }
 
