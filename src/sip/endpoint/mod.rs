@@ -7,7 +7,7 @@
 //! - `command`: what the user asks for, as values, and the errors
 //! - `counters`: what happened, as numbers
 //! - `outbox`: outputs in order, and the open connections
-//! - `receive`, `refuse`: what comes in, and what is refused without state
+//! - `receive`, `refuse`: what comes in, and what is refused without state; `overload`: when there is too much
 //! - `caller`: our INVITE that starts a call; `callee`: theirs
 //! - `success`: 2xx to our INVITE, and ACK
 //! - `challenge`: our INVITE or BYE again, with credentials
@@ -36,6 +36,7 @@ pub mod flow;
 mod hops;
 mod onward;
 pub mod outbox;
+mod overload;
 mod provisional;
 mod receive;
 mod refer;

@@ -113,8 +113,8 @@ impl Endpoint {
         if usage.is_none() && subscription.is_none() {
             return self.refuse(now, &path, &request, 481);
         }
-        let limit = self.config.limits.server_transactions;
-        if self.servers.count() >= limit + limit / 8 || self.servers.bytes() >= self.server_bytes(9) {
+        // A call that is up is worth more than one that begins.
+        if self.is_full(9) {
             return self.overloaded(now, &path, &request);
         }
         match (usage, subscription) {
@@ -126,8 +126,7 @@ impl Endpoint {
 
     /// A request without a To tag (§8.2.1, §8.2.2).
     fn outside(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
-        let limit = self.config.limits.server_transactions;
-        if self.servers.count() >= limit || self.servers.bytes() >= self.server_bytes(8) {
+        if self.is_full(8) {
             return self.overloaded(now, &path, &request);
         }
         let method = request.method().clone();
@@ -170,19 +169,6 @@ impl Endpoint {
             // BYE, UPDATE, INFO without a dialog.
             _ => self.refuse(now, &path, &request, 481),
         }
-    }
-
-    /// So many eighths of what messages may take.
-    fn server_bytes(&self, eighths: usize) -> usize {
-        self.config.limits.server_bytes / 8 * eighths
-    }
-
-    /// 503 with Retry-After (§21.5.4).
-    pub(super) fn overloaded(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
-        self.out.counters.overloaded += 1;
-        let wait = self.config.limits.retry_after.to_string();
-        let headers = [(Name::RetryAfter, wait.as_bytes())];
-        self.refuse_with(now, path, request, 503, "Service Unavailable", &headers);
     }
 
     fn not_allowed(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
