@@ -1,12 +1,13 @@
 //! The phone on a terminal.
 //!
-//! - `model`: what is shown and what keys do, without a terminal
+//! - `model`: what is shown; `keys`: what keys do to it, without a terminal
 //! - `draw`: the model as it looks
 //! - `terminal`: keys and drawing
 //! - `news`: what the library tells, taken to the model
 //! - `run`: all of it together; wishes carried out
 
 pub mod draw;
+mod keys;
 pub mod model;
 mod news;
 mod run;

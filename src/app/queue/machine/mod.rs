@@ -5,7 +5,7 @@
 //! - `agent`: what an agent does, as a table
 //! - `choose`: the strategies
 //! - `line`: callers in their order
-//! - `offers`: agents' calls, from the ring to the rest
+//! - `offers`: agents' calls, from the ring to their end; `wrap_up`: what comes after
 //! - `rate`: the estimate of a wait
 //! - `reload`: another plan while calls are up
 //! - `view`: what is seen, and counted
@@ -18,6 +18,7 @@ pub mod rate;
 mod reload;
 pub mod values;
 pub mod view;
+mod wrap_up;
 
 #[cfg(test)]
 mod agents_tests;

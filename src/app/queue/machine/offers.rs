@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::agent::{Duty, Work, WorkEvent};
 use super::choose::{self, Candidate};
 use super::line::Stage;
-use super::values::{AgentNo, CallerId, Gone, Left, OfferId, Output, QueueNo, Why, Withdrawn};
+use super::values::{AgentNo, CallerId, Left, OfferId, Output, QueueNo, Why, Withdrawn};
 use super::{Floor, Timer};
 
 /// An agent's call.
@@ -17,7 +17,7 @@ pub(super) struct Offer {
     pub caller: Option<CallerId>,
     rings_until: Option<Instant>,
     /// What the agent gets to rest when it is over.
-    rest: Duration,
+    pub rest: Duration,
 }
 
 impl Floor {
@@ -90,14 +90,14 @@ impl Floor {
         self.outputs.push_back(Output::Ring { offer: id, caller, agent, queue: no });
     }
 
-    fn end_of_ringing(&mut self, id: OfferId) {
+    pub(super) fn end_of_ringing(&mut self, id: OfferId) {
         if let Some(until) = self.offers.get_mut(&id).and_then(|it| it.rings_until.take()) {
             self.timers.remove(&(until, Timer::Ring(id)));
         }
     }
 
     /// Takes an offer from its caller; who stays in the line, at its old place.
-    fn part(&mut self, id: OfferId) {
+    pub(super) fn part(&mut self, id: OfferId) {
         let caller = self.offers.get_mut(&id).and_then(|it| it.caller.take());
         if let Some(it) = caller.and_then(|caller| self.callers.get_mut(&caller)) {
             it.offers.retain(|offer| *offer != id);
@@ -126,7 +126,7 @@ impl Floor {
     }
 
     /// Too many calls that an agent does not answer pause it.
-    fn missed(&mut self, now: Instant, agent: AgentNo, queue: QueueNo) {
+    pub(super) fn missed(&mut self, now: Instant, agent: AgentNo, queue: QueueNo) {
         let Some(queue) = self.queues.get_mut(queue.0) else { return };
         queue.counters.missed += 1;
         let limit = queue.plan.misses;
@@ -225,54 +225,5 @@ impl Floor {
             offer.rest = self.queues.get(offer.queue.0).map(|it| it.plan.rest).unwrap_or_default();
             self.withdraw(now, id, Withdrawn::TooLate);
         }
-    }
-
-    pub(super) fn agent_gone(&mut self, now: Instant, id: OfferId, why: Gone) {
-        self.end_of_ringing(id);
-        self.part(id);
-        let Some(offer) = self.offers.remove(&id) else { return };
-        let agent = offer.agent;
-        let Some(it) = self.agents.get_mut(agent.0) else { return };
-        let work = it.work;
-        it.offer = None;
-        let not_taken = matches!(work, Work::Ringing | Work::Joining);
-        let queue = self.queues.get_mut(offer.queue.0);
-        let rest = match &queue {
-            Some(queue) if not_taken => queue.plan.rest,
-            _ => offer.rest,
-        };
-        if let Some(queue) = queue.filter(|_| work == Work::Ringing && why == Gone::Rejected) {
-            queue.counters.rejected += 1;
-        }
-        // Between two calls an agent without a rest is free at once.
-        if rest.is_zero() {
-            self.free_at_once(now, agent);
-        } else {
-            self.advance(now, agent, WorkEvent::Over);
-            self.rest(now, agent, rest);
-        }
-        if work == Work::Ringing && matches!(why, Gone::NoAnswer | Gone::Unreachable) {
-            self.missed(now, agent, offer.queue);
-        }
-    }
-
-    fn rest(&mut self, now: Instant, agent: AgentNo, rest: Duration) {
-        let Some(it) = self.agents.get_mut(agent.0) else { return };
-        it.free_since = now;
-        let until = now + rest;
-        it.rests_until = Some(until);
-        self.timers.insert((until, Timer::Rest(agent)));
-    }
-
-    fn free_at_once(&mut self, now: Instant, agent: AgentNo) {
-        let Some(it) = self.agents.get_mut(agent.0) else { return };
-        let from = it.state();
-        for event in [WorkEvent::Over, WorkEvent::Rested] {
-            it.work = super::agent::next(it.work, event).unwrap_or(it.work);
-        }
-        it.since = now;
-        it.free_since = now;
-        let to = it.state();
-        self.tell(agent, from, to, Why::Call);
     }
 }
