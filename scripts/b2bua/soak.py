@@ -7,19 +7,19 @@ import sys
 import threading
 import time
 
-import mix
+import call_kinds
 from machine import House, close, conclude, ending, machine, median, wait_for
 
 TALK_MS = 1600
 WARM_UP_S = 45
-TALKS = mix.Kind(
+TALKS = call_kinds.Kind(
     "lab", 94, "caller_talks.xml", "callee.xml", "ANSWERED", hold_ms=TALK_MS, callee_words=["-rtp_echo"],
 )
 KINDS = [
     TALKS,
-    mix.Kind("cancelled", 2, "caller_gives_up.xml", "callee_cancelled.xml", "CANCELLED"),
-    mix.Kind("refused", 2, "caller_refused.xml", "callee_busy.xml", "BUSY"),
-    mix.Kind("unanswered", 2, "caller_unanswered.xml", "callee_cancelled.xml", "NO ANSWER", route="timeout_s = 2"),
+    call_kinds.Kind("cancelled", 2, "caller_gives_up.xml", "callee_cancelled.xml", "CANCELLED"),
+    call_kinds.Kind("refused", 2, "caller_refused.xml", "callee_busy.xml", "BUSY"),
+    call_kinds.Kind("unanswered", 2, "caller_unanswered.xml", "callee_cancelled.xml", "NO ANSWER", route="timeout_s = 2"),
 ]
 
 
@@ -46,7 +46,7 @@ def main():
     with House() as house:
         # A second of a sawtooth: any octets are PCMU.
         (house.path / "tone.ulaw").write_bytes(bytes(n % 251 for n in range(8000)))
-        calls = mix.Mix(house, KINDS)
+        calls = call_kinds.Mix(house, KINDS)
         server = house.server(
             calls.routes,
             media='ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 10',

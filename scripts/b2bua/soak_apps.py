@@ -10,7 +10,7 @@ import time
 
 import app_house
 from machine import House, conclude, ending, free_port, machine, median, wait_for
-from mix import user_of
+from call_kinds import user_of
 from soak import slope
 
 USERS = ["1001", "2001", "2002", "2003", "2004", "2005"]

@@ -4,11 +4,11 @@ import argparse
 import sys
 import time
 
-import mix
+import call_kinds
 from machine import House, close, conclude, ending, machine, wait_for
 
 KINDS = [
-    mix.ANSWERED, mix.CANCELLED, mix.REFUSED, mix.UNANSWERED, mix.NOWHERE, mix.CALLER_VANISHES, mix.CALLEE_VANISHES,
+    call_kinds.ANSWERED, call_kinds.CANCELLED, call_kinds.REFUSED, call_kinds.UNANSWERED, call_kinds.NOWHERE, call_kinds.CALLER_VANISHES, call_kinds.CALLEE_VANISHES,
 ]
 # Timer B and F (RFC 3261): INVITE and BYE to a peer that is gone, one after the other.
 LONGEST = 32
@@ -27,7 +27,7 @@ def main():
     options = words.parse_args()
     problems, resting = [], []
     with House() as house:
-        calls = mix.Mix(house, KINDS)
+        calls = call_kinds.Mix(house, KINDS)
         server = house.server(
             calls.routes,
             media='ports = "10000-64999"\nthreads = 1\nrtp_timeout_s = 3',
@@ -36,7 +36,7 @@ def main():
             http="on",
         )
         # What is filled once is filled before: tables, arenas, the ring of events.
-        counts = calls.call(server, WARM_UP, options.rate, [mix.ANSWERED, mix.REFUSED])
+        counts = calls.call(server, WARM_UP, options.rate, [call_kinds.ANSWERED, call_kinds.REFUSED])
         baseline = server.descriptors()
         share = options.calls // options.storms
         for storm in range(options.storms):
