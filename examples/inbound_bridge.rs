@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::service::{CallService, DialError, DialRequest};
-use b2b::call::switch::driver::SwitchThread;
+use b2b::call::service::{CallService, DialError, DialRequest, SwitchThread};
 
 struct Bridge(SocketAddr);
 

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use b2b::app::Prompts;
 use b2b::call::controller::{DigitPlan, Prompt};
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::service::{CallError, CallService};
-use b2b::call::switch::driver::SwitchThread;
+use b2b::call::service::{CallError, CallService, SwitchThread};
 
 // application: begin
 /// Asks for an extension.

@@ -21,6 +21,9 @@
 //! - `handler`: the seam for applications
 //! - `harness`: calls in virtual time, for tests of handlers (feature `harness`)
 //!
+//! Modules that the documentation hides are for b2b's other crates and promise nothing
+//! (`cargo doc -- --document-hidden-items` shows them).
+//!
 //! Calls know nobody who uses them; this does not compile:
 //!
 //! ```compile_fail
@@ -29,33 +32,47 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
 use serde::{Deserialize, Serialize};
+#[doc(hidden)]
 
 pub mod account;
 pub mod agent;
 pub mod bridge_fsm;
+#[doc(hidden)]
 pub mod bus;
 pub mod call_fsm;
 pub mod capture;
+#[doc(hidden)]
 pub mod cdr;
+#[doc(hidden)]
 pub mod controller;
 pub mod digits;
 pub mod direct;
 pub mod event;
 pub mod failure;
 pub mod handler;
+#[doc(hidden)]
 #[cfg(any(test, feature = "harness"))]
 pub mod harness;
 pub mod headers;
+#[doc(hidden)]
 pub mod leg_fsm;
+#[doc(hidden)]
 pub mod lookup;
 pub mod negotiate;
+#[doc(hidden)]
 pub mod policy;
+#[doc(hidden)]
 pub mod reason;
+#[doc(hidden)]
 pub mod recording;
 pub mod resolver;
+#[doc(hidden)]
 pub mod seats;
+#[doc(hidden)]
 pub mod service;
+#[doc(hidden)]
 pub mod switch;
 pub mod timeline;
 pub mod verdict;

@@ -14,6 +14,9 @@
 //!   sound to and from outside of the media threads
 //! - `codec` … `disk`: samples and files; `stereo`: both sides of a call, aligned
 //!
+//! Modules that the documentation hides are for b2b's other crates and promise nothing
+//! (`cargo doc -- --document-hidden-items` shows them).
+//!
 //! Machines take the time as an argument, see [`Now`].
 //!
 //! Media knows no SIP, and SIP no media; this does not compile:
@@ -24,29 +27,44 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
 pub mod codec;
+#[doc(hidden)]
 pub mod conceal;
 pub mod conference;
 pub mod disk;
+#[doc(hidden)]
 pub mod dtmf;
+#[doc(hidden)]
 pub mod file;
 pub mod forward;
+#[doc(hidden)]
 pub mod impair;
 pub mod jitter;
+#[doc(hidden)]
 pub mod latency;
+#[doc(hidden)]
 pub mod mix;
 pub mod pitch;
+#[doc(hidden)]
 pub mod ports;
 pub mod recording;
+#[doc(hidden)]
 pub mod relay;
 pub mod resample;
 pub mod room;
+#[doc(hidden)]
 pub mod rtp;
+#[doc(hidden)]
 pub mod session;
+#[doc(hidden)]
 pub mod sounds;
+#[doc(hidden)]
 pub mod stage;
+#[doc(hidden)]
 pub mod stereo;
 pub mod stream;
+#[doc(hidden)]
 pub mod tap;
 pub mod tone;
 pub mod transcode;

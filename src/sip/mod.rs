@@ -12,6 +12,9 @@
 //! - `sent_by`: where a sender over UDP says that it listens
 //! - `net`: sockets, clock and name resolution around the endpoint
 //!
+//! Modules that the documentation hides are for b2b's other crates and promise nothing
+//! (`cargo doc -- --document-hidden-items` shows them).
+//!
 //! SIP knows no media, and media no SIP; this does not compile:
 //!
 //! ```compile_fail
@@ -19,14 +22,20 @@
 //! ```
 
 #![forbid(unsafe_code)]
+#[doc(hidden)]
 
 pub mod auth;
+#[doc(hidden)]
 pub mod dialog;
 pub mod endpoint;
 pub mod known;
+#[doc(hidden)]
 pub mod msg;
+#[doc(hidden)]
 pub mod net;
+#[doc(hidden)]
 pub mod networks;
+#[doc(hidden)]
 pub mod registration;
 pub mod sent_by;
 pub mod transaction;

@@ -26,6 +26,7 @@ use super::leg_fsm::TerminationCause;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
 use super::switch::command::Command;
 pub use super::switch::dial::DialFailure;
+pub use super::switch::driver::{StartError, SwitchThread};
 use super::{BridgeId, CallId, LegId};
 
 /// The variable of a call that a party was sent to an application in: who has sent it, as a target

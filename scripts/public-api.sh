@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What the published crates promise, as text in docs/api/: one line an item. Fails where the code says
+# something else; a change of these files is a change that users of the library see (CHANGELOG.md).
+# usage: scripts/public-api.sh [--write]
+# Needs rustdoc's JSON, which is not stable: the version in scripts/public-api/Cargo.toml is of one Rust.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+crates=(b2b-sip b2b-media b2b-call b2b-client)
+target=${CARGO_TARGET_DIR:-target}
+cargo build --quiet --manifest-path scripts/public-api/Cargo.toml --target-dir "$target/public-api"
+# Only rustdoc itself gets what is unstable: the builds of all else stay as they are.
+rustdoc=$(mktemp)
+made=$(mktemp -d)
+trap 'rm -rf "$rustdoc" "$made"' EXIT
+printf '#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$@" -Zunstable-options --output-format json\n' >"$rustdoc"
+chmod +x "$rustdoc"
+RUSTDOC=$rustdoc cargo doc --quiet --no-deps --lib "${crates[@]/#/-p}"
+code=0
+for crate in "${crates[@]}"; do
+    "$target/public-api/debug/b2b-public-api" "$target/doc/${crate//-/_}.json" >"$made/$crate.txt"
+    if [ "${1:-}" = --write ]; then
+        mkdir -p docs/api
+        cp "$made/$crate.txt" "docs/api/$crate.txt"
+    elif ! diff -u "docs/api/$crate.txt" "$made/$crate.txt"; then
+        code=1
+    fi
+done
+[ $code -eq 0 ] || echo "the public API has changed: scripts/public-api.sh --write, and a line in CHANGELOG.md" >&2
+exit $code
