@@ -13,8 +13,6 @@
 //! Commands flow down this picture, events come back as values.
 //! `designs/0018-workspace.md` says why, `designs/0001-borders.md` what crosses the borders.
 
-#![forbid(unsafe_code)]
-
 pub use b2b_app as app;
 #[cfg(feature = "program")]
 pub use b2b_base::logging;

@@ -140,13 +140,13 @@ fn crates_depend_only_on_what_they_may() {
 }
 
 #[test]
-fn crates_forbid_unsafe_code_where_it_is_not_needed() {
-    let forbids = |text: &str| text.contains("\n#![forbid(unsafe_code)]\n");
+fn crates_have_the_lints_of_the_workspace_unless_they_need_unsafe_code() {
     let lax = CRATES.iter().filter(|name| !UNSAFE.contains(name)).filter(|name| {
-        let path = root().join("src").join(name).join("mod.rs");
-        !forbids(&fs::read_to_string(path).expect("a crate has a root"))
+        let path = root().join("src").join(name).join("Cargo.toml");
+        let manifest = fs::read_to_string(path).expect("a crate has a manifest");
+        !manifest.contains("\n[lints]\nworkspace = true\n")
     });
-    report(lax.map(|name| format!("src/{name}/mod.rs: no #![forbid(unsafe_code)]")).collect());
+    report(lax.map(|name| format!("src/{name}/Cargo.toml: no [lints] of the workspace")).collect());
 }
 
 #[test]

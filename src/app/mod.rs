@@ -22,8 +22,6 @@
 //! use b2b_sip::msg;
 //! ```
 
-#![forbid(unsafe_code)]
-
 pub mod conference;
 pub mod ivr;
 pub mod park;

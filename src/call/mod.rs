@@ -30,51 +30,49 @@
 //! use b2b_server::config;
 //! ```
 
-#![forbid(unsafe_code)]
-
-#[doc(hidden)]
 use serde::{Deserialize, Serialize};
-#[doc(hidden)]
 
+#[doc(hidden)]
 pub mod account;
+#[doc(hidden)]
 pub mod agent;
 pub mod bridge_fsm;
-#[doc(hidden)]
 pub mod bus;
 pub mod call_fsm;
+#[doc(hidden)]
 pub mod capture;
-#[doc(hidden)]
 pub mod cdr;
-#[doc(hidden)]
 pub mod controller;
+#[doc(hidden)]
 pub mod digits;
+#[doc(hidden)]
 pub mod direct;
 pub mod event;
 pub mod failure;
 pub mod handler;
-#[doc(hidden)]
 #[cfg(any(test, feature = "harness"))]
 pub mod harness;
+#[doc(hidden)]
 pub mod headers;
-#[doc(hidden)]
 pub mod leg_fsm;
-#[doc(hidden)]
 pub mod lookup;
+#[doc(hidden)]
 pub mod negotiate;
 #[doc(hidden)]
 pub mod policy;
-#[doc(hidden)]
 pub mod reason;
 #[doc(hidden)]
 pub mod recording;
+#[doc(hidden)]
 pub mod resolver;
 #[doc(hidden)]
 pub mod seats;
-#[doc(hidden)]
 pub mod service;
 #[doc(hidden)]
 pub mod switch;
+#[doc(hidden)]
 pub mod timeline;
+#[doc(hidden)]
 pub mod verdict;
 
 /// One party's side of a call. Never used twice in a process.

@@ -92,8 +92,6 @@
 //! Methods are `async` and wait for channels only. The client's threads bring their own runtime;
 //! the caller's may be tokio's or another one, or a `block_on`.
 
-#![forbid(unsafe_code)]
-
 mod account;
 pub mod audio;
 pub mod book;

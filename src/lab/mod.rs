@@ -6,8 +6,6 @@
 //! - `orchestrator`: one process per role of a plan, verdict, report
 //! - `config`: plans and scenes
 
-#![forbid(unsafe_code)]
-
 pub mod config;
 pub mod engine;
 mod native;

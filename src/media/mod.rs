@@ -25,26 +25,23 @@
 //! use b2b_sip::msg;
 //! ```
 
-#![forbid(unsafe_code)]
-
-#[doc(hidden)]
 pub mod codec;
-#[doc(hidden)]
 pub mod conceal;
+#[doc(hidden)]
 pub mod conference;
+#[doc(hidden)]
 pub mod disk;
-#[doc(hidden)]
 pub mod dtmf;
-#[doc(hidden)]
 pub mod file;
+#[doc(hidden)]
 pub mod forward;
 #[doc(hidden)]
 pub mod impair;
 pub mod jitter;
 #[doc(hidden)]
 pub mod latency;
-#[doc(hidden)]
 pub mod mix;
+#[doc(hidden)]
 pub mod pitch;
 #[doc(hidden)]
 pub mod ports;
@@ -52,10 +49,9 @@ pub mod recording;
 #[doc(hidden)]
 pub mod relay;
 pub mod resample;
+#[doc(hidden)]
 pub mod room;
-#[doc(hidden)]
 pub mod rtp;
-#[doc(hidden)]
 pub mod session;
 #[doc(hidden)]
 pub mod sounds;
@@ -63,10 +59,12 @@ pub mod sounds;
 pub mod stage;
 #[doc(hidden)]
 pub mod stereo;
+#[doc(hidden)]
 pub mod stream;
 #[doc(hidden)]
 pub mod tap;
 pub mod tone;
+#[doc(hidden)]
 pub mod transcode;
 pub mod transport;
 pub mod worker;

@@ -8,8 +8,6 @@
 //! - `keys`, `value`: its flags
 //! - `run`: the client of an account, and the one or the other with it
 
-#![forbid(unsafe_code)]
-
 mod dialling;
 pub mod keys;
 mod loudness;

@@ -6,8 +6,6 @@
 //! - `format`: payload types, with the static ones of RFC 3551
 //! - `build`: offers and answers (RFC 3264 §5, §6: the lines and their order)
 
-#![forbid(unsafe_code)]
-
 mod audio;
 mod build;
 mod crypto;

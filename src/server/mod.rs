@@ -37,8 +37,6 @@
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
 
-#![forbid(unsafe_code)]
-
 pub mod applications;
 pub mod board;
 pub mod calls;

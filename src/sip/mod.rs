@@ -21,21 +21,19 @@
 //! use b2b_media::mix;
 //! ```
 
-#![forbid(unsafe_code)]
-#[doc(hidden)]
-
 pub mod auth;
 #[doc(hidden)]
 pub mod dialog;
 pub mod endpoint;
+#[doc(hidden)]
 pub mod known;
-#[doc(hidden)]
 pub mod msg;
-#[doc(hidden)]
 pub mod net;
 #[doc(hidden)]
 pub mod networks;
 #[doc(hidden)]
 pub mod registration;
+#[doc(hidden)]
 pub mod sent_by;
+#[doc(hidden)]
 pub mod transaction;

@@ -11,8 +11,6 @@
 //! epoll set would wake the thread once more per packet and win nothing. A relay
 //! forwards at once, and so does wait on its sockets.
 
-#![allow(unsafe_code)]
-
 pub mod descriptors;
 pub mod relay;
 pub mod udp;

@@ -4,8 +4,6 @@
 //!
 //! - `impairment`: the lab's network impairer, as values
 
-#![forbid(unsafe_code)]
-
 pub mod impairment;
 
 use std::fmt;
@@ -65,6 +63,8 @@ pub struct UaConfig {
     pub sip_trace: Option<PathBuf>,
     /// Write one CSV row per received RTP packet here.
     pub packet_log: Option<PathBuf>,
+}
+
 impl Default for UaConfig {
     /// On a free port of loopback, as the lab's roles are without flags.
     fn default() -> Self {
@@ -80,8 +80,6 @@ impl Default for UaConfig {
             packet_log: None,
         }
     }
-}
-
 }
 
 /// One call's audio: where it comes from and where it goes.
