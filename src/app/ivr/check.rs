@@ -234,5 +234,4 @@ fn silent(node: &Node) -> Vec<&str> {
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
 mod tests;

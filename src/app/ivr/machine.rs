@@ -308,5 +308,4 @@ fn push_escaped(filled: &mut String, value: &str) {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

@@ -234,5 +234,4 @@ enum Dialled {
 }
 
 #[cfg(test)]
-#[path = "run_tests.rs"]
 mod tests;

@@ -377,5 +377,4 @@ impl Hearing {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
