@@ -219,5 +219,4 @@ impl Playout {
 }
 
 #[cfg(test)]
-#[path = "playout_tests.rs"]
 mod tests;
