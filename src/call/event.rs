@@ -430,5 +430,4 @@ pub mod rfc3339 {
 }
 
 #[cfg(test)]
-#[path = "event_tests.rs"]
 mod tests;

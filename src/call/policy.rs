@@ -252,5 +252,4 @@ fn contact<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

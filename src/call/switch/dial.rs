@@ -472,5 +472,4 @@ impl<T> Dial<T> {
 }
 
 #[cfg(test)]
-#[path = "dial_tests.rs"]
 mod tests;

@@ -175,5 +175,4 @@ fn extensions(from: &Leg, to: &Leg) -> ExtensionMap {
 }
 
 #[cfg(test)]
-#[path = "ways_tests.rs"]
 mod tests;
