@@ -403,5 +403,4 @@ fn at_most(unit: &str, value: usize, least: usize, most: usize) -> Result<(), Fa
 }
 
 #[cfg(test)]
-#[path = "builder_tests.rs"]
 mod tests;
