@@ -377,5 +377,4 @@ fn described(value: &DeValue<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;
