@@ -221,5 +221,4 @@ impl Silence {
 }
 
 #[cfg(test)]
-#[path = "sheet_tests.rs"]
 mod tests;

@@ -481,5 +481,4 @@ fn timeout(now: Instant, wake: Option<Instant>) -> EpollTimeout {
 }
 
 #[cfg(test)]
-#[path = "thread_tests.rs"]
 mod tests;

@@ -216,5 +216,4 @@ impl Collector {
 }
 
 #[cfg(test)]
-#[path = "collect_tests.rs"]
 mod tests;

@@ -225,5 +225,4 @@ pub fn same_host(one: IpAddr, other: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-#[path = "lock_tests.rs"]
 mod tests;

@@ -12,17 +12,11 @@ use crate::rtp::packet::RtpPacket;
 use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
 use b2b_base::util::ntp::NtpTime;
 
-#[path = "machine/digits_tests.rs"]
 mod digits;
-#[path = "machine/measures_tests.rs"]
 mod measures;
-#[path = "machine/rooms_tests.rs"]
 mod rooms;
-#[path = "machine/sources_tests.rs"]
 mod sources;
-#[path = "machine/staging_tests.rs"]
 mod staging;
-#[path = "machine/streams_tests.rs"]
 mod streams;
 
 const FRAME: Duration = Duration::from_millis(20);
