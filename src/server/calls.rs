@@ -431,8 +431,6 @@ fn rules(dial: &Dial) -> Arc<[HeaderRule]> {
 }
 
 #[cfg(test)]
-#[path = "calls_rules_tests.rs"]
 mod rules_tests;
 #[cfg(test)]
-#[path = "calls_tests.rs"]
 mod tests;

@@ -276,5 +276,4 @@ impl Dial {
 }
 
 #[cfg(test)]
-#[path = "routing_tests.rs"]
 mod tests;

@@ -205,5 +205,4 @@ fn operation(route: &Route) -> OperationBuilder {
 }
 
 #[cfg(test)]
-#[path = "openapi_tests.rs"]
 mod tests;
