@@ -360,5 +360,4 @@ fn next_digest(value: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

@@ -268,5 +268,4 @@ impl<K: Hash + Eq> Table<K> {
 }
 
 #[cfg(test)]
-#[path = "penalty_tests.rs"]
 mod tests;

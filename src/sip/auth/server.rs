@@ -365,5 +365,4 @@ fn is_for(given: &DigestCredentials<'_>, request: &Request) -> bool {
 }
 
 #[cfg(test)]
-#[path = "server_tests.rs"]
 mod tests;

@@ -143,5 +143,4 @@ fn ordered(records: &impl Records, mut servers: Vec<Srv>) -> Vec<Srv> {
 }
 
 #[cfg(test)]
-#[path = "locate_tests.rs"]
-mod locate_tests;
+mod tests;
