@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::harness::{Harness, SESSION};
 use b2b::call::service::{CallService, DialRequest};
 use b2b::media::Now;
 use b2b::media::forward::PayloadMap;
@@ -18,6 +17,7 @@ use b2b::media::relay::machine::{Command, Machine, Transmit};
 use b2b::media::relay::{EndpointConfig, RelayId, Remote, Way};
 use b2b::media::session::Channel;
 use b2b::util::ntp::NtpTime;
+use b2b_testkit::{Harness, SESSION};
 use nix::time::{ClockId, clock_gettime};
 
 /// Legs of the relay; each two are joined.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  assemble   main -> cli -> lab   server   phone
-//!  use calls               ua   app   client
+//!  use calls               ua   app   client   (testkit)
 //!  calls                      call
 //!  planes                  sip    media
 //!  leaves               sdp   base   config

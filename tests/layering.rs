@@ -5,8 +5,12 @@
 //! It reads the sources as text. That is enough for `crate::`, `super::` and `b2b_room::`
 //! paths, and needs no compiler.
 
+mod rust_text;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use rust_text::tokens;
 
 /// Who may import whom; the longest name that fits a module counts. A room may
 /// always import itself. Rooms that assemble name what they may reach, too:
@@ -25,6 +29,8 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("app", &["base::util", "call"]),
     // The library's front: the call model, samples and files; of SIP only its names.
     ("client", &["base", "call", "media", "sip::msg"]),
+    // Calls in virtual time, for tests: a switch, its parties, and media that only say what they do.
+    ("testkit", &["call", "media::stream", "sip"]),
     // The adapter: values only; an engine has a room of its own.
     ("ua", &["base"]),
     ("baresip", &["base", "ua"]),
@@ -62,8 +68,11 @@ const BORDERS: &[(&str, &[&str])] = &[
 /// The rooms that are crates, `b2b_room`, each where it stands.
 const CRATES: &[&str] = &[
     "app", "baresip", "base", "call", "client", "config", "lab", "media", "phone", "sdp", "server", "sip",
-    "sys", "ua",
+    "sys", "testkit", "ua",
 ];
+
+/// What tests may use, in whatever room: nothing that is shipped does.
+const FOR_TESTS: &[&str] = &["test-support", "testkit"];
 
 /// Parts of a plane that assembling rooms must leave alone, although they may use
 /// the rest of it: they drive calls.
@@ -128,8 +137,8 @@ fn crates_depend_only_on_what_they_may() {
         let manifest = fs::read_to_string(&path).expect("a room that is a crate has a manifest");
         let rooms = BORDERS.iter().filter(|(room, _)| within(room, name));
         let allowed: Vec<_> = rooms.flat_map(|(_, allowed)| allowed.iter()).collect();
-        let depends = manifest.lines().filter_map(|line| line.strip_prefix("b2b-"));
-        let depends = depends.filter_map(|rest| rest.split(['.', ' ', '=']).next());
+        let (shipped, tests) = manifest.split_once("[dev-dependencies]").unwrap_or((&manifest, ""));
+        let depends = named_rooms(shipped).chain(named_rooms(tests).filter(|it| !FOR_TESTS.contains(it)));
         faults.extend(
             depends
                 .filter(|other| !allowed.iter().any(|room| room.split("::").next() == Some(other)))
@@ -137,6 +146,12 @@ fn crates_depend_only_on_what_they_may() {
         );
     }
     report(faults);
+}
+
+/// The rooms that a part of a manifest names.
+fn named_rooms(part: &str) -> impl Iterator<Item = &str> {
+    let named = part.lines().filter_map(|line| line.strip_prefix("b2b-"));
+    named.filter_map(|rest| rest.split(['.', ' ', '=']).next())
 }
 
 #[test]
@@ -190,7 +205,9 @@ fn imports_across_borders(source: &Source) -> Vec<String> {
     imports(source)
         .into_iter()
         .filter(|target| {
-            let welcome = within(target, room) || allowed.iter().any(|room| within(target, room));
+            let for_tests = source.test && FOR_TESTS.iter().any(|room| within(target, room));
+            let welcome =
+                within(target, room) || allowed.iter().any(|room| within(target, room)) || for_tests;
             let hidden = assembles && ONLY_CALLS.iter().any(|part| within(target, part));
             !welcome || hidden
         })
@@ -361,64 +378,6 @@ fn is_name(token: &str) -> bool {
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}::{name}") }
-}
-
-/// Names and signs of a source; comments, strings and characters are left out.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(length) = string(rest) {
-            length
-        } else if first.is_alphanumeric() || first == '_' {
-            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            tokens.push(rest[..length].to_string());
-            length
-        } else if rest.starts_with("::") {
-            tokens.push("::".to_string());
-            2
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(first.to_string());
-            }
-            first.len_utf8()
-        };
-        rest = &rest[length..];
-    }
-    tokens
-}
-
-/// Length of the string, byte string, raw string or character that begins here.
-fn string(text: &str) -> Option<usize> {
-    let body = text.strip_prefix('b').unwrap_or(text);
-    if let Some(raw) = body.strip_prefix('r') {
-        let hashes = raw.len() - raw.trim_start_matches('#').len();
-        if raw[hashes..].starts_with('"') {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let from = text.len() - raw.len() + hashes + 1;
-            return Some(text[from..].find(&end).map_or(text.len(), |at| from + at + end.len()));
-        }
-    }
-    let quote = body.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let from = text.len() - body.len() + 1;
-    let mut chars = text[from..].char_indices();
-    if quote == '\'' && !body.starts_with("'\\") {
-        // A character has its end right behind it; a lifetime has none.
-        let (_, inside) = chars.next()?;
-        return text[from + inside.len_utf8()..].starts_with('\'').then(|| from + inside.len_utf8() + 1);
-    }
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => drop(chars.next()),
-            c if c == quote => return Some(from + at + 1),
-            _ => {}
-        }
-    }
-    Some(text.len())
 }
 
 // ---- the rules catch what they are for

@@ -19,7 +19,8 @@
 //! - `service`: the library's front: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
 //! - `handler`: the seam for applications
-//! - `harness`: calls in virtual time, for tests of handlers (feature `harness`)
+//!
+//! Programs over calls are tested in virtual time with `b2b-testkit`.
 //!
 //! Modules that the documentation hides are for b2b's other crates and promise nothing
 //! (`cargo doc -- --document-hidden-items` shows them).
@@ -50,8 +51,6 @@ pub mod direct;
 pub mod event;
 pub mod failure;
 pub mod handler;
-#[cfg(any(test, feature = "harness"))]
-pub mod harness;
 #[doc(hidden)]
 pub mod headers;
 pub mod leg_fsm;

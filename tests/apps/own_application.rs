@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use b2b::app::Prompts;
 use b2b::call::call_fsm::CallState;
-use b2b::call::harness::{Harness, SESSION};
+use b2b_testkit::{Harness, SESSION};
 
 use example::Extension;
 

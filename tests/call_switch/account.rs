@@ -9,11 +9,11 @@ use b2b::call::bus::Received;
 use b2b::call::cdr::Disposition;
 use b2b::call::controller::{EndpointId, EndpointStats, MediaEvent};
 use b2b::call::event::Event;
-use b2b::call::harness::{Harness, PartyId, SESSION};
 use b2b::call::service::{DialOptions, DialRequest, RouteTaken};
 use b2b::call::timeline::{Body, What};
 use b2b::call::verdict::{Audio, Cause};
 use b2b::sip::endpoint::{Body as Content, UsageId};
+use b2b_testkit::{Harness, PartyId, SESSION};
 use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob, uri};

@@ -10,12 +10,11 @@ use b2b::call::call_fsm::CallState;
 use b2b::call::controller::{CollectEnd, Collected, DigitPlan, MediaController, Played, Prompt};
 use b2b::call::event::Event;
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use b2b::call::harness::{Harness, PartyId, SESSION};
 use b2b::call::service::{CallError, CallService, DialOptions, DialRequest, Place};
 use b2b::sip::endpoint::{Body, Event as SipEvent, Termination, UsageEvent};
+use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
-use crate::routed::{ANN, BOB, Handler, uri};
-use crate::transfers::refer;
+use crate::routed::{ANN, BOB, uri};
 
 /// A handler with a name that others know.
 struct Named<F>(&'static str, F);
@@ -427,10 +426,10 @@ fn who_is_sent_to_an_application_by_refer_is_with_it_whichever_party_it_is() {
         let ((leaves, leaving), (stays, staying)) =
             if caller_stays { ((bob, b), (ann, a)) } else { ((ann, a), (bob, b)) };
         // An application that is not there: they talk on.
-        refer(&mut harness, leaves, leaving, "<sip:702@192.0.2.1>".to_owned());
+        harness.refer(leaves, leaving, "<sip:702@192.0.2.1>".to_owned());
         assert_eq!(told_of(&mut harness, leaves).last(), Some(&404));
         assert_eq!(harness.snapshot().remove(0).state, CallState::Bridged);
-        refer(&mut harness, leaves, leaving, "<sip:701@192.0.2.1>".to_owned());
+        harness.refer(leaves, leaving, "<sip:701@192.0.2.1>".to_owned());
         assert_eq!(told_of(&mut harness, leaves), [200]);
         let number = if caller_stays { "party1" } else { "callee" };
         assert_eq!(*seen.lock().expect("one thread"), [("701".to_owned(), number.to_owned())]);

@@ -6,13 +6,13 @@ use b2b::call::CallId;
 use b2b::call::account::CAPTURES;
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::controller::EndpointId;
-use b2b::call::harness::{B2B, Harness, SESSION};
 use b2b::call::switch::CaptureError;
 use b2b::sip::endpoint::Replaces;
+use b2b_testkit::{B2B, Harness, SESSION};
 use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, CAT, uri};
-use crate::transfers::{harness, refer, refresh};
+use crate::transfers::{harness, refresh};
 
 fn captured(harness: &Harness) -> Vec<u64> {
     harness.media().captured(harness.now()).into_iter().map(|EndpointId(id)| id).collect()
@@ -34,7 +34,7 @@ fn a_capture_takes_in_a_leg_that_comes_by_transfer_and_ends_with_the_call() {
     assert!(view.running);
     assert_eq!(captured(&harness), [1, 2]);
     assert_eq!(harness.capture(call, None), Err(CaptureError::Running(call)));
-    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
     let c = harness.next_call(cat);
     harness.answer(cat, c, Some(SESSION));
     refresh(&mut harness, bob, b);
@@ -67,7 +67,7 @@ fn a_leg_that_goes_over_into_another_call_is_captured_as_that_call_is() {
             from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
             early_only: false,
         };
-        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         refresh(&mut harness, bob, b);
         refresh(&mut harness, cat, c);
         harness.run(Duration::from_secs(3));

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use b2b::call::harness::{Harness, PartyId, SESSION};
 use b2b::call::service::{DialOptions, DialOrder, DialRequest};
 use b2b::sip::endpoint::{Termination, UsageId};
+use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, CAT, DAN, contacts, routed, to_bob, uri};
 
@@ -283,8 +283,8 @@ fn without_ports_the_call_is_refused_with_503_and_when_to_try_again_and_nothing_
 
 #[test]
 fn over_a_bad_network_every_call_comes_up_and_nothing_is_left() {
-    use b2b::call::harness::Network;
     use b2b::call::switch::{SwitchConfig, desk::OpenDesk};
+    use b2b_testkit::Network;
     for seed in 0..20 {
         let network = Network { loss: 0.15, duplicate: 0.1, delay_ms: (1, 40), seed };
         let handlers: Vec<std::sync::Arc<dyn b2b::call::handler::ApplicationHandler>> =

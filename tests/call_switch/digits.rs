@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::harness::{Harness, PartyId, SESSION};
 use b2b::call::service::DialOptions;
 use b2b::sip::endpoint::{Body, Event, HeaderFields, InDialog, Reply, UsageEvent, UsageId};
 use b2b::sip::msg::Method;
+use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::in_call::{answered, asked};
 use crate::routed::{ANN, BOB, contacts, routed};

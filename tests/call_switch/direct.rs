@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::controller::{EndpointId, MediaEvent};
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use b2b::call::harness::{B2B, Harness, Network, PartyId, SESSION};
 use b2b::call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
 use b2b::call::service::{CallService, DialOptions};
 use b2b::call::switch::{SwitchConfig, desk::OpenDesk};
 use b2b::call::verdict::Audio;
 use b2b::sip::endpoint::{Body, Event, Replaces, UsageEvent, UsageId};
+use b2b_testkit::{B2B, Handler, Harness, Network, PartyId, SESSION};
 use bytes::Bytes;
 
 use crate::in_call::{answered, asked};
-use crate::routed::{ANN, BOB, CAT, Handler, contacts};
+use crate::routed::{ANN, BOB, CAT, contacts};
 
 const B2B_MEDIA: &str = "c=IN IP4 192.0.2.1\r\n";
 const ANN_MEDIA: &str = "c=IN IP4 198.51.100.7\r\n";

@@ -7,12 +7,12 @@ use b2b::call::CallId;
 use b2b::call::call_fsm::CallState;
 use b2b::call::event::Event;
 use b2b::call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::harness::{Harness, SESSION};
 use b2b::call::leg_fsm::TerminationCause;
 use b2b::call::service::{CallError, CallService, DialRequest};
 use b2b::sip::endpoint::Termination;
+use b2b_testkit::{Handler, Harness, SESSION};
 
-use crate::routed::{ANN, BOB, Handler, uri};
+use crate::routed::{ANN, BOB, uri};
 
 type Heard = Arc<Mutex<Vec<(CallId, Event)>>>;
 

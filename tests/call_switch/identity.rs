@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::handler::{HandlerAction, IncomingCall};
-use b2b::call::harness::{Harness, SESSION};
 use b2b::call::service::{CallService, DialOptions};
 use b2b::sip::endpoint::{Body, HeaderFields};
+use b2b_testkit::{Handler, Harness, SESSION};
 use bytes::Bytes;
 
 use crate::digits::allowing;
-use crate::routed::{ANN, BOB, CAT, Handler, contacts, uri};
-use crate::transfers::refer;
+use crate::routed::{ANN, BOB, CAT, contacts, uri};
 
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE";
 
@@ -106,7 +105,7 @@ fn who_stays_in_a_transfer_is_told_who_has_come() {
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
     let from = harness.wire.len();
-    refer(&mut harness, bob, b, format!("<{}>", uri(CAT)));
+    harness.refer(bob, b, format!("<{}>", uri(CAT)));
     let c = harness.answer_next(cat, SESSION);
     harness.run(Duration::from_millis(500));
     assert_eq!(told(&harness, from, ANN), [("INVITE".to_owned(), "<sip:callee@b2b.invalid>".to_owned())]);
@@ -127,7 +126,7 @@ fn a_callee_who_is_transferred_keeps_its_name() {
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
-    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
     let invite = harness.wire.iter().rfind(|it| it.to == CAT.parse().unwrap()).unwrap();
     assert!(invite.line().starts_with("INVITE"));
     let from = invite.field("From").unwrap();

@@ -4,10 +4,10 @@ use b2b::call::bridge_fsm::{BridgeMode, BridgeState};
 use b2b::call::bus::Received;
 use b2b::call::controller::{EndpointId, MediaEvent};
 use b2b::call::event::{DigitBy, Event as News};
-use b2b::call::harness::{Harness, PartyId, SESSION};
 use b2b::call::service::DialOptions;
 use b2b::sip::endpoint::{Body, Event, InDialog, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Method;
+use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, contacts, routed, to_bob};
 

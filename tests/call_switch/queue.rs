@@ -16,10 +16,10 @@ use b2b::call::bus::{Received, Subscriber};
 use b2b::call::call_fsm::CallState;
 use b2b::call::event::Event;
 use b2b::call::handler::{ApplicationHandler, HandlerAction};
-use b2b::call::harness::{Harness, PartyId, SESSION};
 use b2b::sip::endpoint::{Termination, UsageId};
+use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
-use crate::routed::{ANN, BOB, CAT, DAN, Handler, uri};
+use crate::routed::{ANN, BOB, CAT, DAN, uri};
 
 pub fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -2,12 +2,11 @@
 
 use b2b::app::queue::machine::agent::{AgentState, Duty};
 use b2b::call::call_fsm::CallState;
-use b2b::call::harness::SESSION;
 use b2b::sip::endpoint::Termination;
+use b2b_testkit::SESSION;
 
 use crate::queue::{one_agent, s};
 use crate::routed::{DAN, uri};
-use crate::transfers::{refer, refresh};
 
 #[test]
 fn a_full_queue_refuses_whom_it_has_no_way_for() {
@@ -103,9 +102,9 @@ fn an_agent_who_sends_the_caller_elsewhere_is_free_again_and_the_caller_keeps_it
     let dan = it.harness.party(DAN);
     let a = it.caller(it.ann);
     let b = it.harness.answer_next(it.bob, SESSION);
-    refer(&mut it.harness, it.bob, b, format!("<{}>", uri(DAN)));
+    it.harness.refer(it.bob, b, format!("<{}>", uri(DAN)));
     let d = it.harness.answer_next(dan, SESSION);
-    refresh(&mut it.harness, it.ann, a);
+    it.harness.answer(it.ann, a, Some(SESSION));
     it.harness.run(s(3));
     assert!(!it.harness.is_up(it.bob, b) && it.harness.is_up(it.ann, a));
     assert_eq!(it.agent("bob"), AgentState::WrapUp);

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use b2b::call::harness::{Harness, PartyId, SESSION, Sent};
 use b2b::call::service::{DialOptions, DialOrder};
 use b2b::sip::endpoint::{Body, Event, Invite, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Response;
+use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob};
 

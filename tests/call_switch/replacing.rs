@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b::call::harness::{B2B, Harness, Network, SESSION};
 use b2b::call::resolver::ChainResolver;
 use b2b::call::service::{CallService, DialOptions};
 use b2b::call::switch::SwitchConfig;
 use b2b::call::switch::desk::{Admission, Fate, FrontDesk};
 use b2b::sip::endpoint::{Body, Event, Flow, Invite, Replaces, Reply, Termination, UsageEvent};
 use b2b::sip::msg::Request;
+use b2b_testkit::{B2B, Handler, Harness, Network, SESSION};
 use bytes::Bytes;
 
-use crate::routed::{ANN, BOB, CAT, DAN, Handler, contacts};
-use crate::transfers::refer;
+use crate::routed::{ANN, BOB, CAT, DAN, contacts};
 
 /// Ann is a user; everybody else is who they are by their address.
 struct Believing;
@@ -70,7 +69,7 @@ fn who_was_referred_takes_the_place_of_who_referred_them_in_time_and_by_name() {
         let c = harness.answer_next(cat, SESSION);
         assert!(harness.is_up(ann, a) && harness.is_up(ann, consultation));
         // Header fields beside Replaces do not go across.
-        refer(&mut harness, ann, a, "<sip:cat@example.com?Route=%3Csip:192.0.2.9%3E&Subject=x>".to_owned());
+        harness.refer(ann, a, "<sip:cat@example.com?Route=%3Csip:192.0.2.9%3E&Subject=x>".to_owned());
         let at_bob = BOB.parse().unwrap();
         let asked = harness.take(bob).into_iter().find_map(|event| match event {
             Event::Usage { event: UsageEvent::Refer { refer, .. }, .. } => Some(refer),

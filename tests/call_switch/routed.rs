@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection};
-use b2b::call::harness::Harness;
 use b2b::call::lookup::ResolvedContact;
 use b2b::call::service::{CallService, DialOptions, DialRequest, DialTo};
+use b2b_testkit::Harness;
 
 pub const ANN: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";
@@ -30,23 +30,6 @@ impl ApplicationHandler for Route {
     fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
         let contact = ResolvedContact::new(redirection.target, 0);
         Box::pin(async move { HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact]))) })
-    }
-}
-
-/// A handler that is an async function.
-pub struct Handler<F>(pub F);
-
-impl<F, R> ApplicationHandler for Handler<F>
-where
-    F: Fn(IncomingCall, CallService) -> R + Send + Sync,
-    R: Future<Output = HandlerAction> + Send + 'static,
-{
-    fn name(&self) -> &str {
-        "test"
-    }
-
-    fn handle_incoming_call(&self, call: IncomingCall, service: CallService) -> HandlerFuture {
-        Box::pin((self.0)(call, service))
     }
 }
 

@@ -10,18 +10,18 @@ use b2b::call::call_fsm::CallDirection;
 use b2b::call::cdr::{Cdr, Disposition};
 use b2b::call::controller::MediaEvent;
 use b2b::call::handler::HandlerAction;
-use b2b::call::harness::{Harness, Network, PartyId, SESSION};
 use b2b::call::lookup::ResolvedContact;
 use b2b::call::lookup::{LookupFuture, LookupRequest, Resolver};
 use b2b::call::service::{DialOptions, DialOrder, DialRequest, DialTo};
 use b2b::call::switch::SwitchConfig;
 use b2b::call::switch::desk::OpenDesk;
 use b2b::sip::endpoint::{Body, Event, Invite, UsageEvent, UsageId};
+use b2b_testkit::{Handler, Harness, Network, PartyId, SESSION};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::routed::{ANN, BOB, CAT, Handler};
+use crate::routed::{ANN, BOB, CAT};
 
 const TICK: Duration = Duration::from_millis(10);
 /// Every so often, ms, the mortal party dies and another one takes its place.

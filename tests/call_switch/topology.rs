@@ -1,7 +1,7 @@
 //! Nothing of one leg's identity or topology shows on the other.
 
-use b2b::call::harness::{B2B, SESSION};
 use b2b::sip::endpoint::{Body, EndpointConfig, Invite};
+use b2b_testkit::{B2B, SESSION};
 use bytes::Bytes;
 
 use crate::routed::{ANN, BOB, to_bob};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use b2b::call::bridge_fsm::BridgeMode;
 use b2b::call::handler::{HandlerAction, IncomingCall};
-use b2b::call::harness::{B2B, Harness, PartyId, SESSION};
 use b2b::call::service::{CallService, DialOptions, DialRequest};
 use b2b::sip::endpoint::{Body, Event, Invite, Replaces, Termination, UsageEvent, UsageId};
+use b2b_testkit::{B2B, Handler, Harness, PartyId, SESSION};
 use bytes::Bytes;
 
-use crate::routed::{ANN, BOB, CAT, Handler, contacts, uri};
+use crate::routed::{ANN, BOB, CAT, contacts, uri};
 
 /// `bob` is Bob, `cat` is Cat; b2b handles REFER itself or passes it on.
 pub fn harness(mode: BridgeMode) -> Harness {
@@ -40,12 +40,6 @@ fn told(harness: &mut Harness, party: PartyId) -> (Option<u16>, Vec<(u16, bool)>
     (answered, progress)
 }
 
-pub fn refer(harness: &mut Harness, party: PartyId, usage: UsageId, to: String) {
-    let now = harness.now();
-    harness.endpoint(party).refer(now, usage, Bytes::from(to), true, Vec::new()).unwrap();
-    harness.settle();
-}
-
 /// A party answers the re-INVITE that it was asked with.
 pub fn refresh(harness: &mut Harness, party: PartyId, usage: UsageId) {
     harness.answer(party, usage, Some(SESSION));
@@ -61,7 +55,7 @@ fn a_blind_transfer_joins_who_stays_with_the_target_and_tells_how_it_goes() {
         let ((leaves, leaving), (stays, staying)) =
             if caller_transfers { ((ann, a), (bob, b)) } else { ((bob, b), (ann, a)) };
         harness.take(leaves);
-        refer(&mut harness, leaves, leaving, format!("<{}>", uri(CAT)));
+        harness.refer(leaves, leaving, format!("<{}>", uri(CAT)));
         let c = harness.next_call(cat);
         let cat_at = CAT.parse().unwrap();
         let invite = harness.wire.iter().find(|it| it.to == cat_at && it.line().starts_with("INVITE"));
@@ -92,7 +86,7 @@ fn a_blind_transfer_that_nobody_answers_leaves_the_old_parties_talking() {
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
     harness.take(ann);
-    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
     let c = harness.next_call(cat);
     harness.reject(cat, c, 486);
     let (answered, progress) = told(&mut harness, ann);
@@ -109,7 +103,7 @@ fn a_referrer_who_hangs_up_at_once_does_not_end_the_transfer() {
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
-    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
     harness.hang_up(ann, a);
     assert!(harness.is_up(bob, b), "Bob is on his way to Cat");
     let c = harness.answer_next(cat, SESSION);
@@ -136,7 +130,7 @@ fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
             from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
             early_only: false,
         };
-        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         let (answered, progress) = told(&mut harness, ann);
         assert_eq!((answered, progress.last()), (Some(202), Some(&(200, true))), "{progress:?}");
         refresh(&mut harness, bob, b);
@@ -174,7 +168,7 @@ fn an_attended_transfer_to_a_phone_that_still_rings_lets_who_stays_wait_for_it()
             from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
             early_only: false,
         };
-        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         match harness.ended(ann, consultation) {
             Some(Termination::Failed { response }) => assert_eq!(response.status(), 487),
             other => panic!("{other:?}"),
@@ -210,7 +204,7 @@ fn a_transparent_bridge_passes_refer_and_its_news_on() {
     let b = harness.answer_next(bob, SESSION);
     harness.take(ann);
     harness.take(bob);
-    refer(&mut harness, ann, a, "<sip:cat@example.com>".to_owned());
+    harness.refer(ann, a, "<sip:cat@example.com>".to_owned());
     let asked = harness.take(bob).into_iter().find_map(|event| match event {
         Event::Usage { event: UsageEvent::Refer { refer, .. }, .. } => Some(refer),
         _ => None,
@@ -360,7 +354,7 @@ fn every_leg_has_a_record_and_those_of_a_transfer_belong_together() {
     harness.ring(bob, b, 180, None);
     harness.answer(bob, b, Some(SESSION));
     harness.run(Duration::from_secs(10));
-    refer(&mut harness, ann, a, format!("<{}>", uri(CAT)));
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
     let c = harness.answer_next(cat, SESSION);
     refresh(&mut harness, bob, b);
     harness.run(Duration::from_secs(5));
@@ -428,7 +422,7 @@ fn an_attended_transfer_after_holds_lets_both_hear_each_other() {
             early_only: false,
         };
         let from = harness.wire.len();
-        refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+        harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
         refresh(&mut harness, bob, b);
         refresh(&mut harness, cat, c);
         harness.run(Duration::from_secs(3));
@@ -463,7 +457,7 @@ fn who_holds_itself_goes_on_with_that_after_a_transfer() {
         early_only: false,
     };
     let from = harness.wire.len();
-    refer(&mut harness, ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+    harness.refer(ann, a, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
     harness.answer(bob, b, Some(&format!("{SESSION}a=recvonly\r\n")));
     harness.answer(cat, c, Some(&held));
     harness.run(Duration::from_secs(3));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::harness::{Harness, SESSION, Sent};
 use b2b::call::service::DialRequest;
 use b2b::sip::endpoint::{Body, Event, Invite, UsageEvent};
+use b2b_testkit::{Harness, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, routed, to_bob};
 
@@ -105,7 +105,7 @@ fn a_call_that_leads_to_itself_ends_after_one_round() {
     let a = harness.call(ann, "bob", Some(SESSION));
     harness.run(Duration::from_secs(1));
     assert!(harness.ended(ann, a).is_some());
-    let b2b = b2b::call::harness::B2B;
+    let b2b = b2b_testkit::B2B;
     assert_eq!(told(&harness, "INVITE", b2b).len(), 3, "Ann's, the first round, and the one that is known");
     assert!(!told(&harness, "SIP/2.0 482", b2b).is_empty());
     harness.assert_nothing_left();

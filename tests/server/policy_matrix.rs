@@ -3,12 +3,12 @@
 //! everyday use in one table each. Strangers are asked for a password before any of it.
 
 use b2b::call::event::Event;
-use b2b::call::harness::{PartyId, SESSION};
 use b2b::call::seats::Holder;
 use b2b::server::counters::DeskCounters;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Method;
+use b2b_testkit::{PartyId, SESSION};
 use bytes::Bytes;
 
 use crate::desk::bench::Bench;

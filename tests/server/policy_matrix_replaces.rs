@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use b2b::call::harness::{PartyId, SESSION};
 use b2b::sip::endpoint::{Invite, Replaces, Termination, UsageId};
+use b2b_testkit::{PartyId, SESSION};
 use bytes::Bytes;
 
 use crate::policy_matrix::{ANN, CARRIER, ELSEWHERE, GUEST, OTHER, PROXIED, USER, World, invite, told};

@@ -5,8 +5,8 @@ use super::{Conference, RoomConfig, Rooms, Word};
 use b2b_base::util::secret::SecretText;
 use b2b_call::call_fsm::CallState;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
 use b2b_call::service::CallService;
+use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 /// Gives everybody to the room.
 struct Door;

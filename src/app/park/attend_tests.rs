@@ -7,8 +7,8 @@ use super::{LotConfig, Lots, Parking};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::call_fsm::CallState;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
 use b2b_call::service::{CallService, DialRequest};
+use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";

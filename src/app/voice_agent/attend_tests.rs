@@ -8,8 +8,8 @@ use crate::test_numbers::Milliwatt;
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::StreamEvent;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
 use b2b_call::service::CallService;
+use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";

@@ -7,8 +7,8 @@ use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
 use b2b_call::event::Event;
 use b2b_call::handler::{HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::harness::{Harness, PartyId, SESSION, UsageId};
 use b2b_call::service::CallService;
+use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 /// Gives everybody to the application that he has dialled, with `1001` to leave a message.
 struct Door;

@@ -3,8 +3,8 @@
 //!
 //! A machine without sockets: [`Switch`] takes what happened with a [`Turn`] (the
 //! time and the endpoint to act on) and leaves behind [`Task`]s, what has to wait;
-//! their results are inputs again. `driver` runs it on a thread, `harness` in
-//! virtual time.
+//! their results are inputs again. `driver` runs it on a thread, `b2b-testkit` in
+//! virtual time (`testkit`: what it needs for that).
 //!
 //! - `table`: what is known of a leg, a call, a bridge
 //! - `incoming`: their INVITE; `handing`: its handlers, and what they decide
@@ -78,6 +78,8 @@ mod snapshot;
 mod steering;
 mod table;
 mod tasks;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod transfer;
 mod variables;
 

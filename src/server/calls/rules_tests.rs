@@ -3,9 +3,9 @@
 use crate::config::parse_alone;
 use crate::in_force::Current;
 use crate::leading::{self, Led, Wish};
-use b2b_call::harness::{Harness, PartyId, SESSION};
 use b2b_call::policy::Way;
 use b2b_sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
+use b2b_testkit::{Harness, PartyId, SESSION};
 
 use super::tests::{ANN, BOB, CAT, call_as, field, gateway, invite_to, server};
 
@@ -37,7 +37,7 @@ fn header_rules_change_the_invite_and_nothing_else_of_the_caller_passes() {
         header("Subject", "lunch"),
         header("Priority", "urgent"),
     ];
-    let target = format!("sip:5%0D%0AX-Evil:1@{}", b2b_call::harness::B2B);
+    let target = format!("sip:5%0D%0AX-Evil:1@{}", b2b_testkit::B2B);
     harness.invite(
         ann,
         Invite { target: target.into(), headers, body: Some(Body::sdp(SESSION)), ..Invite::default() },

@@ -9,11 +9,11 @@ use crate::config::parse_alone;
 use crate::in_force::PartyTargets;
 use crate::registrar::{MemoryStore, Registrar};
 use crate::settings;
-use b2b_call::harness::{B2B, Harness, Network, PartyId, SESSION};
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::desk::{Admission, Fate, FrontDesk};
 use b2b_sip::endpoint::{Body, Flow, Invite, Reply, Termination, UsageId};
 use b2b_sip::msg::Request;
+use b2b_testkit::{B2B, Harness, Network, PartyId, SESSION};
 
 pub const ANN: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";

@@ -7,7 +7,6 @@ use std::time::{Instant, SystemTime};
 
 use b2b::call::bus::EventBus;
 use b2b::call::handler::ApplicationHandler;
-use b2b::call::harness::{B2B, Harness, Network, PartyId};
 use b2b::call::switch::SwitchConfig;
 use b2b::server::board::GatewayBoard;
 use b2b::server::calls::Routes;
@@ -22,6 +21,7 @@ use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
 use b2b::sip::known::KnownSources;
 use b2b::sip::msg::{Method, Request};
+use b2b_testkit::{B2B, Harness, Network, PartyId};
 use bytes::Bytes;
 
 /// A server and its parties.

@@ -1,9 +1,9 @@
 //! Who calls: users by their password, gateways by their address.
 
-use b2b::call::harness::SESSION;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Termination};
 use b2b::sip::msg::Method;
+use b2b_testkit::SESSION;
 
 use super::bench::Bench;
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use b2b::call::bus::{Received, Subscriber};
 use b2b::call::event::Event;
-use b2b::call::harness::{PartyId, SESSION};
 use b2b::call::resolver::Health;
 use b2b::server::board::Wanted;
 use b2b::sip::auth::{Algorithm, Asked, Credentials, DigestConfig, DigestServer, Secret, Side, Verdict};
 use b2b::sip::endpoint::{Event as Heard, Reply, Termination};
 use b2b::sip::msg::{Name, Request};
+use b2b_testkit::{PartyId, SESSION};
 
 use super::bench::Bench;
 

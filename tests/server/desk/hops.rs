@@ -5,8 +5,8 @@
 //! Shapes: Telnyx (flexisip#202), Twilio (pyVoIP#297), sipgate (kamailio#2961); addresses are
 //! theirs where they say something, and of the documentation blocks elsewhere.
 
-use b2b::call::harness::{PartyId, SESSION, UsageId};
 use b2b::sip::endpoint::Body;
+use b2b_testkit::{PartyId, SESSION, UsageId};
 
 use super::bench::Bench;
 use crate::server_support::phone::field;
@@ -76,7 +76,7 @@ fn routes(message: &str) -> Vec<String> {
 /// Where the last message of ours went that begins so.
 fn last(bench: &Bench, begins: &str) -> (String, String) {
     let sent = bench.harness.wire.iter().rev();
-    let ours = |sent: &&b2b::call::harness::Sent| {
+    let ours = |sent: &&b2b_testkit::Sent| {
         sent.from.to_string() == "192.0.2.1:5060"
             && sent.to.to_string() != ANN
             && sent.line().starts_with(begins)

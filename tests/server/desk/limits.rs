@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use b2b::call::harness::{PartyId, SESSION};
 use b2b::sip::endpoint::{SessionTimers, Termination, UsageId};
+use b2b_testkit::{PartyId, SESSION};
 
 use super::bench::Bench;
 

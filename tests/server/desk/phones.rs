@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::harness::SESSION;
 use b2b::server::registrar::{
     Aor, Binding, BindingFlow, BindingId, Change, LocationStore, MemoryStore, SentBy,
 };
 use b2b::sip::endpoint::Transport;
+use b2b_testkit::SESSION;
 
 use super::bench::Bench;
 

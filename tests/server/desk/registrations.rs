@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use b2b::call::bus::Received;
 use b2b::call::event::Event;
-use b2b::call::harness::SESSION;
 use b2b::server::registrar::{Aor, Binding, Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
 use b2b::sip::endpoint::Termination;
 use b2b::sip::net::Ban;
+use b2b_testkit::SESSION;
 use tokio::sync::watch;
 
 use super::bench::Bench;

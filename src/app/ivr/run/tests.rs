@@ -9,8 +9,8 @@ use crate::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuesti
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::{DigitPlan, EndpointId};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::harness::{Harness, PartyId, SESSION};
 use b2b_call::service::{CallService, Place};
+use b2b_testkit::{Harness, PartyId, SESSION};
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";

@@ -173,6 +173,17 @@ impl Harness {
         self.settle();
     }
 
+    /// A party refers its far end to this target, as Refer-To has it.
+    ///
+    /// # Panics
+    /// The call is not answered.
+    pub fn refer(&mut self, party: PartyId, usage: UsageId, to: impl Into<Bytes>) {
+        let now = self.now();
+        let referred = self.endpoint(party).refer(now, usage, to.into(), true, Vec::new());
+        referred.expect("an answered call");
+        self.settle();
+    }
+
     /// What happened at a party since it was last asked.
     pub fn take(&mut self, party: PartyId) -> Vec<Event> {
         std::mem::take(&mut self.at(party).events)

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::Harness;
-use crate::LegId;
-use crate::controller::{EndpointId, MediaEvent};
+use b2b_call::LegId;
+use b2b_call::controller::{EndpointId, MediaEvent};
 
 impl Harness {
     /// The media endpoint of an answered leg.
     pub fn endpoint_of(&self, leg: LegId) -> Option<EndpointId> {
-        self.switch.leg_media(leg).ok().map(|media| media.endpoint)
+        self.switch.endpoint_of(leg)
     }
 
     /// The media endpoint of the one call that there is, of the leg that began it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::media::FakeMedia;
 use super::stage::{FakeRecording, FakeRoom, Heard};
-use crate::controller::{ConferenceId, EndpointId, RecordingId};
+use b2b_call::controller::{ConferenceId, EndpointId, RecordingId};
 
 impl FakeMedia {
     /// What was played since this was last asked, to parties and in rooms.

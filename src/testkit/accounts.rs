@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Harness;
-use crate::CallId;
-use crate::account::{CaptureView, Report};
-use crate::controller::Snap;
-use crate::switch::{CaptureError, Turn};
+use b2b_call::CallId;
+use b2b_call::account::{CaptureView, Report};
+use b2b_call::controller::Snap;
+use b2b_call::switch::{CaptureError, Turn};
 
 impl Harness {
     /// A call's account, with verdicts; none: it was never here, or is forgotten.

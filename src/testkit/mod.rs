@@ -1,37 +1,47 @@
-//! Calls in virtual time: a switch with your handlers, parties that call it and
-//! are called, and a network between them that delays and loses datagrams by a
-//! seed. Nothing opens a socket, and no test waits for a clock.
+//! Tests of call programs in virtual time: a switch with your handlers, parties that call it and
+//! are called, and a network between them that delays and loses datagrams by a seed. Nothing
+//! opens a socket, and no test waits for a clock. For `[dev-dependencies]` only.
 //!
 //! ```
-//! # use std::{sync::Arc, time::Instant};
-//! use b2b_call::harness::{Harness, SESSION};
-//! use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+//! use std::sync::Arc;
+//! use std::time::{Duration, Instant};
+//!
+//! use b2b_call::handler::{HandlerAction, IncomingCall};
 //! use b2b_call::service::{CallService, DialRequest};
+//! use b2b_testkit::{Handler, Harness, SESSION};
 //!
-//! struct ToBob;
-//! impl ApplicationHandler for ToBob {
-//!     fn name(&self) -> &str {
-//!         "to-bob"
-//!     }
-//!     fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
-//!         Box::pin(async { HandlerAction::Dial(Box::new(DialRequest::to("sip:bob@192.0.2.12"))) })
-//!     }
-//! }
-//!
-//! let mut harness = Harness::new(Instant::now(), vec![Arc::new(ToBob)]);
+//! // In place of an application of your own.
+//! let to_bob = Handler(|_: IncomingCall, _: CallService| async {
+//!     HandlerAction::Dial(Box::new(DialRequest::to("sip:bob@192.0.2.12")))
+//! });
+//! let mut harness = Harness::new(Instant::now(), vec![Arc::new(to_bob)]);
 //! let (ann, bob) = (harness.party("192.0.2.11:5060"), harness.party("192.0.2.12:5060"));
-//! let call = harness.call(ann, "bob", Some(SESSION));
-//! harness.answer_next(bob, SESSION);
-//! assert!(harness.is_up(ann, call));
+//! let at_ann = harness.call(ann, "anybody", Some(SESSION));
+//! let at_bob = harness.answer_next(bob, SESSION);
+//! assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
+//!
+//! // A minute passes at once; then Ann hangs up, which Bob hears of.
+//! harness.run(Duration::from_secs(60));
+//! harness.hang_up(ann, at_ann);
+//! assert!(!harness.is_up(bob, at_bob));
+//!
+//! // On the wire: what Bob was sent.
+//! let bobs = "192.0.2.12:5060".parse().expect("an address");
+//! let sent: Vec<String> = harness.wire.iter().filter(|it| it.to == bobs).map(|it| it.line()).collect();
+//! assert_eq!(sent[0], "INVITE sip:bob@192.0.2.12 SIP/2.0");
+//! assert!(sent.iter().any(|line| line.starts_with("BYE ")));
+//! harness.assert_nothing_left();
 //! ```
 //!
-//! - `network`: datagrams on their way
-//! - `party`: a user agent of the test's
-//! - `accounts`: accounts and captures of calls
+//! - `network`: datagrams on their way; `party`: a user agent of the test's
+//! - `handlers`: handlers for tests; `accounts`: accounts and captures of calls
 //! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
 //!   `seen`: what the test sees of them; `keys`: what parties press
 
+#![forbid(unsafe_code)]
+
 mod accounts;
+mod handlers;
 mod keys;
 mod media;
 mod network;
@@ -46,23 +56,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
-pub use b2b_sip::endpoint::UsageId;
+pub use b2b_sip::endpoint::{Body, Event, Invite, Termination, UsageEvent, UsageId};
+pub use handlers::Handler;
 pub use media::FakeMedia;
 pub use network::{Network, Sent};
 pub use party::PartyId;
 pub use stage::{FakeRecording, FakeRoom, Heard, Hears};
 
-use super::bus::EventBus;
-use super::cdr::Cdr;
-use super::handler::ApplicationHandler;
-use super::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
-use super::service::CallService;
-use super::switch::command::Command;
-use super::switch::desk::{FrontDesk, OpenDesk};
-use super::switch::{
+use b2b_call::bus::EventBus;
+use b2b_call::cdr::Cdr;
+use b2b_call::controller::MediaEvent;
+use b2b_call::handler::ApplicationHandler;
+use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
+use b2b_call::service::CallService;
+use b2b_call::switch::desk::{FrontDesk, OpenDesk};
+use b2b_call::switch::testkit::Commands;
+use b2b_call::switch::{
     CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
 };
-use crate::controller::MediaEvent;
+// By these names `media` and `stage` know them.
+use b2b_call::{controller, negotiate};
 use b2b_sip::endpoint::{
     Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
 };
@@ -89,7 +102,7 @@ pub struct Harness {
     wall: SystemTime,
     endpoint: Endpoint,
     switch: Switch,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: Commands,
     tasks: Vec<Task>,
     /// What applications do beside calls.
     beside: Vec<Task>,
@@ -130,7 +143,7 @@ impl Harness {
             bus: Some(bus.clone()),
             records: Some(Box::new(move |record| drop(sink.send(record)))),
         };
-        let (switch, commands) = Switch::new(config, parts);
+        let (switch, commands) = Switch::in_hand(config, parts);
         let endpoint = EndpointConfig {
             accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
             session_timers: Some(SessionTimers::default()),
@@ -349,9 +362,9 @@ impl Harness {
             self.switch
                 .media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
         }
-        while let Ok(command) = self.commands.try_recv() {
+        let turn = &mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        while self.switch.obey_next(turn, &mut self.commands) {
             busy = true;
-            self.switch.obey(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, command);
         }
         self.tasks.extend(std::iter::from_fn(|| self.switch.poll_task()));
         self.beside.extend(std::iter::from_fn(|| self.switch.poll_beside()));
