@@ -14,6 +14,8 @@ pub mod machine;
 mod offer;
 pub mod settings;
 pub mod sounds;
+#[cfg(test)]
+mod tests;
 mod waiter;
 
 pub use codes::AgentCodes;

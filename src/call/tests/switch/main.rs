@@ -10,8 +10,6 @@ mod direct;
 mod handlers;
 mod identity;
 mod in_call;
-mod queue;
-mod queue_ways;
 mod reliable;
 mod replacing;
 mod routed;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use b2b::call::service::{DialOptions, DialOrder};
-use b2b::sip::endpoint::{Body, Event, Invite, Reply, Termination, UsageEvent, UsageId};
-use b2b::sip::msg::Response;
+use b2b_call::service::{DialOptions, DialOrder};
+use b2b_sip::endpoint::{Body, Event, Invite, Reply, Termination, UsageEvent, UsageId};
+use b2b_sip::msg::Response;
 use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob};

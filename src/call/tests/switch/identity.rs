@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::handler::{HandlerAction, IncomingCall};
-use b2b::call::service::{CallService, DialOptions};
-use b2b::sip::endpoint::{Body, HeaderFields};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::handler::{HandlerAction, IncomingCall};
+use b2b_call::service::{CallService, DialOptions};
+use b2b_sip::endpoint::{Body, HeaderFields};
 use b2b_testkit::{Handler, Harness, SESSION};
 use bytes::Bytes;
 

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use b2b::call::CallId;
-use b2b::call::call_fsm::CallState;
-use b2b::call::event::Event;
-use b2b::call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::leg_fsm::TerminationCause;
-use b2b::call::service::{CallError, CallService, DialRequest};
-use b2b::sip::endpoint::Termination;
+use b2b_call::CallId;
+use b2b_call::call_fsm::CallState;
+use b2b_call::event::Event;
+use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::leg_fsm::TerminationCause;
+use b2b_call::service::{CallError, CallService, DialRequest};
+use b2b_sip::endpoint::Termination;
 use b2b_testkit::{Handler, Harness, SESSION};
 
 use crate::routed::{ANN, BOB, uri};
@@ -141,7 +141,7 @@ fn what_is_noted_on_a_call_is_seen_in_its_snapshot_and_records() {
     let records = harness.records();
     assert_eq!(records.len(), 2);
     for record in records {
-        let line = record.line(b2b::util::redact::Redaction::Off);
+        let line = record.line(b2b_base::util::redact::Redaction::Off);
         let line: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!(line["variables"]["account"], "18");
     }

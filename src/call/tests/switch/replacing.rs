@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b::call::resolver::ChainResolver;
-use b2b::call::service::{CallService, DialOptions};
-use b2b::call::switch::SwitchConfig;
-use b2b::call::switch::desk::{Admission, Fate, FrontDesk};
-use b2b::sip::endpoint::{Body, Event, Flow, Invite, Replaces, Reply, Termination, UsageEvent};
-use b2b::sip::msg::Request;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::resolver::ChainResolver;
+use b2b_call::service::{CallService, DialOptions};
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::desk::{Admission, Fate, FrontDesk};
+use b2b_sip::endpoint::{Body, Event, Flow, Invite, Replaces, Reply, Termination, UsageEvent};
+use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Handler, Harness, Network, SESSION};
 use bytes::Bytes;
 

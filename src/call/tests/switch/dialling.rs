@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use b2b::call::service::{DialOptions, DialOrder, DialRequest};
-use b2b::sip::endpoint::{Termination, UsageId};
+use b2b_call::service::{DialOptions, DialOrder, DialRequest};
+use b2b_sip::endpoint::{Termination, UsageId};
 use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, CAT, DAN, contacts, routed, to_bob, uri};
@@ -86,7 +86,7 @@ fn a_cancel_that_crosses_the_200_leaves_nobody_in_a_call() {
     let now = harness.now();
     // Both in the same millisecond.
     harness.endpoint(ann).cancel(now, a).unwrap();
-    harness.endpoint(bob).answer(now, b, Some(b2b::sip::endpoint::Body::sdp(SESSION))).unwrap();
+    harness.endpoint(bob).answer(now, b, Some(b2b_sip::endpoint::Body::sdp(SESSION))).unwrap();
     harness.run(Duration::from_secs(40));
     assert!(!harness.is_up(ann, a) && !harness.is_up(bob, b));
     harness.assert_nothing_left();
@@ -133,7 +133,7 @@ fn a_redirect_is_followed() {
     let b = harness.next_call(bob);
     let now = harness.now();
     let headers = vec![("Contact".into(), format!("<{}>", uri(CAT)).into())];
-    let reply = b2b::sip::endpoint::Reply { headers, ..b2b::sip::endpoint::Reply::status(302) };
+    let reply = b2b_sip::endpoint::Reply { headers, ..b2b_sip::endpoint::Reply::status(302) };
     harness.endpoint(bob).reply(now, b, reply).unwrap();
     harness.settle();
     let c = harness.answer_next(cat, SESSION);
@@ -152,7 +152,7 @@ fn contacts_of_a_redirect_are_tried_in_order_of_q() {
     let now = harness.now();
     let contact = format!("<{}>;q=0.2, <{}>;q=0.9", uri(DAN), uri(CAT));
     let headers = vec![("Contact".into(), contact.into())];
-    let reply = b2b::sip::endpoint::Reply { headers, ..b2b::sip::endpoint::Reply::status(302) };
+    let reply = b2b_sip::endpoint::Reply { headers, ..b2b_sip::endpoint::Reply::status(302) };
     harness.endpoint(bob).reply(now, b, reply).unwrap();
     harness.settle();
     assert!(harness.incoming(dan).is_empty(), "Cat comes first");
@@ -174,7 +174,7 @@ fn endless_redirects_end_with_what_the_caller_may_know() {
         followed += 1;
         let now = harness.now();
         let headers = vec![("Contact".into(), format!("<{}>", uri(BOB)).into())];
-        let reply = b2b::sip::endpoint::Reply { headers, ..b2b::sip::endpoint::Reply::status(302) };
+        let reply = b2b_sip::endpoint::Reply { headers, ..b2b_sip::endpoint::Reply::status(302) };
         harness.endpoint(bob).reply(now, b, reply).unwrap();
         harness.settle();
     }
@@ -226,7 +226,7 @@ fn a_second_200_gets_ack_and_bye() {
     let a = harness.call(ann, "sales", Some(SESSION));
     let (b, c, _) = (harness.next_call(bob), harness.next_call(cat), harness.next_call(dan));
     let now = harness.now();
-    let body = || Some(b2b::sip::endpoint::Body::sdp(SESSION));
+    let body = || Some(b2b_sip::endpoint::Body::sdp(SESSION));
     harness.endpoint(bob).answer(now, b, body()).unwrap();
     harness.endpoint(cat).answer(now, c, body()).unwrap();
     harness.run(Duration::from_secs(2));
@@ -250,15 +250,15 @@ fn an_invite_without_an_offer_gets_the_callees() {
     let b = harness.answer_next(bob, SESSION);
     let events = harness.take(ann);
     let offer = events.iter().find_map(|event| match event {
-        b2b::sip::endpoint::Event::Usage {
-            event: b2b::sip::endpoint::UsageEvent::Answered { response, ack_wanted: true },
+        b2b_sip::endpoint::Event::Usage {
+            event: b2b_sip::endpoint::UsageEvent::Answered { response, ack_wanted: true },
             ..
         } => Some(String::from_utf8(response.body().to_vec()).unwrap()),
         _ => None,
     });
     assert!(offer.is_some_and(|offer| offer.contains("c=IN IP4 192.0.2.1")));
     let now = harness.now();
-    harness.endpoint(ann).ack(now, a, Some(b2b::sip::endpoint::Body::sdp(SESSION))).unwrap();
+    harness.endpoint(ann).ack(now, a, Some(b2b_sip::endpoint::Body::sdp(SESSION))).unwrap();
     harness.settle();
     let bob_at = BOB.parse().unwrap();
     let ack = harness.wire.iter().find(|it| it.to == bob_at && it.line().starts_with("ACK")).unwrap();
@@ -283,13 +283,13 @@ fn without_ports_the_call_is_refused_with_503_and_when_to_try_again_and_nothing_
 
 #[test]
 fn over_a_bad_network_every_call_comes_up_and_nothing_is_left() {
-    use b2b::call::switch::{SwitchConfig, desk::OpenDesk};
+    use b2b_call::switch::{SwitchConfig, desk::OpenDesk};
     use b2b_testkit::Network;
     for seed in 0..20 {
         let network = Network { loss: 0.15, duplicate: 0.1, delay_ms: (1, 40), seed };
-        let handlers: Vec<std::sync::Arc<dyn b2b::call::handler::ApplicationHandler>> =
+        let handlers: Vec<std::sync::Arc<dyn b2b_call::handler::ApplicationHandler>> =
             vec![std::sync::Arc::new(crate::routed::Route(contacts(&[(BOB, 0)], DialOptions::default())))];
-        let resolver = std::sync::Arc::new(b2b::call::resolver::ChainResolver::new(Vec::new()));
+        let resolver = std::sync::Arc::new(b2b_call::resolver::ChainResolver::new(Vec::new()));
         let mut harness = Harness::with(
             Instant::now(),
             (handlers, resolver),

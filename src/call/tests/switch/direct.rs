@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use b2b::call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
-use b2b::call::service::{CallService, DialOptions};
-use b2b::call::switch::{SwitchConfig, desk::OpenDesk};
-use b2b::call::verdict::Audio;
-use b2b::sip::endpoint::{Body, Event, Replaces, UsageEvent, UsageId};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::{EndpointId, MediaEvent};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use b2b_call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
+use b2b_call::service::{CallService, DialOptions};
+use b2b_call::switch::{SwitchConfig, desk::OpenDesk};
+use b2b_call::verdict::Audio;
+use b2b_sip::endpoint::{Body, Event, Replaces, UsageEvent, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, Network, PartyId, SESSION};
 use bytes::Bytes;
 
@@ -71,7 +71,7 @@ fn connected_by(handler: impl ApplicationHandler + 'static, network: Network) ->
     let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
     let anybody = DirectResolver::new(DirectPolicy::Anybody);
     let resolver = Arc::new(ChainResolver::new(vec![Arc::new(anybody)]));
-    let parts = (handlers, resolver as Arc<dyn b2b::call::lookup::Resolver>);
+    let parts = (handlers, resolver as Arc<dyn b2b_call::lookup::Resolver>);
     let mut harness =
         Harness::with(Instant::now(), parts, Box::new(OpenDesk), SwitchConfig::default(), network);
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use std::time::Duration;
 
-use b2b::call::LegId;
-use b2b::call::agent::{
+use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+use b2b_call::LegId;
+use b2b_call::agent::{
     AgentConfig, AgentError, AgentEvent, AgentService, Codec, LegAudio, Manners, Signalling, SrtpPolicy,
 };
-use b2b::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 
 /// Generous: a loaded machine is slow, a broken agent never gets there.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::service::DialOptions;
-use b2b::sip::endpoint::{Body, Event, HeaderFields, InDialog, Reply, UsageEvent, UsageId};
-use b2b::sip::msg::Method;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::{EndpointId, MediaEvent};
+use b2b_call::service::DialOptions;
+use b2b_sip::endpoint::{Body, Event, HeaderFields, InDialog, Reply, UsageEvent, UsageId};
+use b2b_sip::msg::Method;
 use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::in_call::{answered, asked};

@@ -1,12 +1,10 @@
 //! Ways out of a queue, and what agents do.
 
-use b2b::app::queue::machine::agent::{AgentState, Duty};
-use b2b::call::call_fsm::CallState;
-use b2b::sip::endpoint::Termination;
-use b2b_testkit::SESSION;
+use b2b_call::call_fsm::CallState;
+use b2b_testkit::{SESSION, Termination};
 
-use crate::queue::{one_agent, s};
-use crate::routed::{DAN, uri};
+use super::super::machine::agent::{AgentState, Duty};
+use super::{DAN, one_agent, s, uri};
 
 #[test]
 fn a_full_queue_refuses_whom_it_has_no_way_for() {

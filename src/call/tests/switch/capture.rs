@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use b2b::call::CallId;
-use b2b::call::account::CAPTURES;
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::controller::EndpointId;
-use b2b::call::switch::CaptureError;
-use b2b::sip::endpoint::Replaces;
+use b2b_call::CallId;
+use b2b_call::account::CAPTURES;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::EndpointId;
+use b2b_call::switch::CaptureError;
+use b2b_sip::endpoint::Replaces;
 use b2b_testkit::{B2B, Harness, SESSION};
 use bytes::Bytes;
 

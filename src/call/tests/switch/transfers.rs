@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::handler::{HandlerAction, IncomingCall};
-use b2b::call::service::{CallService, DialOptions, DialRequest};
-use b2b::sip::endpoint::{Body, Event, Invite, Replaces, Termination, UsageEvent, UsageId};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::handler::{HandlerAction, IncomingCall};
+use b2b_call::service::{CallService, DialOptions, DialRequest};
+use b2b_sip::endpoint::{Body, Event, Invite, Replaces, Termination, UsageEvent, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, PartyId, SESSION};
 use bytes::Bytes;
 
@@ -211,7 +211,7 @@ fn a_transparent_bridge_passes_refer_and_its_news_on() {
     });
     let asked = asked.expect("a REFER");
     let now = harness.now();
-    let accepted = b2b::sip::endpoint::Reply::status(202);
+    let accepted = b2b_sip::endpoint::Reply::status(202);
     harness.endpoint(bob).answer_refer(now, b, asked, accepted).unwrap();
     harness.endpoint(bob).notify_refer(now, b, asked, 200, "").unwrap();
     harness.settle();
@@ -241,7 +241,7 @@ fn an_invite_with_replaces_takes_the_place_of_its_sender_s_other_phone() {
         Invite {
             target: Bytes::from(format!("sip:bob@{B2B}")),
             headers: vec![("Replaces".into(), replaces.to_string().into())],
-            body: Some(b2b::sip::endpoint::Body::sdp(SESSION)),
+            body: Some(b2b_sip::endpoint::Body::sdp(SESSION)),
             ..Invite::default()
         },
     );
@@ -334,7 +334,7 @@ fn beyond_the_limit_and_while_stopping_callers_get_503_with_retry_after() {
     match harness.ended(ann, refused) {
         Some(Termination::Failed { response }) => {
             assert_eq!(response.status(), 503);
-            assert!(response.header(b2b::sip::msg::Name::RetryAfter).is_some());
+            assert!(response.header(b2b_sip::msg::Name::RetryAfter).is_some());
         }
         other => panic!("{other:?}"),
     }
@@ -346,7 +346,7 @@ fn beyond_the_limit_and_while_stopping_callers_get_503_with_retry_after() {
 
 #[test]
 fn every_leg_has_a_record_and_those_of_a_transfer_belong_together() {
-    use b2b::call::cdr::Disposition;
+    use b2b_call::cdr::Disposition;
     let mut harness = harness(BridgeMode::Intercepting);
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
     let a = harness.call(ann, "bob", Some(SESSION));

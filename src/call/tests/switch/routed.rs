@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection};
-use b2b::call::lookup::ResolvedContact;
-use b2b::call::service::{CallService, DialOptions, DialRequest, DialTo};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection};
+use b2b_call::lookup::ResolvedContact;
+use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
 use b2b_testkit::Harness;
 
 pub const ANN: &str = "192.0.2.11:5060";

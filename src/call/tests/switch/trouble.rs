@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::service::DialRequest;
-use b2b::sip::endpoint::{Body, Event, Invite, UsageEvent};
+use b2b_call::controller::{EndpointId, MediaEvent};
+use b2b_call::service::DialRequest;
+use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
 use b2b_testkit::{Harness, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, routed, to_bob};

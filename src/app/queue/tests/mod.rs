@@ -1,25 +1,33 @@
 //! Queues over calls in virtual time: what a caller hears, whom agents' phones ring for, and
 //! every way in which it can go wrong.
 
+mod ways;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::app::queue::machine::agent::{AgentState, Duty};
-use b2b::app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
-use b2b::app::queue::sounds::{Numbers, QueueSounds};
-use b2b::app::queue::{
+use super::machine::agent::{AgentState, Duty};
+use super::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
+use super::sounds::{Numbers, QueueSounds};
+use super::{
     AgentCodes, AgentSettings, Change, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut,
 };
-use b2b::call::bus::{Received, Subscriber};
-use b2b::call::call_fsm::CallState;
-use b2b::call::event::Event;
-use b2b::call::handler::{ApplicationHandler, HandlerAction};
-use b2b::sip::endpoint::{Termination, UsageId};
-use b2b_testkit::{Handler, Harness, PartyId, SESSION};
+use b2b_call::bus::{Received, Subscriber};
+use b2b_call::call_fsm::CallState;
+use b2b_call::event::Event;
+use b2b_call::handler::{ApplicationHandler, HandlerAction};
+use b2b_testkit::{Body, Handler, Harness, PartyId, SESSION, Termination, UsageId};
 
-use crate::routed::{ANN, BOB, CAT, DAN, uri};
+const ANN: &str = "192.0.2.11:5060";
+const BOB: &str = "192.0.2.12:5060";
+const CAT: &str = "192.0.2.13:5060";
+const DAN: &str = "192.0.2.14:5060";
+
+fn uri(address: &str) -> String {
+    format!("sip:callee@{address}")
+}
 
 pub fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -90,7 +98,7 @@ pub fn office(queue: QueueSettings, agents: Vec<AgentSettings>) -> Office {
 fn office_with(
     queue: QueueSettings,
     agents: Vec<AgentSettings>,
-    first: fn(b2b::call::handler::IncomingCall, b2b::call::service::CallService) -> HandlerAction,
+    first: fn(b2b_call::handler::IncomingCall, b2b_call::service::CallService) -> HandlerAction,
 ) -> Office {
     let codes = Codes { login: Some("*45".to_owned()), pause: Some("*46".to_owned()) };
     let desk = QueueDesk::new(DeskSettings { agents, queues: vec![queue], codes });
@@ -366,10 +374,7 @@ fn an_agent_who_hangs_up_before_it_is_joined_leaves_the_caller_in_its_place() {
     let b = it.harness.next_call(it.bob);
     let now = it.harness.now();
     // The answer and the end arrive together.
-    it.harness
-        .endpoint(it.bob)
-        .answer(now, b, Some(b2b::sip::endpoint::Body::sdp(SESSION.to_owned())))
-        .unwrap();
+    it.harness.endpoint(it.bob).answer(now, b, Some(Body::sdp(SESSION.to_owned()))).unwrap();
     it.harness.run(Duration::from_millis(20));
     let now = it.harness.now();
     let _ = it.harness.endpoint(it.bob).bye(now, b);

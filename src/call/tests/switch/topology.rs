@@ -1,6 +1,6 @@
 //! Nothing of one leg's identity or topology shows on the other.
 
-use b2b::sip::endpoint::{Body, EndpointConfig, Invite};
+use b2b_sip::endpoint::{Body, EndpointConfig, Invite};
 use b2b_testkit::{B2B, SESSION};
 use bytes::Bytes;
 

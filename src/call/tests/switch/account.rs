@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use b2b::call::account::{ENDED, Report};
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::bus::Received;
-use b2b::call::cdr::Disposition;
-use b2b::call::controller::{EndpointId, EndpointStats, MediaEvent};
-use b2b::call::event::Event;
-use b2b::call::service::{DialOptions, DialRequest, RouteTaken};
-use b2b::call::timeline::{Body, What};
-use b2b::call::verdict::{Audio, Cause};
-use b2b::sip::endpoint::{Body as Content, UsageId};
+use b2b_call::account::{ENDED, Report};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::bus::Received;
+use b2b_call::cdr::Disposition;
+use b2b_call::controller::{EndpointId, EndpointStats, MediaEvent};
+use b2b_call::event::Event;
+use b2b_call::service::{DialOptions, DialRequest, RouteTaken};
+use b2b_call::timeline::{Body, What};
+use b2b_call::verdict::{Audio, Cause};
+use b2b_sip::endpoint::{Body as Content, UsageId};
 use b2b_testkit::{Harness, PartyId, SESSION};
 use bytes::Bytes;
 

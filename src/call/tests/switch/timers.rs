@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use b2b::call::cdr::Cdr;
-use b2b::call::leg_fsm::TerminationCause;
-use b2b::sip::endpoint::{Body, Event, SessionTimers, Termination, UsageEvent, UsageId};
-use b2b::sip::msg::Name;
+use b2b_call::cdr::Cdr;
+use b2b_call::leg_fsm::TerminationCause;
+use b2b_sip::endpoint::{Body, Event, SessionTimers, Termination, UsageEvent, UsageId};
+use b2b_sip::msg::Name;
 use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
 use crate::routed::{ANN, BOB, to_bob};

@@ -1,12 +1,12 @@
 //! Inside a call: re-INVITE, hold, UPDATE, INFO, MESSAGE, the death of a peer.
 
-use b2b::call::bridge_fsm::{BridgeMode, BridgeState};
-use b2b::call::bus::Received;
-use b2b::call::controller::{EndpointId, MediaEvent};
-use b2b::call::event::{DigitBy, Event as News};
-use b2b::call::service::DialOptions;
-use b2b::sip::endpoint::{Body, Event, InDialog, Reply, Termination, UsageEvent, UsageId};
-use b2b::sip::msg::Method;
+use b2b_call::bridge_fsm::{BridgeMode, BridgeState};
+use b2b_call::bus::Received;
+use b2b_call::controller::{EndpointId, MediaEvent};
+use b2b_call::event::{DigitBy, Event as News};
+use b2b_call::service::DialOptions;
+use b2b_sip::endpoint::{Body, Event, InDialog, Reply, Termination, UsageEvent, UsageId};
+use b2b_sip::msg::Method;
 use b2b_testkit::{Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, contacts, routed, to_bob};
@@ -172,7 +172,7 @@ fn the_reason_of_a_bye_goes_across() {
     harness.settle();
     match harness.ended(bob, b) {
         Some(Termination::RemoteBye { request }) => {
-            let reason = request.header(b2b::sip::msg::Name::Reason).expect("a Reason");
+            let reason = request.header(b2b_sip::msg::Name::Reason).expect("a Reason");
             assert!(reason.starts_with(b"Q.850;cause=31"), "{}", String::from_utf8_lossy(reason));
         }
         other => panic!("{other:?}"),
@@ -189,7 +189,7 @@ fn a_cause_of_0_goes_to_nobody() {
     harness.endpoint(ann).bye_with(now, a, zero()).unwrap();
     harness.settle();
     let Some(Termination::RemoteBye { request }) = harness.ended(bob, b) else { panic!("no BYE") };
-    let reason = request.header(b2b::sip::msg::Name::Reason).map(String::from_utf8_lossy);
+    let reason = request.header(b2b_sip::msg::Name::Reason).map(String::from_utf8_lossy);
     assert!(reason.as_ref().is_none_or(|reason| !reason.contains("cause=0")), "{reason:?}");
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.next_call(bob);
@@ -198,7 +198,7 @@ fn a_cause_of_0_goes_to_nobody() {
     harness.settle();
     let Some(Termination::Failed { response }) = harness.ended(ann, a) else { panic!("no 486") };
     assert_eq!(response.status(), 486);
-    let reason = response.header(b2b::sip::msg::Name::Reason).map(String::from_utf8_lossy);
+    let reason = response.header(b2b_sip::msg::Name::Reason).map(String::from_utf8_lossy);
     assert!(reason.as_ref().is_none_or(|reason| !reason.contains("cause=0")), "{reason:?}");
     harness.assert_nothing_left();
 }
@@ -215,7 +215,7 @@ fn the_reason_of_a_callers_cancel_goes_to_whoever_rings() {
     harness.settle();
     match harness.ended(bob, b) {
         Some(Termination::RemoteCancel { request }) => {
-            let reason = request.header(b2b::sip::msg::Name::Reason).expect("a Reason");
+            let reason = request.header(b2b_sip::msg::Name::Reason).expect("a Reason");
             assert!(reason.starts_with(b"SIP;cause=200"), "{}", String::from_utf8_lossy(reason));
         }
         other => panic!("{other:?}"),

@@ -4,14 +4,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use b2b::call::bridge_fsm::BridgeMode;
-use b2b::call::bus::{Received, Subscriber};
-use b2b::call::call_fsm::CallState;
-use b2b::call::controller::{CollectEnd, Collected, DigitPlan, MediaController, Played, Prompt};
-use b2b::call::event::Event;
-use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use b2b::call::service::{CallError, CallService, DialOptions, DialRequest, Place};
-use b2b::sip::endpoint::{Body, Event as SipEvent, Termination, UsageEvent};
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::bus::{Received, Subscriber};
+use b2b_call::call_fsm::CallState;
+use b2b_call::controller::{CollectEnd, Collected, DigitPlan, MediaController, Played, Prompt};
+use b2b_call::event::Event;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
+use b2b_call::service::{CallError, CallService, DialOptions, DialRequest, Place};
+use b2b_sip::endpoint::{Body, Event as SipEvent, Termination, UsageEvent};
 use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 
 use crate::routed::{ANN, BOB, uri};

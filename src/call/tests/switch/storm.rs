@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b::call::call_fsm::CallDirection;
-use b2b::call::cdr::{Cdr, Disposition};
-use b2b::call::controller::MediaEvent;
-use b2b::call::handler::HandlerAction;
-use b2b::call::lookup::ResolvedContact;
-use b2b::call::lookup::{LookupFuture, LookupRequest, Resolver};
-use b2b::call::service::{DialOptions, DialOrder, DialRequest, DialTo};
-use b2b::call::switch::SwitchConfig;
-use b2b::call::switch::desk::OpenDesk;
-use b2b::sip::endpoint::{Body, Event, Invite, UsageEvent, UsageId};
+use b2b_call::call_fsm::CallDirection;
+use b2b_call::cdr::{Cdr, Disposition};
+use b2b_call::controller::MediaEvent;
+use b2b_call::handler::HandlerAction;
+use b2b_call::lookup::ResolvedContact;
+use b2b_call::lookup::{LookupFuture, LookupRequest, Resolver};
+use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialTo};
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::desk::OpenDesk;
+use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent, UsageId};
 use b2b_testkit::{Handler, Harness, Network, PartyId, SESSION};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -133,7 +133,7 @@ fn port(body: &[u8]) -> Option<u16> {
 
 impl Storm {
     fn new(network: Network) -> Self {
-        let route = Handler(|call: b2b::call::handler::IncomingCall, _| async move {
+        let route = Handler(|call: b2b_call::handler::IncomingCall, _| async move {
             let called = call.called();
             let (kind, address) = called.split_at(1);
             let address = address.replace('-', ":");
