@@ -54,6 +54,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     ("lab::orchestrator", &["base", "config", "lab::config", "media", "ua"]),
     ("lab", &[]),
+    ("lab::tests", &["lab", "ua"]),
     ("server::config", &["app", "base", "config", "sip::msg"]),
     // The phone is the client library's first user.
     ("phone", &["base", "client", "config", "media::dtmf"]),

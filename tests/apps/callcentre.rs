@@ -10,8 +10,8 @@ use b2b::client::{Codec, EndCause, SipClient};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::apps::parties::{Party, RATE_HZ, within};
 use crate::common::child::PATIENCE;
-use crate::parties::{Party, RATE_HZ, within};
 use crate::server_support::{Server, start_by};
 
 const CALLER: f64 = 600.0;

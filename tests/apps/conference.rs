@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use b2b::client::{CallState, Codec, EndCause};
 
+use crate::apps::parties::{Party, client, server, within};
 use crate::common::child::PATIENCE;
-use crate::parties::{Party, client, server, within};
 
 const ROOM: &str = "[[conference]]\nname = \"blue\"\nannounced = false\n";
 const ROUTE: &str = "[[route]]\nname = \"rooms\"\ncalled = \"8000\"\napp = \"conference/blue\"\n";

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use b2b::client::EndCause;
 use b2b::sip::msg::{Limits, Message, Method, Name, RequestWriter, ResponseWriter};
 
+use crate::apps::parties::within;
+use crate::apps::voicemail::{ASKED, BEEP, CONFIG, until_tone};
 use crate::common::child::PATIENCE;
-use crate::parties::within;
 use crate::server_support::server;
-use crate::voicemail::{ASKED, BEEP, CONFIG, until_tone};
 
 /// A phone that watches a mailbox.
 struct Lamp {

@@ -2,7 +2,7 @@
 
 use b2b::client::{Codec, EndCause, IncomingCalls, SipClient};
 
-use crate::parties::{Party, client, server, within};
+use crate::apps::parties::{Party, client, server, within};
 
 const ANN: f64 = 440.0;
 const BOB: f64 = 700.0;

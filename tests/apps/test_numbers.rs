@@ -5,8 +5,8 @@ use std::time::Instant;
 use b2b::client::{Codec, EndCause};
 use b2b::media::dtmf::goertzel;
 
+use crate::apps::parties::{Party, RATE_HZ, server, within};
 use crate::common::child::PATIENCE;
-use crate::parties::{Party, RATE_HZ, server, within};
 
 const ROUTES: &str = "[[route]]\nname = \"echo\"\ncalled = \"600\"\napp = \"echo\"\n\
                       [[route]]\nname = \"tone\"\ncalled = \"601\"\napp = \"milliwatt\"\n";

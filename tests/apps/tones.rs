@@ -6,9 +6,9 @@ use b2b::client::{Call, ClientEvent, Codec, DtmfMode, Events, SipClient, Sound};
 use b2b::media::dtmf::goertzel;
 use tokio::sync::mpsc;
 
+use crate::apps::ivr::frames;
+use crate::apps::parties::{RATE_HZ, server, within};
 use crate::common::child::PATIENCE;
-use crate::ivr::frames;
-use crate::parties::{RATE_HZ, server, within};
 
 const ALL: &str = "1234567890*#ABCD";
 /// -50 dBm0 as samples, root mean square.

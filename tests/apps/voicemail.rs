@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use b2b::client::{CallState, Codec, EndCause, SipClient, Sound};
 
+use crate::apps::parties::{Party, RATE_HZ, client, server, within};
 use crate::common::child::PATIENCE;
-use crate::parties::{Party, RATE_HZ, client, server, within};
 use crate::server_support;
 
 pub const CONFIG: &str = "[[mailbox]]\nname = \"1001\"\npin = \"4711\"\nmax_message_s = 60\n\

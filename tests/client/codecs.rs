@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::client_support::{PATIENCE, connected, named, within};
 use b2b::client::{Call, Codec, Fill, FrameSource, OutFrame, SipClient, Sound};
+use b2b_test_support::client::{PATIENCE, connected, named, within};
 
 const RATE_HZ: u32 = 16_000;
 

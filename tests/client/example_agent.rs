@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::client_support::hand::{client, until};
-use crate::client_support::within;
 use b2b::client::{CallState, ClientEvent, EndCause, Sound};
+use b2b_test_support::client::hand::{client, until};
+use b2b_test_support::client::within;
 
 /// Its output stays open: who cannot write ends.
 struct Ended(Child, Option<BufReader<ChildStdout>>);

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::client_support::{Running, best_share_of, example, named, share_of, within};
 use b2b::client::{Call, CallAudio, EndCause, Incoming, SipClient, Sound};
+use b2b_test_support::client::{Running, best_share_of, example, named, share_of, within};
 
 /// An example that answers, and where.
 fn answers(name: &str) -> (Running, String) {

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::client_support::{Running, example, named, within};
 use b2b::client::EndCause;
+use b2b_test_support::client::{Running, example, named, within};
 
 #[test]
 fn a_handler_that_dials_and_bridges_has_under_20_lines() {

@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::client_support::{Running, example, named, within};
 use b2b::client::EndCause;
+use b2b_test_support::client::{Running, example, named, within};
 
 /// What follows the comment at the top.
 fn program() -> &'static str {

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::client_support::within;
 use crate::common::child::B2b;
-use crate::tls_support::{Authority, accept, answer, field, read_message, send};
 use b2b::client::{
     Call, ClientBuilder, EndCause, IncomingCalls, RegisterError, RegistrationError, RegistrationState,
     SipClient, Tls, Transport,
 };
+use b2b_test_support::client::within;
+use b2b_test_support::tls::{Authority, accept, answer, field, read_message, send};
 use nix::sys::signal::Signal;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -88,7 +88,7 @@ async fn two_users_register_with_either_digest_and_call_each_other() {
         registered(&ann).await;
         registered(&bob).await;
         talk(&ann, &mut incoming).await;
-        within("stopped", ann.stop(crate::client_support::PATIENCE)).await;
+        within("stopped", ann.stop(b2b_test_support::client::PATIENCE)).await;
         assert_eq!(ann.registration(), RegistrationState::Off);
         let algorithm = if more.is_empty() { "algorithm=SHA-256" } else { "algorithm=MD5" };
         let seen = std::fs::read_to_string(&trace).expect("a trace");

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::client_support::{PATIENCE, share_of, within};
 use crate::common::child::B2b;
 use b2b::client::{Call, CallState, IncomingCalls, SipClient, Sound};
+use b2b_test_support::client::{PATIENCE, share_of, within};
 
 const HZ: f32 = 700.0;
 

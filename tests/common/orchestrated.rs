@@ -70,7 +70,6 @@ impl Scene {
     }
 
     /// With a b2bua before the sink that behaves like this.
-    #[cfg(feature = "server")]
     pub fn with_b2bua(mut self, behaviour: &str) -> Self {
         let trace = self.folder.path().join(behaviour);
         let lines = format!("b2bua.config = \"none.toml\"\nb2bua.sip_trace = \"{}\"\n", trace.display());

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::interop_support::{
+use crate::interop::support::{
     Running, assert_arrived, bound, file, free_port, print_version, samples, signal, write_wav,
 };
 use nix::sys::signal::Signal;

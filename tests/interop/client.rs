@@ -1,6 +1,6 @@
 //! The client library and the scripted phone with programs that are not ours: Debian's baresip in
 //! each codec, both ways, over UDP and TLS; hold and transfer seen on the wire; SIPp both ways.
-//! `cargo test --release --test interop client:: -- --ignored` needs `baresip` (baresip-core),
+//! `cargo test --release --test program interop::client:: -- --ignored` needs `baresip` (baresip-core),
 //! `sipp` (sip-tester) and `tshark`.
 
 use std::fs;
@@ -10,10 +10,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::interop_support::wire::{Capture, Sip};
-use crate::interop_support::{LIMIT, Running, free_port, print_version, sipp};
-use crate::tls_support::Authority;
+use crate::interop::support::wire::{Capture, Sip};
+use crate::interop::support::{LIMIT, Running, free_port, print_version, sipp};
 use b2b::client::{CallState, ClientEvent, Codec, SipClient, Sound, Tls};
+use b2b_test_support::tls::Authority;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::interop_support::{Running, assert_arrived, file, samples, signal, write_wav};
+use crate::interop::support::{Running, assert_arrived, file, samples, signal, write_wav};
 
 /// Messages of our own: what RFC 4475 does not have, and what broke others.
 fn messages(at: SocketAddr) -> Vec<Vec<u8>> {
@@ -121,12 +121,11 @@ fn assert_answers(at: SocketAddr) {
 }
 
 #[test]
-#[cfg(feature = "server")]
 #[ignore = "takes ten seconds and much traffic; run by .ci/run"]
 fn interop_malformed_messages_leave_the_server_without_a_call_and_in_order() {
     let folder = tempfile::tempdir().expect("dir");
     let config = folder.path().join("b2bua.toml");
-    let port = crate::interop_support::free_port();
+    let port = crate::interop::support::free_port();
     // Whatever is an INVITE after all leads to a callee that is not there.
     let text = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]\nstore = \"memory\"\n\

@@ -1,5 +1,5 @@
 //! A SIPp watches a mailbox (RFC 3842): nothing in it, a message once somebody has left one, and
-//! the end. `cargo test --test interop messages:: -- --ignored`; needs `sipp` (Debian: sip-tester).
+//! the end. `cargo test --test program interop::messages:: -- --ignored`; needs `sipp` (Debian: sip-tester).
 
 use std::fs;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::interop_support::{LIMIT, Running, free_port, signal, sipp, write_wav};
+use crate::interop::support::{LIMIT, Running, free_port, signal, sipp, write_wav};
 
 /// One user with a mailbox; 127.0.0.2 may call without a password.
 const SERVER: &str = "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory\"\ntrusted = [\"127.0.0.2\"]\n\

@@ -10,10 +10,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::interop_support::wire::{
+use crate::interop::support::wire::{
     Capture, Rtp, Sip, assert_hidden, audio_address, heard, identity, seconds_of,
 };
-use crate::interop_support::{Running, bound, file, free_port, print_version, samples};
+use crate::interop::support::{Running, bound, file, free_port, print_version, samples};
 use nix::sys::signal::Signal;
 
 /// What each phone says, in Hz (plans/phones).

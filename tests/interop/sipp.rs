@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::interop_support::{Running, file, free_port, sipp};
+use crate::interop::support::{Running, file, free_port, sipp};
 
 /// SIPp as a caller that talks for three seconds.
 fn caller(folder: &Path, scenario: &str, to: &str, transport: &str) -> Running {

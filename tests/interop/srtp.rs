@@ -1,7 +1,7 @@
 //! Calls with SRTP: two agents of ours, by themselves and through the server, and an agent with
 //! baresip (module `srtp`), both ways.
 //! What is heard is compared with what was said.
-//! `cargo test --release --test interop srtp:: -- --ignored` needs `baresip` (Debian: baresip-core).
+//! `cargo test --release --test program interop::srtp:: -- --ignored` needs `baresip` (Debian: baresip-core).
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::interop_support::{
+use crate::interop::support::{
     LIMIT, Running, assert_arrived, free_port, print_version, samples, signal, write_wav,
 };
 use crate::server_support::server;

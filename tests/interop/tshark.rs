@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::interop_support::{Running, file, print_version};
+use crate::interop::support::{Running, file, print_version};
 use nix::sys::signal::Signal;
 
 /// One RTP packet as tshark saw it.

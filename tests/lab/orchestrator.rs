@@ -319,7 +319,6 @@ fn the_report_is_written_whatever_the_roles_recorded() {
     has(&ended, &format!("--record {}", report.join("recordings").display()));
 }
 
-#[cfg(feature = "server")]
 #[test]
 fn a_b2bua_stands_before_the_sink_and_is_told_to_end_when_it_is_alone() {
     // without being told, it would run on for ever; and it is not waited for
@@ -336,7 +335,6 @@ fn a_b2bua_stands_before_the_sink_and_is_told_to_end_when_it_is_alone() {
     assert!(row.ends_with("exit 0"), "{row}");
 }
 
-#[cfg(feature = "server")]
 #[test]
 fn a_b2bua_that_fails_ends_the_run() {
     let ended = Scene::new(PATIENT, "", PATIENT, "").with_b2bua("ready+error=store gone+exit=65").run("");

@@ -5,10 +5,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::scene::{Scene, Stream, accepted, calling, rtp_address, sent_by};
 use crate::common::child::B2b;
-use crate::lab_support::{Scene, Stream, accepted, calling, rtp_address, sent_by};
-use crate::ua_support::{OFFER, PATIENCE, Peer, header, reply, wait_until};
 use b2b::ua::Engine;
+use b2b_test_support::peer::{OFFER, PATIENCE, Peer, header, reply, wait_until};
 use nix::sys::signal::Signal;
 
 on_every_engine! {

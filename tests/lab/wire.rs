@@ -6,11 +6,11 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use super::scene::{Scene, Stream, accepted, calling, rtp_address, sent_by};
 use crate::common::audio::{speech_like, write_wav};
 use crate::common::child::role;
-use crate::lab_support::{Scene, Stream, accepted, calling, rtp_address, sent_by};
-use crate::ua_support::{OFFER, Peer, header, reply, wait_until};
 use b2b::ua::Engine;
+use b2b_test_support::peer::{OFFER, Peer, header, reply, wait_until};
 use nix::sys::signal::Signal;
 
 on_every_engine! {

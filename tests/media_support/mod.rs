@@ -1,6 +1,5 @@
 //! What every media controller must do, whoever carries the media: the same steps for all of them.
 //! Real sockets on this machine stand for the parties.
-#![allow(dead_code)] // every test program uses its own part
 
 mod verbs;
 

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::control::{all_quiet, called, command, done};
-use crate::remote::{PATIENT, given, offered, program};
+use crate::server::control::{all_quiet, called, command, done};
+use crate::server::remote::{PATIENT, given, offered, program};
 use crate::server_support::phone::{Phone, field, rtp_of};
 use crate::server_support::{Server, server, until};
 

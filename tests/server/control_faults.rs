@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::control::{all_over, called, command, done};
+use crate::server::control::{all_over, called, command, done};
 use crate::server_support::control::Socket;
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, server, until};

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::control::{all_over, all_quiet, command, done};
-use crate::remote::{PATIENT, given, offered, program};
+use crate::server::control::{all_over, all_quiet, command, done};
+use crate::server::remote::{PATIENT, given, offered, program};
 use crate::server_support::phone::{Dialog, Phone, direction_of, rtp_of};
 use crate::server_support::{Server, server, until};
 
@@ -286,7 +286,7 @@ async fn who_a_program_has_put_on_hold_is_taken_back_when_the_program_is_gone() 
     assert_eq!(agent.end_of("h").await["type"], "command_completed");
     drop(agent);
     assert_eq!(direction_of(&ann.answer_again("sendrecv")), "sendrecv");
-    crate::remote::fallen_back(&server);
+    crate::server::remote::fallen_back(&server);
     ann.hang_up(&dialog);
     all_over(&server);
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::control::all_quiet;
-use crate::media_servers::{MediaServer, call, calls, carried_by, hang_up};
+use crate::server::control::all_quiet;
+use crate::server::media_servers::{MediaServer, call, calls, carried_by, hang_up};
 use crate::server_support::phone::{Phone, field};
 use crate::server_support::{Server, server, until};
 

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::common::child::{B2b, b2b};
-use crate::control::all_quiet;
+use crate::server::control::all_quiet;
 use crate::server_support::phone::{Dialog, Phone, field};
 use crate::server_support::{Server, exchange, server, until};
 

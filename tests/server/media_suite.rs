@@ -7,8 +7,8 @@ use std::time::Duration;
 use b2b::call::controller::{EmbeddedConfig, EmbeddedController, MediaController, MusicClass, MusicSource};
 use b2b::server::controller::remote::{RemoteConfig, RemoteController, RemoteServer, Transport};
 
-use crate::media_servers::MediaServer;
 use crate::media_support::Carried;
+use crate::server::media_servers::MediaServer;
 use crate::server_support::until;
 
 fn music() -> Vec<MusicClass> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use b2b::call::controller::{AddressFamily, EndpointSpec, MediaController, MediaEvent, PairPolicy};
 use b2b::server::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 
-use crate::media_faults::alarmed;
+use crate::server::media_faults::alarmed;
 use crate::server_support::{server, until};
 
 /// What lies between a right port and one of a reply that is not ours.

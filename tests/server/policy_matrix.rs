@@ -11,7 +11,7 @@ use b2b::sip::msg::Method;
 use b2b_testkit::{PartyId, SESSION};
 use bytes::Bytes;
 
-use crate::desk::bench::Bench;
+use crate::server::desk::bench::Bench;
 
 pub const ANN: &str = "192.0.2.11:5060";
 pub const GUEST: &str = "192.0.2.12:5060";

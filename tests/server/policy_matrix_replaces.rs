@@ -7,7 +7,9 @@ use b2b::sip::endpoint::{Invite, Replaces, Termination, UsageId};
 use b2b_testkit::{PartyId, SESSION};
 use bytes::Bytes;
 
-use crate::policy_matrix::{ANN, CARRIER, ELSEWHERE, GUEST, OTHER, PROXIED, USER, World, invite, told};
+use crate::server::policy_matrix::{
+    ANN, CARRIER, ELSEWHERE, GUEST, OTHER, PROXIED, USER, World, invite, told,
+};
 
 /// The name of a party's dialog, as b2b knows it.
 fn name_of(world: &mut World, party: PartyId, usage: UsageId) -> Replaces {

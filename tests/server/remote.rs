@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::control::all_quiet;
+use crate::server::control::all_quiet;
 use crate::server_support::control::Socket;
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, server, until};

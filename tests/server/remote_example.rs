@@ -2,8 +2,8 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::control::all_quiet;
-use crate::remote::{PATIENT, application};
+use crate::server::control::all_quiet;
+use crate::server::remote::{PATIENT, application};
 use crate::server_support::phone::Phone;
 use crate::server_support::{server, until};
 

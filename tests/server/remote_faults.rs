@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::control::{all_over, all_quiet};
-use crate::remote::{PATIENT, does, fallen_back, given, offered, program};
+use crate::server::control::{all_over, all_quiet};
+use crate::server::remote::{PATIENT, does, fallen_back, given, offered, program};
 use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone};
 use crate::server_support::{Server, server, until};

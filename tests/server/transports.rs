@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::common::child::{B2b, b2b};
-use crate::dns_support::{NameServer, Zone};
-use crate::tls_support::{Authority, PATIENCE, accept, answer, ask, connect, field, read_message, send};
+use b2b_test_support::dns::{NameServer, Zone};
+use b2b_test_support::tls::{Authority, PATIENCE, accept, answer, ask, connect, field, read_message, send};
 use nix::sys::signal::Signal;
 
 /// A server that trusts this machine, with these lines in `[server]` and after it.

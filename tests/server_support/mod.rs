@@ -1,5 +1,4 @@
 //! A b2bua under test with its control interface, and a client of it.
-#![allow(dead_code)] // every test file uses its own part
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +20,7 @@ pub struct Server {
     pub http: SocketAddr,
     pub folder: tempfile::TempDir,
     /// Where `B2B_TEST_MEDIA` is `server`.
-    media: Option<B2b>,
+    _media: Option<B2b>,
 }
 
 /// Starts one that trusts this machine, with these lines behind `[http]` and what
@@ -66,7 +65,7 @@ pub fn start_by(command: &mut std::process::Command, folder: tempfile::TempDir) 
             (exchange(*at, load.as_bytes()).json()["sessions"] == 1).then_some(())
         });
     }
-    Server { process, sip, http, folder, media: media.map(|(media, _)| media) }
+    Server { process, sip, http, folder, _media: media.map(|(media, _)| media) }
 }
 
 /// With `B2B_TEST_MEDIA=server` in the environment a media server carries the media of each server

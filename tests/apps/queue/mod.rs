@@ -10,7 +10,7 @@ use std::time::Duration;
 use b2b::client::{Call, Codec, IncomingCall, IncomingCalls, SipClient, Sound};
 use serde_json::{Value, json};
 
-use crate::ivr::{Sounds, calls, frames, is_empty, only_call, records, tone, within};
+use crate::apps::ivr::{Sounds, calls, frames, is_empty, only_call, records, tone, within};
 use crate::server_support::{Server, start, until};
 
 const NAMES: [&str; 13] = [
@@ -65,7 +65,7 @@ const SPOKEN: &str =
 
 /// A phone where callers are.
 fn caller(name: &str) -> SipClient {
-    crate::ivr::phone_at(name, "127.0.0.5:0")
+    crate::apps::ivr::phone_at(name, "127.0.0.5:0")
 }
 
 /// The registered phone of a user, and its calls.

@@ -64,7 +64,7 @@ async fn a_caller_who_hangs_up_at_each_step_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digit_and_a_wait_that_is_too_long_lead_out_and_a_full_queue_refuses() {
     let sounds = Sounds::new(&NAMES);
-    let bob = crate::ivr::phone_at("bob", "127.0.0.2:0");
+    let bob = crate::apps::ivr::phone_at("bob", "127.0.0.2:0");
     bob.start().await.expect("a client");
     let mut at_bob = bob.incoming().await.expect("calls");
     let to = bob.uri().expect("started");

@@ -3,7 +3,7 @@
 use b2b::client::{Codec, EndCause};
 
 use super::{FOLDER, channels, files, with_tone};
-use crate::parties::{Party, within};
+use crate::apps::parties::{Party, within};
 use crate::server_support::{server, until};
 
 const CALLER: f64 = 700.0;

@@ -11,7 +11,7 @@ use tokio_tungstenite::{accept_async, accept_hdr_async, tungstenite};
 use super::trouble::Witness;
 use super::*;
 use crate::server_support::phone::Phone;
-use crate::tls_support::{Authority, accept};
+use b2b_test_support::tls::{Authority, accept};
 
 /// 700 is an agent's that fails over to a tone.
 fn lines(url: &str, more: &str) -> String {

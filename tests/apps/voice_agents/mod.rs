@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::apps::ivr::{frames, is_empty, only_call, phone_at, within};
 use crate::common::audio::{find, speech_like, write_wav};
-use crate::ivr::{frames, is_empty, only_call, phone_at, within};
 use crate::server_support::{Server, server, until};
 
 /// Somebody answers and waits.

@@ -1,7 +1,7 @@
 //! From the INVITE to the answer, or to what stands for one.
 
 use super::lab::{Lab, Place};
-use crate::interop_support::wire::Sip;
+use crate::interop::support::wire::Sip;
 
 /// The final answer to a caller's INVITE.
 fn verdict(lab: &Lab, caller: &Place) -> Sip {
@@ -109,7 +109,7 @@ fn interop_b2bua_fails_over_to_the_second_gateway_on_503_and_not_on_busy() {
 fn interop_b2bua_ends_a_call_that_goes_round_in_a_circle_or_too_far() {
     let (ann, bob) = (Place::new("ann", 21), Place::new("bob", 22));
     // It is its own gateway: the call comes back to where it was.
-    let own = crate::interop_support::free_port();
+    let own = crate::interop::support::free_port();
     let lines =
         bob.route("bob") + &format!("[[route]]\ncalled = \"loop\"\nto = \"sip:loop@127.0.0.1:{own}\"\n");
     let lab = Lab::at_port(own, &lines);

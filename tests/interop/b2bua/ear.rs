@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::interop_support::{LIMIT, free_port};
+use crate::interop::support::{LIMIT, free_port};
 
 /// One packet that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]

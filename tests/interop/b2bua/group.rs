@@ -1,7 +1,7 @@
 //! A ring group of three, as the wire shows it. docs/server.md shows how to run it.
 
 use super::lab::{Lab, Place};
-use crate::interop_support::wire::{Capture, Sip, assert_hidden, audio_address, identity};
+use crate::interop::support::wire::{Capture, Sip, assert_hidden, audio_address, identity};
 
 fn group(members: [&Place; 3]) -> String {
     let targets = members.map(|it| format!("\"{}\"", it.uri("m"))).join(", ");

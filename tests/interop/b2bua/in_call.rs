@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::lab::{Lab, Place, Sipp};
-use crate::interop_support::wire::{Sip, audio_address};
+use crate::interop::support::wire::{Sip, audio_address};
 
 /// Holds as phones do: a line of the session, and the address of its `c=` line where
 /// it is not the holder's own (RFC 2543's way).

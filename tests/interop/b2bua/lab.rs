@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::ear::Ear;
-use crate::interop_support::wire::{Sip, audio_address};
-use crate::interop_support::{LIMIT, Running, file, free_port};
+use crate::interop::support::wire::{Sip, audio_address};
+use crate::interop::support::{LIMIT, Running, file, free_port};
 
 /// A server that trusts this machine unless told otherwise, and everybody's files.
 pub struct Lab {

@@ -9,9 +9,9 @@ use b2b::media::codec::g711::{alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 use super::ear::{Arrived, Ear};
 use super::in_call::is_reinvite;
 use super::lab::{Lab, Place};
-use crate::common::codecs::{Codecs, Has, purity, rms};
-use crate::interop_support::LIMIT;
-use crate::interop_support::wire::Sip;
+use crate::interop::support::LIMIT;
+use crate::interop::support::wire::Sip;
+use b2b_test_support::codecs::{Codecs, Has, purity, rms};
 
 /// How long packets may take to stop coming.
 const SETTLES: Duration = Duration::from_millis(300);

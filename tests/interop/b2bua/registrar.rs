@@ -1,7 +1,7 @@
 //! Registrations.
 
 use super::lab::{Lab, Place};
-use crate::interop_support::wire::Sip;
+use crate::interop::support::wire::Sip;
 
 const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"secret-1001\"\n[[user]]\nname = \"1002\"\npassword = \"secret-1002\"\n\
                      [registrar]\nmin_expires_s = 30\n";

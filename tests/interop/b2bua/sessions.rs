@@ -2,7 +2,7 @@
 
 use super::in_call::is_reinvite;
 use super::lab::{Lab, Place};
-use crate::interop_support::wire::{Capture, Sip};
+use crate::interop::support::wire::{Capture, Sip};
 
 /// CSeq numbers and times of what is like this.
 fn of(leg: &[Sip], like: impl Fn(&Sip) -> bool) -> Vec<(String, f64)> {

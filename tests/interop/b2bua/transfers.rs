@@ -1,7 +1,7 @@
 //! Transfers.
 
 use super::lab::{Lab, Place};
-use crate::interop_support::wire::{Capture, Sip, assert_hidden, identity};
+use crate::interop::support::wire::{Capture, Sip, assert_hidden, identity};
 
 fn tag(value: Option<&str>) -> String {
     let value = value.unwrap_or_default();

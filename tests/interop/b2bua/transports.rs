@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::lab::{Lab, Place};
-use crate::interop_support::wire::audio_address;
+use crate::interop::support::wire::audio_address;
 
 /// A call with audio both ways, from and to parties over these transports.
 fn call(lab: &Lab, (ann, bob): (&Place, &Place), (from, to): (&str, &str)) {

@@ -13,7 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::interop_support::{LIMIT, Running};
+use crate::interop::support::{LIMIT, Running};
 
 /// A tab of a browser of its own; both end when it is dropped.
 pub struct Tab {

@@ -1,6 +1,6 @@
 //! The page in Chromium, over calls of b2b's own phones: what it shows, by keyboard, on a phone, in
 //! dark and light, with hostile names, and when the server goes away.
-//! `cargo test --release --test interop page:: -- --ignored` needs `chromium`. With
+//! `cargo test --release --test program interop::page:: -- --ignored` needs `chromium`. With
 //! `B2B_WRITE_DOCS=1` it writes the pictures of docs/page.md.
 
 mod browser;
@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::interop_support::{Running, file, free_port, print_version};
+use crate::interop::support::{Running, file, free_port, print_version};
 use crate::server_support::{Server, server, start, until};
 use browser::Tab;
 

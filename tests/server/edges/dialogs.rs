@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::peer::{Peer, SESSION, server};
 use crate::common::child::{B2b, PATIENCE};
 use crate::server_support::phone::field;
-use crate::tls_support::read_message;
+use b2b_test_support::tls::read_message;
 
 /// Ann and bob, and a carrier that nobody's class leads to.
 struct Stage {

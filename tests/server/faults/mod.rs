@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::control::done;
+use crate::server::control::done;
 use crate::server_support::child::PATIENCE;
 use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone};

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{NEIGHBOUR, Neighbour};
 use crate::common::audio::write_wav;
-use crate::media_servers::{MediaServer, carried_by};
+use crate::server::media_servers::{MediaServer, carried_by};
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{Server, configured, start_by, until};
 

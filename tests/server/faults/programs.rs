@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{NEIGHBOUR, Neighbour, call_of, is_with, nothing_is_held};
-use crate::remote::{PATIENT, does, offered, program};
+use crate::server::remote::{PATIENT, does, offered, program};
 use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone, rtp_of};
 use crate::server_support::{Server, server, until};

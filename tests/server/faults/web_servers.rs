@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{NEIGHBOUR, Neighbour, nothing_is_held};
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, server, until};
-use crate::tls_support::{Authority, accept};
+use b2b_test_support::tls::{Authority, accept};
 
 const RIGHT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"next\":\"told\"}";
 

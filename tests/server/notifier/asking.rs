@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 use super::USERS;
 use super::watcher::Watcher;
-use crate::edges::peer::{Peer, server};
+use crate::server::edges::peer::{Peer, server};
 
 fn field(response: &b2b::sip::msg::Response, name: Name<'static>) -> String {
     String::from_utf8_lossy(response.header(name).unwrap_or_default()).into_owned()
@@ -150,7 +150,7 @@ fn who_watches_what_a_new_configuration_has_not_is_told_so() {
     watcher.watch("1003", "stays", 600);
     watcher.told("stays");
     let without = USERS.replace("name = \"1002\"", "name = \"1004\"");
-    crate::edges::peer::write(folder.path(), "", &without);
+    crate::server::edges::peer::write(folder.path(), "", &without);
     server.signal(Signal::SIGHUP);
     assert_eq!(watcher.told("leaves").state, "terminated;reason=noresource");
     let stays = watcher.refresh("stays", &[("Event", "dialog"), ("Expires", "600")]);

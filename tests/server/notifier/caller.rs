@@ -4,7 +4,7 @@ use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::msg::{Message, Method, Response};
 
 use crate::common::child::PATIENCE;
-use crate::edges::peer::Peer;
+use crate::server::edges::peer::Peer;
 
 /// An INVITE with a password, of which nothing is waited for.
 pub fn calls(ann: &mut Peer, number: &str, call: &str) {

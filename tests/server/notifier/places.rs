@@ -3,7 +3,7 @@
 use super::USERS;
 use super::caller::{hangs_up, talks};
 use super::watcher::Watcher;
-use crate::edges::peer::{Peer, server};
+use crate::server::edges::peer::{Peer, server};
 
 #[test]
 fn the_lamp_of_a_slot_is_on_while_somebody_is_parked_there() {

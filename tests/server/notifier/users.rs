@@ -5,7 +5,7 @@ use b2b::sip::msg::{Message, Method, Request};
 use super::USERS;
 use super::caller::{calls, final_response};
 use super::watcher::Watcher;
-use crate::edges::peer::{Peer, server};
+use crate::server::edges::peer::{Peer, server};
 
 /// A phone of 1002.
 fn bob(address: [u8; 4], server: std::net::SocketAddr) -> Peer {

@@ -9,7 +9,7 @@ use b2b::sip::msg::{Message, Method, Name, Request, Response};
 use bytes::Bytes;
 
 use crate::common::child::PATIENCE;
-use crate::edges::peer::Peer;
+use crate::server::edges::peer::Peer;
 
 /// A NOTIFY in the words of a phone.
 #[derive(Debug, Clone)]

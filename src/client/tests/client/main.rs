@@ -1,0 +1,17 @@
+//! The client library, by its public API, on the wire. Its calls through the server and its examples
+//! are tested with the whole program.
+
+mod account;
+mod address;
+mod audio;
+mod calls;
+mod closer;
+mod conference;
+mod devices;
+mod in_call;
+mod media_lock;
+mod quality;
+mod recording;
+mod recovery;
+mod registration;
+mod transfer;

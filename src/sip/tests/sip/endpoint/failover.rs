@@ -1,0 +1,276 @@
+//! Several addresses of one name (RFC 3263 §4.3), and ICMP: an endpoint by itself.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use b2b_sip::endpoint::{
+    Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, OutOfDialog, Output, Termination,
+    Transport, UsageEvent, UsageId,
+};
+use b2b_sip::msg::Method;
+use bytes::Bytes;
+
+use super::hand::{field, reply};
+
+const FIRST: &str = "192.0.2.11:5060";
+const SECOND: &str = "192.0.2.12:5060";
+
+/// An endpoint whose every name has the same two addresses.
+struct One {
+    endpoint: Endpoint,
+    now: Instant,
+    /// To where, and what.
+    sent: Vec<(SocketAddr, String)>,
+    events: Vec<Event>,
+    /// Nothing connects there.
+    closed: Vec<SocketAddr>,
+    /// How the last was sent.
+    by: Option<Flow>,
+}
+
+impl One {
+    fn new() -> Self {
+        let endpoint = Endpoint::new(EndpointConfig::new([3; 32]));
+        One {
+            endpoint,
+            now: Instant::now(),
+            sent: Vec::new(),
+            events: Vec::new(),
+            closed: Vec::new(),
+            by: None,
+        }
+    }
+
+    fn flow(remote: SocketAddr) -> Flow {
+        One::flow_by(Transport::Udp, remote)
+    }
+
+    fn flow_by(transport: Transport, remote: SocketAddr) -> Flow {
+        Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), remote, id: FlowId(0) }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.endpoint.handle_input(self.now, input);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Event(event) => self.events.push(event),
+                Output::Transmit { flow, data } => {
+                    self.by = Some(flow);
+                    self.sent.push((flow.remote, String::from_utf8_lossy(&data).into_owned()));
+                }
+                Output::Connect { connect, remote, .. } if self.closed.contains(&remote) => {
+                    self.endpoint.handle_input(self.now, Input::ConnectFailed { connect });
+                }
+                Output::Connect { connect, remote, transport, .. } => {
+                    let flow = One::flow_by(transport, remote);
+                    self.endpoint.handle_input(self.now, Input::Connected { connect, flow });
+                }
+                Output::Resolve { resolve, .. } => {
+                    let targets = [FIRST, SECOND].map(|at| (Transport::Udp, at.parse().unwrap())).to_vec();
+                    self.endpoint.handle_input(self.now, Input::Resolved { resolve, targets });
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self) -> UsageId {
+        let target = "sip:far@example.com".into();
+        let invite = Invite { target, body: Some(Body::sdp("offer")), ..Invite::default() };
+        let usage = self.endpoint.invite(self.now, invite).unwrap();
+        self.flush();
+        usage
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.endpoint.next_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    /// The last one with this method, and where it went.
+    fn last(&self, method: &str) -> (String, String) {
+        let last = self.sent.iter().rev().find(|(_, text)| text.starts_with(method));
+        let (to, text) = last.unwrap_or_else(|| panic!("no {method} was sent"));
+        (to.to_string(), text.clone())
+    }
+
+    fn answer(&mut self, request: &str, status: &str, extra: &str) {
+        let from = self.sent.iter().rev().find(|(_, text)| text == request).unwrap().0;
+        let extra = format!("{extra}Content-Length: 0\r\n");
+        self.input(Input::Datagram { flow: One::flow(from), data: reply(request, status, "far", &extra) });
+    }
+
+    fn ended(&mut self) -> Option<Termination> {
+        std::mem::take(&mut self.events).into_iter().find_map(|event| match event {
+            Event::Usage { event: UsageEvent::Terminated { cause }, .. } => Some(cause),
+            _ => None,
+        })
+    }
+
+    fn assert_nothing_is_held(&mut self) {
+        self.pass(Duration::from_secs(120));
+        let held = self.endpoint.holdings();
+        assert_eq!((held.client_transactions, held.usages, held.waiting), (0, 0, 0), "{held:?}");
+    }
+}
+
+#[test]
+fn an_invite_without_an_answer_goes_to_the_next_address_as_a_new_transaction() {
+    let mut one = One::new();
+    one.dial();
+    let (to, first) = one.last("INVITE");
+    assert_eq!(to, FIRST);
+    one.pass(Duration::from_secs(33));
+    let (to, second) = one.last("INVITE");
+    assert_eq!(to, SECOND);
+    for name in ["From", "To", "Call-ID", "CSeq", "Contact"] {
+        assert_eq!(field(&first, name), field(&second, name));
+    }
+    assert_ne!(field(&first, "Via"), field(&second, "Via"), "a branch of its own");
+    assert!(one.ended().is_none());
+    one.answer(&second, "486 Busy Here", "");
+    assert!(matches!(one.ended(), Some(Termination::Failed { response }) if response.status() == 486));
+    assert_eq!(one.last("ACK").0, SECOND);
+    one.assert_nothing_is_held();
+}
+
+#[test]
+fn a_503_sends_a_call_to_the_next_address_and_is_tried_last_for_as_long_as_it_asks() {
+    let mut one = One::new();
+    one.dial();
+    let (_, first) = one.last("INVITE");
+    one.answer(&first, "180 Ringing", "Contact: <sip:far@192.0.2.11>\r\n");
+    one.answer(&first, "503 Service Unavailable", "Retry-After: 300 (a while)\r\n");
+    assert_eq!(one.last("ACK").0, FIRST);
+    let (to, second) = one.last("INVITE");
+    assert_eq!(to, SECOND);
+    one.answer(&second, "180 Ringing", "Contact: <sip:far@192.0.2.12>\r\n");
+    // The first transaction ends while the second one goes on.
+    one.pass(Duration::from_secs(40));
+    one.answer(&second, "200 OK", "Contact: <sip:far@192.0.2.12>\r\n");
+    assert_eq!(one.last("ACK").0, SECOND);
+    let answered = |event: &Event| matches!(event, Event::Usage { event: UsageEvent::Answered { .. }, .. });
+    assert_eq!(one.events.iter().filter(|event| answered(event)).count(), 1);
+
+    // Longer than without such a wish.
+    one.pass(Duration::from_secs(80));
+    one.dial();
+    assert_eq!(one.last("INVITE").0, SECOND, "the other one wants to be left alone");
+    one.pass(Duration::from_secs(220));
+    one.dial();
+    assert_eq!(one.last("INVITE").0, FIRST, "not for ever");
+}
+
+#[test]
+fn who_hangs_up_meanwhile_calls_nobody_else() {
+    let mut one = One::new();
+    let usage = one.dial();
+    one.endpoint.cancel(one.now, usage).unwrap();
+    one.pass(Duration::from_secs(33));
+    assert!(matches!(one.ended(), Some(Termination::LocalCancel)));
+    let usage = one.dial();
+    let (_, invite) = one.last("INVITE");
+    one.answer(&invite, "100 Trying", "");
+    one.endpoint.cancel(one.now, usage).unwrap();
+    one.flush();
+    one.answer(&invite, "503 Service Unavailable", "");
+    assert!(matches!(one.ended(), Some(Termination::LocalCancel)));
+    let called = |sent: &(SocketAddr, String)| sent.1.starts_with("INVITE");
+    let places: std::collections::BTreeSet<SocketAddr> =
+        one.sent.iter().filter(|sent| called(sent)).map(|sent| sent.0).collect();
+    // The second call went to the address that had not failed in the first.
+    assert_eq!(places.len(), 2);
+    one.assert_nothing_is_held();
+}
+
+#[test]
+fn when_all_addresses_fail_the_last_failure_is_told() {
+    let mut one = One::new();
+    one.dial();
+    for _ in 0..2 {
+        let (_, invite) = one.last("INVITE");
+        one.answer(&invite, "503 Service Unavailable", "");
+    }
+    assert!(matches!(one.ended(), Some(Termination::Failed { response }) if response.status() == 503));
+    one.closed = vec![FIRST.parse().unwrap(), SECOND.parse().unwrap()];
+    one.dial();
+    assert!(matches!(one.ended(), Some(Termination::Unreachable)));
+    one.assert_nothing_is_held();
+}
+
+#[test]
+fn an_address_that_cannot_be_connected_to_is_passed_over() {
+    let mut one = One::new();
+    one.closed = vec![FIRST.parse().unwrap()];
+    one.dial();
+    assert_eq!(one.last("INVITE").0, SECOND);
+}
+
+#[test]
+fn requests_outside_of_calls_go_to_the_next_address_too() {
+    let mut one = One::new();
+    one.endpoint.request_outside(one.now, OutOfDialog::new(Method::Options, "sip:example.com")).unwrap();
+    one.flush();
+    let (to, first) = one.last("OPTIONS");
+    assert_eq!(to, FIRST);
+    one.answer(&first, "503 Service Unavailable", "");
+    let (to, second) = one.last("OPTIONS");
+    assert_eq!(to, SECOND);
+    one.answer(&second, "200 OK", "");
+    let answers: Vec<_> = one.events.iter().filter(|it| matches!(it, Event::Response { .. })).collect();
+    let [Event::Response { result: Ok(response), .. }] = answers[..] else { panic!("{answers:?}") };
+    assert_eq!(response.status(), 200);
+    one.assert_nothing_is_held();
+}
+
+#[test]
+fn icmp_ends_the_request_that_it_quotes_and_no_other() {
+    let mut one = One::new();
+    one.closed = vec![SECOND.parse().unwrap()];
+    one.dial();
+    let (to, invite) = one.last("INVITE");
+    let to: SocketAddr = to.parse().unwrap();
+    let report = |one: &mut One, remote: SocketAddr, quoted: &str| {
+        let quoted = Bytes::copy_from_slice(quoted.as_bytes());
+        one.input(Input::Undelivered { flow: One::flow(remote), quoted });
+    };
+    let via = field(&invite, "Via").to_owned();
+    let branch = via.split_once("branch=").unwrap().1.split(';').next().unwrap();
+    let forged = invite.replace(branch, &format!("z9hG4bK00{}{}", "00000000", "0".repeat(16)));
+    report(&mut one, to, &forged);
+    report(&mut one, to, &invite[..40]);
+    report(&mut one, to, "");
+    report(&mut one, "192.0.2.66:5060".parse().unwrap(), &invite);
+    assert!(one.ended().is_none(), "who does not know the branch ends nothing");
+    report(&mut one, to, &invite[..invite.len().min(500)]);
+    assert!(matches!(one.ended(), Some(Termination::Unreachable)));
+    one.assert_nothing_is_held();
+}
+
+/// RFC 3261 §18.1.1: whatever becomes of TCP, UDP is what the URI asked for.
+#[test]
+fn a_large_invite_whose_connection_breaks_goes_by_udp() {
+    let mut one = One::new();
+    let target = "sip:far@192.0.2.11".into();
+    let body = Some(Body::sdp("x".repeat(1_500)));
+    one.endpoint.invite(one.now, Invite { target, body, ..Invite::default() }).unwrap();
+    one.flush();
+    let by = one.by.unwrap();
+    assert_eq!(by.transport, Transport::Tcp);
+    one.input(Input::FlowClosed { flow: by });
+    assert_eq!(one.by.unwrap().transport, Transport::Udp);
+    assert!(one.ended().is_none());
+    let (to, invite) = one.last("INVITE");
+    assert_eq!(to, FIRST);
+    assert!(field(&invite, "Via").starts_with("SIP/2.0/UDP "), "{invite}");
+    one.answer(&invite, "486 Busy Here", "");
+    assert!(matches!(one.ended(), Some(Termination::Failed { .. })));
+    one.assert_nothing_is_held();
+}

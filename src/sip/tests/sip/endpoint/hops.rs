@@ -1,0 +1,212 @@
+//! By which way the requests of a dialog go: as Route and Contact say, by the flow, or as
+//! somebody judges.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b_sip::endpoint::{
+    Body, Event, Flow, HopJudge, HopRule, HopVerdict, Invite, NextHop, PeerWay, Transport, UsageEvent,
+    UsageId, Whereabouts,
+};
+
+use super::pair::{A, B, Hand, Network, Pair, field};
+
+/// Where the hand-made peer is.
+const PEER: &str = "192.0.2.1:5060";
+
+/// Leads to another host by Contact and by Record-Route.
+const LIES: &str = "Contact: <sip:hand@203.0.113.9:5070;alias=1~2;ob>\r\n\
+                    Record-Route: <sip:203.0.113.10;lr>, <sip:203.0.113.11;lr>\r\n";
+
+/// A call of the hand-made peer's that B has taken, by this rule.
+fn call(pair: &mut Pair, lines: &str, hops: HopRule) -> UsageId {
+    let invite = Hand { extra: lines.to_owned(), ..Hand::invite() };
+    pair.hand(&invite);
+    let usage = pair.incoming();
+    let now = pair.now;
+    pair.ends[B].set_hops(usage, hops).unwrap();
+    pair.ends[B].answer(now, usage, Some(Body::sdp("answer"))).unwrap();
+    pair.flush();
+    let ok = pair.last(B, "SIP/2.0 200");
+    pair.hand(&invite.next("ACK", invite.cseq, &ok));
+    usage
+}
+
+/// B hangs up: where its BYE goes, and what it is.
+fn bye(pair: &mut Pair, usage: UsageId) -> (SocketAddr, String) {
+    let now = pair.now;
+    pair.ends[B].bye(now, usage).unwrap();
+    pair.flush();
+    let sent = pair.wire.iter().rev().find(|sent| sent.from == B && sent.line().starts_with("BYE"));
+    let sent = sent.expect("a BYE");
+    (sent.to, sent.text())
+}
+
+/// What the rule has told.
+fn told(pair: &mut Pair) -> Vec<(String, bool)> {
+    let told = pair.take(B).into_iter().filter_map(|event| match event {
+        Event::Usage { event: UsageEvent::NextHop { address, followed, .. }, .. } => {
+            Some((address.to_string(), followed))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[derive(Debug)]
+struct Fixed(HopVerdict);
+
+impl HopJudge for Fixed {
+    fn judge(&self, hop: NextHop<'_>) -> HopVerdict {
+        assert_eq!(hop.came_by.map(|it| it.to_string()).as_deref(), Some(PEER));
+        self.0
+    }
+}
+
+#[derive(Debug)]
+struct At(PeerWay);
+
+impl Whereabouts for At {
+    fn now_at(&self, _: Instant, target: &[u8], _: &Flow) -> Option<PeerWay> {
+        assert_eq!(target, b"sip:hand@203.0.113.9:5070;alias=1~2;ob");
+        Some(self.0)
+    }
+
+    fn are_at(&self, _: Instant, _: &Flow) -> bool {
+        false
+    }
+}
+
+#[test]
+fn without_a_rule_route_and_contact_are_followed() {
+    let mut pair = Pair::new(Network::QUIET);
+    let usage = call(&mut pair, LIES, HopRule::Follow);
+    let (to, bye) = bye(&mut pair, usage);
+    assert_eq!(to.to_string(), "203.0.113.10:5060");
+    assert_eq!(field(&bye, "Route"), "<sip:203.0.113.10;lr>");
+    let mut pair = Pair::new(Network::QUIET);
+    let usage = call(&mut pair, "Contact: <sip:hand@203.0.113.9:5070>\r\n", HopRule::Follow);
+    assert_eq!(self::bye(&mut pair, usage).0.to_string(), "203.0.113.9:5070");
+}
+
+#[test]
+fn by_the_flow_contact_is_the_request_uri_byte_for_byte_and_record_route_is_nothing() {
+    let mut pair = Pair::new(Network::QUIET);
+    let usage = call(&mut pair, LIES, HopRule::Flow(None));
+    let (to, bye) = bye(&mut pair, usage);
+    assert_eq!(to.to_string(), PEER);
+    assert!(bye.starts_with("BYE sip:hand@203.0.113.9:5070;alias=1~2;ob SIP/2.0\r\n"), "{bye}");
+    assert!(!bye.contains("\r\nRoute:"), "{bye}");
+    assert_eq!(told(&mut pair), []);
+}
+
+#[test]
+fn ack_and_bye_of_a_call_of_ours_go_by_the_flow_of_its_invite() {
+    let mut pair = Pair::new(Network::QUIET);
+    pair.deaf[B] = true;
+    let target = format!("sip:callee@{}", pair.addresses[B]);
+    let invite = Invite {
+        target: target.into(),
+        body: Some(Body::sdp("offer")),
+        hops: HopRule::Flow(None),
+        ..Invite::default()
+    };
+    let now = pair.now;
+    let usage = pair.ends[A].invite(now, invite).unwrap();
+    pair.flush();
+    let invite = pair.last(A, "INVITE");
+    pair.answer_by_hand(&invite, "200 OK", "hand", LIES);
+    let now = pair.now;
+    pair.ends[A].bye(now, usage).unwrap();
+    pair.flush();
+    for method in ["ACK", "BYE"] {
+        let sent = pair.wire.iter().find(|sent| sent.from == A && sent.line().starts_with(method));
+        let sent = sent.unwrap_or_else(|| panic!("no {method}"));
+        assert_eq!(sent.to, pair.addresses[B], "{method}");
+        assert_eq!(sent.line(), format!("{method} sip:hand@203.0.113.9:5070;alias=1~2;ob SIP/2.0"));
+        assert!(!sent.text().contains("\r\nRoute:"), "{}", sent.text());
+    }
+}
+
+#[test]
+fn a_judge_may_let_a_hop_be_followed_and_told_once_for_each_target() {
+    let mut pair = Pair::new(Network::QUIET);
+    let judge = Arc::new(Fixed(HopVerdict::FollowTold("elsewhere")));
+    let usage = call(&mut pair, "Contact: <sip:hand@203.0.113.9:5070>\r\n", HopRule::Judged(judge));
+    let now = pair.now;
+    let info =
+        b2b_sip::endpoint::InDialog { method: b2b_sip::msg::Method::Info, headers: Vec::new(), body: None };
+    pair.ends[B].request(now, usage, info).unwrap();
+    pair.flush();
+    let (to, _) = bye(&mut pair, usage);
+    assert_eq!(to.to_string(), "203.0.113.9:5070");
+    assert_eq!(told(&mut pair), [("203.0.113.9:5070".to_owned(), true)]);
+    assert_eq!(pair.ends[B].counters().hops_elsewhere, 1);
+}
+
+#[test]
+fn what_a_judge_refuses_goes_by_the_flow_with_the_route_set_as_it_came() {
+    let mut pair = Pair::new(Network::QUIET);
+    let judge = Arc::new(Fixed(HopVerdict::Flow("inside")));
+    let usage = call(&mut pair, LIES, HopRule::Judged(judge));
+    let (to, bye) = bye(&mut pair, usage);
+    assert_eq!(to.to_string(), PEER);
+    assert!(bye.starts_with("BYE sip:hand@203.0.113.9:5070;alias=1~2;ob SIP/2.0\r\n"), "{bye}");
+    assert!(bye.contains("Route: <sip:203.0.113.10;lr>\r\nRoute: <sip:203.0.113.11;lr>\r\n"), "{bye}");
+    assert_eq!(told(&mut pair), [("203.0.113.10:5060".to_owned(), false)]);
+    assert_eq!(pair.ends[B].counters().hops_refused, 1);
+}
+
+/// The same over TCP, whose connection breaks.
+fn bye_after_the_connection_broke(hops: HopRule) -> (Transport, SocketAddr) {
+    let mut pair = Pair::new(Network::QUIET);
+    let invite = Hand { extra: LIES.to_owned(), ..Hand::invite() };
+    pair.deliver(B, Transport::Tcp, invite.data());
+    let usage = pair.incoming();
+    let now = pair.now;
+    pair.ends[B].set_hops(usage, hops).unwrap();
+    pair.ends[B].answer(now, usage, Some(Body::sdp("answer"))).unwrap();
+    pair.flush();
+    let ok = pair.last(B, "SIP/2.0 200");
+    pair.deliver(B, Transport::Tcp, invite.next("ACK", invite.cseq, &ok).data());
+    pair.close(B);
+    let now = pair.now;
+    pair.ends[B].bye(now, usage).unwrap();
+    pair.flush();
+    let sent = pair.wire.iter().find(|sent| sent.from == B && sent.line().starts_with("BYE"));
+    sent.map(|sent| (sent.transport, sent.to)).expect("a BYE")
+}
+
+#[test]
+fn once_the_connection_is_gone_it_is_where_they_are_now_and_never_where_they_say() {
+    let now_at: SocketAddr = "192.0.2.77:40123".parse().unwrap();
+    let at = Arc::new(At(PeerWay::Address(Transport::Udp, now_at)));
+    let (transport, to) = bye_after_the_connection_broke(HopRule::Flow(Some(at)));
+    assert_eq!((transport, to), (Transport::Udp, now_at));
+    let (transport, to) = bye_after_the_connection_broke(HopRule::Flow(None));
+    assert_eq!(
+        (transport, to.ip().to_string().as_str()),
+        (Transport::Tcp, "192.0.2.1"),
+        "the host it came from"
+    );
+}
+
+#[test]
+fn who_asks_from_another_host_does_not_become_the_peer_and_who_has_moved_port_does() {
+    for (from, reached) in [("203.0.113.66:5060", PEER), ("192.0.2.1:40999", "192.0.2.1:40999")] {
+        let mut pair = Pair::new(Network::QUIET);
+        let invite = Hand { extra: LIES.to_owned(), ..Hand::invite() };
+        let usage = call(&mut pair, LIES, HopRule::Flow(None));
+        let ok = pair.last(B, "SIP/2.0 200");
+        let mut flow = pair.flow(B, Transport::Udp);
+        flow.remote = from.parse().unwrap();
+        let info = Hand { extra: String::new(), ..invite.next("INFO", 11, &ok) };
+        let now = pair.now;
+        let input = b2b_sip::endpoint::Input::Datagram { flow, data: info.data() };
+        pair.ends[B].handle_input(now, input);
+        pair.flush();
+        assert_eq!(bye(&mut pair, usage).0.to_string(), reached, "from {from}");
+        pair.run(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,331 @@
+//! Two endpoints in virtual time, joined by a seeded network that delays,
+//! reorders, loses and duplicates datagrams and delivers streams in order.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use b2b_sip::endpoint::{
+    Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, Output, Termination, Transport,
+    UsageEvent, UsageId,
+};
+use b2b_sip::msg::{Limits, Message};
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+pub use super::hand::{Hand, field, reply};
+
+pub const A: usize = 0;
+pub const B: usize = 1;
+
+/// How bad the network is.
+#[derive(Clone, Copy)]
+pub struct Network {
+    /// Probability that a datagram is lost.
+    pub loss: f64,
+    /// Probability that a datagram comes twice.
+    pub duplicate: f64,
+    /// One-way delay, between these, ms; a difference reorders.
+    pub delay_ms: (u64, u64),
+    pub seed: u64,
+}
+
+impl Network {
+    pub const QUIET: Network = Network { loss: 0.0, duplicate: 0.0, delay_ms: (1, 1), seed: 1 };
+}
+
+/// One message on the wire.
+pub struct Sent {
+    pub at: Duration,
+    pub from: usize,
+    pub transport: Transport,
+    pub to: SocketAddr,
+    pub data: Bytes,
+}
+
+impl Sent {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.data).into_owned()
+    }
+
+    pub fn line(&self) -> String {
+        self.text().lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    at: Instant,
+    order: u64,
+    to: usize,
+    transport: Transport,
+    data: Bytes,
+}
+
+pub struct Pair {
+    pub start: Instant,
+    pub now: Instant,
+    pub ends: [Endpoint; 2],
+    pub addresses: [SocketAddr; 2],
+    /// Events not looked at yet, by end.
+    pub events: [Vec<Event>; 2],
+    /// Everything that was transmitted, lost or not.
+    pub wire: Vec<Sent>,
+    /// Cut off: what this end sends is lost.
+    pub mute: [bool; 2],
+    /// Cut off: what comes to this end is lost.
+    pub deaf: [bool; 2],
+    /// Whether TCP connections can be made.
+    pub tcp: bool,
+    network: Network,
+    random: StdRng,
+    flights: BinaryHeap<Reverse<Flight>>,
+    order: u64,
+}
+
+pub fn config(seed: u8) -> EndpointConfig {
+    EndpointConfig { user: format!("end{seed}"), ..EndpointConfig::new([seed; 32]) }
+}
+
+impl Pair {
+    pub fn new(network: Network) -> Self {
+        Pair::with(network, [config(1), config(2)], ["192.0.2.1:5060", "192.0.2.2:5060"])
+    }
+
+    pub fn with(network: Network, configs: [EndpointConfig; 2], addresses: [&str; 2]) -> Self {
+        let now = Instant::now();
+        Pair {
+            start: now,
+            now,
+            ends: configs.map(Endpoint::new),
+            addresses: addresses.map(|address| address.parse().unwrap()),
+            events: Default::default(),
+            wire: Vec::new(),
+            mute: [false; 2],
+            deaf: [false; 2],
+            tcp: true,
+            network,
+            random: StdRng::seed_from_u64(network.seed),
+            flights: BinaryHeap::new(),
+            order: 0,
+        }
+    }
+
+    /// Another network from now on.
+    pub fn set_network(&mut self, network: Network) {
+        self.network = network;
+        self.random = StdRng::seed_from_u64(network.seed);
+    }
+
+    /// The flow of `end` to the other one.
+    pub fn flow(&self, end: usize, transport: Transport) -> Flow {
+        let id = FlowId(if transport == Transport::Udp { 1 } else { 2 });
+        Flow { transport, local: self.addresses[end], remote: self.addresses[1 - end], id }
+    }
+
+    /// A URI of `end`.
+    pub fn uri(&self, end: usize, transport: Transport) -> Bytes {
+        let parameter = if transport == Transport::Tcp { ";transport=tcp" } else { "" };
+        Bytes::from(format!("sip:callee@{}{parameter}", self.addresses[end]))
+    }
+
+    /// A calls B with an offer.
+    pub fn call(&mut self, transport: Transport) -> UsageId {
+        let target = self.uri(B, transport);
+        let now = self.now;
+        let invite = Invite { target, body: Some(Body::sdp("offer")), ..Invite::default() };
+        let usage = self.ends[A].invite(now, invite).unwrap();
+        self.flush();
+        usage
+    }
+
+    /// A calls B, B answers: both sides' usages.
+    pub fn connected(&mut self, transport: Transport) -> (UsageId, UsageId) {
+        let a = self.call(transport);
+        let b = self.incoming();
+        let now = self.now;
+        self.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
+        self.settle();
+        assert!(matches!(self.take(A).as_slice(), [Event::Usage { event: UsageEvent::Answered { .. }, .. }]));
+        assert!(matches!(
+            self.take(B).as_slice(),
+            [Event::Usage { event: UsageEvent::Acknowledged { .. }, .. }]
+        ));
+        (a, b)
+    }
+
+    /// The call that has just come in at B.
+    pub fn incoming(&mut self) -> UsageId {
+        self.settle();
+        match self.take(B).as_slice() {
+            [Event::Incoming { usage, .. }] => *usage,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes the events of an end.
+    pub fn take(&mut self, end: usize) -> Vec<Event> {
+        std::mem::take(&mut self.events[end])
+    }
+
+    /// The one event of an end, which is the last of a usage.
+    pub fn ended(&mut self, end: usize) -> Termination {
+        let mut events = self.take(end);
+        match events.pop() {
+            Some(Event::Usage { event: UsageEvent::Terminated { cause }, .. }) if events.is_empty() => cause,
+            other => panic!("{events:?} {other:?}"),
+        }
+    }
+
+    /// Lets everything in flight arrive (delays are at most 50 ms here).
+    pub fn settle(&mut self) {
+        self.run(Duration::from_millis(50));
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// To the next thing that happens, at most until `end`.
+    pub fn step(&mut self, end: Instant) -> bool {
+        self.flush();
+        let flight = self.flights.peek().map(|Reverse(flight)| flight.at);
+        let timeouts = [A, B].map(|i| self.ends[i].next_timeout());
+        let Some(next) = timeouts.into_iter().flatten().chain(flight).min().filter(|at| *at <= end) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        for i in [A, B] {
+            if timeouts[i].is_some_and(|at| at <= self.now) {
+                self.ends[i].handle_input(self.now, Input::Timeout);
+            }
+        }
+        self.flush();
+        while let Some(Reverse(flight)) = self.flights.peek()
+            && flight.at <= self.now
+        {
+            let Reverse(flight) = self.flights.pop().unwrap();
+            self.deliver(flight.to, flight.transport, flight.data);
+        }
+        true
+    }
+
+    /// Hands a message to an end as if the other one had sent it.
+    pub fn deliver(&mut self, to: usize, transport: Transport, data: Bytes) {
+        let flow = self.flow(to, transport);
+        let input = match transport {
+            Transport::Udp => Input::Datagram { flow, data },
+            _ => Input::Message { flow, message: Message::parse(data, &Limits::default()) },
+        };
+        self.ends[to].handle_input(self.now, input);
+        self.flush();
+    }
+
+    /// The connection of an end breaks.
+    pub fn close(&mut self, end: usize) {
+        let flow = self.flow(end, Transport::Tcp);
+        let now = self.now;
+        self.ends[end].handle_input(now, Input::FlowClosed { flow });
+        self.flush();
+    }
+
+    /// Takes what the endpoints put out.
+    pub fn flush(&mut self) {
+        for end in [A, B] {
+            while let Some(output) = self.ends[end].poll_output() {
+                self.output(end, output);
+            }
+        }
+    }
+
+    fn output(&mut self, end: usize, output: Output) {
+        match output {
+            Output::Event(event) => self.events[end].push(event),
+            Output::Connect { connect, transport, remote, .. } => {
+                let mut flow = self.flow(end, transport);
+                flow.remote = remote;
+                let input = match transport {
+                    Transport::Tcp if !self.tcp => Input::ConnectFailed { connect },
+                    _ => Input::Connected { connect, flow },
+                };
+                self.ends[end].handle_input(self.now, input);
+            }
+            Output::Resolve { resolve, .. } => {
+                let targets = vec![(Transport::Udp, self.addresses[1 - end])];
+                self.ends[end].handle_input(self.now, Input::Resolved { resolve, targets });
+            }
+            Output::Transmit { flow, data } => {
+                self.wire.push(Sent {
+                    at: self.now - self.start,
+                    from: end,
+                    transport: flow.transport,
+                    to: flow.remote,
+                    data: data.clone(),
+                });
+                let reliable = flow.transport.is_reliable();
+                if self.mute[end]
+                    || self.deaf[1 - end]
+                    || !reliable && self.random.random_bool(self.network.loss)
+                {
+                    return;
+                }
+                let copies = if !reliable && self.random.random_bool(self.network.duplicate) { 2 } else { 1 };
+                for _ in 0..copies {
+                    let (least, most) = self.network.delay_ms;
+                    let delay = if reliable { least } else { self.random.random_range(least..=most) };
+                    self.order += 1;
+                    self.flights.push(Reverse(Flight {
+                        at: self.now + Duration::from_millis(delay),
+                        order: self.order,
+                        to: 1 - end,
+                        transport: flow.transport,
+                        data: data.clone(),
+                    }));
+                }
+            }
+        }
+    }
+
+    /// First lines of what an end has sent since, with the time in ms.
+    pub fn sent(&self, end: usize, starts_with: &str) -> Vec<(u128, String)> {
+        let from = self.wire.iter().filter(|sent| sent.from == end);
+        from.map(|sent| (sent.at.as_millis(), sent.line()))
+            .filter(|(_, it)| it.starts_with(starts_with))
+            .collect()
+    }
+
+    /// The times in ms at which an end has sent messages that start so.
+    pub fn times(&self, end: usize, starts_with: &str) -> Vec<u128> {
+        self.sent(end, starts_with).into_iter().map(|(at, _)| at).collect()
+    }
+
+    /// The last message of an end that starts so, as text.
+    pub fn last(&self, end: usize, starts_with: &str) -> String {
+        let mut from = self.wire.iter().rev().filter(|sent| sent.from == end);
+        from.find(|sent| sent.line().starts_with(starts_with))
+            .unwrap_or_else(|| panic!("nothing starts with {starts_with}"))
+            .text()
+    }
+
+    /// After the longest timer nothing is held.
+    pub fn assert_nothing_left(&mut self) {
+        self.run(Duration::from_secs(400));
+        for end in [A, B] {
+            let held = self.ends[end].holdings();
+            let held = (
+                held.client_transactions,
+                held.server_transactions,
+                held.usages,
+                held.timer_entries,
+                held.waiting,
+                held.map_entries,
+            );
+            assert_eq!(held, (0, 0, 0, 0, 0, 0), "end {end}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! SIP: the endpoint in virtual time, its sockets, names and TLS, and messages made to break it.
+
+mod endpoint;
+mod fuzz_corpus;
+mod net;
+mod net_out;
+mod net_udp;
+#[cfg(all(feature = "dns", feature = "tls"))]
+mod resolve;
+mod rfc4475;
+mod stack;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,0 +1,16 @@
+//! Applications, by the real binary with real SIP and RTP.
+
+mod callcentre;
+mod conference;
+mod ivr;
+mod message_lamp;
+mod own_application;
+mod park;
+mod parties;
+mod queue;
+mod recording;
+mod scene;
+mod test_numbers;
+mod tones;
+mod voice_agents;
+mod voicemail;

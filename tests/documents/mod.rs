@@ -1,0 +1,4 @@
+//! Documents: what they name is there.
+
+mod links;
+mod regressions;

@@ -1,0 +1,15 @@
+//! With programs that b2b did not write: SIPp, baresip, tshark, Chromium. Marked as ignored, since they
+//! have to be installed: `cargo test --release --test program interop:: -- --ignored --test-threads 1`.
+
+mod b2bua;
+mod baresip;
+mod capture;
+mod client;
+mod malformed;
+mod messages;
+mod page;
+mod phones;
+mod sipp;
+mod srtp;
+mod support;
+mod tshark;

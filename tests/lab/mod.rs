@@ -1,0 +1,11 @@
+//! The media lab, by the real binary: roles, chains of them, plans and the orchestrator.
+
+mod chain;
+mod cli;
+mod orchestrator;
+mod orchestrator_roles;
+mod roles;
+mod scene;
+mod shipped_plans;
+mod trouble;
+mod wire;

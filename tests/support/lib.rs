@@ -1,0 +1,22 @@
+//! What tests of several crates share: far ends that a test has in its hand. A feature for each that
+//! needs more than the standard library.
+//!
+//! - `peer`: a UDP socket that speaks SIP
+//! - `dns`: a name server
+//! - `tls`: certificates, and TLS on either side (feature `tls`)
+//! - `client`: clients of the client library, and their far ends (feature `client`)
+//! - `codecs`: the codecs of a far end (feature `codecs`)
+//! - `sip_in`: datagrams at an endpoint in calls, as the fuzz target feeds them (feature `sip`)
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "codecs")]
+pub mod codecs;
+pub mod dns;
+pub mod peer;
+#[cfg(feature = "sip")]
+pub mod sip_in;
+#[cfg(feature = "tls")]
+pub mod tls;

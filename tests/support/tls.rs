@@ -1,0 +1,143 @@
+//! Certificates, and a plain TLS peer on either side of a connection.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+/// Generous: a loaded machine is slow, a broken driver never answers.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An authority, and the folder that everything of it is in.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    folder: PathBuf,
+    /// Its own certificate.
+    pub pem: PathBuf,
+}
+
+impl Authority {
+    pub fn new(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("key");
+        let pem = folder.join(format!("{name}.pem"));
+        fs::write(&pem, params.self_signed(&key).expect("certificate").pem()).expect("a file");
+        Authority { issuer: Issuer::new(params, key), folder: folder.to_owned(), pem }
+    }
+
+    /// Writes a certificate for these hosts and its key to `<file>.pem`, `<file>.key`.
+    pub fn issue(&self, file: &str, hosts: &[&str]) -> (PathBuf, PathBuf) {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let key = KeyPair::generate().expect("key");
+        let certificate = CertificateParams::new(hosts).expect("hosts").signed_by(&key, &self.issuer);
+        let paths = (self.folder.join(format!("{file}.pem")), self.folder.join(format!("{file}.key")));
+        fs::write(&paths.0, certificate.expect("certificate").pem()).expect("a file");
+        fs::write(&paths.1, key.serialize_pem()).expect("a file");
+        paths
+    }
+}
+
+fn chain(path: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(path).expect("PEM").collect::<Result<_, _>>().expect("certificates")
+}
+
+pub type Client = StreamOwned<ClientConnection, TcpStream>;
+pub type Callee = StreamOwned<ServerConnection, TcpStream>;
+
+/// Connects, with a server that has a certificate of this authority for `name`.
+pub fn connect(addr: SocketAddr, authority: &Path, name: &str) -> Client {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(chain(authority));
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(name.to_owned()).expect("name");
+    let connection = ClientConnection::new(Arc::new(config), name).expect("client");
+    let stream = TcpStream::connect(addr).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    StreamOwned::new(connection, stream)
+}
+
+/// Takes one connection in.
+pub fn accept(listener: &TcpListener, (certificate, key): &(PathBuf, PathBuf)) -> Callee {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain(certificate), PrivateKeyDer::from_pem_file(key).expect("key"))
+        .expect("a pair");
+    let (stream, _) = listener.accept().expect("connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    StreamOwned::new(ServerConnection::new(Arc::new(config)).expect("server"), stream)
+}
+
+/// Reads one message: its head, and as much of a body as it says. Empty: closed.
+pub fn read_message(stream: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(0) => return String::from_utf8_lossy(&bytes).into_owned(),
+            Ok(_) => bytes.push(byte[0]),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                return String::from_utf8_lossy(&bytes).into_owned();
+            }
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&bytes)),
+        }
+        if bytes.ends_with(b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes).into_owned();
+            let length = field(&head, "Content-Length").parse().expect("a length");
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("body");
+            return head + &String::from_utf8_lossy(&body);
+        }
+    }
+}
+
+/// The value of the first header field of this name.
+pub fn field(message: &str, name: &str) -> String {
+    let value = message.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    value.unwrap_or_else(|| panic!("no {name} in {message}")).to_owned()
+}
+
+/// The answer to a request, with these lines after the usual ones.
+pub fn answer(request: &str, status: &str, lines: &str, body: &str) -> String {
+    let fields = ["Via", "From", "Call-ID", "CSeq"].map(|name| format!("{name}: {}", field(request, name)));
+    let to = field(request, "To");
+    let tag = if to.contains(";tag=") { "" } else { ";tag=far" };
+    let (head, length) = (fields.join("\r\n"), body.len());
+    format!("SIP/2.0 {status}\r\n{head}\r\nTo: {to}{tag}\r\n{lines}Content-Length: {length}\r\n\r\n{body}")
+}
+
+/// Sends a message.
+pub fn send(stream: &mut impl Write, message: &str) {
+    stream.write_all(message.as_bytes()).expect("sent");
+    stream.flush().expect("sent");
+}
+
+/// An OPTIONS of its own transaction.
+pub fn options(n: u32) -> String {
+    format!(
+        "OPTIONS sip:x@h SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bK{n}\r\nFrom: <sip:a@h>;tag=a\r\n\
+         To: <sip:x@h>\r\nCall-ID: {n}@h\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// Asks over a connection, which has to answer.
+pub fn ask(stream: &mut (impl Read + Write), n: u32) {
+    send(stream, &options(n));
+    let answer = read_message(stream);
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+}
