@@ -4,7 +4,6 @@ mod callcentre;
 mod conference;
 mod ivr;
 mod message_lamp;
-mod own_application;
 mod park;
 mod parties;
 mod queue;

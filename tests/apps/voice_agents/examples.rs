@@ -2,11 +2,10 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::*;
+use b2b_test_support::client::example;
 
-#[allow(dead_code)] // its main
-#[path = "../../../examples/voice_agent_ws.rs"]
-mod agent;
+use super::*;
+use crate::common::child::B2b;
 
 struct Killed(Child);
 
@@ -19,9 +18,9 @@ impl Drop for Killed {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_says_back_what_was_said_once_the_caller_is_silent() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("ws://{}/", listener.local_addr().expect("an address"));
-    tokio::spawn(async move { agent::serve(listener).await.map_err(|error| error.to_string()) });
+    let mut agent = B2b::start(example("voice_agent_ws").arg("127.0.0.1:0"));
+    let ready = agent.wait_for_line("READY ");
+    let url = format!("ws://{}/", ready.trim_start_matches("READY "));
     let server = server(&format!(
         "[[route]]\ncalled = \"600\"\napp = \"voice_agent/echo\"\n[[voice_agent]]\nname = \"echo\"\nurl = {url:?}\n"
     ));
