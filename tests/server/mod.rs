@@ -23,6 +23,7 @@ mod media_faults;
 mod media_lock;
 mod media_servers;
 mod media_suite;
+mod media_wire;
 mod ng_daemon;
 mod notifier;
 mod openapi;
