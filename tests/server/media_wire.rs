@@ -6,13 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use b2b::call::controller::{
-    AddressFamily, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec,
-    EndpointStats, Joined, MediaError, Member, MusicClass, MusicSource, PairPolicy, Part, Played, Prompt,
-    Recorded, RecordingId, RecordingSpec, Route,
+    AddressFamily, Answer, CollectEnd, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan,
+    EndpointId, EndpointSpec, EndpointStats, Joined, MediaError, Member, MusicClass, MusicSource, PairPolicy,
+    Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, Route, Verb,
 };
-use b2b::server::controller::remote::wire::{
-    Answer, Answered, Described, Octets, Said, Stats, VERSION, Verb,
-};
+use b2b::server::controller::remote::wire::{Answered, Described, Stats, VERSION};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -30,19 +28,16 @@ const PROMPT: &str = r#"{"parts":[{"file":"/a.wav"},{"tone":{"hz":[440,0],"lasts
 const PLAN: &str = r##"{"max":3,"terminators":"#","first":{"secs":5,"nanos":0},"between":{"secs":3,"nanos":0},"total":{"secs":30,"nanos":0},"barge_in":true,"type_ahead":false}"##;
 const FILE: &str = r#"{"path":"/r.wav","stereo":true,"rate_hz":8000,"longest":null,"silence":null}"#;
 
-fn prompt() -> Said {
+fn prompt() -> Prompt {
     let tone = Part::tone(440, Duration::from_secs(1));
-    (&Prompt::file("/a.wav").then(tone).then(Part::Silence(Duration::from_secs(2)))).into()
-}
-
-fn octets(octets: &'static [u8]) -> Octets {
-    Bytes::from_static(octets).into()
+    Prompt::file("/a.wav").then(tone).then(Part::Silence(Duration::from_secs(2)))
 }
 
 /// Every verb, and how it is written; `@SPEC` and so on are the constants.
 fn verbs() -> Vec<(Verb, &'static str)> {
     let policy = || PairPolicy { extensions: Vec::new(), ..PairPolicy::default() };
-    let (sdp, plan, spec) = (|| octets(b"v=0\r\n"), || DigitPlan::new(3), || RecordingSpec::new("/r.wav"));
+    let (sdp, plan, spec) =
+        (|| Bytes::from_static(b"v=0\r\n"), || DigitPlan::new(3), || RecordingSpec::new("/r.wav"));
     let host: IpAddr = [192, 0, 2, 1].into();
     let (on, off) = (Duration::from_secs(1), Duration::from_millis(200));
     let source = MusicSource::Tone { hz: [440, 0], on, off };
@@ -62,7 +57,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
             r#"{"pair_offer":{"from":1,"to":2,"offer":"v=0\r\n","policy":@POLICY}}"#,
         ),
         (
-            Verb::PairAnswer { from: B, to: A, answer: octets(&[0xff, 0]) },
+            Verb::PairAnswer { from: B, to: A, answer: Bytes::from_static(&[0xff, 0]) },
             r#"{"pair_answer":{"from":2,"to":1,"answer":[255,0]}}"#,
         ),
         (
@@ -160,7 +155,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
     ]
 }
 
-fn answers() -> Vec<(Answer, &'static str)> {
+fn answers() -> Vec<(Answer<Stats>, &'static str)> {
     let path = "/r.wav".into();
     let (lasts, spoken) = (Duration::from_secs(2), Duration::from_secs(1));
     let relay = Route::Relay { encoding: "PCMA".to_owned() };
@@ -171,8 +166,8 @@ fn answers() -> Vec<(Answer, &'static str)> {
             Answer::Allocated { rtp: ([192, 0, 2, 1], 4_000).into() },
             r#"{"allocated":{"rtp":"192.0.2.1:4000"}}"#,
         ),
-        (Answer::Description(octets(b"v=0\r\n")), r#"{"description":"v=0\r\n"}"#),
-        (Answer::Description(octets(&[0xff, 0])), r#"{"description":[255,0]}"#),
+        (Answer::Description(Bytes::from_static(b"v=0\r\n")), r#"{"description":"v=0\r\n"}"#),
+        (Answer::Description(Bytes::from_static(&[0xff, 0])), r#"{"description":[255,0]}"#),
         (
             Answer::Joined(Joined { forward: relay, backward: transcode }),
             r#"{"joined":{"forward":{"relay":{"encoding":"PCMA"}},"backward":{"transcode":{"from":"PCMU","to":"PCMA"}}}}"#,
@@ -223,7 +218,7 @@ fn every_answer_is_written_and_read_as_it_always_was() {
     let answers = answers();
     for (answer, json) in &answers {
         assert_eq!(serde_json::to_string(answer).expect("written"), *json);
-        assert_eq!(&serde_json::from_str::<Answer>(json).expect("read"), answer);
+        assert_eq!(&serde_json::from_str::<Answer<Stats>>(json).expect("read"), answer);
     }
     // Counters have moments, which are told as how long ago they were.
     let now = Instant::now();
@@ -231,12 +226,13 @@ fn every_answer_is_written_and_read_as_it_always_was() {
     let counted = Answer::Stats(Box::new(Stats::new(&EndpointStats::new(since), now)));
     let json = serde_json::to_string(&counted).expect("written");
     assert!(json.starts_with(r#"{"stats":{"since_ago_us":5000,"received":{"packets":0,"#), "{json}");
-    assert_eq!(serde_json::from_str::<Answer>(&json).expect("read"), counted);
+    assert_eq!(serde_json::from_str::<Answer<Stats>>(&json).expect("read"), counted);
     let here: BTreeSet<String> =
         answers.iter().map(|(_, json)| name(json)).chain(["stats".to_owned()]).collect();
-    assert_eq!(here, names::<Answer>(), "every answer stands here");
+    assert_eq!(here, names::<Answer<Stats>>(), "every answer stands here");
 
-    let described = vec![Described { endpoint: A, told: octets(b"v=0\r\n"), said: octets(&[0xff]) }];
+    let both = Descriptions { told: b"v=0\r\n".as_slice().into(), said: [0xff].as_slice().into() };
+    let described = vec![Described { endpoint: A, both }];
     let answered = Answered { id: 7, result: Err(MediaError::NoSuchEndpoint(A)), described };
     let json = r#"{"id":7,"result":{"Err":{"no_such_endpoint":1}},"described":[{"endpoint":1,"told":"v=0\r\n","said":[255]}]}"#;
     assert_eq!(serde_json::to_string(&answered).expect("written"), json);

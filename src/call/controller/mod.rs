@@ -5,6 +5,7 @@
 //!   `convert`: its words and ours
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
+//! - `request`: what is asked for and what it comes to, as values; `json`: how those are written
 //! - `future`: answers that are mostly there at once
 //! - `values`: what is asked for and what happens
 //! - `verbs`: what applications ask for; `config`: what the engine is started with
@@ -19,7 +20,9 @@ mod convert;
 mod embedded;
 mod future;
 mod joining;
+mod json;
 mod recordings;
+mod request;
 mod rooms;
 mod sounding;
 mod trunk;
@@ -38,6 +41,7 @@ pub use b2b_media::transcode::TranscodeStats;
 pub use config::EmbeddedConfig;
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
+pub use request::{Answer, Verb};
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Answering, Bound, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::EndpointStats;
+use super::json::octets;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::SrtpPolicy;
@@ -108,11 +109,13 @@ pub struct LocalDescription {
 }
 
 /// The session descriptions that stand between a party and us.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Descriptions {
     /// What the party was told last.
+    #[serde(with = "octets")]
     pub told: Box<[u8]>,
     /// What it has said last.
+    #[serde(with = "octets")]
     pub said: Box<[u8]>,
 }
 

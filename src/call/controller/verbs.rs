@@ -9,10 +9,11 @@ pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
 pub use b2b_media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
 
 /// A piece of what is played.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// WAV, MP3, FLAC or Ogg Vorbis; decoded once, and shared by all who hear it.
-    File(Arc<Path>),
+    File(#[serde(with = "super::json::shared_path")] Arc<Path>),
     /// A tone, or two together, each at this level; the loudest there is has 3 dBm0.
     Tone {
         hz: [u16; 2],
@@ -32,8 +33,8 @@ impl Part {
     }
 }
 
-/// What is played to a party, part after part.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What is played to a party, part after part. Files are those of the machine that carries media.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Prompt {
     pub parts: Vec<Part>,
     /// How often all of it is played; 0 is until it is stopped.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::sessions::{Session, Sessions};
-use crate::controller::remote::wire::{Answer, Answered, Described, Numbered, Octets, Stats, Verb};
-use b2b_call::controller::{ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, RecordingId};
+use crate::controller::remote::wire::{Answered, Described, Numbered, Stats};
+use b2b_call::controller::{
+    Answer, ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, RecordingId, Verb,
+};
 
 /// What a verb came to: at once, or later.
 enum Came {
-    Now(Result<Answer, MediaError>),
-    Later(Pin<Box<dyn Future<Output = Result<Answer, MediaError>> + Send>>),
+    Now(Result<Answer<Stats>, MediaError>),
+    Later(Pin<Box<dyn Future<Output = Result<Answer<Stats>, MediaError>> + Send>>),
 }
 
 impl Sessions {
@@ -40,9 +42,7 @@ impl Sessions {
 
     fn described(&self, key: &str, endpoint: EndpointId) -> Option<Described> {
         let there = *self.state().session(key)?.endpoints.get(&endpoint)?;
-        let both = self.controller.descriptions(there)?;
-        let (told, said) = (both.told.into_vec().into(), both.said.into_vec().into());
-        Some(Described { endpoint, told, said })
+        Some(Described { endpoint, both: self.controller.descriptions(there)? })
     }
 
     fn start(self: &Arc<Self>, key: &str, verb: Verb) -> Came {
@@ -126,20 +126,18 @@ impl Sessions {
                 done()
             }
             Verb::PairOffer { from, to, offer, policy } => {
-                described(media.pair_offer(at(from)?, at(to)?, octets(offer), &policy))
+                described(media.pair_offer(at(from)?, at(to)?, offer, &policy))
             }
-            Verb::PairAnswer { from, to, answer } => {
-                described(media.pair_answer(at(from)?, at(to)?, octets(answer)))
-            }
+            Verb::PairAnswer { from, to, answer } => described(media.pair_answer(at(from)?, at(to)?, answer)),
             Verb::LocalOffer { endpoint, like, policy } => {
                 let like = like.map(at).transpose()?;
                 described(media.local_offer(at(endpoint)?, like, &policy))
             }
             Verb::ApplyRemote { endpoint, answer } => {
-                came(media.apply_remote(at(endpoint)?, octets(answer)), |()| Answer::Done)
+                came(media.apply_remote(at(endpoint)?, answer), |()| Answer::Done)
             }
             Verb::LocalAnswer { endpoint, offer, policy } => {
-                described(media.local_answer(at(endpoint)?, octets(offer), &policy))
+                described(media.local_answer(at(endpoint)?, offer, &policy))
             }
             Verb::RepeatOffer { endpoint } => described(media.repeat_offer(at(endpoint)?)),
             Verb::DirectOffer { from, to, heard, policy } => {
@@ -160,7 +158,7 @@ impl Sessions {
                 Answer::Stats(Box::new(Stats::new(&stats, Instant::now())))
             }),
             Verb::Play { endpoint, prompt } => {
-                came(media.play_prompt(at(endpoint)?, &prompt.into()), Answer::Played)
+                came(media.play_prompt(at(endpoint)?, &prompt), Answer::Played)
             }
             Verb::StopPrompt { endpoint } => {
                 media.stop_prompt(at(endpoint)?);
@@ -170,7 +168,7 @@ impl Sessions {
                 came(media.collect_dtmf(at(endpoint)?, &plan), Answer::Collected)
             }
             Verb::Collect { endpoint, prompt: Some(prompt), plan } => {
-                came(media.play_and_collect(at(endpoint)?, &prompt.into(), &plan), Answer::Collected)
+                came(media.play_and_collect(at(endpoint)?, &prompt, &plan), Answer::Collected)
             }
             Verb::StopCollecting { endpoint } => {
                 media.stop_collecting(at(endpoint)?);
@@ -233,7 +231,7 @@ impl Sessions {
                 done()
             }
             Verb::PlayToConference { conference, prompt } => {
-                came(media.play_to_conference(room(conference)?, &prompt.into()), Answer::Played)
+                came(media.play_to_conference(room(conference)?, &prompt), Answer::Played)
             }
             Verb::RecordConference { recording, conference, spec } => {
                 let begun = media.record_conference(room(conference)?, &spec);
@@ -255,18 +253,14 @@ fn done() -> Came {
     Came::Now(Ok(Answer::Done))
 }
 
-fn octets(octets: Octets) -> bytes::Bytes {
-    Vec::from(octets).into()
-}
-
 fn described(future: MediaFuture<bytes::Bytes>) -> Came {
-    came(future, |octets| Answer::Description(octets.into()))
+    came(future, Answer::Description)
 }
 
 /// Polls once: what was asked for has begun already.
 fn came<T: Send + Unpin + 'static>(
     future: MediaFuture<T>,
-    read: impl FnOnce(T) -> Answer + Send + 'static,
+    read: impl FnOnce(T) -> Answer<Stats> + Send + 'static,
 ) -> Came {
     match future.now() {
         Ok(result) => Came::Now(result.map(read)),

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::wire::{Answer, Load, Numbered, Verb};
-use b2b_call::controller::{ConferenceId, Descriptions, EndpointId, MediaError, RecordingId};
+use super::wire::{Load, Numbered, Stats};
+use b2b_call::controller::{Answer, ConferenceId, Descriptions, EndpointId, MediaError, RecordingId, Verb};
 
 /// Who waits for an answer.
-pub(super) type Reply = oneshot::Sender<Result<Answer, MediaError>>;
+pub(super) type Reply = oneshot::Sender<Result<Answer<Stats>, MediaError>>;
 
 pub(super) struct State {
     pub servers: Vec<Server>,

@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ServerHealth;
 use super::holdings::{About, Gone, Server, State, Waiting};
-use super::wire::{Answer, Answered, Event, Happening, Load, Numbered, Verb};
-use b2b_call::controller::{ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats};
-use b2b_call::controller::{MediaError, MediaEvent, RecordingId};
+use super::wire::{Answered, Event, Happening, Load, Numbered, Stats};
+use b2b_call::controller::{
+    Answer, ConferenceId, Descriptions, EndpointId, EndpointSpec, EndpointStats, MediaError, MediaEvent,
+    RecordingId, Verb,
+};
 
 /// Recordings that are over and still known.
 const KEPT: usize = 1_024;
@@ -117,7 +119,7 @@ impl Table {
         &self,
         about: &About,
         verb: Verb,
-    ) -> Result<oneshot::Receiver<Result<Answer, MediaError>>, MediaError> {
+    ) -> Result<oneshot::Receiver<Result<Answer<Stats>, MediaError>>, MediaError> {
         if !verb.can_be_written() {
             return Err(MediaError::File("a file's name is not UTF-8; give it another one".to_owned()));
         }
@@ -182,8 +184,7 @@ impl Table {
         for described in answered.described {
             if let Some(endpoint) = state.endpoints.get_mut(&described.endpoint).filter(|it| it.server == at)
             {
-                let (told, said): (Vec<u8>, Vec<u8>) = (described.told.into(), described.said.into());
-                endpoint.described = Some(Descriptions { told: told.into(), said: said.into() });
+                endpoint.described = Some(described.both);
             }
         }
         let waiting = state.servers.get_mut(at).and_then(|it| it.waiting.remove(&answered.id));

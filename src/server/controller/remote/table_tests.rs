@@ -40,7 +40,7 @@ impl Bench {
         self.queues.iter_mut().enumerate().find_map(|(at, queue)| Some((at, queue.try_recv().ok()?)))
     }
 
-    fn answer(&self, server: usize, id: u64, result: Result<Answer, MediaError>) {
+    fn answer(&self, server: usize, id: u64, result: Result<Answer<Stats>, MediaError>) {
         let answered = Answered { id, result, described: Vec::new() };
         self.table.happened(server, Happening::Answer(Box::new(answered)), self.now);
     }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::RemoteController;
 use super::holdings::About;
-use super::wire::{Answer, Verb};
+use super::wire::Stats;
 use b2b_call::controller::{
-    Capabilities, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan, EndpointId, EndpointSpec,
-    EndpointStats, Joined, LocalDescription, MediaController, MediaError, MediaFuture, Member, PairPolicy,
-    Played, Prompt, Recorded, RecordingId, RecordingSpec,
+    Answer, Capabilities, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan, EndpointId,
+    EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError, MediaFuture, Member,
+    PairPolicy, Played, Prompt, Recorded, RecordingId, RecordingSpec, Verb,
 };
 
 impl RemoteController {
@@ -20,7 +20,7 @@ impl RemoteController {
         &self,
         about: &About,
         verb: Verb,
-        read: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+        read: impl FnOnce(Answer<Stats>) -> Option<T> + Send + 'static,
     ) -> MediaFuture<T> {
         match self.table.ask(about, verb) {
             Err(error) => MediaFuture::ready(Err(error)),
@@ -34,7 +34,7 @@ impl RemoteController {
 
     fn described(&self, endpoint: EndpointId, verb: Verb) -> MediaFuture<Bytes> {
         self.ask(&About::Endpoint(endpoint), verb, |answer| match answer {
-            Answer::Description(octets) => Some(Vec::from(octets).into()),
+            Answer::Description(octets) => Some(octets),
             _ => None,
         })
     }
@@ -83,7 +83,7 @@ impl RemoteController {
     }
 }
 
-fn done(answer: Answer) -> Option<()> {
+fn done(answer: Answer<Stats>) -> Option<()> {
     matches!(answer, Answer::Done).then_some(())
 }
 
@@ -124,11 +124,11 @@ impl MediaController for RemoteController {
         offer: Bytes,
         policy: &PairPolicy,
     ) -> MediaFuture<Bytes> {
-        self.described(from, Verb::PairOffer { from, to, offer: offer.into(), policy: policy.clone() })
+        self.described(from, Verb::PairOffer { from, to, offer, policy: policy.clone() })
     }
 
     fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
-        self.described(from, Verb::PairAnswer { from, to, answer: answer.into() })
+        self.described(from, Verb::PairAnswer { from, to, answer })
     }
 
     fn local_offer(
@@ -141,11 +141,11 @@ impl MediaController for RemoteController {
     }
 
     fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
-        self.done(About::Endpoint(endpoint), Verb::ApplyRemote { endpoint, answer: answer.into() })
+        self.done(About::Endpoint(endpoint), Verb::ApplyRemote { endpoint, answer })
     }
 
     fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        self.described(endpoint, Verb::LocalAnswer { endpoint, offer: offer.into(), policy: policy.clone() })
+        self.described(endpoint, Verb::LocalAnswer { endpoint, offer, policy: policy.clone() })
     }
 
     fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
@@ -201,7 +201,7 @@ impl MediaController for RemoteController {
     }
 
     fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
-        self.played(About::Endpoint(endpoint), Verb::Play { endpoint, prompt: prompt.into() })
+        self.played(About::Endpoint(endpoint), Verb::Play { endpoint, prompt: prompt.clone() })
     }
 
     fn stop_prompt(&self, endpoint: EndpointId) {
@@ -218,7 +218,7 @@ impl MediaController for RemoteController {
         prompt: &Prompt,
         plan: &DigitPlan,
     ) -> MediaFuture<Collected> {
-        let prompt = Some(prompt.into());
+        let prompt = Some(prompt.clone());
         self.collected(endpoint, Verb::Collect { endpoint, prompt, plan: plan.clone() })
     }
 
@@ -298,7 +298,7 @@ impl MediaController for RemoteController {
     fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
         self.played(
             About::Conference(conference),
-            Verb::PlayToConference { conference, prompt: prompt.into() },
+            Verb::PlayToConference { conference, prompt: prompt.clone() },
         )
     }
 

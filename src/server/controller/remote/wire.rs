@@ -1,22 +1,19 @@
-//! What passes between a controlling server and a media server, whichever way it travels: the
-//! trait's verbs and values, with names that the controlling server chooses. In JSON, which
-//! over gRPC stands in the fields of its own messages.
+//! What passes between a controlling server and a media server, whichever way it travels: verbs and
+//! their answers as they are asked for anywhere ([`Verb`], [`Answer`]), with names that the controlling
+//! server chooses. In JSON, which over gRPC stands in the fields of its own messages.
 //!
 //! The controlling server numbers endpoints, recordings and rooms, so that it need not wait
 //! for one verb before it sends the next. Changes that the other side would not understand
 //! raise [`VERSION`]; the other side refuses another one's sessions.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use b2b_call::controller::TranscodeStats;
 use b2b_call::controller::{
-    Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, DigitPlan, Drops, EndpointId,
-    EndpointSpec, EndpointStats, Flow, Joined, MediaError, Member, MusicClass, MusicSource, PairPolicy, Part,
-    Played, Prompt, Recorded, RecordingId, RecordingSpec, RtcpStats, Sources,
+    Answer, Capabilities, Capability, ConferenceId, Descriptions, Drops, EndpointId, EndpointStats, Flow,
+    MediaError, Recorded, RecordingId, RtcpStats, Sources, TranscodeStats, Verb,
 };
 
 /// Of this schema.
@@ -106,7 +103,7 @@ pub enum Happening {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
     pub id: u64,
-    pub result: Result<Answer, MediaError>,
+    pub result: Result<Answer<Stats>, MediaError>,
     /// What stands between parties and the media server since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub described: Vec<Described>,
@@ -116,117 +113,8 @@ pub struct Answered {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     pub endpoint: EndpointId,
-    pub told: Octets,
-    pub said: Octets,
-}
-
-/// Octets: a text where they are one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Octets {
-    Text(String),
-    Raw(Vec<u8>),
-}
-
-impl From<Bytes> for Octets {
-    fn from(octets: Bytes) -> Self {
-        Octets::from(Vec::from(octets))
-    }
-}
-
-impl From<Vec<u8>> for Octets {
-    fn from(octets: Vec<u8>) -> Self {
-        String::from_utf8(octets).map_or_else(|error| Octets::Raw(error.into_bytes()), Octets::Text)
-    }
-}
-
-impl From<Octets> for Vec<u8> {
-    fn from(octets: Octets) -> Self {
-        match octets {
-            Octets::Text(text) => text.into_bytes(),
-            Octets::Raw(octets) => octets,
-        }
-    }
-}
-
-/// What is asked for; see `MediaController`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verb {
-    Allocate { endpoint: EndpointId, spec: EndpointSpec },
-    SignalledFrom { endpoint: EndpointId, host: IpAddr },
-    Release { endpoint: EndpointId },
-    PairOffer { from: EndpointId, to: EndpointId, offer: Octets, policy: PairPolicy },
-    PairAnswer { from: EndpointId, to: EndpointId, answer: Octets },
-    LocalOffer { endpoint: EndpointId, like: Option<EndpointId>, policy: PairPolicy },
-    ApplyRemote { endpoint: EndpointId, answer: Octets },
-    LocalAnswer { endpoint: EndpointId, offer: Octets, policy: PairPolicy },
-    RepeatOffer { endpoint: EndpointId },
-    DirectOffer { from: EndpointId, to: EndpointId, heard: SocketAddr, policy: PairPolicy },
-    ReturnOffer { endpoint: EndpointId, policy: PairPolicy },
-    SendDigit { endpoint: EndpointId, digit: char, duration_ms: u32 },
-    WithdrawOffer { endpoint: EndpointId },
-    Bridge { a: EndpointId, b: EndpointId },
-    Unbridge { a: EndpointId, b: EndpointId },
-    Stats { endpoint: EndpointId },
-    Play { endpoint: EndpointId, prompt: Said },
-    StopPrompt { endpoint: EndpointId },
-    Collect { endpoint: EndpointId, prompt: Option<Said>, plan: DigitPlan },
-    StopCollecting { endpoint: EndpointId },
-    FeedDigit { endpoint: EndpointId, digit: char },
-    HearTones { endpoint: EndpointId, on: bool },
-    TakesInfo { endpoint: EndpointId },
-    Record { recording: RecordingId, endpoint: EndpointId, spec: RecordingSpec },
-    PauseRecording { recording: RecordingId, paused: bool },
-    FollowRecording { recording: RecordingId, endpoint: EndpointId, other_side: bool },
-    StopRecording { recording: RecordingId },
-    WaitForRecording { recording: RecordingId },
-    CreateConference { conference: ConferenceId, spec: ConferenceSpec },
-    EndConference { conference: ConferenceId },
-    AddToConference { conference: ConferenceId, endpoint: EndpointId, member: Member },
-    RemoveFromConference { conference: ConferenceId, endpoint: EndpointId },
-    PlayToConference { conference: ConferenceId, prompt: Said },
-    RecordConference { recording: RecordingId, conference: ConferenceId, spec: RecordingSpec },
-    StartMoh { endpoint: EndpointId, class: MusicClass },
-    StopMoh { endpoint: EndpointId },
-    Echo { endpoint: EndpointId, on: bool },
-}
-
-impl Verb {
-    /// Whether every file that it names has a name that JSON can hold.
-    pub fn can_be_written(&self) -> bool {
-        let said = |prompt: &Said| {
-            prompt.parts.iter().all(|part| match part {
-                Piece::File(path) => path.to_str().is_some(),
-                _ => true,
-            })
-        };
-        match self {
-            Verb::Play { prompt, .. }
-            | Verb::PlayToConference { prompt, .. }
-            | Verb::Collect { prompt: Some(prompt), .. } => said(prompt),
-            Verb::Record { spec, .. } | Verb::RecordConference { spec, .. } => spec.path.to_str().is_some(),
-            Verb::StartMoh { class, .. } => match &class.source {
-                MusicSource::Folder(path) | MusicSource::File(path) => path.to_str().is_some(),
-                MusicSource::Tone { .. } => true,
-            },
-            _ => true,
-        }
-    }
-}
-
-/// What a verb came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    Done,
-    Allocated { rtp: SocketAddr },
-    Description(Octets),
-    Joined(Joined),
-    Stats(Box<Stats>),
-    Played(Played),
-    Collected(Collected),
-    Recorded(Recorded),
+    #[serde(flatten)]
+    pub both: Descriptions,
 }
 
 /// What happens; see `MediaEvent`.
@@ -243,44 +131,6 @@ pub enum Event {
     Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },
     Closed { endpoint: EndpointId, stats: Box<Stats> },
     Failed { endpoint: EndpointId, reason: String },
-}
-
-/// A prompt. Files are those of the media server's machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
-    pub parts: Vec<Piece>,
-    pub times: u32,
-}
-
-/// A part of a prompt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Piece {
-    File(std::path::PathBuf),
-    Tone { hz: [u16; 2], lasts: Duration, dbm0: i8 },
-    Silence(Duration),
-}
-
-impl From<&Prompt> for Said {
-    fn from(prompt: &Prompt) -> Self {
-        let parts = prompt.parts.iter().map(|part| match part {
-            Part::File(path) => Piece::File(path.to_path_buf()),
-            Part::Tone { hz, lasts, dbm0 } => Piece::Tone { hz: *hz, lasts: *lasts, dbm0: *dbm0 },
-            Part::Silence(lasts) => Piece::Silence(*lasts),
-        });
-        Said { parts: parts.collect(), times: prompt.times }
-    }
-}
-
-impl From<Said> for Prompt {
-    fn from(said: Said) -> Self {
-        let parts = said.parts.into_iter().map(|piece| match piece {
-            Piece::File(path) => Part::File(path.into()),
-            Piece::Tone { hz, lasts, dbm0 } => Part::Tone { hz, lasts, dbm0 },
-            Piece::Silence(lasts) => Part::Silence(lasts),
-        });
-        Prompt { parts: parts.collect(), times: said.times }
-    }
 }
 
 /// `EndpointStats`, with moments as how long ago they were, in µs.
