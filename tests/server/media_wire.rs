@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use b2b::call::controller::{
     AddressFamily, Answer, CollectEnd, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan,
-    EndpointId, EndpointSpec, EndpointStats, Joined, MediaError, Member, MusicClass, MusicSource, PairPolicy,
-    Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, Route, Verb,
+    EndpointId, EndpointSpec, EndpointStats, Joined, MediaError, Member, Music, MusicClass, MusicSource,
+    PairPolicy, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, Route, Verb,
 };
 use b2b::server::controller::remote::wire::{Answered, Described, Stats, VERSION};
 use bytes::Bytes;
@@ -44,7 +44,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
     let class = MusicClass { name: "radio".to_owned(), source, shared: true };
     vec![
         (
-            Verb::Allocate { endpoint: A, spec: EndpointSpec::new(AddressFamily::V4) },
+            Verb::Allocate { endpoint: Some(A), spec: EndpointSpec::new(AddressFamily::V4) },
             r#"{"allocate":{"endpoint":1,"spec":@SPEC}}"#,
         ),
         (
@@ -108,7 +108,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
         (Verb::HearTones { endpoint: A, on: true }, r#"{"hear_tones":{"endpoint":1,"on":true}}"#),
         (Verb::TakesInfo { endpoint: A }, r#"{"takes_info":{"endpoint":1}}"#),
         (
-            Verb::Record { recording: RECORDING, endpoint: A, spec: spec() },
+            Verb::Record { recording: Some(RECORDING), endpoint: A, spec: spec() },
             r#"{"record":{"recording":3,"endpoint":1,"spec":@FILE}}"#,
         ),
         (
@@ -122,7 +122,10 @@ fn verbs() -> Vec<(Verb, &'static str)> {
         (Verb::StopRecording { recording: RECORDING }, r#"{"stop_recording":{"recording":3}}"#),
         (Verb::WaitForRecording { recording: RECORDING }, r#"{"wait_for_recording":{"recording":3}}"#),
         (
-            Verb::CreateConference { conference: ROOM, spec: ConferenceSpec { rate_hz: 8_000, most: 2 } },
+            Verb::CreateConference {
+                conference: Some(ROOM),
+                spec: ConferenceSpec { rate_hz: 8_000, most: 2 },
+            },
             r#"{"create_conference":{"conference":4,"spec":{"rate_hz":8000,"most":2}}}"#,
         ),
         (Verb::EndConference { conference: ROOM }, r#"{"end_conference":{"conference":4}}"#),
@@ -143,11 +146,11 @@ fn verbs() -> Vec<(Verb, &'static str)> {
             r#"{"play_to_conference":{"conference":4,"prompt":@PROMPT}}"#,
         ),
         (
-            Verb::RecordConference { recording: RECORDING, conference: ROOM, spec: spec() },
+            Verb::RecordConference { recording: Some(RECORDING), conference: ROOM, spec: spec() },
             r#"{"record_conference":{"recording":3,"conference":4,"spec":@FILE}}"#,
         ),
         (
-            Verb::StartMoh { endpoint: A, class },
+            Verb::StartMoh { endpoint: A, class: Music::Class(class) },
             r#"{"start_moh":{"endpoint":1,"class":{"name":"radio","source":{"tone":{"hz":[440,0],"on":{"secs":1,"nanos":0},"off":{"secs":0,"nanos":200000000}}},"shared":true}}}"#,
         ),
         (Verb::StopMoh { endpoint: A }, r#"{"stop_moh":{"endpoint":1}}"#),
@@ -163,7 +166,7 @@ fn answers() -> Vec<(Answer<Stats>, &'static str)> {
     vec![
         (Answer::Done, r#""done""#),
         (
-            Answer::Allocated { rtp: ([192, 0, 2, 1], 4_000).into() },
+            Answer::Allocated { endpoint: None, rtp: ([192, 0, 2, 1], 4_000).into() },
             r#"{"allocated":{"rtp":"192.0.2.1:4000"}}"#,
         ),
         (Answer::Description(Bytes::from_static(b"v=0\r\n")), r#"{"description":"v=0\r\n"}"#),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::{Capability, MediaError};
+use super::{Answer, Capability, MediaError};
 
 /// What a controller answers. The embedded controller's answers are ready, but for
 /// counters; then nothing is allocated. A caller within a turn asks
@@ -55,6 +55,24 @@ impl<T> MediaFuture<T> {
         match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => Ok(result),
             Poll::Pending => Err(self),
+        }
+    }
+}
+
+impl MediaFuture<Answer> {
+    /// What the answer to a verb says. Another one than the verb has is of no controller of this version.
+    pub(super) fn read<T>(self, read: impl FnOnce(Answer) -> Option<T> + Send + 'static) -> MediaFuture<T> {
+        let read = move |answer| read(answer).ok_or(MediaError::Stopped);
+        match self.0 {
+            State::Ready(result) => MediaFuture(State::Ready(result.map(|result| result.and_then(read)))),
+            State::Pending(future) => MediaFuture::pending(async move { future.await.and_then(read) }),
+        }
+    }
+
+    /// Of a verb without an answer that anybody reads: a refusal is in the log.
+    pub(super) fn unread(self) {
+        if let Ok(Err(error)) = self.now() {
+            tracing::debug!("media: {error}");
         }
     }
 }

@@ -1,5 +1,12 @@
 //! How values of verbs stand in JSON where `serde` has no way of its own.
 
+use serde::{Deserialize, Deserializer};
+
+/// A name that must be there.
+pub(super) fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(name: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(name).map(Some)
+}
+
 /// Octets: a text where they are one, else numbers.
 pub(super) mod octets {
     use serde::{Deserialize, Deserializer, Serializer};

@@ -41,7 +41,7 @@ pub use b2b_media::transcode::TranscodeStats;
 pub use config::EmbeddedConfig;
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
-pub use request::{Answer, Verb};
+pub use request::{Answer, MadeMut, Music, NameMut, Verb};
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Answering, Bound, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold,
@@ -75,11 +75,21 @@ pub trait MediaController: Send + Sync {
     /// What this controller can do. Does not change.
     fn capabilities(&self) -> Capabilities;
 
+    /// Begins to carry a verb out, in the order of the calls.
+    ///
+    /// # Errors
+    /// Those of the method whose verb it is.
+    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+        MediaFuture::unsupported(verb.capability())
+    }
+
     /// A place where one party's media will arrive.
     ///
     /// # Errors
     /// `NoPorts`, `Family`, `Stopped`.
-    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)>;
+    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
+        self.request(Verb::Allocate { endpoint: None, spec }).read(Answer::allocated)
+    }
 
     /// The same where nobody asks for its address, which descriptions name. Who carries media in
     /// another program may give the name at once, and make the endpoint with the next request about
@@ -94,12 +104,14 @@ pub trait MediaController: Send + Sync {
     /// The party's last message came from this host: media may, too, from its next description
     /// on. What [`EndpointSpec::signalling`] says first stays.
     fn signalled_from(&self, endpoint: EndpointId, host: std::net::IpAddr) {
-        let _ = (endpoint, host);
+        self.request(Verb::SignalledFrom { endpoint, host }).unread();
     }
 
     /// Ends an endpoint, and its part in a bridge. `Closed` follows, with the last
     /// counters. A second call does nothing.
-    fn release_endpoint(&self, endpoint: EndpointId);
+    fn release_endpoint(&self, endpoint: EndpointId) {
+        self.request(Verb::Release { endpoint }).unread();
+    }
 
     /// `offer` is what `from`'s party offers; gives what to offer to `to`'s party in
     /// its place. Nothing changes for the media yet.
@@ -112,7 +124,9 @@ pub trait MediaController: Send + Sync {
         to: EndpointId,
         offer: Bytes,
         policy: &PairPolicy,
-    ) -> MediaFuture<Bytes>;
+    ) -> MediaFuture<Bytes> {
+        self.request(Verb::PairOffer { from, to, offer, policy: policy.clone() }).read(Answer::description)
+    }
 
     /// `answer` is what `from`'s party answers to the last offer that it was sent by
     /// `pair_offer(to, from)`; gives the answer to `to`'s party. May be called again
@@ -122,7 +136,9 @@ pub trait MediaController: Send + Sync {
     ///
     /// # Errors
     /// `Description`: end `from`'s leg.
-    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes>;
+    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
+        self.request(Verb::PairAnswer { from, to, answer }).read(Answer::description)
+    }
 
     /// An offer of ours to this party: of what `like`'s party can do, where one is
     /// given and has said so, else of every codec that we have and `policy` allows.
@@ -134,27 +150,35 @@ pub trait MediaController: Send + Sync {
         endpoint: EndpointId,
         like: Option<EndpointId>,
         policy: &PairPolicy,
-    ) -> MediaFuture<Bytes>;
+    ) -> MediaFuture<Bytes> {
+        self.request(Verb::LocalOffer { endpoint, like, policy: policy.clone() }).read(Answer::description)
+    }
 
     /// The party's answer to what `local_offer` offered.
     ///
     /// # Errors
     /// `Description`: end the leg.
-    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()>;
+    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
+        self.request(Verb::ApplyRemote { endpoint, answer }).read(Answer::done)
+    }
 
     /// Our own answer to the party's offer, as the joined or the last joined party would
     /// give it: for hold and resume that go no further than to b2b.
     ///
     /// # Errors
     /// `Description`: refuse the offer with [`MediaError::status`].
-    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes>;
+    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
+        self.request(Verb::LocalAnswer { endpoint, offer, policy: policy.clone() }).read(Answer::description)
+    }
 
     /// What the party was told last, as an offer that changes nothing: a refresh (RFC 4028
     /// §7.4, RFC 3264 §8). Its answer goes to `apply_remote`.
     ///
     /// # Errors
     /// `Undescribed`.
-    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes>;
+    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
+        self.request(Verb::RepeatOffer { endpoint }).read(Answer::description)
+    }
 
     /// Whether the party says, to the octet, what it has said last: it refreshes, and wants
     /// no change.
@@ -173,8 +197,7 @@ pub trait MediaController: Send + Sync {
         heard: std::net::SocketAddr,
         policy: &PairPolicy,
     ) -> MediaFuture<Bytes> {
-        let _ = (from, to, heard, policy);
-        MediaFuture::unsupported(Capability::DirectMedia)
+        self.request(Verb::DirectOffer { from, to, heard, policy: policy.clone() }).read(Answer::description)
     }
 
     /// An offer that takes the party's media back to its endpoint. The answer goes to
@@ -183,17 +206,20 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Undescribed`, `Unsupported`.
     fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        let _ = (endpoint, policy);
-        MediaFuture::unsupported(Capability::DirectMedia)
+        self.request(Verb::ReturnOffer { endpoint, policy: policy.clone() }).read(Answer::description)
     }
 
     /// Sends a digit to the party as RFC 4733 events, in the middle of whatever it gets, if
     /// it takes them; else, or while it is held, the digit is lost without a word.
-    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32);
+    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
+        self.request(Verb::SendDigit { endpoint, digit, duration_ms }).unread();
+    }
 
     /// The offer that waits for an answer of this party's, or that this party made, is
     /// refused: what was agreed before stands. Without one it does nothing.
-    fn withdraw_offer(&self, endpoint: EndpointId);
+    fn withdraw_offer(&self, endpoint: EndpointId) {
+        self.request(Verb::WithdrawOffer { endpoint }).unread();
+    }
 
     /// Joins two endpoints: what one receives goes to the other. Both must have
     /// described themselves; whichever was joined to something else is so no more. Again for
@@ -201,17 +227,23 @@ pub trait MediaController: Send + Sync {
     ///
     /// # Errors
     /// `NoCommonCodec`, `Undescribed`.
-    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined>;
+    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
+        self.request(Verb::Bridge { a, b }).read(Answer::joined)
+    }
 
     /// Parts two endpoints; what they receive goes nowhere. Does nothing if they are
     /// not joined.
-    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()>;
+    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
+        self.request(Verb::Unbridge { a, b }).read(Answer::done)
+    }
 
     /// An endpoint's counters now.
     ///
     /// # Errors
     /// `NoSuchEndpoint`: `Closed` has brought or will bring the last ones.
-    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats>;
+    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
+        self.request(Verb::Stats { endpoint }).read(Answer::stats)
+    }
 
     /// What was described between an endpoint's party and us, for those who observe.
     /// None: nothing yet, or the controller does not tell.
@@ -238,14 +270,13 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `Prompt`.
     fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
-        let _ = (endpoint, prompt);
-        MediaFuture::unsupported(Capability::Prompts)
+        self.request(Verb::Play { endpoint, prompt: prompt.clone() }).read(Answer::played)
     }
 
     /// Ends what [`MediaController::play_prompt`] or
     /// [`MediaController::play_and_collect`] plays.
     fn stop_prompt(&self, endpoint: EndpointId) {
-        let _ = endpoint;
+        self.request(Verb::StopPrompt { endpoint }).unread();
     }
 
     /// Collects digits: of RFC 4733, of the signalling, and tones where
@@ -254,8 +285,7 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.
     fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
-        let _ = (endpoint, plan);
-        MediaFuture::unsupported(Capability::DigitCollection)
+        self.request(Verb::Collect { endpoint, prompt: None, plan: plan.clone() }).read(Answer::collected)
     }
 
     /// Plays a prompt, and collects digits from its beginning.
@@ -268,29 +298,29 @@ pub trait MediaController: Send + Sync {
         prompt: &Prompt,
         plan: &DigitPlan,
     ) -> MediaFuture<Collected> {
-        let _ = (endpoint, prompt, plan);
-        MediaFuture::unsupported(Capability::DigitCollection)
+        let prompt = Some(prompt.clone());
+        self.request(Verb::Collect { endpoint, prompt, plan: plan.clone() }).read(Answer::collected)
     }
 
     /// Ends a collection.
     fn stop_collecting(&self, endpoint: EndpointId) {
-        let _ = endpoint;
+        self.request(Verb::StopCollecting { endpoint }).unread();
     }
 
     /// A digit of the party's that came by signalling (INFO): for its collection.
     fn feed_digit(&self, endpoint: EndpointId, digit: char) {
-        let _ = (endpoint, digit);
+        self.request(Verb::FeedDigit { endpoint, digit }).unread();
     }
 
     /// Whether DTMF tones in the party's audio are digits.
     fn hear_tones(&self, endpoint: EndpointId, on: bool) {
-        let _ = (endpoint, on);
+        self.request(Verb::HearTones { endpoint, on }).unread();
     }
 
     /// The party takes digits by INFO, and is sent those that come up: who is joined with it may
     /// send telephone events although it takes none. To be said before its description passes on.
     fn takes_info(&self, endpoint: EndpointId) {
-        let _ = endpoint;
+        self.request(Verb::TakesInfo { endpoint }).unread();
     }
 
     /// Records a party, whatever it is joined to or hears meanwhile, until it is stopped or
@@ -299,13 +329,13 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `File`.
     fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
-        let _ = (endpoint, spec);
-        MediaFuture::unsupported(Capability::Recording)
+        let spec = spec.clone();
+        self.request(Verb::Record { recording: None, endpoint, spec }).read(Answer::recording)
     }
 
     /// Nothing is recorded until it goes on; the file has no gap for it.
     fn pause_recording(&self, recording: RecordingId, paused: bool) {
-        let _ = (recording, paused);
+        self.request(Verb::PauseRecording { recording, paused }).unread();
     }
 
     /// A recording goes on with another endpoint, in the same file: that of the party which
@@ -321,8 +351,11 @@ pub trait MediaController: Send + Sync {
         endpoint: EndpointId,
         other_side: bool,
     ) -> Result<(), MediaError> {
-        let _ = (recording, endpoint, other_side);
-        Err(MediaError::Unsupported(Capability::Recording))
+        match self.request(Verb::FollowRecording { recording, endpoint, other_side }).now() {
+            Ok(followed) => followed.map(drop),
+            // It is on its way: only what is known here can refuse it.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Ends a recording; ready when its file is complete.
@@ -330,8 +363,7 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `File`.
     fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
-        let _ = recording;
-        MediaFuture::unsupported(Capability::Recording)
+        self.request(Verb::StopRecording { recording }).read(Answer::recorded)
     }
 
     /// Ready when a recording is over and its file complete, whoever ends it: its limits, the
@@ -340,8 +372,7 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `File`.
     fn wait_for_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
-        let _ = recording;
-        MediaFuture::unsupported(Capability::Recording)
+        self.request(Verb::WaitForRecording { recording }).read(Answer::recorded)
     }
 
     /// A room for more than two.
@@ -349,13 +380,12 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`.
     fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
-        let _ = spec;
-        MediaFuture::unsupported(Capability::Conferences)
+        self.request(Verb::CreateConference { conference: None, spec: *spec }).read(Answer::conference)
     }
 
     /// Ends a room; who is in it is alone then.
     fn end_conference(&self, conference: ConferenceId) {
-        let _ = conference;
+        self.request(Verb::EndConference { conference }).unread();
     }
 
     /// Lets a party into a room, or changes how it is there.
@@ -368,13 +398,12 @@ pub trait MediaController: Send + Sync {
         endpoint: EndpointId,
         member: Member,
     ) -> MediaFuture<()> {
-        let _ = (conference, endpoint, member);
-        MediaFuture::unsupported(Capability::Conferences)
+        self.request(Verb::AddToConference { conference, endpoint, member }).read(Answer::done)
     }
 
     /// Takes a party out of a room.
     fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
-        let _ = (conference, endpoint);
+        self.request(Verb::RemoveFromConference { conference, endpoint }).unread();
     }
 
     /// Plays this to all who are in a room, mixed with what they say; ready at its end.
@@ -382,8 +411,8 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `Prompt`, `Conference`.
     fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
-        let _ = (conference, prompt);
-        MediaFuture::unsupported(Capability::Conferences)
+        let prompt = prompt.clone();
+        self.request(Verb::PlayToConference { conference, prompt }).read(Answer::played)
     }
 
     /// Records what is said in a room, as one channel.
@@ -391,8 +420,8 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `File`, `Conference`.
     fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
-        let _ = (conference, spec);
-        MediaFuture::unsupported(Capability::Conferences)
+        let verb = Verb::RecordConference { recording: None, conference, spec: spec.clone() };
+        self.request(verb).read(Answer::recording)
     }
 
     /// Plays music of a class to a party until it is stopped, in the place of what it would
@@ -401,13 +430,13 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`, `Prompt`: there is no such class.
     fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
-        let _ = (endpoint, class);
-        MediaFuture::unsupported(Capability::MusicOnHold)
+        let class = Music::Named(class.to_owned());
+        self.request(Verb::StartMoh { endpoint, class }).read(Answer::done)
     }
 
     /// Ends the music.
     fn stop_moh(&self, endpoint: EndpointId) {
-        let _ = endpoint;
+        self.request(Verb::StopMoh { endpoint }).unread();
     }
 
     /// Whether a party hears itself, until it is joined with another one; a prompt or music
@@ -416,8 +445,7 @@ pub trait MediaController: Send + Sync {
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.
     fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
-        let _ = (endpoint, on);
-        MediaFuture::unsupported(Capability::Echo)
+        self.request(Verb::Echo { endpoint, on }).read(Answer::done)
     }
     /// The party's sound to and from the caller of this, samples both ways, until its end is
     /// dropped, another stream takes its place, or the endpoint is released. One that speaks ends

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::sessions::{Session, Sessions};
 use crate::controller::remote::wire::{Answered, Described, Numbered, Stats};
 use b2b_call::controller::{
-    Answer, ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, RecordingId, Verb,
+    Answer, ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, Music, RecordingId, Verb,
 };
 
 /// What a verb came to: at once, or later.
@@ -94,7 +94,7 @@ impl Sessions {
         let at = |id| self.endpoint(key, id);
         let room = |id| self.conference(key, id);
         Ok(match verb {
-            Verb::Allocate { endpoint, mut spec } => {
+            Verb::Allocate { endpoint: Some(endpoint), mut spec } => {
                 // One that is gone is near nothing.
                 spec.near = spec.near.and_then(|near| at(near).ok());
                 let allocated = media.allocate_endpoint(spec).now();
@@ -111,7 +111,7 @@ impl Sessions {
                     session.endpoints.insert(endpoint, there);
                 }
                 state.endpoints.insert(there, (key.to_owned(), endpoint));
-                Came::Now(Ok(Answer::Allocated { rtp: local.rtp }))
+                Came::Now(Ok(Answer::Allocated { endpoint: None, rtp: local.rtp }))
             }
             Verb::SignalledFrom { endpoint, host } => {
                 media.signalled_from(at(endpoint)?, host);
@@ -186,7 +186,7 @@ impl Sessions {
                 media.hear_tones(at(endpoint)?, on);
                 done()
             }
-            Verb::Record { recording, endpoint, spec } => {
+            Verb::Record { recording: Some(recording), endpoint, spec } => {
                 let begun = media.start_recording(at(endpoint)?, &spec);
                 self.begun(key, recording, begun)
             }
@@ -204,7 +204,7 @@ impl Sessions {
             Verb::WaitForRecording { recording } => {
                 came(media.wait_for_recording(self.recording(key, recording)?), Answer::Recorded)
             }
-            Verb::CreateConference { conference, spec } => {
+            Verb::CreateConference { conference: Some(conference), spec } => {
                 let there = media.create_conference(&spec).now().unwrap_or(Err(MediaError::Stopped))?;
                 let mut state = self.state();
                 if let Some(session) = state.session(key) {
@@ -233,18 +233,28 @@ impl Sessions {
             Verb::PlayToConference { conference, prompt } => {
                 came(media.play_to_conference(room(conference)?, &prompt), Answer::Played)
             }
-            Verb::RecordConference { recording, conference, spec } => {
+            Verb::RecordConference { recording: Some(recording), conference, spec } => {
                 let begun = media.record_conference(room(conference)?, &spec);
                 self.begun(key, recording, begun)
             }
-            Verb::StartMoh { endpoint, class } => {
+            Verb::StartMoh { endpoint, class: Music::Class(class) } => {
                 came(media.start_music_of(at(endpoint)?, &class), |()| Answer::Done)
+            }
+            Verb::StartMoh { endpoint, class: Music::Named(class) } => {
+                came(media.start_moh(at(endpoint)?, &class), |()| Answer::Done)
             }
             Verb::StopMoh { endpoint } => {
                 media.stop_moh(at(endpoint)?);
                 done()
             }
             Verb::Echo { endpoint, on } => came(media.echo(at(endpoint)?, on), |()| Answer::Done),
+            // Who asks gives the names here.
+            Verb::Allocate { endpoint: None, .. }
+            | Verb::Record { recording: None, .. }
+            | Verb::RecordConference { recording: None, .. }
+            | Verb::CreateConference { conference: None, .. } => {
+                return Err(MediaError::Unsupported(verb.capability()));
+            }
         })
     }
 }

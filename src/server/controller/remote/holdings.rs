@@ -71,7 +71,7 @@ impl Server {
     /// Whether a verb may wait for the next one: it is about what is not asked for yet itself.
     pub fn may_wait(&self, verb: &Verb) -> bool {
         let Verb::HearTones { endpoint: of, .. } = verb else { return false };
-        let opens = |verb: &Verb| matches!(verb, Verb::Allocate { endpoint, .. } if endpoint == of);
+        let opens = |verb: &Verb| matches!(verb, Verb::Allocate { endpoint, .. } if *endpoint == Some(*of));
         self.held.iter().any(|it| opens(&it.verb))
     }
 }

@@ -90,7 +90,7 @@ impl Table {
         let (endpoint, server) = state.place(spec.near, true)?;
         let id = state.number();
         if let Some(server) = state.servers.get_mut(server) {
-            server.held.push(Numbered { id, verb: Verb::Allocate { endpoint, spec } });
+            server.held.push(Numbered { id, verb: Verb::Allocate { endpoint: Some(endpoint), spec } });
             server.waiting.insert(id, Waiting { reply: None, allocates: Some(endpoint) });
         }
         Ok(endpoint)
@@ -135,7 +135,7 @@ impl Table {
         }
         let server = state.server_of(about)?;
         let allocates = match &verb {
-            Verb::Allocate { endpoint, .. } => Some(*endpoint),
+            Verb::Allocate { endpoint, .. } => *endpoint,
             _ => None,
         };
         match &verb {

@@ -25,10 +25,15 @@ impl Bench {
     fn endpoint(&mut self, near: Option<EndpointId>) -> Result<(EndpointId, usize), MediaError> {
         let endpoint = self.table.place(near)?;
         let spec = EndpointSpec::new(AddressFamily::V4);
-        let mut answer = self.table.ask(&About::Endpoint(endpoint), Verb::Allocate { endpoint, spec })?;
+        let mut answer =
+            self.table.ask(&About::Endpoint(endpoint), Verb::Allocate { endpoint: Some(endpoint), spec })?;
         let (server, verbs) = self.request().expect("a verb");
         let [Numbered { id, .. }] = verbs[..] else { panic!("{verbs:?}") };
-        self.answer(server, id, Ok(Answer::Allocated { rtp: ([127, 0, 0, 1], 4_000).into() }));
+        self.answer(
+            server,
+            id,
+            Ok(Answer::Allocated { endpoint: None, rtp: ([127, 0, 0, 1], 4_000).into() }),
+        );
         assert!(matches!(answer.try_recv(), Ok(Ok(Answer::Allocated { .. }))));
         Ok((endpoint, server))
     }
@@ -67,7 +72,7 @@ fn endpoints_are_named_at_once_and_asked_for_with_what_is_asked_of_them() {
     let bridge = Verb::Bridge { a, b };
     drop(bench.table.ask(&About::Endpoint(a), bridge.clone()).expect("asked"));
     let (_, verbs) = bench.request().expect("one request");
-    let allocate = |endpoint, spec| Verb::Allocate { endpoint, spec };
+    let allocate = |endpoint, spec| Verb::Allocate { endpoint: Some(endpoint), spec };
     let all = [allocate(a, spec()), tones.clone(), allocate(b, spec().near(a)), bridge];
     assert_eq!(verbs.iter().map(|it| it.verb.clone()).collect::<Vec<_>>(), all);
     // What is asked of an endpoint that has been asked for leaves at once.

@@ -11,7 +11,7 @@ use super::wire::Stats;
 use b2b_call::controller::{
     Answer, Capabilities, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan, EndpointId,
     EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError, MediaFuture, Member,
-    PairPolicy, Played, Prompt, Recorded, RecordingId, RecordingSpec, Verb,
+    Music, PairPolicy, Played, Prompt, Recorded, RecordingId, RecordingSpec, Verb,
 };
 
 impl RemoteController {
@@ -96,9 +96,9 @@ impl MediaController for RemoteController {
         match self.table.place(spec.near) {
             Err(error) => MediaFuture::ready(Err(error)),
             Ok(endpoint) => {
-                let verb = Verb::Allocate { endpoint, spec };
+                let verb = Verb::Allocate { endpoint: Some(endpoint), spec };
                 self.ask(&About::Endpoint(endpoint), verb, move |answer| match answer {
-                    Answer::Allocated { rtp } => Some((endpoint, LocalDescription { rtp })),
+                    Answer::Allocated { rtp, .. } => Some((endpoint, LocalDescription { rtp })),
                     _ => None,
                 })
             }
@@ -240,7 +240,11 @@ impl MediaController for RemoteController {
 
     fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
         let spec = spec.clone();
-        self.begun(About::Endpoint(endpoint), |recording| Verb::Record { recording, endpoint, spec })
+        self.begun(About::Endpoint(endpoint), |recording| Verb::Record {
+            recording: Some(recording),
+            endpoint,
+            spec,
+        })
     }
 
     fn pause_recording(&self, recording: RecordingId, paused: bool) {
@@ -270,7 +274,7 @@ impl MediaController for RemoteController {
         match self.table.conference() {
             Err(error) => MediaFuture::ready(Err(error)),
             Ok(conference) => {
-                let verb = Verb::CreateConference { conference, spec: *spec };
+                let verb = Verb::CreateConference { conference: Some(conference), spec: *spec };
                 self.ask(&About::Conference(conference), verb, move |answer| {
                     done(answer).map(|()| conference)
                 })
@@ -305,7 +309,7 @@ impl MediaController for RemoteController {
     fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
         let spec = spec.clone();
         self.begun(About::Conference(conference), |recording| Verb::RecordConference {
-            recording,
+            recording: Some(recording),
             conference,
             spec,
         })
@@ -314,7 +318,8 @@ impl MediaController for RemoteController {
     fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
         match self.music.get(class) {
             Some(class) => {
-                self.done(About::Endpoint(endpoint), Verb::StartMoh { endpoint, class: class.clone() })
+                let class = Music::Class(class.clone());
+                self.done(About::Endpoint(endpoint), Verb::StartMoh { endpoint, class })
             }
             None => {
                 let what = format!("music class {class:?} (there is none of that name)");
