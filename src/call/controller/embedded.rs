@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,13 +18,12 @@ use super::rooms::Rooms;
 use super::sounding::Sounding;
 use super::trunk::Trunks;
 use super::{
-    AddressFamily, AudioStream, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec,
-    Descriptions, DigitPlan, EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription,
-    MediaController, MediaError, MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt,
-    Recorded, RecordingId, RecordingSpec, StreamCounters, StreamSpec,
+    AddressFamily, Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec,
+    MediaController, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec,
+    Verb,
 };
 use crate::negotiate::crypto::{LocalCrypto, SrtpPolicy};
-use crate::negotiate::pair::{self, Side};
+use crate::negotiate::pair::Side;
 use b2b_media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 
@@ -153,40 +151,29 @@ impl EmbeddedController {
     }
 }
 
-impl MediaController for EmbeddedController {
-    fn capabilities(&self) -> Capabilities {
-        EmbeddedController::CAPABILITIES
-    }
-
-    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
+impl EmbeddedController {
+    fn open(&self, spec: EndpointSpec) -> Result<Answer, MediaError> {
         let near = spec.near.map(relay_id);
         let config = EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: spec.sources };
         let opened = self.relay.open(spec.family == AddressFamily::V6, near, config);
-        MediaFuture::ready(opened.map_err(|error| refused(error, spec.family)).map(|(relay, local)| {
-            let id = endpoint_id(relay);
-            let told = self.told.iter().find(|(ip, _)| *ip == local.ip()).map_or(local.ip(), |told| told.1);
-            let rtp = SocketAddr::new(told, local.port());
-            let mut state = self.state();
-            let mut side = Side::new(rtp, state.rng.random());
-            if spec.srtp != SrtpPolicy::Off {
-                // Never from the seed that identifiers come from: those are for all to see.
-                side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
-            }
-            state.endpoints.insert(
-                id,
-                Entry { side, joined: None, signalling: spec.signalling, bound: spec.bound, bound_to: None },
-            );
-            (id, LocalDescription { rtp })
-        }))
-    }
-
-    fn signalled_from(&self, endpoint: EndpointId, host: IpAddr) {
-        if let Ok(entry) = self.state().get(endpoint) {
-            entry.signalling[1] = Some(host);
+        let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
+        let id = endpoint_id(relay);
+        let told = self.told.iter().find(|(ip, _)| *ip == local.ip()).map_or(local.ip(), |told| told.1);
+        let rtp = SocketAddr::new(told, local.port());
+        let mut state = self.state();
+        let mut side = Side::new(rtp, state.rng.random());
+        if spec.srtp != SrtpPolicy::Off {
+            // Never from the seed that identifiers come from: those are for all to see.
+            side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
         }
+        state.endpoints.insert(
+            id,
+            Entry { side, joined: None, signalling: spec.signalling, bound: spec.bound, bound_to: None },
+        );
+        Ok(Answer::Allocated { endpoint: Some(id), rtp })
     }
 
-    fn release_endpoint(&self, endpoint: EndpointId) {
+    fn close(&self, endpoint: EndpointId) {
         let mut state = self.state();
         let Some(entry) = state.endpoints.remove(&endpoint) else { return };
         if let Some(other) = entry.joined.and_then(|other| state.endpoints.get_mut(&other)) {
@@ -198,137 +185,135 @@ impl MediaController for EmbeddedController {
         self.relay.close(relay_id(endpoint));
     }
 
-    fn pair_offer(
-        &self,
-        from: EndpointId,
-        to: EndpointId,
-        offer: Bytes,
-        policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        MediaFuture::ready(state.two(from, to).and_then(|(from, to)| {
-            Ok(pair::offer(&mut from.side, &mut to.side, &offer, policy)?.into_vec().into())
-        }))
+    /// Does this with an endpoint, if it is not released.
+    fn with(&self, endpoint: EndpointId, act: impl FnOnce(&mut Entry)) {
+        if let Ok(entry) = self.state().get(endpoint) {
+            act(entry);
+        }
     }
 
-    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        let paired = state.two(from, to).and_then(|(from, to)| {
-            Ok(pair::answer(&mut from.side, &mut to.side, &answer)?.into_vec().into())
-        });
-        MediaFuture::ready(paired.and_then(|answer| {
-            let both = [from, to];
-            for id in both {
-                self.describe(&mut state, id)?;
-            }
-            let together = state.get(from)?.joined == Some(to);
-            for id in if together { &both[..1] } else { &both[..] } {
-                self.rejoin(&mut state, *id)?;
-            }
-            Ok(answer)
-        }))
-    }
-
-    fn local_offer(
-        &self,
-        endpoint: EndpointId,
-        like: Option<EndpointId>,
-        policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        let offer = match like.filter(|like| *like != endpoint) {
-            Some(like) => state
-                .two(endpoint, like)
-                .and_then(|(to, like)| Ok(pair::local_offer(&mut to.side, Some(&like.side), policy)?)),
-            None => {
-                state.get(endpoint).and_then(|entry| Ok(pair::local_offer(&mut entry.side, None, policy)?))
-            }
-        };
-        MediaFuture::ready(offer.map(|offer| offer.into_vec().into()))
-    }
-
-    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
-        let mut state = self.state();
-        let applied = state.get(endpoint).and_then(|entry| Ok(pair::apply(&mut entry.side, &answer)?));
-        MediaFuture::ready(applied.and_then(|()| {
-            self.describe(&mut state, endpoint)?;
-            self.rejoin(&mut state, endpoint)
-        }))
-    }
-
-    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        let answer =
-            state.get(endpoint).and_then(|entry| Ok(pair::local_answer(&mut entry.side, &offer, policy)?));
-        MediaFuture::ready(answer.and_then(|answer| {
-            self.describe(&mut state, endpoint)?;
-            self.rejoin(&mut state, endpoint)?;
-            Ok(answer.into_vec().into())
-        }))
-    }
-
-    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        let offer = state.get(endpoint).and_then(|entry| Ok(pair::repeat(&mut entry.side)?));
-        MediaFuture::ready(offer.map(|offer| offer.into_vec().into()))
-    }
-
-    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
-        self.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
-    }
-
-    fn direct_offer(
-        &self,
-        from: EndpointId,
-        to: EndpointId,
-        heard: SocketAddr,
-        policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        MediaFuture::ready(state.two(from, to).and_then(|(from, to)| {
-            Ok(pair::direct(&from.side, &mut to.side, heard, policy)?.into_vec().into())
-        }))
-    }
-
-    fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        let mut state = self.state();
-        let offer = state.get(endpoint).and_then(|entry| Ok(pair::back(&mut entry.side, policy)?));
-        MediaFuture::ready(offer.map(|offer| offer.into_vec().into()))
-    }
-
-    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
+    fn insert_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
         let code = "0123456789*#ABCD".find(digit.to_ascii_uppercase());
         if let Some(code) = code.and_then(|code| u8::try_from(code).ok()) {
             self.relay.digit(relay_id(endpoint), code, duration_ms);
         }
     }
 
-    fn withdraw_offer(&self, endpoint: EndpointId) {
-        if let Ok(entry) = self.state().get(endpoint) {
-            entry.side.withdraw();
+    fn counted(&self, endpoint: EndpointId) -> MediaFuture<Answer> {
+        if let Err(error) = self.state().get(endpoint) {
+            return MediaFuture::ready(Err(error));
         }
+        let stats = self.relay.stats(relay_id(endpoint));
+        MediaFuture::pending(async move {
+            stats.await.map(Answer::Stats).map_err(|_| MediaError::NoSuchEndpoint(endpoint))
+        })
+    }
+}
+
+fn at_once<T>(result: Result<T, MediaError>, answer: impl FnOnce(T) -> Answer) -> MediaFuture<Answer> {
+    MediaFuture::ready(result.map(answer))
+}
+
+impl MediaController for EmbeddedController {
+    fn capabilities(&self) -> Capabilities {
+        EmbeddedController::CAPABILITIES
     }
 
-    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
-        let mut state = self.state();
-        let joined = self.join(&mut state, a, b);
-        if joined.is_ok() {
-            for (id, other) in [(a, b), (b, a)] {
-                state.rooms.leave(&self.relay, id);
-                let before = state.endpoints.get_mut(&id).and_then(|entry| entry.joined.replace(other));
-                if let Some(before) = before.filter(|before| *before != other)
-                    && let Some(entry) = state.endpoints.get_mut(&before)
-                {
-                    entry.joined = None;
+    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+        match verb {
+            Verb::Allocate { endpoint: _, spec } => return MediaFuture::ready(self.open(spec)),
+            Verb::SignalledFrom { endpoint, host } => {
+                self.with(endpoint, |entry| entry.signalling[1] = Some(host));
+            }
+            Verb::Release { endpoint } => self.close(endpoint),
+            Verb::PairOffer { from, to, offer, policy } => {
+                return at_once(self.offer_across(from, to, &offer, &policy), Answer::Description);
+            }
+            Verb::PairAnswer { from, to, answer } => {
+                return at_once(self.answer_across(from, to, &answer), Answer::Description);
+            }
+            Verb::LocalOffer { endpoint, like, policy } => {
+                return at_once(self.own_offer(endpoint, like, &policy), Answer::Description);
+            }
+            Verb::ApplyRemote { endpoint, answer } => {
+                return at_once(self.take_answer(endpoint, &answer), |()| Answer::Done);
+            }
+            Verb::LocalAnswer { endpoint, offer, policy } => {
+                return at_once(self.own_answer(endpoint, &offer, &policy), Answer::Description);
+            }
+            Verb::RepeatOffer { endpoint } => {
+                return at_once(self.same_offer(endpoint), Answer::Description);
+            }
+            Verb::DirectOffer { from, to, heard, policy } => {
+                return at_once(self.offer_past(from, to, heard, &policy), Answer::Description);
+            }
+            Verb::ReturnOffer { endpoint, policy } => {
+                return at_once(self.offer_back(endpoint, &policy), Answer::Description);
+            }
+            Verb::SendDigit { endpoint, digit, duration_ms } => {
+                self.insert_digit(endpoint, digit, duration_ms);
+            }
+            Verb::WithdrawOffer { endpoint } => self.with(endpoint, |entry| entry.side.withdraw()),
+            Verb::Bridge { a, b } => return at_once(self.put_together(a, b), Answer::Joined),
+            Verb::Unbridge { a, b } => self.part(&mut self.state(), a, b),
+            Verb::Stats { endpoint } => return self.counted(endpoint),
+            Verb::Play { endpoint, prompt } => return self.play(endpoint, &prompt).map(Answer::Played),
+            Verb::StopPrompt { endpoint } => self.stop_playing(endpoint),
+            Verb::Collect { endpoint, prompt, plan } => {
+                return self.collect(endpoint, prompt.as_ref(), plan).map(Answer::Collected);
+            }
+            Verb::StopCollecting { endpoint } => self.stage(endpoint, Act::StopCollecting),
+            Verb::FeedDigit { endpoint, digit } => {
+                self.stage(endpoint, Act::Digit { digit: digit.to_ascii_uppercase() });
+            }
+            Verb::HearTones { endpoint, on } => self.listen_for_tones(endpoint, on),
+            Verb::TakesInfo { endpoint } => self.with(endpoint, |entry| entry.side.takes_info()),
+            Verb::Record { recording: _, endpoint, spec } => {
+                return self.record(endpoint, &spec).map(Answer::Recording);
+            }
+            Verb::PauseRecording { recording, paused } => self.recordings.pause(recording, paused),
+            Verb::FollowRecording { recording, endpoint, other_side } => {
+                return at_once(self.record_on(recording, endpoint, other_side), |()| Answer::Done);
+            }
+            Verb::StopRecording { recording } => {
+                return self.recordings.stop(recording).map(Answer::Recorded);
+            }
+            Verb::WaitForRecording { recording } => {
+                return self.recordings.wait(recording).map(Answer::Recorded);
+            }
+            Verb::CreateConference { conference: _, spec } => {
+                return at_once(Ok(self.open_room(&spec)), Answer::Conference);
+            }
+            Verb::EndConference { conference } => self.end_room(conference),
+            Verb::AddToConference { conference, endpoint, member } => {
+                return at_once(self.enter_room(conference, endpoint, member), |()| Answer::Done);
+            }
+            Verb::RemoveFromConference { conference, endpoint } => self.leave_room(conference, endpoint),
+            Verb::PlayToConference { conference, prompt } => {
+                return self.play_to_room(conference, &prompt).map(Answer::Played);
+            }
+            Verb::RecordConference { recording: _, conference, spec } => {
+                return self.record_room(conference, &spec).map(Answer::Recording);
+            }
+            Verb::StartMoh { endpoint, class: Music::Named(name) } => {
+                return self.start_music(endpoint, &name).map(|()| Answer::Done);
+            }
+            Verb::StartMoh { endpoint, class: Music::Class(class) } => {
+                return self.start_music_of(endpoint, &class).map(|()| Answer::Done);
+            }
+            Verb::StopMoh { endpoint } => self.stop_music(endpoint),
+            Verb::Echo { endpoint, on } => {
+                if let Err(error) = self.state().get(endpoint) {
+                    return MediaFuture::ready(Err(error));
                 }
+                self.stage(endpoint, Act::Echo { on });
             }
         }
-        MediaFuture::ready(joined)
+        MediaFuture::ready(Ok(Answer::Done))
     }
 
-    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
-        self.part(&mut self.state(), a, b);
-        MediaFuture::ready(Ok(()))
+    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
+        self.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
     }
 
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
@@ -343,99 +328,7 @@ impl MediaController for EmbeddedController {
         }
         self.relay.trace(relay_id(endpoint), trace);
         // Commands are obeyed in their order: once this is answered, that is done.
-        let counted = self.stats(endpoint);
-        MediaFuture::pending(async move { counted.await.map(drop) })
-    }
-
-    fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
-        let mut state = self.state();
-        match state.get(endpoint) {
-            Err(error) => MediaFuture::ready(Err(error)),
-            Ok(entry) => {
-                let (tap, begun) = self.recordings.begin(endpoint, &entry.side, spec);
-                self.relay.record(relay_id(endpoint), tap);
-                begun
-            }
-        }
-    }
-
-    fn follow_recording(
-        &self,
-        RecordingId(recording): RecordingId,
-        endpoint: EndpointId,
-        other_side: bool,
-    ) -> Result<(), MediaError> {
-        let mut state = self.state();
-        let tap = self.recordings.follow(recording, endpoint, &state.get(endpoint)?.side, other_side);
-        self.relay.record(relay_id(endpoint), tap);
-        Ok(())
-    }
-
-    fn pause_recording(&self, recording: RecordingId, paused: bool) {
-        self.recordings.pause(recording, paused);
-    }
-
-    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
-        self.recordings.stop(recording)
-    }
-
-    fn wait_for_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
-        self.recordings.wait(recording)
-    }
-
-    fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
-        self.play(endpoint, prompt)
-    }
-
-    fn stop_prompt(&self, endpoint: EndpointId) {
-        self.stop_playing(endpoint);
-    }
-
-    fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
-        self.collect(endpoint, None, plan)
-    }
-
-    fn play_and_collect(
-        &self,
-        endpoint: EndpointId,
-        prompt: &Prompt,
-        plan: &DigitPlan,
-    ) -> MediaFuture<Collected> {
-        self.collect(endpoint, Some(prompt), plan)
-    }
-
-    fn stop_collecting(&self, endpoint: EndpointId) {
-        self.stage(endpoint, Act::StopCollecting);
-    }
-
-    fn feed_digit(&self, endpoint: EndpointId, digit: char) {
-        self.stage(endpoint, Act::Digit { digit: digit.to_ascii_uppercase() });
-    }
-
-    fn takes_info(&self, endpoint: EndpointId) {
-        if let Ok(entry) = self.state().get(endpoint) {
-            entry.side.takes_info();
-        }
-    }
-
-    fn hear_tones(&self, endpoint: EndpointId, on: bool) {
-        self.listen_for_tones(endpoint, on);
-    }
-
-    fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
-        self.start_music(endpoint, class)
-    }
-
-    fn stop_moh(&self, endpoint: EndpointId) {
-        self.stop_music(endpoint);
-    }
-
-    fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
-        let known = self.state().get(endpoint).map(drop);
-        if known.is_ok() {
-            self.stage(endpoint, Act::Echo { on });
-        }
-        MediaFuture::ready(known)
+        self.counted(endpoint).map(drop)
     }
 
     fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {
@@ -445,40 +338,6 @@ impl MediaController for EmbeddedController {
             self.stage(endpoint, Act::Stream(Box::new(inside)));
             Ok(stream)
         }))
-    }
-
-    fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
-        MediaFuture::ready(Ok(self.open_room(spec)))
-    }
-
-    fn end_conference(&self, conference: ConferenceId) {
-        self.end_room(conference);
-    }
-
-    fn add_to_conference(&self, room: ConferenceId, endpoint: EndpointId, member: Member) -> MediaFuture<()> {
-        MediaFuture::ready(self.enter_room(room, endpoint, member))
-    }
-
-    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
-        self.leave_room(conference, endpoint);
-    }
-
-    fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
-        self.record_room(conference, spec)
-    }
-
-    fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
-        self.play_to_room(conference, prompt)
-    }
-
-    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
-        if let Err(error) = self.state().get(endpoint) {
-            return MediaFuture::ready(Err(error));
-        }
-        let stats = self.relay.stats(relay_id(endpoint));
-        MediaFuture::pending(async move {
-            stats.await.map(|stats| *stats).map_err(|_| MediaError::NoSuchEndpoint(endpoint))
-        })
     }
 }
 

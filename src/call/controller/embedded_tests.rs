@@ -4,8 +4,10 @@ use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
-use crate::controller::Route;
+use crate::controller::{EndpointStats, Joined, LocalDescription, PairPolicy, Prompt, Route};
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -106,6 +106,22 @@ impl EmbeddedController {
         Ok(Joined { forward: route(forward.1, forward.2), backward: route(backward.1, backward.2) })
     }
 
+    /// Joins two, and parts them from whoever else they were with.
+    pub(super) fn put_together(&self, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
+        let mut state = self.state();
+        let joined = self.join(&mut state, a, b)?;
+        for (id, other) in [(a, b), (b, a)] {
+            state.rooms.leave(&self.relay, id);
+            let before = state.endpoints.get_mut(&id).and_then(|entry| entry.joined.replace(other));
+            if let Some(before) = before.filter(|before| *before != other)
+                && let Some(entry) = state.endpoints.get_mut(&before)
+            {
+                entry.joined = None;
+            }
+        }
+        Ok(joined)
+    }
+
     pub(super) fn part(&self, state: &mut State, a: EndpointId, b: EndpointId) {
         for (id, other) in [(a, b), (b, a)] {
             if let Some(entry) = state.endpoints.get_mut(&id)

@@ -3,6 +3,7 @@
 //!
 //! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
+//! - `offers`: what passes between parties, and what we say ourselves
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
 //! - `request`: what is asked for and what it comes to, as values; `json`: how those are written
@@ -21,6 +22,7 @@ mod embedded;
 mod future;
 mod joining;
 mod json;
+mod offers;
 mod recordings;
 mod request;
 mod rooms;

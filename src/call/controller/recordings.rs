@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::convert::relay_id;
+use super::embedded::EmbeddedController;
 use super::{EndpointId, MediaError, MediaEvent, MediaFuture, Recorded, RecordingId, RecordingSpec};
 use crate::negotiate::pair::Side;
 use b2b_media::recording::{Finished, Formats, Plan, Recorder, Started, Tap};
@@ -133,6 +135,33 @@ impl Recordings {
     /// Ends every one, and waits for their files.
     pub fn shutdown(&self) {
         self.recorder.shutdown();
+    }
+}
+
+impl EmbeddedController {
+    pub(super) fn record(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        let mut state = self.state();
+        match state.get(endpoint) {
+            Err(error) => MediaFuture::ready(Err(error)),
+            Ok(entry) => {
+                let (tap, begun) = self.recordings.begin(endpoint, &entry.side, spec);
+                self.relay.record(relay_id(endpoint), tap);
+                begun
+            }
+        }
+    }
+
+    /// A recording goes on with this endpoint.
+    pub(super) fn record_on(
+        &self,
+        RecordingId(recording): RecordingId,
+        endpoint: EndpointId,
+        other_side: bool,
+    ) -> Result<(), MediaError> {
+        let mut state = self.state();
+        let tap = self.recordings.follow(recording, endpoint, &state.get(endpoint)?.side, other_side);
+        self.relay.record(relay_id(endpoint), tap);
+        Ok(())
     }
 }
 

@@ -131,7 +131,7 @@ impl EmbeddedController {
         &self,
         endpoint: EndpointId,
         prompt: Option<&Prompt>,
-        plan: &DigitPlan,
+        plan: DigitPlan,
     ) -> MediaFuture<Collected> {
         let rate_hz = match self.rate_hz(endpoint) {
             Ok(rate_hz) => rate_hz,
@@ -143,7 +143,7 @@ impl EmbeddedController {
         let (reply, answer) = self.relay.reply();
         let ticket = self.sounding.ticket();
         let awaited = prompt.map(|_| ticket);
-        stager.act(Act::Collect { plan: Box::new(plan.clone()), prompt: awaited, reply });
+        stager.act(Act::Collect { plan: Box::new(plan), prompt: awaited, reply });
         if let Some(prompt) = prompt {
             let times = prompt.times;
             self.fetch(prompt, rate_hz, move |fetched| {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::*;
 use super::*;
-use crate::controller::{CollectEnd, MusicClass, MusicSource, Part, check_sound};
+use crate::controller::{
+    CollectEnd, Collected, DigitPlan, MusicClass, MusicSource, Part, Played, check_sound,
+};
 use b2b_media::codec::{Codec, Decoder};
 use b2b_media::mix::Energy;
 

@@ -3,7 +3,7 @@
 use super::super::*;
 use super::sounding::wait;
 use super::*;
-use crate::controller::CollectEnd;
+use crate::controller::{CollectEnd, DigitPlan};
 use b2b_media::codec::g711::{alaw_decode, alaw_encode};
 use b2b_media::dtmf::Tone;
 use b2b_media::mix::Energy;
