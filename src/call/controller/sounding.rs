@@ -169,12 +169,8 @@ impl EmbeddedController {
         }
     }
 
-    /// Plays music to a party as `start_moh` does, of a class that need not be among those that
-    /// the controller was started with.
-    ///
-    /// # Errors
-    /// `NoSuchEndpoint`, `Prompt`.
-    pub fn start_music_of(&self, endpoint: EndpointId, class: &MusicClass) -> MediaFuture<()> {
+    /// The same of a class that need not be among those that the controller was started with.
+    pub(super) fn start_music_of(&self, endpoint: EndpointId, class: &MusicClass) -> MediaFuture<()> {
         let MusicClass { name, source, shared } = class;
         let rate_hz = match self.rate_hz(endpoint) {
             Ok(rate_hz) => rate_hz,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::sessions::{Session, Sessions};
 use crate::controller::remote::wire::{Answered, Described, Numbered, Stats};
 use b2b_call::controller::{
-    Answer, ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, Music, RecordingId, Verb,
+    Answer, ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, NameMut, RecordingId, Verb,
 };
 
 /// What a verb came to: at once, or later.
@@ -18,12 +18,8 @@ enum Came {
 
 impl Sessions {
     /// Obeys one verb; its answer, if it is there.
-    pub(super) fn verb(self: &Arc<Self>, key: &str, Numbered { id, verb }: Numbered) -> Option<Answered> {
-        let about: Vec<EndpointId> = match &verb {
-            Verb::PairAnswer { from, to, .. } => vec![*from, *to],
-            Verb::ApplyRemote { endpoint, .. } | Verb::LocalAnswer { endpoint, .. } => vec![*endpoint],
-            _ => Vec::new(),
-        };
+    pub(super) fn verb(self: &Arc<Self>, key: &str, Numbered { id, mut verb }: Numbered) -> Option<Answered> {
+        let about = if verb.describes() { endpoints(&mut verb) } else { Vec::new() };
         match self.start(key, verb) {
             Came::Now(result) => {
                 let described = about.into_iter().filter_map(|id| self.described(key, id)).collect();
@@ -113,10 +109,6 @@ impl Sessions {
                 state.endpoints.insert(there, (key.to_owned(), endpoint));
                 Came::Now(Ok(Answer::Allocated { endpoint: None, rtp: local.rtp }))
             }
-            Verb::SignalledFrom { endpoint, host } => {
-                media.signalled_from(at(endpoint)?, host);
-                done()
-            }
             Verb::Release { endpoint } => {
                 let there = at(endpoint)?;
                 if let Some(session) = self.state().session(key) {
@@ -125,84 +117,9 @@ impl Sessions {
                 media.release_endpoint(there);
                 done()
             }
-            Verb::PairOffer { from, to, offer, policy } => {
-                described(media.pair_offer(at(from)?, at(to)?, offer, &policy))
-            }
-            Verb::PairAnswer { from, to, answer } => described(media.pair_answer(at(from)?, at(to)?, answer)),
-            Verb::LocalOffer { endpoint, like, policy } => {
-                let like = like.map(at).transpose()?;
-                described(media.local_offer(at(endpoint)?, like, &policy))
-            }
-            Verb::ApplyRemote { endpoint, answer } => {
-                came(media.apply_remote(at(endpoint)?, answer), |()| Answer::Done)
-            }
-            Verb::LocalAnswer { endpoint, offer, policy } => {
-                described(media.local_answer(at(endpoint)?, offer, &policy))
-            }
-            Verb::RepeatOffer { endpoint } => described(media.repeat_offer(at(endpoint)?)),
-            Verb::DirectOffer { from, to, heard, policy } => {
-                described(media.direct_offer(at(from)?, at(to)?, heard, &policy))
-            }
-            Verb::ReturnOffer { endpoint, policy } => described(media.return_offer(at(endpoint)?, &policy)),
-            Verb::SendDigit { endpoint, digit, duration_ms } => {
-                media.send_digit(at(endpoint)?, digit, duration_ms);
-                done()
-            }
-            Verb::WithdrawOffer { endpoint } => {
-                media.withdraw_offer(at(endpoint)?);
-                done()
-            }
-            Verb::Bridge { a, b } => came(media.bridge(at(a)?, at(b)?), Answer::Joined),
-            Verb::Unbridge { a, b } => came(media.unbridge(at(a)?, at(b)?), |()| Answer::Done),
-            Verb::Stats { endpoint } => came(media.stats(at(endpoint)?), |stats| {
-                Answer::Stats(Box::new(Stats::new(&stats, Instant::now())))
-            }),
-            Verb::Play { endpoint, prompt } => {
-                came(media.play_prompt(at(endpoint)?, &prompt), Answer::Played)
-            }
-            Verb::StopPrompt { endpoint } => {
-                media.stop_prompt(at(endpoint)?);
-                done()
-            }
-            Verb::Collect { endpoint, prompt: None, plan } => {
-                came(media.collect_dtmf(at(endpoint)?, &plan), Answer::Collected)
-            }
-            Verb::Collect { endpoint, prompt: Some(prompt), plan } => {
-                came(media.play_and_collect(at(endpoint)?, &prompt, &plan), Answer::Collected)
-            }
-            Verb::StopCollecting { endpoint } => {
-                media.stop_collecting(at(endpoint)?);
-                done()
-            }
-            Verb::FeedDigit { endpoint, digit } => {
-                media.feed_digit(at(endpoint)?, digit);
-                done()
-            }
-            Verb::TakesInfo { endpoint } => {
-                media.takes_info(at(endpoint)?);
-                done()
-            }
-            Verb::HearTones { endpoint, on } => {
-                media.hear_tones(at(endpoint)?, on);
-                done()
-            }
             Verb::Record { recording: Some(recording), endpoint, spec } => {
                 let begun = media.start_recording(at(endpoint)?, &spec);
                 self.begun(key, recording, begun)
-            }
-            Verb::PauseRecording { recording, paused } => {
-                media.pause_recording(self.recording(key, recording)?, paused);
-                done()
-            }
-            Verb::FollowRecording { recording, endpoint, other_side } => {
-                media.follow_recording(self.recording(key, recording)?, at(endpoint)?, other_side)?;
-                done()
-            }
-            Verb::StopRecording { recording } => {
-                came(media.stop_recording(self.recording(key, recording)?), Answer::Recorded)
-            }
-            Verb::WaitForRecording { recording } => {
-                came(media.wait_for_recording(self.recording(key, recording)?), Answer::Recorded)
             }
             Verb::CreateConference { conference: Some(conference), spec } => {
                 let there = media.create_conference(&spec).now().unwrap_or(Err(MediaError::Stopped))?;
@@ -223,31 +140,10 @@ impl Sessions {
                 }
                 done()
             }
-            Verb::AddToConference { conference, endpoint, member } => {
-                came(media.add_to_conference(room(conference)?, at(endpoint)?, member), |()| Answer::Done)
-            }
-            Verb::RemoveFromConference { conference, endpoint } => {
-                media.remove_from_conference(room(conference)?, at(endpoint)?);
-                done()
-            }
-            Verb::PlayToConference { conference, prompt } => {
-                came(media.play_to_conference(room(conference)?, &prompt), Answer::Played)
-            }
             Verb::RecordConference { recording: Some(recording), conference, spec } => {
                 let begun = media.record_conference(room(conference)?, &spec);
                 self.begun(key, recording, begun)
             }
-            Verb::StartMoh { endpoint, class: Music::Class(class) } => {
-                came(media.start_music_of(at(endpoint)?, &class), |()| Answer::Done)
-            }
-            Verb::StartMoh { endpoint, class: Music::Named(class) } => {
-                came(media.start_moh(at(endpoint)?, &class), |()| Answer::Done)
-            }
-            Verb::StopMoh { endpoint } => {
-                media.stop_moh(at(endpoint)?);
-                done()
-            }
-            Verb::Echo { endpoint, on } => came(media.echo(at(endpoint)?, on), |()| Answer::Done),
             // Who asks gives the names here.
             Verb::Allocate { endpoint: None, .. }
             | Verb::Record { recording: None, .. }
@@ -255,16 +151,32 @@ impl Sessions {
             | Verb::CreateConference { conference: None, .. } => {
                 return Err(MediaError::Unsupported(verb.capability()));
             }
+            // What makes and ends nothing passes on as it is, with the engine's names.
+            mut verb => {
+                for name in verb.names_mut().into_iter().flatten() {
+                    match name {
+                        NameMut::Endpoint(id) => *id = at(*id)?,
+                        NameMut::Recording(id) => *id = self.recording(key, *id)?,
+                        NameMut::Conference(id) => *id = room(*id)?,
+                    }
+                }
+                came(media.request(verb), |answer| answer.counted(|stats| Stats::new(&stats, Instant::now())))
+            }
         })
     }
 }
 
-fn done() -> Came {
-    Came::Now(Ok(Answer::Done))
+/// The endpoints that a verb is about.
+fn endpoints(verb: &mut Verb) -> Vec<EndpointId> {
+    let endpoint = |name| match name {
+        NameMut::Endpoint(id) => Some(*id),
+        NameMut::Recording(_) | NameMut::Conference(_) => None,
+    };
+    verb.names_mut().into_iter().flatten().filter_map(endpoint).collect()
 }
 
-fn described(future: MediaFuture<bytes::Bytes>) -> Came {
-    came(future, Answer::Description)
+fn done() -> Came {
+    Came::Now(Ok(Answer::Done))
 }
 
 /// Polls once: what was asked for has begun already.
