@@ -1,7 +1,7 @@
 //! Media carried by media servers (`b2b --role media`).
 //!
 //! - `wire`: what passes, whichever way it travels
-//! - `verbs`: the trait as requests
+//! - `verbs`: what is asked of the controller, for a server; and its answers
 //! - `holdings`: what each server holds, and which of them takes new calls
 //! - `table`: the same, shared: verbs on their way there, answers and events on theirs back
 //! - `link`: the session with one server

@@ -138,13 +138,11 @@ impl Table {
             Verb::Allocate { endpoint, .. } => *endpoint,
             _ => None,
         };
-        match &verb {
-            Verb::Release { endpoint } => {
-                state.endpoints.remove(endpoint);
-                state.closing.insert(*endpoint, server);
-            }
-            Verb::EndConference { conference } => drop(state.conferences.remove(conference)),
-            _ => {}
+        if let Verb::Release { endpoint } = &verb {
+            state.endpoints.remove(endpoint);
+            state.closing.insert(*endpoint, server);
+        } else if let Verb::EndConference { conference } = &verb {
+            state.conferences.remove(conference);
         }
         let id = state.number();
         let Some(server) = state.servers.get_mut(server).filter(|server| server.up) else {
