@@ -21,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,8 +28,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use b2b_base::util::vital::Vital;
 use b2b_call::controller::{
-    AddressFamily, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, EndpointStats, Joined,
+    AddressFamily, Answer, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
     LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy,
+    Verb,
 };
 use b2b_call::negotiate::pair::{self, Side};
 use driver::Command;
@@ -119,8 +119,8 @@ impl State {
 }
 
 /// What of a policy rtpengine can do as we use it: nothing is decoded.
-fn relayed(policy: &PairPolicy) -> PairPolicy {
-    PairPolicy { transcode: false, tones: false, ..policy.clone() }
+fn relayed(policy: PairPolicy) -> PairPolicy {
+    PairPolicy { transcode: false, tones: false, ..policy }
 }
 
 impl RtpengineController {
@@ -249,16 +249,8 @@ impl Drop for RtpengineController {
     }
 }
 
-fn octets(description: Box<[u8]>) -> Bytes {
-    description.into_vec().into()
-}
-
-impl MediaController for RtpengineController {
-    fn capabilities(&self) -> Capabilities {
-        RtpengineController::CAPABILITIES
-    }
-
-    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
+impl RtpengineController {
+    fn open(&self, spec: &EndpointSpec) -> MediaFuture<Answer> {
         if spec.srtp != SrtpPolicy::Off {
             return MediaFuture::unsupported(Capability::Encryption);
         }
@@ -270,10 +262,13 @@ impl MediaController for RtpengineController {
         let (reply, opened) = oneshot::channel();
         let ipv6 = spec.family == AddressFamily::V6;
         self.tell(Command::Open { id, ipv6, timeout: spec.rtp_timeout.filter(|it| !it.is_zero()), reply });
-        MediaFuture::pending(async move { opened.await.unwrap_or(Err(MediaError::Stopped)) })
+        MediaFuture::pending(async move {
+            let (endpoint, LocalDescription { rtp }) = opened.await.unwrap_or(Err(MediaError::Stopped))?;
+            Ok(Answer::Allocated { endpoint: Some(endpoint), rtp })
+        })
     }
 
-    fn release_endpoint(&self, endpoint: EndpointId) {
+    fn release(&self, endpoint: EndpointId) {
         let mut state = self.shared.state();
         let Some(entry) = state.endpoints.remove(&endpoint) else { return };
         if let Some(other) = entry.joined
@@ -286,109 +281,148 @@ impl MediaController for RtpengineController {
         self.tell(Command::Release(endpoint));
     }
 
-    fn pair_offer(
+    fn offer_across(
         &self,
         from: EndpointId,
         to: EndpointId,
-        offer: Bytes,
+        offer: &[u8],
         policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
+    ) -> Result<Answer, MediaError> {
         let mut state = self.shared.state();
-        MediaFuture::ready(state.two(from, to).and_then(|(from, to)| {
-            Ok(octets(pair::offer(&mut from.side, &mut to.side, &offer, &relayed(policy))?))
-        }))
+        let (from, to) = state.two(from, to)?;
+        Ok(description(pair::offer(&mut from.side, &mut to.side, offer, policy)?))
     }
 
-    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
+    fn answer_across(&self, from: EndpointId, to: EndpointId, answer: &[u8]) -> Result<Answer, MediaError> {
         let mut state = self.shared.state();
-        let paired = state
-            .two(from, to)
-            .and_then(|(from, to)| Ok(octets(pair::answer(&mut from.side, &mut to.side, &answer)?)));
-        MediaFuture::ready(paired.and_then(|answer| {
-            self.rejoin(&mut state, from)?;
-            if state.get(from)?.joined != Some(to) {
-                self.rejoin(&mut state, to)?;
-            }
-            Ok(answer)
-        }))
+        let (one, other) = state.two(from, to)?;
+        let answer = description(pair::answer(&mut one.side, &mut other.side, answer)?);
+        self.rejoin(&mut state, from)?;
+        if state.get(from)?.joined != Some(to) {
+            self.rejoin(&mut state, to)?;
+        }
+        Ok(answer)
     }
 
-    fn local_offer(
+    fn own_offer(
         &self,
         endpoint: EndpointId,
         like: Option<EndpointId>,
         policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
+    ) -> Result<Answer, MediaError> {
         let mut state = self.shared.state();
-        let policy = relayed(policy);
-        let offer = match like.filter(|like| *like != endpoint) {
-            Some(like) => state
-                .two(endpoint, like)
-                .and_then(|(to, like)| Ok(pair::local_offer(&mut to.side, Some(&like.side), &policy)?)),
-            None => {
-                state.get(endpoint).and_then(|entry| Ok(pair::local_offer(&mut entry.side, None, &policy)?))
+        Ok(description(match like.filter(|like| *like != endpoint) {
+            Some(like) => {
+                let (to, like) = state.two(endpoint, like)?;
+                pair::local_offer(&mut to.side, Some(&like.side), policy)?
             }
-        };
-        MediaFuture::ready(offer.map(octets))
-    }
-
-    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
-        let mut state = self.shared.state();
-        let applied = state.get(endpoint).and_then(|entry| Ok(pair::apply(&mut entry.side, &answer)?));
-        MediaFuture::ready(applied.and_then(|()| self.rejoin(&mut state, endpoint)))
-    }
-
-    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        let mut state = self.shared.state();
-        let policy = relayed(policy);
-        let answer =
-            state.get(endpoint).and_then(|entry| Ok(pair::local_answer(&mut entry.side, &offer, &policy)?));
-        MediaFuture::ready(answer.and_then(|answer| {
-            self.rejoin(&mut state, endpoint)?;
-            Ok(octets(answer))
+            None => pair::local_offer(&mut state.get(endpoint)?.side, None, policy)?,
         }))
     }
 
-    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
+    fn take_answer(&self, endpoint: EndpointId, answer: &[u8]) -> Result<Answer, MediaError> {
         let mut state = self.shared.state();
-        let offer = state.get(endpoint).and_then(|entry| Ok(pair::repeat(&mut entry.side)?));
-        MediaFuture::ready(offer.map(octets))
+        pair::apply(&mut state.get(endpoint)?.side, answer)?;
+        self.rejoin(&mut state, endpoint)?;
+        Ok(Answer::Done)
     }
 
-    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
-        self.shared.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
-    }
-
-    /// Nothing: without a word, as the trait has it.
-    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
-        let _ = (endpoint, digit, duration_ms);
-    }
-
-    fn withdraw_offer(&self, endpoint: EndpointId) {
-        if let Ok(entry) = self.shared.state().get(endpoint) {
-            entry.side.withdraw();
-        }
-    }
-
-    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
+    fn own_answer(
+        &self,
+        endpoint: EndpointId,
+        offer: &[u8],
+        policy: &PairPolicy,
+    ) -> Result<Answer, MediaError> {
         let mut state = self.shared.state();
-        MediaFuture::ready(self.join(&mut state, a, b))
+        let answer = pair::local_answer(&mut state.get(endpoint)?.side, offer, policy)?;
+        self.rejoin(&mut state, endpoint)?;
+        Ok(description(answer))
     }
 
-    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
-        self.part(&mut self.shared.state(), a, b);
-        MediaFuture::ready(Ok(()))
+    fn same_offer(&self, endpoint: EndpointId) -> Result<Answer, MediaError> {
+        Ok(description(pair::repeat(&mut self.shared.state().get(endpoint)?.side)?))
     }
 
-    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
+    fn counted(&self, endpoint: EndpointId) -> MediaFuture<Answer> {
         if let Err(error) = self.shared.state().get(endpoint) {
             return MediaFuture::ready(Err(error));
         }
         let (reply, counted) = oneshot::channel();
         self.tell(Command::Look(endpoint, reply));
         MediaFuture::pending(
-            async move { counted.await.unwrap_or(Err(MediaError::Stopped)).map(|stats| *stats) },
+            async move { counted.await.unwrap_or(Err(MediaError::Stopped)).map(Answer::Stats) },
         )
+    }
+}
+
+fn description(octets: Box<[u8]>) -> Answer {
+    Answer::Description(octets.into_vec().into())
+}
+
+impl MediaController for RtpengineController {
+    fn capabilities(&self) -> Capabilities {
+        RtpengineController::CAPABILITIES
+    }
+
+    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+        let needed = verb.capability();
+        MediaFuture::ready(match verb {
+            Verb::Allocate { endpoint: _, spec } => return self.open(&spec),
+            Verb::Release { endpoint } => {
+                self.release(endpoint);
+                Ok(Answer::Done)
+            }
+            Verb::PairOffer { from, to, offer, policy } => {
+                self.offer_across(from, to, &offer, &relayed(policy))
+            }
+            Verb::PairAnswer { from, to, answer } => self.answer_across(from, to, &answer),
+            Verb::LocalOffer { endpoint, like, policy } => self.own_offer(endpoint, like, &relayed(policy)),
+            Verb::ApplyRemote { endpoint, answer } => self.take_answer(endpoint, &answer),
+            Verb::LocalAnswer { endpoint, offer, policy } => {
+                self.own_answer(endpoint, &offer, &relayed(policy))
+            }
+            Verb::RepeatOffer { endpoint } => self.same_offer(endpoint),
+            Verb::WithdrawOffer { endpoint } => {
+                if let Ok(entry) = self.shared.state().get(endpoint) {
+                    entry.side.withdraw();
+                }
+                Ok(Answer::Done)
+            }
+            Verb::Bridge { a, b } => self.join(&mut self.shared.state(), a, b).map(Answer::Joined),
+            Verb::Unbridge { a, b } => {
+                self.part(&mut self.shared.state(), a, b);
+                Ok(Answer::Done)
+            }
+            Verb::Stats { endpoint } => return self.counted(endpoint),
+            // Nothing: without a word, as the trait has it. It learns sources by itself.
+            Verb::SignalledFrom { .. } | Verb::SendDigit { .. } | Verb::TakesInfo { .. } => Ok(Answer::Done),
+            Verb::DirectOffer { .. }
+            | Verb::ReturnOffer { .. }
+            | Verb::Play { .. }
+            | Verb::StopPrompt { .. }
+            | Verb::Collect { .. }
+            | Verb::StopCollecting { .. }
+            | Verb::FeedDigit { .. }
+            | Verb::HearTones { .. }
+            | Verb::Record { .. }
+            | Verb::PauseRecording { .. }
+            | Verb::FollowRecording { .. }
+            | Verb::StopRecording { .. }
+            | Verb::WaitForRecording { .. }
+            | Verb::CreateConference { .. }
+            | Verb::EndConference { .. }
+            | Verb::AddToConference { .. }
+            | Verb::RemoveFromConference { .. }
+            | Verb::PlayToConference { .. }
+            | Verb::RecordConference { .. }
+            | Verb::StartMoh { .. }
+            | Verb::StopMoh { .. }
+            | Verb::Echo { .. } => Err(MediaError::Unsupported(needed)),
+        })
+    }
+
+    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
+        self.shared.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
     }
 
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
