@@ -10,10 +10,8 @@ use bytes::Bytes;
 
 use super::stage::{Hears, Stage};
 use crate::controller::{
-    AudioStream, Capabilities, Capability, Collected, ConferenceId, ConferenceSpec, Descriptions, DigitPlan,
-    EndpointId, EndpointSpec, EndpointStats, Joined, LocalDescription, MediaController, MediaError,
-    MediaEvent, MediaFuture, Member, PacketTrace, PairPolicy, Played, Prompt, Recorded, RecordingId,
-    RecordingSpec, Route, StreamSpec,
+    Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointStats, Joined,
+    MediaController, MediaError, MediaEvent, MediaFuture, PacketTrace, Route, StreamSpec, Verb,
 };
 use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::{self, Side};
@@ -118,7 +116,8 @@ impl FakeMedia {
         self.state().stage.take_events()
     }
 
-    fn verb<T>(
+    /// What is done with an endpoint that is not released.
+    fn staged<T>(
         &self,
         endpoint: EndpointId,
         act: impl FnOnce(&mut Stage) -> MediaFuture<T>,
@@ -151,7 +150,7 @@ impl FakeMedia {
         &self,
         (one, other): (EndpointId, Option<EndpointId>),
         with: impl FnOnce(&mut Side, Option<&mut Side>) -> Result<T, E>,
-    ) -> MediaFuture<Bytes> {
+    ) -> MediaFuture<Answer> {
         let mut state = self.state();
         let gone = |id| MediaFuture::ready(Err(MediaError::NoSuchEndpoint(id)));
         let Some(mut taken) = state.held.remove(&one) else { return gone(one) };
@@ -161,7 +160,7 @@ impl FakeMedia {
             second => with(&mut taken, second.and_then(|(_, side)| side)).map_err(Into::into),
         };
         state.held.insert(one, taken);
-        MediaFuture::ready(result.map(Into::into))
+        MediaFuture::ready(result.map(|octets| Answer::Description(octets.into())))
     }
 
     fn between<T: Into<Bytes>, E: Into<MediaError> + From<NegotiateError>>(
@@ -169,11 +168,60 @@ impl FakeMedia {
         one: EndpointId,
         other: EndpointId,
         with: impl FnOnce(&mut Side, &mut Side) -> Result<T, E>,
-    ) -> MediaFuture<Bytes> {
+    ) -> MediaFuture<Answer> {
         self.described((one, Some(other)), |one, other| match other {
             Some(other) => with(one, other),
             None => Err(NegotiateError::NoAudio.into()),
         })
+    }
+
+    fn open(&self) -> Result<Answer, MediaError> {
+        let mut state = self.state();
+        if state.refuse {
+            return Err(MediaError::NoPorts);
+        }
+        state.last += 1;
+        let endpoint = EndpointId(state.last);
+        let rtp = SocketAddr::from(([192, 0, 2, 1], port(endpoint)));
+        let side = Side::new(rtp, state.last * 2);
+        state.held.insert(endpoint, side);
+        Ok(Answer::Allocated { endpoint: Some(endpoint), rtp })
+    }
+
+    fn release(&self, endpoint: EndpointId) {
+        let mut state = self.state();
+        state.traces.remove(&endpoint);
+        state.streams.remove(&endpoint);
+        state.stage.release(endpoint);
+        if state.held.remove(&endpoint).is_some() {
+            let stats = state.stats.remove(&endpoint).unwrap_or(EndpointStats::new(self.start));
+            state.closed.push_back((endpoint, stats));
+        }
+        state.bridges.retain(|(a, b)| *a != endpoint && *b != endpoint);
+    }
+
+    fn apply(&self, endpoint: EndpointId, answer: &[u8]) -> Result<Answer, MediaError> {
+        let mut state = self.state();
+        let side = state.held.get_mut(&endpoint).ok_or(MediaError::NoSuchEndpoint(endpoint))?;
+        pair::apply(side, answer)?;
+        Ok(Answer::Done)
+    }
+
+    fn join(&self, a: EndpointId, b: EndpointId) -> Answer {
+        let mut state = self.state();
+        state.bridges.retain(|(x, y)| ![*x, *y].iter().any(|it| [a, b].contains(it)));
+        state.bridges.push((a, b));
+        let route = || Route::Relay { encoding: "PCMA".to_owned() };
+        Answer::Joined(Joined { forward: route(), backward: route() })
+    }
+
+    fn counted(&self, endpoint: EndpointId) -> Result<Answer, MediaError> {
+        let state = self.state();
+        if !state.held.contains_key(&endpoint) {
+            return Err(MediaError::NoSuchEndpoint(endpoint));
+        }
+        let stats = state.stats.get(&endpoint).copied();
+        Ok(Answer::Stats(Box::new(stats.unwrap_or(EndpointStats::new(self.start)))))
     }
 }
 
@@ -186,111 +234,125 @@ impl MediaController for FakeMedia {
         Capabilities::of(&Capability::ALL)
     }
 
-    fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
-        let _ = spec;
-        let mut state = self.state();
-        if state.refuse {
-            return MediaFuture::ready(Err(MediaError::NoPorts));
+    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+        match verb {
+            Verb::Allocate { .. } => return MediaFuture::ready(self.open()),
+            // There are no packets whose source would matter.
+            Verb::SignalledFrom { .. } => {}
+            Verb::Release { endpoint } => self.release(endpoint),
+            Verb::PairOffer { from, to, offer, policy } => {
+                return self.between(from, to, |from, to| pair::offer(from, to, &offer, &policy));
+            }
+            Verb::PairAnswer { from, to, answer } => {
+                return self.between(from, to, |from, to| pair::answer(from, to, &answer));
+            }
+            Verb::LocalOffer { endpoint, like, policy } => {
+                return self
+                    .described((endpoint, like), |to, like| pair::local_offer(to, like.as_deref(), &policy));
+            }
+            Verb::ApplyRemote { endpoint, answer } => {
+                return MediaFuture::ready(self.apply(endpoint, &answer));
+            }
+            Verb::LocalAnswer { endpoint, offer, policy } => {
+                return self.described((endpoint, None), |side, _| pair::local_answer(side, &offer, &policy));
+            }
+            Verb::RepeatOffer { endpoint } => {
+                return self.described((endpoint, None), |side, _| pair::repeat(side));
+            }
+            Verb::DirectOffer { from, to, heard, policy } => {
+                return self.described((from, Some(to)), |from, to| match to {
+                    Some(to) => pair::direct(from, to, heard, &policy),
+                    None => Err(pair::DirectError::Held),
+                });
+            }
+            Verb::ReturnOffer { endpoint, policy } => {
+                return self.described((endpoint, None), |side, _| pair::back(side, &policy));
+            }
+            Verb::SendDigit { endpoint, digit, duration_ms } => {
+                self.state().digits.push((endpoint, digit, duration_ms));
+            }
+            Verb::WithdrawOffer { endpoint } => {
+                if let Some(side) = self.state().held.get_mut(&endpoint) {
+                    side.withdraw();
+                }
+            }
+            Verb::Bridge { a, b } => return MediaFuture::ready(Ok(self.join(a, b))),
+            Verb::Unbridge { a, b } => {
+                self.state().bridges.retain(|pair| *pair != (a, b) && *pair != (b, a));
+            }
+            Verb::Stats { endpoint } => return MediaFuture::ready(self.counted(endpoint)),
+            Verb::Play { endpoint, prompt } => {
+                return self.staged(endpoint, |stage| stage.play(endpoint, &prompt)).map(Answer::Played);
+            }
+            Verb::StopPrompt { endpoint } => self.state().stage.stop_prompt(endpoint),
+            Verb::Collect { endpoint, prompt, plan } => {
+                let collected =
+                    self.staged(endpoint, |stage| stage.collect(endpoint, prompt.as_ref(), &plan));
+                return collected.map(Answer::Collected);
+            }
+            Verb::StopCollecting { endpoint } => self.state().stage.stop_collecting(endpoint),
+            Verb::FeedDigit { endpoint, digit } => self.state().stage.press(endpoint, digit),
+            Verb::HearTones { endpoint, on } => self.state().stage.hear_tones(endpoint, on),
+            Verb::TakesInfo { endpoint } => {
+                if let Some(side) = self.state().held.get_mut(&endpoint) {
+                    side.takes_info();
+                }
+            }
+            Verb::Record { recording: _, endpoint, spec } => {
+                let begun = self.staged(endpoint, |stage| stage.record(Hears::Party(endpoint), &spec));
+                return begun.map(Answer::Recording);
+            }
+            Verb::PauseRecording { recording, paused } => self.state().stage.pause(recording, paused),
+            Verb::FollowRecording { recording, endpoint, other_side: _ } => {
+                self.state().stage.follow(recording, endpoint);
+            }
+            Verb::StopRecording { recording } => {
+                return self.state().stage.stop_recording(recording).map(Answer::Recorded);
+            }
+            Verb::WaitForRecording { recording } => {
+                return self.state().stage.wait_for_recording(recording).map(Answer::Recorded);
+            }
+            Verb::CreateConference { conference: _, spec } => {
+                return self.state().stage.create_room(&spec).map(Answer::Conference);
+            }
+            Verb::EndConference { conference } => self.state().stage.end_room(conference),
+            Verb::AddToConference { conference, endpoint, member } => {
+                let joined = self.staged(endpoint, |stage| stage.join_room(conference, endpoint, member));
+                return joined.map(|()| Answer::Done);
+            }
+            Verb::RemoveFromConference { conference, endpoint } => {
+                self.state().stage.leave_room(conference, endpoint);
+            }
+            Verb::PlayToConference { conference, prompt } => {
+                return self.state().stage.announce(conference, &prompt).map(Answer::Played);
+            }
+            Verb::RecordConference { recording: _, conference, spec } => {
+                let mut state = self.state();
+                let known = state.stage.rooms().iter().any(|(id, _)| *id == conference);
+                return match known {
+                    true => state.stage.record(Hears::Room(conference), &spec).map(Answer::Recording),
+                    false => MediaFuture::ready(Err(MediaError::Conference)),
+                };
+            }
+            Verb::StartMoh { endpoint, class } => {
+                return self.staged(endpoint, |stage| {
+                    stage.start_moh(endpoint, class);
+                    MediaFuture::ready(Ok(Answer::Done))
+                });
+            }
+            Verb::StopMoh { endpoint } => self.state().stage.stop_moh(endpoint),
+            Verb::Echo { endpoint, on } => {
+                return self.staged(endpoint, |stage| {
+                    stage.echo(endpoint, on);
+                    MediaFuture::ready(Ok(Answer::Done))
+                });
+            }
         }
-        state.last += 1;
-        let endpoint = EndpointId(state.last);
-        let rtp = SocketAddr::from(([192, 0, 2, 1], port(endpoint)));
-        let side = Side::new(rtp, state.last * 2);
-        state.held.insert(endpoint, side);
-        MediaFuture::ready(Ok((endpoint, LocalDescription { rtp })))
-    }
-
-    fn release_endpoint(&self, endpoint: EndpointId) {
-        let mut state = self.state();
-        state.traces.remove(&endpoint);
-        state.streams.remove(&endpoint);
-        state.stage.release(endpoint);
-        if state.held.remove(&endpoint).is_some() {
-            let stats = state.stats.remove(&endpoint).unwrap_or(EndpointStats::new(self.start));
-            state.closed.push_back((endpoint, stats));
-        }
-        state.bridges.retain(|(a, b)| *a != endpoint && *b != endpoint);
-    }
-
-    fn pair_offer(
-        &self,
-        from: EndpointId,
-        to: EndpointId,
-        offer: Bytes,
-        policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
-        self.between(from, to, |from, to| pair::offer(from, to, &offer, policy))
-    }
-
-    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
-        self.between(from, to, |from, to| pair::answer(from, to, &answer))
-    }
-
-    fn local_offer(
-        &self,
-        endpoint: EndpointId,
-        like: Option<EndpointId>,
-        policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
-        self.described((endpoint, like), |to, like| pair::local_offer(to, like.as_deref(), policy))
-    }
-
-    fn apply_remote(&self, endpoint: EndpointId, answer: Bytes) -> MediaFuture<()> {
-        let mut state = self.state();
-        let side = state.held.get_mut(&endpoint).ok_or(MediaError::NoSuchEndpoint(endpoint));
-        MediaFuture::ready(side.and_then(|side| Ok(pair::apply(side, &answer)?)))
-    }
-
-    fn local_answer(&self, endpoint: EndpointId, offer: Bytes, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        self.described((endpoint, None), |side, _| pair::local_answer(side, &offer, policy))
-    }
-
-    fn repeat_offer(&self, endpoint: EndpointId) -> MediaFuture<Bytes> {
-        self.described((endpoint, None), |side, _| pair::repeat(side))
+        MediaFuture::ready(Ok(Answer::Done))
     }
 
     fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
         self.state().held.get(&endpoint).is_some_and(|side| side.repeats(description))
-    }
-
-    fn direct_offer(
-        &self,
-        from: EndpointId,
-        to: EndpointId,
-        heard: SocketAddr,
-        policy: &PairPolicy,
-    ) -> MediaFuture<Bytes> {
-        self.described((from, Some(to)), |from, to| match to {
-            Some(to) => pair::direct(from, to, heard, policy),
-            None => Err(pair::DirectError::Held),
-        })
-    }
-
-    fn return_offer(&self, endpoint: EndpointId, policy: &PairPolicy) -> MediaFuture<Bytes> {
-        self.described((endpoint, None), |side, _| pair::back(side, policy))
-    }
-
-    fn send_digit(&self, endpoint: EndpointId, digit: char, duration_ms: u32) {
-        self.state().digits.push((endpoint, digit, duration_ms));
-    }
-
-    fn withdraw_offer(&self, endpoint: EndpointId) {
-        if let Some(side) = self.state().held.get_mut(&endpoint) {
-            side.withdraw();
-        }
-    }
-
-    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
-        let mut state = self.state();
-        state.bridges.retain(|(x, y)| ![*x, *y].iter().any(|it| [a, b].contains(it)));
-        state.bridges.push((a, b));
-        let route = || Route::Relay { encoding: "PCMA".to_owned() };
-        MediaFuture::ready(Ok(Joined { forward: route(), backward: route() }))
-    }
-
-    fn unbridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<()> {
-        self.state().bridges.retain(|pair| *pair != (a, b) && *pair != (b, a));
-        MediaFuture::ready(Ok(()))
     }
 
     fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {
@@ -302,138 +364,12 @@ impl MediaController for FakeMedia {
         MediaFuture::ready(Ok(()))
     }
 
-    fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
-        let state = self.state();
-        if !state.held.contains_key(&endpoint) {
-            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
-        }
-        let stats = state.stats.get(&endpoint).copied();
-        MediaFuture::ready(Ok(stats.unwrap_or(EndpointStats::new(self.start))))
-    }
-
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         let state = self.state();
         let (told, said) = state.held.get(&endpoint)?.described()?;
         Some(Descriptions { told: told.into(), said: said.into() })
     }
 
-    fn play_prompt(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
-        self.verb(endpoint, |stage| stage.play(endpoint, prompt))
-    }
-
-    fn stop_prompt(&self, endpoint: EndpointId) {
-        self.state().stage.stop_prompt(endpoint);
-    }
-
-    fn collect_dtmf(&self, endpoint: EndpointId, plan: &DigitPlan) -> MediaFuture<Collected> {
-        self.verb(endpoint, |stage| stage.collect(endpoint, None, plan))
-    }
-
-    fn play_and_collect(
-        &self,
-        endpoint: EndpointId,
-        prompt: &Prompt,
-        plan: &DigitPlan,
-    ) -> MediaFuture<Collected> {
-        self.verb(endpoint, |stage| stage.collect(endpoint, Some(prompt), plan))
-    }
-
-    fn stop_collecting(&self, endpoint: EndpointId) {
-        self.state().stage.stop_collecting(endpoint);
-    }
-
-    fn feed_digit(&self, endpoint: EndpointId, digit: char) {
-        self.state().stage.press(endpoint, digit);
-    }
-
-    fn takes_info(&self, endpoint: EndpointId) {
-        if let Some(side) = self.state().held.get_mut(&endpoint) {
-            side.takes_info();
-        }
-    }
-
-    fn hear_tones(&self, endpoint: EndpointId, on: bool) {
-        self.state().stage.hear_tones(endpoint, on);
-    }
-
-    fn start_recording(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
-        self.verb(endpoint, |stage| stage.record(Hears::Party(endpoint), spec))
-    }
-
-    fn pause_recording(&self, recording: RecordingId, paused: bool) {
-        self.state().stage.pause(recording, paused);
-    }
-
-    fn follow_recording(
-        &self,
-        recording: RecordingId,
-        endpoint: EndpointId,
-        _other_side: bool,
-    ) -> Result<(), MediaError> {
-        self.state().stage.follow(recording, endpoint);
-        Ok(())
-    }
-
-    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
-        self.state().stage.stop_recording(recording)
-    }
-
-    fn wait_for_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
-        self.state().stage.wait_for_recording(recording)
-    }
-
-    fn create_conference(&self, spec: &ConferenceSpec) -> MediaFuture<ConferenceId> {
-        self.state().stage.create_room(spec)
-    }
-
-    fn end_conference(&self, conference: ConferenceId) {
-        self.state().stage.end_room(conference);
-    }
-
-    fn add_to_conference(
-        &self,
-        conference: ConferenceId,
-        endpoint: EndpointId,
-        member: Member,
-    ) -> MediaFuture<()> {
-        self.verb(endpoint, |stage| stage.join_room(conference, endpoint, member))
-    }
-
-    fn remove_from_conference(&self, conference: ConferenceId, endpoint: EndpointId) {
-        self.state().stage.leave_room(conference, endpoint);
-    }
-
-    fn play_to_conference(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
-        self.state().stage.announce(conference, prompt)
-    }
-
-    fn record_conference(&self, conference: ConferenceId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
-        let mut state = self.state();
-        let known = state.stage.rooms().iter().any(|(id, _)| *id == conference);
-        match known {
-            true => state.stage.record(Hears::Room(conference), spec),
-            false => MediaFuture::ready(Err(MediaError::Conference)),
-        }
-    }
-
-    fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
-        let class = class.to_owned();
-        self.verb(endpoint, |stage| {
-            stage.start_moh(endpoint, &class);
-            MediaFuture::ready(Ok(()))
-        })
-    }
-
-    fn stop_moh(&self, endpoint: EndpointId) {
-        self.state().stage.stop_moh(endpoint);
-    }
-
-    fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
-        self.verb(endpoint, |stage| {
-            stage.echo(endpoint, on);
-            MediaFuture::ready(Ok(()))
-        })
-    }
     fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {
         let mut state = self.state();
         if !state.held.contains_key(&endpoint) {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::controller::{
-    CollectEnd, Collected, ConferenceId, DigitPlan, EndpointId, MediaError, MediaEvent, MediaFuture, Part,
-    Played, Prompt, RecordingId,
+    CollectEnd, Collected, ConferenceId, DigitPlan, EndpointId, MediaError, MediaEvent, MediaFuture, Music,
+    MusicClass, Part, Played, Prompt, RecordingId,
 };
 
 use rooms::Recording;
@@ -376,8 +376,9 @@ impl Stage {
 
     // ---- music
 
-    pub fn start_moh(&mut self, endpoint: EndpointId, class: &str) {
-        self.music.insert(endpoint, class.to_owned());
+    pub fn start_moh(&mut self, endpoint: EndpointId, class: Music) {
+        let (Music::Named(name) | Music::Class(MusicClass { name, .. })) = class;
+        self.music.insert(endpoint, name);
     }
 
     pub fn stop_moh(&mut self, endpoint: EndpointId) {
