@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::stage::{Hears, Stage};
 use crate::controller::{
     Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointStats, Joined,
-    MediaController, MediaError, MediaEvent, MediaFuture, PacketTrace, Route, StreamSpec, Verb,
+    MediaBackend, MediaError, MediaEvent, MediaFuture, PacketTrace, Route, StreamSpec, Verb,
 };
 use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::{self, Side};
@@ -229,7 +229,7 @@ fn port(endpoint: EndpointId) -> u16 {
     10_000 + (endpoint.0 as u16 % 20_000) * 2
 }
 
-impl MediaController for FakeMedia {
+impl MediaBackend for FakeMedia {
     fn capabilities(&self) -> Capabilities {
         Capabilities::of(&Capability::ALL)
     }

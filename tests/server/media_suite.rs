@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use b2b::call::controller::{EmbeddedConfig, EmbeddedController, MediaController, MusicClass, MusicSource};
+use b2b::call::controller::{EmbeddedConfig, EmbeddedController, MediaBackend, MusicClass, MusicSource};
 use b2b::server::controller::remote::{RemoteConfig, RemoteController, RemoteServer, Transport};
 
 use crate::media_support::Carried;

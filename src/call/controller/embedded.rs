@@ -19,8 +19,7 @@ use super::sounding::Sounding;
 use super::trunk::Trunks;
 use super::{
     AddressFamily, Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec,
-    MediaController, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec,
-    Verb,
+    MediaBackend, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
 };
 use crate::negotiate::crypto::{LocalCrypto, SrtpPolicy};
 use crate::negotiate::pair::Side;
@@ -214,7 +213,7 @@ fn at_once<T>(result: Result<T, MediaError>, answer: impl FnOnce(T) -> Answer) -
     MediaFuture::ready(result.map(answer))
 }
 
-impl MediaController for EmbeddedController {
+impl MediaBackend for EmbeddedController {
     fn capabilities(&self) -> Capabilities {
         EmbeddedController::CAPABILITIES
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::controller::{EndpointStats, Joined, LocalDescription, PairPolicy, Prompt, Route};
+use crate::controller::{
+    EndpointStats, Joined, LocalDescription, MediaController, PairPolicy, Prompt, Route,
+};
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,12 +1,13 @@
-//! Who carries the media of joined legs. Above this trait nobody knows whether it
+//! Who carries the media of joined legs. Above these traits nobody knows whether it
 //! is the engine inside of this process or another machine.
 //!
+//! - `request`: what is asked for and what it comes to, as values; `json`: how those are written
+//! - `backend`: what is written for each who carries media; [`MediaController`]: what callers have
 //! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
 //! - `offers`: what passes between parties, and what we say ourselves
 //! - `recordings`: which of its endpoints are recorded; `sounding`: what is played to a party,
 //!   and collected of it; `rooms`: conferences; `joining`: endpoints and their joins
-//! - `request`: what is asked for and what it comes to, as values; `json`: how those are written
 //! - `future`: answers that are mostly there at once
 //! - `values`: what is asked for and what happens
 //! - `verbs`: what applications ask for; `config`: what the engine is started with
@@ -16,6 +17,7 @@
 //! it has told each far end and what it was told: the caller only says which offer or
 //! answer belongs to which endpoint.
 
+mod backend;
 mod config;
 mod convert;
 mod embedded;
@@ -31,8 +33,6 @@ mod trunk;
 mod values;
 mod verbs;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 pub use b2b_media::relay::{
@@ -40,6 +40,7 @@ pub use b2b_media::relay::{
     TracedPacket, TracedPackets, Way,
 };
 pub use b2b_media::transcode::TranscodeStats;
+pub use backend::MediaBackend;
 pub use config::EmbeddedConfig;
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
@@ -55,10 +56,8 @@ pub use verbs::{
     Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent, StreamSpec,
 };
 
-/// Carries media. Events of endpoints that the caller does not know are none of its
-/// concern. Every operation is started by the call itself, whether or not the
-/// future is polled, and in the order of the calls. A future may be dropped: the
-/// operation still happens.
+/// What is asked of who carries media: [`MediaBackend::request`] with a [`Verb`] for each, whose answer is read
+/// here, and what else a backend has. Who implements that has all of this.
 ///
 /// How a call uses it:
 /// - A's INVITE with an offer: `open_endpoint` for both, `pair_offer(A, B)`; B's
@@ -73,34 +72,13 @@ pub use verbs::{
 ///   `apply_remote(C)`, `unbridge(A, B)`, `bridge(A, C)`. If [`Joined`] says that this
 ///   needs a transcoder and A could do better: `local_offer(A, Some(C))` in a
 ///   re-INVITE, `apply_remote(A)`, `bridge(A, C)` again.
-pub trait MediaController: Send + Sync {
-    /// What this controller can do. Does not change.
-    fn capabilities(&self) -> Capabilities;
-
-    /// Begins to carry a verb out, in the order of the calls.
-    ///
-    /// # Errors
-    /// Those of the method whose verb it is.
-    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
-        MediaFuture::unsupported(verb.capability())
-    }
-
+pub trait MediaController: MediaBackend {
     /// A place where one party's media will arrive.
     ///
     /// # Errors
     /// `NoPorts`, `Family`, `Stopped`.
     fn allocate_endpoint(&self, spec: EndpointSpec) -> MediaFuture<(EndpointId, LocalDescription)> {
         self.request(Verb::Allocate { endpoint: None, spec }).read(Answer::allocated)
-    }
-
-    /// The same where nobody asks for its address, which descriptions name. Who carries media in
-    /// another program may give the name at once, and make the endpoint with the next request about
-    /// it: that one is refused with the reason if there is none.
-    ///
-    /// # Errors
-    /// As `allocate_endpoint`.
-    fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
-        self.allocate_endpoint(spec).map(|(endpoint, _)| endpoint)
     }
 
     /// The party's last message came from this host: media may, too, from its next description
@@ -182,10 +160,6 @@ pub trait MediaController: Send + Sync {
         self.request(Verb::RepeatOffer { endpoint }).read(Answer::description)
     }
 
-    /// Whether the party says, to the octet, what it has said last: it refreshes, and wants
-    /// no change.
-    fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool;
-
     /// An offer to `to`'s party to exchange media with `from`'s party itself: what `from`'s
     /// party has said last, with its address. `heard` is where its RTP comes from. The
     /// answer goes to `apply_remote`; endpoints stay joined, for what still comes by here.
@@ -245,23 +219,6 @@ pub trait MediaController: Send + Sync {
     /// `NoSuchEndpoint`: `Closed` has brought or will bring the last ones.
     fn stats(&self, endpoint: EndpointId) -> MediaFuture<EndpointStats> {
         self.request(Verb::Stats { endpoint }).read(Answer::stats)
-    }
-
-    /// What was described between an endpoint's party and us, for those who observe.
-    /// None: nothing yet, or the controller does not tell.
-    fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
-        let _ = endpoint;
-        None
-    }
-
-    /// The party's packets go into this trace from now on as they are on the wire, both
-    /// ways, and into no other one; with none, into none. Ready once it is so.
-    ///
-    /// # Errors
-    /// `Unsupported`, `NoSuchEndpoint`.
-    fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {
-        let _ = (endpoint, trace);
-        MediaFuture::unsupported(Capability::Capture)
     }
 
     // ---- what applications ask for
@@ -449,14 +406,6 @@ pub trait MediaController: Send + Sync {
     fn echo(&self, endpoint: EndpointId, on: bool) -> MediaFuture<()> {
         self.request(Verb::Echo { endpoint, on }).read(Answer::done)
     }
-    /// The party's sound to and from the caller of this, samples both ways, until its end is
-    /// dropped, another stream takes its place, or the endpoint is released. One that speaks ends
-    /// when the party is joined with another one, too, or enters a room.
-    ///
-    /// # Errors
-    /// `Unsupported`, `NoSuchEndpoint`, `Streams`.
-    fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {
-        let _ = (endpoint, spec);
-        MediaFuture::unsupported(Capability::Streams)
-    }
 }
+
+impl<T: MediaBackend> MediaController for T {}

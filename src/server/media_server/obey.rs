@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::sessions::{Session, Sessions};
 use crate::controller::remote::wire::{Answered, Described, Numbered, Stats};
 use b2b_call::controller::{
-    Answer, ConferenceId, EndpointId, MediaController, MediaError, MediaFuture, NameMut, RecordingId, Verb,
+    Answer, ConferenceId, EndpointId, MediaBackend, MediaController, MediaError, MediaFuture, NameMut,
+    RecordingId, Verb,
 };
 
 /// What a verb came to: at once, or later.

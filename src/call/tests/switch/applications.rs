@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
-use b2b_call::controller::{CollectEnd, Collected, DigitPlan, MediaController, Played, Prompt};
+use b2b_call::controller::{CollectEnd, Collected, DigitPlan, MediaBackend, Played, Prompt};
 use b2b_call::event::Event;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use b2b_call::service::{CallError, CallService, DialOptions, DialRequest, Place};

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::RemoteController;
 use super::holdings::About;
 use b2b_call::controller::{
-    Answer, Capabilities, ConferenceId, Descriptions, EndpointId, EndpointSpec, MadeMut, MediaController,
+    Answer, Capabilities, ConferenceId, Descriptions, EndpointId, EndpointSpec, MadeMut, MediaBackend,
     MediaError, MediaFuture, Music, NameMut, RecordingId, Verb,
 };
 
@@ -76,7 +76,7 @@ impl RemoteController {
     }
 }
 
-impl MediaController for RemoteController {
+impl MediaBackend for RemoteController {
     fn capabilities(&self) -> Capabilities {
         RemoteController::CAPABILITIES
     }

@@ -29,8 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use b2b_base::util::vital::Vital;
 use b2b_call::controller::{
     AddressFamily, Answer, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
-    LocalDescription, MediaController, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy,
-    Verb,
+    LocalDescription, MediaBackend, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy, Verb,
 };
 use b2b_call::negotiate::pair::{self, Side};
 use driver::Command;
@@ -359,7 +358,7 @@ fn description(octets: Box<[u8]>) -> Answer {
     Answer::Description(octets.into_vec().into())
 }
 
-impl MediaController for RtpengineController {
+impl MediaBackend for RtpengineController {
     fn capabilities(&self) -> Capabilities {
         RtpengineController::CAPABILITIES
     }
