@@ -355,7 +355,14 @@ impl<E: From<RelayEvent>> Driver<E> {
                 machine.command(now, Command::Close { id }, sockets);
                 return self.close(sockets, now.at, id);
             }
-            _ => {}
+            Command::Open { .. }
+            | Command::Join { .. }
+            | Command::Part { .. }
+            | Command::Stats { .. }
+            | Command::Digit { .. }
+            | Command::Stage { .. }
+            | Command::Room { .. }
+            | Command::HearTones { .. } => {}
         }
         machine.command(now, command, sockets);
     }

@@ -62,8 +62,16 @@ impl Machine {
                     }
                 }
             }
-            // Whoever waits for an answer is told by the reply's end.
-            _ => {}
+            // It is there already, or there is none; whoever waits for an answer is told by the reply's end.
+            (RoomAct::Open { .. }, Some(_))
+            | (
+                RoomAct::Enter { .. }
+                | RoomAct::Leave { .. }
+                | RoomAct::Play { .. }
+                | RoomAct::Record { .. }
+                | RoomAct::Close,
+                None,
+            ) => {}
         }
         if let Some(place) = found {
             self.set_room(at, place);
