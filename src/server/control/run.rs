@@ -8,7 +8,7 @@ use super::command::{Command, Digits, Order, Whole};
 use super::dial::{contacts, options};
 use super::memory::Failure;
 use super::{Parts, Running, hold};
-use b2b_app::conference::{self, Conference, NotDone};
+use b2b_app::conference::{Conference, NotDone, Order as RoomOrder};
 use b2b_app::queue::Change;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::bus::Received;
@@ -110,12 +110,22 @@ impl Run<'_> {
                     || Failure::new("unknown", format!("there is no agent {agent:?}; see [[agent]]"));
                 return changed.map(|agent| json!(agent)).ok_or_else(unknown);
             }
-            Command::RoomMute { .. }
-            | Command::RoomVolume { .. }
-            | Command::RoomLock { .. }
-            | Command::RoomKick { .. }
-            | Command::RoomRecord { .. }
-            | Command::RoomPlay { .. } => return self.room().await,
+            Command::RoomMute { room, muted } => {
+                return self.in_room(room, RoomOrder::Mute(self.order.leg.map(LegId), *muted)).await;
+            }
+            Command::RoomVolume { room, db } => {
+                return self.in_room(room, RoomOrder::Volume(self.member()?, *db)).await;
+            }
+            Command::RoomLock { room, locked } => return self.in_room(room, RoomOrder::Lock(*locked)).await,
+            Command::RoomKick { room } => {
+                return self.in_room(room, RoomOrder::SendAway(self.member()?)).await;
+            }
+            Command::RoomRecord { room, on } => return self.in_room(room, RoomOrder::Record(*on)).await,
+            Command::RoomPlay { room, sound } => {
+                let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, 1);
+                let played = self.room(room)?.say_to_all(service, &prompt).await?;
+                return Ok(json!({ "complete": played == Played::Complete }));
+            }
             Command::Cancel { of } => {
                 let unknown = "it is over, or never was";
                 return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
@@ -219,7 +229,34 @@ impl Run<'_> {
             }
             Command::Collect { .. } => service.stop_collecting(leg).await,
             Command::Dial { .. } => service.stop_dialling(leg).await,
-            _ => Ok(()),
+            // What is done at once, is the end of something, or stays when nobody waits for it any more.
+            Command::Originate { .. }
+            | Command::Answer {}
+            | Command::Reject { .. }
+            | Command::Hangup {}
+            | Command::Bridge { .. }
+            | Command::Unbridge { .. }
+            | Command::Resume {}
+            | Command::Transfer { .. }
+            | Command::StopPlaying {}
+            | Command::StopCollecting {}
+            | Command::PauseRecording { .. }
+            | Command::StopRecording { .. }
+            | Command::Music { .. }
+            | Command::StopMusic {}
+            | Command::Echo { on: false }
+            | Command::SendDigits { .. }
+            | Command::SetVariable { .. }
+            | Command::Handle { .. }
+            | Command::Lookup { .. }
+            | Command::Agent { .. }
+            | Command::RoomMute { .. }
+            | Command::RoomVolume { .. }
+            | Command::RoomLock { .. }
+            | Command::RoomKick { .. }
+            | Command::RoomRecord { .. }
+            | Command::RoomPlay { .. }
+            | Command::Cancel { .. } => Ok(()),
         };
     }
 
@@ -371,33 +408,22 @@ impl Run<'_> {
         Ok(json!({ "contacts": found.iter().map(contact).collect::<Vec<_>>() }))
     }
 
-    async fn room(&self) -> Done {
-        use conference::Order;
-        let leg = self.order.leg.map(LegId);
-        let member = || leg.ok_or_else(|| Failure::new("unknown", "name the member's leg"));
-        let (room, order) = match &self.order.command {
-            Command::RoomMute { room, muted } => (room, Some(Order::Mute(leg, *muted))),
-            Command::RoomVolume { room, db } => (room, Some(Order::Volume(member()?, *db))),
-            Command::RoomLock { room, locked } => (room, Some(Order::Lock(*locked))),
-            Command::RoomKick { room } => (room, Some(Order::SendAway(member()?))),
-            Command::RoomRecord { room, on } => (room, Some(Order::Record(*on))),
-            Command::RoomPlay { room, .. } => (room, None),
-            _ => return done(),
-        };
+    fn room(&self, name: &str) -> Result<Conference, Failure> {
         let settings = self.parts.current.get();
-        let config = settings.config.apps.conferences.iter().find(|config| config.name == *room);
-        let Some(config) = config else {
-            return Err(Failure::new("unknown", format!("there is no room {room:?}; see [[conference]]")));
-        };
-        let conference = Conference::new(config.clone(), &self.parts.places.rooms);
-        if let Some(order) = order {
-            conference.order(&self.parts.service, order).await?;
-            return done();
+        let config = settings.config.apps.conferences.iter().find(|config| config.name == name);
+        match config {
+            Some(config) => Ok(Conference::new(config.clone(), &self.parts.places.rooms)),
+            None => Err(Failure::new("unknown", format!("there is no room {name:?}; see [[conference]]"))),
         }
-        let Command::RoomPlay { sound, .. } = &self.order.command else { return done() };
-        let prompt = sound.prompt(&settings.config.apps.prompts, 1);
-        let played = conference.say_to_all(&self.parts.service, &prompt).await?;
-        Ok(json!({ "complete": played == Played::Complete }))
+    }
+
+    async fn in_room(&self, name: &str, order: RoomOrder) -> Done {
+        self.room(name)?.order(&self.parts.service, order).await?;
+        done()
+    }
+
+    fn member(&self) -> Result<LegId, Failure> {
+        self.order.leg.map(LegId).ok_or_else(|| Failure::new("unknown", "name the member's leg"))
     }
 }
 
