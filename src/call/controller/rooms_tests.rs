@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::sounding::{chirp, found, wait, wav};
 use super::*;
-use crate::controller::{ConferenceSpec, Member, Played, Recorded, RecordingSpec};
+use crate::controller::{ConferenceSpec, Member, RecordingSpec};
 use b2b_media::codec::{Codec, Decoder, Encoder, OpusTuning};
 
 const RATE: u32 = 16_000;

@@ -1,6 +1,5 @@
 //! Digits that come as tones, by the embedded controller, with parties on loopback.
 
-use super::super::*;
 use super::sounding::wait;
 use super::*;
 use crate::controller::{CollectEnd, DigitPlan};

@@ -67,7 +67,7 @@ impl RemoteController {
         if let Verb::StartMoh { class, .. } = verb
             && let Music::Named(name) = class
         {
-            let known = self.music.get(name).ok_or_else(|| {
+            let known = self.music.get(name.as_str()).ok_or_else(|| {
                 MediaError::Prompt(format!("music class {name:?} (there is none of that name)"))
             })?;
             *class = Music::Class(known.clone());
