@@ -15,7 +15,7 @@
 //! - `agent`: legs that end here, in an audio source and sink
 //! - `switch`: legs that are joined: dialling, bridges, transfers
 //! - `policy`: where a party may lead us, one decision for every way
-//! - `seats`: places that calls hold, by source, user and gateway
+//! - `channels`: what calls hold of channel limits, by source, user and gateway
 //! - `service`: the library's front: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
 //! - `handler`: the seam for applications
@@ -43,6 +43,8 @@ pub mod call_fsm;
 #[doc(hidden)]
 pub mod capture;
 pub mod cdr;
+#[doc(hidden)]
+pub mod channels;
 pub mod controller;
 #[doc(hidden)]
 pub mod digits;
@@ -64,8 +66,6 @@ pub mod reason;
 pub mod recording;
 #[doc(hidden)]
 pub mod resolver;
-#[doc(hidden)]
-pub mod seats;
 pub mod service;
 #[doc(hidden)]
 pub mod switch;

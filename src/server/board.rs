@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use b2b_call::channels::{Channels, Holder};
 use b2b_call::resolver::{GatewayStatus, Health};
-use b2b_call::seats::{Holder, Seats};
 
 /// Addresses that are remembered of one name: a lookup gives a few of a pool's.
 const ADDRESSES: usize = 64;
@@ -15,7 +15,7 @@ const ADDRESSES: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct GatewayBoard {
     /// Channels in use, among other places.
-    pub seats: Seats,
+    pub channels: Channels,
     states: Arc<RwLock<HashMap<String, GatewayState>>>,
     /// What names of hosts were found to be, the latest last.
     located: Arc<RwLock<HashMap<String, Vec<IpAddr>>>>,
@@ -69,7 +69,7 @@ impl GatewayBoard {
         let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = states
             .iter()
-            .map(|(name, state)| (name.clone(), state.clone(), self.seats.taken(&gateway(name))))
+            .map(|(name, state)| (name.clone(), state.clone(), self.channels.taken(&gateway(name))))
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
@@ -138,7 +138,7 @@ impl GatewayStatus for GatewayBoard {
     }
 
     fn channels_in_use(&self, name: &str) -> u32 {
-        u32::try_from(self.seats.taken(&gateway(name))).unwrap_or(u32::MAX)
+        u32::try_from(self.channels.taken(&gateway(name))).unwrap_or(u32::MAX)
     }
 }
 

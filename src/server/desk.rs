@@ -24,11 +24,11 @@ use super::notifier::state::NotifierState;
 use super::origin::Origin;
 use super::settings;
 use b2b_call::bus::EventBus;
+use b2b_call::channels::Channel;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
 use b2b_call::lookup::{Diverted, GatewayUse, ResolvedContact};
 use b2b_call::reason::Reason;
-use b2b_call::seats::Seat;
 use b2b_call::switch::Turn;
 use b2b_call::switch::desk::{Admission, Fate, FrontDesk, MediaRules};
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
@@ -111,7 +111,7 @@ impl ServerDesk {
             hops: HopRules::new(parts.current.clone(), parts.registrar.clone(), parts.board.clone()),
             penalties: Penalties::new(settings::penalties(config), now),
             lines: Lines::new(now),
-            gate: Gate::new(now, &config.limits, parts.board.seats.clone()),
+            gate: Gate::new(now, &config.limits, parts.board.channels.clone()),
             gateways: {
                 let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
                 gateways.follow(now, config);
@@ -153,7 +153,7 @@ impl ServerDesk {
         now: Instant,
         request: &Request,
         from: EffectiveSource,
-    ) -> Result<(Option<String>, Vec<Seat>), Turned> {
+    ) -> Result<(Option<String>, Vec<Channel>), Turned> {
         let source = from.ip();
         let identity = match self.settings.origins.of(source).0 {
             Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
@@ -162,7 +162,7 @@ impl ServerDesk {
         let settings = self.settings.clone();
         let (origin, _) = settings.caller(identity.as_deref(), source);
         match self.gate.enter(now, &settings.config, origin, source) {
-            Ok(seats) => Ok((identity, seats)),
+            Ok(channels) => Ok((identity, channels)),
             Err(why) => Err(Turned::Away(self.no_entry(why))),
         }
     }
@@ -240,7 +240,7 @@ impl FrontDesk for ServerDesk {
         self.follow(now);
         let source = self.source(request, flow);
         match self.admit(now, request, source) {
-            Ok((identity, seats)) => {
+            Ok((identity, channels)) => {
                 if identity.is_some() {
                     self.prove(flow);
                 }
@@ -248,7 +248,7 @@ impl FrontDesk for ServerDesk {
                     Origin::Gateway(name) => self.settings.gateway_policy(name),
                     _ => None,
                 };
-                Admission::Accept { identity, seats, policy, source: source.address }
+                Admission::Accept { identity, channels, policy, source: source.address }
             }
             Err(Turned::Away(reply)) => Admission::Refuse(reply),
             Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
@@ -288,36 +288,36 @@ impl FrontDesk for ServerDesk {
         &mut self,
         _: Instant,
         contact: &ResolvedContact,
-        held: &[Seat],
-    ) -> Result<Vec<Seat>, (u16, &'static str)> {
-        let mut seats = Vec::new();
+        held: &[Channel],
+    ) -> Result<Vec<Channel>, (u16, &'static str)> {
+        let mut channels = Vec::new();
         if let Some(gateway) = &contact.gateway {
-            let seat = self.gate.through(&gateway.name, gateway.channels).map_err(|why| {
+            let channel = self.gate.through(&gateway.name, gateway.channels).map_err(|why| {
                 self.count(why);
                 (503, "All Channels In Use")
             });
-            seats.push(seat?);
+            channels.push(channel?);
         }
         let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
         if let Some(user) = user {
-            let seat = self.gate.to_user(&user.name, user.max_calls, held).map_err(|why| {
+            let channel = self.gate.to_user(&user.name, user.max_calls, held).map_err(|why| {
                 self.count(why);
                 (486, "Busy Here")
             });
-            seats.push(seat?);
+            channels.push(channel?);
         }
         // Whoever redirects has one call more for it.
         let diverted = contact.diverted.as_deref().into_iter().flat_map(Diverted::all);
         for name in diverted.filter_map(|it| it.user.as_deref()) {
             let Some(user) = self.settings.directory.user(name) else { continue };
-            let held: Vec<Seat> = held.iter().chain(&seats).cloned().collect();
-            let seat = self.gate.to_user(&user.name, user.max_calls, &held).map_err(|why| {
+            let held: Vec<Channel> = held.iter().chain(&channels).cloned().collect();
+            let channel = self.gate.to_user(&user.name, user.max_calls, &held).map_err(|why| {
                 self.count(why);
                 (486, "Busy Here")
             });
-            seats.push(seat?);
+            channels.push(channel?);
         }
-        Ok(seats)
+        Ok(channels)
     }
 
     fn media_rules(&self, now: Instant, party: &Party) -> MediaRules {

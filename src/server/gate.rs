@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::origin::Origin;
 use crate::config::{Limits, ServerConfig};
-use b2b_call::seats::{Holder, Seat, Seats};
+use b2b_call::channels::{Channel, Channels, Holder};
 use b2b_sip::known::{KnownSources, network};
 use b2b_sip::net::budget::{Bucket, Rate, SourceBudget};
 
@@ -17,7 +17,7 @@ const SOURCES: usize = 16_384;
 
 /// The limits of `[limits]` at work.
 pub struct Gate {
-    seats: Seats,
+    channels: Channels,
     calls: Bucket,
     calls_rate: Rate,
     /// Of users by name; those that are full again are as good as new ones.
@@ -50,10 +50,10 @@ pub enum NoEntry {
 
 impl Gate {
     /// A gate with the places of these.
-    pub fn new(now: Instant, limits: &Limits, seats: Seats) -> Self {
+    pub fn new(now: Instant, limits: &Limits, channels: Channels) -> Self {
         let Rates { calls: calls_rate, users: users_rate, sources, strangers } = rates(limits);
         Gate {
-            seats,
+            channels,
             calls: Bucket::new(now),
             calls_rate,
             users: HashMap::new(),
@@ -82,23 +82,23 @@ impl Gate {
         config: &ServerConfig,
         origin: Origin<'_>,
         source: IpAddr,
-    ) -> Result<Vec<Seat>, NoEntry> {
-        let mut seats = Vec::new();
+    ) -> Result<Vec<Channel>, NoEntry> {
+        let mut channels = Vec::new();
         match origin {
             Origin::Trusted => {}
             Origin::Gateway(name) => {
                 let limit = config.gateway(name).and_then(|gateway| gateway.channels);
-                seats.push(self.take(Holder::Gateway(name.into()), limit, NoEntry::Gateway)?);
+                channels.push(self.take(Holder::Gateway(name.into()), limit, NoEntry::Gateway)?);
             }
             Origin::User(name) => {
                 let limit = config.user(name).and_then(|user| user.max_calls);
-                seats.push(self.take(Holder::User(name.into()), limit, NoEntry::User)?);
+                channels.push(self.take(Holder::User(name.into()), limit, NoEntry::User)?);
             }
             Origin::Unknown => {}
         }
         if matches!(origin, Origin::User(_) | Origin::Unknown) {
             let limit = Some(config.limits.source_calls);
-            seats.push(self.take(Holder::Source(network(source)), limit, NoEntry::Source)?);
+            channels.push(self.take(Holder::Source(network(source)), limit, NoEntry::Source)?);
         }
         // What one may not have must not be taken from the others.
         if let Origin::User(name) = origin {
@@ -108,7 +108,7 @@ impl Gate {
             return Err(NoEntry::SourceRate);
         }
         self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)?;
-        Ok(seats)
+        Ok(channels)
     }
 
     fn pace(&mut self, now: Instant, user: &str) -> Result<(), NoEntry> {
@@ -123,15 +123,15 @@ impl Gate {
         bucket.take(now, self.users_rate).map_err(NoEntry::UserRate)
     }
 
-    fn take(&self, holder: Holder, limit: Option<usize>, full: NoEntry) -> Result<Seat, NoEntry> {
-        self.seats.take(holder, limit).map_err(|_| full)
+    fn take(&self, holder: Holder, limit: Option<usize>, full: NoEntry) -> Result<Channel, NoEntry> {
+        self.channels.take(holder, limit).map_err(|_| full)
     }
 
     /// A call goes out through a gateway.
     ///
     /// # Errors
     /// All of its channels are in use.
-    pub fn through(&self, gateway: &Arc<str>, channels: Option<u32>) -> Result<Seat, NoEntry> {
+    pub fn through(&self, gateway: &Arc<str>, channels: Option<u32>) -> Result<Channel, NoEntry> {
         let limit = channels.map(|channels| channels as usize);
         self.take(Holder::Gateway(gateway.clone()), limit, NoEntry::Gateway)
     }
@@ -140,10 +140,15 @@ impl Gate {
     ///
     /// # Errors
     /// He has all calls that he may have.
-    pub fn to_user(&self, user: &str, max_calls: Option<usize>, held: &[Seat]) -> Result<Seat, NoEntry> {
+    pub fn to_user(
+        &self,
+        user: &str,
+        max_calls: Option<usize>,
+        held: &[Channel],
+    ) -> Result<Channel, NoEntry> {
         let holder = Holder::User(user.into());
-        match held.iter().find(|seat| *seat.holder() == holder) {
-            Some(seat) => Ok(seat.clone()),
+        match held.iter().find(|channel| *channel.holder() == holder) {
+            Some(channel) => Ok(channel.clone()),
             None => self.take(holder, max_calls, NoEntry::User),
         }
     }
@@ -196,9 +201,9 @@ mod tests {
         .unwrap()
     }
 
-    fn gate(config: &ServerConfig) -> (Gate, Instant, Seats) {
-        let (now, seats) = (Instant::now(), Seats::default());
-        (Gate::new(now, &config.limits, seats.clone()), now, seats)
+    fn gate(config: &ServerConfig) -> (Gate, Instant, Channels) {
+        let (now, channels) = (Instant::now(), Channels::default());
+        (Gate::new(now, &config.limits, channels.clone()), now, channels)
     }
 
     #[test]
@@ -217,14 +222,14 @@ mod tests {
     #[test]
     fn a_source_has_its_calls_and_no_more_but_trusted_ones_and_gateways_are_not_counted() {
         let config = config();
-        let (mut gate, now, seats) = gate(&config);
+        let (mut gate, now, channels) = gate(&config);
         let held: Vec<_> =
             (0..2).map(|_| gate.enter(now, &config, Origin::User("1002"), HERE).unwrap()).collect();
         assert_eq!(gate.enter(now, &config, Origin::User("1002"), HERE).unwrap_err(), NoEntry::Source);
         assert!(gate.enter(now, &config, Origin::User("1002"), THERE).is_ok());
         assert!(gate.enter(now, &config, Origin::Trusted, HERE).is_ok());
         drop(held);
-        assert_eq!(seats.all(), []);
+        assert_eq!(channels.all(), []);
     }
 
     #[test]
@@ -242,13 +247,13 @@ mod tests {
     #[test]
     fn only_so_many_calls_come_in_a_second_and_one_that_is_refused_holds_nothing() {
         let config = config();
-        let (mut gate, now, seats) = gate(&config);
+        let (mut gate, now, channels) = gate(&config);
         for _ in 0..4 {
             assert!(gate.enter(now, &config, Origin::Trusted, HERE).is_ok());
         }
         let refused = gate.enter(now, &config, Origin::User("1001"), HERE);
         assert!(matches!(refused, Err(NoEntry::Rate(wait)) if wait <= Duration::from_millis(250)));
-        assert_eq!(seats.all(), []);
+        assert_eq!(channels.all(), []);
         assert!(gate.enter(now + Duration::from_millis(250), &config, Origin::Trusted, HERE).is_ok());
     }
 

@@ -2,8 +2,8 @@
 //! Request-URI, for users, gateways, trusted hosts and users behind a named proxy; attacks and
 //! everyday use in one table each. Strangers are asked for a password before any of it.
 
+use b2b::call::channels::Holder;
 use b2b::call::event::Event;
-use b2b::call::seats::Holder;
 use b2b::server::counters::DeskCounters;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Reply, Termination, UsageEvent, UsageId};
@@ -285,13 +285,13 @@ fn a_users_redirect_is_a_call_of_that_user_with_the_callers_number() {
     );
     let carrier = world.party(CARRIER);
     world.bench.harness.answer_next(carrier, SESSION);
-    let seats = world.bench.parts.board.seats.clone();
+    let channels = world.bench.parts.board.channels.clone();
     for (holder, taken) in [
         (Holder::User("1001".into()), 1),
         (Holder::User("1003".into()), 1),
         (Holder::Gateway("carrier".into()), 1),
     ] {
-        assert_eq!(seats.taken(&holder), taken, "{holder:?}");
+        assert_eq!(channels.taken(&holder), taken, "{holder:?}");
     }
     let ann_at = world.party(ANN);
     world.bench.harness.hang_up(ann_at, ann);
@@ -299,7 +299,7 @@ fn a_users_redirect_is_a_call_of_that_user_with_the_callers_number() {
     let record = records.iter().find(|it| it.gateway.is_some()).expect("of the carrier's leg");
     assert_eq!((record.diverted_by.as_deref(), record.route.as_deref()), (Some("1003"), Some("out")));
     world.bench.harness.run(std::time::Duration::from_secs(1));
-    assert_eq!(seats.all(), []);
+    assert_eq!(channels.all(), []);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn redirects_lets_a_gateway_lead_to_others_it_names_or_through_the_routes() {
         world.call("81");
         let called = world.redirect(CARRIER, 302, &format!("<{to}>"));
         let places: Vec<_> = called.iter().map(|(to, _)| to.clone()).collect();
-        let taken = world.bench.parts.board.seats.taken(&Holder::Gateway("other".into()));
+        let taken = world.bench.parts.board.channels.taken(&Holder::Gateway("other".into()));
         (places, taken, called.first().map(|(_, text)| text.clone()).unwrap_or_default())
     };
     let named = "redirects = [\"other\"]";

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Turn;
+use crate::channels::Channel;
 use crate::controller::{Bound, NamedSources, PairPolicy};
 use crate::handler::Party;
 use crate::lookup::{GatewayUse, ResolvedContact};
-use crate::seats::Seat;
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
     Transport,
@@ -21,11 +21,16 @@ use b2b_sip::net::Ban;
 /// What becomes of an INVITE.
 #[derive(Debug)]
 pub enum Admission {
-    /// It goes to the handlers; `identity` is who the caller has proved to be, `seats`
+    /// It goes to the handlers; `identity` is who the caller has proved to be, `channels`
     /// what he holds as long as his leg is there, `policy` what his media may be, if that is not
     /// what everybody's may be. `source` is where the caller's signalling comes from: the other
     /// end of the flow, or what a proxy in front of us saw.
-    Accept { identity: Option<String>, seats: Vec<Seat>, policy: Option<Arc<PairPolicy>>, source: SocketAddr },
+    Accept {
+        identity: Option<String>,
+        channels: Vec<Channel>,
+        policy: Option<Arc<PairPolicy>>,
+        source: SocketAddr,
+    },
     /// It is refused.
     Refuse(Reply),
     /// It is refused and nothing is kept of it: a challenge to a stranger.
@@ -96,8 +101,8 @@ pub trait FrontDesk: Send {
         &mut self,
         _now: Instant,
         _contact: &ResolvedContact,
-        _held: &[Seat],
-    ) -> Result<Vec<Seat>, (u16, &'static str)> {
+        _held: &[Channel],
+    ) -> Result<Vec<Channel>, (u16, &'static str)> {
         Ok(Vec::new())
     }
 
@@ -202,7 +207,7 @@ pub struct OpenDesk;
 
 impl FrontDesk for OpenDesk {
     fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
-        Admission::Accept { identity: None, seats: Vec::new(), policy: None, source: flow.remote }
+        Admission::Accept { identity: None, channels: Vec::new(), policy: None, source: flow.remote }
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

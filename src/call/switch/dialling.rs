@@ -12,13 +12,13 @@ use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
 use super::{Switch, Turn};
+use crate::channels::Channel;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::failure::cause;
 use crate::headers;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::lookup::{LookupError, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
-use crate::seats::Seat;
 use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::InviteError;
@@ -202,8 +202,8 @@ impl Switch {
 
     fn start_branch(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo, contact: ResolvedContact) {
         let held = self.held_by_call(call);
-        let seats = self.desk.outgoing(t.now, &contact, &held);
-        self.counters.dialled += u64::from(seats.is_ok());
+        let channels = self.desk.outgoing(t.now, &contact, &held);
+        self.counters.dialled += u64::from(channels.is_ok());
         let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
             .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.family)))
@@ -220,10 +220,10 @@ impl Switch {
                 dialling.branches.push(leg);
             }
         }
-        match seats {
-            Ok(seats) => {
+        match channels {
+            Ok(channels) => {
                 if let Some(it) = self.legs.get_mut(leg.0) {
-                    it.seats = seats;
+                    it.channels = channels;
                 }
                 self.tell_leg(t, leg);
                 self.offer_to_branch(t, caller, leg);
@@ -233,10 +233,10 @@ impl Switch {
     }
 
     /// What the legs of a call hold.
-    fn held_by_call(&self, call: CallId) -> Vec<Seat> {
+    fn held_by_call(&self, call: CallId) -> Vec<Channel> {
         let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
         let legs = legs.iter().filter_map(|leg| self.legs.get(leg.0));
-        legs.flat_map(|leg| leg.seats.iter().cloned()).collect()
+        legs.flat_map(|leg| leg.channels.iter().cloned()).collect()
     }
 
     /// The media of a branch, and what its INVITE offers.

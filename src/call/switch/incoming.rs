@@ -30,8 +30,8 @@ impl Switch {
         }
         let admission = self.desk.invite(t.now, &request, &flow);
         self.counters.incoming += u64::from(!admission.is_question());
-        let (identity, seats, policy, source) = match admission {
-            Admission::Accept { identity, seats, policy, source } => (identity, seats, policy, source),
+        let (identity, channels, policy, source) = match admission {
+            Admission::Accept { identity, channels, policy, source } => (identity, channels, policy, source),
             Admission::Refuse(reply) => return self.refuse(t, usage, reply),
             Admission::RefuseOnce(reply) => return self.refuse_once(t, usage, reply),
             Admission::Ignore => return drop(t.sip.ignore(t.now, usage)),
@@ -50,7 +50,7 @@ impl Switch {
         if let Some(it) = self.legs.get_mut(leg.0) {
             it.usage = Some(usage);
             it.signalling = Some(flow.remote.ip());
-            (it.seats, it.policy) = (seats, policy);
+            (it.channels, it.policy) = (channels, policy);
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
             it.party = Some(Box::new(Party {
                 user: identity.clone(),

@@ -7,8 +7,8 @@ use super::table::Leg;
 use super::{Switch, Turn};
 use crate::call_fsm::CallDirection;
 use crate::cdr::{Cdr, Ending};
+use crate::channels::Holder;
 use crate::leg_fsm::{LegEvent, TerminationCause};
-use crate::seats::Holder;
 use crate::{CallId, LegId};
 use b2b_sip::msg::Request;
 use b2b_sip::msg::chars;
@@ -117,7 +117,7 @@ impl Switch {
         let dialled = leg.contact.as_ref().and_then(|contact| contact.gateway.as_ref());
         let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
         // Who comes from a gateway holds one of its channels.
-        let held = leg.seats.iter().find_map(|seat| match seat.holder() {
+        let held = leg.channels.iter().find_map(|channel| match channel.holder() {
             Holder::Gateway(name) => Some(name),
             _ => None,
         });

@@ -17,13 +17,13 @@ use super::transfer::Referrer;
 use super::variables::Variables;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::CallState;
+use crate::channels::Channel;
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
 use crate::headers::HeaderRule;
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::lookup::ResolvedContact;
 use crate::recording::Keys;
-use crate::seats::Seat;
 use crate::service::{CallEnd, CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, ServerTransactionId, UsageId};
@@ -119,7 +119,7 @@ pub(super) struct Leg {
     /// For its record.
     pub beginning: Option<Box<Beginning>>,
     /// Places that it holds as long as it is there.
-    pub seats: Vec<Seat>,
+    pub channels: Vec<Channel>,
     /// Ends what is left of its handler.
     pub handled: Option<Ends>,
     /// The last digits of its party, where somebody listens for codes.
@@ -184,7 +184,7 @@ impl Leg {
             given: Vec::new(),
             policy: None,
             beginning: None,
-            seats: Vec::new(),
+            channels: Vec::new(),
             handled: None,
             keys: None,
             hidden: Hidden::No,

@@ -26,7 +26,7 @@ impl FrontDesk for Believing {
     fn invite(&mut self, _: Instant, request: &Request, flow: &Flow) -> Admission {
         let from = request.from().ok().and_then(|from| from.uri.user);
         let identity = from.map(|user| String::from_utf8_lossy(user).into_owned());
-        Admission::Accept { identity, seats: Vec::new(), policy: None, source: flow.remote }
+        Admission::Accept { identity, channels: Vec::new(), policy: None, source: flow.remote }
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {

@@ -146,5 +146,5 @@ fn a_gateway_without_a_free_channel_is_passed_over_and_refused_when_it_was_the_l
     for call in [second, third] {
         bench.harness.hang_up(ann, call);
     }
-    assert_eq!(bench.parts.board.seats.all(), [], "no channel stays taken");
+    assert_eq!(bench.parts.board.channels.all(), [], "no channel stays taken");
 }

@@ -1,5 +1,5 @@
-//! Places that calls hold, counted by who holds them: a source, a user, a gateway.
-//! A place is given back when the last copy of it goes; nothing is left of a holder
+//! Channels that calls hold, counted by who holds them: a source, a user, a gateway.
+//! A channel is given back when the last copy of it goes; nothing is left of a holder
 //! without calls.
 
 use std::collections::HashMap;
@@ -17,33 +17,33 @@ pub enum Holder {
     Gateway(Arc<str>),
 }
 
-/// All of its places are taken.
+/// All of its channels are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("all {limit} places are taken; wait until a call ends, or raise the limit")]
 pub struct Full {
     pub limit: usize,
 }
 
-/// The count of places taken; clones share it.
+/// The count of channels taken; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Seats(Arc<Mutex<HashMap<Holder, usize>>>);
+pub struct Channels(Arc<Mutex<HashMap<Holder, usize>>>);
 
-/// A place; clones are the same place.
+/// A channel; clones are the same channel.
 #[derive(Debug, Clone)]
-pub struct Seat(Arc<Taken>);
+pub struct Channel(Arc<Taken>);
 
 #[derive(Debug)]
 struct Taken {
     holder: Holder,
-    seats: Seats,
+    channels: Channels,
 }
 
-impl Seats {
-    /// Takes a place, if this holder has fewer than `limit`; none: any number.
+impl Channels {
+    /// Takes a channel, if this holder has fewer than `limit`; none: any number.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn take(&self, holder: Holder, limit: Option<usize>) -> Result<Seat, Full> {
+    pub fn take(&self, holder: Holder, limit: Option<usize>) -> Result<Channel, Full> {
         let mut counts = self.counts();
         let taken = counts.get(&holder).copied().unwrap_or(0);
         if let Some(limit) = limit.filter(|limit| taken >= *limit) {
@@ -51,10 +51,10 @@ impl Seats {
         }
         counts.insert(holder.clone(), taken + 1);
         drop(counts);
-        Ok(Seat(Arc::new(Taken { holder, seats: self.clone() })))
+        Ok(Channel(Arc::new(Taken { holder, channels: self.clone() })))
     }
 
-    /// How many places a holder has taken.
+    /// How many channels a holder has taken.
     pub fn taken(&self, holder: &Holder) -> usize {
         self.counts().get(holder).copied().unwrap_or(0)
     }
@@ -71,7 +71,7 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl Channel {
     /// Whose place it is.
     pub fn holder(&self) -> &Holder {
         &self.0.holder
@@ -80,7 +80,7 @@ impl Seat {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let mut counts = self.seats.counts();
+        let mut counts = self.channels.counts();
         if let Some(taken) = counts.get_mut(&self.holder) {
             *taken -= 1;
             if *taken == 0 {
@@ -100,31 +100,31 @@ mod tests {
 
     #[test]
     fn a_holder_takes_as_many_places_as_he_may_and_others_are_not_concerned() {
-        let seats = Seats::default();
-        let first = seats.take(gateway("a"), Some(2)).unwrap();
-        let _second = seats.take(gateway("a"), Some(2)).unwrap();
-        assert_eq!(seats.take(gateway("a"), Some(2)).unwrap_err(), Full { limit: 2 });
-        assert!(seats.take(gateway("b"), Some(1)).is_ok());
-        assert_eq!(seats.taken(&gateway("a")), 2);
+        let channels = Channels::default();
+        let first = channels.take(gateway("a"), Some(2)).unwrap();
+        let _second = channels.take(gateway("a"), Some(2)).unwrap();
+        assert_eq!(channels.take(gateway("a"), Some(2)).unwrap_err(), Full { limit: 2 });
+        assert!(channels.take(gateway("b"), Some(1)).is_ok());
+        assert_eq!(channels.taken(&gateway("a")), 2);
         drop(first);
-        assert!(seats.take(gateway("a"), Some(2)).is_ok());
+        assert!(channels.take(gateway("a"), Some(2)).is_ok());
     }
 
     #[test]
     fn a_place_is_held_until_its_last_copy_goes_and_then_nothing_is_left() {
-        let seats = Seats::default();
-        let seat = seats.take(Holder::User("1001".into()), None).unwrap();
-        let copy = seat.clone();
-        drop(seat);
-        assert_eq!(seats.all(), [(Holder::User("1001".into()), 1)]);
+        let channels = Channels::default();
+        let channel = channels.take(Holder::User("1001".into()), None).unwrap();
+        let copy = channel.clone();
+        drop(channel);
+        assert_eq!(channels.all(), [(Holder::User("1001".into()), 1)]);
         drop(copy);
-        assert_eq!(seats.all(), []);
+        assert_eq!(channels.all(), []);
     }
 
     #[test]
     fn without_a_limit_there_is_always_a_place() {
-        let seats = Seats::default();
-        let held: Vec<_> = (0..1_000).map(|_| seats.take(gateway("a"), None).unwrap()).collect();
-        assert_eq!(seats.taken(&gateway("a")), held.len());
+        let channels = Channels::default();
+        let held: Vec<_> = (0..1_000).map(|_| channels.take(gateway("a"), None).unwrap()).collect();
+        assert_eq!(channels.taken(&gateway("a")), held.len());
     }
 }
