@@ -2,7 +2,7 @@
 //! what our side says to any of them, and our side hears all far ends, on whichever of the calls
 //! it listens.
 //!
-//! Each session gets a [`Seat`], which mixes what it sends and what it plays. Seats are joined by
+//! Each session gets a [`Participant`], which mixes what it sends and what it plays. Participants are joined by
 //! rings, so that a session that leaves needs nobody's consent: no lock, no allocation, and a
 //! ring that is empty is silence. Within a tick every sink is served before any source, so what a
 //! far end says goes to the others in the same tick.
@@ -18,12 +18,12 @@ const RING_MS: u32 = 2 * LONGEST_MS;
 
 /// A session's place: what its far end hears is more than what our side says to it, and what our
 /// side hears is more than what that far end says.
-pub struct Seat {
+pub struct Participant {
     others: Vec<Other>,
     mixed: Box<[f32]>,
 }
 
-/// What goes to another seat, and what comes from there.
+/// What goes to another participant, and what comes from there.
 struct Other {
     outlets: Outlets,
     inlets: Inlets,
@@ -68,22 +68,22 @@ impl Inlet {
     }
 }
 
-/// Seats for so many sessions of one rate, each for one of them.
-pub fn seats(count: usize, rate_hz: u32) -> Vec<Seat> {
+/// Participants for so many sessions of one rate, each for one of them.
+pub fn participants(count: usize, rate_hz: u32) -> Vec<Participant> {
     let longest = (rate_hz / 1_000 * LONGEST_MS) as usize;
-    let seat = |_| Seat { others: Vec::with_capacity(count), mixed: vec![0.0; longest].into() };
-    let mut seats: Vec<Seat> = (0..count).map(seat).collect();
+    let participant = |_| Participant { others: Vec::with_capacity(count), mixed: vec![0.0; longest].into() };
+    let mut participants: Vec<Participant> = (0..count).map(participant).collect();
     for one in 0..count {
         for another in one + 1..count {
             let ((out, their_in), (their_out, back)) = (way(rate_hz), way(rate_hz));
-            seats[one].others.push(Other { outlets: out, inlets: back });
-            seats[another].others.push(Other { outlets: their_out, inlets: their_in });
+            participants[one].others.push(Other { outlets: out, inlets: back });
+            participants[another].others.push(Other { outlets: their_out, inlets: their_in });
         }
     }
-    seats
+    participants
 }
 
-/// From one seat to another.
+/// From one participant to another.
 fn way(rate_hz: u32) -> (Outlets, Inlets) {
     let samples = |ms: u32| (rate_hz / 1_000 * ms) as usize;
     let ring = || {
@@ -97,7 +97,7 @@ fn way(rate_hz: u32) -> (Outlets, Inlets) {
     )
 }
 
-impl Seat {
+impl Participant {
     /// A packet's sound, as our side says it; it becomes what the far end is to hear. At most
     /// 60 ms.
     pub fn sent(&mut self, samples: &mut [i16]) {
@@ -141,75 +141,83 @@ mod tests {
 
     /// One tick: what each far end says, what our side says to each; what each far end hears, and
     /// what our side hears of each.
-    fn tick(seats: &mut [Seat], far: &[i16], near: &[i16]) -> (Vec<i16>, Vec<i16>) {
-        let one = |seat: &mut Seat, said: i16, act: fn(&mut Seat, &mut [i16])| {
+    fn tick(participants: &mut [Participant], far: &[i16], near: &[i16]) -> (Vec<i16>, Vec<i16>) {
+        let one = |participant: &mut Participant, said: i16, act: fn(&mut Participant, &mut [i16])| {
             let mut samples = [said; 160];
-            act(seat, &mut samples);
+            act(participant, &mut samples);
             assert!(samples.iter().all(|sample| *sample == samples[0]), "{samples:?}");
             samples[0]
         };
-        let here = seats.iter_mut().zip(far).map(|(seat, said)| one(seat, *said, Seat::heard)).collect();
-        let there = seats.iter_mut().zip(near).map(|(seat, said)| one(seat, *said, Seat::sent)).collect();
+        let here = participants
+            .iter_mut()
+            .zip(far)
+            .map(|(participant, said)| one(participant, *said, Participant::heard))
+            .collect();
+        let there = participants
+            .iter_mut()
+            .zip(near)
+            .map(|(participant, said)| one(participant, *said, Participant::sent))
+            .collect();
         (there, here)
     }
 
     #[test]
     fn everybody_hears_all_but_himself() {
-        let mut seats = seats(3, 8_000);
+        let mut participants = participants(3, 8_000);
         for _ in 0..100 {
-            tick(&mut seats, &[1, 10, 100], &[1_000, 2_000, 4_000]);
+            tick(&mut participants, &[1, 10, 100], &[1_000, 2_000, 4_000]);
         }
-        let (there, here) = tick(&mut seats, &[1, 10, 100], &[1_000, 2_000, 4_000]);
+        let (there, here) = tick(&mut participants, &[1, 10, 100], &[1_000, 2_000, 4_000]);
         assert_eq!(there, [7_110, 7_101, 7_011]);
         assert_eq!(here, [111; 3]);
     }
 
     #[test]
     fn who_speaks_is_heard_in_the_same_tick_and_nothing_is_left_behind() {
-        let mut seats = seats(2, 8_000);
-        assert_eq!(tick(&mut seats, &[5, 0], &[0, 0]).0, [0, 5]);
-        assert_eq!(tick(&mut seats, &[0, 0], &[0, 0]).0, [0, 0]);
+        let mut participants = participants(2, 8_000);
+        assert_eq!(tick(&mut participants, &[5, 0], &[0, 0]).0, [0, 5]);
+        assert_eq!(tick(&mut participants, &[0, 0], &[0, 0]).0, [0, 0]);
     }
 
     #[test]
     fn who_leaves_is_silence_for_the_others() {
-        let mut seats = seats(3, 8_000);
-        tick(&mut seats, &[1, 10, 100], &[0; 3]);
-        seats.pop();
+        let mut participants = participants(3, 8_000);
+        tick(&mut participants, &[1, 10, 100], &[0; 3]);
+        participants.pop();
         for _ in 0..100 {
-            tick(&mut seats, &[1, 10], &[0; 2]);
+            tick(&mut participants, &[1, 10], &[0; 2]);
         }
-        assert_eq!(tick(&mut seats, &[1, 10], &[0; 2]), (vec![10, 1], vec![11, 11]));
+        assert_eq!(tick(&mut participants, &[1, 10], &[0; 2]), (vec![10, 1], vec![11, 11]));
     }
 
     #[test]
     fn who_was_held_hears_nothing_old() {
-        let mut seats = seats(2, 8_000);
+        let mut participants = participants(2, 8_000);
         // The second far end is not sent to for a second.
         for _ in 0..50 {
-            let (first, _) = seats.split_at_mut(1);
+            let (first, _) = participants.split_at_mut(1);
             tick(first, &[7], &[0]);
         }
         let mut samples = [0; 160];
-        seats[0].heard(&mut [9; 160]);
-        seats[1].sent(&mut samples);
-        seats[0].heard(&mut [9; 160]);
-        seats[1].sent(&mut samples);
-        seats[0].heard(&mut [9; 160]);
+        participants[0].heard(&mut [9; 160]);
+        participants[1].sent(&mut samples);
+        participants[0].heard(&mut [9; 160]);
+        participants[1].sent(&mut samples);
+        participants[0].heard(&mut [9; 160]);
         samples.fill(0);
-        seats[1].sent(&mut samples);
+        participants[1].sent(&mut samples);
         assert_eq!(samples, [9; 160], "at most the longest packet behind");
     }
 
     #[test]
     fn packets_of_any_length_fit_and_a_sum_stays_at_the_rail() {
-        let mut seats = seats(2, 48_000);
+        let mut participants = participants(2, 48_000);
         for _ in 0..10 {
             for _ in 0..3 {
-                seats[0].heard(&mut [30_000; 960]);
+                participants[0].heard(&mut [30_000; 960]);
             }
             let mut long = [10_000; 2_880];
-            seats[1].sent(&mut long);
+            participants[1].sent(&mut long);
             assert_eq!(long, [i16::MAX; 2_880]);
         }
     }

@@ -1,4 +1,4 @@
-//! A caller's way through a room: the PIN, the seat, the keys, the way out.
+//! A caller's way through a room: the PIN, the participant, the keys, the way out.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -73,7 +73,7 @@ struct Attends {
     call: IncomingCall,
 }
 
-/// A seat that is given back whatever becomes of its caller.
+/// A participant that is given back whatever becomes of its caller.
 struct Taken {
     room: Conference,
     service: CallService,

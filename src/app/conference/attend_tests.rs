@@ -79,7 +79,7 @@ fn callers_meet_in_one_room_that_ends_with_the_last_of_them() {
     let bob = house.comes(2);
     assert_eq!(house.mixed(), (2, 1));
     assert_eq!(house.heard(), ["alone.wav", "joined.wav", "joined.wav"]);
-    assert_eq!(house.rooms.view()[0].seats.len(), 2);
+    assert_eq!(house.rooms.view()[0].participants.len(), 2);
     house.harness.hang_up(ann.0, ann.1);
     house.runs(1);
     assert_eq!((house.mixed(), house.heard()), ((1, 1), vec!["gone.wav".to_owned()]));

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use attend::Conference;
 pub use orders::NotDone;
-pub use room::{Deed, Left, Order, Refused, Role, Room, Seat};
+pub use room::{Deed, Left, Order, Participant, Refused, Role, Room};
 pub use words::{Word, Words};
 
 use crate::wrong_pins::WrongPins;
@@ -122,7 +122,7 @@ pub struct RoomView {
     pub name: String,
     pub locked: bool,
     pub recording: bool,
-    pub seats: Vec<Seat>,
+    pub participants: Vec<Participant>,
 }
 
 impl Rooms {
@@ -145,8 +145,8 @@ impl Rooms {
             .filter_map(|(name, live)| {
                 let live = lock(&live);
                 let (locked, recording) = (live.room.is_locked(), live.recording.is_some());
-                let seats = live.room.seats().to_vec();
-                (!seats.is_empty()).then_some(RoomView { name, locked, recording, seats })
+                let participants = live.room.participants().to_vec();
+                (!participants.is_empty()).then_some(RoomView { name, locked, recording, participants })
             })
             .collect()
     }

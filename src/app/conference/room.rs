@@ -29,7 +29,7 @@ pub enum Role {
 
 /// Somebody in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seat {
+pub struct Participant {
     pub call: CallId,
     pub leg: LegId,
     pub role: Role,
@@ -39,7 +39,7 @@ pub struct Seat {
     pub waits: bool,
 }
 
-impl Seat {
+impl Participant {
     /// How it is in the mix.
     pub fn member(&self) -> Member {
         Member { muted: self.muted, deaf: false, volume_db: self.volume_db }
@@ -99,15 +99,15 @@ pub struct Left {
 #[derive(Debug, Default)]
 pub struct Room {
     /// In the order of their coming.
-    seats: Vec<Seat>,
+    participants: Vec<Participant>,
     locked: bool,
     records: bool,
 }
 
 impl Room {
     /// Who is there.
-    pub fn seats(&self) -> &[Seat] {
-        &self.seats
+    pub fn participants(&self) -> &[Participant] {
+        &self.participants
     }
 
     /// Whether nobody may come in but moderators.
@@ -116,7 +116,7 @@ impl Room {
     }
 
     fn has_moderator(&self) -> bool {
-        self.seats.iter().any(|seat| seat.role == Role::Moderator)
+        self.participants.iter().any(|participant| participant.role == Role::Moderator)
     }
 
     /// Somebody comes in. `needs_moderator`: who is none waits until one is there.
@@ -134,13 +134,13 @@ impl Room {
         if self.locked && !moderator {
             return Err(Refused::Locked);
         }
-        if self.seats.len() >= most {
+        if self.participants.len() >= most {
             return Err(Refused::Full);
         }
         let waits = needs_moderator && !moderator && !self.has_moderator();
-        let seat = Seat { call, leg, role, muted: false, volume_db: 0, waits };
-        let alone = self.seats.is_empty();
-        self.seats.push(seat);
+        let participant = Participant { call, leg, role, muted: false, volume_db: 0, waits };
+        let alone = self.participants.is_empty();
+        self.participants.push(participant);
         if waits {
             return Ok(vec![Deed::Tell(leg, Word::NoModerator), Deed::Wait(leg)]);
         }
@@ -148,11 +148,12 @@ impl Room {
         if alone {
             deeds.push(Deed::Tell(leg, Word::Alone));
         }
-        deeds.push(Deed::Mix(leg, seat.member()));
+        deeds.push(Deed::Mix(leg, participant.member()));
         if moderator {
-            for seat in self.seats.iter_mut().filter(|seat| seat.waits) {
-                seat.waits = false;
-                deeds.extend([Deed::Admit(seat.leg), Deed::Mix(seat.leg, seat.member())]);
+            for participant in self.participants.iter_mut().filter(|participant| participant.waits) {
+                participant.waits = false;
+                deeds
+                    .extend([Deed::Admit(participant.leg), Deed::Mix(participant.leg, participant.member())]);
             }
         }
         deeds.push(Deed::Say(Word::Joined));
@@ -161,41 +162,45 @@ impl Room {
 
     /// Somebody has gone, however. One who is not there changes nothing.
     pub fn leave(&mut self, leg: LegId, needs_moderator: bool) -> Left {
-        let Some(place) = self.seats.iter().position(|seat| seat.leg == leg) else { return Left::default() };
-        let seat = self.seats.remove(place);
-        if self.seats.is_empty() {
+        let Some(place) = self.participants.iter().position(|participant| participant.leg == leg) else {
+            return Left::default();
+        };
+        let participant = self.participants.remove(place);
+        if self.participants.is_empty() {
             (self.locked, self.records) = (false, false);
             return Left { deeds: Vec::new(), last: true };
         }
         let mut deeds = Vec::new();
-        if !seat.waits {
+        if !participant.waits {
             deeds.push(Deed::Say(Word::Gone));
         }
-        if needs_moderator && seat.role == Role::Moderator && !self.has_moderator() {
+        if needs_moderator && participant.role == Role::Moderator && !self.has_moderator() {
             // Without one there is no conversation.
-            deeds.extend(self.seats.iter().map(|seat| Deed::SendAway(seat.leg)));
+            deeds.extend(self.participants.iter().map(|participant| Deed::SendAway(participant.leg)));
         }
         Left { deeds, last: false }
     }
 
     /// Somebody presses a key behind a star.
     pub fn key(&mut self, leg: LegId, key: char) -> Vec<Deed> {
-        let Some(place) = self.seats.iter().position(|seat| seat.leg == leg && !seat.waits) else {
+        let Some(place) =
+            self.participants.iter().position(|participant| participant.leg == leg && !participant.waits)
+        else {
             return Vec::new();
         };
-        let moderator = self.seats[place].role == Role::Moderator;
-        let seat = &mut self.seats[place];
+        let moderator = self.participants[place].role == Role::Moderator;
+        let participant = &mut self.participants[place];
         match key {
             '1' => {
-                seat.muted = !seat.muted;
-                let word = if seat.muted { Word::Muted } else { Word::Unmuted };
-                vec![Deed::Mix(leg, seat.member()), Deed::Tell(leg, word)]
+                participant.muted = !participant.muted;
+                let word = if participant.muted { Word::Muted } else { Word::Unmuted };
+                vec![Deed::Mix(leg, participant.member()), Deed::Tell(leg, word)]
             }
             '2' => vec![Deed::Leave(leg)],
             '4' | '6' => {
                 let step = if key == '4' { -STEP } else { STEP };
-                seat.volume_db = (seat.volume_db + step).clamp(VOLUME.0, VOLUME.1);
-                vec![Deed::Mix(leg, seat.member())]
+                participant.volume_db = (participant.volume_db + step).clamp(VOLUME.0, VOLUME.1);
+                vec![Deed::Mix(leg, participant.member())]
             }
             '5' if moderator => {
                 self.locked = !self.locked;
@@ -203,8 +208,11 @@ impl Room {
             }
             '7' | '8' if moderator => self.mute_others(key == '7'),
             '9' if moderator => {
-                let last = self.seats.iter().rev().find(|seat| seat.role == Role::Participant);
-                last.map_or(vec![Deed::Tell(leg, Word::Refused)], |seat| vec![Deed::SendAway(seat.leg)])
+                let last =
+                    self.participants.iter().rev().find(|participant| participant.role == Role::Participant);
+                last.map_or(vec![Deed::Tell(leg, Word::Refused)], |participant| {
+                    vec![Deed::SendAway(participant.leg)]
+                })
             }
             '0' if moderator => {
                 self.records = !self.records;
@@ -216,25 +224,25 @@ impl Room {
 
     /// What a program wants; none: there is no such member, or nobody.
     pub fn order(&mut self, order: Order) -> Option<Vec<Deed>> {
-        if self.seats.is_empty() {
+        if self.participants.is_empty() {
             return None;
         }
         let deeds = match order {
             Order::Mute(None, mute) => self.mute_others(mute),
             Order::Mute(Some(leg), mute) => {
-                let seat = self.seats.iter_mut().find(|seat| seat.leg == leg)?;
+                let participant = self.participants.iter_mut().find(|participant| participant.leg == leg)?;
                 let word = if mute { Word::Muted } else { Word::Unmuted };
-                match std::mem::replace(&mut seat.muted, mute) != mute && !seat.waits {
-                    true => vec![Deed::Mix(leg, seat.member()), Deed::Tell(leg, word)],
+                match std::mem::replace(&mut participant.muted, mute) != mute && !participant.waits {
+                    true => vec![Deed::Mix(leg, participant.member()), Deed::Tell(leg, word)],
                     false => Vec::new(),
                 }
             }
             Order::Volume(leg, db) => {
-                let seat = self.seats.iter_mut().find(|seat| seat.leg == leg)?;
-                seat.volume_db = db.clamp(VOLUME.0, VOLUME.1);
-                match seat.waits {
+                let participant = self.participants.iter_mut().find(|participant| participant.leg == leg)?;
+                participant.volume_db = db.clamp(VOLUME.0, VOLUME.1);
+                match participant.waits {
                     true => Vec::new(),
-                    false => vec![Deed::Mix(leg, seat.member())],
+                    false => vec![Deed::Mix(leg, participant.member())],
                 }
             }
             Order::Lock(lock) => match std::mem::replace(&mut self.locked, lock) != lock {
@@ -242,8 +250,8 @@ impl Room {
                 false => Vec::new(),
             },
             Order::SendAway(leg) => {
-                let seat = self.seats.iter().find(|seat| seat.leg == leg)?;
-                vec![Deed::SendAway(seat.leg)]
+                let participant = self.participants.iter().find(|participant| participant.leg == leg)?;
+                vec![Deed::SendAway(participant.leg)]
             }
             Order::Record(on) => match std::mem::replace(&mut self.records, on) != on {
                 true => vec![Deed::Record(on)],
@@ -255,18 +263,19 @@ impl Room {
 
     /// A recording that was asked for could not begin, or has ended by itself.
     pub fn records(&mut self, on: bool) {
-        self.records = on && !self.seats.is_empty();
+        self.records = on && !self.participants.is_empty();
     }
 
     fn mute_others(&mut self, mute: bool) -> Vec<Deed> {
         let word = if mute { Word::Muted } else { Word::Unmuted };
-        let others = self.seats.iter_mut();
-        let others =
-            others.filter(|seat| seat.role == Role::Participant && !seat.waits && seat.muted != mute);
+        let others = self.participants.iter_mut();
+        let others = others.filter(|participant| {
+            participant.role == Role::Participant && !participant.waits && participant.muted != mute
+        });
         others
-            .flat_map(|seat| {
-                seat.muted = mute;
-                [Deed::Mix(seat.leg, seat.member()), Deed::Tell(seat.leg, word)]
+            .flat_map(|participant| {
+                participant.muted = mute;
+                [Deed::Mix(participant.leg, participant.member()), Deed::Tell(participant.leg, word)]
             })
             .collect()
     }

@@ -47,9 +47,9 @@ fn keys_mute_and_make_louder_within_bounds() {
     for _ in 0..9 {
         room.key(LegId(1), '6');
     }
-    assert_eq!(room.seats()[0].volume_db, 12);
+    assert_eq!(room.participants()[0].volume_db, 12);
     room.key(LegId(1), '4');
-    assert_eq!(room.seats()[0].volume_db, 9);
+    assert_eq!(room.participants()[0].volume_db, 9);
     for key in ['5', '7', '8', '9', '0', 'x'] {
         assert_eq!(room.key(LegId(1), key), [Deed::Tell(LegId(1), Word::Refused)], "{key}");
     }
@@ -62,7 +62,8 @@ fn moderators_mute_all_others_and_send_away_who_came_last() {
     join(&mut room, 1, Role::Moderator).unwrap();
     join(&mut room, 2, Role::Participant).unwrap();
     join(&mut room, 3, Role::Participant).unwrap();
-    let muted = |room: &Room| room.seats().iter().map(|seat| seat.muted).collect::<Vec<_>>();
+    let muted =
+        |room: &Room| room.participants().iter().map(|participant| participant.muted).collect::<Vec<_>>();
     assert_eq!(room.key(LegId(1), '7').len(), 4);
     assert_eq!(muted(&room), [false, true, true]);
     assert_eq!(room.key(LegId(1), '7'), [], "they are");
@@ -149,8 +150,8 @@ proptest! {
                 }
                 _ => room.key(leg, key),
             };
-            let seated: Vec<u64> = room.seats().iter().map(|seat| seat.leg.0).collect();
-            prop_assert_eq!(&seated, &there);
+            let participants: Vec<u64> = room.participants().iter().map(|participant| participant.leg.0).collect();
+            prop_assert_eq!(&participants, &there);
             for deed in deeds {
                 let about = match deed {
                     Deed::Mix(leg, _) | Deed::Wait(leg) | Deed::Admit(leg) | Deed::Tell(leg, _)
@@ -160,8 +161,8 @@ proptest! {
                 // A stranger's key does nothing.
                 prop_assert!(about.is_none_or(|about| there.contains(&about)), "{:?}", deed);
             }
-            if !needs_moderator || room.seats().iter().any(|seat| seat.role == Role::Moderator) {
-                prop_assert!(room.seats().iter().all(|seat| !seat.waits));
+            if !needs_moderator || room.participants().iter().any(|participant| participant.role == Role::Moderator) {
+                prop_assert!(room.participants().iter().all(|participant| !participant.waits));
             }
         }
     }

@@ -42,7 +42,7 @@ impl Driver {
             Gathering::Add(id, leg) => {
                 let mut wanted = self.conferences.members(id)?.clone();
                 wanted.push(leg);
-                self.seat(&wanted, &[leg])?;
+                self.admit(&wanted, &[leg])?;
                 *self.conferences.members(id)? = wanted;
                 id
             }
@@ -73,15 +73,15 @@ impl Driver {
         if legs.len() < 2 {
             return Err(CallError::Conference("it takes two different calls at least"));
         }
-        self.seat(&legs, &legs)?;
+        self.admit(&legs, &legs)?;
         self.conferences.last += 1;
         let id = ConferenceId(self.conferences.last);
         self.conferences.all.push((id, legs));
         Ok(id)
     }
 
-    /// Seats these legs, of which some are new.
-    fn seat(&mut self, legs: &[LegId], new: &[LegId]) -> Result<(), CallError> {
+    /// Participants these legs, of which some are new.
+    fn admit(&mut self, legs: &[LegId], new: &[LegId]) -> Result<(), CallError> {
         if legs.len() > Conference::MOST {
             return Err(CallError::Conference("it has as many calls as one takes"));
         }
@@ -99,7 +99,7 @@ impl Driver {
         let Some(id) = self.conferences.of(replaced) else { return };
         let Ok(members) = self.conferences.members(id).cloned() else { return };
         let wanted: Vec<LegId> = members.into_iter().map(|it| if it == replaced { by } else { it }).collect();
-        if let Err(error) = self.seat(&wanted, &[by]) {
+        if let Err(error) = self.admit(&wanted, &[by]) {
             return tracing::info!("call {}: not in the conference of call {}: {error}", by.0, replaced.0);
         }
         // Its far end may still be there, and is alone.

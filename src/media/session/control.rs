@@ -2,7 +2,7 @@
 
 use super::params::{Adapt, DigitMode};
 use super::{Levels, Session};
-use crate::conference::Seat;
+use crate::conference::Participant;
 
 impl Session {
     /// Sends a digit (`0-9 * # A-D`) behind those that wait. One that cannot be sent (nothing
@@ -30,8 +30,8 @@ impl Session {
 
     /// A place in a conference of sessions of this rate and thread; `None`: none any more. The
     /// one before is dropped here.
-    pub fn seat(&mut self, seat: Option<Box<Seat>>) {
-        self.sender.seat = seat;
+    pub fn participant(&mut self, participant: Option<Box<Participant>>) {
+        self.sender.participant = participant;
     }
 
     /// How robust Opus is sent from now on.

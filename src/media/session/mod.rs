@@ -300,8 +300,8 @@ impl Session {
         if self.heard_gain != 1.0 {
             apply_gain(&mut self.frame, self.heard_gain);
         }
-        if let Some(seat) = &mut self.sender.seat {
-            seat.heard(&mut self.frame);
+        if let Some(participant) = &mut self.sender.participant {
+            participant.heard(&mut self.frame);
         }
         self.heard.add(&self.frame, TICK.as_millis() as u32);
         if let Some(captured_at) = played.captured_at.filter(|_| played.kind == FrameKind::Audio) {

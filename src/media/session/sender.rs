@@ -7,7 +7,7 @@ use super::meter::Meter;
 use super::params::{Adapt, EventFormat, SendFormat};
 use crate::Now;
 use crate::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
-use crate::conference::Seat;
+use crate::conference::Participant;
 use crate::mix::apply_gain;
 use crate::rtp::RtpHeader;
 use crate::transport::protection::RTP_OVERHEAD;
@@ -40,7 +40,7 @@ pub(super) struct Sender {
     pub muted: bool,
     pub gain: f32,
     /// In a conference.
-    pub seat: Option<Box<Seat>>,
+    pub participant: Option<Box<Participant>>,
     pub meter: Meter,
     marker: bool,
     ended: bool,
@@ -106,7 +106,7 @@ impl Sender {
             digits: Digits::default(),
             muted: false,
             gain: 1.0,
-            seat: None,
+            participant: None,
             meter: Meter::default(),
             marker: true,
             ended: false,
@@ -256,8 +256,8 @@ impl Sender {
         } else if self.gain != 1.0 {
             apply_gain(samples, self.gain);
         }
-        if let Some(seat) = &mut self.seat {
-            seat.sent(samples);
+        if let Some(participant) = &mut self.participant {
+            participant.sent(samples);
         }
         let step = format.ptime_ms * (self.ticks_hz / 1_000);
         let timestamp = self.origin.wrapping_add(schedule.next.wrapping_mul(step));
@@ -266,7 +266,7 @@ impl Sender {
         // The first packet has the marker, and the first audio after silence
         // (RFC 3551 §4.1).
         let speaks = match digit {
-            Slot::Source if self.seat.is_some() => true,
+            Slot::Source if self.participant.is_some() => true,
             Slot::Source => matches!(fill, Some((Fill::Audio | Fill::Underrun, _))) && !self.muted,
             Slot::Sound => true,
             Slot::Event { .. } => false,

@@ -13,7 +13,7 @@ use b2b_base::metrics::MediaStats;
 use b2b_base::util::ntp::NtpTime;
 use b2b_media::Now;
 use b2b_media::codec::{Codec, Encoder, OpusTuning};
-use b2b_media::conference::seats;
+use b2b_media::conference::participants;
 use b2b_media::impair::ImpairConfig;
 use b2b_media::relay::machine::{self as relay, Transmit};
 use b2b_media::relay::{EndpointConfig, RelayId, Remote};
@@ -162,8 +162,11 @@ fn run_with(
         machine.command(start, Command::Configure { id, params: Box::new(params) });
     }
 
-    for (n, seat) in (1..3).zip(seats(3, rate_hz)).filter(|_| joined) {
-        machine.command(start, Command::Seat { id: SessionId(n), seat: Some(Box::new(seat)) });
+    for (n, participant) in (1..3).zip(participants(3, rate_hz)).filter(|_| joined) {
+        machine.command(
+            start,
+            Command::Participant { id: SessionId(n), participant: Some(Box::new(participant)) },
+        );
     }
     let (mut ring, mut records) = rtrb::RingBuffer::<PacketRecord>::new(64);
     let mut now = start;

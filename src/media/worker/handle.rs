@@ -173,11 +173,11 @@ impl MediaHandle {
     /// Makes these sessions one conference, in place of any that they are in. All have this rate.
     ///
     /// # Errors
-    /// One of them is not open; those before it have their seats.
+    /// One of them is not open; those before it have their participants.
     pub fn confer(&self, ids: &[SessionId], rate_hz: u32) -> Result<(), CommandError> {
         ids.iter().try_for_each(|id| self.0.known(*id))?;
-        for (id, seat) in ids.iter().zip(conference::seats(ids.len(), rate_hz)) {
-            self.0.command(Command::Seat { id: *id, seat: Some(Box::new(seat)) })?;
+        for (id, participant) in ids.iter().zip(conference::participants(ids.len(), rate_hz)) {
+            self.0.command(Command::Participant { id: *id, participant: Some(Box::new(participant)) })?;
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ impl MediaHandle {
     /// Takes a session out of its conference.
     pub fn leave(&self, id: SessionId) -> Result<(), CommandError> {
         self.0.known(id)?;
-        self.0.command(Command::Seat { id, seat: None })
+        self.0.command(Command::Participant { id, participant: None })
     }
 
     /// Changes how robust Opus is sent, from the next packet on; kept across changes of codec.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::published::Published;
 use super::{MediaEvent, SessionId};
 use crate::Now;
-use crate::conference::Seat;
+use crate::conference::Participant;
 use crate::session::{
     Adapt, Channel, DigitMode, MediaParams, Output, PacketRecord, Session, SessionEvent, TICK,
 };
@@ -54,8 +54,8 @@ pub enum Command<L> {
     Mute { id: SessionId, muted: bool },
     /// See [`Session::volume`].
     Volume { id: SessionId, sent: Option<f32>, heard: Option<f32> },
-    /// See [`Session::seat`].
-    Seat { id: SessionId, seat: Option<Box<Seat>> },
+    /// See [`Session::participant`].
+    Participant { id: SessionId, participant: Option<Box<Participant>> },
     /// See [`Session::adapt`].
     Adapt { id: SessionId, adapt: Adapt },
 }
@@ -118,9 +118,9 @@ impl<L: Link> Machine<L> {
                     entry.session.volume(sent, heard);
                 }
             }
-            Command::Seat { id, seat } => {
+            Command::Participant { id, participant } => {
                 if let Some(entry) = self.find(id) {
-                    entry.session.seat(seat);
+                    entry.session.participant(participant);
                 }
             }
             Command::Adapt { id, adapt } => {

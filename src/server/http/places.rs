@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
-use b2b_app::conference::{Role, RoomConfig, RoomView, Seat};
+use b2b_app::conference::{Participant, Role, RoomConfig, RoomView};
 use b2b_call::LegId;
 use b2b_call::call_fsm::CallDirection;
 use b2b_call::switch::{LegSnapshot, Switch, Turn};
@@ -93,16 +93,17 @@ async fn rooms(api: &Api) -> Result<Vec<Room>, Problem> {
     let settings = api.desk.current.get();
     let mut live: HashMap<String, RoomView> =
         api.places.rooms.view().into_iter().map(|room| (room.name.clone(), room)).collect();
-    let legs = live.values().flat_map(|room| room.seats.iter().map(|seat| seat.leg)).collect();
+    let legs =
+        live.values().flat_map(|room| room.participants.iter().map(|participant| participant.leg)).collect();
     let numbers = numbers(api, legs).await?;
-    let member = |seat: &Seat| Attendee {
-        call: seat.call.0,
-        leg: seat.leg.0,
-        number: numbers.get(&seat.leg).cloned().unwrap_or_default(),
-        moderator: seat.role == Role::Moderator,
-        muted: seat.muted,
-        volume_db: seat.volume_db,
-        waits: seat.waits,
+    let member = |participant: &Participant| Attendee {
+        call: participant.call.0,
+        leg: participant.leg.0,
+        number: numbers.get(&participant.leg).cloned().unwrap_or_default(),
+        moderator: participant.role == Role::Moderator,
+        muted: participant.muted,
+        volume_db: participant.volume_db,
+        waits: participant.waits,
     };
     let room = |name: &str, config: Option<&RoomConfig>, live: Option<RoomView>| Room {
         name: name.to_owned(),
@@ -110,7 +111,7 @@ async fn rooms(api: &Api) -> Result<Vec<Room>, Problem> {
         pin: config.is_some_and(RoomConfig::asks),
         locked: live.as_ref().is_some_and(|live| live.locked),
         recording: live.as_ref().is_some_and(|live| live.recording),
-        members: live.iter().flat_map(|live| live.seats.iter().map(member)).collect(),
+        members: live.iter().flat_map(|live| live.participants.iter().map(member)).collect(),
     };
     let configured = &settings.config.apps.conferences;
     let mut rooms: Vec<_> =
