@@ -1,4 +1,4 @@
-//! How gateways fare: written by the desk, read by the resolver and by whoever
+//! How gateways fare: written by admission control, read by the resolver and by whoever
 //! observes.
 
 use std::collections::HashMap;

@@ -1,10 +1,10 @@
-//! What the front desk counted, for whoever observes.
+//! What admission control counted, for whoever observes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DeskCounters {
+pub struct AdmissionCounters {
     /// Requests with a right password.
     pub authenticated: u64,
     /// Requests that were asked for a password.
@@ -39,16 +39,16 @@ pub struct DeskCounters {
 
 /// The counters; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Counters(Arc<Mutex<DeskCounters>>);
+pub struct Counters(Arc<Mutex<AdmissionCounters>>);
 
 impl Counters {
     /// The counters now.
-    pub fn get(&self) -> DeskCounters {
+    pub fn get(&self) -> AdmissionCounters {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts.
-    pub(super) fn count(&self, of: impl FnOnce(&mut DeskCounters) -> &mut u64) {
+    pub(super) fn count(&self, of: impl FnOnce(&mut AdmissionCounters) -> &mut u64) {
         *of(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)) += 1;
     }
 }

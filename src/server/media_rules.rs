@@ -10,7 +10,7 @@ use super::origin::Origin;
 use crate::config::MediaAnswer;
 use b2b_call::controller::{Answering, Bound, NamedSources};
 use b2b_call::handler::Party;
-use b2b_call::switch::desk::MediaRules;
+use b2b_call::switch::admission::MediaRules;
 
 /// The rules for a party: its own, and those for everybody. It is registered from these addresses.
 pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRules {

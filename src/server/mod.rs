@@ -8,15 +8,15 @@
 //! - `cdr_file`: the file of call records
 //! - `certificates`: those that a configuration names, for TLS
 //! - `in_force`: the configuration in force, ready to be asked
-//! - `desk`: passwords, trusted addresses, REGISTER
+//! - `admission`: passwords, trusted addresses, REGISTER
 //! - `descriptors`: how many there are, and calls by them; `log`: what of it a reload changes
-//! - `gate`: who may have one more call, and how much strangers are answered
+//! - `channel_limits`: who may have one more call, and how much strangers are answered
 //! - `controller`: media carried by others
 //! - `media`: who carries the media; `capabilities`: what a configuration needs
 //!   of the media controller; `media_server`: the role that carries media for others
 //! - `media_rules`: from where parties may send media
 //! - `gateway`: our registrations at gateways, and their health
-//! - `board`: how gateways fare; `counters`: what the desk counted
+//! - `board`: how gateways fare; `counters`: what admission control counted
 //! - `keys`, `value`: its flags
 //! - `config`: what the server is told
 //! - `console`: the log's lines of everyday
@@ -37,23 +37,23 @@
 //! - `reload`: what becomes of a configuration that is read again
 //! - `transports`: listeners, and how they are reached
 
+pub mod admission;
 pub mod applications;
 pub mod board;
 pub mod calls;
 pub mod capabilities;
 pub mod cdr_file;
 pub mod certificates;
+pub mod channel_limits;
 pub mod config;
 mod console;
 pub mod control;
 pub mod controller;
 pub mod counters;
 pub mod descriptors;
-pub mod desk;
 pub mod directory;
 pub mod effective_source;
 pub mod explain;
-pub mod gate;
 pub mod gateway;
 pub mod hep;
 pub mod hops;

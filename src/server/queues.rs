@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::desk::DeskParts;
+use super::admission::AdmissionParts;
 use super::in_force::{Current, SharedRegistrar, registrar};
 use crate::config::ServerConfig;
 use crate::config::apps::music::{Music, MusicFrom};
@@ -23,7 +23,7 @@ pub fn enlist(apps: &Applications, desk: &QueueDesk) {
 }
 
 /// Queues attend to their callers from now on, and know who is there.
-pub fn start(desk: &QueueDesk, parts: &DeskParts, service: &CallService) {
+pub fn start(desk: &QueueDesk, parts: &AdmissionParts, service: &CallService) {
     desk.start(service);
     let (current, registrar, events) =
         (parts.current.clone(), parts.registrar.clone(), parts.bus.subscribe());

@@ -8,14 +8,14 @@ use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Reload;
+use super::admission::{AdmissionParts, ServerAdmission};
 use super::board::{GatewayBoard, Wanted};
 use super::calls::Routes;
 use super::cdr_file::CdrFile;
 use super::control::remote::{self, Remotes};
 use super::control::{self, Control};
-use super::counters::{Counters, DeskCounters};
+use super::counters::{AdmissionCounters, Counters};
 use super::descriptors;
-use super::desk::{DeskParts, ServerDesk};
 use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
@@ -59,7 +59,7 @@ pub struct Server {
     http: Option<HttpServer>,
     switch: SwitchThread,
     media: Media,
-    desk: DeskParts,
+    admission: AdmissionParts,
     control: Control,
     remotes: Remotes,
     queues: QueueDesk,
@@ -119,7 +119,7 @@ impl Server {
             CdrFile::open(config.server.cdr.as_deref()).map_err(|error| usage(error.to_string()))?;
         let (media, media_events) = Media::start(&config).map_err(sip)?;
         media.settle();
-        let desk = DeskParts {
+        let admission = AdmissionParts {
             current: current.clone(),
             registrar: registrar.clone(),
             bus: bus.clone(),
@@ -135,15 +135,24 @@ impl Server {
                 Arc::new(AgentCodes::new(desk_of_queues.clone())),
                 Arc::new(Routes(current.clone())),
             ],
-            desk: Box::new(ServerDesk::new(desk.clone(), rand::random(), (now, SystemTime::now()))),
+            admission: Box::new(ServerAdmission::new(
+                admission.clone(),
+                rand::random(),
+                (now, SystemTime::now()),
+            )),
             bus: Some(bus.clone()),
             records: cdr_file.sink(),
         };
         let log = Log::default();
-        let net = transports::net(&config, tls.clone(), desk.known.clone(), &log.trace);
-        let switch =
-            SwitchThread::start(net, endpoint(&config, &desk.known), switch(&config), parts, media_events)
-                .map_err(|error| sip(error.to_string()))?;
+        let net = transports::net(&config, tls.clone(), admission.known.clone(), &log.trace);
+        let switch = SwitchThread::start(
+            net,
+            endpoint(&config, &admission.known),
+            switch(&config),
+            parts,
+            media_events,
+        )
+        .map_err(|error| sip(error.to_string()))?;
         current.listens(switch.listening().iter().map(|(_, address)| *address).collect());
         for (transport, address) in switch.listening() {
             let transport = transport.as_str().to_ascii_lowercase();
@@ -159,8 +168,8 @@ impl Server {
             }
             None => None,
         };
-        queues::start(&desk_of_queues, &desk, &switch.service());
-        follow::start(&desk, &places, &desk_of_queues, switch.jobs(), &switch.service());
+        queues::start(&desk_of_queues, &admission, &switch.service());
+        follow::start(&admission, &places, &desk_of_queues, switch.jobs(), &switch.service());
         let control = Control::new(control::Parts {
             service: switch.service(),
             bus: bus.clone(),
@@ -177,7 +186,7 @@ impl Server {
             jobs: switch.jobs(),
             service: switch.service(),
             media: media.clone(),
-            desk: desk.clone(),
+            admission: admission.clone(),
             crowd: Crowd::new(bus.clone()),
             cdr_file: cdr_file.clone(),
             queues: desk_of_queues.clone(),
@@ -195,7 +204,7 @@ impl Server {
             http,
             switch,
             media,
-            desk,
+            admission,
             control,
             remotes,
             queues: desk_of_queues,
@@ -224,7 +233,7 @@ impl Server {
 
     /// How many calls fit.
     pub fn capacity(&self) -> Capacity {
-        descriptors::capacity(&self.desk.current.get().config).with_tables(self.media.tables())
+        descriptors::capacity(&self.admission.current.get().config).with_tables(self.media.tables())
     }
 
     /// Runs things on the calls' thread: snapshots, counters.
@@ -234,17 +243,17 @@ impl Server {
 
     /// The bus of everything that happens.
     pub fn bus(&self) -> &EventBus {
-        &self.desk.bus
+        &self.admission.bus
     }
 
     /// Gateways, and the places that calls hold.
     pub fn board(&self) -> &GatewayBoard {
-        &self.desk.board
+        &self.admission.board
     }
 
-    /// What the front desk counted.
-    pub fn counters(&self) -> DeskCounters {
-        self.desk.counters.get()
+    /// What admission control counted.
+    pub fn counters(&self) -> AdmissionCounters {
+        self.admission.counters.get()
     }
 
     /// Another configuration from now on. Calls that are up keep what they have;
@@ -253,7 +262,7 @@ impl Server {
     /// # Errors
     /// It does not fit together; the old one stays.
     pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
-        let DeskParts { registrar, board, current, .. } = &self.desk;
+        let AdmissionParts { registrar, board, current, .. } = &self.admission;
         let (limits, files) = (config.limits.clone(), certificates::files(&config));
         let of_queues = queues::settings(&config);
         let in_force =
@@ -277,7 +286,7 @@ impl Server {
 
     /// Looks at the certificates for new ones; connections that are up stay.
     fn renew_certificates(&self) {
-        match self.tls.reload(certificates::files(&self.desk.current.get().config)) {
+        match self.tls.reload(certificates::files(&self.admission.current.get().config)) {
             Ok(true) => tracing::info!("the certificate has changed: new connections get the new one"),
             Ok(false) => {}
             Err(error) => tracing::error!("the new certificate is refused, the old one stays: {error}"),
@@ -297,7 +306,7 @@ impl Server {
             tracing::info!(
                 "stopping: {calls} calls may go on for {most} s; a second SIGTERM or Ctrl-C ends them at once"
             );
-            self.desk.bus.publish(SystemTime::now(), Event::Draining { calls });
+            self.admission.bus.publish(SystemTime::now(), Event::Draining { calls });
         }
         let without_calls = |switch: &Switch| switch.holdings().calls == 0 && switch.holdings().legs == 0;
         wait(&jobs, patience, hurry, without_calls);
@@ -355,7 +364,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
     }
     config.server.file_mode.is_for_all();
     let server = Server::start(config)?;
-    tracing::info!("{}", descriptors::room(&server.desk.current.get().config, &server.capacity()));
+    tracing::info!("{}", descriptors::room(&server.admission.current.get().config, &server.capacity()));
     for (transport, address) in server.listening() {
         tracing::info!("listening: {} {address}", transport.as_str().to_ascii_lowercase());
     }
@@ -372,7 +381,7 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
             Woken::Panicked(thread) => break Some(thread),
         }
         server.cdr_file.reopen();
-        let what = reload::reload(&server.desk.current.get().config, read);
+        let what = reload::reload(&server.admission.current.get().config, read);
         let words = what.words();
         let mut refused = false;
         let error = match what {
@@ -397,12 +406,12 @@ pub fn run(config: ServerConfig, read: &Reload) -> anyhow::Result<u8> {
         }
         // Whoever reloads has mended something, here or there.
         server.board().register(Wanted::Failed);
-        server.jobs().run_blocking(|switch, t, _| switch.wake_desk(t));
-        server.desk.bus.publish(SystemTime::now(), Event::Reloaded { error });
+        server.jobs().run_blocking(|switch, t, _| switch.wake_admission(t));
+        server.admission.bus.publish(SystemTime::now(), Event::Reloaded { error });
     };
     match broken {
         None => {
-            let patience = server.desk.current.get().config.server.drain;
+            let patience = server.admission.current.get().config.server.drain;
             server.stop(patience, &signals);
             Ok(Exit::Ok as u8)
         }
@@ -427,7 +436,7 @@ enum Woken {
 fn woken(signals: &Receiver<Signal>, server: &Server) -> Woken {
     let (calls, media) = (server.switch.panicked(), server.media.panicked());
     loop {
-        let every = server.desk.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
+        let every = server.admission.current.get().config.tls.as_ref().and_then(|tls| tls.reload);
         let look = every.map_or_else(never, after);
         select! {
             recv(signals) -> signal => return signal.map_or(Woken::Never, Woken::Signal),

@@ -69,7 +69,7 @@ use b2b_call::controller::MediaEvent;
 use b2b_call::handler::ApplicationHandler;
 use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
 use b2b_call::service::CallService;
-use b2b_call::switch::desk::{FrontDesk, OpenDesk};
+use b2b_call::switch::admission::{AdmissionControl, AdmitAll};
 use b2b_call::switch::testkit::Commands;
 use b2b_call::switch::{
     CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Task, Turn,
@@ -121,14 +121,14 @@ impl Harness {
     /// A quiet network; targets are URIs.
     pub fn new(start: Instant, handlers: Vec<Arc<dyn ApplicationHandler>>) -> Self {
         let parts = (handlers, Arc::new(Uris) as Arc<dyn Resolver>);
-        Harness::with(start, parts, Box::new(OpenDesk), SwitchConfig::default(), Network::QUIET)
+        Harness::with(start, parts, Box::new(AdmitAll), SwitchConfig::default(), Network::QUIET)
     }
 
-    /// With a resolver, a front desk, a configuration and a network of the test's.
+    /// With a resolver, a front admission, a configuration and a network of the test's.
     pub fn with(
         start: Instant,
         (handlers, resolver): (Vec<Arc<dyn ApplicationHandler>>, Arc<dyn Resolver>),
-        desk: Box<dyn FrontDesk>,
+        admission: Box<dyn AdmissionControl>,
         config: SwitchConfig,
         network: Network,
     ) -> Self {
@@ -139,7 +139,7 @@ impl Harness {
             controller: media.clone(),
             resolver,
             handlers,
-            desk,
+            admission,
             bus: Some(bus.clone()),
             records: Some(Box::new(move |record| drop(sink.send(record)))),
         };
@@ -221,7 +221,7 @@ impl Harness {
         self.middlebox = Some(Box::new(middlebox));
     }
 
-    /// The front desk looks at its configuration; the limits of calls stay.
+    /// Admission control looks at its configuration; the limits of calls stay.
     pub fn reconfigure(&mut self) {
         let SwitchConfig { max_calls, max_duration, .. } = self.switch.config().clone();
         self.switch.reconfigure(
@@ -232,7 +232,7 @@ impl Harness {
         self.settle();
     }
 
-    /// Sources that the front desk has banned, or forgiven, since it was last asked.
+    /// Sources that admission control has banned, or forgiven, since it was last asked.
     pub fn bans(&mut self) -> Vec<Ban> {
         std::iter::from_fn(|| self.switch.poll_ban()).collect()
     }
@@ -243,7 +243,7 @@ impl Harness {
         self.settle();
     }
 
-    /// Whether nothing is left of any call, nor of the front desk once it drains.
+    /// Whether nothing is left of any call, nor of admission control once it drains.
     pub fn is_idle(&self) -> bool {
         self.switch.is_idle()
     }

@@ -1,5 +1,6 @@
-//! The server, by the real binary and by its desk: registrar, routing, records, limits, control interface.
+//! The server, by the real binary and by its admission: registrar, routing, records, limits, control interface.
 
+mod admission;
 mod advisories;
 mod capture;
 mod commanded;
@@ -7,7 +8,6 @@ mod config;
 mod console;
 mod control;
 mod control_faults;
-mod desk;
 mod digits;
 mod edges;
 mod faults;

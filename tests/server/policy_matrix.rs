@@ -4,14 +4,14 @@
 
 use b2b::call::channels::Holder;
 use b2b::call::event::Event;
-use b2b::server::counters::DeskCounters;
+use b2b::server::counters::AdmissionCounters;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Reply, Termination, UsageEvent, UsageId};
 use b2b::sip::msg::Method;
 use b2b_testkit::{PartyId, SESSION};
 use bytes::Bytes;
 
-use crate::server::desk::bench::Bench;
+use crate::server::admission::bench::Bench;
 
 pub const ANN: &str = "192.0.2.11:5060";
 pub const GUEST: &str = "192.0.2.12:5060";
@@ -267,7 +267,7 @@ fn a_transfer_leads_where_its_party_may_lead_us_and_nowhere_else() {
             assert!(world.bench.sent_to(ELSEWHERE, "").is_empty(), "{row:?}");
             assert!(world.bench.harness.is_up(party, theirs), "{row:?}: they talk on");
         }
-        assert_eq!(world.bench.counted().over_rate, DeskCounters::default().over_rate);
+        assert_eq!(world.bench.counted().over_rate, AdmissionCounters::default().over_rate);
     }
 }
 

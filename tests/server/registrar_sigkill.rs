@@ -104,7 +104,12 @@ fn a_killed_registrar_had_told_nobody_what_the_next_one_does_not_serve() {
     let mut first_cseq = HashMap::new();
     for round in 1..=2 {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "server::registrar_sigkill::the_registrar_that_is_killed", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "server::registrar_sigkill::the_registrar_that_is_killed",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(DATABASE, &path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -202,7 +202,7 @@ impl Switch {
 
     fn start_branch(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo, contact: ResolvedContact) {
         let held = self.held_by_call(call);
-        let channels = self.desk.outgoing(t.now, &contact, &held);
+        let channels = self.admission.outgoing(t.now, &contact, &held);
         self.counters.dialled += u64::from(channels.is_ok());
         let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
@@ -294,7 +294,7 @@ impl Switch {
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let mut invite = self.write_invite(it, caller, &dialling.options, offer);
         if let Some(contact) = it.contact.as_deref() {
-            invite.hops = self.desk.hops_of_contact(contact);
+            invite.hops = self.admission.hops_of_contact(contact);
         }
         keep_offers_late(t, caller, &mut invite);
         if let Some(caller) = caller {

@@ -15,8 +15,8 @@ use crossbeam_channel::Receiver;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use super::admission::AdmitAll;
 use super::command::Command;
-use super::desk::OpenDesk;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::controller::{EmbeddedConfig, EmbeddedController, MediaEvent};
@@ -141,7 +141,7 @@ impl SwitchThread {
             controller: Arc::new(controller),
             resolver: Arc::new(DirectResolver::new(DirectPolicy::Anybody)),
             handlers,
-            desk: Box::new(OpenDesk),
+            admission: Box::new(AdmitAll),
             bus: None,
             records: None,
         };

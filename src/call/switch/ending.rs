@@ -263,7 +263,7 @@ impl Switch {
     /// Takes no new calls from now on: 503 with Retry-After.
     pub fn drain(&mut self) {
         self.draining = true;
-        self.desk.drain();
+        self.admission.drain();
     }
 
     /// The first leg of a call is answered: from now on it may last for so long.

@@ -25,15 +25,15 @@ impl Switch {
                 self.incoming(t, usage, request, flow, replaces);
             }
             Event::Response { request, result, flow } => {
-                self.desk.response(t, request, result, flow);
-                self.desk.work(t);
+                self.admission.response(t, request, result, flow);
+                self.admission.work(t);
             }
             // It watches none.
             Event::FlowClosed { .. } => {}
-            Event::Located { host, targets } => self.desk.located(&host, &targets),
+            Event::Located { host, targets } => self.admission.located(&host, &targets),
             Event::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             Event::Resubscribe { subscription, transaction, request } => {
-                self.desk.resubscribe(t, subscription, transaction, &request);
+                self.admission.resubscribe(t, subscription, transaction, &request);
             }
             Event::Usage { usage, event } => match self.of_usage.get(&usage) {
                 Some(leg) => self.usage_event(t, *leg, event),
@@ -149,8 +149,9 @@ impl Switch {
         // Whoever asks again has refused what he got.
         let tried = if up { it.authorized.1 } else { it.authorized.0 };
         let method = if up { Method::Bye } else { Method::Invite };
-        let answer =
-            gateway.filter(|_| !tried).and_then(|it| self.desk.credentials(response, &method, it, target));
+        let answer = gateway
+            .filter(|_| !tried)
+            .and_then(|it| self.admission.credentials(response, &method, it, target));
         if let Some(it) = self.legs.get_mut(leg.0) {
             *(if up { &mut it.authorized.1 } else { &mut it.authorized.0 }) = true;
         }
@@ -217,8 +218,9 @@ impl Switch {
             }
             MediaEvent::SourceRefused { endpoint, from } => {
                 let leg = self.of_endpoint.get(&endpoint).copied();
-                let party =
-                    leg.map(|leg| self.desk.media_rules(t.now, &self.party(leg)).party).unwrap_or_default();
+                let party = leg
+                    .map(|leg| self.admission.media_rules(t.now, &self.party(leg)).party)
+                    .unwrap_or_default();
                 let line = media_from(from.ip());
                 self.tell_media(t, endpoint, |call, leg| News::MediaRefused { call, leg, from, party, line });
             }

@@ -54,7 +54,7 @@ impl Switch {
         let party = self.party(leg);
         let number = match &party.user {
             Some(_) => party.number.clone(),
-            None if !self.desk.believes(&party) => return false,
+            None if !self.admission.believes(&party) => return false,
             None => {
                 let user = asserted.uri.user_unescaped().unwrap_or_default();
                 String::from_utf8_lossy(&user).into_owned()
@@ -72,7 +72,7 @@ impl Switch {
 
     /// `leg` is connected with `with` from now on; its next re-INVITE says so.
     pub(super) fn connects(&mut self, leg: LegId, with: LegId) {
-        let shown = self.shown(with).filter(|_| self.desk.is_told(&self.party(leg)));
+        let shown = self.shown(with).filter(|_| self.admission.is_told(&self.party(leg)));
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         it.connected = shown.map(|(name, number)| {
             format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into()

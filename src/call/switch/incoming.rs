@@ -7,7 +7,7 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
 
-use super::desk::{Admission, Fate};
+use super::admission::{Admission, Fate};
 use super::handing::Asked;
 use super::table::{Call, Leg};
 use super::tasks::Panicked;
@@ -28,7 +28,7 @@ impl Switch {
             self.counters.refused += 1;
             return self.refuse_once(t, usage, self.busy());
         }
-        let admission = self.desk.invite(t.now, &request, &flow);
+        let admission = self.admission.invite(t.now, &request, &flow);
         self.counters.incoming += u64::from(!admission.is_question());
         let (identity, channels, policy, source) = match admission {
             Admission::Accept { identity, channels, policy, source } => (identity, channels, policy, source),
@@ -40,7 +40,7 @@ impl Switch {
             return self.refuse(t, usage, Reply::status(415));
         }
         // Before anything is answered.
-        let hops = self.desk.hops_of_caller(identity.as_deref(), &flow);
+        let hops = self.admission.hops_of_caller(identity.as_deref(), &flow);
         if let Err(error) = t.sip.set_hops(usage, hops) {
             tracing::debug!("a call that has ended: {error}");
         }
@@ -86,9 +86,9 @@ impl Switch {
         flow: &Flow,
     ) {
         if *request.method() == Method::Subscribe {
-            return self.desk.subscribe(t, transaction, request, flow);
+            return self.admission.subscribe(t, transaction, request, flow);
         }
-        match self.desk.request(t.now, request, flow) {
+        match self.admission.request(t.now, request, flow) {
             Fate::Reply(reply) => self.respond(t, transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::desk::MediaRules;
+use super::admission::MediaRules;
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
 use super::table::{Bridge, Leg, OnAck, Purpose};
@@ -35,7 +35,7 @@ impl Switch {
         let (rtp_timeout, srtp) = (self.config.rtp_timeout, self.config.srtp);
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.signalling];
-        let MediaRules { sources, bound, .. } = self.desk.media_rules(t.now, &party);
+        let MediaRules { sources, bound, .. } = self.admission.media_rules(t.now, &party);
         let family = it.family;
         let spec = EndpointSpec { family, near, rtp_timeout, srtp, signalling, sources, bound };
         let opened = self.controller.open_endpoint(spec);

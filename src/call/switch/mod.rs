@@ -32,18 +32,18 @@
 //! - `recording`: their sound in files; `leg_recording`: that of one leg
 //! - `records`: call detail records; `account`: what is kept of a call for readers;
 //!   `capturing`: its media, too
-//! - `desk`: who decides on requests before they become calls
+//! - `admission`: who decides on requests before they become calls
 //! - `tasks`: what has to wait; `sleepers`: who waits for a moment
 //! - `slots`: slabs whose keys are never used twice
 
 mod account;
+pub mod admission;
 mod answering;
 mod application;
 mod capturing;
 pub(crate) mod command;
 mod consult;
 mod counters;
-pub mod desk;
 pub mod dial;
 mod dialling;
 mod direct;
@@ -99,13 +99,13 @@ use super::service::{CallEnd, CallService, Watched};
 use super::{CallId, LegId};
 pub use account::Inquiry;
 pub use account::Mirror;
+use admission::AdmissionControl;
 use b2b_sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
 pub use capturing::{CaptureError, Capturing};
 use command::Command;
 pub use counters::{SwitchCounters, SwitchHoldings};
-use desk::FrontDesk;
 pub use records::RecordSink;
 use sleepers::Sleepers;
 use slots::Slots;
@@ -159,7 +159,7 @@ pub struct SwitchParts {
     pub resolver: Arc<dyn Resolver>,
     /// Asked in this order.
     pub handlers: Vec<Arc<dyn ApplicationHandler>>,
-    pub desk: Box<dyn FrontDesk>,
+    pub admission: Box<dyn AdmissionControl>,
     /// Where events go; none: nowhere.
     pub bus: Option<EventBus>,
     /// Where call detail records go; none: nowhere.
@@ -180,7 +180,7 @@ pub struct Switch {
     controller: Arc<dyn MediaController>,
     resolver: Arc<dyn Resolver>,
     handlers: Vec<Arc<dyn ApplicationHandler>>,
-    desk: Box<dyn FrontDesk>,
+    admission: Box<dyn AdmissionControl>,
     bus: Option<EventBus>,
     records: Option<RecordSink>,
     mirror: Option<Mirror>,
@@ -220,7 +220,7 @@ impl Switch {
             controller: parts.controller,
             resolver: parts.resolver,
             handlers: parts.handlers,
-            desk: parts.desk,
+            admission: parts.admission,
             bus: parts.bus,
             records: parts.records,
             mirror: None,
@@ -259,7 +259,7 @@ impl Switch {
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = [self.timers.next(), self.sleepers.next(), self.parting.front().map(|(at, _)| *at)];
-        own.into_iter().chain([self.desk.next_timeout(), self.books.next_timeout()]).flatten().min()
+        own.into_iter().chain([self.admission.next_timeout(), self.books.next_timeout()]).flatten().min()
     }
 
     /// Time has passed.
@@ -280,22 +280,22 @@ impl Switch {
             self.books.timeout(t.now);
             self.settle_accounts(t);
         }
-        if self.desk.next_timeout().is_some_and(|at| at <= t.now) {
-            self.desk.work(t);
+        if self.admission.next_timeout().is_some_and(|at| at <= t.now) {
+            self.admission.work(t);
         }
     }
 
-    /// Other limits from now on, and another configuration that the desk may have to
+    /// Other limits from now on, and another configuration that admission control may have to
     /// act on. Calls that are up keep their time.
     pub fn reconfigure(&mut self, t: &mut Turn<'_>, max_calls: usize, max_duration: Option<Duration>) {
         self.config.max_calls = max_calls;
         self.config.max_duration = max_duration;
-        self.desk.work(t);
+        self.admission.work(t);
     }
 
-    /// Something has changed that the desk is to look at.
-    pub fn wake_desk(&mut self, t: &mut Turn<'_>) {
-        self.desk.work(t);
+    /// Something has changed that admission control is to look at.
+    pub fn wake_admission(&mut self, t: &mut Turn<'_>) {
+        self.admission.work(t);
     }
 
     /// Something that has to wait; its result comes back by [`Switch::done`].
@@ -309,14 +309,14 @@ impl Switch {
         self.beside.pop_front()
     }
 
-    /// A source that the front desk has banned, or forgiven: for the sockets.
+    /// A source that admission control has banned, or forgiven: for the sockets.
     pub fn poll_ban(&mut self) -> Option<Ban> {
-        self.desk.poll_ban()
+        self.admission.poll_ban()
     }
 
-    /// By which way somebody came whom the front desk has recognized: for the sockets.
+    /// By which way somebody came whom admission control has recognized: for the sockets.
     pub fn poll_proven(&mut self) -> Option<Flow> {
-        self.desk.poll_proven()
+        self.admission.poll_proven()
     }
 
     /// Counters so far.
@@ -351,7 +351,7 @@ impl Switch {
         self.calls.is_empty()
             && self.legs.is_empty()
             && self.books.open_accounts() == 0
-            && (!self.draining || self.desk.is_idle())
+            && (!self.draining || self.admission.is_idle())
     }
 
     /// Makes sure that the call wakes at its earliest deadline, or at the horizon to look again.

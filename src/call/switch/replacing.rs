@@ -46,7 +46,7 @@ impl Switch {
         invite: Option<&Request>,
     ) -> bool {
         let (asker, of) = (self.party(asks), self.party(replaced));
-        let own = self.desk.is_same(&asker, &of);
+        let own = self.admission.is_same(&asker, &of);
         let place = match invite.filter(|_| !own) {
             _ if own => Place::Own,
             Some(invite) if self.is_referred(t, &asker, &of, invite) => Place::Referred,
@@ -78,7 +78,7 @@ impl Switch {
         let passed = self.passed_refers.iter().filter(|it| t.now < it.at + REFERRED);
         passed.into_iter().any(|it| {
             let named = it.by.user.as_deref() == Some(&*user) || it.by.number == user;
-            named && self.desk.is_same(&it.to, asker) && self.desk.is_same(&it.by, of)
+            named && self.admission.is_same(&it.to, asker) && self.admission.is_same(&it.by, of)
         })
     }
 

@@ -105,7 +105,7 @@ pub(super) struct Leg {
     pub reason: Option<Bytes>,
     pub watchers: Vec<Reply<Result<CallEnd, CallError>>>,
     pub contact: Option<Box<ResolvedContact>>,
-    /// Who has called, as far as the desk knows; where from.
+    /// Who has called, as far as admission control knows; where from.
     pub party: Option<Box<Party>>,
     /// Name and number of its party: of who has called, as the callee was told; of others, as
     /// they say, where they are believed.

@@ -10,7 +10,7 @@ use crate::in_force::PartyTargets;
 use crate::registrar::{MemoryStore, Registrar};
 use crate::settings;
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::desk::{Admission, Fate, FrontDesk};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Fate};
 use b2b_sip::endpoint::{Body, Flow, Invite, Reply, Termination, UsageId};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Harness, Network, PartyId, SESSION};
@@ -22,7 +22,7 @@ pub const CAT: &str = "192.0.2.13:5060";
 /// Everybody is who he says he is.
 struct Believing;
 
-impl FrontDesk for Believing {
+impl AdmissionControl for Believing {
     fn invite(&mut self, _: Instant, request: &Request, flow: &Flow) -> Admission {
         let from = request.from().ok().and_then(|from| from.uri.user);
         let identity = from.map(|user| String::from_utf8_lossy(user).into_owned());
@@ -260,14 +260,14 @@ fn a_gateway_is_told_the_caller_as_it_is_configured() {
 #[test]
 fn an_account_names_the_route_that_refuses_a_call_and_says_why() {
     let routes = "[[route]]\nname = \"shut\"\ncalled = '9.*'\nreject = 603\nreason = \"Not today\"\n\
-        [[route]]\nname = \"desk\"\ncalled = '5'\nclass = \"internal\"\nto = \"user/1002\"\n\
+        [[route]]\nname = \"admission\"\ncalled = '5'\nclass = \"internal\"\nto = \"user/1002\"\n\
         [[route]]\nname = \"menu\"\ncalled = '6'\napp = \"ivr/menu\"\n\
         [[ivr]]\nname = \"menu\"\nnode = [{ name = \"bye\", kind = \"hangup\" }]\n";
     let mut harness = server(routes);
     let ann = harness.party(ANN);
     for (user, number, status, route, why) in [
         ("1001", "99", 603, Some("shut"), "shut: 99 is refused: 603 Not today"),
-        ("1001", "5", 480, Some("desk"), "desk: 5 to user/1002; user '1002' is not registered"),
+        ("1001", "5", 480, Some("admission"), "admission: 5 to user/1002; user '1002' is not registered"),
         ("1002", "5", 404, None, "none takes 5 from 1002, user/1002 of class guest"),
     ] {
         let call = call_as(&mut harness, ann, user, number);

@@ -70,8 +70,8 @@ pub fn subscribe(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
 /// The same, woken by each event itself: for few.
 pub fn subscribe_alone(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
     match after {
-        None => Ok(api.desk.bus.subscribe()),
-        Some(after) => api.desk.bus.resume(after).map_err(|error| gone(&error)),
+        None => Ok(api.admission.bus.subscribe()),
+        Some(after) => api.admission.bus.resume(after).map_err(|error| gone(&error)),
     }
 }
 

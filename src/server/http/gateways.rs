@@ -52,8 +52,8 @@ pub struct Host {
 
 /// `GET /gateways`
 pub async fn list(State(api): State<Api>) -> Json<Gateways> {
-    let settings = api.desk.current.get();
-    let mut seen = api.desk.board.snapshot();
+    let settings = api.admission.current.get();
+    let mut seen = api.admission.board.snapshot();
     let gateway = |config: &crate::config::Gateway| {
         let place = seen.iter().position(|(name, _, _)| *name == config.name);
         let (_, state, channels) = place.map(|place| seen.swap_remove(place)).unwrap_or_default();
@@ -81,7 +81,7 @@ pub async fn list(State(api): State<Api>) -> Json<Gateways> {
 
 /// `POST /gateways/{name}/register`
 pub async fn register(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     let Some(gateway) = settings.config.gateway(&name) else {
         let fix = "GET /gateways lists them; see [[gateway]]";
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no gateway {name:?}"), fix));
@@ -94,8 +94,8 @@ pub async fn register(State(api): State<Api>, Path(name): Path<String>) -> Resul
             fix,
         ));
     }
-    api.desk.board.register(Wanted::At(name));
-    api.jobs.run(|switch, t, _| switch.wake_desk(t)).await;
+    api.admission.board.register(Wanted::At(name));
+    api.jobs.run(|switch, t, _| switch.wake_admission(t)).await;
     Ok(StatusCode::ACCEPTED)
 }
 

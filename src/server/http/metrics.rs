@@ -10,7 +10,7 @@ use super::queues;
 use super::text::{self, Kind, Page};
 use super::{Api, answer::Problem};
 use crate::controller::remote::ServerHealth;
-use crate::counters::DeskCounters;
+use crate::counters::AdmissionCounters;
 use crate::in_force::registrar;
 use crate::notifier::state::NotifierCounters;
 use crate::registrar::RegistrarCounters;
@@ -43,7 +43,7 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     });
     let seen = seen.await.ok_or_else(Problem::stopping)?;
     let (registered, bindings) = {
-        let registrar = registrar(&api.desk.registrar);
+        let registrar = registrar(&api.admission.registrar);
         (registrar.counters(), registrar.store().len())
     };
     let mut page = Page::default();
@@ -53,9 +53,9 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     next_hops(&mut page, &seen.sip);
     records(&mut page, &api.cdr_file.counters());
     registrations(&mut page, &registered, bindings);
-    abuse(&mut page, &seen, &api.desk.counters.get());
+    abuse(&mut page, &seen, &api.admission.counters.get());
     gateways(&mut page, &api);
-    subscriptions(&mut page, &api.desk.notifier.counters());
+    subscriptions(&mut page, &api.admission.notifier.counters());
     media(&mut page, &api.media.totals().await);
     queues::metrics(&mut page, &api.queues).await;
     alarms::metrics(&mut page, &api.alarms);
@@ -166,7 +166,7 @@ fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize)
 }
 
 /// Bounded by kind, never by source: a flood has many of those.
-fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
+fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
     let kinds = [
         ("over_budget", seen.net.over_budget),
         ("unanswered", seen.sip.dropped),
@@ -175,18 +175,18 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
         ("connection_not_reading", seen.net.closed_not_reading),
         ("connection_no_sip", seen.net.closed_bad_framing),
         ("connection_idle", seen.net.closed_timeout),
-        ("authentication_failed", desk.rejected),
-        ("authentication_malformed", desk.malformed),
-        ("slowed", desk.slowed),
-        ("banned", desk.bans),
-        ("request_while_banned", desk.banned + seen.net.banned),
-        ("stranger_over_budget", desk.ignored),
-        ("call_over_rate", desk.over_rate),
-        ("user_over_rate", desk.user_over_rate),
-        ("source_over_rate", desk.source_over_rate),
-        ("source_full", desk.source_full),
-        ("user_full", desk.user_full),
-        ("gateway_full", desk.gateway_full),
+        ("authentication_failed", admission.rejected),
+        ("authentication_malformed", admission.malformed),
+        ("slowed", admission.slowed),
+        ("banned", admission.bans),
+        ("request_while_banned", admission.banned + seen.net.banned),
+        ("stranger_over_budget", admission.ignored),
+        ("call_over_rate", admission.over_rate),
+        ("user_over_rate", admission.user_over_rate),
+        ("source_over_rate", admission.source_over_rate),
+        ("source_full", admission.source_full),
+        ("user_full", admission.user_full),
+        ("gateway_full", admission.gateway_full),
         ("not_followed", seen.calls.not_followed),
     ];
     page.each(
@@ -199,7 +199,7 @@ fn abuse(page: &mut Page, seen: &Seen, desk: &DeskCounters) {
 
 /// As many series as the configuration has gateways.
 fn gateways(page: &mut Page, api: &Api) {
-    let gateways = api.desk.board.snapshot();
+    let gateways = api.admission.board.snapshot();
     let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
     let help = "Whether a gateway takes calls, as far as is known.";
     page.each(("b2b_gateway_up", "gateway"), Kind::Gauge, help, up);

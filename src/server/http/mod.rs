@@ -63,10 +63,10 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
+use super::admission::AdmissionParts;
 use super::cdr_file::CdrFile;
 use super::control::Control;
 use super::control::remote::Remotes;
-use super::desk::DeskParts;
 use super::hep::HepCounters;
 use super::http_client::HttpClient;
 use super::media::Media;
@@ -99,7 +99,7 @@ pub struct Api {
     pub control: Control,
     pub remotes: Remotes,
     pub media: Media,
-    pub desk: DeskParts,
+    pub admission: AdmissionParts,
     /// Who follows the events.
     pub crowd: Crowd,
     pub cdr_file: CdrFile,
@@ -139,9 +139,9 @@ impl HttpServer {
         let listener = std::net::TcpListener::bind(config.bind).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let local = listener.local_addr().map_err(refused)?;
-        let watch = alarms::run(api.clone(), api.desk.bus.subscribe());
+        let watch = alarms::run(api.clone(), api.admission.bus.subscribe());
         let crowd = api.crowd.run();
-        let (known, counters) = (api.desk.known.clone(), api.refused.connections.clone());
+        let (known, counters) = (api.admission.known.clone(), api.refused.connections.clone());
         let trusted = config.trusted_proxies.clone().into();
         let made;
         let token = match &config.token {

@@ -44,7 +44,7 @@ pub async fn begin(
     body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Begun>), Problem> {
     let wish: Wish = body::json(body, USAGE)?;
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     if wish.ring_s.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
         return Err(Problem::bad("ring_s is out of range", "name 1 to 3600 seconds"));
     }

@@ -90,7 +90,7 @@ async fn numbers(api: &Api, legs: Vec<LegId>) -> Result<HashMap<LegId, String>, 
 
 /// What is known of every room, by name.
 async fn rooms(api: &Api) -> Result<Vec<Room>, Problem> {
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     let mut live: HashMap<String, RoomView> =
         api.places.rooms.view().into_iter().map(|room| (room.name.clone(), room)).collect();
     let legs =
@@ -138,7 +138,7 @@ pub async fn one(State(api): State<Api>, Path(name): Path<String>) -> Result<Jso
 
 /// `GET /slots`
 pub async fn slots(State(api): State<Api>) -> Result<Json<Lots>, Problem> {
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     let parked = api.places.lots.view();
     let numbers = numbers(&api, parked.iter().map(|(_, _, parked)| parked.leg).collect()).await?;
     let lot = |config: &b2b_app::park::LotConfig| {

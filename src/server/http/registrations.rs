@@ -67,7 +67,7 @@ pub async fn list(
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
     let limit = asked.limit.unwrap_or(USUAL).clamp(1, MOST);
     let now = Instant::now();
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     let only = match &asked.user {
         Some(name) => match settings.directory.user(name).and_then(|user| settings.directory.aor(user)) {
             Some(aor) => Some(aor),
@@ -80,7 +80,7 @@ pub async fn list(
     };
     // The calls' thread waits for this lock: nothing is written while it is held.
     let (bindings, (found, more)) = {
-        let registrar = registrar(&api.desk.registrar);
+        let registrar = registrar(&api.admission.registrar);
         let store = registrar.store();
         let found = match only {
             Some(aor) => (vec![(aor.clone(), store.bindings(&aor).to_vec())], false),

@@ -51,7 +51,7 @@ pub struct RemoteApp {
 
 /// `GET /remotes`
 pub async fn list(State(api): State<Api>) -> Json<RemoteApps> {
-    let (settings, seen) = (api.desk.current.get(), api.remotes.view());
+    let (settings, seen) = (api.admission.current.get(), api.remotes.view());
     let one = |config: &RemoteConfig| {
         let found = seen.iter().find(|(name, ..)| *name == config.name);
         let (programs, calls) = found.map_or((0, 0), |(_, programs, calls)| (*programs, *calls));
@@ -66,7 +66,7 @@ pub async fn stream(
     Path(name): Path<String>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     let config = settings.config.apps.remotes.iter().find(|config| config.name == name).cloned();
     let Some(config) = config else {
         let error = format!("there is no remote application {name:?}");
@@ -80,7 +80,7 @@ pub async fn stream(
 
 async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
     let mut connected = api.remotes.connect(&config.name, config.calls);
-    let mut events = api.desk.bus.subscribe();
+    let mut events = api.admission.bus.subscribe();
     let mut talk = Talk {
         api,
         calls: HashMap::new(),
@@ -286,7 +286,7 @@ impl Talk {
         let decision: Decision = serde_json::from_value(Value::Object(fields))
             .map_err(|error| No::Wrong(Refused::Bad(error.to_string())))?;
         let leg = self.leg(leg, call)?;
-        let (word, settings) = (decision.word(), self.api.desk.current.get());
+        let (word, settings) = (decision.word(), self.api.admission.current.get());
         let has = |other: LegId| other != leg && self.calls.contains_key(&other);
         let action = decision.action(&settings, &self.api.service, has).await.map_err(not_possible)?;
         let word_of = action.map_or(Word::Fallback, |action| Word::Decision(Box::new(action)));

@@ -1,9 +1,9 @@
-//! Follows the event bus for the notifier, in a task on the calls' thread, and wakes the desk
+//! Follows the event bus for the notifier, in a task on the calls' thread, and wakes the admission
 //! when something has changed that somebody watches.
 
 use super::document::MessageCounts;
 use super::state::{Mailbox, NotifierState};
-use crate::desk::DeskParts;
+use crate::admission::AdmissionParts;
 use crate::in_force::Current;
 use crate::meeting_places::MeetingPlaces;
 use b2b_app::park::Lots;
@@ -35,7 +35,7 @@ struct Look {
 
 /// Follows from now on, until the service stops.
 pub fn start(
-    parts: &DeskParts,
+    parts: &AdmissionParts,
     places: &MeetingPlaces,
     queues: &QueueDesk,
     jobs: Jobs,
@@ -76,7 +76,9 @@ impl Follower {
                 let queues = self.queues.queues().await;
                 self.state.set_queues(queues.into_iter().filter(|it| it.waiting > 0).map(|it| it.name));
             }
-            if self.state.has_changed() && self.jobs.run(|switch, t, _| switch.wake_desk(t)).await.is_none() {
+            if self.state.has_changed()
+                && self.jobs.run(|switch, t, _| switch.wake_admission(t)).await.is_none()
+            {
                 return;
             }
         }

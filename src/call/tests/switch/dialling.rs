@@ -283,7 +283,7 @@ fn without_ports_the_call_is_refused_with_503_and_when_to_try_again_and_nothing_
 
 #[test]
 fn over_a_bad_network_every_call_comes_up_and_nothing_is_left() {
-    use b2b_call::switch::{SwitchConfig, desk::OpenDesk};
+    use b2b_call::switch::{SwitchConfig, admission::AdmitAll};
     use b2b_testkit::Network;
     for seed in 0..20 {
         let network = Network { loss: 0.15, duplicate: 0.1, delay_ms: (1, 40), seed };
@@ -293,7 +293,7 @@ fn over_a_bad_network_every_call_comes_up_and_nothing_is_left() {
         let mut harness = Harness::with(
             Instant::now(),
             (handlers, resolver),
-            Box::new(OpenDesk),
+            Box::new(AdmitAll),
             SwitchConfig::default(),
             network,
         );

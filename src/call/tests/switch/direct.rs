@@ -8,7 +8,7 @@ use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use b2b_call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
 use b2b_call::service::{CallService, DialOptions};
-use b2b_call::switch::{SwitchConfig, desk::OpenDesk};
+use b2b_call::switch::{SwitchConfig, admission::AdmitAll};
 use b2b_call::verdict::Audio;
 use b2b_sip::endpoint::{Body, Event, Replaces, UsageEvent, UsageId};
 use b2b_testkit::{B2B, Handler, Harness, Network, PartyId, SESSION};
@@ -73,7 +73,7 @@ fn connected_by(handler: impl ApplicationHandler + 'static, network: Network) ->
     let resolver = Arc::new(ChainResolver::new(vec![Arc::new(anybody)]));
     let parts = (handlers, resolver as Arc<dyn b2b_call::lookup::Resolver>);
     let mut harness =
-        Harness::with(Instant::now(), parts, Box::new(OpenDesk), SwitchConfig::default(), network);
+        Harness::with(Instant::now(), parts, Box::new(AdmitAll), SwitchConfig::default(), network);
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, &bob_says());

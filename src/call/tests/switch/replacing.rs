@@ -9,7 +9,7 @@ use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::desk::{Admission, Fate, FrontDesk};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Fate};
 use b2b_sip::endpoint::{Body, Event, Flow, Invite, Replaces, Reply, Termination, UsageEvent};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Handler, Harness, Network, SESSION};
@@ -20,7 +20,7 @@ use crate::routed::{ANN, BOB, CAT, DAN, contacts};
 /// Ann is a user; everybody else is who they are by their address.
 struct Believing;
 
-impl FrontDesk for Believing {
+impl AdmissionControl for Believing {
     fn invite(&mut self, _: Instant, request: &Request, flow: &Flow) -> Admission {
         let from = request.from().ok().and_then(|from| from.uri.user);
         let identity = from.filter(|user| *user == b"ann").map(|_| "ann".to_owned());
@@ -60,8 +60,8 @@ fn who_was_referred_takes_the_place_of_who_referred_them_in_time_and_by_name() {
         });
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
         let parts = (handlers, Arc::new(ChainResolver::new(Vec::new())) as _);
-        let (desk, config) = (Box::new(Believing), SwitchConfig::default());
-        let mut harness = Harness::with(Instant::now(), parts, desk, config, Network::QUIET);
+        let (admission, config) = (Box::new(Believing), SwitchConfig::default());
+        let mut harness = Harness::with(Instant::now(), parts, admission, config, Network::QUIET);
         let [ann, bob, cat, dan] = [ANN, BOB, CAT, DAN].map(|address| harness.party(address));
         let a = harness.invite(ann, invite("ann", "bob", &[]));
         let b = harness.answer_next(bob, SESSION);

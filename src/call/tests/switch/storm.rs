@@ -14,7 +14,7 @@ use b2b_call::lookup::ResolvedContact;
 use b2b_call::lookup::{LookupFuture, LookupRequest, Resolver};
 use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialTo};
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::desk::OpenDesk;
+use b2b_call::switch::admission::AdmitAll;
 use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent, UsageId};
 use b2b_testkit::{Handler, Harness, Network, PartyId, SESSION};
 use bytes::Bytes;
@@ -154,7 +154,7 @@ impl Storm {
         let parts = (vec![Arc::new(route) as Arc<_>], Arc::new(Nothing) as Arc<dyn Resolver>);
         let config = SwitchConfig::default();
         let start = Instant::now();
-        let mut harness = Harness::with(start, parts, Box::new(OpenDesk), config, network);
+        let mut harness = Harness::with(start, parts, Box::new(AdmitAll), config, network);
         let parties = [ANN, BOB, CAT].map(|address| harness.party(address)).to_vec();
         let mortal = (harness.party(&mortal_address(0)), mortal_address(0), LIFE);
         Storm {

@@ -50,7 +50,7 @@ async fn look(api: &Api) -> Option<Look> {
         no_media: nobody.then_some(carriers.len()),
         carriers_down: carriers.into_iter().filter_map(|it| Some((it.name, it.down?))).collect(),
         gateways_down: api
-            .desk
+            .admission
             .board
             .snapshot()
             .iter()
@@ -81,7 +81,7 @@ fn why(state: &GatewayState) -> Option<String> {
 }
 
 fn disk(api: &Api) -> Option<DiskLook> {
-    let settings = api.desk.current.get();
+    let settings = api.admission.current.get();
     let folder = settings.config.recording.folder.as_deref()?;
     let disk = statvfs(folder).ok()?;
     let free = disk.blocks_available() * disk.fragment_size();

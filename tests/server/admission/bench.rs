@@ -8,11 +8,11 @@ use std::time::{Instant, SystemTime};
 use b2b::call::bus::EventBus;
 use b2b::call::handler::ApplicationHandler;
 use b2b::call::switch::SwitchConfig;
+use b2b::server::admission::{AdmissionParts, ServerAdmission};
 use b2b::server::board::GatewayBoard;
 use b2b::server::calls::Routes;
 use b2b::server::config::{Outside, ServerConfig, Store, parse};
-use b2b::server::counters::{Counters, DeskCounters};
-use b2b::server::desk::{DeskParts, ServerDesk};
+use b2b::server::counters::{AdmissionCounters, Counters};
 use b2b::server::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use b2b::server::notifier::state::NotifierState;
 use b2b::server::registrar::{LocationStore, MemoryStore, Registrar};
@@ -27,7 +27,7 @@ use bytes::Bytes;
 /// A server and its parties.
 pub struct Bench {
     pub harness: Harness,
-    pub parts: DeskParts,
+    pub parts: AdmissionParts,
 }
 
 struct Nothing;
@@ -73,7 +73,7 @@ impl Bench {
         let board = GatewayBoard::default();
         let limits = config.limits.clone();
         let settings = Settings::new(config, registrar.clone(), board.clone()).expect("it fits together");
-        let parts = DeskParts {
+        let parts = AdmissionParts {
             current: Current::new(settings),
             registrar,
             bus: EventBus::new(1_024, 0),
@@ -82,7 +82,7 @@ impl Bench {
             notifier: NotifierState::default(),
             known: KnownSources::default(),
         };
-        let desk = ServerDesk::new(parts.clone(), [7; 32], (now, SystemTime::UNIX_EPOCH));
+        let admission = ServerAdmission::new(parts.clone(), [7; 32], (now, SystemTime::UNIX_EPOCH));
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Routes(parts.current.clone()))];
         let resolver = Arc::new(PartyTargets(parts.current.clone()));
         let switch = SwitchConfig {
@@ -90,12 +90,12 @@ impl Bench {
             max_duration: limits.duration,
             ..SwitchConfig::default()
         };
-        let harness = Harness::with(now, (handlers, resolver), Box::new(desk), switch, Network::QUIET);
+        let harness = Harness::with(now, (handlers, resolver), Box::new(admission), switch, Network::QUIET);
         Bench { harness, parts }
     }
 
-    /// What the desk counted.
-    pub fn counted(&self) -> DeskCounters {
+    /// What admission control counted.
+    pub fn counted(&self) -> AdmissionCounters {
         self.parts.counters.get()
     }
 

@@ -1,22 +1,22 @@
-//! REGISTER at the front desk: bindings, and what becomes of them.
+//! REGISTER at admission control: bindings, and what becomes of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{ServerDesk, Turned};
+use super::{ServerAdmission, Turned};
 use crate::in_force::registrar;
 use crate::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Sender};
 use b2b_call::event::Event;
 use b2b_call::policy::{Asker, Party, Place, Way, decide};
 use b2b_call::switch::Turn;
-use b2b_call::switch::desk::Fate;
+use b2b_call::switch::admission::Fate;
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, OutOfDialog, Reply};
 use b2b_sip::known::network;
 use b2b_sip::msg::{Method, Request};
 
-impl ServerDesk {
+impl ServerAdmission {
     pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
         let source = self.source(request, flow);
         // Whoever is trusted for his address is nobody yet whose bindings could change.

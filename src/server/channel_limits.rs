@@ -16,7 +16,7 @@ use b2b_sip::net::budget::{Bucket, Rate, SourceBudget};
 const SOURCES: usize = 16_384;
 
 /// The limits of `[limits]` at work.
-pub struct Gate {
+pub struct ChannelLimits {
     channels: Channels,
     calls: Bucket,
     calls_rate: Rate,
@@ -48,11 +48,11 @@ pub enum NoEntry {
     Gateway,
 }
 
-impl Gate {
-    /// A gate with the places of these.
+impl ChannelLimits {
+    /// A channel_limits with the places of these.
     pub fn new(now: Instant, limits: &Limits, channels: Channels) -> Self {
         let Rates { calls: calls_rate, users: users_rate, sources, strangers } = rates(limits);
-        Gate {
+        ChannelLimits {
             channels,
             calls: Bucket::new(now),
             calls_rate,
@@ -201,33 +201,39 @@ mod tests {
         .unwrap()
     }
 
-    fn gate(config: &ServerConfig) -> (Gate, Instant, Channels) {
+    fn channel_limits(config: &ServerConfig) -> (ChannelLimits, Instant, Channels) {
         let (now, channels) = (Instant::now(), Channels::default());
-        (Gate::new(now, &config.limits, channels.clone()), now, channels)
+        (ChannelLimits::new(now, &config.limits, channels.clone()), now, channels)
     }
 
     #[test]
     fn a_user_has_his_calls_and_no_more_both_ways_and_each_of_his_phones_is_the_same_call() {
         let config = config();
-        let (mut gate, now, _) = gate(&config);
-        let held = gate.enter(now, &config, Origin::User("1001"), HERE).unwrap();
-        assert_eq!(gate.enter(now, &config, Origin::User("1001"), HERE).unwrap_err(), NoEntry::User);
-        assert_eq!(gate.to_user("1001", Some(1), &[]).unwrap_err(), NoEntry::User);
+        let (mut channel_limits, now, _) = channel_limits(&config);
+        let held = channel_limits.enter(now, &config, Origin::User("1001"), HERE).unwrap();
+        assert_eq!(
+            channel_limits.enter(now, &config, Origin::User("1001"), HERE).unwrap_err(),
+            NoEntry::User
+        );
+        assert_eq!(channel_limits.to_user("1001", Some(1), &[]).unwrap_err(), NoEntry::User);
         drop(held);
-        let first_phone = gate.to_user("1001", Some(1), &[]).unwrap();
-        assert!(gate.to_user("1001", Some(1), std::slice::from_ref(&first_phone)).is_ok());
-        assert_eq!(gate.to_user("1001", Some(1), &[]).unwrap_err(), NoEntry::User);
+        let first_phone = channel_limits.to_user("1001", Some(1), &[]).unwrap();
+        assert!(channel_limits.to_user("1001", Some(1), std::slice::from_ref(&first_phone)).is_ok());
+        assert_eq!(channel_limits.to_user("1001", Some(1), &[]).unwrap_err(), NoEntry::User);
     }
 
     #[test]
     fn a_source_has_its_calls_and_no_more_but_trusted_ones_and_gateways_are_not_counted() {
         let config = config();
-        let (mut gate, now, channels) = gate(&config);
+        let (mut channel_limits, now, channels) = channel_limits(&config);
         let held: Vec<_> =
-            (0..2).map(|_| gate.enter(now, &config, Origin::User("1002"), HERE).unwrap()).collect();
-        assert_eq!(gate.enter(now, &config, Origin::User("1002"), HERE).unwrap_err(), NoEntry::Source);
-        assert!(gate.enter(now, &config, Origin::User("1002"), THERE).is_ok());
-        assert!(gate.enter(now, &config, Origin::Trusted, HERE).is_ok());
+            (0..2).map(|_| channel_limits.enter(now, &config, Origin::User("1002"), HERE).unwrap()).collect();
+        assert_eq!(
+            channel_limits.enter(now, &config, Origin::User("1002"), HERE).unwrap_err(),
+            NoEntry::Source
+        );
+        assert!(channel_limits.enter(now, &config, Origin::User("1002"), THERE).is_ok());
+        assert!(channel_limits.enter(now, &config, Origin::Trusted, HERE).is_ok());
         drop(held);
         assert_eq!(channels.all(), []);
     }
@@ -235,26 +241,31 @@ mod tests {
     #[test]
     fn channels_of_a_gateway_count_both_ways() {
         let config = config();
-        let (mut gate, now, _) = gate(&config);
-        let _in = gate.enter(now, &config, Origin::Gateway("g"), HERE).unwrap();
-        let out = gate.through(&"g".into(), Some(2)).unwrap();
-        assert_eq!(gate.through(&"g".into(), Some(2)).unwrap_err(), NoEntry::Gateway);
-        assert_eq!(gate.enter(now, &config, Origin::Gateway("g"), HERE).unwrap_err(), NoEntry::Gateway);
+        let (mut channel_limits, now, _) = channel_limits(&config);
+        let _in = channel_limits.enter(now, &config, Origin::Gateway("g"), HERE).unwrap();
+        let out = channel_limits.through(&"g".into(), Some(2)).unwrap();
+        assert_eq!(channel_limits.through(&"g".into(), Some(2)).unwrap_err(), NoEntry::Gateway);
+        assert_eq!(
+            channel_limits.enter(now, &config, Origin::Gateway("g"), HERE).unwrap_err(),
+            NoEntry::Gateway
+        );
         drop(out);
-        assert!(gate.enter(now, &config, Origin::Gateway("g"), HERE).is_ok());
+        assert!(channel_limits.enter(now, &config, Origin::Gateway("g"), HERE).is_ok());
     }
 
     #[test]
     fn only_so_many_calls_come_in_a_second_and_one_that_is_refused_holds_nothing() {
         let config = config();
-        let (mut gate, now, channels) = gate(&config);
+        let (mut channel_limits, now, channels) = channel_limits(&config);
         for _ in 0..4 {
-            assert!(gate.enter(now, &config, Origin::Trusted, HERE).is_ok());
+            assert!(channel_limits.enter(now, &config, Origin::Trusted, HERE).is_ok());
         }
-        let refused = gate.enter(now, &config, Origin::User("1001"), HERE);
+        let refused = channel_limits.enter(now, &config, Origin::User("1001"), HERE);
         assert!(matches!(refused, Err(NoEntry::Rate(wait)) if wait <= Duration::from_millis(250)));
         assert_eq!(channels.all(), []);
-        assert!(gate.enter(now + Duration::from_millis(250), &config, Origin::Trusted, HERE).is_ok());
+        assert!(
+            channel_limits.enter(now + Duration::from_millis(250), &config, Origin::Trusted, HERE).is_ok()
+        );
     }
 
     #[test]
@@ -262,8 +273,8 @@ mod tests {
         let text = "[limits]\ncalls_per_s = 10\nuser_calls_per_s = 2\nsource_calls_per_s = 3\n\
                     [[user]]\nname = \"1001\"\npassword = \"x\"\n[[user]]\nname = \"1002\"\npassword = \"x\"\n";
         let config = parse_alone(text).unwrap();
-        let (mut gate, now, _) = gate(&config);
-        let mut enter = |origin, source| gate.enter(now, &config, origin, source).map(drop);
+        let (mut channel_limits, now, _) = channel_limits(&config);
+        let mut enter = |origin, source| channel_limits.enter(now, &config, origin, source).map(drop);
         let flood: Vec<_> = (0..800).map(|_| enter(Origin::User("1001"), HERE)).collect();
         assert_eq!(flood.iter().filter(|it| it.is_ok()).count(), 2);
         assert!(matches!(flood[2], Err(NoEntry::UserRate(wait)) if wait <= Duration::from_millis(500)));
@@ -279,12 +290,12 @@ mod tests {
     #[test]
     fn strangers_are_answered_within_a_budget_and_users_do_not_use_it_up() {
         let config = config();
-        let (mut gate, now, _) = gate(&config);
+        let (mut channel_limits, now, _) = channel_limits(&config);
         for _ in 0..100 {
-            assert!(gate.answers_stranger(now, HERE));
-            gate.was_no_stranger(HERE);
+            assert!(channel_limits.answers_stranger(now, HERE));
+            channel_limits.was_no_stranger(HERE);
         }
-        assert_eq!((0..100).filter(|_| gate.answers_stranger(now, THERE)).count(), 30);
-        assert!(gate.answers_stranger(now, HERE), "another source's flood is its own");
+        assert_eq!((0..100).filter(|_| channel_limits.answers_stranger(now, THERE)).count(), 30);
+        assert!(channel_limits.answers_stranger(now, HERE), "another source's flood is its own");
     }
 }

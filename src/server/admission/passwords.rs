@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::{ServerDesk, Turned};
+use super::{ServerAdmission, Turned};
 use crate::effective_source::EffectiveSource;
 use crate::in_force::registrar;
 use crate::origin::Origin;
@@ -44,7 +44,7 @@ impl Lines {
     }
 }
 
-impl ServerDesk {
+impl ServerAdmission {
     /// Who sends this, by their password.
     pub(super) fn authenticate(
         &mut self,
@@ -101,7 +101,7 @@ impl ServerDesk {
                 }
             }
         };
-        if !known && !self.gate.answers_stranger(now, source) {
+        if !known && !self.channel_limits.answers_stranger(now, source) {
             self.parts.counters.count(|it| &mut it.ignored);
             return Err(Turned::Ignored);
         }
@@ -146,7 +146,7 @@ impl ServerDesk {
         if !acquainted {
             self.penalties.succeeded(source, &found.name);
         }
-        self.gate.was_no_stranger(source);
+        self.channel_limits.was_no_stranger(source);
         self.parts.known.at_home(now, source, now + ACQUAINTED);
         Ok(found.name.clone())
     }

@@ -1,4 +1,4 @@
-//! The front desk: who may call, and who answers requests outside calls
+//! The front admission: who may call, and who answers requests outside calls
 //! (REGISTER, MESSAGE). It decides within the turn.
 
 use std::net::SocketAddr;
@@ -69,19 +69,19 @@ pub struct MediaRules {
 }
 
 /// Decides on requests before they become calls.
-pub trait FrontDesk: Send {
+pub trait AdmissionControl: Send {
     /// An INVITE that starts a call.
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission;
 
     /// A request outside any call, of a method that the endpoint accepts.
     fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate;
 
-    /// A SUBSCRIBE outside any dialog: the desk answers it itself, and notifies.
+    /// A SUBSCRIBE outside any dialog: admission control answers it itself, and notifies.
     fn subscribe(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, _: &Request, _: &Flow) {
         let _ = t.sip.respond(t.now, transaction, Reply::status(405));
     }
 
-    /// Another one in a subscription that the desk has accepted.
+    /// Another one in a subscription that admission control has accepted.
     fn resubscribe(
         &mut self,
         t: &mut Turn<'_>,
@@ -150,12 +150,12 @@ pub trait FrontDesk: Send {
     /// A host was looked up: where it is, best first.
     fn located(&mut self, _host: &str, _targets: &[(Transport, SocketAddr)]) {}
 
-    /// When [`FrontDesk::work`] is wanted.
+    /// When [`AdmissionControl::work`] is wanted.
     fn next_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// Time has passed, or something has happened that the desk may have to act on:
+    /// Time has passed, or something has happened that admission control may have to act on:
     /// it may send requests of its own.
     fn work(&mut self, _turn: &mut Turn<'_>) {}
 
@@ -203,9 +203,9 @@ pub trait FrontDesk: Send {
 /// Takes every call and no other request, and everybody is who they say: for tests, and where a
 /// handler decides.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OpenDesk;
+pub struct AdmitAll;
 
-impl FrontDesk for OpenDesk {
+impl AdmissionControl for AdmitAll {
     fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
         Admission::Accept { identity: None, channels: Vec::new(), policy: None, source: flow.remote }
     }

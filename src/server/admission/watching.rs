@@ -1,6 +1,6 @@
-//! SUBSCRIBE at the front desk: who may watch.
+//! SUBSCRIBE at admission control: who may watch.
 
-use super::{Origin, ServerDesk, Turned};
+use super::{Origin, ServerAdmission, Turned};
 use crate::notifier::Asking;
 use crate::notifier::resource::Watcher;
 use b2b_call::switch::Turn;
@@ -8,7 +8,7 @@ use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId};
 use b2b_sip::msg::Request;
 
-impl ServerDesk {
+impl ServerAdmission {
     /// Answers a SUBSCRIBE outside any dialog.
     pub(super) fn subscribed(
         &mut self,

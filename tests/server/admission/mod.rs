@@ -1,4 +1,4 @@
-//! The server in virtual time: its front desk, its routes and its resolvers around a
+//! The server in virtual time: its admission control, its routes and its resolvers around a
 //! switch without sockets.
 pub mod bench;
 mod callers;

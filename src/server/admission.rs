@@ -1,4 +1,4 @@
-//! The server's front desk: trusted addresses, limits; `passwords`: who somebody is;
+//! The server's admission control: trusted addresses, limits; `passwords`: who somebody is;
 //! `registering`: REGISTER; `watching`: SUBSCRIBE.
 
 mod passwords;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::board::GatewayBoard;
+use super::channel_limits::{ChannelLimits, NoEntry};
 use super::counters::Counters;
 use super::effective_source::EffectiveSource;
-use super::gate::{Gate, NoEntry};
 use super::gateway::Gateways;
 use super::gateway::realms::Realms;
 use super::hops::HopRules;
@@ -30,7 +30,7 @@ use b2b_call::handler::Party;
 use b2b_call::lookup::{Diverted, GatewayUse, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
-use b2b_call::switch::desk::{Admission, Fate, FrontDesk, MediaRules};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules};
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
@@ -47,29 +47,29 @@ const NO_CIRCUIT: u8 = 34;
 /// How long the address of a gateway's host stays known that has answered us.
 const GATEWAY_KNOWN: Duration = Duration::from_secs(24 * 3_600);
 
-/// Who a desk works with, and whom it tells.
+/// Who a admission works with, and whom it tells.
 #[derive(Clone)]
-pub struct DeskParts {
+pub struct AdmissionParts {
     pub current: Current,
     pub registrar: SharedRegistrar,
     pub bus: EventBus,
     pub board: GatewayBoard,
     pub counters: Counters,
     pub notifier: NotifierState,
-    /// Written by the desk, for all who keep room for those who belong here.
+    /// Written by the admission, for all who keep room for those who belong here.
     pub known: KnownSources,
 }
 
 /// Decides who may call and register.
-pub struct ServerDesk {
-    parts: DeskParts,
-    /// The settings that this desk works with: those in force, once it has looked.
+pub struct ServerAdmission {
+    parts: AdmissionParts,
+    /// The settings that this admission works with: those in force, once it has looked.
     settings: Arc<Settings>,
     digest: DigestServer,
     penalties: Penalties,
     lines: Lines,
     hops: HopRules,
-    gate: Gate,
+    channel_limits: ChannelLimits,
     gateways: Gateways,
     notifier: Notifier,
     /// Whoever watches is to hear of another configuration.
@@ -97,21 +97,21 @@ enum Turned {
     Ignored,
 }
 
-impl ServerDesk {
-    /// A desk; `seed` from the operating system's generator.
-    pub fn new(parts: DeskParts, seed: [u8; 32], (now, wall): (Instant, SystemTime)) -> Self {
+impl ServerAdmission {
+    /// A admission; `seed` from the operating system's generator.
+    pub fn new(parts: AdmissionParts, seed: [u8; 32], (now, wall): (Instant, SystemTime)) -> Self {
         let settings = parts.current.get();
         let config = &settings.config;
         parts.known.set_blocks(settings.known_blocks());
         registrar(&parts.registrar).each_registered(&mut |binding| {
             parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
         });
-        ServerDesk {
+        ServerAdmission {
             digest: DigestServer::new(settings::digest(config), seed, now),
             hops: HopRules::new(parts.current.clone(), parts.registrar.clone(), parts.board.clone()),
             penalties: Penalties::new(settings::penalties(config), now),
             lines: Lines::new(now),
-            gate: Gate::new(now, &config.limits, parts.board.channels.clone()),
+            channel_limits: ChannelLimits::new(now, &config.limits, parts.board.channels.clone()),
             gateways: {
                 let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
                 gateways.follow(now, config);
@@ -161,7 +161,7 @@ impl ServerDesk {
         };
         let settings = self.settings.clone();
         let (origin, _) = settings.caller(identity.as_deref(), source);
-        match self.gate.enter(now, &settings.config, origin, source) {
+        match self.channel_limits.enter(now, &settings.config, origin, source) {
             Ok(channels) => Ok((identity, channels)),
             Err(why) => Err(Turned::Away(self.no_entry(why))),
         }
@@ -210,7 +210,7 @@ impl ServerDesk {
         self.digest.reconfigure(settings::digest(config));
         self.parts.known.set_blocks(settings.known_blocks());
         self.penalties.reconfigure(settings::penalties(config));
-        self.gate.reconfigure(&config.limits);
+        self.channel_limits.reconfigure(&config.limits);
         registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
         self.gateways.follow(now, config);
         // Whoever is known now may call without a password.
@@ -235,7 +235,7 @@ fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
     Reply { reason: reason.to_owned(), headers, ..Reply::status(status) }
 }
 
-impl FrontDesk for ServerDesk {
+impl AdmissionControl for ServerAdmission {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
         let source = self.source(request, flow);
@@ -292,7 +292,7 @@ impl FrontDesk for ServerDesk {
     ) -> Result<Vec<Channel>, (u16, &'static str)> {
         let mut channels = Vec::new();
         if let Some(gateway) = &contact.gateway {
-            let channel = self.gate.through(&gateway.name, gateway.channels).map_err(|why| {
+            let channel = self.channel_limits.through(&gateway.name, gateway.channels).map_err(|why| {
                 self.count(why);
                 (503, "All Channels In Use")
             });
@@ -300,7 +300,7 @@ impl FrontDesk for ServerDesk {
         }
         let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
         if let Some(user) = user {
-            let channel = self.gate.to_user(&user.name, user.max_calls, held).map_err(|why| {
+            let channel = self.channel_limits.to_user(&user.name, user.max_calls, held).map_err(|why| {
                 self.count(why);
                 (486, "Busy Here")
             });
@@ -311,7 +311,7 @@ impl FrontDesk for ServerDesk {
         for name in diverted.filter_map(|it| it.user.as_deref()) {
             let Some(user) = self.settings.directory.user(name) else { continue };
             let held: Vec<Channel> = held.iter().chain(&channels).cloned().collect();
-            let channel = self.gate.to_user(&user.name, user.max_calls, &held).map_err(|why| {
+            let channel = self.channel_limits.to_user(&user.name, user.max_calls, &held).map_err(|why| {
                 self.count(why);
                 (486, "Busy Here")
             });
