@@ -34,8 +34,6 @@
 use serde::{Deserialize, Serialize};
 
 #[doc(hidden)]
-pub mod account;
-#[doc(hidden)]
 pub mod agent;
 pub mod bridge_fsm;
 pub mod bus;
@@ -55,6 +53,8 @@ pub mod failure;
 pub mod handler;
 #[doc(hidden)]
 pub mod headers;
+#[doc(hidden)]
+pub mod history;
 pub mod leg_fsm;
 pub mod lookup;
 #[doc(hidden)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Harness;
 use b2b_call::CallId;
-use b2b_call::account::{CaptureView, Report};
 use b2b_call::controller::Snap;
+use b2b_call::history::{CaptureView, Report};
 use b2b_call::switch::{CaptureError, Turn};
 
 impl Harness {

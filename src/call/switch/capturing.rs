@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Switch, Turn};
-use crate::account::{CAPTURE_BYTES, CAPTURES, CaptureView};
 use crate::controller::{Capability, EndpointId, MediaFuture, PacketTrace, Snap};
+use crate::history::{CAPTURE_BYTES, CAPTURES, CaptureView};
 use crate::{CallId, LegId};
 
 /// Why a capture does not begin.
@@ -59,7 +59,7 @@ impl Switch {
         longest: Option<Duration>,
     ) -> Result<Capturing, CaptureError> {
         let Some(legs) = self.calls.get(call.0).map(|it| it.legs.clone()) else {
-            return Err(if self.books.knows(call) {
+            return Err(if self.history.knows(call) {
                 CaptureError::Over(call)
             } else {
                 CaptureError::NoSuchCall(call)
@@ -68,16 +68,16 @@ impl Switch {
         if !self.controller.capabilities().has(Capability::Capture) {
             return Err(CaptureError::Unsupported);
         }
-        if self.books.trace(call, t.now).is_some() {
+        if self.history.trace(call, t.now).is_some() {
             return Err(CaptureError::Running(call));
         }
-        if self.books.captures(t.now) >= CAPTURES {
+        if self.history.captures(t.now) >= CAPTURES {
             return Err(CaptureError::TooMany);
         }
         let until = longest.map(|longest| t.now + longest);
         let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
         let view = CaptureView::new(&trace, true, t.now);
-        self.books.capture(call, t.now, trace);
+        self.history.capture(call, t.now, trace);
         let endpoints = legs.iter().filter_map(|leg| Some((*leg, self.legs.get(leg.0)?.media?)));
         let begun = endpoints.filter_map(|(leg, endpoint)| self.capture_endpoint(t, leg, endpoint));
         Ok(Capturing { view, begun: begun.collect() })
@@ -85,11 +85,11 @@ impl Switch {
 
     /// Ends it; what was captured stays. Whether there is such a call, up or kept.
     pub fn end_capture(&mut self, t: &Turn<'_>, call: CallId) -> bool {
-        if let Some(trace) = self.books.trace(call, t.now) {
+        if let Some(trace) = self.history.trace(call, t.now) {
             trace.stop();
-            self.books.decided(call, t.now, None, "capture", "ends");
+            self.history.decided(call, t.now, None, "capture", "ends");
         }
-        self.books.knows(call)
+        self.history.knows(call)
     }
 
     /// A leg has an endpoint: its packets go where its call's go, if they go anywhere.
@@ -100,7 +100,7 @@ impl Switch {
         endpoint: EndpointId,
     ) -> Option<MediaFuture<()>> {
         let call = self.legs.get(leg.0)?.call;
-        let trace = self.books.trace(call, t.now)?;
+        let trace = self.history.trace(call, t.now)?;
         Some(self.controller.capture(endpoint, Some(trace.clone())))
     }
 
@@ -108,7 +108,7 @@ impl Switch {
     pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
         let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { return };
         // Nobody waits: both happen all the same.
-        if self.books.trace(from, t.now).is_some() {
+        if self.history.trace(from, t.now).is_some() {
             drop(self.controller.capture(endpoint, None));
         }
         drop(self.capture_endpoint(t, leg, endpoint));

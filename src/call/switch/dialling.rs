@@ -55,7 +55,7 @@ impl Switch {
     pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, call: CallId, to: DialTo) {
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
-            self.books.route(call, t.now, &route.name, &route.why);
+            self.history.route(call, t.now, &route.name, &route.why);
         }
         match to {
             DialTo::Contacts(contacts) => self.dial_contacts(t, call, contacts),
@@ -387,7 +387,7 @@ impl Switch {
         }
         if why == WhyCancelled::Silent {
             let call = it.call;
-            self.books.decided(call, t.now, Some(leg), "given up", "no response in time");
+            self.history.decided(call, t.now, Some(leg), "given up", "no response in time");
         }
         self.hang_up(t, leg);
     }

@@ -129,7 +129,7 @@ impl Switch {
         let Some(it) = self.legs.get_mut(to.0) else { return };
         it.led_past = asked == Asked::Direct;
         let (Some(endpoint), call) = (it.media, it.call) else { return };
-        self.books.path(call, t.now, to, asked == Asked::Direct);
+        self.history.path(call, t.now, to, asked == Asked::Direct);
         let applied = self.controller.apply_remote(endpoint, answer);
         self.media(t, applied, move |switch, t, applied| {
             if let Err(error) = applied {

@@ -276,7 +276,7 @@ impl Driver {
         if worked.is_err() {
             self.break_up().await;
         }
-        self.attempt(|switch, t| switch.finish_accounts(t));
+        self.attempt(|switch, t| switch.finish_histories(t));
         self.stack.close(CLOSE_PATIENCE).await;
         worked
     }

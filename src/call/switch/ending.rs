@@ -80,7 +80,7 @@ impl Switch {
             self.of_endpoint.remove(&endpoint);
             if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
                 let described = self.controller.descriptions(endpoint);
-                self.books.releasing((call, leg), endpoint, described);
+                self.history.releasing((call, leg), endpoint, described);
             }
             self.controller.release_endpoint(endpoint);
         }
@@ -237,8 +237,8 @@ impl Switch {
         let Some(mut call) = self.calls.remove(id.0) else { return };
         self.timers.disarm(&mut call.queued, id);
         self.counters.ended += 1;
-        self.books.call_over(id, t.now);
-        self.settle_accounts(t);
+        self.history.call_over(id, t.now);
+        self.settle_history(t);
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);
         }

@@ -247,8 +247,8 @@ impl Switch {
             MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),
             MediaEvent::Speaking { .. } => {}
             MediaEvent::Closed { endpoint, stats } => {
-                self.books.closed(endpoint, &stats, t.now);
-                self.settle_accounts(t);
+                self.history.closed(endpoint, &stats, t.now);
+                self.settle_history(t);
             }
         }
     }
@@ -270,7 +270,7 @@ impl Switch {
         if up {
             it.reason = Some(recovered());
         }
-        self.books.decided(call, t.now, Some(leg), "media lost", reason);
+        self.history.decided(call, t.now, Some(leg), "media lost", reason);
         self.hang_up_with(t, leg, 503, "No Media Resources");
         if up {
             self.leave_bridge(t, call, leg, &TerminationCause::MediaLost, Some(recovered()));

@@ -147,7 +147,7 @@ impl Switch {
             }
             Ok(HandlerAction::Reject { status, reason }) => {
                 let why = format!("{status} {reason}");
-                self.books.decided(call, t.now, Some(leg), "refused by its handler", &why);
+                self.history.decided(call, t.now, Some(leg), "refused by its handler", &why);
                 self.hang_up_with(t, leg, status, &reason);
             }
             // A caller names nothing but a number: no handler says this of one.
@@ -155,8 +155,8 @@ impl Switch {
             Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
             Ok(HandlerAction::Routed { route, why, action }) => {
                 match route {
-                    Some(route) => self.books.route(call, t.now, &route, &why),
-                    None => self.books.decided(call, t.now, None, "route", &why),
+                    Some(route) => self.history.route(call, t.now, &route, &why),
+                    None => self.history.decided(call, t.now, None, "route", &why),
                 }
                 self.decided(t, asked, Ok(*action));
             }

@@ -66,7 +66,7 @@ impl Switch {
         }
         self.takes_info(leg, &request);
         self.of_usage.insert(usage, leg);
-        self.books.open(call, t.now, t.wall);
+        self.history.open(call, t.now, t.wall);
         self.record_incoming(t, leg, &request, source);
         self.advance_call(t, call, CallEvent::Incoming);
         self.tell_leg(t, leg);

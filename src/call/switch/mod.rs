@@ -30,13 +30,12 @@
 //! - `listener`: the events of a call to its handler; `variables`: what is noted on it
 //! - `news`: steps of the state machines, and their events; `snapshot`: what can be seen
 //! - `recording`: their sound in files; `leg_recording`: that of one leg
-//! - `records`: call detail records; `account`: what is kept of a call for readers;
+//! - `records`: call detail records; `history`: what is kept of a call for readers;
 //!   `capturing`: its media, too
 //! - `admission`: who decides on requests before they become calls
 //! - `tasks`: what has to wait; `sleepers`: who waits for a moment
 //! - `slots`: slabs whose keys are never used twice
 
-mod account;
 pub mod admission;
 mod answering;
 mod application;
@@ -52,6 +51,7 @@ mod ending;
 mod events;
 mod exchange;
 mod handing;
+mod history;
 mod holding;
 mod identity;
 mod incoming;
@@ -89,16 +89,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
-use super::account::Books;
 use super::bus::EventBus;
 use super::controller::{EndpointId, MediaController, PairPolicy, SrtpPolicy};
 use super::handler::ApplicationHandler;
+use super::history::CallHistory;
 use super::lookup::Resolver;
 use super::recording::RecordingRules;
 use super::service::{CallEnd, CallService, Watched};
 use super::{CallId, LegId};
-pub use account::Inquiry;
-pub use account::Mirror;
 use admission::AdmissionControl;
 use b2b_sip::endpoint::{Endpoint, Flow, ReferId, RequestId, ServerTransactionId, UsageId};
 use b2b_sip::net::Ban;
@@ -106,6 +104,8 @@ use b2b_sip::transaction::timer_queue::TimerQueue;
 pub use capturing::{CaptureError, Capturing};
 use command::Command;
 pub use counters::{SwitchCounters, SwitchHoldings};
+pub use history::Inquiry;
+pub use history::Mirror;
 pub use records::RecordSink;
 use sleepers::Sleepers;
 use slots::Slots;
@@ -202,7 +202,7 @@ pub struct Switch {
     /// What belongs to no call.
     beside: VecDeque<Task>,
     sleepers: Sleepers,
-    books: Books,
+    history: CallHistory,
     /// How what was there before has ended, the latest last.
     ended: VecDeque<(Watched, CallEnd)>,
     /// Listeners of calls that are over, and until when they may go on.
@@ -237,7 +237,7 @@ impl Switch {
             tasks: VecDeque::new(),
             beside: VecDeque::new(),
             sleepers: Sleepers::default(),
-            books: Books::default(),
+            history: CallHistory::default(),
             ended: VecDeque::new(),
             parting: VecDeque::new(),
             draining: false,
@@ -259,7 +259,7 @@ impl Switch {
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = [self.timers.next(), self.sleepers.next(), self.parting.front().map(|(at, _)| *at)];
-        own.into_iter().chain([self.admission.next_timeout(), self.books.next_timeout()]).flatten().min()
+        own.into_iter().chain([self.admission.next_timeout(), self.history.next_timeout()]).flatten().min()
     }
 
     /// Time has passed.
@@ -276,9 +276,9 @@ impl Switch {
             self.call_timeout(t, id);
             self.arm(t.now, id);
         }
-        if self.books.next_timeout().is_some_and(|at| at <= t.now) {
-            self.books.timeout(t.now);
-            self.settle_accounts(t);
+        if self.history.next_timeout().is_some_and(|at| at <= t.now) {
+            self.history.timeout(t.now);
+            self.settle_history(t);
         }
         if self.admission.next_timeout().is_some_and(|at| at <= t.now) {
             self.admission.work(t);
@@ -336,8 +336,8 @@ impl Switch {
                 + self.referred.len(),
             timer_entries: self.timers.len() + self.sleepers.len(),
             tasks: self.tasks.len(),
-            accounts: self.books.open_accounts(),
-            captures: self.books.captured_calls(),
+            accounts: self.history.open_histories(),
+            captures: self.history.captured_calls(),
         }
     }
 
@@ -350,7 +350,7 @@ impl Switch {
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.legs.is_empty()
-            && self.books.open_accounts() == 0
+            && self.history.open_histories() == 0
             && (!self.draining || self.admission.is_idle())
     }
 

@@ -14,7 +14,7 @@ impl Switch {
     /// Writes an event down in its call's account, tells its handler, and publishes it if
     /// there is a bus.
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
-        self.books.note(t.now, &event);
+        self.history.note(t.now, &event);
         self.tell_handler(&event);
         if let Some(bus) = &self.bus {
             bus.publish(t.wall, event);

@@ -37,7 +37,7 @@ impl Switch {
                     return drop(reply.send(Err(DialError::Stopping)));
                 }
                 let call = CallId(self.calls.insert(|_| Call::new(t.now)));
-                self.books.open(call, t.now, t.wall);
+                self.history.open(call, t.now, t.wall);
                 if let Some(started) = started {
                     let _ = started.send(call);
                 }
@@ -191,7 +191,7 @@ impl Switch {
             return;
         }
         self.link(from, into);
-        self.books.move_leg(leg, from, into);
+        self.history.move_leg(leg, from, into);
         self.move_capture(t, leg, from);
         self.move_recording(leg, from, into);
         self.hand_on_variables(from, into);

@@ -52,7 +52,7 @@ impl Switch {
     /// Moves a leg from its call into a new one.
     fn call_of_its_own(&mut self, t: &mut Turn<'_>, leg: LegId, from: CallId) -> CallId {
         let own = CallId(self.calls.insert(|_| Call::new(t.now)));
-        self.books.open(own, t.now, t.wall);
+        self.history.open(own, t.now, t.wall);
         let inbound = self.legs.get(leg.0).is_some_and(|it| it.inbound);
         self.advance_call(t, own, if inbound { CallEvent::Incoming } else { CallEvent::Originate });
         self.advance_call(t, own, CallEvent::EnterProgram);
@@ -71,7 +71,7 @@ impl Switch {
         if let Some(it) = self.calls.get_mut(from.0) {
             it.legs.retain(|other| *other != leg);
         }
-        self.books.move_leg(leg, from, own);
+        self.history.move_leg(leg, from, own);
         self.move_capture(t, leg, from);
         self.hand_on_variables(from, own);
         self.arm(t.now, own);

@@ -56,8 +56,8 @@ impl Switch {
         it.beginning = Some(Box::new(beginning));
         let call = it.call;
         let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
-        self.books.named(call, leg, &party);
-        self.books.leg(call, leg, request.call_id().unwrap_or_default(), None);
+        self.history.named(call, leg, &party);
+        self.history.leg(call, leg, request.call_id().unwrap_or_default(), None);
     }
 
     /// A leg's INVITE goes out; `shown`: the name and number that it has if no leg of ours asks.
@@ -80,7 +80,7 @@ impl Switch {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
-        self.books.leg(it.call, leg, &call_id, None);
+        self.history.leg(it.call, leg, &call_id, None);
         it.beginning = Some(Box::new(Beginning {
             start: t.wall,
             began: t.now,
@@ -144,10 +144,10 @@ impl Switch {
             route: diverted.and_then(|it| it.route.clone()),
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
-        self.books.by_gateway(leg.call, id, record.gateway.as_deref());
+        self.history.by_gateway(leg.call, id, record.gateway.as_deref());
         let record = self.records.is_some().then(|| Box::new(record));
-        self.books.leg_over(leg.call, id, record, t.now);
-        self.settle_accounts(t);
+        self.history.leg_over(leg.call, id, record, t.now);
+        self.settle_history(t);
     }
 
     /// What is left of one call belongs to another one.

@@ -127,7 +127,7 @@ impl Switch {
                 Whither::Call(rounds, why) => {
                     self.tell(t, Event::Redirected { call, leg, to });
                     if let Some(why) = why {
-                        self.books.decided(call, t.now, Some(leg), "route", &why);
+                        self.history.decided(call, t.now, Some(leg), "route", &why);
                     }
                     for (place, mut round) in rounds.into_iter().enumerate() {
                         round.truncate(room);
@@ -147,14 +147,14 @@ impl Switch {
                     }
                 }
                 Whither::Application(name, _) => {
-                    self.books.decided(call, t.now, Some(leg), "not followed", &name);
+                    self.history.decided(call, t.now, Some(leg), "not followed", &name);
                 }
                 Whither::NotFollowed { why, line } => {
                     let party = party_name(party);
                     let way = "redirect".to_owned();
                     self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
                 }
-                Whither::Nobody(why) => self.books.decided(call, t.now, Some(leg), "not followed", &why),
+                Whither::Nobody(why) => self.history.decided(call, t.now, Some(leg), "not followed", &why),
             }
         }
         called.retain(|(.., round)| !round.is_empty());
@@ -195,7 +195,7 @@ impl Switch {
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, reply: None }) => *caller,
             _ => {
-                self.books.decided(call, t.now, Some(leg), "not followed", "an application has the call");
+                self.history.decided(call, t.now, Some(leg), "not followed", "an application has the call");
                 return false;
             }
         };
@@ -203,7 +203,7 @@ impl Switch {
         let Some(moved) = moved else { return false };
         self.tell(t, Event::Redirected { call, leg, to: to.to_owned() });
         if let Some(why) = why {
-            self.books.decided(call, t.now, Some(leg), "route", why);
+            self.history.decided(call, t.now, Some(leg), "route", why);
         }
         self.tell_refused(t, call, leg, failure.clone());
         self.with_dial(t, call, |dial| dial.given_away());

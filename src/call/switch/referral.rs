@@ -44,7 +44,7 @@ impl Switch {
             let action = match action {
                 // The call's own route is the one that it came by.
                 Ok(HandlerAction::Routed { why, action, .. }) => {
-                    switch.books.decided(call, t.now, Some(referral.leg), "route", &why);
+                    switch.history.decided(call, t.now, Some(referral.leg), "route", &why);
                     Ok(*action)
                 }
                 action => action,
@@ -121,7 +121,7 @@ impl Switch {
             let action = match action {
                 Ok(HandlerAction::Continue) => return switch.ask_number(t, referral, next + 1, reply),
                 Ok(HandlerAction::Routed { why, action, .. }) => {
-                    switch.books.decided(referral.call, t.now, Some(referral.leg), "route", &why);
+                    switch.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
                     *action
                 }
                 Ok(action) => action,

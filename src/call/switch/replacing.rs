@@ -59,7 +59,7 @@ impl Switch {
         let verdict = decide(Asker::new(party), Way::Replaces, place);
         let Some(call) = self.legs.get(asks.0).map(|it| it.call) else { return false };
         if verdict.decision == Decision::Follow {
-            self.books.decided(call, t.now, Some(asks), "replaces", verdict.why);
+            self.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
             return true;
         }
         let to = format!("leg {} of {}", replaced.0, party_name(&of));

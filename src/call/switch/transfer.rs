@@ -56,7 +56,7 @@ impl Switch {
             // Nobody sets fields of ours by a URI (RFC 3261 §19.1.5).
             let verdict = decide(Asker::new(Party::Stranger), Way::UriHeaders, Place::Elsewhere);
             let why = format!("{} in Refer-To: {}", beside.join(", "), verdict.why);
-            self.books.decided(call, t.now, Some(leg), "not followed", &why);
+            self.history.decided(call, t.now, Some(leg), "not followed", &why);
         }
         if !mode.intercepts() {
             return self.pass_refer_on(t, (leg, stays), &to, request, (usage, refer));

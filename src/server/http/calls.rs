@@ -13,7 +13,7 @@ use super::Api;
 use super::answer::{Problem, call_id};
 use super::guard::{Granted, Keys};
 use b2b_call::CallId;
-use b2b_call::account::Report;
+use b2b_call::history::Report;
 use b2b_call::service::CallError;
 use b2b_call::switch::{CallSnapshot, Switch, Turn};
 

@@ -14,8 +14,8 @@ use super::Api;
 use super::answer::{Problem, call_id};
 use super::body::{self, Body};
 use b2b_call::CallId;
-use b2b_call::account::{CAPTURE_BYTES, CaptureView};
 use b2b_call::controller::Snap;
+use b2b_call::history::{CAPTURE_BYTES, CaptureView};
 use b2b_call::switch::CaptureError;
 
 /// The longest that can be asked for; a call may go on for longer.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use b2b_call::account::{ENDED, Report};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::bus::Received;
 use b2b_call::cdr::Disposition;
 use b2b_call::controller::{EndpointId, EndpointStats, MediaEvent};
 use b2b_call::event::Event;
+use b2b_call::history::{ENDED, Report};
 use b2b_call::service::{DialOptions, DialRequest, RouteTaken};
 use b2b_call::timeline::{Body, What};
 use b2b_call::verdict::{Audio, Cause};

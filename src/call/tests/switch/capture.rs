@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use b2b_call::CallId;
-use b2b_call::account::CAPTURES;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::EndpointId;
+use b2b_call::history::CAPTURES;
 use b2b_call::switch::CaptureError;
 use b2b_sip::endpoint::Replaces;
 use b2b_testkit::{B2B, Harness, SESSION};

@@ -1,8 +1,8 @@
 //! The accounts of the calls: what the switch writes into them, and what comes out.
 
 use super::{Switch, Turn};
-use crate::account::{Outcome, Report, Unjudged};
 use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
+use crate::history::{Outcome, Report, Unjudged};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::net::tap::Seen;
 
@@ -31,9 +31,9 @@ impl Inquiry {
 impl Switch {
     /// Messages have passed the sockets since this was last called.
     pub fn observe(&mut self, seen: &Seen) {
-        let call = self.books.message(seen);
+        let call = self.history.message(seen);
         if let Some(mirror) = &mut self.mirror {
-            mirror(seen, call.is_some_and(|call| self.books.trace(call, seen.at).is_some()));
+            mirror(seen, call.is_some_and(|call| self.history.trace(call, seen.at).is_some()));
         }
     }
 
@@ -43,8 +43,8 @@ impl Switch {
     }
 
     /// Gives away what has come out of accounts.
-    pub(super) fn settle_accounts(&mut self, t: &Turn<'_>) {
-        while let Some(outcome) = self.books.poll() {
+    pub(super) fn settle_history(&mut self, t: &Turn<'_>) {
+        while let Some(outcome) = self.history.poll() {
             match outcome {
                 Outcome::Record(record) => {
                     if let Some(sink) = &mut self.records {
@@ -61,14 +61,14 @@ impl Switch {
     }
 
     /// Completes every account without waiting: nothing comes any more.
-    pub fn finish_accounts(&mut self, t: &Turn<'_>) {
-        self.books.finish(t.now);
-        self.settle_accounts(t);
+    pub fn finish_histories(&mut self, t: &Turn<'_>) {
+        self.history.finish(t.now);
+        self.settle_history(t);
     }
 
     /// A bridge starts.
     pub(super) fn account_talk(&mut self, t: &Turn<'_>, call: CallId, bridge: BridgeId, legs: [LegId; 2]) {
-        self.books.talk(call, bridge, legs, t.now);
+        self.history.talk(call, bridge, legs, t.now);
     }
 
     /// A bridge is over: what its legs count now is written down, where they live on.
@@ -79,7 +79,7 @@ impl Switch {
         bridge: BridgeId,
         legs: [LegId; 2],
     ) {
-        self.books.talk_over(call, bridge, t.now);
+        self.history.talk_over(call, bridge, t.now);
         for leg in legs {
             let Some(endpoint) = self.legs.get(leg.0).and_then(|it| it.media) else { continue };
             let stats = self.controller.stats(endpoint);
@@ -87,11 +87,11 @@ impl Switch {
                 // Released meanwhile: its last word says it.
                 let Ok(stats) = stats else { return };
                 let goes_on_in = switch.legs.get(leg.0).map(|it| it.call);
-                switch.books.counted((call, bridge), (leg, goes_on_in), Box::new(stats), t.now);
-                switch.settle_accounts(t);
+                switch.history.counted((call, bridge), (leg, goes_on_in), Box::new(stats), t.now);
+                switch.settle_history(t);
             });
         }
-        self.settle_accounts(t);
+        self.settle_history(t);
     }
 
     /// Media of two legs is joined, or is not.
@@ -110,15 +110,15 @@ impl Switch {
                 };
                 let transcoded = matches!(forward, Route::Transcode { .. });
                 let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
-                self.books.joined(call, t.now, legs, transcoded);
+                self.history.joined(call, t.now, legs, transcoded);
             }
-            Err(error) => self.books.decided(call, t.now, Some(a), "no media", &error.to_string()),
+            Err(error) => self.history.decided(call, t.now, Some(a), "no media", &error.to_string()),
         }
     }
 
     /// A call's account, live or of the latest ended ones.
     pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
-        let account = self.books.report(call, t.now)?;
+        let account = self.history.report(call, t.now)?;
         let legs = self.calls.get(call.0).map(|it| it.legs.as_slice()).unwrap_or_default();
         let counters = legs.iter().filter_map(|leg| {
             let endpoint = self.legs.get(leg.0)?.media?;
@@ -129,11 +129,11 @@ impl Switch {
 
     /// What was on the wire in a call, to be written as PCAP elsewhere.
     pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
-        self.books.pcap(call)
+        self.history.pcap(call)
     }
 
     /// The latest calls that are over and can still be inquired of, latest first.
     pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
-        self.books.ended(limit)
+        self.history.ended(limit)
     }
 }

@@ -18,7 +18,7 @@ use super::{Outcome, notes, way};
 use b2b_sip::net::tap::{Direction, Seen};
 
 /// What is known of one leg.
-pub(super) struct LegAccount {
+pub(super) struct LegHistory {
     pub leg: LegId,
     /// Hash of its Call-ID.
     pub call_id: u64,
@@ -48,7 +48,7 @@ pub(super) struct Entry {
     pub messages: Messages,
     /// Its media, where it was asked to be captured.
     pub trace: Option<Arc<PacketTrace>>,
-    pub legs: Vec<LegAccount>,
+    pub legs: Vec<LegHistory>,
     pub talks: Vec<Talk>,
     pub route: Option<Box<str>>,
     pub over: Option<Instant>,
@@ -72,7 +72,7 @@ impl Entry {
         }
     }
 
-    pub fn get(&mut self, leg: LegId) -> Option<&mut LegAccount> {
+    pub fn get(&mut self, leg: LegId) -> Option<&mut LegHistory> {
         self.legs.iter_mut().find(|account| account.leg == leg)
     }
 
@@ -82,7 +82,7 @@ impl Entry {
 
     pub fn add_leg(&mut self, leg: LegId, call_id: u64, remote: Option<SocketAddr>) {
         if !self.has(leg) {
-            self.legs.push(LegAccount {
+            self.legs.push(LegHistory {
                 leg,
                 call_id,
                 signalling: remote,
@@ -100,7 +100,7 @@ impl Entry {
         }
     }
 
-    pub fn take_leg(&mut self, leg: LegId) -> Option<LegAccount> {
+    pub fn take_leg(&mut self, leg: LegId) -> Option<LegHistory> {
         let at = self.legs.iter().position(|account| account.leg == leg)?;
         Some(self.legs.remove(at))
     }
@@ -329,7 +329,7 @@ impl Entry {
         size_of::<Self>() - size_of::<Timeline>()
             + self.timeline.bytes()
             + self.messages.heap_bytes()
-            + self.legs.capacity() * (size_of::<LegAccount>() + size_of::<EndpointStats>())
+            + self.legs.capacity() * (size_of::<LegHistory>() + size_of::<EndpointStats>())
             + self.talks.iter().map(stats).sum::<usize>()
             + self.talks.capacity() * size_of::<Talk>()
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::CallId;
 use super::super::controller::{PacketTrace, Snap};
-use super::Books;
+use super::CallHistory;
 
 /// Calls that are captured at once.
 pub const CAPTURES: usize = 8;
@@ -61,7 +61,7 @@ impl CaptureView {
     }
 }
 
-impl Books {
+impl CallHistory {
     /// A call's media goes into this trace from now on.
     pub fn capture(&mut self, call: CallId, now: Instant, trace: Arc<PacketTrace>) {
         let Some(entry) = self.entries.get_mut(&call) else { return };
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn media_of_calls_that_are_over_is_bounded_and_their_accounts_stay() {
         const EACH: usize = 7_000_000;
-        let (now, mut books) = (Instant::now(), Books::default());
+        let (now, mut books) = (Instant::now(), CallHistory::default());
         for call in (1..=10).map(CallId) {
             books.open(call, now, SystemTime::UNIX_EPOCH);
             let trace = Arc::new(PacketTrace::new(now, None, Snap::Whole, CAPTURE_BYTES));

@@ -58,7 +58,7 @@ pub enum Outcome {
 
 /// The accounts of one thread's calls.
 #[derive(Default)]
-pub struct Books {
+pub struct CallHistory {
     entries: HashMap<CallId, Box<Entry>>,
     /// Hashes of Call-IDs; the keys of the hash are nobody's to guess.
     of_call_id: HashMap<u64, (CallId, LegId)>,
@@ -75,7 +75,7 @@ pub struct Books {
     outcomes: VecDeque<Outcome>,
 }
 
-impl Books {
+impl CallHistory {
     /// A call begins.
     pub fn open(&mut self, call: CallId, now: Instant, wall: SystemTime) {
         self.entries.insert(call, Box::new(Entry::new(call, now, wall)));
@@ -179,7 +179,7 @@ impl Books {
         }
     }
 
-    /// A bridge is over. Counters of legs that go on are to be brought by [`Books::counted`].
+    /// A bridge is over. Counters of legs that go on are to be brought by [`CallHistory::counted`].
     pub fn talk_over(&mut self, call: CallId, bridge: BridgeId, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&call) {
             entry.end_talk(bridge, now);
@@ -204,7 +204,7 @@ impl Books {
         self.settle(call, now, false);
     }
 
-    /// A leg's endpoint is released; [`Books::closed`] brings its last counters.
+    /// A leg's endpoint is released; [`CallHistory::closed`] brings its last counters.
     pub fn releasing(
         &mut self,
         (call, leg): (CallId, LegId),
@@ -278,7 +278,7 @@ impl Books {
         self.outcomes.pop_front()
     }
 
-    /// When to call [`Books::timeout`].
+    /// When to call [`CallHistory::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         self.waiting.front().map(|(at, _)| *at)
     }
@@ -298,7 +298,7 @@ impl Books {
     }
 
     /// Accounts of calls that are not over, or have records to come.
-    pub fn open_accounts(&self) -> usize {
+    pub fn open_histories(&self) -> usize {
         self.entries.len() - self.ended.len()
     }
 
