@@ -30,7 +30,7 @@ pub struct RecordingRules {
 
 /// What a party has asked for by its digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum RecordingRequest {
     Toggle,
     Pause,
 }
@@ -87,7 +87,7 @@ impl RecordingRules {
     }
 
     /// Takes a digit of a party.
-    pub(super) fn digit(&self, keys: &mut Keys, digit: char, now: Instant) -> Option<Wish> {
+    pub(super) fn digit(&self, keys: &mut Keys, digit: char, now: Instant) -> Option<RecordingRequest> {
         if keys.last.is_none_or(|last| now.saturating_duration_since(last) > APART) {
             keys.pressed.clear();
         }
@@ -97,15 +97,15 @@ impl RecordingRules {
         let surplus = keys.pressed.len().saturating_sub(longest);
         keys.pressed.drain(..surplus);
         let is = |code: &str| !code.is_empty() && keys.pressed.ends_with(code);
-        let wish = if is(&self.code) {
-            Wish::Toggle
+        let request = if is(&self.code) {
+            RecordingRequest::Toggle
         } else if is(&self.pause_code) {
-            Wish::Pause
+            RecordingRequest::Pause
         } else {
             return None;
         };
         keys.pressed.clear();
-        Some(wish)
+        Some(request)
     }
 }
 
@@ -132,8 +132,8 @@ mod tests {
                 .filter_map(|digit| rules.digit(&mut keys, digit, now + Duration::from_secs(at)))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(press("47*1", 0), [Wish::Toggle]);
-        assert_eq!(press("1**2*1", 1), [Wish::Pause, Wish::Toggle]);
+        assert_eq!(press("47*1", 0), [RecordingRequest::Toggle]);
+        assert_eq!(press("1**2*1", 1), [RecordingRequest::Pause, RecordingRequest::Toggle]);
         assert_eq!(press("*", 10), []);
         assert_eq!(press("1", 14), [], "too late");
         let none = RecordingRules { code: String::new(), pause_code: String::new(), ..rules.clone() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::in_force::{Current, Settings};
-use super::leading::{self, Led, Wish};
+use super::leading::{self, Claim, Led};
 use super::origin::Origin;
 use super::routing::{Dial, Outcome, RouteRequest};
 use super::settings::RouteParts;
@@ -77,7 +77,7 @@ impl ApplicationHandler for Routes {
         let current = self.0.clone();
         Box::pin(async move {
             let settings = current.get();
-            let wish = Wish {
+            let claim = Claim {
                 by: &referral.by,
                 dialled: None,
                 way: Way::Refer,
@@ -85,7 +85,7 @@ impl ApplicationHandler for Routes {
                 hosts: &referral.hosts,
                 caller: None,
             };
-            let called = match leading::lead(&current, &settings, &wish) {
+            let called = match leading::lead(&current, &settings, &claim) {
                 Led::Number(called, _) => called,
                 Led::Contact(contact, why) => return as_it_is(*contact, why),
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
@@ -117,7 +117,7 @@ impl ApplicationHandler for Routes {
             let settings = current.get();
             let Redirection { by, dialled, caller, target, .. } = &redirection;
             let shown = caller.as_ref().map(|(_, number)| number.clone());
-            let wish = Wish {
+            let claim = Claim {
                 by,
                 dialled: Some(dialled),
                 way: Way::Redirect,
@@ -125,7 +125,7 @@ impl ApplicationHandler for Routes {
                 hosts: &[],
                 caller: shown.as_deref(),
             };
-            let (called, why) = match leading::lead(&current, &settings, &wish) {
+            let (called, why) = match leading::lead(&current, &settings, &claim) {
                 Led::Number(called, why) => (called, why),
                 Led::Contact(mut contact, why) => {
                     contact.diverted = dialled.diverted.clone();

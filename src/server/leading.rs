@@ -12,9 +12,9 @@ use b2b_call::lookup::ResolvedContact;
 use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use b2b_sip::msg::{Host, Scheme, Uri};
 
-/// What a party wants.
+/// Where a party says that it wants to lead us.
 #[derive(Clone, Copy)]
-pub struct Wish<'a> {
+pub struct Claim<'a> {
     pub by: &'a Named,
     /// What was dialled to reach it.
     pub dialled: Option<&'a ResolvedContact>,
@@ -38,17 +38,17 @@ pub enum Led {
     NotFollowed { why: String, line: Option<String> },
 }
 
-/// Decides on a wish.
-pub fn lead(current: &Current, settings: &Settings, wish: &Wish<'_>) -> Led {
+/// Decides on a claim.
+pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     // An application's, of what the party has pressed.
     let pressed =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
-    if wish.way == Way::Refer && pressed(wish.target) {
-        return Led::Number(wish.target.to_owned(), "digits that the party has pressed");
+    if claim.way == Way::Refer && pressed(claim.target) {
+        return Led::Number(claim.target.to_owned(), "digits that the party has pressed");
     }
     let not_followed = |why: &str| Led::NotFollowed { why: why.to_owned(), line: None };
-    let Some(uri) = Uri::parse(wish.target.as_bytes()).ok() else { return not_followed("it is no URI") };
-    let party = match settings.party(wish.by).0 {
+    let Some(uri) = Uri::parse(claim.target.as_bytes()).ok() else { return not_followed("it is no URI") };
+    let party = match settings.party(claim.by).0 {
         Origin::User(name) => Party::User(name),
         Origin::Gateway(name) => Party::Gateway(Trunk {
             name: Some(name),
@@ -58,11 +58,11 @@ pub fn lead(current: &Current, settings: &Settings, wish: &Wish<'_>) -> Led {
         Origin::Trusted | Origin::Unknown => Party::Gateway(Trunk::HOST),
     };
     let place = match party {
-        Party::User(_) => place_of_user(settings, wish, &uri),
-        Party::Gateway(trunk) => place_of_gateway(current, settings, wish, trunk, &uri),
+        Party::User(_) => place_of_user(settings, claim, &uri),
+        Party::Gateway(trunk) => place_of_gateway(current, settings, claim, trunk, &uri),
         Party::Stranger => Place::Elsewhere,
     };
-    let verdict = decide(Asker::new(party), wish.way, place);
+    let verdict = decide(Asker::new(party), claim.way, place);
     match verdict.decision {
         Decision::Routes => match number(&uri) {
             Some(number) => Led::Number(number, verdict.why),
@@ -70,16 +70,16 @@ pub fn lead(current: &Current, settings: &Settings, wish: &Wish<'_>) -> Led {
         },
         Decision::Follow | Decision::FollowCounted => match party {
             Party::Gateway(Trunk { name: Some(name), .. }) => {
-                through(settings, wish, &uri, name, verdict.why)
+                through(settings, claim, &uri, name, verdict.why)
             }
             // The same way as before: what is known of a host goes on being so.
             _ => {
-                let contact = ResolvedContact::new(wish.target, 0);
-                let policy = wish.dialled.and_then(|dialled| dialled.policy.clone());
+                let contact = ResolvedContact::new(claim.target, 0);
+                let policy = claim.dialled.and_then(|dialled| dialled.policy.clone());
                 Led::Contact(Box::new(ResolvedContact { policy, ..contact }), verdict.why)
             }
         },
-        Decision::Through(name) => through(settings, wish, &uri, name, verdict.why),
+        Decision::Through(name) => through(settings, claim, &uri, name, verdict.why),
         Decision::Flow | Decision::Ignore | Decision::Refuse => {
             let line = verdict.key.zip(trunk_name(party)).map(|(key, name)| line(settings, key, name, place));
             Led::NotFollowed { why: verdict.why.to_owned(), line }
@@ -115,7 +115,7 @@ fn number(uri: &Uri<'_>) -> Option<String> {
 }
 
 /// As a call through a gateway; the URI stays as it was named.
-fn through(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>, name: &str, why: &'static str) -> Led {
+fn through(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>, name: &str, why: &'static str) -> Led {
     let gateway = settings.config.gateway(name).zip(settings.trunk(name));
     let (Some((config, (gateway, _))), true) = (gateway, number(uri).is_some()) else {
         return Led::NotFollowed { why: "it names nobody".to_owned(), line: None };
@@ -124,32 +124,32 @@ fn through(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>, name: &str, why:
     let Some(host) = matching.or(config.hosts.first()) else {
         return Led::NotFollowed { why: "the gateway has no host".to_owned(), line: None };
     };
-    Led::Contact(Box::new(gateway.at(wish.target, &host.to_string(), wish.caller)), why)
+    Led::Contact(Box::new(gateway.at(claim.target, &host.to_string(), claim.caller)), why)
 }
 
 /// Nothing but the number counts of what a user names, so what looks like one of ours is one.
-fn place_of_user<'a>(settings: &Settings, wish: &Wish<'_>, uri: &Uri<'_>) -> Place<'a> {
+fn place_of_user<'a>(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>) -> Place<'a> {
     let Some(host) = uri.host else { return of_scheme(uri) };
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
         return Place::Elsewhere;
     }
-    if settings.directory.serves(&host.to_string().to_ascii_lowercase()) || is_of_dialog(wish, uri) {
+    if settings.directory.serves(&host.to_string().to_ascii_lowercase()) || is_of_dialog(claim, uri) {
         return Place::Number;
     }
     // Phones write their own address, or that of the proxy that they registered by.
     let Some(ip) = host.ip().map(|ip| ip.to_canonical()) else {
-        let dialled = wish.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok()?.host);
+        let dialled = claim.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok()?.host);
         return if dialled == Some(host) { Place::Own } else { Place::Elsewhere };
     };
-    let is_phone = phone(wish).any(|it| it == ip);
+    let is_phone = phone(claim).any(|it| it == ip);
     if is_phone || settings.origins.is_proxy(ip) { Place::Own } else { Place::Elsewhere }
 }
 
 /// Whether a URI names a host under which the party called us, or we called it: a phone behind a
 /// proxy writes the proxy's domain, and means a number of ours.
-fn is_of_dialog(wish: &Wish<'_>, uri: &Uri<'_>) -> bool {
+fn is_of_dialog(claim: &Claim<'_>, uri: &Uri<'_>) -> bool {
     let host = uri.host.map(|host| host.to_string().to_ascii_lowercase());
-    wish.way == Way::Refer && host.is_some_and(|host| wish.hosts.contains(&host))
+    claim.way == Way::Refer && host.is_some_and(|host| claim.hosts.contains(&host))
 }
 
 fn of_scheme<'a>(uri: &Uri<'_>) -> Place<'a> {
@@ -157,19 +157,19 @@ fn of_scheme<'a>(uri: &Uri<'_>) -> Place<'a> {
 }
 
 /// The addresses that a party's phone has: its contact's, and where it signals from.
-fn phone(wish: &Wish<'_>) -> impl Iterator<Item = IpAddr> + use<> {
+fn phone(claim: &Claim<'_>) -> impl Iterator<Item = IpAddr> + use<> {
     let host = |text: &String| Uri::parse(text.as_bytes()).ok()?.host?.ip();
-    let contact = wish.dialled.and_then(|it| host(&it.uri));
-    let hop = wish.dialled.and_then(|it| it.next_hop.as_ref().and_then(host));
-    let flow = wish.dialled.and_then(|it| Some(it.flow?.remote.ip()));
-    let address = wish.by.address.map(|address| address.ip());
+    let contact = claim.dialled.and_then(|it| host(&it.uri));
+    let hop = claim.dialled.and_then(|it| it.next_hop.as_ref().and_then(host));
+    let flow = claim.dialled.and_then(|it| Some(it.flow?.remote.ip()));
+    let address = claim.by.address.map(|address| address.ip());
     [contact, hop, flow, address].into_iter().flatten().map(|ip| ip.to_canonical())
 }
 
 fn place_of_gateway<'a>(
     current: &Current,
     settings: &'a Settings,
-    wish: &Wish<'_>,
+    claim: &Claim<'_>,
     trunk: Trunk<'_>,
     uri: &Uri<'_>,
 ) -> Place<'a> {
@@ -186,13 +186,13 @@ fn place_of_gateway<'a>(
     let own = trunk.name.and_then(|name| config.gateway(name));
     let written = |gateway: &Gateway| gateway.hosts.iter().any(|it| is_host(settings, it, uri));
     let others = || config.gateways.iter().filter(|it| Some(it.name.as_str()) != trunk.name);
-    if own.is_some_and(written) || own.is_none() && is_dialled(wish, uri) {
+    if own.is_some_and(written) || own.is_none() && is_dialled(claim, uri) {
         return Place::Own;
     }
     if let Some(other) = others().find(|it| written(it)) {
         return Place::Gateway(&other.name);
     }
-    if current.leads_here(settings, wish.target) {
+    if current.leads_here(settings, claim.target) {
         return Place::Number;
     }
     let ip = host.ip().map(|ip| ip.to_canonical());
@@ -200,7 +200,7 @@ fn place_of_gateway<'a>(
     if own.is_some_and(sends) {
         return Place::Own;
     }
-    if is_of_dialog(wish, uri) && !others().any(sends) {
+    if is_of_dialog(claim, uri) && !others().any(sends) {
         return Place::Number;
     }
     match others().find(|it| sends(it)) {
@@ -240,11 +240,11 @@ fn bare(name: &str) -> String {
 }
 
 /// Whether a URI leads to the host that was dialled, or that the party signals from.
-fn is_dialled(wish: &Wish<'_>, uri: &Uri<'_>) -> bool {
-    let dialled = wish.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok());
+fn is_dialled(claim: &Claim<'_>, uri: &Uri<'_>) -> bool {
+    let dialled = claim.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok());
     let Some((dialled, host)) = dialled.zip(uri.host) else {
         let ip = uri.host.and_then(|host| host.ip());
-        return wish
+        return claim
             .by
             .address
             .is_some_and(|it| Some(it.ip().to_canonical()) == ip.map(|ip| ip.to_canonical()));

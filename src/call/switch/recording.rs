@@ -8,7 +8,7 @@ use super::command::{Record, Reply};
 use super::{Switch, Turn};
 use crate::controller::{MediaError, Recorded, RecordingId, RecordingSpec};
 use crate::event::Event;
-use crate::recording::Wish;
+use crate::recording::RecordingRequest;
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 
@@ -252,17 +252,17 @@ impl Switch {
         if outside {
             return false;
         }
-        let Some(wish) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };
+        let Some(request) = rules.digit(it.keys.get_or_insert_default(), digit, t.now) else { return true };
         let running = self.calls.get(call.0).and_then(|it| it.recording.as_ref()).map(|it| it.paused);
-        let done = match (wish, running) {
-            (Wish::Toggle, None) => self.record_call(t, call, None),
-            (Wish::Toggle, Some(_)) => {
+        let done = match (request, running) {
+            (RecordingRequest::Toggle, None) => self.record_call(t, call, None),
+            (RecordingRequest::Toggle, Some(_)) => {
                 let (reply, _) = tokio::sync::oneshot::channel();
                 self.stop_call_recording(t, call, reply);
                 Ok(())
             }
-            (Wish::Pause, Some(paused)) => self.pause_call_recording(call, !paused),
-            (Wish::Pause, None) => Ok(()),
+            (RecordingRequest::Pause, Some(paused)) => self.pause_call_recording(call, !paused),
+            (RecordingRequest::Pause, None) => Ok(()),
         };
         if let Err(error) = done {
             tracing::info!("call {}: {error}", call.0);

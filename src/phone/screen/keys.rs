@@ -2,13 +2,13 @@
 
 use b2b_client::CallId;
 
-use super::model::{Key, Model, Prompt, Question, Stage, Wish};
+use super::model::{Key, Model, Prompt, Question, Request, Stage};
 
 impl Model {
     /// What a key asks for, if anything.
-    pub fn key(&mut self, key: Key) -> Option<Wish> {
+    pub fn key(&mut self, key: Key) -> Option<Request> {
         if key == Key::Break {
-            return Some(Wish::Quit);
+            return Some(Request::Quit);
         }
         if self.prompt.is_some() {
             return self.answer_prompt(key);
@@ -16,7 +16,7 @@ impl Model {
         match key {
             Key::Up => self.chosen = self.chosen.saturating_sub(1),
             Key::Down => self.chosen = (self.chosen + 1).min(self.calls.len().saturating_sub(1)),
-            Key::Char('q') => return Some(Wish::Quit),
+            Key::Char('q') => return Some(Request::Quit),
             Key::Char('d') => self.ask(Question::Dial),
             Key::Char(digit) if digit.is_ascii_digit() || "*#+".contains(digit) => return self.digit(digit),
             Key::Char(letter) => return self.of_chosen(letter),
@@ -25,37 +25,37 @@ impl Model {
         None
     }
 
-    fn of_chosen(&mut self, letter: char) -> Option<Wish> {
+    fn of_chosen(&mut self, letter: char) -> Option<Request> {
         let line = self.calls.get(self.chosen)?;
         let (id, up) = (line.id, line.stage == Stage::Up);
         match letter {
-            'a' if line.stage == Stage::RingsHere => Some(Wish::Answer(id)),
-            'h' => Some(Wish::Hangup(id)),
-            'o' if up && line.held.0 => Some(Wish::Resume(id)),
-            'o' if up => Some(Wish::Hold(id)),
-            'm' if up => Some(Wish::Mute(id, !line.muted)),
-            'r' if up => Some(Wish::Record(id, !line.recording)),
+            'a' if line.stage == Stage::RingsHere => Some(Request::Answer(id)),
+            'h' => Some(Request::Hangup(id)),
+            'o' if up && line.held.0 => Some(Request::Resume(id)),
+            'o' if up => Some(Request::Hold(id)),
+            'm' if up => Some(Request::Mute(id, !line.muted)),
+            'r' if up => Some(Request::Record(id, !line.recording)),
             't' if up => {
                 self.ask(Question::Transfer(id));
                 None
             }
             'j' if up => {
                 let other = self.calls.iter().find(|other| other.id != id && other.stage == Stage::Up)?;
-                Some(Wish::Join(id, other.id))
+                Some(Request::Join(id, other.id))
             }
             'c' if up => {
                 let all: Vec<CallId> =
                     self.calls.iter().filter(|line| line.stage == Stage::Up).map(|line| line.id).collect();
-                (all.len() > 1).then_some(Wish::Conference(all))
+                (all.len() > 1).then_some(Request::Conference(all))
             }
             _ => None,
         }
     }
 
     /// To the chosen call if that is up; else the beginning of a number.
-    fn digit(&mut self, digit: char) -> Option<Wish> {
+    fn digit(&mut self, digit: char) -> Option<Request> {
         match self.calls.get(self.chosen) {
-            Some(line) if line.stage == Stage::Up && digit != '+' => Some(Wish::Digit(line.id, digit)),
+            Some(line) if line.stage == Stage::Up && digit != '+' => Some(Request::Digit(line.id, digit)),
             Some(line) if line.stage == Stage::Up => None,
             _ => {
                 self.prompt = Some(Prompt { what: Question::Dial, text: digit.to_string() });
@@ -68,7 +68,7 @@ impl Model {
         self.prompt = Some(Prompt { what, text: String::new() });
     }
 
-    fn answer_prompt(&mut self, key: Key) -> Option<Wish> {
+    fn answer_prompt(&mut self, key: Key) -> Option<Request> {
         match key {
             Key::Escape => self.prompt = None,
             Key::Backspace => drop(self.prompt.as_mut().and_then(|prompt| prompt.text.pop())),
@@ -80,8 +80,8 @@ impl Model {
                     return None;
                 }
                 return Some(match what {
-                    Question::Dial => Wish::Dial(text),
-                    Question::Transfer(id) => Wish::Transfer(id, text),
+                    Question::Dial => Request::Dial(text),
+                    Question::Transfer(id) => Request::Transfer(id, text),
                 });
             }
             Key::Char(_) | Key::Up | Key::Down | Key::Break => {}

@@ -4,7 +4,7 @@
 //! - `draw`: the model as it looks
 //! - `terminal`: keys and drawing
 //! - `news`: what the library tells, taken to the model
-//! - `run`: all of it together; wishes carried out
+//! - `run`: all of it together; requests carried out
 
 pub mod draw;
 mod keys;

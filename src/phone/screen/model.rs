@@ -1,4 +1,4 @@
-//! What the screen shows and what its keys do, without a terminal: keys and news in, wishes out.
+//! What the screen shows and what its keys do, without a terminal: keys and news in, requests out.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ pub enum Key {
 
 /// What a key asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     Dial(String),
     Answer(CallId),
     /// Hang up, or refuse a call that rings here.
@@ -193,7 +193,7 @@ mod tests {
         Model::new("sip:a@127.0.0.1".to_owned(), "not registered")
     }
 
-    fn typed(model: &mut Model, text: &str) -> Vec<Wish> {
+    fn typed(model: &mut Model, text: &str) -> Vec<Request> {
         text.chars()
             .filter_map(|letter| model.key(if letter == '\n' { Key::Enter } else { Key::Char(letter) }))
             .collect()
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_number_is_dialled_with_or_without_the_key_for_it() {
-        let wanted = [Wish::Dial("1002".to_owned())];
+        let wanted = [Request::Dial("1002".to_owned())];
         assert_eq!(typed(&mut model(), "d1002\n"), wanted);
         assert_eq!(typed(&mut model(), "1002\n"), wanted);
         let mut model = model();
@@ -224,18 +224,19 @@ mod tests {
         let id = CallId(1);
         assert_eq!(typed(&mut model, "ahomtr"), []);
         model.begin(id, "sip:b@127.0.0.1".to_owned(), Stage::RingsHere);
-        assert_eq!(typed(&mut model, "omra"), [Wish::Answer(id)]);
+        assert_eq!(typed(&mut model, "omra"), [Request::Answer(id)]);
         model.line(id).expect("a line").stage = Stage::Up;
-        let wanted = [Wish::Hold(id), Wish::Mute(id, true), Wish::Record(id, true), Wish::Digit(id, '5')];
+        let wanted =
+            [Request::Hold(id), Request::Mute(id, true), Request::Record(id, true), Request::Digit(id, '5')];
         assert_eq!(typed(&mut model, "aomr5"), wanted);
         let line = model.line(id).expect("a line");
         (line.held.0, line.muted, line.recording) = (true, true, true);
         assert_eq!(
             typed(&mut model, "omr"),
-            [Wish::Resume(id), Wish::Mute(id, false), Wish::Record(id, false)]
+            [Request::Resume(id), Request::Mute(id, false), Request::Record(id, false)]
         );
-        assert_eq!(typed(&mut model, "t1003\n"), [Wish::Transfer(id, "1003".to_owned())]);
-        assert_eq!(typed(&mut model, "hq"), [Wish::Hangup(id), Wish::Quit]);
+        assert_eq!(typed(&mut model, "t1003\n"), [Request::Transfer(id, "1003".to_owned())]);
+        assert_eq!(typed(&mut model, "hq"), [Request::Hangup(id), Request::Quit]);
     }
 
     #[test]
@@ -243,16 +244,16 @@ mod tests {
         let mut model = model();
         up(&mut model, 1);
         model.begin(CallId(2), "sip:c@127.0.0.1".to_owned(), Stage::RingsHere);
-        assert_eq!(typed(&mut model, "h"), [Wish::Hangup(CallId(1))]);
+        assert_eq!(typed(&mut model, "h"), [Request::Hangup(CallId(1))]);
         assert_eq!(typed(&mut model, "jc"), []);
         model.key(Key::Down);
         model.key(Key::Down);
-        assert_eq!(typed(&mut model, "a"), [Wish::Answer(CallId(2))]);
+        assert_eq!(typed(&mut model, "a"), [Request::Answer(CallId(2))]);
         model.line(CallId(2)).expect("a line").stage = Stage::Up;
-        assert_eq!(typed(&mut model, "j"), [Wish::Join(CallId(2), CallId(1))]);
-        assert_eq!(typed(&mut model, "c"), [Wish::Conference(vec![CallId(1), CallId(2)])]);
+        assert_eq!(typed(&mut model, "j"), [Request::Join(CallId(2), CallId(1))]);
+        assert_eq!(typed(&mut model, "c"), [Request::Conference(vec![CallId(1), CallId(2)])]);
         model.end(CallId(1));
-        assert_eq!(typed(&mut model, "h"), [Wish::Hangup(CallId(2))]);
+        assert_eq!(typed(&mut model, "h"), [Request::Hangup(CallId(2))]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::super::dialling::uri_of;
 use super::super::script::Stop;
-use super::model::{Model, Stage, Wish};
+use super::model::{Model, Request, Stage};
 use super::terminal::{Input, Screen, keys};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_client::{Call, CallError, CallId, CallState, ClientEvent, IncomingCall, Recording, SipClient};
@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long far ends have to confirm our hang-ups at the end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What came of a wish.
+/// What came of a request.
 enum Deed {
     Answered(Call),
     Held(CallId, bool),
@@ -56,7 +56,7 @@ pub async fn run(client: &SipClient, identity: &str, stop: &mut Stop) -> anyhow:
     loop {
         phone.ages();
         screen.draw(&phone.model)?;
-        let wish = tokio::select! {
+        let request = tokio::select! {
             event = events.next() => match event {
                 Some(event) => {
                     phone.event(&event).await;
@@ -75,14 +75,14 @@ pub async fn run(client: &SipClient, identity: &str, stop: &mut Stop) -> anyhow:
             input = keys.recv() => match input {
                 Some(Input::Key(key)) => phone.model.key(key),
                 Some(Input::Resized) => None,
-                None => Some(Wish::Quit),
+                None => Some(Request::Quit),
             },
             _ = tick.tick() => None,
-            _ = stop.recv() => Some(Wish::Quit),
+            _ = stop.recv() => Some(Request::Quit),
         };
-        match wish {
-            Some(Wish::Quit) => break,
-            Some(wish) => phone.wish(wish).await,
+        match request {
+            Some(Request::Quit) => break,
+            Some(request) => phone.request(request).await,
             None => {}
         }
     }
@@ -159,50 +159,50 @@ impl Phone<'_> {
         }
     }
 
-    async fn wish(&mut self, wish: Wish) {
-        match wish {
-            Wish::Dial(number) => self.dial(&uri_of(&number, self.identity)).await,
-            Wish::Answer(id) => {
+    async fn request(&mut self, request: Request) {
+        match request {
+            Request::Dial(number) => self.dial(&uri_of(&number, self.identity)).await,
+            Request::Answer(id) => {
                 if let Some(call) = self.ringing.remove(&id) {
                     self.spawn(async move { call.answer().await.map(Deed::Answered) });
                 }
             }
-            Wish::Hangup(id) => match (self.ringing.remove(&id), self.calls.get(&id).cloned()) {
+            Request::Hangup(id) => match (self.ringing.remove(&id), self.calls.get(&id).cloned()) {
                 (Some(call), _) => self.spawn_quiet(async move { call.reject(486).await }),
                 (None, Some(call)) => self.spawn_quiet(async move { call.hangup().await }),
                 (None, None) => {}
             },
-            Wish::Hold(id) => {
+            Request::Hold(id) => {
                 self.with(id, move |call| async move { call.hold().await.map(|()| Deed::Held(id, true)) })
             }
-            Wish::Resume(id) => {
+            Request::Resume(id) => {
                 self.with(id, move |call| async move { call.resume().await.map(|()| Deed::Held(id, false)) })
             }
-            Wish::Mute(id, muted) => {
+            Request::Mute(id, muted) => {
                 self.with(
                     id,
                     move |call| async move { call.mute(muted).await.map(|()| Deed::Muted(id, muted)) },
                 );
             }
-            Wish::Digit(id, digit) => self.with(id, move |call| async move {
+            Request::Digit(id, digit) => self.with(id, move |call| async move {
                 let sent = call.send_digits(&digit.to_string(), None).await;
                 sent.map(|()| Deed::Said(format!("sent {digit}")))
             }),
-            Wish::Transfer(id, number) => {
+            Request::Transfer(id, number) => {
                 let target = uri_of(&number, self.identity);
                 self.with(id, move |call| async move {
                     let sent = call.transfer(target.as_str()).await;
                     sent.map(|()| Deed::Said(format!("{} goes to {target}", call.remote())))
                 });
             }
-            Wish::Join(id, other) => {
+            Request::Join(id, other) => {
                 let Some(other) = self.calls.get(&other).cloned() else { return };
                 self.with(id, move |call| async move {
                     let sent = call.transfer_to(&other).await;
                     sent.map(|()| Deed::Said(format!("{} and {} are joined", call.remote(), other.remote())))
                 });
             }
-            Wish::Conference(ids) => {
+            Request::Conference(ids) => {
                 let calls: Vec<Call> = ids.iter().filter_map(|id| self.calls.get(id).cloned()).collect();
                 // It ends with its calls.
                 self.model.say(match self.client.conference(&calls).await {
@@ -210,15 +210,15 @@ impl Phone<'_> {
                     Err(error) => error.to_string(),
                 });
             }
-            Wish::Record(id, true) => self.record(id).await,
-            Wish::Record(id, false) => {
+            Request::Record(id, true) => self.record(id).await,
+            Request::Record(id, false) => {
                 if let Some(recording) = self.recordings.remove(&id) {
                     // What came of it is an event.
                     tokio::spawn(recording.stop());
                 }
                 self.recording(id, false);
             }
-            Wish::Quit => {}
+            Request::Quit => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::config::parse_alone;
 use crate::in_force::Current;
-use crate::leading::{self, Led, Wish};
+use crate::leading::{self, Claim, Led};
 use b2b_call::policy::Way;
 use b2b_sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
 use b2b_testkit::{Harness, PartyId, SESSION};
@@ -213,8 +213,8 @@ fn what_a_party_names_is_a_number_of_ours_or_nothing() {
     let current = Current::new(super::tests::settings(ROUTES_ALONE));
     let by = b2b_call::handler::Party { user: Some("1001".to_owned()), ..Default::default() };
     let named = |target: &str| {
-        let wish = Wish { by: &by, dialled: None, way: Way::Refer, target, hosts: &[], caller: None };
-        match leading::lead(&current, &settings, &wish) {
+        let claim = Claim { by: &by, dialled: None, way: Way::Refer, target, hosts: &[], caller: None };
+        match leading::lead(&current, &settings, &claim) {
             Led::Number(number, _) => Ok(number),
             Led::Contact(..) => Err(200),
             Led::NotFollowed { .. } => Err(403),

@@ -44,14 +44,14 @@ pub struct Asked {
     listen: bool,
 }
 
-type Wish = Result<Query<Asked>, QueryRejection>;
+type AskedQuery = Result<Query<Asked>, QueryRejection>;
 
 /// Of a leg.
 pub async fn of_leg(
     State(api): State<Api>,
     Path(leg): Path<String>,
     Extension(granted): Extension<Granted>,
-    asked: Wish,
+    asked: AskedQuery,
     request: Request,
 ) -> Result<Response, Problem> {
     let number = leg.parse().map(LegId);
@@ -66,7 +66,7 @@ pub async fn of_call(
     State(api): State<Api>,
     Path(call): Path<String>,
     Extension(granted): Extension<Granted>,
-    asked: Wish,
+    asked: AskedQuery,
     request: Request,
 ) -> Result<Response, Problem> {
     open(api, &granted, call_id(&call)?.into(), asked, request).await
@@ -76,7 +76,7 @@ async fn open(
     api: Api,
     granted: &Granted,
     of: Watched,
-    asked: Wish,
+    asked: AskedQuery,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let usage = "the query takes rate=8000, 16000 or 24000, and listen=true";

@@ -25,7 +25,7 @@ const LONGEST: u64 = 86_400;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CaptureWish)]
-pub struct Wish {
+pub struct CaptureRequest {
     #[serde(default)]
     media: Media,
     /// How long; without it until the call ends.
@@ -64,7 +64,7 @@ pub async fn begin(
     body: Body,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
     let call = call_id(&id)?;
-    let Wish { media, seconds } = body::maybe_json(body, USAGE)?.unwrap_or_default();
+    let CaptureRequest { media, seconds } = body::maybe_json(body, USAGE)?.unwrap_or_default();
     let longest = match seconds {
         None => None,
         Some(seconds @ 1..=LONGEST) => Some(Duration::from_secs(seconds)),

@@ -19,7 +19,7 @@ use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CallWish)]
-pub struct Wish {
+pub struct OriginateRequest {
     /// Whom to call first: a target as routes have it, `user/1001`.
     from: String,
     /// Whom to join with who answers.
@@ -43,26 +43,30 @@ pub async fn begin(
     State(api): State<Api>,
     body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Begun>), Problem> {
-    let wish: Wish = body::json(body, USAGE)?;
+    let asked_for: OriginateRequest = body::json(body, USAGE)?;
     let settings = api.admission.current.get();
-    if wish.ring_s.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
+    if asked_for.ring_s.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
         return Err(Problem::bad("ring_s is out of range", "name 1 to 3600 seconds"));
     }
-    if wish.caller.as_ref().is_some_and(|caller| caller.is_empty() || caller.contains(char::is_control)) {
+    if asked_for.caller.as_ref().is_some_and(|caller| caller.is_empty() || caller.contains(char::is_control))
+    {
         return Err(Problem::bad("caller is no number", "leave it out, or name one"));
     }
     let contacts =
         async |target: &str| dial::contacts(&api.service, target).await.map_err(|error| unknown(&error));
-    let (first, second) = (contacts(&wish.from).await?, contacts(&wish.to).await?);
-    let options = |shown: &str| dial::options(&settings, wish.caller.as_deref(), shown, wish.ring_s);
-    let route =
-        RouteTaken { name: "api".to_owned(), why: format!("POST /calls from {} to {}", wish.from, wish.to) };
+    let (first, second) = (contacts(&asked_for.from).await?, contacts(&asked_for.to).await?);
+    let options =
+        |shown: &str| dial::options(&settings, asked_for.caller.as_deref(), shown, asked_for.ring_s);
+    let route = RouteTaken {
+        name: "api".to_owned(),
+        why: format!("POST /calls from {} to {}", asked_for.from, asked_for.to),
+    };
     let request = DialRequest {
         to: DialTo::Contacts(first),
-        options: DialOptions { route: Some(route), ..options(&wish.to) },
+        options: DialOptions { route: Some(route), ..options(&asked_for.to) },
     };
     let (call, leg) = api.service.originate(request).await.map_err(|error| refused(&error))?;
-    let onward = DialRequest { to: DialTo::Contacts(second), options: options(&wish.from) };
+    let onward = DialRequest { to: DialTo::Contacts(second), options: options(&asked_for.from) };
     tokio::spawn(join(api.service.clone(), call, leg, onward));
     let place = [(LOCATION, format!("/calls/{}", call.0))];
     Ok((StatusCode::CREATED, place, Json(Begun { call })))

@@ -30,7 +30,7 @@ pub struct Agents {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = AgentWish)]
-pub struct Wish {
+pub struct AgentRequest {
     state: Duty,
 }
 
@@ -71,8 +71,8 @@ pub async fn set_state(
     body: Body,
 ) -> Result<Json<AgentView>, Problem> {
     let usage = "send {\"state\": \"available\"}, \"paused\" or \"logged_out\" as JSON";
-    let wish: Wish = body::json(body, usage)?;
-    let changed = api.queues.change(&name, Change::To(wish.state)).await;
+    let asked_for: AgentRequest = body::json(body, usage)?;
+    let changed = api.queues.change(&name, Change::To(asked_for.state)).await;
     changed.map(Json).ok_or_else(|| no_agent(&name))
 }
 

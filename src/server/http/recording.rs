@@ -19,7 +19,7 @@ use b2b_call::service::CallError;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RecordingWish)]
-pub struct Wish {
+pub struct RecordingRequest {
     paused: bool,
 }
 
@@ -61,8 +61,8 @@ pub async fn pause(
 ) -> Result<StatusCode, Problem> {
     let call = call_id(&id)?;
     let usage = "send {\"paused\": true} or {\"paused\": false} as JSON";
-    let wish: Wish = body::json(body, usage)?;
-    asked(call, api.service.pause_call_recording(call, wish.paused)).await?;
+    let asked_for: RecordingRequest = body::json(body, usage)?;
+    asked(call, api.service.pause_call_recording(call, asked_for.paused)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

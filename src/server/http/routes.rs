@@ -109,7 +109,7 @@ pub fn routes() -> Vec<Route> {
             "Calls somebody, and joins him with another one.",
             post(originate::begin),
         )
-        .takes::<originate::Wish>()
+        .takes::<originate::OriginateRequest>()
         .status(201)
         .gives::<originate::Begun>(),
         Route::new((Get, "/calls/{id}"), read, "What happened in a call.", get(calls::one))
@@ -127,7 +127,7 @@ pub fn routes() -> Vec<Route> {
         .gives::<Status>()
         .lasts(),
         Route::new((Post, "/calls/{id}/capture"), record, "Its media is captured.", post(capture::begin))
-            .may_take::<capture::Wish>()
+            .may_take::<capture::CaptureRequest>()
             .status(202)
             .gives::<capture::Begun>(),
         Route::new(
@@ -145,7 +145,7 @@ pub fn routes() -> Vec<Route> {
             "Its recording is paused, or goes on.",
             patch(recording::pause),
         )
-        .takes::<recording::Wish>()
+        .takes::<recording::RecordingRequest>()
         .status(204),
         Route::new((Delete, "/calls/{id}/recording"), record, "Its recording ends.", delete(recording::end))
             .gives::<recording::Over>(),
@@ -187,7 +187,7 @@ pub fn routes() -> Vec<Route> {
             "Changes his state.",
             put(queues::set_state),
         )
-        .takes::<queues::Wish>()
+        .takes::<queues::AgentRequest>()
         .gives::<AgentView>(),
         Route::new((Get, "/rooms"), read, "Rooms, and who is in them.", get(places::list))
             .gives::<places::Rooms>(),

@@ -1,7 +1,7 @@
 //! BLF and MWI, busy lamp fields and message waiting: the server as notifier (RFC 6665) of the packages
 //! `dialog` (RFC 4235) and `message-summary` (RFC 3842).
 //!
-//! - `wish`: what a SUBSCRIBE asks for
+//! - `subscribe_request`: what a SUBSCRIBE asks for
 //! - `resource`: what it names
 //! - `subscription_fsm`: a subscription as a table
 //! - `state`: how everything stands that can be watched; `follow`: from the event bus
@@ -13,10 +13,10 @@ pub mod document;
 pub mod follow;
 pub mod resource;
 pub mod state;
+pub mod subscribe_request;
 mod subscription_fsm;
 #[cfg(test)]
 mod tests;
-pub mod wish;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ use b2b_sip::transaction::timer_queue::{Queued, TimerQueue};
 use document::{DialogLine, DialogState};
 use resource::{Resource, Watcher};
 use state::NotifierState;
+use subscribe_request::{Package, SubscribeRequest};
 use subscription_fsm::{Action, Event, State, step};
-use wish::{Package, Wish};
 
 /// NOTIFYs of one subscription are at least so far apart, those in answer to a SUBSCRIBE
 /// aside.
@@ -162,7 +162,7 @@ impl Notifier {
         request: &Request,
         (asking, hops): (Asking<'_>, HopRule),
     ) -> Result<(), Reply> {
-        let Wish { package, event, expires } = wish::read(request)?;
+        let SubscribeRequest { package, event, expires } = subscribe_request::read(request)?;
         let known = (asking.settings, &self.state);
         let found = resource::find(known, request, package, asking.watcher);
         let (resource, entity) = found.map_err(Reply::status)?;
@@ -214,24 +214,26 @@ impl Notifier {
         let Some(it) = self.subscriptions.get_mut(&id) else {
             return drop(t.sip.answer_subscriber(t.now, id, transaction, Reply::status(481)));
         };
-        let wish = match wish::read(request) {
-            Ok(wish) if wish.event == it.event => wish,
+        let asked = match subscribe_request::read(request) {
+            Ok(asked) if asked.event == it.event => asked,
             // A second event in a dialog of the first one (RFC 6665 §4.5.2).
-            Ok(_) => return drop(t.sip.answer_subscriber(t.now, id, transaction, wish::bad_event())),
+            Ok(_) => {
+                return drop(t.sip.answer_subscriber(t.now, id, transaction, subscribe_request::bad_event()));
+            }
             Err(reply) => return drop(t.sip.answer_subscriber(t.now, id, transaction, reply)),
         };
         if it.is_ending() {
             return drop(t.sip.answer_subscriber(t.now, id, transaction, Reply::status(481)));
         }
-        it.expires_at = t.now + wish.expires;
-        let answered = t.sip.answer_subscriber(t.now, id, transaction, granted(wish.expires));
+        it.expires_at = t.now + asked.expires;
+        let answered = t.sip.answer_subscriber(t.now, id, transaction, granted(asked.expires));
         if let Err(error) = answered {
             tracing::debug!("a subscription's refresh: {error}");
         }
-        if !wish.expires.is_zero() {
+        if !asked.expires.is_zero() {
             self.state.count(|of| &mut of.refreshed);
         }
-        self.granted(t, id, wish.expires);
+        self.granted(t, id, asked.expires);
     }
 
     fn granted(&mut self, t: &mut Turn<'_>, id: SubscriptionId, expires: Duration) {

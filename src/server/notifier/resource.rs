@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::state::NotifierState;
-use super::wish::Package;
+use super::subscribe_request::Package;
 use crate::in_force::{Settings, own_user};
 use crate::routing::{Outcome, RouteRequest};
 use b2b_sip::msg::{Method, Request};

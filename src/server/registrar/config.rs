@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::aor::Aor;
+use super::operation::ExpiryLimits;
 use super::reach::Trusted;
-use super::wish::ExpiryLimits;
 
 /// What a registrar is told.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! - `reach`: by which way a contact is reached
 //! - `store`: the `LocationStore` trait, and one in memory
 //! - `sqlite`: one that a restart does not empty
-//! - `wish`: what a REGISTER asks for; `rules`: what becomes of the bindings;
+//! - `operation`: what a REGISTER asks for; `rules`: what becomes of the bindings;
 //!   `reply`: what it is answered
 //! - `service`: the machine around them: `handle`, `lookup`, expiry, keep-alive
 //! - `config`, `event`: what it is told, and what comes out
@@ -18,6 +18,7 @@ pub mod binding;
 pub mod config;
 mod deadlines;
 pub mod event;
+mod operation;
 pub mod pending;
 pub mod reach;
 pub mod reply;
@@ -25,7 +26,6 @@ mod rules;
 pub mod service;
 pub mod sqlite;
 pub mod store;
-mod wish;
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::binding::Binding;
+use super::operation::{self, ExpiryLimits, Refusal};
 use super::store::Commit;
-use super::wish::{self, ExpiryLimits, Refusal};
 use b2b_sip::endpoint::Reply;
 use b2b_sip::msg::{Name, Request};
 
@@ -42,7 +42,7 @@ pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>],
     if path_counts
         && request.header(Name::Path).is_some()
         && request.has_token(Name::Supported, "path")
-        && let Ok(path) = wish::path(request)
+        && let Ok(path) = operation::path(request)
     {
         headers.push((Bytes::from_static(b"Path"), Bytes::from(path.into_vec())));
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::binding::Binding;
-use super::wish::{Refusal, Wanted, Wish};
+use super::operation::{Operation, Refusal, Wanted};
 
 /// One thing to do. Indices are those of the bindings and of the contacts wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,20 +24,20 @@ pub(super) struct Asker<'a> {
 /// The steps that lead from the bindings that are alive to those wanted.
 pub(super) fn steps(
     bindings: &[Arc<Binding>],
-    wish: &Wish<'_>,
+    operation: &Operation<'_>,
     asker: Asker<'_>,
     max_contacts: usize,
 ) -> Result<Vec<Step>, Refusal> {
     let in_order = |binding: &Binding| *binding.call_id != *asker.call_id || asker.cseq > binding.cseq;
-    let contacts = match wish {
-        Wish::Query => return Ok(Vec::new()),
-        Wish::RemoveAll => {
+    let contacts = match operation {
+        Operation::Query => return Ok(Vec::new()),
+        Operation::RemoveAll => {
             return match bindings.iter().all(|binding| in_order(binding)) {
                 true => Ok((0..bindings.len()).map(|binding| Step::Remove { binding }).collect()),
                 false => Err(Refusal::OutOfOrder),
             };
         }
-        Wish::Update(contacts) => contacts,
+        Operation::Update(contacts) => contacts,
     };
     let mut steps = Vec::with_capacity(contacts.len());
     let mut taken = vec![false; bindings.len()];

@@ -11,11 +11,11 @@ use super::binding::{Binding, BindingFlow, BindingId};
 use super::config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 use super::deadlines::Deadlines;
 use super::event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
+use super::operation::{self, ExpiryLimits, Operation, Refusal};
 use super::reach::{self, NextHop};
 use super::reply::{self, RegistrarReply};
 use super::rules::{self, Asker, Step};
 use super::store::{Change, Commit, LocationStore};
-use super::wish::{self, ExpiryLimits, Refusal, Wish};
 use b2b_sip::endpoint::{Flow, Reply};
 use b2b_sip::msg::Request;
 
@@ -135,29 +135,29 @@ impl Registrar {
         aor: &Aor,
         max_contacts: usize,
     ) -> Result<(), Refusal> {
-        let wish = Wish::of(request, &self.limits)?;
+        let operation = Operation::of(request, &self.limits)?;
         let sent_by = reach::sent_by_of(request, sender.flow, &self.config.trusted.proxies);
-        let path = if sent_by == SentBy::Proxy { wish::path(request)? } else { Box::default() };
+        let path = if sent_by == SentBy::Proxy { operation::path(request)? } else { Box::default() };
         let cseq = request.cseq().map_err(|_| Refusal::Bad("Invalid CSeq"))?.number;
         let call_id = request.call_id().map_err(|_| Refusal::Bad("Invalid Call-ID"))?;
         // What has expired and was not looked at yet is gone all the same.
         self.drop_expired(now, aor);
-        let Wish::Update(wanted) = &wish else {
-            if matches!(wish, Wish::Query) {
+        let Operation::Update(wanted) = &operation else {
+            if matches!(operation, Operation::Query) {
                 self.counters.queries += 1;
                 return Ok(());
             }
-            let steps = rules::steps(self.store.bindings(aor), &wish, Asker { call_id, cseq }, 0)?;
+            let steps = rules::steps(self.store.bindings(aor), &operation, Asker { call_id, cseq }, 0)?;
             self.perform(now, aor, &steps, |_, _| None);
             return Ok(());
         };
         let asker = Asker { call_id, cseq };
-        let steps = rules::steps(self.store.bindings(aor), &wish, asker, max_contacts)?;
+        let steps = rules::steps(self.store.bindings(aor), &operation, asker, max_contacts)?;
         let added = steps.iter().filter(|step| matches!(step, Step::Add { .. })).count();
         if !self.store.accepts() || (added > 0 && self.store.len() + added > self.config.max_bindings) {
             return Err(Refusal::Overloaded);
         }
-        let user_agent = wish::user_agent(request);
+        let user_agent = operation::user_agent(request);
         let (flow, source) = (BindingFlow::from(sender.flow), sender.source);
         let make = |index: usize, id: BindingId| {
             let wanted = wanted.get(index)?;

@@ -79,7 +79,7 @@ impl Fault {
 
 /// What is to be done for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum AgentRequest {
     Nothing,
     Mark(String),
     Clear,
@@ -151,7 +151,7 @@ impl Session {
     ///
     /// # Errors
     /// `Flood`, `TooLong`, `Junk`, `Marks`.
-    pub fn text(&mut self, at: Instant, text: &str, marks: usize) -> Result<Wish, Fault> {
+    pub fn text(&mut self, at: Instant, text: &str, marks: usize) -> Result<AgentRequest, Fault> {
         self.other(at)?;
         if !self.texts.take(at) {
             return Err(Fault::Flood);
@@ -162,18 +162,18 @@ impl Session {
         let said: Said = serde_json::from_str(text).map_err(|error| Fault::Junk(error.to_string()))?;
         let junk = |what: &str| Err(Fault::Junk(what.to_owned()));
         match (self.state, said) {
-            (_, Said::Clear {}) => Ok(Wish::Clear),
-            (State::Stopping, _) => Ok(Wish::Nothing),
+            (_, Said::Clear {}) => Ok(AgentRequest::Clear),
+            (State::Stopping, _) => Ok(AgentRequest::Nothing),
             (State::Open, Said::Mark { name }) if name.len() > NAME => junk("a name has 256 bytes at most"),
             (State::Open, Said::Mark { .. }) if marks >= MARKS => Err(Fault::Marks),
-            (State::Open, Said::Mark { name }) => Ok(Wish::Mark(name)),
+            (State::Open, Said::Mark { name }) => Ok(AgentRequest::Mark(name)),
             (State::Open, Said::Dtmf { digits, ms }) => {
                 let known = |digit: char| "0123456789*#ABCD".contains(digit);
                 if digits.is_empty() || digits.len() > DIGITS || !digits.chars().all(known) {
                     return junk("digits are 1 to 32 of 0 to 9, *, # and A to D");
                 }
                 match ms.unwrap_or(PRESS.0) {
-                    ms if PRESS.1.contains(&ms) => Ok(Wish::Press { digits, ms }),
+                    ms if PRESS.1.contains(&ms) => Ok(AgentRequest::Press { digits, ms }),
                     _ => junk("ms is 40 to 5000"),
                 }
             }
@@ -185,7 +185,7 @@ impl Session {
                     return junk("transfer is a target of 1 to 256 bytes");
                 }
                 (self.state, self.transfer) = (State::Stopping, transfer);
-                Ok(Wish::Finish)
+                Ok(AgentRequest::Finish)
             }
         }
     }
@@ -221,22 +221,22 @@ mod tests {
 
     use super::*;
 
-    fn say(session: &mut Session, text: &str) -> Result<Wish, Fault> {
+    fn say(session: &mut Session, text: &str) -> Result<AgentRequest, Fault> {
         session.text(Instant::now(), text, 0)
     }
 
     #[test]
     fn wishes_come_out_until_stop_and_then_only_clear_counts() {
         let mut session = Session::default();
-        assert_eq!(say(&mut session, r#"{"type":"mark","name":"a"}"#), Ok(Wish::Mark("a".into())));
-        let press = Wish::Press { digits: "12#".into(), ms: 100 };
+        assert_eq!(say(&mut session, r#"{"type":"mark","name":"a"}"#), Ok(AgentRequest::Mark("a".into())));
+        let press = AgentRequest::Press { digits: "12#".into(), ms: 100 };
         assert_eq!(say(&mut session, r#"{"type":"dtmf","digits":"12#"}"#), Ok(press));
         assert_eq!(session.binary(Instant::now(), 640), Ok(true));
-        assert_eq!(say(&mut session, r#"{"type":"stop","transfer":"user/1001"}"#), Ok(Wish::Finish));
+        assert_eq!(say(&mut session, r#"{"type":"stop","transfer":"user/1001"}"#), Ok(AgentRequest::Finish));
         assert_eq!(session.binary(Instant::now(), 640), Ok(false));
-        assert_eq!(say(&mut session, r#"{"type":"mark","name":"b"}"#), Ok(Wish::Nothing));
-        assert_eq!(say(&mut session, r#"{"type":"stop"}"#), Ok(Wish::Nothing));
-        assert_eq!(say(&mut session, r#"{"type":"clear"}"#), Ok(Wish::Clear));
+        assert_eq!(say(&mut session, r#"{"type":"mark","name":"b"}"#), Ok(AgentRequest::Nothing));
+        assert_eq!(say(&mut session, r#"{"type":"stop"}"#), Ok(AgentRequest::Nothing));
+        assert_eq!(say(&mut session, r#"{"type":"clear"}"#), Ok(AgentRequest::Clear));
         assert_eq!(session.transfer().as_deref(), Some("user/1001"), "the first one holds");
     }
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::message::{Start, Told};
-use super::session::{BINARY, Fault, Session, Wish};
+use super::session::{AgentRequest, BINARY, Fault, Session};
 use crate::outbox::Outbox;
 use b2b_call::LegId;
 use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
@@ -211,11 +211,11 @@ impl Talk {
                 }
             }
             Some(Ok(Message::Text(text))) => match self.session.text(at, &text, self.stream.marks())? {
-                Wish::Nothing => {}
-                Wish::Mark(name) => self.stream.mark(name),
-                Wish::Clear => self.stream.clear(),
-                Wish::Finish => self.stream.finish(),
-                Wish::Press { digits, ms } => {
+                AgentRequest::Nothing => {}
+                AgentRequest::Mark(name) => self.stream.mark(name),
+                AgentRequest::Clear => self.stream.clear(),
+                AgentRequest::Finish => self.stream.finish(),
+                AgentRequest::Press { digits, ms } => {
                     for digit in digits.chars() {
                         // A leg that has gone is told by the stream's end.
                         let _ = self.party.service.send_digit(self.party.leg, digit, ms).await;

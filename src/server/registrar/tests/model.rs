@@ -8,7 +8,7 @@ use super::*;
 type Line = (u8, u64, u8, u32);
 
 #[derive(Debug, Clone)]
-enum Wish {
+enum Operation {
     Query,
     Star,
     Contacts(Vec<(u8, u32)>),
@@ -20,7 +20,7 @@ struct Step {
     user: u8,
     call: u8,
     cseq: u32,
-    wish: Wish,
+    operation: Operation,
     /// Let the registrar's timer run before.
     timer: bool,
 }
@@ -28,10 +28,10 @@ struct Step {
 fn a_step() -> impl Strategy<Value = Step> {
     let expires = prop_oneof![Just(0u32), Just(30), 60u32..400, Just(999_999)];
     let contacts = prop::collection::vec((0u8..5, expires), 1..4);
-    let wish =
-        prop_oneof![1 => Just(Wish::Query), 1 => Just(Wish::Star), 6 => contacts.prop_map(Wish::Contacts)];
-    (0u64..90, 1u8..3, 0u8..3, 0u32..12, wish, any::<bool>())
-        .prop_map(|(pause, user, call, cseq, wish, timer)| Step { pause, user, call, cseq, wish, timer })
+    let operation = prop_oneof![1 => Just(Operation::Query), 1 => Just(Operation::Star), 6 => contacts.prop_map(Operation::Contacts)];
+    (0u64..90, 1u8..3, 0u8..3, 0u32..12, operation, any::<bool>()).prop_map(
+        |(pause, user, call, cseq, operation, timer)| Step { pause, user, call, cseq, operation, timer },
+    )
 }
 
 const MAX_CONTACTS: usize = 3;
@@ -40,14 +40,14 @@ const MAX_CONTACTS: usize = 3;
 fn model(lines: &mut Vec<Line>, now: u64, step: &Step) -> u16 {
     lines.retain(|line| line.1 > now);
     let late = |line: &Line| line.2 == step.call && step.cseq <= line.3;
-    match &step.wish {
-        Wish::Query => 200,
-        Wish::Star if lines.iter().any(late) => 500,
-        Wish::Star => {
+    match &step.operation {
+        Operation::Query => 200,
+        Operation::Star if lines.iter().any(late) => 500,
+        Operation::Star => {
             lines.clear();
             200
         }
-        Wish::Contacts(wanted) => {
+        Operation::Contacts(wanted) => {
             if wanted.iter().any(|(_, expires)| (1..60).contains(expires)) {
                 return 423;
             }
@@ -90,10 +90,10 @@ proptest! {
             let register = Register::new(step.cseq)
                 .to(&format!("<sip:100{}@b2b.example>", step.user + 2))
                 .call_id(&format!("call{}", step.call));
-            let register = match &step.wish {
-                Wish::Query => register,
-                Wish::Star => register.contact("*").expires(0),
-                Wish::Contacts(wanted) => wanted.iter().fold(register, |register, (contact, expires)| {
+            let register = match &step.operation {
+                Operation::Query => register,
+                Operation::Star => register.contact("*").expires(0),
+                Operation::Contacts(wanted) => wanted.iter().fold(register, |register, (contact, expires)| {
                     register.contact(&format!("<sip:c{contact}@10.0.0.5>;expires={expires}"))
                 }),
             };

@@ -44,7 +44,7 @@ impl Package {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct SubscribeRequest {
     pub package: Package,
     /// Event, with its id: every NOTIFY has it (RFC 6665 §8.2.1).
     pub event: Bytes,
@@ -56,7 +56,7 @@ pub struct Wish {
 ///
 /// # Errors
 /// The response that says what is wrong.
-pub fn read(request: &Request) -> Result<Wish, Reply> {
+pub fn read(request: &Request) -> Result<SubscribeRequest, Reply> {
     let event = request.header(Name::Event).unwrap_or_default();
     let mut parts = event.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let package = parts.next().and_then(Package::named).ok_or_else(bad_event)?;
@@ -80,7 +80,7 @@ pub fn read(request: &Request) -> Result<Wish, Reply> {
     if !expires.is_zero() && expires < SHORTEST {
         return Err(with("Min-Expires", &SHORTEST.as_secs().to_string(), Reply::status(423)));
     }
-    Ok(Wish { package, event, expires })
+    Ok(SubscribeRequest { package, event, expires })
 }
 
 /// 489 with what there is.
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use b2b_sip::msg::{Limits, Message};
 
-    fn asked(fields: &str) -> Result<Wish, (u16, String)> {
+    fn asked(fields: &str) -> Result<SubscribeRequest, (u16, String)> {
         let text = format!(
             "SUBSCRIBE sip:1002@b2b.example SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx\r\n\
              Max-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1002@b2b.example>\r\nCall-ID: x\r\n\
@@ -127,12 +127,12 @@ mod tests {
 
     #[test]
     fn an_event_that_we_have_is_taken_with_its_id_and_no_other_parameter() {
-        let wish = asked("Event: Dialog;sla ; id=a7\r\nExpires: 600\r\n").unwrap();
-        assert_eq!((wish.package, &wish.event[..]), (Package::Dialog, &b"dialog;id=a7"[..]));
-        assert_eq!(wish.expires, Duration::from_secs(600));
-        let wish = asked("o: message-summary\r\nExpires: 0\r\n").unwrap();
-        assert_eq!((wish.package, &wish.event[..]), (Package::MessageSummary, &b"message-summary"[..]));
-        assert!(wish.expires.is_zero());
+        let asked = asked("Event: Dialog;sla ; id=a7\r\nExpires: 600\r\n").unwrap();
+        assert_eq!((asked.package, &asked.event[..]), (Package::Dialog, &b"dialog;id=a7"[..]));
+        assert_eq!(asked.expires, Duration::from_secs(600));
+        let asked = asked("o: message-summary\r\nExpires: 0\r\n").unwrap();
+        assert_eq!((asked.package, &asked.event[..]), (Package::MessageSummary, &b"message-summary"[..]));
+        assert!(asked.expires.is_zero());
     }
 
     #[test]

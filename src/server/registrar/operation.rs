@@ -41,7 +41,7 @@ pub(super) enum Refusal {
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) enum Wish<'a> {
+pub(super) enum Operation<'a> {
     /// No Contact: tell what there is.
     Query,
     /// `Contact: *` with `Expires: 0`.
@@ -61,20 +61,20 @@ pub(super) struct Wanted<'a> {
     pub reg_id: Option<u32>,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> Operation<'a> {
     /// Reads a REGISTER.
-    pub fn of(request: &'a Request, limits: &ExpiryLimits) -> Result<Wish<'a>, Refusal> {
+    pub fn of(request: &'a Request, limits: &ExpiryLimits) -> Result<Operation<'a>, Refusal> {
         if request.call_id().map_or(0, <[u8]>::len) > MAX_CALL_ID {
             return Err(Refusal::Bad("Call-ID Too Long"));
         }
         if request.header(Name::Contact).is_none() {
-            return Ok(Wish::Query);
+            return Ok(Operation::Query);
         }
         let header = request.header(Name::Expires).map(expires);
         if request.contact_is_star() {
             let alone = request.field_values(Name::Contact).count() == 1;
             return match (alone, header) {
-                (true, Some(0)) => Ok(Wish::RemoveAll),
+                (true, Some(0)) => Ok(Operation::RemoveAll),
                 (true, _) => Err(Refusal::Bad("Contact * Needs Expires 0")),
                 (false, _) => Err(Refusal::Bad("Contact * Stands Alone")),
             };
@@ -87,7 +87,7 @@ impl<'a> Wish<'a> {
             all.retain(|before| !before.contact.uri.equivalent(&wanted.contact.uri));
             all.push(wanted);
         }
-        Ok(Wish::Update(all))
+        Ok(Operation::Update(all))
     }
 }
 
