@@ -239,7 +239,7 @@ impl Endpoint {
 
     /// The same for what it is joined to: not while we speak to it ourselves.
     pub fn hears_at(&self) -> Option<SocketAddr> {
-        let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_mouth);
+        let spoken_to = self.stage.as_ref().is_some_and(|stage| stage.has_encoder);
         self.takes_at().filter(|_| !spoken_to)
     }
 
@@ -330,7 +330,7 @@ impl Endpoint {
 
     /// Ticks a second of what we say to it ourselves, while we do.
     pub fn spoken_clock_rate(&self) -> Option<u32> {
-        self.stage.as_ref().filter(|stage| stage.has_mouth)?;
+        self.stage.as_ref().filter(|stage| stage.has_encoder)?;
         Some(self.remote?.voice.gets?.codec.clock_rate())
     }
 

@@ -130,7 +130,7 @@ pub struct Session {
     /// When RTP was last a reason to be content; `None` when no timeout runs.
     timeout_since: Option<Instant>,
     started: bool,
-    /// Mouth to ear, smoothed, ms.
+    /// PromptEncoder to ear, smoothed, ms.
     delay_ms: Option<f64>,
     injected: u64,
     unauthenticated: u64,

@@ -2,7 +2,7 @@
 //! its digits. A [`Stage`] stands in a relay endpoint while there is anything of that.
 //!
 //! - `program`: what is played, part after part; `music`: what is played without an end
-//! - `mouth`: samples to packets, in the leg's own outgoing stream
+//! - `prompt_encoder`: samples to packets, in the leg's own outgoing stream
 //! - `echo`: a party's own packets back to it
 //! - `collect`: digits in, time in, what they come to out
 //! - `streaming`: sound to and from outside of the media threads
@@ -13,17 +13,17 @@
 
 pub mod collect;
 mod echo;
-mod mouth;
 mod music;
 mod program;
+mod prompt_encoder;
 mod stand;
 mod streaming;
 
 pub use collect::{CollectEnd, Collected, DigitPlan, Typed};
 pub use echo::Echo;
-pub use mouth::{Line, Mouth};
 pub use music::{Music, Tracks};
 pub use program::{Program, Segment, Sound};
+pub use prompt_encoder::{Line, PromptEncoder};
 pub use stand::{Act, Stage, Ticket};
 pub use streaming::Streaming;
 

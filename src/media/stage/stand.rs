@@ -8,8 +8,8 @@
 
 use super::collect::Collector;
 use super::{
-    CollectEnd, Collected, DigitPlan, Echo, Line, Mouth, Music, Played, Program, Streaming, TICK_SAMPLES,
-    Typed,
+    CollectEnd, Collected, DigitPlan, Echo, Line, Music, Played, Program, PromptEncoder, Streaming,
+    TICK_SAMPLES, Typed,
 };
 use crate::codec::MAX_PAYLOAD;
 use crate::forward::OutSpace;
@@ -69,10 +69,10 @@ pub struct Stage {
     /// Where on the machine's wheel it stands.
     pub phase: Option<u8>,
     /// Whether the leg's feeder was told to be quiet.
-    pub has_mouth: bool,
+    pub has_encoder: bool,
     /// Where the next packet of ours stands, whoever of us makes it.
     line: Line,
-    mouth: Option<Box<Mouth>>,
+    encoder: Option<Box<PromptEncoder>>,
     /// The room that the party is in, and what hears it there.
     pub room: Option<u32>,
     pub ear: Option<Box<Ear>>,
@@ -233,8 +233,8 @@ impl Stage {
             (None, Some(stream), _) if stream.speaks() => {
                 let rate_hz = stream.rate_hz();
                 finished = stream.speak(&mut frame[..samples(rate_hz)]) == Spoken::Last;
-                if let Some(mouth) = self.mouth.as_mut().filter(|_| stream.is_cut()) {
-                    mouth.hush();
+                if let Some(encoder) = self.encoder.as_mut().filter(|_| stream.is_cut()) {
+                    encoder.hush();
                 }
                 (rate_hz, finished)
             }
@@ -311,8 +311,8 @@ impl Stage {
 
     /// What it needs to be spoken to is taken now.
     pub fn prepare(&mut self, target: &Target, rate_hz: u32) {
-        if !self.mouth.as_ref().is_some_and(|mouth| mouth.is_for(target, rate_hz)) {
-            self.mouth = Some(Box::new(Mouth::new(target, rate_hz)));
+        if !self.encoder.as_ref().is_some_and(|encoder| encoder.is_for(target, rate_hz)) {
+            self.encoder = Some(Box::new(PromptEncoder::new(target, rate_hz)));
         }
     }
 
@@ -333,8 +333,8 @@ impl Stage {
         send: impl FnMut(&[u8]),
     ) {
         self.prepare(target, rate_hz);
-        if let Some(mouth) = &mut self.mouth {
-            mouth.say(frame, last, at, &mut self.line, space, send);
+        if let Some(encoder) = &mut self.encoder {
+            encoder.say(frame, last, at, &mut self.line, space, send);
         }
     }
 
@@ -348,10 +348,10 @@ impl Stage {
         self.end_stream(StreamEnd::Closed);
     }
 
-    /// Nothing is played for the time being: the mouth's memory is given back.
+    /// Nothing is played for the time being: the encoder's memory is given back.
     pub fn rest(&mut self) {
         if !self.is_playing() && self.room.is_none() {
-            self.mouth = None;
+            self.encoder = None;
         }
     }
 

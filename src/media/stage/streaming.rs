@@ -1,5 +1,5 @@
 //! A stream at a party's stage: its packets to frames for the outside, and frames of the outside to
-//! its mouth.
+//! its encoder.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::stream::{Inside, Spoken, StreamEnd};
 
 /// Samples of 20 ms at the highest rate of a stream.
 const LONGEST: usize = 480;
-/// The highest rate of a mouth.
+/// The highest rate of a encoder.
 const MOUTH_HZ: u32 = 16_000;
 
 /// See the module's text.
@@ -19,7 +19,7 @@ const MOUTH_HZ: u32 = 16_000;
 pub struct Streaming {
     line: Inside,
     ear: Ear,
-    /// From the stream's rate, where no mouth has that.
+    /// From the stream's rate, where no encoder has that.
     rates: Option<Box<Rates>>,
 }
 

@@ -154,8 +154,8 @@ impl Machine {
             }
             _ => {}
         }
-        let has_mouth = playing || stage.room.is_some();
-        if std::mem::replace(&mut stage.has_mouth, has_mouth) != has_mouth
+        let has_encoder = playing || stage.room.is_some();
+        if std::mem::replace(&mut stage.has_encoder, has_encoder) != has_encoder
             && let Some(feeder) = endpoint.peer
         {
             self.refresh(feeder);

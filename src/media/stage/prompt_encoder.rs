@@ -12,7 +12,7 @@ use super::{TICK_NS, TICK_SAMPLES};
 const LONGEST: usize = 960;
 
 /// See the module's text. About 3.5 KB, and what the codec needs.
-pub struct Mouth {
+pub struct PromptEncoder {
     target: Target,
     rate_hz: u32,
     encoder: Encoder,
@@ -92,10 +92,10 @@ impl Line {
     }
 }
 
-impl Mouth {
-    /// A mouth that has said nothing, for samples at 8,000 or 16,000 Hz.
+impl PromptEncoder {
+    /// A prompt that has said nothing, for samples at 8,000 or 16,000 Hz.
     pub fn new(target: &Target, rate_hz: u32) -> Self {
-        Mouth {
+        PromptEncoder {
             target: *target,
             rate_hz,
             encoder: Encoder::new(target.codec, rate_hz, tuning(target)),
@@ -168,9 +168,9 @@ impl Mouth {
     }
 }
 
-impl std::fmt::Debug for Mouth {
+impl std::fmt::Debug for PromptEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mouth").field("target", &self.target).field("rate_hz", &self.rate_hz).finish()
+        f.debug_struct("PromptEncoder").field("target", &self.target).field("rate_hz", &self.rate_hz).finish()
     }
 }
 
@@ -188,12 +188,12 @@ mod tests {
         OutSpace::new(77, 9, 1_000)
     }
 
-    /// A mouth and its line.
-    struct Said(Mouth, Line);
+    /// A prompt and its line.
+    struct Said(PromptEncoder, Line);
 
     impl Said {
         fn new(target: &Target, rate_hz: u32) -> Self {
-            Said(Mouth::new(target, rate_hz), Line::default())
+            Said(PromptEncoder::new(target, rate_hz), Line::default())
         }
 
         fn say(
@@ -209,10 +209,10 @@ mod tests {
     }
 
     /// What so many ticks of 20 ms come to: marker, sequence, timestamp, octets.
-    fn say(mouth: &mut Said, space: &mut OutSpace, ticks: u64, last: bool) -> Vec<(bool, u16, u32, usize)> {
+    fn say(prompt: &mut Said, space: &mut OutSpace, ticks: u64, last: bool) -> Vec<(bool, u16, u32, usize)> {
         let mut sent = Vec::new();
         for n in 1..=ticks {
-            mouth.say(&[0; 160], last && n == ticks, n * 20_000_000, space, |packet| {
+            prompt.say(&[0; 160], last && n == ticks, n * 20_000_000, space, |packet| {
                 let header = Header::read(packet).unwrap();
                 assert_eq!((header.ssrc, header.payload_type), (77, 8));
                 sent.push((header.marker, header.sequence, header.timestamp, header.payload_len));
@@ -224,8 +224,8 @@ mod tests {
     #[test]
     fn packets_are_as_long_as_the_party_wants_them() {
         for (ptime, expected) in [(10, 12), (20, 6), (30, 4), (40, 3), (60, 2)] {
-            let mut mouth = Said::new(&target(Codec::Pcma, ptime), 8_000);
-            let sent = say(&mut mouth, &mut space(), 6, false);
+            let mut prompt = Said::new(&target(Codec::Pcma, ptime), 8_000);
+            let sent = say(&mut prompt, &mut space(), 6, false);
             assert_eq!(sent.len(), expected, "{ptime} ms");
             for (n, packet) in sent.iter().enumerate() {
                 let ticks = n as u32 * ptime * 8;
@@ -236,23 +236,23 @@ mod tests {
 
     #[test]
     fn the_last_packet_is_filled_up_with_silence() {
-        let mut mouth = Said::new(&target(Codec::Pcma, 60), 8_000);
-        let sent = say(&mut mouth, &mut space(), 4, true);
+        let mut prompt = Said::new(&target(Codec::Pcma, 60), 8_000);
+        let sent = say(&mut prompt, &mut space(), 4, true);
         assert_eq!(sent.len(), 2);
         assert_eq!(sent[1].3, 480);
     }
 
     #[test]
     fn who_sends_in_between_is_gone_on_from_with_a_marker_and_the_time() {
-        let (mut mouth, mut space) = (Said::new(&target(Codec::Pcma, 20), 8_000), space());
-        say(&mut mouth, &mut space, 1, false);
+        let (mut prompt, mut space) = (Said::new(&target(Codec::Pcma, 20), 8_000), space());
+        say(&mut prompt, &mut space, 1, false);
         space.sent(11, 50_000, 20_000_000, 172, 160);
         let mut seen = None;
-        mouth.say(&[0; 160], false, 60_000_000, &mut space, |packet| seen = Header::read(packet));
+        prompt.say(&[0; 160], false, 60_000_000, &mut space, |packet| seen = Header::read(packet));
         let header = seen.unwrap();
         assert_eq!((header.marker, header.sequence, header.timestamp), (true, 12, 50_000 + 320));
-        mouth.1.interrupt();
-        mouth.say(&[0; 160], false, 160_000_000, &mut space, |packet| seen = Header::read(packet));
+        prompt.1.interrupt();
+        prompt.say(&[0; 160], false, 160_000_000, &mut space, |packet| seen = Header::read(packet));
         let header = seen.unwrap();
         assert_eq!((header.marker, header.sequence, header.timestamp), (true, 13, 50_320 + 800));
     }
@@ -260,12 +260,12 @@ mod tests {
     #[test]
     fn ticks_left_out_are_time_gone_by_and_a_late_one_is_not() {
         const MS: u64 = 1_000_000;
-        let (mut mouth, mut space) = (Said::new(&target(Codec::Pcma, 20), 8_000), space());
+        let (mut prompt, mut space) = (Said::new(&target(Codec::Pcma, 20), 8_000), space());
         let mut said = Vec::new();
         // Due, and when it was that: the second is late, and the third behind a gap.
         for (due, at) in [(20, 20), (40, 95), (60, 95), (80, 95), (100, 100), (340, 340), (360, 360)] {
-            mouth.1.tick(due * MS);
-            mouth.say(&[0; 160], false, at * MS, &mut space, |packet| {
+            prompt.1.tick(due * MS);
+            prompt.say(&[0; 160], false, at * MS, &mut space, |packet| {
                 let header = Header::read(packet).unwrap();
                 said.push((header.marker, header.timestamp - 1_000));
             });
@@ -284,10 +284,10 @@ mod tests {
 
     #[test]
     fn opus_counts_48_khz_whatever_rate_it_is_given() {
-        let mut mouth = Said::new(&target(Codec::Opus, 20), 16_000);
+        let mut prompt = Said::new(&target(Codec::Opus, 20), 16_000);
         let (mut space, mut stamps) = (space(), Vec::new());
         for n in 1..4 {
-            mouth.say(&[0; 320], false, n * 20_000_000, &mut space, |packet| {
+            prompt.say(&[0; 320], false, n * 20_000_000, &mut space, |packet| {
                 stamps.push(Header::read(packet).unwrap().timestamp);
             });
         }
