@@ -147,8 +147,8 @@ impl Endpoint {
     }
 
     /// Whether it is in a room.
-    pub fn has_ear(&self) -> bool {
-        self.stage.as_ref().is_some_and(|stage| stage.ear.is_some())
+    pub fn has_receiver(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.receiver.is_some())
     }
 
     /// Whether somebody outside of the media threads hears its party.
@@ -177,7 +177,9 @@ impl Endpoint {
             clock_rate = rate;
         }
         events.for_each(|(payload_type, _)| payload_types.telephone_event(payload_type));
-        if let Some(remote) = self.remote.filter(|_| self.has_ear() || self.has_echo() || self.has_stream()) {
+        if let Some(remote) =
+            self.remote.filter(|_| self.has_receiver() || self.has_echo() || self.has_stream())
+        {
             for (payload_type, codec) in remote.voice.says.into_iter().flatten() {
                 payload_types.up(payload_type);
                 clock_rate = codec.clock_rate();
@@ -306,8 +308,8 @@ impl Endpoint {
         if let Some(transcoder) = &mut self.transcoder {
             transcoder.restart();
         }
-        if let Some(ear) = self.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
-            ear.new_stream();
+        if let Some(receiver) = self.stage.as_mut().and_then(|stage| stage.receiver.as_mut()) {
+            receiver.new_stream();
         }
         if let Some(stream) = self.stage.as_mut().and_then(|stage| stage.stream()) {
             stream.new_stream();

@@ -260,7 +260,7 @@ impl Machine {
                 Verdict::Up if endpoint.has_stream() => {
                     return self.up_to_stream(now, at, slot, datagram, out);
                 }
-                Verdict::Up if endpoint.has_ear() => return self.hear(now, slot, datagram),
+                Verdict::Up if endpoint.has_receiver() => return self.hear(now, slot, datagram),
                 Verdict::Up if endpoint.has_echo() => return self.echo(now, at, slot, datagram, out),
                 Verdict::Up if endpoint.plan.is_some() => {
                     return self.transcode(now, at, slot, datagram, out);

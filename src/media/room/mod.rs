@@ -2,21 +2,21 @@
 //! who are loudest are mixed, and those who only listen share one mix, which is encoded once
 //! for each way of encoding it.
 //!
-//! - `ear`: a party's packets to frames at the room's rate
+//! - `receiver`: a party's packets to frames at the room's rate
 //! - `floor`: who is mixed, and who speaks
 //! - `mixer`: the sums, and the packets that listeners share
 //! - `record`: the mix, for a recording
 //!
 //! No I/O, and time is an argument. Nothing is allocated for a tick.
 
-mod ear;
 mod floor;
 mod mixer;
+mod receiver;
 mod record;
 
-pub use ear::Ear;
 pub use floor::{MIXED, Speaker};
 pub use mixer::{Chair, Payloads, Room};
+pub use receiver::RoomReceiver;
 
 use crate::recording::Tap;
 use crate::relay::{RelayId, Reply};

@@ -14,7 +14,7 @@ use super::{
 use crate::codec::MAX_PAYLOAD;
 use crate::forward::OutSpace;
 use crate::relay::Reply;
-use crate::room::{Ear, Payloads};
+use crate::room::{Payloads, RoomReceiver};
 use crate::rtp::packet::HEADER_LEN;
 use crate::sounds::SoundError;
 use crate::stream::{Inside, Spoken, StreamEnd};
@@ -75,7 +75,7 @@ pub struct Stage {
     encoder: Option<Box<PromptEncoder>>,
     /// The room that the party is in, and what hears it there.
     pub room: Option<u32>,
-    pub ear: Option<Box<Ear>>,
+    pub receiver: Option<Box<RoomReceiver>>,
     /// The party hears itself.
     pub echo: Option<Echo>,
     /// The last packet was one of the room's listeners'.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{TICK_SAMPLES, Voice};
 use crate::codec::rates::Rates;
 use crate::forward::Header;
-use crate::room::Ear;
+use crate::room::RoomReceiver;
 use crate::stream::{Inside, Spoken, StreamEnd};
 
 /// Samples of 20 ms at the highest rate of a stream.
@@ -18,7 +18,7 @@ const MOUTH_HZ: u32 = 16_000;
 #[derive(Debug)]
 pub struct Streaming {
     line: Inside,
-    ear: Ear,
+    receiver: RoomReceiver,
     /// From the stream's rate, where no encoder has that.
     rates: Option<Box<Rates>>,
 }
@@ -27,9 +27,9 @@ impl Streaming {
     /// A stream of a party that speaks so; `epoch` is any moment before.
     pub fn new(line: Inside, epoch: Instant, voice: &Voice) -> Self {
         let rate_hz = line.spec().rate_hz;
-        let ear = Ear::new(epoch, rate_hz, voice);
+        let receiver = RoomReceiver::new(epoch, rate_hz, voice);
         let rates = (rate_hz > MOUTH_HZ).then(|| Box::new(Rates::new(rate_hz, MOUTH_HZ)));
-        Streaming { line, ear, rates }
+        Streaming { line, receiver, rates }
     }
 
     /// Whether the party hears it.
@@ -44,17 +44,17 @@ impl Streaming {
 
     /// What the party may say from now on.
     pub fn listen(&mut self, voice: &Voice) {
-        self.ear.listen(voice);
+        self.receiver.listen(voice);
     }
 
     /// Another stream of the party's begins.
     pub fn new_stream(&mut self) {
-        self.ear.new_stream();
+        self.receiver.new_stream();
     }
 
     /// Takes a packet of the party's; whether it was of use.
     pub fn packet(&mut self, now: Instant, voice: &Voice, header: &Header, payload: &[u8]) -> bool {
-        self.ear.packet(now, voice, header, payload)
+        self.receiver.packet(now, voice, header, payload)
     }
 
     /// The party has pressed this.
@@ -66,7 +66,7 @@ impl Streaming {
     pub fn hear(&mut self, at: Instant) {
         let mut frame = [0; LONGEST];
         let frame = &mut frame[..self.line.spec().frame()];
-        self.ear.play(at, frame);
+        self.receiver.play(at, frame);
         self.line.hear(frame);
     }
 

@@ -13,8 +13,8 @@ impl Machine {
             endpoint.follow_lock();
         }
         endpoint.describe(remote);
-        if let Some(ear) = endpoint.stage.as_mut().and_then(|stage| stage.ear.as_mut()) {
-            ear.listen(&remote.voice);
+        if let Some(receiver) = endpoint.stage.as_mut().and_then(|stage| stage.receiver.as_mut()) {
+            receiver.listen(&remote.voice);
         }
         if let Some(stream) = endpoint.stage.as_mut().and_then(|stage| stage.stream()) {
             stream.listen(&remote.voice);

@@ -6,7 +6,7 @@ use super::{BEFORE, Channel, Machine, Now, RelayId, Transmit};
 use crate::forward::Header;
 use crate::relay::RelayEvent;
 use crate::relay::endpoint::{Endpoint, takes_at};
-use crate::room::{Ear, Room, RoomAct};
+use crate::room::{Room, RoomAct, RoomReceiver};
 use crate::stage::{TICK_SAMPLES, Voice};
 
 /// A number on the wheel that is a room's place and not an endpoint's.
@@ -89,7 +89,7 @@ impl Machine {
         let stage = endpoint.stage.get_or_insert_default();
         stage.leave_to_others();
         stage.room = Some(place);
-        stage.ear = Some(Box::new(Ear::new(epoch, rate_hz, &voice)));
+        stage.receiver = Some(Box::new(RoomReceiver::new(epoch, rate_hz, &voice)));
         if let Some(target) = &voice.gets {
             stage.prepare(target, rate_hz);
         }
@@ -102,7 +102,7 @@ impl Machine {
     pub(super) fn leave_room(&mut self, at: u64, id: RelayId, but: Option<usize>) {
         let Some(stage) = self.get(id).and_then(|endpoint| endpoint.stage.as_mut()) else { return };
         let Some(place) = stage.room.filter(|place| Some(*place as usize) != but) else { return };
-        (stage.room, stage.ear) = (None, None);
+        (stage.room, stage.receiver) = (None, None);
         if let Some(Some(room)) = self.rooms.get_mut(place as usize)
             && let Some((party, true)) = room.leave(id)
         {
@@ -138,9 +138,9 @@ impl Machine {
             return self.event(now, slot, datagram, false, false);
         }
         let Endpoint { stage: Some(stage), remote: Some(remote), drops, .. } = endpoint else { return };
-        let (Some(ear), Some(header)) = (&mut stage.ear, Header::read(datagram)) else { return };
+        let (Some(receiver), Some(header)) = (&mut stage.receiver, Header::read(datagram)) else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
-        let taken = ear.packet(now.at, &remote.voice, &header, payload);
+        let taken = receiver.packet(now.at, &remote.voice, &header, payload);
         drops.undecodable += u64::from(!taken);
     }
 
@@ -157,8 +157,8 @@ impl Machine {
         let moment = self.epoch + Duration::from_nanos(due - BEFORE);
         for n in 0..count {
             let id = room.chairs()[n].id;
-            let ear = self.get(id).and_then(|endpoint| endpoint.stage.as_mut()?.ear.as_mut());
-            let heard = ear.is_some_and(|ear| ear.play(moment, room.frame_of(n)));
+            let receiver = self.get(id).and_then(|endpoint| endpoint.stage.as_mut()?.receiver.as_mut());
+            let heard = receiver.is_some_and(|receiver| receiver.play(moment, room.frame_of(n)));
             room.heard(n, heard);
         }
         let (number, events) = (room.number, &mut self.events);

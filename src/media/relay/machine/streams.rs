@@ -59,7 +59,7 @@ impl Machine {
         if endpoint.peer.is_none() && !endpoint.is_event() {
             endpoint.hear_stream(now, &header, datagram);
         }
-        if endpoint.has_ear() {
+        if endpoint.has_receiver() {
             self.hear(now, slot, datagram);
         } else if endpoint.has_echo() {
             self.echo(now, at, slot, datagram, out);

@@ -12,16 +12,16 @@ use b2b_base::frame::FrameKind;
 const JITTER_MS: u32 = 40;
 
 /// See the module's text. About 20 KB where only G.711 comes at 8 kHz, else 120 KB.
-pub struct Ear {
+pub struct RoomReceiver {
     buffer: JitterBuffer,
 }
 
-impl Ear {
-    /// An ear that has heard nothing; `epoch` is any moment before.
+impl RoomReceiver {
+    /// A receiver that has heard nothing; `epoch` is any moment before.
     pub fn new(epoch: Instant, rate_hz: u32, voice: &Voice) -> Self {
-        let mut ear = Ear { buffer: JitterBuffer::new(epoch, JITTER_MS, rate_hz) };
-        ear.listen(voice);
-        ear
+        let mut receiver = RoomReceiver { buffer: JitterBuffer::new(epoch, JITTER_MS, rate_hz) };
+        receiver.listen(voice);
+        receiver
     }
 
     /// What the party may say from now on.
@@ -54,8 +54,8 @@ impl Ear {
     }
 }
 
-impl std::fmt::Debug for Ear {
+impl std::fmt::Debug for RoomReceiver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ear").finish_non_exhaustive()
+        f.debug_struct("RoomReceiver").finish_non_exhaustive()
     }
 }
