@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Member;
-use super::floor::{Speaker, choose};
 use super::record::RoomTap;
+use super::speakers::{Speaker, choose};
 use crate::codec::{Encoder, MAX_PAYLOAD};
 use crate::mix::saturate;
 use crate::recording::Tap;

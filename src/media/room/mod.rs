@@ -3,20 +3,20 @@
 //! for each way of encoding it.
 //!
 //! - `receiver`: a party's packets to frames at the room's rate
-//! - `floor`: who is mixed, and who speaks
+//! - `speakers`: who is mixed, and who speaks
 //! - `mixer`: the sums, and the packets that listeners share
 //! - `record`: the mix, for a recording
 //!
 //! No I/O, and time is an argument. Nothing is allocated for a tick.
 
-mod floor;
 mod mixer;
 mod receiver;
 mod record;
+mod speakers;
 
-pub use floor::{MIXED, Speaker};
 pub use mixer::{Chair, Payloads, Room};
 pub use receiver::RoomReceiver;
+pub use speakers::{MIXED, Speaker};
 
 use crate::recording::Tap;
 use crate::relay::{RelayId, Reply};
