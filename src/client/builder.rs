@@ -309,7 +309,7 @@ impl ClientBuilder {
                     packet_log: None,
                     attributes: self.attributes.into_iter().map(attribute).collect(),
                     watch: self.call_logs.is_some(),
-                    manners: self.calls.manners(),
+                    options: self.calls.options(),
                     seed: rand::random(),
                 },
                 registration,

@@ -15,7 +15,7 @@ use crate::interop::support::{
 };
 use crate::server_support::server;
 use b2b::call::agent::{
-    AgentConfig, AgentEvent, AgentService, Codec, LegAudio, Manners, Signalling, SrtpPolicy,
+    AgentConfig, AgentEvent, AgentService, CallOptions, Codec, LegAudio, Signalling, SrtpPolicy,
 };
 use b2b::call::leg_fsm::TerminationCause;
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
@@ -62,7 +62,7 @@ fn agent(srtp: SrtpPolicy, trace: Option<PathBuf>) -> AgentService {
         packet_log: None,
         attributes: Vec::new(),
         watch: false,
-        manners: Manners::default(),
+        options: CallOptions::default(),
         seed: rand::random(),
     };
     AgentService::start(config).expect("started")

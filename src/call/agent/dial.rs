@@ -84,7 +84,7 @@ impl AgentService {
         entry.auth = LegAuth::new(&self.config.signalling);
         entry.session = Some(session);
         entry.audio = Some(audio);
-        entry.early_audio = self.config.manners.early_media;
+        entry.early_audio = self.config.options.early_media;
         Ok(self.legs.insert(entry))
     }
 }

@@ -66,7 +66,7 @@ impl AgentService {
     fn incoming(&mut self, usage: UsageId, request: &Request, flow: &Flow, replaced: Option<UsageId>) {
         let replaces = replaced.and_then(|usage| self.legs.of_usage(usage));
         let local = self.local_media(flow.local.ip());
-        let mut leg = match self.config.manners.ring_at_once {
+        let mut leg = match self.config.options.ring_at_once {
             true => Leg::inbound(local, request),
             false => Leg::quiet(local, request),
         };

@@ -117,7 +117,7 @@ pub struct AgentConfig {
     /// Keep the SIP messages of legs, for [`AgentService::take_message`].
     pub watch: bool,
     /// How it takes part in calls.
-    pub manners: Manners,
+    pub options: CallOptions,
     /// Seeds of SIP identifiers and of RTP's random starts: from the operating
     /// system's generator, except in tests.
     pub seed: [u8; 32],
@@ -126,7 +126,7 @@ pub struct AgentConfig {
 /// How an agent takes part in calls. By default as the lab does: it rings at once, and does
 /// nothing that is beyond RFC 3261.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manners {
+pub struct CallOptions {
     /// Calls that come ring at once; else [`AgentService::ring`] makes them.
     pub ring_at_once: bool,
     /// What the far end sends before it answers is heard.
@@ -142,9 +142,9 @@ pub struct Manners {
     pub transfers: bool,
 }
 
-impl Default for Manners {
+impl Default for CallOptions {
     fn default() -> Self {
-        Manners {
+        CallOptions {
             ring_at_once: true,
             early_media: false,
             in_band_digits: false,
@@ -261,9 +261,9 @@ impl AgentService {
             // Digits come by it.
             accept: vec![Method::Info],
             extensions: Extensions {
-                reliable: config.manners.reliable,
-                refer: config.manners.transfers,
-                replaces: config.manners.transfers,
+                reliable: config.options.reliable,
+                refer: config.options.transfers,
+                replaces: config.options.transfers,
             },
             limits: LIMITS,
             ..EndpointConfig::new(config.seed)
@@ -383,8 +383,8 @@ impl AgentService {
             rate_hz: self.config.rate_hz,
             impairment: self.config.impairment,
             rtp_timeout: Some(self.config.rtp_timeout),
-            detect_digits: self.config.manners.in_band_digits,
-            start_exactly: self.config.manners.start_exactly,
+            detect_digits: self.config.options.in_band_digits,
+            start_exactly: self.config.options.start_exactly,
         };
         Ok(self.media.open(session)?)
     }

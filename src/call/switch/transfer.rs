@@ -25,7 +25,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub(super) type Referrer = Option<(UsageId, ReferId)>;
 
 /// How a bridge was that has been taken down for another one.
-pub(super) struct Manners {
+pub(super) struct BridgeOptions {
     mode: BridgeMode,
     auto_hangup: bool,
     /// Its media was allowed to go past b2b.
@@ -187,10 +187,10 @@ impl Switch {
         let target = format!("leg {} of call {}", arrives.0, second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
         t.answer_refer(usage, refer, 202);
-        let manners = self.part(t, call);
+        let options = self.part(t, call);
         let direct = self.part(t, second).direct;
         self.move_leg(t, arrives, call);
-        let joined = self.join_again(t, call, (stays, arrives), &manners, direct);
+        let joined = self.join_again(t, call, (stays, arrives), &options, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
         let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
@@ -200,11 +200,11 @@ impl Switch {
         self.refresh(t, call, (arrives, stays), true);
     }
 
-    /// Takes a call's bridge down without ending its legs; its manners.
-    pub(super) fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> Manners {
+    /// Takes a call's bridge down without ending its legs; its options.
+    pub(super) fn part(&mut self, t: &mut Turn<'_>, call: CallId) -> BridgeOptions {
         self.advance_bridge(t, call, BridgeEvent::End);
         let Some(old) = self.calls.get_mut(call.0).and_then(|it| it.bridge.take()) else {
-            return Manners { mode: BridgeMode::default(), auto_hangup: true, direct: false };
+            return BridgeOptions { mode: BridgeMode::default(), auto_hangup: true, direct: false };
         };
         self.bridges.remove(old.id.0);
         for leg in [old.a, old.b] {
@@ -219,21 +219,21 @@ impl Switch {
             self.media(t, parted, |_, _, _| {});
         }
         self.account_talk_over(t, call, old.id, [old.a, old.b]);
-        Manners { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
+        BridgeOptions { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
     }
 
-    /// Another bridge with the manners of one that is gone. It begins relayed, and may go
+    /// Another bridge with the options of one that is gone. It begins relayed, and may go
     /// direct where that one might, and `direct` says so of who arrives.
     fn join_again(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
         (stays, arrives): (LegId, LegId),
-        manners: &Manners,
+        options: &BridgeOptions,
         direct: bool,
     ) -> Result<BridgeId, CallError> {
-        let joined = self.make_bridge(t, stays, arrives, manners.mode, manners.auto_hangup)?;
-        if manners.direct && direct {
+        let joined = self.make_bridge(t, stays, arrives, options.mode, options.auto_hangup)?;
+        if options.direct && direct {
             self.may_lead_past(t, call);
         }
         Ok(joined)
@@ -326,8 +326,8 @@ impl Switch {
         referrer: Referrer,
         (arrived, direct): (LegId, bool),
     ) {
-        let manners = self.part(t, call);
-        let joined = self.join_again(t, call, (stays, arrived), &manners, direct);
+        let options = self.part(t, call);
+        let joined = self.join_again(t, call, (stays, arrived), &options, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
         if let Some((usage, refer)) = referrer {
             let _ = t.sip.notify_refer(t.now, usage, refer, status, "");
@@ -431,9 +431,9 @@ impl Switch {
         });
         match session {
             Ok(stays) => {
-                let manners = self.part(t, call);
+                let options = self.part(t, call);
                 // He came by no route of ours.
-                let joined = self.join_again(t, call, (stays, leg), &manners, false);
+                let joined = self.join_again(t, call, (stays, leg), &options, false);
                 self.end_if_apart(t, joined, [stays, leg]);
                 self.leave(t, replaced, false);
             }

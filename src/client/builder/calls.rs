@@ -2,7 +2,7 @@
 
 use super::ClientBuilder;
 use crate::TransferPolicy;
-use b2b_call::agent::{DtmfMode, Manners};
+use b2b_call::agent::{CallOptions, DtmfMode};
 
 /// What was said of calls.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +39,8 @@ impl CallKeys {
         CallSettings { max: self.max, transfers: self.transfers, dtmf: self.dtmf }
     }
 
-    pub fn manners(&self) -> Manners {
-        Manners {
+    pub fn options(&self) -> CallOptions {
+        CallOptions {
             ring_at_once: self.ring_at_once,
             early_media: true,
             in_band_digits: self.in_band_digits,

@@ -11,8 +11,8 @@ use super::Command;
 use b2b_base::frame::RATE_HZ;
 use b2b_call::LegId;
 use b2b_call::agent::{
-    AgentConfig, AgentError, AgentEvent, AgentService, Codec as ServiceCodec, ImpairConfig, LegAudio,
-    Manners, Signalling, SrtpPolicy,
+    AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec as ServiceCodec, ImpairConfig,
+    LegAudio, Signalling, SrtpPolicy,
 };
 use b2b_ua::{Audio, CallId, Codec, UaConfig, UaError, UaEvent};
 
@@ -215,7 +215,7 @@ fn agent_config(config: UaConfig) -> AgentConfig {
         packet_log: config.packet_log,
         attributes: Vec::new(),
         watch: false,
-        manners: Manners::default(),
+        options: CallOptions::default(),
         seed: rand::random(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_call::LegId;
 use b2b_call::agent::{
-    AgentConfig, AgentError, AgentEvent, AgentService, Codec, LegAudio, Manners, Signalling, SrtpPolicy,
+    AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec, LegAudio, Signalling, SrtpPolicy,
 };
 
 /// Generous: a loaded machine is slow, a broken agent never gets there.
@@ -58,7 +58,7 @@ fn agent() -> AgentService {
         packet_log: None,
         attributes: Vec::new(),
         watch: false,
-        manners: Manners::default(),
+        options: CallOptions::default(),
         seed: rand::random(),
     };
     AgentService::start(config).expect("started")
