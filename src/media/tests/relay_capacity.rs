@@ -1,5 +1,8 @@
 //! As many calls as the server promises by default, with real sockets, in one process.
 
+// As in test functions (clippy.toml): what a helper cannot get fails the test.
+#![allow(clippy::unwrap_used)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

@@ -127,12 +127,12 @@ mod tests {
 
     #[test]
     fn an_event_that_we_have_is_taken_with_its_id_and_no_other_parameter() {
-        let asked = asked("Event: Dialog;sla ; id=a7\r\nExpires: 600\r\n").unwrap();
-        assert_eq!((asked.package, &asked.event[..]), (Package::Dialog, &b"dialog;id=a7"[..]));
-        assert_eq!(asked.expires, Duration::from_secs(600));
-        let asked = asked("o: message-summary\r\nExpires: 0\r\n").unwrap();
-        assert_eq!((asked.package, &asked.event[..]), (Package::MessageSummary, &b"message-summary"[..]));
-        assert!(asked.expires.is_zero());
+        let read = asked("Event: Dialog;sla ; id=a7\r\nExpires: 600\r\n").unwrap();
+        assert_eq!((read.package, &read.event[..]), (Package::Dialog, &b"dialog;id=a7"[..]));
+        assert_eq!(read.expires, Duration::from_secs(600));
+        let read = asked("o: message-summary\r\nExpires: 0\r\n").unwrap();
+        assert_eq!((read.package, &read.event[..]), (Package::MessageSummary, &b"message-summary"[..]));
+        assert!(read.expires.is_zero());
     }
 
     #[test]
