@@ -5,10 +5,18 @@
 //! - `role_name`: the roles
 //! - `keys`: tables of settings: key, flag, roles, kind, check
 //! - `value`: one parser per value
+//! - `table`: the tables of a configuration file, a row a key
+//! - `section`: TOML with lines, read by those rows; `check`: held against them; `lines`: a file that
+//!   is read, and what is found in it; `problem`: what can be wrong
 //! - `target`: host and port of a target; filling in a port known later
 
+mod check;
 pub mod keys;
+pub mod lines;
+pub mod problem;
 pub mod role_name;
+pub mod section;
+pub mod table;
 pub mod target;
 pub mod value;
 

@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use b2b_base::logging::{Color, Format};
+use tracing::Level;
+
+use crate::table::Named;
 
 /// Result of reading a value; the error is a half sentence for people.
 pub type Read<T> = Result<T, String>;
@@ -54,31 +57,39 @@ pub fn path(text: &str) -> Read<std::path::PathBuf> {
     Ok(text.into())
 }
 
+/// How log lines are written.
+pub const LOG_FORMATS: Named<Format> =
+    Named { refusal: "no such format; choose", values: &[("text", Format::Text), ("json", Format::Json)] };
+
 /// `--log-format`.
 pub fn log_format(text: &str) -> Read<Format> {
-    match text {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        _ => Err("no such format; choose text or json".to_string()),
-    }
+    LOG_FORMATS.read(text)
 }
 
 /// `--color`.
 pub fn color(text: &str) -> Read<Color> {
-    match text {
-        "auto" => Ok(Color::Auto),
-        "always" => Ok(Color::Always),
-        "never" => Ok(Color::Never),
-        _ => Err("not a choice; choose auto, always or never".to_string()),
-    }
+    const COLORS: Named<Color> = Named {
+        refusal: "not a choice; choose",
+        values: &[("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)],
+    };
+    COLORS.read(text)
 }
 
+/// The levels of log lines.
+pub const LOG_LEVELS: Named<Level> = Named {
+    refusal: "no such level; choose",
+    values: &[
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ],
+};
+
 /// `--log-level`.
-pub fn log_level(text: &str) -> Read<tracing::Level> {
-    match text {
-        "error" | "warn" | "info" | "debug" | "trace" => text.parse().map_err(|_| "not a level".to_string()),
-        _ => Err("no such level; choose error, warn, info, debug or trace".to_string()),
-    }
+pub fn log_level(text: &str) -> Read<Level> {
+    LOG_LEVELS.read(text)
 }
 
 /// A switch, which a plan sets with `true` or `false`.

@@ -1,0 +1,298 @@
+//! The tables of a configuration file, and their keys. A [`Row`] is all that stands about a
+//! key: what it takes, its default, whether a change takes a restart, what it asks of the
+//! media, what it means. Who reads a file, checks it, documents it or draws up a schema of it
+//! does so by the rows.
+
+use crate::value::Read;
+
+/// A table of the file.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name: `server`, `user`.
+    pub name: &'static str,
+    /// How it is written: `[server]`, `[[user]]`, `{ … }` for tables in a list.
+    pub written: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Row],
+}
+
+impl Table {
+    /// The row of a key.
+    pub fn row(&self, key: &str) -> Option<&'static Row> {
+        self.keys.iter().find(|row| row.name == key)
+    }
+
+    /// Whether there may be many of it.
+    pub fn is_list(&self) -> bool {
+        self.written.starts_with("[[")
+    }
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub struct Row {
+    /// As written in the file.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// What it is without being set, as TOML; empty where that needs words.
+    pub default: &'static str,
+    /// What it means, and what holds without it where `default` is empty.
+    pub about: &'static str,
+    /// When a change of it is in force.
+    pub applies: Applies,
+    /// What some of its values ask of who carries the media.
+    pub needs: Option<Need>,
+}
+
+/// When a change of a key is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// At a reload.
+    Live,
+    /// At the next start; until then the old value holds.
+    AtRestart,
+}
+
+/// What a value asks of who carries the media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The values, as the file writes them without quotes; none: any.
+    pub values: &'static [&'static str],
+    /// The name of the capability.
+    pub capability: &'static str,
+    /// What to do where it is not there.
+    pub fix: &'static str,
+}
+
+impl Row {
+    /// A key that a reload changes and that asks nothing of the media.
+    pub const fn new(name: &'static str, takes: Takes, default: &'static str, about: &'static str) -> Row {
+        Row { name, takes, default, about, applies: Applies::Live, needs: None }
+    }
+
+    /// The same key, of which a change takes a restart.
+    #[must_use]
+    pub const fn at_restart(self) -> Row {
+        Row { applies: Applies::AtRestart, ..self }
+    }
+
+    /// The same key, of which these values (none: any) ask this of the media.
+    #[must_use]
+    pub const fn needs(
+        self,
+        values: &'static [&'static str],
+        capability: &'static str,
+        fix: &'static str,
+    ) -> Row {
+        Row { needs: Some(Need { values, capability, fix }), ..self }
+    }
+}
+
+/// Says what is wrong with a text.
+pub type Check = fn(&str) -> Read<()>;
+
+/// What a key takes. Words are for people; where there are none, they follow from the rest.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    /// A text.
+    Text(&'static str, Check),
+    /// A list of texts, or one of them.
+    Texts(&'static str, Check),
+    /// A text that no error shows.
+    Secret(&'static str),
+    /// `true` or `false`.
+    Switch,
+    /// A whole number, least and most. Names of keys say of what: `_s` is seconds.
+    Whole(u64, u64),
+    /// One of these numbers.
+    OneOf(&'static [u64]),
+    /// One of some names.
+    Choice(&'static (dyn Names + Sync)),
+    /// A list of some names, or one of them.
+    Choices(&'static (dyn Names + Sync)),
+    /// A table of texts.
+    Pairs(&'static str),
+    /// A list of tables.
+    Tables(&'static str, &'static Table),
+    /// A list of tables and texts, or one text.
+    TablesOrTexts(&'static str, &'static Table, Check),
+    /// `true`, `false`, or a list of whole numbers and texts.
+    SwitchOrCodes(&'static str, Check),
+}
+
+/// Any text will do.
+///
+/// # Errors
+/// None.
+pub const fn any(_: &str) -> Read<()> {
+    Ok(())
+}
+
+/// Any text.
+pub const TEXT: Takes = Takes::Text("text", any);
+
+/// Writes rows down: the key, what it takes, its default as TOML where it has one, [`Row::at_restart`] and
+/// [`Row::needs`] where that is so, and what it means.
+#[macro_export]
+macro_rules! rows {
+    ($($name:ident: $takes:expr $(=> $default:tt)?, $($method:ident $arguments:tt,)* $about:literal;)*) => {
+        &[$($crate::table::Row::new(stringify!($name), $takes, $crate::rows!(@default $($default)?), $about)
+            $(.$method $arguments)*),*]
+    };
+    (@default $default:tt) => { stringify!($default) };
+    (@default) => { "" };
+}
+
+/// What a key takes whose texts a function reads: words, and that function.
+#[macro_export]
+macro_rules! text {
+    ($words:expr, $read:expr) => {
+        $crate::table::Takes::Text($words, |text| $read(text).map(drop))
+    };
+}
+
+/// The same for a list of texts.
+#[macro_export]
+macro_rules! texts {
+    ($words:expr, $read:expr) => {
+        $crate::table::Takes::Texts($words, |text| $read(text).map(drop))
+    };
+}
+
+/// Values that are chosen by their names.
+#[derive(Debug)]
+pub struct Named<T: 'static> {
+    /// How a refusal begins: `no such strategy; choose`.
+    pub refusal: &'static str,
+    /// The names, in the order in which people read them.
+    pub values: &'static [(&'static str, T)],
+}
+
+impl<T: Copy> Named<T> {
+    /// The value of this name.
+    ///
+    /// # Errors
+    /// The names that there are.
+    pub fn read(&self, text: &str) -> Read<T> {
+        let found = self.values.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| *value).ok_or_else(|| format!("{} {}", self.refusal, or(&self.plain())))
+    }
+
+    /// The same for an item of a list.
+    ///
+    /// # Errors
+    /// The names that there are.
+    pub fn read_item(&self, text: &str) -> Read<T> {
+        self.read(text).map_err(|_| format!("{} {}", self.refusal, self.plain().join(", ")))
+    }
+
+    /// Every value.
+    pub fn all(&self) -> Vec<T> {
+        self.values.iter().map(|(_, value)| *value).collect()
+    }
+
+    fn plain(&self) -> Vec<String> {
+        self.values.iter().map(|(name, _)| (*name).to_string()).collect()
+    }
+}
+
+impl<T: PartialEq> Named<T> {
+    /// The name of a value.
+    pub fn name(&self, value: &T) -> &'static str {
+        self.values.iter().find(|(_, known)| known == value).map_or("", |(name, _)| *name)
+    }
+}
+
+/// The names of [`Named`] values of any type.
+pub trait Names: std::fmt::Debug {
+    /// The names.
+    fn names(&self) -> Vec<&'static str>;
+
+    /// Whether a text is one of them.
+    ///
+    /// # Errors
+    /// The names that there are.
+    fn check(&self, text: &str) -> Read<()>;
+
+    /// The same for an item of a list.
+    ///
+    /// # Errors
+    /// The names that there are.
+    fn check_item(&self, text: &str) -> Read<()>;
+}
+
+impl<T: Copy + std::fmt::Debug> Names for Named<T> {
+    fn names(&self) -> Vec<&'static str> {
+        self.values.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn check(&self, text: &str) -> Read<()> {
+        self.read(text).map(drop)
+    }
+
+    fn check_item(&self, text: &str) -> Read<()> {
+        self.read_item(text).map(drop)
+    }
+}
+
+impl Takes {
+    /// For people: `0 to 3600`.
+    pub fn words(&self) -> String {
+        let quoted = |names: &dyn Names| -> Vec<String> {
+            names.names().into_iter().map(|name| format!("`{name}`")).collect()
+        };
+        match *self {
+            Takes::Text(words, _)
+            | Takes::Texts(words, _)
+            | Takes::Secret(words)
+            | Takes::Pairs(words)
+            | Takes::Tables(words, _)
+            | Takes::TablesOrTexts(words, ..)
+            | Takes::SwitchOrCodes(words, _) => words.to_string(),
+            Takes::Switch => "true or false".to_string(),
+            Takes::Whole(least, most) => format!("{least} to {most}"),
+            Takes::OneOf(numbers) => or_numbers(numbers),
+            Takes::Choice(names) => or(&quoted(names)),
+            Takes::Choices(names) => format!("list of {}", quoted(names).join(", ")),
+        }
+    }
+}
+
+/// `8000, 16000 or 48000`
+pub fn or_numbers(numbers: &[u64]) -> String {
+    or(&numbers.iter().map(u64::to_string).collect::<Vec<_>>())
+}
+
+/// `a, b or c`
+fn or(words: &[String]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_key_takes_is_said_in_words() {
+        static TRANSPORTS: Named<u8> =
+            Named { refusal: "no such transport; choose", values: &[("udp", 1), ("tcp", 2), ("tls", 3)] };
+        for (takes, words) in [
+            (Takes::Whole(0, 3_600), "0 to 3600"),
+            (Takes::OneOf(&[8_000, 16_000]), "8000 or 16000"),
+            (Takes::Choice(&TRANSPORTS), "`udp`, `tcp` or `tls`"),
+            (Takes::Choices(&TRANSPORTS), "list of `udp`, `tcp`, `tls`"),
+            (Takes::Switch, "true or false"),
+            (TEXT, "text"),
+        ] {
+            assert_eq!(takes.words(), words);
+        }
+        assert_eq!(TRANSPORTS.read("tcp"), Ok(2));
+        assert_eq!(TRANSPORTS.read("sctp").unwrap_err(), "no such transport; choose udp, tcp or tls");
+    }
+}
