@@ -67,7 +67,8 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => code.into(),
         Err(error) => {
-            logging::emergency(&format!("{error:#}"));
+            // a configuration has a line for each of its errors
+            format!("{error:#}").lines().for_each(logging::emergency);
             exit_of(&error).into()
         }
     }

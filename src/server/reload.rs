@@ -48,7 +48,8 @@ impl Reloaded {
         match self {
             Reloaded::Same => vec![(false, "the configuration has not changed".to_string())],
             Reloaded::Kept(failure) => {
-                vec![(true, format!("the new configuration is refused, the old one stays: {failure}"))]
+                let words = format!("the new configuration is refused, the old one stays: {failure}");
+                words.lines().map(|line| (true, line.to_string())).collect()
             }
             Reloaded::Changed { changes: Changes { live, restart }, .. } => {
                 let live = live.iter().map(|words| (false, format!("changed: {words}")));

@@ -135,6 +135,21 @@ fn errors_are_exit_64_with_file_line_and_fix() {
 }
 
 #[test]
+fn every_error_is_told_with_its_line_by_all_who_read_the_file() {
+    let (_folder, path) =
+        written("[server]\nlisten = \"udp:127.0.0.1:0\"\ndrain_s = -1\n[limits]\ncals = 1\n");
+    for question in [&["--dry-run"][..], &["--explain", "1"], &[]] {
+        let message = refused(&[&["--config", &path], question].concat());
+        for expected in [
+            "my server.toml:3: `server.drain_s` = -1: not a whole number from 0 to 86400",
+            "my server.toml:5: there is no `limits.cals`; did you mean `calls`?",
+        ] {
+            assert!(message.lines().any(|line| line.ends_with(expected)), "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_target_takes_every_call_before_the_routes_do() {
     let target = ["--target", "sip:sink@127.0.0.1:5070"];
     let explained = answer(&[&["--config", EXAMPLE, "--explain", "1001"], &target[..]].concat());

@@ -231,11 +231,11 @@ impl Reader<'_> {
         let text =
             super::files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        config::parse(&text, &Beforehand { folder, prompts }).map_err(|error| {
-            let problem = PlanProblem::Scene(error.problem.to_string());
+        config::parse(&text, &Beforehand { folder, prompts }).map_err(|errors| {
+            let problem = PlanProblem::Scene(errors.first.problem.to_string());
             LoadError::Plan {
                 path: path.to_path_buf(),
-                error: Box::new(PlanError { line: error.line, problem }),
+                error: Box::new(PlanError { line: errors.first.line, problem }),
             }
         })
     }

@@ -6,13 +6,12 @@ use std::collections::hash_map::Entry;
 
 use ipnet::IpNet;
 
-use super::docs::{self, SectionDoc};
-use super::error::{ConfigError, ConfigProblem};
 use super::parties::Gateway;
-use super::reader::Section;
 use super::tokens::MainToken;
-use super::{Action, MediaPath, Route, ServerConfig, Store, apps};
+use super::{Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, docs};
 use b2b_config::keys::nearest;
+use b2b_config::section::Section;
+use b2b_config::table::Table;
 use b2b_sip::msg::Transport;
 
 /// The class of callers that are only trusted by address.
@@ -105,11 +104,11 @@ impl Names {
         self.wanted.push((key, name.to_string(), at));
     }
 
-    /// The first gateway that is named and is not there, and where; every gateway is known by now.
-    pub fn missing_gateway(&self) -> Option<(usize, ConfigProblem)> {
+    /// The gateways that are named and are not there, and where; every gateway is known by now.
+    pub fn missing_gateways(&self) -> impl Iterator<Item = (usize, ConfigProblem)> {
         let missing =
             |(key, name, at): &(String, String, usize)| Some((*at, self.no_such_gateway(key.clone(), name)?));
-        self.wanted.iter().find_map(missing)
+        self.wanted.iter().filter_map(missing)
     }
 
     pub fn no_such_gateway(&self, key: String, name: &str) -> Option<ConfigProblem> {
@@ -177,14 +176,15 @@ fn no_such<'a>(
     ConfigProblem::NoSuch { key, what, name: name.to_string(), hint }
 }
 
-/// What one table needs from another. The error names the table and key to point at.
-pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'static str, ConfigProblem)> {
+/// What one table needs from another and has not, with the table and key to point at.
+pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
+    let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
     let listens = config.server.listen.iter().any(|listener| listener.transport == Transport::Tls);
     let certified = config.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
     if listens && !certified {
         let reason = "a tls: listener needs [tls] with certificate and key".to_string();
         let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
-        return Err((&docs::SERVER, "listen", problem));
+        problems.push((&docs::SERVER, "listen", problem));
     }
     let records = |route: &&Route| match &route.action {
         Action::Dial { policy, .. } => policy.record,
@@ -196,9 +196,9 @@ pub fn together(config: &ServerConfig) -> Result<(), (&'static SectionDoc, &'sta
     {
         let reason = format!("route {name:?} (line {line}) has record = true: say where recordings go");
         let problem = ConfigProblem::Missing { key: "recording.folder".to_string(), reason };
-        return Err((&docs::RECORDING, "folder", problem));
+        problems.push((&docs::RECORDING, "folder", problem));
     }
-    Ok(())
+    problems
 }
 
 impl ServerConfig {
@@ -207,7 +207,9 @@ impl ServerConfig {
     /// # Errors
     /// What the new part of it needs and the old one has not.
     pub fn fits(&self) -> Result<(), String> {
-        together(self).map_err(|(_, _, problem)| problem.to_string())?;
+        if let Some((.., problem)) = together(self).into_iter().next() {
+            return Err(problem.to_string());
+        }
         let queues = self.apps.queues.queues.iter().map(|it| ("queue", &*it.plan.name, &it.sounds.music));
         let rooms = self.apps.conferences.iter().map(|it| ("conference", it.name.as_str(), &it.music));
         let lots = self.apps.lots.iter().map(|it| ("park", it.name.as_str(), &it.music));
@@ -273,6 +275,13 @@ impl ServerConfig {
                     route.name, route.line
                 ));
             }
+        }
+        if self.recording.folder.is_some() && matches!(self.media.controller, Carrier::Rtpengine { .. }) {
+            warnings.push(
+                "recording.folder has no effect: rtpengine records for nobody, by code or over HTTP; take [recording] \
+                 out, or choose another media.controller"
+                    .to_string(),
+            );
         }
         if self.server.trusted.iter().any(|net| net.prefix_len() == 0) {
             warnings.push(

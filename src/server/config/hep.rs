@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
-use super::Secret;
-use super::docs::{SectionDoc, key};
-use super::error::ConfigError;
 use super::parse::{Outside, secret};
-use super::reader::Section;
+use super::texts::PATH;
+use super::{ConfigError, Secret};
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{self, Choice, Whole};
+use b2b_config::table::{Named, Table};
+use b2b_config::value::Read;
+use b2b_config::{rows, text};
 
 /// Whose messages go there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +18,12 @@ pub enum HepCalls {
     All,
     /// Those of calls that are captured (`POST /calls/{id}/capture`).
     Captured,
+}
+
+impl HepCalls {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<HepCalls> =
+        Named { refusal: "write", values: &[("all", HepCalls::All), ("captured", HepCalls::Captured)] };
 }
 
 /// `[hep]`.
@@ -28,40 +37,37 @@ pub struct Hep {
     pub calls: HepCalls,
 }
 
-pub const HEP: SectionDoc = SectionDoc {
+pub const HEP: Table = Table {
     name: "hep",
     written: "[hep]",
     about: "Copies of the SIP messages of calls for a HEPv3 collector. See `docs/operations.md`.",
-    keys: &[
-        key("collector", "address with port", "", "Where they go, over UDP. Without it nowhere."),
-        key("capture_id", "0 to 4294967295", "1", "Who we are to the collector."),
-        key("password", "secret", "", "What the collector asks for; it goes in the clear, as HEP has it."),
-        key("password_file", "path", "", "A file with the password in its first line."),
-        key(
-            "calls",
-            "`all` or `captured`",
-            r#""all""#,
-            "Whose messages: those of every call, or of calls while they are captured.",
-        ),
-    ],
+    keys: rows! {
+        collector: text!("address with port", collector), at_restart(),
+            "Where they go, over UDP. Without it nowhere.";
+        capture_id: Whole(0, 4_294_967_295) => 1, at_restart(), "Who we are to the collector.";
+        password: Takes::Secret("secret"), at_restart(),
+            "What the collector asks for; it goes in the clear, as HEP has it.";
+        password_file: PATH, at_restart(), "A file with the password in its first line.";
+        calls: Choice(&HepCalls::NAMED) => "all", at_restart(),
+            "Whose messages: those of every call, or of calls while they are captured.";
+    },
 };
 
 /// Reads it; none: there is no collector.
 pub fn hep(section: &Section<'_>, outside: &dyn Outside) -> Result<Option<Hep>, ConfigError> {
-    let collector = section.parsed("collector", |text| match text.parse::<SocketAddr>() {
+    let collector = section.parsed("collector", collector)?;
+    let calls = section.choice("calls", &HepCalls::NAMED)?;
+    let password = secret(section, ["password", "password_file"], outside)?;
+    let capture_id = section.whole("capture_id")?;
+    section.finish();
+    Ok(collector.map(|collector| Hep { collector, capture_id, password, calls }))
+}
+
+fn collector(text: &str) -> Read<SocketAddr> {
+    match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
         _ => Err("write an address with its port, like 192.0.2.9:9060".to_string()),
-    })?;
-    let calls = section.parsed("calls", |text| match text {
-        "all" => Ok(HepCalls::All),
-        "captured" => Ok(HepCalls::Captured),
-        _ => Err("write all or captured".to_string()),
-    })?;
-    let password = secret(section, ["password", "password_file"], outside)?;
-    let capture_id = section.whole("capture_id", 0..=u64::from(u32::MAX))?.unwrap_or(1) as u32;
-    section.finish();
-    let calls = calls.unwrap_or_default();
-    Ok(collector.map(|collector| Hep { collector, capture_id, password, calls }))
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::ServerConfig;
-use super::error::ConfigError;
 use super::parse::{Outside, parse};
+use super::{ConfigErrors, ServerConfig};
 
 /// Octets of the largest configuration: some 100,000 users.
 const LARGEST: u64 = 32 << 20;
@@ -19,20 +18,19 @@ pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read the configuration {path}: {error}", path = path.display())]
     Read { path: PathBuf, error: std::io::Error },
-    /// It is wrong.
-    #[error("{path}:{line}: {problem}", path = path.display(), line = error.line, problem = error.problem)]
-    Wrong { path: PathBuf, error: Box<ConfigError> },
+    /// It is wrong; a line for each error.
+    #[error("{}", errors.in_file(path))]
+    Wrong { path: PathBuf, errors: ConfigErrors },
 }
 
 /// Reads a configuration. Relative paths in it mean the folder of its file.
 ///
 /// # Errors
-/// The file cannot be read, or the first thing that is wrong in it.
+/// The file cannot be read, or everything that is wrong in it.
 pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
     let text = read(path, LARGEST).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
     let beside = Beside { folder: path.parent().unwrap_or(Path::new("")).to_path_buf() };
-    parse(&text, &beside)
-        .map_err(|error| LoadError::Wrong { path: path.to_path_buf(), error: Box::new(error) })
+    parse(&text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })
 }
 
 /// The text of a file; not more of it than it may have, whatever the path is.

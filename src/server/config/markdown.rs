@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::docs::SECTIONS;
+use b2b_config::table::Applies;
 
 /// The tables as Markdown.
 pub fn markdown() -> String {
@@ -12,7 +13,14 @@ pub fn markdown() -> String {
         text.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
         for key in section.keys {
             let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-            let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, key.takes, key.about);
+            let restart = if key.applies == Applies::AtRestart { " *Takes a restart.*" } else { "" };
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {default} | {}{restart} |",
+                key.name,
+                key.takes.words(),
+                key.about
+            );
         }
         text.push('\n');
     }

@@ -5,9 +5,9 @@
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`
 //! - `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
-//! - `reader`, `error`: TOML with lines; what can be wrong
 //! - `overrides`: what flags change
-//! - `parse`, `parse_limits`, `parse_parties`, `parse_route`, `check`: from text to types
+//! - `root`: the file's tables, sorted out
+//! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
 //! - `passwords`: those that are easily guessed
 //! - `texts`: values with a form of their own
 //! - `load`: the file, its neighbours and the environment
@@ -21,20 +21,18 @@ mod check;
 pub mod diff;
 pub mod docs;
 mod docs_parties;
-pub mod error;
 pub mod hep;
 pub mod load;
 mod markdown;
 mod overrides;
 mod parse;
-mod parse_limits;
 mod parse_parties;
 mod parse_route;
 pub mod parties;
 mod passwords;
 pub mod pattern;
-mod reader;
 pub mod recording;
+mod root;
 pub mod route;
 pub mod summary;
 mod texts;
@@ -50,13 +48,15 @@ use ipnet::IpNet;
 use b2b_base::logging::Format;
 use b2b_base::util::file::FileMode;
 use b2b_base::util::redact::Redaction;
+use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
 
 pub use apps::Apps;
 pub use b2b_base::util::secret::SecretText as Secret;
+pub use b2b_config::lines::Asked;
+pub use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 pub use carrier::{Carrier, MediaServer};
 pub use check::TRUSTED_CLASS;
-pub use error::{ConfigError, ConfigProblem};
 pub use hep::{Hep, HepCalls};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
@@ -102,6 +102,8 @@ pub struct ServerConfig {
     pub routes: Vec<Route>,
     /// Applications.
     pub apps: Apps,
+    /// What its values ask of who carries the media.
+    pub asked: Vec<Asked>,
 }
 
 /// `[server]`.
@@ -156,13 +158,11 @@ pub enum MinAlgorithm {
 }
 
 impl MinAlgorithm {
-    fn parse(text: &str) -> Result<MinAlgorithm, String> {
-        match text {
-            "md5" => Ok(MinAlgorithm::Md5),
-            "sha-256" => Ok(MinAlgorithm::Sha256),
-            _ => Err("no such choice; choose md5 or sha-256".to_string()),
-        }
-    }
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<MinAlgorithm> = Named {
+        refusal: "no such choice; choose",
+        values: &[("md5", MinAlgorithm::Md5), ("sha-256", MinAlgorithm::Sha256)],
+    };
 }
 
 /// One SIP listener.
@@ -254,14 +254,11 @@ pub enum Srtp {
 }
 
 impl Srtp {
-    fn parse(text: &str) -> Result<Srtp, String> {
-        match text {
-            "off" => Ok(Srtp::Off),
-            "offered" => Ok(Srtp::Offered),
-            "required" => Ok(Srtp::Required),
-            _ => Err("no such choice; choose off, offered or required".to_string()),
-        }
-    }
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<Srtp> = Named {
+        refusal: "no such choice; choose",
+        values: &[("off", Srtp::Off), ("offered", Srtp::Offered), ("required", Srtp::Required)],
+    };
 }
 
 /// A codec that b2b can put into an offer by itself.
@@ -274,17 +271,15 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Every codec.
-    pub const ALL: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<Codec> = Named {
+        refusal: "no such codec; choose from",
+        values: &[("opus", Codec::Opus), ("g722", Codec::G722), ("pcmu", Codec::Pcmu), ("pcma", Codec::Pcma)],
+    };
 
     /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Codec::Opus => "opus",
-            Codec::G722 => "g722",
-            Codec::Pcmu => "pcmu",
-            Codec::Pcma => "pcma",
-        }
+    pub fn as_str(self) -> &'static str {
+        Self::NAMED.name(&self)
     }
 }
 
@@ -333,6 +328,14 @@ pub enum KeepAlive {
     Crlf,
     /// OPTIONS.
     Options,
+}
+
+impl KeepAlive {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<KeepAlive> = Named {
+        refusal: "no such choice; choose",
+        values: &[("crlf", KeepAlive::Crlf), ("options", KeepAlive::Options), ("off", KeepAlive::Off)],
+    };
 }
 
 /// `[limits]`.
@@ -407,5 +410,7 @@ impl ServerConfig {
 
 #[cfg(test)]
 mod bad_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

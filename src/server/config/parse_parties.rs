@@ -1,51 +1,56 @@
 //! `[[user]]`, `[[gateway]]`, `[[group]]`.
 
 use std::net::IpAddr;
-use std::time::Duration;
-
-use ipnet::IpNet;
 
 use super::check::Names;
-use super::docs;
-use super::error::{ConfigError, ConfigProblem};
 use super::parse::{self, Outside, secret};
 use super::parse_route;
 use super::parties::{
     Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User,
 };
 use super::pattern::{Pattern, Rewrite, Template};
-use super::reader::{Read, Section};
-use super::texts;
-use super::{MinAlgorithm, Secret};
-use b2b_sip::msg::Transport;
+use super::texts::{self, TRANSPORTS, network, plain_name};
+use super::{ConfigError, MinAlgorithm, Secret};
+use b2b_config::section::Section;
+use b2b_config::table::Named;
+use b2b_config::value::Read;
+
+/// Whether dialogs go to a gateway's own hosts only.
+pub(super) const DIALOG: Named<bool> =
+    Named { refusal: "no such choice; choose", values: &[("any", false), ("own", true)] };
+
+/// Whether digits come as tones.
+pub(super) const DTMF: Named<bool> =
+    Named { refusal: "no such choice; choose", values: &[("events", false), ("inband", true)] };
 
 pub(super) fn user(
-    section: Section<'_>,
+    section: &Section<'_>,
     outside: &dyn Outside,
     names: &mut Names,
 ) -> Result<User, ConfigError> {
     let reason = "a user needs a name, like name = \"1001\"";
-    let name = section.parsed("name", user_name)?.ok_or_else(|| section.missing("name", reason))?;
-    let credentials = credentials(&section, outside)?;
-    let aliases = section.parsed_list("aliases", user_name)?.unwrap_or_default();
-    names.add_user(&section, "name", &name)?;
+    let name = section.needed("name", user_name, reason)?;
+    let aliases = section.parsed_list("aliases", user_name)?;
+    // who is wrong further down is there for those who name him
+    let class = section.parsed_or_default("class", class)?;
+    names.add_class(&class);
+    names.add_user(section, "name", &name)?;
     for alias in &aliases {
-        names.add_user(&section, "aliases", alias)?;
+        names.add_user(section, "aliases", alias)?;
     }
     let user = User {
         name,
-        credentials,
+        credentials: credentials(section, outside)?,
         aliases,
         display_name: section.parsed("display_name", display)?,
         caller_id: section.parsed("caller_id", user_name)?,
-        class: section.parsed("class", class)?.unwrap_or_else(|| "internal".to_string()),
-        max_contacts: section.whole("max_contacts", 1..=1_000)?.map(|most| most as usize),
-        weak_password: section.switch("weak_password")?.unwrap_or(false),
-        max_calls: section.whole("max_calls", 1..=100_000)?.map(|most| most as usize),
-        media_from: section.parsed_list("media_from", network)?.unwrap_or_default(),
+        class,
+        max_contacts: section.whole_if_set("max_contacts")?,
+        weak_password: section.switch("weak_password")?,
+        max_calls: section.whole_if_set("max_calls")?,
+        media_from: section.parsed_list("media_from", network)?,
         line: section.line(),
     };
-    names.add_class(&user.class);
     section.finish();
     Ok(user)
 }
@@ -55,8 +60,7 @@ fn credentials(section: &Section<'_>, outside: &dyn Outside) -> Result<Credentia
     let hash = |key: &'static str, digits: usize| -> Result<Option<Secret>, ConfigError> {
         let Some(text) = section.text_of_secret(key)? else { return Ok(None) };
         if text.len() != digits || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let reason = format!("not {digits} hex digits");
-            return Err(section.error(key, ConfigProblem::BadSecret { key: section.full(key), reason }));
+            return Err(section.bad_secret(key, format!("not {digits} hex digits")));
         }
         Ok(Some(Secret::new(text.to_ascii_lowercase())))
     };
@@ -65,12 +69,7 @@ fn credentials(section: &Section<'_>, outside: &dyn Outside) -> Result<Credentia
         (Some(password), None, None) => Ok(Credentials::Password(password)),
         (Some(_), md5, _) => {
             let other = if md5.is_some() { "ha1" } else { "ha1_sha256" };
-            let problem = ConfigProblem::Both {
-                key: section.full("password"),
-                other: section.full(other),
-                reason: "keep the password or its hashes".to_string(),
-            };
-            Err(section.error(other, problem))
+            Err(section.both("password", other, "keep the password or its hashes"))
         }
         (None, None, None) => {
             let reason = "nobody could register as this user; set password, password_file or ha1";
@@ -81,70 +80,65 @@ fn credentials(section: &Section<'_>, outside: &dyn Outside) -> Result<Credentia
 }
 
 pub(super) fn gateway(
-    section: Section<'_>,
+    section: &Section<'_>,
     outside: &dyn Outside,
     names: &mut Names,
 ) -> Result<Gateway, ConfigError> {
     let reason = "a gateway needs a name, like name = \"carrier\"";
-    let name = section.parsed("name", plain_name)?.ok_or_else(|| section.missing("name", reason))?;
-    names.add_gateway(&section, &name)?;
-    let hosts = hosts(&section)?;
+    let name = section.needed("name", plain_name, reason)?;
+    let class = section.parsed_or_default("class", class)?;
+    names.add_class(&class);
+    names.add_gateway(section, &name)?;
+    let hosts = hosts(section)?;
     let username = section.parsed("username", display)?;
-    let password = secret(&section, ["password", "password_file"], outside)?;
+    let password = secret(section, ["password", "password_file"], outside)?;
     let auth = match (username, password) {
         (Some(username), Some(password)) => Some(GatewayAuth { username, password }),
         (None, None) => None,
         (Some(_), None) => return Err(section.missing("password", "a username needs one")),
         (None, Some(_)) => return Err(section.missing("username", "a password needs one")),
     };
-    let register = section.switch("register")?.unwrap_or(false);
+    let register = section.switch("register")?;
     if register && auth.is_none() {
         return Err(section.missing("username", "register = true needs username and password"));
     }
-    let expires = section.seconds("expires_s", 60..=86_400)?.unwrap_or(Duration::from_secs(3_600));
-    let options = section.seconds("options_s", 0..=3_600)?.unwrap_or(Duration::from_secs(30));
+    let expires = section.seconds("expires_s")?;
     let gateway = Gateway {
         name,
         hosts,
-        transport: section.parsed("transport", transport)?,
+        transport: section.parsed("transport", |text| TRANSPORTS.read(text))?,
         auth,
-        realms: section.parsed_list("realm", texts::quotable)?.unwrap_or_default(),
-        min_algorithm: section.parsed("min_algorithm", MinAlgorithm::parse)?.unwrap_or(MinAlgorithm::Md5),
+        realms: section.parsed_list("realm", texts::quotable)?,
+        min_algorithm: section.choice("min_algorithm", &MinAlgorithm::NAMED)?,
         from_user: section.parsed("from_user", user_name)?,
         from_domain: section.parsed("from_domain", host)?,
         register: register.then_some(expires),
-        options: (!options.is_zero()).then_some(options),
-        sources: section.parsed_list("sources", network)?.unwrap_or_default(),
-        media_from: section.parsed_list("media_from", network)?.unwrap_or_default(),
-        media_answer: section.parsed("media_answer", media_answer)?.unwrap_or(MediaAnswer::Source),
-        class: section.parsed("class", class)?.unwrap_or_else(|| "external".to_string()),
-        redirects: redirects(&section, names)?,
-        channels: section.whole("channels", 1..=100_000)?.map(|most| most as usize),
-        trying: super::parse_limits::trying(&section)?,
-        called: rewrites(&section, "called")?,
-        caller: rewrites(&section, "caller")?,
-        codecs: parse::codecs(&section)?.unwrap_or_default(),
-        inband: section.parsed("dtmf", dtmf)?.unwrap_or(false),
-        dialog_own: section.parsed("dialog", dialog)?.unwrap_or(false),
+        options: section.seconds_unless_zero("options_s")?,
+        sources: section.parsed_list("sources", network)?,
+        media_from: section.parsed_list("media_from", network)?,
+        media_answer: section.choice("media_answer", &MediaAnswer::NAMED)?,
+        class,
+        redirects: redirects(section, names)?,
+        channels: section.whole_if_set("channels")?,
+        trying: section.seconds_if_set("trying_s")?,
+        called: rewrites(section, "called")?,
+        caller: rewrites(section, "caller")?,
+        codecs: parse::codecs(section)?,
+        inband: section.choice("dtmf", &DTMF)?,
+        dialog_own: section.choice("dialog", &DIALOG)?,
         line: section.line(),
     };
-    names.add_class(&gateway.class);
-    names.add_sources(&section, &gateway)?;
+    names.add_sources(section, &gateway)?;
     section.finish();
     Ok(gateway)
 }
 
-fn media_answer(text: &str) -> Read<MediaAnswer> {
-    match text {
-        "source" => Ok(MediaAnswer::Source),
-        "signalled" => Ok(MediaAnswer::Signalled),
-        _ => Err("no such choice; choose source or signalled".to_string()),
-    }
-}
-
 /// `own`, `routes`, or names of gateways, which may stand further down in the file.
 fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, ConfigError> {
-    let Some(texts) = section.texts("redirects")? else { return Ok(Redirects::Own) };
+    let texts = section.texts("redirects")?;
+    if !section.has("redirects") {
+        return Ok(Redirects::Own);
+    }
     match texts.iter().map(|text| text.text.as_str()).collect::<Vec<_>>()[..] {
         ["own"] => return Ok(Redirects::Own),
         ["routes"] => return Ok(Redirects::Routes),
@@ -156,27 +150,9 @@ fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, Conf
     Ok(Redirects::Gateways(texts.into_iter().map(|text| text.text).collect()))
 }
 
-/// Whether dialogs go to its own hosts only.
-fn dialog(text: &str) -> Read<bool> {
-    match text {
-        "any" => Ok(false),
-        "own" => Ok(true),
-        _ => Err("no such choice; choose any or own".to_string()),
-    }
-}
-
-/// Whether digits come as tones.
-fn dtmf(text: &str) -> Read<bool> {
-    match text {
-        "events" => Ok(false),
-        "inband" => Ok(true),
-        _ => Err("no such choice; choose events or inband".to_string()),
-    }
-}
-
 fn hosts(section: &Section<'_>) -> Result<Vec<GatewayHost>, ConfigError> {
     let mut hosts = Vec::new();
-    for (index, item) in section.items("hosts", &docs::HOST, true)?.into_iter().enumerate() {
+    for (index, item) in section.items("hosts")?.into_iter().enumerate() {
         let place = u16::try_from(index + 1).unwrap_or(u16::MAX);
         let ((host, port), priority) = match item {
             Err(text) => {
@@ -185,8 +161,8 @@ fn hosts(section: &Section<'_>) -> Result<Vec<GatewayHost>, ConfigError> {
             }
             Ok(table) => {
                 let reason = "like { host = \"sip.example.com\", priority = 1 }";
-                let host = table.parsed("host", host_port)?.ok_or_else(|| table.missing("host", reason))?;
-                let priority = table.whole("priority", 0..=65_535)?.map_or(place, |number| number as u16);
+                let host = table.needed("host", host_port, reason)?;
+                let priority = table.whole_if_set("priority")?.unwrap_or(place);
                 table.finish();
                 (host, priority)
             }
@@ -202,49 +178,31 @@ fn hosts(section: &Section<'_>) -> Result<Vec<GatewayHost>, ConfigError> {
 
 fn rewrites(section: &Section<'_>, key: &'static str) -> Result<Vec<Rewrite>, ConfigError> {
     let mut rules = Vec::new();
-    for item in section.items(key, &docs::RULE, false)? {
-        let Ok(rule) = item else { continue };
+    for rule in section.tables(key)? {
         let reason = "like { match = \"0(.*)\", to = \"+44$1\" }";
-        let pattern = rule.parsed("match", Pattern::new)?.ok_or_else(|| rule.missing("match", reason))?;
-        let to = rule.parsed("to", |text| Template::new(text, Some(&pattern)))?;
-        rules.push(Rewrite { to: to.ok_or_else(|| rule.missing("to", reason))?, pattern });
+        let pattern = rule.needed("match", Pattern::new, reason)?;
+        let to = rule.needed("to", |text| Template::new(text, Some(&pattern)), reason)?;
+        rules.push(Rewrite { to, pattern });
         rule.finish();
     }
     Ok(rules)
 }
 
-pub(super) fn group(section: Section<'_>, names: &mut Names) -> Result<Group, ConfigError> {
+pub(super) fn group(section: &Section<'_>, names: &mut Names) -> Result<Group, ConfigError> {
     let reason = "a group needs a name, like name = \"sales\"";
-    let name = section.parsed("name", plain_name)?.ok_or_else(|| section.missing("name", reason))?;
-    let members = parse_route::targets(&section, "members", None, names)?;
+    let name = section.needed("name", plain_name, reason)?;
+    names.add_group(section, &name)?;
+    let members = parse_route::targets(section, "members", None, names)?;
     if members.is_empty() {
         return Err(section.missing("members", "say whom it calls, like members = [\"user/1001\"]"));
     }
-    names.add_group(&section, &name)?;
-    let timeout = section.seconds("timeout_s", 1..=3_600)?.unwrap_or(Duration::from_secs(30));
-    let strategy = section.parsed("strategy", strategy)?.unwrap_or(Strategy::Parallel);
+    let strategy = section.choice("strategy", &Strategy::NAMED)?;
+    let timeout = section.seconds("timeout_s")?;
     section.finish();
     Ok(Group { name, members, strategy, timeout, line: section.line() })
 }
 
 // ---- values
-
-pub(super) fn strategy(text: &str) -> Read<Strategy> {
-    match text {
-        "serial" => Ok(Strategy::Serial),
-        "parallel" => Ok(Strategy::Parallel),
-        _ => Err("no such strategy; choose serial or parallel".to_string()),
-    }
-}
-
-pub(super) fn transport(text: &str) -> Read<Transport> {
-    match text {
-        "udp" => Ok(Transport::Udp),
-        "tcp" => Ok(Transport::Tcp),
-        "tls" => Ok(Transport::Tls),
-        _ => Err("no such transport; choose udp, tcp or tls".to_string()),
-    }
-}
 
 /// The user part of a URI that needs no escape (RFC 3261 §25.1 user) and no quotes.
 pub(super) fn user_name(text: &str) -> Read<String> {
@@ -256,40 +214,18 @@ pub(super) fn user_name(text: &str) -> Read<String> {
     }
 }
 
-/// A name of ours: it stands in targets, logs and metrics.
-pub(super) fn plain_name(text: &str) -> Read<String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    match text {
-        "" => Err("it is empty".to_string()),
-        text if text.chars().all(good) => Ok(text.to_string()),
-        _ => Err("letters, digits and - _ . only".to_string()),
-    }
-}
-
 pub(super) fn class(text: &str) -> Read<String> {
     plain_name(text)
 }
 
-fn display(text: &str) -> Read<String> {
+pub(super) fn display(text: &str) -> Read<String> {
     match text.trim() {
         "" => Err("it is empty".to_string()),
         text => Ok(text.to_string()),
     }
 }
 
-pub(super) fn network(text: &str) -> Read<IpNet> {
-    let fix = "write an address like 192.0.2.7 or a block like 192.0.2.0/24";
-    let net = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address),
-        Err(_) => text.parse::<IpNet>().map_err(|_| fix)?,
-    };
-    if net.addr() != net.network() {
-        return Err(format!("the block is {}; or write {} for the one address", net.trunc(), net.addr()));
-    }
-    Ok(net)
-}
-
-fn host(text: &str) -> Read<String> {
+pub(super) fn host(text: &str) -> Read<String> {
     match host_port(text)? {
         (host, None) => Ok(host),
         _ => Err("no port here".to_string()),

@@ -2,18 +2,19 @@
 
 use super::apps;
 use super::check::Names;
-use super::docs;
-use super::error::{ConfigError, ConfigProblem};
 use super::parse;
-use super::parse_parties::{self, network};
 use super::parties::Strategy;
 use super::pattern::{Pattern, Template};
-use super::reader::{Read, Section, Text};
 use super::route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     StatusRange, Target,
 };
+use super::texts::network;
+use super::{ConfigError, ConfigProblem};
 use b2b_config::keys::nearest;
+use b2b_config::lines::Text;
+use b2b_config::section::Section;
+use b2b_config::value::Read;
 use b2b_sip::msg::{Method, Name, Scheme, Uri};
 
 /// Keys that say something about a call that is sent on.
@@ -31,20 +32,21 @@ const OF_DIAL: [&str; 11] = [
     "codecs",
 ];
 
-pub(super) fn route(section: Section<'_>, index: usize, names: &mut Names) -> Result<Route, ConfigError> {
+/// Reads a route; `number` is its place in the file, from 1.
+pub(super) fn route(section: &Section<'_>, number: usize, names: &mut Names) -> Result<Route, ConfigError> {
     let name = section.parsed("name", name)?;
     if let Some(name) = &name {
-        names.add_route(&section, name)?;
+        names.add_route(section, name)?;
     }
     let called = section.parsed("called", Pattern::new)?;
     let caller = section.parsed("caller", Pattern::new)?;
-    let classes = classes(&section, names)?;
-    let sources = sources(&section, names)?;
-    let methods = section.parsed_list("method", method)?.unwrap_or_default();
-    let action = action(&section, called.as_ref(), caller.as_ref(), names)?;
+    let classes = classes(section, names)?;
+    let sources = sources(section, names)?;
+    let methods = section.parsed_list("method", method)?;
+    let action = action(section, called.as_ref(), caller.as_ref(), names)?;
     section.finish();
     Ok(Route {
-        name: name.unwrap_or_else(|| format!("#{}", index + 1)),
+        name: name.unwrap_or_else(|| format!("#{number}")),
         called,
         caller,
         classes,
@@ -56,19 +58,16 @@ pub(super) fn route(section: Section<'_>, index: usize, names: &mut Names) -> Re
 }
 
 fn classes(section: &Section<'_>, names: &Names) -> Result<Vec<String>, ConfigError> {
-    let mut classes = Vec::new();
-    for Text { text, at } in section.texts("class")?.unwrap_or_default() {
-        if !names.has_class(&text) {
-            return Err(section.lines.error(at, names.no_such_class(section.full("class"), &text)));
-        }
-        classes.push(text);
+    let texts = section.texts("class")?;
+    for Text { text, at } in texts.iter().filter(|class| !names.has_class(&class.text)) {
+        section.refer(*at, Some(names.no_such_class(section.full("class"), text)));
     }
-    Ok(classes)
+    Ok(texts.into_iter().map(|class| class.text).collect())
 }
 
 fn sources(section: &Section<'_>, names: &Names) -> Result<Vec<SourceMatch>, ConfigError> {
     let mut sources = Vec::new();
-    for Text { text, at } in section.texts("source")?.unwrap_or_default() {
+    for Text { text, at } in section.texts("source")? {
         let source = match text.split_once('/') {
             Some(("gateway", name)) => SourceMatch::Gateway(name.to_string()),
             Some(("user", name)) => SourceMatch::User(name.to_string()),
@@ -86,10 +85,8 @@ fn sources(section: &Section<'_>, names: &Names) -> Result<Vec<SourceMatch>, Con
             SourceMatch::User(name) => names.no_such_user(section.full("source"), name),
             _ => None,
         };
-        match missing {
-            Some(problem) => return Err(section.lines.error(at, problem)),
-            None => sources.push(source),
-        }
+        section.refer(at, missing);
+        sources.push(source);
     }
     Ok(sources)
 }
@@ -101,15 +98,13 @@ fn action(
     names: &Names,
 ) -> Result<Action, ConfigError> {
     let targets = targets(section, "to", called, names)?;
-    let reject = section.whole("reject", 400..=699)?;
+    let reject = section.whole_if_set("reject")?;
     let reason = section.parsed("reason", line)?;
     let app = section.parsed("app", |text| app(text, called))?;
     let policy = policy(section, called, caller, names)?;
     let given: Vec<&str> = ["to", "reject", "app"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
-        let (key, other) = (section.full(first), section.full(second));
-        let reason = "a call goes one way; make two routes of it".to_string();
-        return Err(section.error(second, ConfigProblem::Both { key, other, reason }));
+        return Err(section.both(first, second, "a call goes one way; make two routes of it"));
     }
     if !section.has("to")
         && let Some(key) = OF_DIAL.into_iter().find(|key| section.has(key))
@@ -133,13 +128,11 @@ fn action(
     }
     match (targets.is_empty(), reject, app) {
         (false, ..) => Ok(Action::Dial { targets, policy: Box::new(policy) }),
-        (_, Some(status), _) => Ok(Action::Reject { status: status as u16, reason }),
+        (_, Some(status), _) => Ok(Action::Reject { status, reason }),
         (_, _, Some(name)) => {
-            let literal = name.literal();
-            match literal.and_then(|name| names.no_such_app(section.full("app"), name)) {
-                Some(problem) => Err(section.error("app", problem)),
-                None => Ok(Action::App { name, record: policy.record }),
-            }
+            let missing = name.literal().and_then(|name| names.no_such_app(section.full("app"), name));
+            section.refer(section.place("app"), missing);
+            Ok(Action::App { name, record: policy.record })
         }
         (true, None, None) => {
             let reason =
@@ -155,8 +148,7 @@ fn policy(
     caller: Option<&Pattern>,
     names: &Names,
 ) -> Result<Policy, ConfigError> {
-    let default = Policy::default();
-    let mode = section.parsed("mode", mode)?.unwrap_or(default.mode);
+    let mode = section.choice("mode", &BridgeMode::NAMED)?;
     let headers = headers(section, called)?;
     if !headers.is_empty() && mode != BridgeMode::Translating {
         let reason = "header rules need mode = \"translating\"";
@@ -164,22 +156,21 @@ fn policy(
     }
     let unanswered = section.parsed("unanswered", |text| Template::new(text, called))?;
     let literal = unanswered.as_ref().and_then(Template::literal);
-    if let Some(problem) = literal.and_then(|name| names.no_such_app(section.full("unanswered"), name)) {
-        return Err(section.error("unanswered", problem));
-    }
+    let missing = literal.and_then(|name| names.no_such_app(section.full("unanswered"), name));
+    section.refer(section.place("unanswered"), missing);
     Ok(Policy {
-        strategy: section.parsed("strategy", parse_parties::strategy)?.unwrap_or(Strategy::Serial),
+        strategy: section.choice("strategy", &Strategy::NAMED)?,
         set_called: section.parsed("set_called", |text| Template::new(text, called))?,
         set_caller: section.parsed("set_caller", |text| Template::new(text, caller))?,
         set_caller_name: section.parsed("set_caller_name", line)?,
         mode,
-        media: section.parsed("media", media)?.unwrap_or(default.media),
-        record: section.switch("record")?.unwrap_or(default.record),
-        timeout: section.seconds("timeout_s", 1..=3_600)?,
-        failover: failover(section)?.unwrap_or(default.failover),
+        media: section.choice("media", &MediaPath::NAMED)?,
+        record: section.switch("record")?,
+        timeout: section.seconds_if_set("timeout_s")?,
+        failover: failover(section)?.unwrap_or_default(),
         unanswered,
         headers,
-        codecs: parse::codecs(section)?.unwrap_or_default(),
+        codecs: parse::codecs(section)?,
     })
 }
 
@@ -191,7 +182,7 @@ pub(super) fn targets(
     names: &Names,
 ) -> Result<Vec<Target>, ConfigError> {
     let mut targets = Vec::new();
-    for text in section.texts(key)?.unwrap_or_default() {
+    for text in section.texts(key)? {
         let target = target_at(section, key, &text, pattern, names)?;
         if key == "members" {
             member(&target).map_err(|reason| section.bad(key, text.at, &text.text, reason))?;
@@ -220,10 +211,8 @@ pub(super) fn target_at(
         Target::Group(name) => names.no_such_group(full, name),
         Target::Uri(_) => None,
     };
-    match missing {
-        Some(problem) => Err(section.lines.error(*at, problem)),
-        None => Ok(target),
-    }
+    section.refer(*at, missing);
+    Ok(target)
 }
 
 /// The same where nothing was called that it could be made of.
@@ -304,27 +293,28 @@ fn failover(section: &Section<'_>) -> Result<Option<Failover>, ConfigError> {
         Some(Ok(false)) => return Ok(Some(Failover::Never)),
         Some(Err(codes)) => codes,
     };
-    let range = |code: &Text| match code.text.as_str() {
-        "4xx" => Ok(StatusRange(400, 499)),
-        "5xx" => Ok(StatusRange(500, 599)),
-        text => match text.parse::<u16>() {
-            Ok(code @ 400..=599) => Ok(StatusRange(code, code)),
-            _ => {
-                let reason =
-                    "not a status from 400 to 599, nor \"4xx\" or \"5xx\"; after 6xx nobody else is tried";
-                Err(section.bad("failover", code.at, text, reason))
-            }
-        },
+    let range = |code: &Text| {
+        status(&code.text).map_err(|reason| section.bad("failover", code.at, &code.text, reason))
     };
     codes.iter().map(range).collect::<Result<_, _>>().map(|ranges| Some(Failover::On(ranges)))
 }
 
+/// A status after which the next target is tried, or a class of them.
+pub(super) fn status(text: &str) -> Read<StatusRange> {
+    match (text, text.parse::<u16>()) {
+        ("4xx", _) => Ok(StatusRange(400, 499)),
+        ("5xx", _) => Ok(StatusRange(500, 599)),
+        (_, Ok(code @ 400..=599)) => Ok(StatusRange(code, code)),
+        _ => Err("not a status from 400 to 599, nor \"4xx\" or \"5xx\"; after 6xx nobody else is tried"
+            .to_string()),
+    }
+}
+
 fn headers(section: &Section<'_>, called: Option<&Pattern>) -> Result<Vec<HeaderRule>, ConfigError> {
     let mut rules = Vec::new();
-    for item in section.items("headers", &docs::HEADER, false)? {
-        let Ok(rule) = item else { continue };
+    for rule in section.tables("headers")? {
         let value = rule.parsed("value", |text| Template::new(&line(text)?, called))?;
-        let on = rule.parsed("on", header_on)?.unwrap_or(HeaderOn::Request);
+        let on = rule.parsed("on", |text| HeaderOn::NAMED.read(text))?.unwrap_or(HeaderOn::Request);
         let mut named = Vec::new();
         for key in ["add", "remove", "replace", "pass"] {
             named.extend(rule.parsed(key, header_name)?.map(|name| (key, name)));
@@ -353,7 +343,7 @@ fn headers(section: &Section<'_>, called: Option<&Pattern>) -> Result<Vec<Header
 
 // ---- values
 
-fn name(text: &str) -> Read<String> {
+pub(super) fn name(text: &str) -> Read<String> {
     match text.trim() {
         text if text.is_empty() || text.starts_with('#') => {
             Err("a name that is empty or begins with # (which stands for a route without a name)".to_string())
@@ -362,7 +352,7 @@ fn name(text: &str) -> Read<String> {
     }
 }
 
-fn line(text: &str) -> Read<String> {
+pub(super) fn line(text: &str) -> Read<String> {
     match text.trim() {
         "" => Err("it is empty".to_string()),
         text => Ok(text.to_string()),
@@ -380,7 +370,7 @@ fn app(text: &str, called: Option<&Pattern>) -> Read<Template> {
     Ok(template)
 }
 
-fn method(text: &str) -> Read<Method> {
+pub(super) fn method(text: &str) -> Read<Method> {
     let method = Method::from_bytes(text.as_bytes());
     match method {
         Method::Invite | Method::Message | Method::Subscribe | Method::Publish | Method::Options => {
@@ -390,19 +380,8 @@ fn method(text: &str) -> Read<Method> {
     }
 }
 
-fn mode(text: &str) -> Read<BridgeMode> {
-    let modes = [BridgeMode::Transparent, BridgeMode::Intercepting, BridgeMode::Translating];
-    let found = modes.into_iter().find(|mode| mode.as_str() == text);
-    found.ok_or_else(|| "no such mode; choose transparent, intercepting or translating".to_string())
-}
-
-fn media(text: &str) -> Read<MediaPath> {
-    let found = [MediaPath::Relay, MediaPath::Direct].into_iter().find(|path| path.as_str() == text);
-    found.ok_or_else(|| "no such path; choose relay or direct".to_string())
-}
-
 /// RFC 3261 §25.1 token.
-fn header_name(text: &str) -> Read<String> {
+pub(super) fn header_name(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
     if text.is_empty() || !text.chars().all(good) {
         return Err("not a header name".to_string());
@@ -413,10 +392,4 @@ fn header_name(text: &str) -> Read<String> {
         );
     }
     Ok(text.to_string())
-}
-
-fn header_on(text: &str) -> Read<HeaderOn> {
-    let known = [HeaderOn::Request, HeaderOn::Response, HeaderOn::Both];
-    let found = known.into_iter().find(|on| on.as_str() == text);
-    found.ok_or_else(|| "no such messages; choose request, response or both".to_string())
 }

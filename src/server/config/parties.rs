@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Codec, MinAlgorithm, Rewrite, Secret, Target};
+use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
 
 /// `[[user]]`: someone who registers.
@@ -155,6 +156,14 @@ pub enum MediaAnswer {
     Signalled,
 }
 
+impl MediaAnswer {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<MediaAnswer> = Named {
+        refusal: "no such choice; choose",
+        values: &[("source", MediaAnswer::Source), ("signalled", MediaAnswer::Signalled)],
+    };
+}
+
 /// `[[group]]`: several that are called as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -180,11 +189,14 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<Strategy> = Named {
+        refusal: "no such strategy; choose",
+        values: &[("serial", Strategy::Serial), ("parallel", Strategy::Parallel)],
+    };
+
     /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Strategy::Serial => "serial",
-            Strategy::Parallel => "parallel",
-        }
+    pub fn as_str(self) -> &'static str {
+        Self::NAMED.name(&self)
     }
 }

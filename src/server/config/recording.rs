@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::docs::{SectionDoc, key};
-use super::error::ConfigError;
+use super::ConfigError;
 use super::parse::Outside;
-use super::reader::{Read, Section};
-use b2b_config::value;
+use super::texts::{PATH, path};
+use b2b_config::section::Section;
+use b2b_config::table::Table;
+use b2b_config::table::Takes::{OneOf, Switch, Whole};
+use b2b_config::value::Read;
+use b2b_config::{rows, text};
 
 /// Bytes of a megabyte and of a gigabyte.
 const MB: u64 = 1_000_000;
@@ -36,50 +39,35 @@ pub struct Recording {
     pub free_bytes: u64,
 }
 
-pub const RECORDING: SectionDoc = SectionDoc {
+pub const RECORDING: Table = Table {
     name: "recording",
     written: "[recording]",
     about: "Recordings of calls: by a route's `record`, by a party's code, over HTTP. See `docs/apps/record.md`.",
-    keys: &[
-        key("folder", "path", "", "Where they go, in a folder for each day. Without it nothing is recorded."),
-        key("stereo", "true or false", "true", "The caller left, what it hears right; else what it says."),
-        key("rate_hz", "8000, 16000 or 48000", "8000", "Samples a second."),
-        key("longest_s", "0 to 604800", "0", "A recording ends by itself then. 0: with its call."),
-        key(
-            "code",
-            "digits",
-            r#""*1""#,
-            "Pressed in a call, begins or ends its recording. Empty: nothing does.",
-        ),
-        key("pause_code", "digits", r#""*2""#, "Pressed in a call, pauses its recording, or lets it go on."),
-        key("keep_days", "0 to 36500", "0", "Older recordings are removed. 0: never."),
-        key("keep_gb", "0 to 1000000", "0", "Beyond so much the oldest are removed. 0: never."),
-        key(
-            "free_mb",
-            "0 to 1000000000",
-            "100",
-            "With less room on the disk nothing is recorded, calls go on.",
-        ),
-    ],
+    keys: rows! {
+        folder: PATH, at_restart(),
+            "Where they go, in a folder for each day. Without it nothing is recorded.";
+        stereo: Switch => true, at_restart(), "The caller left, what it hears right; else what it says.";
+        rate_hz: OneOf(&[8_000, 16_000, 48_000]) => 8000, at_restart(), "Samples a second.";
+        longest_s: Whole(0, 604_800) => 0, at_restart(), "A recording ends by itself then. 0: with its call.";
+        code: text!("digits", digits) => "*1", at_restart(),
+            "Pressed in a call, begins or ends its recording. Empty: nothing does.";
+        pause_code: text!("digits", digits) => "*2", at_restart(),
+            "Pressed in a call, pauses its recording, or lets it go on.";
+        keep_days: Whole(0, 36_500) => 0, at_restart(), "Older recordings are removed. 0: never.";
+        keep_gb: Whole(0, 1_000_000) => 0, at_restart(), "Beyond so much the oldest are removed. 0: never.";
+        free_mb: Whole(0, 1_000_000_000) => 100, at_restart(),
+            "With less room on the disk nothing is recorded, calls go on.";
+    },
 };
 
 /// # Errors
 /// The first value that cannot be.
 pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recording, ConfigError> {
-    let some = |value: Option<u64>| value.filter(|value| *value > 0);
-    let folder = section.parsed("folder", |text| value::path(text).map(|_| text.to_string()))?;
-    let rate = section.whole("rate_hz", 8_000..=48_000)?.unwrap_or(8_000);
-    let rate_hz = match rate {
-        8_000 => 8_000,
-        16_000 => 16_000,
-        48_000 => 48_000,
-        other => {
-            let place = section.place("rate_hz");
-            return Err(section.bad("rate_hz", place, &other.to_string(), "choose 8000, 16000 or 48000"));
-        }
+    let some = |key: &'static str| -> Result<Option<u64>, ConfigError> {
+        Ok(Some(section.whole(key)?).filter(|value| *value > 0))
     };
-    let code = section.parsed("code", digits)?.unwrap_or_else(|| "*1".to_string());
-    let pause_code = section.parsed("pause_code", digits)?.unwrap_or_else(|| "*2".to_string());
+    let code = section.parsed_or_default("code", digits)?;
+    let pause_code = section.parsed_or_default("pause_code", digits)?;
     if !code.is_empty()
         && !pause_code.is_empty()
         && (code.ends_with(&pause_code) || pause_code.ends_with(&code))
@@ -94,15 +82,15 @@ pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recordi
     }
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let recording = Recording {
-        folder: folder.map(|folder| outside.resolve(&folder)),
-        stereo: section.switch("stereo")?.unwrap_or(true),
-        rate_hz,
-        longest: section.seconds("longest_s", 0..=604_800)?.filter(|longest| !longest.is_zero()),
+        folder: section.parsed("folder", path)?.map(|folder| outside.resolve(&folder)),
+        stereo: section.switch("stereo")?,
+        rate_hz: section.whole("rate_hz")?,
+        longest: section.seconds_unless_zero("longest_s")?,
         code,
         pause_code,
-        keep: some(section.whole("keep_days", 0..=36_500)?).map(days),
-        keep_bytes: some(section.whole("keep_gb", 0..=1_000_000)?).map(|size| size * GB),
-        free_bytes: section.whole("free_mb", 0..=1_000_000_000)?.unwrap_or(100) * MB,
+        keep: some("keep_days")?.map(days),
+        keep_bytes: some("keep_gb")?.map(|size| size * GB),
+        free_bytes: section.whole::<u64>("free_mb")? * MB,
     };
     section.finish();
     Ok(recording)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Codec, Pattern, Strategy, Template};
+use b2b_config::table::Named;
 use b2b_sip::msg::Method;
 
 /// One route. It matches when everything matches that it names.
@@ -156,13 +157,19 @@ pub enum BridgeMode {
 }
 
 impl BridgeMode {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<BridgeMode> = Named {
+        refusal: "no such mode; choose",
+        values: &[
+            ("transparent", BridgeMode::Transparent),
+            ("intercepting", BridgeMode::Intercepting),
+            ("translating", BridgeMode::Translating),
+        ],
+    };
+
     /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            BridgeMode::Transparent => "transparent",
-            BridgeMode::Intercepting => "intercepting",
-            BridgeMode::Translating => "translating",
-        }
+    pub fn as_str(self) -> &'static str {
+        Self::NAMED.name(&self)
     }
 }
 
@@ -176,12 +183,15 @@ pub enum MediaPath {
 }
 
 impl MediaPath {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<MediaPath> = Named {
+        refusal: "no such path; choose",
+        values: &[("relay", MediaPath::Relay), ("direct", MediaPath::Direct)],
+    };
+
     /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            MediaPath::Relay => "relay",
-            MediaPath::Direct => "direct",
-        }
+    pub fn as_str(self) -> &'static str {
+        Self::NAMED.name(&self)
     }
 }
 
@@ -254,12 +264,14 @@ pub enum HeaderOn {
 }
 
 impl HeaderOn {
+    /// As the configuration writes them.
+    pub(super) const NAMED: Named<HeaderOn> = Named {
+        refusal: "no such messages; choose",
+        values: &[("request", HeaderOn::Request), ("response", HeaderOn::Response), ("both", HeaderOn::Both)],
+    };
+
     /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            HeaderOn::Request => "request",
-            HeaderOn::Response => "response",
-            HeaderOn::Both => "both",
-        }
+    pub fn as_str(self) -> &'static str {
+        Self::NAMED.name(&self)
     }
 }

@@ -28,9 +28,17 @@ impl Outside for Made {
     }
 }
 
-/// A configuration that refers to nothing outside of its text.
+/// A configuration that refers to nothing outside of its text, or the first thing that is wrong.
 pub(crate) fn parse_alone(text: &str) -> Result<ServerConfig, ConfigError> {
-    parse(text, &Made)
+    parse(text, &Made).map_err(|errors| *errors.first)
+}
+
+/// Everything that is wrong with a configuration.
+pub(super) fn errors(text: &str) -> Vec<String> {
+    match parse(text, &Made) {
+        Ok(_) => panic!("taken: {text}"),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn good(text: &str) -> ServerConfig {
@@ -98,6 +106,7 @@ fn keys_become_what_they_say() {
         groups,
         routes,
         apps,
+        asked: _,
     } = good(FULL);
     assert_eq!((recording.folder, recording.rate_hz), (Some("/etc/b2b/rec".into()), 16_000));
     assert_eq!(

@@ -2,15 +2,38 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::parse_parties;
-use super::reader::Read;
-use super::{Advertise, KeepAlive, Listener};
-use b2b_config::value;
+use super::{Advertise, Listener};
+use b2b_base::util::file::FileMode;
+use b2b_base::util::redact::Redaction;
+use b2b_config::table::{Named, Takes};
+use b2b_config::value::{self, Read};
+use b2b_config::{text, texts};
+use b2b_sip::msg::Transport;
+
+/// A path, relative to the configuration's folder.
+pub(super) const PATH: Takes = text!("path", path);
+/// A name of ours.
+pub(super) const NAME: Takes = text!("text", plain_name);
+/// Networks.
+pub(super) const NETWORKS: Takes = texts!("list of addresses or CIDR blocks", network);
+
+pub(super) const TRANSPORTS: Named<Transport> = Named {
+    refusal: "no such transport; choose",
+    values: &[("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)],
+};
+
+pub(super) const REDACTION: Named<Redaction> = Named {
+    refusal: "no such choice; choose",
+    values: &[("off", Redaction::Off), ("numbers", Redaction::Numbers)],
+};
 
 pub(super) fn listener(text: &str) -> Read<Listener> {
     let fix = "write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061";
     let (transport, bind) = text.split_once(':').ok_or(fix)?;
-    let transport = parse_parties::transport(transport).map_err(|_| fix)?;
+    let transport = TRANSPORTS.read(transport).map_err(|_| fix)?;
     Ok(Listener { transport, bind: bind.parse().map_err(|_| fix)? })
 }
 
@@ -40,15 +63,6 @@ pub(super) fn quotable(text: &str) -> Read<String> {
         "" => Err("it is empty".to_string()),
         text if text.contains(['"', '\\']) => Err("quotes and backslashes cannot be in it".to_string()),
         text => Ok(text.to_string()),
-    }
-}
-
-pub(super) fn keep_alive(text: &str) -> Read<KeepAlive> {
-    match text {
-        "crlf" => Ok(KeepAlive::Crlf),
-        "options" => Ok(KeepAlive::Options),
-        "off" => Ok(KeepAlive::Off),
-        _ => Err("no such choice; choose crlf, options or off".to_string()),
     }
 }
 
@@ -87,4 +101,38 @@ pub(super) fn ports(text: &str) -> Read<(u16, u16)> {
         return Err("too few for one call, which takes four; make the range larger".to_string());
     }
     Ok((first, last))
+}
+
+pub(super) fn file_mode(text: &str) -> Read<FileMode> {
+    FileMode::parse(text).ok_or_else(|| "write it like 0600 or 0640; its owner reads and writes".to_string())
+}
+
+/// Where HTTP is taken; none: it is off.
+pub(super) fn http_listen(text: &str) -> Read<Option<SocketAddr>> {
+    match text {
+        "off" => Ok(None),
+        text => value::sip_bind(text).map(Some).map_err(|_| "write it like 127.0.0.1:8080, or off".into()),
+    }
+}
+
+/// A name of ours: it stands in targets, logs and metrics.
+pub(super) fn plain_name(text: &str) -> Read<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match text {
+        "" => Err("it is empty".to_string()),
+        text if text.chars().all(good) => Ok(text.to_string()),
+        _ => Err("letters, digits and - _ . only".to_string()),
+    }
+}
+
+pub(super) fn network(text: &str) -> Read<IpNet> {
+    let fix = "write an address like 192.0.2.7 or a block like 192.0.2.0/24";
+    let net = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse::<IpNet>().map_err(|_| fix)?,
+    };
+    if net.addr() != net.network() {
+        return Err(format!("the block is {}; or write {} for the one address", net.trunc(), net.addr()));
+    }
+    Ok(net)
 }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::docs::{SectionDoc, key};
-use super::error::ConfigError;
 use super::parse::{Outside, secret};
-use super::parse_parties::plain_name;
-use super::reader::Section;
-use super::{Secret, Store};
+use super::texts::{NAME, PATH, plain_name};
+use super::{ConfigError, Secret, Store};
+use b2b_config::rows;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{self, Choices};
+use b2b_config::table::{Named, Table};
 
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,27 +30,23 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Every one.
-    pub const ALL: [Scope; 7] =
-        [Scope::Read, Scope::Calls, Scope::Record, Scope::Agents, Scope::Rooms, Scope::Remote, Scope::Audio];
+    /// Every one, as the configuration writes it.
+    pub const NAMED: Named<Scope> = Named {
+        refusal: "no such scope; choose of",
+        values: &[
+            ("read", Scope::Read),
+            ("calls", Scope::Calls),
+            ("record", Scope::Record),
+            ("agents", Scope::Agents),
+            ("rooms", Scope::Rooms),
+            ("remote", Scope::Remote),
+            ("audio", Scope::Audio),
+        ],
+    };
 
     /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Scope::Read => "read",
-            Scope::Calls => "calls",
-            Scope::Record => "record",
-            Scope::Agents => "agents",
-            Scope::Rooms => "rooms",
-            Scope::Remote => "remote",
-            Scope::Audio => "audio",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Scope, String> {
-        let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
-        let all = || Scope::ALL.map(Scope::as_str).join(", ");
-        found.ok_or_else(|| format!("no such scope; choose of {}", all()))
+    pub fn as_str(self) -> &'static str {
+        Scope::NAMED.name(&self)
     }
 }
 
@@ -60,7 +57,7 @@ pub struct Scopes(Vec<Scope>);
 impl Scopes {
     /// All of them.
     pub fn all() -> Scopes {
-        Scopes(Scope::ALL.to_vec())
+        Scopes(Scope::NAMED.all())
     }
 
     /// These.
@@ -119,31 +116,26 @@ pub struct Token {
     pub scopes: Scopes,
 }
 
-pub const TOKENS: SectionDoc = SectionDoc {
+pub const TOKENS: Table = Table {
     name: "http.tokens",
     written: "[[http.tokens]]",
     about: "Tokens that may do some of it only, beside `http.token`, which may do all.",
-    keys: &[
-        key("name", "text", "", "Its name, for people."),
-        key("token", "secret", "", "The bearer token."),
-        key("token_file", "path", "", "A file with the token in its first line."),
-        key(
-            "scopes",
-            "list of `read`, `calls`, `record`, `agents`, `rooms`, `remote`, `audio`",
-            "",
-            "What it may do; see [http.md](http.md).",
-        ),
-    ],
+    keys: rows! {
+        name: NAME, at_restart(), "Its name, for people.";
+        token: Takes::Secret("secret"), at_restart(), "The bearer token.";
+        token_file: PATH, at_restart(), "A file with the token in its first line.";
+        scopes: Choices(&Scope::NAMED), at_restart(), "What it may do; see [http.md](http.md).";
+    },
 };
 
 pub(super) fn tokens(section: &Section<'_>, outside: &dyn Outside) -> Result<Vec<Token>, ConfigError> {
     let mut tokens: Vec<Token> = Vec::new();
-    for section in section.items("tokens", &TOKENS, false)?.into_iter().filter_map(Result::ok) {
+    for section in section.tables("tokens")? {
         let reason = "name it for people: name = \"dashboard\"";
-        let name = section.parsed("name", plain_name)?.ok_or_else(|| section.missing("name", reason))?;
+        let name = section.needed("name", plain_name, reason)?;
         let secret = secret(&section, ["token", "token_file"], outside)?;
         let secret = secret.ok_or_else(|| section.missing("token", "set token or token_file"))?;
-        let scopes = section.parsed_list("scopes", Scope::parse)?.unwrap_or_default();
+        let scopes = section.choices("scopes", &Scope::NAMED)?;
         if scopes.is_empty() {
             return Err(section.missing("scopes", "say what it may do, like scopes = [\"read\"]"));
         }

@@ -271,7 +271,7 @@ mod tests {
         };
         let all = granted("Bearer right");
         let some = granted("Bearer look");
-        for scope in Scope::ALL {
+        for scope in Scope::NAMED.all() {
             assert!(all.needs(scope).is_ok(), "{scope:?}");
             let may = matches!(scope, Scope::Read | Scope::Agents);
             assert_eq!(some.needs(scope).is_ok(), may, "{scope:?}");

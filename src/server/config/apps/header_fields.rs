@@ -1,8 +1,7 @@
 //! The key `headers`: header fields that an HTTP request of ours carries.
 
-use crate::config::Secret;
-use crate::config::error::ConfigError;
-use crate::config::reader::Section;
+use crate::config::{ConfigError, Secret};
+use b2b_config::section::Section;
 
 /// What every request says itself, and what `token` does.
 const OURS: [&str; 4] = ["host", "authorization", "content-length", "transfer-encoding"];

@@ -4,200 +4,141 @@ use std::time::Duration;
 
 use super::header_fields::header_fields;
 use super::name;
-use crate::config::Secret;
 use crate::config::check::Names;
-use crate::config::docs::{SectionDoc, key};
-use crate::config::error::{ConfigError, ConfigProblem};
 use crate::config::parse::{Outside, secret};
-use crate::config::parse_parties::plain_name;
-use crate::config::reader::{Read, Section, Text};
+use crate::config::texts::{NAME, PATH, plain_name};
+use crate::config::{ConfigError, Secret};
 use b2b_app::Prompts;
 use b2b_app::ivr::{
     ANSWER, Ask, Case, DigitPlan, Does, IvrFlow, Node, RING, SAY, Say, Template, UrlFields, check, menu, say,
 };
+use b2b_config::lines::Text;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{self, Choice, Pairs, Switch, Tables, Texts, Whole};
+use b2b_config::table::{Named, TEXT, Table, any};
+use b2b_config::value::Read;
+use b2b_config::{rows, text, texts};
 
-pub const IVR: SectionDoc = SectionDoc {
+const NODE_NAME: Takes = text!("name of a node", plain_name);
+
+pub const IVR: Table = Table {
     name: "ivr",
     written: "[[ivr]]",
     about: "A menu tree: the application `ivr/` and its name. See [apps/ivr.md](apps/ivr.md).",
-    keys: &[
-        key("name", "text", "", "Its name."),
-        key("start", "name of a node", "", "Where a call begins. Without it: at the first node."),
-        key("node", "list of tables", "", "Its nodes, each an `[[ivr.node]]`."),
-    ],
+    keys: rows! {
+        name: NAME, "Its name.";
+        start: NODE_NAME, "Where a call begins. Without it: at the first node.";
+        node: Tables("list of tables", &NODE), "Its nodes, each an `[[ivr.node]]`.";
+    },
 };
 
-pub const NODE: SectionDoc = SectionDoc {
+pub const NODE: Table = Table {
     name: "ivr.node",
     written: "[[ivr.node]]",
     about: "A step of a menu tree. Texts may have variables in them: `${caller}`, `${called}`, `${digits}`, those that nodes set. Where a key names a node and is not there, the call is hung up.",
-    keys: &[
-        key("name", "text", "", "Its name in the tree."),
-        key(
-            "kind",
-            "`play_prompt`, `collect_input`, `menu`, `transfer`, `queue`, `conference`, `voicemail`, `application`, `hangup`, `set`, `branch` or `http`",
-            "",
-            "What it does.",
-        ),
-        key(
-            "prompt",
-            "prompt or list of them",
-            "",
-            "`play_prompt`, `collect_input`, `menu`: what is said: a file below `[prompts]` folder, `digits:${caller}`, `tone:440:500` (Hz, ms), `silence:500`.",
-        ),
-        key("next", "name of a node", "", "`play_prompt`, `collect_input`, `set`, `http`: where it goes on."),
-        key(
-            "choices",
-            "{ keys = node }",
-            "",
-            "`menu`: what may be pressed: `{ 1 = \"sales\", \"*\" = \"again\" }`.",
-        ),
-        key("variable", "name", r#""digits""#, "`collect_input`: the variable that the digits become."),
-        key("min", "0 to 64", "1", "`collect_input`: fewer digits are invalid."),
-        key("max", "1 to 64", "20", "`collect_input`: with so many the input is complete."),
-        key("terminators", "keys", r##""#""##, "`collect_input`, `menu`: these end the input."),
-        key(
-            "first_s",
-            "1 to 600",
-            "5",
-            "`collect_input`, `menu`: longest wait for the first digit, from the prompt's end.",
-        ),
-        key("between_s", "1 to 600", "3", "`collect_input`, `menu`: longest wait for the next one."),
-        key(
-            "total_s",
-            "1 to 3600",
-            "30",
-            "`collect_input`, `menu`: longest wait for all, from the prompt's end.",
-        ),
-        key(
-            "barge_in",
-            "true or false",
-            "true",
-            "`collect_input`, `menu`: whether the first digit ends the prompt.",
-        ),
-        key(
-            "secret",
-            "true or false",
-            "false",
-            "`collect_input`: what is pressed is in no event, account, trace or log, and its variable in none of the call's: only the flow and the URLs that it asks have it.",
-        ),
-        key("tries", "1 to 100", "3", "`collect_input`, `menu`: how often the caller is asked."),
-        key(
-            "no_input",
-            "name of a node",
-            "",
-            "`collect_input`, `menu`: where it goes on after the last try without input.",
-        ),
-        key(
-            "invalid",
-            "name of a node",
-            "",
-            "`collect_input`, `menu`: where it goes on after the last try that was wrong.",
-        ),
-        key(
-            "no_input_prompt",
-            "prompt or list of them",
-            "",
-            "`collect_input`, `menu`: said before the caller is asked again.",
-        ),
-        key(
-            "invalid_prompt",
-            "prompt or list of them",
-            "",
-            "`collect_input`, `menu`: the same after a wrong input.",
-        ),
-        key(
-            "to",
-            "text",
-            "",
-            "`transfer`: whom to dial: `user/1001`, `group/sales`, `gateway/carrier/…`, `sip:…`, or a number, which the routes decide on as if the caller had dialled it. `queue`, `conference`, `voicemail`: the name of one. `application`: `kind/name`.",
-        ),
-        key("ring_s", "1 to 600", "", "`transfer`: how long each target rings. Without it: 30."),
-        key(
-            "failed",
-            "name of a node",
-            "",
-            "`transfer`: where it goes on when nobody takes the call (`${transfer_status}` says why). `http`: without an answer that is right.",
-        ),
-        key("values", "{ variable = text }", "", "`set`: variables and their values, set in this order."),
-        key("of", "text", "", "`branch`: the value that is looked at: `${caller}`."),
-        key(
-            "cases",
-            "{ value = node }",
-            "",
-            "`branch`: where each value leads; `+44*` is a beginning. The first that fits counts.",
-        ),
-        key("otherwise", "name of a node", "", "`branch`: where any other value leads."),
-        key(
-            "url",
-            "text",
-            "",
-            "`http`: the URL, `https://…` or `http://…`; it gets a POST with the call's variables as JSON and answers `{\"next\": node, \"variables\": {…}}`. With `https` its certificate is checked against `tls.authorities`, or the system's.",
-        ),
-        key("token", "text", "", "`http`: sent as `Authorization: Bearer`."),
-        key("token_file", "path", "", "`http`: a file with that token in its first line."),
-        key(
-            "headers",
-            "table of texts",
-            "",
-            "`http`: header fields that are sent with the question: `{ X-Api-Key = \"…\" }`. 16 at most.",
-        ),
-        key("timeout_s", "1 to 60", "", "`http`: how long an answer may take. Without it: 5."),
-        key("nodes", "list of nodes", "", "`http`: nodes that the answer may name. Without it: any."),
-    ],
+    keys: rows! {
+        name: NAME, "Its name in the tree.";
+        kind: Choice(&KINDS), "What it does.";
+        prompt: Texts("prompt or list of them", any),
+            "`play_prompt`, `collect_input`, `menu`: what is said: a file below `[prompts]` folder, `digits:${caller}`, `tone:440:500` (Hz, ms), `silence:500`.";
+        next: NODE_NAME, "`play_prompt`, `collect_input`, `set`, `http`: where it goes on.";
+        choices: Pairs("{ keys = node }"),
+            "`menu`: what may be pressed: `{ 1 = \"sales\", \"*\" = \"again\" }`.";
+        variable: Takes::Text("name", any) => "digits", "`collect_input`: the variable that the digits become.";
+        min: Whole(0, 64) => 1, "`collect_input`: fewer digits are invalid.";
+        max: Whole(1, 64) => 20, "`collect_input`: with so many the input is complete.";
+        terminators: text!("keys", keys) => "#", "`collect_input`, `menu`: these end the input.";
+        first_s: Whole(1, 600) => 5,
+            "`collect_input`, `menu`: longest wait for the first digit, from the prompt's end.";
+        between_s: Whole(1, 600) => 3, "`collect_input`, `menu`: longest wait for the next one.";
+        total_s: Whole(1, 3_600) => 30,
+            "`collect_input`, `menu`: longest wait for all, from the prompt's end.";
+        barge_in: Switch => true, "`collect_input`, `menu`: whether the first digit ends the prompt.";
+        secret: Switch => false,
+            "`collect_input`: what is pressed is in no event, account, trace or log, and its variable in none of the call's: only the flow and the URLs that it asks have it.";
+        tries: Whole(1, 100) => 3, "`collect_input`, `menu`: how often the caller is asked.";
+        no_input: NODE_NAME, "`collect_input`, `menu`: where it goes on after the last try without input.";
+        invalid: NODE_NAME, "`collect_input`, `menu`: where it goes on after the last try that was wrong.";
+        no_input_prompt: Texts("prompt or list of them", any),
+            "`collect_input`, `menu`: said before the caller is asked again.";
+        invalid_prompt: Texts("prompt or list of them", any),
+            "`collect_input`, `menu`: the same after a wrong input.";
+        to: TEXT,
+            "`transfer`: whom to dial: `user/1001`, `group/sales`, `gateway/carrier/…`, `sip:…`, or a number, which the routes decide on as if the caller had dialled it. `queue`, `conference`, `voicemail`: the name of one. `application`: `kind/name`.";
+        ring_s: Whole(1, 600), "`transfer`: how long each target rings. Without it: 30.";
+        failed: NODE_NAME,
+            "`transfer`: where it goes on when nobody takes the call (`${transfer_status}` says why). `http`: without an answer that is right.";
+        values: Pairs("{ variable = text }"), "`set`: variables and their values, set in this order.";
+        of: text!("text", template), "`branch`: the value that is looked at: `${caller}`.";
+        cases: Pairs("{ value = node }"),
+            "`branch`: where each value leads; `+44*` is a beginning. The first that fits counts.";
+        otherwise: NODE_NAME, "`branch`: where any other value leads.";
+        url: text!("text", url),
+            "`http`: the URL, `https://…` or `http://…`; it gets a POST with the call's variables as JSON and answers `{\"next\": node, \"variables\": {…}}`. With `https` its certificate is checked against `tls.authorities`, or the system's.";
+        token: Takes::Secret("text"), "`http`: sent as `Authorization: Bearer`.";
+        token_file: PATH, "`http`: a file with that token in its first line.";
+        headers: Pairs("table of texts"),
+            "`http`: header fields that are sent with the question: `{ X-Api-Key = \"…\" }`. 16 at most.";
+        timeout_s: Whole(1, 60), "`http`: how long an answer may take. Without it: 5.";
+        nodes: texts!("list of nodes", plain_name),
+            "`http`: nodes that the answer may name. Without it: any.";
+    },
 };
 
 /// Keys of every kind, beside `name` and `kind`.
-const KINDS: [(&str, &[&str]); 12] = [
-    ("play_prompt", &["prompt", "next"]),
-    (
-        "collect_input",
-        &[
-            "prompt",
-            "next",
-            "variable",
-            "min",
-            "max",
-            "terminators",
-            "first_s",
-            "between_s",
-            "total_s",
-            "barge_in",
-            "secret",
-            "tries",
-            "no_input",
-            "invalid",
-            "no_input_prompt",
-            "invalid_prompt",
-        ],
-    ),
-    (
-        "menu",
-        &[
-            "prompt",
-            "choices",
-            "terminators",
-            "first_s",
-            "between_s",
-            "total_s",
-            "barge_in",
-            "tries",
-            "no_input",
-            "invalid",
-            "no_input_prompt",
-            "invalid_prompt",
-        ],
-    ),
-    ("transfer", &["to", "ring_s", "failed"]),
-    ("queue", &["to"]),
-    ("conference", &["to"]),
-    ("voicemail", &["to"]),
-    ("application", &["to"]),
-    ("hangup", &[]),
-    ("set", &["values", "next"]),
-    ("branch", &["of", "cases", "otherwise"]),
-    ("http", &["url", "token", "token_file", "headers", "timeout_s", "next", "failed", "nodes"]),
-];
+const KINDS: Named<&[&str]> = Named {
+    refusal: "no such kind; choose",
+    values: &[
+        ("play_prompt", &["prompt", "next"]),
+        (
+            "collect_input",
+            &[
+                "prompt",
+                "next",
+                "variable",
+                "min",
+                "max",
+                "terminators",
+                "first_s",
+                "between_s",
+                "total_s",
+                "barge_in",
+                "secret",
+                "tries",
+                "no_input",
+                "invalid",
+                "no_input_prompt",
+                "invalid_prompt",
+            ],
+        ),
+        (
+            "menu",
+            &[
+                "prompt",
+                "choices",
+                "terminators",
+                "first_s",
+                "between_s",
+                "total_s",
+                "barge_in",
+                "tries",
+                "no_input",
+                "invalid",
+                "no_input_prompt",
+                "invalid_prompt",
+            ],
+        ),
+        ("transfer", &["to", "ring_s", "failed"]),
+        ("queue", &["to"]),
+        ("conference", &["to"]),
+        ("voicemail", &["to"]),
+        ("application", &["to"]),
+        ("hangup", &[]),
+        ("set", &["values", "next"]),
+        ("branch", &["of", "cases", "otherwise"]),
+        ("http", &["url", "token", "token_file", "headers", "timeout_s", "next", "failed", "nodes"]),
+    ],
+};
 
 pub(super) fn ivr(
     section: &Section<'_>,
@@ -207,13 +148,14 @@ pub(super) fn ivr(
 ) -> Result<IvrFlow, ConfigError> {
     let name = name(section)?;
     let start = section.parsed("start", plain_name)?;
-    let sections: Vec<Section<'_>> =
-        section.items("node", &NODE, false)?.into_iter().filter_map(Result::ok).collect();
+    let sections = section.tables("node")?;
     section.finish();
-    let nodes = sections
-        .iter()
-        .map(|section| node(section, prompts, outside, names))
-        .collect::<Result<Vec<_>, _>>()?;
+    let nodes = sections.iter().map(|section| node(section, prompts, outside, names));
+    let nodes: Vec<Option<Node>> = nodes.map(|node| section.lines.sound(node)).collect();
+    // what leads where is looked at once every node is right
+    let Some(nodes) = nodes.into_iter().collect::<Option<Vec<Node>>>() else {
+        return Ok(IvrFlow { name, start: String::new(), nodes: Vec::new() });
+    };
     let first = nodes.first().map(|node| node.name.clone());
     let Some(start) = start.or(first) else {
         return Err(section.missing("node", "a menu tree needs at least one [[ivr.node]]"));
@@ -239,15 +181,12 @@ fn node(
     names: &Names,
 ) -> Result<Node, ConfigError> {
     let reason = "the other nodes lead to it by its name, like name = \"welcome\"";
-    let name = section.parsed("name", plain_name)?.ok_or_else(|| section.missing("name", reason))?;
-    let known: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
-    let kind = section.parsed("kind", |text| {
-        let found = KINDS.iter().find(|(kind, _)| *kind == text);
-        found.copied().ok_or_else(|| format!("no such kind; choose {}", known.join(", ")))
-    })?;
-    let Some((kind, keys)) = kind else {
+    let name = section.needed("name", plain_name, reason)?;
+    let Some(Text { text: kind, at }) = section.text("kind")? else {
+        let known: Vec<&str> = KINDS.values.iter().map(|(kind, _)| *kind).collect();
         return Err(section.missing("kind", format!("say what it does: {}", known.join(", "))));
     };
+    let keys = KINDS.read(&kind).map_err(|why| section.bad("kind", at, &kind, why))?;
     let stray = NODE
         .keys
         .iter()
@@ -259,7 +198,7 @@ fn node(
     }
     let read = Reading::of(section, prompts, outside)?;
     section.finish();
-    let does = read.does(kind, section, names)?;
+    let does = read.does(&kind, section, names)?;
     Ok(Node { name, does })
 }
 
@@ -292,12 +231,6 @@ struct Reading {
 impl Reading {
     fn of(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Result<Self, ConfigError> {
         let node = |key: &'static str| section.parsed(key, plain_name);
-        let whole = |key: &'static str, range, usual: u64| {
-            Ok::<usize, ConfigError>(section.whole(key, range)?.unwrap_or(usual) as usize)
-        };
-        let seconds = |key: &'static str, range, usual: Duration| {
-            Ok::<Duration, ConfigError>(section.seconds(key, range)?.unwrap_or(usual))
-        };
         let leads = |key: &'static str| -> Result<Vec<(String, String)>, ConfigError> {
             let pairs = section.pairs(key)?.into_iter();
             let read = |(name, to): (String, Text)| {
@@ -306,16 +239,15 @@ impl Reading {
             };
             pairs.map(read).collect()
         };
-        let usual = DigitPlan::new(20);
         let plan = DigitPlan {
-            max: whole("max", 1..=64, 20)?,
-            terminators: section.parsed("terminators", keys)?.unwrap_or(usual.terminators),
-            first: seconds("first_s", 1..=600, usual.first)?,
-            between: seconds("between_s", 1..=600, usual.between)?,
-            total: seconds("total_s", 1..=3_600, usual.total)?,
-            barge_in: section.switch("barge_in")?.unwrap_or(usual.barge_in),
+            max: section.whole("max")?,
+            terminators: section.parsed_or_default("terminators", keys)?,
+            first: section.seconds("first_s")?,
+            between: section.seconds("between_s")?,
+            total: section.seconds("total_s")?,
+            barge_in: section.switch("barge_in")?,
             type_ahead: false,
-            secret: section.switch("secret")?.unwrap_or(false),
+            secret: section.switch("secret")?,
         };
         let values = section.pairs("values")?.into_iter().map(|(name, value)| {
             let read =
@@ -345,13 +277,13 @@ impl Reading {
             of: section.parsed("of", template)?,
             url: section.parsed("url", url)?,
             fields: fields(section, outside)?,
-            nodes: section.parsed_list("nodes", plain_name)?.unwrap_or_default(),
-            variable: section.text("variable")?.map_or_else(|| "digits".to_string(), |text| text.text),
-            min: whole("min", 0..=64, 1)?,
+            nodes: section.parsed_list("nodes", plain_name)?,
+            variable: section.parsed_or_default("variable", |text| Ok(text.to_string()))?,
+            min: section.whole("min")?,
             plan,
-            tries: whole("tries", 1..=100, 3)? as u32,
-            ring: seconds("ring_s", 1..=600, RING)?,
-            timeout: seconds("timeout_s", 1..=60, ANSWER)?,
+            tries: section.whole("tries")?,
+            ring: section.seconds_if_set("ring_s")?.unwrap_or(RING),
+            timeout: section.seconds_if_set("timeout_s")?.unwrap_or(ANSWER),
         })
     }
 
@@ -377,7 +309,7 @@ impl Reading {
             "menu" => menu(ask, self.choices),
             "transfer" => {
                 let (to, at) = to("\"user/1001\"")?;
-                reached(section, &to, at, names)?;
+                reached(section, &to, at, names);
                 Does::Transfer { to, ring: self.ring, failed: self.failed }
             }
             "hangup" => Does::Hangup,
@@ -396,11 +328,8 @@ impl Reading {
             kind => {
                 let (to, at) = to(if kind == "application" { "\"queue/sales\"" } else { "\"sales\"" })?;
                 let app = if kind == "application" { to } else { of_kind(section, kind, &to, at)? };
-                if let Some(name) = app.literal()
-                    && let Some(problem) = names.no_such_app(section.full("to"), name)
-                {
-                    return Err(section.lines.error(at, problem));
-                }
+                let missing = app.literal().and_then(|name| names.no_such_app(section.full("to"), name));
+                section.refer(at, missing);
                 Does::Hand { app }
             }
         })
@@ -413,10 +342,10 @@ fn of_kind(section: &Section<'_>, kind: &str, name: &Template, at: usize) -> Res
     template(&text).map_err(|why| section.bad("to", at, name.as_str(), why))
 }
 
-/// Whether there is whom a transfer names.
-fn reached(section: &Section<'_>, to: &Template, at: usize, names: &Names) -> Result<(), ConfigError> {
+/// Reports whom a transfer names and who is not there.
+fn reached(section: &Section<'_>, to: &Template, at: usize, names: &Names) {
     let key = section.full("to");
-    let problem: Option<ConfigProblem> = match to.as_str().split_once('/') {
+    let problem = match to.as_str().split_once('/') {
         Some(("user", name)) if to.literal().is_some() => names.no_such_user(key, name),
         Some(("group", name)) if to.literal().is_some() => names.no_such_group(key, name),
         Some(("gateway", rest)) => names.no_such_gateway(key, rest.split('/').next().unwrap_or_default()),
@@ -424,7 +353,7 @@ fn reached(section: &Section<'_>, to: &Template, at: usize, names: &Names) -> Re
         Some(_) if to.as_str().starts_with("sip") => None,
         Some(_) => to.literal().and_then(|name| names.no_such_app(key, name)),
     };
-    problem.map_or(Ok(()), |problem| Err(section.lines.error(at, problem)))
+    section.refer(at, problem);
 }
 
 fn said(section: &Section<'_>, key: &'static str, prompts: &Prompts) -> Result<Vec<Say>, ConfigError> {
@@ -433,7 +362,7 @@ fn said(section: &Section<'_>, key: &'static str, prompts: &Prompts) -> Result<V
         Some(Err(error)) => Err(section.bad(key, at, &text, error.to_string())),
         None => Err(section.bad(key, at, &text, format!("it is nothing to be said; {SAY}"))),
     };
-    section.texts(key)?.unwrap_or_default().into_iter().map(one).collect()
+    section.texts(key)?.into_iter().map(one).collect()
 }
 
 fn template(text: &str) -> Read<Template> {

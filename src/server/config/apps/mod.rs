@@ -19,13 +19,14 @@ pub mod remote;
 pub mod voice_agent;
 pub mod voicemail;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::check::Names;
-use super::docs::SectionDoc;
-use super::error::ConfigError;
-use super::parse::{Outside, Root};
-use super::parse_parties::plain_name;
-use super::reader::{Read, Section};
-use super::{Secret, User};
+use super::parse::Outside;
+use super::root::Root;
+use super::texts::plain_name;
+use super::{ConfigError, Secret, User};
 use b2b_app::Prompts;
 use b2b_app::conference::RoomConfig;
 use b2b_app::ivr::IvrFlow;
@@ -34,10 +35,13 @@ use b2b_app::queue::DeskSettings;
 use b2b_app::test_numbers::{EchoNumber, Milliwatt};
 use b2b_app::voice_agent::AgentConfig;
 use b2b_app::voicemail::{VOICEMAIL, VoicemailConfig};
+use b2b_config::section::Section;
+use b2b_config::table::Table;
+use b2b_config::value::Read;
 pub use prompts::PROMPTS;
 
 /// Every table whose name is an application's, with what its applications are called by.
-const KINDS: [(&SectionDoc, &str); 7] = [
+const KINDS: [(&Table, &str); 7] = [
     (&ivr::IVR, "ivr"),
     (&queue::QUEUE, "queue"),
     (&conference::CONFERENCE, "conference"),
@@ -71,18 +75,15 @@ pub struct Apps {
 }
 
 /// The names of all of them.
-pub(super) fn names(root: &Root<'_>, names: &mut Names) -> Result<(), ConfigError> {
+pub(super) fn names(root: &Root<'_>, names: &mut Names) {
     names.add_own_app(EchoNumber::NAME);
     names.add_own_app(Milliwatt::NAME);
-    if !root.many(&voicemail::MAILBOX)?.is_empty() {
+    if root.has(&voicemail::MAILBOX) {
         names.add_own_app(VOICEMAIL);
     }
-    for (doc, kind) in KINDS {
-        for section in root.many(doc)? {
-            names.add_app(&section, &format!("{kind}/{}", name(&section)?))?;
-        }
+    for (table, kind) in KINDS {
+        root.each(table, |section| names.add_app(section, &format!("{kind}/{}", name(section)?)));
     }
-    Ok(())
 }
 
 /// All of them.
@@ -92,38 +93,29 @@ pub(super) fn parse(
     users: &[User],
     names: &mut Names,
 ) -> Result<Apps, ConfigError> {
-    let prompts = prompts::prompts(&root.one(&PROMPTS)?, outside)?;
-    let ivrs = root.many(&ivr::IVR)?.into_iter();
-    let ivrs = ivrs.map(|section| ivr::ivr(&section, &prompts, outside, names)).collect::<Result<_, _>>()?;
-    let music = root.many(&music::MUSIC)?.into_iter();
-    let music = music.map(|section| music::music(&section, &prompts, outside, names));
-    let music = music.collect::<Result<_, _>>()?;
-    let parts = (&root.one(&queue::QUEUES)?, root.many(&queue::AGENT)?, root.many(&queue::QUEUE)?);
-    let queues = queue::queues(parts, &prompts, outside, names)?;
-    let rooms = root.many(&conference::CONFERENCE)?.into_iter();
-    let rooms = rooms.map(|section| conference::conference(&section, &prompts, outside, names));
-    let conferences = rooms.collect::<Result<_, _>>()?;
-    let lots =
-        root.many(&park::PARK)?.iter().map(|section| park::park(section, names)).collect::<Result<_, _>>()?;
-    let (section, mailboxes) = (root.one(&voicemail::VOICEMAIL)?, root.many(&voicemail::MAILBOX)?);
-    let voicemail = voicemail::voicemail(&section, &mailboxes, &prompts, outside, users)?;
-    let remotes = root.many(&remote::REMOTE)?;
-    let remotes = remotes.iter().map(|section| remote::remote(section, names)).collect::<Result<_, _>>()?;
-    let agents = root.many(&voice_agent::VOICE_AGENT)?;
+    let prompts = root.one(&PROMPTS, |section| prompts::prompts(section, outside))?;
+    let ivrs = root.each(&ivr::IVR, |section| ivr::ivr(section, &prompts, outside, names));
+    let music = root.each(&music::MUSIC, |section| music::music(section, &prompts, outside, names));
+    let queues = queue::queues(root, &prompts, outside, names);
+    let conferences = root
+        .each(&conference::CONFERENCE, |section| conference::conference(section, &prompts, outside, names));
+    let lots = root.each(&park::PARK, |section| park::park(section, names));
+    let voicemail = voicemail::voicemail(root, &prompts, outside, users);
+    let remotes = root.each(&remote::REMOTE, |section| remote::remote(section, names));
     let voice_agents =
-        agents.iter().map(|section| voice_agent::voice_agent(section, names)).collect::<Result<_, _>>()?;
+        root.each(&voice_agent::VOICE_AGENT, |section| voice_agent::voice_agent(section, names));
+    let (queues, voicemail) = (queues?, voicemail?);
     Ok(Apps { prompts, ivrs, music, queues, conferences, lots, voicemail, remotes, voice_agents })
 }
 
 /// The name of an application.
 pub(super) fn name(section: &Section<'_>) -> Result<String, ConfigError> {
-    let name = section.parsed("name", plain_name)?;
-    name.ok_or_else(|| section.missing("name", "routes call it by its name, like name = \"main\""))
+    section.needed("name", plain_name, "routes call it by its name, like name = \"main\"")
 }
 
 /// Digits that a telephone has, which no error shows.
 fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, ConfigError> {
-    let short = section.switch("short_pin")?.unwrap_or(false);
+    let short = section.switch("short_pin")?;
     match section.text_of_secret(key)? {
         Some(pin) if pin.len() < 4 && !short && pin.bytes().all(|digit| digit.is_ascii_digit()) => {
             let reason = "it is soon guessed; take 4 digits or more, or say short_pin = true";
@@ -139,15 +131,58 @@ fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, Confi
 /// The class that is there without being written down.
 pub(super) const USUAL_MUSIC: &str = "default";
 
-/// The class of music that a table names.
+/// The class of music that a table names, or the usual one.
 fn music_of(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
-    let Some(text) = section.text("music")?.filter(|text| text.text != USUAL_MUSIC) else {
-        return Ok(Some(USUAL_MUSIC.to_string()));
-    };
-    match names.no_such_music(section.full("music"), &text.text) {
-        Some(problem) => Err(section.lines.error(text.at, problem)),
-        None => Ok(Some(text.text)),
+    match section.text("music")?.filter(|text| text.text != USUAL_MUSIC) {
+        Some(_) => music_if_set(section, names),
+        None => Ok(Some(USUAL_MUSIC.to_string())),
     }
+}
+
+/// The class of music that a table names; none: silence.
+fn music_if_set(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
+    let Some(text) = section.text("music")? else { return Ok(None) };
+    section.refer(text.at, names.no_such_music(section.full("music"), &text.text));
+    Ok(Some(text.text))
+}
+
+/// A file below the folder of prompts; it is reported where it is not there.
+fn file(
+    section: &Section<'_>,
+    key: &'static str,
+    prompts: &Prompts,
+    outside: &dyn Outside,
+) -> Result<Option<Arc<Path>>, ConfigError> {
+    let Some(text) = section.text(key)? else { return Ok(None) };
+    let path = prompts.path(&text.text);
+    if !outside.is_file(&path) {
+        let reason = format!("there is no file {}; put it there, or correct its name", path.display());
+        section.lines.report(section.bad(key, text.at, &text.text, reason));
+    }
+    Ok(Some(path))
+}
+
+/// The key `prompts`: what is said at which occasion of these, in place of what usually is.
+fn spoken<W: Copy>(
+    section: &Section<'_>,
+    known: &[(&str, W)],
+    prompts: &Prompts,
+    outside: &dyn Outside,
+) -> Result<Vec<(W, Arc<Path>)>, ConfigError> {
+    let mut spoken = Vec::new();
+    for (occasion, file) in section.pairs("prompts")? {
+        let bad = |reason: String| section.lines.report(section.bad("prompts", file.at, &file.text, reason));
+        let path = prompts.path(&file.text);
+        match known.iter().find(|(name, _)| *name == occasion) {
+            None => {
+                let all: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                bad(format!("there is no occasion {occasion}; choose one of {}", all.join(", ")));
+            }
+            Some(_) if !outside.is_file(&path) => bad(format!("there is no file {}", path.display())),
+            Some((_, word)) => spoken.push((*word, path)),
+        }
+    }
+    Ok(spoken)
 }
 
 /// `kind/name`, as routes and other applications name one.

@@ -5,39 +5,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::name;
+use crate::config::ConfigError;
 use crate::config::check::Names;
-use crate::config::docs::{SectionDoc, key};
-use crate::config::error::{ConfigError, ConfigProblem};
 use crate::config::parse::Outside;
-use crate::config::reader::{Read, Section};
+use crate::config::texts::NAME;
 use b2b_app::Prompts;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{Switch, Text};
+use b2b_config::table::{Table, any};
+use b2b_config::value::Read;
+use b2b_config::{rows, text};
 
-pub const MUSIC: SectionDoc = SectionDoc {
+pub const MUSIC: Table = Table {
     name: "music",
     written: "[[music]]",
     about: "A class of music on hold, for queues and other applications. It takes effect when the server starts.",
-    keys: &[
-        key("name", "text", "", "Its name."),
-        key(
-            "folder",
-            "path",
-            "",
-            "Its WAV, MP3, FLAC and Ogg files in the order of their names; relative to `[prompts]` folder.",
-        ),
-        key("file", "path", "", "One such file."),
-        key(
-            "tone",
-            "Hz, or `Hz+Hz`",
-            "",
-            "A tone, or two together, a second long, with four seconds behind.",
-        ),
-        key(
-            "shared",
-            "true or false",
-            "true",
-            "All who hear it hear the same moment of it; else each hears it from its beginning.",
-        ),
-    ],
+    keys: rows! {
+        name: NAME, at_restart(), "Its name.";
+        folder: Text("path", any), at_restart(),
+            "Its WAV, MP3, FLAC and Ogg files in the order of their names; relative to `[prompts]` folder.";
+        file: Text("path", any), at_restart(), "One such file.";
+        tone: text!("Hz, or `Hz+Hz`", tone), at_restart(),
+            "A tone, or two together, a second long, with four seconds behind.";
+        shared: Switch => true, at_restart(),
+            "All who hear it hear the same moment of it; else each hears it from its beginning.";
+    },
 };
 
 /// A class of music.
@@ -86,9 +78,7 @@ pub(super) fn music(
     let (folder, file, tone) = (path("folder")?, path("file")?, section.parsed("tone", tone)?);
     let given: Vec<&str> = ["folder", "file", "tone"].into_iter().filter(|key| section.has(key)).collect();
     if let [first, second, ..] = given.as_slice() {
-        let (key, other) = (section.full(first), section.full(second));
-        let reason = "music comes from one of them; make two classes of it".to_string();
-        return Err(section.error(second, ConfigProblem::Both { key, other, reason }));
+        return Err(section.both(first, second, "music comes from one of them; make two classes of it"));
     }
     let source = match (folder, file, tone) {
         (Some(folder), ..) => MusicFrom::Folder(folder),
@@ -103,7 +93,7 @@ pub(super) fn music(
             return Err(section.missing("folder", reason));
         }
     };
-    let shared = section.switch("shared")?.unwrap_or(true);
+    let shared = section.switch("shared")?;
     section.finish();
     Ok(Music { name, source, shared })
 }

@@ -3,43 +3,42 @@
 use std::ops::RangeInclusive;
 
 use super::{music_of, name};
+use crate::config::ConfigError;
 use crate::config::check::Names;
-use crate::config::docs::{SectionDoc, key};
-use crate::config::error::ConfigError;
-use crate::config::reader::{Read, Section};
+use crate::config::texts::NAME;
 use b2b_app::park::LotConfig;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{Text, Whole};
+use b2b_config::table::{Table, any};
+use b2b_config::value::Read;
+use b2b_config::{rows, text};
 
 /// Slots of a lot at most: somebody looks at their BLF keys.
 const SLOTS: u32 = 1_000;
 
-pub const PARK: SectionDoc = SectionDoc {
+pub const PARK: Table = Table {
     name: "park",
     written: "[[park]]",
     about: "A parking lot: the application `park/` and its name. Routes give it the numbers of its slots and one of its own. See [apps/park.md](apps/park.md).",
-    keys: &[
-        key("name", "text", "", "Its name."),
-        key("slots", "first-last", r#""701-720""#, "The numbers of its slots."),
-        key("timeout_s", "5 to 86400", "60", "How long somebody waits before he goes back."),
-        key("ring_s", "5 to 600", "20", "How long the one who parked him is called then."),
-        key(
-            "back_to",
-            "target",
-            "",
-            "Whom he goes back to: `user/1001`, `group/reception`. Without it: who parked him.",
-        ),
-        key("music", "name of a `[[music]]`", r#""default""#, "What he hears."),
-    ],
+    keys: rows! {
+        name: NAME, "Its name.";
+        slots: text!("first-last", slots) => "701-720", "The numbers of its slots.";
+        timeout_s: Whole(5, 86_400) => 60, "How long somebody waits before he goes back.";
+        ring_s: Whole(5, 600) => 20, "How long the one who parked him is called then.";
+        back_to: Text("target", any),
+            "Whom he goes back to: `user/1001`, `group/reception`. Without it: who parked him.";
+        music: Text("name of a `[[music]]`", any) => "default", "What he hears.";
+    },
 };
 
 pub(super) fn park(section: &Section<'_>, names: &Names) -> Result<LotConfig, ConfigError> {
-    let usual = LotConfig::new(name(section)?);
     let config = LotConfig {
-        slots: section.parsed("slots", slots)?.unwrap_or(usual.slots),
-        timeout: section.seconds("timeout_s", 5..=86_400)?.unwrap_or(usual.timeout),
-        ring: section.seconds("ring_s", 5..=600)?.unwrap_or(usual.ring),
+        name: name(section)?,
+        slots: section.parsed_or_default("slots", slots)?,
+        timeout: section.seconds("timeout_s")?,
+        ring: section.seconds("ring_s")?,
         back_to: section.text("back_to")?.map(|target| target.text),
         music: music_of(section, names)?,
-        name: usual.name,
     };
     section.finish();
     Ok(config)

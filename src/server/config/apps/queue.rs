@@ -1,179 +1,144 @@
 //! `[[agent]]`, `[[queue]]` and `[queues]`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use super::name;
+use super::{file, music_if_set, name};
+use crate::config::ConfigError;
 use crate::config::check::Names;
-use crate::config::docs::{SectionDoc, key};
-use crate::config::error::ConfigError;
 use crate::config::parse::Outside;
-use crate::config::parse_parties::plain_name;
 use crate::config::parse_route;
-use crate::config::reader::{Read, Section, Text};
+use crate::config::root::Root;
 use crate::config::route::Target;
+use crate::config::texts::{NAME, plain_name};
 use b2b_app::Prompts;
 use b2b_app::queue::machine::agent::Duty;
 use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
 use b2b_app::queue::sounds::{Numbers, QueueSounds};
 use b2b_app::queue::{AgentSettings, Codes, DeskSettings, QueueSettings, WaysOut};
+use b2b_config::lines::Text;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{self, Choice, Pairs, Switch, Texts, Whole};
+use b2b_config::table::{Named, Table, any};
+use b2b_config::value::Read;
+use b2b_config::{rows, text, texts};
 
-pub const QUEUES: SectionDoc = SectionDoc {
+const DUTIES: Named<Duty> = Named {
+    refusal: "no such state; choose",
+    values: &[("available", Duty::Available), ("paused", Duty::Paused), ("logged_out", Duty::LoggedOut)],
+};
+
+const STRATEGIES: Named<Strategy> = Named {
+    refusal: "no such strategy; choose",
+    values: &[
+        ("longest_idle", Strategy::LongestIdle),
+        ("round_robin", Strategy::RoundRobin),
+        ("ring_all", Strategy::RingAll),
+        ("skills_then_priority", Strategy::SkillsThenPriority),
+    ],
+};
+
+const FILE: Takes = Takes::Text("file", any);
+const WAY: Takes = Takes::Text("application or target", any);
+
+pub const QUEUES: Table = Table {
     name: "queues",
     written: "[queues]",
     about: "Numbers that agents dial from their own phones. They need `[[agent]]`s that are users.",
-    keys: &[
-        key("login", "number or `off`", r#""*45""#, "Logs the agent in, or out."),
-        key("pause", "number or `off`", r#""*46""#, "Pauses the agent, or ends the pause."),
-    ],
+    keys: rows! {
+        login: text!("number or `off`", code) => "*45", "Logs the agent in, or out.";
+        pause: text!("number or `off`", code) => "*46", "Pauses the agent, or ends the pause.";
+    },
 };
 
-pub const AGENT: SectionDoc = SectionDoc {
+pub const AGENT: Table = Table {
     name: "agent",
     written: "[[agent]]",
     about: "Who takes the calls of queues. One agent may be in several queues. See [apps/queue.md](apps/queue.md).",
-    keys: &[
-        key("name", "text", "", "Its name."),
-        key(
-            "target",
-            "`user/1001`, `gateway/carrier/+44…`, `group/…` or `sip:…`",
-            "",
-            "Where it is called. Without it: the user of its name. An agent who is a user is logged out while none of its phones is registered.",
-        ),
-        key(
-            "skills",
-            "list of `skill` or `skill:level`",
-            "[]",
-            "What it can, and how well, 1 to 100; without a level 1.",
-        ),
-        key(
-            "priority",
-            "1 to 100",
-            "1",
-            "An agent of a higher number is called when none of a lower one is free.",
-        ),
-        key(
-            "state",
-            "`available`, `paused` or `logged_out`",
-            r#""available""#,
-            "What it is when the server starts.",
-        ),
-    ],
+    keys: rows! {
+        name: NAME, "Its name.";
+        target: Takes::Text("`user/1001`, `gateway/carrier/+44…`, `group/…` or `sip:…`", any),
+            "Where it is called. Without it: the user of its name. An agent who is a user is logged out while none of its phones is registered.";
+        skills: texts!("list of `skill` or `skill:level`", skill) => [],
+            "What it can, and how well, 1 to 100; without a level 1.";
+        priority: Whole(1, 100) => 1,
+            "An agent of a higher number is called when none of a lower one is free.";
+        state: Choice(&DUTIES) => "available", "What it is when the server starts.";
+    },
 };
 
-pub const QUEUE: SectionDoc = SectionDoc {
+pub const QUEUE: Table = Table {
     name: "queue",
     written: "[[queue]]",
     about: "Callers wait for agents: the application `queue/` and its name. See [apps/queue.md](apps/queue.md).",
-    keys: &[
-        key("name", "text", "", "Its name."),
-        key("agents", "list of agents", "", "Who is called; for `round_robin` in this order."),
-        key(
-            "strategy",
-            "`longest_idle`, `round_robin`, `ring_all` or `skills_then_priority`",
-            r#""longest_idle""#,
-            "Who is called first.",
-        ),
-        key("priority", "1 to 100", "10", "Callers of queues with a lower number are served first."),
-        key(
-            "skills",
-            "list of `skill` or `skill:level`",
-            "[]",
-            "What an agent needs for any caller of this queue, and how well at least.",
-        ),
-        key("ring_s", "3 to 300", "15", "How long an agent's phone rings."),
-        key("wrap_up_s", "0 to 3600", "10", "How long an agent rests after a call."),
-        key("rest_s", "1 to 600", "5", "How long it rests after a call that it did not take."),
-        key(
-            "misses",
-            "0 to 100",
-            "2",
-            "So many calls that it does not answer, one after the other, pause an agent; 0: never.",
-        ),
-        key("length", "1 to 100000", "100", "How many callers wait at most."),
-        key("patience_s", "0 to 86400", "600", "How long a caller waits at most; 0: without end."),
-        key("needs_agents", "true or false", "false", "Nobody is let in while no agent is logged in."),
-        key("goal_s", "1 to 3600", "20", "Who is answered so soon counts for the service level."),
-        key("welcome", "file", "", "Played once, to its end, before an agent is called."),
-        key("music", "class", "", "Music between the announcements, by its class. Without it: silence."),
-        key(
-            "announce_s",
-            "0 to 3600",
-            "30",
-            "How often a caller hears where it stands; 0: never. It needs `position` or `wait`.",
-        ),
-        key("position", "file", "", "Said in front of the position; numbers come from `[prompts]` digits."),
-        key("wait", "file", "", "Said in front of the estimated wait, in minutes."),
-        key("minutes", "file", "", "Said behind it."),
-        key("soon", "file", "", "Said in its place when it is a minute at most."),
-        key(
-            "timeout_to",
-            "application or target",
-            "",
-            "Where a caller goes who has waited for too long. Without it: hung up.",
-        ),
-        key(
-            "full_to",
-            "application or target",
-            "",
-            "Where one goes for whom there is no room. Without it: 486.",
-        ),
-        key(
-            "no_agents_to",
-            "application or target",
-            "",
-            "Where one goes whom `needs_agents` keeps out. Without it: 486.",
-        ),
-        key(
-            "leave",
-            "{ digit = application or target }",
-            "",
-            "Digits by which a caller leaves, and where to.",
-        ),
-    ],
+    keys: rows! {
+        name: NAME, "Its name.";
+        agents: Texts("list of agents", any), "Who is called; for `round_robin` in this order.";
+        strategy: Choice(&STRATEGIES) => "longest_idle", "Who is called first.";
+        priority: Whole(1, 100) => 10, "Callers of queues with a lower number are served first.";
+        skills: texts!("list of `skill` or `skill:level`", skill) => [],
+            "What an agent needs for any caller of this queue, and how well at least.";
+        ring_s: Whole(3, 300) => 15, "How long an agent's phone rings.";
+        wrap_up_s: Whole(0, 3_600) => 10, "How long an agent rests after a call.";
+        rest_s: Whole(1, 600) => 5, "How long it rests after a call that it did not take.";
+        misses: Whole(0, 100) => 2,
+            "So many calls that it does not answer, one after the other, pause an agent; 0: never.";
+        length: Whole(1, 100_000) => 100, "How many callers wait at most.";
+        patience_s: Whole(0, 86_400) => 600, "How long a caller waits at most; 0: without end.";
+        needs_agents: Switch => false, "Nobody is let in while no agent is logged in.";
+        goal_s: Whole(1, 3_600) => 20, "Who is answered so soon counts for the service level.";
+        welcome: FILE, "Played once, to its end, before an agent is called.";
+        music: Takes::Text("class", any), "Music between the announcements, by its class. Without it: silence.";
+        announce_s: Whole(0, 3_600) => 30,
+            "How often a caller hears where it stands; 0: never. It needs `position` or `wait`.";
+        position: FILE, "Said in front of the position; numbers come from `[prompts]` digits.";
+        wait: FILE, "Said in front of the estimated wait, in minutes.";
+        minutes: FILE, "Said behind it.";
+        soon: FILE, "Said in its place when it is a minute at most.";
+        timeout_to: WAY, "Where a caller goes who has waited for too long. Without it: hung up.";
+        full_to: WAY, "Where one goes for whom there is no room. Without it: 486.";
+        no_agents_to: WAY, "Where one goes whom `needs_agents` keeps out. Without it: 486.";
+        leave: Pairs("{ digit = application or target }"), "Digits by which a caller leaves, and where to.";
+    },
 };
 
 /// Agents and queues, which name each other.
 pub(super) fn queues(
-    (codes, agents, queues): (&Section<'_>, Vec<Section<'_>>, Vec<Section<'_>>),
+    root: &Root<'_>,
     prompts: &Prompts,
     outside: &dyn Outside,
     names: &mut Names,
 ) -> Result<DeskSettings, ConfigError> {
-    let code = |key: &'static str, usual: &str| -> Result<Option<String>, ConfigError> {
-        let code = section_code(codes, key)?.unwrap_or_else(|| usual.to_string());
-        Ok((code != "off").then_some(code))
-    };
-    let codes_read = Codes { login: code("login", "*45")?, pause: code("pause", "*46")? };
-    codes.finish();
-    if codes_read.login.is_some() && codes_read.login == codes_read.pause {
-        let same = codes_read.pause.unwrap_or_default();
-        return Err(codes.bad("pause", codes.place("pause"), &same, "it is the number of login already"));
-    }
-    let mut read: Vec<AgentSettings> = Vec::new();
-    for section in &agents {
-        read.push(agent(section, names)?);
-    }
-    let queues = queues.iter().map(|section| queue(section, &read, prompts, outside, names));
-    let queues = queues.collect::<Result<Vec<_>, _>>()?;
-    Ok(DeskSettings { agents: read, queues, codes: codes_read })
+    let codes = root.one(&QUEUES, codes);
+    let agents = root.each(&AGENT, |section| agent(section, names));
+    let queues = root.each(&QUEUE, |section| queue(section, &agents, prompts, outside, names));
+    Ok(DeskSettings { agents, queues, codes: codes? })
 }
 
-fn section_code(section: &Section<'_>, key: &'static str) -> Result<Option<String>, ConfigError> {
-    section.parsed(key, |text| match text {
-        "off" => Ok(text.to_string()),
+fn codes(section: &Section<'_>) -> Result<Codes, ConfigError> {
+    let read = |key: &'static str| section.parsed_or_default(key, code);
+    let codes = Codes { login: read("login")?, pause: read("pause")? };
+    section.finish();
+    match &codes.pause {
+        Some(same) if codes.login == codes.pause => {
+            Err(section.bad("pause", section.place("pause"), same, "it is the number of login already"))
+        }
+        _ => Ok(codes),
+    }
+}
+
+/// A number that is dialled; none: `off`.
+fn code(text: &str) -> Read<Option<String>> {
+    match text {
+        "off" => Ok(None),
         text if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "*#+".contains(c)) => {
-            Ok(text.to_string())
+            Ok(Some(text.to_string()))
         }
         _ => Err("no number; write it like *45, or off".to_string()),
-    })
+    }
 }
 
 fn agent(section: &Section<'_>, names: &mut Names) -> Result<AgentSettings, ConfigError> {
-    let name = section.parsed("name", plain_name)?;
-    let name = name.ok_or_else(|| section.missing("name", "queues name it, like name = \"1001\""))?;
+    let name = section.needed("name", plain_name, "queues name it, like name = \"1001\"")?;
     names.add_agent(section, &name)?;
     let target = section.text("target")?;
     let target = target.map(|text| parse_route::fixed_target(section, "target", &text, names)).transpose()?;
@@ -191,8 +156,8 @@ fn agent(section: &Section<'_>, names: &mut Names) -> Result<AgentSettings, Conf
     let plan = AgentPlan {
         name: name.into(),
         skills: skills(section)?,
-        priority: section.whole("priority", 1..=100)?.unwrap_or(1) as u8,
-        duty: section.parsed("state", duty)?.unwrap_or_default(),
+        priority: section.whole("priority")?,
+        duty: section.choice("state", &DUTIES)?,
         // A user's phone has to register first.
         reachable: user.is_none(),
     };
@@ -209,28 +174,24 @@ fn queue(
 ) -> Result<QueueSettings, ConfigError> {
     let name = name(section)?;
     let members = members(section, agents, names)?;
-    let seconds = |key: &'static str, range, usual: u64| -> Result<Duration, ConfigError> {
-        Ok(section.seconds(key, range)?.unwrap_or(Duration::from_secs(usual)))
-    };
-    let some = |time: Duration| (!time.is_zero()).then_some(time);
     let ways_out = ways_out(section, names)?;
     let sounds = sounds(section, (prompts, outside), names)?;
     let plan = QueuePlan {
         name: name.into(),
-        priority: section.whole("priority", 1..=100)?.unwrap_or(10) as u8,
-        strategy: section.parsed("strategy", strategy)?.unwrap_or_default(),
+        priority: section.whole("priority")?,
+        strategy: section.choice("strategy", &STRATEGIES)?,
         agents: members,
         skills: skills(section)?,
-        ring: seconds("ring_s", 3..=300, 15)?,
-        wrap_up: seconds("wrap_up_s", 0..=3_600, 10)?,
-        rest: seconds("rest_s", 1..=600, 5)?,
-        misses: section.whole("misses", 0..=100)?.unwrap_or(2) as u32,
-        announce: some(seconds("announce_s", 0..=3_600, 30)?),
-        patience: some(seconds("patience_s", 0..=86_400, 600)?),
-        most: section.whole("length", 1..=100_000)?.unwrap_or(100) as usize,
-        goal: seconds("goal_s", 1..=3_600, 20)?,
+        ring: section.seconds("ring_s")?,
+        wrap_up: section.seconds("wrap_up_s")?,
+        rest: section.seconds("rest_s")?,
+        misses: section.whole("misses")?,
+        announce: section.seconds_unless_zero("announce_s")?,
+        patience: section.seconds_unless_zero("patience_s")?,
+        most: section.whole("length")?,
+        goal: section.seconds("goal_s")?,
         digits: ways_out.digits.keys().copied().collect(),
-        needs_agents: section.switch("needs_agents")?.unwrap_or(false),
+        needs_agents: section.switch("needs_agents")?,
     };
     section.finish();
     Ok(QueueSettings { plan, sounds, ways_out })
@@ -241,23 +202,20 @@ fn members(
     agents: &[AgentSettings],
     names: &Names,
 ) -> Result<Vec<AgentNo>, ConfigError> {
+    let named = section.texts("agents")?;
+    if named.is_empty() {
+        return Err(section.missing("agents", "say who is called, like agents = [\"1001\"]"));
+    }
     let mut members = Vec::new();
-    for Text { text, at } in section.texts("agents")?.unwrap_or_default() {
-        let place = agents.iter().position(|agent| *agent.plan.name == *text).map(AgentNo);
-        match place {
+    for Text { text, at } in named {
+        match agents.iter().position(|agent| *agent.plan.name == *text).map(AgentNo) {
             Some(agent) if members.contains(&agent) => {
                 return Err(section.bad("agents", at, &text, "listed twice; keep one"));
             }
             Some(agent) => members.push(agent),
-            None => {
-                if let Some(problem) = names.no_such_agent(section.full("agents"), &text) {
-                    return Err(section.lines.error(at, problem));
-                }
-            }
+            // one that is there and wrong has its own error
+            None => section.refer(at, names.no_such_agent(section.full("agents"), &text)),
         }
-    }
-    if members.is_empty() {
-        return Err(section.missing("agents", "say who is called, like agents = [\"1001\"]"));
     }
     Ok(members)
 }
@@ -295,18 +253,8 @@ pub(super) fn way(
     if matches!(kind, "user" | "gateway" | "group" | "sip" | "sips") {
         return Ok(parse_route::fixed_target(section, key, to, names)?.to_string());
     }
-    match names.no_such_app(section.full(key), &to.text) {
-        Some(problem) => Err(section.lines.error(to.at, problem)),
-        None => Ok(to.text.clone()),
-    }
-}
-
-fn class(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
-    let Some(text) = section.text("music")? else { return Ok(None) };
-    match names.no_such_music(section.full("music"), &text.text) {
-        Some(problem) => Err(section.lines.error(text.at, problem)),
-        None => Ok(Some(text.text)),
-    }
+    section.refer(to.at, names.no_such_app(section.full(key), &to.text));
+    Ok(to.text.clone())
 }
 
 fn sounds(
@@ -314,15 +262,7 @@ fn sounds(
     (prompts, outside): (&Prompts, &dyn Outside),
     names: &Names,
 ) -> Result<QueueSounds, ConfigError> {
-    let file = |key: &'static str| -> Result<Option<Arc<Path>>, ConfigError> {
-        let Some(Text { text, at }) = section.text(key)? else { return Ok(None) };
-        let path = prompts.path(&text);
-        if !outside.is_file(&path) {
-            let reason = format!("there is no file {}; put it there, or correct its name", path.display());
-            return Err(section.bad(key, at, &text, reason));
-        }
-        Ok(Some(path))
-    };
+    let file = |key: &'static str| file(section, key, prompts, outside);
     let (position, wait) = (file("position")?, file("wait")?);
     let numbers = match position.is_some() || wait.is_some() {
         true => {
@@ -333,7 +273,7 @@ fn sounds(
     };
     Ok(QueueSounds {
         welcome: file("welcome")?,
-        music: class(section, names)?,
+        music: music_if_set(section, names)?,
         position,
         wait,
         minutes: file("minutes")?,
@@ -365,7 +305,7 @@ fn numbers(
 }
 
 fn skills(section: &Section<'_>) -> Result<Skills, ConfigError> {
-    Ok(section.parsed_list("skills", skill)?.unwrap_or_default().into_iter().collect())
+    Ok(section.parsed_list("skills", skill)?.into_iter().collect())
 }
 
 fn skill(text: &str) -> Read<(String, u8)> {
@@ -377,28 +317,6 @@ fn skill(text: &str) -> Read<(String, u8)> {
         },
     };
     Ok((plain_name(name)?, level))
-}
-
-fn duty(text: &str) -> Read<Duty> {
-    match text {
-        "available" => Ok(Duty::Available),
-        "paused" => Ok(Duty::Paused),
-        "logged_out" => Ok(Duty::LoggedOut),
-        _ => Err("no such state; choose available, paused or logged_out".to_string()),
-    }
-}
-
-fn strategy(text: &str) -> Read<Strategy> {
-    match text {
-        "longest_idle" => Ok(Strategy::LongestIdle),
-        "round_robin" => Ok(Strategy::RoundRobin),
-        "ring_all" => Ok(Strategy::RingAll),
-        "skills_then_priority" => Ok(Strategy::SkillsThenPriority),
-        _ => {
-            let fix = "choose longest_idle, round_robin, ring_all or skills_then_priority";
-            Err(format!("no such strategy; {fix}"))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,34 +3,29 @@
 use std::time::Duration;
 
 use super::name;
+use crate::config::ConfigError;
 use crate::config::check::Names;
-use crate::config::docs::{SectionDoc, key};
-use crate::config::error::ConfigError;
-use crate::config::reader::Section;
+use crate::config::texts::NAME;
+use b2b_config::rows;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{Text, Whole};
+use b2b_config::table::{Table, any};
 
-pub const REMOTE: SectionDoc = SectionDoc {
+pub const REMOTE: Table = Table {
     name: "remote",
     written: "[[remote]]",
     about: "A remote application: the application `remote/` and its name, for programs that connect to the WebSocket `/remote/` and its name. See [control.md](control.md).",
-    keys: &[
-        key("name", "text", "", "Its name."),
-        key(
-            "fallback",
-            "application or target",
-            "",
-            "Who gets a call that no program takes or that is taken back: `queue/sales`, `user/1001`. Without it the call ends.",
-        ),
-        key("answer_s", "1 to 600", "5", "How long a program may take to say its first word about a call."),
-        key("stall_s", "1 to 3600", "30", "How long a program may give no sign of life."),
-        key("hold_s", "1 to 86400", "3600", "How long a program may have a call."),
-        key(
-            "mistakes",
-            "1 to 1000",
-            "10",
-            "So many things one after the other that are no command, and a program is disconnected.",
-        ),
-        key("calls", "1 to 100000", "1000", "Calls that one program has at once."),
-    ],
+    keys: rows! {
+        name: NAME, "Its name.";
+        fallback: Text("application or target", any),
+            "Who gets a call that no program takes or that is taken back: `queue/sales`, `user/1001`. Without it the call ends.";
+        answer_s: Whole(1, 600) => 5, "How long a program may take to say its first word about a call.";
+        stall_s: Whole(1, 3_600) => 30, "How long a program may give no sign of life.";
+        hold_s: Whole(1, 86_400) => 3600, "How long a program may have a call.";
+        mistakes: Whole(1, 1_000) => 10,
+            "So many things one after the other that are no command, and a program is disconnected.";
+        calls: Whole(1, 100_000) => 1000, "Calls that one program has at once.";
+    },
 };
 
 /// A remote application.
@@ -54,16 +49,13 @@ pub struct RemoteConfig {
 
 pub(super) fn remote(section: &Section<'_>, names: &Names) -> Result<RemoteConfig, ConfigError> {
     let name = name(section)?;
-    let seconds = |key, most, usual| {
-        section.seconds(key, 1..=most).map(|found| found.unwrap_or(Duration::from_secs(usual)))
-    };
     let config = RemoteConfig {
         fallback: fallback(section, &name, names)?,
-        answer: seconds("answer_s", 600, 5)?,
-        stall: seconds("stall_s", 3_600, 30)?,
-        hold: seconds("hold_s", 86_400, 3_600)?,
-        mistakes: section.whole("mistakes", 1..=1_000)?.unwrap_or(10) as u32,
-        calls: section.whole("calls", 1..=100_000)?.unwrap_or(1_000) as usize,
+        answer: section.seconds("answer_s")?,
+        stall: section.seconds("stall_s")?,
+        hold: section.seconds("hold_s")?,
+        mistakes: section.whole("mistakes")?,
+        calls: section.whole("calls")?,
         name,
     };
     section.finish();
@@ -78,8 +70,7 @@ fn fallback(section: &Section<'_>, name: &str, names: &Names) -> Result<Option<S
     }
     let of_kind = |kind: &str| text.text.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'));
     let is_app = super::KINDS.iter().any(|(_, kind)| of_kind(kind));
-    match names.no_such_app(section.full("fallback"), &text.text) {
-        Some(problem) if is_app => Err(section.lines.error(text.at, problem)),
-        Some(_) | None => Ok(Some(text.text)),
-    }
+    let missing = names.no_such_app(section.full("fallback"), &text.text).filter(|_| is_app);
+    section.refer(text.at, missing);
+    Ok(Some(text.text))
 }

@@ -2,80 +2,62 @@
 
 use std::collections::BTreeMap;
 
-use super::{name, pin};
-use crate::config::User;
-use crate::config::docs::{SectionDoc, key};
-use crate::config::error::ConfigError;
+use super::{file, name, pin, spoken};
 use crate::config::parse::Outside;
-use crate::config::reader::Section;
+use crate::config::root::Root;
+use crate::config::texts::{NAME, PATH, path};
+use crate::config::{ConfigError, User};
 use b2b_app::Prompts;
 use b2b_app::queue::Numbers;
 use b2b_app::voicemail::{MailboxConfig, VoicemailConfig, Word, Words};
-use b2b_config::value;
+use b2b_config::rows;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{Pairs, Secret, Switch, Text, Whole};
+use b2b_config::table::{Table, any};
 
-pub const VOICEMAIL: SectionDoc = SectionDoc {
+pub const VOICEMAIL: Table = Table {
     name: "voicemail",
     written: "[voicemail]",
     about: "What all mailboxes share. The application `voicemail` is for those who hear their messages. See [apps/voicemail.md](apps/voicemail.md).",
-    keys: &[
-        key(
-            "folder",
-            "path",
-            r#""voicemail""#,
-            "Where messages are: `new` and `old` in a folder for each mailbox. It belongs to one server.",
-        ),
-        key("silence_s", "0 to 600", "10", "Who is silent for so long has left his message. 0: nobody has."),
-        key(
-            "prompts",
-            "{ occasion = file }",
-            "",
-            "What is said; occasions are in [apps/voicemail.md](apps/voicemail.md). Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the ending of its digits; tones where there is no such file.",
-        ),
-    ],
+    keys: rows! {
+        folder: PATH => "voicemail", at_restart(),
+            "Where messages are: `new` and `old` in a folder for each mailbox. It belongs to one server.";
+        silence_s: Whole(0, 600) => 10, "Who is silent for so long has left his message. 0: nobody has.";
+        prompts: Pairs("{ occasion = file }"),
+            "What is said; occasions are in [apps/voicemail.md](apps/voicemail.md). Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the ending of its digits; tones where there is no such file.";
+    },
 };
 
-pub const MAILBOX: SectionDoc = SectionDoc {
+pub const MAILBOX: Table = Table {
     name: "mailbox",
     written: "[[mailbox]]",
     about: "A mailbox: callers leave messages with the application `voicemail/` and its name.",
-    keys: &[
-        key(
-            "name",
-            "text",
-            "",
-            "Its name. If a user has it, or an alias of his, he is not asked for it. Digits, if it is to be asked for by telephone.",
-        ),
-        key("pin", "digits", "", "What its owner is asked for, 4 to 16. Needed."),
-        key("short_pin", "true or false", "false", "Whether the PIN may have less than 4 digits."),
-        key(
-            "greeting",
-            "file",
-            "",
-            "What callers hear, below the folder of `[prompts]`. Without it: the usual words.",
-        ),
-        key("max_message_s", "1 to 3600", "180", "No message is longer."),
-        key("max_messages", "1 to 10000", "100", "With so many, new and old, nobody can leave one more."),
-    ],
+    keys: rows! {
+        name: NAME,
+            "Its name. If a user has it, or an alias of his, he is not asked for it. Digits, if it is to be asked for by telephone.";
+        pin: Secret("digits"), "What its owner is asked for, 4 to 16. Needed.";
+        short_pin: Switch => false, "Whether the PIN may have less than 4 digits.";
+        greeting: Text("file", any),
+            "What callers hear, below the folder of `[prompts]`. Without it: the usual words.";
+        max_message_s: Whole(1, 3_600) => 180, "No message is longer.";
+        max_messages: Whole(1, 10_000) => 100, "With so many, new and old, nobody can leave one more.";
+    },
 };
 
 pub(super) fn voicemail(
-    section: &Section<'_>,
-    mailboxes: &[Section<'_>],
+    root: &Root<'_>,
     prompts: &Prompts,
     outside: &dyn Outside,
     users: &[User],
 ) -> Result<VoicemailConfig, ConfigError> {
-    let folder = section.parsed("folder", |text| value::path(text).map(|_| text.to_string()))?;
-    let folder = outside.resolve(folder.as_deref().unwrap_or("voicemail"));
-    let usual = VoicemailConfig::new(folder);
-    let silence = match section.seconds("silence_s", 0..=600)? {
-        Some(silence) => (!silence.is_zero()).then_some(silence),
-        None => usual.silence,
-    };
-    let words = words(section, prompts, outside)?;
-    section.finish();
-    let mailboxes = mailboxes.iter().map(|section| mailbox(section, prompts, outside, users));
-    Ok(VoicemailConfig { silence, words, mailboxes: mailboxes.collect::<Result<_, _>>()?, ..usual })
+    let mailboxes = root.each(&MAILBOX, |section| mailbox(section, prompts, outside, users));
+    root.one(&VOICEMAIL, |section| {
+        let folder = section.parsed_or_default("folder", path)?;
+        let silence = section.seconds_unless_zero("silence_s")?;
+        let words = words(section, prompts, outside)?;
+        section.finish();
+        Ok(VoicemailConfig { silence, words, mailboxes, ..VoicemailConfig::new(outside.resolve(&folder)) })
+    })
 }
 
 fn mailbox(
@@ -91,23 +73,13 @@ fn mailbox(
     }
     let pin = pin(section, "pin")?;
     let pin = pin.ok_or_else(|| section.missing("pin", "its owner is asked for it, like pin = \"4711\""))?;
-    let greeting = match section.text("greeting")? {
-        Some(text) => {
-            let path = prompts.path(&text.text);
-            if !outside.is_file(&path) {
-                let reason = format!("there is no file {}", path.display());
-                return Err(section.bad("greeting", text.at, &text.text, reason));
-            }
-            Some(path.to_path_buf())
-        }
-        None => None,
-    };
+    let greeting = file(section, "greeting", prompts, outside)?.map(|path| path.to_path_buf());
     let user = users.iter().find(|user| user.name == name || user.aliases.contains(&name));
     let usual = MailboxConfig::new(name, pin);
     let mailbox = MailboxConfig {
         greeting,
-        longest: section.seconds("max_message_s", 1..=3_600)?.unwrap_or(usual.longest),
-        most: section.whole("max_messages", 1..=10_000)?.map_or(usual.most, |most| most as usize),
+        longest: section.seconds("max_message_s")?,
+        most: section.whole("max_messages")?,
         users: match user {
             Some(user) => std::iter::once(&user.name).chain(&user.aliases).cloned().collect(),
             None => usual.users,
@@ -127,17 +99,7 @@ fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Res
             words.set(word, &*path);
         }
     }
-    for (occasion, file) in section.pairs("prompts")? {
-        let bad = |reason: String| section.bad("prompts", file.at, &file.text, reason);
-        let known = Word::ALL.into_iter().find(|word| word.as_str() == occasion);
-        let Some(word) = known else {
-            let all: Vec<_> = Word::ALL.iter().map(|word| word.as_str()).collect();
-            return Err(bad(format!("there is no occasion {occasion}; choose one of {}", all.join(", "))));
-        };
-        let path = prompts.path(&file.text);
-        if !outside.is_file(&path) {
-            return Err(bad(format!("there is no file {}", path.display())));
-        }
+    for (word, path) in spoken(section, &Word::ALL.map(|word| (word.as_str(), word)), prompts, outside)? {
         words.set(word, &*path);
     }
     let number = |number: usize| Some((number, prompts.path(&format!("digits/{number}.{}", prompts.ending))));
