@@ -1,6 +1,10 @@
 //! What a new configuration changes, and what of it takes a restart. Pure.
 
-use super::ServerConfig;
+use std::collections::BTreeMap;
+
+use super::docs::SECTIONS;
+use super::{Apps, Gateway, Group, Route, ServerConfig, Tls, User};
+use b2b_config::table::{Applies, Row, Table};
 
 /// What changes from one configuration to the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,53 +26,40 @@ impl ServerConfig {
     /// What changes from `old` to `new`.
     pub fn diff(old: &ServerConfig, new: &ServerConfig) -> Changes {
         let mut changes = Changes::default();
-        changes.server(old, new);
-        let Changes { live, .. } = &mut changes;
-        let names = |user: &super::User| user.name.clone();
-        party(live, "user", &old.users, &new.users, names, |user| super::User { line: 0, ..user.clone() });
+        let now = &ServerConfig::in_force(old, new.clone());
+        changes.server(old, new, now);
+        let (live, both) = (&mut changes.live, [old, now]);
+        party(live, "user", both.map(|it| &*it.users), |it| &it.name, |it| User { line: 0, ..it.clone() });
         party(
             live,
             "gateway",
-            &old.gateways,
-            &new.gateways,
-            |gateway| gateway.name.clone(),
-            |gateway| super::Gateway { line: 0, ..gateway.clone() },
+            both.map(|it| &*it.gateways),
+            |it| &it.name,
+            |it| Gateway { line: 0, ..it.clone() },
         );
-        party(
-            live,
-            "group",
-            &old.groups,
-            &new.groups,
-            |group| group.name.clone(),
-            |group| super::Group { line: 0, ..group.clone() },
-        );
-        party(live, "ivr", &old.apps.ivrs, &new.apps.ivrs, |flow| flow.name.clone(), Clone::clone);
-        let (before, after) = (&old.apps.queues, &new.apps.queues);
-        party(live, "agent", &before.agents, &after.agents, |it| it.plan.name.to_string(), Clone::clone);
-        party(live, "queue", &before.queues, &after.queues, |it| it.plan.name.to_string(), Clone::clone);
-        let (before_rooms, rooms) = (&old.apps.conferences, &new.apps.conferences);
-        party(live, "conference", before_rooms, rooms, |it| it.name.clone(), Clone::clone);
-        party(live, "park", &old.apps.lots, &new.apps.lots, |it| it.name.clone(), Clone::clone);
-        party(live, "remote", &old.apps.remotes, &new.apps.remotes, |it| it.name.clone(), Clone::clone);
-        let agents = (&old.apps.voice_agents, &new.apps.voice_agents);
-        party(live, "voice_agent", agents.0, agents.1, |it| it.name.clone(), Clone::clone);
-        let (voicemail_before, voicemail) = (&old.apps.voicemail, &new.apps.voicemail);
-        let boxes = (&voicemail_before.mailboxes, &voicemail.mailboxes);
-        party(live, "mailbox", boxes.0, boxes.1, |it| it.name.clone(), Clone::clone);
-        if (voicemail_before.silence, &voicemail_before.words) != (voicemail.silence, &voicemail.words) {
-            live.push("[voicemail]".to_string());
+        party(live, "group", both.map(|it| &*it.groups), |it| &it.name, |it| Group { line: 0, ..it.clone() });
+        party(live, "ivr", both.map(|it| &*it.apps.ivrs), |it| &it.name, Clone::clone);
+        party(live, "agent", both.map(|it| &*it.apps.queues.agents), |it| &it.plan.name, Clone::clone);
+        party(live, "queue", both.map(|it| &*it.apps.queues.queues), |it| &it.plan.name, Clone::clone);
+        party(live, "conference", both.map(|it| &*it.apps.conferences), |it| &it.name, Clone::clone);
+        party(live, "park", both.map(|it| &*it.apps.lots), |it| &it.name, Clone::clone);
+        party(live, "remote", both.map(|it| &*it.apps.remotes), |it| &it.name, Clone::clone);
+        party(live, "voice_agent", both.map(|it| &*it.apps.voice_agents), |it| &it.name, Clone::clone);
+        party(live, "mailbox", both.map(|it| &*it.apps.voicemail.mailboxes), |it| &it.name, Clone::clone);
+        let [before, after] = both.map(|it| &it.apps);
+        let shared = |apps: &Apps| (apps.voicemail.silence, apps.voicemail.words.clone());
+        for (table, changed) in [
+            ("[voicemail]", shared(before) != shared(after)),
+            ("[queues]", before.queues.codes != after.queues.codes),
+            ("[prompts]", before.prompts != after.prompts),
+        ] {
+            live.extend(changed.then(|| table.to_string()));
         }
-        if before.codes != after.codes {
-            live.push("[queues]".to_string());
-        }
-        if old.apps.prompts != new.apps.prompts {
-            live.push("[prompts]".to_string());
-        }
-        let moved = |routes: &[super::Route]| -> Vec<super::Route> {
-            routes.iter().map(|route| super::Route { line: 0, ..route.clone() }).collect()
+        let moved = |routes: &[Route]| -> Vec<Route> {
+            routes.iter().map(|route| Route { line: 0, ..route.clone() }).collect()
         };
-        if moved(&old.routes) != moved(&new.routes) {
-            live.push(format!("routes: {} before, {} now", old.routes.len(), new.routes.len()));
+        if moved(&old.routes) != moved(&now.routes) {
+            live.push(format!("routes: {} before, {} now", old.routes.len(), now.routes.len()));
         }
         changes
     }
@@ -77,24 +68,9 @@ impl ServerConfig {
     /// a change takes a restart.
     pub fn in_force(old: &ServerConfig, new: ServerConfig) -> ServerConfig {
         let mut now = new;
-        now.server.listen.clone_from(&old.server.listen);
-        now.server.advertise.clone_from(&old.server.advertise);
-        now.server.resolver = old.server.resolver;
-        now.server.user_agent.clone_from(&old.server.user_agent);
-        now.server.store.clone_from(&old.server.store);
-        now.server.cdr.clone_from(&old.server.cdr);
-        now.server.file_mode = old.server.file_mode;
-        let media_from = std::mem::take(&mut now.media.media_from);
-        now.media = super::Media { media_from, ..old.media.clone() };
-        now.http.clone_from(&old.http);
-        now.recording.clone_from(&old.recording);
-        now.hep.clone_from(&old.hep);
-        now.apps.music.clone_from(&old.apps.music);
-        now.apps.voicemail.folder.clone_from(&old.apps.voicemail.folder);
-        now.limits.source_messages_per_s = old.limits.source_messages_per_s;
-        now.limits.connections = old.limits.connections;
-        now.limits.source_connections = old.limits.source_connections;
-        now.log.format = old.log.format;
+        for kept in kept() {
+            (kept.keep)(&mut now, old);
+        }
         if old.tls.is_none() != now.tls.is_none() {
             now.tls.clone_from(&old.tls);
         }
@@ -102,47 +78,93 @@ impl ServerConfig {
     }
 }
 
+/// What a key, or all keys of a table, has become in a [`ServerConfig`].
+struct Field {
+    /// `server.listen`; `http` for all keys of a table.
+    name: &'static str,
+    changed: fn(&ServerConfig, &ServerConfig) -> bool,
+    /// Puts the second one's value into the first one.
+    keep: fn(&mut ServerConfig, &ServerConfig),
+}
+
+macro_rules! fields {
+    ($($name:literal: $($field:ident).+;)*) => {
+        &[$(Field {
+            name: $name,
+            changed: |old, new| old.$($field).+ != new.$($field).+,
+            keep: |now, old| now.$($field).+.clone_from(&old.$($field).+),
+        }),*]
+    };
+}
+
+/// The fields of keys whose rows say that they wait for a restart.
+const FIELDS: &[Field] = fields! {
+    "server.listen": server.listen;
+    "server.advertise": server.advertise;
+    "server.resolver": server.resolver;
+    "server.user_agent": server.user_agent;
+    "server.store": server.store;
+    "server.cdr": server.cdr;
+    "server.file_mode": server.file_mode;
+    "media.controller": media.controller;
+    "media.token": media.token;
+    "media.bind": media.bind;
+    "media.advertise": media.advertise;
+    "media.ports": media.ports;
+    "media.threads": media.threads;
+    "media.codecs": media.codecs;
+    "media.rtp_timeout_s": media.rtp_timeout;
+    "media.srtp": media.srtp;
+    "http": http;
+    "recording": recording;
+    "hep": hep;
+    "music": apps.music;
+    "voicemail.folder": apps.voicemail.folder;
+    "limits.source_messages_per_s": limits.source_messages_per_s;
+    "limits.connections": limits.connections;
+    "limits.source_connections": limits.source_connections;
+    "log.format": log.format;
+};
+
+impl Field {
+    fn is_of(&self, table: &Table, row: &Row) -> bool {
+        // the keys of `[[http.tokens]]` are in what `[http]` becomes; a secret may have a file of its own
+        let whole = table.name.split('.').next();
+        let key = row.name.strip_suffix("_file").unwrap_or(row.name);
+        whole == Some(self.name) || self.name.split_once('.') == Some((table.name, key))
+    }
+
+    /// As the log has it: `server.listen`, `[http]`.
+    fn words(&self) -> String {
+        let table = SECTIONS.into_iter().find(|table| table.name == self.name);
+        table.map_or(self.name, |table| table.written).to_string()
+    }
+}
+
+/// The keys of which a change takes a restart.
+fn waiting() -> impl Iterator<Item = (&'static Table, &'static Row)> {
+    let rows = SECTIONS.into_iter().flat_map(|table| table.keys.iter().map(move |row| (table, row)));
+    rows.filter(|(_, row)| row.applies == Applies::AtRestart)
+}
+
+/// Their fields, each once.
+fn kept() -> impl Iterator<Item = &'static Field> {
+    FIELDS.iter().filter(|field| waiting().any(|(table, row)| field.is_of(table, row)))
+}
+
 impl Changes {
-    fn server(&mut self, old: &ServerConfig, new: &ServerConfig) {
-        let (a, b) = (&old.server, &new.server);
-        let live_limits = super::Limits {
-            source_messages_per_s: old.limits.source_messages_per_s,
-            connections: old.limits.connections,
-            source_connections: old.limits.source_connections,
-            ..new.limits.clone()
-        };
-        let tls = |config: &ServerConfig| config.tls.clone().map(|tls| super::Tls { lines: [0; 2], ..tls });
-        let media = |config: &ServerConfig| super::Media {
-            srtp_line: 0,
-            media_from: Vec::new(),
-            ..config.media.clone()
-        };
-        let restart = [
-            ("server.listen", a.listen != b.listen),
-            ("server.advertise", a.advertise != b.advertise),
-            ("server.resolver", a.resolver != b.resolver),
-            ("server.user_agent", a.user_agent != b.user_agent),
-            ("server.store", a.store != b.store),
-            ("server.cdr", a.cdr != b.cdr),
-            ("server.file_mode", a.file_mode != b.file_mode),
-            ("[media]", media(old) != media(new)),
-            ("[http]", old.http != new.http),
-            ("[recording]", old.recording != new.recording),
-            ("[hep]", old.hep != new.hep),
-            ("[[music]]", old.apps.music != new.apps.music),
-            ("voicemail.folder", old.apps.voicemail.folder != new.apps.voicemail.folder),
-            (
-                "limits.source_messages_per_s",
-                old.limits.source_messages_per_s != new.limits.source_messages_per_s,
-            ),
-            ("limits.connections", old.limits.connections != new.limits.connections),
-            ("limits.source_connections", old.limits.source_connections != new.limits.source_connections),
-            ("log.format", old.log.format != new.log.format),
-            ("[tls], which was not there or goes", old.tls.is_none() != new.tls.is_none()),
-        ];
+    /// What changes but for what has a name; `now` is what will be in force.
+    fn server(&mut self, old: &ServerConfig, new: &ServerConfig, now: &ServerConfig) {
+        let changed = kept().filter(|field| (field.changed)(old, new));
+        self.restart = changed.map(Field::words).collect();
+        if old.tls.is_none() != new.tls.is_none() {
+            self.restart.push("[tls], which was not there or goes".to_string());
+        }
+        let (a, b) = (&old.server, &now.server);
+        let tls = |config: &ServerConfig| config.tls.clone().map(|tls| Tls { lines: [0; 2], ..tls });
         let live = [
-            ("log.level", old.log.level != new.log.level),
-            ("log.sip_trace", old.log.sip_trace != new.log.sip_trace),
+            ("log.level", old.log.level != now.log.level),
+            ("log.sip_trace", old.log.sip_trace != now.log.sip_trace),
             ("server.domains", a.domains != b.domains),
             ("server.realm: phones have to answer a new challenge", a.realm != b.realm),
             ("server.md5_only", a.md5_only != b.md5_only),
@@ -154,23 +176,18 @@ impl Changes {
             ("server.trusted", a.trusted != b.trusted),
             ("server.inside", a.inside != b.inside),
             ("server.drain_s", a.drain != b.drain),
-            ("media.media_from: for new calls", old.media.media_from != new.media.media_from),
+            ("media.media_from: for new calls", old.media.media_from != now.media.media_from),
             (
                 "server.session_expires_s or min_se_s: calls that are up keep theirs",
                 (a.session_expires, a.min_se) != (b.session_expires, b.min_se),
             ),
-            (
-                "[tls]: the certificate is read again",
-                old.tls.is_some() && new.tls.is_some() && tls(old) != tls(new),
-            ),
-            ("[registrar]: bindings that are there keep their time", old.registrar != new.registrar),
-            ("[limits]: calls that are up stay", old.limits != live_limits),
-            ("log.redact", old.log.redact != new.log.redact),
+            ("[tls]: the certificate is read again", tls(old) != tls(now)),
+            ("[registrar]: bindings that are there keep their time", old.registrar != now.registrar),
+            ("[limits]: calls that are up stay", old.limits != now.limits),
+            ("log.redact", old.log.redact != now.log.redact),
         ];
-        let words = |list: &[(&str, bool)]| {
-            list.iter().filter(|(_, changed)| *changed).map(|(words, _)| (*words).to_string()).collect()
-        };
-        (self.restart, self.live) = (words(&restart), words(&live));
+        self.live =
+            live.iter().filter(|(_, changed)| *changed).map(|(words, _)| (*words).to_string()).collect();
     }
 }
 
@@ -179,18 +196,16 @@ impl Changes {
 fn party<T: PartialEq>(
     live: &mut Vec<String>,
     what: &str,
-    old: &[T],
-    new: &[T],
-    name: impl Fn(&T) -> String,
+    both: [&[T]; 2],
+    name: impl Fn(&T) -> &str,
     bare: impl Fn(&T) -> T,
 ) {
-    use std::collections::BTreeMap;
-    let map = |list: &[T]| -> BTreeMap<String, T> { list.iter().map(|one| (name(one), bare(one))).collect() };
-    let (old, new) = (map(old), map(new));
-    let gone: Vec<&str> = old.keys().filter(|name| !new.contains_key(*name)).map(String::as_str).collect();
-    let fresh: Vec<&str> = new.keys().filter(|name| !old.contains_key(*name)).map(String::as_str).collect();
-    let changed = |(name, one): &(&String, &T)| old.get(*name).is_some_and(|before| before != *one);
-    let changed: Vec<&str> = new.iter().filter(changed).map(|(name, _)| name.as_str()).collect();
+    let [old, new] =
+        both.map(|list| -> BTreeMap<&str, T> { list.iter().map(|one| (name(one), bare(one))).collect() });
+    let gone: Vec<&str> = old.keys().copied().filter(|name| !new.contains_key(name)).collect();
+    let fresh: Vec<&str> = new.keys().copied().filter(|name| !old.contains_key(name)).collect();
+    let changed = |(name, one): &(&&str, &T)| old.get(*name).is_some_and(|before| before != *one);
+    let changed: Vec<&str> = new.iter().filter(changed).map(|(name, _)| *name).collect();
     for (verb, names) in [("gone", gone), ("new", fresh), ("changed", changed)] {
         if !names.is_empty() {
             live.push(format!("{what}s {verb}: {}", some(&names)));
@@ -269,6 +284,15 @@ mod tests {
             (changes.live.len(), changes.restart.as_slice()),
             (0, &["limits.connections".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn every_key_that_waits_for_a_restart_is_compared_and_kept() {
+        for (table, row) in waiting() {
+            let found = FIELDS.iter().any(|field| field.is_of(table, row));
+            assert!(found, "{}.{} has no field", table.name, row.name);
+        }
+        assert_eq!(kept().count(), FIELDS.len(), "of each field a key takes a restart");
     }
 
     #[test]
