@@ -114,8 +114,11 @@ impl Flags {
         let mut config = config::load(path).map_err(|error| usage(error.to_string()))?;
         certificates::load(&config)
             .map_err(|error| usage(format!("{}:{}: {error}", path.display(), error.line)))?;
-        capabilities::check(&config)
-            .map_err(|lacking| usage(format!("{}:{}: {lacking}", path.display(), lacking.line)))?;
+        let lacking = capabilities::lacking(&config);
+        if !lacking.is_empty() {
+            let line = |it: &capabilities::Lacking| format!("{}:{}: {it}", path.display(), it.line);
+            return Err(usage(lacking.iter().map(line).collect::<Vec<_>>().join("\n")));
+        }
         if self.given.contains(&"sip_bind") {
             config.listen_at(self.sip_bind);
         }

@@ -1,7 +1,9 @@
-//! What a configuration needs of the media controller. Pure.
+//! What a configuration needs of the media controller. Pure. The rows of the configuration's keys
+//! say which value asks for what; here are their names for people, and what no row can say.
 
+use super::controller::remote::wire::name_of;
 use super::media;
-use crate::config::{Action, BridgeMode, MediaPath, ServerConfig, Srtp};
+use crate::config::{Action, ServerConfig};
 use b2b_call::controller::{Capabilities, Capability};
 
 /// A need that the controller does not meet.
@@ -11,114 +13,87 @@ pub struct Lacking {
     /// Line of the configuration.
     pub line: usize,
     who: String,
-    needs: &'static str,
+    needs: String,
     fix: &'static str,
 }
 
-/// Whether who carries the media will do.
-///
-/// # Errors
-/// The first need that is not met.
-pub fn check(config: &ServerConfig) -> Result<(), Lacking> {
-    check_with(config, media::capabilities(config))
-}
-
-/// What every application needs.
-const FOR_APPLICATIONS: [(Capability, &str); 2] = [
-    (Capability::Prompts, "prompts (app = …)"),
-    (Capability::DigitCollection, "digits that are collected (app = …)"),
+/// What capabilities are called that rows ask for.
+const WORDS: [(Capability, &str); 6] = [
+    (Capability::DigitEvents, "digits out of tones"),
+    (Capability::DirectMedia, "media without a relay"),
+    (Capability::Encryption, "encrypted media"),
+    (Capability::Prompts, "prompts"),
+    (Capability::Recording, "recording"),
+    (Capability::Transcoding, "transcoding"),
 ];
 
-/// Whether a controller that has this will do.
-///
-/// # Errors
-/// The first need that is not met.
-pub fn check_with(config: &ServerConfig, has: Capabilities) -> Result<(), Lacking> {
-    if config.media.srtp != Srtp::Off && !has.has(Capability::Encryption) {
-        return Err(Lacking {
-            line: config.media.srtp_line,
-            who: "[media]".to_owned(),
-            needs: "encrypted media (srtp)",
-            fix: "write srtp = \"off\"",
-        });
-    }
-    for gateway in config.gateways.iter().filter(|gateway| gateway.inband) {
-        if !has.has(Capability::DigitEvents) {
-            return Err(Lacking {
-                line: gateway.line,
-                who: format!("gateway {:?}", gateway.name),
-                needs: "digits out of tones (dtmf = \"inband\")",
-                fix: "write dtmf = \"events\"",
-            });
-        }
-    }
-    for route in &config.routes {
-        let policy = match &route.action {
-            Action::Dial { policy, .. } => policy,
-            Action::Reject { .. } => continue,
-            Action::App { name, record, .. } => {
-                let recording = record.then_some((Capability::Recording, "recording (record = true)"));
-                let streams = (Capability::Streams, "streams (app = \"voice_agent/…\")");
-                let streams = name.to_string().starts_with("voice_agent/").then_some(streams);
-                for (capability, needs) in FOR_APPLICATIONS.into_iter().chain(recording).chain(streams) {
-                    if !has.has(capability) {
-                        let who = format!("route {:?}", route.name);
-                        let fix = "take the application out";
-                        return Err(Lacking { line: route.line, who, needs, fix });
-                    }
-                }
-                continue;
-            }
-        };
-        let needs = [
-            (policy.record, Capability::Recording, "recording (record = true)", "take record out"),
-            (
-                policy.mode == BridgeMode::Translating,
-                Capability::Transcoding,
-                "transcoding (mode = \"translating\")",
-                "choose mode = \"intercepting\"",
-            ),
-            (
-                policy.media == MediaPath::Direct,
-                Capability::DirectMedia,
-                "media without a relay (media = \"direct\")",
-                "choose media = \"relay\"",
-            ),
-            (
-                policy.unanswered.is_some(),
-                Capability::Prompts,
-                "prompts (unanswered = …)",
-                "take unanswered out",
-            ),
-        ];
-        for (asked, capability, needs, fix) in needs {
-            if asked && !has.has(capability) {
-                return Err(Lacking { line: route.line, who: format!("route {:?}", route.name), needs, fix });
-            }
-        }
-    }
-    Ok(())
+/// What a configuration needs and who carries the media cannot do, in the order of its lines.
+pub fn lacking(config: &ServerConfig) -> Vec<Lacking> {
+    lacking_with(config, media::capabilities(config))
+}
+
+/// The same of a controller that has this.
+pub fn lacking_with(config: &ServerConfig, has: Capabilities) -> Vec<Lacking> {
+    let missing = WORDS.iter().filter(|(capability, _)| !has.has(*capability));
+    let missing: Vec<(String, &str)> =
+        missing.map(|(capability, words)| (name_of(*capability), *words)).collect();
+    let by_key = config.asked.iter().filter_map(|asked| {
+        let (_, words) = missing.iter().find(|(name, _)| *name == asked.need.capability)?;
+        let needs = format!("{words} ({})", asked.words);
+        Some(Lacking { line: asked.line, who: asked.who.clone(), needs, fix: asked.need.fix })
+    });
+    let streams = !has.has(Capability::Streams);
+    // what an application is, its name says
+    let voice = |action: &Action| matches!(action, Action::App { name, .. } if name.to_string().starts_with("voice_agent/"));
+    let by_app = config.routes.iter().filter(|route| streams && voice(&route.action)).map(|route| Lacking {
+        line: route.line,
+        who: format!("route {:?}", route.name),
+        needs: "streams (app = \"voice_agent/…\")".to_string(),
+        fix: "take the application out",
+    });
+    let mut all: Vec<Lacking> = by_key.chain(by_app).collect();
+    all.sort_by_key(|lacking| lacking.line);
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::docs::SECTIONS;
     use crate::config::parse_alone;
+
+    const FEW: Capabilities =
+        Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);
+
+    #[test]
+    fn what_rows_ask_for_are_capabilities_with_words() {
+        let rows = SECTIONS.into_iter().flat_map(|table| table.keys);
+        let asked: Vec<_> = rows.filter_map(|row| row.needs).collect();
+        assert!(asked.len() >= WORDS.len());
+        for need in asked {
+            assert!(WORDS.iter().any(|(it, _)| name_of(*it) == need.capability), "{need:?}");
+        }
+    }
 
     #[test]
     fn encryption_that_the_controller_lacks_is_refused_with_its_line() {
         let config = |lines: &str| {
             parse_alone(&format!("[media]\nports = \"20000-30000\"\n{lines}srtp = \"offered\"\n")).unwrap()
         };
-        let few = Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);
-        assert_eq!(check_with(&config(""), few).unwrap_err().line, 3);
-        assert_eq!(check_with(&config("\n"), few).unwrap_err().line, 4);
+        assert_eq!(lacking_with(&config(""), FEW)[0].line, 3);
+        let lacking = &lacking_with(&config("\n"), FEW)[0];
+        assert_eq!(lacking.line, 4);
+        assert_eq!(
+            lacking.to_string(),
+            "[media] needs encrypted media (srtp = \"offered\"), which the media controller cannot do; write \
+             srtp = \"off\""
+        );
         // A line that moved is no change.
         assert_eq!(ServerConfig::diff(&config(""), &config("\n")).restart, [""; 0]);
     }
 
     #[test]
-    fn what_the_controller_lacks_is_refused_with_the_line_of_the_route() {
+    fn what_the_controller_lacks_is_refused_with_the_line_of_the_key() {
         let config = |keys: &str| {
             parse_alone(&format!(
                 "[[user]]\nname = \"1\"\npassword = \"x\"\n[[route]]\nname = \"in\"\nto = \"user/1\"\n{keys}\n\
@@ -127,27 +102,42 @@ mod tests {
             .unwrap()
         };
         let all = Capabilities::of(&Capability::ALL);
-        let few = Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);
         for (keys, words) in [
-            ("record = true", "recording"),
-            ("mode = \"translating\"", "transcoding"),
-            ("media = \"direct\"", "media without a relay"),
+            ("record = true", "recording (record = true)"),
+            ("mode = \"translating\"", "transcoding (mode = \"translating\")"),
+            ("media = \"direct\"", "media without a relay (media = \"direct\")"),
             ("unanswered = \"echo\"", "prompts (unanswered = …)"),
         ] {
-            assert_eq!(check_with(&config(keys), all), Ok(()));
-            let lacking = check_with(&config(keys), few).unwrap_err();
-            assert_eq!(lacking.line, 4, "{lacking}");
-            assert!(lacking.to_string().starts_with(&format!("route \"in\" needs {words}")), "{lacking}");
+            assert!(lacking_with(&config(keys), all).is_empty());
+            let lacking = lacking_with(&config(keys), FEW);
+            assert_eq!((lacking.len(), lacking[0].line), (1, 7), "{lacking:?}");
+            let told = lacking[0].to_string();
+            assert!(told.starts_with(&format!("route \"in\" needs {words}")), "{told}");
         }
-        assert_eq!(check_with(&config(""), few), Ok(()));
+        for keys in ["", "record = false", "mode = \"transparent\"", "media = \"relay\""] {
+            assert!(lacking_with(&config(keys), FEW).is_empty());
+        }
         let trunk = "[[gateway]]\nname = \"g\"\nhosts = [\"192.0.2.1\"]\ndtmf = \"inband\"\n";
-        assert_eq!(check_with(&config(trunk), all), Ok(()));
-        let lacking = check_with(&config(trunk), few).unwrap_err();
-        assert!(lacking.to_string().starts_with("gateway \"g\" needs digits out of tones"), "{lacking}");
+        assert!(lacking_with(&config(trunk), all).is_empty());
+        let lacking = lacking_with(&config(trunk), FEW);
+        assert!(lacking[0].to_string().starts_with("gateway \"g\" needs digits out of tones"), "{lacking:?}");
         let menu = "[[route]]\napp = \"ivr/a\"\n[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n";
-        assert_eq!(check_with(&config(menu), all), Ok(()));
-        let lacking = check_with(&config(menu), few).unwrap_err();
-        assert_eq!(lacking.line, 7, "{lacking}");
-        assert!(lacking.to_string().contains("prompts (app = …)"), "{lacking}");
+        assert!(lacking_with(&config(menu), all).is_empty());
+        let lacking = lacking_with(&config(menu), FEW);
+        assert_eq!(lacking[0].line, 8, "{lacking:?}");
+        assert!(lacking[0].to_string().contains("prompts (app = …)"), "{lacking:?}");
+    }
+
+    #[test]
+    fn everything_that_rtpengine_lacks_is_told_at_once() {
+        let config = parse_alone(
+            "[media]\ncontroller = \"rtpengine://127.0.0.1:2223\"\n[recording]\nfolder = \"rec\"\n\
+             [[gateway]]\nname = \"g\"\nhosts = \"192.0.2.1\"\ndtmf = \"inband\"\n\
+             [[route]]\nto = \"sip:a@192.0.2.1\"\nmedia = \"direct\"\nunanswered = \"echo\"\n",
+        )
+        .unwrap();
+        let lines: Vec<usize> = lacking(&config).iter().map(|lacking| lacking.line).collect();
+        assert_eq!(lines, [8, 11, 12]);
+        assert!(config.warnings().iter().any(|it| it.starts_with("recording.folder has no effect")));
     }
 }

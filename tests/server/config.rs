@@ -150,6 +150,23 @@ fn every_error_is_told_with_its_line_by_all_who_read_the_file() {
 }
 
 #[test]
+fn what_rtpengine_cannot_do_is_refused_with_every_line() {
+    let (_folder, path) = written(
+        "[media]\ncontroller = \"rtpengine://127.0.0.1:2223\"\n[[gateway]]\nname = \"g\"\nhosts = \"192.0.2.1\"\n\
+         dtmf = \"inband\"\n[[route]]\nto = \"gateway/g\"\nmedia = \"direct\"\n",
+    );
+    let message = refused(&["--config", &path, "--dry-run"]);
+    for expected in [
+        "my server.toml:6: gateway \"g\" needs digits out of tones (dtmf = \"inband\"), which the media \
+         controller cannot do; write dtmf = \"events\"",
+        "my server.toml:9: [[route]] needs media without a relay (media = \"direct\"), which the media \
+         controller cannot do; choose media = \"relay\"",
+    ] {
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn a_target_takes_every_call_before_the_routes_do() {
     let target = ["--target", "sip:sink@127.0.0.1:5070"];
     let explained = answer(&[&["--config", EXAMPLE, "--explain", "1001"], &target[..]].concat());

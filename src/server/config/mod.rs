@@ -238,8 +238,6 @@ pub struct Media {
     pub media_from: Vec<IpNet>,
     /// Whether media are encrypted, on each leg by itself.
     pub srtp: Srtp,
-    /// Line in the file of `srtp`, for errors; 0 where it is off.
-    pub srtp_line: usize,
 }
 
 /// Encryption of media (RFC 4568).

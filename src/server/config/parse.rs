@@ -184,7 +184,6 @@ fn carrier(section: &Section<'_>) -> Result<Carrier, ConfigError> {
 }
 
 fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigError> {
-    let srtp = section.choice("srtp", &Srtp::NAMED)?;
     let media = Media {
         controller: carrier(section)?,
         token: secret(section, ["token", "token_file"], outside)?,
@@ -195,8 +194,7 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
         codecs: codecs(section)?,
         rtp_timeout: section.seconds_unless_zero("rtp_timeout_s")?,
         media_from: section.parsed_list("media_from", network)?,
-        srtp,
-        srtp_line: if srtp == Srtp::Off { 0 } else { section.lines.line(section.place("srtp")) },
+        srtp: section.choice("srtp", &Srtp::NAMED)?,
     };
     section.finish();
     Ok(media)
