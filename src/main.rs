@@ -88,6 +88,12 @@ fn direct(flags: &Flags) -> anyhow::Result<u8> {
 #[cfg(feature = "server")]
 fn serve(flags: &Flags) -> anyhow::Result<u8> {
     use std::io::Write;
+    // a closed pipe has seen enough
+    let print = |text: String| drop(std::io::stdout().write_all((text + "\n").as_bytes()));
+    if flags.server.print_schema {
+        print(format!("{:#}", server::config::docs::schema()));
+        return Ok(Exit::Ok as u8);
+    }
     let run = flags.b2bua()?;
     let lines = match &run.ask {
         Ask::Serve => {
@@ -103,8 +109,7 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         Ask::DryRun { descriptors } => run.config.summary(*descriptors),
         Ask::Explain(question) => server::explain::explain(&run.config, question),
     };
-    // a closed pipe has seen enough
-    let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+    print(lines.join("\n"));
     Ok(Exit::Ok as u8)
 }
 

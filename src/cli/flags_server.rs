@@ -27,6 +27,9 @@ pub struct ServerFlags {
     /// Start nothing; print which route a call to this number would take, and why
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub explain: Option<String>,
+    /// Start nothing; print a JSON Schema of the configuration, for editors
+    #[arg(long, help_heading = "B2bua")]
+    pub print_schema: bool,
     /// With --explain: who calls, a user or a number
     #[arg(long, help_heading = "B2bua", value_name = "NUMBER", value_parser = value::number)]
     pub from: Option<String>,

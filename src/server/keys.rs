@@ -11,6 +11,7 @@ keys! {
     config &[B2bua], InputPath, path;
     http_bind &[B2bua], Text, sip_bind;
     explain &[B2bua], Text, number;
+    print_schema &[B2bua], Switch, switch;
     from &[B2bua], Text, number;
     source &[B2bua], Text, address;
 

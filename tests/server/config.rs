@@ -167,6 +167,17 @@ fn what_rtpengine_cannot_do_is_refused_with_every_line() {
 }
 
 #[test]
+fn the_schema_is_json_and_needs_no_configuration() {
+    let schema: serde_json::Value = serde_json::from_str(&answer(&["--print-schema"])).expect("JSON");
+    let tables = schema["definitions"].as_object().expect("tables");
+    for table in docs::SECTIONS {
+        let keys = tables[table.name]["properties"].as_object().expect(table.name);
+        assert!(table.keys.iter().all(|row| keys.contains_key(row.name)), "{}", table.name);
+        assert_eq!(keys.len(), table.keys.len(), "{}", table.name);
+    }
+}
+
+#[test]
 fn a_target_takes_every_call_before_the_routes_do() {
     let target = ["--target", "sip:sink@127.0.0.1:5070"];
     let explained = answer(&[&["--config", EXAMPLE, "--explain", "1001"], &target[..]].concat());

@@ -20,7 +20,7 @@ pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
 
 /// Flags that are no keys of a plan: they make no sense there. (Roles have `engine`; the
 /// orchestrator itself has none.)
-const NOT_IN_A_PLAN: [&str; 6] = ["plan", "dry_run", "engine", "explain", "from", "source"];
+const NOT_IN_A_PLAN: [&str; 7] = ["plan", "dry_run", "engine", "explain", "from", "source", "print_schema"];
 
 /// A plan, checked.
 #[derive(Debug, Clone, PartialEq)]

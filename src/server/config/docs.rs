@@ -1,5 +1,5 @@
 //! Every table and key of the configuration: the reader refuses what is not here, takes ranges and
-//! defaults from here, and `docs/server.md` prints it.
+//! defaults from here, and `docs/server.md` and the schema print it.
 
 use b2b_config::table::Takes::{Choice, Choices, Secret, Switch, Tables, Texts, Whole};
 use b2b_config::table::{Table, any};
@@ -12,6 +12,7 @@ pub use super::hep::HEP;
 pub use super::markdown::markdown;
 use super::pattern::Pattern;
 pub use super::recording::RECORDING;
+pub use super::schema::schema;
 use super::texts::{self, NETWORKS, PATH};
 use super::tokens::TOKENS;
 use super::{Codec, KeepAlive, MinAlgorithm, Srtp};

@@ -3,7 +3,8 @@
 //! - `parties`: users, gateways, groups; `route`: routes and what they do
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
-//! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`
+//! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
+//!   same for editors
 //! - `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
 //! - `root`: the file's tables, sorted out
@@ -34,6 +35,7 @@ pub mod pattern;
 pub mod recording;
 mod root;
 pub mod route;
+mod schema;
 pub mod summary;
 mod texts;
 pub mod tokens;

@@ -1,6 +1,8 @@
-//! What follows from the rows: every error at once, ranges.
+//! What follows from the rows: every error at once, ranges, the schema.
 
-use super::docs::SECTIONS;
+use serde_json::Value;
+
+use super::docs::{SECTIONS, schema};
 use super::tests::errors;
 use b2b_config::table::{Row, Table, Takes};
 
@@ -134,4 +136,34 @@ fn every_name_and_number_of_a_few_is_taken_and_no_other() {
             assert_eq!(errors, [""; 0], "{full} = {value}");
         }
     }
+}
+
+#[test]
+fn the_schema_has_every_key_as_its_row_says() {
+    let schema = schema();
+    for (table, row) in rows() {
+        let full = format!("{}.{}", table.name, row.name);
+        let key = &schema["definitions"][table.name]["properties"][row.name];
+        assert!(key["description"].as_str().is_some_and(|text| text.contains(row.about)), "{full}");
+        match row.takes {
+            Takes::Whole(least, most) => {
+                assert_eq!(key["type"], "integer", "{full}");
+                assert_eq!((&key["minimum"], &key["maximum"]), (&least.into(), &most.into()), "{full}");
+            }
+            Takes::OneOf(numbers) => assert_eq!(key["enum"], Value::from(numbers.to_vec()), "{full}"),
+            Takes::Choice(names) => assert_eq!(key["enum"], Value::from(names.names()), "{full}"),
+            Takes::Choices(names) => {
+                assert_eq!(key["anyOf"][1]["items"]["enum"], Value::from(names.names()), "{full}");
+            }
+            Takes::Switch => assert_eq!(key["type"], "boolean", "{full}"),
+            _ => assert!(key["type"].is_string() || key["type"].is_array(), "{full}"),
+        }
+        assert_eq!(key["default"].is_null(), row.default.is_empty(), "{full}: {}", row.default);
+    }
+    assert_eq!(schema["definitions"]["server"]["properties"]["drain_s"]["default"], 30);
+    let codecs = &schema["definitions"]["media"]["properties"]["codecs"]["default"];
+    assert_eq!(*codecs, serde_json::json!(["opus", "g722", "pcmu", "pcma"]));
+    assert_eq!(schema["properties"]["user"]["items"]["$ref"], "#/definitions/user");
+    assert_eq!(schema["properties"]["server"]["$ref"], "#/definitions/server");
+    assert!(schema["properties"].get("ivr.node").is_none());
 }
