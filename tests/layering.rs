@@ -48,7 +48,7 @@ const BORDERS: &[(&str, &[&str])] = &[
             "media",
             "phone",
             "server::config",
-            "server::keys",
+            "server::flags",
             "ua",
         ],
     ),

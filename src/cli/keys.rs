@@ -8,9 +8,9 @@ pub const ALL: Keys = Keys(&[
     #[cfg(feature = "lab")]
     b2b_lab::config::keys::LAB,
     #[cfg(feature = "server")]
-    b2b_server::keys::SERVER,
+    b2b_server::flags::SERVER,
     #[cfg(feature = "phone")]
-    b2b_phone::keys::PHONE,
+    b2b_phone::flags::PHONE,
 ]);
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! - `loudness`: how loud its calls are
 //! - `step`, `stepwise`: one that goes by steps
 //! - `screen`: a phone on a terminal
-//! - `keys`, `value`: its flags
+//! - `flags`, `value`: its flags
 //! - `run`: the client of an account, and the one or the other with it
 
 mod dialling;
-pub mod keys;
+pub mod flags;
 mod loudness;
 mod report;
 mod run;

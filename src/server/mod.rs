@@ -17,7 +17,7 @@
 //! - `media_rules`: from where parties may send media
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `counters`: what admission control counted
-//! - `keys`, `value`: its flags
+//! - `flags`, `value`: its flags
 //! - `config`: what the server is told
 //! - `console`: the log's lines of everyday
 //! - `calls`: the routes as a handler of incoming calls
@@ -60,7 +60,7 @@ pub mod hops;
 pub mod http;
 pub mod http_client;
 pub mod in_force;
-pub mod keys;
+pub mod flags;
 pub mod leading;
 mod log;
 pub mod mailboxes;

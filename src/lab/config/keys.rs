@@ -50,9 +50,9 @@ pub const ALL: Keys = Keys(&[
     SHARED,
     LAB,
     #[cfg(feature = "server")]
-    b2b_server::keys::SERVER,
+    b2b_server::flags::SERVER,
     #[cfg(feature = "phone")]
-    b2b_phone::keys::PHONE,
+    b2b_phone::flags::PHONE,
 ]);
 
 /// Settings that have to fit together.
