@@ -77,8 +77,8 @@ impl Flags {
             loaded.plan.roles.iter_mut().for_each(|role| role.set_engine(self.lab.engine));
         }
         loaded.plan.check_engines().map_err(|error| {
-            let error = Box::new(error);
-            usage(LoadError::Plan { path: path.to_path_buf(), error }.to_string())
+            let errors = error.into();
+            usage(LoadError::Plan { path: path.to_path_buf(), errors }.to_string())
         })?;
         let mut flags = self.clone();
         for setting in &loaded.plan.orchestrator {

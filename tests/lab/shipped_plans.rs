@@ -50,7 +50,7 @@ fn every_shipped_plan_stays_on_loopback_and_takes_free_ports() {
 #[test]
 fn the_plan_of_the_design_folder_is_valid() {
     let text = fs::read_to_string(root().join("designs/example.plan.toml")).expect("the plan");
-    let plan = parse(&text).unwrap_or_else(|error| panic!("line {}: {}", error.line, error.problem));
+    let plan = parse(&text).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(plan.roles.len(), 3);
     assert!(text.contains("YOUR_HOST_IP"));
 }

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, HOST_PLACEHOLDER, Plan};
-use super::plan_error::PlanError;
 use b2b_config::keys::Kind;
+use b2b_config::problem::ConfigErrors;
 
 /// Octets of the largest plan.
 const LARGEST: u64 = 1 << 20;
@@ -22,9 +22,9 @@ pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read the plan {path}: {error}", path = path.display())]
     Read { path: PathBuf, error: std::io::Error },
-    /// It is wrong.
-    #[error("{path}:{line}: {problem}", path = path.display(), line = error.line, problem = error.problem)]
-    Plan { path: PathBuf, error: Box<PlanError> },
+    /// It is wrong; a line for each error.
+    #[error("{}", errors.in_file(path))]
+    Plan { path: PathBuf, errors: ConfigErrors },
     /// It wants the host's address, and there is none.
     #[error(
         "{path}: YOUR_HOST_IP stands for this host's address, but it has none besides loopback; \
@@ -48,8 +48,8 @@ pub struct LoadedPlan {
 /// Reads a plan and resolves what is relative in it.
 pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
     let text = read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
-    let mut plan = plan::parse(&text)
-        .map_err(|error| LoadError::Plan { path: path.to_path_buf(), error: Box::new(error) })?;
+    let mut plan =
+        plan::parse(&text).map_err(|errors| LoadError::Plan { path: path.to_path_buf(), errors })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut host = None;
     for setting in plan.settings_mut() {

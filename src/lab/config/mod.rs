@@ -1,6 +1,6 @@
 //! What a run of the lab is told. Raw text becomes checked values here, once.
 //!
-//! - `plan`, `plan_error`: TOML text → [`plan::Plan`], with line numbers
+//! - `plan`: TOML text → [`plan::Plan`], with line numbers
 //! - `keys`, `value`: the lab's settings
 //! - `expect`: the plan's limits
 //! - `scene`: a plan of a server and phones
@@ -10,7 +10,6 @@ pub mod expect;
 pub mod files;
 pub mod keys;
 pub mod plan;
-pub mod plan_error;
 #[cfg(all(feature = "phone", feature = "server"))]
 pub mod scene;
 pub mod value;

@@ -9,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::expect::Expect;
 use super::keys::{self, Together};
-use super::plan_error::{PlanError, PlanProblem};
 use crate::engine;
 use b2b_config::keys::{Key, Kind, nearest};
+use b2b_config::lines::Lines;
+use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 use b2b_config::role_name::RoleName;
 use b2b_ua::Engine;
 
@@ -103,7 +104,7 @@ impl Plan {
     ///
     /// # Errors
     /// The first role whose engine it has not, with its line.
-    pub fn check_engines(&self) -> Result<(), PlanError> {
+    pub fn check_engines(&self) -> Result<(), ConfigError> {
         for role in &self.roles {
             let line = role
                 .settings
@@ -111,8 +112,12 @@ impl Plan {
                 .find(|setting| setting.name == "engine")
                 .map_or(0, |setting| setting.line);
             engine::in_this_build(role.engine()).map_err(|error| {
-                let (key, value) = (format!("{}.engine", role.role), role.engine().to_string());
-                PlanError { line, problem: PlanProblem::BadValue { key, value, reason: error.to_string() } }
+                let (key, value) =
+                    (format!("{}.engine", role.role), format!("{:?}", role.engine().to_string()));
+                ConfigError {
+                    line,
+                    problem: ConfigProblem::BadValue { key, value, reason: error.to_string() },
+                }
             })?;
         }
         Ok(())
@@ -127,125 +132,134 @@ impl Plan {
 /// Reads a plan.
 ///
 /// # Errors
-/// The first thing that is wrong, with its line.
-pub fn parse(text: &str) -> Result<Plan, PlanError> {
-    Reader { text }.plan()
+/// Everything that is wrong, each with its line. What has to fit together is looked at where
+/// everything else is right.
+pub fn parse(text: &str) -> Result<Plan, ConfigErrors> {
+    let lines = Lines::of(text);
+    let plan = Reader { lines: &lines }.plan(text);
+    lines.finish(plan).map(|(plan, _)| plan)
 }
 
 type Entries<'t, 'i> = Vec<(&'t str, Range<usize>, &'t toml::Spanned<DeValue<'i>>)>;
 
 struct Reader<'a> {
-    text: &'a str,
+    lines: &'a Lines,
 }
 
 impl Reader<'_> {
-    fn line(&self, at: usize) -> usize {
-        1 + self.text.bytes().take(at).filter(|&byte| byte == b'\n').count()
+    fn error(&self, at: usize, problem: ConfigProblem) -> ConfigError {
+        self.lines.error(at, problem)
     }
 
-    fn error(&self, at: usize, problem: PlanProblem) -> PlanError {
-        PlanError { line: self.line(at), problem }
+    fn missing(&self, at: usize, key: String, reason: impl Into<String>) -> ConfigError {
+        self.error(at, ConfigProblem::Missing { key, reason: reason.into() })
     }
 
-    fn plan(&self) -> Result<Plan, PlanError> {
-        let root = DeTable::parse(self.text).map_err(|error| {
+    fn plan(&self, text: &str) -> Result<Plan, ConfigError> {
+        let root = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.error(at, PlanProblem::Syntax(b2b_config::syntax(error.message())))
+            self.error(at, ConfigProblem::Syntax(b2b_config::syntax(error.message())))
         })?;
-        let mut topology = None;
-        let mut expect = Expect::default();
-        let mut orchestrator = Vec::new();
+        let reason = "a plan begins with [topology] and names a source and a sink";
+        let mut roles = Err(self.missing(0, "topology".to_string(), reason));
+        let mut expect = Ok(Expect::default());
+        let mut orchestrator = Ok(Vec::new());
         for (name, span, value) in entries(root.get_ref()) {
+            let table = self.table(name, value);
             match name {
-                "topology" => topology = Some((span, self.table(name, value)?)),
-                "expect" => expect = self.expect(self.table(name, value)?)?,
+                "topology" => roles = self.kept(table.and_then(|table| self.topology(span, table))),
+                "expect" => expect = self.kept(table.and_then(|table| self.expect(table))),
                 "orchestrator" => {
-                    orchestrator = self.settings(RoleName::Orchestrator, self.table(name, value)?)?;
+                    let read = table.and_then(|table| self.settings(RoleName::Orchestrator, table));
+                    orchestrator = self.kept(read);
                 }
                 _ => {
                     let valid = ["topology", "expect", "orchestrator"];
-                    return Err(self.unknown("", name, span, valid.into_iter()));
+                    // what is missing is likely this one, misspelt
+                    roles = self.kept(Err(self.unknown("", name, span, valid.into_iter())));
                 }
             }
         }
-        let Some((span, topology)) = topology else {
-            let reason = "a plan begins with [topology] and names a source and a sink".to_string();
-            return Err(self.error(0, PlanProblem::Missing { key: "topology".into(), reason }));
-        };
-        Ok(Plan { roles: self.topology(span, topology)?, expect, orchestrator })
+        Ok(Plan { roles: self.kept(roles)?, expect: expect?, orchestrator: orchestrator? })
     }
 
-    fn topology(&self, span: Range<usize>, table: &DeTable<'_>) -> Result<Vec<RolePlan>, PlanError> {
-        let mut found = Vec::new();
+    /// The same; an error is reported, and reading goes on.
+    fn kept<T>(&self, read: Result<T, ConfigError>) -> Result<T, ConfigError> {
+        read.inspect_err(|error| self.lines.report(error.clone()))
+    }
+
+    fn topology(&self, span: Range<usize>, table: &DeTable<'_>) -> Result<Vec<RolePlan>, ConfigError> {
+        let mut named = Vec::new();
+        let mut read = Vec::new();
         for (name, span, value) in entries(table) {
             let role = name.parse().ok().filter(|role| RoleName::CHAIN.contains(role));
-            let Some(role) = role else {
-                let valid = RoleName::CHAIN.iter().map(|role| role.as_str());
-                return Err(self.unknown("", name, span, valid));
-            };
-            let settings = self.settings(role, self.table(name, value)?)?;
-            let plan = RolePlan { role, settings };
-            let together = Together {
-                audio_file: plan.get("audio_file").is_some(),
-                config: plan.get("config").is_some(),
-                jitter_ms: plan.get("jitter_ms").and_then(|ms| ms.parse().ok()),
-                forced: plan.get("force") == Some("true"),
-            };
-            keys::check_together(role, together).map_err(|(name, reason)| {
-                let key = format!("{role}.{name}");
-                match plan.settings.iter().find(|setting| setting.name == name) {
-                    Some(Setting { value, line, .. }) => {
-                        let problem = PlanProblem::BadValue { key, value: value.clone(), reason };
-                        PlanError { line: *line, problem }
-                    }
-                    None => self.error(span.start, PlanProblem::Missing { key, reason }),
+            read.push(self.kept(match role {
+                Some(role) => {
+                    named.push(role);
+                    self.table(name, value).and_then(|table| self.role(role, span.start, table))
                 }
-            })?;
-            found.push(plan);
+                None => {
+                    let valid = RoleName::CHAIN.iter().map(|role| role.as_str());
+                    Err(self.unknown("", name, span, valid))
+                }
+            }));
         }
-        for role in [RoleName::Source, RoleName::Sink] {
-            if !found.iter().any(|plan| plan.role == role) {
-                let reason = "a plan needs a source and a sink; mixer.* and b2bua.* may stand between them"
-                    .to_string();
-                let key = format!("{role}.*");
-                return Err(self.error(span.start, PlanProblem::Missing { key, reason }));
-            }
+        let mut found = read.into_iter().collect::<Result<Vec<RolePlan>, ConfigError>>()?;
+        if let Some(role) = [RoleName::Source, RoleName::Sink].iter().find(|role| !named.contains(role)) {
+            let reason = "a plan needs a source and a sink; mixer.* and b2bua.* may stand between them";
+            return Err(self.missing(span.start, format!("{role}.*"), reason));
         }
         found.sort_by_key(|plan| RoleName::CHAIN.iter().position(|role| *role == plan.role));
         Ok(found)
     }
 
-    fn settings(&self, role: RoleName, table: &DeTable<'_>) -> Result<Vec<Setting>, PlanError> {
-        let mut settings: Vec<Setting> = Vec::new();
-        let mut written: Vec<String> = Vec::new();
-        for (name, span, value) in entries(table) {
+    fn role(&self, role: RoleName, at: usize, table: &DeTable<'_>) -> Result<RolePlan, ConfigError> {
+        let plan = RolePlan { role, settings: self.settings(role, table)? };
+        let together = Together {
+            audio_file: plan.get("audio_file").is_some(),
+            config: plan.get("config").is_some(),
+            jitter_ms: plan.get("jitter_ms").and_then(|ms| ms.parse().ok()),
+            forced: plan.get("force") == Some("true"),
+        };
+        keys::check_together(role, together).map_err(|(name, reason)| {
+            let key = format!("{role}.{name}");
+            match plan.settings.iter().find(|setting| setting.name == name) {
+                Some(Setting { value, line, .. }) => {
+                    let problem = ConfigProblem::BadValue { key, value: format!("{value:?}"), reason };
+                    ConfigError { line: *line, problem }
+                }
+                None => self.missing(at, key, reason),
+            }
+        })?;
+        Ok(plan)
+    }
+
+    /// The settings of a role; those that are wrong are reported, and the first of them is the error.
+    fn settings(&self, role: RoleName, table: &DeTable<'_>) -> Result<Vec<Setting>, ConfigError> {
+        let mut written: Vec<(&'static str, String)> = Vec::new();
+        let read = entries(table).into_iter().map(|(name, span, value)| {
             let full = format!("{role}.{name}");
             let key = self.key(role, name, span.clone())?;
-            if let Some(at) = settings.iter().position(|setting| setting.name == key.name) {
-                let first = written.get(at).cloned().unwrap_or_default();
-                return Err(self.error(span.start, PlanProblem::Twice { key: full, first }));
+            if let Some((_, first)) = written.iter().find(|(name, _)| *name == key.name) {
+                let problem = ConfigProblem::Twice { key: full, first: first.clone() };
+                return Err(self.error(span.start, problem));
             }
             let text = self.text_of(&full, key.kind, value)?;
             // the placeholder becomes an address; any serves for the check
             (key.check)(&text.replace(HOST_PLACEHOLDER, "192.0.2.1")).map_err(|reason| {
-                let value = text.clone();
-                let key = full.clone();
-                self.error(span.start, PlanProblem::BadValue { key, value, reason })
+                let (key, value) = (full.clone(), format!("{text:?}"));
+                self.error(span.start, ConfigProblem::BadValue { key, value, reason })
             })?;
-            written.push(full);
-            settings.push(Setting {
-                name: key.name,
-                value: text,
-                kind: key.kind,
-                line: self.line(span.start),
-            });
-        }
-        Ok(settings)
+            written.push((key.name, full));
+            Ok(Setting { name: key.name, value: text, kind: key.kind, line: self.lines.line(span.start) })
+        });
+        let read: Vec<_> = read.map(|setting| self.kept(setting)).collect();
+        read.into_iter().collect()
     }
 
     /// The setting that a key of a role's table means. `sip_target` is the plan's
     /// name of `target`.
-    fn key(&self, role: RoleName, name: &str, span: Range<usize>) -> Result<&'static Key, PlanError> {
+    fn key(&self, role: RoleName, name: &str, span: Range<usize>) -> Result<&'static Key, ConfigError> {
         let wanted = if name == "sip_target" { "target" } else { name };
         let in_plan = |key: &&'static Key| {
             key.roles.contains(&role)
@@ -256,7 +270,7 @@ impl Reader<'_> {
             Some(key) if in_plan(&key) => Ok(key),
             Some(key) if role != RoleName::Orchestrator && !key.roles.contains(&role) => {
                 let nearest = nearest(name, keys::ALL.of(role).map(plan_name)).unwrap_or_default();
-                let problem = PlanProblem::OtherRole {
+                let problem = ConfigProblem::OtherRole {
                     key: name.to_string(),
                     role: role.to_string(),
                     owners: key.role_list(),
@@ -271,9 +285,9 @@ impl Reader<'_> {
         }
     }
 
-    fn expect(&self, table: &DeTable<'_>) -> Result<Expect, PlanError> {
+    fn expect(&self, table: &DeTable<'_>) -> Result<Expect, ConfigError> {
         let mut expect = Expect::default();
-        for (name, span, value) in entries(table) {
+        let read = entries(table).into_iter().map(|(name, span, value)| {
             let Some(slot) = expect.slot(name) else {
                 return Err(self.unknown("expect.", name, span, Expect::KEYS.into_iter()));
             };
@@ -282,10 +296,13 @@ impl Reader<'_> {
             let limit = text.parse().map_err(|_| "not a number".to_string());
             let limit = limit.and_then(|limit| Expect::check(name, limit).map(|()| limit));
             *slot = Some(limit.map_err(|reason| {
-                self.error(span.start, PlanProblem::BadValue { key, value: text, reason })
+                let value = format!("{text:?}");
+                self.error(span.start, ConfigProblem::BadValue { key, value, reason })
             })?);
-        }
-        Ok(expect)
+            Ok(())
+        });
+        let read: Vec<_> = read.map(|limit| self.kept(limit)).collect();
+        read.into_iter().collect::<Result<(), ConfigError>>().map(|()| expect)
     }
 
     /// A value as it would stand on a command line.
@@ -294,7 +311,7 @@ impl Reader<'_> {
         key: &str,
         kind: Kind,
         value: &toml::Spanned<DeValue<'_>>,
-    ) -> Result<String, PlanError> {
+    ) -> Result<String, ConfigError> {
         let text = match (kind, value.get_ref()) {
             (Kind::Text | Kind::InputPath | Kind::OutputPath, DeValue::String(text)) => {
                 Some(text.to_string())
@@ -307,7 +324,7 @@ impl Reader<'_> {
             _ => None,
         };
         text.ok_or_else(|| {
-            let problem = PlanProblem::WrongType {
+            let problem = ConfigProblem::WrongType {
                 key: key.to_string(),
                 found: described(value.get_ref()),
                 wanted: kind.wanted().to_string(),
@@ -320,9 +337,9 @@ impl Reader<'_> {
         &self,
         key: &str,
         value: &'t toml::Spanned<DeValue<'i>>,
-    ) -> Result<&'t DeTable<'i>, PlanError> {
+    ) -> Result<&'t DeTable<'i>, ConfigError> {
         value.get_ref().as_table().ok_or_else(|| {
-            let problem = PlanProblem::WrongType {
+            let problem = ConfigProblem::WrongType {
                 key: key.to_string(),
                 found: described(value.get_ref()),
                 wanted: "a table of keys".to_string(),
@@ -337,14 +354,14 @@ impl Reader<'_> {
         name: &str,
         span: Range<usize>,
         valid: impl Iterator<Item = &'k str>,
-    ) -> PlanError {
+    ) -> ConfigError {
         const OF_THE_SERVER: [&str; 8] =
             ["server", "media", "http", "registrar", "user", "gateway", "group", "route"];
         let nearest = nearest(name, valid).unwrap_or_default();
         let problem = if prefix.is_empty() && OF_THE_SERVER.contains(&name) {
-            PlanProblem::IsConfiguration { key: name.to_string() }
+            ConfigProblem::IsConfiguration { key: name.to_string() }
         } else {
-            PlanProblem::UnknownKey { key: format!("{prefix}{name}"), nearest: format!("{prefix}{nearest}") }
+            ConfigProblem::NoSetting { key: format!("{prefix}{name}"), nearest: format!("{prefix}{nearest}") }
         };
         self.error(span.start, problem)
     }

@@ -18,7 +18,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::files::LoadError;
-use super::plan_error::{PlanError, PlanProblem};
+use b2b_config::lines::Lines;
+use b2b_config::problem::ConfigProblem;
 use b2b_phone::value;
 use b2b_server::config::parties::Credentials;
 use b2b_server::config::{self, Outside, ServerConfig};
@@ -149,19 +150,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn error(&self, at: Range<usize>, problem: PlanProblem) -> LoadError {
-        let line = 1 + self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count();
-        LoadError::Plan { path: self.path.to_path_buf(), error: Box::new(PlanError { line, problem }) }
+    fn error(&self, at: Range<usize>, problem: ConfigProblem) -> LoadError {
+        let errors = Lines::of(self.text).error(at.start, problem).into();
+        LoadError::Plan { path: self.path.to_path_buf(), errors }
     }
 
     fn bad(&self, key: &str, value: &Spanned<String>, reason: impl Into<String>) -> LoadError {
-        let (key, value, at) = (key.to_owned(), value.get_ref().clone(), value.span());
-        self.error(at, PlanProblem::BadValue { key, value, reason: reason.into() })
+        let (key, value, at) = (key.to_owned(), format!("{:?}", value.get_ref()), value.span());
+        self.error(at, ConfigProblem::BadValue { key, value, reason: reason.into() })
     }
 
     fn scene(&self) -> Result<Scene, LoadError> {
         let file: File = toml::from_str(self.text).map_err(|error| {
-            let problem = PlanProblem::Scene(error.message().replace('\n', " "));
+            let problem = ConfigProblem::Scene(error.message().replace('\n', " "));
             self.error(error.span().unwrap_or(0..0), problem)
         })?;
         let folder = self.path.parent().unwrap_or(Path::new(""));
@@ -193,7 +194,7 @@ impl Reader<'_> {
         }
         if phones.iter().all(|phone| phone.on.is_some()) {
             let reason = "every phone waits for a cue of another one; let one begin without `on`".to_owned();
-            return Err(self.error(0..0, PlanProblem::Missing { key: "phone".to_owned(), reason }));
+            return Err(self.error(0..0, ConfigProblem::Missing { key: "phone".to_owned(), reason }));
         }
         let limit = Duration::from_secs(limit);
         let path = self.path.to_path_buf();
@@ -231,13 +232,8 @@ impl Reader<'_> {
         let text =
             super::files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        config::parse(&text, &Beforehand { folder, prompts }).map_err(|errors| {
-            let problem = PlanProblem::Scene(errors.first.problem.to_string());
-            LoadError::Plan {
-                path: path.to_path_buf(),
-                error: Box::new(PlanError { line: errors.first.line, problem }),
-            }
-        })
+        config::parse(&text, &Beforehand { folder, prompts })
+            .map_err(|errors| LoadError::Plan { path: path.to_path_buf(), errors })
     }
 
     fn phone(&self, table: &PhoneTable, server: &ServerConfig) -> Result<Phone, LoadError> {
@@ -276,8 +272,8 @@ impl Reader<'_> {
         let repeat = table.repeat.as_ref().map_or(1, |repeat| *repeat.get_ref()).clamp(1, 1_000);
         let steps = vec![once.join("; "); repeat as usize].join("; ");
         value::steps(&steps).map_err(|reason| {
-            let (key, value) = ("phone.steps".to_owned(), name.clone());
-            self.error(table.steps.span(), PlanProblem::BadValue { key, value, reason })
+            let (key, value) = ("phone.steps".to_owned(), format!("{name:?}"));
+            self.error(table.steps.span(), ConfigProblem::BadValue { key, value, reason })
         })?;
         if !(0.0..=3_600.0).contains(&table.start_after_s) {
             return Err(self.bad("phone.start_after_s", &table.name, "it takes 0 to 3600 seconds"));

@@ -23,12 +23,12 @@ grace_ms = 100
 "#;
 
 /// A plan with these lines in `[topology]`, from line 4 on.
-fn with(lines: &str) -> Result<Plan, PlanError> {
+fn with(lines: &str) -> Result<Plan, ConfigErrors> {
     parse(&format!("[topology]\nsource.audio_file = \"a.mp3\"\nsink.wav = \"x.wav\"\n{lines}\n"))
 }
 
-fn problem(result: Result<Plan, PlanError>) -> (usize, String) {
-    let error = result.unwrap_err();
+fn problem(result: Result<Plan, ConfigErrors>) -> (usize, String) {
+    let error = result.unwrap_err().first;
     (error.line, error.problem.to_string())
 }
 
@@ -63,7 +63,12 @@ fn a_b2bua_stands_before_the_sink_and_needs_its_configuration() {
     let (line, text) = problem(with("b2bua.sip_bind = \"127.0.0.1:0\""));
     assert_eq!(line, 4);
     assert!(text.contains("`b2bua.config` is missing"), "{text}");
-    for no_key in ["b2bua.explain = \"1\"", "b2bua.dry_run = true", "b2bua.engine = \"native\""] {
+    for no_key in [
+        "b2bua.explain = \"1\"",
+        "b2bua.dry_run = true",
+        "b2bua.print_schema = true",
+        "b2bua.engine = \"native\"",
+    ] {
         assert!(problem(with(&format!("b2bua.config = \"b.toml\"\n{no_key}"))).0 == 5, "{no_key}");
     }
     let mut plan = plan;
@@ -194,6 +199,14 @@ fn missing_parts_are_named() {
     let (line, text) = problem(parse("[topology]\nsink.wav = \"x\"\nsource.codec = \"pcmu\""));
     assert_eq!(line, 3);
     assert!(text.contains("`source.audio_file` is missing"), "{text}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_by_line() {
+    let text = "[topology]\nsource.audio_fle = \"a.mp3\"\nsource.ptime_ms = \"20\"\nsink.calls = 0\nmixr.x = 1\n\
+        [expect]\nmin_mos = 9\nmax_loss = 1\n[orchestrator]\ngrace_ms = -1\n";
+    let lines: Vec<usize> = parse(text).unwrap_err().iter().map(|error| error.line).collect();
+    assert_eq!(lines, [2, 3, 4, 5, 7, 8, 10]);
 }
 
 proptest::proptest! {
