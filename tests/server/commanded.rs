@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::server::control::{all_quiet, called, command, done};
 use crate::server::remote::{PATIENT, given, offered, program};
-use crate::server_support::phone::{Phone, field, rtp_of};
+use crate::server_support::phone::{CallsOff, Phone, field, rtp_of};
 use crate::server_support::{Server, server, until};
 
 /// The records of all legs that are over.
@@ -31,6 +31,7 @@ fn a_party_is_sent_to_another_port_of_this_machine_and_our_own_uris_are_looked_u
     done(&server, &json!({ "command": "bridge", "leg": a["leg"], "with": b["leg"] }));
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _at_the_end = CallsOff(&over);
         scope.spawn(|| ann.agree(&over));
         let (server, order) = (&server, json!({ "command": "transfer", "leg": b["leg"], "to": carol.uri() }));
         let asks = scope.spawn(move || done(server, &order));
@@ -42,7 +43,6 @@ fn a_party_is_sent_to_another_port_of_this_machine_and_our_own_uris_are_looked_u
         scope.spawn(|| carol.agree(&over));
         done(server, &json!({ "command": "hangup", "leg": a["leg"] }));
         all_quiet(server);
-        over.store(true, std::sync::atomic::Ordering::Release);
     });
 
     let looked_up = |target: String| command(&server, &json!({ "command": "lookup", "target": target }));

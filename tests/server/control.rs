@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::server_support::control::Socket;
-use crate::server_support::phone::{Dialog, Phone};
+use crate::server_support::phone::{CallsOff, Dialog, Phone};
 use crate::server_support::{Server, server, until};
 
 /// A command, and what came of it.
@@ -117,6 +117,7 @@ fn two_called_parties_are_joined_and_one_is_given_to_a_room_and_back() {
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;
+        let _at_the_end = CallsOff(over);
         let (ann, bob) = (&ann, &bob);
         scope.spawn(move || ann.agree(over));
         scope.spawn(move || bob.let_go());
@@ -143,7 +144,6 @@ fn two_called_parties_are_joined_and_one_is_given_to_a_room_and_back() {
         assert_eq!(server.get("/calls").json()["calls"][0]["application"], "echo", "nothing has changed");
         done(&server, &json!({ "command": "hangup", "leg": a["leg"] }));
         until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
-        over.store(true, std::sync::atomic::Ordering::Release);
     });
     all_quiet(&server);
 }

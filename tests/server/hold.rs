@@ -2,13 +2,13 @@
 //! told, and what they hear.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
 use crate::server::control::{all_over, all_quiet, command, done};
 use crate::server::remote::{PATIENT, given, offered, program};
-use crate::server_support::phone::{Dialog, Phone, direction_of, rtp_of};
+use crate::server_support::phone::{CallsOff, Dialog, Phone, direction_of, rtp_of};
 use crate::server_support::{Server, server, until};
 
 const MUSIC: &str = "[[music]]\nname = \"default\"\ntone = \"440\"\n";
@@ -79,6 +79,7 @@ fn seen(server: &Server, leg: &Value) -> (Value, Value) {
 fn hang_up(server: &Server, parties: &[&Party]) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _at_the_end = CallsOff(&over);
         for party in parties {
             scope.spawn(|| party.phone.agree(&over));
         }
@@ -87,7 +88,6 @@ fn hang_up(server: &Server, parties: &[&Party]) {
             command(server, &json!({ "command": "hangup", "leg": party.leg }));
         }
         all_quiet(server);
-        over.store(true, Ordering::Release);
     });
 }
 
@@ -252,6 +252,7 @@ fn a_bridge_is_taken_down_and_both_parties_stay_each_with_a_call_of_its_own() {
     let unbridge = json!({ "command": "unbridge", "leg": ann.leg, "app": "echo" });
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _at_the_end = CallsOff(&over);
         scope.spawn(|| ann.phone.agree(&over));
         scope.spawn(|| bob.phone.agree(&over));
         let result = done(&server, &unbridge);
@@ -262,7 +263,6 @@ fn a_bridge_is_taken_down_and_both_parties_stay_each_with_a_call_of_its_own() {
             done(&server, &json!({ "command": "hangup", "leg": leg }));
         }
         all_quiet(&server);
-        over.store(true, Ordering::Release);
     });
 }
 

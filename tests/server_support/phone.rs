@@ -1,9 +1,20 @@
 //! A phone of a few lines: what it says is written out, what it hears is text.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::child::PATIENCE;
+
+/// Calls off what [`Phone::agree`] does when it is dropped: also where its test fails, which would wait
+/// for ever for that thread.
+pub struct CallsOff<'a>(pub &'a AtomicBool);
+
+impl Drop for CallsOff<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 pub struct Phone {
     name: &'static str,
@@ -316,9 +327,9 @@ impl Phone {
     }
 
     /// Agrees to whatever it is asked, until it is called off.
-    pub fn agree(&self, over: &std::sync::atomic::AtomicBool) {
+    pub fn agree(&self, over: &AtomicBool) {
         let mut buffer = vec![0; 65_536];
-        while !over.load(std::sync::atomic::Ordering::Acquire) {
+        while !over.load(Ordering::Acquire) {
             let Ok((length, from)) = self.sip.recv_from(&mut buffer) else { continue };
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if text.starts_with("INVITE") {
@@ -370,11 +381,9 @@ impl Phone {
 
     /// Hears until it is called off, and so many packets at least: sequence numbers and sources (RFC 3550
     /// §5.1).
-    pub fn hears_until(&self, over: &std::sync::atomic::AtomicBool, least: usize) -> Vec<(u16, u32)> {
+    pub fn hears_until(&self, over: &AtomicBool, least: usize) -> Vec<(u16, u32)> {
         let (mut buffer, mut heard, start) = ([0; 2_048], Vec::new(), Instant::now());
-        while !over.load(std::sync::atomic::Ordering::Acquire)
-            || heard.len() < least && start.elapsed() < PATIENCE
-        {
+        while !over.load(Ordering::Acquire) || heard.len() < least && start.elapsed() < PATIENCE {
             let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
             if length >= 12 {
                 let [_, _, a, b, _, _, _, _, c, d, e, f, ..] = buffer;

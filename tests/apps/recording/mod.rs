@@ -10,7 +10,7 @@ mod moved;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use b2b::media::codec::g711::alaw_encode;
 use b2b::media::dtmf::goertzel;
 
 use crate::server_support::captured::Lab;
-use crate::server_support::phone::Phone;
+use crate::server_support::phone::{CallsOff, Phone};
 use crate::server_support::until;
 
 const FOLDER: &str = "[recording]\nfolder = \"rec\"\n";
@@ -138,11 +138,11 @@ fn a_route_records_its_calls_in_stereo_aligned_across_hold() {
     // Ann holds Bob for a while, and both are silent.
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _at_the_end = CallsOff(&over);
         scope.spawn(|| lab.bob.agree(&over));
         lab.ann.change(&lab.dialog, 2, "sendonly");
         std::thread::sleep(Duration::from_secs(1));
         lab.ann.change(&lab.dialog, 3, "sendrecv");
-        over.store(true, Ordering::Release);
     });
     talk(&mut voices, 75);
     let shown = recording(&lab);

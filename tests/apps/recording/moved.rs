@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::{ANN, BOB, FOLDER, Voice, channels, recording, records, runs, talk, with_tone};
 use crate::server_support::captured::Lab;
-use crate::server_support::phone::Phone;
+use crate::server_support::phone::{CallsOff, Phone};
 use crate::server_support::until;
 
 const CAT: f64 = 1_000.0;
@@ -31,6 +31,7 @@ fn transferred(recorded_leaves: bool) {
         false => (&lab.bob, &lab.ann, lab.for_ann, ANN),
     };
     std::thread::scope(|scope| {
+        let _at_the_end = CallsOff(&over);
         let dialog = if recorded_leaves { &lab.dialog } else { &lab.answered };
         leaves.refer(dialog, 2, &cat.uri());
         let (invite, from) = cat.hear("INVITE");
@@ -50,7 +51,6 @@ fn transferred(recorded_leaves: bool) {
         assert_eq!(lab.server.ask("DELETE", &lab.path).status, 204);
         until("the file", || path.exists().then_some(()));
         until("the records", || (records(&lab, 3).len() == 3).then_some(()));
-        over.store(true, Ordering::Release);
     });
     let [left, right] = channels(&path);
     let heard = |samples: &[i16]| [ANN, BOB, CAT].map(|hz| with_tone(samples, hz) > 15);

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{NEIGHBOUR, Neighbour, call_of, is_with, nothing_is_held};
 use crate::server::remote::{PATIENT, does, offered, program};
 use crate::server_support::control::Socket;
-use crate::server_support::phone::{Dialog, Phone, rtp_of};
+use crate::server_support::phone::{CallsOff, Dialog, Phone, rtp_of};
 use crate::server_support::{Server, server, until};
 
 /// What calls may need, and where they go.
@@ -250,6 +250,7 @@ async fn who_is_in_a_conversation_or_elsewhere_stays_there_when_the_program_is_k
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (over, bob, ann) = (&over, &bob, &ann);
+        let _at_the_end = CallsOff(over);
         scope.spawn(move || bob.agree(over));
         scope.spawn(move || ann.agree(over));
         let _in_cat = cat.answer_to(&invite, peer);
@@ -263,7 +264,6 @@ async fn who_is_in_a_conversation_or_elsewhere_stays_there_when_the_program_is_k
         scope.spawn(|| cat.let_go());
         assert_eq!(server.ask("DELETE", &format!("/calls/{}", offer["call"])).status, 204);
         until("the end", || call_of(&server, &offer["call"]).is_null().then_some(()));
-        over.store(true, std::sync::atomic::Ordering::Release);
     });
     neighbour.has_noticed_nothing(&server).await;
     nothing_is_held(&server);
