@@ -24,7 +24,7 @@
 //! - `directory`: users by name, for digest and registrar
 //! - `leading`: where a URI that a party names leads
 //! - `notifier`: BLF and MWI: who watches whom, by SUBSCRIBE and NOTIFY
-//! - `settings`: the configuration in the words of the rooms below
+//! - `settings`: the configuration in the words of the rooms below; `signalling`: what endpoint and switch are told
 //! - `hops`: where the requests of a dialog may go
 //! - `registrar`: addresses of record and where they are reached
 //! - `recordings`: the folder of recordings: what is left, and what goes
@@ -78,6 +78,7 @@ mod reload;
 pub mod routing;
 pub mod server;
 pub mod settings;
+mod signalling;
 pub mod transports;
 pub mod value;
 pub mod voice;

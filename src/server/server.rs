@@ -1,6 +1,6 @@
 //! The server from its start to its end: assembly, signals, drain.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,11 +26,11 @@ use super::media::Media;
 use super::meeting_places::MeetingPlaces;
 use super::notifier::follow;
 use super::notifier::state::NotifierState;
-use super::recordings::{self, Keeper};
+use super::recordings::Keeper;
 use super::reload::{self, Reloaded};
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
-use super::{certificates, queues, settings, transports};
+use super::{certificates, queues, settings, signalling, transports};
 use crate::config::capacity::Capacity;
 use crate::config::{ServerConfig, Store};
 use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SqliteStore};
@@ -40,11 +40,10 @@ use b2b_base::util::exit::{Exit, Failure};
 use b2b_call::bus::{Crowd, EventBus};
 use b2b_call::event::Event;
 use b2b_call::switch::driver::{Jobs, SwitchThread};
-use b2b_call::switch::{Switch, SwitchConfig, SwitchParts, Turn};
-use b2b_sip::endpoint::{EndpointConfig, Extensions, Transport};
+use b2b_call::switch::{Switch, SwitchParts, Turn};
+use b2b_sip::endpoint::Transport;
 use b2b_sip::known::KnownSources;
-use b2b_sip::msg::Method;
-use b2b_sip::net::{Tls, local_addr};
+use b2b_sip::net::Tls;
 
 /// Events that a slow subscriber may be behind.
 const EVENTS: usize = 16_384;
@@ -147,8 +146,8 @@ impl Server {
         let net = transports::net(&config, tls.clone(), admission.known.clone(), &log.trace);
         let switch = SwitchThread::start(
             net,
-            endpoint(&config, &admission.known),
-            switch(&config),
+            signalling::endpoint(&config, &admission.known),
+            signalling::switch(&config),
             parts,
             media_events,
         )
@@ -461,43 +460,4 @@ pub(super) fn signals(wanted: &[Signal]) -> anyhow::Result<Receiver<Signal>> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(receiver)
-}
-
-fn switch(config: &ServerConfig) -> SwitchConfig {
-    let server = &config.server;
-    let listener = server.listen.first().map(|it| local_addr::concrete(it.bind).ip());
-    let own = server.domains.first().cloned().or_else(|| server.advertise.first().map(|it| it.host.clone()));
-    let domain = own.or_else(|| {
-        listener.map(|ip| match ip {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        })
-    });
-    SwitchConfig {
-        domain: domain.unwrap_or_else(|| "b2b.invalid".to_owned()),
-        max_calls: config.limits.calls,
-        rtp_timeout: config.media.rtp_timeout,
-        max_duration: config.limits.duration,
-        policy: settings::pair_policy(config),
-        srtp: settings::srtp_policy(config.media.srtp),
-        recording: recordings::rules(&config.recording).map(Arc::new),
-        ..SwitchConfig::default()
-    }
-}
-
-fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
-    let server = &config.server;
-    EndpointConfig {
-        user_agent: server.user_agent.clone(),
-        advertised: transports::advertised(server),
-        // The dialling gives up first: this is for handlers that never decide.
-        answer_timeout: Duration::from_secs(300)
-            .max(settings::longest_ring(config) + Duration::from_secs(60)),
-        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
-        session_timers: Some(settings::session_timers(config)),
-        extensions: Extensions { reliable: true, refer: true, replaces: true },
-        known: known.clone(),
-        locates: true,
-        ..EndpointConfig::new(rand::random())
-    }
 }

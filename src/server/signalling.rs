@@ -1,0 +1,54 @@
+//! What the SIP endpoint and the switch are told of the configuration.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{recordings, settings, transports};
+use crate::config::ServerConfig;
+use b2b_call::switch::SwitchConfig;
+use b2b_sip::endpoint::{EndpointConfig, Extensions};
+use b2b_sip::known::KnownSources;
+use b2b_sip::msg::Method;
+use b2b_sip::net::local_addr;
+
+/// What the switch is told.
+pub fn switch(config: &ServerConfig) -> SwitchConfig {
+    let server = &config.server;
+    let listener = server.listen.first().map(|it| local_addr::concrete(it.bind).ip());
+    let own = server.domains.first().cloned().or_else(|| server.advertise.first().map(|it| it.host.clone()));
+    let domain = own.or_else(|| {
+        listener.map(|ip| match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        })
+    });
+    SwitchConfig {
+        domain: domain.unwrap_or_else(|| "b2b.invalid".to_owned()),
+        max_calls: config.limits.calls,
+        rtp_timeout: config.media.rtp_timeout,
+        max_duration: config.limits.duration,
+        policy: settings::pair_policy(config),
+        srtp: settings::srtp_policy(config.media.srtp),
+        recording: recordings::rules(&config.recording).map(Arc::new),
+        ..SwitchConfig::default()
+    }
+}
+
+/// What the SIP endpoint is told; `known` are the sources that belong here.
+pub fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
+    let server = &config.server;
+    EndpointConfig {
+        user_agent: server.user_agent.clone(),
+        advertised: transports::advertised(server),
+        // The dialling gives up first: this is for handlers that never decide.
+        answer_timeout: Duration::from_secs(300)
+            .max(settings::longest_ring(config) + Duration::from_secs(60)),
+        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
+        session_timers: Some(settings::session_timers(config)),
+        extensions: Extensions { reliable: true, refer: true, replaces: true },
+        known: known.clone(),
+        locates: true,
+        ..EndpointConfig::new(rand::random())
+    }
+}
