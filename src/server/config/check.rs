@@ -17,16 +17,37 @@ use b2b_sip::msg::Transport;
 /// The class of callers that are only trusted by address.
 pub const TRUSTED_CLASS: &str = "trusted";
 
+/// What has a name by which others refer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum What {
+    User,
+    Gateway,
+    Group,
+    Route,
+    App,
+    Agent,
+    Music,
+}
+
+impl What {
+    /// What it is, and one that there is, for errors.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            What::User => ("user", "the user or alias"),
+            What::Gateway => ("gateway", "the gateway"),
+            What::Group => ("group", "the group"),
+            What::Route => ("route", "the route"),
+            What::App => ("application", "the application"),
+            What::Agent => ("agent", "the agent"),
+            What::Music => ("music", "the music"),
+        }
+    }
+}
+
 /// Names that were read so far, each with its line.
 #[derive(Debug, Default)]
 pub struct Names {
-    users: HashMap<String, usize>,
-    gateways: HashMap<String, usize>,
-    groups: HashMap<String, usize>,
-    routes: HashMap<String, usize>,
-    apps: HashMap<String, usize>,
-    agents: HashMap<String, usize>,
-    music: HashMap<String, usize>,
+    known: HashMap<What, HashMap<String, usize>>,
     classes: Vec<String>,
     sources: Vec<(IpNet, String)>,
     /// Gateways that are named before all are known: by which key, and where.
@@ -34,38 +55,32 @@ pub struct Names {
 }
 
 impl Names {
-    pub fn add_user(&mut self, section: &Section<'_>, key: &str, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.users, "the user or alias", section, key, name)
-    }
-
-    pub fn add_gateway(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.gateways, "the gateway", section, "name", name)
-    }
-
-    pub fn add_group(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.groups, "the group", section, "name", name)
-    }
-
-    pub fn add_route(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.routes, "the route", section, "name", name)
-    }
-
-    /// `ivr/main`
-    pub fn add_app(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.apps, "the application", section, "name", name)
+    /// Adds the name that stands at a key.
+    ///
+    /// # Errors
+    /// It is there already.
+    pub fn add(
+        &mut self,
+        what: What,
+        section: &Section<'_>,
+        key: &str,
+        name: &str,
+    ) -> Result<(), ConfigError> {
+        match self.known.entry(what).or_default().entry(name.to_string()) {
+            Entry::Vacant(free) => {
+                free.insert(section.lines.line(section.place(key)));
+                Ok(())
+            }
+            Entry::Occupied(taken) => {
+                let (name, first) = (name.to_string(), *taken.get());
+                Err(section.error(key, ConfigProblem::Taken { what: what.words().1, name, first }))
+            }
+        }
     }
 
     /// One that is there without being written down.
     pub fn add_own_app(&mut self, name: &str) {
-        self.apps.insert(name.to_string(), 0);
-    }
-
-    pub fn add_agent(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.agents, "the agent", section, "name", name)
-    }
-
-    pub fn add_music(&mut self, section: &Section<'_>, name: &str) -> Result<(), ConfigError> {
-        add(&mut self.music, "the music", section, "name", name)
+        self.known.entry(What::App).or_default().insert(name.to_string(), 0);
     }
 
     pub fn add_class(&mut self, class: &str) {
@@ -95,8 +110,12 @@ impl Names {
         no_such(key, "class of callers", class, known)
     }
 
-    pub fn no_such_user(&self, key: String, name: &str) -> Option<ConfigProblem> {
-        missing(&self.users, key, "user", name)
+    /// What is wrong where nothing has this name.
+    pub fn no_such(&self, what: What, key: String, name: &str) -> Option<ConfigProblem> {
+        let known = self.known.get(&what);
+        let names = known.into_iter().flat_map(HashMap::keys).map(String::as_str);
+        let is_there = known.is_some_and(|known| known.contains_key(name));
+        (!is_there).then(|| no_such(key, what.words().0, name, names))
     }
 
     /// A gateway that has to be there in the end.
@@ -106,58 +125,11 @@ impl Names {
 
     /// The gateways that are named and are not there, and where; every gateway is known by now.
     pub fn missing_gateways(&self) -> impl Iterator<Item = (usize, ConfigProblem)> {
-        let missing =
-            |(key, name, at): &(String, String, usize)| Some((*at, self.no_such_gateway(key.clone(), name)?));
+        let missing = |(key, name, at): &(String, String, usize)| {
+            Some((*at, self.no_such(What::Gateway, key.clone(), name)?))
+        };
         self.wanted.iter().filter_map(missing)
     }
-
-    pub fn no_such_gateway(&self, key: String, name: &str) -> Option<ConfigProblem> {
-        missing(&self.gateways, key, "gateway", name)
-    }
-
-    pub fn no_such_agent(&self, key: String, name: &str) -> Option<ConfigProblem> {
-        missing(&self.agents, key, "agent", name)
-    }
-
-    pub fn no_such_music(&self, key: String, name: &str) -> Option<ConfigProblem> {
-        missing(&self.music, key, "music", name)
-    }
-
-    pub fn no_such_app(&self, key: String, name: &str) -> Option<ConfigProblem> {
-        missing(&self.apps, key, "application", name)
-    }
-
-    pub fn no_such_group(&self, key: String, name: &str) -> Option<ConfigProblem> {
-        missing(&self.groups, key, "group", name)
-    }
-}
-
-fn add(
-    names: &mut HashMap<String, usize>,
-    what: &'static str,
-    section: &Section<'_>,
-    key: &str,
-    name: &str,
-) -> Result<(), ConfigError> {
-    match names.entry(name.to_string()) {
-        Entry::Vacant(free) => {
-            free.insert(section.lines.line(section.place(key)));
-            Ok(())
-        }
-        Entry::Occupied(taken) => {
-            let problem = ConfigProblem::Taken { what, name: name.to_string(), first: *taken.get() };
-            Err(section.error(key, problem))
-        }
-    }
-}
-
-fn missing(
-    names: &HashMap<String, usize>,
-    key: String,
-    what: &'static str,
-    name: &str,
-) -> Option<ConfigProblem> {
-    (!names.contains_key(name)).then(|| no_such(key, what, name, names.keys().map(String::as_str)))
 }
 
 fn no_such<'a>(

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::check::Names;
+use super::check::{Names, What};
 use super::parse::{self, Outside, secret};
 use super::parse_route;
 use super::parties::{
@@ -34,9 +34,9 @@ pub(super) fn user(
     // who is wrong further down is there for those who name him
     let class = section.parsed_or_default("class", class)?;
     names.add_class(&class);
-    names.add_user(section, "name", &name)?;
+    names.add(What::User, section, "name", &name)?;
     for alias in &aliases {
-        names.add_user(section, "aliases", alias)?;
+        names.add(What::User, section, "aliases", alias)?;
     }
     let user = User {
         name,
@@ -88,7 +88,7 @@ pub(super) fn gateway(
     let name = section.needed("name", plain_name, reason)?;
     let class = section.parsed_or_default("class", class)?;
     names.add_class(&class);
-    names.add_gateway(section, &name)?;
+    names.add(What::Gateway, section, "name", &name)?;
     let hosts = hosts(section)?;
     let username = section.parsed("username", display)?;
     let password = secret(section, ["password", "password_file"], outside)?;
@@ -191,7 +191,7 @@ fn rewrites(section: &Section<'_>, key: &'static str) -> Result<Vec<Rewrite>, Co
 pub(super) fn group(section: &Section<'_>, names: &mut Names) -> Result<Group, ConfigError> {
     let reason = "a group needs a name, like name = \"sales\"";
     let name = section.needed("name", plain_name, reason)?;
-    names.add_group(section, &name)?;
+    names.add(What::Group, section, "name", &name)?;
     let members = parse_route::targets(section, "members", None, names)?;
     if members.is_empty() {
         return Err(section.missing("members", "say whom it calls, like members = [\"user/1001\"]"));

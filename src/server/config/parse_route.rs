@@ -1,7 +1,7 @@
 //! `[[route]]`, and targets, which groups have, too.
 
 use super::apps;
-use super::check::Names;
+use super::check::{Names, What};
 use super::parse;
 use super::parties::Strategy;
 use super::pattern::{Pattern, Template};
@@ -36,7 +36,7 @@ const OF_DIAL: [&str; 11] = [
 pub(super) fn route(section: &Section<'_>, number: usize, names: &mut Names) -> Result<Route, ConfigError> {
     let name = section.parsed("name", name)?;
     if let Some(name) = &name {
-        names.add_route(section, name)?;
+        names.add(What::Route, section, "name", name)?;
     }
     let called = section.parsed("called", Pattern::new)?;
     let caller = section.parsed("caller", Pattern::new)?;
@@ -81,8 +81,8 @@ fn sources(section: &Section<'_>, names: &Names) -> Result<Vec<SourceMatch>, Con
             },
         };
         let missing = match &source {
-            SourceMatch::Gateway(name) => names.no_such_gateway(section.full("source"), name),
-            SourceMatch::User(name) => names.no_such_user(section.full("source"), name),
+            SourceMatch::Gateway(name) => names.no_such(What::Gateway, section.full("source"), name),
+            SourceMatch::User(name) => names.no_such(What::User, section.full("source"), name),
             _ => None,
         };
         section.refer(at, missing);
@@ -130,7 +130,7 @@ fn action(
         (false, ..) => Ok(Action::Dial { targets, policy: Box::new(policy) }),
         (_, Some(status), _) => Ok(Action::Reject { status, reason }),
         (_, _, Some(name)) => {
-            let missing = name.literal().and_then(|name| names.no_such_app(section.full("app"), name));
+            let missing = name.literal().and_then(|name| names.no_such(What::App, section.full("app"), name));
             section.refer(section.place("app"), missing);
             Ok(Action::App { name, record: policy.record })
         }
@@ -156,7 +156,7 @@ fn policy(
     }
     let unanswered = section.parsed("unanswered", |text| Template::new(text, called))?;
     let literal = unanswered.as_ref().and_then(Template::literal);
-    let missing = literal.and_then(|name| names.no_such_app(section.full("unanswered"), name));
+    let missing = literal.and_then(|name| names.no_such(What::App, section.full("unanswered"), name));
     section.refer(section.place("unanswered"), missing);
     Ok(Policy {
         strategy: section.choice("strategy", &Strategy::NAMED)?,
@@ -206,9 +206,9 @@ pub(super) fn target_at(
     let target = target(text, pattern).map_err(|reason| section.bad(key, *at, text, reason))?;
     let full = section.full(key);
     let missing = match &target {
-        Target::User(name) => name.literal().and_then(|name| names.no_such_user(full, name)),
-        Target::Gateway { name, .. } => names.no_such_gateway(full, name),
-        Target::Group(name) => names.no_such_group(full, name),
+        Target::User(name) => name.literal().and_then(|name| names.no_such(What::User, full, name)),
+        Target::Gateway { name, .. } => names.no_such(What::Gateway, full, name),
+        Target::Group(name) => names.no_such(What::Group, full, name),
         Target::Uri(_) => None,
     };
     section.refer(*at, missing);

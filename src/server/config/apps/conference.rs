@@ -2,7 +2,7 @@
 
 use super::{app_name, music_of, name, pin, spoken};
 use crate::config::ConfigError;
-use crate::config::check::Names;
+use crate::config::check::{Names, What};
 use crate::config::parse::Outside;
 use crate::config::texts::NAME;
 use b2b_app::Prompts;
@@ -62,7 +62,7 @@ pub(super) fn conference(
         );
     }
     let then = section.parsed("then", app_name)?;
-    let missing = then.as_ref().and_then(|name| names.no_such_app(section.full("then"), name));
+    let missing = then.as_ref().and_then(|name| names.no_such(What::App, section.full("then"), name));
     section.refer(section.place("then"), missing);
     let mut words = Words::default();
     for (word, path) in spoken(section, &Word::ALL.map(|word| (word.as_str(), word)), prompts, outside)? {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::header_fields::header_fields;
 use super::name;
-use crate::config::check::Names;
+use crate::config::check::{Names, What};
 use crate::config::parse::{Outside, secret};
 use crate::config::texts::{NAME, PATH, plain_name};
 use crate::config::{ConfigError, Secret};
@@ -328,7 +328,8 @@ impl Reading {
             kind => {
                 let (to, at) = to(if kind == "application" { "\"queue/sales\"" } else { "\"sales\"" })?;
                 let app = if kind == "application" { to } else { of_kind(section, kind, &to, at)? };
-                let missing = app.literal().and_then(|name| names.no_such_app(section.full("to"), name));
+                let missing =
+                    app.literal().and_then(|name| names.no_such(What::App, section.full("to"), name));
                 section.refer(at, missing);
                 Does::Hand { app }
             }
@@ -346,12 +347,14 @@ fn of_kind(section: &Section<'_>, kind: &str, name: &Template, at: usize) -> Res
 fn reached(section: &Section<'_>, to: &Template, at: usize, names: &Names) {
     let key = section.full("to");
     let problem = match to.as_str().split_once('/') {
-        Some(("user", name)) if to.literal().is_some() => names.no_such_user(key, name),
-        Some(("group", name)) if to.literal().is_some() => names.no_such_group(key, name),
-        Some(("gateway", rest)) => names.no_such_gateway(key, rest.split('/').next().unwrap_or_default()),
+        Some(("user", name)) if to.literal().is_some() => names.no_such(What::User, key, name),
+        Some(("group", name)) if to.literal().is_some() => names.no_such(What::Group, key, name),
+        Some(("gateway", rest)) => {
+            names.no_such(What::Gateway, key, rest.split('/').next().unwrap_or_default())
+        }
         Some(("user" | "group", _)) | None => None,
         Some(_) if to.as_str().starts_with("sip") => None,
-        Some(_) => to.literal().and_then(|name| names.no_such_app(key, name)),
+        Some(_) => to.literal().and_then(|name| names.no_such(What::App, key, name)),
     };
     section.refer(at, problem);
 }

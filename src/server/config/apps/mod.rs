@@ -22,7 +22,7 @@ pub mod voicemail;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::Names;
+use super::check::{Names, What};
 use super::parse::Outside;
 use super::root::Root;
 use super::texts::plain_name;
@@ -82,7 +82,9 @@ pub(super) fn names(root: &Root<'_>, names: &mut Names) {
         names.add_own_app(VOICEMAIL);
     }
     for (table, kind) in KINDS {
-        root.each(table, |section| names.add_app(section, &format!("{kind}/{}", name(section)?)));
+        root.each(table, |section| {
+            names.add(What::App, section, "name", &format!("{kind}/{}", name(section)?))
+        });
     }
 }
 
@@ -142,7 +144,7 @@ fn music_of(section: &Section<'_>, names: &Names) -> Result<Option<String>, Conf
 /// The class of music that a table names; none: silence.
 fn music_if_set(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
     let Some(text) = section.text("music")? else { return Ok(None) };
-    section.refer(text.at, names.no_such_music(section.full("music"), &text.text));
+    section.refer(text.at, names.no_such(What::Music, section.full("music"), &text.text));
     Ok(Some(text.text))
 }
 

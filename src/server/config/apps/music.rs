@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::name;
 use crate::config::ConfigError;
-use crate::config::check::Names;
+use crate::config::check::{Names, What};
 use crate::config::parse::Outside;
 use crate::config::texts::NAME;
 use b2b_app::Prompts;
@@ -71,7 +71,7 @@ pub(super) fn music(
     names: &mut Names,
 ) -> Result<Music, ConfigError> {
     let name = name(section)?;
-    names.add_music(section, &name)?;
+    names.add(What::Music, section, "name", &name)?;
     let path = |key: &'static str| -> Result<Option<PathBuf>, ConfigError> {
         Ok(section.text(key)?.map(|text| prompts.folder.join(text.text)))
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{file, music_if_set, name};
 use crate::config::ConfigError;
-use crate::config::check::Names;
+use crate::config::check::{Names, What};
 use crate::config::parse::Outside;
 use crate::config::parse_route;
 use crate::config::root::Root;
@@ -139,11 +139,11 @@ fn code(text: &str) -> Read<Option<String>> {
 
 fn agent(section: &Section<'_>, names: &mut Names) -> Result<AgentSettings, ConfigError> {
     let name = section.needed("name", plain_name, "queues name it, like name = \"1001\"")?;
-    names.add_agent(section, &name)?;
+    names.add(What::Agent, section, "name", &name)?;
     let target = section.text("target")?;
     let target = target.map(|text| parse_route::fixed_target(section, "target", &text, names)).transpose()?;
     let (target, user) = match target {
-        None => match names.no_such_user(section.full("name"), &name) {
+        None => match names.no_such(What::User, section.full("name"), &name) {
             None => (format!("user/{name}"), Some(name.clone())),
             Some(_) => {
                 let reason = format!("there is no user {name:?}; say where the agent is called");
@@ -214,7 +214,7 @@ fn members(
             }
             Some(agent) => members.push(agent),
             // one that is there and wrong has its own error
-            None => section.refer(at, names.no_such_agent(section.full("agents"), &text)),
+            None => section.refer(at, names.no_such(What::Agent, section.full("agents"), &text)),
         }
     }
     Ok(members)
@@ -253,7 +253,7 @@ pub(super) fn way(
     if matches!(kind, "user" | "gateway" | "group" | "sip" | "sips") {
         return Ok(parse_route::fixed_target(section, key, to, names)?.to_string());
     }
-    section.refer(to.at, names.no_such_app(section.full(key), &to.text));
+    section.refer(to.at, names.no_such(What::App, section.full(key), &to.text));
     Ok(to.text.clone())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::name;
 use crate::config::ConfigError;
-use crate::config::check::Names;
+use crate::config::check::{Names, What};
 use crate::config::texts::NAME;
 use b2b_config::rows;
 use b2b_config::section::Section;
@@ -70,7 +70,7 @@ fn fallback(section: &Section<'_>, name: &str, names: &Names) -> Result<Option<S
     }
     let of_kind = |kind: &str| text.text.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'));
     let is_app = super::KINDS.iter().any(|(_, kind)| of_kind(kind));
-    let missing = names.no_such_app(section.full("fallback"), &text.text).filter(|_| is_app);
+    let missing = names.no_such(What::App, section.full("fallback"), &text.text).filter(|_| is_app);
     section.refer(text.at, missing);
     Ok(Some(text.text))
 }
