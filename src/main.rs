@@ -91,7 +91,7 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
     // a closed pipe has seen enough
     let print = |text: String| drop(std::io::stdout().write_all((text + "\n").as_bytes()));
     if flags.server.print_schema {
-        print(format!("{:#}", server::config::docs::schema()));
+        print(format!("{:#}", server::config::keys::schema()));
         return Ok(Exit::Ok as u8);
     }
     let run = flags.b2bua()?;

@@ -59,7 +59,7 @@ pub fn lacking_with(config: &ServerConfig, has: Capabilities) -> Vec<Lacking> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::docs::SECTIONS;
+    use crate::config::keys::SECTIONS;
     use crate::config::parse_alone;
 
     const FEW: Capabilities =

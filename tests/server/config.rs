@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use b2b::server::config::{Action, docs, load};
+use b2b::server::config::{Action, keys, load};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -170,7 +170,7 @@ fn what_rtpengine_cannot_do_is_refused_with_every_line() {
 fn the_schema_is_json_and_needs_no_configuration() {
     let schema: serde_json::Value = serde_json::from_str(&answer(&["--print-schema"])).expect("JSON");
     let tables = schema["definitions"].as_object().expect("tables");
-    for table in docs::SECTIONS {
+    for table in keys::SECTIONS {
         let keys = tables[table.name]["properties"].as_object().expect(table.name);
         assert!(table.keys.iter().all(|row| keys.contains_key(row.name)), "{}", table.name);
         assert_eq!(keys.len(), table.keys.len(), "{}", table.name);
@@ -197,7 +197,7 @@ fn the_documentation_has_every_key() {
     let text = std::fs::read_to_string(&path).expect("the documentation");
     let (before, rest) = text.split_once(BEGIN).expect("where the tables begin");
     let (tables, after) = rest.split_once(END).expect("where they end");
-    let wanted = format!("\n{}", docs::markdown());
+    let wanted = format!("\n{}", keys::markdown());
     if std::env::var_os("B2B_WRITE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).expect("write");
         return;

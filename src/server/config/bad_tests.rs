@@ -400,7 +400,7 @@ proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}", value in "\\PC{0,30}", key in 0usize..200) {
         let _ = parse_alone(&text);
-        let keys: Vec<_> = super::docs::SECTIONS
+        let keys: Vec<_> = super::keys::SECTIONS
             .iter()
             .filter(|section| section.written.starts_with('['))
             .flat_map(|section| section.keys.iter().map(move |key| (section.written, key.name)))

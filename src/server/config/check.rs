@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::parties::Gateway;
 use super::tokens::MainToken;
-use super::{Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, docs};
+use super::{Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, keys};
 use b2b_config::keys::nearest;
 use b2b_config::section::Section;
 use b2b_config::table::Table;
@@ -156,7 +156,7 @@ pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, Con
     if listens && !certified {
         let reason = "a tls: listener needs [tls] with certificate and key".to_string();
         let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
-        problems.push((&docs::SERVER, "listen", problem));
+        problems.push((&keys::SERVER, "listen", problem));
     }
     let records = |route: &&Route| match &route.action {
         Action::Dial { policy, .. } => policy.record,
@@ -168,7 +168,7 @@ pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, Con
     {
         let reason = format!("route {name:?} (line {line}) has record = true: say where recordings go");
         let problem = ConfigProblem::Missing { key: "recording.folder".to_string(), reason };
-        problems.push((&docs::RECORDING, "folder", problem));
+        problems.push((&keys::RECORDING, "folder", problem));
     }
     problems
 }

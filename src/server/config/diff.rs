@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::docs::SECTIONS;
+use super::keys::SECTIONS;
 use super::{Apps, Gateway, Group, Route, ServerConfig, Tls, User};
 use b2b_config::table::{Applies, Row, Table};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::docs::SECTIONS;
+use super::keys::SECTIONS;
 use b2b_config::table::Applies;
 
 /// The tables as Markdown.

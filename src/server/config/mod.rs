@@ -3,7 +3,7 @@
 //! - `parties`: users, gateways, groups; `route`: routes and what they do
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers and the templates that use what they found
-//! - `docs`, `docs_parties`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
+//! - `keys`, `party_keys`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
 //!   same for editors
 //! - `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
@@ -20,9 +20,8 @@ pub mod capacity;
 mod carrier;
 mod check;
 pub mod diff;
-pub mod docs;
-mod docs_parties;
 pub mod hep;
+pub mod keys;
 pub mod load;
 mod markdown;
 mod overrides;
@@ -30,6 +29,7 @@ mod parse;
 mod parse_parties;
 mod parse_route;
 pub mod parties;
+mod party_keys;
 mod passwords;
 pub mod pattern;
 pub mod recording;

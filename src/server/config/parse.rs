@@ -18,7 +18,7 @@ use super::{
     Carrier, Codec, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media,
     MinAlgorithm, Registrar, Secret, Server, ServerConfig, Srtp, Store, Tls,
 };
-use super::{apps, docs, hep, parse_parties, parse_route, recording};
+use super::{apps, hep, keys, parse_parties, parse_route, recording};
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -59,26 +59,26 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
 
 /// Reads every table, whatever is wrong with others.
 fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigError> {
-    let server = root.one(&docs::SERVER, |section| server(section, outside));
-    let tls = root.has(&docs::TLS).then(|| root.one(&docs::TLS, |section| tls(section, outside))).transpose();
-    let media = root.one(&docs::MEDIA, |section| media(section, outside));
+    let server = root.one(&keys::SERVER, |section| server(section, outside));
+    let tls = root.has(&keys::TLS).then(|| root.one(&keys::TLS, |section| tls(section, outside))).transpose();
+    let media = root.one(&keys::MEDIA, |section| media(section, outside));
     let kept = server.as_ref().map_or(&Store::Memory, |server| &server.store);
-    let http = root.one(&docs::HTTP, |section| http(section, outside, kept));
-    let registrar = root.one(&docs::REGISTRAR, registrar);
-    let limits = root.one(&docs::LIMITS, limits);
-    let recording = root.one(&docs::RECORDING, |section| recording::recording(section, outside));
-    let hep = root.one(&docs::HEP, |section| hep::hep(section, outside));
-    let log = root.one(&docs::LOG, |section| log(section, outside));
+    let http = root.one(&keys::HTTP, |section| http(section, outside, kept));
+    let registrar = root.one(&keys::REGISTRAR, registrar);
+    let limits = root.one(&keys::LIMITS, limits);
+    let recording = root.one(&keys::RECORDING, |section| recording::recording(section, outside));
+    let hep = root.one(&keys::HEP, |section| hep::hep(section, outside));
+    let log = root.one(&keys::LOG, |section| log(section, outside));
     let mut names = Names::default();
-    let users = root.each(&docs::USER, |section| parse_parties::user(section, outside, &mut names));
-    let gateways = root.each(&docs::GATEWAY, |section| parse_parties::gateway(section, outside, &mut names));
+    let users = root.each(&keys::USER, |section| parse_parties::user(section, outside, &mut names));
+    let gateways = root.each(&keys::GATEWAY, |section| parse_parties::gateway(section, outside, &mut names));
     for (at, problem) in names.missing_gateways() {
         root.report_at(at, problem);
     }
-    let groups = root.each(&docs::GROUP, |section| parse_parties::group(section, &mut names));
+    let groups = root.each(&keys::GROUP, |section| parse_parties::group(section, &mut names));
     apps::names(root, &mut names);
     let mut index = 0;
-    let routes = root.each(&docs::ROUTE, |section| {
+    let routes = root.each(&keys::ROUTE, |section| {
         index += 1;
         parse_route::route(section, index, &mut names)
     });

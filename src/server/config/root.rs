@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::docs::SECTIONS;
+use super::keys::SECTIONS;
 use super::{ConfigError, ConfigProblem};
 use b2b_config::keys::nearest;
 use b2b_config::lines::Lines;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::docs::SECTIONS;
+use super::keys::SECTIONS;
 use b2b_config::table::{Applies, Row, Table, Takes};
 
 /// The schema of the file, draft 7: what most editors' TOML plugins read.

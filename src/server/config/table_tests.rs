@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::docs::{SECTIONS, schema};
+use super::keys::{SECTIONS, schema};
 use super::tests::errors;
 use b2b_config::table::{Row, Table, Takes};
 

@@ -72,7 +72,7 @@ const FULL: &str = include_str!("full_tests.toml");
 #[test]
 fn every_documented_key_is_read() {
     let config = good(FULL);
-    let missing: Vec<String> = docs::SECTIONS
+    let missing: Vec<String> = keys::SECTIONS
         .iter()
         .flat_map(|section| section.keys.iter().map(move |key| (section.name, key.name)))
         .filter(|(_, key)| {
@@ -193,7 +193,7 @@ fn documented_defaults_are_the_defaults() {
         _ => "",
     };
     let mut checked = 0;
-    for section in docs::SECTIONS {
+    for section in keys::SECTIONS {
         for key in section.keys.iter().filter(|key| !key.default.is_empty()) {
             let head = match base(section.name) {
                 "" => format!("{}\n", section.written),

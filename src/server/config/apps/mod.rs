@@ -4,7 +4,7 @@
 //! and other applications call it: `ivr/main`. Names are collected before anything is read,
 //! so that who stands first may name who stands last. One more kind: a table in `KINDS`, a
 //! file here with its keys and its reader, a field of [`Apps`], and lines in `parse`,
-//! `summary` and `docs::SECTIONS`.
+//! `summary` and `keys::SECTIONS`.
 
 pub mod conference;
 mod header_fields;

@@ -7,9 +7,9 @@ use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
 use b2b_config::{rows, text, texts};
 
 use super::apps::{self, ivr};
-pub use super::docs_parties::{GATEWAY, GROUP, HEADER, HOST, ROUTE, RULE, USER};
 pub use super::hep::HEP;
 pub use super::markdown::markdown;
+pub use super::party_keys::{GATEWAY, GROUP, HEADER, HOST, ROUTE, RULE, USER};
 use super::pattern::Pattern;
 pub use super::recording::RECORDING;
 pub use super::schema::schema;
