@@ -5,7 +5,7 @@
 //! - `pattern`: patterns on numbers and the templates that use what they found
 //! - `keys`, `party_keys`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
 //!   same for editors
-//! - `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
+//! - `codecs`: what may be offered; `recording`: recordings; `tokens`: who may ask the control interface for what; `hep`: copies of messages
 //! - `overrides`: what flags change
 //! - `root`: the file's tables, sorted out
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
@@ -19,6 +19,7 @@ pub mod apps;
 pub mod capacity;
 mod carrier;
 mod check;
+mod codecs;
 pub mod diff;
 pub mod hep;
 pub mod keys;
@@ -59,6 +60,7 @@ pub use b2b_config::lines::Asked;
 pub use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 pub use carrier::{Carrier, MediaServer};
 pub use check::TRUSTED_CLASS;
+pub use codecs::Codec;
 pub use hep::{Hep, HepCalls};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
@@ -259,28 +261,6 @@ impl Srtp {
         refusal: "no such choice; choose",
         values: &[("off", Srtp::Off), ("offered", Srtp::Offered), ("required", Srtp::Required)],
     };
-}
-
-/// A codec that b2b can put into an offer by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    Opus,
-    G722,
-    Pcmu,
-    Pcma,
-}
-
-impl Codec {
-    /// As the configuration writes them.
-    pub(super) const NAMED: Named<Codec> = Named {
-        refusal: "no such codec; choose from",
-        values: &[("opus", Codec::Opus), ("g722", Codec::G722), ("pcmu", Codec::Pcmu), ("pcma", Codec::Pcma)],
-    };
-
-    /// As the configuration writes it.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMED.name(&self)
-    }
 }
 
 /// `[http]`.

@@ -15,10 +15,10 @@ use super::texts::{
 };
 use super::tokens::{self, MainToken};
 use super::{
-    Carrier, Codec, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media,
-    MinAlgorithm, Registrar, Secret, Server, ServerConfig, Srtp, Store, Tls,
+    Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
+    Registrar, Secret, Server, ServerConfig, Srtp, Store, Tls,
 };
-use super::{apps, hep, keys, parse_parties, parse_route, recording};
+use super::{apps, codecs, hep, keys, parse_parties, parse_route, recording};
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -191,7 +191,7 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
         advertise: section.parsed("advertise", reachable_ip)?,
         ports: section.parsed_or_default("ports", ports)?,
         threads: section.whole_if_set("threads")?,
-        codecs: codecs(section)?,
+        codecs: codecs::codecs(section)?,
         rtp_timeout: section.seconds_unless_zero("rtp_timeout_s")?,
         media_from: section.parsed_list("media_from", network)?,
         srtp: section.choice("srtp", &Srtp::NAMED)?,
@@ -324,14 +324,4 @@ pub(super) fn secret(
         return Err(section.bad_secret(key, "a control character, which cannot be in it"));
     }
     Ok(Some(Secret::new(text)))
-}
-
-pub(super) fn codecs(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
-    let codecs = section.choices("codecs", &Codec::NAMED)?;
-    match codecs.iter().enumerate().find(|(index, codec)| codecs[..*index].contains(codec)) {
-        Some((_, codec)) => {
-            Err(section.bad("codecs", section.place("codecs"), codec.as_str(), "listed twice; keep one"))
-        }
-        None => Ok(codecs),
-    }
 }

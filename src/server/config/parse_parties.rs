@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::check::{Names, What};
-use super::parse::{self, Outside, secret};
+use super::codecs;
+use super::parse::{Outside, secret};
 use super::parse_route;
 use super::parties::{
     Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User,
@@ -123,7 +124,7 @@ pub(super) fn gateway(
         trying: section.seconds_if_set("trying_s")?,
         called: rewrites(section, "called")?,
         caller: rewrites(section, "caller")?,
-        codecs: parse::codecs(section)?,
+        codecs: codecs::codecs(section)?,
         inband: section.choice("dtmf", &DTMF)?,
         dialog_own: section.choice("dialog", &DIALOG)?,
         line: section.line(),

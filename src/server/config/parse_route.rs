@@ -2,7 +2,7 @@
 
 use super::apps;
 use super::check::{Names, What};
-use super::parse;
+use super::codecs;
 use super::parties::Strategy;
 use super::pattern::{Pattern, Template};
 use super::route::{
@@ -170,7 +170,7 @@ fn policy(
         failover: failover(section)?.unwrap_or_default(),
         unanswered,
         headers,
-        codecs: parse::codecs(section)?,
+        codecs: codecs::codecs(section)?,
     })
 }
 

@@ -20,7 +20,7 @@
 //! - `session`: requests inside a call; `reinvite`: re-INVITE and UPDATE
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `stranger`: answers that leave nothing behind, and none at all
-//! - `send`: the way to a peer, and requests on it
+//! - `send`: the way to a peer, and requests on it; `udp_or_tcp`: large ones
 //! - `subscription`: dialogs of SUBSCRIBE, where we notify
 //! - `usages`: the slab of usages, their timers and their end
 
@@ -52,6 +52,7 @@ mod session;
 mod stranger;
 mod subscription;
 mod success;
+mod udp_or_tcp;
 mod usages;
 
 use std::collections::HashMap;

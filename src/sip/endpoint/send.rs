@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::failover::Target;
 use super::hops::keeps;
+use super::udp_or_tcp::is_too_large;
 use super::{
     ConnectId, Endpoint, Event, Flow, HopRule, Output, ReferId, RequestId, ResolveId, Termination, Transport,
     UsageEvent, UsageId,
@@ -17,9 +18,6 @@ use crate::dialog::request::{self, Draft};
 use crate::dialog::state::Dialog;
 use crate::msg::{Method, Response};
 use crate::transaction::client::Outcome;
-
-/// Larger requests do not go over UDP if there is another way (§18.1.1).
-const LARGE: usize = 1_300;
 
 /// Whom the outcome of a client transaction concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,11 +223,8 @@ impl Endpoint {
             self.out.counters.unbuildable += 1;
             return self.undeliverable(now, *user, draft.method == Method::Ack);
         };
-        if data.len() > LARGE && flow.transport == Transport::Udp && waiting.udp.is_none() {
-            waiting.udp = Some(flow);
-            let connect = self.out.connect(Transport::Tcp, flow.remote, None);
-            self.connecting.insert(connect, Box::new(waiting));
-            return;
+        if is_too_large(data.len(), &flow) && waiting.udp.is_none() {
+            return self.connect_for_size(waiting, flow);
         }
         self.remember_flow(&waiting.user, &waiting.dialog, flow);
         if waiting.draft.method == Method::Ack {
