@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use b2b::server::notifier::wish;
+use b2b::server::notifier::subscribe_request;
 use b2b::sip::auth::{
     Algorithm, Asked, Authorized, Credentials, DigestClient, DigestConfig, DigestServer, Secret, Side, Verdict,
 };
@@ -79,7 +79,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(!refer_to.headers.iter().any(|(_, value)| value.contains(&b'\n')));
     }
     if let Some(request) = request("SUBSCRIBE", &fields[2]) {
-        let _ = wish::read(&request);
+        let _ = subscribe_request::read(&request);
     }
     if let Some(response) = response(&fields[3]) {
         let mut client = DigestClient::new("1001", "secret", [7; 32]);
