@@ -5,7 +5,8 @@
 # Needs rustdoc's JSON, which is not stable: the version in scripts/public-api/Cargo.toml is of one Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-crates=(b2b-sip b2b-media b2b-call b2b-client)
+crates=(b2b-sip b2b-media b2b-call b2b-client b2b-testkit)
+features=b2b-sip/dns,b2b-sip/tls,b2b-call/dns,b2b-call/tls,b2b-client/processing
 target=${CARGO_TARGET_DIR:-target}
 cargo build --quiet --manifest-path scripts/public-api/Cargo.toml --target-dir "$target/public-api"
 # Only rustdoc itself gets what is unstable: the builds of all else stay as they are.
@@ -14,7 +15,7 @@ made=$(mktemp -d)
 trap 'rm -rf "$rustdoc" "$made"' EXIT
 printf '#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$@" -Zunstable-options --output-format json\n' >"$rustdoc"
 chmod +x "$rustdoc"
-RUSTDOC=$rustdoc cargo doc --quiet --no-deps --lib "${crates[@]/#/-p}"
+RUSTDOC=$rustdoc cargo doc --quiet --no-deps --lib --features "$features" "${crates[@]/#/-p}"
 code=0
 for crate in "${crates[@]}"; do
     "$target/public-api/debug/b2b-public-api" "$target/doc/${crate//-/_}.json" >"$made/$crate.txt"
