@@ -341,5 +341,4 @@ impl MediaBackend for EmbeddedController {
 }
 
 #[cfg(test)]
-#[path = "embedded_tests.rs"]
 mod tests;

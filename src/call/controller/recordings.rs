@@ -173,5 +173,4 @@ impl From<Finished> for Recorded {
 }
 
 #[cfg(test)]
-#[path = "recordings_tests.rs"]
 mod tests;

@@ -455,5 +455,4 @@ impl Command {
 }
 
 #[cfg(test)]
-#[path = "command_tests.rs"]
 mod tests;

@@ -412,5 +412,4 @@ fn keys(text: &str) -> Read<String> {
 }
 
 #[cfg(test)]
-#[path = "ivr_tests.rs"]
 mod tests;

@@ -320,5 +320,4 @@ fn skill(text: &str) -> Read<(String, u8)> {
 }
 
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;

@@ -494,5 +494,4 @@ impl Held {
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
 mod tests;

@@ -264,9 +264,6 @@ fn digits_reach_the_other_party_under_its_own_payload_type_relayed_or_ours() {
     lab.controller.shutdown();
 }
 
-#[path = "rooms_tests.rs"]
 mod rooms;
-#[path = "sounding_tests.rs"]
 mod sounding;
-#[path = "tones_tests.rs"]
 mod tones;
