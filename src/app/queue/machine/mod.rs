@@ -25,7 +25,7 @@ mod agents_tests;
 #[cfg(test)]
 mod storm_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::machine;
 use super::machine::agent::{AgentState, Duty};
-use super::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
+use super::machine::values::{QueuePlan, Strategy};
 use super::sounds::{Numbers, QueueSounds};
 use super::{
     AgentCodes, AgentSettings, Change, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut,
@@ -34,9 +35,7 @@ pub fn s(seconds: u64) -> Duration {
 }
 
 pub fn agent(name: &str, address: &str) -> AgentSettings {
-    let (duty, reachable) = (Duty::Available, true);
-    let plan = AgentPlan { name: name.into(), skills: Skills::new(), priority: 1, duty, reachable };
-    AgentSettings { plan, target: uri(address), user: Some(name.to_owned()) }
+    AgentSettings { plan: machine::tests::agent(name), target: uri(address), user: Some(name.to_owned()) }
 }
 
 fn file(name: &str) -> Arc<Path> {
@@ -45,23 +44,8 @@ fn file(name: &str) -> Arc<Path> {
 
 /// A queue of all agents.
 pub fn sales(agents: usize) -> QueueSettings {
-    let plan = QueuePlan {
-        name: "sales".into(),
-        priority: 1,
-        strategy: Strategy::LongestIdle,
-        agents: (0..agents).map(AgentNo).collect(),
-        skills: Skills::new(),
-        ring: s(15),
-        wrap_up: s(10),
-        rest: s(5),
-        misses: 2,
-        announce: Some(s(30)),
-        patience: Some(s(300)),
-        most: 2,
-        goal: s(20),
-        digits: vec!['9'],
-        needs_agents: false,
-    };
+    let all: Vec<usize> = (0..agents).collect();
+    let plan = QueuePlan { most: 2, ..machine::tests::queue("sales", &all) };
     let numbers = (0..=9).map(|n| (n, file(&format!("digits/{n}.wav"))));
     let sounds = QueueSounds {
         welcome: Some(file("welcome.wav")),
