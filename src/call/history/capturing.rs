@@ -131,18 +131,18 @@ mod tests {
     #[test]
     fn media_of_calls_that_are_over_is_bounded_and_their_accounts_stay() {
         const EACH: usize = 7_000_000;
-        let (now, mut books) = (Instant::now(), CallHistory::default());
+        let (now, mut history) = (Instant::now(), CallHistory::default());
         for call in (1..=10).map(CallId) {
-            books.open(call, now, SystemTime::UNIX_EPOCH);
+            history.open(call, now, SystemTime::UNIX_EPOCH);
             let trace = Arc::new(PacketTrace::new(now, None, Snap::Whole, CAPTURE_BYTES));
-            books.capture(call, now, trace.clone());
-            assert!(books.trace(call, now).is_some());
+            history.capture(call, now, trace.clone());
+            assert!(history.trace(call, now).is_some());
             trace.fill(EACH);
-            books.call_over(call, now);
-            assert!(books.trace(call, now).is_none() && books.captured_calls() == 0);
+            history.call_over(call, now);
+            assert!(history.trace(call, now).is_none() && history.captured_calls() == 0);
         }
         let sizes: Vec<usize> =
-            (1..=10).map(|call| books.pcap(CallId(call)).expect("an account")().len()).collect();
+            (1..=10).map(|call| history.pcap(CallId(call)).expect("an account")().len()).collect();
         let with_media = KEPT_BYTES / EACH;
         assert!(sizes[..10 - with_media].iter().all(|size| *size < 100), "{sizes:?}");
         assert!(sizes[10 - with_media..].iter().all(|size| *size > EACH), "{sizes:?}");
