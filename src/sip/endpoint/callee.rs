@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::command::Reply;
 use super::outbox::ReplyPath;
 use super::send::User;
+use super::session::Addressee;
 use super::{Endpoint, Event, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::dialog::callee_fsm::{self, Action, Cause};
 use crate::dialog::offer_answer::OfferAnswer;
@@ -100,7 +101,7 @@ impl Endpoint {
         let tag = usage.and_then(|usage| self.usages.get(usage)).map(|usage| usage.local_tag);
         match tag {
             Some(tag) => {
-                self.answer_now(now, path, request.clone(), (tag, usage), 200, &[]);
+                self.answer_now(now, path, request.clone(), Addressee { tag, usage }, 200, &[]);
             }
             // The call is over, and has been answered with another final response.
             None => self.refuse(now, &path, &request, 200),

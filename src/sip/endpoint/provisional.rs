@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::command::{CommandError, Reply};
 use super::outbox::ReplyPath;
+use super::session::Addressee;
 use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reliable_fsm::{self, Action, Event, State};
 use crate::dialog::usage::{Reliable, Unacknowledged};
 use crate::msg::{Method, Name, Request, chars};
-use b2b_base::ids::Tag;
 
 /// Reliable provisional responses that wait for the PRACK of another one.
 const QUEUED: usize = 8;
@@ -175,10 +175,12 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: ReplyPath,
-        whose: (Tag, Option<UsageId>),
+        addressee: Addressee,
         request: Request,
     ) {
-        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let Some((id, usage)) = addressee.usage.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
+            return;
+        };
         let theirs = usage.theirs.as_deref();
         let expected = theirs.and_then(|theirs| {
             let it = theirs.reliable.as_deref()?.unacknowledged.as_ref()?;
@@ -187,7 +189,7 @@ impl Endpoint {
         let named = request.header(Name::RAck).and_then(rack);
         let expected = expected.filter(|(rseq, cseq, _)| named == Some((*rseq, *cseq)));
         let Some((_, _, had_body)) = expected else {
-            return self.answer_now(now, path, request, whose, 481, &[]);
+            return self.answer_now(now, path, request, addressee, 481, &[]);
         };
         let has_body = !request.body().is_empty();
         let Some(dialog) = usage.dialogs.first_mut() else { return };
@@ -208,13 +210,13 @@ impl Endpoint {
                 dialog.offer_answer = OfferAnswer::RemoteOffer;
                 offers = true;
             }
-            _ if has_body => return self.answer_now(now, path, request, whose, 488, &[]),
+            _ if has_body => return self.answer_now(now, path, request, addressee, 488, &[]),
             _ => {}
         }
         let transaction = if offers {
             self.servers.start(now, &mut self.out, request.clone(), path, Some(id))
         } else {
-            self.answer_now(now, path, request.clone(), whose, 200, &[]);
+            self.answer_now(now, path, request.clone(), addressee, 200, &[]);
             None
         };
         self.usage_event(id, UsageEvent::ProvisionalAcknowledged { request, offer: transaction });

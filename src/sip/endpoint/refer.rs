@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::send::User;
+use super::session::Addressee;
 use super::{Endpoint, ReferId, ServerTransactionId, UsageEvent, UsageId};
 use crate::dialog::refer_fsm::{notifier, subscriber};
 use crate::dialog::replaces::ReferTo;
@@ -15,7 +16,6 @@ use crate::dialog::request::Draft;
 use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
 use crate::msg::{Method, Name, Request, Response, chars, phrase};
 use crate::transaction::client::Outcome;
-use b2b_base::ids::Tag;
 
 /// How long a transfer is told of, and waited for: longer than any ringing.
 const EXPIRES: Duration = Duration::from_secs(300);
@@ -138,12 +138,14 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: ReplyPath,
-        whose: (Tag, Option<UsageId>),
+        addressee: Addressee,
         request: Request,
     ) {
-        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let Some((id, usage)) = addressee.usage.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
+            return;
+        };
         if ReferTo::of(&request).is_none() {
-            return self.answer_now(now, path, request, whose, 400, &[]);
+            return self.answer_now(now, path, request, addressee, 400, &[]);
         }
         if usage.refers.len() >= REFERS {
             return self.overloaded(now, &path, &request);
@@ -170,10 +172,10 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: ReplyPath,
-        whose: (Tag, Option<UsageId>),
+        addressee: Addressee,
         request: &Request,
     ) -> bool {
-        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
+        let Some((id, usage)) = addressee.usage.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
             return false;
         };
         let event = request.header(Name::Event).unwrap_or_default();
@@ -189,10 +191,10 @@ impl Endpoint {
         let mut known = usage.refers.iter().filter(ours);
         let found = known.find(|it| cseq.is_none_or(|cseq| u64::from(it.cseq) == cseq)).map(|it| it.id);
         let Some(refer) = found else {
-            self.answer_now(now, path, request.clone(), whose, 481, &[]);
+            self.answer_now(now, path, request.clone(), addressee, 481, &[]);
             return true;
         };
-        self.answer_now(now, path, request.clone(), whose, 200, &[]);
+        self.answer_now(now, path, request.clone(), addressee, 200, &[]);
         let state = request.header(Name::SubscriptionState).unwrap_or_default();
         let last = state.get(..10).is_some_and(|it| it.eq_ignore_ascii_case(b"terminated"));
         let event = if last { subscriber::Event::NotifyLast } else { subscriber::Event::Notify };

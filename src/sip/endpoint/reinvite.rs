@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::command::{Body, CommandError, HeaderFields, check_headers};
 use super::outbox::ReplyPath;
 use super::send::{Failure, User};
+use super::session::Addressee;
 use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
 use crate::msg::{Method, Name, Request, Response};
-use b2b_base::ids::Tag;
 
 /// INVITEs of ours whose 2xx may still come again; more re-INVITEs have to wait.
 const LINGERING: usize = 8;
@@ -114,11 +114,13 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: ReplyPath,
-        whose: (Tag, Option<UsageId>),
+        addressee: Addressee,
         request: Request,
     ) {
-        let too_small = self.session_too_small(whose.1, &request);
-        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let too_small = self.session_too_small(addressee.usage, &request);
+        let Some((id, usage)) = addressee.usage.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
+            return;
+        };
         let decided = usage.theirs.as_deref().map(|theirs| theirs.success.is_some());
         let refusal = match (usage.phase, decided) {
             (Phase::Ending | Phase::Over, _) => Some(481),
@@ -134,10 +136,10 @@ impl Endpoint {
             }
         };
         if let Some(status) = refusal {
-            return self.answer_later(now, path, whose, request, status);
+            return self.answer_later(now, path, addressee, request, status);
         }
         if let Some(min_se) = too_small {
-            return self.answer_now(now, path, request, whose, 422, &[(Name::MinSe, min_se.as_bytes())]);
+            return self.answer_now(now, path, request, addressee, 422, &[(Name::MinSe, min_se.as_bytes())]);
         }
         let has_body = !request.body().is_empty();
         let Ok(cseq) = request.cseq() else { return };
@@ -170,26 +172,28 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: ReplyPath,
-        whose: (Tag, Option<UsageId>),
+        addressee: Addressee,
         request: Request,
     ) {
-        let too_small = self.session_too_small(whose.1, &request);
-        let Some((id, usage)) = whose.1.and_then(|id| Some((id, self.usages.get_mut(id)?))) else { return };
+        let too_small = self.session_too_small(addressee.usage, &request);
+        let Some((id, usage)) = addressee.usage.and_then(|id| Some((id, self.usages.get_mut(id)?))) else {
+            return;
+        };
         let remote_tag = request.from_tag().unwrap_or_default();
         if let Some(min_se) = too_small {
-            return self.answer_now(now, path, request, whose, 422, &[(Name::MinSe, min_se.as_bytes())]);
+            return self.answer_now(now, path, request, addressee, 422, &[(Name::MinSe, min_se.as_bytes())]);
         }
         let Some(dialog) = usage.dialog(remote_tag) else { return };
         if request.body().is_empty() {
             dialog.refresh_target(&request);
-            self.answer_now(now, path, request.clone(), whose, 200, &[]);
+            self.answer_now(now, path, request.clone(), addressee, 200, &[]);
             if request.header(Name::PAssertedIdentity).is_some() {
                 self.usage_event(id, UsageEvent::Identified { request });
             }
             return;
         }
         if let Some(status) = dialog.offer_answer.refuses_offer() {
-            return self.answer_later(now, path, whose, request, status);
+            return self.answer_later(now, path, addressee, request, status);
         }
         dialog.refresh_target(&request);
         dialog.offer_answer = OfferAnswer::RemoteOffer;
@@ -219,14 +223,14 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: ReplyPath,
-        whose: (Tag, Option<UsageId>),
+        addressee: Addressee,
         request: Request,
         status: u16,
     ) {
         let wait = (self.mint.random() % 11).to_string();
         let headers = [(Name::RetryAfter, wait.as_bytes())];
         let headers = if status == 500 { &headers[..] } else { &[] };
-        self.answer_now(now, path, request, whose, status, headers);
+        self.answer_now(now, path, request, addressee, status, headers);
     }
 
     /// A response to a re-INVITE of ours.

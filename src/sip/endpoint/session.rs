@@ -16,6 +16,13 @@ use crate::dialog::usage::{Phase, Progress};
 use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
 use b2b_base::ids::Tag;
 
+/// Whom a request is for: our tag in the answer, and the usage when there is one.
+#[derive(Clone, Copy)]
+pub(super) struct Addressee {
+    pub tag: Tag,
+    pub usage: Option<UsageId>,
+}
+
 impl Endpoint {
     /// A request for a dialog of this usage that matches no transaction.
     pub(super) fn in_dialog(
@@ -52,13 +59,13 @@ impl Endpoint {
         if *request.method() != Method::Bye && !usage.requests.take(now, limit) {
             return self.overloaded(now, &path, &request);
         }
-        let whose = (local_tag, Some(id));
+        let addressee = Addressee { tag: local_tag, usage: Some(id) };
         if !allowed {
             if let Some(dialog) = usage.dialog(remote_tag) {
                 dialog.remote_cseq = Some(cseq.number);
             }
             let allow = self.identity.allow.clone();
-            return self.answer_now(now, path, request, whose, 405, &[(Name::Allow, allow.as_bytes())]);
+            return self.answer_now(now, path, request, addressee, 405, &[(Name::Allow, allow.as_bytes())]);
         }
         if self.refuses_extension(now, &path, &request) {
             return;
@@ -70,24 +77,26 @@ impl Endpoint {
         }
         match request.method() {
             Method::Bye => {
-                self.answer_now(now, path, request.clone(), whose, 200, &[]);
+                self.answer_now(now, path, request.clone(), addressee, 200, &[]);
                 self.bye_received(now, id, request);
             }
-            Method::Invite => self.reinvite_received(now, path, whose, request),
-            Method::Update => self.update_received(now, path, whose, request),
-            Method::Prack => self.prack_received(now, path, whose, request),
+            Method::Invite => self.reinvite_received(now, path, addressee, request),
+            Method::Update => self.update_received(now, path, addressee, request),
+            Method::Prack => self.prack_received(now, path, addressee, request),
             Method::Options => {
                 let (allow, supported) = (self.identity.allow.clone(), self.identity.supported.clone());
-                self.answer_now(now, path, request, whose, 200, &abilities(&allow, &supported));
+                self.answer_now(now, path, request, addressee, 200, &abilities(&allow, &supported));
             }
             Method::Info if !self.config.accept.contains(&Method::Info) => {
-                self.answer_now(now, path, request, whose, 200, &[]);
+                self.answer_now(now, path, request, addressee, 200, &[]);
             }
-            Method::Refer if self.config.extensions.refer => self.refer_received(now, path, whose, request),
+            Method::Refer if self.config.extensions.refer => {
+                self.refer_received(now, path, addressee, request)
+            }
             Method::Notify
-                if self.config.extensions.refer && self.refer_notified(now, path, whose, &request) => {}
+                if self.config.extensions.refer && self.refer_notified(now, path, addressee, &request) => {}
             Method::Notify if !self.config.accept.contains(&Method::Notify) => {
-                self.answer_now(now, path, request, whose, 489, &[]);
+                self.answer_now(now, path, request, addressee, 489, &[]);
             }
             _ => {
                 let copy = request.clone();
@@ -104,7 +113,7 @@ impl Endpoint {
         now: Instant,
         path: ReplyPath,
         request: Request,
-        (tag, usage): (Tag, Option<UsageId>),
+        Addressee { tag, usage }: Addressee,
         status: u16,
         headers: &[(Name<'_>, &[u8])],
     ) {
