@@ -23,6 +23,7 @@ use super::notifier::Notifier;
 use super::notifier::state::NotifierState;
 use super::origin::Origin;
 use super::settings;
+use b2b_base::util::wall::WallClock;
 use b2b_call::bus::EventBus;
 use b2b_call::channels::Channel;
 use b2b_call::event::Event;
@@ -80,10 +81,10 @@ pub struct ServerAdmission {
     /// Of proxies that nobody named.
     told: registering::Told,
     seed: [u8; 32],
-    /// The time of the last turn, the same for people, and how far apart the clocks are.
+    /// The time of the last turn, and the same for people.
     now: Instant,
     wall: SystemTime,
-    start: (Instant, SystemTime),
+    clock: WallClock,
 }
 
 /// Why a request gets no further.
@@ -98,8 +99,8 @@ enum Turned {
 }
 
 impl ServerAdmission {
-    /// A admission; `seed` from the operating system's generator.
-    pub fn new(parts: AdmissionParts, seed: [u8; 32], (now, wall): (Instant, SystemTime)) -> Self {
+    /// Of a server that starts now, which is the time `wall`; `seed` from the operating system's generator.
+    pub fn new(parts: AdmissionParts, seed: [u8; 32], now: Instant, wall: SystemTime) -> Self {
         let settings = parts.current.get();
         let config = &settings.config;
         parts.known.set_blocks(settings.known_blocks());
@@ -127,13 +128,13 @@ impl ServerAdmission {
             seed,
             now,
             wall,
-            start: (now, wall),
+            clock: WallClock::new(now, wall),
         }
     }
 
     fn at(&mut self, now: Instant) {
         self.now = now;
-        self.wall = self.start.1 + now.saturating_duration_since(self.start.0);
+        self.wall = self.clock.time_of(now);
     }
 
     /// Where a request comes from, as far as limits and belief go.
@@ -366,8 +367,8 @@ impl AdmissionControl for ServerAdmission {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let gateways = self.gateways.next_timeout(self.start.0);
-        let notifier = self.notifier.next_timeout(self.start.0);
+        let gateways = self.gateways.next_timeout(self.now);
+        let notifier = self.notifier.next_timeout(self.now);
         [registrar(&self.parts.registrar).next_timeout(), gateways, notifier].into_iter().flatten().min()
     }
 

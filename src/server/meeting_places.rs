@@ -9,6 +9,7 @@ use b2b_app::Applications;
 use b2b_app::conference::{Conference, Rooms};
 use b2b_app::park::{Lots, Parking};
 use b2b_app::voicemail::{self, Mailboxes};
+use b2b_base::util::wall::WallClock;
 
 /// The rooms, lots and mailboxes of a server. A handle that can be cloned.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub struct MeetingPlaces {
     pub mailboxes: Mailboxes,
     /// Opened when there are mailboxes.
     folder: Arc<Mutex<Option<Arc<Folder>>>>,
-    clock: (Instant, SystemTime),
+    clock: WallClock,
 }
 
 impl MeetingPlaces {
@@ -31,7 +32,7 @@ impl MeetingPlaces {
             lots: Lots::new(),
             mailboxes: Mailboxes::new(),
             folder: Arc::default(),
-            clock: (now, started),
+            clock: WallClock::new(now, started),
         }
     }
 

@@ -137,7 +137,8 @@ impl Server {
             admission: Box::new(ServerAdmission::new(
                 admission.clone(),
                 rand::random(),
-                (now, SystemTime::now()),
+                now,
+                SystemTime::now(),
             )),
             bus: Some(bus.clone()),
             records: cdr_file.sink(),

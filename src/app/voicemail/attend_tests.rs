@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
+use b2b_base::util::wall::WallClock;
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
 use b2b_call::event::Event;
@@ -78,7 +79,7 @@ fn test(messages: &[(&str, Age)], change: impl FnOnce(&mut VoicemailConfig)) -> 
     let message = |(file, age): &(&str, Age)| Message { file: (*file).to_owned(), age: *age };
     boxes.set(["1001"], |_| messages.iter().map(message).collect());
     let now = Instant::now();
-    let clock = (now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_404_615));
+    let clock = WallClock::new(now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_404_615));
     let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Door)];
     handlers.extend(applications(config, &boxes, files.clone(), clock));
     let harness = Harness::new(now, handlers);
@@ -365,7 +366,7 @@ fn an_owner_is_known_by_any_of_his_names() {
         pins: Pins::default(),
         mailboxes: Mailboxes::new(),
         files: Arc::new(Noted::default()),
-        clock: (Instant::now(), SystemTime::UNIX_EPOCH),
+        clock: WallClock::new(Instant::now(), SystemTime::UNIX_EPOCH),
         config,
     };
     for user in ["1001", "alice", "alice@b2b.example"] {

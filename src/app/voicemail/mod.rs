@@ -19,13 +19,14 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 pub use boxes::{Age, Counts, Mailboxes, Message, Place};
 pub use machine::{Pins, SHORTEST};
 pub use words::{Word, Words};
 
 use b2b_base::util::secret::SecretText;
+use b2b_base::util::wall::WallClock;
 use b2b_call::CallId;
 use b2b_call::handler::ApplicationHandler;
 
@@ -118,8 +119,7 @@ struct House {
     pins: Pins,
     mailboxes: Mailboxes,
     files: Arc<dyn MessageFiles>,
-    /// A moment, and what time it was then.
-    clock: (Instant, SystemTime),
+    clock: WallClock,
 }
 
 impl std::ops::Deref for House {
@@ -133,7 +133,7 @@ impl std::ops::Deref for House {
 impl House {
     /// The name of a message that is left now: names sort by time.
     fn name_of(&self, now: Instant, call: CallId) -> String {
-        let wall = self.clock.1 + now.saturating_duration_since(self.clock.0);
+        let wall = self.clock.time_of(now);
         let time = humantime::format_rfc3339_seconds(wall).to_string().replace(['-', ':'], "");
         format!("{time}-call-{}.wav", call.0)
     }
@@ -158,12 +158,12 @@ impl House {
 }
 
 /// The applications of these mailboxes: one to hear messages, one for each mailbox to leave
-/// them. `clock` is a moment, and what time it was then.
+/// them. `clock` names messages by their time.
 pub fn applications(
     config: VoicemailConfig,
     mailboxes: &Mailboxes,
     files: Arc<dyn MessageFiles>,
-    clock: (Instant, SystemTime),
+    clock: WallClock,
 ) -> Vec<Arc<dyn ApplicationHandler>> {
     let pins = config.mailboxes.iter().map(|mailbox| (mailbox.name.clone(), mailbox.pin.clone()));
     let pins = Arc::new(pins.collect());

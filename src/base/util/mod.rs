@@ -12,6 +12,7 @@
 //! - `secret`: octets and texts that are in none
 //! - `unheard`: failures that nobody has sent
 //! - `vital`: threads that their owner cannot do without
+//! - `wall`: what time it was of moments of the steady clock
 
 pub mod exit;
 pub mod file;
@@ -25,3 +26,4 @@ pub mod secret;
 pub mod signal;
 pub mod unheard;
 pub mod vital;
+pub mod wall;

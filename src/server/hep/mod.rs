@@ -17,6 +17,7 @@ use std::time::{Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::config::{Hep, HepCalls};
+use b2b_base::util::wall::WallClock;
 use b2b_call::switch::Mirror;
 use b2b_sip::endpoint::Transport;
 use b2b_sip::msg::veil::without_secrets;
@@ -112,7 +113,7 @@ fn send(
     agent: Agent<'_>,
     counters: &HepCounters,
 ) {
-    let (start, wall) = (Instant::now(), SystemTime::now());
+    let clock = WallClock::new(Instant::now(), SystemTime::now());
     let wait = || {
         select! {
             recv(waiting) -> seen => seen.ok(),
@@ -120,18 +121,13 @@ fn send(
         }
     };
     while let Some(seen) = wait() {
-        let since = seen.at.saturating_duration_since(start);
-        let at = match since.is_zero() {
-            true => wall.checked_sub(start.saturating_duration_since(seen.at)),
-            false => wall.checked_add(since),
-        };
         let (from, to) = match seen.direction {
             Direction::Sent => (seen.flow.local, seen.flow.remote),
             Direction::Received => (seen.flow.remote, seen.flow.local),
         };
         let message = without_secrets(&seen.data);
         let passed = Passed {
-            at: at.unwrap_or(wall),
+            at: clock.time_of(seen.at),
             from,
             to,
             udp: seen.flow.transport == Transport::Udp,

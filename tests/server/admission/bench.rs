@@ -82,7 +82,7 @@ impl Bench {
             notifier: NotifierState::default(),
             known: KnownSources::default(),
         };
-        let admission = ServerAdmission::new(parts.clone(), [7; 32], (now, SystemTime::UNIX_EPOCH));
+        let admission = ServerAdmission::new(parts.clone(), [7; 32], now, SystemTime::UNIX_EPOCH);
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Routes(parts.current.clone()))];
         let resolver = Arc::new(PartyTargets(parts.current.clone()));
         let switch = SwitchConfig {
