@@ -22,7 +22,8 @@ const BORDERS: &[(&str, &[&str])] = &[
     // Planes: neither knows the other.
     ("sip", &["base"]),
     ("sys", &["base"]),
-    ("media", &["base", "sys"]),
+    ("dsp", &["base"]),
+    ("media", &["base", "dsp", "sys"]),
     // Calls.
     ("call", &["base", "media", "sdp", "sip"]),
     // Applications: calls and their media in the words of the call model only.
@@ -52,7 +53,7 @@ const BORDERS: &[(&str, &[&str])] = &[
             "ua",
         ],
     ),
-    ("lab::orchestrator", &["base", "config", "lab::config", "media", "ua"]),
+    ("lab::orchestrator", &["base", "config", "dsp", "lab::config", "media", "ua"]),
     ("lab", &[]),
     ("lab::tests", &["lab", "ua"]),
     ("server::config", &["app", "base", "config", "sip::msg"]),
@@ -68,8 +69,8 @@ const BORDERS: &[(&str, &[&str])] = &[
 
 /// The rooms that are crates, `b2b_room`, each where it stands.
 const CRATES: &[&str] = &[
-    "app", "baresip", "base", "call", "client", "config", "lab", "media", "phone", "sdp", "server", "sip",
-    "sys", "testkit", "ua",
+    "app", "baresip", "base", "call", "client", "config", "dsp", "lab", "media", "phone", "sdp", "server",
+    "sip", "sys", "testkit", "ua",
 ];
 
 /// What tests may use, in whatever room: nothing that is shipped does.

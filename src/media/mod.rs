@@ -48,7 +48,6 @@ pub mod ports;
 pub mod recording;
 #[doc(hidden)]
 pub mod relay;
-pub mod resample;
 #[doc(hidden)]
 pub mod room;
 pub mod rtp;
@@ -70,3 +69,4 @@ pub mod transport;
 pub mod worker;
 
 pub use b2b_base::util::ntp::Now;
+pub use b2b_dsp::resample;

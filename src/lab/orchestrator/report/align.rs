@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use b2b_dsp::fft::{self, Complex, ComplexToReal, RealToComplex};
 
 /// Samples that the search for the overall lag looks at: 5 minutes at 8 kHz.
 /// What follows is found by tracking.
@@ -40,9 +39,7 @@ impl Correlator {
     /// For signals that are together at most `total` samples long.
     pub fn new(total: usize) -> Self {
         let size = total.next_power_of_two().max(2);
-        let mut planner = RealFftPlanner::<f32>::new();
-        let forward = planner.plan_fft_forward(size);
-        let inverse = planner.plan_fft_inverse(size);
+        let (forward, inverse) = (fft::forward(size), fft::inverse(size));
         let (spectrum_a, spectrum_b) = (forward.make_output_vec(), forward.make_output_vec());
         Correlator { size, forward, inverse, spectrum_a, spectrum_b, work: vec![0.0; size] }
     }

@@ -1,6 +1,6 @@
 //! A spectrogram as a PNG.
 
-use realfft::RealFftPlanner;
+use b2b_dsp::fft;
 
 use super::charts::{COLUMNS, Span};
 
@@ -30,7 +30,7 @@ pub fn png(samples: &[i16], rate: u32, offset_s: f64, span: Span) -> Option<Vec<
 /// Palette indices, row by row from the top.
 fn pixels(samples: &[i16], rate: u32, offset_s: f64, span: Span) -> Vec<u8> {
     let mut picture = vec![0; COLUMNS * ROWS];
-    let plan = RealFftPlanner::<f32>::new().plan_fft_forward(WINDOW);
+    let plan = fft::forward(WINDOW);
     let shape: Vec<f32> =
         (0..WINDOW).map(|i| 0.5 - 0.5 * (std::f32::consts::TAU * i as f32 / WINDOW as f32).cos()).collect();
     let (mut input, mut output) = (plan.make_input_vec(), plan.make_output_vec());

@@ -1,0 +1,10 @@
+//! Resampling and Fourier transforms. Internal: its API makes no promise.
+//!
+//! - `resample`: any sampling rate to another, as a stream
+//! - `fft`: transforms of real signals
+//!
+//! Both stand in a crate of their own for the compiler's sake: rustfft is generic, and whoever makes a plan
+//! compiles all of its butterflies, which are four tenths of what `media` would be.
+
+pub mod fft;
+pub mod resample;
