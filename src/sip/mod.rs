@@ -21,6 +21,9 @@
 //! use b2b_media::mix;
 //! ```
 
+// not in [workspace.lints]: the other crates are internal and promise nothing
+#![warn(missing_docs)]
+
 pub mod auth;
 #[doc(hidden)]
 pub mod dialog;

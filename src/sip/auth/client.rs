@@ -22,14 +22,28 @@ const MAX_STALE: u32 = 3;
 /// Why a challenge cannot be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
+    /// A response with another status than 401 and 407.
     #[error("the response is neither 401 nor 407: nothing to answer")]
     NotAChallenge,
+    /// Each challenge has another scheme, another algorithm, or a `qop` without `auth`.
     #[error("no challenge that we can answer ({offered}); Digest with MD5, SHA-256 or SHA-512-256 is needed")]
-    Unsupported { offered: String },
+    Unsupported {
+        /// The challenges as they came, for people.
+        offered: String,
+    },
+    /// Credentials were made for this realm, and it challenges anew without `stale=true` (RFC 7616
+    /// §3.3).
     #[error("user name or password refused by realm {realm:?}; check the account's settings")]
-    Refused { realm: String },
+    Refused {
+        /// The realm that refuses.
+        realm: String,
+    },
+    /// The realm says `stale=true` to each answer, also to those with the nonce that it just gave.
     #[error("realm {realm:?} finds every nonce stale, even its newest; ask its operator")]
-    AlwaysStale { realm: String },
+    AlwaysStale {
+        /// The realm whose nonces do not last.
+        realm: String,
+    },
 }
 
 /// Credentials of one request.

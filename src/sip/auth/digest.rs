@@ -91,9 +91,11 @@ impl fmt::Display for Algorithm {
 /// What a response is made of besides HA1.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
+    /// The method of the request, as on the wire.
     pub method: &'a [u8],
     /// The `uri` parameter.
     pub uri: &'a [u8],
+    /// The `nonce` of the challenge, without quotes.
     pub nonce: &'a [u8],
     /// `None`: the form of RFC 2069, without a count.
     pub qop: Option<Qop<'a>>,
@@ -106,6 +108,7 @@ pub struct Qop<'a> {
     pub qop: &'a [u8],
     /// Eight hexadecimal digits.
     pub nc: &'a [u8],
+    /// Nonce of the client, without quotes.
     pub cnonce: &'a [u8],
 }
 

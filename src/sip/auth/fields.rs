@@ -75,10 +75,15 @@ fn read<'a>(params: AuthParams<'a>, places: &mut [(&str, &mut Option<&'a [u8]>)]
 /// which is how they are hashed.
 #[derive(Debug, Clone, Copy)]
 pub struct DigestCredentials<'a> {
+    /// The user's name within the realm.
     pub username: &'a [u8],
+    /// Of the challenge that this answers.
     pub realm: &'a [u8],
+    /// Of the challenge that this answers.
     pub nonce: &'a [u8],
+    /// The Request-URI that the response was made for (RFC 7616 §3.4).
     pub uri: &'a [u8],
+    /// The digest in hexadecimal digits.
     pub response: &'a [u8],
     /// As it came; none is MD5.
     pub algorithm: Option<&'a [u8]>,
@@ -137,14 +142,20 @@ impl<'a> DigestCredentials<'a> {
 /// What stands in `WWW-Authenticate`: values without their quotes, escapes kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge<'a> {
+    /// Whose user name and password are asked for.
     pub realm: &'a [u8],
+    /// What the digest is made over, and comes back with the credentials.
     pub nonce: &'a [u8],
+    /// Comes back as it is with the credentials; `None`: the challenge has none.
     pub opaque: Option<&'a [u8]>,
     /// `None`: one that we do not know.
     pub algorithm: Option<Algorithm>,
     /// The session variant of the algorithm.
     pub session: bool,
+    /// The credentials were right but for their nonce: try again with this one, without asking the
+    /// user.
     pub stale: bool,
+    /// Which quality of protection may be used.
     pub qop: OfferedQop,
 }
 

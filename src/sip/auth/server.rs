@@ -79,10 +79,22 @@ pub enum Verdict {
     },
     /// No credentials for this realm, or such whose nonce is used up: answer with
     /// this. No failure: it is how every conversation begins.
-    Challenge { status: u16, headers: HeaderFields },
+    Challenge {
+        /// 401 or 407, by [`Asked::side`].
+        status: u16,
+        /// The challenges.
+        headers: HeaderFields,
+    },
     /// Wrong user or password, with a nonce that this source did get from us: a
     /// failure to count. Answer with this as well.
-    Rejected { status: u16, headers: HeaderFields, user: String },
+    Rejected {
+        /// 401 or 407, by [`Asked::side`].
+        status: u16,
+        /// New challenges.
+        headers: HeaderFields,
+        /// As the credentials name it; there may be no such user.
+        user: String,
+    },
     /// Credentials that cannot be read, or are for another Request-URI: 400.
     Malformed,
 }
@@ -90,6 +102,7 @@ pub enum Verdict {
 /// What happened so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DigestCounters {
+    /// Requests whose credentials were right.
     pub authenticated: u64,
     /// Challenges to requests without credentials.
     pub challenged: u64,
@@ -97,7 +110,9 @@ pub struct DigestCounters {
     pub stale: u64,
     /// Challenges because a nonce count came again.
     pub replayed: u64,
+    /// Wrong user or password.
     pub rejected: u64,
+    /// Credentials that cannot be read, or are for another Request-URI.
     pub malformed: u64,
 }
 
@@ -117,7 +132,9 @@ pub struct DigestServer {
 pub struct Asked<'a> {
     /// The address that the request came from.
     pub source: IpAddr,
+    /// Whose users may send it; stands in the challenges.
     pub realm: &'a str,
+    /// Whether a server (401) or a proxy (407) asks.
     pub side: Side,
     /// Challenge with MD5 alone, where it is among the algorithms: some phones give up
     /// at a challenge that they do not know, wherever it stands.

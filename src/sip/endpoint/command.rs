@@ -17,6 +17,7 @@ pub type HeaderFields = Vec<(Bytes, Bytes)>;
 pub struct Body {
     /// `application/sdp`
     pub content_type: Bytes,
+    /// The octets of the body.
     pub data: Bytes,
 }
 
@@ -66,8 +67,11 @@ pub struct Invite {
 /// A request inside a call: INFO, MESSAGE, NOTIFY, OPTIONS …
 #[derive(Debug, Clone)]
 pub struct InDialog {
+    /// Not INVITE, ACK, CANCEL, BYE, PRACK or UPDATE, which have commands of their own.
     pub method: Method,
+    /// More header fields.
     pub headers: HeaderFields,
+    /// `None`: Content-Length is 0.
     pub body: Option<Body>,
 }
 
@@ -76,8 +80,11 @@ pub struct InDialog {
 /// (RFC 3261 §22.2); a REGISTER keeps the Call-ID for all its refreshes (§10.2.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestIdentity {
+    /// Call-ID, the same in all requests of one conversation.
     pub call_id: Bytes,
+    /// Tag of From.
     pub from_tag: Tag,
+    /// Number of CSeq, below 2^31.
     pub cseq: u32,
 }
 
@@ -91,6 +98,7 @@ impl RequestIdentity {
 /// A request outside any dialog: REGISTER, OPTIONS, MESSAGE, SUBSCRIBE …
 #[derive(Debug, Clone)]
 pub struct OutOfDialog {
+    /// The method; INVITE has a command of its own.
     pub method: Method,
     /// Request-URI, used as it is.
     pub target: Bytes,
@@ -102,15 +110,21 @@ pub struct OutOfDialog {
     pub identity: Option<RequestIdentity>,
     /// As for [`Invite`].
     pub route: Vec<Bytes>,
+    /// As for [`Invite`].
     pub outbound: Option<Bytes>,
+    /// As for [`Invite`].
     pub flow: Option<Flow>,
+    /// As for [`Invite`].
     pub max_forwards: Option<u8>,
+    /// As for [`Invite`].
     pub contact_user: Option<Bytes>,
     /// Adds our Contact with these parameters (`;expires=300`, or empty).
     pub contact: Option<Bytes>,
     /// Stands in the place of our Contact's URI: one that is to be taken back.
     pub contact_uri: Option<Bytes>,
+    /// More header fields.
     pub headers: HeaderFields,
+    /// `None`: Content-Length is 0.
     pub body: Option<Body>,
 }
 
@@ -257,6 +271,7 @@ pub struct Reply {
     pub reason: String,
     /// More header fields.
     pub headers: HeaderFields,
+    /// `None`: Content-Length is 0.
     pub body: Option<Body>,
     /// A provisional response to an INVITE goes out reliably (RFC 3262) if the
     /// peer can do that. One that its peer requires to be reliable always is.
@@ -273,21 +288,41 @@ impl Reply {
 /// Why a call could not be started, or a request outside any dialog not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
+    /// The target is no URI, or none that a request can be sent to.
     #[error("bad target {target:?}: {reason}; write it like sip:name@127.0.0.1:5060")]
-    BadTarget { target: String, reason: String },
+    BadTarget {
+        /// The target as it was given.
+        target: String,
+        /// What is wrong with it, for people.
+        reason: String,
+    },
+    /// A value would break the message, or has not the syntax of its header field.
     #[error("{name} holds a control character or is not what its header field takes")]
-    BadHeader { name: String },
+    BadHeader {
+        /// The header field.
+        name: String,
+    },
+    /// The endpoint holds as many calls as it may.
     #[error("too many calls ({limit}); try again when some have ended")]
-    TooMany { limit: usize },
+    TooMany {
+        /// How many that are.
+        limit: usize,
+    },
 }
 
 /// Why a command was refused. Nothing has been sent then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
+    /// The usage or the transaction has ended.
     #[error("no such call or transaction; its last event has been given out")]
     Gone,
+    /// The command does not go with the state of the call; the text says why.
     #[error("not possible now: {0}")]
     WrongState(&'static str),
+    /// A value would break the message, or has not the syntax of its header field.
     #[error("{name} holds a control character or is not what its header field takes")]
-    BadHeader { name: String },
+    BadHeader {
+        /// The header field.
+        name: String,
+    },
 }

@@ -45,7 +45,9 @@ pub struct Counters {
 /// What an endpoint holds at the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Holdings {
+    /// Client transactions (RFC 3261 §17.1).
     pub client_transactions: usize,
+    /// Server transactions (RFC 3261 §17.2).
     pub server_transactions: usize,
     /// Usages, those included that only wait for stragglers.
     pub usages: usize,

@@ -13,30 +13,75 @@ pub enum Event {
     /// or `reply`. `replaces`: it is to take the place of that call (RFC 3891). Who
     /// may do so is for its user to decide; after a 2xx the replaced call is to be
     /// ended with `bye`, or `cancel` if it is not answered.
-    Incoming { usage: UsageId, request: Request, flow: Flow, replaces: Option<UsageId> },
+    Incoming {
+        /// The new call.
+        usage: UsageId,
+        /// The INVITE.
+        request: Request,
+        /// The way that it came by.
+        flow: Flow,
+        /// The call that Replaces names; `None`: it has no Replaces.
+        replaces: Option<UsageId>,
+    },
     /// A request outside any dialog that the endpoint does not answer itself
     /// (REGISTER, MESSAGE …, those in `allow`): answer it with `respond`.
-    Request { transaction: ServerTransactionId, request: Request, flow: Flow },
+    Request {
+        /// What `respond` takes.
+        transaction: ServerTransactionId,
+        /// The request.
+        request: Request,
+        /// The way that it came by.
+        flow: Flow,
+    },
     /// A SUBSCRIBE in a subscription that `accept_subscription` began: answer it with
     /// `answer_subscriber`.
-    Resubscribe { subscription: SubscriptionId, transaction: ServerTransactionId, request: Request },
+    Resubscribe {
+        /// The subscription that the dialog belongs to.
+        subscription: SubscriptionId,
+        /// What `answer_subscriber` takes.
+        transaction: ServerTransactionId,
+        /// The SUBSCRIBE.
+        request: Request,
+    },
     /// What became of a request of ours outside any call, once; and the flow
     /// that it went by, if it went.
-    Response { request: RequestId, result: Result<Response, RequestFailure>, flow: Option<Flow> },
+    Response {
+        /// As the command that sent it returned.
+        request: RequestId,
+        /// The final response, or why there is none.
+        result: Result<Response, RequestFailure>,
+        /// `None`: it was not sent.
+        flow: Option<Flow>,
+    },
     /// The connection of [`super::Endpoint::watch_flow`] is gone.
-    FlowClosed { flow: Flow },
+    FlowClosed {
+        /// The flow that was watched.
+        flow: Flow,
+    },
     /// A name was looked up to send a request: where it leads, best first. Only with
     /// [`super::EndpointConfig::locates`].
-    Located { host: Arc<str>, targets: Vec<(Transport, SocketAddr)> },
+    Located {
+        /// The name that was looked up.
+        host: Arc<str>,
+        /// Where it leads, best first; empty: nowhere.
+        targets: Vec<(Transport, SocketAddr)>,
+    },
     /// Something inside a call.
-    Usage { usage: UsageId, event: UsageEvent },
+    Usage {
+        /// The call.
+        usage: UsageId,
+        /// What happened in it.
+        event: UsageEvent,
+    },
 }
 
 /// Why a request of ours got no final response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestFailure {
+    /// Timer F has fired (RFC 3261 §17.1.2).
     #[error("no final response in 64*T1")]
     NoResponse,
+    /// Nothing was sent, or the connection was lost.
     #[error("the target could not be resolved, connected to or sent to")]
     Unreachable,
 }
@@ -50,64 +95,148 @@ pub enum UsageEvent {
     /// `prack_wanted`: it is reliable and carries the far end's offer, because the
     /// INVITE had none: send the answer with `prack`. Other PRACKs go out by
     /// themselves.
-    Provisional { response: Response, prack_wanted: bool },
+    Provisional {
+        /// The provisional response.
+        response: Response,
+        /// Whether `prack` has to be called.
+        prack_wanted: bool,
+    },
     /// 401 or 407 to our INVITE, or to our BYE, of a call with
     /// [`super::Invite::authorizes`]: send it again with `authorize`, or
     /// `cancel` it. Who does neither in 64*T1 gets the end of the call.
-    Challenged { response: Response },
+    Challenged {
+        /// The 401 or 407.
+        response: Response,
+    },
     /// 2xx to our INVITE: the call is up. `ack_wanted`: the INVITE carried no
     /// offer, so the response does; send the answer with `ack`. Otherwise the
     /// ACK has gone out.
-    Answered { response: Response, ack_wanted: bool },
+    Answered {
+        /// The 2xx.
+        response: Response,
+        /// Whether `ack` has to be called with an answer.
+        ack_wanted: bool,
+    },
     /// The ACK for our 2xx, to the INVITE or to a re-INVITE. Its body is the
     /// answer if our 2xx carried the offer.
-    Acknowledged { request: Request },
+    Acknowledged {
+        /// The ACK.
+        request: Request,
+    },
     /// The PRACK for a reliable provisional response of ours. Its body is the
     /// answer if our response carried the offer; with `offer` it is a new offer,
     /// to be answered with `respond`.
-    ProvisionalAcknowledged { request: Request, offer: Option<ServerTransactionId> },
+    ProvisionalAcknowledged {
+        /// The PRACK.
+        request: Request,
+        /// What `respond` takes with the answer; `None`: the PRACK holds no new offer, and is answered.
+        offer: Option<ServerTransactionId>,
+    },
     /// A re-INVITE: decide with `answer` or `reject`.
-    ReInvite { request: Request },
+    ReInvite {
+        /// The re-INVITE.
+        request: Request,
+    },
     /// The re-INVITE was cancelled by its sender; 487 has gone out.
     ReInviteCancelled,
     /// 2xx to our re-INVITE; `ack_wanted` as for `Answered`.
-    ReInviteAnswered { response: Response, ack_wanted: bool },
+    ReInviteAnswered {
+        /// The 2xx.
+        response: Response,
+        /// Whether `ack` has to be called with an answer.
+        ack_wanted: bool,
+    },
     /// Our re-INVITE or UPDATE came to nothing; the session stays as it was.
     /// 408 and 503 also stand for no response and no transport. 491 comes only
     /// when the peer has changed the session in the meantime: make a new offer.
     /// Other 491 are tried again after the back-off of RFC 3261 §14.1.
     /// The response, if there was one, holds a challenge or Retry-After: `Some` for
     /// those that came from the far end.
-    ReInviteFailed { status: u16, reason: String, response: Option<Box<Response>> },
+    ReInviteFailed {
+        /// Status of the final response, or 408 or 503 in its place.
+        status: u16,
+        /// Reason phrase of the response, or ours.
+        reason: String,
+        /// `None`: nothing came from the far end.
+        response: Option<Box<Response>>,
+    },
     /// The session timer wants a refresh that only its user can send, because the
     /// far end takes no UPDATE: `reinvite` with the session as it is. Comes again
     /// every 10 s; without any the call ends.
     RefreshWanted,
     /// An UPDATE with an offer (RFC 3311): answer with `respond`.
-    Update { transaction: ServerTransactionId, request: Request },
+    Update {
+        /// What `respond` takes with the answer.
+        transaction: ServerTransactionId,
+        /// The UPDATE.
+        request: Request,
+    },
     /// An UPDATE without one that says who the far end is now (P-Asserted-Identity, RFC 5876): it
     /// has been answered.
-    Identified { request: Request },
+    Identified {
+        /// The UPDATE.
+        request: Request,
+    },
     /// 2xx to our UPDATE with an offer. What becomes of one without is not told.
-    UpdateAnswered { response: Response },
+    UpdateAnswered {
+        /// The 2xx, with the answer.
+        response: Response,
+    },
     /// INFO, MESSAGE, NOTIFY … in the dialog: answer with `respond`.
-    Request { transaction: ServerTransactionId, request: Request },
+    Request {
+        /// What `respond` takes.
+        transaction: ServerTransactionId,
+        /// The request.
+        request: Request,
+    },
     /// What became of a request of ours inside the call, once.
-    Response { request: RequestId, result: Result<Response, RequestFailure> },
+    Response {
+        /// As the command that sent it returned.
+        request: RequestId,
+        /// The final response, or why there is none.
+        result: Result<Response, RequestFailure>,
+    },
     /// A REFER: `ReferTo::of` it says whom to call. Answer with `answer_refer`,
     /// then tell with `notify_refer`.
-    Refer { refer: ReferId, request: Request },
+    Refer {
+        /// What `answer_refer` and `notify_refer` take.
+        refer: ReferId,
+        /// The REFER.
+        request: Request,
+    },
     /// What became of our REFER, once.
-    ReferAnswered { refer: ReferId, result: Result<Response, RequestFailure> },
+    ReferAnswered {
+        /// As the command that sent it returned.
+        refer: ReferId,
+        /// The final response, or why there is none.
+        result: Result<Response, RequestFailure>,
+    },
     /// How far the call is that we asked the far end to make: its status line.
     /// `last`: nothing more will come; without a status nobody knows how it ended.
-    ReferProgress { refer: ReferId, status: Option<(u16, String)>, last: bool },
+    ReferProgress {
+        /// As the command that sent the REFER returned.
+        refer: ReferId,
+        /// Status code and reason phrase of the `message/sipfrag` body (RFC 3515 §2.4.5).
+        status: Option<(u16, String)>,
+        /// Whether the implicit subscription is over.
+        last: bool,
+    },
     /// What [`super::HopRule::Judged`] said of the next hop, where it is not simply the
     /// peer's own: followed all the same, or the flow was taken that the peer came by. Once for
     /// each target that the peer gives.
-    NextHop { address: SocketAddr, followed: bool, why: &'static str },
+    NextHop {
+        /// Where the target leads.
+        address: SocketAddr,
+        /// `false`: the flow was taken that the peer came by.
+        followed: bool,
+        /// The judge's reason, for logs.
+        why: &'static str,
+    },
     /// The end of the call.
-    Terminated { cause: Termination },
+    Terminated {
+        /// Why it ended.
+        cause: Termination,
+    },
 }
 
 impl UsageEvent {
@@ -138,17 +267,29 @@ pub enum Termination {
     /// We sent BYE and nothing ever came back.
     ByeUnanswered,
     /// They sent BYE.
-    RemoteBye { request: Request },
+    RemoteBye {
+        /// The BYE; it may carry Reason (RFC 3326).
+        request: Request,
+    },
     /// We cancelled our INVITE; whether by 487, by silence after the CANCEL, or
     /// by a 2xx that crossed it and got ACK and BYE.
     LocalCancel,
     /// They cancelled their INVITE, or sent BYE before our answer; 487 has gone
     /// out. `request` is the CANCEL or the BYE; it may carry Reason (RFC 3326).
-    RemoteCancel { request: Request },
+    RemoteCancel {
+        /// The CANCEL or the BYE.
+        request: Request,
+    },
     /// We refused their INVITE.
-    Rejected { status: u16 },
+    Rejected {
+        /// The status that was sent.
+        status: u16,
+    },
     /// Our INVITE got a final response of 300 to 699.
-    Failed { response: Response },
+    Failed {
+        /// The final response.
+        response: Response,
+    },
     /// Our INVITE got no response at all (Timer B).
     NoResponse,
     /// Our INVITE got provisional responses and then silence; CANCEL was sent.
@@ -165,5 +306,8 @@ pub enum Termination {
     /// Our 2xx was never acknowledged; BYE was sent (RFC 3261 §13.3.1.4).
     NoAck,
     /// The far end broke the protocol; the call was ended as well as possible.
-    Protocol { message: &'static str },
+    Protocol {
+        /// What it did, for logs.
+        message: &'static str,
+    },
 }

@@ -13,11 +13,13 @@ pub struct FlowId(pub u64);
 /// endpoint may change `remote` to answer to another port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
+    /// The transport that messages take on it.
     pub transport: Transport,
     /// Where peers reach us on this side, for Via and Contact: always a concrete
     /// address. For a connection: its local IP with the port that we listen on.
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
+    /// The connection, or our UDP socket.
     pub id: FlowId,
 }

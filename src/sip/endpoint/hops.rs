@@ -35,7 +35,9 @@ pub enum HopRule {
 /// the lookup of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextHop<'a> {
+    /// The transport that the request would take.
     pub transport: Transport,
+    /// Where the request would go.
     pub address: SocketAddr,
     /// The name that was looked up.
     pub name: Option<&'a str>,
@@ -72,6 +74,7 @@ pub trait Whereabouts: Send + Sync + fmt::Debug {
 /// A way to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerWay {
+    /// By this flow alone.
     Flow(Flow),
     /// By any flow that leads there.
     Address(Transport, SocketAddr),

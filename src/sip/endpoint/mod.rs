@@ -135,26 +135,63 @@ pub struct ResolveId(pub u64);
 #[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Input {
     /// One datagram as it came.
-    Datagram { flow: Flow, data: Bytes },
+    Datagram {
+        /// The socket that it came by, and its source.
+        flow: Flow,
+        /// The payload.
+        data: Bytes,
+    },
     /// One message of a stream transport as its `StreamDecoder` gave it; after
     /// an error the driver closes the connection once the output is written.
-    Message { flow: Flow, message: Result<Message, ParseError> },
+    Message {
+        /// The connection that it came by.
+        flow: Flow,
+        /// The message, or why its bytes are none.
+        message: Result<Message, ParseError>,
+    },
     /// A connection is gone.
-    FlowClosed { flow: Flow },
+    FlowClosed {
+        /// The connection that was closed.
+        flow: Flow,
+    },
     /// A message could not be sent: the kernel refused it. UDP: `flow.remote` is the destination.
-    SendFailed { flow: Flow },
+    SendFailed {
+        /// Where the message was to go.
+        flow: Flow,
+    },
     /// The host of `flow.remote` says that nobody got a datagram of ours, and quotes
     /// how it began (ICMP). Anybody can say that who knows our ports: it concerns the
     /// request alone that it quotes the branch of.
-    Undelivered { flow: Flow, quoted: Bytes },
+    Undelivered {
+        /// Where the datagram was sent.
+        flow: Flow,
+        /// The first octets of the datagram's payload, as many as the ICMP message has.
+        quoted: Bytes,
+    },
     /// The answer to [`Output::Connect`].
-    Connected { connect: ConnectId, flow: Flow },
+    Connected {
+        /// Of the output.
+        connect: ConnectId,
+        /// The connection that is open now.
+        flow: Flow,
+    },
     /// The other answer to [`Output::Connect`].
-    ConnectFailed { connect: ConnectId },
+    ConnectFailed {
+        /// Of the output.
+        connect: ConnectId,
+    },
     /// The answer to [`Output::Resolve`]: where to go, best first (RFC 3263).
-    Resolved { resolve: ResolveId, targets: Vec<(Transport, SocketAddr)> },
+    Resolved {
+        /// Of the output.
+        resolve: ResolveId,
+        /// Transports and addresses to try in this order.
+        targets: Vec<(Transport, SocketAddr)>,
+    },
     /// The other answer to [`Output::Resolve`].
-    ResolveFailed { resolve: ResolveId },
+    ResolveFailed {
+        /// Of the output.
+        resolve: ResolveId,
+    },
     /// [`Endpoint::next_timeout`] has come.
     Timeout,
 }
@@ -165,13 +202,36 @@ pub enum Input {
 pub enum Output {
     /// Send these bytes on this flow. On a flow that is closed: drop them (the
     /// endpoint has been or will be told by [`Input::FlowClosed`]).
-    Transmit { flow: Flow, data: Bytes },
+    Transmit {
+        /// Where to.
+        flow: Flow,
+        /// One whole message.
+        data: Bytes,
+    },
     /// Find or open a way to `remote`. An open connection is to be reused. `name`: the
     /// host as the URI had it, for which a TLS peer has to have a certificate; none:
     /// for its address.
-    Connect { connect: ConnectId, transport: Transport, remote: SocketAddr, name: Option<Arc<str>> },
+    Connect {
+        /// Comes back with the answer.
+        connect: ConnectId,
+        /// TCP, TLS, or UDP for a socket that can send there.
+        transport: Transport,
+        /// Address and port of the peer.
+        remote: SocketAddr,
+        /// The name that its certificate is checked for (RFC 5922 §7.2).
+        name: Option<Arc<str>>,
+    },
     /// Look a host up (RFC 3263): `port` and `transport` are what the URI says.
-    Resolve { resolve: ResolveId, host: Arc<str>, port: Option<u16>, transport: Option<Transport> },
+    Resolve {
+        /// Comes back with the answer.
+        resolve: ResolveId,
+        /// A name, not an address.
+        host: Arc<str>,
+        /// `None`: the URI has none, and SRV records give it (RFC 3263 §4.2).
+        port: Option<u16>,
+        /// `None`: the URI has no `transport` parameter (RFC 3263 §4.1).
+        transport: Option<Transport>,
+    },
     /// For the user of the endpoint.
     Event(Event),
 }

@@ -12,6 +12,7 @@ use super::{ConnectId, Counters, Event, Flow, FlowId, Output, Transport};
 #[derive(Default)]
 pub struct Outbox {
     queue: VecDeque<Output>,
+    /// What the endpoint has done so far.
     pub counters: Counters,
     /// Connections that are open, as far as we were told.
     open: HashSet<FlowId>,

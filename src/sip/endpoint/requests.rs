@@ -24,6 +24,7 @@ const NO_SLOT: u32 = u32::MAX;
 /// What is known of a call's dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialogFacts<'a> {
+    /// Call-ID, of both sides.
     pub call_id: &'a [u8],
     /// From of our requests, To of our responses.
     pub local_tag: &'a str,

@@ -56,16 +56,22 @@ pub struct Uri<'a> {
 /// Why a URI is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
+    /// There is no scheme, or no colon behind it.
     #[error("a URI begins with a scheme and a colon")]
     Scheme,
+    /// An octet that no URI has unescaped.
     #[error("a URI contains no white space, control character, <, > or quote")]
     Character,
+    /// `@` stands at the beginning.
     #[error("the user part before @ is empty")]
     User,
+    /// Neither a name nor an address (RFC 3261 §25.1, `host`).
     #[error("the host is neither a name nor an IPv4 address nor an IPv6 address in brackets")]
     Host,
+    /// Digits are missing, others stand there, or the number is too large.
     #[error("the port is not a number from 0 to 65535")]
     Port,
+    /// `tel:` without digits (RFC 3966 §3).
     #[error("the telephone number is empty")]
     Number,
 }

@@ -74,12 +74,25 @@ impl NetConfig {
 /// Why a stack could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
+    /// A listening socket could not be opened.
     #[error("cannot bind {addr}: {error}; choose another address or end the program that holds it")]
-    Bind { addr: SocketAddr, error: io::Error },
+    Bind {
+        /// The address and port that were asked for.
+        addr: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The resolver could not be set up; the text says why.
     #[error("cannot ask DNS: {0}; name a server, or see to /etc/resolv.conf")]
     Names(String),
+    /// The file of the SIP trace could not be opened.
     #[error("cannot write the SIP trace {path}: {error}; choose a path that can be written", path = path.display())]
-    Trace { path: PathBuf, error: io::Error },
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
 }
 
 /// Turns that the stack may take, when there is always something to read, before
@@ -136,10 +149,20 @@ pub struct SipStack {
 pub enum ConnectError {
     /// TLS: its certificate is none for that name, or of nobody whom we trust.
     #[error("the certificate of {peer} is not trusted: {reason}")]
-    Certificate { peer: String, reason: String },
+    Certificate {
+        /// Address and port, and the name where one was looked up.
+        peer: String,
+        /// What the TLS library says.
+        reason: String,
+    },
     /// TCP or TLS.
     #[error("no connection to {peer}: {reason}")]
-    Connection { peer: String, reason: String },
+    Connection {
+        /// Address and port, and the name where one was looked up.
+        peer: String,
+        /// What the system or the TLS library says.
+        reason: String,
+    },
 }
 
 /// What a task of ours brought back.

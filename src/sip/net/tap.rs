@@ -17,9 +17,13 @@ const NO_CALLS: [&[u8]; 3] = [b"OPTIONS ", b"REGISTER ", b"SUBSCRIBE "];
 /// A message that passed.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    /// When it was sent or received.
     pub at: Instant,
+    /// Whether the endpoint sent or received it.
     pub direction: Direction,
+    /// The way that it took.
     pub flow: Flow,
+    /// The whole message as on the wire; of TLS, what it protects.
     pub data: Bytes,
 }
 

@@ -35,22 +35,59 @@ pub struct TlsFiles {
 /// Why TLS files are no good. Nothing of them is in force then.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// A file could not be read.
     #[error("cannot read {path}: {error}; name a PEM file that this user may read", path = path.display())]
-    Read { path: PathBuf, error: io::Error },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is PEM, and no certificate is in it.
     #[error("{path} holds no certificate in PEM; it begins with -----BEGIN CERTIFICATE-----", path = path.display())]
-    NoCertificate { path: PathBuf },
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is PEM, and no unencrypted private key is in it.
     #[error("{path} holds no private key in PEM that is not encrypted; it begins with -----BEGIN PRIVATE KEY-----", path = path.display())]
-    NoKey { path: PathBuf },
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not PEM.
     #[error("{path} is not PEM: {error}", path = path.display())]
-    Pem { path: PathBuf, error: pem::Error },
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Where the parser gave up.
+        error: pem::Error,
+    },
+    /// The key is not that of the certificate, or one of them cannot be used.
     #[error("{certificate} and {key} do not go together: {error}", certificate = certificate.display(), key = key.display())]
-    Pair { certificate: PathBuf, key: PathBuf, error: rustls::Error },
+    Pair {
+        /// File of the certificate and its chain.
+        certificate: PathBuf,
+        /// File of the private key.
+        key: PathBuf,
+        /// What the TLS library says.
+        error: rustls::Error,
+    },
+    /// A certificate of the authorities is not one that others can be checked against.
     #[error("{path}: an authority that cannot be used: {error}", path = path.display())]
-    Authority { path: PathBuf, error: rustls::Error },
+    Authority {
+        /// File of the authorities.
+        path: PathBuf,
+        /// What the TLS library says.
+        error: rustls::Error,
+    },
+    /// No file of authorities is named, and the system's store is empty.
     #[error("the system has no certificates of authorities: name a file of them in `authorities`")]
     NoAuthorities,
+    /// The TLS library refuses the configuration.
     #[error("TLS: {0}")]
     Provider(#[from] rustls::Error),
+    /// The thread that reads the authorities' certificates did not finish.
     #[error("TLS: the authorities could not be read: {0}")]
     Thread(#[from] tokio::task::JoinError),
 }

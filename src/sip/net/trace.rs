@@ -23,19 +23,26 @@ const QUEUE: usize = 4096;
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
+    /// From the endpoint to a peer.
     Sent,
+    /// From a peer to the endpoint.
     Received,
 }
 
 /// One message of the trace.
 #[derive(Debug)]
 pub struct Record {
+    /// When it passed.
     pub at: SystemTime,
+    /// Which way it went.
     pub direction: Direction,
     /// `udp`, `tcp` or `tls`.
     pub transport: &'static str,
+    /// Our address and port.
     pub local: SocketAddr,
+    /// The peer's address and port.
     pub remote: SocketAddr,
+    /// The whole message.
     pub data: Bytes,
 }
 
