@@ -21,8 +21,10 @@ pub enum Method {
 /// Why a rate cannot be resampled.
 #[derive(Debug, thiserror::Error)]
 pub enum ResampleError {
+    /// A rate outside [`LOWEST_HZ`] to [`HIGHEST_HZ`], in Hz.
     #[error("a sampling rate of {0} Hz is outside {LOWEST_HZ} to {HIGHEST_HZ} Hz; convert the file first")]
     Rate(u32),
+    /// The resampler's own error, for people.
     #[error("the resampler failed: {0}")]
     Failed(String),
 }

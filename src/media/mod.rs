@@ -25,6 +25,9 @@
 //! use b2b_sip::msg;
 //! ```
 
+// not in [workspace.lints]: the other crates are internal and promise nothing
+#![warn(missing_docs)]
+
 pub mod codec;
 pub mod conceal;
 #[doc(hidden)]

@@ -13,8 +13,15 @@ pub struct Sequence {
 /// Why a `--dtmf-seq` was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SequenceError {
+    /// A character is neither a digit nor one that is skipped between digits.
     #[error("{character:?} in the DTMF sequence {text:?} is no DTMF digit; use 0-9 * # A-D")]
-    NotADigit { text: String, character: char },
+    NotADigit {
+        /// The sequence as it was written.
+        text: String,
+        /// The first such character.
+        character: char,
+    },
+    /// Nothing is left without the characters that are skipped; the sequence as it was written.
     #[error("the DTMF sequence {0:?} holds no digit; use 0-9 * # A-D")]
     Empty(String),
 }

@@ -24,16 +24,51 @@ use crate::resample::ResampleError;
 /// Why a file cannot be played.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
+    /// It is not there, cannot be read, or is not a regular file.
     #[error("cannot read {path}: {error}", path = path.display())]
-    Open { path: PathBuf, error: std::io::Error },
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A container or codec that is not read here, or one that nothing knows.
     #[error("{path} is {format}, which is not supported ({reason}); use MP3, WAV, FLAC or Ogg Vorbis", path = path.display())]
-    Unsupported { path: PathBuf, format: String, reason: String },
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is by its first octets, for people.
+        format: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// It breaks off, or not enough of it can be decoded.
     #[error("{path} ({format}) cannot be decoded: {reason}", path = path.display())]
-    Corrupt { path: PathBuf, format: String, reason: String },
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What it is by its first octets, for people.
+        format: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// Not one sample is in it.
     #[error("{path} ({format}) holds no audio", path = path.display())]
-    Empty { path: PathBuf, format: String },
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// What it is by its first octets, for people.
+        format: String,
+    },
+    /// Its sampling rate cannot be made the one that is wanted.
     #[error("{path}: {error}", path = path.display())]
-    Resample { path: PathBuf, error: ResampleError },
+    Resample {
+        /// The file.
+        path: PathBuf,
+        /// What the resampler says.
+        error: ResampleError,
+    },
+    /// The system refused the thread that decodes.
     #[error("cannot start the decode thread: {0}")]
     Thread(std::io::Error),
 }

@@ -15,20 +15,39 @@ const PART: &str = ".part";
 /// Why there is no file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
+    /// A file of this name, or its unfinished one, is there; nothing is overwritten.
     #[error("{0} exists already")]
     Exists(PathBuf),
+    /// The path has no last component that a file could have.
     #[error("{0} is no name of a file")]
     Name(PathBuf),
+    /// None of the rates that a recording may have, in Hz.
     #[error("a recording cannot have {0} samples a second; ask for 8000, 16000 or 48000")]
     Rate(u32),
+    /// The disk refused to create the file, or to write to it.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The free space of the disk fell below its reserve.
     #[error("the disk of {path} has {free} bytes left, and {wanted} are to stay free")]
-    Room { path: PathBuf, free: u64, wanted: u64 },
+    Room {
+        /// The file.
+        path: PathBuf,
+        /// Octets free for this user.
+        free: u64,
+        /// Octets that are to stay free.
+        wanted: u64,
+    },
+    /// Somebody has removed or replaced the unfinished file.
     #[error("{0} has vanished while it was written")]
     Vanished(PathBuf),
+    /// The unfinished file could not be renamed; it is left beside.
     #[error("{path} is complete, and cannot be given its name: {reason}")]
-    Rename { path: PathBuf, reason: String },
+    Rename {
+        /// The name that the file was to get.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
 }
 
 /// A file that is being written.

@@ -46,6 +46,7 @@ pub struct Plan {
 pub struct Finished {
     /// Which one.
     pub recording: u64,
+    /// The file, by its final name.
     pub path: PathBuf,
     /// Of sound in the file.
     pub lasts: Duration,

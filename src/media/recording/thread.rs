@@ -87,6 +87,7 @@ enum Work {
 
 /// A recording that has been asked for.
 pub struct Started {
+    /// Its number, which [`Finished`] has as well.
     pub recording: u64,
     /// For the media thread.
     pub tap: Tap,

@@ -8,14 +8,19 @@ pub const HEADER_LEN: usize = 12;
 /// Why bytes are not an RTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
+    /// Less than [`HEADER_LEN`] octets.
     #[error("shorter than an RTP header")]
     Short,
+    /// Another version than 2 (RFC 3550 §5.1).
     #[error("version {0}, not 2")]
     Version(u8),
+    /// The CSRC count leads beyond the datagram.
     #[error("the CSRC list is longer than the packet")]
     Csrc,
+    /// The length of the header extension leads beyond the datagram.
     #[error("the header extension is longer than the packet")]
     Extension,
+    /// The padding count is 0, or leads beyond the payload.
     #[error("the padding is empty or longer than the payload")]
     Padding,
 }
@@ -23,11 +28,15 @@ pub enum PacketError {
 /// A received RTP packet; borrows the datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RtpPacket<'a> {
+    /// For audio: the first packet after a silence (RFC 3551 §4.1).
     pub marker: bool,
     /// Seven bits.
     pub payload_type: u8,
+    /// Grows by one for each packet, modulo 2^16.
     pub sequence: u16,
+    /// Of the first sample, on the RTP clock of the payload type.
     pub timestamp: u32,
+    /// Synchronization source.
     pub ssrc: u32,
     /// Header extension elements; empty when there are none.
     pub extensions: Extensions<'a>,
@@ -77,11 +86,15 @@ impl<'a> RtpPacket<'a> {
 /// The header of a packet to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RtpHeader {
+    /// For audio: the first packet after a silence (RFC 3551 §4.1).
     pub marker: bool,
     /// Seven bits.
     pub payload_type: u8,
+    /// Grows by one for each packet, modulo 2^16.
     pub sequence: u16,
+    /// Of the first sample, on the RTP clock of the payload type.
     pub timestamp: u32,
+    /// Synchronization source: ours.
     pub ssrc: u32,
     /// Capture time of the first sample, with its local identifier (1 to 14).
     pub abs_capture_time: Option<(u8, u64)>,

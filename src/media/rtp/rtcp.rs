@@ -16,12 +16,16 @@ pub const MAX_CNAME: usize = 64;
 /// Why bytes are not a compound RTCP packet (RFC 3550 A.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RtcpError {
+    /// Less than the eight octets of header and SSRC.
     #[error("shorter than an RTCP header")]
     Short,
+    /// Another version than 2.
     #[error("version is not 2")]
     Version,
+    /// The first packet of a compound is neither SR nor RR (RFC 3550 §6.1).
     #[error("does not begin with SR or RR")]
     First,
+    /// The length of a packet leads beyond the datagram.
     #[error("a length goes beyond the datagram")]
     Length,
 }
@@ -33,6 +37,7 @@ pub struct SenderInfo {
     pub ntp: u64,
     /// The same moment on the RTP clock.
     pub rtp: u32,
+    /// RTP packets sent since the start.
     pub packets: u32,
     /// Payload octets.
     pub octets: u32,
@@ -43,10 +48,13 @@ pub struct SenderInfo {
 pub struct ReportBlock {
     /// Of whom it speaks.
     pub ssrc: u32,
+    /// Lost since the last report, in 256ths.
     pub fraction_lost: u8,
     /// 24 bits, signed.
     pub cumulative_lost: i32,
+    /// Highest sequence number received, with 16 bits of cycles above.
     pub highest_sequence: u32,
+    /// Interarrival jitter in units of the RTP clock (RFC 3550 §6.4.1).
     pub jitter: u32,
     /// Last SR: middle 32 bits of its NTP timestamp.
     pub lsr: u32,
@@ -57,11 +65,15 @@ pub struct ReportBlock {
 /// What is sent: SR when there is `sender`, else RR; always SDES; BYE at the end.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
+    /// Ours.
     pub ssrc: u32,
+    /// `None`: nothing was sent since the report before.
     pub sender: Option<SenderInfo>,
+    /// `None`: nothing was received that could be reported on.
     pub block: Option<ReportBlock>,
     /// Longer names are cut at [`MAX_CNAME`] octets.
     pub cname: &'a [u8],
+    /// Whether we leave (RFC 3550 §6.6).
     pub bye: bool,
 }
 
@@ -74,6 +86,7 @@ pub struct Received {
     pub sender: Option<SenderInfo>,
     /// The block that speaks of our SSRC.
     pub block: Option<ReportBlock>,
+    /// Whether the far end leaves (RFC 3550 §6.6).
     pub bye: bool,
 }
 

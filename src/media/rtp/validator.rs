@@ -92,6 +92,7 @@ struct Source {
 /// The loss fields of a report block (RFC 3550 §6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LossReport {
+    /// Of whom it speaks.
     pub ssrc: u32,
     /// Lost since the last report, in 256ths.
     pub fraction: u8,

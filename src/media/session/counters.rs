@@ -17,6 +17,7 @@ pub struct Diagnostics {
     /// Packets never sent, and ticks never played, because the thread was kept
     /// from running.
     pub skipped_packets: u64,
+    /// Of 20 ms each; see `skipped_packets`.
     pub skipped_ticks: u64,
     /// Pitch periods inserted or removed.
     pub corrections: u64,

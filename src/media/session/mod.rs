@@ -74,7 +74,9 @@ const BELIEVABLE_DELAY_MS: f64 = 10_000.0;
 /// Which of a session's two sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
+    /// The socket of RTP; of RTCP as well where both are multiplexed (RFC 5761).
     Rtp,
+    /// The socket of RTCP, one port above.
     Rtcp,
 }
 

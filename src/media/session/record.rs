@@ -61,10 +61,14 @@ pub struct PacketRecord {
     pub arrival: Instant,
     /// Zero like the next ones when the packet was malformed.
     pub sequence: u16,
+    /// As in the header, on the RTP clock.
     pub timestamp: u32,
+    /// As in the header.
     pub ssrc: u32,
+    /// Seven bits.
     pub payload_type: u8,
     /// Octets of the datagram.
     pub size: u16,
+    /// What became of it.
     pub verdict: Verdict,
 }

@@ -3,7 +3,9 @@
 /// A protocol that may share an RTP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
+    /// RTP, or what SRTP makes of it.
     Rtp,
+    /// RTCP, or what SRTCP makes of it.
     Rtcp,
     /// STUN, ZRTP, DTLS, TURN (RFC 7983 §7) or nothing known.
     Other,

@@ -68,7 +68,11 @@ enum Rank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Belief {
     /// It is believed from now on. `before`: instead of that one, without a word of signalling.
-    Believed { before: Option<SocketAddr> },
+    Believed {
+        /// The source that was believed until now, or before the last signalled address; `None`: the
+        /// first.
+        before: Option<SocketAddr>,
+    },
     /// It may be learned, but another source is heard.
     Waits,
     /// It may not be learned.

@@ -41,7 +41,12 @@ pub enum OpenError {
     Ports,
     /// The address cannot be bound at all.
     #[error("cannot bind an RTP socket to {addr}: {error}")]
-    Bind { addr: SocketAddr, error: std::io::Error },
+    Bind {
+        /// The address, with the RTP port.
+        addr: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The worker does not take commands fast enough.
     #[error("the media worker is overloaded; try again later")]
     Busy,

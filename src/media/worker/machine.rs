@@ -43,21 +43,73 @@ pub trait Link {
 /// What can be asked of a machine.
 pub enum Command<L> {
     /// A new session with its link.
-    Open { id: SessionId, session: Box<Session>, link: L, published: Arc<Published> },
+    Open {
+        /// As its events will name it.
+        id: SessionId,
+        /// With its source and sink.
+        session: Box<Session>,
+        /// Its sockets.
+        link: L,
+        /// Where the machine leaves its statistics for others to read.
+        published: Arc<Published>,
+    },
     /// See [`Session::configure`].
-    Configure { id: SessionId, params: Box<MediaParams> },
+    Configure {
+        /// Which session.
+        id: SessionId,
+        /// What offer and answer settled.
+        params: Box<MediaParams>,
+    },
     /// See [`Session::attach`].
-    Attach { id: SessionId, source: Box<dyn FrameSource>, sink: Box<dyn FrameSink> },
+    Attach {
+        /// Which session.
+        id: SessionId,
+        /// Gives what is sent.
+        source: Box<dyn FrameSource>,
+        /// Takes what is played.
+        sink: Box<dyn FrameSink>,
+    },
     /// See [`Session::digit`].
-    Digit { id: SessionId, digit: char, duration_ms: u32, mode: DigitMode },
+    Digit {
+        /// Which session.
+        id: SessionId,
+        /// `0-9 * # A-D`
+        digit: char,
+        /// How long it sounds, in ms.
+        duration_ms: u32,
+        /// As events (RFC 4733), or as tones in the audio.
+        mode: DigitMode,
+    },
     /// See [`Session::mute`].
-    Mute { id: SessionId, muted: bool },
+    Mute {
+        /// Which session.
+        id: SessionId,
+        /// Whether silence is sent instead of the source.
+        muted: bool,
+    },
     /// See [`Session::volume`].
-    Volume { id: SessionId, sent: Option<f32>, heard: Option<f32> },
+    Volume {
+        /// Which session.
+        id: SessionId,
+        /// Factor for what is sent; `None`: as before.
+        sent: Option<f32>,
+        /// Factor for what is played; `None`: as before.
+        heard: Option<f32>,
+    },
     /// See [`Session::participant`].
-    Participant { id: SessionId, participant: Option<Box<Participant>> },
+    Participant {
+        /// Which session.
+        id: SessionId,
+        /// Its place in the conference; `None`: none any more.
+        participant: Option<Box<Participant>>,
+    },
     /// See [`Session::adapt`].
-    Adapt { id: SessionId, adapt: Adapt },
+    Adapt {
+        /// Which session.
+        id: SessionId,
+        /// How robust Opus is sent from now on.
+        adapt: Adapt,
+    },
 }
 
 struct Entry<L> {

@@ -56,17 +56,40 @@ impl WorkerConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub enum MediaEvent {
     /// The first RTP packet of the far end was accepted.
-    Started { id: SessionId },
+    Started {
+        /// Which session.
+        id: SessionId,
+    },
     /// A digit by RFC 4733, once per event; or in band, where that was asked for.
-    Digit { id: SessionId, digit: char, duration_ms: u32 },
+    Digit {
+        /// Which session.
+        id: SessionId,
+        /// `0-9 * # A-D`
+        digit: char,
+        /// How long it has sounded when it was recognised as a digit, in ms.
+        duration_ms: u32,
+    },
     /// No RTP for the configured time although it is expected. Once; armed
     /// again by the next packet and by `configure`.
-    RtpTimeout { id: SessionId },
+    RtpTimeout {
+        /// Which session.
+        id: SessionId,
+    },
     /// The source said `Fill::End`, and everything before it has been sent.
-    SourceEnded { id: SessionId },
+    SourceEnded {
+        /// Which session.
+        id: SessionId,
+    },
     /// The last event of a session: it is closed, its ports are free, and its
     /// source and sink are dropped.
-    Closed { id: SessionId, stats: Box<MediaStats>, reception: Box<Reception> },
+    Closed {
+        /// Which session.
+        id: SessionId,
+        /// Counters and quality of the whole session.
+        stats: Box<MediaStats>,
+        /// What arrived, packet by packet in its own counters.
+        reception: Box<Reception>,
+    },
 }
 
 /// Why a worker could not start.
@@ -74,7 +97,12 @@ pub enum MediaEvent {
 pub enum SpawnError {
     /// The packet log.
     #[error("cannot write the packet log {path}: {error}", path = path.display())]
-    PacketLog { path: PathBuf, error: std::io::Error },
+    PacketLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The system refused a thread or a descriptor.
     #[error("cannot start the media thread: {0}")]
     System(std::io::Error),

@@ -10,8 +10,10 @@ use super::{ENCRYPTED, Header, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
 /// Why a packet is to be dropped. Its octets are as they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnprotectError {
+    /// Too short, or a header that is none.
     #[error("no SRTP or SRTCP packet")]
     Malformed,
+    /// Its index was received before, or is left of the replay window (RFC 3711 §3.3.2).
     #[error("seen before, or too old to know")]
     Replayed,
     /// Changed on its way, plain, or under another key.

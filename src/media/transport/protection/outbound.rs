@@ -8,10 +8,15 @@ use super::{ENCRYPTED, Header, RTCP_CLEAR, RTCP_WORD, rtcp_ssrc};
 /// Why a packet was not protected. It must not be sent then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtectError {
+    /// Too short, or a header that is none.
     #[error("no RTP or RTCP packet")]
     Malformed,
+    /// The tag does not fit behind the packet.
     #[error("{needed} octets are needed for the protected packet; give a larger buffer")]
-    NoRoom { needed: usize },
+    NoRoom {
+        /// Octets of the protected packet.
+        needed: usize,
+    },
     /// Two packets under one index would have the same key stream.
     #[error("a packet with this sequence number was sent before")]
     Repeated,
