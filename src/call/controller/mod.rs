@@ -1,7 +1,7 @@
 //! Who carries the media of joined legs. Above these traits nobody knows whether it
 //! is the engine inside of this process or another machine.
 //!
-//! - `request`: what is asked for and what it comes to, as values; `json`: how those are written
+//! - `request`: what is asked for, and `answer`: what it comes to, as values; `json`: how those are written
 //! - `backend`: what is written for each who carries media; [`MediaController`]: what callers have
 //! - `embedded`: the engine inside of this process; `trunk`: legs on different threads;
 //!   `convert`: its words and ours
@@ -17,6 +17,7 @@
 //! it has told each far end and what it was told: the caller only says which offer or
 //! answer belongs to which endpoint.
 
+mod answer;
 mod backend;
 mod config;
 mod convert;
@@ -35,6 +36,7 @@ mod verbs;
 
 use bytes::Bytes;
 
+pub use answer::Answer;
 pub use b2b_media::relay::{
     Drops, EndpointStats, Flow, PacketTrace, Ports, RtcpStats, Snap, Sources, Totals, TraceStats,
     TracedPacket, TracedPackets, Way,
@@ -44,7 +46,7 @@ pub use backend::MediaBackend;
 pub use config::EmbeddedConfig;
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
-pub use request::{Answer, MadeMut, Music, NameMut, Verb};
+pub use request::{MadeMut, Music, NameMut, Verb};
 pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Answering, Bound, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Hold,

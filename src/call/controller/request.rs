@@ -1,4 +1,4 @@
-//! What is asked of who carries media, and what it comes to, as values: within this process and, in JSON,
+//! What is asked of who carries media, as values: within this process and, in JSON,
 //! between a b2bua and a media server.
 
 use std::net::{IpAddr, SocketAddr};
@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{named, octets};
 use super::{
-    Capability, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec, EndpointStats,
-    Joined, LocalDescription, Member, MusicClass, MusicSource, PairPolicy, Part, Played, Prompt, Recorded,
-    RecordingId, RecordingSpec,
+    Capability, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec, Member, MusicClass,
+    MusicSource, PairPolicy, Part, Prompt, RecordingId, RecordingSpec,
 };
 
 /// What is asked for; see [`MediaController`](super::MediaController) for what each of them does.
@@ -20,162 +19,276 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
+    /// [`allocate_endpoint`](super::MediaController::allocate_endpoint).
     Allocate {
+        /// The name that it is to have; `None`: the answer has one.
         #[serde(deserialize_with = "named")]
         endpoint: Option<EndpointId>,
+        /// What it is to be.
         spec: EndpointSpec,
     },
+    /// [`signalled_from`](super::MediaController::signalled_from).
     SignalledFrom {
+        /// Of this party.
         endpoint: EndpointId,
+        /// The source of the party's last message.
         host: IpAddr,
     },
+    /// [`release_endpoint`](super::MediaController::release_endpoint).
     Release {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`pair_offer`](super::MediaController::pair_offer).
     PairOffer {
+        /// Whose party offers.
         from: EndpointId,
+        /// Whose party is offered something in its place.
         to: EndpointId,
+        /// Session description.
         #[serde(with = "octets")]
         offer: Bytes,
+        /// What may be offered to this party.
         policy: PairPolicy,
     },
+    /// [`pair_answer`](super::MediaController::pair_answer).
     PairAnswer {
+        /// Whose party answers.
         from: EndpointId,
+        /// Whose party is answered.
         to: EndpointId,
+        /// Session description.
         #[serde(with = "octets")]
         answer: Bytes,
     },
+    /// [`local_offer`](super::MediaController::local_offer).
     LocalOffer {
+        /// Of this party.
         endpoint: EndpointId,
+        /// Whose codecs are offered; `None`: all that `policy` allows.
         like: Option<EndpointId>,
+        /// What may be offered to this party.
         policy: PairPolicy,
     },
+    /// [`apply_remote`](super::MediaController::apply_remote).
     ApplyRemote {
+        /// Of this party.
         endpoint: EndpointId,
+        /// Session description.
         #[serde(with = "octets")]
         answer: Bytes,
     },
+    /// [`local_answer`](super::MediaController::local_answer).
     LocalAnswer {
+        /// Of this party.
         endpoint: EndpointId,
+        /// Session description.
         #[serde(with = "octets")]
         offer: Bytes,
+        /// What may be offered to this party.
         policy: PairPolicy,
     },
+    /// [`repeat_offer`](super::MediaController::repeat_offer).
     RepeatOffer {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`direct_offer`](super::MediaController::direct_offer).
     DirectOffer {
+        /// Whose party's address is offered.
         from: EndpointId,
+        /// Whose party is offered it.
         to: EndpointId,
+        /// Where the RTP of `from`'s party comes from.
         heard: SocketAddr,
+        /// What may be offered to this party.
         policy: PairPolicy,
     },
+    /// [`return_offer`](super::MediaController::return_offer).
     ReturnOffer {
+        /// Of this party.
         endpoint: EndpointId,
+        /// What may be offered to this party.
         policy: PairPolicy,
     },
+    /// [`send_digit`](super::MediaController::send_digit).
     SendDigit {
+        /// Of this party.
         endpoint: EndpointId,
+        /// `0-9 * # A-D`
         digit: char,
+        /// How long it lasts, in ms.
         duration_ms: u32,
     },
+    /// [`withdraw_offer`](super::MediaController::withdraw_offer).
     WithdrawOffer {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`bridge`](super::MediaController::bridge).
     Bridge {
+        /// One of the two.
         a: EndpointId,
+        /// The other.
         b: EndpointId,
     },
+    /// [`unbridge`](super::MediaController::unbridge).
     Unbridge {
+        /// One of the two.
         a: EndpointId,
+        /// The other.
         b: EndpointId,
     },
+    /// [`stats`](super::MediaController::stats).
     Stats {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`play_prompt`](super::MediaController::play_prompt).
     Play {
+        /// Of this party.
         endpoint: EndpointId,
+        /// What is played.
         prompt: Prompt,
     },
+    /// [`stop_prompt`](super::MediaController::stop_prompt).
     StopPrompt {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`collect_dtmf`](super::MediaController::collect_dtmf),
+    /// [`play_and_collect`](super::MediaController::play_and_collect).
     Collect {
+        /// Of this party.
         endpoint: EndpointId,
+        /// What is played meanwhile; `None`: nothing.
         prompt: Option<Prompt>,
+        /// When it is complete.
         plan: DigitPlan,
     },
+    /// [`stop_collecting`](super::MediaController::stop_collecting).
     StopCollecting {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`feed_digit`](super::MediaController::feed_digit).
     FeedDigit {
+        /// Of this party.
         endpoint: EndpointId,
+        /// `0-9 * # A-D`
         digit: char,
     },
+    /// [`hear_tones`](super::MediaController::hear_tones).
     HearTones {
+        /// Of this party.
         endpoint: EndpointId,
+        /// Whether tones are digits.
         on: bool,
     },
+    /// [`takes_info`](super::MediaController::takes_info).
     TakesInfo {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`start_recording`](super::MediaController::start_recording).
     Record {
+        /// The name that it is to have; `None`: the answer has one.
         #[serde(deserialize_with = "named")]
         recording: Option<RecordingId>,
+        /// Of this party.
         endpoint: EndpointId,
+        /// What, and where to.
         spec: RecordingSpec,
     },
+    /// [`pause_recording`](super::MediaController::pause_recording).
     PauseRecording {
+        /// Which one.
         recording: RecordingId,
+        /// `false`: it goes on.
         paused: bool,
     },
+    /// [`follow_recording`](super::MediaController::follow_recording).
     FollowRecording {
+        /// Which one.
         recording: RecordingId,
+        /// Where it goes on.
         endpoint: EndpointId,
+        /// Whether that is who the recorded party spoke with.
         other_side: bool,
     },
+    /// [`stop_recording`](super::MediaController::stop_recording).
     StopRecording {
+        /// Which one.
         recording: RecordingId,
     },
+    /// [`wait_for_recording`](super::MediaController::wait_for_recording).
     WaitForRecording {
+        /// Which one.
         recording: RecordingId,
     },
+    /// [`create_conference`](super::MediaController::create_conference).
     CreateConference {
+        /// The name that it is to have; `None`: the answer has one.
         #[serde(deserialize_with = "named")]
         conference: Option<ConferenceId>,
+        /// What it is to be.
         spec: ConferenceSpec,
     },
+    /// [`end_conference`](super::MediaController::end_conference).
     EndConference {
+        /// Which room.
         conference: ConferenceId,
     },
+    /// [`add_to_conference`](super::MediaController::add_to_conference).
     AddToConference {
+        /// Which room.
         conference: ConferenceId,
+        /// Of this party.
         endpoint: EndpointId,
+        /// How it is there.
         member: Member,
     },
+    /// [`remove_from_conference`](super::MediaController::remove_from_conference).
     RemoveFromConference {
+        /// Which room.
         conference: ConferenceId,
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`play_to_conference`](super::MediaController::play_to_conference).
     PlayToConference {
+        /// Which room.
         conference: ConferenceId,
+        /// What is played.
         prompt: Prompt,
     },
+    /// [`record_conference`](super::MediaController::record_conference).
     RecordConference {
+        /// The name that it is to have; `None`: the answer has one.
         #[serde(deserialize_with = "named")]
         recording: Option<RecordingId>,
+        /// Which room.
         conference: ConferenceId,
+        /// What, and where to.
         spec: RecordingSpec,
     },
+    /// [`start_moh`](super::MediaController::start_moh).
     StartMoh {
+        /// Of this party.
         endpoint: EndpointId,
+        /// What is played.
         class: Music,
     },
+    /// [`stop_moh`](super::MediaController::stop_moh).
     StopMoh {
+        /// Of this party.
         endpoint: EndpointId,
     },
+    /// [`echo`](super::MediaController::echo).
     Echo {
+        /// Of this party.
         endpoint: EndpointId,
+        /// Whether it hears itself.
         on: bool,
     },
 }
@@ -193,8 +306,11 @@ pub enum Music {
 /// Something that a verb is about, by its name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NameMut<'a> {
+    /// An endpoint.
     Endpoint(&'a mut EndpointId),
+    /// A recording.
     Recording(&'a mut RecordingId),
+    /// A room.
     Conference(&'a mut ConferenceId),
 }
 
@@ -203,7 +319,9 @@ pub enum NameMut<'a> {
 pub enum MadeMut<'a> {
     /// Near another endpoint, if it may choose.
     Endpoint(&'a mut Option<EndpointId>, Option<EndpointId>),
+    /// A recording.
     Recording(&'a mut Option<RecordingId>),
+    /// A room.
     Conference(&'a mut Option<ConferenceId>),
 }
 
@@ -332,96 +450,5 @@ impl Verb {
             },
             _ => true,
         }
-    }
-}
-
-/// What a verb came to. `S` is how counters are told: with moments of this process' clock, or as they are
-/// sent to another one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer<S = EndpointStats> {
-    Done,
-    /// An endpoint is made. Who has chosen its name need not be told it: it is not sent.
-    Allocated {
-        #[serde(skip)]
-        endpoint: Option<EndpointId>,
-        rtp: SocketAddr,
-    },
-    /// A recording has begun. To who has chosen its name it is [`Answer::Done`].
-    #[serde(skip)]
-    Recording(RecordingId),
-    /// A room is made; the same.
-    #[serde(skip)]
-    Conference(ConferenceId),
-    Description(#[serde(with = "octets")] Bytes),
-    Joined(Joined),
-    Stats(Box<S>),
-    Played(Played),
-    Collected(Collected),
-    Recorded(Recorded),
-}
-
-impl<S> Answer<S> {
-    /// The same with counters told otherwise.
-    pub fn counted<T>(self, tell: impl FnOnce(S) -> T) -> Answer<T> {
-        match self {
-            Answer::Done => Answer::Done,
-            Answer::Allocated { endpoint, rtp } => Answer::Allocated { endpoint, rtp },
-            Answer::Recording(recording) => Answer::Recording(recording),
-            Answer::Conference(conference) => Answer::Conference(conference),
-            Answer::Description(octets) => Answer::Description(octets),
-            Answer::Joined(joined) => Answer::Joined(joined),
-            Answer::Stats(stats) => Answer::Stats(Box::new(tell(*stats))),
-            Answer::Played(played) => Answer::Played(played),
-            Answer::Collected(collected) => Answer::Collected(collected),
-            Answer::Recorded(recorded) => Answer::Recorded(recorded),
-        }
-    }
-}
-
-/// Each: what it is if it is such an answer.
-impl Answer {
-    pub(super) fn done(self) -> Option<()> {
-        if let Answer::Done = self { Some(()) } else { None }
-    }
-
-    pub(super) fn allocated(self) -> Option<(EndpointId, LocalDescription)> {
-        if let Answer::Allocated { endpoint, rtp } = self {
-            Some((endpoint?, LocalDescription { rtp }))
-        } else {
-            None
-        }
-    }
-
-    pub(super) fn recording(self) -> Option<RecordingId> {
-        if let Answer::Recording(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn conference(self) -> Option<ConferenceId> {
-        if let Answer::Conference(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn description(self) -> Option<Bytes> {
-        if let Answer::Description(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn joined(self) -> Option<Joined> {
-        if let Answer::Joined(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn stats(self) -> Option<EndpointStats> {
-        if let Answer::Stats(it) = self { Some(*it) } else { None }
-    }
-
-    pub(super) fn played(self) -> Option<Played> {
-        if let Answer::Played(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn collected(self) -> Option<Collected> {
-        if let Answer::Collected(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn recorded(self) -> Option<Recorded> {
-        if let Answer::Recorded(it) = self { Some(it) } else { None }
     }
 }

@@ -18,7 +18,9 @@ use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket, Tracks};
 /// A kind of music on hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MusicClass {
+    /// By which calls ask for it.
     pub name: String,
+    /// What is heard.
     pub source: MusicSource,
     /// All who hear it hear the same moment of it, as of a radio; else each hears it from its
     /// beginning.
@@ -31,11 +33,15 @@ pub struct MusicClass {
 pub enum MusicSource {
     /// Its WAV, MP3, FLAC and Ogg files in the order of their names.
     Folder(PathBuf),
+    /// One WAV, MP3, FLAC or Ogg file, again and again.
     File(PathBuf),
     /// A tone, or two together, with a pause behind.
     Tone {
+        /// Frequencies; 0: none.
         hz: [u16; 2],
+        /// How long it sounds.
         on: Duration,
+        /// How long the pause is.
         off: Duration,
     },
 }

@@ -25,7 +25,9 @@ pub struct EndpointId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AddressFamily {
+    /// `IP4` of SDP (RFC 8866 §5.7).
     V4,
+    /// `IP6` of SDP (RFC 8866 §5.7).
     V6,
 }
 
@@ -147,9 +149,17 @@ impl Descriptions {
 #[serde(rename_all = "snake_case")]
 pub enum Route {
     /// Payloads pass untouched. The encoding name that is preferred.
-    Relay { encoding: String },
+    Relay {
+        /// `PCMA`, `opus` …, as in `a=rtpmap`.
+        encoding: String,
+    },
     /// Decoded and encoded again: encoding names.
-    Transcode { from: String, to: String },
+    Transcode {
+        /// What is received.
+        from: String,
+        /// What is sent.
+        to: String,
+    },
 }
 
 impl fmt::Display for Route {
@@ -188,31 +198,92 @@ impl Joined {
 #[derive(Debug, Clone, PartialEq)]
 pub enum MediaEvent {
     /// The first RTP packet of the party was believed. Once.
-    Started { endpoint: EndpointId, from: SocketAddr },
+    Started {
+        /// Whose media it is.
+        endpoint: EndpointId,
+        /// Where it came from.
+        from: SocketAddr,
+    },
     /// No RTP for the configured time although it is expected. Once; armed again by the
     /// next packet and by every offer and answer.
-    Timeout { endpoint: EndpointId },
+    Timeout {
+        /// Whose media is missing.
+        endpoint: EndpointId,
+    },
     /// RTP of the party comes from another address now, and goes there.
-    SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
+    SourceChanged {
+        /// Whose media it is.
+        endpoint: EndpointId,
+        /// The source until now.
+        from: SocketAddr,
+        /// The source from now on.
+        to: SocketAddr,
+    },
     /// Packets come for the party, and none of them from an address that may be believed. Once.
-    SourceRefused { endpoint: EndpointId, from: SocketAddr },
+    SourceRefused {
+        /// Whose port they come to.
+        endpoint: EndpointId,
+        /// The source of one of them.
+        from: SocketAddr,
+    },
     /// No more is sent to where the party said that it receives, since nothing has ever come from
     /// there. Once.
-    Withheld { endpoint: EndpointId, to: SocketAddr },
+    Withheld {
+        /// Whose party it is.
+        endpoint: EndpointId,
+        /// The address of its description.
+        to: SocketAddr,
+    },
     /// A digit by RFC 4733, or `by_tone`, once per press. Where the endpoint is bridged and the other
     /// party takes `telephone-event`, it has been passed on already.
-    Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
+    Digit {
+        /// Whose party pressed it.
+        endpoint: EndpointId,
+        /// `0-9 * # A-D`
+        digit: char,
+        /// How long it was pressed, in ms.
+        duration_ms: u32,
+        /// Whether the other party has been sent it.
+        passed_on: bool,
+        /// Whether it was recognised as a tone in the audio.
+        by_tone: bool,
+    },
     /// A recording is over, whoever ended it.
-    Recorded { recording: RecordingId, recorded: Recorded },
+    Recorded {
+        /// Which one.
+        recording: RecordingId,
+        /// What has come of it.
+        recorded: Recorded,
+    },
     /// Who is in a room begins or ceases to speak.
-    Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },
+    Speaking {
+        /// The room.
+        conference: ConferenceId,
+        /// The member.
+        endpoint: EndpointId,
+        /// Whether it begins.
+        on: bool,
+    },
     /// An endpoint's last event: its ports rest.
-    Closed { endpoint: EndpointId, stats: Box<EndpointStats> },
+    Closed {
+        /// The endpoint, which is no more.
+        endpoint: EndpointId,
+        /// Its last counters.
+        stats: Box<EndpointStats>,
+    },
     /// An endpoint's media is gone, with whoever carried it: it is to be released. Its last
     /// event but `Closed`.
-    Failed { endpoint: EndpointId, reason: String },
+    Failed {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// For logs.
+        reason: String,
+    },
     /// The controller is gone, and all media with it. The last event.
-    Lost { reason: String },
+    Lost {
+        /// For logs.
+        reason: String,
+    },
 }
 
 /// One thing that a controller may be able to do.
@@ -314,32 +385,46 @@ impl Capabilities {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaError {
+    /// The controller lacks this capability.
     #[error("this media controller cannot do {0:?}; choose another one in the configuration")]
     Unsupported(Capability),
+    /// No pair of ports is left in the range.
     #[error("no free RTP port; widen the port range or end calls")]
     NoPorts,
+    /// The controller has no address of this family.
     #[error("no media address of the family {0:?}; add one to the configuration")]
     Family(AddressFamily),
+    /// The endpoint was released, or never there.
     #[error("no such media endpoint: it is released")]
     NoSuchEndpoint(EndpointId),
+    /// A file or tone of a prompt is no good; the text says which and why.
     #[error("{0} cannot be played; correct the file, or its name")]
     Prompt(String),
+    /// The file of a recording cannot be made; the text says why.
     #[error("no recording: {0}; free room, or choose another folder")]
     File(String),
+    /// The room has ended, is full, or does not have this party as a member.
     #[error("no such room, or no place in it")]
     Conference,
+    /// The limit of audio streams is reached.
     #[error("as many streams as there may be; end some")]
     Streams,
+    /// Offer and answer do not go together (RFC 3264).
     #[error(transparent)]
     Description(#[from] NegotiateError),
+    /// A bridge would need a transcoder that is not there.
     #[error("the legs share no codec, and one of theirs cannot be transcoded")]
     NoCommonCodec,
+    /// The endpoint has neither offer nor answer of its party.
     #[error("a leg has not described its media yet: wait for its offer or answer")]
     Undescribed,
+    /// The endpoint's party was offered nothing, or has answered already.
     #[error("there is no offer that this could be the answer to")]
     NoOffer,
+    /// The media cannot go past us; the text says why.
     #[error("the parties cannot send to each other: {0}; media stays with b2b")]
     NotDirect(String),
+    /// The controller takes no more requests.
     #[error("the media controller has stopped; start it again")]
     Stopped,
 }

@@ -16,10 +16,14 @@ pub enum Part {
     File(#[serde(with = "super::json::shared_path")] Arc<Path>),
     /// A tone, or two together, each at this level; the loudest there is has 3 dBm0.
     Tone {
+        /// Frequencies; 0: none.
         hz: [u16; 2],
+        /// How long it sounds.
         lasts: Duration,
+        /// Level of each, dBm0.
         dbm0: i8,
     },
+    /// Nothing, for so long.
     Silence(Duration),
 }
 
@@ -36,6 +40,7 @@ impl Part {
 /// What is played to a party, part after part. Files are those of the machine that carries media.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Prompt {
+    /// In the order in which they are heard.
     pub parts: Vec<Part>,
     /// How often all of it is played; 0 is until it is stopped.
     pub times: u32,
@@ -94,6 +99,7 @@ impl RecordingSpec {
 /// A recording that is over; its file has its final name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recorded {
+    /// The file, by its final name.
     pub path: PathBuf,
     /// Of sound in the file.
     pub lasts: Duration,

@@ -1,0 +1,112 @@
+//! What a verb comes to, as a value.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::json::octets;
+use super::{
+    Collected, ConferenceId, EndpointId, EndpointStats, Joined, LocalDescription, Played, Recorded,
+    RecordingId,
+};
+
+/// What a verb came to. `S` is how counters are told: with moments of this process' clock, or as they are
+/// sent to another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer<S = EndpointStats> {
+    /// It is done, and there is nothing to say of it.
+    Done,
+    /// An endpoint is made. Who has chosen its name need not be told it: it is not sent.
+    Allocated {
+        /// Its name; `None`: who asks has chosen it.
+        #[serde(skip)]
+        endpoint: Option<EndpointId>,
+        /// Where the party is to send its RTP.
+        rtp: SocketAddr,
+    },
+    /// A recording has begun. To who has chosen its name it is [`Answer::Done`].
+    #[serde(skip)]
+    Recording(RecordingId),
+    /// A room is made; the same.
+    #[serde(skip)]
+    Conference(ConferenceId),
+    /// A session description for a party.
+    Description(#[serde(with = "octets")] Bytes),
+    /// How two endpoints are joined.
+    Joined(Joined),
+    /// An endpoint's counters.
+    Stats(Box<S>),
+    /// How a prompt ended.
+    Played(Played),
+    /// The digits, and why there are no more.
+    Collected(Collected),
+    /// A file that is complete.
+    Recorded(Recorded),
+}
+
+impl<S> Answer<S> {
+    /// The same with counters told otherwise.
+    pub fn counted<T>(self, tell: impl FnOnce(S) -> T) -> Answer<T> {
+        match self {
+            Answer::Done => Answer::Done,
+            Answer::Allocated { endpoint, rtp } => Answer::Allocated { endpoint, rtp },
+            Answer::Recording(recording) => Answer::Recording(recording),
+            Answer::Conference(conference) => Answer::Conference(conference),
+            Answer::Description(octets) => Answer::Description(octets),
+            Answer::Joined(joined) => Answer::Joined(joined),
+            Answer::Stats(stats) => Answer::Stats(Box::new(tell(*stats))),
+            Answer::Played(played) => Answer::Played(played),
+            Answer::Collected(collected) => Answer::Collected(collected),
+            Answer::Recorded(recorded) => Answer::Recorded(recorded),
+        }
+    }
+}
+
+/// Each: what it is if it is such an answer.
+impl Answer {
+    pub(super) fn done(self) -> Option<()> {
+        if let Answer::Done = self { Some(()) } else { None }
+    }
+
+    pub(super) fn allocated(self) -> Option<(EndpointId, LocalDescription)> {
+        if let Answer::Allocated { endpoint, rtp } = self {
+            Some((endpoint?, LocalDescription { rtp }))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn recording(self) -> Option<RecordingId> {
+        if let Answer::Recording(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn conference(self) -> Option<ConferenceId> {
+        if let Answer::Conference(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn description(self) -> Option<Bytes> {
+        if let Answer::Description(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn joined(self) -> Option<Joined> {
+        if let Answer::Joined(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn stats(self) -> Option<EndpointStats> {
+        if let Answer::Stats(it) = self { Some(*it) } else { None }
+    }
+
+    pub(super) fn played(self) -> Option<Played> {
+        if let Answer::Played(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn collected(self) -> Option<Collected> {
+        if let Answer::Collected(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn recorded(self) -> Option<Recorded> {
+        if let Answer::Recorded(it) = self { Some(it) } else { None }
+    }
+}
