@@ -3,6 +3,8 @@
 //! As JSON an event is flat: `{"seq":7,"time":"2026-…Z","type":"leg_state","call":3,…}`.
 //! Consumers skip types and fields that they do not know.
 
+mod kinds;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -16,6 +18,8 @@ use super::leg_fsm::{LegState, TerminationCause};
 use super::lookup::LookupKind;
 use super::{BridgeId, CallId, LegId};
 
+pub use kinds::Event;
+
 /// An event with its place in the order of all events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
@@ -24,6 +28,7 @@ pub struct Published {
     /// When it happened; RFC 3339 in JSON.
     #[serde(with = "rfc3339")]
     pub time: SystemTime,
+    /// What happened.
     #[serde(flatten)]
     pub event: Event,
     #[serde(skip)]
@@ -68,177 +73,14 @@ impl Published {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Plane {
+    /// SIP: calls, legs, bridges, dialling, transfers, registrations.
     Sip,
+    /// RTP: streams, digits, recordings, quality.
     Media,
+    /// Handlers and programs that command calls.
     Application,
+    /// The process itself.
     System,
-}
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Event {
-    // ---- SIP: calls, legs, bridges
-    /// A call moved in `call_fsm`.
-    CallState { call: CallId, from: CallState, to: CallState, event: CallEvent },
-    /// A machine got an event that it has no place for.
-    IllegalEvent { call: Option<CallId>, what: String },
-    /// A leg was adopted (inbound) or created (outbound). `peer` is the other party's URI.
-    /// `user`: the user whose phone it is, if it is one's.
-    LegCreated {
-        call: CallId,
-        leg: LegId,
-        direction: CallDirection,
-        peer: String,
-        gateway: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        user: Option<String>,
-    },
-    /// A leg moved in `leg_fsm`; `cause` with the last transition.
-    LegState {
-        call: CallId,
-        leg: LegId,
-        from: LegState,
-        to: LegState,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        cause: Option<TerminationCause>,
-    },
-    /// Two legs belong together from now on.
-    BridgeCreated { call: CallId, bridge: BridgeId, a: LegId, b: LegId, mode: BridgeMode },
-    /// A bridge moved in `bridge_fsm`.
-    BridgeState { call: CallId, bridge: BridgeId, from: BridgeState, to: BridgeState, held_by: HeldBy },
-    /// A party holds (or held and holds no more) the other.
-    Hold { call: CallId, leg: LegId, held: bool },
-    /// A program has put a party on hold, or takes it back.
-    OnHold { call: CallId, leg: LegId, on: bool },
-
-    // ---- SIP: dialling
-    /// A target was looked up.
-    Lookup { call: Option<CallId>, target: String, kind: LookupKind, contacts: usize },
-    /// It could not be.
-    LookupFailed { call: Option<CallId>, target: String, status: u16, error: String },
-    /// An INVITE goes to a contact.
-    Dialling { call: CallId, leg: LegId, uri: String, gateway: Option<String> },
-    /// A contact did not take the call; `next` says whether another one is tried.
-    DialFailed { call: CallId, leg: LegId, status: u16, reason: String, next: bool },
-    /// One of several contacts answered; the others were cancelled.
-    DialWon { call: CallId, leg: LegId, cancelled: usize },
-    /// 3xx: the call goes on to another contact.
-    Redirected { call: CallId, leg: LegId, to: String },
-    /// A party names a place that it may not lead us to: nobody went there. `way` says by what
-    /// (`redirect`, `refer`, `replaces`), `party` whose it is (`user/1001`, `gateway/carrier`), `line`
-    /// what would allow it in the configuration, where something would.
-    NotFollowed {
-        call: CallId,
-        leg: LegId,
-        party: String,
-        way: String,
-        to: String,
-        why: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        line: Option<String>,
-    },
-
-    /// Route or Contact in a dialog leads elsewhere than to the party itself: there all the
-    /// same, or by the flow that the party came by instead.
-    NextHop { call: CallId, leg: LegId, address: SocketAddr, followed: bool, why: String },
-
-    // ---- SIP: transfer
-    /// REFER came, or an application wants it.
-    TransferRequested { call: CallId, leg: LegId, kind: TransferKind, target: String },
-    /// The target's latest status.
-    TransferProgress { call: CallId, leg: LegId, status: u16 },
-    /// It is over: 2xx for good, anything else for bad.
-    TransferEnded { call: CallId, leg: LegId, status: u16 },
-
-    // ---- SIP: registrations, both ways
-    /// A binding is new or refreshed.
-    Registered { aor: String, contact: String, expires_s: u32, source: Option<SocketAddr> },
-    /// A binding is gone.
-    Unregistered { aor: String, contact: String, expired: bool },
-    /// Our registration at a provider.
-    GatewayRegistration { gateway: String, registered: bool, status: Option<u16>, reason: String },
-    /// A host of a provider answers, or does not any more.
-    GatewayHealth { gateway: String, host: String, up: bool, reason: String },
-    /// A wrong password, or none where one is needed.
-    AuthenticationFailed { source: IpAddr, user: String, method: String },
-    /// A source is refused for a time.
-    Banned { source: IpAddr, for_s: u64, reason: String },
-    /// A REGISTER has passed a proxy that is not named: Path and further Vias do not count.
-    ProxyNotNamed { source: IpAddr, user: String },
-
-    // ---- media
-    /// What a leg agreed on. `transcoded` when the other leg has another codec.
-    MediaNegotiated { call: CallId, leg: LegId, codec: String, remote: SocketAddr, transcoded: bool },
-    /// The first packet came from the party.
-    MediaStarted { call: CallId, leg: LegId, from: SocketAddr },
-    /// Packets come from another address than before.
-    MediaSourceChanged { call: CallId, leg: LegId, from: SocketAddr, to: SocketAddr },
-    /// Packets come, and none of them from an address that may be believed. `party`: whose media
-    /// they may be, `gateway/carrier` or `user/1001`; empty: nobody's who is known. `line` in
-    /// the configuration, there or in `[media]`, lets them in.
-    MediaRefused { call: CallId, leg: LegId, from: SocketAddr, party: String, line: String },
-    /// No more is sent to where the party said that it receives: nothing has ever come from there.
-    MediaWithheld { call: CallId, leg: LegId, to: SocketAddr },
-    /// Nothing came for too long.
-    MediaTimeout { call: CallId, leg: LegId, silent_ms: u64 },
-    /// A digit; none: it is a secret, of a PIN.
-    Digit {
-        call: CallId,
-        leg: LegId,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        digit: Option<char>,
-        duration_ms: u32,
-        by: DigitBy,
-    },
-    /// How a leg's media fares; counts since its start.
-    Quality { call: CallId, leg: LegId, quality: Quality },
-    /// What was wrong with a call's media, in words; nothing is published of a good one.
-    Verdict { call: CallId, cause: String, text: String },
-    /// Recording began or ended: of the whole call, or of one leg.
-    Recording {
-        call: CallId,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        leg: Option<LegId>,
-        on: bool,
-    },
-
-    // ---- applications
-    /// A handler got the call.
-    HandlerStarted { call: CallId, handler: String },
-    /// A handler is done with it.
-    HandlerEnded { call: CallId, handler: String, action: String },
-    /// A handler panicked, hung or failed; its call ends.
-    HandlerFailed { call: CallId, handler: String, error: String },
-    /// An application's own news.
-    Application { call: Option<CallId>, app: String, name: String, data: serde_json::Value },
-
-    // ---- programs outside
-    /// A command of a program is done, as it wanted; `result` is what came of it.
-    CommandCompleted { id: String, command: String, call: Option<CallId>, result: serde_json::Value },
-    /// It is over and not done. `reason` is one word, `error` says more, `status` is SIP's where
-    /// a party has refused.
-    CommandFailed {
-        id: String,
-        command: String,
-        call: Option<CallId>,
-        reason: String,
-        error: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        status: Option<u16>,
-    },
-
-    // ---- system
-    /// Listening.
-    Listening { transport: String, address: SocketAddr },
-    /// A new configuration is in force, or was refused with this error.
-    Reloaded { error: Option<String> },
-    /// No new calls; these are left.
-    Draining { calls: usize },
-    /// Too much to do: since when is in `time`, over when `on` is false.
-    Overload { on: bool, reason: String },
-    /// Something that an operator has to look at.
-    Error { component: String, message: String },
 }
 
 /// How a call is handed on (RFC 5589).
@@ -268,12 +110,15 @@ pub enum DigitBy {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = LegQuality))]
 pub struct Quality {
+    /// RTP packets from the party.
     pub packets_received: u64,
+    /// RTP packets to the party.
     pub packets_sent: u64,
     /// Never received, of those that the party sent.
     pub packets_lost: u64,
     /// RFC 3550 A.8.
     pub jitter_ms: f64,
+    /// By RTCP (RFC 3550 §6.4.1), in ms; `None`: no report has said so.
     pub round_trip_ms: Option<f64>,
     /// E-model (G.107), 1 to 4.5.
     pub mos: Option<f64>,
