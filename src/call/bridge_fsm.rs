@@ -82,7 +82,9 @@ impl BridgeEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a bridge in state {state:?} takes no {event:?}; count it and go on")]
 pub struct IllegalEvent {
+    /// What the bridge was in, and stays in.
     pub state: BridgeState,
+    /// What came.
     pub event: BridgeEvent,
 }
 
@@ -113,9 +115,13 @@ pub fn may_start(a: LegState, b: LegState) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBy {
+    /// Neither party holds the other.
     Nobody,
+    /// The first leg's party.
     A,
+    /// The second leg's party.
     B,
+    /// Each party holds the other.
     Both,
 }
 

@@ -76,10 +76,22 @@ pub enum Received {
 /// of what is of interest once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
+    /// The number is below the first one of this process.
     #[error("event {after} is of an earlier run, this one began with {first}; subscribe anew")]
-    EarlierRun { after: u64, first: u64 },
+    EarlierRun {
+        /// The number that was asked for.
+        after: u64,
+        /// Number of the first event of this process.
+        first: u64,
+    },
+    /// The number is above all that there are.
     #[error("event {after} is not published yet, the latest is {latest}; subscribe anew")]
-    Future { after: u64, latest: u64 },
+    Future {
+        /// The number that was asked for.
+        after: u64,
+        /// Number of the latest event.
+        latest: u64,
+    },
 }
 
 /// Nothing came in time.

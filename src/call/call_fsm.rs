@@ -151,7 +151,9 @@ impl CallEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a call in state {state:?} takes no {event:?}; count it and go on")]
 pub struct IllegalEvent {
+    /// What the call was in, and stays in.
     pub state: CallState,
+    /// What came.
     pub event: CallEvent,
 }
 

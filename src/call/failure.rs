@@ -8,17 +8,29 @@ use b2b_sip::msg::phrase;
 
 /// Q.850 causes that we give by ourselves.
 pub mod cause {
+    /// Nobody has this number.
     pub const UNALLOCATED_NUMBER: u8 = 1;
+    /// A party hung up.
     pub const NORMAL_CLEARING: u8 = 16;
+    /// The called party is busy.
     pub const USER_BUSY: u8 = 17;
+    /// The called party did not respond at all.
     pub const NO_USER_RESPONDING: u8 = 18;
+    /// The called party rang, and did not answer.
     pub const NO_ANSWER: u8 = 19;
+    /// The called party, or a rule for it, does not want the call.
     pub const CALL_REJECTED: u8 = 21;
+    /// A normal end of which nothing more is known.
     pub const NORMAL_UNSPECIFIED: u8 = 31;
+    /// The network is disturbed for a short time.
     pub const TEMPORARY_FAILURE: u8 = 41;
+    /// The parties share no media.
     pub const INCOMPATIBLE_DESTINATION: u8 = 88;
+    /// A timer has fired for want of a response.
     pub const RECOVERY_ON_TIMER_EXPIRY: u8 = 102;
+    /// A message broke the protocol.
     pub const PROTOCOL_ERROR: u8 = 111;
+    /// A failure beyond the border to another network, of which nothing more is known.
     pub const INTERWORKING: u8 = 127;
 }
 

@@ -73,9 +73,11 @@ pub trait ApplicationHandler: Send + Sync {
 /// A party wants the other one of its call to be somewhere else.
 #[derive(Debug, Clone)]
 pub struct Referral {
+    /// The call.
     pub call: CallId,
     /// The leg of who asks.
     pub leg: LegId,
+    /// Who asks, as far as it is known.
     pub by: Party,
     /// The URI of Refer-To, as it came.
     pub target: String,
@@ -89,9 +91,11 @@ pub struct Referral {
 /// A callee says that it is reached elsewhere.
 #[derive(Debug, Clone)]
 pub struct Redirection {
+    /// The call.
     pub call: CallId,
     /// The leg of who says so.
     pub leg: LegId,
+    /// Who says so, as far as it is known.
     pub by: Party,
     /// What was dialled to reach it.
     pub dialled: ResolvedContact,
@@ -139,16 +143,33 @@ pub enum HandlerAction {
     Bridge(LegId),
     /// Refuse an unanswered caller with this status of 300 to 699; hang up an
     /// answered one.
-    Reject { status: u16, reason: String },
+    Reject {
+        /// 300 to 699.
+        status: u16,
+        /// The reason phrase; empty: the standard one.
+        reason: String,
+    },
     /// The place that a party names is not followed, since it may not lead there; why, and where a
     /// configuration could allow it, the line to write.
-    NotFollowed { why: String, line: Option<String> },
+    NotFollowed {
+        /// Why, for logs and records.
+        why: String,
+        /// The line that would allow it; `None`: nothing would.
+        line: Option<String>,
+    },
     /// Hang up; an unanswered caller gets 603.
     Disconnect,
     /// The action, with what the call's account is to say of it: the name of the route that
     /// asks for it, if one does, and why in words. What is dialled says it in
     /// [`DialOptions::route`](super::service::DialOptions::route).
-    Routed { route: Option<String>, why: String, action: Box<HandlerAction> },
+    Routed {
+        /// The name of the route; `None`: no route asks for it.
+        route: Option<String>,
+        /// In words.
+        why: String,
+        /// What is done.
+        action: Box<HandlerAction>,
+    },
 }
 
 impl HandlerAction {

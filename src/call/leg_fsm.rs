@@ -85,9 +85,17 @@ pub enum TerminationCause {
     /// CANCEL, ours or theirs, before the answer.
     Cancelled,
     /// We refused it with this status.
-    Rejected { status: u16 },
+    Rejected {
+        /// The final status that we sent.
+        status: u16,
+    },
     /// The far end, or the way there, refused ours with this status.
-    Failed { status: u16, reason: String },
+    Failed {
+        /// The final status, 300 to 699; 408 and 503 also stand for no response and no transport.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+    },
     /// No RTP for too long.
     MediaTimeout,
     /// Who carried its media is gone.
@@ -95,7 +103,10 @@ pub enum TerminationCause {
     /// Nobody refreshed its session in time, or our refresh found nobody (RFC 4028).
     SessionExpired,
     /// The peer broke the protocol inside the call: no ACK, no usable answer.
-    Protocol { message: String },
+    Protocol {
+        /// What it did, for logs.
+        message: String,
+    },
 }
 
 impl TerminationCause {
@@ -136,7 +147,9 @@ impl From<TerminationCause> for EndCause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a leg in state {state:?} takes no {event:?}; ignore it")]
 pub struct IllegalEvent {
+    /// What the leg was in, and stays in.
     pub state: LegState,
+    /// What came.
     pub event: LegEvent,
 }
 

@@ -56,6 +56,7 @@ pub enum LookupKind {
 /// Where a target can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupResult {
+    /// What the target turned out to be.
     pub kind: LookupKind,
     /// The target as it was asked for.
     pub original: String,
@@ -171,7 +172,9 @@ pub struct GatewayUse {
 /// A digest user and password. `Debug` does not show the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// `username` of the digest (RFC 7616 §3.4).
     pub username: String,
+    /// In the clear.
     pub password: String,
     /// Only for this realm; none: for any.
     pub realm: Option<String>,
@@ -190,36 +193,106 @@ impl fmt::Debug for Credentials {
 /// Why a target cannot be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
+    /// The target has not the form of one.
     #[error(
         "'{target}' is no target; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI: {why}"
     )]
-    BadTarget { target: String, why: Cow<'static, str> },
+    BadTarget {
+        /// As it was asked for.
+        target: String,
+        /// What is wrong with it, in words.
+        why: Cow<'static, str>,
+    },
+    /// No resolver takes targets of this form.
     #[error(
         "'{target}' is no target that is known here; write user/<name>, gateway/<name>/<number>, group/<name> or a SIP URI ({known})"
     )]
-    NoResolver { target: String, known: String },
+    NoResolver {
+        /// As it was asked for.
+        target: String,
+        /// The resolvers that there are, for people.
+        known: String,
+    },
+    /// The configuration has no such user.
     #[error("there is no user '{user}'; add it as a [[user]], or correct the target")]
-    UnknownUser { user: String },
+    UnknownUser {
+        /// The user's name.
+        user: String,
+    },
+    /// The user has no binding now.
     #[error("user '{user}' is not registered; check that the phone's registration arrives here")]
-    NotRegistered { user: String },
+    NotRegistered {
+        /// The user's name.
+        user: String,
+    },
+    /// The configuration has no such gateway.
     #[error("there is no gateway '{gateway}'; add it as a [[gateway]], or correct the target")]
-    UnknownGateway { gateway: String },
+    UnknownGateway {
+        /// The gateway's name.
+        gateway: String,
+    },
+    /// None of the gateway's hosts is up.
     #[error("no host of gateway '{gateway}' answers ({hosts}); check the way to the provider")]
-    GatewayDown { gateway: String, hosts: String },
+    GatewayDown {
+        /// The gateway's name.
+        gateway: String,
+        /// Its hosts, separated by commas.
+        hosts: String,
+    },
+    /// The gateway's channel limit is reached.
     #[error("gateway '{gateway}' has all of its {limit} channels in use; raise its limit or add a gateway")]
-    GatewayFull { gateway: String, limit: u32 },
+    GatewayFull {
+        /// The gateway's name.
+        gateway: String,
+        /// Its limit, in calls.
+        limit: u32,
+    },
+    /// The configuration has no such group.
     #[error("there is no group '{group}'; add it as a [[group]], or correct the target")]
-    UnknownGroup { group: String },
+    UnknownGroup {
+        /// The group's name.
+        group: String,
+    },
+    /// A group is its own member, over others.
     #[error("group '{group}' contains itself ({path}); take one of these memberships away")]
-    GroupCycle { group: String, path: String },
+    GroupCycle {
+        /// The group's name.
+        group: String,
+        /// The groups from one to the next, with arrows.
+        path: String,
+    },
+    /// Groups in groups, and too many of them.
     #[error("groups are nested more than {limit} deep at '{group}'; flatten them")]
-    GroupTooDeep { group: String, limit: usize },
+    GroupTooDeep {
+        /// The group where the limit was reached.
+        group: String,
+        /// The limit, in groups.
+        limit: usize,
+    },
+    /// Every member's own lookup failed.
     #[error("nobody in group '{group}' can be reached: {why}")]
-    GroupUnreachable { group: String, why: String },
+    GroupUnreachable {
+        /// The group's name.
+        group: String,
+        /// What the lookups said, in words.
+        why: String,
+    },
+    /// A rule forbids this target to who calls.
     #[error("'{target}' may not be called: {why}")]
-    NotAllowed { target: String, why: Cow<'static, str> },
+    NotAllowed {
+        /// As it was asked for.
+        target: String,
+        /// Which rule, in words.
+        why: Cow<'static, str>,
+    },
+    /// A resolver could not tell: its store is gone, or it stops.
     #[error("the lookup of '{target}' failed: {why}; try again, and see the log of the store behind it")]
-    Unavailable { target: String, why: String },
+    Unavailable {
+        /// As it was asked for.
+        target: String,
+        /// What it said.
+        why: String,
+    },
 }
 
 impl LookupError {

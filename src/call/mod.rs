@@ -31,6 +31,9 @@
 //! use b2b_server::config;
 //! ```
 
+// not in [workspace.lints]: the other crates are internal and promise nothing
+#![warn(missing_docs)]
+
 use serde::{Deserialize, Serialize};
 
 #[doc(hidden)]

@@ -13,8 +13,11 @@ const MAX_TEXT: usize = 128;
 /// One value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
+    /// What `cause` is a number of.
     pub protocol: Protocol,
+    /// A SIP status or a Q.850 cause; `None`: there is none, or it is no number.
     pub cause: Option<u16>,
+    /// For people, unquoted; `None`: there is none.
     pub text: Option<String>,
 }
 
@@ -25,6 +28,7 @@ pub enum Protocol {
     Sip,
     /// An ITU-T Q.850 cause, decimal.
     Q850,
+    /// Another protocol, by its name as it came (RFC 3326 §2).
     Other(String),
 }
 

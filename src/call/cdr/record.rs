@@ -18,10 +18,12 @@ use b2b_base::util::redact::Redaction;
 /// durations are right whatever happens to the clock on the wall.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cdr {
+    /// The leg's call.
     pub call: CallId,
     /// The call that this one came from by transfer, or itself: records with the same
     /// one belong together.
     pub linked: CallId,
+    /// The leg.
     pub leg: LegId,
     /// Which side of the leg we were on.
     pub direction: CallDirection,
@@ -29,6 +31,7 @@ pub struct Cdr {
     pub sip_call_id: String,
     /// Who called: number or URI.
     pub caller: String,
+    /// The display name of the caller; `None`: it has none.
     pub caller_name: Option<String>,
     /// Who was called.
     pub callee: String,
@@ -48,6 +51,7 @@ pub struct Cdr {
     pub answered: Option<Duration>,
     /// The end, after `start`.
     pub ended: Duration,
+    /// How it ended.
     pub ending: Ending,
     /// How the call's audio went.
     pub audio: Option<Audio>,
@@ -62,14 +66,19 @@ pub struct Cdr {
 /// What became of a leg, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Disposition {
+    /// There was a 2xx.
     #[serde(rename = "ANSWERED")]
     Answered,
+    /// Nobody took it in time, or nobody is there: 408 or 480.
     #[serde(rename = "NO ANSWER")]
     NoAnswer,
+    /// The called party is busy: 486 or 600.
     #[serde(rename = "BUSY")]
     Busy,
+    /// The caller gave up before the answer.
     #[serde(rename = "CANCELLED")]
     Cancelled,
+    /// Every other end without an answer.
     #[serde(rename = "FAILED")]
     Failed,
 }
@@ -77,7 +86,9 @@ pub enum Disposition {
 /// How a leg ended, as records have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
+    /// In a word.
     pub disposition: Disposition,
+    /// The Q.850 cause, 1 to 127.
     pub q850: u8,
     /// The final status of the INVITE.
     pub sip_status: Option<u16>,
@@ -89,7 +100,9 @@ pub struct Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HangupBy {
+    /// We ended it, or another leg of the call did.
     Local,
+    /// The party on this leg ended it.
     Remote,
 }
 

@@ -41,12 +41,25 @@ pub struct WriterConfig {
 /// Why records cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CdrError {
+    /// The file cannot be opened for appending.
     #[error("cannot open the record file {path}: {reason}; see that the folder exists and may be written", path = path.display())]
-    Open { path: PathBuf, reason: String },
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The system refused the thread; the text says why.
     #[error("cannot start the thread for records: {0}")]
     Thread(String),
+    /// The thread was still writing when it was to be through.
     #[error("{left} records were not written in time; free some space for {path}", path = path.display())]
-    Unfinished { path: PathBuf, left: u64 },
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// How many records are lost.
+        left: u64,
+    },
 }
 
 /// Counters of a writer.

@@ -18,10 +18,13 @@ use crate::{CallId, LegId};
 pub enum Place {
     /// A menu, a prompt, a mailbox.
     Ivr,
+    /// A queue, where callers wait for an agent.
     Queue,
     /// A program outside commands it.
     Program,
+    /// A conference.
     Conference,
+    /// A parking place, until somebody takes the call there.
     Parking,
     /// Back with its handler.
     Handler,

@@ -59,6 +59,7 @@ impl DialTo {
 /// group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DialStage {
+    /// What to dial, each with its priority.
     pub contacts: Vec<ResolvedContact>,
     /// How long all of it may ring; none: as long as its contacts do.
     pub lasts: Option<Duration>,
@@ -79,6 +80,7 @@ pub enum DialOrder {
 /// How to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialOptions {
+    /// One after the other, or together.
     pub order: DialOrder,
     /// How long a contact rings that does not say so itself.
     pub ring_timeout: Duration,
@@ -115,7 +117,9 @@ pub struct DialOptions {
 /// The route of a call: its name, and in words where it leads and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteTaken {
+    /// The name of the route in the configuration.
     pub name: String,
+    /// Where it leads and why, for people.
     pub why: String,
 }
 
@@ -144,7 +148,9 @@ impl Default for DialOptions {
 /// Whom to dial, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialRequest {
+    /// Whom.
     pub to: DialTo,
+    /// How.
     pub options: DialOptions,
 }
 
@@ -163,14 +169,19 @@ impl DialRequest {
 /// Why nobody could be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
+    /// The target is none, or cannot be reached.
     #[error("the target cannot be dialled: {0}")]
     Lookup(#[from] LookupError),
+    /// Every contact refused, or did not answer; the failure that counts.
     #[error("nobody answered: {} {}", .0.status, .0.reason)]
     Failed(DialFailure),
+    /// The caller's leg has ended.
     #[error("the caller has hung up meanwhile; nothing is left to do")]
     CallerGone,
+    /// The request contradicts itself or the state of the call; the text says how.
     #[error("{0}; correct the request")]
     Invalid(String),
+    /// The switch is stopping or has stopped.
     #[error("the service is stopping; dial elsewhere")]
     Stopping,
 }
@@ -191,16 +202,22 @@ impl DialError {
 /// Why a command about a leg, a bridge or a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
+    /// It has ended, or was never there.
     #[error("there is no such leg, bridge or call, or it is over")]
     Gone,
+    /// The command does not go with its state; the text says why.
     #[error("not possible now: {0}")]
     WrongState(&'static str),
+    /// Another offer waits for its answer (RFC 3261 §14.1); 491 from the far end counts.
     #[error("an offer to this party or from it is under way; ask again in a moment")]
     Busy,
+    /// The status of the party's final response, 300 to 699.
     #[error("the party has refused it with {0}; everything is as it was")]
     Refused(u16),
+    /// The media controller did not do it; the text says why.
     #[error("no media for it: {0}")]
     Media(String),
+    /// The switch is stopping or has stopped.
     #[error("the service is stopping; nothing new begins")]
     Stopping,
 }
@@ -208,8 +225,11 @@ pub enum CallError {
 /// What [`CallService::wait_for_termination`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Watched {
+    /// The end of a leg.
     Leg(LegId),
+    /// The end of a bridge.
     Bridge(BridgeId),
+    /// The end of a whole call.
     Call(CallId),
 }
 
