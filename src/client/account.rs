@@ -11,7 +11,9 @@ use b2b_call::agent::{self, Credentials, Pace, RegistrationConfig, Roots, Signal
 /// What SIP messages go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
+    /// UDP; requests beyond 1,300 octets go by TCP (RFC 3261 §18.1.1).
     Udp,
+    /// TCP, without encryption.
     Tcp,
     /// TLS over TCP; the server's certificate is checked, see [`Tls`].
     Tls,

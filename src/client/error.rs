@@ -15,10 +15,20 @@ pub enum StartError {
     Build(#[from] super::BuildError),
     /// The address is taken, or not one of this machine.
     #[error("cannot bind {addr}: {error}; leave `bind` out for any free port, or end what holds it")]
-    Bind { addr: std::net::SocketAddr, error: std::io::Error },
+    Bind {
+        /// The address and port that were asked for.
+        addr: std::net::SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// The SIP trace cannot be written.
     #[error("cannot write {path}: {error}; choose a path that can be written", path = path.display())]
-    Trace { path: PathBuf, error: std::io::Error },
+    Trace {
+        /// The file of the trace.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// A thread or a descriptor was refused.
     #[error("the system refused what a client needs: {0}; look at the limits of this process (ulimit -a)")]
     System(String),
@@ -36,7 +46,12 @@ pub enum CallError {
     Start(#[from] StartError),
     /// The target cannot be called.
     #[error("cannot call {uri:?}: {reason}; write it like sip:bob@127.0.0.1:5060")]
-    Target { uri: String, reason: String },
+    Target {
+        /// The target as it was given.
+        uri: String,
+        /// What is wrong with it, for people.
+        reason: String,
+    },
     /// A header field that cannot be set.
     #[error("the header field {0:?} cannot be set; use one of your own, like X-Account")]
     Header(String),
@@ -54,13 +69,21 @@ pub enum CallError {
     NotAnswered,
     /// The far end did not agree to a change: the call goes on as it was.
     #[error("the far end refuses: {status} {reason}; the call goes on as it was")]
-    Refused { status: u16, reason: String },
+    Refused {
+        /// The final status, 300 to 699.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+    },
     /// Only who has made an offer can hear something before the answer.
     #[error("the caller has offered nothing that could be heard before the answer; answer instead")]
     NoEarlyMedia,
     /// The far end was sent to somebody, and did not get there.
     #[error("not transferred: {}", untransferred(*status))]
-    Transfer { status: Option<u16> },
+    Transfer {
+        /// The final status of the call that the far end made; `None`: it has not said how that ended.
+        status: Option<u16>,
+    },
     /// These calls cannot be one conversation.
     #[error("no such conference: {0}")]
     Conference(&'static str),

@@ -15,58 +15,189 @@ use b2b_call::agent::Codec;
 #[non_exhaustive]
 pub enum ClientEvent {
     /// Somebody calls; the call itself comes from [`super::SipClient::incoming`].
-    Incoming { call: CallId, from: String, to: String },
+    Incoming {
+        /// Its number; [`super::SipClient::incoming`] gives the call.
+        call: CallId,
+        /// Who calls: the URI of From.
+        from: String,
+        /// Who is called: the URI of To.
+        to: String,
+    },
     /// A call has gone on.
-    State { call: CallId, state: CallState },
+    State {
+        /// The call.
+        call: CallId,
+        /// Its state from now on.
+        state: CallState,
+    },
     /// The far end says how far our call is: 180 (it rings), 183 (it may be heard already) …
-    Progress { call: CallId, status: u16, reason: String },
+    Progress {
+        /// The call.
+        call: CallId,
+        /// 101 to 199.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+    },
     /// Offer and answer have settled how sound is sent to the far end.
-    Agreed { call: CallId, codec: Codec, ptime_ms: u32, remote_rtp: SocketAddr },
+    Agreed {
+        /// The call.
+        call: CallId,
+        /// What sound is sent as.
+        codec: Codec,
+        /// Sound in a packet, in ms.
+        ptime_ms: u32,
+        /// Where RTP is sent to.
+        remote_rtp: SocketAddr,
+    },
     /// The first RTP packet has come.
-    MediaStarted { call: CallId },
+    MediaStarted {
+        /// The call.
+        call: CallId,
+    },
     /// The far end holds us, or takes us back.
-    Held { call: CallId, held: bool },
+    Held {
+        /// The call.
+        call: CallId,
+        /// Whether we are held from now on.
+        held: bool,
+    },
     /// A digit of the far end's: by RFC 4733 or INFO, or in its sound where the builder asks for
     /// `dtmf_in_band_detection`.
-    Digit { call: CallId, digit: char, duration_ms: u32 },
+    Digit {
+        /// The call.
+        call: CallId,
+        /// `0-9 * # A-D`
+        digit: char,
+        /// How long it was pressed, in ms.
+        duration_ms: u32,
+    },
     /// How a call sounds: every 5 s, and once more, of the whole call, when its media are closed.
-    Quality { call: CallId, quality: Quality, last: bool },
+    Quality {
+        /// The call.
+        call: CallId,
+        /// The numbers.
+        quality: Quality,
+        /// Whether it is of the whole call, which is over.
+        last: bool,
+    },
     /// Something was done about lost RTP, or nothing comes any more, or comes again.
-    Recovery { call: CallId, step: RecoveryStep },
+    Recovery {
+        /// The call.
+        call: CallId,
+        /// What was done.
+        step: RecoveryStep,
+    },
     /// A device has gone, or come back, for the calls that use it. With a `problem` and `works` they
     /// go on with the default device; with a `problem` alone they are silent, and the default device
     /// is tried once a second; without one it works again.
-    Device { side: DeviceSide, problem: Option<String>, works: bool },
+    Device {
+        /// Microphone or loudspeaker.
+        side: DeviceSide,
+        /// What is wrong, for people; `None`: nothing any more.
+        problem: Option<String>,
+        /// Whether there is sound: by the device itself, or by the default device.
+        works: bool,
+    },
     /// How loud a call is, ten times a second where [`super::ClientBuilder::levels`] asked for it:
     /// dB below full scale, `None` for silence.
-    Level { call: CallId, heard_dbfs: Option<f64>, sent_dbfs: Option<f64> },
+    Level {
+        /// The call.
+        call: CallId,
+        /// Of what comes from the far end.
+        heard_dbfs: Option<f64>,
+        /// Of what goes to the far end.
+        sent_dbfs: Option<f64>,
+    },
     /// The far end does not take a digit that we sent by INFO: send digits another way.
-    DigitRefused { call: CallId, digit: char, status: u16 },
+    DigitRefused {
+        /// The call.
+        call: CallId,
+        /// `0-9 * # A-D`
+        digit: char,
+        /// The final status of the INFO, 300 to 699.
+        status: u16,
+    },
     /// A recording has ended, and its file is closed. When it ended with its call, only
     /// [`crate::SipClient::events`] tell.
-    RecordingEnded { call: CallId, path: PathBuf, outcome: Result<Recorded, DiskError> },
+    RecordingEnded {
+        /// The call.
+        call: CallId,
+        /// The file.
+        path: PathBuf,
+        /// What is in the file, or what the disk said.
+        outcome: Result<Recorded, DiskError>,
+    },
     /// What was written before this mark is sent ([`crate::Outgoing::mark`]).
-    MarkPlayed { call: CallId, mark: MarkId },
+    MarkPlayed {
+        /// The call.
+        call: CallId,
+        /// As [`crate::Outgoing::mark`] returned it.
+        mark: MarkId,
+    },
     /// What was written before this mark was flushed before all of it was sent.
-    MarkFlushed { call: CallId, mark: MarkId },
+    MarkFlushed {
+        /// The call.
+        call: CallId,
+        /// As [`crate::Outgoing::mark`] returned it.
+        mark: MarkId,
+    },
     /// The call that the far end makes by our wish gets this provisional response.
-    TransferProgress { call: CallId, status: u16 },
+    TransferProgress {
+        /// The call that is transferred.
+        call: CallId,
+        /// 100 to 199.
+        status: u16,
+    },
     /// What became of it: 2xx, it is answered, and this call ends. `None`: the far end has said no
     /// more.
-    TransferEnded { call: CallId, status: Option<u16> },
+    TransferEnded {
+        /// The call that is transferred.
+        call: CallId,
+        /// The final status.
+        status: Option<u16>,
+    },
     /// The far end sends us to `target`; `attended`: to take over a call of its own.
-    TransferRequested { call: CallId, target: String, attended: bool },
+    TransferRequested {
+        /// The call.
+        call: CallId,
+        /// The URI of Refer-To.
+        target: String,
+        /// Whether Refer-To has Replaces (RFC 3891).
+        attended: bool,
+    },
     /// We go there, with the call `to`: [`super::SipClient::find`] gives it.
-    Transferring { call: CallId, to: CallId },
+    Transferring {
+        /// The call in which the far end asked for it.
+        call: CallId,
+        /// The new call.
+        to: CallId,
+    },
     /// The call `by` has been answered in the place of this one, which ends.
-    Replaced { call: CallId, by: CallId },
+    Replaced {
+        /// The call that ends.
+        call: CallId,
+        /// The call in its place.
+        by: CallId,
+    },
     /// This machine has another address on the way to the registrar: registrar and far ends are
     /// told, and calls go on.
-    AddressChanged { from: IpAddr, to: IpAddr },
+    AddressChanged {
+        /// Our address until now.
+        from: IpAddr,
+        /// Our address from now on.
+        to: IpAddr,
+    },
     /// The registration has gone on: told at every refresh, too.
-    Registration { state: RegistrationState },
+    Registration {
+        /// Where it is now.
+        state: RegistrationState,
+    },
     /// This reader was too slow: so many of its oldest events are lost, all calls counted.
-    Lost { count: u64 },
+    Lost {
+        /// How many events.
+        count: u64,
+    },
     /// The media thread has died, and every call's sound with it: make another client.
     MediaLost,
     /// The client has stopped. Nothing follows.

@@ -92,6 +92,9 @@
 //! Methods are `async` and wait for channels only. The client's threads bring their own runtime;
 //! the caller's may be tokio's or another one, or a `block_on`.
 
+// not in [workspace.lints]: the other crates are internal and promise nothing
+#![warn(missing_docs)]
+
 mod account;
 pub mod audio;
 pub mod book;

@@ -85,14 +85,30 @@ impl Step {
 #[non_exhaustive]
 pub enum RecoveryStep {
     /// Sound is sent more robustly, or less so again.
-    Sending { step: Step, loss_pct: f64 },
+    Sending {
+        /// How it is sent from now on.
+        step: Step,
+        /// Loss that the far end reports, percent.
+        loss_pct: f64,
+    },
     /// Another codec is offered; [`super::ClientEvent::Agreed`] follows if it is taken.
-    Offering { codec: Codec, loss_pct: f64 },
+    Offering {
+        /// The codec that is offered.
+        codec: Codec,
+        /// Loss that the far end reports, percent.
+        loss_pct: f64,
+    },
     /// Nothing has come for so long, although something should. The call goes on until
     /// [`super::ClientBuilder::rtp_timeout`].
-    Silent { since: Duration },
+    Silent {
+        /// For how long.
+        since: Duration,
+    },
     /// Something comes again, after so long.
-    Back { after: Duration },
+    Back {
+        /// How long nothing came.
+        after: Duration,
+    },
 }
 
 impl fmt::Display for RecoveryStep {

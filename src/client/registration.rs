@@ -15,10 +15,24 @@ pub enum RegistrationState {
     /// Asked for; there is no answer yet.
     Registering,
     /// In force for this long, if it is not refreshed before, which it is.
-    Registered { expires: Duration, registrar: String, contact: String },
+    Registered {
+        /// As the registrar has granted.
+        expires: Duration,
+        /// Its URI: the one of several that took it.
+        registrar: String,
+        /// The URI where calls for us come to.
+        contact: String,
+    },
     /// Not in force, or not refreshed; `retry_in`: when the client tries again by itself, none:
     /// not before [`super::SipClient::register`].
-    Failed { error: RegistrationError, status: Option<u16>, retry_in: Option<Duration> },
+    Failed {
+        /// Why not, in kind.
+        error: RegistrationError,
+        /// Status of the last response; `None`: there was none.
+        status: Option<u16>,
+        /// From now; `None`: only when it is asked for.
+        retry_in: Option<Duration>,
+    },
 }
 
 impl RegistrationState {

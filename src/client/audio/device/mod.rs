@@ -41,7 +41,10 @@ pub enum Audio {
     /// Each call says this file (MP3, WAV, FLAC, Ogg Vorbis), from its answer on and again from the
     /// beginning when it ends, where the pipeline has no source. It is opened with each call, by
     /// the client's thread. What is heard is recorded by [`crate::Call::record`].
-    Files { say: PathBuf },
+    Files {
+        /// The file.
+        say: PathBuf,
+    },
     /// A source and a sink of the program's own, where the pipeline has none: see
     /// [`Audio::custom`].
     Custom(CustomAudio),
@@ -166,7 +169,9 @@ pub trait Loudspeaker {
 /// Which device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceSide {
+    /// Where the user's voice comes from.
     Microphone,
+    /// Where the far end is heard.
     Loudspeaker,
 }
 
