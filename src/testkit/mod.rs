@@ -38,6 +38,8 @@
 //! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
 //!   `seen`: what the test sees of them; `keys`: what parties press
 
+// not in [workspace.lints]: the other crates are internal and promise nothing
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod accounts;

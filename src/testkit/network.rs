@@ -18,6 +18,7 @@ pub struct Network {
     pub duplicate: f64,
     /// One-way delay, between these, ms; a difference reorders.
     pub delay_ms: (u64, u64),
+    /// The same seed loses, doubles and delays the same datagrams.
     pub seed: u64,
 }
 
@@ -31,8 +32,11 @@ impl Network {
 pub struct Sent {
     /// Since the start.
     pub at: Duration,
+    /// Address and port of the sender.
     pub from: SocketAddr,
+    /// Address and port of the receiver.
     pub to: SocketAddr,
+    /// The message as on the wire, after the middlebox.
     pub data: Bytes,
 }
 

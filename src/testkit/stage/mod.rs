@@ -25,16 +25,20 @@ type Waits<T> = oneshot::Sender<Result<T, MediaError>>;
 /// Something that was played.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
+    /// When it began, in virtual time.
     pub at: Instant,
     /// Who hears it.
     pub by: Hears,
+    /// What was played.
     pub prompt: Prompt,
 }
 
 /// Who hears something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hears {
+    /// A party, by its endpoint.
     Party(EndpointId),
+    /// All who are in a room.
     Room(ConferenceId),
 }
 

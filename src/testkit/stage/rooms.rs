@@ -14,9 +14,13 @@ use crate::controller::{
 /// A recording that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeRecording {
+    /// Who is recorded.
     pub of: Hears,
+    /// As it was asked for.
     pub spec: RecordingSpec,
+    /// Whether it waits for its continuation.
     pub paused: bool,
+    /// `false`: it was stopped, or has reached its limits.
     pub running: bool,
     /// Of sound, pauses left out.
     pub lasts: Duration,
@@ -27,7 +31,9 @@ pub struct FakeRecording {
 /// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeRoom {
+    /// As it was asked for.
     pub spec: ConferenceSpec,
+    /// Who is in it, and how.
     pub members: BTreeMap<EndpointId, Member>,
 }
 
