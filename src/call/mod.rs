@@ -92,3 +92,8 @@ pub struct CallId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BridgeId(pub u64);
+
+// its example is compiled
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;

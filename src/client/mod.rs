@@ -141,3 +141,8 @@ pub use b2b_call::agent::{
     Codec, DtmfMode, ImpairConfig, RegistrationError, SessionDescriptions, SrtpPolicy,
 };
 pub use b2b_media::disk::DiskError;
+
+// its example is compiled
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;

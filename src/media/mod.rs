@@ -73,3 +73,8 @@ pub mod worker;
 
 pub use b2b_base::util::ntp::Now;
 pub use b2b_dsp::resample;
+
+// its example is compiled
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;

@@ -40,3 +40,8 @@ pub mod registration;
 pub mod sent_by;
 #[doc(hidden)]
 pub mod transaction;
+
+// its example is compiled
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;

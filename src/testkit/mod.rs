@@ -488,3 +488,8 @@ impl Resolver for Uris {
         Box::pin(std::future::ready(Ok(Some(found))))
     }
 }
+
+// its example is compiled
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;
