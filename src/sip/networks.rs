@@ -11,7 +11,7 @@ impl Networks {
     /// Whether an address is in one of them; an IPv4 address is one, mapped or not.
     pub fn contain(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.0.iter().any(|net| contains(*net, ip))
+        self.0.iter().any(|(net, prefix)| contains(*net, *prefix, ip))
     }
 }
 
@@ -22,7 +22,7 @@ impl FromIterator<(IpAddr, u8)> for Networks {
 }
 
 /// Whether an address is in this network.
-pub fn contains((net, prefix): (IpAddr, u8), ip: IpAddr) -> bool {
+pub fn contains(net: IpAddr, prefix: u8, ip: IpAddr) -> bool {
     let same = |a: &[u8], b: &[u8]| {
         let bits = usize::from(prefix).min(a.len() * 8);
         let (whole, rest) = (bits / 8, bits % 8);

@@ -148,7 +148,8 @@ impl FakeMedia {
     /// What `with` makes of the sides of one endpoint, or of two.
     fn described<T: Into<Bytes>, E: Into<MediaError>>(
         &self,
-        (one, other): (EndpointId, Option<EndpointId>),
+        one: EndpointId,
+        other: Option<EndpointId>,
         with: impl FnOnce(&mut Side, Option<&mut Side>) -> Result<T, E>,
     ) -> MediaFuture<Answer> {
         let mut state = self.state();
@@ -169,7 +170,7 @@ impl FakeMedia {
         other: EndpointId,
         with: impl FnOnce(&mut Side, &mut Side) -> Result<T, E>,
     ) -> MediaFuture<Answer> {
-        self.described((one, Some(other)), |one, other| match other {
+        self.described(one, Some(other), |one, other| match other {
             Some(other) => with(one, other),
             None => Err(NegotiateError::NoAudio.into()),
         })
@@ -248,25 +249,25 @@ impl MediaBackend for FakeMedia {
             }
             Verb::LocalOffer { endpoint, like, policy } => {
                 return self
-                    .described((endpoint, like), |to, like| pair::local_offer(to, like.as_deref(), &policy));
+                    .described(endpoint, like, |to, like| pair::local_offer(to, like.as_deref(), &policy));
             }
             Verb::ApplyRemote { endpoint, answer } => {
                 return MediaFuture::ready(self.apply(endpoint, &answer));
             }
             Verb::LocalAnswer { endpoint, offer, policy } => {
-                return self.described((endpoint, None), |side, _| pair::local_answer(side, &offer, &policy));
+                return self.described(endpoint, None, |side, _| pair::local_answer(side, &offer, &policy));
             }
             Verb::RepeatOffer { endpoint } => {
-                return self.described((endpoint, None), |side, _| pair::repeat(side));
+                return self.described(endpoint, None, |side, _| pair::repeat(side));
             }
             Verb::DirectOffer { from, to, heard, policy } => {
-                return self.described((from, Some(to)), |from, to| match to {
+                return self.described(from, Some(to), |from, to| match to {
                     Some(to) => pair::direct(from, to, heard, &policy),
                     None => Err(pair::DirectError::Held),
                 });
             }
             Verb::ReturnOffer { endpoint, policy } => {
-                return self.described((endpoint, None), |side, _| pair::back(side, &policy));
+                return self.described(endpoint, None, |side, _| pair::back(side, &policy));
             }
             Verb::SendDigit { endpoint, digit, duration_ms } => {
                 self.state().digits.push((endpoint, digit, duration_ms));

@@ -122,14 +122,15 @@ pub struct Harness {
 impl Harness {
     /// A quiet network; targets are URIs.
     pub fn new(start: Instant, handlers: Vec<Arc<dyn ApplicationHandler>>) -> Self {
-        let parts = (handlers, Arc::new(Uris) as Arc<dyn Resolver>);
-        Harness::with(start, parts, Box::new(AdmitAll), SwitchConfig::default(), Network::QUIET)
+        let config = SwitchConfig::default();
+        Harness::with(start, handlers, Arc::new(Uris), Box::new(AdmitAll), config, Network::QUIET)
     }
 
     /// With a resolver, a front admission, a configuration and a network of the test's.
     pub fn with(
         start: Instant,
-        (handlers, resolver): (Vec<Arc<dyn ApplicationHandler>>, Arc<dyn Resolver>),
+        handlers: Vec<Arc<dyn ApplicationHandler>>,
+        resolver: Arc<dyn Resolver>,
         admission: Box<dyn AdmissionControl>,
         config: SwitchConfig,
         network: Network,

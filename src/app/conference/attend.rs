@@ -120,7 +120,7 @@ impl Attends {
             self.say(Word::Goodbye).await?;
             return Ok(HandlerAction::Disconnect);
         };
-        let joined = lock(&self.room.live).room.join((call, leg), role, config.most, config.needs_moderator);
+        let joined = lock(&self.room.live).room.join(call, leg, role, config.most, config.needs_moderator);
         let deeds = match joined {
             Ok(deeds) => deeds,
             Err(refused) => {

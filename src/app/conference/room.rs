@@ -125,7 +125,8 @@ impl Room {
     /// The room is full or locked.
     pub fn join(
         &mut self,
-        (call, leg): (CallId, LegId),
+        call: CallId,
+        leg: LegId,
         role: Role,
         most: usize,
         needs_moderator: bool,

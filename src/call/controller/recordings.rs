@@ -52,7 +52,8 @@ impl Recordings {
         side: &Side,
         spec: &RecordingSpec,
     ) -> (Tap, MediaFuture<RecordingId>) {
-        let (recording, tap, begun) = self.begin_as(formats(side), spec);
+        let (said, heard) = formats(side);
+        let (recording, tap, begun) = self.begin_as(said, heard, spec);
         self.of().entry(endpoint).or_default().push(recording);
         (tap, begun)
     }
@@ -60,13 +61,14 @@ impl Recordings {
     /// Begins one of a room, whose packets have static payload types: one channel.
     pub fn begin_room(&self, spec: &RecordingSpec) -> (Tap, MediaFuture<RecordingId>) {
         let spec = RecordingSpec { stereo: false, ..spec.clone() };
-        let (_, tap, begun) = self.begin_as((Formats::default(), Formats::default()), &spec);
+        let (_, tap, begun) = self.begin_as(Formats::default(), Formats::default(), &spec);
         (tap, begun)
     }
 
     fn begin_as(
         &self,
-        (said, heard): (Formats, Formats),
+        said: Formats,
+        heard: Formats,
         spec: &RecordingSpec,
     ) -> (u64, Tap, MediaFuture<RecordingId>) {
         let plan = Plan {

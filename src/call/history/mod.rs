@@ -190,8 +190,10 @@ impl CallHistory {
     /// The counters of a leg at the end of a bridge that it outlived.
     pub fn counted(
         &mut self,
-        (call, bridge): (CallId, BridgeId),
-        (leg, goes_on_in): (LegId, Option<CallId>),
+        call: CallId,
+        bridge: BridgeId,
+        leg: LegId,
+        goes_on_in: Option<CallId>,
         stats: Box<EndpointStats>,
         now: Instant,
     ) {
@@ -207,7 +209,8 @@ impl CallHistory {
     /// A leg's endpoint is released; [`CallHistory::closed`] brings its last counters.
     pub fn releasing(
         &mut self,
-        (call, leg): (CallId, LegId),
+        call: CallId,
+        leg: LegId,
         endpoint: EndpointId,
         described: Option<Descriptions>,
     ) {

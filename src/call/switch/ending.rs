@@ -80,7 +80,7 @@ impl Switch {
             self.of_endpoint.remove(&endpoint);
             if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
                 let described = self.controller.descriptions(endpoint);
-                self.history.releasing((call, leg), endpoint, described);
+                self.history.releasing(call, leg, endpoint, described);
             }
             self.controller.release_endpoint(endpoint);
         }

@@ -87,7 +87,7 @@ impl Switch {
                 // Released meanwhile: its last word says it.
                 let Ok(stats) = stats else { return };
                 let goes_on_in = switch.legs.get(leg.0).map(|it| it.call);
-                switch.history.counted((call, bridge), (leg, goes_on_in), Box::new(stats), t.now);
+                switch.history.counted(call, bridge, leg, goes_on_in, Box::new(stats), t.now);
                 switch.settle_history(t);
             });
         }

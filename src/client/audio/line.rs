@@ -80,7 +80,7 @@ impl Media {
     /// What the media thread asks and tells, through this pipeline.
     pub fn attached(self, mut pipeline: AudioPipeline, rate_hz: u32) -> (Voice, Ear) {
         let Media { talker, speech, listener, sent, received, muted } = self;
-        let voice = Voice::new(talker, speech, (sent, muted), &mut pipeline, rate_hz);
+        let voice = Voice::new(talker, speech, sent, muted, &mut pipeline, rate_hz);
         (voice, Ear::new(listener, received, &mut pipeline, rate_hz))
     }
 }

@@ -30,7 +30,8 @@ impl Voice {
     pub(super) fn new(
         talker: Talker,
         speeches: Desk<Speech>,
-        (tapes, muted): (Desk<SentTape>, Arc<AtomicBool>),
+        tapes: Desk<SentTape>,
+        muted: Arc<AtomicBool>,
         pipeline: &mut AudioPipeline,
         rate_hz: u32,
     ) -> Self {

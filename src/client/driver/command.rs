@@ -130,7 +130,7 @@ impl Driver {
             }
             Command::Quality { leg, reply } => drop(reply.send(self.quality(leg))),
             Command::Descriptions { leg, reply } => drop(reply.send(self.service.descriptions(leg))),
-            Command::Change { leg, change, codecs, reply } => self.change(leg, (change, codecs), reply),
+            Command::Change { leg, change, codecs, reply } => self.change(leg, change, codecs, reply),
             Command::Control { leg, control, reply } => drop(reply.send(self.control(leg, control))),
             Command::Transfer { leg, whom, reply } => self.transfer(leg, &whom, reply),
             Command::AcceptTransfer { leg, reply } => drop(reply.send(self.accept_transfer(leg))),

@@ -63,7 +63,8 @@ impl Driver {
     pub(super) fn change(
         &mut self,
         leg: LegId,
-        (change, codecs): (Change, Vec<Codec>),
+        change: Change,
+        codecs: Vec<Codec>,
         reply: oneshot::Sender<Result<(), CallError>>,
     ) {
         let asked = match change {

@@ -21,7 +21,7 @@ impl Driver {
     pub(super) fn happened(&mut self, event: AgentEvent) {
         match event {
             AgentEvent::Incoming { leg, from, to, replaces, headers, .. } => {
-                self.incoming(leg, (from, to), replaces, headers);
+                self.incoming(leg, from, to, replaces, headers);
             }
             AgentEvent::TransferProgress { leg, status } => self.transfer_progress(leg, status),
             AgentEvent::TransferEnded { leg, status } => self.transfer_ended(leg, status),
@@ -115,7 +115,8 @@ impl Driver {
     fn incoming(
         &mut self,
         leg: LegId,
-        (from, to): (String, String),
+        from: String,
+        to: String,
         replaces: Option<LegId>,
         headers: Vec<(String, String)>,
     ) {

@@ -65,7 +65,7 @@ pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<
     let (alive, over) = std::sync::mpsc::channel::<()>();
     let (weak_commands, weak_events) = (commands.downgrade(), events.downgrade());
     let thread = move || {
-        let work = || run(settings, (first, receiver), weak_commands, events, bound, state);
+        let work = || run(settings, first, receiver, weak_commands, events, bound, state);
         // Nothing of it is looked at again; whoever has a handle hears that the client has ended.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             tracing::error!("the client's thread panicked: its calls are over");
@@ -82,7 +82,8 @@ pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<
 /// The thread's body.
 fn run(
     settings: Settings,
-    (first, commands): (Option<Command>, mpsc::UnboundedReceiver<Command>),
+    first: Option<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     weak_commands: mpsc::WeakUnboundedSender<Command>,
     events: broadcast::Sender<ClientEvent>,
     bound: oneshot::Sender<Result<SocketAddr, StartError>>,

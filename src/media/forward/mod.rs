@@ -307,7 +307,7 @@ impl ForwardState {
 
     /// The stream's clock is another one from this packet on, which is not counted yet: jitter stays
     /// what it is in time (RFC 7160 §3.2).
-    pub fn change_clock(&mut self, header: &Header, at: u64, (from, to): (u32, u32)) {
+    pub fn change_clock(&mut self, header: &Header, at: u64, from: u32, to: u32) {
         let scaled = u64::from(self.jitter) * u64::from(to) / u64::from(from.max(1));
         self.jitter = u32::try_from(scaled).unwrap_or(u32::MAX);
         self.transit = ticks(at, to).wrapping_sub(header.timestamp);

@@ -57,7 +57,7 @@ impl Endpoint {
         self.rule.clock_rate = rate.unwrap_or(self.rule.clock_rate);
         let before = std::mem::replace(&mut self.pace.measured_in, self.rule.clock_rate);
         if before != self.pace.measured_in {
-            self.state.change_clock(header, at, (before, self.pace.measured_in));
+            self.state.change_clock(header, at, before, self.pace.measured_in);
         }
     }
 

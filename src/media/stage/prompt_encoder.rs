@@ -76,7 +76,8 @@ impl Line {
         &mut self,
         packet: &mut [u8],
         payload_type: u8,
-        (ticks, payload): (u32, usize),
+        ticks: u32,
+        payload: usize,
         at: u64,
         space: &mut OutSpace,
     ) {
@@ -163,7 +164,7 @@ impl PromptEncoder {
             // The codec has failed for good: the party hears nothing.
             return line.interrupt();
         };
-        line.write(header, self.target.payload_type, (ticks, octets), at, space);
+        line.write(header, self.target.payload_type, ticks, octets, at, space);
         send(&self.packet[..HEADER_LEN + octets]);
     }
 }

@@ -212,7 +212,8 @@ impl Stage {
     /// while it is held; time goes on all the same.
     pub fn tick(
         &mut self,
-        (due, at): (u64, u64),
+        due: u64,
+        at: u64,
         target: Option<&Target>,
         space: &mut OutSpace,
         typed: &mut Typed,
@@ -272,7 +273,8 @@ impl Stage {
     /// What the party alone hears of the room.
     pub fn say_room(
         &mut self,
-        (target, rate_hz): (&Target, u32),
+        target: &Target,
+        rate_hz: u32,
         frame: &[i16],
         at: u64,
         space: &mut OutSpace,
@@ -298,7 +300,7 @@ impl Stage {
         let mut packet = [0; HEADER_LEN + MAX_PAYLOAD];
         for payload in payloads.iter() {
             let len = HEADER_LEN + payload.len();
-            self.line.write(&mut packet, target.payload_type, (payloads.ticks, payload.len()), at, space);
+            self.line.write(&mut packet, target.payload_type, payloads.ticks, payload.len(), at, space);
             packet[HEADER_LEN..len].copy_from_slice(payload);
             send(&packet[..len]);
         }

@@ -57,7 +57,7 @@ impl ServerAdmission {
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
         let hops = self.hops.of_caller(&settings, user.as_deref(), flow);
-        self.notifier.subscribe(t, transaction, request, (asking, hops)).map_err(Turned::Away)
+        self.notifier.subscribe(t, transaction, request, asking, hops).map_err(Turned::Away)
     }
 
     /// Tells what has changed of what is watched, or is watched no more.

@@ -41,11 +41,9 @@ pub fn server(lines: &str) -> Harness {
     let config = &settings.config;
     let switch = SwitchConfig { policy: settings::pair_policy(config), ..SwitchConfig::default() };
     let current = Current::new(settings);
-    let parts = (
-        vec![Arc::new(Routes(current.clone())) as Arc<dyn ApplicationHandler>],
-        Arc::new(PartyTargets(current)) as Arc<dyn b2b_call::lookup::Resolver>,
-    );
-    Harness::with(Instant::now(), parts, Box::new(Believing), switch, Network::QUIET)
+    let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Routes(current.clone()))];
+    let resolver = Arc::new(PartyTargets(current));
+    Harness::with(Instant::now(), handlers, resolver, Box::new(Believing), switch, Network::QUIET)
 }
 
 /// The same configuration, in force.

@@ -80,7 +80,7 @@ impl Exporter {
         let (stop, stopped) = bounded::<Infallible>(0);
         let run = move || {
             let agent = Agent { id, password: password.as_ref().map(|it| it.reveal()) };
-            send(&socket, (&waiting, &stopped), agent, &theirs);
+            send(&socket, &waiting, &stopped, agent, &theirs);
         };
         let thread = std::thread::Builder::new().name("hep".into()).spawn(run).map_err(refused)?;
         let captured_only = config.calls == HepCalls::Captured;
@@ -109,7 +109,8 @@ fn mirror(sender: Sender<Seen>, counters: HepCounters, captured_only: bool) -> M
 /// Sends what comes, until it is told to stop or nobody gives anything any more; then what waits.
 fn send(
     socket: &UdpSocket,
-    (waiting, stopped): (&Receiver<Seen>, &Receiver<Infallible>),
+    waiting: &Receiver<Seen>,
+    stopped: &Receiver<Infallible>,
     agent: Agent<'_>,
     counters: &HepCounters,
 ) {

@@ -249,7 +249,14 @@ mod tests {
         listener.set_nonblocking(true).expect("a mode");
         let address = listener.local_addr().expect("an address");
         let (_stop, stopped) = tokio::sync::oneshot::channel();
-        tokio::spawn(super::super::listen::run(listener, router, Default::default(), stopped));
+        tokio::spawn(super::super::listen::run(
+            listener,
+            router,
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            stopped,
+        ));
         let stream = tokio::net::TcpStream::connect(address).await.expect("the server");
         let url = format!("ws://{address}/");
         let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a WebSocket");

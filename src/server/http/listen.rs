@@ -37,7 +37,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub async fn run(
     listener: std::net::TcpListener,
     router: Router,
-    (known, trusted, counters): (KnownSources, Arc<[IpNet]>, ConnectionCounters),
+    known: KnownSources,
+    trusted: Arc<[IpNet]>,
+    counters: ConnectionCounters,
     stopped: oneshot::Receiver<()>,
 ) {
     let listener = match TcpListener::from_std(listener) {
@@ -47,7 +49,7 @@ pub async fn run(
     let places = Places::new(CONNECTIONS, known, counters);
     tokio::select! {
         _ = stopped => tokio::time::sleep(PARTING).await,
-        () = accept(listener, places, |stream, proof| serve(stream, (router.clone(), trusted.clone()), UNREAD_MS, proof)) => {}
+        () = accept(listener, places, |stream, proof| serve(stream, router.clone(), trusted.clone(), UNREAD_MS, proof)) => {}
     }
 }
 
@@ -80,7 +82,7 @@ where
     }
 }
 
-async fn serve(stream: TcpStream, (router, trusted): (Router, Arc<[IpNet]>), unread_ms: u32, proof: Proof) {
+async fn serve(stream: TcpStream, router: Router, trusted: Arc<[IpNet]>, unread_ms: u32, proof: Proof) {
     let Ok(peer) = stream.peer_addr() else { return };
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
@@ -121,7 +123,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/", get(|| async { "well" }));
         let places = Places::new(16, KnownSources::default(), ConnectionCounters::default());
-        let serve = move |stream, proof| serve(stream, (router.clone(), Arc::default()), 500, proof);
+        let serve = move |stream, proof| serve(stream, router.clone(), Arc::default(), 500, proof);
         tokio::spawn(accept(listener, places, serve));
         let mut silent = Vec::new();
         for _ in 0..40 {
@@ -150,7 +152,7 @@ mod tests {
         let router = Router::new().route("/calls", get(|| async { "well" }));
         let router = router.route("/healthz", get(|| async { "alive" }));
         let router = router.layer(middleware::from_fn_with_state(guard, guard::check));
-        let serve = move |stream, proof| serve(stream, (router.clone(), Arc::default()), 500, proof);
+        let serve = move |stream, proof| serve(stream, router.clone(), Arc::default(), 500, proof);
         let places = Places::new(16, KnownSources::default(), ConnectionCounters::default());
         tokio::spawn(accept(listener, places, serve));
         let ask = async |path: &str, token: &str| {
@@ -184,7 +186,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
         let mut client = TcpStream::connect(address).await.expect("the server");
         let (stream, _) = listener.accept().await.expect("the client");
-        let served = tokio::spawn(serve(stream, (router, Arc::default()), 500, Proof::default()));
+        let served = tokio::spawn(serve(stream, router, Arc::default(), 500, Proof::default()));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
         let over = tokio::time::timeout(Duration::from_secs(30), served).await;
         assert!(over.is_ok(), "it still waits for who does not read");

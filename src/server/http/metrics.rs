@@ -61,17 +61,18 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
     alarms::metrics(&mut page, &api.alarms);
     commands(&mut page, &api);
     let help = "Requests to the control interface that were refused, by status.";
-    page.each(("b2b_http_refused_total", "status"), Kind::Counter, help, api.refused.counters());
+    page.each("b2b_http_refused_total", "status", Kind::Counter, help, api.refused.counters());
     let help = "Connections to the control interface for which there was no free place.";
     page.each(
-        ("b2b_http_connections_full_total", "result"),
+        "b2b_http_connections_full_total",
+        "result",
         Kind::Counter,
         help,
         api.refused.connections.get(),
     );
     let help = "Questions of menu trees to URLs.";
-    page.each(("b2b_ivr_questions_total", "result"), Kind::Counter, help, api.web.counters());
-    page.each(("b2b_hep_total", "result"), Kind::Counter, "Messages for the HEP collector.", api.hep.get());
+    page.each("b2b_ivr_questions_total", "result", Kind::Counter, help, api.web.counters());
+    page.each("b2b_hep_total", "result", Kind::Counter, "Messages for the HEP collector.", api.hep.get());
     voices(&mut page, &api);
     media_servers(&mut page, &api);
     held(&mut page, &seen, &api);
@@ -79,19 +80,19 @@ pub async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Problem
 }
 
 fn process(page: &mut Page, api: &Api) {
-    page.each(("b2b_info", "version"), Kind::Gauge, "Always 1.", [(env!("CARGO_PKG_VERSION"), 1)]);
+    page.each("b2b_info", "version", Kind::Gauge, "Always 1.", [(env!("CARGO_PKG_VERSION"), 1)]);
     let up = api.started.elapsed().as_secs_f64();
     page.one("b2b_uptime_seconds", Kind::Gauge, "Since the start.", format_args!("{up:.3}"));
     let cpu = process::cpu_time().as_secs_f64();
     page.one("b2b_cpu_seconds_total", Kind::Counter, "CPU time, all threads.", format_args!("{cpu:.6}"));
     page.one("b2b_resident_bytes", Kind::Gauge, "Resident memory.", process::resident_bytes());
     let help = "Panics, those of handlers included, by the kind of thread.";
-    page.each(("b2b_panics_total", "thread"), Kind::Counter, help, panics::counts());
+    page.each("b2b_panics_total", "thread", Kind::Counter, help, panics::counts());
 }
 
 fn calls(page: &mut Page, seen: &Seen) {
     let states = seen.states.iter().map(|(state, calls)| (state.as_str(), calls));
-    page.each(("b2b_calls", "state"), Kind::Gauge, "Calls now, by state.", states);
+    page.each("b2b_calls", "state", Kind::Gauge, "Calls now, by state.", states);
     let counters = &seen.calls;
     for (name, help, value) in [
         ("b2b_calls_incoming_total", "Calls that came in, refused ones included.", counters.incoming),
@@ -115,7 +116,7 @@ fn records(page: &mut Page, counters: &CdrCounters) {
         ("lost", counters.lost),
         ("failed_write", counters.failures),
     ];
-    page.each(("b2b_records_total", "result"), Kind::Counter, "Call detail records.", results);
+    page.each("b2b_records_total", "result", Kind::Counter, "Call detail records.", results);
 }
 
 fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
@@ -148,7 +149,7 @@ fn next_hops(page: &mut Page, sip: &Counters) {
     let results = [("elsewhere", sip.hops_elsewhere), ("refused", sip.hops_refused)];
     let help =
         "Route or Contact of a dialog that is none of the party's own: followed, or by its flow instead.";
-    page.each(("b2b_sip_next_hops_total", "result"), Kind::Counter, help, results);
+    page.each("b2b_sip_next_hops_total", "result", Kind::Counter, help, results);
 }
 
 fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize) {
@@ -162,7 +163,7 @@ fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize)
         ("refused", counters.refused),
     ];
     let help = "What became of bindings and REGISTERs.";
-    page.each(("b2b_registrar_total", "result"), Kind::Counter, help, results);
+    page.each("b2b_registrar_total", "result", Kind::Counter, help, results);
 }
 
 /// Bounded by kind, never by source: a flood has many of those.
@@ -189,12 +190,7 @@ fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
         ("gateway_full", admission.gateway_full),
         ("not_followed", seen.calls.not_followed),
     ];
-    page.each(
-        ("b2b_abuse_total", "kind"),
-        Kind::Counter,
-        "What was refused or dropped to protect us.",
-        kinds,
-    );
+    page.each("b2b_abuse_total", "kind", Kind::Counter, "What was refused or dropped to protect us.", kinds);
 }
 
 /// As many series as the configuration has gateways.
@@ -202,9 +198,9 @@ fn gateways(page: &mut Page, api: &Api) {
     let gateways = api.admission.board.snapshot();
     let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
     let help = "Whether a gateway takes calls, as far as is known.";
-    page.each(("b2b_gateway_up", "gateway"), Kind::Gauge, help, up);
+    page.each("b2b_gateway_up", "gateway", Kind::Gauge, help, up);
     let channels = gateways.iter().map(|(name, _, taken)| (name, taken));
-    page.each(("b2b_gateway_channels", "gateway"), Kind::Gauge, "Channels in use.", channels);
+    page.each("b2b_gateway_channels", "gateway", Kind::Gauge, "Channels in use.", channels);
 }
 
 /// BLF and MWI. How many there are now: `b2b_held`.
@@ -221,7 +217,7 @@ fn subscriptions(page: &mut Page, counters: &NotifierCounters) {
         ("stopped", counters.stopped),
     ];
     let help = "What became of SUBSCRIBEs and subscriptions.";
-    page.each(("b2b_subscriptions_total", "result"), Kind::Counter, help, results);
+    page.each("b2b_subscriptions_total", "result", Kind::Counter, help, results);
     let help = "NOTIFYs of subscriptions.";
     page.one("b2b_subscription_notifies_total", Kind::Counter, help, counters.notifies);
 }
@@ -231,9 +227,9 @@ fn commands(page: &mut Page, api: &Api) {
     let counters = api.control.counters();
     let results =
         [("completed", counters.completed), ("failed", counters.failed), ("refused", counters.refused)];
-    page.each(("b2b_commands_total", "result"), Kind::Counter, "Commands of programs.", results);
+    page.each("b2b_commands_total", "result", Kind::Counter, "Commands of programs.", results);
     let help = "What became of calls that were to be given to programs.";
-    page.each(("b2b_remote_calls_total", "result"), Kind::Counter, help, api.remotes.counters());
+    page.each("b2b_remote_calls_total", "result", Kind::Counter, help, api.remotes.counters());
     let programs: usize = api.remotes.view().iter().map(|(_, programs, _)| programs).sum();
     page.one("b2b_remote_programs", Kind::Gauge, "Programs that are connected.", programs);
 }
@@ -245,9 +241,9 @@ fn voices(page: &mut Page, api: &Api) {
     let help = "Samples of parties that nobody took, in streams that are over.";
     page.one("b2b_media_streams_lost_samples_total", Kind::Counter, help, missed);
     let help = "Talks by WebSocket that are over, by how they ended.";
-    page.each(("b2b_voice_ends_total", "end"), Kind::Counter, help, api.voices.ends());
+    page.each("b2b_voice_ends_total", "end", Kind::Counter, help, api.voices.ends());
     let help = "Voice agents that were to be reached.";
-    page.each(("b2b_voice_agents_total", "result"), Kind::Counter, help, api.voices.agents());
+    page.each("b2b_voice_agents_total", "result", Kind::Counter, help, api.voices.agents());
 }
 
 /// Media servers, where they carry the media.
@@ -258,11 +254,11 @@ fn media_servers(page: &mut Page, api: &Api) {
     }
     let each = |of: fn(&ServerHealth) -> usize| servers.iter().map(move |it| (it.authority.clone(), of(it)));
     let up = each(|it| usize::from(it.up));
-    page.each(("b2b_media_server_up", "server"), Kind::Gauge, "Whether a media server answers.", up);
+    page.each("b2b_media_server_up", "server", Kind::Gauge, "Whether a media server answers.", up);
     let held = each(|it| it.endpoints);
-    page.each(("b2b_media_server_endpoints", "server"), Kind::Gauge, "Our legs at a media server.", held);
+    page.each("b2b_media_server_endpoints", "server", Kind::Gauge, "Our legs at a media server.", held);
     let load = each(|it| it.load.endpoints);
-    page.each(("b2b_media_server_load", "server"), Kind::Gauge, "All legs at a media server.", load);
+    page.each("b2b_media_server_load", "server", Kind::Gauge, "All legs at a media server.", load);
 }
 
 /// Whatever is held for calls; all of it goes back to zero without calls.
@@ -291,5 +287,5 @@ fn held(page: &mut Page, seen: &Seen, api: &Api) {
         ("sip_waiting", sip.waiting),
         ("sip_map_entries", sip.map_entries),
     ];
-    page.each(("b2b_held", "what"), Kind::Gauge, "What is held now.", what);
+    page.each("b2b_held", "what", Kind::Gauge, "What is held now.", what);
 }

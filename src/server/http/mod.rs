@@ -159,7 +159,7 @@ impl HttpServer {
         let run = move || {
             runtime.spawn(watch);
             runtime.spawn(crowd);
-            runtime.block_on(listen::run(listener, router, (known, trusted, counters), stopped));
+            runtime.block_on(listen::run(listener, router, known, trusted, counters, stopped));
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(run).map_err(refused)?;
         Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })

@@ -100,23 +100,23 @@ pub async fn metrics(page: &mut Page, desk: &QueueDesk) {
     }
     let (queues, agents) = (desk.queues().await, desk.agents().await);
     let waiting = queues.iter().map(|queue| (&queue.name, queue.waiting));
-    page.each(("b2b_queue_waiting", "queue"), Kind::Gauge, "Callers who wait.", waiting);
+    page.each("b2b_queue_waiting", "queue", Kind::Gauge, "Callers who wait.", waiting);
     let longest = queues.iter().map(|queue| (&queue.name, queue.longest_wait.as_secs_f64()));
     let help = "How long the caller has waited who waits longest.";
-    page.each(("b2b_queue_longest_wait_seconds", "queue"), Kind::Gauge, help, longest);
+    page.each("b2b_queue_longest_wait_seconds", "queue", Kind::Gauge, help, longest);
     let level = queues.iter().filter_map(|queue| Some((&queue.name, queue.service_level?)));
     let help = "Part of the callers that was answered within the goal, 0 to 1.";
-    page.each(("b2b_queue_service_level", "queue"), Kind::Gauge, help, level);
+    page.each("b2b_queue_service_level", "queue", Kind::Gauge, help, level);
     let waited = queues.iter().map(|queue| (&queue.name, queue.counters.waited.as_secs_f64()));
     let help = "What callers waited who were answered, all together.";
-    page.each(("b2b_queue_waited_seconds_total", "queue"), Kind::Counter, help, waited);
+    page.each("b2b_queue_waited_seconds_total", "queue", Kind::Counter, help, waited);
     for (name, help, of) in COUNTERS {
         let values = queues.iter().map(|queue| (&queue.name, of(&queue.counters)));
-        page.each((name, "queue"), Kind::Counter, help, values);
+        page.each(name, "queue", Kind::Counter, help, values);
     }
     let states = AgentState::ALL.map(|state| {
         let in_it = agents.iter().filter(|agent| agent.state == state).count();
         (state.as_str(), in_it)
     });
-    page.each(("b2b_agents", "state"), Kind::Gauge, "Agents now, by state.", states);
+    page.each("b2b_agents", "state", Kind::Gauge, "Agents now, by state.", states);
 }

@@ -56,7 +56,8 @@ pub struct Route {
 
 impl Route {
     fn new(
-        (method, path): (HttpMethod, &'static str),
+        method: HttpMethod,
+        path: &'static str,
         scope: Option<Scope>,
         says: &'static str,
         handler: MethodRouter<Api>,
@@ -100,11 +101,12 @@ pub fn routes() -> Vec<Route> {
     let (read, record, audio) = (Some(Scope::Read), Some(Scope::Record), Some(Scope::Audio));
     let command = Some(Scope::Calls);
     vec![
-        Route::new((Get, "/calls"), read, "Calls that are up, oldest first.", get(calls::list))
+        Route::new(Get, "/calls", read, "Calls that are up, oldest first.", get(calls::list))
             .asks(&["limit", "after", "ended"])
             .gives::<calls::Calls>(),
         Route::new(
-            (Post, "/calls"),
+            Post,
+            "/calls",
             command,
             "Calls somebody, and joins him with another one.",
             post(originate::begin),
@@ -112,12 +114,13 @@ pub fn routes() -> Vec<Route> {
         .takes::<originate::OriginateRequest>()
         .status(201)
         .gives::<originate::Begun>(),
-        Route::new((Get, "/calls/{id}"), read, "What happened in a call.", get(calls::one))
+        Route::new(Get, "/calls/{id}", read, "What happened in a call.", get(calls::one))
             .asks(&["format"])
             .gives::<calls::One>(),
-        Route::new((Delete, "/calls/{id}"), command, "Ends a call.", delete(calls::end)).status(204),
+        Route::new(Delete, "/calls/{id}", command, "Ends a call.", delete(calls::end)).status(204),
         Route::new(
-            (Post, "/calls/{id}/{verb}"),
+            Post,
+            "/calls/{id}/{verb}",
             None,
             "A command about this call: POST /commands with the call and the command in the path.",
             post(commands::of_call),
@@ -126,74 +129,73 @@ pub fn routes() -> Vec<Route> {
         .status(202)
         .gives::<Status>()
         .lasts(),
-        Route::new((Post, "/calls/{id}/capture"), record, "Its media is captured.", post(capture::begin))
+        Route::new(Post, "/calls/{id}/capture", record, "Its media is captured.", post(capture::begin))
             .may_take::<capture::CaptureRequest>()
             .status(202)
             .gives::<capture::Begun>(),
-        Route::new(
-            (Delete, "/calls/{id}/capture"),
-            record,
-            "It is captured no longer.",
-            delete(capture::end),
-        )
-        .status(204),
-        Route::new((Post, "/calls/{id}/recording"), record, "It is recorded.", post(recording::begin))
+        Route::new(Delete, "/calls/{id}/capture", record, "It is captured no longer.", delete(capture::end))
+            .status(204),
+        Route::new(Post, "/calls/{id}/recording", record, "It is recorded.", post(recording::begin))
             .status(202),
         Route::new(
-            (Patch, "/calls/{id}/recording"),
+            Patch,
+            "/calls/{id}/recording",
             record,
             "Its recording is paused, or goes on.",
             patch(recording::pause),
         )
         .takes::<recording::RecordingRequest>()
         .status(204),
-        Route::new((Delete, "/calls/{id}/recording"), record, "Its recording ends.", delete(recording::end))
+        Route::new(Delete, "/calls/{id}/recording", record, "Its recording ends.", delete(recording::end))
             .gives::<recording::Over>(),
         Route::new(
-            (Get, "/calls/{id}/pcap"),
+            Get,
+            "/calls/{id}/pcap",
             record,
             "What was on the wire, as a PCAP file.",
             get(capture::file),
         ),
-        Route::new((Get, "/calls/{id}/audio"), audio, AUDIO, get(super::audio::of_call))
+        Route::new(Get, "/calls/{id}/audio", audio, AUDIO, get(super::audio::of_call))
             .asks(&["rate", "listen"])
             .status(101),
-        Route::new((Get, "/legs/{leg}/audio"), audio, AUDIO, get(super::audio::of_leg))
+        Route::new(Get, "/legs/{leg}/audio", audio, AUDIO, get(super::audio::of_leg))
             .asks(&["rate", "listen"])
             .status(101),
-        Route::new((Post, "/commands"), None, "Carries a command out.", post(commands::begin))
+        Route::new(Post, "/commands", None, "Carries a command out.", post(commands::begin))
             .asks(&["wait"])
             .takes::<Order>()
             .status(202)
             .gives::<Status>()
             .lasts(),
-        Route::new((Get, "/commands/{id}"), read, "What came of a command.", get(commands::one))
+        Route::new(Get, "/commands/{id}", read, "What came of a command.", get(commands::one))
             .asks(&["wait"])
             .gives::<Status>()
             .lasts(),
-        Route::new((Delete, "/commands/{id}"), None, "Takes a command back.", delete(commands::cancel))
+        Route::new(Delete, "/commands/{id}", None, "Takes a command back.", delete(commands::cancel))
             .status(204),
-        Route::new((Get, "/control"), read, "Commands and events, as a WebSocket.", get(control::stream))
+        Route::new(Get, "/control", read, "Commands and events, as a WebSocket.", get(control::stream))
             .asks(&["after", "call", "only"])
             .status(101),
-        Route::new((Get, "/queues"), read, "Queues, and who waits.", get(queues::list))
+        Route::new(Get, "/queues", read, "Queues, and who waits.", get(queues::list))
             .gives::<queues::Queues>(),
-        Route::new((Get, "/queues/{name}"), read, "A queue.", get(queues::one)).gives::<QueueView>(),
-        Route::new((Get, "/agents"), read, "Agents.", get(queues::agents)).gives::<queues::Agents>(),
-        Route::new((Get, "/agents/{name}"), read, "An agent.", get(queues::agent)).gives::<AgentView>(),
+        Route::new(Get, "/queues/{name}", read, "A queue.", get(queues::one)).gives::<QueueView>(),
+        Route::new(Get, "/agents", read, "Agents.", get(queues::agents)).gives::<queues::Agents>(),
+        Route::new(Get, "/agents/{name}", read, "An agent.", get(queues::agent)).gives::<AgentView>(),
         Route::new(
-            (Put, "/agents/{name}/state"),
+            Put,
+            "/agents/{name}/state",
             Some(Scope::Agents),
             "Changes his state.",
             put(queues::set_state),
         )
         .takes::<queues::AgentRequest>()
         .gives::<AgentView>(),
-        Route::new((Get, "/rooms"), read, "Rooms, and who is in them.", get(places::list))
+        Route::new(Get, "/rooms", read, "Rooms, and who is in them.", get(places::list))
             .gives::<places::Rooms>(),
-        Route::new((Get, "/rooms/{name}"), read, "A room.", get(places::one)).gives::<places::Room>(),
+        Route::new(Get, "/rooms/{name}", read, "A room.", get(places::one)).gives::<places::Room>(),
         Route::new(
-            (Post, "/rooms/{name}/{verb}"),
+            Post,
+            "/rooms/{name}/{verb}",
             None,
             "A command to this room: mute, volume, lock, kick, record, play.",
             post(commands::of_room),
@@ -202,39 +204,42 @@ pub fn routes() -> Vec<Route> {
         .status(202)
         .gives::<Status>()
         .lasts(),
-        Route::new((Get, "/slots"), read, "Who is parked where.", get(places::slots)).gives::<places::Lots>(),
-        Route::new((Get, "/gateways"), read, "Gateways.", get(gateways::list)).gives::<gateways::Gateways>(),
+        Route::new(Get, "/slots", read, "Who is parked where.", get(places::slots)).gives::<places::Lots>(),
+        Route::new(Get, "/gateways", read, "Gateways.", get(gateways::list)).gives::<gateways::Gateways>(),
         Route::new(
-            (Post, "/gateways/{name}/register"),
+            Post,
+            "/gateways/{name}/register",
             command,
             "Registers at a gateway at once.",
             post(gateways::register),
         )
         .status(202),
-        Route::new((Get, "/events"), read, "What happens, as a WebSocket.", get(events::stream))
+        Route::new(Get, "/events", read, "What happens, as a WebSocket.", get(events::stream))
             .asks(&["after", "call"])
             .status(101),
-        Route::new((Get, "/remotes"), read, "Remote applications.", get(remote::list))
+        Route::new(Get, "/remotes", read, "Remote applications.", get(remote::list))
             .gives::<remote::RemoteApps>(),
         Route::new(
-            (Get, "/remote/{name}"),
+            Get,
+            "/remote/{name}",
             Some(Scope::Remote),
             "Is a program of one, as a WebSocket.",
             get(remote::stream),
         )
         .status(101),
-        Route::new((Get, "/registrations"), read, "Who is registered.", get(registrations::list))
+        Route::new(Get, "/registrations", read, "Who is registered.", get(registrations::list))
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),
-        Route::new((Get, "/alarms"), read, "What somebody has to look at.", get(alarms::list))
+        Route::new(Get, "/alarms", read, "What somebody has to look at.", get(alarms::list))
             .gives::<alarms::Standing>(),
         Route::new(
-            (Get, "/metrics"),
+            Get,
+            "/metrics",
             read,
             "Everything that is counted, for Prometheus.",
             get(metrics::scrape),
         ),
-        Route::new((Get, "/openapi.json"), read, "This document.", get(openapi::document)),
-        Route::new((Get, "/healthz"), None, "Whether calls are taken; 503 when not.", get(health)),
+        Route::new(Get, "/openapi.json", read, "This document.", get(openapi::document)),
+        Route::new(Get, "/healthz", None, "Whether calls are taken; 503 when not.", get(health)),
     ]
 }

@@ -30,7 +30,8 @@ impl Page {
     /// that Prometheus keeps.
     pub fn each<L: Display, V: Display>(
         &mut self,
-        (name, label): (&str, &str),
+        name: &str,
+        label: &str,
         kind: Kind,
         help: &str,
         values: impl IntoIterator<Item = (L, V)>,
@@ -64,7 +65,7 @@ mod tests {
     fn a_page_has_a_head_for_each_name_and_escapes_labels() {
         let mut page = Page::default();
         page.one("b2b_calls", Kind::Gauge, "Calls now.", 3);
-        page.each(("b2b_up", "gateway"), Kind::Gauge, "Up.", [("a\"b\\c\n", 1), ("d", 0)]);
+        page.each("b2b_up", "gateway", Kind::Gauge, "Up.", [("a\"b\\c\n", 1), ("d", 0)]);
         assert_eq!(
             page.finish(),
             "# HELP b2b_calls Calls now.\n# TYPE b2b_calls gauge\nb2b_calls 3\n\

@@ -144,9 +144,10 @@ impl Notifier {
         t: &mut Turn<'_>,
         transaction: ServerTransactionId,
         request: &Request,
-        (asking, hops): (Asking<'_>, HopRule),
+        asking: Asking<'_>,
+        hops: HopRule,
     ) -> Result<(), Reply> {
-        let begun = self.begin(t, transaction, request, (asking, hops));
+        let begun = self.begin(t, transaction, request, asking, hops);
         self.state.count(|of| match &begun {
             Ok(()) => &mut of.begun,
             Err(reply) if matches!(reply.status, 480 | 503) => &mut of.over_limit,
@@ -160,11 +161,11 @@ impl Notifier {
         t: &mut Turn<'_>,
         transaction: ServerTransactionId,
         request: &Request,
-        (asking, hops): (Asking<'_>, HopRule),
+        asking: Asking<'_>,
+        hops: HopRule,
     ) -> Result<(), Reply> {
         let SubscribeRequest { package, event, expires } = subscribe_request::read(request)?;
-        let known = (asking.settings, &self.state);
-        let found = resource::find(known, request, package, asking.watcher);
+        let found = resource::find(asking.settings, &self.state, request, package, asking.watcher);
         let (resource, entity) = found.map_err(Reply::status)?;
         let subscriber = match asking.watcher.user {
             Some(user) => user.to_owned(),

@@ -51,7 +51,8 @@ pub struct Watcher<'a> {
 /// # Errors
 /// The status that says why there is none: 404, or 403 for a mailbox of somebody else.
 pub fn find(
-    (settings, state): (&Settings, &NotifierState),
+    settings: &Settings,
+    state: &NotifierState,
     request: &Request,
     package: Package,
     watcher: Watcher<'_>,

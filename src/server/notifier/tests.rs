@@ -77,7 +77,7 @@ impl Scene {
                     let watcher = Watcher { user: Some("1001"), address: flow.remote.ip() };
                     let asking = Asking { settings: &self.settings, watcher };
                     if let Err(reply) =
-                        self.notifier.subscribe(&mut t, transaction, &request, (asking, HopRule::Follow))
+                        self.notifier.subscribe(&mut t, transaction, &request, asking, HopRule::Follow)
                     {
                         t.sip.respond(t.now, transaction, reply).unwrap();
                     }

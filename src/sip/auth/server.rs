@@ -218,7 +218,7 @@ impl DigestServer {
         let mut worst = Outcome::NotForUs;
         let mut claimed = None;
         for value in request.field_values(asked.side.credentials()).take(MAX_CREDENTIALS) {
-            match self.outcome(now, request, (value, &mut claimed), asked, users) {
+            match self.outcome(now, request, value, &mut claimed, asked, users) {
                 Outcome::Good(user) => {
                     self.counters.authenticated += 1;
                     return Verdict::Authenticated { user };
@@ -279,7 +279,8 @@ impl DigestServer {
         &mut self,
         now: Instant,
         request: &Request,
-        (value, claimed): (&[u8], &mut Option<String>),
+        value: &[u8],
+        claimed: &mut Option<String>,
         asked: Asked<'_>,
         users: &dyn Credentials,
     ) -> Outcome {

@@ -32,7 +32,9 @@ impl Advertised {
         let ip = any || listener.ip() == flow.local.ip();
         let port = listener.port() == 0 || listener.port() == flow.local.port();
         let transport = self.transport.is_none_or(|transport| transport == flow.transport);
-        ip && port && transport && !self.inside.iter().any(|net| contains(*net, flow.remote.ip()))
+        ip && port
+            && transport
+            && !self.inside.iter().any(|(net, prefix)| contains(*net, *prefix, flow.remote.ip()))
     }
 }
 

@@ -104,11 +104,7 @@ impl Endpoint {
 
     /// Whether a request may go to this address. What is told of it is told once for each
     /// target that the peer gives.
-    pub(super) fn may_go(
-        &mut self,
-        waiting: &Waiting,
-        (transport, address): (Transport, SocketAddr),
-    ) -> bool {
+    pub(super) fn may_go(&mut self, waiting: &Waiting, transport: Transport, address: SocketAddr) -> bool {
         let dialog = &waiting.dialog;
         let HopRule::Judged(judge) = &dialog.hops else { return true };
         if !dialog.bound {

@@ -97,7 +97,7 @@ impl Endpoint {
                 Action::SendAnswer => {
                     let answer = self.reliable_mut(usage).and_then(|reliable| reliable.answer.take());
                     if let Some((status, response, has_body)) = answer {
-                        self.succeed(now, usage, has_body, (status, response));
+                        self.succeed(now, usage, has_body, status, response);
                     }
                 }
                 Action::Refuse => {

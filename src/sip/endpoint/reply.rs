@@ -105,7 +105,7 @@ impl Endpoint {
         let reliable = it.theirs.as_deref_mut().and_then(|theirs| theirs.reliable.as_deref_mut());
         let Some(reliable) = reliable else {
             let response = self.dialog_response(transaction, usage, &reply)?;
-            self.succeed(now, usage, reply.body.is_some(), (reply.status, response));
+            self.succeed(now, usage, reply.body.is_some(), reply.status, response);
             return Ok(());
         };
         let behind = reliable.unacknowledged.as_ref().is_some_and(|it| it.has_body);
@@ -131,7 +131,8 @@ impl Endpoint {
         now: Instant,
         usage: UsageId,
         has_body: bool,
-        (status, response): (u16, Bytes),
+        status: u16,
+        response: Bytes,
     ) {
         let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
         let Some(it) = self.usages.get_mut(usage) else { return };

@@ -99,7 +99,7 @@ impl Endpoint {
                 Some(flow) if flow.transport == transport && flow.remote == remote => {
                     self.launch(now, flow, waiting);
                 }
-                _ if !self.may_go(&waiting, (transport, remote)) => self.fall_back(now, waiting),
+                _ if !self.may_go(&waiting, transport, remote) => self.fall_back(now, waiting),
                 // The socket that reaches this host also reaches its other ports.
                 Some(flow)
                     if transport == Transport::Udp
@@ -198,7 +198,10 @@ impl Endpoint {
                 self.out.event(Event::Located { host, targets });
             }
             waiting.targets = targets.into_iter().filter(|(_, address)| is_one_host(*address)).collect();
-            let allowed = waiting.targets.iter().filter(|target| self.may_go(&waiting, **target));
+            let allowed = waiting
+                .targets
+                .iter()
+                .filter(|(transport, address)| self.may_go(&waiting, *transport, *address));
             waiting.targets = allowed.copied().collect();
             self.failover.arrange(now, &mut waiting.targets);
             self.next_target(now, waiting);

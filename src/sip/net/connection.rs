@@ -96,7 +96,8 @@ const CHUNK: usize = 16 * 1024;
 /// Runs a connection to its end. Ends when the last strong sender of `queue`
 /// is gone and everything in it has been written.
 pub(super) async fn run(
-    (id, proof): (u64, Proof),
+    id: u64,
+    proof: Proof,
     beginning: Beginning,
     queue: (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>),
     events: mpsc::Sender<ConnectionEvent>,

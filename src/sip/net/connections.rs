@@ -200,7 +200,8 @@ impl Connections {
             proof.give();
         }
         let task = tokio::spawn(connection::run(
-            (id, proof.clone()),
+            id,
+            proof.clone(),
             beginning,
             (queue.downgrade(), outgoing),
             self.events.clone(),

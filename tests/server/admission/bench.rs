@@ -90,7 +90,7 @@ impl Bench {
             max_duration: limits.duration,
             ..SwitchConfig::default()
         };
-        let harness = Harness::with(now, (handlers, resolver), Box::new(admission), switch, Network::QUIET);
+        let harness = Harness::with(now, handlers, resolver, Box::new(admission), switch, Network::QUIET);
         Bench { harness, parts }
     }
 

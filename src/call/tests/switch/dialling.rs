@@ -292,7 +292,8 @@ fn over_a_bad_network_every_call_comes_up_and_nothing_is_left() {
         let resolver = std::sync::Arc::new(b2b_call::resolver::ChainResolver::new(Vec::new()));
         let mut harness = Harness::with(
             Instant::now(),
-            (handlers, resolver),
+            handlers,
+            resolver,
             Box::new(AdmitAll),
             SwitchConfig::default(),
             network,

@@ -71,9 +71,8 @@ fn connected_by(handler: impl ApplicationHandler + 'static, network: Network) ->
     let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
     let anybody = DirectResolver::new(DirectPolicy::Anybody);
     let resolver = Arc::new(ChainResolver::new(vec![Arc::new(anybody)]));
-    let parts = (handlers, resolver as Arc<dyn b2b_call::lookup::Resolver>);
-    let mut harness =
-        Harness::with(Instant::now(), parts, Box::new(AdmitAll), SwitchConfig::default(), network);
+    let (admission, config) = (Box::new(AdmitAll), SwitchConfig::default());
+    let mut harness = Harness::with(Instant::now(), handlers, resolver, admission, config, network);
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, &bob_says());

@@ -59,9 +59,10 @@ fn who_was_referred_takes_the_place_of_who_referred_them_in_time_and_by_name() {
             HandlerAction::Dial(Box::new(contacts(&[(address, 0)], options)))
         });
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
-        let parts = (handlers, Arc::new(ChainResolver::new(Vec::new())) as _);
+        let resolver = Arc::new(ChainResolver::new(Vec::new()));
         let (admission, config) = (Box::new(Believing), SwitchConfig::default());
-        let mut harness = Harness::with(Instant::now(), parts, admission, config, Network::QUIET);
+        let mut harness =
+            Harness::with(Instant::now(), handlers, resolver, admission, config, Network::QUIET);
         let [ann, bob, cat, dan] = [ANN, BOB, CAT, DAN].map(|address| harness.party(address));
         let a = harness.invite(ann, invite("ann", "bob", &[]));
         let b = harness.answer_next(bob, SESSION);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use b2b_call::call_fsm::CallDirection;
 use b2b_call::cdr::{Cdr, Disposition};
 use b2b_call::controller::MediaEvent;
-use b2b_call::handler::HandlerAction;
+use b2b_call::handler::{ApplicationHandler, HandlerAction};
 use b2b_call::lookup::ResolvedContact;
 use b2b_call::lookup::{LookupFuture, LookupRequest, Resolver};
 use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialTo};
@@ -151,10 +151,11 @@ impl Storm {
             };
             HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(contacts), options }))
         });
-        let parts = (vec![Arc::new(route) as Arc<_>], Arc::new(Nothing) as Arc<dyn Resolver>);
+        let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(route)];
         let config = SwitchConfig::default();
         let start = Instant::now();
-        let mut harness = Harness::with(start, parts, Box::new(AdmitAll), config, network);
+        let mut harness =
+            Harness::with(start, handlers, Arc::new(Nothing), Box::new(AdmitAll), config, network);
         let parties = [ANN, BOB, CAT].map(|address| harness.party(address)).to_vec();
         let mortal = (harness.party(&mortal_address(0)), mortal_address(0), LIFE);
         Storm {

@@ -189,7 +189,7 @@ impl Machine {
             stage.room_tick(due);
             let mut own = [0; TICK_SAMPLES];
             if room.own(n, &mut own) {
-                stage.say_room((&target, rate_hz), &own[..frame], at, space, send);
+                stage.say_room(&target, rate_hz, &own[..frame], at, space, send);
             } else if let Some(payloads) = room.shared(n, &target) {
                 stage.say_shared(&target, &payloads, at, space, send);
             }

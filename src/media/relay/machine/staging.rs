@@ -57,7 +57,7 @@ impl Machine {
         let takes = super::super::endpoint::takes_at(remote.as_ref(), lock).filter(|_| inserted.is_none());
         let target = remote.as_ref().and_then(|remote| remote.voice.gets).filter(|_| takes.is_some());
         let streams = stage.has_stream();
-        stage.tick((due, at), target.as_ref(), space, typed, |packet| {
+        stage.tick(due, at, target.as_ref(), space, typed, |packet| {
             let sent = takes.is_some_and(|to| out.transmit(slot, Channel::Rtp, to, packet));
             drops.send_failed += u64::from(!sent);
         });

@@ -175,7 +175,7 @@ fn queue(
     let name = name(section)?;
     let members = members(section, agents, names)?;
     let ways_out = ways_out(section, names)?;
-    let sounds = sounds(section, (prompts, outside), names)?;
+    let sounds = sounds(section, prompts, outside, names)?;
     let plan = QueuePlan {
         name: name.into(),
         priority: section.whole("priority")?,
@@ -259,7 +259,8 @@ pub(super) fn way(
 
 fn sounds(
     section: &Section<'_>,
-    (prompts, outside): (&Prompts, &dyn Outside),
+    prompts: &Prompts,
+    outside: &dyn Outside,
     names: &Names,
 ) -> Result<QueueSounds, ConfigError> {
     let file = |key: &'static str| file(section, key, prompts, outside);
