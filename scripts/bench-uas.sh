@@ -20,6 +20,7 @@ cleanup() { [ "${#pids[@]}" = 0 ] || kill "${pids[@]}" 2>/dev/null || true; rm -
 trap cleanup EXIT
 
 start() { # name: sets pid and addr
+    : >"$out/$1.log" # looked at before the program may have opened it
     taskset -c 0 "target/${B2B_PROFILE:-dist}/examples/$1" 127.0.0.1:0 >"$out/$1.log" 2>&1 &
     pid=$!
     pids+=("$pid")
