@@ -1,6 +1,7 @@
 //! Starts one process per role of a plan, follows their output, judges the run.
 //!
-//! - `run`: the driver; `slot`: one role of it; `surroundings`: what it works with
+//! - `driver`: runs children to their end; `surroundings`: what it works with
+//! - `run`: the roles of a plan as such children; `slot`: one of them
 //! - `command`: command lines; `child`: processes; `output`: what they write
 //! - `ready`, `shutdown`, `stall`: the READY line, the table of the end, a watch
 //! - `signals`, `console`, `tag`, `journal`, `rollup`: in and out
@@ -13,6 +14,7 @@ pub mod chain;
 pub mod child;
 pub mod command;
 pub mod console;
+mod driver;
 mod journal;
 pub mod output;
 pub mod ready;

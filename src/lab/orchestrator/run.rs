@@ -1,5 +1,4 @@
-//! A run: the driver that ties children, their output and the shutdown table
-//! together. It stays on the thread that called it; see [`Child::spawn`].
+//! The run of a plan: its roles start one after the other, each when those before it are READY.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,12 +7,13 @@ use tracing::Level;
 use super::OrchestratorConfig;
 use super::child::Child;
 use super::command::{self, Common};
+use super::driver::{Children, Driver};
 use super::journal::Journal;
 use super::record::{EventKind, RoleEnd, RunRecord};
 use super::rollup;
-use super::shutdown::{Action, Input, Shutdown};
+use super::shutdown::Input;
 use super::slot::{Slot, Timeline};
-use super::surroundings::{self, KILL_LAG, POLL, STATUS_EVERY, Surroundings};
+use super::surroundings::Surroundings;
 use super::tag;
 use super::verdict::{self, Ending, Failed};
 use b2b_base::logging::Format;
@@ -26,76 +26,107 @@ const ROLLUP_EVERY: Duration = Duration::from_secs(5);
 const ROLLUP_LAG: Duration = Duration::from_millis(500);
 /// How long output may go on coming when every child has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
 /// Runs the plan of `config` to its end.
 pub fn run(config: &OrchestratorConfig, surroundings: &Surroundings) -> RunRecord {
-    let started = (Instant::now(), SystemTime::now());
+    let (now, started) = (Instant::now(), SystemTime::now());
     let plan = &config.plan.plan;
     let slots =
         command::START_ORDER.iter().filter_map(|role| plan.role(*role)).cloned().map(Slot::new).collect();
     let console = surroundings.console.clone();
-    Run {
+    let mut roles = Roles {
         config,
         surroundings,
         common: config.common(),
         slots,
-        journal: Journal::new(console, config.format, config.level, surroundings.color, started.0),
-        shutdown: Shutdown::new(config.grace, config.kill),
+        journal: Journal::new(console, config.format, config.level, surroundings.color, now),
         timeline: Timeline::default(),
         ending: Ending::default(),
-        started: started.0,
-        next_rollup: started.0 + ROLLUP_EVERY + ROLLUP_LAG,
-        next_status: started.0,
+        started: now,
+        next_rollup: now + ROLLUP_EVERY + ROLLUP_LAG,
         over_since: None,
-        killed_at: None,
-    }
-    .finish(started.1)
+    };
+    Driver::new(surroundings, now, config.grace, config.kill).run(&mut roles);
+    roles.record(started)
 }
 
-struct Run<'a> {
+/// The roles of a plan.
+struct Roles<'a> {
     config: &'a OrchestratorConfig,
     surroundings: &'a Surroundings,
     common: Common,
     /// In start order.
     slots: Vec<Slot>,
     journal: Journal,
-    shutdown: Shutdown,
     timeline: Timeline,
     ending: Ending,
     started: Instant,
     next_rollup: Instant,
-    next_status: Instant,
     over_since: Option<Instant>,
-    killed_at: Option<Instant>,
 }
 
-impl Run<'_> {
-    fn finish(mut self, started: SystemTime) -> RunRecord {
-        loop {
-            let now = Instant::now();
-            self.take_interrupts(now);
-            self.follow(now);
-            self.reap(now);
-            self.start_next(now);
-            self.check_ready(now);
-            if self.only_servers() {
-                self.turn(now, Input::OnlyServers);
-            }
-            self.turn(now, Input::Tick);
-            self.show(now);
-            if self.is_over(now) {
-                break;
-            }
-            let waiting = self.slots.iter().any(|slot| !slot.is_done() && self.has_lines(slot));
-            let pause = if waiting { Duration::from_millis(1) } else { self.pause(now) };
-            let _ = self.surroundings.wake.1.recv_timeout(pause);
+impl Children for Roles<'_> {
+    fn turn(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        self.follow(now);
+        self.reap(now, driver);
+        self.start_next(now, driver);
+        self.check_ready(now, driver);
+        if self.only_servers() {
+            driver.on(now, Input::OnlyServers, self);
         }
-        self.surroundings.console.status(String::new());
+        if now >= self.next_rollup {
+            self.next_rollup = now + ROLLUP_EVERY;
+            let elapsed = now.saturating_duration_since(self.started);
+            self.journal.say(Level::INFO, &rollup::line(elapsed, &self.standings()));
+        }
+    }
+
+    fn alive(&mut self) -> Vec<(String, &mut Child)> {
+        let alive = self.slots.iter_mut().filter(|slot| slot.is_alive());
+        alive.filter_map(|slot| Some((slot.role().to_string(), slot.child.as_mut()?))).collect()
+    }
+
+    fn interrupted(&mut self, signal: &'static str) {
+        self.ending.interrupted = Some(signal);
+    }
+
+    fn say(&mut self, now: Instant, kind: EventKind, text: String) {
+        self.journal.event(now, kind, None, text);
+    }
+
+    fn status(&self, elapsed: Duration) -> Option<String> {
+        let shown = self.surroundings.console.has_status() && self.config.format == Format::Text;
+        let tag = tag::plain(RoleName::Orchestrator);
+        shown.then(|| format!("{tag} {}", rollup::line(elapsed, &self.standings())))
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        // Lines wait that this turn left for others' sake.
+        let has_lines = |slot: &Slot| slot.child.as_ref().is_some_and(|child| child.output.has_lines());
+        let waiting = self.slots.iter().any(|slot| !slot.is_done() && has_lines(slot));
+        Some(if waiting { now } else { self.next_rollup })
+    }
+
+    fn is_over(&mut self, now: Instant, running: bool) -> bool {
+        let all_started = self.slots.iter().all(|slot| slot.child.is_some());
+        if self.slots.iter().any(Slot::is_alive) || (!all_started && running) {
+            self.over_since = None;
+            return false;
+        }
+        let since = *self.over_since.get_or_insert(now);
+        now >= since + LAST_OUTPUT || self.slots.iter().all(Slot::is_done)
+    }
+}
+
+impl Roles<'_> {
+    /// What came of it.
+    fn record(mut self, started: SystemTime) -> RunRecord {
         if self.ending.failed.is_none()
             && self.ending.interrupted.is_none()
             && let Some(slot) = self.slots.iter().find(|slot| slot.ready.is_none())
         {
             let reason = format!("the {} never was READY", slot.role());
-            self.fail(Instant::now(), Some(slot.role()), Exit::Timeout as u8, reason);
+            self.failed(Instant::now(), Some(slot.role()), Exit::Timeout as u8, reason);
         }
         // in call order
         self.slots.reverse();
@@ -105,24 +136,8 @@ impl Run<'_> {
         verdict::record(self.config, started, roles, self.ending, events, self.timeline.lines)
     }
 
-    /// Lines wait that this turn left for others' sake.
-    fn has_lines(&self, slot: &Slot) -> bool {
-        slot.child.as_ref().is_some_and(|child| child.output.has_lines())
-    }
-
-    fn pause(&self, now: Instant) -> Duration {
-        let deadlines = [self.shutdown.deadline(), Some(self.next_rollup), Some(self.next_status)];
-        let next = deadlines.into_iter().flatten().min().unwrap_or(now + POLL);
-        next.saturating_duration_since(now).clamp(Duration::from_millis(1), POLL)
-    }
-
-    fn take_interrupts(&mut self, now: Instant) {
-        while let Some(signal) = self.surroundings.interrupts.next() {
-            self.ending.interrupted = Some(signal);
-            let text = format!("{signal}: ending the run; send it again to kill what still runs");
-            self.journal.event(now, EventKind::Signal, None, text);
-            self.turn(now, Input::Interrupt);
-        }
+    fn standings(&self) -> Vec<rollup::Standing<'_>> {
+        self.slots.iter().rev().map(Slot::standing).collect()
     }
 
     fn follow(&mut self, now: Instant) {
@@ -132,8 +147,8 @@ impl Run<'_> {
     }
 
     /// Starts the next role when everyone before it is READY.
-    fn start_next(&mut self, now: Instant) {
-        if !self.shutdown.is_running() {
+    fn start_next(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        if !driver.is_running() {
             return;
         }
         let Some(index) = self.slots.iter().position(|slot| slot.child.is_none()) else { return };
@@ -159,7 +174,7 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     let reason = format!("cannot start the {role}: {error}");
-                    self.fail(now, Some(role), Exit::Timeout as u8, reason);
+                    self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
                 }
             }
         }
@@ -170,8 +185,8 @@ impl Run<'_> {
         self.slots.iter().filter(|slot| slot.is_alive()).all(|slot| slot.role() == RoleName::B2bua)
     }
 
-    fn check_ready(&mut self, now: Instant) {
-        if !self.shutdown.is_running() {
+    fn check_ready(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        if !driver.is_running() {
             return;
         }
         let late = self.slots.iter().find(|slot| {
@@ -188,11 +203,11 @@ impl Run<'_> {
             };
             let ms = self.config.ready.as_millis();
             let reason = format!("the {role} was not READY within {ms} ms{rest}; --ready-ms gives it longer");
-            self.fail(now, Some(role), Exit::Timeout as u8, reason);
+            self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
         }
     }
 
-    fn reap(&mut self, now: Instant) {
+    fn reap(&mut self, now: Instant, driver: &mut Driver<'_>) {
         let mut ends: Vec<(RoleName, RoleEnd, Option<String>, bool)> = Vec::new();
         for slot in &mut self.slots {
             if let Some(end) = slot.reap(now) {
@@ -212,84 +227,43 @@ impl Run<'_> {
             let text = format!("the {role} has ended: {}{error}", end.text);
             let waiting = self.slots.iter().find(|slot| slot.child.is_none()).map(Slot::role);
             if well
-                && self.shutdown.is_running()
+                && driver.is_running()
                 && let Some(waiting) = waiting.filter(|_| was_ready)
             {
                 let reason = format!("the {role} has ended ({}) before the {waiting} was started", end.text);
-                self.fail(now, Some(role), Exit::Timeout as u8, reason);
-            } else if well && (was_ready || self.shutdown.is_told()) {
+                self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
+            } else if well && (was_ready || driver.is_told()) {
                 self.journal.event(now, EventKind::Ended, Some(role), text);
-                self.turn(now, Input::EndedWell);
+                driver.on(now, Input::EndedWell, self);
             } else if well {
                 let reason = format!("the {role} has ended ({}) before it was READY", end.text);
-                self.fail(now, Some(role), Exit::Timeout as u8, reason);
+                self.fail(now, driver, Some(role), Exit::Timeout as u8, reason);
             } else {
-                self.fail(now, Some(role), verdict::code(&end), text);
+                self.fail(now, driver, Some(role), verdict::code(&end), text);
             }
         }
     }
 
-    /// Something failed: the first failure decides the exit code.
-    fn fail(&mut self, now: Instant, role: Option<RoleName>, code: u8, reason: String) {
+    /// Something failed, which ends the run.
+    fn fail(
+        &mut self,
+        now: Instant,
+        driver: &mut Driver<'_>,
+        role: Option<RoleName>,
+        code: u8,
+        reason: String,
+    ) {
+        self.failed(now, role, code, reason);
+        driver.on(now, Input::Failed, self);
+    }
+
+    /// The first failure decides the exit code.
+    fn failed(&mut self, now: Instant, role: Option<RoleName>, code: u8, reason: String) {
         self.journal.event(now, EventKind::Error, role, reason.clone());
         let failed = Failed { code, reason };
         match &self.ending.failed {
             None => self.ending.failed = Some(failed),
             Some(_) => self.ending.also.push(failed.reason),
         }
-        self.turn(now, Input::Failed);
-    }
-
-    fn turn(&mut self, now: Instant, input: Input) {
-        let Some(action) = self.shutdown.on(now, input) else { return };
-        let alive: Vec<&mut Slot> = self.slots.iter_mut().filter(|slot| slot.is_alive()).collect();
-        let names: Vec<&str> = alive.iter().map(|slot| slot.role().as_str()).collect();
-        if names.is_empty() {
-            return;
-        }
-        let names = names.join(" and ");
-        let kill_ms = self.config.kill.as_millis();
-        let (kind, text) = match action {
-            Action::Terminate => (EventKind::Signal, format!("SIGTERM to {names}")),
-            Action::Remind => {
-                (EventKind::Warning, format!("still running: {names}; SIGKILL {kill_ms} ms after SIGTERM"))
-            }
-            Action::Kill => (EventKind::Warning, format!("SIGKILL to {names}")),
-        };
-        surroundings::end(action, alive.into_iter().filter_map(|slot| slot.child.as_mut()));
-        if action == Action::Kill {
-            self.killed_at = Some(now);
-        }
-        self.journal.event(now, kind, None, text);
-    }
-
-    fn show(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.started);
-        let standings = || self.slots.iter().rev().map(Slot::standing).collect::<Vec<_>>();
-        if now >= self.next_rollup {
-            self.next_rollup = now + ROLLUP_EVERY;
-            self.journal.say(Level::INFO, &rollup::line(elapsed, &standings()));
-        }
-        if self.surroundings.console.has_status()
-            && self.config.format == Format::Text
-            && now >= self.next_status
-        {
-            self.next_status = now + STATUS_EVERY;
-            let tag = tag::plain(RoleName::Orchestrator);
-            self.surroundings.console.status(format!("{tag} {}", rollup::line(elapsed, &standings())));
-        }
-    }
-
-    fn is_over(&mut self, now: Instant) -> bool {
-        if self.killed_at.is_some_and(|killed| now >= killed + KILL_LAG) {
-            return true;
-        }
-        let all_started = self.slots.iter().all(|slot| slot.child.is_some());
-        if self.slots.iter().any(Slot::is_alive) || (!all_started && self.shutdown.is_running()) {
-            self.over_since = None;
-            return false;
-        }
-        let since = *self.over_since.get_or_insert(now);
-        now >= since + LAST_OUTPUT || self.slots.iter().all(Slot::is_done)
     }
 }

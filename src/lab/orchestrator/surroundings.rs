@@ -1,26 +1,15 @@
-//! What a run works with, of a plan and of a scene alike: the program, signals, the console, and how
-//! children are told to end.
+//! What a run works with, of a plan and of a scene alike: the program, signals and the console.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::child::Child;
 use super::columns;
 use super::console::Console;
-use super::shutdown::Action;
 use super::signals::Interrupts;
 use b2b_base::logging::Color;
-
-/// Ends of children are looked for this often.
-pub const POLL: Duration = Duration::from_millis(50);
-/// Between two status lines.
-pub const STATUS_EVERY: Duration = Duration::from_millis(500);
-/// How long the kernel may take to end what got SIGKILL.
-pub const KILL_LAG: Duration = Duration::from_secs(5);
 
 /// What a run works with.
 #[derive(Debug)]
@@ -66,16 +55,5 @@ impl Surroundings {
             self.console.important_line(line, may_wait);
         }
         self.console.finish(may_wait);
-    }
-}
-
-/// Does to children what the table of the end says.
-pub fn end<'a>(action: Action, children: impl Iterator<Item = &'a mut Child>) {
-    for child in children {
-        match action {
-            Action::Terminate => child.terminate(),
-            Action::Remind => {}
-            Action::Kill => child.kill(),
-        }
     }
 }

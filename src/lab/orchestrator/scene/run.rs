@@ -1,4 +1,4 @@
-//! The driver of a scene. It stays on the thread that called it; see [`Child::spawn`].
+//! The run of a scene: the server, then phones, each at its time or cue.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use super::verdict::{self, Verdict};
 use super::watch::{self, Seen};
 use crate::orchestrator::child::Child;
 use crate::orchestrator::command::quoted;
+use crate::orchestrator::driver::{Children, Driver};
 use crate::orchestrator::ready::Ready;
-use crate::orchestrator::record::RoleEnd;
-use crate::orchestrator::shutdown::{Action, Input, Shutdown};
-use crate::orchestrator::surroundings::{self, KILL_LAG, POLL, STATUS_EVERY, Surroundings};
+use crate::orchestrator::record::{EventKind, RoleEnd};
+use crate::orchestrator::shutdown::Input;
+use crate::orchestrator::surroundings::Surroundings;
 use crate::orchestrator::tag;
 use crate::orchestrator::verdict as ends;
 use b2b_base::logging::{self, Format};
@@ -51,7 +52,7 @@ pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundi
     let now = Instant::now();
     let cdr = config.scene.server.server.cdr.clone();
     let before = cdr.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
-    let mut run = Run {
+    let mut parties = Parties {
         config,
         passwords,
         surroundings,
@@ -60,24 +61,19 @@ pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundi
         server_end: None,
         ready: None,
         seen: None,
-        shutdown: Shutdown::new(config.grace, config.kill),
         broken: None,
         quiet_since: None,
-        killed_at: None,
-        started: now,
-        next_status: now,
     };
-    run.start_server(now);
-    while !run.turn() {
-        let _ = surroundings.wake.1.recv_timeout(POLL);
-    }
-    surroundings.console.status(String::new());
+    let mut driver = Driver::new(surroundings, now, config.grace, config.kill);
+    parties.start_server(now, &mut driver);
+    driver.run(&mut parties);
     let records = cdr.map(|path| Records::read(&path, before)).unwrap_or_default();
-    let verdict = verdict::judge(&config.scene, &run.parties, &records, run.broken);
-    Outcome { parties: run.parties, records, verdict }
+    let verdict = verdict::judge(&config.scene, &parties.parties, &records, parties.broken);
+    Outcome { parties: parties.parties, records, verdict }
 }
 
-struct Run<'a> {
+/// The server and the phones.
+struct Parties<'a> {
     config: &'a SceneConfig,
     passwords: &'a Passwords,
     surroundings: &'a Surroundings,
@@ -86,56 +82,64 @@ struct Run<'a> {
     server_end: Option<RoleEnd>,
     ready: Option<Ready>,
     seen: Option<Receiver<Vec<Seen>>>,
-    shutdown: Shutdown,
     broken: Option<Broken>,
     quiet_since: Option<Instant>,
-    killed_at: Option<Instant>,
-    started: Instant,
-    next_status: Instant,
 }
 
-impl Run<'_> {
-    /// Looks at everything once; true when nothing runs any more.
-    fn turn(&mut self) -> bool {
-        let now = Instant::now();
-        while let Some(signal) = self.surroundings.interrupts.next() {
-            self.say(
-                Level::INFO,
-                &format!("{signal}: ending the run; send it again to kill what still runs"),
-            );
-            self.broken.get_or_insert(Broken::Interrupted(signal));
-            self.step(now, Input::Interrupt);
-        }
-        self.follow_server(now);
+impl Children for Parties<'_> {
+    fn turn(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        self.follow_server(now, driver);
         self.look();
         for index in 0..self.parties.len() {
             self.follow(index, now);
-            self.start(index, now);
+            self.start(index, now, driver);
         }
-        self.check(now);
-        self.step(now, Input::Tick);
-        if now >= self.next_status {
-            self.next_status = now + STATUS_EVERY;
-            self.surroundings.console.status(self.status(now));
-        }
-        let alive = self.server_runs() || self.parties.iter().any(Party::is_alive);
-        !alive || self.killed_at.is_some_and(|killed| now >= killed + KILL_LAG)
+        self.check(now, driver);
     }
 
+    fn alive(&mut self) -> Vec<(String, &mut Child)> {
+        let parties = self.parties.iter_mut().filter(|party| party.end.is_none());
+        let phones = parties.filter_map(|party| Some((party.phone.name.clone(), party.child.as_mut()?)));
+        let server = self.server.as_mut().filter(|_| self.server_end.is_none());
+        phones.chain(server.map(|child| ("b2bua".to_owned(), child))).collect()
+    }
+
+    fn interrupted(&mut self, signal: &'static str) {
+        self.broken.get_or_insert(Broken::Interrupted(signal));
+    }
+
+    fn say(&mut self, _: Instant, kind: EventKind, text: String) {
+        let level = match kind {
+            EventKind::Error => Level::ERROR,
+            EventKind::Warning => Level::WARN,
+            EventKind::Started | EventKind::Ready | EventKind::Ended | EventKind::Signal => Level::INFO,
+        };
+        self.tell(level, &text);
+    }
+
+    fn status(&self, elapsed: Duration) -> Option<String> {
+        let mut text = format!("{} {} s", tag::plain(RoleName::Orchestrator), elapsed.as_secs());
+        for party in &self.parties {
+            text.push_str(&format!(" | {} {}", party.phone.name, party.standing()));
+        }
+        Some(text)
+    }
+
+    fn due(&self, _: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn is_over(&mut self, _: Instant, _: bool) -> bool {
+        !self.server_runs() && !self.parties.iter().any(Party::is_alive)
+    }
+}
+
+impl Parties<'_> {
     fn server_runs(&self) -> bool {
         self.server.is_some() && self.server_end.is_none()
     }
 
-    fn status(&self, now: Instant) -> String {
-        let seconds = now.saturating_duration_since(self.started).as_secs();
-        let mut text = format!("{} {seconds} s", tag::plain(RoleName::Orchestrator));
-        for party in &self.parties {
-            text.push_str(&format!(" | {} {}", party.phone.name, party.standing()));
-        }
-        text
-    }
-
-    fn start_server(&mut self, now: Instant) {
+    fn start_server(&mut self, now: Instant, driver: &mut Driver<'_>) {
         let words = command::server(self.config);
         let line = quoted(&self.surroundings.program, &words);
         match Child::spawn(
@@ -145,14 +149,16 @@ impl Run<'_> {
             self.surroundings.wake.0.clone(),
         ) {
             Ok(child) => {
-                self.say(Level::INFO, &format!("started the b2bua (pid {}): {line}", child.pid()));
+                self.tell(Level::INFO, &format!("started the b2bua (pid {}): {line}", child.pid()));
                 self.server = Some(child);
             }
-            Err(error) => self.fail(now, Exit::Timeout as u8, format!("cannot start the b2bua: {error}")),
+            Err(error) => {
+                self.fail(now, driver, Exit::Timeout as u8, format!("cannot start the b2bua: {error}"))
+            }
         }
     }
 
-    fn follow_server(&mut self, now: Instant) {
+    fn follow_server(&mut self, now: Instant, driver: &mut Driver<'_>) {
         let Some(child) = &mut self.server else { return };
         let (mut lines, mut faults) = (Vec::new(), Vec::new());
         let mut ready = None;
@@ -175,31 +181,33 @@ impl Run<'_> {
             self.show(RoleName::B2bua, "b2bua", pid, &line);
         }
         for fault in faults {
-            self.say(Level::WARN, &fault);
+            self.tell(Level::WARN, &fault);
         }
         if let Some(ready) = ready.filter(|_| self.ready.is_none()) {
-            self.begin(now, ready);
+            self.begin(now, driver, ready);
         }
         if ended {
-            self.say(Level::INFO, &format!("the b2bua has ended: {}", end.text));
-            if !(self.shutdown.is_told() && ends::ended_well(&end)) {
+            self.tell(Level::INFO, &format!("the b2bua has ended: {}", end.text));
+            if !(driver.is_told() && ends::ended_well(&end)) {
                 let error = error.map(|error| format!("; its last error: {error}")).unwrap_or_default();
-                self.fail(now, ends::code(&end), format!("the b2bua has ended: {}{error}", end.text));
+                self.fail(now, driver, ends::code(&end), format!("the b2bua has ended: {}{error}", end.text));
             }
             self.server_end = Some(end);
         }
     }
 
     /// The server is there: whoever waits for no cue begins.
-    fn begin(&mut self, now: Instant, ready: Ready) {
-        self.say(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
+    fn begin(&mut self, now: Instant, driver: &mut Driver<'_>, ready: Ready) {
+        self.tell(Level::INFO, &format!("the b2bua is READY at {}", ready.sip));
         let token = self.config.scene.server.http.as_ref().and_then(|http| http.token.text());
         let seen = ready.http.map(|at| watch::start(at, token, self.surroundings.wake.0.clone()));
         self.ready = Some(ready);
         match seen {
             Some(Ok(seen)) => self.seen = Some(seen),
-            Some(Err(error)) => self.fail(now, Exit::Timeout as u8, format!("no thread: {error}")),
-            None => self.fail(now, Exit::Timeout as u8, "the b2bua has no control interface".to_owned()),
+            Some(Err(error)) => self.fail(now, driver, Exit::Timeout as u8, format!("no thread: {error}")),
+            None => {
+                self.fail(now, driver, Exit::Timeout as u8, "the b2bua has no control interface".to_owned())
+            }
         }
         for party in self.parties.iter_mut().filter(|party| party.phone.on.is_none()) {
             party.due = Some(now + party.phone.start_after);
@@ -216,8 +224,8 @@ impl Run<'_> {
         }
     }
 
-    fn start(&mut self, index: usize, now: Instant) {
-        if !self.shutdown.is_running() {
+    fn start(&mut self, index: usize, now: Instant, driver: &mut Driver<'_>) {
+        if !driver.is_running() {
             return;
         }
         let Some(party) = self.parties.get_mut(index) else { return };
@@ -238,9 +246,11 @@ impl Run<'_> {
             Ok(child) => {
                 let text = format!("started {name} (pid {}): {line}", child.pid());
                 party.child = Some(child);
-                self.say(Level::INFO, &text);
+                self.tell(Level::INFO, &text);
             }
-            Err(error) => self.fail(now, Exit::Timeout as u8, format!("cannot start {name}: {error}")),
+            Err(error) => {
+                self.fail(now, driver, Exit::Timeout as u8, format!("cannot start {name}: {error}"))
+            }
         }
     }
 
@@ -294,28 +304,28 @@ impl Run<'_> {
     }
 
     /// What ends the scene: all have ended, too many have failed, or it takes too long.
-    fn check(&mut self, now: Instant) {
-        if !self.shutdown.is_running() {
+    fn check(&mut self, now: Instant, driver: &mut Driver<'_>) {
+        if !driver.is_running() {
             return;
         }
         if self.ready.is_none() {
-            if now >= self.started + self.config.ready {
+            if now >= driver.started() + self.config.ready {
                 let ms = self.config.ready.as_millis();
                 let text = format!("the b2bua was not READY within {ms} ms; --ready-ms gives it longer");
-                self.fail(now, Exit::Timeout as u8, text);
+                self.fail(now, driver, Exit::Timeout as u8, text);
             }
             return;
         }
         let failed = self.parties.iter().filter(|party| party.figures.failed.is_some()).count() as u64;
         if failed > self.config.scene.expect.max_failed {
             self.broken.get_or_insert(Broken::TooManyFailed);
-            self.step(now, Input::Failed);
+            driver.on(now, Input::Failed, self);
             return;
         }
-        if now >= self.started + self.config.scene.limit {
+        if now >= driver.started() + self.config.scene.limit {
             let limit = self.config.scene.limit.as_secs();
             let text = format!("it is not over after {limit} s; limit_s gives it longer");
-            self.fail(now, Exit::Timeout as u8, text);
+            self.fail(now, driver, Exit::Timeout as u8, text);
             return;
         }
         let busy = |party: &Party| party.is_alive() || (party.child.is_none() && party.due.is_some());
@@ -324,39 +334,19 @@ impl Run<'_> {
             return;
         }
         if now >= *self.quiet_since.get_or_insert(now) + SETTLES {
-            self.step(now, Input::EndedWell);
-            self.step(now, Input::OnlyServers);
+            driver.on(now, Input::EndedWell, self);
+            driver.on(now, Input::OnlyServers, self);
         }
     }
 
-    fn fail(&mut self, now: Instant, code: u8, reason: String) {
-        self.say(Level::ERROR, &reason);
+    fn fail(&mut self, now: Instant, driver: &mut Driver<'_>, code: u8, reason: String) {
+        self.tell(Level::ERROR, &reason);
         self.broken.get_or_insert(Broken::Failed(code, reason));
-        self.step(now, Input::Failed);
-    }
-
-    fn step(&mut self, now: Instant, input: Input) {
-        let Some(action) = self.shutdown.on(now, input) else { return };
-        let mut names = Vec::new();
-        let parties = self.parties.iter_mut().filter(|party| party.end.is_none());
-        let phones = parties.filter_map(|party| Some((party.phone.name.as_str(), party.child.as_mut()?)));
-        let server = self.server.as_mut().filter(|_| self.server_end.is_none()).map(|child| ("b2bua", child));
-        let alive = phones.chain(server).inspect(|(name, _)| names.push((*name).to_owned()));
-        surroundings::end(action, alive.map(|(_, child)| child));
-        if action == Action::Kill {
-            self.killed_at = Some(now);
-        }
-        let names = names.join(" and ");
-        match action {
-            _ if names.is_empty() => {}
-            Action::Terminate => self.say(Level::INFO, &format!("SIGTERM to {names}")),
-            Action::Remind => self.say(Level::WARN, &format!("still running: {names}")),
-            Action::Kill => self.say(Level::WARN, &format!("SIGKILL to {names}")),
-        }
+        driver.on(now, Input::Failed, self);
     }
 
     /// A line of our own.
-    fn say(&self, level: Level, text: &str) {
+    fn tell(&self, level: Level, text: &str) {
         if level <= self.config.level {
             let line = logging::plain_line(self.config.format, level, RoleName::Orchestrator.as_str(), text);
             self.show(RoleName::Orchestrator, "orchestrator", std::process::id(), &line);
