@@ -6,7 +6,7 @@
 # one nothing is compared, and the script ends with 3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-crates=(b2b-sip b2b-media b2b-call b2b-client b2b-testkit)
+crates=(b2b-sip b2b-dsp b2b-media b2b-call b2b-client b2b-testkit)
 features=b2b-sip/dns,b2b-sip/tls,b2b-call/dns,b2b-call/tls,b2b-client/processing
 target=${CARGO_TARGET_DIR:-target}
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' scripts/public-api/Cargo.toml)

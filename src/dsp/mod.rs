@@ -1,4 +1,4 @@
-//! Resampling and Fourier transforms. Internal: its API makes no promise.
+//! Resampling and Fourier transforms. `b2b-media` shows `resample` as its own; nothing else is promised.
 //!
 //! - `resample`: any sampling rate to another, as a stream
 //! - `fft`: transforms of real signals
@@ -6,5 +6,6 @@
 //! Both stand in a crate of their own for the compiler's sake: rustfft is generic, and whoever makes a plan
 //! compiles all of its butterflies, which are four tenths of what `media` would be.
 
+#[doc(hidden)]
 pub mod fft;
 pub mod resample;
