@@ -42,7 +42,6 @@ pub fn run(config: &OrchestratorConfig, surroundings: &Surroundings) -> RunRecor
         journal: Journal::new(console, config.format, config.level, surroundings.color, now),
         timeline: Timeline::default(),
         ending: Ending::default(),
-        started: now,
         next_rollup: now + ROLLUP_EVERY + ROLLUP_LAG,
         over_since: None,
     };
@@ -60,7 +59,6 @@ struct Roles<'a> {
     journal: Journal,
     timeline: Timeline,
     ending: Ending,
-    started: Instant,
     next_rollup: Instant,
     over_since: Option<Instant>,
 }
@@ -76,7 +74,7 @@ impl Children for Roles<'_> {
         }
         if now >= self.next_rollup {
             self.next_rollup = now + ROLLUP_EVERY;
-            let elapsed = now.saturating_duration_since(self.started);
+            let elapsed = now.saturating_duration_since(driver.started());
             self.journal.say(Level::INFO, &rollup::line(elapsed, &self.standings()));
         }
     }
