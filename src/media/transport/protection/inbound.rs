@@ -35,6 +35,8 @@ pub struct Inbound {
     rtcp_streams: Streams,
     /// RTP streams under the key before this one.
     former: Option<Box<Streams>>,
+    /// Octets of the master key identifier that packets carry.
+    mki: usize,
 }
 
 impl Inbound {
@@ -46,6 +48,7 @@ impl Inbound {
             rtp_streams: Streams::default(),
             rtcp_streams: Streams::default(),
             former: None,
+            mki: master.mki_len(),
         }
     }
 
@@ -61,7 +64,8 @@ impl Inbound {
     /// # Errors
     /// See [`UnprotectError`].
     pub fn rtp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
-        let len = packet.len().checked_sub(self.rtp.tag_len()).ok_or(UnprotectError::Malformed)?;
+        let trailer = self.rtp.tag_len() + self.mki;
+        let len = packet.len().checked_sub(trailer).ok_or(UnprotectError::Malformed)?;
         let header = Header::read(&packet[..len]).ok_or(UnprotectError::Malformed)?;
         let Header { ssrc, sequence, .. } = header;
         let index = match self.rtp_streams.highest(ssrc) {
@@ -90,12 +94,15 @@ impl Inbound {
     }
 
     fn open_rtp(&self, packet: &mut [u8], len: usize, header: &Header, index: u64) -> Result<(), Forged> {
-        let (packet, tag) = packet.split_at_mut(len);
+        // the identifier, which nothing authenticates, is before the tag of an HMAC (RFC 3711 §3.1),
+        // and behind that of GCM, which belongs to the payload (RFC 7714)
+        let (packet, trailer) = packet.split_at_mut(len);
         if self.rtp.is_aead() {
-            let tag = (*tag).try_into().map_err(|_| Forged)?;
+            let tag = trailer.first_chunk().copied().ok_or(Forged)?;
             let (clear, payload) = packet.split_at_mut(header.len);
             self.rtp.open(header.ssrc, index, clear, payload, tag)
         } else {
+            let tag = trailer.get(self.mki..).ok_or(Forged)?;
             self.rtp.verify(packet, &rollovers(index), tag)?;
             self.rtp.crypt(header.ssrc, index, &mut packet[header.len..]);
             Ok(())
@@ -108,10 +115,10 @@ impl Inbound {
     /// See [`UnprotectError`].
     pub fn rtcp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
         let transform = &self.rtcp;
-        let len = packet.len().checked_sub(RTCP_WORD + transform.tag_len());
+        let len = packet.len().checked_sub(RTCP_WORD + transform.tag_len() + self.mki);
         let len = len.filter(|len| *len >= RTCP_CLEAR).ok_or(UnprotectError::Malformed)?;
         let ssrc = rtcp_ssrc(packet).ok_or(UnprotectError::Malformed)?;
-        let word_at = if transform.is_aead() { packet.len() - RTCP_WORD } else { len };
+        let word_at = if transform.is_aead() { len + transform.tag_len() } else { len };
         let word = packet[word_at..].first_chunk::<RTCP_WORD>().copied().ok_or(UnprotectError::Malformed)?;
         let number = u32::from_be_bytes(word);
         let (encrypted, index) = (number & ENCRYPTED != 0, u64::from(number & !ENCRYPTED));
@@ -122,11 +129,12 @@ impl Inbound {
             if !encrypted {
                 return Err(UnprotectError::Malformed);
             }
-            let tag = trailer[..trailer.len() - RTCP_WORD].try_into().map_err(|_| Forged)?;
+            let tag = trailer.first_chunk().copied().ok_or(Forged)?;
             let (clear, payload) = packet.split_at_mut(RTCP_CLEAR);
             transform.open(ssrc, index, &associated(clear, word), payload, tag)?;
         } else {
-            transform.verify(packet, &word, &trailer[RTCP_WORD..])?;
+            let tag = trailer.get(RTCP_WORD + self.mki..).ok_or(Forged)?;
+            transform.verify(packet, &word, tag)?;
             if encrypted {
                 transform.crypt(ssrc, index, &mut packet[RTCP_CLEAR..]);
             }

@@ -22,6 +22,19 @@ pub enum Suite {
     AeadAes256Gcm,
 }
 
+impl serde::Serialize for Suite {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Suite {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The suite has a name that we do not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown crypto suite")]
@@ -104,6 +117,8 @@ impl FromStr for Suite {
 pub struct MasterKey {
     suite: Suite,
     key_salt: Secret,
+    /// Octets of the identifier that its packets carry.
+    mki: u8,
 }
 
 impl MasterKey {
@@ -111,7 +126,7 @@ impl MasterKey {
     /// length that the suite has.
     pub fn new(suite: Suite, key_salt: &[u8]) -> Option<Self> {
         let fits = key_salt.len() == suite.key_len() + suite.salt_len();
-        fits.then(|| MasterKey { suite, key_salt: Secret::new(key_salt) })
+        fits.then(|| MasterKey { suite, key_salt: Secret::new(key_salt), mki: 0 })
     }
 
     /// A key from `fill`, which gives octets that nobody can foretell.
@@ -119,7 +134,18 @@ impl MasterKey {
         let mut octets = [0; 32 + 14];
         let key_salt = &mut octets[..suite.key_len() + suite.salt_len()];
         fill(key_salt);
-        MasterKey { suite, key_salt: Secret::new(key_salt) }
+        MasterKey { suite, key_salt: Secret::new(key_salt), mki: 0 }
+    }
+
+    /// The same of a sender whose packets carry a master key identifier of this many octets
+    /// (RFC 3711 §3.1). There is one key, so its value says nothing.
+    pub fn with_mki(self, octets: u8) -> Self {
+        MasterKey { mki: octets, ..self }
+    }
+
+    /// Octets of the identifier.
+    pub(super) fn mki_len(&self) -> usize {
+        usize::from(self.mki)
     }
 
     /// Its suite.

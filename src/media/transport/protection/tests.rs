@@ -323,3 +323,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn packets_with_a_key_identifier_are_read_wherever_it_stands() {
+    for suite in Suite::ALL {
+        for octets in [1, 4, 128] {
+            let sender = master(suite, 1);
+            let mut outbound = Outbound::new(&sender);
+            let mut inbound = Inbound::new(&sender.clone().with_mki(octets));
+            let identifier = vec![1; usize::from(octets)];
+            let (aead, tag) = (suite.rtp_tag() == 16, suite.rtp_tag());
+            for sequence in 0..3 {
+                let plain = packet(7, sequence);
+                let mut wire = protected(&mut outbound, &plain);
+                let at = wire.len() - if aead { 0 } else { tag };
+                wire.splice(at..at, identifier.iter().copied());
+                let mut forged = wire.clone();
+                forged[20] ^= 1;
+                assert_eq!(unprotected(&mut inbound, &forged), Err(UnprotectError::Forged), "{suite}");
+                assert_eq!(unprotected(&mut inbound, &wire), Ok(plain), "{suite}");
+            }
+            let plain = report(7, 44);
+            let mut wire = protected_report(&mut outbound, &plain);
+            let at = wire.len() - if aead { 0 } else { suite.rtcp_tag() };
+            wire.splice(at..at, identifier);
+            let len = inbound.rtcp(&mut wire).unwrap();
+            assert_eq!(wire[..len], plain, "{suite}");
+            assert_eq!(unprotected(&mut inbound, &[0x80; 12]).unwrap_err(), UnprotectError::Malformed);
+        }
+    }
+}
