@@ -62,6 +62,11 @@ impl<'a> Section<'a> {
                 let items = self.items_of(key, table, true, value)?;
                 all(items.into_iter().filter_map(Result::err).collect(), &check)
             }
+            Takes::ChoiceOrTable(names, table) => match self.choice_or_table_of(key, table, value)? {
+                Ok(text) => checked(&text, &|text| names.check(text)),
+                // whoever reads it opens it once more: what it asks of the media is asked once
+                Err(_) => Ok(()),
+            },
             Takes::SwitchOrCodes(_, check) => {
                 all(self.switch_or_codes_of(key, value)?.err().unwrap_or_default(), &check)
             }

@@ -51,7 +51,11 @@ impl Lines {
 
     /// A value asks something of who carries the media.
     pub fn ask(&self, asked: Asked) {
-        self.asked.borrow_mut().push(asked);
+        let mut all = self.asked.borrow_mut();
+        // a table in a table is opened to be checked, and to be read
+        if !all.contains(&asked) {
+            all.push(asked);
+        }
     }
 
     /// What was read; what is wrong is reported, and reading goes on.

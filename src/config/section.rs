@@ -202,6 +202,15 @@ impl<'a> Section<'a> {
         self.parsed_or_default(key, |text| named.read(text))
     }
 
+    /// One of some names; none when the key is not there.
+    pub fn choice_if_set<T: Copy>(
+        &self,
+        key: &'static str,
+        named: &Named<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.parsed(key, |text| named.read(text))
+    }
+
     /// A list of texts, or a single one; none when the key is not there.
     pub fn texts(&self, key: &'static str) -> Result<Vec<Text>, ConfigError> {
         self.value(key).map_or(Ok(Vec::new()), |value| self.texts_of(key, value))
@@ -393,6 +402,32 @@ impl<'a> Section<'a> {
             (Some(Takes::Tables(_, table)), Some(value)) => self.items_of(key, table, false, value),
             (Some(Takes::TablesOrTexts(_, table, _)), Some(value)) => self.items_of(key, table, true, value),
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// One of some names, or a table.
+    pub fn choice_or_table(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<Result<Text, Section<'a>>>, ConfigError> {
+        match (self.row(key).map(|row| row.takes), self.value(key)) {
+            (Some(Takes::ChoiceOrTable(_, table)), Some(value)) => {
+                self.choice_or_table_of(key, table, value).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn choice_or_table_of(
+        &self,
+        key: &str,
+        table: &'static Table,
+        value: Value<'a>,
+    ) -> Result<Result<Text, Section<'a>>, ConfigError> {
+        match value.get_ref() {
+            DeValue::Table(values) => Ok(Err(Section::open(self.lines, table, value.span().start, values))),
+            DeValue::String(_) => self.text_of(key, value).map(Ok),
+            _ => Err(self.wrong_type(key, value, "a text, or a { … } table")),
         }
     }
 

@@ -119,6 +119,8 @@ pub enum Takes {
     Tables(&'static str, &'static Table),
     /// A list of tables and texts, or one text.
     TablesOrTexts(&'static str, &'static Table, Check),
+    /// One of some names, or a table.
+    ChoiceOrTable(&'static (dyn Names + Sync), &'static Table),
     /// `true`, `false`, or a list of whole numbers and texts.
     SwitchOrCodes(&'static str, Check),
 }
@@ -256,6 +258,9 @@ impl Takes {
             Takes::Whole(least, most) => format!("{least} to {most}"),
             Takes::OneOf(numbers) => or_numbers(numbers),
             Takes::Choice(names) => or(&quoted(names)),
+            Takes::ChoiceOrTable(names, table) => {
+                format!("{}, or a table ({})", quoted(names).join(", "), table.written)
+            }
             Takes::Choices(names) => format!("list of {}", quoted(names).join(", ")),
         }
     }

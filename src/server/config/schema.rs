@@ -72,6 +72,9 @@ fn kind(takes: &Takes) -> Value {
             let item = json!({"anyOf": [{"type": "string"}, reference(table)]});
             json!({"type": ["string", "array"], "items": item})
         }
+        Takes::ChoiceOrTable(names, table) => {
+            json!({"anyOf": [{"type": "string", "enum": names.names()}, reference(table)]})
+        }
         Takes::SwitchOrCodes(..) => {
             json!({"type": ["boolean", "array"], "items": {"type": ["integer", "string"]}})
         }
