@@ -64,6 +64,12 @@ impl Hop {
     }
 }
 
+/// Whether a URI says itself that UDP leads there.
+pub fn names_udp(uri: &[u8]) -> bool {
+    let named = Uri::parse(uri).ok().and_then(|uri| uri.transport().and_then(Transport::parse));
+    named == Some(Transport::Udp)
+}
+
 /// Whether a URI is a SIPS URI.
 pub fn is_secure(uri: &[u8]) -> bool {
     uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))

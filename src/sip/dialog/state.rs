@@ -58,6 +58,8 @@ pub struct Dialog {
     pub bound: bool,
     /// What the rule says of the target has been told.
     pub hop_told: bool,
+    /// Requests beyond 1,300 octets stay with UDP.
+    pub large_by_udp: bool,
     pub offer_answer: OfferAnswer,
     /// What was offered with the INVITE, or in answer to it, has been answered in
     /// reliable provisional responses: no later response to it says more (RFC 3262
@@ -147,6 +149,7 @@ impl Dialog {
         dialog.flow = self.flow;
         dialog.hops = self.hops.clone();
         dialog.bound = true;
+        dialog.large_by_udp = self.large_by_udp;
         dialog.offer_answer = self.offer_answer;
         Ok(dialog)
     }
@@ -242,6 +245,11 @@ impl Dialog {
 
     fn first_route(&self) -> Option<NameAddr<'_>> {
         NameAddr::parse(self.get(Part::FirstRoute))
+    }
+
+    /// The URI of where the next request goes.
+    pub fn leads(&self) -> &[u8] {
+        self.first_route().map_or(self.target(), |route| route.uri.raw)
     }
 
     /// Where the next request goes (§12.2.1.1): the first route, or the target.
@@ -364,6 +372,7 @@ impl Builder {
             hops: HopRule::Follow,
             bound: false,
             hop_told: false,
+            large_by_udp: false,
             settled: false,
             prack_owed: false,
             offer_answer: OfferAnswer::Idle,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Flow, HopRule};
+use super::{Flow, HopRule, LargeRequests};
 use crate::dialog::hop::Hop;
 use crate::msg::{Method, Name, NameAddr, Uri, chars};
 use b2b_base::ids::Tag;
@@ -49,6 +49,8 @@ pub struct Invite {
     /// Where later requests of the call may go. [`HopRule::Follow`] with a `flow` is
     /// [`HopRule::Kept`].
     pub hops: HopRule,
+    /// By which way it goes when it is large, and later requests of the call.
+    pub large: LargeRequests,
     /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.
     pub max_forwards: Option<u8>,
     /// User part of our Contact; none: the endpoint's.

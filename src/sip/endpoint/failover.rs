@@ -41,6 +41,11 @@ impl Failover {
         }
     }
 
+    /// Whether it has failed lately.
+    pub fn avoids(&self, now: Instant, target: Target) -> bool {
+        self.failed.get(&target).is_some_and(|until| *until > now)
+    }
+
     /// An address has failed.
     pub fn failed(&mut self, now: Instant, target: Target, avoided: Duration) {
         if self.failed.len() >= MAX_FAILED {

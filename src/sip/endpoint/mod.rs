@@ -58,7 +58,7 @@ mod usages;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -89,6 +89,7 @@ use outbox::Outbox;
 use refuse::Budget;
 use send::{User, Waiting};
 use subscription::Subscriptions;
+pub use udp_or_tcp::LargeRequests;
 use usages::Usages;
 
 /// An INVITE usage: one call leg from its INVITE to its terminal event. Never
@@ -220,6 +221,8 @@ pub enum Output {
         remote: SocketAddr,
         /// The name that its certificate is checked for (RFC 5922 §7.2).
         name: Option<Arc<str>>,
+        /// A new connection may take no longer; none: as the sockets' limits say.
+        within: Option<Duration>,
     },
     /// Look a host up (RFC 3263): `port` and `transport` are what the URI says.
     Resolve {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -51,10 +52,25 @@ impl Outbox {
 
     /// Asks for a way to `remote`, for TLS with a certificate for `name`.
     pub fn connect(&mut self, transport: Transport, remote: SocketAddr, name: Option<Arc<str>>) -> ConnectId {
+        let name = name.filter(|_| transport == Transport::Tls);
+        self.connect_within(transport, remote, name, None)
+    }
+
+    /// Asks for a way over TCP that has to be there soon: there is another one.
+    pub fn connect_soon(&mut self, remote: SocketAddr, within: Duration) -> ConnectId {
+        self.connect_within(Transport::Tcp, remote, None, Some(within))
+    }
+
+    fn connect_within(
+        &mut self,
+        transport: Transport,
+        remote: SocketAddr,
+        name: Option<Arc<str>>,
+        within: Option<Duration>,
+    ) -> ConnectId {
         self.last_connect += 1;
         let connect = ConnectId(self.last_connect);
-        let name = name.filter(|_| transport == Transport::Tls);
-        self.queue.push_back(Output::Connect { connect, transport, remote, name });
+        self.queue.push_back(Output::Connect { connect, transport, remote, name, within });
         connect
     }
 

@@ -178,7 +178,7 @@ impl Endpoint {
         }
         let Some(waiting) = self.connecting.remove(&connect) else { return };
         match waiting.udp {
-            Some(flow) => self.launch(now, flow, *waiting),
+            Some(flow) => self.no_tcp_for_size(now, flow, *waiting),
             None => {
                 self.could_not_connect(now, &waiting);
                 self.next_target(now, waiting);
@@ -226,8 +226,8 @@ impl Endpoint {
             self.out.counters.unbuildable += 1;
             return self.undeliverable(now, *user, draft.method == Method::Ack);
         };
-        if is_too_large(data.len(), &flow) && waiting.udp.is_none() {
-            return self.connect_for_size(waiting, flow);
+        if is_too_large(data.len(), &flow) && waiting.udp.is_none() && !waiting.dialog.large_by_udp {
+            return self.connect_for_size(now, waiting, flow);
         }
         self.remember_flow(&waiting.user, &waiting.dialog, flow);
         if waiting.draft.method == Method::Ack {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,8 +21,8 @@ impl SipStack {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, data } => self.transmit(flow, data),
-                Output::Connect { connect, transport, remote, name } => {
-                    self.connect(connect, (transport, remote, name));
+                Output::Connect { connect, transport, remote, name, within } => {
+                    self.connect(connect, (transport, remote, name), within);
                 }
                 Output::Resolve { resolve, host, port, transport } => {
                     let (results, names) = (self.results.0.clone(), self.names.clone());
@@ -92,7 +93,7 @@ impl SipStack {
         }
     }
 
-    fn connect(&mut self, connect: ConnectId, peer: Peer) {
+    fn connect(&mut self, connect: ConnectId, peer: Peer, within: Option<Duration>) {
         let (transport, remote, _) = peer;
         match transport {
             Transport::Udp => {
@@ -106,14 +107,14 @@ impl SipStack {
             }
             Transport::Tcp | Transport::Tls => match self.connections.to(&peer) {
                 Some(flow) => self.input(Input::Connected { connect, flow }),
-                None => self.open(connect, peer),
+                None => self.open(connect, peer, within),
             },
             _ => self.input(Input::ConnectFailed { connect }),
         }
     }
 
     /// Opens a connection, in a task of its own.
-    fn open(&mut self, connect: ConnectId, peer: Peer) {
+    fn open(&mut self, connect: ConnectId, peer: Peer, within: Option<Duration>) {
         let remote = peer.1;
         let bound: Vec<IpAddr> = self.bound().map(|bound| bound.ip()).collect();
         let local = self.locals.nearest(bound.iter().copied(), remote).and_then(|index| bound.get(index));
@@ -127,7 +128,8 @@ impl SipStack {
         };
         self.connections.opening();
         let results = self.results.0.clone();
-        let limit = self.limits.connect_timeout;
+        let most = self.limits.connect_timeout;
+        let limit = within.map_or(most, |within| within.min(most));
         tokio::spawn(async move {
             let name = peer.2.clone();
             let opening = async move {
