@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::negotiate::crypto::SrtpRules;
 use super::negotiate::pair::PairPolicy;
 use b2b_sip::endpoint::Flow;
 
@@ -111,6 +112,9 @@ pub struct ResolvedContact {
     pub policy: Option<Arc<PairPolicy>>,
     /// Who has redirected a call here; none: it was called.
     pub diverted: Option<Arc<Diverted>>,
+    /// Encryption of its media where nothing is configured of the party; none: as the switch's
+    /// configuration says.
+    pub srtp: Option<Arc<SrtpRules>>,
 }
 
 /// A party has redirected a call (3xx): from there on it is a call of that party.
@@ -154,6 +158,7 @@ impl ResolvedContact {
             diverted: None,
         }
     }
+            srtp: None,
 }
 
 /// Through which host of which gateway a contact goes.

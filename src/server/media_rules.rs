@@ -1,5 +1,5 @@
-//! From where a party may send media beside what the signalling names, and where it may have some
-//! sent without a proof that somebody is there, as configured. Pure.
+//! From where a party may send media beside what the signalling names, where it may have some sent
+//! without a proof that somebody is there, and how they are encrypted, as configured. Pure.
 
 use std::net::IpAddr;
 
@@ -19,10 +19,13 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
     spared.extend(registered.iter().map(|address| IpNet::from(*address)));
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
+    let mut srtp = None;
     let party = match settings.party(party).0 {
         Origin::User(name) => {
-            let own = settings.directory.user(name).map(|user| user.media_from.as_slice());
-            sources.networks.extend_from_slice(own.unwrap_or_default());
+            if let Some(user) = settings.directory.user(name) {
+                sources.networks.extend_from_slice(&user.media_from);
+                srtp.clone_from(&user.srtp);
+            }
             format!("user/{name}")
         }
         Origin::Gateway(name) => {
@@ -30,6 +33,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
                 sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
                 let hosts = gateway.hosts.iter().filter_map(|host| host.host.parse::<IpAddr>().ok());
                 spared.extend(hosts.map(IpNet::from));
+                srtp.clone_from(&gateway.srtp);
                 sources.answer = match gateway.media_answer {
                     MediaAnswer::Source => Answering::Source,
                     MediaAnswer::Signalled => Answering::Signalled,
@@ -45,7 +49,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         "" => address.map(|address| address.ip().to_string()).unwrap_or_default(),
         name => name.to_owned(),
     };
-    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }) }
+    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }), srtp }
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 
 use crate::config::{
     Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Rewrite, Route,
-    ServerConfig, Srtp, Strategy, Target,
+    ServerConfig, Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
-use b2b_call::controller::{PairPolicy, SrtpPolicy};
+use b2b_call::controller::PairPolicy;
 use b2b_call::failure::Failover;
 use b2b_call::lookup::Credentials;
 use b2b_call::policy::Redirects;
@@ -157,15 +157,6 @@ pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
         transcode: !config.media.codecs.is_empty(),
         additions: names(&config.media.codecs),
         ..PairPolicy::default()
-    }
-}
-
-/// Whether media are encrypted.
-pub fn srtp_policy(srtp: Srtp) -> SrtpPolicy {
-    match srtp {
-        Srtp::Off => SrtpPolicy::Off,
-        Srtp::Offered => SrtpPolicy::Offered,
-        Srtp::Required => SrtpPolicy::Required,
     }
 }
 

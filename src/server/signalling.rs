@@ -29,7 +29,7 @@ pub fn switch(config: &ServerConfig) -> SwitchConfig {
         rtp_timeout: config.media.rtp_timeout,
         max_duration: config.limits.duration,
         policy: settings::pair_policy(config),
-        srtp: settings::srtp_policy(config.media.srtp),
+        srtp: config.media.srtp.clone(),
         recording: recordings::rules(&config.recording).map(Arc::new),
         ..SwitchConfig::default()
     }

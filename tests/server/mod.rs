@@ -40,3 +40,4 @@ mod remote_example;
 mod remote_faults;
 mod sigkill;
 mod transports;
+mod trunk_media;

@@ -28,6 +28,8 @@ pub struct Phone {
     pub allows: Option<&'static str>,
     /// Its payload types, and lines about them.
     formats: (&'static str, String),
+    /// The profile of its audio line.
+    pub profile: &'static str,
 }
 
 /// What a phone needs to go on in a call.
@@ -59,6 +61,7 @@ impl Phone {
             events: None,
             allows: None,
             formats: ("8", String::new()),
+            profile: "RTP/AVP",
         }
     }
 
@@ -80,14 +83,14 @@ impl Phone {
     }
 
     fn session(&self) -> String {
-        let (port, ip, (types, lines)) = (self.rtp().port(), self.told, &self.formats);
+        let (port, ip, (types, lines), profile) = (self.rtp().port(), self.told, &self.formats, self.profile);
         let (number, line) = match self.events {
             Some(event) => (format!(" {event}"), format!("a=rtpmap:{event} telephone-event/8000\r\n")),
             None => (String::new(), String::new()),
         };
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {types}{number}\r\n{lines}{line}"
+             m=audio {port} {profile} {types}{number}\r\n{lines}{line}"
         )
     }
 

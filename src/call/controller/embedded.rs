@@ -21,7 +21,7 @@ use super::{
     AddressFamily, Answer, AudioStream, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec,
     MediaBackend, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
 };
-use crate::negotiate::crypto::{LocalCrypto, SrtpPolicy};
+use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::Side;
 use b2b_media::relay::{EndpointConfig, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
@@ -161,7 +161,7 @@ impl EmbeddedController {
         let rtp = SocketAddr::new(told, local.port());
         let mut state = self.state();
         let mut side = Side::new(rtp, state.rng.random());
-        if spec.srtp != SrtpPolicy::Off {
+        if spec.srtp.encrypted {
             // Never from the seed that identifiers come from: those are for all to see.
             side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));
         }

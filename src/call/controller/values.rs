@@ -10,12 +10,13 @@ use super::EndpointStats;
 use super::json::octets;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
 use crate::negotiate::NegotiateError;
-pub use crate::negotiate::crypto::SrtpPolicy;
+pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use crate::negotiate::pair::{self, Agreed};
 pub use crate::negotiate::pair::{Hold, PairPolicy};
 use b2b_media::codec::Codec;
 use b2b_media::transport::lock::same_host;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
+pub use b2b_media::transport::protection::Suite as SrtpSuite;
 
 /// A media endpoint; unique within its controller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -48,7 +49,7 @@ pub struct EndpointSpec {
     /// `Timeout` when no RTP came for this long although it should; `None` for never.
     pub rtp_timeout: Option<Duration>,
     /// Whether its party's media are encrypted.
-    pub srtp: SrtpPolicy,
+    pub srtp: SrtpRules,
     /// Where its party's signalling comes from, as far as that is known: media may, too.
     pub signalling: Signalling,
     /// From where else the party may send, and whether it is answered there.
@@ -83,7 +84,7 @@ impl EndpointSpec {
             family,
             near: None,
             rtp_timeout: Some(Duration::from_secs(60)),
-            srtp: SrtpPolicy::Off,
+            srtp: SrtpRules::default(),
             signalling: [None; 2],
             sources: NamedSources::default(),
             bound: None,
@@ -322,7 +323,7 @@ pub enum Capability {
     Echo,
     /// `open_stream`.
     Streams,
-    /// SRTP: an [`EndpointSpec::srtp`] that is not `Off`.
+    /// SRTP: an [`EndpointSpec::srtp`] with `encrypted`.
     Encryption,
 }
 

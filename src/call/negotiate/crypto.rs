@@ -1,10 +1,11 @@
 //! SRTP in offer and answer (RFC 4568): whether, and with which keys.
 //!
-//! `Required` offers `RTP/SAVP`, as RFC 4568 has it: who cannot do it refuses the line.
-//! `Offered` puts the keys under `RTP/AVP`, which RFC 4568 does not know and the field does:
-//! who does not look for keys answers plain at once, who does answers with a key. A refusal
-//! of `RTP/SAVP` and a second INVITE would double the call's setup with every plain phone,
-//! and many of those refuse by dropping the call. Offers are answered in their own kind.
+//! `Savp` offers `RTP/SAVP`, as RFC 4568 has it: who cannot do it refuses the line.
+//! `Osrtp` puts the keys under `RTP/AVP` (RFC 8643 §3): who does not look for keys answers plain
+//! at once, who does answers with a key. A refusal of `RTP/SAVP` and a second INVITE would double
+//! the call's setup with every plain phone, and many of those refuse by dropping the call. Who
+//! insists on SRTP refuses keys under `RTP/AVP`: what is offered is a matter of each party.
+//! Offers are answered in their own kind.
 //!
 //! Keys are as secret as the signalling: over anything but TLS they are for all to read.
 
@@ -33,11 +34,95 @@ pub enum SrtpPolicy {
     Required,
 }
 
+/// How SRTP is offered to a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SrtpOffer {
+    /// Not at all: plain RTP.
+    #[default]
+    None,
+    /// Keys under `RTP/AVP` (RFC 8643 §3): plain RTP is a good answer.
+    Osrtp,
+    /// `RTP/SAVP` (RFC 4568): SRTP, or no call.
+    Savp,
+}
+
+/// Whether and how the media of a party are encrypted, in its offers and in ours.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub struct SrtpRules {
+    /// What we offer; more than `None` only with `encrypted`.
+    pub offer: SrtpOffer,
+    /// Whether plain RTP is taken: its offers, and its answers.
+    pub plain: bool,
+    /// Whether SRTP is taken.
+    pub encrypted: bool,
+    /// The suites that are offered, best first, and taken; empty: [`OFFERED`] is offered, all that
+    /// we know are taken.
+    pub suites: Vec<Suite>,
+}
+
+impl From<SrtpPolicy> for SrtpRules {
+    fn from(policy: SrtpPolicy) -> Self {
+        let (offer, plain, encrypted) = match policy {
+            SrtpPolicy::Off => (SrtpOffer::None, true, false),
+            SrtpPolicy::Offered => (SrtpOffer::Osrtp, true, true),
+            SrtpPolicy::Required => (SrtpOffer::Savp, false, true),
+        };
+        SrtpRules { offer, plain, encrypted, suites: Vec::new() }
+    }
+}
+
+impl Default for SrtpRules {
+    fn default() -> Self {
+        SrtpPolicy::Off.into()
+    }
+}
+
+/// As it goes to media servers: one word where that says it all, as it did before there was more
+/// to say.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Word(SrtpPolicy),
+    Table {
+        offer: SrtpOffer,
+        plain: bool,
+        encrypted: bool,
+        #[serde(default)]
+        suites: Vec<Suite>,
+    },
+}
+
+impl From<Written> for SrtpRules {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Word(policy) => policy.into(),
+            Written::Table { offer, plain, encrypted, suites } => {
+                SrtpRules { offer, plain, encrypted, suites }
+            }
+        }
+    }
+}
+
+impl From<SrtpRules> for Written {
+    fn from(rules: SrtpRules) -> Self {
+        let words = [SrtpPolicy::Off, SrtpPolicy::Offered, SrtpPolicy::Required];
+        match words.into_iter().find(|word| SrtpRules::from(*word) == rules) {
+            Some(word) => Written::Word(word),
+            None => {
+                let SrtpRules { offer, plain, encrypted, suites } = rules;
+                Written::Table { offer, plain, encrypted, suites }
+            }
+        }
+    }
+}
+
 /// Our keys for one leg.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LocalCrypto {
-    policy: SrtpPolicy,
-    /// One for each suite; none while the policy is `Off`.
+    rules: SrtpRules,
+    /// One for each suite; none where nothing is encrypted.
     keys: Vec<MasterKey>,
     in_use: Option<Suite>,
     /// Of the keys to come.
@@ -52,18 +137,27 @@ pub(super) struct Chosen {
 
 impl LocalCrypto {
     /// Keys from a seed that nobody can foretell, and that is used for nothing else.
-    pub fn new(policy: SrtpPolicy, seed: [u8; 32]) -> Self {
-        let mut crypto =
-            LocalCrypto { policy, keys: Vec::new(), in_use: None, seed: Some(Secret::new(&seed)) };
-        if policy != SrtpPolicy::Off {
-            crypto.keys = Suite::ALL.into_iter().filter_map(|suite| crypto.fresh(suite)).collect();
+    pub fn new(rules: impl Into<SrtpRules>, seed: [u8; 32]) -> Self {
+        let (rules, seed) = (rules.into(), Some(Secret::new(&seed)));
+        let mut crypto = LocalCrypto { rules, keys: Vec::new(), in_use: None, seed };
+        if crypto.rules.encrypted {
+            let suites = match crypto.rules.suites.as_slice() {
+                [] => Suite::ALL.to_vec(),
+                named => named.to_vec(),
+            };
+            crypto.keys = suites.into_iter().filter_map(|suite| crypto.fresh(suite)).collect();
         }
         crypto
     }
 
-    /// What they are for.
-    pub fn policy(&self) -> SrtpPolicy {
-        self.policy
+    /// Whether there may be keys.
+    pub fn encrypts(&self) -> bool {
+        self.rules.encrypted
+    }
+
+    /// Whether a line with keys is taken rather than a plain one beside it.
+    pub(super) fn prefers_keys(&self) -> bool {
+        self.rules.offer != SrtpOffer::None || !self.rules.plain
     }
 
     fn fresh(&mut self, suite: Suite) -> Option<MasterKey> {
@@ -94,11 +188,18 @@ impl LocalCrypto {
     /// Puts our keys into the line of an offer. `before`: what we have said last of it; SRTP
     /// alone stays that, since some peers know nothing else.
     pub(super) fn offer(&self, audio: &mut AudioMedia, before: Option<&AudioMedia>) {
-        if self.policy == SrtpPolicy::Required || before.is_some_and(AudioMedia::is_secure_rtp) {
+        if self.rules.offer == SrtpOffer::None && self.in_use.is_none() {
+            return;
+        }
+        if self.rules.offer == SrtpOffer::Savp || before.is_some_and(AudioMedia::is_secure_rtp) {
             audio.protocol = "RTP/SAVP".to_owned();
         }
-        let other = self.in_use.filter(|suite| !OFFERED.contains(suite));
-        let keys = other.into_iter().chain(OFFERED).filter_map(|suite| self.key(suite));
+        let offered = match self.rules.suites.as_slice() {
+            [] => &OFFERED,
+            named => named,
+        };
+        let other = self.in_use.filter(|suite| !offered.contains(suite));
+        let keys = other.iter().chain(offered).filter_map(|suite| self.key(*suite));
         audio.crypto = (1..).zip(keys).map(|(tag, key)| line(tag, key)).collect();
     }
 
@@ -107,7 +208,7 @@ impl LocalCrypto {
     /// # Errors
     /// The policy does not allow the line.
     pub(super) fn choose(&self, secure: bool, theirs: &[Crypto]) -> Result<Option<Chosen>, NegotiateError> {
-        if self.policy == SrtpPolicy::Off {
+        if !self.rules.encrypted {
             return if secure { Err(NegotiateError::NoAudio) } else { Ok(None) };
         }
         let chosen = theirs.iter().find_map(|crypto| {
@@ -116,7 +217,7 @@ impl LocalCrypto {
             Some(Chosen { tag: crypto.tag, keys: Keys { local, remote } })
         });
         match chosen {
-            None if secure || self.policy == SrtpPolicy::Required => Err(NegotiateError::NoKeys),
+            None if secure || !self.rules.plain => Err(NegotiateError::NoKeys),
             chosen => Ok(chosen),
         }
     }
@@ -131,14 +232,12 @@ impl LocalCrypto {
         secure: bool,
         theirs: &[Crypto],
     ) -> Result<Option<Keys>, NegotiateError> {
-        if self.policy == SrtpPolicy::Off {
+        if !self.rules.encrypted {
             return if secure { Err(NegotiateError::NoAudio) } else { Ok(None) };
         }
         match agreed(ours, theirs) {
             // A key that fits none of ours is no answer: what they send cannot be read.
-            None if secure || self.policy == SrtpPolicy::Required || !theirs.is_empty() => {
-                Err(NegotiateError::NoKeys)
-            }
+            None if secure || !self.rules.plain || !theirs.is_empty() => Err(NegotiateError::NoKeys),
             keys => Ok(keys),
         }
     }
@@ -165,14 +264,16 @@ fn line(tag: u32, key: &MasterKey) -> Crypto {
     Crypto::new(tag, key.suite().name(), key.key_salt().clone())
 }
 
-/// A line's key, if we can do all that the line asks for: a suite of ours, one key without an
-/// MKI, and no session parameter but the hint of a window size (RFC 4568 §6.3).
+/// A line's key, if we can do all that the line asks for: a suite of ours, one key, and no session
+/// parameter but the hint of a window size (RFC 4568 §6.3). A key may have an MKI, which Polycom's
+/// and Skype's phones write: their packets carry it then (RFC 3711 §3.1). Ours never do.
 fn usable(crypto: &Crypto) -> Option<MasterKey> {
     let suite = crypto.suite.parse().ok()?;
     let [key] = &crypto.keys[..] else { return None };
     let hint = |parameter: &String| parameter.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("WSH="));
-    if key.mki.is_some() || !crypto.session.iter().all(hint) {
+    if !crypto.session.iter().all(hint) {
         return None;
     }
-    MasterKey::new(suite, key.key_salt.expose())
+    let octets = key.mki.map_or(0, |mki| mki.len);
+    MasterKey::new(suite, key.key_salt.expose()).map(|master| master.with_mki(octets))
 }

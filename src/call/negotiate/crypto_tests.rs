@@ -1,11 +1,11 @@
 //! SRTP agreed on, refused and changed: what is written, and what both sides then have.
 
-use super::crypto::{LocalCrypto, SrtpPolicy};
+use super::crypto::{LocalCrypto, SrtpOffer, SrtpPolicy, SrtpRules};
 use super::fixtures::{description, text};
 use super::*;
 use b2b_media::transport::protection::{Keys, Suite};
 
-fn local(policy: SrtpPolicy, seed: u8) -> LocalMedia {
+fn local(policy: impl Into<SrtpRules>, seed: u8) -> LocalMedia {
     LocalMedia { crypto: LocalCrypto::new(policy, [seed; 32]), ..fixtures::local(&[Codec::Pcmu]) }
 }
 
@@ -76,14 +76,13 @@ fn the_offer_has_a_key_for_each_suite_and_none_is_in_debug_output() {
 #[test]
 fn their_first_line_that_we_can_use_is_taken_under_its_tag() {
     let ours = local(SrtpPolicy::Offered, 1);
-    let mki = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4\r\n");
     let two = format!("a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4;inline:{KEY}|2:4\r\n");
     let clear = format!("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP\r\n");
     let short = format!("a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:{SHORT}\r\n");
     let unknown = crypto(5, "F8_128_HMAC_SHA1_80");
     let good = format!("a=crypto:77 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31 WSH=128\r\n");
     let better = crypto(78, "AEAD_AES_128_GCM");
-    let all = [&mki, &two, &clear, &short, &unknown, &good, &better].map(String::as_str).concat();
+    let all = [&two, &clear, &short, &unknown, &good, &better].map(String::as_str).concat();
     let (answer, params) = make_answer(&ours, 1, &description(&line("RTP/SAVP", &all))).expect("an answer");
     let written = text(&answer);
     assert_eq!(written.matches("a=crypto:").count(), 1);
@@ -93,7 +92,7 @@ fn their_first_line_that_we_can_use_is_taken_under_its_tag() {
     assert_eq!(keys.local.suite(), Suite::AesCm128HmacSha1_32);
 
     // None that we can use: SRTP alone is refused, and beside plain RTP passed over.
-    for bad in [&mki, &two, &clear, &short, &unknown] {
+    for bad in [&two, &clear, &short, &unknown] {
         let refused = make_answer(&ours, 1, &description(&line("RTP/SAVP", bad)));
         assert_eq!(refused.unwrap_err(), NegotiateError::NoKeys);
         let (answer, params) = make_answer(&ours, 1, &description(&line("RTP/AVP", bad))).expect("plain");
@@ -136,7 +135,7 @@ fn an_answer_with_another_tag_suite_or_none_is_not_taken() {
                 crypto(4, "AES_CM_128_HMAC_SHA1_80"),
                 crypto(0, "AES_CM_128_HMAC_SHA1_80"),
                 crypto(3, "AES_CM_128_HMAC_SHA1_32"),
-                good.replace("\r\n", "|1:4\r\n"),
+                good.replace("\r\n", "|1:4 UNENCRYPTED_SRTP\r\n"),
             ] {
                 assert_eq!(apply(policy, &line(protocol, &bad)), Err(NegotiateError::NoKeys), "{bad}");
             }
@@ -177,4 +176,76 @@ fn keys_stay_while_they_are_in_use_and_never_come_back() {
     assert_eq!(third[..2], second[..2]);
     assert_ne!(third[2], second[2]);
     assert_ne!(local(SrtpPolicy::Offered, 2).crypto, local(SrtpPolicy::Offered, 1).crypto);
+}
+
+#[test]
+fn a_key_with_an_identifier_is_taken_and_ours_has_none() {
+    let line = |mki: &str| {
+        line("RTP/SAVP", &format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^31|{mki}\r\n"))
+    };
+    let ours = local(SrtpPolicy::Offered, 1);
+    let (answer, params) = make_answer(&ours, 1, &description(&line("1:1"))).expect("an answer");
+    assert!(!text(&answer).contains("|"), "{}", text(&answer));
+    let other = make_answer(&ours, 1, &description(&line("1:4"))).expect("an answer").1;
+    let remote = |params: MediaParams| params.protection.expect("keys").remote;
+    assert_ne!(remote(params), remote(other), "packets of one have three octets more");
+}
+
+#[test]
+fn what_is_offered_and_what_is_taken_are_two_things() {
+    let good = crypto(1, "AES_CM_128_HMAC_SHA1_80");
+    let rules = SrtpRules { encrypted: true, ..SrtpRules::default() };
+    // Plain to who does not ask, SRTP to who does, and to them for as long as it lasts.
+    let mut ours = local(rules, 1);
+    assert!(!text(&make_offer(&ours, 1, None)).contains("crypto"));
+    let (answer, params) = make_answer(&ours, 1, &description(&line("RTP/SAVP", &good))).expect("an answer");
+    ours.crypto.settled(params.protection.as_ref());
+    let again = text(&make_offer(&ours, 2, Some(&answer)));
+    assert!(again.contains("RTP/SAVP") && suites(&again).contains(&"AES_CM_128_HMAC_SHA1_80"), "{again}");
+    // Keys beside plain RTP, and no call without them.
+    let strict = SrtpRules { offer: SrtpOffer::Osrtp, plain: false, encrypted: true, suites: Vec::new() };
+    let ours = local(strict, 1);
+    let offer = make_offer(&ours, 1, None);
+    assert!(text(&offer).contains("RTP/AVP") && text(&offer).contains("crypto"));
+    let plain = apply_answer(&ours, &offer, &description(&line("RTP/AVP", "")));
+    assert_eq!(plain.unwrap_err(), NegotiateError::NoKeys);
+}
+
+#[test]
+fn named_suites_are_offered_in_their_order_and_no_others_are_taken() {
+    let suites_named = vec![Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm];
+    let ours = local(SrtpRules { suites: suites_named, ..SrtpPolicy::Required.into() }, 1);
+    let offer = text(&make_offer(&ours, 1, None));
+    assert_eq!(suites(&offer), ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"]);
+    let asked = |suite| make_answer(&ours, 1, &description(&line("RTP/SAVP", &crypto(1, suite)))).is_ok();
+    assert!(asked("AES_CM_128_HMAC_SHA1_80") && !asked("AES_CM_128_HMAC_SHA1_32"));
+}
+
+#[test]
+fn of_a_plain_line_and_one_with_keys_who_offers_keys_takes_those() {
+    let good = crypto(1, "AES_CM_128_HMAC_SHA1_80");
+    let both = description(&format!("{}m=audio 4002 RTP/SAVP 0\r\n{good}", line("RTP/AVP", "")));
+    for (policy, taken) in [(SrtpPolicy::Off, 0), (SrtpPolicy::Offered, 1), (SrtpPolicy::Required, 1)] {
+        let (answer, params) = make_answer(&local(policy, 1), 1, &both).expect("an answer");
+        assert_eq!((answer.audio, params.protection.is_some()), (taken, taken == 1), "{policy:?}");
+        let written = text(&answer);
+        let ports: Vec<_> = written.lines().filter(|line| line.starts_with("m=")).collect();
+        assert!(ports[1 - taken].starts_with("m=audio 0 "), "the other is refused (RFC 3264 §6): {written}");
+    }
+}
+
+#[test]
+fn media_servers_are_told_in_one_word_where_that_says_it_all() {
+    let written = |rules: &SrtpRules| serde_json::to_string(rules).unwrap();
+    for (policy, word) in [
+        (SrtpPolicy::Off, "\"off\""),
+        (SrtpPolicy::Offered, "\"offered\""),
+        (SrtpPolicy::Required, "\"required\""),
+    ] {
+        assert_eq!(written(&policy.into()), word);
+        assert_eq!(serde_json::from_str::<SrtpRules>(word).unwrap(), policy.into());
+    }
+    let more = SrtpRules { suites: vec![Suite::AeadAes128Gcm], ..SrtpPolicy::Required.into() };
+    assert!(written(&more).contains("AEAD_AES_128_GCM"));
+    assert_eq!(serde_json::from_str::<SrtpRules>(&written(&more)).unwrap(), more);
 }

@@ -220,21 +220,23 @@ fn receives(local: &LocalMedia) -> bool {
     matches!(local.direction, b2b_sdp::Direction::SendRecv | b2b_sdp::Direction::RecvOnly)
 }
 
-/// The first audio line that we can use, or what is wrong with the last one.
+/// The audio line that we use, or what is wrong with the last one: with keys where we would offer
+/// some, else the first.
 fn choose(local: &LocalMedia, offer: &SessionDescription) -> Result<(usize, RemoteAudio), NegotiateError> {
-    let mut error = NegotiateError::NoAudio;
+    let (mut error, mut plain) = (NegotiateError::NoAudio, None);
     for index in 0..offer.lines().count() {
-        match usable(local, offer, index) {
-            Ok(remote) => match local.crypto.choose(remote.secure, &remote.crypto) {
-                Ok(_) => return Ok((index, remote)),
-                Err(NegotiateError::NoAudio) => {}
-                Err(why) => error = why,
-            },
+        let allowed = usable(local, offer, index).and_then(|remote| {
+            let chosen = local.crypto.choose(remote.secure, &remote.crypto)?;
+            Ok((remote, chosen.is_some()))
+        });
+        match allowed {
+            Ok((remote, keys)) if keys || !local.crypto.prefers_keys() => return Ok((index, remote)),
+            Ok((remote, _)) => plain = plain.or(Some((index, remote))),
             Err(NegotiateError::NoAudio) => {}
             Err(why) => error = why,
         }
     }
-    Err(error)
+    plain.ok_or(error)
 }
 
 fn usable(

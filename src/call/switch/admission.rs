@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::Turn;
 use crate::channels::Channel;
-use crate::controller::{Bound, NamedSources, PairPolicy};
+use crate::controller::{Bound, NamedSources, PairPolicy, SrtpRules};
 use crate::handler::Party;
 use crate::lookup::{GatewayUse, ResolvedContact};
 use b2b_sip::endpoint::{
@@ -66,6 +66,8 @@ pub struct MediaRules {
     pub sources: NamedSources,
     /// How much is sent to who has proved nothing; none: without a bound.
     pub bound: Option<Bound>,
+    /// Encryption; none: as the contact says, or the switch's configuration.
+    pub srtp: Option<SrtpRules>,
 }
 
 /// Decides on requests before they become calls.

@@ -32,10 +32,12 @@ impl Switch {
         if let Some(endpoint) = it.media {
             return then(self, t, Ok(endpoint));
         }
-        let (rtp_timeout, srtp) = (self.config.rtp_timeout, self.config.srtp);
+        let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.signalling];
-        let MediaRules { sources, bound, .. } = self.admission.media_rules(t.now, &party);
+        let MediaRules { sources, bound, srtp, .. } = self.admission.media_rules(t.now, &party);
+        let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
+        let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
         let family = it.family;
         let spec = EndpointSpec { family, near, rtp_timeout, srtp, signalling, sources, bound };
         let opened = self.controller.open_endpoint(spec);

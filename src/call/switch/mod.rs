@@ -90,7 +90,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 use super::bus::EventBus;
-use super::controller::{EndpointId, MediaController, PairPolicy, SrtpPolicy};
+use super::controller::{EndpointId, MediaController, PairPolicy, SrtpRules};
 use super::handler::ApplicationHandler;
 use super::history::CallHistory;
 use super::lookup::Resolver;
@@ -133,7 +133,7 @@ pub struct SwitchConfig {
     /// What may pass from leg to leg in session descriptions.
     pub policy: PairPolicy,
     /// Whether media are encrypted, on each leg by itself.
-    pub srtp: SrtpPolicy,
+    pub srtp: SrtpRules,
     /// Where recordings go that nobody names a file for; none: there are none.
     pub recording: Option<Arc<RecordingRules>>,
 }
@@ -147,7 +147,7 @@ impl Default for SwitchConfig {
             rtp_timeout: Some(Duration::from_secs(60)),
             max_duration: None,
             policy: PairPolicy::default(),
-            srtp: SrtpPolicy::Off,
+            srtp: SrtpRules::default(),
             recording: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Every table and key of the configuration: the reader refuses what is not here, takes ranges and
 //! defaults from here, and `docs/server.md` and the schema print it.
 
-use b2b_config::table::Takes::{Choice, Choices, Secret, Switch, Tables, Texts, Whole};
+use b2b_config::table::Takes::{Choice, ChoiceOrTable, Choices, Secret, Switch, Tables, Texts, Whole};
 use b2b_config::table::{Table, any};
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
 use b2b_config::{rows, text, texts};
@@ -13,9 +13,10 @@ pub use super::party_keys::{GATEWAY, GROUP, HEADER, HOST, ROUTE, RULE, USER};
 use super::pattern::Pattern;
 pub use super::recording::RECORDING;
 pub use super::schema::schema;
+use super::srtp;
 use super::texts::{self, NETWORKS, PATH};
 use super::tokens::TOKENS;
-use super::{Codec, KeepAlive, MinAlgorithm, Srtp};
+use super::{Codec, KeepAlive, MinAlgorithm};
 
 pub const SERVER: Table = Table {
     name: "server",
@@ -98,9 +99,9 @@ pub const MEDIA: Table = Table {
             "A leg that is not held and gets no RTP for this long is ended; 0: never.";
         media_from: NETWORKS => [],
             "From where any party may send RTP, beside the address that it names and the one that its SIP comes from. Gateways and users have a list of their own; RTP from elsewhere is dropped.";
-        srtp: Choice(&Srtp::NAMED) => "off", at_restart(),
-            needs(&["offered", "required"], "encryption", "write srtp = \"off\""),
-            "Encrypted media (SRTP, keys in SDP), on each leg by itself: never, where the other side can, or always. As secret as the signalling: use TLS.";
+        srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP) => "off", at_restart(),
+            needs(&srtp::ASKING, "encryption", "write srtp = \"off\""),
+            "Encrypted media (SRTP, keys in SDP), on each leg by itself: never, where the other side can, or always. As secret as the signalling: use TLS. Users, gateways and routes may say it for themselves.";
     },
 };
 
@@ -190,7 +191,7 @@ pub const LOG: Table = Table {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&Table; 30] = [
+pub const SECTIONS: [&Table; 31] = [
     &SERVER,
     &TLS,
     &MEDIA,
@@ -208,6 +209,7 @@ pub const SECTIONS: [&Table; 30] = [
     &GROUP,
     &ROUTE,
     &HEADER,
+    &srtp::SRTP,
     &apps::PROMPTS,
     &ivr::IVR,
     &ivr::NODE,

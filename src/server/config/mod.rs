@@ -37,6 +37,7 @@ pub mod recording;
 mod root;
 pub mod route;
 mod schema;
+mod srtp;
 pub mod summary;
 mod texts;
 pub mod tokens;
@@ -51,6 +52,7 @@ use ipnet::IpNet;
 use b2b_base::logging::Format;
 use b2b_base::util::file::FileMode;
 use b2b_base::util::redact::Redaction;
+use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
 
@@ -240,27 +242,8 @@ pub struct Media {
     pub rtp_timeout: Option<Duration>,
     /// From where anybody's media may come, beside what the signalling names.
     pub media_from: Vec<IpNet>,
-    /// Whether media are encrypted, on each leg by itself.
-    pub srtp: Srtp,
-}
-
-/// Encryption of media (RFC 4568).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Srtp {
-    /// Plain RTP only.
-    Off,
-    /// Where the other side can.
-    Offered,
-    /// Always.
-    Required,
-}
-
-impl Srtp {
-    /// As the configuration writes them.
-    pub(super) const NAMED: Named<Srtp> = Named {
-        refusal: "no such choice; choose",
-        values: &[("off", Srtp::Off), ("offered", Srtp::Offered), ("required", Srtp::Required)],
-    };
+    /// Whether media are encrypted, on each leg by itself, where neither party nor route says it.
+    pub srtp: SrtpRules,
 }
 
 /// `[http]`.

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 use super::check::{self, Names};
 use super::pattern::Pattern;
 use super::root::Root;
+use super::srtp;
 use super::texts::{
     REDACTION, advertise, domain, file_mode, http_listen, ip, listener, name_server, network, path, ports,
     quotable, reachable_ip, store,
@@ -16,7 +17,7 @@ use super::texts::{
 use super::tokens::{self, MainToken};
 use super::{
     Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
-    Registrar, Secret, Server, ServerConfig, Srtp, Store, Tls,
+    Registrar, Secret, Server, ServerConfig, Store, Tls,
 };
 use super::{apps, codecs, hep, keys, parse_parties, parse_route, recording};
 use b2b_config::lines::Lines;
@@ -194,7 +195,7 @@ fn media(section: &Section<'_>, outside: &dyn Outside) -> Result<Media, ConfigEr
         codecs: codecs::codecs(section)?,
         rtp_timeout: section.seconds_unless_zero("rtp_timeout_s")?,
         media_from: section.parsed_list("media_from", network)?,
-        srtp: section.choice("srtp", &Srtp::NAMED)?,
+        srtp: srtp::srtp(section, None)?.unwrap_or_default(),
     };
     section.finish();
     Ok(media)

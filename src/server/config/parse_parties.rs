@@ -10,6 +10,7 @@ use super::parties::{
     Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User,
 };
 use super::pattern::{Pattern, Rewrite, Template};
+use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
 use super::{ConfigError, MinAlgorithm, Secret};
 use b2b_config::section::Section;
@@ -57,6 +58,7 @@ pub(super) fn user(
 }
 
 fn credentials(section: &Section<'_>, outside: &dyn Outside) -> Result<Credentials, ConfigError> {
+        srtp: srtp::srtp(section, None)?,
     let password = secret(section, ["password", "password_file"], outside)?;
     let hash = |key: &'static str, digits: usize| -> Result<Option<Secret>, ConfigError> {
         let Some(text) = section.text_of_secret(key)? else { return Ok(None) };
@@ -111,6 +113,7 @@ pub(super) fn gateway(
         auth,
         realms: section.parsed_list("realm", texts::quotable)?,
         min_algorithm: section.choice("min_algorithm", &MinAlgorithm::NAMED)?,
+    let transport = section.parsed("transport", |text| TRANSPORTS.read(text))?;
         from_user: section.parsed("from_user", user_name)?,
         from_domain: section.parsed("from_domain", host)?,
         register: register.then_some(expires),
@@ -134,6 +137,7 @@ pub(super) fn gateway(
     Ok(gateway)
 }
 
+        srtp: srtp::srtp(section, Some(transport))?,
 /// `own`, `routes`, or names of gateways, which may stand further down in the file.
 fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, ConfigError> {
     let texts = section.texts("redirects")?;

@@ -9,8 +9,11 @@ use super::route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     StatusRange, Target,
 };
+use super::srtp;
 use super::texts::network;
 use super::{ConfigError, ConfigProblem};
+use std::sync::Arc;
+
 use b2b_config::keys::nearest;
 use b2b_config::lines::Text;
 use b2b_config::section::Section;
@@ -18,7 +21,7 @@ use b2b_config::value::Read;
 use b2b_sip::msg::{Method, Name, Scheme, Uri};
 
 /// Keys that say something about a call that is sent on.
-const OF_DIAL: [&str; 11] = [
+const OF_DIAL: [&str; 12] = [
     "strategy",
     "set_called",
     "set_caller",
@@ -30,6 +33,7 @@ const OF_DIAL: [&str; 11] = [
     "unanswered",
     "headers",
     "codecs",
+    "srtp",
 ];
 
 /// Reads a route; `number` is its place in the file, from 1.
@@ -171,6 +175,7 @@ fn policy(
         unanswered,
         headers,
         codecs: codecs::codecs(section)?,
+        srtp: srtp::srtp(section, None)?.map(Arc::new),
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Codec, MinAlgorithm, Rewrite, Secret, Target};
+use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
 
@@ -33,6 +34,8 @@ pub struct User {
     /// From where else their phones may send media.
     pub media_from: Vec<IpNet>,
     /// Line in the file.
+    /// Encryption of their media; none: as the route says, or everybody's.
+    pub srtp: Option<SrtpRules>,
     pub line: usize,
 }
 
@@ -101,6 +104,8 @@ pub struct Gateway {
     /// Its dialogs go to its own hosts only.
     pub dialog_own: bool,
     /// Line in the file.
+    /// Encryption of its media; none: as the route says, or everybody's.
+    pub srtp: Option<SrtpRules>,
     pub line: usize,
 }
 

@@ -1,7 +1,7 @@
 //! The keys of users, gateways, groups and routes.
 
 use b2b_config::table::Takes::{
-    Choice, Choices, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text, Texts, Whole,
+    Choice, ChoiceOrTable, Choices, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text, Texts, Whole,
 };
 use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
@@ -10,6 +10,7 @@ use super::parse_parties::{DIALOG, DTMF, class, display, host, host_port, user_n
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::route::{BridgeMode, HeaderOn, MediaPath};
+use super::srtp;
 use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS};
 use super::{Codec, MinAlgorithm, parse_route};
 
@@ -35,6 +36,9 @@ pub const USER: Table = Table {
         max_calls: Whole(1, 100_000), "Calls at once. Without it: any number.";
         media_from: NETWORKS => [],
             "From where their phones may send RTP, beside the address that they name and the one that their SIP comes from.";
+        srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
+            needs(&srtp::ASKING, "encryption", "take srtp out"),
+            "Encryption of their media. Without it: as the route that calls them says, else `media.srtp`.";
     },
 };
 
@@ -77,6 +81,9 @@ pub const GATEWAY: Table = Table {
             "What may be offered to it, best first. Empty: as the route says.";
         dialog: Choice(&DIALOG) => "any",
             "Where its Contact and Record-Route may lead the requests of a call: to any public address, which is counted and stands in the call's timeline where it is none of its own (`hosts`, what they resolve to, `sources`, where its messages come from), or to its own only. What leads inside, to this server or to another gateway is never followed: such requests go back the way its messages came.";
+        srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
+            needs(&srtp::ASKING, "encryption", "take srtp out"),
+            "Encryption of its media; where keys are offered, `transport = \"tls\"` has to hide them. Without it: as the route says, else `media.srtp`.";
         dtmf: Choice(&DTMF) => "events", needs(&["inband"], "digit_events", "write dtmf = \"events\""),
             "How its parties press keys: by RFC 4733 (and INFO), or as tones too. Those become events for the other party, and are cut out of what it hears, which is 60 ms later for that.";
     },
@@ -158,6 +165,9 @@ pub const ROUTE: Table = Table {
             "What may be offered, best first; a gateway's own list wins. Empty: whatever the caller offers, and what `[media]` adds.";
     },
 };
+        srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
+            needs(&srtp::ASKING, "encryption", "take srtp out"),
+            "Encryption of the media of whom it calls, where they do not say it for themselves. Without it: `media.srtp`.";
 
 pub const HEADER: Table = Table {
     name: "header",

@@ -1,11 +1,13 @@
 //! `[[route]]`: which calls it takes, where they go, what holds for them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::{Codec, Pattern, Strategy, Template};
+use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
 use b2b_sip::msg::Method;
 
@@ -124,6 +126,8 @@ pub struct Policy {
     pub headers: Vec<HeaderRule>,
     /// What may be offered, best first; empty: anything. A gateway's list wins.
     pub codecs: Vec<Codec>,
+    /// Encryption of the media of whom it calls, where nothing is said of them; none: everybody's.
+    pub srtp: Option<Arc<SrtpRules>>,
 }
 
 impl Default for Policy {
@@ -141,6 +145,7 @@ impl Default for Policy {
             unanswered: None,
             headers: Vec::new(),
             codecs: Vec::new(),
+            srtp: None,
         }
     }
 }

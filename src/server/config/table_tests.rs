@@ -12,6 +12,7 @@ fn with(table: &Table, key: &str, value: &str) -> String {
         "host" => format!("[[gateway]]\nhosts = [{{ {key} = {value} }}]\n"),
         "rule" => format!("[[gateway]]\ncalled = [{{ {key} = {value} }}]\n"),
         "header" => format!("[[route]]\nheaders = [{{ {key} = {value} }}]\n"),
+        "srtp" => format!("[media.srtp]\n{key} = {value}\n[wrong]\n"),
         "ivr.node" => format!("[[ivr]]\n[[ivr.node]]\n{key} = {value}\n"),
         _ => format!("{}\n{key} = {value}\n[wrong]\n", table.written),
     }
@@ -122,7 +123,7 @@ fn every_key_is_refused_with_a_value_of_another_kind() {
 fn every_name_and_number_of_a_few_is_taken_and_no_other() {
     for (table, row) in rows() {
         let (known, other): (Vec<String>, &str) = match row.takes {
-            Takes::Choice(names) | Takes::Choices(names) => {
+            Takes::Choice(names) | Takes::Choices(names) | Takes::ChoiceOrTable(names, _) => {
                 (names.names().iter().map(|name| format!("{name:?}")).collect(), "\"none of them\"")
             }
             Takes::OneOf(numbers) => (numbers.iter().map(ToString::to_string).collect(), "11025"),
@@ -154,6 +155,10 @@ fn the_schema_has_every_key_as_its_row_says() {
             Takes::Choice(names) => assert_eq!(key["enum"], Value::from(names.names()), "{full}"),
             Takes::Choices(names) => {
                 assert_eq!(key["anyOf"][1]["items"]["enum"], Value::from(names.names()), "{full}");
+            }
+            Takes::ChoiceOrTable(names, table) => {
+                assert_eq!(key["anyOf"][0]["enum"], Value::from(names.names()), "{full}");
+                assert_eq!(key["anyOf"][1]["$ref"], format!("#/definitions/{}", table.name), "{full}");
             }
             Takes::Switch => assert_eq!(key["type"], "boolean", "{full}"),
             _ => assert!(key["type"].is_string() || key["type"].is_array(), "{full}"),

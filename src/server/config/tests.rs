@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use b2b_call::controller::SrtpPolicy;
 
 /// An environment with one variable and one file.
 struct Made;
@@ -130,7 +131,7 @@ fn keys_become_what_they_say() {
     assert_eq!((tls.certificate, tls.key), (Some("/etc/b2b/chain.pem".into()), Some("/keys/key.pem".into())));
     assert_eq!((tls.reload, media.rtp_timeout, limits.duration), (None, None, None));
     assert_eq!((media.ports, media.threads), ((30_000, 30_999), Some(2)));
-    assert_eq!(media.srtp, Srtp::Required);
+    assert_eq!(media.srtp, SrtpPolicy::Required.into());
     let http = http.unwrap();
     assert_eq!(http.token, tokens::MainToken::Given(Secret::new("from a file")));
     let [token] = &http.tokens[..] else { panic!() };
@@ -189,6 +190,7 @@ fn documented_defaults_are_the_defaults() {
         "voice_agent" => "[[voice_agent]]\nname = \"a\"\nurl = \"ws://127.0.0.1:1/\"\n",
         "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1111\"\n",
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",
+        "srtp" => "[media.srtp]\n",
         "ivr.node" => "[[ivr]]\nname = \"a\"\n[[ivr.node]]\nname = \"x\"\nkind = \"collect_input\"\n",
         _ => "",
     };

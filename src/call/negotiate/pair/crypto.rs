@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::super::NegotiateError;
-use super::super::crypto::{LocalCrypto, SrtpPolicy, agreed};
+use super::super::crypto::{LocalCrypto, agreed};
 use super::{Line, Side};
 use b2b_media::transport::protection::Keys;
 use b2b_sdp::AudioMedia;
@@ -18,7 +18,7 @@ impl Side {
 
     /// Whether there may be keys.
     pub fn encrypts(&self) -> bool {
-        self.crypto.policy() != SrtpPolicy::Off
+        self.crypto.encrypts()
     }
 
     /// The keys that what it was told and what it has said settle on; `None`: plain RTP.

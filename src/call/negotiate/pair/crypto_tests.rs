@@ -118,3 +118,26 @@ fn later_offers_keep_profile_and_key() {
     assert_eq!(direct(&a, &mut b, heard, &policy), Err(DirectError::Encrypted));
     assert_eq!(direct(&b, &mut a, heard, &policy), Err(DirectError::Encrypted));
 }
+
+#[test]
+fn an_offer_with_a_plain_line_and_one_with_keys_is_answered_in_one_of_them() {
+    let both = || {
+        let mut body = text(&said("RTP/AVP", ""));
+        body.push_str(&format!("m=audio 4002 RTP/SAVP 0\r\n{}", crypto(3)));
+        body.into_bytes()
+    };
+    for (policy, taken) in [(SrtpPolicy::Off, 0), (SrtpPolicy::Offered, 1)] {
+        let (mut a, mut b) = (side(1, policy), side(2, SrtpPolicy::Off));
+        offer(&mut a, &mut b, &both(), &PairPolicy::default()).unwrap();
+        let told = text(&answer(&mut b, &mut a, &said("RTP/AVP", "")).unwrap());
+        let lines: Vec<_> = told.lines().filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(
+            lines[1 - taken].starts_with("m=audio 0 ") && !lines[taken].starts_with("m=audio 0 "),
+            "{told}"
+        );
+        assert_eq!(a.keys().is_some(), taken == 1);
+        assert_eq!(a.remote().unwrap().rtp.port(), if taken == 1 { 4002 } else { 4000 });
+        assert!(join(&a, &b).is_ok());
+    }
+}

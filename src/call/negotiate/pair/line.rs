@@ -17,20 +17,27 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The first audio line of a party's offer that can be relayed.
+    /// The audio line of a party's offer that is relayed: of two (a plain one and one with keys, as
+    /// Skype for Business writes them) the one with keys where we would offer some, else the first.
     pub fn offered(body: &[u8], side: &Side) -> Result<Line, NegotiateError> {
         let description = read(body)?;
-        let mut error = NegotiateError::NoAudio;
+        let (mut error, mut plain) = (NegotiateError::NoAudio, None);
         for index in 0..description.lines().count() {
-            let allowed = usable(&description, index, &side.rtp)
-                .and_then(|audio| side.crypto.choose(audio.is_secure_rtp(), &audio.crypto).map(|_| audio));
+            let allowed = usable(&description, index, &side.rtp).and_then(|audio| {
+                let chosen = side.crypto.choose(audio.is_secure_rtp(), &audio.crypto)?;
+                Ok((audio, chosen.is_some()))
+            });
             match allowed {
-                Ok(audio) => return Ok(Line { description, index, audio }),
+                Ok((audio, keys)) if keys || !side.crypto.prefers_keys() => {
+                    return Ok(Line { description, index, audio });
+                }
+                Ok((audio, _)) => plain = plain.or(Some((index, audio))),
                 Err(NegotiateError::NoAudio) => {}
                 Err(why) => error = why,
             }
         }
-        Err(error)
+        let (index, audio) = plain.ok_or(error)?;
+        Ok(Line { description, index, audio })
     }
 
     /// The line of a party's answer that answers this offer of ours (RFC 3264 §6: same

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use b2b_base::util::vital::Vital;
 use b2b_call::controller::{
     AddressFamily, Answer, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
-    LocalDescription, MediaBackend, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, SrtpPolicy, Verb,
+    LocalDescription, MediaBackend, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, Verb,
 };
 use b2b_call::negotiate::pair::{self, Side};
 use driver::Command;
@@ -250,7 +250,7 @@ impl Drop for RtpengineController {
 
 impl RtpengineController {
     fn open(&self, spec: &EndpointSpec) -> MediaFuture<Answer> {
-        if spec.srtp != SrtpPolicy::Off {
+        if spec.srtp.encrypted {
             return MediaFuture::unsupported(Capability::Encryption);
         }
         let id = {

@@ -1,0 +1,170 @@
+//! `srtp` of `[media]`, users, gateways and routes: a word, or a table that says more.
+
+use b2b_call::controller::{SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite};
+use b2b_config::rows;
+use b2b_config::section::Section;
+use b2b_config::table::Takes::{Choice, Choices, Switch};
+use b2b_config::table::{Named, Table};
+use b2b_sip::msg::Transport;
+
+use super::ConfigError;
+
+/// The words: a table each.
+pub(super) const WORDS: Named<SrtpPolicy> = Named {
+    refusal: "no such choice; choose",
+    values: &[
+        ("off", SrtpPolicy::Off),
+        ("offered", SrtpPolicy::Offered),
+        ("required", SrtpPolicy::Required),
+        ("none", SrtpPolicy::Off),
+        ("osrtp", SrtpPolicy::Offered),
+        ("savp", SrtpPolicy::Required),
+    ],
+};
+
+/// Those of which the media controller has to be able.
+pub(super) const ASKING: [&str; 4] = ["offered", "required", "osrtp", "savp"];
+
+const OFFERS: Named<SrtpOffer> = Named {
+    refusal: "no such choice; choose",
+    values: &[("none", SrtpOffer::None), ("osrtp", SrtpOffer::Osrtp), ("savp", SrtpOffer::Savp)],
+};
+
+/// What is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accept {
+    Rtp,
+    Srtp,
+}
+
+const ACCEPTS: Named<Accept> =
+    Named { refusal: "no such choice; choose from", values: &[("rtp", Accept::Rtp), ("srtp", Accept::Srtp)] };
+
+const SUITES: Named<SrtpSuite> = Named {
+    refusal: "no such suite; choose from",
+    values: &[
+        ("AES_CM_128_HMAC_SHA1_80", SrtpSuite::AesCm128HmacSha1_80),
+        ("AES_CM_128_HMAC_SHA1_32", SrtpSuite::AesCm128HmacSha1_32),
+        ("AES_256_CM_HMAC_SHA1_80", SrtpSuite::Aes256CmHmacSha1_80),
+        ("AES_256_CM_HMAC_SHA1_32", SrtpSuite::Aes256CmHmacSha1_32),
+        ("AEAD_AES_128_GCM", SrtpSuite::AeadAes128Gcm),
+        ("AEAD_AES_256_GCM", SrtpSuite::AeadAes256Gcm),
+    ],
+};
+
+pub const SRTP: Table = Table {
+    name: "srtp",
+    written: "{ … } in `srtp`",
+    about: "Encryption of a party's media, with keys in SDP (RFC 4568): in `[media]`, users, gateways and routes. `off` is `{ offer = \"none\" }`, `offered` is `{ offer = \"osrtp\" }`, `required` is `{ offer = \"savp\" }`.",
+    keys: rows! {
+        offer: Choice(&OFFERS) => "none", needs(&["osrtp", "savp"], "encryption", "write srtp = \"off\""),
+            "What b2b offers: plain RTP, plain RTP with keys beside it that need not be taken (RFC 8643), or `RTP/SAVP`, which is taken or refused.";
+        accept: Choices(&ACCEPTS), needs(&["srtp"], "encryption", "take \"srtp\" out"),
+            "What b2b takes, in offers and in answers to its own. Without it: with `none` `rtp`, with `osrtp` both, with `savp` `srtp`.";
+        suites: Choices(&SUITES) => [],
+            "The suites that are offered, best first; no others are taken. Empty: AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80 and AES_CM_128_HMAC_SHA1_80 are offered, all are taken. Many old gateways want AES_CM_128_HMAC_SHA1_80 first.";
+        without_tls: Switch => false,
+            "Whether a gateway is offered keys over UDP and TCP, where all on the way can read them.";
+    },
+};
+
+/// A table's `srtp`; none: the key is not there. `transport` is that of a gateway.
+pub(super) fn srtp(
+    section: &Section<'_>,
+    transport: Option<Option<Transport>>,
+) -> Result<Option<SrtpRules>, ConfigError> {
+    let (rules, insists) = match section.choice_or_table("srtp")? {
+        None => return Ok(None),
+        Some(Ok(word)) => {
+            let read = WORDS.read(&word.text);
+            let policy = read.map_err(|why| section.bad("srtp", word.at, &word.text, why))?;
+            (SrtpRules::from(policy), false)
+        }
+        Some(Err(table)) => table_of(&table)?,
+    };
+    let readable = transport.is_some_and(|transport| transport != Some(Transport::Tls));
+    if readable && rules.offer != SrtpOffer::None && !insists {
+        let reason = "the keys stand in the messages, which all on the way can read; write transport = \"tls\", \
+                      or srtp = { offer = \"…\", without_tls = true }";
+        let offer = OFFERS.name(&rules.offer);
+        return Err(section.bad("srtp", section.place("srtp"), offer, reason));
+    }
+    Ok(Some(rules))
+}
+
+fn table_of(table: &Section<'_>) -> Result<(SrtpRules, bool), ConfigError> {
+    let offer = table.choice("offer", &OFFERS)?;
+    let accept = table.choices("accept", &ACCEPTS)?;
+    let usual = match offer {
+        SrtpOffer::None => SrtpPolicy::Off,
+        SrtpOffer::Osrtp => SrtpPolicy::Offered,
+        SrtpOffer::Savp => SrtpPolicy::Required,
+    };
+    let mut rules = SrtpRules { suites: table.choices("suites", &SUITES)?, ..usual.into() };
+    if table.has("accept") {
+        rules.plain = accept.contains(&Accept::Rtp);
+        rules.encrypted = accept.contains(&Accept::Srtp);
+    }
+    let without = |what: &str, name: &str| {
+        let reason = format!("{what} is offered and its answer would be refused; add \"{name}\"");
+        Err(table.bad("accept", table.place("accept"), "", reason))
+    };
+    if offer != SrtpOffer::None && !rules.encrypted {
+        return without("SRTP", "srtp");
+    }
+    if offer == SrtpOffer::None && !rules.plain {
+        return without("plain RTP", "rtp");
+    }
+    let insists = table.switch("without_tls")?;
+    table.finish();
+    Ok((rules, insists))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_alone;
+
+    fn carrier(lines: &str) -> Result<Option<SrtpRules>, String> {
+        let text = format!("[[gateway]]\nname = \"carrier\"\nhosts = [\"sip.example.com\"]\n{lines}\n");
+        let read = parse_alone(&text).map_err(|errors| errors.to_string());
+        read.map(|config| config.gateway("carrier").and_then(|gateway| gateway.srtp.clone()))
+    }
+
+    #[test]
+    fn a_word_is_short_for_a_table() {
+        for (word, table, policy) in [
+            ("off", "{ offer = \"none\" }", SrtpPolicy::Off),
+            ("offered", "{ offer = \"osrtp\" }", SrtpPolicy::Offered),
+            ("required", "{ offer = \"savp\" }", SrtpPolicy::Required),
+        ] {
+            for value in [format!("{word:?}"), table.to_owned()] {
+                let read = carrier(&format!("transport = \"tls\"\nsrtp = {value}"));
+                assert_eq!(read, Ok(Some(policy.into())), "{value}");
+            }
+        }
+        let dotted =
+            "transport = \"tls\"\nsrtp.accept = [\"rtp\", \"srtp\"]\nsrtp.suites = \"AEAD_AES_128_GCM\"";
+        let rules =
+            SrtpRules { encrypted: true, suites: vec![SrtpSuite::AeadAes128Gcm], ..SrtpPolicy::Off.into() };
+        assert_eq!(carrier(dotted), Ok(Some(rules)));
+        assert_eq!(carrier(""), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_fix() {
+        let refused = |lines: &str| carrier(lines).unwrap_err();
+        assert!(refused("srtp = \"maybe\"").contains("choose off, offered, required"));
+        assert!(refused("srtp = 1").contains("a text, or a { … } table"));
+        assert!(refused("srtp = { ofer = \"savp\" }").contains("did you mean `offer`?"));
+        assert!(refused("srtp = { suites = [\"ROT13\"] }").contains("AES_CM_128_HMAC_SHA1_80"));
+        let savp = "transport = \"tls\"\nsrtp = { offer = \"savp\", accept = [\"rtp\"] }";
+        assert!(refused(savp).contains("add \"srtp\""));
+        assert!(refused("srtp = { accept = \"srtp\" }").contains("add \"rtp\""));
+        // keys in clear are for those who insist
+        for lines in ["srtp = \"offered\"", "transport = \"udp\"\nsrtp = \"savp\""] {
+            assert!(refused(lines).contains("transport = \"tls\""), "{}", refused(lines));
+        }
+        assert!(carrier("srtp = { offer = \"savp\", without_tls = true }").is_ok());
+    }
+}
