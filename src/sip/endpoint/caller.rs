@@ -52,7 +52,7 @@ impl Endpoint {
             (hops, _) => hops,
         };
         let max_forwards = invite.max_forwards.unwrap_or(MAX_FORWARDS);
-        let session = self.session_wanted();
+        let session = self.session_wanted().filter(|_| !invite.no_session_timer);
         let again = (invite.authorizes || session.is_some()).then(|| {
             Box::new(Again {
                 headers: invite.headers.clone(),

@@ -49,6 +49,9 @@ pub struct Invite {
     /// Where later requests of the call may go. [`HopRule::Follow`] with a `flow` is
     /// [`HopRule::Kept`].
     pub hops: HopRule,
+    /// It asks for no session timer, whatever the endpoint is configured to. The user takes `timer`
+    /// out of Supported, too.
+    pub no_session_timer: bool,
     /// By which way it goes when it is large, and later requests of the call.
     pub large: LargeRequests,
     /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.

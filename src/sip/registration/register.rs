@@ -6,11 +6,14 @@ use bytes::Bytes;
 
 use super::schedule::{Answer, Order, Registration};
 use crate::auth::{Authorized, ChallengeError, DigestClient};
+use crate::dialog::hop::Hop;
 use crate::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
-use crate::msg::{Method, Name, Response, Uri};
+use crate::msg::{Method, Name, NameAddr, Response, Uri};
 
 /// An expiry that 423 may ask for at most, seconds.
 const LONGEST: u32 = 7 * 24 * 3_600;
+/// Values of a Service-Route that are taken: an IMS has three.
+const MOST_ROUTES: usize = 8;
 
 /// A registrar: one of several that stand for one another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,6 +85,9 @@ pub struct Registrant {
     contact: Option<String>,
     /// The one before, if it was another: it is still there.
     stale: Option<String>,
+    /// Of the place that has granted it last.
+    granted_by: usize,
+    service_route: Vec<Bytes>,
 }
 
 impl Registrant {
@@ -98,6 +104,8 @@ impl Registrant {
             granted: None,
             contact: None,
             stale: None,
+            granted_by: 0,
+            service_route: Vec::new(),
         }
     }
 
@@ -119,6 +127,17 @@ impl Registrant {
     /// What was granted last.
     pub fn granted(&self) -> Option<Duration> {
         self.granted
+    }
+
+    /// Which of the places has granted what is in force; none: nothing is.
+    pub fn granted_by(&self) -> Option<usize> {
+        self.contact().map(|_| self.granted_by)
+    }
+
+    /// The routes of requests outside of a dialog by this registration (RFC 3608), name-addrs, the
+    /// first one first; what is no list of SIP URIs, or a long one, counts as none.
+    pub fn service_route(&self) -> &[Bytes] {
+        &self.service_route
     }
 
     /// The contact that the registrar has; none: it has none of ours, as far as we know.
@@ -220,6 +239,8 @@ impl Registrant {
                 let granted = granted(response, contact).unwrap_or(self.account.expires);
                 let granted = Duration::from_secs(u64::from(granted.max(1)));
                 self.granted = Some(granted);
+                self.granted_by = self.place;
+                self.service_route = service_route(response);
                 Answer::Accepted { granted }
             }
             401 | 407 => {
@@ -260,6 +281,15 @@ impl Registrant {
     fn failed(&mut self, status: Option<u16>, failure: Failure) {
         self.last = Some(Last { status, reason: failure.to_string(), failure: Some(failure) });
     }
+}
+
+/// The Service-Route of a 2xx.
+fn service_route(response: &Response) -> Vec<Bytes> {
+    let values: Vec<&[u8]> = response.headers(Name::ServiceRoute).collect();
+    let is_route =
+        |value: &&[u8]| NameAddr::parse(value).is_some_and(|route| Hop::of(&route.uri) != Hop::Nowhere);
+    let good = values.len() <= MOST_ROUTES && values.iter().all(is_route);
+    if good { values.into_iter().map(Bytes::copy_from_slice).collect() } else { Vec::new() }
 }
 
 /// For how long: of our contact among those that the answer lists (§10.2.4), else what
