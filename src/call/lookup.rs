@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::negotiate::crypto::SrtpRules;
 use super::negotiate::pair::PairPolicy;
-use b2b_sip::endpoint::Flow;
+use b2b_sip::endpoint::{Flow, LargeRequests};
 
 /// What is looked up, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,10 @@ pub struct ResolvedContact {
     /// Route values to begin with, as a list: the path that the party registered by
     /// (RFC 3327). It goes before `flow` and `next_hop`.
     pub path: Option<String>,
+    /// What it is not told that we can.
+    pub withheld: Withheld,
+    /// By which way large requests go.
+    pub large: LargeRequests,
     /// Where the party's signalling comes from: what registered it, or a proxy in front of us
     /// saw. None: as `flow` and `uri` say.
     pub source: Option<SocketAddr>,
@@ -110,11 +114,11 @@ pub struct ResolvedContact {
     pub trying: Option<Duration>,
     /// What may be offered to it; none: as the switch's configuration says.
     pub policy: Option<Arc<PairPolicy>>,
-    /// Who has redirected a call here; none: it was called.
-    pub diverted: Option<Arc<Diverted>>,
     /// Encryption of its media where nothing is configured of the party; none: as the switch's
     /// configuration says.
     pub srtp: Option<Arc<SrtpRules>>,
+    /// Who has redirected a call here; none: it was called.
+    pub diverted: Option<Arc<Diverted>>,
 }
 
 /// A party has redirected a call (3xx): from there on it is a call of that party.
@@ -148,6 +152,8 @@ impl ResolvedContact {
             flow: None,
             next_hop: None,
             path: None,
+            withheld: Withheld::default(),
+            large: LargeRequests::default(),
             source: None,
             gateway: None,
             from: None,
@@ -155,10 +161,19 @@ impl ResolvedContact {
             ring: None,
             trying: None,
             policy: None,
+            srtp: None,
             diverted: None,
         }
     }
-            srtp: None,
+}
+
+/// Extensions that a callee is not told of: some providers refuse or mistake them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Withheld {
+    /// Session timers (RFC 4028): no refresh is asked for, none comes from us.
+    pub session_timer: bool,
+    /// Reliable provisional responses (RFC 3262).
+    pub reliable: bool,
 }
 
 /// Through which host of which gateway a contact goes.

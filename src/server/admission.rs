@@ -359,7 +359,7 @@ impl AdmissionControl for ServerAdmission {
     }
 
     fn located(&mut self, host: &str, targets: &[(Transport, SocketAddr)]) {
-        let hosts = self.settings.config.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        let hosts = self.settings.config.gateways.iter().flat_map(crate::config::Gateway::reached_by);
         if let Some(known) = hosts.map(|it| &it.host).find(|it| it.eq_ignore_ascii_case(host)) {
             let found: Vec<IpAddr> = targets.iter().map(|(_, address)| address.ip()).collect();
             self.parts.board.located(known, &found);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use b2b_call::channels::{Channels, Holder};
-use b2b_call::resolver::{GatewayStatus, Health};
+use b2b_call::resolver::{GatewayStatus, GrantedBy, Health};
 
 /// Addresses that are remembered of one name: a lookup gives a few of a pool's.
 const ADDRESSES: usize = 64;
@@ -39,6 +39,8 @@ pub struct GatewayState {
     pub registration: Option<RegistrationState>,
     /// Its hosts, in the order of their priority.
     pub hosts: Vec<(String, Health)>,
+    /// Where a registration of ours is in force, and by which way.
+    pub granted_by: Option<GrantedBy>,
 }
 
 impl GatewayState {
@@ -137,6 +139,11 @@ impl GatewayStatus for GatewayBoard {
         state.hosts.iter().find(|(name, _)| name == host).map_or(Health::Unknown, |(_, health)| *health)
     }
 
+    fn granted_by(&self, gateway: &str) -> Option<GrantedBy> {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        states.get(gateway)?.granted_by.clone()
+    }
+
     fn channels_in_use(&self, name: &str) -> u32 {
         u32::try_from(self.channels.taken(&gateway(name))).unwrap_or(u32::MAX)
     }
@@ -154,6 +161,7 @@ mod tests {
         let state = |registered, failed| GatewayState {
             registration: Some(RegistrationState { registered, failed, ..RegistrationState::default() }),
             hosts: hosts.clone(),
+            granted_by: None,
         };
         for (registered, failed, of_a) in [
             (true, false, Health::Up),

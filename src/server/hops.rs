@@ -60,9 +60,10 @@ impl HopRules {
     pub fn of_contact(&mut self, settings: &Settings, contact: &ResolvedContact) -> HopRule {
         let by_proxy = contact.flow.is_some_and(|flow| settings.origins.is_proxy(flow.remote.ip()));
         match (&contact.user, &contact.gateway) {
+            // its Route is that of its own registration, or of our configuration
+            (None, Some(gateway)) => self.of_gateway(&gateway.name),
             _ if by_proxy || contact.path.is_some() => HopRule::Judged(self.proxy.clone()),
             (Some(user), _) => self.of_user(settings, user),
-            (None, Some(gateway)) => self.of_gateway(&gateway.name),
             (None, None) => HopRule::Judged(self.host.clone()),
         }
     }
@@ -249,7 +250,7 @@ impl Own<'_> {
 
     /// The addresses that are known to be its own.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let hosts = self.gateway.into_iter().flat_map(|gateway| &gateway.hosts);
+        let hosts = self.gateway.into_iter().flat_map(Gateway::reached_by);
         let hosts = hosts.flat_map(|host| addresses(&host.host, self.board));
         let sources = self.gateway.into_iter().flat_map(|gateway| &gateway.sources);
         hosts.chain(sources.map(|net| net.addr())).chain(self.came_by)
@@ -258,7 +259,7 @@ impl Own<'_> {
     /// Whether a name is that of a host of it, or in the domain of one: a cluster's members.
     fn is_named(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let hosts = self.gateway.into_iter().flat_map(|gateway| &gateway.hosts);
+        let hosts = self.gateway.into_iter().flat_map(Gateway::reached_by);
         hosts.map(|host| host.host.trim_end_matches('.')).any(|host| {
             let domain = host.split_once('.').map(|(_, domain)| domain).filter(|domain| domain.contains('.'));
             let below = |domain: &str| name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
@@ -273,7 +274,7 @@ fn fit(gateway: &Gateway, board: &GatewayBoard, at: SocketAddr) -> Option<Fit> {
         let here = addresses(&host.host, board).any(|it| it == ip);
         here.then_some(if host.port == Some(at.port()) { Fit::AddressAndPort } else { Fit::Address })
     };
-    gateway.hosts.iter().filter_map(of_host).max()
+    gateway.reached_by().filter_map(of_host).max()
 }
 
 /// Where a host is: its address, or what its name was last found to be.

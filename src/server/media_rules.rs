@@ -31,7 +31,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         Origin::Gateway(name) => {
             if let Some(gateway) = config.gateway(name) {
                 sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
-                let hosts = gateway.hosts.iter().filter_map(|host| host.host.parse::<IpAddr>().ok());
+                let hosts = gateway.reached_by().filter_map(|host| host.host.parse::<IpAddr>().ok());
                 spared.extend(hosts.map(IpNet::from));
                 srtp.clone_from(&gateway.srtp);
                 sources.answer = match gateway.media_answer {

@@ -14,7 +14,7 @@ use crate::config::{
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use b2b_call::controller::PairPolicy;
 use b2b_call::failure::Failover;
-use b2b_call::lookup::Credentials;
+use b2b_call::lookup::{Credentials, Withheld};
 use b2b_call::policy::Redirects;
 use b2b_call::resolver::{Gateway, GatewayHost, Group};
 use b2b_sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
@@ -109,6 +109,9 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             let hosts = from.hosts.iter().map(|host| GatewayHost::new(&host.to_string(), host.priority));
             let mut gateway = Gateway::new(&from.name, hosts);
             gateway.transport = from.transport;
+            gateway.large = from.large;
+            gateway.withheld = Withheld { session_timer: !from.session_timers, reliable: !from.reliable };
+            gateway.route = from.proxy_route();
             gateway.credentials = from.auth.as_ref().map(|auth| {
                 Arc::new(Credentials {
                     username: auth.username.clone(),

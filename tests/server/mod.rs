@@ -41,3 +41,4 @@ mod remote_faults;
 mod sigkill;
 mod transports;
 mod trunk_media;
+mod trunk_ways;

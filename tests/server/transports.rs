@@ -273,6 +273,54 @@ fn a_large_invite_goes_by_tcp_and_falls_back_to_udp() {
     receive(&ann, "SIP/2.0 486");
 }
 
+/// Who names UDP gets UDP: providers drop the SYN, and the call would wait for it.
+#[test]
+fn a_large_invite_stays_with_udp_where_that_is_named() {
+    let folder = tempfile::tempdir().expect("folder");
+    let bob = udp("127.0.0.1:0");
+    let at_bob = bob.local_addr().expect("address");
+    // Somebody would take the connection.
+    let listener = TcpListener::bind(at_bob).expect("the same port for TCP");
+    listener.set_nonblocking(true).expect("a listener");
+    let gateway = |name: &str, large: &str| {
+        format!(
+            "[[gateway]]\nname = \"{name}\"\nhosts = [\"{at_bob}\"]\ntransport = \"udp\"\noptions_s = 0\n{large}"
+        )
+    };
+    let routes = format!(
+        "{}{}[[route]]\ncalled = \"one\"\nto = \"gateway/usual\"\n[[route]]\ncalled = \"two\"\nto = \"gateway/told\"\n{}",
+        gateway("usual", ""),
+        gateway("told", "large = \"tcp\"\n"),
+        route(&format!("sip:bob@{at_bob};transport=udp"))
+    );
+    let server = Server::start(folder.path(), "listen = [\"udp:127.0.0.1:0\"]", &routes);
+    let ann = udp("127.0.0.1:0");
+    let from = ann.local_addr().expect("address").to_string();
+    let lines = format!("Contact: <sip:ann@{from}>\r\nSubject: {}\r\n", "long ".repeat(250));
+    let call = |called: &str| {
+        let invite = request("INVITE", "UDP", &from, "", 1, &lines, &sdp("127.0.0.1"));
+        let invite = invite.replace("lab@", &format!("{called}@")).replace("anns-call", called);
+        let invite = invite.replace("z9hG4bK", &format!("z9hG4bK{called}"));
+        ann.send_to(invite.as_bytes(), server.udp).expect("sent");
+    };
+    for called in ["one", "other"] {
+        call(called);
+        let invite = receive(&bob, "INVITE ");
+        assert!(invite.len() > 1_300 && field(&invite, "Via").starts_with("SIP/2.0/UDP "), "{invite}");
+        bob.send_to(answer(&invite, "486 Busy Here", "", "").as_bytes(), server.udp).expect("sent");
+        receive(&ann, "SIP/2.0 486");
+    }
+    assert!(listener.accept().is_err(), "a connection that nobody asked for");
+    listener.set_nonblocking(false).expect("a listener");
+    call("two");
+    let (mut stream, _) = listener.accept().expect("connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let invite = read_message(&mut stream);
+    assert!(field(&invite, "Via").starts_with("SIP/2.0/TCP "), "{invite}");
+    stream.write_all(answer(&invite, "486 Busy Here", "", "").as_bytes()).expect("sent");
+    receive(&ann, "SIP/2.0 486");
+}
+
 #[test]
 fn the_advertised_addresses_stand_in_everything_by_family_and_transport() {
     let folder = tempfile::tempdir().expect("folder");

@@ -212,6 +212,13 @@ impl Phone {
         self.respond_with(status, invite, &to, "", "", peer);
     }
 
+    /// Grants a registration, with further header fields.
+    pub fn grant(&self, register: &str, peer: SocketAddr, more: &str) {
+        let to = format!("{};tag={}", field(register, "To"), self.name);
+        let more = format!("Contact: {};expires=600\r\n{more}", field(register, "Contact"));
+        self.respond(register, &to, &more, "", peer);
+    }
+
     /// Asks for a password, for this realm.
     pub fn challenge(&self, request: &str, peer: SocketAddr, realm: &str) {
         let to = format!("{};tag={}", field(request, "To"), self.name);

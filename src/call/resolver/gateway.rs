@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::{escape_user, ready, rest};
 use crate::lookup::{
     Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
-    ResolvedContact, Resolver,
+    ResolvedContact, Resolver, Withheld,
 };
 use crate::negotiate::pair::PairPolicy;
+use b2b_sip::endpoint::{Flow, LargeRequests};
 use b2b_sip::msg::{Transport, Uri};
 
 /// A provider.
@@ -21,6 +22,12 @@ pub struct Gateway {
     pub hosts: Vec<GatewayHost>,
     /// None: as RFC 3263 finds it.
     pub transport: Option<Transport>,
+    /// The Route of an outbound proxy, a name-addr.
+    pub route: Option<String>,
+    /// What it is not told that we can.
+    pub withheld: Withheld,
+    /// By which way large requests go.
+    pub large: LargeRequests,
     /// For its challenges.
     pub credentials: Option<Arc<Credentials>>,
     /// User and host of `From` towards it; none: the caller's number, the host that is
@@ -48,6 +55,9 @@ impl Gateway {
             name: name.into(),
             hosts: hosts.into_iter().collect(),
             transport: None,
+            route: None,
+            withheld: Withheld::default(),
+            large: LargeRequests::default(),
             credentials: None,
             from: (None, None),
             caller: Arc::new(str::to_owned),
@@ -149,10 +159,26 @@ pub enum Health {
     Down,
 }
 
+/// A registration of ours at a gateway. Calls go by the same host and way: other hosts of a
+/// provider may refuse them, and a NAT lets only this way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedBy {
+    /// The host, as configured.
+    pub host: String,
+    /// The flow of the REGISTER that was granted last.
+    pub flow: Option<Flow>,
+    /// Its Service-Route (RFC 3608 §5), as a list of name-addrs.
+    pub service_route: Option<String>,
+}
+
 /// Who knows how gateways fare.
 pub trait GatewayStatus: Send + Sync {
     /// Whether a host answers.
     fn health(&self, gateway: &str, host: &str) -> Health;
+    /// Where our registration there is in force; none: there is none.
+    fn granted_by(&self, _gateway: &str) -> Option<GrantedBy> {
+        None
+    }
     /// Calls through the gateway now, both ways. Who dials counts the new one when he
     /// dials: between lookup and dialling another call may take the last channel.
     fn channels_in_use(&self, gateway: &str) -> u32;
@@ -189,8 +215,21 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         let user = escape_user(&number);
         let caller = gateway.caller_shown(request.caller.as_deref());
         let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
-        let contacts: Vec<_> =
-            gateway.hosts.iter().filter(up).map(|host| contact(gateway, host, &user, &caller)).collect();
+        let granted = self.status.granted_by(name);
+        let contacts: Vec<_> = gateway
+            .hosts
+            .iter()
+            .filter(up)
+            .map(|host| match granted.as_ref().filter(|granted| *granted.host == *host.host) {
+                Some(granted) => ResolvedContact {
+                    priority: 0,
+                    flow: granted.flow,
+                    path: granted.service_route.clone().or_else(|| gateway.route.clone()),
+                    ..contact(gateway, host, &user, &caller)
+                },
+                None => contact(gateway, host, &user, &caller),
+            })
+            .collect();
         if contacts.is_empty() {
             let hosts: Vec<&str> = gateway.hosts.iter().map(|host| &*host.host).collect();
             return Err(LookupError::GatewayDown { gateway: name.to_owned(), hosts: hosts.join(", ") });
@@ -235,6 +274,9 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
         }),
         trying: gateway.trying,
         policy: gateway.policy.clone(),
+        large: gateway.large,
+        withheld: gateway.withheld,
+        path: gateway.route.clone(),
         ..ResolvedContact::new(uri, host.priority)
     }
 }

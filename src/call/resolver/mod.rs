@@ -14,7 +14,7 @@ pub mod user;
 
 pub use chain::ChainResolver;
 pub use direct::{DirectPolicy, DirectResolver, HostPattern};
-pub use gateway::{Gateway, GatewayHost, GatewayResolver, GatewayStatus, Health, PrefixRule};
+pub use gateway::{Gateway, GatewayHost, GatewayResolver, GatewayStatus, GrantedBy, Health, PrefixRule};
 pub use group::{Group, GroupResolver, Member};
 pub use user::{Binding, Bindings, BindingsFuture, UserResolver};
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::invite::shown_by;
-use super::reliable::{is_reliable, keep_offers_late};
+use super::reliable::{is_reliable, withhold};
 use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
 use super::tasks::Panicked;
@@ -296,7 +296,8 @@ impl Switch {
         if let Some(contact) = it.contact.as_deref() {
             invite.hops = self.admission.hops_of_contact(contact);
         }
-        keep_offers_late(t, caller, &mut invite);
+        let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
+        withhold(t, caller, withheld, &mut invite);
         if let Some(caller) = caller {
             t.sip.onward(caller).apply(&mut invite);
         }

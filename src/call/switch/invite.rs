@@ -57,6 +57,7 @@ impl Switch {
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         Invite {
             flow: contact.and_then(|contact| contact.flow),
+            large: contact.map(|contact| contact.large).unwrap_or_default(),
             outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
             authorizes: contact
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),

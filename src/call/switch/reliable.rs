@@ -12,11 +12,14 @@ use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::leg_fsm::LegEvent;
+use crate::lookup::Withheld;
 use b2b_sip::endpoint::{Body, Invite, Reply, ServerTransactionId};
 use b2b_sip::msg::{Headers, Name, Request, Response};
 
-/// Option tag.
+/// Option tag of reliable provisional responses (RFC 3262).
 const RELIABLE: &str = "100rel";
+/// Option tag of session timers (RFC 4028).
+const TIMER: &str = "timer";
 
 /// Whether a caller can do PRACK.
 pub(super) fn takes_reliable(invite: &Headers) -> bool {
@@ -28,11 +31,17 @@ pub(super) fn is_reliable(response: &Headers) -> bool {
     response.has_token(Name::Require, RELIABLE)
 }
 
-/// An offer in a reliable provisional response could not go on to a caller who cannot:
-/// the callee is not told of them.
-pub(super) fn keep_offers_late(t: &Turn<'_>, caller: Option<&Request>, invite: &mut Invite) {
-    if invite.body.is_none() && !caller.is_some_and(|invite| takes_reliable(invite)) {
-        let supported = t.sip.supported_without(RELIABLE);
+/// What the callee is not told that we can: what its gateway's configuration says, and reliable
+/// provisional responses where an offer in one could not go on to a caller who cannot take it.
+pub(super) fn withhold(t: &Turn<'_>, caller: Option<&Request>, withheld: Withheld, invite: &mut Invite) {
+    let late = invite.body.is_none() && !caller.is_some_and(|invite| takes_reliable(invite));
+    let tags: Vec<&str> = [(withheld.reliable || late, RELIABLE), (withheld.session_timer, TIMER)]
+        .into_iter()
+        .filter_map(|(is, tag)| is.then_some(tag))
+        .collect();
+    invite.no_session_timer = withheld.session_timer;
+    if !tags.is_empty() {
+        let supported = t.sip.supported_without(&tags);
         invite.headers.push((Bytes::from_static(b"Supported"), supported.into()));
     }
 }

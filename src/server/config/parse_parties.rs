@@ -16,6 +16,7 @@ use super::{ConfigError, MinAlgorithm, Secret};
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
+use b2b_sip::endpoint::LargeRequests;
 
 /// Whether dialogs go to a gateway's own hosts only.
 pub(super) const DIALOG: Named<bool> =
@@ -24,6 +25,12 @@ pub(super) const DIALOG: Named<bool> =
 /// Whether digits come as tones.
 pub(super) const DTMF: Named<bool> =
     Named { refusal: "no such choice; choose", values: &[("events", false), ("inband", true)] };
+
+/// The way of large messages.
+pub(super) const LARGE: Named<LargeRequests> = Named {
+    refusal: "no such choice; choose",
+    values: &[("udp", LargeRequests::Udp), ("tcp", LargeRequests::Tcp)],
+};
 
 pub(super) fn user(
     section: &Section<'_>,
@@ -51,6 +58,7 @@ pub(super) fn user(
         weak_password: section.switch("weak_password")?,
         max_calls: section.whole_if_set("max_calls")?,
         media_from: section.parsed_list("media_from", network)?,
+        srtp: srtp::srtp(section, None)?,
         line: section.line(),
     };
     section.finish();
@@ -58,7 +66,6 @@ pub(super) fn user(
 }
 
 fn credentials(section: &Section<'_>, outside: &dyn Outside) -> Result<Credentials, ConfigError> {
-        srtp: srtp::srtp(section, None)?,
     let password = secret(section, ["password", "password_file"], outside)?;
     let hash = |key: &'static str, digits: usize| -> Result<Option<Secret>, ConfigError> {
         let Some(text) = section.text_of_secret(key)? else { return Ok(None) };
@@ -106,14 +113,22 @@ pub(super) fn gateway(
         return Err(section.missing("username", "register = true needs username and password"));
     }
     let expires = section.seconds("expires_s")?;
+    let transport = section.parsed("transport", |text| TRANSPORTS.read(text))?;
     let gateway = Gateway {
         name,
         hosts,
-        transport: section.parsed("transport", |text| TRANSPORTS.read(text))?,
+        transport,
+        outbound_proxy: section.parsed("outbound_proxy", host_port)?.map(|(host, port)| GatewayHost {
+            host,
+            port,
+            priority: 0,
+        }),
+        session_timers: section.switch("session_timers")?,
+        reliable: section.switch("reliable")?,
+        large: section.choice_if_set("large", &LARGE)?.unwrap_or_default(),
         auth,
         realms: section.parsed_list("realm", texts::quotable)?,
         min_algorithm: section.choice("min_algorithm", &MinAlgorithm::NAMED)?,
-    let transport = section.parsed("transport", |text| TRANSPORTS.read(text))?;
         from_user: section.parsed("from_user", user_name)?,
         from_domain: section.parsed("from_domain", host)?,
         register: register.then_some(expires),
@@ -129,6 +144,7 @@ pub(super) fn gateway(
         caller: rewrites(section, "caller")?,
         codecs: codecs::codecs(section)?,
         inband: section.choice("dtmf", &DTMF)?,
+        srtp: srtp::srtp(section, Some(transport))?,
         dialog_own: section.choice("dialog", &DIALOG)?,
         line: section.line(),
     };
@@ -137,7 +153,6 @@ pub(super) fn gateway(
     Ok(gateway)
 }
 
-        srtp: srtp::srtp(section, Some(transport))?,
 /// `own`, `routes`, or names of gateways, which may stand further down in the file.
 fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, ConfigError> {
     let texts = section.texts("redirects")?;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::{Codec, MinAlgorithm, Rewrite, Secret, Target};
 use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
+use b2b_sip::endpoint::LargeRequests;
 use b2b_sip::msg::Transport;
 
 /// `[[user]]`: someone who registers.
@@ -33,9 +34,9 @@ pub struct User {
     pub max_calls: Option<usize>,
     /// From where else their phones may send media.
     pub media_from: Vec<IpNet>,
-    /// Line in the file.
     /// Encryption of their media; none: as the route says, or everybody's.
     pub srtp: Option<SrtpRules>,
+    /// Line in the file.
     pub line: usize,
 }
 
@@ -65,6 +66,14 @@ pub struct Gateway {
     pub hosts: Vec<GatewayHost>,
     /// The transport; none: as RFC 3263 finds it.
     pub transport: Option<Transport>,
+    /// Where requests to it go first.
+    pub outbound_proxy: Option<GatewayHost>,
+    /// Session timers are asked for in calls to it.
+    pub session_timers: bool,
+    /// PRACK is offered in calls to it.
+    pub reliable: bool,
+    /// By which way large messages go.
+    pub large: LargeRequests,
     /// How we answer its challenges.
     pub auth: Option<GatewayAuth>,
     /// Realms whose challenges are answered; empty: those that its hosts have asked for.
@@ -101,12 +110,26 @@ pub struct Gateway {
     pub codecs: Vec<Codec>,
     /// Its parties press keys as tones in their audio, and take no events.
     pub inband: bool,
+    /// Encryption of its media; none: as the route says, or everybody's.
+    pub srtp: Option<SrtpRules>,
     /// Its dialogs go to its own hosts only.
     pub dialog_own: bool,
     /// Line in the file.
-    /// Encryption of its media; none: as the route says, or everybody's.
-    pub srtp: Option<SrtpRules>,
     pub line: usize,
+}
+
+impl Gateway {
+    /// Every host by which it is reached.
+    pub fn reached_by(&self) -> impl Iterator<Item = &GatewayHost> {
+        self.hosts.iter().chain(&self.outbound_proxy)
+    }
+
+    /// The `Route` of its outbound proxy (RFC 3261 §8.1.2), a name-addr.
+    pub fn proxy_route(&self) -> Option<String> {
+        let transport = self.transport.map(|it| format!(";transport={}", it.as_str().to_ascii_lowercase()));
+        let proxy = self.outbound_proxy.as_ref()?;
+        Some(format!("<sip:{proxy}{};lr>", transport.unwrap_or_default()))
+    }
 }
 
 /// Where a gateway's redirects and transfers may lead beside its own hosts.

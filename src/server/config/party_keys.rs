@@ -6,7 +6,7 @@ use b2b_config::table::Takes::{
 use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
 
-use super::parse_parties::{DIALOG, DTMF, class, display, host, host_port, user_name};
+use super::parse_parties::{DIALOG, DTMF, LARGE, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::route::{BridgeMode, HeaderOn, MediaPath};
@@ -51,6 +51,14 @@ pub const GATEWAY: Table = Table {
         hosts: TablesOrTexts("list of `host[:port]` or of tables", &HOST, |text| host_port(text).map(drop)),
             "Where it is reached, tried in this order. Needed.";
         transport: Choice(&TRANSPORTS), "Without it: as DNS says (RFC 3263).";
+        outbound_proxy: text!("`host[:port]`", host_port),
+            "Where REGISTER, OPTIONS and calls to it go first, in a `Route`; the Request-URI keeps the name of the host. For providers whose domain is not where their SIP is.";
+        session_timers: Switch => true,
+            "Whether calls to it ask for a session timer (RFC 4028). Who asks us gets one all the same; who does not know of it is left in peace.";
+        reliable: Switch => true,
+            "Whether calls to it offer reliable provisional responses (100rel, RFC 3262).";
+        large: Choice(&LARGE),
+            "By which way messages of more than 1,300 octets go to it: over UDP in fragments, or over TCP where that comes within a second. Without it: over UDP where `transport = \"udp\"`, else over TCP (RFC 3261 §18.1.1).";
         username: text!("text", display), "The username for its challenges.";
         password: Secret("secret"), "The password for them.";
         password_file: PATH, "A file with the password in its first line.";
@@ -79,11 +87,11 @@ pub const GATEWAY: Table = Table {
         caller: Tables("list of rules", &RULE) => [], "Rewrite the caller's number of calls to it.";
         codecs: Choices(&Codec::NAMED) => [],
             "What may be offered to it, best first. Empty: as the route says.";
-        dialog: Choice(&DIALOG) => "any",
-            "Where its Contact and Record-Route may lead the requests of a call: to any public address, which is counted and stands in the call's timeline where it is none of its own (`hosts`, what they resolve to, `sources`, where its messages come from), or to its own only. What leads inside, to this server or to another gateway is never followed: such requests go back the way its messages came.";
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),
             "Encryption of its media; where keys are offered, `transport = \"tls\"` has to hide them. Without it: as the route says, else `media.srtp`.";
+        dialog: Choice(&DIALOG) => "any",
+            "Where its Contact and Record-Route may lead the requests of a call: to any public address, which is counted and stands in the call's timeline where it is none of its own (`hosts`, what they resolve to, `sources`, where its messages come from), or to its own only. What leads inside, to this server or to another gateway is never followed: such requests go back the way its messages came.";
         dtmf: Choice(&DTMF) => "events", needs(&["inband"], "digit_events", "write dtmf = \"events\""),
             "How its parties press keys: by RFC 4733 (and INFO), or as tones too. Those become events for the other party, and are cut out of what it hears, which is 60 ms later for that.";
     },
@@ -163,11 +171,11 @@ pub const ROUTE: Table = Table {
         headers: Tables("list of tables", &HEADER) => [], "Changes to headers, in `translating` mode only.";
         codecs: Choices(&Codec::NAMED) => [],
             "What may be offered, best first; a gateway's own list wins. Empty: whatever the caller offers, and what `[media]` adds.";
-    },
-};
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),
             "Encryption of the media of whom it calls, where they do not say it for themselves. Without it: `media.srtp`.";
+    },
+};
 
 pub const HEADER: Table = Table {
     name: "header",

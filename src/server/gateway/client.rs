@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::board::RegistrationState;
 use crate::config::Gateway;
 use crate::routing::escaped;
 use crate::settings;
 use b2b_call::event::Event;
+use b2b_call::resolver::GrantedBy;
 use b2b_call::switch::Turn;
 use b2b_sip::auth::DigestClient;
-use b2b_sip::endpoint::{InviteError, OutOfDialog, RequestFailure};
+use b2b_sip::endpoint::{Flow, InviteError, OutOfDialog, RequestFailure};
 use b2b_sip::msg::Response;
 use b2b_sip::registration::{Account, Order, Pace, Place, Registrant, Registration, State};
 
@@ -17,6 +20,8 @@ use b2b_sip::registration::{Account, Order, Pace, Place, Registrant, Registratio
 pub(super) struct Client {
     registrant: Registrant,
     pub state: RegistrationState,
+    /// By which way the last registration was granted.
+    flow: Option<Flow>,
 }
 
 impl Client {
@@ -40,12 +45,26 @@ impl Client {
         Some(Client {
             registrant: Registrant::new(schedule, account, places),
             state: RegistrationState::default(),
+            flow: None,
         })
     }
 
     /// User part of our contact.
     pub fn user(&self) -> &str {
         self.registrant.user()
+    }
+
+    /// Where it is registered, and by which way: calls go there, too, since other hosts of a
+    /// provider may know nothing of it. None: no registration is in force.
+    pub fn granted_by(&self, gateway: &Gateway) -> Option<GrantedBy> {
+        let host = gateway.hosts.get(self.registrant.granted_by()?)?;
+        let routes = self.registrant.service_route().iter().map(|route| String::from_utf8_lossy(route));
+        let route = routes.collect::<Vec<_>>().join(", ");
+        Some(GrantedBy {
+            host: host.to_string(),
+            flow: self.flow,
+            service_route: (!route.is_empty()).then_some(route),
+        })
     }
 
     /// When what is to be done.
@@ -91,8 +110,12 @@ impl Client {
         now: Instant,
         result: &Result<Response, RequestFailure>,
         contact: Option<&str>,
+        flow: Option<Flow>,
     ) -> Order {
         let order = self.registrant.answered(now, result, contact);
+        if result.as_ref().is_ok_and(|response| matches!(response.status(), 200..300)) {
+            self.flow = flow;
+        }
         self.show();
         order
     }
@@ -147,7 +170,7 @@ fn place(gateway: &Gateway, host: usize, user: &str) -> Place {
         address: format!("<sip:{user}@{}>", domain(gateway, host)),
         way: (way != registrar).then_some(way),
         registrar,
-        route: Vec::new(),
+        route: gateway.proxy_route().into_iter().map(Bytes::from).collect(),
     }
 }
 

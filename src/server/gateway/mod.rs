@@ -16,6 +16,7 @@ pub mod realms;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -230,7 +231,10 @@ impl Gateways {
 
     fn ask(&mut self, t: &mut Turn<'_>, index: usize, host: usize) {
         let Some(it) = self.watched.get_mut(index) else { return };
-        let options = OutOfDialog::new(Method::Options, client::uri(&it.config, host));
+        let options = OutOfDialog {
+            route: it.config.proxy_route().into_iter().map(Bytes::from).collect(),
+            ..OutOfDialog::new(Method::Options, client::uri(&it.config, host))
+        };
         match t.sip.request_outside(t.now, options) {
             Ok(request) => drop(self.requests.insert(request, Asked::Probe(it.id, host))),
             // Patience ends with a miss.
@@ -274,7 +278,7 @@ impl Gateways {
                 let Some(client) = &mut it.client else { return true };
                 let told = (client.is_in_force(), client.state.failed);
                 let contact = flow.map(|flow| t.sip.contact_uri(&flow, client.user().as_bytes()));
-                let order = client.answered(now, result, contact.as_deref());
+                let order = client.answered(now, result, contact.as_deref(), flow);
                 let tells = told != (client.is_in_force(), client.state.failed);
                 if tells && !it.leaving {
                     self.events.push(client.event(&it.config.name));
@@ -334,6 +338,7 @@ impl Gateways {
         let state = GatewayState {
             registration: it.client.as_ref().map(|client| client.state.clone()),
             hosts: hosts.map(|(index, host)| (host.to_string(), health(index))).collect(),
+            granted_by: it.client.as_ref().and_then(|client| client.granted_by(&it.config)),
         };
         self.board.set(&it.config.name, state);
     }
@@ -355,6 +360,7 @@ fn is_same(old: &Gateway, new: &Gateway) -> bool {
     let same_answers = (&old.realms, old.min_algorithm) == (&new.realms, new.min_algorithm);
     (&old.name, &old.hosts, old.transport, old.register, old.options, &old.from_domain)
         == (&new.name, &new.hosts, new.transport, new.register, new.options, &new.from_domain)
+        && old.outbound_proxy == new.outbound_proxy
         && same_auth
         && same_answers
 }

@@ -58,9 +58,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Supported as we say it, without this option tag.
-    pub fn supported_without(&self, tag: &str) -> String {
-        let tags = self.identity.supported.split(", ").filter(|it| !it.eq_ignore_ascii_case(tag));
+    /// Supported as we say it, without these option tags.
+    pub fn supported_without(&self, without: &[&str]) -> String {
+        let stays = |tag: &&str| !without.iter().any(|it| it.eq_ignore_ascii_case(tag));
+        let tags = self.identity.supported.split(", ").filter(stays);
         tags.collect::<Vec<_>>().join(", ")
     }
 

@@ -1,0 +1,119 @@
+//! By which way requests go to a provider: the host and the flow that granted the registration, its
+//! Service-Route, an outbound proxy.
+
+use std::net::Ipv4Addr;
+
+use crate::server_support::phone::{Phone, field};
+use crate::server_support::{server, until};
+
+fn phone(name: &'static str, last: u8) -> Phone {
+    Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
+}
+
+fn at(phone: &Phone) -> String {
+    phone.uri().split_once('@').expect("an address").1.to_owned()
+}
+
+const ACCOUNT: &str = "username = \"acme\"\npassword = \"a good secret\"\nregister = true\n";
+const TO_CARRIER: &str = "[[route]]\ncalled = \"200\"\nto = \"gateway/carrier\"\n";
+
+#[test]
+fn calls_go_to_the_host_that_granted_the_registration_by_its_service_route() {
+    let (first, second, caller) = (phone("first", 3), phone("second", 4), phone("caller", 2));
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\", \"{}\"]\ntransport = \"udp\"\noptions_s = 0\n{ACCOUNT}\
+         {TO_CARRIER}",
+        at(&first),
+        at(&second)
+    ));
+    let (register, peer) = first.hear("REGISTER");
+    first.refuse_to("503 Service Unavailable", &register, peer);
+    let (register, peer) = second.hear("REGISTER");
+    assert!(register.starts_with(&format!("REGISTER sip:{};transport=udp ", at(&second))), "{register}");
+    let routes = format!("<sip:{};lr;node=7>, <sip:inner.example;lr>", at(&second));
+    second.grant(&register, peer, &format!("Service-Route: {routes}\r\n"));
+    until("the registration", || {
+        (server.get("/gateways").json()["gateways"][0]["registration"]["registered"] == true).then_some(())
+    });
+    caller.ask_for(server.sip, "200");
+    let (invite, peer) = second.hear("INVITE");
+    assert!(invite.starts_with(&format!("INVITE sip:200@{};transport=udp ", at(&second))), "{invite}");
+    let shown: Vec<_> = invite.lines().filter_map(|line| line.strip_prefix("Route: ")).collect();
+    assert_eq!(shown.join(", "), routes, "{invite}");
+    second.refuse_to("486 Busy Here", &invite, peer);
+    caller.hear("SIP/2.0 486");
+    assert!(!first.has_heard("INVITE"), "it does not know us");
+}
+
+/// A provider whose 200 leads its calls elsewhere: the flow of the registration holds all the same.
+#[test]
+fn a_service_route_does_not_take_calls_away_from_the_flow_of_the_registration() {
+    let (provider, victim, caller) = (phone("provider", 3), phone("victim", 5), phone("caller", 2));
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n{ACCOUNT}{TO_CARRIER}",
+        at(&provider)
+    ));
+    let (register, peer) = provider.hear("REGISTER");
+    provider.grant(&register, peer, &format!("Service-Route: <sip:{};lr>\r\n", at(&victim)));
+    until("the registration", || {
+        (server.get("/gateways").json()["gateways"][0]["registration"]["registered"] == true).then_some(())
+    });
+    caller.ask_for(server.sip, "200");
+    let (invite, peer) = provider.hear("INVITE");
+    provider.refuse_to("486 Busy Here", &invite, peer);
+    caller.hear("SIP/2.0 486");
+    assert!(!victim.has_heard("INVITE"));
+}
+
+#[test]
+fn what_a_gateway_is_not_to_be_told_is_not_in_its_invite() {
+    let (carrier, caller) = (phone("carrier", 3), phone("caller", 2));
+    let run = |lines: &str| {
+        let server = server(&format!(
+            "[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n{lines}{TO_CARRIER}",
+            at(&carrier)
+        ));
+        caller.ask_for(server.sip, "200");
+        let (invite, peer) = carrier.hear("INVITE");
+        carrier.refuse_to("486 Busy Here", &invite, peer);
+        caller.hear("SIP/2.0 486");
+        let supported = field(&invite, "Supported");
+        let says = |tag: &str| supported.split(", ").any(|it| it == tag);
+        (says("timer"), invite.contains("\r\nSession-Expires: "), says("100rel"), says("replaces"))
+    };
+    assert_eq!(run(""), (true, true, true, true));
+    assert_eq!(run("session_timers = false\n"), (false, false, true, true));
+    assert_eq!(run("reliable = false\n"), (true, true, false, true));
+    assert_eq!(run("session_timers = false\nreliable = false\n"), (false, false, false, true));
+}
+
+#[test]
+fn an_outbound_proxy_gets_everything_and_the_request_uri_keeps_its_name() {
+    let (proxy, caller) = (phone("proxy", 3), phone("caller", 2));
+    // Nobody could look this name up.
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"provider.invalid\"]\noutbound_proxy = \"{}\"\n\
+         transport = \"udp\"\noptions_s = 1\n{ACCOUNT}{TO_CARRIER}",
+        at(&proxy)
+    ));
+    let route = format!("<sip:{};transport=udp;lr>", at(&proxy));
+    let check = |message: &str, start: &str| {
+        assert!(message.starts_with(start), "{message}");
+        assert_eq!(field(message, "Route"), route, "{message}");
+    };
+    let (register, peer) = proxy.hear("REGISTER");
+    check(&register, "REGISTER sip:provider.invalid;transport=udp ");
+    proxy.grant(&register, peer, "");
+    let (options, peer) = proxy.hear("OPTIONS");
+    check(&options, "OPTIONS sip:provider.invalid;transport=udp ");
+    proxy.agree_to(&options, peer);
+    until("the registration", || {
+        (server.get("/gateways").json()["gateways"][0]["registration"]["registered"] == true).then_some(())
+    });
+    caller.ask_for(server.sip, "200");
+    let (invite, peer) = proxy.hear("INVITE");
+    check(&invite, "INVITE sip:200@provider.invalid;transport=udp ");
+    let far = proxy.answer_to(&invite, peer);
+    drop(far);
+    caller.hear("SIP/2.0 200");
+}
