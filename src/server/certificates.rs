@@ -18,7 +18,7 @@ pub fn files(config: &ServerConfig) -> TlsFiles {
     TlsFiles {
         certificate: tls.and_then(|tls| tls.certificate.clone().zip(tls.key.clone())),
         authorities: tls.and_then(|tls| tls.authorities.clone()),
-        unverified: false,
+        ..TlsFiles::default()
     }
 }
 
@@ -30,7 +30,11 @@ pub fn load(config: &ServerConfig) -> Result<Tls, CertificateError> {
     let files = files(config);
     Tls::load(files.clone()).map_err(|error| {
         let lines = config.tls.as_ref().map_or([0; 2], |tls| tls.lines);
-        let line = lines[usize::from(error.is_of_authorities(&files))];
+        let of_authorities = match error.path() {
+            Some(path) => files.authorities.as_deref() == Some(path),
+            None => matches!(error, TlsError::NoAuthorities),
+        };
+        let line = lines[usize::from(of_authorities)];
         CertificateError { line, error }
     })
 }

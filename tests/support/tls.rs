@@ -5,13 +5,21 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+pub use rcgen::ExtendedKeyUsagePurpose as Purpose;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    StreamOwned,
+};
 
 /// Generous: a loaded machine is slow, a broken driver never answers.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,9 +45,29 @@ impl Authority {
 
     /// Writes a certificate for these hosts and its key to `<file>.pem`, `<file>.key`.
     pub fn issue(&self, file: &str, hosts: &[&str]) -> (PathBuf, PathBuf) {
+        self.issue_for(file, hosts, &[])
+    }
+
+    /// The same, for these purposes; none: it does not say what it is for.
+    pub fn issue_for(&self, file: &str, hosts: &[&str], purposes: &[Purpose]) -> (PathBuf, PathBuf) {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("hosts");
+        params.extended_key_usages = purposes.to_vec();
+        self.write(file, params)
+    }
+
+    /// The same, with these URIs beside its hosts.
+    pub fn issue_uris(&self, file: &str, hosts: &[&str], uris: &[&str]) -> (PathBuf, PathBuf) {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("hosts");
+        let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII")));
+        params.subject_alt_names.extend(uris);
+        self.write(file, params)
+    }
+
+    fn write(&self, file: &str, params: CertificateParams) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().expect("key");
-        let certificate = CertificateParams::new(hosts).expect("hosts").signed_by(&key, &self.issuer);
+        let certificate = params.signed_by(&key, &self.issuer);
         let paths = (self.folder.join(format!("{file}.pem")), self.folder.join(format!("{file}.key")));
         fs::write(&paths.0, certificate.expect("certificate").pem()).expect("a file");
         fs::write(&paths.1, key.serialize_pem()).expect("a file");
@@ -56,26 +84,109 @@ pub type Callee = StreamOwned<ServerConnection, TcpStream>;
 
 /// Connects, with a server that has a certificate of this authority for `name`.
 pub fn connect(addr: SocketAddr, authority: &Path, name: &str) -> Client {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(chain(authority));
+    connect_by(&client(authority, &Shows::new(None)), addr, name)
+}
+
+/// The certificate that a client has, and whether it was asked for one.
+#[derive(Debug)]
+pub struct Shows {
+    own: Option<Arc<CertifiedKey>>,
+    asked: AtomicBool,
+}
+
+impl Shows {
+    pub fn new(own: Option<&(PathBuf, PathBuf)>) -> Arc<Self> {
+        let key = |(certificate, key): &(PathBuf, PathBuf)| {
+            let key = PrivateKeyDer::from_pem_file(key).expect("key");
+            Arc::new(
+                CertifiedKey::from_der(chain(certificate), key, &ring::default_provider()).expect("a pair"),
+            )
+        };
+        Arc::new(Shows { own: own.map(key), asked: AtomicBool::new(false) })
+    }
+
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl ResolvesClientCert for Shows {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.own.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.own.is_some()
+    }
+}
+
+/// What clients of one configuration share: what they show, and sessions to take up again.
+pub fn client(authority: &Path, shows: &Arc<Shows>) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots(authority))
+        .with_client_cert_resolver(shows.clone());
+    Arc::new(config)
+}
+
+/// Connects as one of them.
+pub fn connect_by(config: &Arc<ClientConfig>, addr: SocketAddr, name: &str) -> Client {
     let name = ServerName::try_from(name.to_owned()).expect("name");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("client");
+    let connection = ClientConnection::new(config.clone(), name).expect("client");
     let stream = TcpStream::connect(addr).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
     StreamOwned::new(connection, stream)
 }
 
+/// Whether nothing is answered on a connection, which is ended by the other side.
+pub fn is_refused(stream: &mut (impl Read + Write)) -> bool {
+    // The end may come while we write, or after it.
+    let written = stream.write_all(options(1).as_bytes()).and_then(|()| stream.flush());
+    let mut rest = Vec::new();
+    let read = written.and_then(|()| stream.read_to_end(&mut rest));
+    rest.is_empty() && read.map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |_| true)
+}
+
+/// Whether the first of these certificates is the one of a file.
+pub fn is_of(shown: Option<&[CertificateDer<'_>]>, file: &Path) -> bool {
+    shown.and_then(<[_]>::first) == chain(file).first()
+}
+
+fn roots(authority: &Path) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(chain(authority));
+    roots
+}
+
 /// Takes one connection in.
-pub fn accept(listener: &TcpListener, (certificate, key): &(PathBuf, PathBuf)) -> Callee {
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+pub fn accept(listener: &TcpListener, pair: &(PathBuf, PathBuf)) -> Callee {
+    accept_with(listener, pair, None)
+}
+
+/// The same, of somebody who has to show a certificate of this authority.
+pub fn accept_asking(listener: &TcpListener, pair: &(PathBuf, PathBuf), authority: &Path) -> Callee {
+    accept_with(listener, pair, Some(authority))
+}
+
+fn accept_with(
+    listener: &TcpListener,
+    (certificate, key): &(PathBuf, PathBuf),
+    authority: Option<&Path>,
+) -> Callee {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
+        .expect("versions");
+    let builder = match authority {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)), provider);
+            builder.with_client_cert_verifier(verifier.build().expect("authorities"))
+        }
+    };
+    let config = builder
         .with_single_cert(chain(certificate), PrivateKeyDer::from_pem_file(key).expect("key"))
         .expect("a pair");
     let (stream, _) = listener.accept().expect("connection");

@@ -58,7 +58,8 @@ impl Roots {
             Roots::System | Roots::Anybody => None,
         };
         let unverified = *self == Roots::Anybody;
-        Tls::load(TlsFiles { certificate: None, authorities, unverified }).map_err(|error| error.to_string())
+        Tls::load(TlsFiles { authorities, unverified, ..TlsFiles::default() })
+            .map_err(|error| error.to_string())
     }
 
     /// There is no TLS in this build.

@@ -129,6 +129,7 @@ impl AgentService {
             return Err(bad("no registrar is named"));
         }
         let account = Account {
+            tls: None,
             digest: signalling.digest(),
             expires: config.expires_s,
             user: self.config.user.clone(),

@@ -2,6 +2,8 @@
 //! numbers. Its texts lie in one allocation, so that an idle call is small and
 //! does not keep the messages alive that made it.
 
+use std::sync::Arc;
+
 use crate::endpoint::{Flow, HopRule};
 use crate::msg::{Headers, Name, NameAddr, Request, Response, Uri, chars};
 use b2b_base::ids::Tag;
@@ -54,6 +56,8 @@ pub struct Dialog {
     pub flow: Option<Flow>,
     /// By which way requests go.
     pub hops: HopRule,
+    /// By which settings of TLS connections for them are made; none: the usual ones.
+    pub tls: Option<Arc<str>>,
     /// The peer has made it with a message of theirs: the rule holds.
     pub bound: bool,
     /// What the rule says of the target has been told.
@@ -148,6 +152,7 @@ impl Dialog {
         let mut dialog = builder.dialog(self.local_tag, self.local_cseq, None);
         dialog.flow = self.flow;
         dialog.hops = self.hops.clone();
+        dialog.tls.clone_from(&self.tls);
         dialog.bound = true;
         dialog.large_by_udp = self.large_by_udp;
         dialog.offer_answer = self.offer_answer;
@@ -370,6 +375,7 @@ impl Builder {
             remote_cseq,
             flow: None,
             hops: HopRule::Follow,
+            tls: None,
             bound: false,
             hop_told: false,
             large_by_udp: false,

@@ -47,6 +47,7 @@ impl Endpoint {
         );
         origin.flow = invite.flow;
         origin.large_by_udp = invite.large.by_udp(invite.outbound.as_deref().unwrap_or(origin.leads()));
+        origin.tls = invite.tls;
         origin.hops = match (invite.hops, invite.flow) {
             (HopRule::Follow, Some(_)) => HopRule::Kept,
             (hops, _) => hops,

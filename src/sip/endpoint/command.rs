@@ -1,5 +1,6 @@
 //! What the user asks of an endpoint, as values, and the errors.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +55,9 @@ pub struct Invite {
     pub no_session_timer: bool,
     /// By which way it goes when it is large, and later requests of the call.
     pub large: LargeRequests,
+    /// By which settings of TLS connections for the call are made: the name of one of
+    /// `net::TlsFiles::peers`. None: the usual ones.
+    pub tls: Option<Arc<str>>,
     /// Max-Forwards; none: 70. A B2BUA takes one off what its own INVITE had.
     pub max_forwards: Option<u8>,
     /// User part of our Contact; none: the endpoint's.
@@ -120,6 +124,8 @@ pub struct OutOfDialog {
     /// As for [`Invite`].
     pub flow: Option<Flow>,
     /// As for [`Invite`].
+    pub tls: Option<Arc<str>>,
+    /// As for [`Invite`].
     pub max_forwards: Option<u8>,
     /// As for [`Invite`].
     pub contact_user: Option<Bytes>,
@@ -145,6 +151,7 @@ impl OutOfDialog {
             route: Vec::new(),
             outbound: None,
             flow: None,
+            tls: None,
             max_forwards: None,
             contact_user: None,
             contact: None,

@@ -102,6 +102,19 @@ impl Endpoint {
         Ok(())
     }
 
+    /// From now on connections for the requests of this call are made by these settings of TLS,
+    /// as for [`Invite::tls`](super::Invite::tls). For a call that comes in it is to be said before
+    /// it is answered.
+    ///
+    /// # Errors
+    /// The call is gone.
+    pub fn set_tls(&mut self, usage: UsageId, tls: Option<Arc<str>>) -> Result<(), CommandError> {
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let origins = it.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
+        it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.tls.clone_from(&tls));
+        Ok(())
+    }
+
     /// Whether a request may go to this address. What is told of it is told once for each
     /// target that the peer gives.
     pub(super) fn may_go(&mut self, waiting: &Waiting, transport: Transport, address: SocketAddr) -> bool {

@@ -221,6 +221,8 @@ pub enum Output {
         remote: SocketAddr,
         /// The name that its certificate is checked for (RFC 5922 §7.2).
         name: Option<Arc<str>>,
+        /// The settings of TLS that the connection is to be made by; none: the usual ones.
+        tls: Option<Arc<str>>,
         /// A new connection may take no longer; none: as the sockets' limits say.
         within: Option<Duration>,
     },

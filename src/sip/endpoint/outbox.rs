@@ -46,32 +46,35 @@ impl Outbox {
         if self.is_usable(&path.flow) {
             return self.transmit(path.flow, data);
         }
-        let connect = self.connect(path.flow.transport, path.reconnect, None);
+        let connect = self.connect(path.flow.transport, path.reconnect, None, None);
         self.responses.insert(connect, data);
     }
 
-    /// Asks for a way to `remote`, for TLS with a certificate for `name`.
-    pub fn connect(&mut self, transport: Transport, remote: SocketAddr, name: Option<Arc<str>>) -> ConnectId {
-        let name = name.filter(|_| transport == Transport::Tls);
-        self.connect_within(transport, remote, name, None)
-    }
-
-    /// Asks for a way over TCP that has to be there soon: there is another one.
-    pub fn connect_soon(&mut self, remote: SocketAddr, within: Duration) -> ConnectId {
-        self.connect_within(Transport::Tcp, remote, None, Some(within))
-    }
-
-    fn connect_within(
+    /// Asks for a way to `remote`, for TLS with a certificate for `name`, and by these settings.
+    pub fn connect(
         &mut self,
         transport: Transport,
         remote: SocketAddr,
         name: Option<Arc<str>>,
-        within: Option<Duration>,
+        tls: Option<Arc<str>>,
     ) -> ConnectId {
-        self.last_connect += 1;
-        let connect = ConnectId(self.last_connect);
-        self.queue.push_back(Output::Connect { connect, transport, remote, name, within });
+        let (name, tls) = if transport == Transport::Tls { (name, tls) } else { (None, None) };
+        let connect = self.next_connect();
+        self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, within: None });
         connect
+    }
+
+    /// Asks for a way over TCP that has to be there soon: there is another one.
+    pub fn connect_soon(&mut self, remote: SocketAddr, within: Duration) -> ConnectId {
+        let (connect, transport) = (self.next_connect(), Transport::Tcp);
+        let within = Some(within);
+        self.queue.push_back(Output::Connect { connect, transport, remote, name: None, tls: None, within });
+        connect
+    }
+
+    fn next_connect(&mut self) -> ConnectId {
+        self.last_connect += 1;
+        ConnectId(self.last_connect)
     }
 
     /// A connection is there; sends the response that waited for it, if that was why.

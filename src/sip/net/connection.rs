@@ -2,6 +2,7 @@
 //! from a bounded queue of its own. Whatever the peer does, only this task
 //! waits for it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::msg::{Limits, Message, ParseError};
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are messages; a box would cost each an allocation")]
 pub(super) enum ConnectionEvent {
+    /// The peer has shown a certificate that was verified, and which has these names. Comes
+    /// before every message.
+    Certified { id: u64, names: Vec<String> },
     /// A message. `last`: nothing that follows could be read as one, so the
     /// connection is to be closed once this one is answered.
     Message { id: u64, message: Result<Message, ParseError>, last: bool },
@@ -68,8 +72,9 @@ impl Halves {
 /// What a connection's task begins with.
 pub(super) enum Beginning {
     Open(Halves),
-    /// The peer has connected, and is to begin the handshake.
-    Handshake(TcpStream, Tls),
+    /// The peer has connected to this listener, as it was configured, and is to begin the
+    /// handshake.
+    Handshake(TcpStream, Tls, SocketAddr),
 }
 
 /// Whether a connection has shown that it belongs to somebody who has business here; its
@@ -106,7 +111,11 @@ pub(super) async fn run(
 ) {
     let (keep_alive, mut outgoing) = queue;
     let reason = match open(beginning, &mut outgoing, net.message_timeout).await {
-        Ok(Halves { read, write: write_half }) => {
+        Ok((Halves { read, write: write_half }, certificate)) => {
+            if let Some(names) = certificate {
+                // Without the stack there is nobody to read for, either.
+                let _ = events.send(ConnectionEvent::Certified { id, names }).await;
+            }
             let reader = Reader { id, proof, keep_alive, events: events.clone(), net: net.clone() };
             tokio::select! {
                 reason = reader.run(read, StreamDecoder::new(limits)) => reason,
@@ -119,20 +128,28 @@ pub(super) async fn run(
     let _ = events.send(ConnectionEvent::Closed { id, reason }).await;
 }
 
-/// Does the handshake, if there is one to do.
+/// Does the handshake, if there is one to do; what the peer's certificate names that was asked
+/// for.
 async fn open(
     beginning: Beginning,
     outgoing: &mut mpsc::Receiver<Bytes>,
     patience: Duration,
-) -> Result<Halves, CloseReason> {
-    let (stream, tls) = match beginning {
-        Beginning::Open(halves) => return Ok(halves),
-        Beginning::Handshake(stream, tls) => (stream, tls),
+) -> Result<(Halves, Option<Vec<String>>), CloseReason> {
+    let (stream, tls, listener) = match beginning {
+        Beginning::Open(halves) => return Ok((halves, None)),
+        Beginning::Handshake(stream, tls, listener) => (stream, tls, listener),
     };
+    let remote = stream.peer_addr();
     tokio::select! {
-        opened = timeout(patience, tls.accept(stream)) => match opened {
-            Ok(Ok(halves)) => Ok(halves),
-            Ok(Err(_)) => Err(CloseReason::Handshake),
+        opened = timeout(patience, tls.accept(stream, listener)) => match opened {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => {
+                // Strangers knock all day: they are counted, and no more.
+                if let Ok(remote) = remote {
+                    tracing::debug!("no TLS connection from {remote}: {error}");
+                }
+                Err(CloseReason::Handshake)
+            }
             Err(_) => Err(CloseReason::Timeout),
         },
         // Nobody knows the way yet who could want to send: the stack closes.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::certified::CertifiedPeers;
 use super::connection::{self, Beginning, ConnectionEvent, Proof};
 use super::limits::{NetLimits, ProvenBy};
 use crate::endpoint::{Flow, FlowId, Transport};
@@ -29,15 +30,23 @@ pub(super) enum Opened {
     ByPeer,
 }
 
-/// Whom a connection of ours leads to: for TLS also by which name its certificate was
-/// checked (RFC 5922 §4), none for its address.
-pub(super) type Peer = (Transport, SocketAddr, Option<Arc<str>>);
+/// Whom a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Peer {
+    pub transport: Transport,
+    pub remote: SocketAddr,
+    /// For TLS, by which name its certificate was checked (RFC 5922 §4), none for its address.
+    pub name: Option<Arc<str>>,
+    /// For TLS, the number of the settings that the connection was made by: who shows another
+    /// certificate, or trusts others, needs one of his own.
+    pub settings: u64,
+}
 
 #[derive(Debug)]
 struct Connection {
     /// `local` of it is where peers reach us.
     flow: Flow,
-    name: Option<Arc<str>>,
+    peer: Peer,
     opened: Opened,
     proof: Proof,
     /// It stands among those that may go to make room.
@@ -86,6 +95,8 @@ pub(super) struct Connections {
     per_source: HashMap<IpAddr, OfSource>,
     /// Of strangers that have proven nothing, the oldest first.
     strangers: BTreeSet<u64>,
+    /// What the certificates of some of them name.
+    certified: CertifiedPeers,
     /// Being opened by us.
     opening: usize,
     events: mpsc::Sender<ConnectionEvent>,
@@ -97,6 +108,7 @@ impl Connections {
         first_id: u64,
         limits: NetLimits,
         message_limits: Limits,
+        certified: CertifiedPeers,
     ) -> (Self, mpsc::Receiver<ConnectionEvent>) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let table = Connections {
@@ -107,6 +119,7 @@ impl Connections {
             by_peer: HashMap::new(),
             per_source: HashMap::new(),
             strangers: BTreeSet::new(),
+            certified,
             opening: 0,
             events,
         };
@@ -158,6 +171,17 @@ impl Connections {
         }
     }
 
+    /// The peer of a connection has shown a certificate with these names. One whom the
+    /// configuration means by them has business here.
+    pub(super) fn certified(&mut self, id: u64, names: Vec<String>) {
+        if self.by_id.contains_key(&id) {
+            self.certified.add(id, names);
+            if self.certified.of(id).is_some() {
+                self.prove(id);
+            }
+        }
+    }
+
     /// Whether a connection has proven nothing yet.
     pub(super) fn is_unproven(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|connection| connection.unproven)
@@ -188,7 +212,7 @@ impl Connections {
         &mut self,
         beginning: Beginning,
         local: SocketAddr,
-        (transport, remote, name): Peer,
+        peer: Peer,
         (opened, acquaintance): (Opened, Acquaintance),
     ) -> Flow {
         let id = self.next_id;
@@ -209,7 +233,7 @@ impl Connections {
             self.message_limits,
         ));
         if opened == Opened::ByPeer {
-            let own = self.per_source.entry(network(remote.ip())).or_default();
+            let own = self.per_source.entry(network(peer.remote.ip())).or_default();
             own.all += 1;
             if unproven {
                 own.unproven.insert(id);
@@ -218,13 +242,13 @@ impl Connections {
                 self.strangers.insert(id);
             }
         }
-        let flow = Flow { transport, local, remote, id: FlowId(id) };
-        // Who has come to us over TLS has proven no name.
-        if opened == Opened::ByUs || transport == Transport::Tcp {
-            self.by_peer.insert((transport, remote, name.clone()), id);
+        let flow = Flow { transport: peer.transport, local, remote: peer.remote, id: FlowId(id) };
+        // Who has come to us over TLS has proven no name of theirs to be connected to.
+        if opened == Opened::ByUs || peer.transport == Transport::Tcp {
+            self.by_peer.insert(peer.clone(), id);
         }
         self.by_id
-            .insert(id, Connection { flow, name, opened, proof, unproven, queue, task: task.abort_handle() });
+            .insert(id, Connection { flow, peer, opened, proof, unproven, queue, task: task.abort_handle() });
         flow
     }
 
@@ -261,9 +285,9 @@ impl Connections {
     /// Forgets a connection that has ended. False when it was gone already.
     pub(super) fn remove(&mut self, id: u64) -> bool {
         let Some(connection) = self.by_id.remove(&id) else { return false };
-        let peer = (connection.flow.transport, connection.flow.remote, connection.name);
-        if self.by_peer.get(&peer) == Some(&id) {
-            self.by_peer.remove(&peer);
+        self.certified.remove(id);
+        if self.by_peer.get(&connection.peer) == Some(&id) {
+            self.by_peer.remove(&connection.peer);
         }
         if connection.opened == Opened::ByPeer {
             let source = network(connection.flow.remote.ip());
@@ -281,6 +305,7 @@ impl Connections {
 
     /// Lets every connection write what is queued and close.
     pub(super) fn finish(&mut self) {
+        self.certified.clear();
         self.by_peer.clear();
         self.per_source.clear();
         self.strangers.clear();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::connection::{Beginning, CloseReason, ConnectionEvent, Halves};
-use super::connections::{Opened, Room};
+use super::connections::{Opened, Peer, Room};
 use super::limits::ProvenBy;
 use super::stack::{SipStack, TaskResult};
 use super::trace::Direction;
@@ -167,6 +167,10 @@ impl SipStack {
 
     fn connection_event(&mut self, event: ConnectionEvent) -> bool {
         match event {
+            ConnectionEvent::Certified { id, names } => {
+                self.connections.certified(id, names);
+                false
+            }
             ConnectionEvent::Message { id, message, last } => {
                 let Some(flow) = self.connections.flow(id) else { return false };
                 if last {
@@ -263,11 +267,12 @@ impl SipStack {
     }
 
     fn accepted(&mut self, listener: usize, stream: TcpStream, remote: SocketAddr) {
-        let transport = self.listeners.get(listener).map_or(Transport::Tcp, |it| it.transport);
+        let Some(listener) = self.listeners.get(listener) else { return };
+        let (transport, configured) = (listener.transport, listener.configured);
         // A stream without addresses is closed already.
         let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
         let beginning = match (transport, &self.tls) {
-            (Transport::Tls, Some(tls)) => Beginning::Handshake(stream, tls.clone()),
+            (Transport::Tls, Some(tls)) => Beginning::Handshake(stream, tls.clone(), configured),
             (Transport::Tls, None) => return,
             _ => Beginning::Open(Halves::plain(stream)),
         };
@@ -289,7 +294,8 @@ impl SipStack {
         }
         self.counters.connections_opened += 1;
         let opened = (Opened::ByPeer, acquaintance);
-        self.connections.add(beginning, local, (transport, remote, None), opened);
+        let peer = Peer { transport, remote, name: None, settings: 0 };
+        self.connections.add(beginning, local, peer, opened);
     }
 
     /// No descriptors, or no memory: the connection waits in the kernel's queue,
@@ -321,7 +327,7 @@ impl SipStack {
                 match opened {
                     Ok((local, halves)) => {
                         self.counters.connections_opened += 1;
-                        let local = self.reached_at(peer.0, local);
+                        let local = self.reached_at(peer.transport, local);
                         let flow = self.connections.add(
                             Beginning::Open(halves),
                             local,

@@ -5,7 +5,10 @@
 //! - `inputs`, `outputs`: what comes in, what goes out
 //! - `sockets`: making sockets; `udp`: one UDP socket, and what ICMP says of it
 //! - `connection`: one TCP or TLS connection's task; `connections`: their table
-//! - `tls`: certificates and handshakes; `unverified`: anybody's will do
+//! - `tls`: TLS with certificates that may change; `tls_files`: from which files; `inward`: with who
+//!   connects to us; `outward`: with whom we connect to; `unverified`: anybody's certificate will do
+//! - `client_verifier`: whose certificates are good who connect to us; `certificate_names`: what they
+//!   name; `certified`: whom the configuration means by that
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `bans`: sources that nothing is taken from
 //! - `local_addr`: the concrete local address of a flow
@@ -14,31 +17,43 @@
 
 mod bans;
 pub mod budget;
+#[cfg(feature = "tls")]
+mod certificate_names;
+mod certified;
+#[cfg(feature = "tls")]
+mod client_verifier;
 mod connection;
 mod connections;
 #[cfg(feature = "dns")]
 mod dns;
 mod inputs;
+#[cfg(feature = "tls")]
+mod inward;
 pub mod limits;
 pub mod local_addr;
 #[cfg(feature = "dns")]
 mod locate;
 mod outputs;
+#[cfg(feature = "tls")]
+mod outward;
 mod resolve;
 mod sockets;
 mod stack;
 pub mod tap;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_files;
 pub mod trace;
 mod udp;
 #[cfg(feature = "tls")]
 mod unverified;
 
 pub use bans::Ban;
+pub use certified::CertifiedPeers;
 pub use limits::{NetCounters, NetLimits, ProvenBy};
 pub use resolve::NameService;
 pub use stack::{ConnectError, NetConfig, NetError, SipStack};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{AskClient, CertificateFiles, PeerTls, TlsError, TlsFiles};

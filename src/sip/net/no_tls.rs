@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
@@ -16,8 +17,26 @@ pub(super) fn is_distrust(_: &io::Error) -> bool {
 #[derive(Debug, Clone)]
 pub struct Tls(Infallible);
 
+/// No connection is made by it.
+#[derive(Clone)]
+pub(super) struct Outward(Infallible);
+
 impl Tls {
-    pub(super) async fn accept(&self, _: TcpStream) -> io::Result<Halves> {
+    pub(super) async fn accept(
+        &self,
+        _: TcpStream,
+        _: SocketAddr,
+    ) -> io::Result<(Halves, Option<Vec<String>>)> {
+        match self.0 {}
+    }
+
+    pub(super) fn outward(&self, _: Option<&str>) -> Option<Outward> {
+        match self.0 {}
+    }
+}
+
+impl Outward {
+    pub(super) fn number(&self) -> u64 {
         match self.0 {}
     }
 

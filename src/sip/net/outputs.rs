@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::connection::Halves;
 use super::connections::{Peer, Queued};
 use super::sockets;
 use super::stack::{ConnectError, SipStack, TaskResult};
-use super::tls;
+use super::tls::{self, Outward};
 use super::trace::Direction;
 use super::udp::UdpPort;
 use crate::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
@@ -21,8 +22,8 @@ impl SipStack {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { flow, data } => self.transmit(flow, data),
-                Output::Connect { connect, transport, remote, name, within } => {
-                    self.connect(connect, (transport, remote, name), within);
+                Output::Connect { connect, transport, remote, name, tls, within } => {
+                    self.connect(connect, (transport, remote, within), name, tls.as_deref());
                 }
                 Output::Resolve { resolve, host, port, transport } => {
                     let (results, names) = (self.results.0.clone(), self.names.clone());
@@ -93,8 +94,13 @@ impl SipStack {
         }
     }
 
-    fn connect(&mut self, connect: ConnectId, peer: Peer, within: Option<Duration>) {
-        let (transport, remote, _) = peer;
+    fn connect(
+        &mut self,
+        connect: ConnectId,
+        (transport, remote, within): (Transport, SocketAddr, Option<Duration>),
+        name: Option<Arc<str>>,
+        settings: Option<&str>,
+    ) {
         match transport {
             Transport::Udp => {
                 let bound = self.udp.iter().map(|port| port.bound.ip());
@@ -105,25 +111,49 @@ impl SipStack {
                     None => Input::ConnectFailed { connect },
                 });
             }
-            Transport::Tcp | Transport::Tls => match self.connections.to(&peer) {
-                Some(flow) => self.input(Input::Connected { connect, flow }),
-                None => self.open(connect, peer, within),
+            Transport::Tcp => self.reuse_or_open(connect, remote, None, within),
+            Transport::Tls => match self.tls.as_ref().and_then(|tls| tls.outward(settings)) {
+                Some(tls) => self.reuse_or_open(connect, remote, Some((tls, name)), within),
+                None => {
+                    // A gateway that is not configured any more.
+                    if let Some(settings) = settings {
+                        tracing::warn!("no TLS connection to {remote}: nothing says how for {settings}");
+                    }
+                    self.input(Input::ConnectFailed { connect });
+                }
             },
             _ => self.input(Input::ConnectFailed { connect }),
         }
     }
 
+    /// A connection that is open already will do if it was made by the same settings.
+    fn reuse_or_open(
+        &mut self,
+        connect: ConnectId,
+        remote: SocketAddr,
+        tls: Option<(Outward, Option<Arc<str>>)>,
+        within: Option<Duration>,
+    ) {
+        let (tls, peer) = match tls {
+            None => (None, Peer { transport: Transport::Tcp, remote, name: None, settings: 0 }),
+            Some((tls, name)) => {
+                let settings = tls.number();
+                (Some(tls), Peer { transport: Transport::Tls, remote, name, settings })
+            }
+        };
+        match self.connections.to(&peer) {
+            Some(flow) => self.input(Input::Connected { connect, flow }),
+            None => self.open(connect, peer, tls, within),
+        }
+    }
+
     /// Opens a connection, in a task of its own.
-    fn open(&mut self, connect: ConnectId, peer: Peer, within: Option<Duration>) {
-        let remote = peer.1;
+    fn open(&mut self, connect: ConnectId, peer: Peer, tls: Option<Outward>, within: Option<Duration>) {
+        let remote = peer.remote;
         let bound: Vec<IpAddr> = self.bound().map(|bound| bound.ip()).collect();
         let local = self.locals.nearest(bound.iter().copied(), remote).and_then(|index| bound.get(index));
-        let tls = match peer.0 {
-            Transport::Tls => self.tls.clone().map(Some),
-            _ => Some(None),
-        };
         let room = self.connections.has_room();
-        let (Some(&local), Some(tls), true) = (local, tls, room) else {
+        let (Some(&local), true) = (local, room) else {
             return self.input(Input::ConnectFailed { connect });
         };
         self.connections.opening();
@@ -131,7 +161,7 @@ impl SipStack {
         let most = self.limits.connect_timeout;
         let limit = within.map_or(most, |within| within.min(most));
         tokio::spawn(async move {
-            let name = peer.2.clone();
+            let name = peer.name.clone();
             let opening = async move {
                 let stream = sockets::open(SocketAddr::new(local, 0), remote).await?;
                 let local = stream.local_addr()?;
@@ -149,7 +179,7 @@ impl SipStack {
 
     /// Who reads the log can tell a wrong certificate from a dead host, and who asks, too.
     pub(super) fn connect_failed(&mut self, peer: &Peer, error: &io::Error) {
-        let (transport, remote, name) = peer;
+        let Peer { transport, remote, name, .. } = peer;
         let name = name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
         if *transport == Transport::Tls {
             tracing::warn!("no TLS connection to {remote}{name}: {error}");

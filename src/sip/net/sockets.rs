@@ -19,6 +19,8 @@ pub(super) struct Listener {
     pub(super) transport: Transport,
     /// As bound: may be a wildcard.
     pub(super) bound: SocketAddr,
+    /// As it was asked for: port 0 takes a free one.
+    pub(super) configured: SocketAddr,
 }
 
 /// Binds UDP and TCP on the same port.
@@ -44,7 +46,7 @@ pub(super) fn listen(transport: Transport, addr: SocketAddr) -> io::Result<Liste
     socket.bind(addr)?;
     let socket = socket.listen(1024)?;
     let bound = socket.local_addr()?;
-    Ok(Listener { socket, transport, bound })
+    Ok(Listener { socket, transport, bound, configured: addr })
 }
 
 pub(super) async fn open(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use super::bans::{Ban, Bans};
 use super::budget::SourceBudget;
+use super::certified::CertifiedPeers;
 use super::connection::{ConnectionEvent, Halves};
 use super::connections::{Connections, Peer};
 use super::limits::{NetCounters, NetLimits};
@@ -43,6 +44,8 @@ pub struct NetConfig {
     pub limits: NetLimits,
     /// For whom room is kept.
     pub known: KnownSources,
+    /// Where it is written whose certificate was shown on which connection.
+    pub certified: CertifiedPeers,
     /// Limits of one message.
     pub message: Limits,
     /// Write every message here.
@@ -63,6 +66,7 @@ impl NetConfig {
             names: NameService::System,
             limits: NetLimits::default(),
             known: KnownSources::default(),
+            certified: CertifiedPeers::default(),
             message: Limits::default(),
             trace: None,
             trace_slot: TraceSlot::default(),
@@ -198,7 +202,7 @@ impl SipStack {
         let (rate, sources) = (config.limits.per_source, config.limits.max_sources);
         let budget = || SourceBudget::new(now, rate, sources, config.known.clone());
         let (connections, connection_events) =
-            Connections::new(udp.len() as u64, config.limits.clone(), config.message);
+            Connections::new(udp.len() as u64, config.limits.clone(), config.message, config.certified);
         Ok(SipStack {
             endpoint,
             udp,
@@ -336,7 +340,7 @@ impl SipStack {
             while open > 0 {
                 match self.connection_events.recv().await {
                     Some(ConnectionEvent::Closed { .. }) => open -= 1,
-                    Some(ConnectionEvent::Message { .. } | ConnectionEvent::Ended { .. }) => {}
+                    Some(_) => {}
                     None => break,
                 }
             }

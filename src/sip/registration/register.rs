@@ -1,5 +1,6 @@
 //! REGISTER and its answers (RFC 3261 §10.2), with credentials.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub struct Account {
     pub expires: u32,
     /// User part of our contact, escaped.
     pub user: String,
+    /// By which settings of TLS connections are made, as [`OutOfDialog::tls`].
+    pub tls: Option<Arc<str>>,
 }
 
 /// Why we are not registered.
@@ -192,6 +195,7 @@ impl Registrant {
             outbound: place.way.clone().map(Bytes::from),
             contact_user: Some(self.account.user.clone().into()),
             contact: Some(Bytes::new()),
+            tls: self.account.tls.clone(),
             headers,
             ..OutOfDialog::new(Method::Register, place.registrar.clone())
         };

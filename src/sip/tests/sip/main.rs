@@ -14,3 +14,5 @@ mod rfc4475;
 mod stack;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_peers;

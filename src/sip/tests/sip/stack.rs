@@ -57,6 +57,12 @@ impl Stack {
         self.locals.iter().find(|(transport, _)| *transport == wanted).expect("bound").1
     }
 
+    /// Every place where it listens for this transport, in the order of its configuration.
+    pub fn all_at(&self, wanted: Transport) -> Vec<SocketAddr> {
+        let of = |(transport, at): &(Transport, SocketAddr)| (*transport == wanted).then_some(*at);
+        self.locals.iter().filter_map(of).collect()
+    }
+
     pub fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut SipStack) -> T + Send + 'static) -> T {
         let (reply, result) = crossbeam_channel::bounded(1);
         let work: Work = Box::new(move |stack| drop(reply.send(work(stack))));
@@ -77,7 +83,13 @@ impl Stack {
     }
 
     pub fn dial(&self, target: String) {
-        let invite = Invite { target: target.into(), body: Some(Body::sdp("offer")), ..Invite::default() };
+        self.dial_by(target, None);
+    }
+
+    /// The same, by these settings of TLS.
+    pub fn dial_by(&self, target: String, tls: Option<&str>) {
+        let (target, body) = (target.into(), Some(Body::sdp("offer")));
+        let invite = Invite { target, body, tls: tls.map(Into::into), ..Invite::default() };
         self.run(|stack| {
             let now = stack.now();
             stack.endpoint().invite(now, invite).expect("dialled");

@@ -24,7 +24,7 @@ fn files(folder: &Path) -> (Authority, TlsFiles) {
     let authority = Authority::new(folder, "authority");
     let certificate = Some(authority.issue("server", &["localhost", "127.0.0.1"]));
     let authorities = Some(authority.pem.clone());
-    (authority, TlsFiles { certificate, authorities, unverified: false })
+    (authority, TlsFiles { certificate, authorities, ..TlsFiles::default() })
 }
 
 fn tls(files: &TlsFiles) -> Tls {

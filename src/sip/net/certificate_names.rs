@@ -1,0 +1,31 @@
+//! The names of a certificate, and which of them stands for which other.
+
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+/// Who a SIP server is by its certificate (RFC 5922 §7.1): the hosts of `sip:` URIs of
+/// subjectAltName that name no user, and where there are none its DNS names, in lower case.
+/// The common name is no name: public authorities do not vouch for it any more. DNS names may be
+/// wildcards, which RFC 5922 §7.2 forbids and which stand in certificates of large providers.
+pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
+    let hosts: Vec<String> = certificate.valid_uri_names().filter_map(host).collect();
+    match hosts.is_empty() {
+        true => certificate.valid_dns_names().map(plain).collect(),
+        false => hosts,
+    }
+}
+
+/// The host of `sip:host`; none of a URI that names a user, who is no server.
+fn host(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let host = rest.split([';', '?']).next()?;
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let is_host = scheme.eq_ignore_ascii_case("sip") && !host.is_empty() && !rest.contains('@');
+    is_host.then(|| plain(host))
+}
+
+/// As names are compared.
+fn plain(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
