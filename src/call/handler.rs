@@ -112,7 +112,7 @@ pub struct Redirection {
 pub struct Party {
     /// The user that it has proved to be, or that was called.
     pub user: Option<String>,
-    /// The gateway that it was called by.
+    /// The gateway that it was called by, or whose certificate it has shown.
     pub gateway: Option<Arc<str>>,
     /// Its number: what it called from, or was called by.
     pub number: String,
@@ -205,6 +205,9 @@ pub struct IncomingCall {
     pub at: Instant,
     /// Who the caller has proved to be; none: trusted by address, or nobody asked.
     pub identity: Option<String>,
+    /// The gateway that it comes from by the certificate of its connection; none: by its address,
+    /// or from none.
+    pub gateway: Option<Arc<str>>,
     /// It is in a conversation already: another handler has answered it, or it was sent here by
     /// a transfer.
     pub answered: bool,

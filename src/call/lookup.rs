@@ -187,6 +187,9 @@ pub struct GatewayUse {
     pub channels: Option<u32>,
     /// For its challenges.
     pub credentials: Option<Arc<Credentials>>,
+    /// By which settings of TLS connections with it are made, as
+    /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls); none: the usual ones.
+    pub tls: Option<Arc<str>>,
 }
 
 /// A digest user and password. `Debug` does not show the password.

@@ -33,6 +33,8 @@ pub struct Gateway {
     /// User and host of `From` towards it; none: the caller's number, the host that is
     /// called.
     pub from: (Option<String>, Option<String>),
+    /// By which settings of TLS connections with it are made; none: the usual ones.
+    pub tls: Option<Arc<str>>,
     /// From the caller's number to the one that it is told.
     pub caller: Rewrite,
     /// From the number in the target to the number on the wire.
@@ -60,6 +62,7 @@ impl Gateway {
             large: LargeRequests::default(),
             credentials: None,
             from: (None, None),
+            tls: None,
             caller: Arc::new(str::to_owned),
             rewrite: Arc::new(str::to_owned),
             policy: None,
@@ -267,6 +270,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
             host: host.host.clone(),
             channels: gateway.channels,
             credentials: gateway.credentials.clone(),
+            tls: gateway.tls.clone(),
         }),
         from: Some({
             let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));

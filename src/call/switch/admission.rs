@@ -138,6 +138,18 @@ pub trait AdmissionControl: Send {
         party.gateway.is_none()
     }
 
+    /// The gateway whose certificate was shown on the connection that a call comes by. A gateway
+    /// that is known by its address is none here.
+    fn gateway_of_caller(&self, _flow: &Flow) -> Option<Arc<str>> {
+        None
+    }
+
+    /// By which settings of TLS connections with a caller are made, as
+    /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
+    fn tls_of_caller(&self, _identity: Option<&str>, _flow: &Flow) -> Option<Arc<str>> {
+        None
+    }
+
     /// Where the requests of a call may go that has been accepted: `identity` is who the
     /// caller has proved to be.
     fn hops_of_caller(&mut self, _identity: Option<&str>, _flow: &Flow) -> HopRule {

@@ -41,9 +41,11 @@ impl Switch {
         }
         // Before anything is answered.
         let hops = self.admission.hops_of_caller(identity.as_deref(), &flow);
-        if let Err(error) = t.sip.set_hops(usage, hops) {
+        let tls = self.admission.tls_of_caller(identity.as_deref(), &flow);
+        if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_tls(usage, tls)) {
             tracing::debug!("a call that has ended: {error}");
         }
+        let gateway = self.admission.gateway_of_caller(&flow).filter(|_| identity.is_none());
         let call = CallId(self.calls.insert(|_| Call::new(t.now)));
         let family = AddressFamily::of(flow.remote);
         let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
@@ -56,7 +58,7 @@ impl Switch {
                 user: identity.clone(),
                 number: caller_number(&request),
                 address: Some(source),
-                gateway: None,
+                gateway: gateway.clone(),
             }));
             it.invite = Some(Box::new(request.clone()));
         }
@@ -73,7 +75,8 @@ impl Switch {
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
-        let incoming = IncomingCall { call, leg, request, source, at: t.now, identity, answered: false };
+        let at = t.now;
+        let incoming = IncomingCall { call, leg, request, source, at, identity, gateway, answered: false };
         self.ask_handlers(t, Asked::new(incoming));
     }
 

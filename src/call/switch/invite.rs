@@ -61,6 +61,7 @@ impl Switch {
             outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
             authorizes: contact
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
+            tls: contact.and_then(|it| it.gateway.as_ref()?.tls.clone()),
             target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
             from: from.or_else(|| self.caller_as_ours(caller, options.caller.as_ref())),
             route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),

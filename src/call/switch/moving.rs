@@ -62,7 +62,10 @@ impl Switch {
         let (name, number) = self.shown(leg).unwrap_or_default();
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        Some(IncomingCall { call, leg, request, source, at: t.now, identity: party.user, answered: true })
+        let (at, identity) = (t.now, party.user);
+        // One that was called is who it is by its address.
+        let gateway = self.legs.get(leg.0)?.party.as_ref().and_then(|party| party.gateway.clone());
+        Some(IncomingCall { call, leg, request, source, at, identity, gateway, answered: true })
     }
 
     /// The party may have been held, or have sent its media elsewhere: it is offered a
