@@ -39,7 +39,7 @@ use b2b_sip::endpoint::{
 };
 use b2b_sip::known::KnownSources;
 use b2b_sip::msg::{Method, Request, Response};
-use b2b_sip::net::Ban;
+use b2b_sip::net::{Ban, CertifiedPeers};
 use passwords::Lines;
 
 /// Q.850: no circuit is available.
@@ -59,6 +59,8 @@ pub struct AdmissionParts {
     pub notifier: NotifierState,
     /// Written by the admission, for all who keep room for those who belong here.
     pub known: KnownSources,
+    /// Whose certificate was shown on which connection, which the sockets say.
+    pub certified: CertifiedPeers,
 }
 
 /// Decides who may call and register.
@@ -104,6 +106,7 @@ impl ServerAdmission {
         let settings = parts.current.get();
         let config = &settings.config;
         parts.known.set_blocks(settings.known_blocks());
+        parts.certified.set_known(settings.certified_names());
         registrar(&parts.registrar).each_registered(&mut |binding| {
             parts.known.at_home(now, binding.flow.remote.ip(), binding.expires);
         });
@@ -142,6 +145,13 @@ impl ServerAdmission {
         EffectiveSource::of(request, flow, &self.settings.origins)
     }
 
+    /// The gateway whose certificate was shown on the connection that a request came by. A proxy of
+    /// ours shows its own, and not that of who sends through it.
+    fn certified(&self, flow: &Flow) -> Option<Arc<str>> {
+        let shows = flow.transport == Transport::Tls && !self.settings.origins.is_proxy(flow.remote.ip());
+        shows.then(|| self.parts.certified.peer(flow)).flatten()
+    }
+
     /// Who came by this flow has given a right password.
     fn prove(&mut self, flow: &Flow) {
         if flow.transport.is_reliable() {
@@ -154,14 +164,15 @@ impl ServerAdmission {
         now: Instant,
         request: &Request,
         from: EffectiveSource,
+        gateway: Option<&str>,
     ) -> Result<(Option<String>, Vec<Channel>), Turned> {
         let source = from.ip();
-        let identity = match self.settings.origins.of(source).0 {
+        let identity = match self.settings.sender(gateway, source).0 {
             Origin::Unknown => Some(self.authenticate(now, request, from, Side::Proxy)?),
             _ => None,
         };
         let settings = self.settings.clone();
-        let (origin, _) = settings.caller(identity.as_deref(), source);
+        let (origin, _) = settings.caller(identity.as_deref(), gateway, source);
         match self.channel_limits.enter(now, &settings.config, origin, source) {
             Ok(channels) => Ok((identity, channels)),
             Err(why) => Err(Turned::Away(self.no_entry(why))),
@@ -210,6 +221,7 @@ impl ServerAdmission {
         let config = &settings.config;
         self.digest.reconfigure(settings::digest(config));
         self.parts.known.set_blocks(settings.known_blocks());
+        self.parts.certified.set_known(settings.certified_names());
         self.penalties.reconfigure(settings::penalties(config));
         self.channel_limits.reconfigure(&config.limits);
         registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
@@ -240,12 +252,13 @@ impl AdmissionControl for ServerAdmission {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
         let source = self.source(request, flow);
-        match self.admit(now, request, source) {
+        let gateway = self.certified(flow);
+        match self.admit(now, request, source, gateway.as_deref()) {
             Ok((identity, channels)) => {
                 if identity.is_some() {
                     self.prove(flow);
                 }
-                let policy = match self.settings.origins.of(source.ip()).0 {
+                let policy = match self.settings.sender(gateway.as_deref(), source.ip()).0 {
                     Origin::Gateway(name) => self.settings.gateway_policy(name),
                     _ => None,
                 };
@@ -350,8 +363,21 @@ impl AdmissionControl for ServerAdmission {
         !matches!(self.settings.party(party).0, Origin::Gateway(_))
     }
 
+    fn gateway_of_caller(&self, flow: &Flow) -> Option<Arc<str>> {
+        self.certified(flow)
+    }
+
+    fn tls_of_caller(&self, identity: Option<&str>, flow: &Flow) -> Option<Arc<str>> {
+        let gateway = self.certified(flow);
+        match self.settings.caller(identity, gateway.as_deref(), flow.remote.ip()).0 {
+            Origin::Gateway(name) => self.settings.trunk(name)?.0.tls.clone(),
+            Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
+        }
+    }
+
     fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {
-        self.hops.of_caller(&self.settings, identity, flow)
+        let gateway = self.certified(flow);
+        self.hops.of_caller(&self.settings, identity, gateway.as_deref(), flow)
     }
 
     fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {

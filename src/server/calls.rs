@@ -40,7 +40,8 @@ impl ApplicationHandler for Routes {
         Box::pin(async move {
             panics::on_purpose("handler", call.called().as_bytes());
             let settings = current.get();
-            let (origin, class) = settings.caller(call.identity.as_deref(), call.source.ip());
+            let (origin, class) =
+                settings.caller(call.identity.as_deref(), call.gateway.as_deref(), call.source.ip());
             let user = call.identity.as_deref().and_then(|name| settings.directory.user(name));
             let told = call.caller();
             let asking = Asking {

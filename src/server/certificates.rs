@@ -1,13 +1,15 @@
 //! The certificates that a configuration names, for the sockets.
 
-use crate::config::ServerConfig;
-use b2b_sip::net::{Tls, TlsError, TlsFiles};
+use crate::config::tls::{AskClient as Ask, GatewayOutward, line_of};
+use crate::config::{Gateway, ServerConfig};
+use crate::settings;
+use b2b_sip::net::{AskClient, PeerTls, Tls, TlsError, TlsFiles};
 
 /// What is wrong with them.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct CertificateError {
-    /// Line of the configuration that names the file.
+    /// Line of the configuration that names the file; 0: none does.
     pub line: usize,
     pub error: TlsError,
 }
@@ -15,10 +17,23 @@ pub struct CertificateError {
 /// The files that a configuration names.
 pub fn files(config: &ServerConfig) -> TlsFiles {
     let tls = config.tls.as_ref();
+    let mut certificates = tls.into_iter().flat_map(|tls| &tls.certificates).map(|it| it.files.clone());
+    let asking = tls.into_iter().flat_map(|tls| &tls.asking).map(|(listener, ask)| match ask {
+        Ask::Request => (listener.bind, AskClient::Request),
+        Ask::Require => (listener.bind, AskClient::Require),
+    });
+    let own = |gateway: &Gateway| {
+        let GatewayOutward { certificate, authorities, name } = gateway.tls.outward.clone();
+        Some((settings::tls_of(gateway)?, PeerTls { certificate, authorities, name }))
+    };
     TlsFiles {
-        certificate: tls.and_then(|tls| tls.certificate.clone().zip(tls.key.clone())),
+        certificate: certificates.next(),
+        further: certificates.collect(),
         authorities: tls.and_then(|tls| tls.authorities.clone()),
-        ..TlsFiles::default()
+        unverified: false,
+        asking: asking.collect(),
+        client_authorities: tls.and_then(|tls| tls.client_authorities.clone()),
+        peers: config.gateways.iter().filter_map(own).collect(),
     }
 }
 
@@ -27,14 +42,8 @@ pub fn files(config: &ServerConfig) -> TlsFiles {
 /// # Errors
 /// The first that is no good.
 pub fn load(config: &ServerConfig) -> Result<Tls, CertificateError> {
-    let files = files(config);
-    Tls::load(files.clone()).map_err(|error| {
-        let lines = config.tls.as_ref().map_or([0; 2], |tls| tls.lines);
-        let of_authorities = match error.path() {
-            Some(path) => files.authorities.as_deref() == Some(path),
-            None => matches!(error, TlsError::NoAuthorities),
-        };
-        let line = lines[usize::from(of_authorities)];
+    Tls::load(files(config)).map_err(|error| {
+        let line = error.path().and_then(|path| line_of(config, path)).unwrap_or(0);
         CertificateError { line, error }
     })
 }

@@ -42,13 +42,20 @@ impl HopRules {
         HopRules { host: judge(Who::Host), proxy: judge(Who::Proxy), gateways: HashMap::new(), parts }
     }
 
-    /// Of somebody who calls or subscribes; `identity` is who they have proven to be.
-    pub fn of_caller(&mut self, settings: &Settings, identity: Option<&str>, flow: &Flow) -> HopRule {
+    /// Of somebody who calls or subscribes; `identity` is who they have proven to be, `gateway` whose
+    /// certificate they have shown.
+    pub fn of_caller(
+        &mut self,
+        settings: &Settings,
+        identity: Option<&str>,
+        gateway: Option<&str>,
+        flow: &Flow,
+    ) -> HopRule {
         let source = flow.remote.ip();
         if settings.origins.is_proxy(source) {
             return HopRule::Judged(self.proxy.clone());
         }
-        match (identity, settings.origins.of(source).0) {
+        match (identity, settings.sender(gateway, source).0) {
             (Some(user), _) => self.of_user(settings, user),
             (None, Origin::Gateway(name)) => self.of_gateway(name),
             (None, Origin::Trusted) => HopRule::Judged(self.host.clone()),

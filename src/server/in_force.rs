@@ -123,12 +123,35 @@ impl Settings {
         self.origins.blocks().into_iter().chain(hosts.map(|host| (host, host))).collect()
     }
 
-    /// Who a caller is, as routes see him: where he comes from, and his class.
-    pub fn caller<'a>(&'a self, identity: Option<&'a str>, address: IpAddr) -> (Origin<'a>, Option<&'a str>) {
+    /// Who a caller is, as routes see him: where he comes from, and his class. `gateway`: whose
+    /// certificate he has shown.
+    pub fn caller<'a>(
+        &'a self,
+        identity: Option<&'a str>,
+        gateway: Option<&str>,
+        address: IpAddr,
+    ) -> (Origin<'a>, Option<&'a str>) {
         match identity.and_then(|name| self.directory.user(name)) {
             Some(user) => (Origin::User(&user.name), Some(user.class.as_str())),
+            None => self.sender(gateway, address),
+        }
+    }
+
+    /// Who sends without a password: the gateway whose certificate was shown, else who is known
+    /// by this address.
+    pub fn sender<'a>(&'a self, gateway: Option<&str>, address: IpAddr) -> (Origin<'a>, Option<&'a str>) {
+        match gateway.and_then(|name| self.config.gateway(name)) {
+            Some(gateway) => (Origin::Gateway(&gateway.name), Some(gateway.class.as_str())),
             None => self.origins.of(address),
         }
+    }
+
+    /// Whose names in certificates are whose.
+    pub fn certified_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.config
+            .gateways
+            .iter()
+            .flat_map(|gateway| gateway.tls.clients.iter().map(|name| (name.as_str(), gateway.name.as_str())))
     }
 }
 

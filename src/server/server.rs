@@ -43,7 +43,7 @@ use b2b_call::switch::driver::{Jobs, SwitchThread};
 use b2b_call::switch::{Switch, SwitchParts, Turn};
 use b2b_sip::endpoint::Transport;
 use b2b_sip::known::KnownSources;
-use b2b_sip::net::Tls;
+use b2b_sip::net::{CertifiedPeers, Tls};
 
 /// Events that a slow subscriber may be behind.
 const EVENTS: usize = 16_384;
@@ -126,6 +126,7 @@ impl Server {
             counters: Counters::default(),
             notifier: NotifierState::default(),
             known: KnownSources::default(),
+            certified: CertifiedPeers::default(),
         };
         let parts = SwitchParts {
             controller: media.controller(),
@@ -144,7 +145,8 @@ impl Server {
             records: cdr_file.sink(),
         };
         let log = Log::default();
-        let net = transports::net(&config, tls.clone(), admission.known.clone(), &log.trace);
+        let sources = (admission.known.clone(), admission.certified.clone());
+        let net = transports::net(&config, tls.clone(), sources, &log.trace);
         let switch = SwitchThread::start(
             net,
             signalling::endpoint(&config, &admission.known),

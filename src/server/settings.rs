@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::tls::GatewayOutward;
 use crate::config::{
     Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Rewrite, Route,
     ServerConfig, Strategy, Target,
@@ -131,10 +132,17 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
                 false => own_policy(config, &from.codecs),
             };
             gateway.trying = from.trying;
+            gateway.tls = tls_of(from);
             gateway.channels = from.channels.map(|channels| u32::try_from(channels).unwrap_or(u32::MAX));
             gateway
         })
         .collect()
+}
+
+/// By which settings of TLS connections with a gateway are made: its own have its name. None: as
+/// with everybody.
+pub fn tls_of(gateway: &crate::config::Gateway) -> Option<Arc<str>> {
+    (gateway.tls.outward != GatewayOutward::default()).then(|| gateway.name.as_str().into())
 }
 
 /// Where a gateway's redirects may lead.

@@ -7,10 +7,15 @@ use crate::config::{HepCalls, Server, ServerConfig};
 use b2b_sip::endpoint::{Advertised, Transport};
 use b2b_sip::known::KnownSources;
 use b2b_sip::net::trace::TraceSlot;
-use b2b_sip::net::{NameService, NetConfig, Tls};
+use b2b_sip::net::{CertifiedPeers, NameService, NetConfig, Tls};
 
 /// For the sockets.
-pub fn net(config: &ServerConfig, tls: Tls, known: KnownSources, trace: &TraceSlot) -> NetConfig {
+pub fn net(
+    config: &ServerConfig,
+    tls: Tls,
+    (known, certified): (KnownSources, CertifiedPeers),
+    trace: &TraceSlot,
+) -> NetConfig {
     let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
     for listener in &config.server.listen {
         let list = if listener.transport == Transport::Tls { &mut bind_tls } else { &mut bind };
@@ -21,6 +26,7 @@ pub fn net(config: &ServerConfig, tls: Tls, known: KnownSources, trace: &TraceSl
     NetConfig {
         limits: settings::net_limits(config),
         known,
+        certified,
         bind,
         bind_tls,
         tls: Some(tls),

@@ -42,7 +42,8 @@ impl ServerAdmission {
     ) -> Result<(), Turned> {
         let source = self.source(request, flow);
         let address = source.ip();
-        let user = match self.settings.origins.of(address).0 {
+        let gateway = self.certified(flow);
+        let user = match self.settings.sender(gateway.as_deref(), address).0 {
             Origin::Unknown => Some(self.authenticate(t.now, request, source, Side::Server)?),
             Origin::Gateway(_) => {
                 self.parts.notifier.count(|of| &mut of.refused);
@@ -56,7 +57,7 @@ impl ServerAdmission {
         let settings = self.settings.clone();
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
-        let hops = self.hops.of_caller(&settings, user.as_deref(), flow);
+        let hops = self.hops.of_caller(&settings, user.as_deref(), gateway.as_deref(), flow);
         self.notifier.subscribe(t, transaction, request, asking, hops).map_err(Turned::Away)
     }
 

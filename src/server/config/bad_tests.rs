@@ -84,6 +84,26 @@ fn the_server_s_own_tables() {
                 "line 1: `tls.key` is missing: a certificate needs its private key",
             ),
             (
+                "[[tls.certificates]]\nkey = \"a.key\"",
+                "line 1: `tls.certificates.certificate` is missing: a key needs its certificate",
+            ),
+            (
+                "[tls]\nclient_require = \"tls:127.0.0.1:5061\"",
+                "line 1: `tls.client_authorities` is missing: say whose certificates are good that listeners ask for",
+            ),
+            (
+                "[tls]\nclient_request = \"tcp:127.0.0.1:5061\"",
+                "line 2: `tls.client_request` = \"tcp:127.0.0.1:5061\": only tls: listeners see certificates",
+            ),
+            (
+                "[tls]\nclient_authorities = \"a\"\nclient_request = \"tls:127.0.0.1:1\"\nclient_require = \"tls:127.0.0.1:1\"",
+                "line 4: `tls.client_require` = \"tls:127.0.0.1:1\": this listener is named already; keep one",
+            ),
+            (
+                "[tls]\nclient_authorities = \"a\"\nclient_request = \"tls:127.0.0.1:1\"",
+                "line 3: `tls.client_request` = \"tls:127.0.0.1:1\": server.listen has no such listener; write it as it stands there",
+            ),
+            (
                 "[server]\nadvertise = \"0.0.0.0\"",
                 "line 2: `server.advertise` = \"0.0.0.0\": no address to be reached at; name the address that peers use",
             ),
@@ -255,6 +275,22 @@ fn gateways_and_groups() {
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nsources = \"192.0.2.1\"\n[[gateway]]\nname = \"c\"\nhosts = \"a\"\nsources = \"192.0.2.1\"",
                 "line 17: `gateway.sources` = \"192.0.2.1/32\": it is a source of the gateway \"b\" already; keep one",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_certificate = \"a.pem\"",
+                "line 10: `gateway.tls_key` is missing: a certificate needs its private key",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_client = \"*.com\"",
+                "line 13: `gateway.tls_client` = \"*.com\": too many are below com; write it like sip.example.com or *.example.com",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_client = \"192.0.2.1\"",
+                "line 13: `gateway.tls_client` = \"192.0.2.1\": no name of a certificate; write it like sip.example.com or *.example.com",
+            ),
+            (
+                "[[gateway]]\nname = \"b\"\nhosts = \"a\"\ntls_client = \"a.b\"",
+                "line 1: `tls.client_request` is missing: gateway \"b\" (line 10) has tls_client: name the listeners that ask for certificates in client_request or client_require",
             ),
             (
                 "[[gateway]]\nname = \"b\"\nhosts = \"a\"\nredirects = [\"carrier\", \"carier\"]",

@@ -8,11 +8,12 @@ use ipnet::IpNet;
 
 use super::parties::Gateway;
 use super::tokens::MainToken;
-use super::{Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, keys};
+use super::{
+    Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, apps, keys, tls,
+};
 use b2b_config::keys::nearest;
 use b2b_config::section::Section;
 use b2b_config::table::Table;
-use b2b_sip::msg::Transport;
 
 /// The class of callers that are only trusted by address.
 pub const TRUSTED_CLASS: &str = "trusted";
@@ -50,6 +51,7 @@ pub struct Names {
     known: HashMap<What, HashMap<String, usize>>,
     classes: Vec<String>,
     sources: Vec<(IpNet, String)>,
+    clients: Vec<(String, String)>,
     /// Gateways that are named before all are known: by which key, and where.
     wanted: Vec<(String, String, usize)>,
 }
@@ -98,6 +100,18 @@ impl Names {
             }
         }
         self.sources.extend(gateway.sources.iter().map(|net| (*net, gateway.name.clone())));
+        Ok(())
+    }
+
+    /// The same of a name of certificates.
+    pub fn add_clients(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
+        for client in &gateway.tls.clients {
+            if let Some((_, other)) = self.clients.iter().find(|(taken, _)| taken == client) {
+                let reason = format!("it is a name of the gateway {other:?} already; keep one");
+                return Err(section.bad("tls_client", section.place("tls_client"), client, reason));
+            }
+            self.clients.push((client.clone(), gateway.name.clone()));
+        }
         Ok(())
     }
 
@@ -150,14 +164,7 @@ fn no_such<'a>(
 
 /// What one table needs from another and has not, with the table and key to point at.
 pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
-    let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
-    let listens = config.server.listen.iter().any(|listener| listener.transport == Transport::Tls);
-    let certified = config.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
-    if listens && !certified {
-        let reason = "a tls: listener needs [tls] with certificate and key".to_string();
-        let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
-        problems.push((&keys::SERVER, "listen", problem));
-    }
+    let mut problems = tls::together(config);
     let records = |route: &&Route| match &route.action {
         Action::Dial { policy, .. } => policy.record,
         Action::App { record, .. } => *record,
@@ -239,7 +246,7 @@ impl ServerConfig {
             if let Some(out) = out
                 && route.classes.is_empty()
                 && route.sources.is_empty()
-                && self.gateways.iter().any(|gateway| !gateway.sources.is_empty())
+                && self.gateways.iter().any(Gateway::calls_in)
             {
                 warnings.push(format!(
                     "route {} (line {}) sends calls from anybody to {out}, those from gateways too: \

@@ -161,7 +161,7 @@ impl Changes {
             self.restart.push("[tls], which was not there or goes".to_string());
         }
         let (a, b) = (&old.server, &now.server);
-        let tls = |config: &ServerConfig| config.tls.clone().map(|tls| Tls { lines: [0; 2], ..tls });
+        let tls = |config: &ServerConfig| config.tls.as_ref().map(Tls::without_lines);
         let live = [
             ("log.level", old.log.level != now.log.level),
             ("log.sip_trace", old.log.sip_trace != now.log.sip_trace),
@@ -181,7 +181,7 @@ impl Changes {
                 "server.session_expires_s or min_se_s: calls that are up keep theirs",
                 (a.session_expires, a.min_se) != (b.session_expires, b.min_se),
             ),
-            ("[tls]: the certificate is read again", tls(old) != tls(now)),
+            ("[tls]: the certificates are read again", tls(old) != tls(now)),
             ("[registrar]: bindings that are there keep their time", old.registrar != now.registrar),
             ("[limits]: calls that are up stay", old.limits != now.limits),
             ("log.redact", old.log.redact != now.log.redact),

@@ -15,6 +15,7 @@ pub use super::recording::RECORDING;
 pub use super::schema::schema;
 use super::srtp;
 use super::texts::{self, NETWORKS, PATH};
+pub use super::tls::{CERTIFICATE, TLS};
 use super::tokens::TOKENS;
 use super::{Codec, KeepAlive, MinAlgorithm};
 
@@ -59,20 +60,6 @@ pub const SERVER: Table = Table {
             "Session timers: the interval that b2b asks for, and the longest that it agrees to.";
         min_se_s: Whole(90, 86_400) => 90,
             "Session timers: the shortest interval that b2b agrees to; 422 below it.";
-    },
-};
-
-pub const TLS: Table = Table {
-    name: "tls",
-    written: "[tls]",
-    about: "Needed by a `tls:` listener.",
-    keys: rows! {
-        certificate: PATH, "PEM, the server's certificate first, then the chain. A `tls:` listener needs it.";
-        key: PATH, "PEM, the private key of the certificate.";
-        authorities: PATH,
-            "PEM of the authorities that gateways and others whom we call over TLS are checked against. Without it: the system's.";
-        reload_s: Whole(0, 86_400) => 3600,
-            "How often the files are looked at for a new certificate; 0: at SIGHUP only.";
     },
 };
 
@@ -191,9 +178,10 @@ pub const LOG: Table = Table {
 };
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&Table; 31] = [
+pub const SECTIONS: [&Table; 32] = [
     &SERVER,
     &TLS,
+    &CERTIFICATE,
     &MEDIA,
     &HTTP,
     &TOKENS,

@@ -10,6 +10,7 @@
 //! - `root`: the file's tables, sorted out
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
 //! - `passwords`: those that are easily guessed
+//! - `tls`: certificates, ours and those of who connects
 //! - `texts`: values with a form of their own
 //! - `load`: the file, its neighbours and the environment
 //! - `diff`: what a new configuration changes; `capacity`: how many calls fit
@@ -40,6 +41,7 @@ mod schema;
 mod srtp;
 pub mod summary;
 mod texts;
+pub mod tls;
 pub mod tokens;
 
 use std::fmt;
@@ -73,6 +75,8 @@ pub use route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     Target,
 };
+pub use tls::{GatewayTls, Tls};
+
 #[cfg(test)]
 pub(crate) use tests::parse_alone;
 
@@ -203,22 +207,6 @@ pub enum Store {
     Memory,
     /// In this SQLite file.
     Sqlite(PathBuf),
-}
-
-/// `[tls]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM, the chain with the server's certificate first; none where only gateways
-    /// need TLS.
-    pub certificate: Option<PathBuf>,
-    /// PEM; there with the certificate.
-    pub key: Option<PathBuf>,
-    /// PEM of the authorities that gateways are checked against; none: the system's.
-    pub authorities: Option<PathBuf>,
-    /// How often the files are looked at for a new certificate; none: at SIGHUP only.
-    pub reload: Option<Duration>,
-    /// Lines in the file of `certificate` and `authorities`, for errors.
-    pub lines: [usize; 2],
 }
 
 /// `[media]`.

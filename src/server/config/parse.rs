@@ -17,9 +17,9 @@ use super::texts::{
 use super::tokens::{self, MainToken};
 use super::{
     Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
-    Registrar, Secret, Server, ServerConfig, Store, Tls,
+    Registrar, Secret, Server, ServerConfig, Store,
 };
-use super::{apps, codecs, hep, keys, parse_parties, parse_route, recording};
+use super::{apps, codecs, hep, keys, parse_parties, parse_route, recording, tls};
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -61,7 +61,8 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
 /// Reads every table, whatever is wrong with others.
 fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigError> {
     let server = root.one(&keys::SERVER, |section| server(section, outside));
-    let tls = root.has(&keys::TLS).then(|| root.one(&keys::TLS, |section| tls(section, outside))).transpose();
+    let tls =
+        root.has(&keys::TLS).then(|| root.one(&keys::TLS, |section| tls::tls(section, outside))).transpose();
     let media = root.one(&keys::MEDIA, |section| media(section, outside));
     let kept = server.as_ref().map_or(&Store::Memory, |server| &server.store);
     let http = root.one(&keys::HTTP, |section| http(section, outside, kept));
@@ -155,23 +156,6 @@ fn server(section: &Section<'_>, outside: &dyn Outside) -> Result<Server, Config
         return Err(section.error(key, problem));
     }
     Ok(server)
-}
-
-fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, ConfigError> {
-    let file = |path: Option<String>| path.map(|path| outside.resolve(&path));
-    let tls = Tls {
-        certificate: file(section.parsed("certificate", path)?),
-        key: file(section.parsed("key", path)?),
-        authorities: file(section.parsed("authorities", path)?),
-        reload: section.seconds_unless_zero("reload_s")?,
-        lines: ["certificate", "authorities"].map(|key| section.lines.line(section.place(key))),
-    };
-    match (&tls.certificate, &tls.key) {
-        (Some(_), None) => return Err(section.missing("key", "a certificate needs its private key")),
-        (None, Some(_)) => return Err(section.missing("certificate", "a key needs its certificate")),
-        _ => section.finish(),
-    }
-    Ok(tls)
 }
 
 fn carrier(section: &Section<'_>) -> Result<Carrier, ConfigError> {

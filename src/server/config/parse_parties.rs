@@ -12,7 +12,7 @@ use super::parties::{
 use super::pattern::{Pattern, Rewrite, Template};
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
-use super::{ConfigError, MinAlgorithm, Secret};
+use super::{ConfigError, MinAlgorithm, Secret, tls};
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
@@ -134,6 +134,7 @@ pub(super) fn gateway(
         register: register.then_some(expires),
         options: section.seconds_unless_zero("options_s")?,
         sources: section.parsed_list("sources", network)?,
+        tls: tls::of_gateway(section, outside)?,
         media_from: section.parsed_list("media_from", network)?,
         media_answer: section.choice("media_answer", &MediaAnswer::NAMED)?,
         class,
@@ -149,6 +150,7 @@ pub(super) fn gateway(
         line: section.line(),
     };
     names.add_sources(section, &gateway)?;
+    names.add_clients(section, &gateway)?;
     section.finish();
     Ok(gateway)
 }

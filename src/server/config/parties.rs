@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Codec, MinAlgorithm, Rewrite, Secret, Target};
+use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Target};
 use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
 use b2b_sip::endpoint::LargeRequests;
@@ -90,6 +90,8 @@ pub struct Gateway {
     pub options: Option<Duration>,
     /// Calls from these addresses are calls from this gateway.
     pub sources: Vec<IpNet>,
+    /// Certificates, ours for it and its own.
+    pub tls: GatewayTls,
     /// From where else it may send media.
     pub media_from: Vec<IpNet>,
     /// Where media to it goes.
@@ -129,6 +131,11 @@ impl Gateway {
         let transport = self.transport.map(|it| format!(";transport={}", it.as_str().to_ascii_lowercase()));
         let proxy = self.outbound_proxy.as_ref()?;
         Some(format!("<sip:{proxy}{};lr>", transport.unwrap_or_default()))
+    }
+
+    /// Whether calls may come from it without a password.
+    pub fn calls_in(&self) -> bool {
+        !self.sources.is_empty() || !self.tls.clients.is_empty()
     }
 }
 

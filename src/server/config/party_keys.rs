@@ -12,6 +12,7 @@ use super::pattern::Pattern;
 use super::route::{BridgeMode, HeaderOn, MediaPath};
 use super::srtp;
 use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS};
+use super::tls::client_name;
 use super::{Codec, MinAlgorithm, parse_route};
 
 const HEADER_NAME: Takes = text!("header name", parse_route::header_name);
@@ -72,6 +73,15 @@ pub const GATEWAY: Table = Table {
         expires_s: Whole(60, 86_400) => 3600, "The expiry that it asks for.";
         options_s: Whole(0, 3_600) => 30, "OPTIONS this often tell whether it is alive; 0: never.";
         sources: NETWORKS => [], "Calls from these addresses come from this gateway and need no password.";
+        tls_client: texts!("name or list of names", client_name) => [],
+            "Calls over a connection whose client certificate has one of these names come from this gateway and need no password, wherever the connection comes from; `*.example.com` is every name of one label more than `example.com`. `tls.client_request` or `tls.client_require` names the listeners that ask for certificates.";
+        tls_certificate: PATH,
+            "PEM of the certificate, and its chain, that b2b shows this gateway when it asks for one. Without it: as to others.";
+        tls_key: PATH, "PEM, the private key of that.";
+        tls_authorities: PATH,
+            "PEM of the authorities that its certificate is checked against. Without it: `tls.authorities`.";
+        tls_name: text!("host name or address", host),
+            "The name that its certificate has to be for, and that it is asked by (SNI). Without it: the host that is called, never the one that an SRV record names.";
         media_from: NETWORKS => [],
             "From where it may send RTP, beside the address that it names, the one that its SIP comes from, and `sources`. RTP from elsewhere is dropped.";
         media_answer: Choice(&MediaAnswer::NAMED) => "source",

@@ -121,14 +121,25 @@ fn keys_become_what_they_say() {
     let hep = hep.unwrap();
     assert_eq!((hep.capture_id, hep.calls, hep.password.is_some()), (7, HepCalls::Captured, true));
     let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
-    assert_eq!(listen, ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071"]);
+    assert_eq!(listen, ["udp:127.0.0.1:5070", "tcp:[::1]:5070", "tls:127.0.0.1:5071", "tls:127.0.0.1:5072"]);
     let advertised: Vec<_> = server.advertise.iter().map(|it| (it.host.as_str(), it.port)).collect();
     assert_eq!(advertised, [("pbx.example.com", Some(5080)), ("2001:db8::5", None)]);
     assert_eq!(server.resolver, Some("127.0.0.1:5353".parse().unwrap()));
     assert_eq!(server.domains, ["example.com", "192.0.2.1"]);
     assert_eq!((server.store, server.cdr), (Store::Memory, Some("/etc/b2b/cdr.jsonl".into())));
     let tls = tls.unwrap();
-    assert_eq!((tls.certificate, tls.key), (Some("/etc/b2b/chain.pem".into()), Some("/keys/key.pem".into())));
+    let files: Vec<_> = tls.certificates.iter().map(|it| it.files.clone()).collect();
+    let further = ("/etc/b2b/other.pem".into(), "/etc/b2b/other.key".into());
+    assert_eq!(files, [("/etc/b2b/chain.pem".into(), "/keys/key.pem".into()), further]);
+    let asking: Vec<_> = tls.asking.iter().map(|(listener, ask)| (listener.to_string(), *ask)).collect();
+    assert_eq!(
+        asking,
+        [
+            ("tls:127.0.0.1:5071".to_owned(), super::tls::AskClient::Request),
+            ("tls:127.0.0.1:5072".to_owned(), super::tls::AskClient::Require)
+        ]
+    );
+    assert_eq!(tls.client_authorities, Some("/etc/b2b/clients.pem".into()));
     assert_eq!((tls.reload, media.rtp_timeout, limits.duration), (None, None, None));
     assert_eq!((media.ports, media.threads), ((30_000, 30_999), Some(2)));
     assert_eq!(media.srtp, SrtpPolicy::Required.into());
@@ -153,6 +164,13 @@ fn keys_become_what_they_say() {
     assert_eq!(hosts, expected.map(|(host, priority)| (host.to_string(), priority)));
     assert_eq!((gateways[0].register, gateways[0].options), (Some(Duration::from_secs(120)), None));
     assert_eq!((gateways[1].register, gateways[1].options), (None, Some(Duration::from_secs(30))));
+    let tls = &gateways[0].tls;
+    assert_eq!(tls.clients, ["sip.example.com", "*.hub.example.com"]);
+    let files = ("/etc/b2b/customer.pem".into(), "/etc/b2b/customer.key".into());
+    assert_eq!(tls.outward.certificate, Some(files));
+    assert_eq!(tls.outward.authorities, Some("/etc/b2b/carrier.pem".into()));
+    assert_eq!(tls.outward.name.as_deref(), Some("sbc.example.com"));
+    assert_eq!(gateways[1].tls, GatewayTls::default());
     assert_eq!(gateways[0].redirects, Redirects::Gateways(vec!["other".to_string()]));
     assert_eq!(gateways[1].redirects, Redirects::Own);
     assert_eq!((groups[0].strategy, groups[0].members.len()), (Strategy::Serial, 3));

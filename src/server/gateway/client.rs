@@ -40,7 +40,7 @@ impl Client {
             digest: Some(digest),
             expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
             user,
-            tls: None,
+            tls: settings::tls_of(gateway),
         };
         let schedule = Registration::new(gateway.hosts.len(), Pace::GATEWAY, seed);
         Some(Client {

@@ -22,6 +22,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::board::{GatewayBoard, GatewayState, Wanted};
 use crate::config::{Gateway, ServerConfig};
+use crate::settings;
 use b2b_call::event::Event;
 use b2b_call::resolver::Health;
 use b2b_call::switch::Turn;
@@ -233,6 +234,7 @@ impl Gateways {
         let Some(it) = self.watched.get_mut(index) else { return };
         let options = OutOfDialog {
             route: it.config.proxy_route().into_iter().map(Bytes::from).collect(),
+            tls: settings::tls_of(&it.config),
             ..OutOfDialog::new(Method::Options, client::uri(&it.config, host))
         };
         match t.sip.request_outside(t.now, options) {
@@ -361,6 +363,7 @@ fn is_same(old: &Gateway, new: &Gateway) -> bool {
     (&old.name, &old.hosts, old.transport, old.register, old.options, &old.from_domain)
         == (&new.name, &new.hosts, new.transport, new.register, new.options, &new.from_domain)
         && old.outbound_proxy == new.outbound_proxy
+        && old.tls.outward == new.tls.outward
         && same_auth
         && same_answers
 }

@@ -85,7 +85,7 @@ fn slot(settings: &Settings, called: &str) -> Option<Resource> {
 
 /// The queue that he would wait in if he dialled it.
 fn routed(settings: &Settings, called: &str, watcher: Watcher<'_>) -> Option<Resource> {
-    let (origin, class) = settings.caller(watcher.user, watcher.address);
+    let (origin, class) = settings.caller(watcher.user, None, watcher.address);
     let user = watcher.user.and_then(|name| settings.directory.user(name));
     let caller = user.map(|user| user.caller_id.clone().unwrap_or_else(|| user.name.clone()));
     let request = RouteRequest {

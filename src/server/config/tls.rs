@@ -1,0 +1,274 @@
+//! `[tls]`, `[[tls.certificates]]`, and the keys of `[[gateway]]` about TLS.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::parse::Outside;
+use super::parse_parties::{host, host_port};
+use super::texts::{self, PATH};
+use super::{ConfigError, ConfigProblem, Listener, ServerConfig};
+use b2b_config::section::Section;
+use b2b_config::table::Table;
+use b2b_config::table::Takes::{Tables, Whole};
+use b2b_config::value::Read;
+use b2b_config::{rows, texts};
+use b2b_sip::msg::Transport;
+
+/// `[tls]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Our certificates. The first is shown to who asks for no name, or for one that none of
+    /// them has, and to servers that ask for one; none where only gateways need TLS.
+    pub certificates: Vec<Certificate>,
+    /// PEM of the authorities that gateways are checked against; none: the system's.
+    pub authorities: Option<PathBuf>,
+    /// Listeners that ask who connects for a certificate, in their order.
+    pub asking: Vec<(Listener, AskClient)>,
+    /// PEM of the authorities that those certificates are checked against; there with `asking`.
+    pub client_authorities: Option<PathBuf>,
+    /// How often the files are looked at for a new certificate; none: at SIGHUP only.
+    pub reload: Option<Duration>,
+    /// Lines in the file of `authorities` and `client_authorities`, for errors.
+    pub lines: [usize; 2],
+}
+
+/// PEM files of a certificate with its chain, and of its private key.
+pub type CertificateFiles = (PathBuf, PathBuf);
+
+/// Whether who connects has to have a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskClient {
+    /// It may have none.
+    Request,
+    /// Without one there is no connection.
+    Require,
+}
+
+/// A certificate of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Where it is.
+    pub files: CertificateFiles,
+    /// Line in the file.
+    pub line: usize,
+}
+
+impl Tls {
+    /// The same wherever it stands in the file.
+    pub fn without_lines(&self) -> Tls {
+        let mut bare = Tls { lines: [0; 2], ..self.clone() };
+        bare.certificates.iter_mut().for_each(|it| it.line = 0);
+        bare
+    }
+}
+
+/// What a gateway has of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewayTls {
+    /// How connections that we open differ from others.
+    pub outward: GatewayOutward,
+    /// Names in lower case, `*.` for one label: calls that come by a connection whose certificate
+    /// has one of them are this gateway's.
+    pub clients: Vec<String>,
+}
+
+/// How connections to a gateway differ from others. What it does not say is as for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewayOutward {
+    /// Our certificate.
+    pub certificate: Option<CertificateFiles>,
+    /// PEM of the authorities that the gateway is checked against.
+    pub authorities: Option<PathBuf>,
+    /// What its certificate has to be for, in place of the host that is called.
+    pub name: Option<String>,
+}
+
+pub const TLS: Table = Table {
+    name: "tls",
+    written: "[tls]",
+    about: "Needed by a `tls:` listener.",
+    keys: rows! {
+        certificate: PATH,
+            "PEM, the server's certificate first, then the chain. A `tls:` listener needs it, or one of `certificates`.";
+        key: PATH, "PEM, the private key of the certificate.";
+        certificates: Tables("list of tables", &CERTIFICATE),
+            "Further certificates, each a `[[tls.certificates]]`: who connects is shown the one that has the name that it asks for (SNI). Who asks for another name, or for none, is shown `certificate`, or without that the first of these.";
+        authorities: PATH,
+            "PEM of the authorities that gateways and others whom we call over TLS are checked against. Without it: the system's.";
+        client_authorities: PATH,
+            "PEM of the authorities that certificates of who connects are checked against. `client_request` and `client_require` need it; nothing takes its place.";
+        client_request: texts!("list of `tls:` listeners as in `server.listen`", client_listener) => [],
+            "Listeners that ask who connects for a certificate. Who has none may come all the same; one that is not good ends the connection.";
+        client_require: texts!("list of `tls:` listeners as in `server.listen`", client_listener) => [],
+            "Listeners that want a good certificate of who connects.";
+        reload_s: Whole(0, 86_400) => 3600,
+            "How often the files are looked at for a new certificate, those of gateways too; 0: at SIGHUP only.";
+    },
+};
+
+pub const CERTIFICATE: Table = Table {
+    name: "tls.certificates",
+    written: "[[tls.certificates]]",
+    about: "A certificate for further names of this server.",
+    keys: rows! {
+        certificate: PATH,
+            "PEM, the certificate first, then the chain. Its names are those of its subjectAltName; a wildcard stands for one label. Needed.";
+        key: PATH, "PEM, its private key. Needed.";
+    },
+};
+
+/// Reads `[tls]`.
+pub(super) fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, ConfigError> {
+    let mut certificates = Vec::new();
+    if let Some(files) = pair(section, ["certificate", "key"], outside)? {
+        certificates.push(Certificate { files, line: line(section, "certificate") });
+    }
+    for table in section.tables("certificates")? {
+        let files = pair(&table, ["certificate", "key"], outside)?;
+        let files = files.ok_or_else(|| table.missing("certificate", "name its PEM file"))?;
+        table.finish();
+        certificates.push(Certificate { files, line: table.line() });
+    }
+    let mut asking = Vec::new();
+    for (key, ask) in [("client_request", AskClient::Request), ("client_require", AskClient::Require)] {
+        for listener in section.parsed_list(key, client_listener)? {
+            if asking.iter().any(|(other, _)| *other == listener) {
+                let reason = "this listener is named already; keep one";
+                return Err(section.bad(key, section.place(key), &listener.to_string(), reason));
+            }
+            asking.push((listener, ask));
+        }
+    }
+    let tls = Tls {
+        certificates,
+        authorities: file(section, "authorities", outside)?,
+        asking,
+        client_authorities: file(section, "client_authorities", outside)?,
+        reload: section.seconds_unless_zero("reload_s")?,
+        lines: ["authorities", "client_authorities"].map(|key| line(section, key)),
+    };
+    if !tls.asking.is_empty() && tls.client_authorities.is_none() {
+        let reason = "say whose certificates are good that listeners ask for";
+        return Err(section.missing("client_authorities", reason));
+    }
+    section.finish();
+    Ok(tls)
+}
+
+/// Reads what `[[gateway]]` says of TLS.
+pub(super) fn of_gateway(section: &Section<'_>, outside: &dyn Outside) -> Result<GatewayTls, ConfigError> {
+    let outward = GatewayOutward {
+        certificate: pair(section, ["tls_certificate", "tls_key"], outside)?,
+        authorities: file(section, "tls_authorities", outside)?,
+        name: section.parsed("tls_name", host)?,
+    };
+    Ok(GatewayTls { outward, clients: section.parsed_list("tls_client", client_name)? })
+}
+
+fn file(
+    section: &Section<'_>,
+    key: &'static str,
+    outside: &dyn Outside,
+) -> Result<Option<PathBuf>, ConfigError> {
+    Ok(section.parsed(key, texts::path)?.map(|path| outside.resolve(&path)))
+}
+
+/// A certificate and its key, or neither.
+fn pair(
+    section: &Section<'_>,
+    keys: [&'static str; 2],
+    outside: &dyn Outside,
+) -> Result<Option<CertificateFiles>, ConfigError> {
+    match (file(section, keys[0], outside)?, file(section, keys[1], outside)?) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (Some(_), None) => Err(section.missing(keys[1], "a certificate needs its private key")),
+        (None, Some(_)) => Err(section.missing(keys[0], "a key needs its certificate")),
+        (None, None) => Ok(None),
+    }
+}
+
+fn line(section: &Section<'_>, key: &str) -> usize {
+    section.lines.line(section.place(key))
+}
+
+/// A listener that speaks TLS.
+fn client_listener(text: &str) -> Read<Listener> {
+    let listener = texts::listener(text)?;
+    match listener.transport {
+        Transport::Tls => Ok(listener),
+        _ => Err("only tls: listeners see certificates".to_string()),
+    }
+}
+
+/// A name of a certificate, or `*.` and a domain for all that have one label more.
+pub(super) fn client_name(text: &str) -> Read<String> {
+    let fix = "write it like sip.example.com or *.example.com";
+    let (domain, is_wildcard) = match text.strip_prefix("*.") {
+        Some(domain) => (domain, true),
+        None => (text, false),
+    };
+    let (name, port) = host_port(domain).map_err(|_| fix)?;
+    let name = name.trim_end_matches('.');
+    if port.is_some() || name.parse::<IpAddr>().is_ok() {
+        return Err(format!("no name of a certificate; {fix}"));
+    }
+    match is_wildcard {
+        // Authorities give whoever asks a name in `com`.
+        true if !name.contains('.') => Err(format!("too many are below {name}; {fix}")),
+        true => Ok(format!("*.{name}")),
+        false => Ok(name.to_string()),
+    }
+}
+
+/// What TLS needs of other tables and has not, with the table and key to point at.
+pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
+    let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
+    let tls = config.tls.as_ref();
+    let listens = config.server.listen.iter().any(|listener| listener.transport == Transport::Tls);
+    if listens && tls.is_none_or(|tls| tls.certificates.is_empty()) {
+        let reason = "a tls: listener needs [tls] with certificate and key".to_string();
+        let problem = ConfigProblem::Missing { key: "tls.certificate".to_string(), reason };
+        problems.push((&super::keys::SERVER, "listen", problem));
+    }
+    let asking = tls.map(|tls| tls.asking.as_slice()).unwrap_or_default();
+    for (listener, ask) in asking {
+        if !config.server.listen.contains(listener) {
+            let key = match ask {
+                AskClient::Request => "client_request",
+                AskClient::Require => "client_require",
+            };
+            let reason = "server.listen has no such listener; write it as it stands there".to_string();
+            let value = listener.to_string();
+            problems.push((&TLS, key, ConfigProblem::BadValue { key: format!("tls.{key}"), value, reason }));
+        }
+    }
+    if asking.is_empty()
+        && let Some(gateway) = config.gateways.iter().find(|gateway| !gateway.tls.clients.is_empty())
+    {
+        let reason = format!(
+            "gateway {:?} (line {}) has tls_client: name the listeners that ask for certificates in \
+             client_request or client_require",
+            gateway.name, gateway.line
+        );
+        let problem = ConfigProblem::Missing { key: "tls.client_request".to_string(), reason };
+        problems.push((&TLS, "client_request", problem));
+    }
+    problems
+}
+
+/// The line that names a file of TLS.
+pub fn line_of(config: &ServerConfig, path: &Path) -> Option<usize> {
+    let is_of = |(certificate, key): &CertificateFiles| certificate == path || key == path;
+    let tls = config.tls.iter();
+    let own = tls.clone().flat_map(|tls| &tls.certificates).find(|it| is_of(&it.files)).map(|it| it.line);
+    let authorities = tls.flat_map(|tls| {
+        [&tls.authorities, &tls.client_authorities].into_iter().zip(tls.lines).collect::<Vec<_>>()
+    });
+    let authorities = authorities.filter(|(file, _)| file.as_deref() == Some(path)).map(|(_, line)| line);
+    let gateways = config.gateways.iter().filter(|gateway| {
+        let GatewayOutward { certificate, authorities, .. } = &gateway.tls.outward;
+        certificate.as_ref().is_some_and(is_of) || authorities.as_deref() == Some(path)
+    });
+    own.or_else(|| authorities.chain(gateways.map(|gateway| gateway.line)).next())
+}
