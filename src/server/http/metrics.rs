@@ -174,6 +174,7 @@ fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
         ("connection_refused", seen.net.connections_refused),
         ("connection_displaced", seen.net.connections_displaced),
         ("connection_not_reading", seen.net.closed_not_reading),
+        ("handshake_failed", seen.net.failed_handshakes),
         ("connection_no_sip", seen.net.closed_bad_framing),
         ("connection_idle", seen.net.closed_timeout),
         ("authentication_failed", admission.rejected),
