@@ -39,6 +39,8 @@ mod remote;
 mod remote_example;
 mod remote_faults;
 mod sigkill;
+mod tls_gateways;
+mod tls_identities;
 mod transports;
 mod trunk_media;
 mod trunk_ways;

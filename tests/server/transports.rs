@@ -13,13 +13,19 @@ use b2b_test_support::tls::{Authority, PATIENCE, accept, answer, ask, connect, f
 use nix::sys::signal::Signal;
 
 /// A server that trusts this machine, with these lines in `[server]` and after it.
-struct Server {
-    b2b: B2b,
-    udp: SocketAddr,
+pub(super) struct Server {
+    pub b2b: B2b,
+    pub udp: SocketAddr,
 }
 
 impl Server {
     fn start(folder: &Path, server: &str, rest: &str) -> Self {
+        let trusted = "trusted = [\"127.0.0.0/8\", \"::1\"]\n";
+        Server::start_among_strangers(folder, &(trusted.to_owned() + server), rest)
+    }
+
+    /// The same, that trusts nobody.
+    pub fn start_among_strangers(folder: &Path, server: &str, rest: &str) -> Self {
         let config = configuration(folder, server, rest);
         let mut b2b = b2b(&["--role", "b2bua", "--config", config.to_str().expect("UTF-8")]);
         let udp = b2b.ready();
@@ -27,12 +33,12 @@ impl Server {
     }
 
     /// Where it listens for this transport.
-    fn at(&mut self, transport: &str) -> SocketAddr {
+    pub fn at(&mut self, transport: &str) -> SocketAddr {
         let line = self.b2b.wait_for_line(&format!("listening: {transport} "));
         line.rsplit(' ').next().and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("{line}"))
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         self.b2b.signal(Signal::SIGTERM);
         self.b2b.assert_exit(0);
         let left = self.b2b.wait_for_line("stopped: ");
@@ -46,7 +52,7 @@ fn configuration(folder: &Path, server: &str, rest: &str) -> std::path::PathBuf 
     let last = first + 99;
     let path = folder.join("b2b.toml");
     let text = format!(
-        "[server]\ntrusted = [\"127.0.0.0/8\", \"::1\"]\nstore = \"memory\"\ndrain_s = 2\n{server}\n\
+        "[server]\nstore = \"memory\"\ndrain_s = 2\n{server}\n\
          [http]\nlisten = \"off\"\n[media]\nports = \"{first}-{last}\"\n{rest}\n"
     );
     fs::write(&path, text).expect("a file");
@@ -65,18 +71,18 @@ fn tls_table(authority: &Authority, certificate: &str) -> String {
     )
 }
 
-fn udp(bind: &str) -> UdpSocket {
+pub(super) fn udp(bind: &str) -> UdpSocket {
     let socket = UdpSocket::bind(bind).expect("socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     socket
 }
 
-fn port(socket: &UdpSocket) -> u16 {
+pub(super) fn port(socket: &UdpSocket) -> u16 {
     socket.local_addr().expect("address").port()
 }
 
 /// The next message that begins like this; what else comes are copies and 100.
-fn receive(socket: &UdpSocket, start: &str) -> String {
+pub(super) fn receive(socket: &UdpSocket, start: &str) -> String {
     let mut buffer = [0; 65_535];
     loop {
         let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{error}, no {start}"));
@@ -87,7 +93,7 @@ fn receive(socket: &UdpSocket, start: &str) -> String {
     }
 }
 
-fn next(stream: &mut impl Read, start: &str) -> String {
+pub(super) fn next(stream: &mut impl Read, start: &str) -> String {
     loop {
         let message = read_message(stream);
         assert!(!message.is_empty(), "closed, no {start}");
@@ -97,7 +103,7 @@ fn next(stream: &mut impl Read, start: &str) -> String {
     }
 }
 
-fn sdp(address: &str) -> String {
+pub(super) fn sdp(address: &str) -> String {
     let kind = if address.contains(':') { "IP6" } else { "IP4" };
     format!(
         "v=0\r\no=- 1 1 IN {kind} {address}\r\ns=-\r\nc=IN {kind} {address}\r\nt=0 0\r\n\
@@ -106,7 +112,15 @@ fn sdp(address: &str) -> String {
 }
 
 /// A request of the caller, whose Call-ID and tag are telling.
-fn request(method: &str, via: &str, from: &str, to_tag: &str, cseq: u32, lines: &str, body: &str) -> String {
+pub(super) fn request(
+    method: &str,
+    via: &str,
+    from: &str,
+    to_tag: &str,
+    cseq: u32,
+    lines: &str,
+    body: &str,
+) -> String {
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     format!(
         "{method} sip:lab@b2b.example SIP/2.0\r\nVia: SIP/2.0/{via} {from};rport;branch=z9hG4bK{method}{cseq}\r\n\
@@ -117,11 +131,11 @@ fn request(method: &str, via: &str, from: &str, to_tag: &str, cseq: u32, lines: 
     )
 }
 
-fn tag(message: &str) -> String {
+pub(super) fn tag(message: &str) -> String {
     format!(";tag={}", field(message, "To").split_once(";tag=").expect("a tag").1)
 }
 
-const SDP: &str = "Content-Type: application/sdp\r\n";
+pub(super) const SDP: &str = "Content-Type: application/sdp\r\n";
 
 #[test]
 fn a_call_from_udp_to_tls_and_one_back() {

@@ -21,6 +21,7 @@ use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Event, OutOfDialog, Reply, ServerTransactionId};
 use b2b::sip::known::KnownSources;
 use b2b::sip::msg::{Method, Request};
+use b2b::sip::net::CertifiedPeers;
 use b2b_testkit::{B2B, Harness, Network, PartyId};
 use bytes::Bytes;
 
@@ -81,6 +82,7 @@ impl Bench {
             counters: Counters::default(),
             notifier: NotifierState::default(),
             known: KnownSources::default(),
+            certified: CertifiedPeers::default(),
         };
         let admission = ServerAdmission::new(parts.clone(), [7; 32], now, SystemTime::UNIX_EPOCH);
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Routes(parts.current.clone()))];
