@@ -239,7 +239,7 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
                 AskClient::Require => "client_require",
             };
             let reason = "server.listen has no such listener; write it as it stands there".to_string();
-            let value = listener.to_string();
+            let value = format!("{:?}", listener.to_string());
             problems.push((&TLS, key, ConfigProblem::BadValue { key: format!("tls.{key}"), value, reason }));
         }
     }
