@@ -18,6 +18,7 @@
 //! - `channels`: what calls hold of channel limits, by source, user and gateway
 //! - `service`: the library's front: a handle on the switch
 //! - `headers`: rules on the header fields of a dialled call
+//! - `identity`: who calls, read by what is believed and written as each party may see it
 //! - `handler`: the seam for applications
 //!
 //! Programs over calls are tested in virtual time with `b2b-testkit`.
@@ -58,6 +59,8 @@ pub mod handler;
 pub mod headers;
 #[doc(hidden)]
 pub mod history;
+#[doc(hidden)]
+pub mod identity;
 pub mod leg_fsm;
 pub mod lookup;
 #[doc(hidden)]

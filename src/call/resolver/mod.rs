@@ -32,7 +32,7 @@ fn rest<'a>(target: &'a str, kind: &str) -> Option<&'a str> {
 }
 
 /// The user part of a URI: what may not stand there is escaped (RFC 3261 §25.1).
-fn escape_user(text: &str) -> String {
+pub(crate) fn escape_user(text: &str) -> String {
     let mut user = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {

@@ -1,0 +1,266 @@
+//! Who calls, as one value: read from an INVITE by what is believed of who sends it, and written into
+//! the INVITEs that come of it, as each party may see it. Pure.
+//!
+//! What a message says of its caller is a claim. Three kinds of senders are told apart ([`Believed`]):
+//!
+//! | sender | number | taken for it |
+//! |---|---|---|
+//! | in the trust domain (RFC 3325) | P-Asserted-Identity, else Remote-Party-ID, else From | what it says |
+//! | a user | one of its own, by P-Preferred-Identity or From; else the usual one | the password |
+//! | anybody else | From | nothing |
+//!
+//! That a caller wants to stay unknown is believed of everybody: it hides nothing but what the same
+//! message shows. `outward` is the way out, `number` how numbers are written, `diversion` who has
+//! forwarded the call, `signed` what others have verified or signed (RFC 8224).
+
+pub mod diversion;
+pub mod number;
+pub mod outward;
+pub mod signed;
+
+use b2b_sip::msg::{Host, Name, NameAddr, Request, Scheme, Uri, chars, elements};
+
+use crate::handler::caller_number;
+use diversion::Diversion;
+use signed::Signed;
+
+/// Who calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallerIdentity {
+    /// The number that the caller has, whether or not it may be shown; may be empty.
+    pub number: String,
+    /// What applications are told where it may be shown: of a user the name or number of its own that
+    /// From has, of others `number`.
+    pub said: String,
+    /// The display name that was asserted with the number; none: the one of From counts.
+    pub name: Option<String>,
+    /// The URIs that were asserted (sip, tel), as they came.
+    pub asserted: Vec<String>,
+    /// The caller stays unknown to all who are not trusted (RFC 3323 §4.2, RFC 3325 §9.3).
+    pub private: bool,
+    /// A password or a trusted gateway stands for the number.
+    pub vouched: bool,
+    /// Who has forwarded the call before it came here, the last one first.
+    pub diversions: Vec<Diversion>,
+    /// What the trusted gateway says that came of verifying the number (`verstat`).
+    pub verstat: Option<String>,
+    /// What was signed or attested, for gateways.
+    pub signed: Option<Box<Signed>>,
+}
+
+/// How an INVITE is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads<'a> {
+    /// What is believed of who sends it.
+    pub believed: Believed<'a>,
+    /// It comes from a gateway.
+    pub gateway: bool,
+    /// Where the number is that is called.
+    pub called: CalledFrom<'a>,
+}
+
+impl Default for Reads<'_> {
+    fn default() -> Self {
+        Reads { believed: Believed::From, gateway: false, called: CalledFrom::RequestUri }
+    }
+}
+
+/// What is believed of who sends an INVITE.
+#[derive(Debug, Clone, Copy)]
+pub enum Believed<'a> {
+    /// From, for what it is worth.
+    From,
+    /// What it asserts: it is in the trust domain (RFC 3325 §2.3, Spec(T)).
+    Asserted,
+    /// That it is this user.
+    User(UserNumbers<'a>),
+}
+
+impl<'a> Believed<'a> {
+    /// The same of a message that we have written ourselves: of who is no user From counts.
+    pub fn of_ours(self) -> Believed<'a> {
+        if let Believed::User(_) = self { self } else { Believed::From }
+    }
+}
+
+/// The names and numbers of a user.
+#[derive(Debug, Clone, Copy)]
+pub struct UserNumbers<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Other names of it.
+    pub aliases: &'a [String],
+    /// The number that it shows unless it chooses another one; none: its name.
+    pub usual: Option<&'a str>,
+    /// The numbers that it may choose from.
+    pub numbers: &'a [String],
+}
+
+/// Where the number is that a gateway's call is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CalledFrom<'a> {
+    /// The Request-URI.
+    #[default]
+    RequestUri,
+    /// To.
+    To,
+    /// A header field: P-Called-Party-ID (RFC 7315 §4.2) or another one.
+    Header(&'a str),
+}
+
+impl CallerIdentity {
+    /// Who an INVITE comes from.
+    pub fn read(request: &Request, reads: &Reads<'_>) -> CallerIdentity {
+        let mut who = match reads.believed {
+            Believed::From => unbelieved(request),
+            Believed::Asserted => asserted(request),
+            Believed::User(numbers) => user(request, numbers),
+        };
+        who.private |= wants_privacy(request);
+        who.signed = reads.gateway.then(|| Signed::read(request, who.vouched)).flatten();
+        who
+    }
+
+    /// Whether From does not have the number and the name that count.
+    pub fn corrects(&self, from: &NameAddr<'_>) -> bool {
+        let user = from.uri.user_unescaped().unwrap_or_default();
+        self.name.is_some() || String::from_utf8_lossy(&user) != self.said.as_str()
+    }
+
+    /// The number that applications are told: `anonymous` of who stays unknown.
+    pub fn told(&self) -> &str {
+        if self.private { ANONYMOUS_USER } else { &self.said }
+    }
+}
+
+/// The user part of an anonymous From (RFC 3323 §4.1.1.3).
+pub const ANONYMOUS_USER: &str = "anonymous";
+
+/// Its host.
+const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
+
+fn unbelieved(request: &Request) -> CallerIdentity {
+    let mut number = caller_number(request);
+    // Nobody has verified what somebody says who is not believed.
+    if let Some((_, rest)) = signed::split_verstat(&number) {
+        number = rest;
+    }
+    CallerIdentity { said: number.clone(), number, ..CallerIdentity::default() }
+}
+
+fn asserted(request: &Request) -> CallerIdentity {
+    let mut who = CallerIdentity { vouched: true, ..CallerIdentity::default() };
+    let values: Vec<_> = request.headers(Name::PAssertedIdentity).filter_map(NameAddr::parse).collect();
+    let tel = values.iter().find(|it| it.uri.scheme == Scheme::Tel);
+    let sip = values.iter().find(|it| matches!(it.uri.scheme, Scheme::Sip | Scheme::Sips));
+    who.asserted = values.iter().map(|it| String::from_utf8_lossy(it.uri.raw).into_owned()).collect();
+    who.name = values.iter().find_map(name_of);
+    // A tel URI is a number by itself, a sip URI may be a name.
+    let number = tel.and_then(|it| number_of(&it.uri)).or_else(|| number_of(&sip?.uri));
+    let party = number.is_none().then(|| remote_party(request)).flatten();
+    let from = request.from().ok();
+    let uris = values.iter().map(|it| it.uri).chain(from.as_ref().map(|from| from.uri));
+    who.verstat = uris.into_iter().find_map(|uri| signed::verstat_of(&uri));
+    who.number = match (number, party) {
+        (Some(number), _) => number,
+        (None, Some((number, name, private))) => {
+            who.name = name;
+            who.private = private;
+            number
+        }
+        (None, None) => from.and_then(|from| number_of(&from.uri)).unwrap_or_default(),
+    };
+    who.said = who.number.clone();
+    who.diversions = match privacy(request, &["history", "header"]) {
+        true => Vec::new(),
+        false => diversion::read(request),
+    };
+    who
+}
+
+/// Number and name of Remote-Party-ID (draft-ietf-sip-privacy-04), and whether they stay unknown.
+fn remote_party(request: &Request) -> Option<(String, Option<String>, bool)> {
+    let values = request.headers(Name::parse(b"Remote-Party-ID")).flat_map(elements);
+    values.filter_map(NameAddr::parse).find_map(|it| {
+        let calling = it.params.value("party").is_none_or(|party| party.eq_ignore_ascii_case(b"calling"));
+        let shown = it.params.value("privacy").is_none_or(|privacy| privacy.eq_ignore_ascii_case(b"off"));
+        Some((number_of(&it.uri).filter(|_| calling)?, name_of(&it), !shown))
+    })
+}
+
+fn user(request: &Request, user: UserNumbers<'_>) -> CallerIdentity {
+    let listed = |number: &str| user.numbers.iter().any(|it| it == number);
+    let preferred = request.headers(Name::PPreferredIdentity).filter_map(NameAddr::parse);
+    let preferred = preferred.filter_map(|it| number_of(&it.uri)).find(|number| listed(number));
+    let from = caller_number(request);
+    let usual = user.usual.unwrap_or(user.name);
+    let own = from.is_empty()
+        || from.eq_ignore_ascii_case(ANONYMOUS_USER)
+        || from == user.name
+        || user.usual == Some(&from)
+        || user.aliases.contains(&from)
+        || listed(&from);
+    let number = preferred.clone().unwrap_or_else(|| if listed(&from) { &from } else { usual }.to_owned());
+    let said = preferred.unwrap_or_else(|| if own { from } else { usual.to_owned() });
+    CallerIdentity { number, said, vouched: true, ..CallerIdentity::default() }
+}
+
+/// Whether the caller wants to stay unknown: by Privacy (RFC 3323 §4.2, RFC 3325 §9.3), or by
+/// an anonymous From (RFC 3323 §4.1.1.3).
+fn wants_privacy(request: &Request) -> bool {
+    let host = request.from().ok().and_then(|from| from.uri.host);
+    let anonymous =
+        matches!(host, Some(Host::Name(name)) if name.as_bytes().eq_ignore_ascii_case(ANONYMOUS_HOST));
+    anonymous || privacy(request, &["id", "user", "header"])
+}
+
+/// Whether Privacy has one of these values.
+fn privacy(request: &Request, wanted: &[&str]) -> bool {
+    let values = request.headers(Name::Privacy).flat_map(|value| value.split(|it| matches!(it, b';' | b',')));
+    values
+        .into_iter()
+        .any(|it| wanted.iter().any(|want| it.trim_ascii().eq_ignore_ascii_case(want.as_bytes())))
+}
+
+/// The number that an INVITE is for, where that is not its Request-URI's.
+pub fn called_number(request: &Request, from: CalledFrom<'_>) -> Option<String> {
+    match from {
+        CalledFrom::RequestUri => None,
+        CalledFrom::To => number_of(&request.to().ok()?.uri),
+        CalledFrom::Header(name) => {
+            let value = elements(request.header(Name::parse(name.as_bytes()))?).next()?;
+            match NameAddr::parse(value) {
+                Some(address) => number_of(&address.uri),
+                None => bare_number(value),
+            }
+        }
+    }
+}
+
+/// A header field's value that is no URI, but a number.
+fn bare_number(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?.split(';').next()?.trim();
+    let good = |c: char| c.is_ascii_alphanumeric() || "+*#-_.".contains(c);
+    (!text.is_empty() && text.chars().all(good)).then(|| text.to_owned())
+}
+
+/// The user part of a URI, or its number, without parameters of the number.
+pub(crate) fn number_of(uri: &Uri<'_>) -> Option<String> {
+    let user = String::from_utf8_lossy(&uri.user_unescaped()?).into_owned();
+    let number = user.split(';').next().unwrap_or_default();
+    let number = match uri.scheme {
+        // Visual separators (RFC 3966 §5.1.1).
+        Scheme::Tel => number.chars().filter(|c| !"-.()".contains(*c)).collect(),
+        _ => number.to_owned(),
+    };
+    (!number.is_empty()).then_some(number)
+}
+
+fn name_of(address: &NameAddr<'_>) -> Option<String> {
+    let name = address.display_name()?;
+    let name = String::from_utf8_lossy(&chars::shown(&name)).trim().to_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests;
