@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::check::{Names, What};
 use super::codecs;
+use super::identity;
 use super::parse::{Outside, secret};
 use super::parse_route;
 use super::parties::{
@@ -53,6 +54,7 @@ pub(super) fn user(
         aliases,
         display_name: section.parsed("display_name", display)?,
         caller_id: section.parsed("caller_id", user_name)?,
+        numbers: section.parsed_list("numbers", user_name)?,
         class,
         max_contacts: section.whole_if_set("max_contacts")?,
         weak_password: section.switch("weak_password")?,
@@ -147,6 +149,7 @@ pub(super) fn gateway(
         inband: section.choice("dtmf", &DTMF)?,
         srtp: srtp::srtp(section, Some(transport))?,
         dialog_own: section.choice("dialog", &DIALOG)?,
+        identity: identity::gateway(section)?,
         line: section.line(),
     };
     names.add_sources(section, &gateway)?;

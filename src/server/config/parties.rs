@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::identity::GatewayIdentity;
 use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Target};
 use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
@@ -24,6 +25,8 @@ pub struct User {
     pub display_name: Option<String>,
     /// The number that callees see; none: the user's name.
     pub caller_id: Option<String>,
+    /// Numbers that the user may choose from instead.
+    pub numbers: Vec<String>,
     /// The class that routes ask for.
     pub class: String,
     /// Bindings at once; none: as `[registrar]` says.
@@ -116,6 +119,8 @@ pub struct Gateway {
     pub srtp: Option<SrtpRules>,
     /// Its dialogs go to its own hosts only.
     pub dialog_own: bool,
+    /// What it says and is told of callers.
+    pub identity: GatewayIdentity,
     /// Line in the file.
     pub line: usize,
 }

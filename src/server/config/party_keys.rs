@@ -6,6 +6,7 @@ use b2b_config::table::Takes::{
 use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
 
+use super::identity::{FORMAT, IDENTITY, called_from, country};
 use super::parse_parties::{DIALOG, DTMF, LARGE, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
 use super::pattern::Pattern;
@@ -32,6 +33,8 @@ pub const USER: Table = Table {
         aliases: texts!("list of texts", user_name) => [], "Other names and numbers that reach the user.";
         display_name: text!("text", display), "The name that callees see. Without it: what the phone says.";
         caller_id: text!("text", user_name), "The number that callees see. Without it: `name`.";
+        numbers: texts!("list of texts", user_name) => [],
+            "Numbers that the user may choose from instead, by P-Preferred-Identity or From.";
         class: text!("text", class) => "internal", "The caller class that routes ask for.";
         max_contacts: Whole(1, 1_000), "Bindings at once. Without it: `registrar.max_contacts`.";
         max_calls: Whole(1, 100_000), "Calls at once. Without it: any number.";
@@ -102,6 +105,15 @@ pub const GATEWAY: Table = Table {
             "Encryption of its media; where keys are offered, `transport = \"tls\"` has to hide them. Without it: as the route says, else `media.srtp`.";
         dialog: Choice(&DIALOG) => "any",
             "Where its Contact and Record-Route may lead the requests of a call: to any public address, which is counted and stands in the call's timeline where it is none of its own (`hosts`, what they resolve to, `sources`, where its messages come from), or to its own only. What leads inside, to this server or to another gateway is never followed: such requests go back the way its messages came.";
+        trust_identity: Switch => false,
+            "Whether it is in the trust domain (RFC 3325): it is believed who calls and who has forwarded a call, and is told of callers who want to stay unknown what `identity` has.";
+        identity: Choices(&IDENTITY) => [],
+            "What it is told of callers beside From, with their own number where `from_user` is set: P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID, who has forwarded the call, and with `stir` what was signed or verified (Identity, Date, `verstat`, P-Attestation-Indicator) where the numbers stay. Empty: Diversion of redirected calls.";
+        number_format: Choice(&FORMAT) => "as_is",
+            "How numbers to it are written, called ones too, after `called` and `caller`: `+44…`, `0044…` or `44…`. What is neither international nor, with `country`, national stays as it is.";
+        country: text!("country code", country), "The country code of numbers like 020…, for `number_format`.";
+        called_from: text!("`request-uri`, `to`, `p-called-party-id` or `header:NAME`", called_from) => "request-uri",
+            "Where the called number of its calls is. The Request-URI counts where there is none.";
         dtmf: Choice(&DTMF) => "events", needs(&["inband"], "digit_events", "write dtmf = \"events\""),
             "How its parties press keys: by RFC 4733 (and INFO), or as tones too. Those become events for the other party, and are cut out of what it hears, which is 60 ms later for that.";
     },

@@ -1,0 +1,125 @@
+//! The keys of `[[gateway]]` about who calls and who is called.
+
+use b2b_config::section::Section;
+use b2b_config::table::Named;
+use b2b_config::value::Read;
+
+use super::{ConfigError, parse_route};
+
+/// What a gateway says and is told of callers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GatewayIdentity {
+    /// It is in the trust domain (RFC 3325).
+    pub trust: bool,
+    /// What it is sent; empty: nothing but who has redirected a call.
+    pub sends: Vec<IdentityField>,
+    /// How numbers are written for it.
+    pub format: NumberFormat,
+    /// The country code of national numbers.
+    pub country: Option<String>,
+    /// Where the number is that its calls are for.
+    pub called_from: CalledFrom,
+}
+
+/// How numbers are written that are international, or national where the country is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NumberFormat {
+    /// As they are.
+    #[default]
+    AsIs,
+    /// With a plus.
+    E164,
+    /// With two zeros.
+    DoubleZero,
+    /// With nothing before the country code.
+    NoPlus,
+}
+
+/// Where the number is that a gateway's call is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CalledFrom {
+    /// The Request-URI.
+    #[default]
+    RequestUri,
+    /// To.
+    To,
+    /// The header field of this name.
+    Header(String),
+}
+
+/// A header field, or several, that say who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentityField {
+    /// P-Asserted-Identity.
+    Asserted,
+    /// P-Preferred-Identity.
+    Preferred,
+    /// Remote-Party-ID.
+    RemoteParty,
+    /// Diversion.
+    Diversion,
+    /// History-Info.
+    History,
+    /// Identity, Date, `verstat`, P-Attestation-Indicator.
+    Signed,
+}
+
+/// As `identity` writes them.
+pub(super) const IDENTITY: Named<IdentityField> = Named {
+    refusal: "no such field; choose from",
+    values: &[
+        ("pai", IdentityField::Asserted),
+        ("ppi", IdentityField::Preferred),
+        ("rpid", IdentityField::RemoteParty),
+        ("diversion", IdentityField::Diversion),
+        ("history-info", IdentityField::History),
+        ("stir", IdentityField::Signed),
+    ],
+};
+
+/// As `number_format` writes them.
+pub(super) const FORMAT: Named<NumberFormat> = Named {
+    refusal: "no such form; choose",
+    values: &[
+        ("as_is", NumberFormat::AsIs),
+        ("e164", NumberFormat::E164),
+        ("00", NumberFormat::DoubleZero),
+        ("no_plus", NumberFormat::NoPlus),
+    ],
+};
+
+/// The keys of one gateway.
+pub(super) fn gateway(section: &Section<'_>) -> Result<GatewayIdentity, ConfigError> {
+    Ok(GatewayIdentity {
+        trust: section.switch("trust_identity")?,
+        sends: section.choices("identity", &IDENTITY)?,
+        format: section.choice("number_format", &FORMAT)?,
+        country: section.parsed("country", country)?,
+        called_from: section.parsed_or_default("called_from", called_from)?,
+    })
+}
+
+/// A country code (ITU-T E.164.1): one to three digits, the first of them no 0.
+pub(super) fn country(text: &str) -> Read<String> {
+    let good = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    match good && !text.starts_with('0') {
+        true => Ok(text.to_string()),
+        false => Err("no country code; write its digits alone, like \"49\"".to_string()),
+    }
+}
+
+/// `request-uri`, `to`, `p-called-party-id`, `header:X-DID`.
+pub(super) fn called_from(text: &str) -> Read<CalledFrom> {
+    match text {
+        "request-uri" => Ok(CalledFrom::RequestUri),
+        "to" => Ok(CalledFrom::To),
+        "p-called-party-id" => Ok(CalledFrom::Header("P-Called-Party-ID".to_string())),
+        text => {
+            match text.strip_prefix("header:") {
+                Some(name) => parse_route::header_name(name).map(CalledFrom::Header),
+                None => Err("choose request-uri, to, p-called-party-id, or a header field like header:X-DID"
+                    .to_string()),
+            }
+        }
+    }
+}
