@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::event::Event;
+use super::identity::CallerIdentity;
 use super::lookup::ResolvedContact;
 use super::service::{CallService, DialRequest};
 use super::{CallId, LegId};
@@ -208,6 +209,10 @@ pub struct IncomingCall {
     /// The gateway that it comes from by the certificate of its connection; none: by its address,
     /// or from none.
     pub gateway: Option<Arc<str>>,
+    /// Who calls, as far as it is believed.
+    pub who: Arc<CallerIdentity>,
+    /// The number that is called, where it does not stand in the Request-URI.
+    pub number: Option<Arc<str>>,
     /// It is in a conversation already: another handler has answered it, or it was sent here by
     /// a transfer.
     pub answered: bool,
@@ -221,18 +226,22 @@ pub(super) fn caller_number(request: &Request) -> String {
 }
 
 impl IncomingCall {
-    /// The user part of the Request-URI, unescaped: the number that was dialled.
+    /// The number that was dialled: the user part of the Request-URI, unescaped, or where the caller's
+    /// gateway has it.
     pub fn called(&self) -> String {
+        if let Some(number) = &self.number {
+            return number.to_string();
+        }
         let user = self.request.uri().ok().and_then(|uri| uri.user_unescaped().map(Cow::into_owned));
         String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
     }
 
-    /// The user part of From, unescaped.
+    /// The caller's number, as far as it is believed, to be shown: `anonymous` of who stays unknown.
     pub fn caller(&self) -> String {
-        caller_number(&self.request)
+        self.who.told().to_owned()
     }
 
-    /// Who calls, as far as that can be told apart: the user, else the number of From.
+    /// Who calls, as far as that can be told apart: the user, else the caller's number.
     pub fn who(&self) -> String {
         self.identity.clone().unwrap_or_else(|| self.caller())
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::outward::Told;
 use super::negotiate::crypto::SrtpRules;
 use super::negotiate::pair::PairPolicy;
 use b2b_sip::endpoint::{Flow, LargeRequests};
@@ -106,6 +107,8 @@ pub struct ResolvedContact {
     /// What `From` has to say towards this contact, as a URI; none: the caller's. The
     /// caller's name goes before it.
     pub from: Option<String>,
+    /// What a gateway is told of the caller beside From; none: it is no gateway.
+    pub told: Option<Arc<Told>>,
     /// The user who is reached here, by the name that was looked up.
     pub user: Option<Arc<str>>,
     /// How long it rings; none: as the dialling says.
@@ -157,6 +160,7 @@ impl ResolvedContact {
             source: None,
             gateway: None,
             from: None,
+            told: None,
             user: None,
             ring: None,
             trying: None,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::board::GatewayBoard;
+use super::caller_policy;
 use super::channel_limits::{ChannelLimits, NoEntry};
 use super::counters::Counters;
 use super::effective_source::EffectiveSource;
@@ -28,6 +29,7 @@ use b2b_call::bus::EventBus;
 use b2b_call::channels::Channel;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
+use b2b_call::identity::Reads;
 use b2b_call::lookup::{Diverted, GatewayUse, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
@@ -373,6 +375,10 @@ impl AdmissionControl for ServerAdmission {
             Origin::Gateway(name) => self.settings.trunk(name)?.0.tls.clone(),
             Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
         }
+    }
+
+    fn reads(&self, identity: Option<&str>, gateway: Option<&str>, source: SocketAddr) -> Reads<'_> {
+        caller_policy::reads(&self.settings, identity, gateway, source.ip())
     }
 
     fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::caller_policy::{self, Forwarding};
 use super::in_force::{Current, Settings};
 use super::leading::{self, Claim, Led};
 use super::origin::Origin;
@@ -47,7 +48,7 @@ impl ApplicationHandler for Routes {
             let asking = Asking {
                 id: call.call,
                 called: call.called(),
-                caller: number_of(user.map(|user| &**user), &told),
+                caller: call.who.number.clone(),
                 told,
                 shown: None,
                 name: user.and_then(|user| user.display_name.clone()),
@@ -212,7 +213,7 @@ async fn or_else(
 /// The number that a caller has: a user is who he has proved to be, whatever From says.
 fn number_of(user: Option<&User>, told: &str) -> String {
     match user {
-        Some(user) => user.caller_id.clone().unwrap_or_else(|| user.name.clone()),
+        Some(user) => caller_policy::number_of(user, told),
         None => told.to_owned(),
     }
 }
@@ -323,6 +324,7 @@ async fn stages(
     let policy = &dial.policy;
     let mut stages: Vec<DialStage> = Vec::with_capacity(dial.targets.len());
     let caller = asking.shown.as_ref().filter(|_| dial.caller == asking.caller).unwrap_or(&dial.caller);
+    let mut forwarding = Forwarding::new(settings, &asking.called);
     for target in &dial.targets {
         let lookup = LookupRequest {
             caller: Some(caller.clone()),
@@ -335,10 +337,12 @@ async fn stages(
             Err(error) => {
                 tracing::info!("call {}: {error}", asking.id.0);
                 failures.push(error);
+                forwarding.unreachable(target);
                 continue;
             }
         };
         for contact in &mut contacts {
+            forwarding.passes(target, contact);
             // What a gateway can do is narrower than what a route wants.
             contact.policy = match (contact.policy.take(), &parts.policy) {
                 (Some(own), Some(route)) if own.codecs.is_empty() => {

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::caller_policy;
 use super::origin::{Origin, Origins};
 use super::routing::{Miss, Outcome, RouteDecision, RouteRequest, Router};
-use crate::config::{Rewrite, Route, ServerConfig, Target};
+use crate::config::{Route, ServerConfig, Target};
 use b2b_sip::msg::Method;
 
 /// A call that somebody asks about.
@@ -161,8 +162,8 @@ fn words_of_target(config: &ServerConfig, target: &str, caller: &str) -> String 
         "gateway" => {
             let (name, number) = name.split_once('/').unwrap_or((name, ""));
             let Some(gateway) = config.gateway(name) else { return String::new() };
-            let called = Rewrite::first(&gateway.called, number).unwrap_or_else(|| number.to_string());
-            let caller = Rewrite::first(&gateway.caller, caller).unwrap_or_else(|| caller.to_string());
+            let called = caller_policy::rewrite(gateway, &gateway.called)(number);
+            let caller = caller_policy::rewrite(gateway, &gateway.caller)(caller);
             let hosts: Vec<String> = gateway.hosts.iter().map(ToString::to_string).collect();
             format!("  (as {called} from {caller}, to {})", hosts.join(", "))
         }

@@ -14,6 +14,7 @@
 //! - `controller`: media carried by others
 //! - `media`: who carries the media; `capabilities`: what a configuration needs
 //!   of the media controller; `media_server`: the role that carries media for others
+//! - `caller_policy`: what is believed of callers, and what gateways are told of them
 //! - `media_rules`: from where parties may send media
 //! - `gateway`: our registrations at gateways, and their health
 //! - `board`: how gateways fare; `counters`: what admission control counted
@@ -40,6 +41,7 @@
 pub mod admission;
 pub mod applications;
 pub mod board;
+mod caller_policy;
 pub mod calls;
 pub mod capabilities;
 pub mod cdr_file;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::caller_policy;
 use crate::config::tls::GatewayOutward;
 use crate::config::{
-    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Rewrite, Route,
-    ServerConfig, Strategy, Target,
+    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, ServerConfig,
+    Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use b2b_call::controller::PairPolicy;
@@ -121,8 +122,8 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
                 })
             });
             gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
-            gateway.caller = rewrite(&from.caller);
-            gateway.rewrite = rewrite(&from.called);
+            gateway.outward = caller_policy::outward(from);
+            gateway.rewrite = caller_policy::rewrite(from, &from.called);
             gateway.policy = match from.inband {
                 true => Some(Arc::new(PairPolicy {
                     codecs: names(&from.codecs),
@@ -154,11 +155,6 @@ pub fn redirects(gateway: &crate::config::Gateway) -> Redirects {
             Redirects::Gateways(names.iter().map(|name| name.as_str().into()).collect())
         }
     }
-}
-
-fn rewrite(rules: &[Rewrite]) -> b2b_call::resolver::gateway::Rewrite {
-    let rules = rules.to_vec();
-    Arc::new(move |number| Rewrite::first(&rules, number).unwrap_or_else(|| number.to_string()))
 }
 
 /// What may be offered to anybody of whom nothing else is said: everything, and what
@@ -297,7 +293,8 @@ mod tests {
         let hosts: Vec<_> = gateway.hosts.iter().map(|host| (&*host.host, host.priority)).collect();
         assert_eq!(hosts, [("[2001:db8::1]", 1), ("b.example:5070", 2)]);
         assert_eq!(gateway.from, (Some("+4420".to_owned()), Some("[2001:db8::7]".to_owned())));
-        assert_eq!(((gateway.caller)("1001"), (gateway.caller)("2001")), ("+44208001".into(), "2001".into()));
+        let caller = &gateway.outward.number;
+        assert_eq!((caller("1001"), caller("2001")), ("+44208001".into(), "2001".into()));
         assert_eq!(gateway.transport, Some(b2b_sip::msg::Transport::Tcp));
         assert_eq!(gateway.policy.unwrap().codecs, ["PCMA"]);
         assert_eq!((gateway.channels, gateway.credentials.unwrap().password.as_str()), (Some(3), "p"));

@@ -61,6 +61,8 @@ pub struct Cdr {
     pub route: Option<String>,
     /// The user who has redirected the call to here, or the number that has.
     pub diverted_by: Option<String>,
+    /// What a trusted gateway says that came of verifying the caller's number (`verstat`).
+    pub verstat: Option<String>,
 }
 
 /// What became of a leg, in a word.
@@ -176,6 +178,8 @@ struct Line<'a> {
     route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diverted_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verstat: Option<&'a str>,
     remote: Option<SocketAddr>,
     codec: Option<&'a str>,
     audio: Option<Audio>,
@@ -215,6 +219,7 @@ impl Cdr {
             gateway: self.gateway.as_deref(),
             route: self.route.as_deref(),
             diverted_by: self.diverted_by.as_deref().map(shown),
+            verstat: self.verstat.as_deref(),
             remote: self.remote,
             codec: self.codec.as_deref(),
             audio: self.audio,

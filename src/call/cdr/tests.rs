@@ -46,6 +46,7 @@ fn cdr(leg: u64) -> Cdr {
         }),
         route: Some("out".into()),
         diverted_by: None,
+        verstat: None,
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{escape_user, ready, rest};
+use crate::identity::ANONYMOUS_USER;
+use crate::identity::outward::{Outward, Told};
 use crate::lookup::{
     Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
     ResolvedContact, Resolver, Withheld,
@@ -35,8 +37,8 @@ pub struct Gateway {
     pub from: (Option<String>, Option<String>),
     /// By which settings of TLS connections with it are made; none: the usual ones.
     pub tls: Option<Arc<str>>,
-    /// From the caller's number to the one that it is told.
-    pub caller: Rewrite,
+    /// How it is told who calls: from the caller's number to the one that it is told, and more.
+    pub outward: Arc<Outward>,
     /// From the number in the target to the number on the wire.
     pub rewrite: Rewrite,
     /// What may be offered to it; none: as the switch's configuration says.
@@ -63,7 +65,7 @@ impl Gateway {
             credentials: None,
             from: (None, None),
             tls: None,
-            caller: Arc::new(str::to_owned),
+            outward: Arc::new(Outward { trusted: false, sends: None, number: Arc::new(str::to_owned) }),
             rewrite: Arc::new(str::to_owned),
             policy: None,
             channels: None,
@@ -73,13 +75,9 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// The user part of From, for a caller who is given as a number or as a URI.
-    fn caller_shown(&self, caller: Option<&str>) -> String {
-        let caller = match &self.from.0 {
-            Some(user) => user.clone(),
-            None => (self.caller)(&caller_number(caller)),
-        };
-        escape_user(if caller.is_empty() { "anonymous" } else { &caller })
+    /// A caller's number as it is told, for one who is given as a number or as a URI.
+    fn number(&self, caller: Option<&str>) -> String {
+        (self.outward.number)(&caller_number(caller))
     }
 
     /// A URI that somebody of this gateway names, as a call through it; `host`: which of its
@@ -93,7 +91,7 @@ impl Gateway {
             let transport = transport.as_str().to_ascii_lowercase();
             Some(format!("sip:{}{port};transport={transport}", named.host?))
         });
-        let way = contact(self, &host, "", &self.caller_shown(caller));
+        let way = contact(self, &host, "", &self.number(caller));
         ResolvedContact { uri: uri.to_owned(), next_hop, ..way }
     }
 }
@@ -216,7 +214,7 @@ impl<S: GatewayStatus> GatewayResolver<S> {
             return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
         }
         let user = escape_user(&number);
-        let caller = gateway.caller_shown(request.caller.as_deref());
+        let caller = gateway.number(request.caller.as_deref());
         let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
         let granted = self.status.granted_by(name);
         let contacts: Vec<_> = gateway
@@ -258,7 +256,11 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// `caller`: the number that it is told.
 fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> ResolvedContact {
+    let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));
+    let account = gateway.from.0.as_deref();
+    let from = Some(account.unwrap_or(caller)).filter(|it| !it.is_empty()).unwrap_or(ANONYMOUS_USER);
     let mut uri = format!("sip:{user}@{}", host.host);
     if let Some(transport) = gateway.transport {
         uri.push_str(";transport=");
@@ -272,10 +274,13 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
             credentials: gateway.credentials.clone(),
             tls: gateway.tls.clone(),
         }),
-        from: Some({
-            let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));
-            format!("sip:{caller}@{domain}")
-        }),
+        from: Some(format!("sip:{}@{domain}", escape_user(from))),
+        told: Some(Arc::new(Told {
+            number: caller.to_owned(),
+            domain: domain.to_owned(),
+            account: account.map(str::to_owned),
+            outward: gateway.outward.clone(),
+        })),
         trying: gateway.trying,
         policy: gateway.policy.clone(),
         large: gateway.large,

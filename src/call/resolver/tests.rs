@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::identity::outward::Outward;
 use crate::lookup::{
     Credentials, LookupError, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
@@ -156,8 +157,9 @@ fn a_number_goes_to_a_gateways_hosts_in_order_and_as_it_wants_it() {
 
 #[test]
 fn a_gateway_hears_the_caller_as_it_wants_him() {
-    let rules = PrefixRule::rewrite(vec![PrefixRule::new("0", "+44")]);
-    let gateway = Gateway { caller: rules, ..Gateway::new("g", [GatewayHost::new("[2001:db8::1]:5070", 0)]) };
+    let number = PrefixRule::rewrite(vec![PrefixRule::new("0", "+44")]);
+    let outward = Arc::new(Outward { trusted: false, sends: None, number });
+    let gateway = Gateway { outward, ..Gateway::new("g", [GatewayHost::new("[2001:db8::1]:5070", 0)]) };
     let from = |gateway: &Gateway, caller| {
         let resolver = GatewayResolver::new([gateway.clone()], Status { down: vec![], in_use: 0 });
         look_for(&resolver, "gateway/g/1", caller).unwrap().unwrap().contacts.remove(0).from.unwrap()

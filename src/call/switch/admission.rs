@@ -10,6 +10,7 @@ use super::Turn;
 use crate::channels::Channel;
 use crate::controller::{Bound, NamedSources, PairPolicy, SrtpRules};
 use crate::handler::Party;
+use crate::identity::Reads;
 use crate::lookup::{GatewayUse, ResolvedContact};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
@@ -148,6 +149,12 @@ pub trait AdmissionControl: Send {
     /// [`Invite::tls`](b2b_sip::endpoint::Invite::tls).
     fn tls_of_caller(&self, _identity: Option<&str>, _flow: &Flow) -> Option<Arc<str>> {
         None
+    }
+
+    /// How the INVITE of an accepted call is read for who calls: `identity` is who the caller has proved
+    /// to be, `gateway` whose certificate the caller has shown, `source` where it comes from.
+    fn reads(&self, _identity: Option<&str>, _gateway: Option<&str>, _source: SocketAddr) -> Reads<'_> {
+        Reads::default()
     }
 
     /// Where the requests of a call may go that has been accepted: `identity` is who the

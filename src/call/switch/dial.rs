@@ -223,6 +223,11 @@ impl<T> Dial<T> {
         }
     }
 
+    /// The status of the best failure so far; none: nobody has failed.
+    pub fn failed_with(&self) -> Option<u16> {
+        self.best.as_ref().map(|best| best.status)
+    }
+
     /// Branches that are about to be given up for having given no response.
     pub fn silent_at(&self, now: Instant) -> Vec<BranchNo> {
         let silent = |branch: &Branch| matches!(branch, Branch::Open { silent_until: Some(until), .. } if *until <= now);

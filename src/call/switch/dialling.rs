@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::invite::shown_by;
+use super::redirect::of_reason;
 use super::reliable::{is_reliable, withhold};
 use super::say::reason_value;
 use super::table::{Dialling, Leg, Purpose};
@@ -16,6 +17,7 @@ use crate::channels::Channel;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::failure::cause;
 use crate::headers;
+use crate::identity::diversion;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::lookup::{LookupError, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
@@ -44,7 +46,8 @@ impl Switch {
         {
             it.policy = options.caller_policy.clone().or_else(|| it.policy.take());
             it.rules = Some(options.rules.clone()).filter(|rules| !rules.is_empty());
-            it.shown = options.caller.clone().or_else(|| shown_by(it.invite.as_deref()?)).map(Box::new);
+            let shown = || shown_by(it.invite.as_deref()?, it.who.as_deref());
+            it.shown = options.caller.clone().or_else(shown).map(Box::new);
         }
         let dialling = Dialling { purpose, options, dial: None, branches: Vec::new() };
         it.dialling = Some(Box::new(dialling));
@@ -87,8 +90,12 @@ impl Switch {
     /// Who a call dials for, as a URI.
     pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
         let caller = self.calls.get(call.0)?.dialling.as_ref()?.purpose.caller()?;
-        let invite = self.legs.get(caller.0)?.invite.as_deref()?;
-        Some(String::from_utf8_lossy(invite.from().ok()?.uri.raw).into_owned())
+        let it = self.legs.get(caller.0)?;
+        let from = it.invite.as_deref()?.from().ok()?;
+        match it.who.as_deref().filter(|who| who.corrects(&from)) {
+            Some(who) => Some(who.said.clone()),
+            None => Some(String::from_utf8_lossy(from.uri.raw).into_owned()),
+        }
     }
 
     fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
@@ -200,7 +207,17 @@ impl Switch {
         self.calls.get(call.0)?.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
     }
 
-    fn start_branch(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo, contact: ResolvedContact) {
+    fn start_branch(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        branch: BranchNo,
+        mut contact: ResolvedContact,
+    ) {
+        if contact.diverted.as_ref().is_some_and(|it| it.reason.is_empty()) {
+            let dial = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
+            contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
+        }
         let held = self.held_by_call(call);
         let channels = self.admission.outgoing(t.now, &contact, &held);
         self.counters.dialled += u64::from(channels.is_ok());
@@ -292,7 +309,8 @@ impl Switch {
         let caller = asks.and_then(|leg| self.legs.get(leg.0)?.invite.as_deref());
         // Nobody of ours asks where an application dials by itself.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
-        let mut invite = self.write_invite(it, caller, &dialling.options, offer);
+        let who = asks.and_then(|leg| self.legs.get(leg.0)?.who.as_deref());
+        let mut invite = self.write_invite(it, (caller, who), &dialling.options, offer);
         if let Some(contact) = it.contact.as_deref() {
             invite.hops = self.admission.hops_of_contact(contact);
         }

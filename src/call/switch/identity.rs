@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::invite::{escaped_user, name_before};
 use super::{Switch, Turn};
 use crate::LegId;
+use crate::identity::outward::ANONYMOUS;
 use b2b_sip::endpoint::{Body, CommandError, HeaderFields};
 use b2b_sip::msg::{Headers, Name, NameAddr, Response, elements};
 
@@ -51,6 +52,9 @@ impl Switch {
         let asserted = message.header(Name::PAssertedIdentity).filter(|_| !is_private);
         let asserted = asserted.and_then(|value| NameAddr::parse(elements(value).next()?));
         let Some(asserted) = asserted else { return false };
+        if self.is_unknown(leg) {
+            return false;
+        }
         let party = self.party(leg);
         let number = match &party.user {
             Some(_) => party.number.clone(),
@@ -72,10 +76,12 @@ impl Switch {
 
     /// `leg` is connected with `with` from now on; its next re-INVITE says so.
     pub(super) fn connects(&mut self, leg: LegId, with: LegId) {
+        let is_unknown = self.is_unknown(with);
         let shown = self.shown(with).filter(|_| self.admission.is_told(&self.party(leg)));
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        it.connected = shown.map(|(name, number)| {
-            format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into()
+        it.connected = shown.map(|(name, number)| match is_unknown {
+            true => ANONYMOUS.into(),
+            false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into(),
         });
     }
 

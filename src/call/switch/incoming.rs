@@ -1,8 +1,11 @@
 //! Their INVITE that starts a call: admission, its leg and call.
 
+use std::sync::Arc;
+
 use crate::call_fsm::CallEvent;
 use crate::controller::AddressFamily;
-use crate::handler::{IncomingCall, Party, caller_number};
+use crate::handler::{IncomingCall, Party};
+use crate::identity::{self, CallerIdentity};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request};
@@ -46,6 +49,9 @@ impl Switch {
             tracing::debug!("a call that has ended: {error}");
         }
         let gateway = self.admission.gateway_of_caller(&flow).filter(|_| identity.is_none());
+        let reads = self.admission.reads(identity.as_deref(), gateway.as_deref(), source);
+        let who = Arc::new(CallerIdentity::read(&request, &reads));
+        let number: Option<Arc<str>> = identity::called_number(&request, reads.called).map(Arc::from);
         let call = CallId(self.calls.insert(|_| Call::new(t.now)));
         let family = AddressFamily::of(flow.remote);
         let leg = LegId(self.legs.insert(|_| Leg::new(call, true, family)));
@@ -56,11 +62,12 @@ impl Switch {
             it.takes_update = request.has_token(Name::Allow, "UPDATE");
             it.party = Some(Box::new(Party {
                 user: identity.clone(),
-                number: caller_number(&request),
+                number: who.said.clone(),
                 address: Some(source),
                 gateway: gateway.clone(),
             }));
             it.invite = Some(Box::new(request.clone()));
+            (it.who, it.called) = (Some(who.clone()), number.clone());
         }
         if let Some(it) = self.calls.get_mut(call.0) {
             it.a = leg;
@@ -76,7 +83,9 @@ impl Switch {
             return self.replace(t, leg, replaced);
         }
         let at = t.now;
-        let incoming = IncomingCall { call, leg, request, source, at, identity, gateway, answered: false };
+        let answered = false;
+        let incoming =
+            IncomingCall { call, leg, request, source, at, identity, gateway, who, number, answered };
         self.ask_handlers(t, Asked::new(incoming));
     }
 

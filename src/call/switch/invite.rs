@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::Switch;
 use super::table::Leg;
-use crate::handler::caller_number;
-use crate::headers;
-use crate::lookup::Diverted;
+use crate::headers::{self, HeaderRule};
+use crate::identity::outward::{Writing, quoted};
+use crate::identity::{CallerIdentity, number_of};
 use crate::service::DialOptions;
 use b2b_sip::endpoint::{Body, Invite};
-use b2b_sip::msg::{Name, Request, chars, elements};
+use b2b_sip::msg::{Name, NameAddr, Request, chars, elements};
 
 /// Header fields of their INVITE that go across as they are.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
@@ -24,20 +24,25 @@ impl Switch {
     pub(super) fn write_invite(
         &self,
         leg: &Leg,
-        caller: Option<&Request>,
+        (caller, who): (Option<&Request>, Option<&CallerIdentity>),
         options: &DialOptions,
         offer: Option<Bytes>,
     ) -> Invite {
         let contact = leg.contact.as_deref();
-        let from = options.from.clone().map(Bytes::from);
+        let writing = Writing {
+            who,
+            told: contact.and_then(|it| it.told.as_deref()),
+            target: contact.map(|it| it.uri.as_str()).unwrap_or_default(),
+            diverted: contact.and_then(|it| it.diverted.as_deref()),
+            domain: &self.config.domain,
+        };
+        let name = caller_name(caller, options.caller.as_ref(), who);
+        let from = options.from.clone().or_else(|| writing.anonymous_from()).map(Bytes::from);
         let from = from.or_else(|| {
             let uri = contact.and_then(|contact| contact.from.as_ref())?;
-            Some(
-                [&caller_name(caller, options.caller.as_ref())[..], b"<", uri.as_bytes(), b">"]
-                    .concat()
-                    .into(),
-            )
+            Some([&name[..], b"<", uri.as_bytes(), b">"].concat().into())
         });
+        let from = from.or_else(|| self.caller_as_ours(caller, options.caller.as_ref(), who));
         let mut headers: Vec<(Bytes, Bytes)> = options
             .headers
             .iter()
@@ -45,15 +50,29 @@ impl Switch {
                 (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
             })
             .collect();
-        for name in PASSED_ON {
+        for name in PASSED_ON.into_iter().filter(|name| writing.passes(*name)) {
             if let Some(value) = caller.and_then(|invite| invite.header(name)) {
                 headers.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value)));
             }
         }
-        for diverted in contact.and_then(|it| it.diverted.as_deref()).into_iter().flat_map(Diverted::all) {
-            headers.push(("Diversion".into(), self.diversion(diverted).into()));
+        let number = from.as_deref().and_then(NameAddr::parse).and_then(|from| number_of(&from.uri));
+        let says = String::from_utf8_lossy(&name);
+        let anonymous = writing.is_private() && says.trim() == "\"Anonymous\"";
+        let written =
+            writing.fields(number.as_deref().unwrap_or_default(), if anonymous { "" } else { &says });
+        headers.extend(written.fields);
+        if let Some(why) = written.dropped {
+            tracing::info!("call {}: what was signed of the caller does not go on: {why}", leg.call.0);
         }
-        headers::apply(&options.rules, false, &mut headers, caller.map(|invite| &**invite));
+        let rules: Vec<HeaderRule>;
+        let rules = match writing.is_hidden() {
+            false => &options.rules[..],
+            true => {
+                rules = options.rules.iter().filter(|rule| writing.allows(rule)).cloned().collect();
+                &rules
+            }
+        };
+        headers::apply(rules, false, &mut headers, caller.map(|invite| &**invite));
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         Invite {
             flow: contact.and_then(|contact| contact.flow),
@@ -63,7 +82,7 @@ impl Switch {
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
             tls: contact.and_then(|it| it.gateway.as_ref()?.tls.clone()),
             target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
-            from: from.or_else(|| self.caller_as_ours(caller, options.caller.as_ref())),
+            from,
             route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),
             headers,
             body: offer.map(Body::sdp),
@@ -73,31 +92,41 @@ impl Switch {
         }
     }
 
-    /// Who has redirected the call (RFC 5806), at our address.
-    fn diversion(&self, diverted: &Diverted) -> String {
-        let (number, domain) = (escaped_user(&diverted.number), &self.config.domain);
-        let reason = if diverted.reason.is_empty() { "unknown" } else { diverted.reason };
-        format!("<sip:{number}@{domain}>;reason={reason}")
-    }
-
     /// From of a new leg: the caller's name and number, at our address.
-    fn caller_as_ours(&self, invite: Option<&Request>, told: Option<&(String, String)>) -> Option<Bytes> {
+    fn caller_as_ours(
+        &self,
+        invite: Option<&Request>,
+        told: Option<&(String, String)>,
+        who: Option<&CallerIdentity>,
+    ) -> Option<Bytes> {
         let domain = self.config.domain.as_bytes();
         if let Some((name, number)) = told {
             let number = escaped_user(number);
             return Some([name.as_bytes(), b"<sip:", number.as_bytes(), b"@", domain, b">"].concat().into());
         }
         let from = invite?.from().ok();
-        let user = from.as_ref().and_then(|from| from.uri.user).filter(|user| !user.is_empty());
-        let user = user.unwrap_or(b"anonymous");
-        Some([&caller_name(invite, None)[..], b"<sip:", user, b"@", domain, b">"].concat().into())
+        let corrected = who.filter(|who| from.as_ref().is_some_and(|from| who.corrects(from)));
+        let corrected = corrected.map(|who| escaped_user(&who.said));
+        let user = match &corrected {
+            Some(user) => Some(user.as_bytes()),
+            None => from.as_ref().and_then(|from| from.uri.user),
+        };
+        let user = user.filter(|user| !user.is_empty()).unwrap_or(b"anonymous");
+        Some([&caller_name(invite, None, who)[..], b"<sip:", user, b"@", domain, b">"].concat().into())
     }
 }
 
 /// The caller's name as it stands before a URI, or nothing.
-fn caller_name(invite: Option<&Request>, told: Option<&(String, String)>) -> Vec<u8> {
+fn caller_name(
+    invite: Option<&Request>,
+    told: Option<&(String, String)>,
+    who: Option<&CallerIdentity>,
+) -> Vec<u8> {
     if let Some((name, _)) = told {
         return name.clone().into_bytes();
+    }
+    if let Some(name) = who.and_then(|who| who.name.as_deref()) {
+        return quoted(name).into_bytes();
     }
     let from = invite.and_then(|invite| invite.from().ok());
     name_before(from.as_ref().and_then(|from| from.display)).into_bytes()
@@ -110,10 +139,10 @@ pub(super) fn name_before(display: Option<&[u8]>) -> String {
     String::from_utf8_lossy(&[&chars::shown(display)[..], space].concat()).into_owned()
 }
 
-/// Name and number that an INVITE shows.
-pub(super) fn shown_by(invite: &Request) -> Option<(String, String)> {
-    let name = String::from_utf8_lossy(&caller_name(Some(invite), None)).into_owned();
-    Some((name, caller_number(invite))).filter(|(_, number)| !number.is_empty())
+/// Name and number of who has sent an INVITE.
+pub(super) fn shown_by(invite: &Request, who: Option<&CallerIdentity>) -> Option<(String, String)> {
+    let name = String::from_utf8_lossy(&caller_name(Some(invite), None, who)).into_owned();
+    Some((name, who?.said.clone())).filter(|(_, number)| !number.is_empty())
 }
 
 /// The values of a Path, each a preloaded route.

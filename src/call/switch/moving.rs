@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,7 +13,8 @@ use super::table::{Asked as Wish, Exchange, Purpose};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::Event;
-use crate::handler::{IncomingCall, Referral};
+use crate::handler::{IncomingCall, Party, Referral};
+use crate::identity::{CallerIdentity, Reads};
 use crate::service::{DialError, TRANSFERRED_BY, Watched};
 use b2b_sip::endpoint::{Body, Reply};
 use b2b_sip::msg::{Limits, Message, Request};
@@ -62,10 +64,44 @@ impl Switch {
         let (name, number) = self.shown(leg).unwrap_or_default();
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let who = self.who_moves(leg, &party, source, &request);
         let (at, identity) = (t.now, party.user);
         // One that was called is who it is by its address.
         let gateway = self.legs.get(leg.0)?.party.as_ref().and_then(|party| party.gateway.clone());
-        Some(IncomingCall { call, leg, request, source, at, identity, gateway, answered: true })
+        Some(IncomingCall {
+            call,
+            leg,
+            request,
+            source,
+            at,
+            identity,
+            gateway,
+            who,
+            number: None,
+            answered: true,
+        })
+    }
+
+    /// Who a party is that is seen as if it had just called: who it was as it did, if it did, with the
+    /// number that it has now.
+    fn who_moves(
+        &self,
+        leg: LegId,
+        party: &Party,
+        source: SocketAddr,
+        as_now: &Request,
+    ) -> Arc<CallerIdentity> {
+        let before = self.legs.get(leg.0).and_then(|it| it.who.clone());
+        match before {
+            Some(who) if who.private || party.user.is_some() => who,
+            before => {
+                let reads = self.admission.reads(party.user.as_deref(), party.gateway.as_deref(), source);
+                let reads = Reads { believed: reads.believed.of_ours(), ..reads };
+                let CallerIdentity { number, said, .. } = CallerIdentity::read(as_now, &reads);
+                let before = before.as_deref().cloned().unwrap_or_default();
+                Arc::new(CallerIdentity { number, said, ..before })
+            }
+        }
     }
 
     /// The party may have been held, or have sent its media elsewhere: it is offered a

@@ -26,6 +26,7 @@ pub(super) struct Beginning {
     caller_name: Option<String>,
     pub callee: String,
     remote: Option<SocketAddr>,
+    verstat: Option<String>,
 }
 
 impl Switch {
@@ -38,6 +39,10 @@ impl Switch {
         remote: SocketAddr,
     ) {
         let from = request.from().ok();
+        let (who, called) = match self.legs.get(leg.0) {
+            Some(it) => (it.who.clone().unwrap_or_default(), it.called.clone()),
+            None => return,
+        };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let user = |user: Option<std::borrow::Cow<'_, [u8]>>| user.map(|it| text(&it)).unwrap_or_default();
         let beginning = Beginning {
@@ -45,12 +50,17 @@ impl Switch {
             began: t.now,
             rang: None,
             sip_call_id: request.call_id().map(text).unwrap_or_default(),
-            caller: user(from.as_ref().and_then(|from| from.uri.user_unescaped())),
-            caller_name: from.and_then(|from| {
-                from.display.map(|name| text(&chars::shown(name)).trim_matches('"').to_owned())
-            }),
-            callee: user(request.uri().ok().and_then(|uri| uri.user_unescaped())),
+            caller: who.said.clone(),
+            caller_name: who
+                .name
+                .clone()
+                .or_else(|| from?.display.map(|name| text(&chars::shown(name)).trim_matches('"').to_owned())),
+            callee: match called {
+                Some(number) => number.to_string(),
+                None => user(request.uri().ok().and_then(|uri| uri.user_unescaped())),
+            },
             remote: Some(remote),
+            verstat: who.verstat.clone(),
         };
         let Some(it) = self.legs.get_mut(leg.0) else { return };
         it.beginning = Some(Box::new(beginning));
@@ -90,6 +100,7 @@ impl Switch {
             caller_name,
             callee: it.contact.as_ref().map(|contact| contact.uri.clone()).unwrap_or_default(),
             remote: it.contact.as_ref().and_then(|contact| Some(contact.flow?.remote)),
+            verstat: None,
         }));
     }
 
@@ -142,6 +153,7 @@ impl Switch {
             audio: None,
             quality: None,
             route: diverted.and_then(|it| it.route.clone()),
+            verstat: beginning.verstat,
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
         self.history.by_gateway(leg.call, id, record.gateway.as_deref());

@@ -11,6 +11,7 @@ use super::table::Purpose;
 use super::{Switch, Turn};
 use crate::event::Event;
 use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
+use crate::identity::diversion;
 use crate::leg_fsm::LegState;
 use crate::lookup::{LookupRequest, ResolvedContact, Resolver};
 use crate::service::{DialOrder, DialTo};
@@ -21,21 +22,6 @@ use b2b_sip::msg::{Name, Response};
 /// Contacts of one answer that are looked at, and branches that may come of them: far fewer than a
 /// dialling may have in all.
 const CONTACTS: usize = 8;
-
-/// Why a call is diverted, in the words of RFC 5806 §4.
-const REASONS: [&str; 11] = [
-    "unconditional",
-    "no-answer",
-    "user-busy",
-    "unavailable",
-    "time-of-day",
-    "do-not-disturb",
-    "deflection",
-    "follow-me",
-    "out-of-service",
-    "away",
-    "unknown",
-];
 
 /// What becomes of one contact of a 3xx.
 enum Whither {
@@ -70,7 +56,7 @@ impl Switch {
         let (call, Some(branch), dialled) = (it.call, it.branch, it.contact.as_deref().cloned()) else {
             return;
         };
-        let reason = diversion(response, matches!(it.state, LegState::Ringing | LegState::EarlyMedia));
+        let reason = diverted_for(response, matches!(it.state, LegState::Ringing | LegState::EarlyMedia));
         let mut targets = match failure.status {
             300..400 => redirect_targets(response),
             _ => Vec::new(),
@@ -79,7 +65,7 @@ impl Switch {
         let dialling = self.calls.get(call.0).and_then(|it| it.dialling.as_ref());
         let follows = dialling.and_then(|it| it.dial.as_ref()).is_some_and(|dial| dial.follows_redirects());
         let caller = dialling.and_then(|it| it.purpose.caller());
-        let caller = caller.and_then(|leg| self.shown(leg));
+        let caller = caller.and_then(|leg| self.caller_of(leg));
         let caller = caller.or_else(|| dialling?.options.caller.clone());
         let (Some(dialled), true) = (dialled, follows && !targets.is_empty()) else {
             return self.branch_failed(t, (call, leg, branch), failure);
@@ -282,7 +268,7 @@ async fn whither(
 }
 
 /// A contact with why the call was diverted to it, where it was.
-fn of_reason(mut contact: ResolvedContact, reason: &'static str) -> ResolvedContact {
+pub(super) fn of_reason(mut contact: ResolvedContact, reason: &'static str) -> ResolvedContact {
     if let Some(diverted) = contact.diverted.as_mut().filter(|it| it.reason.is_empty()) {
         Arc::make_mut(diverted).reason = reason;
     }
@@ -290,13 +276,11 @@ fn of_reason(mut contact: ResolvedContact, reason: &'static str) -> ResolvedCont
 }
 
 /// Why somebody diverts: as its own Diversion says, else as its answer shows.
-fn diversion(response: &Response, rang: bool) -> &'static str {
+fn diverted_for(response: &Response, rang: bool) -> &'static str {
     let said = response.header(Name::parse(b"Diversion")).unwrap_or_default();
     let said = String::from_utf8_lossy(said).to_ascii_lowercase();
     let reason = said.split(';').find_map(|param| param.trim().strip_prefix("reason="));
-    let reason = reason.map(|reason| reason.split(',').next().unwrap_or_default().trim().trim_matches('"'));
-    let known = reason.and_then(|reason| REASONS.into_iter().find(|known| *known == reason));
-    known.unwrap_or(match (response.status(), rang) {
+    reason.and_then(diversion::reason).unwrap_or(match (response.status(), rang) {
         (301 | 302, false) => "unconditional",
         (301 | 302, true) => "no-answer",
         _ => "unknown",

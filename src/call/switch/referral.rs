@@ -10,6 +10,7 @@ use super::transfer::Referrer;
 use super::{Switch, Turn};
 use crate::event::Event;
 use crate::handler::{HandlerAction, Party, Referral};
+use crate::identity::ANONYMOUS_USER;
 use crate::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::{CallId, LegId};
 use b2b_sip::msg::Uri;
@@ -158,6 +159,19 @@ impl Switch {
 
     /// Name and number of the party of a leg, for others to see.
     pub(super) fn shown(&self, leg: LegId) -> Option<(String, String)> {
+        if self.is_unknown(leg) {
+            return Some(("\"Anonymous\" ".to_owned(), ANONYMOUS_USER.to_owned()));
+        }
+        self.caller_of(leg)
+    }
+
+    /// Whether the party of a leg has called and stays unknown.
+    pub(super) fn is_unknown(&self, leg: LegId) -> bool {
+        self.legs.get(leg.0).and_then(|it| it.who.as_deref()).is_some_and(|who| who.private)
+    }
+
+    /// Name and number of the party of a leg, whether or not others may see them.
+    pub(super) fn caller_of(&self, leg: LegId) -> Option<(String, String)> {
         let it = self.legs.get(leg.0)?;
         match &it.shown {
             Some(shown) => Some((**shown).clone()),

@@ -82,8 +82,12 @@ impl Switch {
         })
     }
 
-    /// Who a REFER that goes across comes from (RFC 3892): who they are here, whatever they say.
+    /// Who a REFER that goes across comes from (RFC 3892): who they are here, whatever they say. None of
+    /// who stays unknown.
     pub(super) fn referred_by(&self, leg: LegId) -> Option<String> {
+        if self.is_unknown(leg) {
+            return None;
+        }
         let party = self.party(leg);
         let user = party.user.unwrap_or(party.number);
         let user = super::invite::escaped_user(&user);

@@ -21,6 +21,7 @@ use crate::channels::Channel;
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
 use crate::headers::HeaderRule;
+use crate::identity::CallerIdentity;
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::lookup::ResolvedContact;
 use crate::recording::Keys;
@@ -107,6 +108,10 @@ pub(super) struct Leg {
     pub contact: Option<Box<ResolvedContact>>,
     /// Who has called, as far as admission control knows; where from.
     pub party: Option<Box<Party>>,
+    /// Who has called, as its INVITE says and is believed; none: we called it.
+    pub who: Option<Arc<CallerIdentity>>,
+    /// The number that it has called, where that is not its Request-URI's.
+    pub called: Option<Arc<str>>,
     /// Name and number of its party: of who has called, as the callee was told; of others, as
     /// they say, where they are believed.
     pub shown: Option<Box<(String, String)>>,
@@ -179,6 +184,8 @@ impl Leg {
             watchers: Vec::new(),
             contact: None,
             party: None,
+            who: None,
+            called: None,
             shown: None,
             rules: None,
             given: Vec::new(),

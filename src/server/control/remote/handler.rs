@@ -263,7 +263,7 @@ impl Remote {
         }
         let variables: serde_json::Map<_, _> =
             variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        json!({
+        let mut offer = json!({
             "type": "offer",
             "remote": self.short(),
             "call": call.call.0,
@@ -275,6 +275,10 @@ impl Remote {
             "answered": call.answered,
             "variables": variables,
             "headers": headers,
-        })
+        });
+        if let Some(verstat) = &call.who.verstat {
+            offer["verstat"] = json!(verstat);
+        }
+        offer
     }
 }
