@@ -4,6 +4,7 @@
 mod abuse;
 mod dialogs;
 mod doors_open;
+mod identity;
 mod led;
 mod lifecycle;
 pub mod peer;
