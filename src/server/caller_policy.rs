@@ -24,7 +24,8 @@ pub fn reads<'a>(
     }
     let gateway = match settings.caller(None, certified, source).0 {
         Origin::Gateway(name) => settings.config.gateway(name),
-        Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
+        Origin::Trusted => return Reads { believed: Believed::Local, ..Reads::default() },
+        Origin::User(_) | Origin::Unknown => None,
     };
     let Some(gateway) = gateway else { return Reads::default() };
     Reads {

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | in the trust domain (RFC 3325) | P-Asserted-Identity, else Remote-Party-ID, else From | what it says |
 //! | a user | one of its own, by P-Preferred-Identity or From; else the usual one | the password |
+//! | an address of the operator's | From | that |
 //! | anybody else | From | nothing |
 //!
 //! That a caller wants to stay unknown is believed of everybody: it hides nothing but what the same
@@ -38,7 +39,7 @@ pub struct CallerIdentity {
     pub asserted: Vec<String>,
     /// The caller stays unknown to all who are not trusted (RFC 3323 §4.2, RFC 3325 §9.3).
     pub private: bool,
-    /// A password or a trusted gateway stands for the number.
+    /// A password, a trusted gateway or the operator stands for the number.
     pub vouched: bool,
     /// Who has forwarded the call before it came here, the last one first.
     pub diversions: Vec<Diversion>,
@@ -70,6 +71,8 @@ impl Default for Reads<'_> {
 pub enum Believed<'a> {
     /// From, for what it is worth.
     From,
+    /// From, since the operator names the address.
+    Local,
     /// What it asserts: it is in the trust domain (RFC 3325 §2.3, Spec(T)).
     Asserted,
     /// That it is this user.
@@ -77,9 +80,10 @@ pub enum Believed<'a> {
 }
 
 impl<'a> Believed<'a> {
-    /// The same of a message that we have written ourselves: of who is no user From counts.
+    /// The same of a message that we have written ourselves: of who is no user From counts, which has the
+    /// number that we have called.
     pub fn of_ours(self) -> Believed<'a> {
-        if let Believed::User(_) = self { self } else { Believed::From }
+        if let Believed::User(_) = self { self } else { Believed::Local }
     }
 }
 
@@ -113,6 +117,7 @@ impl CallerIdentity {
     pub fn read(request: &Request, reads: &Reads<'_>) -> CallerIdentity {
         let mut who = match reads.believed {
             Believed::From => unbelieved(request),
+            Believed::Local => CallerIdentity { vouched: true, ..unbelieved(request) },
             Believed::Asserted => asserted(request),
             Believed::User(numbers) => user(request, numbers),
         };
@@ -159,13 +164,16 @@ fn asserted(request: &Request) -> CallerIdentity {
     let number = tel.and_then(|it| number_of(&it.uri)).or_else(|| number_of(&sip?.uri));
     let party = number.is_none().then(|| remote_party(request)).flatten();
     let from = request.from().ok();
+    // Whoever is nobody in From is not to be shown by what stands beside it.
+    let user = from.as_ref().and_then(|from| from.uri.user).unwrap_or_default();
+    who.private = user.eq_ignore_ascii_case(ANONYMOUS_USER.as_bytes());
     let uris = values.iter().map(|it| it.uri).chain(from.as_ref().map(|from| from.uri));
     who.verstat = uris.into_iter().find_map(|uri| signed::verstat_of(&uri));
     who.number = match (number, party) {
         (Some(number), _) => number,
         (None, Some((number, name, private))) => {
             who.name = name;
-            who.private = private;
+            who.private |= private;
             number
         }
         (None, None) => from.and_then(|from| number_of(&from.uri)).unwrap_or_default(),

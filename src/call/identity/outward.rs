@@ -193,7 +193,8 @@ impl Writing<'_> {
         });
         let verstat = verstat.map(|it| format!(";verstat={it}")).unwrap_or_default();
         let domain = &told.domain;
-        if sends.asserted {
+        // Nothing is asserted that nobody stands for (RFC 3325 §5).
+        if sends.asserted && self.who.is_none_or(|who| who.vouched) {
             let value = format!("{name}<sip:{user}{verstat}@{domain}>");
             fields.push(("P-Asserted-Identity".into(), value.into()));
             // Where it came as a number, too (RFC 3325 §9.1: one sip URI, one tel URI).

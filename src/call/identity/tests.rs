@@ -107,10 +107,13 @@ fn whoever_wants_to_stay_unknown_does() {
         ("From: <sip:anonymous@b2b.example>;tag=1\r\n", false),
     ] {
         let unbelieved = CallerIdentity::read(&invite(fields), &Reads::default());
-        for who in [unbelieved, trusted(fields), user(fields, &[])] {
+        for who in [unbelieved, user(fields, &[])] {
             assert_eq!(who.private, private, "{fields}");
             assert!(!private || who.told() == "anonymous");
         }
+        let who = trusted(&format!("{fields}{PAI}"));
+        assert_eq!(who.private, private || fields.contains("anonymous"), "{fields}");
+        assert_eq!(who.number, "+49800");
     }
     let fields = "From: <sip:anonymous@anonymous.invalid>;tag=1\r\nPrivacy: id\r\n";
     assert_eq!(user(fields, &["+49302"]).number, "+49301", "we know who it is all the same");
@@ -212,6 +215,19 @@ fn a_gateway_gets_what_its_list_says() {
     ];
     assert_eq!(fields(&who, Some(&told(false, Some(ALL)))), all);
     assert_eq!(fields(&who, Some(&told(true, Some(ALL)))), all);
+}
+
+#[test]
+fn nothing_is_asserted_that_nobody_stands_for() {
+    let of = |believed| {
+        let who = CallerIdentity::read(&invite(""), &Reads { believed, ..Reads::default() });
+        fields(&who, Some(&told(true, Some(Sends { diversion: false, history: false, ..ALL }))))
+    };
+    let claimed = of(Believed::From);
+    assert_eq!(claimed.len(), 2, "{claimed:?}");
+    assert!(claimed[0].starts_with("P-Preferred") && claimed[1].ends_with("screen=no;privacy=off"));
+    let local = of(Believed::Local);
+    assert!(local[0].starts_with("P-Asserted") && local[2].ends_with("screen=yes;privacy=off"), "{local:?}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, DialOptions};
-use b2b_sip::endpoint::{Body, HeaderFields};
-use b2b_testkit::{Handler, Harness, SESSION};
+use b2b_sip::endpoint::{Body, HeaderFields, Invite};
+use b2b_testkit::{B2B, Handler, Harness, SESSION};
 use bytes::Bytes;
 
 use crate::digits::allowing;
@@ -96,6 +96,47 @@ fn an_identity_that_is_to_stay_private_goes_nowhere() {
     assert_eq!(told(&harness, from, ANN), []);
     harness.hang_up(ann, a);
     harness.assert_nothing_left();
+}
+
+/// RFC 3323: a transfer leads nobody to a caller who stays unknown, neither who comes nor, where the
+/// REFER goes across, who is asked.
+#[test]
+fn a_caller_who_stays_unknown_does_so_in_transfers() {
+    let privacy = |harness: &mut Harness, ann, target: &str| {
+        let invite = Invite {
+            target: format!("sip:{target}@{B2B}").into(),
+            from: Some("\"Hidden Ann\" <sip:4930771@phones.example>".into()),
+            headers: vec![("Privacy".into(), "id".into())],
+            body: Some(Body::sdp(SESSION.to_owned())),
+            ..Invite::default()
+        };
+        harness.invite(ann, invite)
+    };
+    for mode in [BridgeMode::Intercepting, BridgeMode::Transparent] {
+        let mut harness = harness(mode);
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        harness.change_messages(move |message| allowing(message, "party1", ALLOW));
+        let a = privacy(&mut harness, ann, "bob");
+        let b = harness.answer_next(bob, SESSION);
+        if mode == BridgeMode::Transparent {
+            harness.refer(ann, a, format!("<{}>", uri(CAT)));
+        } else {
+            harness.refer(bob, b, format!("<{}>", uri(CAT)));
+            harness.answer_next(cat, SESSION);
+        }
+        harness.run(Duration::from_secs(3));
+        let sent = harness.wire.iter().filter(|it| [BOB, CAT].iter().any(|at| it.to == at.parse().unwrap()));
+        let mut requests = 0;
+        for message in sent.filter(|it| !it.line().starts_with("SIP/2.0")) {
+            requests += 1;
+            let text = format!("{message:?}");
+            let fields = ["From", "P-Asserted-Identity", "Referred-By", "Contact", "Diversion"];
+            for value in fields.into_iter().filter_map(|name| message.field(name)) {
+                assert!(!value.contains("4930771") && !value.contains("Hidden"), "{mode:?}: {text}");
+            }
+        }
+        assert!(requests > 1, "{mode:?}");
+    }
 }
 
 #[test]
