@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::identity::outward::Told;
@@ -95,6 +96,8 @@ pub struct ResolvedContact {
     /// Route values to begin with, as a list: the path that the party registered by
     /// (RFC 3327). It goes before `flow` and `next_hop`.
     pub path: Option<String>,
+    /// Header fields of its INVITE.
+    pub headers: Arc<[(Bytes, Bytes)]>,
     /// What it is not told that we can.
     pub withheld: Withheld,
     /// By which way large requests go.
@@ -155,6 +158,7 @@ impl ResolvedContact {
             flow: None,
             next_hop: None,
             path: None,
+            headers: Arc::default(),
             withheld: Withheld::default(),
             large: LargeRequests::default(),
             source: None,

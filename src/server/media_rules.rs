@@ -19,7 +19,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
     spared.extend(registered.iter().map(|address| IpNet::from(*address)));
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
-    let mut srtp = None;
+    let (mut srtp, mut is_at) = (None, address.map(|address| address.ip()));
     let party = match settings.party(party).0 {
         Origin::User(name) => {
             if let Some(user) = settings.directory.user(name) {
@@ -31,8 +31,10 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         Origin::Gateway(name) => {
             if let Some(gateway) = config.gateway(name) {
                 sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
-                let hosts = gateway.reached_by().filter_map(|host| host.host.parse::<IpAddr>().ok());
-                spared.extend(hosts.map(IpNet::from));
+                let hosts: Vec<IpAddr> =
+                    gateway.reached_by().filter_map(|host| host.host.parse::<IpAddr>().ok()).collect();
+                is_at = is_at.or_else(|| hosts.first().copied());
+                spared.extend(hosts.into_iter().map(IpNet::from));
                 srtp.clone_from(&gateway.srtp);
                 sources.answer = match gateway.media_answer {
                     MediaAnswer::Source => Answering::Source,
@@ -49,7 +51,11 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         "" => address.map(|address| address.ip().to_string()).unwrap_or_default(),
         name => name.to_owned(),
     };
-    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }), srtp }
+    let inside = is_at.is_some_and(|ip| {
+        let ip = ip.to_canonical();
+        config.server.inside.iter().any(|net| net.contains(&ip))
+    });
+    MediaRules { party, sources, bound: Some(Bound { party: counted, spared }), inside, srtp }
 }
 
 #[cfg(test)]

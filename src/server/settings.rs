@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ipnet::IpNet;
 
 use super::caller_policy;
 use crate::config::tls::GatewayOutward;
 use crate::config::{
-    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, ServerConfig,
-    Strategy, Target,
+    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
+    ServerConfig, Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use b2b_call::controller::PairPolicy;
@@ -112,6 +113,10 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             let mut gateway = Gateway::new(&from.name, hosts);
             gateway.transport = from.transport;
             gateway.large = from.large;
+            let field = |(name, value): &(String, Secret)| {
+                (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.reveal().as_bytes()))
+            };
+            gateway.headers = from.headers.iter().map(field).collect();
             gateway.withheld = Withheld { session_timer: !from.session_timers, reliable: !from.reliable };
             gateway.route = from.proxy_route();
             gateway.credentials = from.auth.as_ref().map(|auth| {

@@ -56,7 +56,7 @@ pub fn advertised(server: &Server) -> Vec<Advertised> {
                 transport,
                 host: host.clone(),
                 port,
-                inside: Vec::new(),
+                inside: server.inside.iter().map(|net| (net.addr(), net.prefix_len())).collect(),
             };
             match advertise.port {
                 // It cannot be the port of TLS as well.

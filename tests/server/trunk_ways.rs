@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::server_support::phone::{Phone, field};
-use crate::server_support::{server, until};
+use crate::server_support::{configured, server, start, until};
 
 fn phone(name: &'static str, last: u8) -> Phone {
     Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
@@ -85,6 +85,46 @@ fn what_a_gateway_is_not_to_be_told_is_not_in_its_invite() {
     assert_eq!(run("session_timers = false\n"), (false, false, true, true));
     assert_eq!(run("reliable = false\n"), (true, true, false, true));
     assert_eq!(run("session_timers = false\nreliable = false\n"), (false, false, false, true));
+}
+
+/// A LAN beside a trunk that is behind a NAT: each is told the address by which it reaches us.
+#[test]
+fn who_is_inside_is_told_our_own_address_and_everybody_else_the_advertised_one() {
+    let (carrier, phone_inside, caller) = (phone("carrier", 3), phone("inside", 4), phone("caller", 2));
+    let lines = format!(
+        "[media]\nadvertise = \"203.0.113.5\"\n[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\n\
+         transport = \"udp\"\noptions_s = 0\nheaders = {{ X-Account = \"7\" }}\n{TO_CARRIER}\
+         [[route]]\ncalled = \"300\"\nto = [\"{}\"]\n",
+        at(&carrier),
+        phone_inside.uri()
+    );
+    let folder = configured(&lines);
+    let path = folder.path().join("b2bua.toml");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    let server = "[server]\nadvertise = \"203.0.113.5\"\ninside = [\"127.0.0.4\"]\n";
+    std::fs::write(&path, text.replacen("[server]\n", server, 1)).expect("a file");
+    let server = start(folder);
+
+    caller.ask_for(server.sip, "200");
+    let (invite, peer) = carrier.hear("INVITE");
+    assert!(invite.contains("c=IN IP4 203.0.113.5\r\n"), "{invite}");
+    assert!(
+        field(&invite, "Contact").contains("@203.0.113.5:")
+            || field(&invite, "Contact").contains("sip:203.0.113.5:")
+    );
+    assert!(field(&invite, "Via").contains("203.0.113.5"), "{invite}");
+    assert_eq!(field(&invite, "X-Account"), "7");
+    assert!(!invite.contains("127.0.0.1"), "nothing of our side of the NAT shows: {invite}");
+    carrier.refuse_to("486 Busy Here", &invite, peer);
+    caller.hear("SIP/2.0 486");
+
+    let caller = phone("another", 2);
+    caller.ask_for(server.sip, "300");
+    let (invite, peer) = phone_inside.hear("INVITE");
+    assert!(invite.contains("c=IN IP4 127.0.0.1\r\n") && !invite.contains("203.0.113.5"), "{invite}");
+    assert!(!invite.contains("X-Account"), "{invite}");
+    phone_inside.refuse_to("486 Busy Here", &invite, peer);
+    caller.hear("SIP/2.0 486");
 }
 
 #[test]

@@ -157,7 +157,8 @@ impl EmbeddedController {
         let opened = self.relay.open(spec.family == AddressFamily::V6, near, config);
         let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
         let id = endpoint_id(relay);
-        let told = self.told.iter().find(|(ip, _)| *ip == local.ip()).map_or(local.ip(), |told| told.1);
+        let told = self.told.iter().find(|(ip, _)| *ip == local.ip() && !spec.inside);
+        let told = told.map_or(local.ip(), |(_, told)| *told);
         let rtp = SocketAddr::new(told, local.port());
         let mut state = self.state();
         let mut side = Side::new(rtp, state.rng.random());

@@ -56,6 +56,9 @@ pub struct EndpointSpec {
     pub sources: NamedSources,
     /// How much is sent without a proof that anybody is there; none: without a bound.
     pub bound: Option<Bound>,
+    /// The party is on our side of the NAT: it is told the address that is bound.
+    #[serde(default)]
+    pub inside: bool,
 }
 
 /// Where a party has named an address that nothing has ever come from, a bounded amount is sent.
@@ -88,6 +91,7 @@ impl EndpointSpec {
             signalling: [None; 2],
             sources: NamedSources::default(),
             bound: None,
+            inside: false,
         }
     }
 

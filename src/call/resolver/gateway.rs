@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{escape_user, ready, rest};
 use crate::identity::ANONYMOUS_USER;
 use crate::identity::outward::{Outward, Told};
@@ -26,6 +28,8 @@ pub struct Gateway {
     pub transport: Option<Transport>,
     /// The Route of an outbound proxy, a name-addr.
     pub route: Option<String>,
+    /// Header fields that calls to it get.
+    pub headers: Arc<[(Bytes, Bytes)]>,
     /// What it is not told that we can.
     pub withheld: Withheld,
     /// By which way large requests go.
@@ -60,6 +64,7 @@ impl Gateway {
             hosts: hosts.into_iter().collect(),
             transport: None,
             route: None,
+            headers: Arc::default(),
             withheld: Withheld::default(),
             large: LargeRequests::default(),
             credentials: None,
@@ -285,6 +290,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
         policy: gateway.policy.clone(),
         large: gateway.large,
         withheld: gateway.withheld,
+        headers: gateway.headers.clone(),
         path: gateway.route.clone(),
         ..ResolvedContact::new(uri, host.priority)
     }

@@ -67,6 +67,8 @@ pub struct MediaRules {
     pub sources: NamedSources,
     /// How much is sent to who has proved nothing; none: without a bound.
     pub bound: Option<Bound>,
+    /// It is on our side of the NAT.
+    pub inside: bool,
     /// Encryption; none: as the contact says, or the switch's configuration.
     pub srtp: Option<SrtpRules>,
 }

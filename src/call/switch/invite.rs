@@ -55,6 +55,7 @@ impl Switch {
                 headers.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value)));
             }
         }
+        headers.extend(contact.into_iter().flat_map(|contact| contact.headers.iter().cloned()));
         let number = from.as_deref().and_then(NameAddr::parse).and_then(|from| number_of(&from.uri));
         let says = String::from_utf8_lossy(&name);
         let anonymous = writing.is_private() && says.trim() == "\"Anonymous\"";

@@ -48,7 +48,7 @@ pub const SERVER: Table = Table {
         trusted: NETWORKS => [],
             "Sources that may call without a password. REGISTER always needs one. UDP sources can be forged: trust networks, not the Internet.";
         inside: NETWORKS => [],
-            "Networks of yours, without NAT between them and b2b. What is in them is reached where it says, is sent no keep-alive, and proves nothing before media are sent to it.";
+            "Networks of yours, without NAT between them and b2b. What is in them is reached where it says, is sent no keep-alive, proves nothing before media are sent to it, and is told our own address instead of `advertise`, in signalling (after a restart) and in SDP.";
         store: text!("`memory` or `sqlite:` and a path", texts::store) => "sqlite:b2b.sqlite", at_restart(),
             "Where bindings are kept. `memory` loses them at a restart.";
         cdr: PATH, at_restart(),

@@ -14,6 +14,7 @@ use super::pattern::{Pattern, Rewrite, Template};
 use super::srtp;
 use super::texts::{self, TRANSPORTS, network, plain_name};
 use super::{ConfigError, MinAlgorithm, Secret, tls};
+use b2b_config::lines::Text;
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
@@ -125,6 +126,7 @@ pub(super) fn gateway(
             port,
             priority: 0,
         }),
+        headers: headers(section)?,
         session_timers: section.switch("session_timers")?,
         reliable: section.switch("reliable")?,
         large: section.choice_if_set("large", &LARGE)?.unwrap_or_default(),
@@ -156,6 +158,20 @@ pub(super) fn gateway(
     names.add_clients(section, &gateway)?;
     section.finish();
     Ok(gateway)
+}
+
+/// Header fields of calls to a gateway; no error shows a value, which may be a token.
+fn headers(section: &Section<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
+    let pairs = section.pairs("headers")?.into_iter();
+    let read = |(name, value): (String, Text)| {
+        let bad = |why: String| section.bad("headers", value.at, &name, why);
+        parse_route::header_name(&name).map_err(bad)?;
+        if !value.text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+            return Err(bad("its value has characters that cannot be sent; use plain ASCII".to_owned()));
+        }
+        Ok((name, Secret::new(value.text)))
+    };
+    pairs.map(read).collect()
 }
 
 /// `own`, `routes`, or names of gateways, which may stand further down in the file.

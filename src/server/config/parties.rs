@@ -71,6 +71,8 @@ pub struct Gateway {
     pub transport: Option<Transport>,
     /// Where requests to it go first.
     pub outbound_proxy: Option<GatewayHost>,
+    /// Header fields that calls to it get.
+    pub headers: Vec<(String, Secret)>,
     /// Session timers are asked for in calls to it.
     pub session_timers: bool,
     /// PRACK is offered in calls to it.

@@ -1,7 +1,8 @@
 //! The keys of users, gateways, groups and routes.
 
 use b2b_config::table::Takes::{
-    Choice, ChoiceOrTable, Choices, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text, Texts, Whole,
+    Choice, ChoiceOrTable, Choices, Pairs, Secret, Switch, SwitchOrCodes, Tables, TablesOrTexts, Text, Texts,
+    Whole,
 };
 use b2b_config::table::{Table, Takes, any};
 use b2b_config::{rows, text, texts};
@@ -57,6 +58,8 @@ pub const GATEWAY: Table = Table {
         transport: Choice(&TRANSPORTS), "Without it: as DNS says (RFC 3263).";
         outbound_proxy: text!("`host[:port]`", host_port),
             "Where REGISTER, OPTIONS and calls to it go first, in a `Route`; the Request-URI keeps the name of the host. For providers whose domain is not where their SIP is.";
+        headers: Pairs("table of header fields and texts"),
+            "Fields that calls to it get, like `{ X-Telnyx-Token = \"…\" }`. Not those that SIP itself needs.";
         session_timers: Switch => true,
             "Whether calls to it ask for a session timer (RFC 4028). Who asks us gets one all the same; who does not know of it is left in peace.";
         reliable: Switch => true,
