@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use rcgen::ExtendedKeyUsagePurpose as Purpose;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
@@ -170,6 +170,25 @@ pub fn accept_asking(listener: &TcpListener, pair: &(PathBuf, PathBuf), authorit
     accept_with(listener, pair, Some(authority))
 }
 
+/// The next connection; nobody may come at all.
+fn next_of(listener: &TcpListener) -> TcpStream {
+    let until = Instant::now() + PATIENCE;
+    listener.set_nonblocking(true).expect("a listener");
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                listener.set_nonblocking(false).expect("a listener");
+                stream.set_nonblocking(false).expect("a connection");
+                return stream;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("nobody connects: {error}"),
+        }
+    }
+}
+
 fn accept_with(
     listener: &TcpListener,
     (certificate, key): &(PathBuf, PathBuf),
@@ -189,7 +208,7 @@ fn accept_with(
     let config = builder
         .with_single_cert(chain(certificate), PrivateKeyDer::from_pem_file(key).expect("key"))
         .expect("a pair");
-    let (stream, _) = listener.accept().expect("connection");
+    let stream = next_of(listener);
     stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
     StreamOwned::new(ServerConnection::new(Arc::new(config)).expect("server"), stream)
 }
