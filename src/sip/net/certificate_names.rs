@@ -29,3 +29,25 @@ fn host(uri: &str) -> Option<String> {
 fn plain(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use b2b_test_support::tls::Authority;
+    use rustls::pki_types::pem::PemObject;
+
+    #[test]
+    fn sip_uris_come_before_dns_names_and_users_are_no_servers() {
+        let folder = tempfile::tempdir().expect("folder");
+        let authority = Authority::new(folder.path(), "authority");
+        let of = |hosts: &[&str], uris: &[&str]| {
+            let (certificate, _) = authority.issue_uris("it", hosts, uris);
+            names(&CertificateDer::from_pem_file(certificate).expect("a certificate"))
+        };
+        let uris =
+            ["sip:Sbc.example", "sip:ann@x.example", "sips:y.example", "sip:z.example:5061;transport=tls"];
+        assert_eq!(of(&["dns.example"], &uris), ["sbc.example", "z.example"]);
+        assert_eq!(of(&["*.Hub.example", "a.example"], &uris[1..3]), ["*.hub.example", "a.example"]);
+        assert_eq!(of(&["192.0.2.1"], &[]), [""; 0]);
+    }
+}
