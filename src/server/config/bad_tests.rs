@@ -447,3 +447,30 @@ proptest::proptest! {
         let _ = parse_alone(&format!("{BEFORE}{section}\nto = \"user/1001\"\n{key} = {value}\n"));
     }
 }
+
+#[test]
+fn who_calls_is_told_by_words_that_there_are() {
+    let gateway = "[[gateway]]\nname = \"g\"\nhosts = [\"h\"]\n";
+    check(
+        gateway,
+        &[
+            (
+                "called_from = \"from\"",
+                "line 4: `gateway.called_from` = \"from\": choose request-uri, to, p-called-party-id, or a header field like header:X-DID",
+            ),
+            ("called_from = \"header:\"", "line 4: `gateway.called_from` = \"header:\": not a header name"),
+            (
+                "country = \"+49\"",
+                "line 4: `gateway.country` = \"+49\": no country code; write its digits alone, like \"49\"",
+            ),
+            (
+                "identity = [\"pai\", \"p-asserted\"]",
+                "line 4: `gateway.identity` = \"p-asserted\": no such field; choose from pai, ppi, rpid, diversion, history-info or stir",
+            ),
+            (
+                "number_format = \"national\"",
+                "line 4: `gateway.number_format` = \"national\": no such form; choose as_is, e164, 00 or no_plus",
+            ),
+        ],
+    );
+}

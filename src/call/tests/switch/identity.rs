@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::service::{CallService, DialOptions};
-use b2b_sip::endpoint::{Body, HeaderFields, Invite};
-use b2b_testkit::{B2B, Handler, Harness, SESSION};
+use b2b_sip::endpoint::{Body, HeaderFields, Invite, Replaces, UsageId};
+use b2b_testkit::{B2B, Handler, Harness, PartyId, SESSION};
 use bytes::Bytes;
 
 use crate::digits::allowing;
@@ -98,25 +98,55 @@ fn an_identity_that_is_to_stay_private_goes_nowhere() {
     harness.assert_nothing_left();
 }
 
+/// Ann calls Bob, and wants to stay unknown.
+fn calls_unknown(harness: &mut Harness, ann: PartyId) -> UsageId {
+    let invite = Invite {
+        target: format!("sip:bob@{B2B}").into(),
+        from: Some("\"Hidden Ann\" <sip:4930771@phones.example>".into()),
+        headers: vec![("Privacy".into(), "id".into())],
+        body: Some(Body::sdp(SESSION.to_owned())),
+        ..Invite::default()
+    };
+    harness.invite(ann, invite)
+}
+
+#[test]
+fn who_is_connected_with_a_caller_who_stays_unknown_is_told_so() {
+    let mut harness = harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = calls_unknown(&mut harness, ann);
+    let b = harness.answer_next(bob, SESSION);
+    let consultation = harness.call(bob, "cat", Some(SESSION));
+    let c = harness.answer_next(cat, SESSION);
+    let from = harness.wire.len();
+    let dialog = harness.endpoint(bob).dialog(consultation).unwrap();
+    let replaces = Replaces {
+        call_id: Bytes::copy_from_slice(dialog.call_id),
+        to_tag: Bytes::copy_from_slice(dialog.remote_tag),
+        from_tag: Bytes::copy_from_slice(dialog.local_tag.as_bytes()),
+        early_only: false,
+    };
+    harness.refer(bob, b, format!("<sip:cat@{B2B}?{}>", replaces.embedded()));
+    for (party, usage) in [(ann, a), (cat, c)] {
+        harness.run(Duration::from_millis(500));
+        harness.answer(party, usage, Some(SESSION));
+    }
+    harness.run(Duration::from_secs(3));
+    let anonymous = "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+    assert_eq!(told(&harness, from, CAT), [("INVITE".to_owned(), anonymous)]);
+    harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
 /// RFC 3323: a transfer leads nobody to a caller who stays unknown, neither who comes nor, where the
 /// REFER goes across, who is asked.
 #[test]
 fn a_caller_who_stays_unknown_does_so_in_transfers() {
-    let privacy = |harness: &mut Harness, ann, target: &str| {
-        let invite = Invite {
-            target: format!("sip:{target}@{B2B}").into(),
-            from: Some("\"Hidden Ann\" <sip:4930771@phones.example>".into()),
-            headers: vec![("Privacy".into(), "id".into())],
-            body: Some(Body::sdp(SESSION.to_owned())),
-            ..Invite::default()
-        };
-        harness.invite(ann, invite)
-    };
     for mode in [BridgeMode::Intercepting, BridgeMode::Transparent] {
         let mut harness = harness(mode);
         let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
         harness.change_messages(move |message| allowing(message, "party1", ALLOW));
-        let a = privacy(&mut harness, ann, "bob");
+        let a = calls_unknown(&mut harness, ann);
         let b = harness.answer_next(bob, SESSION);
         if mode == BridgeMode::Transparent {
             harness.refer(ann, a, format!("<{}>", uri(CAT)));
