@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# b2b and programs of others: each peer in each scenario, as caller and as callee, with sound judged at both
+# ends (scripts/interop/README.md). Writes what this run has seen; a whole run writes docs/interop.md.
+# usage: scripts/interop.sh [--quick] [--peers NAME,…] [--only SCENARIO,…] [--binary PATH] [--keep] [--write]
+#        scripts/interop.sh --list
+#        scripts/interop.sh --get-asterisk FOLDER     Asterisk of Debian sid into a folder, for --asterisk
+# `--quick` is five minutes with what Debian 12 packages. Needs root (network namespaces), Python 3, iproute2,
+# iptables, tshark, openssl and the peers; a peer that is not here is "not tried".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case " $* " in
+    *" --get-asterisk "*) exec scripts/interop/get-asterisk.sh "${2:?a folder outside of every repository}" ;;
+    *" --list "* | *" --binary "*) ;;
+    *) [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b ;;
+esac
+if [[ " $* " != *" --list "* ]]; then
+    [ "$(id -u)" -eq 0 ] || { echo "scripts/interop.sh: network namespaces need root"; exit 2; }
+    for tool in ip iptables nsenter openssl dumpcap tshark python3; do
+        command -v "$tool" >/dev/null || { echo "scripts/interop.sh: $tool is not here"; exit 2; }
+    done
+fi
+exec python3 -B scripts/interop/run.py "$@"

@@ -1,0 +1,121 @@
+"""baresip as Debian has it: a phone that is driven by its keys (docs/phones.md)."""
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import judge
+from phones import PhonePeer
+from server import DOMAIN, password
+from world import NAT, SERVER, SERVER6, Gone
+
+FOLDERS = ("/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules")
+
+
+def modules():
+    return next((it for it in FOLDERS if (Path(it) / "g711.so").exists()), None)
+
+
+class Party:
+    """One baresip. `address` is where b2b sends RTP to."""
+
+    def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs="PCMU/8000/1,PCMA/8000/1",
+                 home=False, six=False, answer="auto", proxy=None, register=True, info=False, server=None):
+        self.case, self.name = case, name
+        place, last = ("home", 50) if home else ("peers", 50 + int(name) % 10 + int(name) % 100 // 10 * 4)
+        machine, at = case.world.host(place, last), case.world.address(place, last, six)
+        self.address = NAT if home else at
+        bind = f"[{at}]" if six else at
+        self.folder = case.folder / f"baresip-{name}"
+        self.folder.mkdir()
+        judge.write_tone(self.folder / "said.wav", hz)
+        parts = ["stdio", "g711", "g722", "opus", "aufile", "aubridge", "sndfile", *(["srtp"] if srtp else [])]
+        (self.folder / "config").write_text(
+            f"sip_listen {bind}:5060\nnet_interface eth0\nsip_cafile {case.world.folder}/ca.pem\n"
+            f"audio_source aufile,{self.folder}/said.wav\naudio_player aubridge,x\naudio_alert aubridge,xa\n"
+            "ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 20000-20100\n"
+            f"snd_path {self.folder}\nmodule_path {modules()}\n" + "".join(f"module {it}.so\n" for it in parts)
+            + "module_app account.so\nmodule_app menu.so\n")
+        host = server or (f"[{SERVER6}]" if six else SERVER)
+        port = 5061 if transport == "tls" else 5060
+        out = proxy or f"sip:{host}:{port};transport={transport}"
+        (self.folder / "accounts").write_text(
+            f"<sip:{name}@{DOMAIN}>;outbound=\"{out}\";auth_user={name};auth_pass={password(name)};"
+            f"regint={60 if register else 0};answermode={answer};audio_codecs={codecs}"
+            + (f";mediaenc={srtp}" if srtp else "") + (";dtmfmode=info" if info else "") + "\n")
+        (self.folder / "contacts").write_text("")
+        self.process = case.world.start(machine, ["baresip", "-f", self.folder, "-6" if six else "-4"],
+                                        case.folder / f"baresip-{name}.log", environment={"HOME": str(self.folder)},
+                                        cwd=self.folder)
+        self.process.says("baresip is ready", 15)
+        if register:
+            case.registered(name)
+
+    def command(self, words):
+        self.process.type("/" + words)
+
+    def dial(self, number):
+        self.command(f"dial {number}")
+
+    def up(self, seconds=10):
+        self.process.says("Call established|call established", seconds)
+
+    def ringing(self):
+        self.process.says("Incoming call|incoming call", 10)
+
+    def hold(self):
+        self.command("hold")
+
+    def resume(self):
+        self.command("resume")
+
+    def transfer(self, number):
+        self.command(f"transfer {number}")
+
+    def press(self, digits):
+        for digit in digits:
+            self.process.key(digit)
+            self.case.pause(0.35)
+            # What ends a digit.
+            self.process.key("\x04")
+            self.case.pause(0.2)
+
+    def hang_up(self):
+        self.command("hangup")
+
+    refuse = hang_up
+
+    def heard(self, hz):
+        """Seconds of a tone in what it has decoded; once it has ended."""
+        self.process.end(signal.SIGTERM)
+        dumps = sorted(self.folder.glob("dump-*-dec.wav"))
+        if not dumps:
+            raise Gone("baresip has written nothing that it heard")
+        return sum(judge.wav_tone(it, hz) for it in dumps)
+
+    def refused(self, code, seconds=10):
+        """Waits until its call has failed with this status."""
+        self.process.says(f"closed.*{code}|{code} ", seconds)
+
+
+class Baresip(PhonePeer):
+    name, title, quick = "baresip", "baresip", True
+    Party = Party
+    NOT = {
+        "register-there": "a phone",
+        "timers": "1.0 has no RFC 4028",
+        "info-in": "1.0 has RFC 4733 only",
+        "early-out": "1.0 answers 183 without sound of its own",
+    }
+
+    @staticmethod
+    def here():
+        return bool(shutil.which("baresip") and modules())
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["baresip", "-h"], capture_output=True, text=True, check=False)
+        found = re.search(r"baresip v(\S+)", text.stdout + text.stderr)
+        return f"baresip {found.group(1)}" if found else "baresip"

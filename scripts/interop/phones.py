@@ -1,0 +1,279 @@
+"""What is done with any phone: a peer with a `Party` (baresip.py, linphone.py) has these scenarios.
+
+1001 is the peer and says 440 Hz; 1002 and 1003 are phones of b2b's own and say 600 and 750 Hz.
+"""
+
+from world import Gone
+
+PEER, FIRST, SECOND = 440, 600, 750
+ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
+
+
+class PhonePeer:
+    """Scenarios of a phone."""
+
+    Party = None
+    NOT = {}
+    # How this program wants SRTP said: as an offer beside plain RTP, and as a demand.
+    SRTP, SRTP_MUST = "srtp", "srtp-mand"
+    PCMA, PCMU = "PCMA/8000/1", "PCMU/8000/1"
+
+    @classmethod
+    def prepare(cls, world, folder):
+        """Starts what all cells of this peer share."""
+
+    # ---- registration
+
+    def _register(self, case, transport):
+        case.serve()
+        case.listen()
+        self.Party(case, transport=transport)
+        if transport != "tls":
+            case.message("REGISTER that is challenged", "sip.Status-Code == 401 && sip.CSeq.method == REGISTER")
+            case.message("200 to REGISTER", "sip.Status-Code == 200 && sip.CSeq.method == REGISTER")
+
+    def register_udp(self, case):
+        self._register(case, "udp")
+
+    def register_tcp(self, case):
+        self._register(case, "tcp")
+
+    def register_tls(self, case):
+        self._register(case, "tls")
+
+    # ---- calls
+
+    def _call_in(self, case, changes=None, codecs="pcmu,pcma", by_capture=True, six=False, more="", our=None, codecs_of_peer=None, **party):
+        """The peer calls 1002; each hears the other."""
+        case.serve(changes, more)
+        case.listen()
+        ours = case.our("1002", ANSWERS + "cue up; wait 2; hang up", codecs=codecs, six=six, **(our or {}))
+        peer = self.Party(case, six=six, **({"codecs": codecs_of_peer} if codecs_of_peer else {}), **party)
+        peer.dial("1002")
+        ours.cue("up")
+        case.pause(1.5)
+        ours.done()
+        self._ear(case, peer, FIRST, by_capture)
+
+    def _call_out(self, case, changes=None, codecs="pcmu,pcma", by_capture=True, six=False, more="", our=None, codecs_of_peer=None, **party):
+        """1002 calls the peer; each hears the other."""
+        case.serve(changes, more)
+        case.listen()
+        peer = self.Party(case, six=six, **({"codecs": codecs_of_peer} if codecs_of_peer else {}), **party)
+        steps = f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; wait 2; hang up"
+        ours = case.our("1002", steps, codecs=codecs, six=six, **(our or {}))
+        ours.done()
+        self._ear(case, peer, FIRST, by_capture)
+
+    @staticmethod
+    def _ear(case, peer, hz, by_capture):
+        """What the peer has heard: in the RTP to it, or in its own recording where RTP says nothing to others."""
+        if by_capture:
+            case.hears(peer.address, hz)
+        else:
+            found = peer.heard(hz)
+            if found < 0.4:
+                raise Gone(f"{case.peer.title} has heard {hz} Hz for {found:.1f} s")
+
+    def call_in(self, case):
+        self._call_in(case)
+
+    def call_out(self, case):
+        self._call_out(case)
+
+    def call_tls(self, case):
+        self._call_in(case, transport="tls")
+
+    def codec_in(self, case):
+        self._call_in(case, codecs="g722", codecs_of_peer=self.PCMA)
+
+    def codec_out(self, case):
+        self._call_out(case, codecs="opus", codecs_of_peer=self.PCMU)
+
+    def nat_in(self, case):
+        self._call_in(case, home=True)
+
+    def nat_out(self, case):
+        self._call_out(case, home=True)
+
+    def ipv6_in(self, case):
+        self._call_in(case, six=True)
+
+    def ipv6_out(self, case):
+        self._call_out(case, six=True)
+
+    # ---- SRTP: the far side is always plain
+
+    def srtp_in(self, case):
+        self._call_in(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP)
+        case.message("an answer with keys", 'sdp.media_attr contains "crypto" && sip.Status-Code == 200')
+
+    def srtp_out(self, case):
+        self._call_out(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP)
+        case.message("an answer with keys", 'sdp.media_attr contains "crypto" && sip.Status-Code == 200')
+
+    def srtp_must_in(self, case):
+        self._call_in(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP_MUST)
+
+    def srtp_must_out(self, case):
+        self._call_out(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP_MUST)
+
+    # ---- in a call
+
+    def hold_by_peer(self, case):
+        case.serve()
+        case.listen()
+        ours = case.our("1002", ANSWERS + f"cue up; wait 3; hears {PEER} Hz within 15 s; cue back; wait 3; hang up")
+        peer = self.Party(case)
+        peer.dial("1002")
+        ours.cue("up")
+        case.pause(0.5)
+        peer.hold()
+        case.pause(2)
+        held = case.now()
+        peer.resume()
+        ours.cue("back")
+        back = case.now()
+        ours.done()
+        case.message("a re-INVITE that holds", f"sip.Method == INVITE && ip.src == {peer.address} && "
+                     '(sdp.media_attr contains "sendonly" || sdp.media_attr contains "inactive")')
+        case.silent(peer.address, FIRST, held - 1, held)
+        case.hears(peer.address, FIRST, after=back)
+
+    def hold_of_peer(self, case):
+        case.serve()
+        case.listen()
+        peer = self.Party(case)
+        ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; hold; cue held; wait 2; cue on; resume; "
+                        f"hears {PEER} Hz within 15 s; cue back; wait 2; hang up")
+        ours.cue("held")
+        case.pause(0.5)
+        held = case.now()
+        ours.cue("on")
+        on = case.now()
+        ours.cue("back")
+        back = case.now()
+        ours.done()
+        case.silent("10.9.2.12", PEER, held, on - 0.3)
+        case.hears(peer.address, FIRST, after=back)
+
+    def transfer_by_peer(self, case):
+        case.serve()
+        case.listen()
+        other = case.our("1003", f"answer; say {SECOND} Hz; hears {FIRST} Hz within 15 s; hung up within 20 s")
+        ours = case.our("1002", ANSWERS + f"cue up; hears {SECOND} Hz within 20 s; wait 1; hang up")
+        peer = self.Party(case)
+        peer.dial("1002")
+        ours.cue("up")
+        case.pause(0.5)
+        peer.transfer("1003")
+        ours.done()
+        other.done()
+        case.message("202 to REFER", f"sip.Status-Code == 202 && ip.dst == {peer.address}")
+        case.no_message("a REFER that goes on", "sip.Method == REFER && ip.src == 10.9.0.1")
+
+    def transfer_of_peer(self, case):
+        case.serve()
+        case.listen()
+        other = case.our("1003", f"answer; say {SECOND} Hz; hears {PEER} Hz within 15 s; cue here; wait 2; hang up")
+        peer = self.Party(case)
+        ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; transfer 1003")
+        other.cue("here")
+        ours.done()
+        other.done()
+        case.hears(peer.address, SECOND)
+
+    def _digits_in(self, case, by_info, **party):
+        case.serve()
+        case.listen()
+        ours = case.our("1002", ANSWERS + "cue up; wait 5; hang up")
+        peer = self.Party(case, **party)
+        peer.dial("1002")
+        ours.cue("up")
+        case.pause(0.3)
+        peer.press("159")
+        ours.done()
+        if ours.digits() != "159":
+            raise Gone(f"1002 got the digits `{ours.digits()}` instead of 159")
+        if by_info:
+            case.message("INFO of the peer", f"sip.Method == INFO && ip.src == {peer.address}", 3)
+
+    def dtmf_in(self, case):
+        self._digits_in(case, False)
+
+    def info_in(self, case):
+        self._digits_in(case, True, info=True)
+
+    def dtmf_out(self, case):
+        case.serve()
+        case.listen()
+        peer = self.Party(case)
+        case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; press 159#; wait 2; hang up").done()
+
+        def check():
+            got = case.capture.events("10.9.0.1", peer.address, range(96, 128))
+            if got != "159#":
+                raise Gone(f"the events to the peer are `{got}` instead of 159#")
+        case.later(check)
+
+    # ---- calls that fail
+
+    def cancel_by_peer(self, case):
+        case.serve()
+        case.listen()
+        rings = self.Party(case, "1011", answer="manual")
+        peer = self.Party(case)
+        peer.dial("1011")
+        rings.ringing()
+        case.pause(0.3)
+        peer.hang_up()
+        case.pause(1)
+        case.message("CANCEL of the peer", f"sip.Method == CANCEL && ip.src == {peer.address}")
+        case.message("487 to the peer", f"sip.Status-Code == 487 && ip.dst == {peer.address}")
+        case.message("CANCEL to who rings", f"sip.Method == CANCEL && ip.dst == {rings.address}")
+
+    def cancel_of_peer(self, case):
+        case.serve()
+        case.listen()
+        peer = self.Party(case, answer="manual")
+        ours = case.our("1002", "dial 1001 within 3 s")
+        peer.ringing()
+        if ours.process.wait(15) == 0:
+            raise Gone("our phone was answered")
+        case.pause(0.5)
+        case.message("CANCEL to the peer", f"sip.Method == CANCEL && ip.dst == {peer.address}")
+        case.message("487 of the peer", f"sip.Status-Code == 487 && ip.src == {peer.address}")
+
+    def busy_in(self, case):
+        case.serve()
+        case.listen()
+        peer = self.Party(case)
+        peer.dial("486")
+        peer.refused(486)
+        case.message("486 to the peer", f"sip.Status-Code == 486 && ip.dst == {peer.address}")
+
+    def busy_out(self, case):
+        case.serve()
+        case.listen()
+        peer = self.Party(case, answer="manual")
+        ours = case.our("1002", "dial 1001 within 20 s")
+        peer.ringing()
+        case.pause(0.2)
+        peer.refuse()
+        if ours.process.wait(15) == 0:
+            raise Gone("our phone was answered")
+        case.message("a refusal of the peer", f"(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == {peer.address}")
+        case.message("the same to our phone", "(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == 10.9.0.1")
+
+    def timers(self, case):
+        case.serve()
+        case.listen()
+        peer = self.Party(case)
+        steps = f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; cue up; wait 50; hears {PEER} Hz within 15 s; hang up"
+        ours = case.our("1002", steps)
+        ours.cue("up")
+        ours.done(90)
+        case.message("Session-Expires to the peer", f"sip.Session-Expires && ip.dst == {peer.address}")
+        # Whoever is the refresher: re-INVITE or UPDATE, after the call is up.
+        refresh = "(sip.Method == UPDATE || sip.Method == INVITE) && sip.to.tag"
+        case.message("a refresh on the peer's leg", f"{refresh} && (ip.src == {peer.address} || ip.dst == {peer.address})")

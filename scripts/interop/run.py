@@ -1,0 +1,149 @@
+"""See scripts/interop.sh."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import reasons
+import report
+import scenarios
+from baresip import Baresip
+from case import Case
+from server import certificates
+from sipp import Sipp
+from world import Gone, World
+
+ROOT = Path(__file__).resolve().parents[2]
+PEERS = [Sipp, Baresip]
+# A cell that is red is run once more: a machine that builds beside the run may have been too busy.
+TRIES = 2
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="scripts/interop.sh")
+    built = ROOT / "target" / os.environ.get("B2B_PROFILE", "dist") / "b2b"
+    parser.add_argument("--quick", action="store_true", help="five minutes, with what Debian 12 packages")
+    parser.add_argument("--peers", help="only these, with commas between them")
+    parser.add_argument("--only", help="only these scenarios, with commas between them")
+    parser.add_argument("--binary", default=os.environ.get("B2B_BINARY", built), help="the b2b that is tried")
+    parser.add_argument("--asterisk", default=os.environ.get("B2B_ASTERISK"), help="the folder that --get-asterisk has made")
+    parser.add_argument("--keep", action="store_true", help="keep the captures of green cells, too")
+    parser.add_argument("--write", action="store_true", help="write docs/interop.md whatever was run")
+    parser.add_argument("--list", action="store_true", help="say which peers and scenarios there are")
+    return parser.parse_args()
+
+
+def run_cell(world, chosen, peer, row, folder):
+    """One cell: its state, and why it is red."""
+    method = getattr(peer, row.method, None)
+    if row.name in peer.NOT:
+        return {"state": "n/a", "why": peer.NOT[row.name]}
+    if method is None:
+        return {"state": "not tried"}
+    # What is known to be red is not tried again.
+    for attempt in range(1 if (peer.name, row.name) in reasons.REASONS else TRIES):
+        begun = time.monotonic()
+        case = Case(world, Path(chosen.binary).resolve(), folder, peer, row.name)
+        why = None
+        try:
+            try:
+                method(case)
+            finally:
+                case.end()
+            case.judge()
+        except Gone as gone:
+            why = str(gone)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            why = "the script itself: " + traceback.format_exc(limit=-2).replace("\n", " ")[-400:]
+        result = {"state": "FAIL" if why else "ok", "seconds": round(time.monotonic() - begun, 1), "tries": attempt + 1}
+        if not why:
+            return result
+        result.update(why=why, message=case.last_words(), folder=str(folder.relative_to(ROOT)))
+    return result
+
+
+def main():
+    chosen = options()
+    peers = [it() for it in PEERS]
+    if chosen.list:
+        print("peers:", *(it.name for it in peers))
+        for row in scenarios.ALL:
+            print(f"{row.name:18} {row.title}")
+        return 0
+    names = chosen.peers.split(",") if chosen.peers else [it.name for it in peers]
+    wanted = chosen.only.split(",") if chosen.only else [it.name for it in scenarios.ALL]
+    unknown = [it for it in wanted if it not in scenarios.BY_NAME] + [it for it in names if it not in {it.name for it in peers}]
+    if unknown:
+        sys.exit(f"there is no {', '.join(unknown)}; --list says what there is")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    top = ROOT / "target/interop"
+    top.mkdir(parents=True, exist_ok=True)
+    begun, cells, versions = time.monotonic(), {}, []
+    with World(top) as world:
+        certificates(top)
+        for peer in peers:
+            if peer.name not in names or (chosen.quick and not peer.quick):
+                continue
+            peer.options = chosen
+            if not peer.here():
+                print(f"{peer.name}: is not here; not tried")
+                continue
+            versions.append(peer.version())
+            peer.prepare(world, top)
+            for row in scenarios.ALL:
+                if row.name not in wanted or (chosen.quick and not row.quick):
+                    continue
+                folder = top / f"{peer.name}-{row.name}"
+                cell = run_cell(world, chosen, peer, row, folder)
+                cells[peer.name, row.name] = cell
+                if cell["state"] in ("ok", "FAIL"):
+                    tries = "" if cell["tries"] == 1 else f", try {cell['tries']}"
+                    print(f"{peer.name:10} {row.name:18} {cell['state']:5} {cell['seconds']:5.1f} s{tries}"
+                          + (f"  {cell['why']} [{cell['message']}]" if cell["state"] == "FAIL" else ""), flush=True)
+                if cell["state"] == "ok" and not chosen.keep:
+                    for path in folder.glob("capture.pcap"):
+                        path.unlink()
+            world.end_all()
+    whole = not (chosen.quick or chosen.peers or chosen.only)
+    what = "all peers and scenarios" if whole else "a part, " + " ".join(
+        sys.argv[1:]).replace(str(chosen.binary), "…")
+    about = {"when": report.when(), "seconds": time.monotonic() - begun, "what": what, "versions": versions,
+             "b2b": built(chosen.binary)}
+    page = "\n".join(report.text(peers, cells, about)) + "\n"
+    (top / "interop.md").write_text(page)
+    (top / "cells.json").write_text(json.dumps({" ".join(key): it for key, it in cells.items()}, indent=1))
+    if whole or chosen.write:
+        (ROOT / "docs/interop.md").write_text(page)
+    return verdict(cells, about["seconds"])
+
+
+def built(binary):
+    """Version of b2b and the commit of this tree."""
+    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return f"{version[-1] if version else ''} at {commit.stdout.strip() or 'no commit'}"
+
+
+def verdict(cells, seconds):
+    """Says how it went; the exit code."""
+    states = [it["state"] for it in cells.values()]
+    red = [key for key, it in cells.items() if it["state"] == "FAIL"]
+    bare = [key for key in red if key not in reasons.REASONS]
+    mended = [key for key, it in cells.items() if it["state"] == "ok" and key in reasons.REASONS]
+    print(f"{states.count('ok')} ok, {len(red)} red, {states.count('not tried')} not tried, {states.count('n/a')} n/a"
+          f" in {seconds:.0f} s; target/interop/interop.md")
+    for key in bare:
+        print(f"red without a reason in scripts/interop/reasons.py: {' '.join(key)}")
+    for key in mended:
+        print(f"green, though scripts/interop/reasons.py has a reason: {' '.join(key)}")
+    return 1 if bare else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The scenarios: rows of the table. A peer has a method for each that it can do.
+
+`in`: the peer calls; `out`: it is called; `by the peer`, `of the peer`: who does it, and to whom it is done.
+"""
+
+import collections
+
+Scenario = collections.namedtuple("Scenario", "name title quick method")
+
+
+def _row(name, title, quick=True):
+    return Scenario(name, title, quick, name.replace("-", "_"))
+
+
+ALL = [
+    _row("register-udp", "the peer registers at b2b, UDP"),
+    _row("register-tcp", "the same, TCP"),
+    _row("register-tls", "the same, TLS, certificate checked"),
+    _row("register-there", "b2b registers at the peer, with digest"),
+    _row("call-in", "call by the peer, tones both ways"),
+    _row("call-out", "call to the peer, tones both ways"),
+    _row("call-tls", "call by the peer over TLS", quick=False),
+    _row("early-out", "early media of the peer"),
+    _row("hold-by-peer", "hold and resume by the peer"),
+    _row("hold-of-peer", "the peer is held and resumed"),
+    _row("transfer-by-peer", "blind transfer (REFER) by the peer"),
+    _row("transfer-of-peer", "the peer is transferred"),
+    _row("dtmf-in", "digits of the peer, RFC 4733"),
+    _row("dtmf-out", "digits to the peer, RFC 4733"),
+    _row("info-in", "digits of the peer by INFO"),
+    _row("info-out", "digits to a peer that takes INFO only"),
+    _row("codec-in", "no common codec, call by the peer: transcoded"),
+    _row("codec-out", "no common codec, call to the peer: transcoded"),
+    _row("cancel-by-peer", "CANCEL by the peer"),
+    _row("cancel-of-peer", "CANCEL to the peer"),
+    _row("busy-in", "the peer hears 486"),
+    _row("busy-out", "the peer is busy"),
+    _row("timers", "session timers, refreshed after 45 s", quick=False),
+    _row("timers-422", "a session interval that is too short: 422, Min-SE"),
+    _row("prack-in", "100rel required by the peer that calls (RFC 3262)"),
+    _row("prack-out", "100rel required by the peer that is called"),
+    _row("delayed-in", "delayed offer by the peer"),
+    _row("srtp-in", "SRTP (SDES) by the peer, plain far side"),
+    _row("srtp-out", "SRTP (SDES) to a peer that can, plain far side"),
+    _row("srtp-must-in", "call by a peer that demands SRTP"),
+    _row("srtp-must-out", "call to a peer that demands SRTP"),
+    _row("nat-in", "call by a peer behind source NAT"),
+    _row("nat-out", "call to a peer behind source NAT"),
+    _row("edge-in", "call by a peer behind a Kamailio edge (Path)"),
+    _row("edge-out", "call to a peer behind a Kamailio edge (Path)"),
+    _row("ipv6-in", "call by the peer over IPv6"),
+    _row("ipv6-out", "call to the peer over IPv6"),
+    _row("direct", "re-INVITEs of the peer's direct media, both legs of a call"),
+    _row("crowd", "100 phones behind one address"),
+]
+BY_NAME = {it.name: it for it in ALL}

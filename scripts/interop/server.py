@@ -1,0 +1,97 @@
+"""b2b under test: its configuration, and the server itself."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from world import SERVER, SERVER6, Gone
+
+DOMAIN = "b2b.test"
+# Users: 1001 and 1011 are the peer's, 1002 to 1004 b2b's own phones, 1100 to 1199 a crowd behind one address.
+USERS = ["1001", "1011", "1002", "1003", "1004", "2000", "2001", *(str(1100 + n) for n in range(100))]
+
+
+def password(name):
+    return f"right-horse-{name}"
+
+
+def certificates(folder):
+    """An authority and a certificate of it for the server and the peers, as PEM files."""
+    folder = Path(folder)
+    names = "subjectAltName=DNS:b2b.test,DNS:kamailio.test," + ",".join(
+        f"IP:{it}" for it in (SERVER, SERVER6, "10.9.1.20", "10.9.1.30"))
+    (folder / "names.ext").write_text(names + "\n")
+    for words in (
+            ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "30",
+             "-subj", "/CN=interop"],
+            ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=b2b.test"],
+            ["x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+             "-out", "cert.pem", "-days", "30", "-extfile", "names.ext"]):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+def configuration(certs, changes, more):
+    """The configuration's text. `changes`: keys of sections that are other than here; `more`: what follows
+    the users, routes to peers for example."""
+    sections = {
+        "server": {
+            "listen": [f"udp:{SERVER}:5060", f"tcp:{SERVER}:5060", f"tls:{SERVER}:5061", f"udp:[{SERVER6}]:5060"],
+            "domains": [DOMAIN], "store": "memory", "cdr": "cdr.jsonl", "drain_s": 1, "session_expires_s": 90,
+        },
+        "tls": {"certificate": f"{certs}/cert.pem", "key": f"{certs}/key.pem", "authorities": f"{certs}/ca.pem"},
+        "media": {"threads": 1},
+        "registrar": {"max_expires_s": 120},
+        "http": {"listen": "127.0.0.1:8080", "token": "off"},
+        "log": {"level": "info", "sip_trace": "trace.txt"},
+    }
+    for name, keys in changes.items():
+        sections.setdefault(name, {}).update(keys)
+    text = "".join(f"[{name}]\n" + "".join(f"{key} = {toml(it)}\n" for key, it in keys.items()) + "\n"
+                   for name, keys in sections.items())
+    text += "".join(f'[[user]]\nname = "{name}"\npassword = "{password(name)}"\n' for name in USERS)
+    return text + more + ROUTES
+
+
+def toml(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+ROUTES = r"""
+[[route]]
+name = "busy"
+called = '486'
+reject = 486
+[[route]]
+name = "users"
+called = '[12]\d{3}'
+to = "user/$0"
+[[route]]
+reject = 404
+"""
+
+
+class Server:
+    """b2b in the namespace `server`, ready."""
+
+    def __init__(self, world, binary, folder, changes=None, more=""):
+        self.folder = Path(folder)
+        config = self.folder / "b2b.toml"
+        config.write_text(configuration(world.folder, changes or {}, more))
+        self.process = world.start("server", [binary, "--role", "b2bua", "--config", config],
+                                   self.folder / "b2b.log", cwd=self.folder)
+        try:
+            self.process.says("READY role=b2bua", 20)
+        except Gone as gone:
+            raise Gone(f"b2b did not start: {gone}; {self.process.text[-300:]}") from None
+
+    def records(self):
+        """Text of the call records so far."""
+        path = self.folder / "cdr.jsonl"
+        return path.read_text() if path.exists() else ""
+
+    def idle(self):
+        time.sleep(0.2)

@@ -1,0 +1,357 @@
+"""SIPp as Debian has it: a peer whose every message is written here. As user 1001 it calls and is called."""
+
+import re
+import shutil
+import subprocess
+
+import judge
+from server import DOMAIN, password
+from world import NAT, Gone
+
+SDP = """v=0
+o=sipp {version} {version} IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio [rtpstream_audio_port] RTP/AVP {kinds}
+{lines}a=ptime:20
+a={direction}
+"""
+NAMES = {0: "PCMU/8000", 8: "PCMA/8000", 9: "G722/8000", 101: "telephone-event/8000"}
+
+
+def sdp(*kinds, direction="sendrecv", version=1):
+    kinds = kinds or (0,)
+    lines = "".join(f"a=rtpmap:{it} {NAMES[it]}\n" for it in kinds)
+    return SDP.format(kinds=" ".join(map(str, kinds)), lines=lines, direction=direction, version=version)
+
+
+class Script:
+    """A scenario of SIPp, put together step by step. `called`: whom it calls; none: it is called."""
+
+    def __init__(self, user="1001", called=None):
+        self.user, self.called, self.steps, self.count = user, called, [], 0
+
+    def _send(self, text, body="", lost=True):
+        head = text.strip() + "\n" + ("Content-Type: application/sdp\n" if body.startswith("v=0") else "")
+        message = f"{head}Content-Length: [len]\n\n{body}"
+        self.steps.append(f'<send{" retrans=" + chr(34) + "500" + chr(34) if lost else ""}><![CDATA[\n\n{message}\n]]></send>')
+        return self
+
+    def request(self, method, more="", body="", uri="[next_url]", lost=True, again=False, cseq=None):
+        """A request of a caller, or within a call that came in."""
+        if not again and method not in ("ACK", "CANCEL"):
+            self.count += 1
+        tag = "" if uri != "[next_url]" and method in ("INVITE", "CANCEL", "REGISTER") else "[peer_tag_param]"
+        if self.called is None:
+            ends = "From: [$2]\nTo: [$1]\n"
+        else:
+            ends = (f"From: <sip:{self.user}@{DOMAIN}>;tag=[pid]c[call_number]\n"
+                    f"To: <sip:{self.called}@{DOMAIN}>{tag}\n")
+        return self._send(
+            f"{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n{ends}"
+            f"Call-ID: [call_id]\nCSeq: {cseq or self.count} {method}\nContact: <sip:{self.user}@[local_ip]:[local_port]>\n"
+            "User-Agent: SIPp\nAllow: INVITE, ACK, CANCEL, BYE, INFO, PRACK, REFER, NOTIFY\n" + more, body, lost)
+
+    def respond(self, status, more="", body="", lost=False):
+        """A response of one that is called, to the last request."""
+        return self._send(f"SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
+                          f"[last_CSeq:]\nContact: <sip:{self.user}@[local_ip]:[local_port]>\n{more}", body, lost)
+
+    def agree(self, more="", body=""):
+        """200 to a request within a call: its To has a tag already."""
+        return self._send("SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n"
+                          f"Contact: <sip:{self.user}@[local_ip]:[local_port]>\n{more}", body, False)
+
+    def gets(self, request=None, response=None, optional=False, **more):
+        words = f'request="{request}"' if request else f'response="{response}"'
+        words += ' optional="true"' if optional else ""
+        words += "".join(f' {key}="{it}"' for key, it in more.items())
+        self.steps.append(f"<recv {words}/>")
+        return self
+
+    def ringing(self):
+        return self.gets(response=100, optional=True).gets(response=180, optional=True).gets(response=183, optional=True)
+
+    def pause(self, seconds):
+        self.steps.append(f'<pause milliseconds="{int(seconds * 1000)}"/>')
+        return self
+
+    def says(self, name, kind="0,PCMU/8000"):
+        self.steps.append(f'<nop><action><exec rtp_stream="{name},-1,{kind}"/></action></nop>')
+        return self
+
+    # ---- the usual parts
+
+    def invite(self, body=None, more=""):
+        """INVITE, its challenge, and INVITE with the answer to it."""
+        uri = f"sip:{self.called}@{DOMAIN}"
+        body = sdp() if body is None else body
+        self.request("INVITE", more, body, uri).gets(response=100, optional=True).gets(response=407, auth="true")
+        self._ack(uri)
+        credentials = f"[authentication username={self.user} password={password(self.user)}]\n"
+        return self.request("INVITE", more + credentials, body, uri)
+
+    def _ack(self, uri):
+        return self.request("ACK", uri=uri, lost=False)
+
+    def up(self, body="", more=""):
+        """The answer and its ACK."""
+        return self.ringing().gets(response=200, rrs="true").request("ACK", more, body, lost=False)
+
+    def over(self):
+        """The far end hangs up."""
+        return self.gets(request="BYE").agree()
+
+    def called_by(self):
+        """INVITE comes; its ends are kept for requests of our own."""
+        self.steps.append('<recv request="INVITE" rrs="true"><action>'
+                          '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="1"/>'
+                          '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="2"/></action></recv>')
+        return self
+
+    def text(self):
+        keep = '<Reference variables="1,2"/>' if self.called is None else ""
+        return '<?xml version="1.0"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n<scenario name="b2b">\n' + "\n".join(
+            self.steps) + "\n" + keep + "</scenario>\n"
+
+
+class Party:
+    """A SIPp that does one script."""
+
+    def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1):
+        self.case, self.name = case, name
+        self.address = NAT if net == "home" else case.world.address(net, last)
+        at = case.world.address(net, last)
+        path = case.folder / f"sipp-{name}.xml"
+        path.write_text(script.text())
+        for hz in (440, 523):
+            if not (case.folder / f"{hz}.ulaw").exists():
+                judge.write_ulaw(case.folder / f"{hz}.ulaw", hz)
+        self.process = case.world.start(case.world.host(net, last), [
+            "sipp", "10.9.0.1:5060", "-sf", path, "-i", at, "-mi", at, "-p", 5060, "-mp", 20000,
+            "-m", calls, "-nostdin", "-timeout", 70, "-timeout_error", "-recv_timeout", 30000, "-trace_err", "-trace_msg",
+            *words], case.folder / f"sipp-{name}.log", cwd=case.folder, environment={"TERM": "xterm", "PAGER": "cat"})
+
+    def done(self, seconds=60):
+        code = self.process.wait(seconds)
+        if code:
+            raise Gone(f"SIPp ended with {code}: {self._error()}")
+
+    def _error(self):
+        for path in self.case.folder.glob(f"sipp-{self.name}_*_errors.log"):
+            text = " ".join(path.read_text().split())
+            return text[:300]
+        return "it says nothing"
+
+
+class Sipp:
+    name, title, quick = "sipp", "SIPp", True
+    NOT = {
+        "register-tls": "Debian's build has no TLS", "call-tls": "Debian's build has no TLS", "register-there": "a phone",
+        "srtp-in": "no SRTP", "srtp-out": "no SRTP", "srtp-must-in": "no SRTP", "srtp-must-out": "no SRTP",
+        "dtmf-in": "no telephone-event of its own", "dtmf-out": "no telephone-event of its own",
+    }
+
+    @staticmethod
+    def here():
+        return bool(shutil.which("sipp"))
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["sipp", "-v"], capture_output=True, text=True, check=False).stdout
+        return f"SIPp {re.search(r'v([0-9.]+)', text).group(1)}"
+
+    @classmethod
+    def prepare(cls, world, folder):
+        """Nothing is shared."""
+
+    @staticmethod
+    def _serve(case, changes=None, more=""):
+        changes = dict(changes or {})
+        # It knows MD5 only, and takes the last of several challenges.
+        changes.setdefault("server", {})["md5_only"] = ["SIPp"]
+        case.serve(changes, more)
+        case.listen()
+
+    def _register(self, case, words=(), user="1001"):
+        uri = f"sip:{DOMAIN}"
+        script = Script(user, user)
+        script.request("REGISTER", "Expires: 120\n", uri=uri).gets(response=401, auth="true")
+        script.request("REGISTER", f"Expires: 120\n[authentication username={user} password={password(user)}]\n", uri=uri)
+        script.gets(response=200)
+        Party(case, script, "register", words=words).done()
+        case.registered(user)
+
+    def register_udp(self, case):
+        self._serve(case)
+        self._register(case)
+
+    def register_tcp(self, case):
+        self._serve(case)
+        self._register(case, ("-t", "t1"))
+
+    # ---- it calls
+
+    def _calls(self, case, script, steps, codecs="pcmu,pcma", hears=True, **more):
+        self._serve(case)
+        ours = case.our("1002", steps, codecs=codecs)
+        peer = Party(case, script, **more)
+        ours.done()
+        peer.done()
+        if hears:
+            case.hears(peer.address, 600)
+        return peer
+
+    ANSWERS = "answer; say 600 Hz; hears 440 Hz within 15 s; wait 2; hang up"
+
+    def call_in(self, case):
+        self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS)
+
+    def codec_in(self, case):
+        self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS, codecs="g722")
+
+    def nat_in(self, case):
+        self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS, net="home")
+
+    def delayed_in(self, case):
+        self._calls(case, Script(called="1002").invite(body="").up(sdp()).says("440.ulaw").over(), self.ANSWERS)
+
+    def hold_by_peer(self, case):
+        script = Script(called="1002").invite().up().says("440.ulaw").pause(2)
+        script.request("INVITE", body=sdp(direction="sendonly", version=2)).up()
+        script.pause(2).request("INVITE", body=sdp(version=3)).up().over()
+        self._calls(case, script, "answer; say 600 Hz; hears 440 Hz within 15 s; wait 7; hears 440 Hz; hang up")
+        case.message("200 to the hold", "sip.Status-Code == 200 && ip.dst == 10.9.1.60 && sdp.media_attr contains \"recvonly\"")
+
+    def prack_in(self, case):
+        script = Script(called="1002").invite(more="Require: 100rel\n")
+        script.gets(response=100, optional=True).gets(response=180, rrs="true")
+        script.request("PRACK", "RAck: [last_rseq] 2 INVITE\n")
+        script.steps[-1] = script.steps[-1].replace("[last_rseq]", "[$3]")
+        script.steps[-2] = ('<recv response="180" rrs="true"><action><ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" '
+                            'assign_to="3"/></action></recv>')
+        script.gets(response=200, optional=False).gets(response=200, rrs="true")
+        script.request("ACK", lost=False, cseq=2).says("440.ulaw").over()
+        self._calls(case, script, self.ANSWERS)
+
+    def transfer_by_peer(self, case):
+        self._serve(case)
+        other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; hung up within 20 s")
+        ours = case.our("1002", "answer; say 600 Hz; hears 440 Hz within 15 s; hears 750 Hz within 20 s; wait 1; hang up")
+        script = Script(called="1002").invite().up().says("440.ulaw").pause(2)
+        script.request("REFER", f"Refer-To: <sip:1003@{DOMAIN}>\n").gets(response=202).gets(request="NOTIFY").agree()
+        script.gets(request="NOTIFY").agree().gets(request="BYE", timeout=8000).agree()
+        peer = Party(case, script)
+        ours.done()
+        other.done()
+        peer.done()
+
+    def info_in(self, case):
+        script = Script(called="1002").invite(sdp(0)).up().says("440.ulaw").pause(1)
+        for digit in "159":
+            body = f"Signal={digit}\nDuration=160\n"
+            script.request("INFO", "Content-Type: application/dtmf-relay\n", body).gets(response=200).pause(0.4)
+        self._serve(case)
+        ours = case.our("1002", "answer; say 600 Hz; hears 440 Hz within 15 s; wait 4; hang up")
+        peer = Party(case, script.over())
+        ours.done()
+        peer.done()
+        if ours.digits() != "159":
+            raise Gone(f"1002 got the digits `{ours.digits()}` instead of 159")
+
+    def cancel_by_peer(self, case):
+        uri = f"sip:1002@{DOMAIN}"
+        script = Script(called="1002").invite().gets(response=100, optional=True).gets(response=180).pause(0.5)
+        script.request("CANCEL", uri=uri, cseq=2).gets(response=200).gets(response=487).request("ACK", uri=uri, lost=False)
+        self._serve(case)
+        # Nobody answers: 1002 rings at a SIPp that does not.
+        self._register(case, user="1002")
+        silent = Script("1002").called_by().respond("180 Ringing").gets(request="CANCEL").agree()
+        rings = Party(case, silent, "rings")
+        peer = Party(case, script, last=61)
+        peer.done()
+        rings.done()
+        case.message("487 to the peer", "sip.Status-Code == 487 && ip.dst == 10.9.1.61")
+
+    def busy_in(self, case):
+        self._serve(case)
+        script = Script(called="486").invite().gets(response=100, optional=True).gets(response=486)
+        Party(case, script.request("ACK", uri=f"sip:486@{DOMAIN}", lost=False)).done()
+
+    def timers_422(self, case):
+        script = Script(called="1002").invite(more="Supported: timer\nSession-Expires: 60;refresher=uac\n")
+        script.gets(response=100, optional=True).gets(response=422)
+        uri = f"sip:1002@{DOMAIN}"
+        script.request("ACK", uri=uri, lost=False)
+        again = f"[authentication username=1001 password={password('1001')}]\n"
+        script.request("INVITE", f"Supported: timer\nSession-Expires: 90;refresher=uac\nMin-SE: 90\n{again}", sdp(), uri)
+        self._calls(case, script.up().says("440.ulaw").over(), self.ANSWERS)
+        case.message("422 with Min-SE", "sip.Status-Code == 422 && sip.Min-SE")
+        case.message("Session-Expires in the 200", "sip.Status-Code == 200 && sip.Session-Expires && ip.dst == 10.9.1.60")
+
+    # ---- it is called
+
+    def _called(self, case, script, steps=None, codecs="pcmu,pcma", hears=True, good=True):
+        self._serve(case)
+        self._register(case)
+        peer = Party(case, script)
+        case.pause(0.5)
+        ours = case.our("1002", steps or "dial 1001; say 600 Hz; hears 440 Hz within 15 s; wait 2; hang up", codecs=codecs)
+        if good:
+            ours.done()
+        elif ours.process.wait(30) == 0:
+            raise Gone("our phone was answered")
+        peer.done()
+        if hears and good:
+            case.hears(peer.address, 600)
+        return ours
+
+    def _answers(self, *kinds):
+        return Script().called_by().respond("180 Ringing").respond("200 OK", "", sdp(*kinds), lost=True).gets(request="ACK")
+
+    def call_out(self, case):
+        self._called(case, self._answers().says("440.ulaw").over())
+
+    def codec_out(self, case):
+        self._called(case, self._answers(0).says("440.ulaw").over(), codecs="opus")
+
+    def early_out(self, case):
+        script = Script().called_by().respond("183 Session Progress", "", sdp()).says("523.ulaw").pause(2)
+        # The INVITE is the last request still.
+        script.respond("200 OK", "", sdp(), lost=True).gets(request="ACK").says("440.ulaw").over()
+        self._called(case, script)
+        case.hears_before_answer("10.9.2.12", 523)
+
+    def prack_out(self, case):
+        script = Script().called_by().respond("183 Session Progress", "Require: 100rel\nRSeq: 7\n", sdp(), lost=True)
+        script.gets(request="PRACK").agree()
+        self._keeps_invite(script)
+        script.gets(request="ACK").says("440.ulaw").over()
+        self._called(case, script)
+
+    @staticmethod
+    def _keeps_invite(script):
+        """200 to the INVITE after another request: its headers are those that were kept."""
+        script.steps[0] = script.steps[0].replace("</action>", (
+            '<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="4"/>'
+            '<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="5"/></action>'))
+        script._send("SIP/2.0 200 OK\nVia:[$4]\nFrom:[$1]\nTo:[$2];tag=[pid]u[call_number]\n[last_Call-ID:]\nCSeq:[$5]\n"
+                     "Contact: <sip:1001@[local_ip]:[local_port]>\n", sdp(), True)
+
+    def info_out(self, case):
+        script = Script().called_by().respond("180 Ringing").respond(
+            "200 OK", "Allow: INVITE, ACK, CANCEL, BYE, INFO\n", sdp(0), lost=True).gets(request="ACK").says("440.ulaw")
+        for _ in "159":
+            script.gets(request="INFO").agree()
+        self._called(case, script.over(), "dial 1001; say 600 Hz; hears 440 Hz within 15 s; press 159; wait 1; hang up")
+        case.message("INFO to the peer", "sip.Method == INFO && ip.dst == 10.9.1.60", 3)
+
+    def busy_out(self, case):
+        self._called(case, Script().called_by().respond("180 Ringing").respond("486 Busy Here", lost=True).gets(request="ACK"),
+                     "dial 1001 within 20 s", good=False)
+
+    def cancel_of_peer(self, case):
+        script = Script().called_by().respond("180 Ringing").gets(request="CANCEL")
+        self._called(case, script.agree(), "dial 1001 within 2 s", good=False)
+        case.message("CANCEL to the peer", "sip.Method == CANCEL && ip.dst == 10.9.1.60")
