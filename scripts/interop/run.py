@@ -15,12 +15,13 @@ import report
 import scenarios
 from baresip import Baresip
 from case import Case
+from linphone import Linphone
 from server import certificates
 from sipp import Sipp
 from world import Gone, World
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = [Sipp, Baresip]
+PEERS = [Sipp, Baresip, Linphone]
 # A cell that is red is run once more: a machine that builds beside the run may have been too busy.
 TRIES = 2
 

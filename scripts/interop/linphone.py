@@ -1,0 +1,116 @@
+"""Linphone's console as Debian has it (linphonec): a phone that is driven by its prompt."""
+
+import re
+import shutil
+import subprocess
+
+import judge
+from phones import PhonePeer
+from server import DOMAIN, password
+from world import NAT, SERVER, SERVER6, Gone
+
+# SRTP as linphone says it: how, and whether nothing else will do.
+POLICIES = {None: ("none", 0), "srtp": ("srtp", 0), "srtp-mand": ("srtp", 1)}
+
+
+class Party:
+    """One linphonec. `address` is where b2b sends RTP to."""
+
+    def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs=("PCMU", "PCMA"), home=False, six=False,
+                 answer="auto", proxy=None, register=True, info=False, server=None, delayed=False):
+        self.case, self.name = case, name
+        place, last = ("home", 40) if home else ("peers", 40 + int(name) % 10 + int(name) % 100 // 10 * 4)
+        machine, at = case.world.host(place, last), case.world.address(place, last, six)
+        self.address = NAT if home else at
+        self.folder = case.folder / f"linphone-{name}"
+        # Its database is not made where its folder is not.
+        (self.folder / ".local/share/linphone").mkdir(parents=True)
+        said = judge.write_tone(self.folder / "said.wav", hz)
+        self.wav = self.folder / "heard.wav"
+        host = server or (f"[{SERVER6}]" if six else SERVER)
+        route = proxy or f"sip:{host}:{5061 if transport == 'tls' else 5060};transport={transport}"
+        encryption, mandatory = POLICIES[srtp]
+        ports = {"udp": "sip_port=5060\nsip_tcp_port=-1\nsip_tls_port=-1", "tcp": "sip_port=-1\nsip_tcp_port=-2\nsip_tls_port=-1",
+                 "tls": "sip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-2"}[transport]
+        kinds = "".join(
+            f"[audio_codec_{n}]\nmime={mime}\nrate={rate}\nenabled={int(mime in codecs)}\n" for n, (mime, rate) in enumerate(
+                (("PCMU", 8000), ("PCMA", 8000), ("G722", 8000), ("opus", 48000), ("speex", 8000), ("speex", 16000),
+                 ("GSM", 8000))))
+        path = self.folder / "rc"
+        path.write_text(
+            f"[sip]\n{ports}\nmedia_encryption={encryption}\nmedia_encryption_mandatory={mandatory}\nuse_ipv6={int(six)}\n"
+            f"use_info={int(info)}\nuse_rfc2833={int(not info)}\nverify_server_certs=1\nroot_ca={case.world.folder}/ca.pem\n"
+            f"default_proxy=0\nguess_hostname=1\nkeepalive_period=10000\nsdp_200_ack={int(delayed)}\nincall_timeout=120\n"
+            f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
+            f"reg_sendregister={int(register)}\nquality_reporting_enabled=0\npublish=0\n"
+            f"[auth_info_0]\nusername={name}\npasswd={password(name)}\nrealm={DOMAIN}\n{kinds}"
+            "[rtp]\naudio_rtp_port=21000\n[net]\nfirewall_policy=0\n[sound]\nechocancellation=0\n"
+            "[misc]\nlog_collection_upload=0\n[video]\nenabled=0\ncapture=0\ndisplay=0\n")
+        words = ["linphonec", "-c", path, "-d", "3", "-l", self.folder / "log", *(["-a"] if answer == "auto" else [])]
+        self.process = case.world.start(machine, words, case.folder / f"linphone-{name}.log", cwd=self.folder, environment={
+            "HOME": str(self.folder), "TERM": "dumb"})
+        self.process.says("linphonec>", 20)
+        for line in ("soundcard use files", f"record {self.wav}", f"play {said}"):
+            self.process.type(line)
+        if register:
+            case.registered(name)
+        case.pause(0.3)
+
+    def dial(self, number):
+        self.process.type(f"call sip:{number}@{DOMAIN}")
+
+    def ringing(self):
+        self.process.says("Receiving new incoming call", 15)
+
+    def hold(self):
+        self.process.type("pause")
+
+    def resume(self):
+        self.process.type("resume 1")
+
+    def transfer(self, number):
+        self.process.type(f"transfer sip:{number}@{DOMAIN}")
+
+    def press(self, digits):
+        for digit in digits:
+            self.process.type(digit)
+            self.case.pause(0.6)
+
+    def hang_up(self):
+        self.process.type("terminate")
+
+    refuse = hang_up
+
+    def heard(self, hz):
+        """Seconds of a tone in what it has recorded; once it has ended."""
+        self.process.type("quit")
+        self.case.pause(1)
+        self.process.end()
+        if not self.wav.exists():
+            raise Gone("linphone has written nothing that it heard")
+        return judge.wav_tone(self.wav, hz)
+
+    def refused(self, code, seconds=10):
+        words = {486: "busy"}
+        self.process.says(f"(?i){words.get(code, code)}", seconds)
+
+
+class Linphone(PhonePeer):
+    name, title, quick = "linphone", "Linphone", True
+    Party = Party
+    PCMA, PCMU = ("PCMA",), ("PCMU",)
+    NOT = {"register-there": "a phone", "timers-422": "asks for no interval"}
+
+    @staticmethod
+    def here():
+        return bool(shutil.which("linphonec"))
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["linphonec", "-v"], capture_output=True, text=True, check=False)
+        found = re.search(r"version: *(\S+)", text.stdout + text.stderr, re.IGNORECASE)
+        return f"linphonec {found.group(1).rstrip('.') if found else ''}"
+
+    def delayed_in(self, case):
+        self._call_in(case, delayed=True)
+        case.message("INVITE without a session", "sip.Method == INVITE && ip.src == 10.9.1.41 && !sdp")
