@@ -22,7 +22,8 @@ class Party:
     """One baresip. `address` is where b2b sends RTP to."""
 
     def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs="PCMU/8000/1,PCMA/8000/1",
-                 home=False, six=False, answer="auto", proxy=None, register=True, info=False, server=None):
+                 home=False, six=False, answer="auto", proxy=None, register=True, info=False, server=None,
+                 register_there=False):
         self.case, self.name = case, name
         place, last = ("home", 50) if home else ("peers", 50 + int(name) % 10 + int(name) % 100 // 10 * 4)
         machine, at = case.world.host(place, last), case.world.address(place, last, six)
@@ -50,7 +51,9 @@ class Party:
                                         case.folder / f"baresip-{name}.log", environment={"HOME": str(self.folder)},
                                         cwd=self.folder)
         self.process.says("baresip is ready", 15)
-        if register:
+        if register_there:
+            self.process.says("registered successfully|200 OK", 15)
+        elif register:
             case.registered(name)
 
     def command(self, words):

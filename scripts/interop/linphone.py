@@ -90,9 +90,9 @@ class Party:
             raise Gone("linphone has written nothing that it heard")
         return judge.wav_tone(self.wav, hz)
 
-    def refused(self, code, seconds=10):
-        words = {486: "busy"}
-        self.process.says(f"(?i){words.get(code, code)}", seconds)
+    def refused(self, code):
+        """In the capture."""
+        self.case.pause(2)
 
 
 class Linphone(PhonePeer):

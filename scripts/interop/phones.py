@@ -3,6 +3,7 @@
 1001 is the peer and says 440 Hz; 1002 and 1003 are phones of b2b's own and say 600 and 750 Hz.
 """
 
+import edge
 from world import Gone
 
 PEER, FIRST, SECOND = 440, 600, 750
@@ -22,10 +23,15 @@ class PhonePeer:
     def prepare(cls, world, folder):
         """Starts what all cells of this peer share."""
 
+    @staticmethod
+    def serve(case, changes=None, more=""):
+        """b2b, and whatever is between it and the phone."""
+        case.serve(changes, more)
+
     # ---- registration
 
     def _register(self, case, transport):
-        case.serve()
+        self.serve(case)
         case.listen()
         self.Party(case, transport=transport)
         if transport != "tls":
@@ -45,7 +51,7 @@ class PhonePeer:
 
     def _call_in(self, case, changes=None, codecs="pcmu,pcma", by_capture=True, six=False, more="", our=None, codecs_of_peer=None, **party):
         """The peer calls 1002; each hears the other."""
-        case.serve(changes, more)
+        self.serve(case, changes, more)
         case.listen()
         ours = case.our("1002", ANSWERS + "cue up; wait 2; hang up", codecs=codecs, six=six, **(our or {}))
         peer = self.Party(case, six=six, **({"codecs": codecs_of_peer} if codecs_of_peer else {}), **party)
@@ -57,7 +63,7 @@ class PhonePeer:
 
     def _call_out(self, case, changes=None, codecs="pcmu,pcma", by_capture=True, six=False, more="", our=None, codecs_of_peer=None, **party):
         """1002 calls the peer; each hears the other."""
-        case.serve(changes, more)
+        self.serve(case, changes, more)
         case.listen()
         peer = self.Party(case, six=six, **({"codecs": codecs_of_peer} if codecs_of_peer else {}), **party)
         steps = f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; wait 2; hang up"
@@ -102,6 +108,18 @@ class PhonePeer:
     def ipv6_out(self, case):
         self._call_out(case, six=True)
 
+    def _edge(self, case, call):
+        proxy = edge.before(case)
+        call(case, {"registrar": {"proxies": [edge.ADDRESS]}}, proxy=proxy)
+        case.message("REGISTER with Path", f"sip.Method == REGISTER && sip.Path && ip.src == {edge.ADDRESS}")
+        case.no_message("SIP that goes past the edge", "ip.addr == 10.9.0.1 && ip.addr == 10.9.1.40/28")
+
+    def edge_in(self, case):
+        self._edge(case, self._call_in)
+
+    def edge_out(self, case):
+        self._edge(case, self._call_out)
+
     # ---- SRTP: the far side is always plain
 
     def srtp_in(self, case):
@@ -121,7 +139,7 @@ class PhonePeer:
     # ---- in a call
 
     def hold_by_peer(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         ours = case.our("1002", ANSWERS + f"cue up; wait 3; hears {PEER} Hz within 15 s; cue back; wait 3; hang up")
         peer = self.Party(case)
@@ -141,7 +159,7 @@ class PhonePeer:
         case.hears(peer.address, FIRST, after=back)
 
     def hold_of_peer(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         peer = self.Party(case)
         ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; hold; cue held; wait 2; cue on; resume; "
@@ -158,7 +176,7 @@ class PhonePeer:
         case.hears(peer.address, FIRST, after=back)
 
     def transfer_by_peer(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         other = case.our("1003", f"answer; say {SECOND} Hz; hears {FIRST} Hz within 15 s; hung up within 20 s")
         ours = case.our("1002", ANSWERS + f"cue up; hears {SECOND} Hz within 20 s; wait 1; hang up")
@@ -173,7 +191,7 @@ class PhonePeer:
         case.no_message("a REFER that goes on", "sip.Method == REFER && ip.src == 10.9.0.1")
 
     def transfer_of_peer(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         other = case.our("1003", f"answer; say {SECOND} Hz; hears {PEER} Hz within 15 s; cue here; wait 2; hang up")
         peer = self.Party(case)
@@ -184,7 +202,7 @@ class PhonePeer:
         case.hears(peer.address, SECOND)
 
     def _digits_in(self, case, by_info, **party):
-        case.serve()
+        self.serve(case)
         case.listen()
         ours = case.our("1002", ANSWERS + "cue up; wait 5; hang up")
         peer = self.Party(case, **party)
@@ -205,7 +223,7 @@ class PhonePeer:
         self._digits_in(case, True, info=True)
 
     def dtmf_out(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         peer = self.Party(case)
         case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; press 159#; wait 2; hang up").done()
@@ -219,7 +237,7 @@ class PhonePeer:
     # ---- calls that fail
 
     def cancel_by_peer(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         rings = self.Party(case, "1011", answer="manual")
         peer = self.Party(case)
@@ -233,7 +251,7 @@ class PhonePeer:
         case.message("CANCEL to who rings", f"sip.Method == CANCEL && ip.dst == {rings.address}")
 
     def cancel_of_peer(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         peer = self.Party(case, answer="manual")
         ours = case.our("1002", "dial 1001 within 3 s")
@@ -245,7 +263,7 @@ class PhonePeer:
         case.message("487 of the peer", f"sip.Status-Code == 487 && ip.src == {peer.address}")
 
     def busy_in(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         peer = self.Party(case)
         peer.dial("486")
@@ -253,7 +271,7 @@ class PhonePeer:
         case.message("486 to the peer", f"sip.Status-Code == 486 && ip.dst == {peer.address}")
 
     def busy_out(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         peer = self.Party(case, answer="manual")
         ours = case.our("1002", "dial 1001 within 20 s")
@@ -266,7 +284,7 @@ class PhonePeer:
         case.message("the same to our phone", "(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == 10.9.0.1")
 
     def timers(self, case):
-        case.serve()
+        self.serve(case)
         case.listen()
         peer = self.Party(case)
         steps = f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; cue up; wait 50; hears {PEER} Hz within 15 s; hang up"

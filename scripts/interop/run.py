@@ -13,15 +13,17 @@ from pathlib import Path
 import reasons
 import report
 import scenarios
+from asterisk import Asterisk
 from baresip import Baresip
 from case import Case
+from kamailio import Kamailio
 from linphone import Linphone
 from server import certificates
 from sipp import Sipp
 from world import Gone, World
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = [Sipp, Baresip, Linphone]
+PEERS = [Sipp, Baresip, Linphone, Kamailio, Asterisk]
 # A cell that is red is run once more: a machine that builds beside the run may have been too busy.
 TRIES = 2
 

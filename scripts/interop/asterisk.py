@@ -1,0 +1,307 @@
+"""Asterisk (chan_pjsip) as a trunk of b2b, from a folder with Debian sid (`scripts/interop.sh --get-asterisk`).
+
+One Asterisk at 10.9.1.20 for all cells. A cell sets the endpoint's options, and what the extensions do by the
+global variable DOES; calls of its own are originated from the command line.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import judge
+from phones import PhonePeer
+from server import DOMAIN, password
+from world import SERVER, SERVER6, Gone
+
+ADDRESS, SIX, LAST = "10.9.1.20", "fd09:1::20", 20
+MAIN = """[directories]
+astetcdir => /mnt/etc
+astmoddir => /usr/lib/{triplet}/asterisk/modules
+astvarlibdir => /var/lib/asterisk
+astdbdir => /mnt/db
+astkeydir => /var/lib/asterisk
+astdatadir => /usr/share/asterisk
+astagidir => /usr/share/asterisk/agi-bin
+astspooldir => /mnt/spool
+astrundir => /mnt/run
+astlogdir => /mnt/log
+[options]
+verbose = 3
+"""
+# What it does when it is called as 1001, and the other side of calls of its own (`DOES@apps`).
+EXTENSIONS = """[globals]
+DOES=tone
+[from-b2b]
+exten => 1001,1,Goto(apps,${DOES},1)
+exten => 1011,1,Goto(apps,ring,1)
+exten => _3XXXX,1,Dial(PJSIP/${EXTEN:1}@b2b,30)
+[apps]
+exten => tone,1,Answer()
+ same => n,MixMonitor(/mnt/both.wav,r(/mnt/heard.wav))
+ same => n,Playtones(440)
+ same => n,Wait(90)
+exten => ring,1,Ringing()
+ same => n,Wait(30)
+exten => busy,1,Ringing()
+ same => n,Wait(1)
+ same => n,Busy(1)
+exten => early,1,Progress()
+ same => n,Playtones(523)
+ same => n,Wait(3)
+ same => n,StopPlaytones()
+ same => n,Goto(tone,1)
+exten => digits,1,Answer()
+ same => n,Playtones(440)
+ same => n,Wait(2)
+ same => n,SendDTMF(159)
+ same => n,Playtones(440)
+ same => n,Wait(30)
+exten => transfer,1,Answer()
+ same => n,Playtones(440)
+ same => n,Wait(2)
+ same => n,Transfer(PJSIP/sip:1003@10.9.0.1)
+ same => n,Wait(5)
+"""
+TRANSPORTS = f"""[global]
+type=global
+endpoint_identifier_order=auth_username,username,ip
+[udp]
+type=transport
+protocol=udp
+bind=0.0.0.0:5060
+[tcp]
+type=transport
+protocol=tcp
+bind=0.0.0.0:5060
+[tls]
+type=transport
+protocol=tls
+bind=0.0.0.0:5061
+cert_file=/mnt/tls/cert.pem
+priv_key_file=/mnt/tls/key.pem
+ca_list_file=/mnt/tls/ca.pem
+method=tlsv1_2
+verify_server=yes
+[udp6]
+type=transport
+protocol=udp
+bind=[::]:5060
+"""
+# Of the scenario: what the extensions do.
+DOES = {"transfer-by-peer": "transfer", "dtmf-in": "digits", "info-in": "digits", "early-out": "early", "prack-out": "early",
+        "busy-out": "busy", "cancel-of-peer": "ring"}
+# Of the scenario: options of the endpoint.
+OPTIONS = {"info-in": {"dtmf_mode": "info"}, "info-out": {"dtmf_mode": "info"}, "prack-in": {"100rel": "required"},
+           "prack-out": {"100rel": "required"}, "direct": {"direct_media": "yes"}}
+SRTP = {None: {}, "srtp": {"media_encryption": "sdes", "media_encryption_optimistic": "yes"},
+        "srtp-mand": {"media_encryption": "sdes"}}
+
+
+def endpoint(transport, allow, six, options, register):
+    """pjsip.conf: b2b as a trunk by its address."""
+    keys = {"transport": "udp6" if six else transport, "context": "from-b2b", "disallow": "all", "allow": allow, "aors": "b2b",
+            "send_pai": "yes", "trust_id_outbound": "yes", "direct_media": "no", "timers": "yes", "rtp_symmetric": "yes", **options}
+    if six:
+        keys["rtp_ipv6"] = "yes"
+    host = f"[{SERVER6}]" if six else SERVER
+    contact = f"sip:{host}:5061\\;transport=tls" if transport == "tls" else f"sip:{host}:5060\\;transport={transport}"
+    text = TRANSPORTS + "[b2b]\ntype=endpoint\n" + "".join(f"{key}={it}\n" for key, it in keys.items())
+    text += f"[b2b]\ntype=aor\ncontact={contact}\n[b2b]\ntype=identify\nendpoint=b2b\nmatch={SERVER6 if six else SERVER}\n"
+    # b2b registers here with a password.
+    text += ("[trunk]\ntype=endpoint\ncontext=from-b2b\ndisallow=all\nallow=ulaw\nauth=trunk\naors=trunk\n"
+             "[trunk]\ntype=auth\nauth_type=digest\nusername=trunk\npassword=right-horse-trunk\n[trunk]\ntype=aor\nmax_contacts=2\n")
+    if register:
+        text += (f"[reg]\ntype=registration\ntransport={transport}\noutbound_auth=reg\nserver_uri={contact}\n"
+                 f"client_uri=sip:1001@{DOMAIN}\ncontact_user=1001\nretry_interval=2\nexpiration=120\n"
+                 f"[reg]\ntype=auth\nauth_type=digest\nusername=1001\npassword={password('1001')}\n")
+    return text
+
+
+class Party:
+    """What a scenario of phones.py takes for a phone: the one Asterisk, told what to do."""
+
+    def __init__(self, case, name="1001", transport="udp", srtp=None, codecs="ulaw,alaw", six=False, answer="auto"):
+        self.case, self.peer, self.name = case, case.peer, name
+        self.address = SIX if six else ADDRESS
+        if name != "1001":
+            return
+        self.does = DOES.get(case.scenario, "tone")
+        options = {**SRTP[srtp], **OPTIONS.get(case.scenario, {})}
+        register = case.scenario.startswith("register-")
+        case.peer.configure(endpoint(transport, codecs, six, options, register), self.does)
+        if register:
+            case.registered(name)
+
+    def dial(self, number):
+        self.peer.ask(f"channel originate PJSIP/{number}@b2b extension {self.does}@apps")
+
+    def ringing(self):
+        self.case.pause(1.5)
+
+    def refused(self, code):
+        """In the capture."""
+        self.case.pause(2)
+
+    def press(self, digits):
+        """Its extension does."""
+
+    def transfer(self, number):
+        """Its extension does."""
+
+    def refuse(self):
+        """Its extension does."""
+
+    def hang_up(self):
+        self.peer.ask("channel request hangup all")
+
+    def heard(self, hz):
+        self.hang_up()
+        self.case.pause(1)
+        path = self.peer.folder / "heard.wav"
+        if not path.exists():
+            raise Gone("Asterisk has written nothing that it heard")
+        return judge.wav_tone(path, hz)
+
+
+GATEWAY = """
+[[gateway]]
+name = "asterisk"
+hosts = ["{host}:{port}"]
+transport = "{transport}"
+sources = ["10.9.1.20", "fd09:1::20"]
+options_s = 0
+class = "internal"
+[[route]]
+name = "asterisk"
+called = '1001|1011|3\\d{{4}}'
+to = "gateway/asterisk"
+"""
+TRUNK = f"""
+[[gateway]]
+name = "trunk"
+hosts = ["{ADDRESS}:5060"]
+transport = "udp"
+username = "trunk"
+password = "right-horse-trunk"
+from_user = "trunk"
+register = true
+expires_s = 60
+options_s = 0
+"""
+
+
+class Asterisk(PhonePeer):
+    name, title, quick = "asterisk", "Asterisk (trunk)", False
+    Party = Party
+    PCMA, PCMU = "alaw", "ulaw"
+    NOT = {
+        **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
+        "timers-422": "asks for no interval below ours", "delayed-in": "always offers",
+        "hold-by-peer": "holds only for a phone of its own",
+    }
+
+    def __init__(self):
+        self.process, self.root, self.folder = None, None, None
+
+    def _root(self):
+        folder = getattr(self, "options", None) and self.options.asterisk or os.environ.get("B2B_ASTERISK")
+        return Path(folder) if folder and Path(folder, "usr/sbin/asterisk").exists() else None
+
+    def here(self):
+        return self._root() is not None
+
+    def version(self):
+        text = subprocess.run(["chroot", self._root(), "/usr/sbin/asterisk", "-V"], capture_output=True, text=True, check=False).stdout
+        return text.strip() + " (Debian sid)"
+
+    def prepare(self, world, folder):
+        self.root, self.folder = self._root(), Path(folder) / "asterisk"
+        for name in ("etc", "db", "spool/monitor", "run", "log", "tls"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for path in (self.root / "etc/asterisk").glob("*.conf"):
+            (self.folder / "etc" / path.name).write_bytes(path.read_bytes())
+        for name in ("cert.pem", "key.pem", "ca.pem"):
+            (self.folder / "tls" / name).write_bytes((Path(folder) / name).read_bytes())
+        triplet = next(it.parent.name for it in (self.root / "usr/lib").glob("*-linux-gnu/asterisk"))
+        files = {"asterisk.conf": MAIN.format(triplet=triplet), "extensions.conf": EXTENSIONS, "extensions.ael": "", "extensions.lua": "",
+                 "rtp.conf": "[general]\nrtpstart=22000\nrtpend=23000\n", "logger.conf": "[general]\n[logfiles]\nconsole=notice,warning,error,verbose\n",
+                 "modules.conf": "[modules]\nautoload=yes\n" + "".join(f"noload={it}.so\n" for it in (
+                     "chan_iax2", "chan_unistim", "chan_ooh323", "chan_motif", "chan_mobile", "chan_console", "pbx_lua", "pbx_dundi",
+                     "res_config_ldap", "res_config_pgsql", "res_config_mysql", "cdr_pgsql", "cel_pgsql", "res_xmpp", "res_snmp",
+                     "res_phoneprov", "res_corosync", "res_hep", "res_prometheus")),
+                 "pjsip.conf": endpoint("udp", "ulaw", False, {}, False)}
+        for name, text in files.items():
+            (self.folder / ("" if name == "asterisk.conf" else "etc") / name).write_text(text)
+        inside = ('mount --bind /proc "$1/proc"; mount --bind /dev "$1/dev"; mount --bind "$2" "$1/mnt"; '
+                  'exec chroot "$1" /usr/sbin/asterisk -f -U root -G root -C /mnt/asterisk.conf -vvv')
+        self.process = world.start(world.host("peers", LAST), [
+            "unshare", "--mount", "sh", "-ec", inside, "sh", self.root, self.folder], Path(folder) / "asterisk.log")
+        self.process.says("Asterisk Ready", 60)
+        if "chan_pjsip.so" not in self.ask("module show like chan_pjsip"):
+            raise Gone("Asterisk has no chan_pjsip")
+
+    def ask(self, command):
+        """A command, and what Asterisk says to it."""
+        words = ["nsenter", "-t", str(self.process.child.pid), "-m", "-n", "chroot", self.root, "/usr/sbin/asterisk",
+                 "-C", "/mnt/asterisk.conf", "-rx", command]
+        return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=20,
+                              stdin=subprocess.DEVNULL).stdout
+
+    def configure(self, text, does):
+        self.ask("channel request hangup all")
+        for path in self.folder.glob("*.wav"):
+            path.unlink()
+        (self.folder / "etc/pjsip.conf").write_text(text)
+        self.ask("module reload res_pjsip.so")
+        self.ask("module reload res_pjsip_endpoint_identifier_ip.so")
+        self.ask("module reload res_pjsip_outbound_registration.so")
+        self.ask(f"dialplan set global DOES {does}")
+
+    def serve(self, case, changes=None, more=""):
+        six, tls = case.scenario.startswith("ipv6"), case.scenario == "call-tls"
+        gateway = GATEWAY.format(host=f"[{SIX}]" if six else ADDRESS, port=5061 if tls else 5060, transport="tls" if tls else "udp")
+        case.serve(changes, ("" if case.scenario.startswith("register-") else gateway) + more)
+
+    def register_there(self, case):
+        self.configure(endpoint("udp", "ulaw", False, {}, False), "tone")
+        case.serve(None, TRUNK)
+        case.listen()
+        case.server.process.says("(?i)trunk.*registered|registered.*trunk", 15)
+        if "trunk" not in self.ask("pjsip show contacts"):
+            raise Gone("Asterisk has no contact of b2b's")
+
+    def early_out(self, case):
+        self._call_out(case)
+        case.hears_before_answer("10.9.2.12", 523)
+
+    def prack_in(self, case):
+        self._call_in(case)
+        case.message("PRACK of the peer", f"sip.Method == PRACK && ip.src == {ADDRESS}")
+
+    def prack_out(self, case):
+        self._call_out(case)
+        case.message("PRACK to the peer", f"sip.Method == PRACK && ip.dst == {ADDRESS}")
+
+    def info_in(self, case):
+        self._digits_in(case, True)
+
+    def info_out(self, case):
+        self.serve(case)
+        case.listen()
+        self.Party(case)
+        case.our("1002", "dial 1001; say 600 Hz; hears 440 Hz within 15 s; press 159; wait 2; hang up").done()
+        case.message("INFO to the peer", f"sip.Method == INFO && ip.dst == {ADDRESS}", 3)
+
+    def direct(self, case):
+        """1002 calls 1003 through Asterisk, which then takes itself out of the media by re-INVITEs to both legs."""
+        self.serve(case)
+        case.listen()
+        self.Party(case)
+        other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; wait 4; hears 600 Hz; cue late; wait 4; hung up within 30 s")
+        ours = case.our("1002", "dial 31003; say 600 Hz; hears 750 Hz within 15 s; wait 4; hears 750 Hz; press 159; wait 2; hang up")
+        ours.done()
+        other.done()
+        if other.digits() != "159":
+            raise Gone(f"1003 got the digits `{other.digits()}` instead of 159")
+        case.message("re-INVITEs of Asterisk", f"sip.Method == INVITE && ip.src == {ADDRESS} && sip.to.tag", 2)

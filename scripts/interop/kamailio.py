@@ -1,0 +1,76 @@
+"""Kamailio as Debian has it, as a registrar with a dispatcher; `edge.py` has it before phones, too.
+
+b2b registers there as `kamtrunk`, and sends calls to it as to a gateway. Its phone is a baresip.
+"""
+
+import re
+import shutil
+import subprocess
+
+import baresip
+from edge import ADDRESS, REGISTRAR, modules, start
+from phones import PhonePeer
+
+GATEWAY = f"""
+[[gateway]]
+name = "kamailio"
+hosts = ["{ADDRESS}:5060"]
+transport = "udp"
+sources = ["{ADDRESS}"]
+options_s = 5
+class = "internal"
+media_from = ["10.9.1.0/24"]
+[[route]]
+name = "kamailio"
+called = '1001|1011'
+to = "gateway/kamailio"
+"""
+TRUNK = f"""
+[[gateway]]
+name = "kamtrunk"
+hosts = ["{ADDRESS}:5060"]
+transport = "udp"
+username = "kamtrunk"
+password = "right-horse-kam"
+from_user = "kamtrunk"
+from_domain = "kamailio.test"
+register = true
+expires_s = 60
+options_s = 0
+"""
+
+
+class Phone(baresip.Party):
+    """A baresip that is registered at Kamailio."""
+
+    def __init__(self, case, name="1001", **more):
+        super().__init__(case, name, server=ADDRESS, register_there=True, **more)
+
+
+class Kamailio(PhonePeer):
+    """The registrar: b2b is one of its destinations, and its phones are behind a gateway of b2b's."""
+
+    name, title, quick = "kamailio", "Kamailio (registrar, dispatcher)", True
+    Party = Phone
+    NOT = {
+        "register-udp": "a registrar", "register-tcp": "a registrar", "register-tls": "a registrar", "call-tls": "its phone's business",
+        "early-out": "its phone's business", "info-in": "its phone's business", "timers": "its phone has no RFC 4028",
+    }
+
+    @staticmethod
+    def here():
+        return bool(shutil.which("kamailio") and modules() and baresip.modules())
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["kamailio", "-V"], capture_output=True, text=True, check=False).stdout
+        return f"Kamailio {re.search(r'kamailio ([0-9.]+)', text).group(1)}"
+
+    def serve(self, case, changes=None, more=""):
+        start(case, REGISTRAR)
+        return case.serve(changes, GATEWAY + more)
+
+    def register_there(self, case):
+        self.serve(case, more=TRUNK)
+        case.listen()
+        case.server.process.says("(?i)gateway.*kamtrunk.*registered|registered.*kamtrunk", 15)
