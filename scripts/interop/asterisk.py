@@ -202,7 +202,7 @@ class Asterisk(PhonePeer):
     }
 
     def __init__(self):
-        self.process, self.root, self.folder = None, None, None
+        self.process, self.root, self.folder, self.text = None, None, None, None
 
     def _root(self):
         folder = getattr(self, "options", None) and self.options.asterisk or os.environ.get("B2B_ASTERISK")
@@ -252,10 +252,12 @@ class Asterisk(PhonePeer):
         self.ask("channel request hangup all")
         for path in self.folder.glob("*.wav"):
             path.unlink()
-        (self.folder / "etc/pjsip.conf").write_text(text)
-        self.ask("module reload res_pjsip.so")
-        self.ask("module reload res_pjsip_endpoint_identifier_ip.so")
-        self.ask("module reload res_pjsip_outbound_registration.so")
+        # A reload takes seconds.
+        if text != self.text:
+            (self.folder / "etc/pjsip.conf").write_text(text)
+            for module in ("res_pjsip", "res_pjsip_endpoint_identifier_ip", "res_pjsip_outbound_registration"):
+                self.ask(f"module reload {module}.so")
+            self.text = text
         self.ask(f"dialplan set global DOES {does}")
 
     def serve(self, case, changes=None, more=""):

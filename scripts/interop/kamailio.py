@@ -54,6 +54,9 @@ class Kamailio(PhonePeer):
     Party = Phone
     NOT = {
         "register-udp": "a registrar", "register-tcp": "a registrar", "register-tls": "a registrar", "call-tls": "its phone's business",
+        **{it: "NAT of its phones is its own business" for it in ("nat-in", "nat-out")},
+        **{it: "its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},
+        "edge-in": "a registrar", "edge-out": "a registrar",
         "early-out": "its phone's business", "info-in": "its phone's business", "timers": "its phone has no RFC 4028",
     }
 

@@ -85,14 +85,14 @@ class Script:
 
     # ---- the usual parts
 
-    def invite(self, body=None, more=""):
+    def invite(self, body=None, more="", answer=None):
         """INVITE, its challenge, and INVITE with the answer to it."""
         uri = f"sip:{self.called}@{DOMAIN}"
         body = sdp() if body is None else body
         self.request("INVITE", more, body, uri).gets(response=100, optional=True).gets(response=407, auth="true")
         self._ack(uri)
-        credentials = f"[authentication username={self.user} password={password(self.user)}]\n"
-        return self.request("INVITE", more + credentials, body, uri)
+        answer = answer or f"[authentication username={self.user} password={password(self.user)}]"
+        return self.request("INVITE", f"{more}{answer}\n", body, uri)
 
     def _ack(self, uri):
         return self.request("ACK", uri=uri, lost=False)
@@ -152,6 +152,7 @@ class Sipp:
     NOT = {
         "register-tls": "Debian's build has no TLS", "call-tls": "Debian's build has no TLS", "register-there": "a phone",
         "srtp-in": "no SRTP", "srtp-out": "no SRTP", "srtp-must-in": "no SRTP", "srtp-must-out": "no SRTP",
+        "edge-in": "its scripts know no outbound proxy", "edge-out": "its scripts know no outbound proxy",
         "dtmf-in": "no telephone-event of its own", "dtmf-out": "no telephone-event of its own",
     }
 
@@ -176,12 +177,15 @@ class Sipp:
         case.serve(changes, more)
         case.listen()
 
-    def _register(self, case, words=(), user="1001"):
+    @staticmethod
+    def _registration(user, answer):
         uri = f"sip:{DOMAIN}"
         script = Script(user, user)
         script.request("REGISTER", "Expires: 120\n", uri=uri).gets(response=401, auth="true")
-        script.request("REGISTER", f"Expires: 120\n[authentication username={user} password={password(user)}]\n", uri=uri)
-        script.gets(response=200)
+        return script.request("REGISTER", f"Expires: 120\n{answer}\n", uri=uri).gets(response=200)
+
+    def _register(self, case, words=(), user="1001"):
+        script = self._registration(user, f"[authentication username={user} password={password(user)}]")
         Party(case, script, "register", words=words).done()
         case.registered(user)
 
@@ -358,3 +362,23 @@ class Sipp:
         script = Script().called_by().respond("180 Ringing").gets(request="CANCEL")
         self._called(case, script.agree(), "dial 1001 within 2 s", good=False)
         case.message("CANCEL to the peer", "sip.Method == CANCEL && ip.dst == 10.9.1.60")
+
+    def crowd(self, case):
+        """100 phones behind the NAT register, and all of them are in a call at once."""
+        self._serve(case)
+        lines = "".join(f"{name};[authentication username={name} password={password(name)}]\n"
+                        for name in (str(1100 + n) for n in range(100)))
+        (case.folder / "users.csv").write_text("SEQUENTIAL\n" + lines)
+        many = ("-inf", case.folder / "users.csv", "-r", 20)
+        Party(case, self._registration("[field0]", "[field1]"), "registers", "home", words=many, calls=100).done()
+        case.registered("1199")
+        self._register(case)
+        callee = Party(case, self._answers().over(), calls=100)
+        script = Script("[field0]", "1001").invite(answer="[field1]").up().pause(8).request("BYE").gets(response=200)
+        caller = Party(case, script, "calls", "home", words=(*many, "-l", 100), calls=100)
+        caller.done(90)
+        callee.done(90)
+        found = len(case.server.records().splitlines())
+        if found < 200:
+            raise Gone(f"b2b has records of {found} legs, not of 200")
+        case.no_message("a refusal", "sip.Status-Code >= 403 && sip.Status-Code != 407")
