@@ -5,7 +5,7 @@ global variable DOES; calls of its own are originated from the command line.
 """
 
 import os
-import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -233,7 +233,13 @@ class Asterisk(PhonePeer):
                  "pjsip.conf": endpoint("udp", "ulaw", False, {}, False)}
         for name, text in files.items():
             (self.folder / ("" if name == "asterisk.conf" else "etc") / name).write_text(text)
-        inside = ('mount --bind /proc "$1/proc"; mount --bind /dev "$1/dev"; mount --bind "$2" "$1/mnt"; '
+        # Names that nobody knows here are to fail at once: a reload looks some up.
+        files = {"resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+                 "hosts": f"127.0.0.1 localhost {socket.gethostname()}\n"}
+        for name, text in files.items():
+            (self.folder / name).write_text(text)
+        inside = ('touch "$1/etc/hosts"; mount --bind "$2/resolv.conf" "$1/etc/resolv.conf"; mount --bind "$2/hosts" "$1/etc/hosts"; '
+                  'mount --bind /proc "$1/proc"; mount --bind /dev "$1/dev"; mount --bind "$2" "$1/mnt"; '
                   'exec chroot "$1" /usr/sbin/asterisk -f -U root -G root -C /mnt/asterisk.conf -vvv')
         self.process = world.start(world.host("peers", LAST), [
             "unshare", "--mount", "sh", "-ec", inside, "sh", self.root, self.folder], Path(folder) / "asterisk.log")
@@ -272,6 +278,18 @@ class Asterisk(PhonePeer):
         case.server.process.says("(?i)trunk.*registered|registered.*trunk", 15)
         if "trunk" not in self.ask("pjsip show contacts"):
             raise Gone("Asterisk has no contact of b2b's")
+
+    def cancel_by_peer(self, case):
+        self.serve(case)
+        case.listen()
+        case.our("1002", "wait 20; answer")
+        peer = self.Party(case)
+        peer.dial("1002")
+        peer.ringing()
+        peer.hang_up()
+        case.pause(1)
+        case.message("CANCEL of the peer", f"sip.Method == CANCEL && ip.src == {ADDRESS}")
+        case.message("CANCEL to who rings", "sip.Method == CANCEL && ip.dst == 10.9.2.12")
 
     def early_out(self, case):
         self._call_out(case)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import judge
-from phones import PhonePeer
+from phones import NO_PHONE, PhonePeer
 from server import DOMAIN, password
 from world import NAT, SERVER, SERVER6, Gone
 
@@ -107,9 +107,11 @@ class Baresip(PhonePeer):
     name, title, quick = "baresip", "baresip", True
     Party = Party
     NOT = {
-        "register-there": "a phone",
+        **NO_PHONE,
         "timers": "1.0 has no RFC 4028",
-        "info-in": "1.0 has RFC 4733 only",
+        "prack-in": "1.0 has no 100rel", "prack-out": "1.0 has no 100rel",
+        "info-in": "1.0 has RFC 4733 only", "info-out": "always takes telephone-event",
+        "delayed-in": "always offers",
         "early-out": "1.0 answers 183 without sound of its own",
     }
 

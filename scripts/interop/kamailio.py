@@ -53,6 +53,7 @@ class Kamailio(PhonePeer):
     name, title, quick = "kamailio", "Kamailio (registrar, dispatcher)", True
     Party = Phone
     NOT = {
+        **{it: why for it, why in baresip.Baresip.NOT.items() if it != "register-there"},
         "register-udp": "a registrar", "register-tcp": "a registrar", "register-tls": "a registrar", "call-tls": "its phone's business",
         **{it: "NAT of its phones is its own business" for it in ("nat-in", "nat-out")},
         **{it: "its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import judge
-from phones import PhonePeer
+from phones import NO_PHONE, PhonePeer
 from server import DOMAIN, password
 from world import NAT, SERVER, SERVER6, Gone
 
@@ -99,7 +99,7 @@ class Linphone(PhonePeer):
     name, title, quick = "linphone", "Linphone", True
     Party = Party
     PCMA, PCMU = ("PCMA",), ("PCMU",)
-    NOT = {"register-there": "a phone", "timers-422": "asks for no interval"}
+    NOT = {**NO_PHONE, "info-out": "always takes telephone-event"}
 
     @staticmethod
     def here():

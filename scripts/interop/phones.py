@@ -10,10 +10,18 @@ PEER, FIRST, SECOND = 440, 600, 750
 ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
 
 
+# What is nothing for a phone.
+NO_PHONE = {
+    "register-there": "a phone", "direct": "a phone has one leg", "crowd": "SIPp is the crowd",
+    "timers-422": "asks for no interval below ours",
+}
+
+
 class PhonePeer:
     """Scenarios of a phone."""
 
     Party = None
+    # Scenarios that are nothing for this program, and why.
     NOT = {}
     # How this program wants SRTP said: as an offer beside plain RTP, and as a demand.
     SRTP, SRTP_MUST = "srtp", "srtp-mand"

@@ -13,19 +13,17 @@ def outcome(cell):
     return {"ok": "ok", "n/a": "n/a", "not tried": "not tried"}.get(cell["state"], f"FAIL {cell.get('number')}")
 
 
-def number(cells):
+def number(peers, cells):
     """Numbers for red cells, in the order of the table."""
-    count = 0
-    for row in scenarios.ALL:
-        for (_, name), cell in sorted((it for it in cells.items() if it[0][1] == row.name), key=lambda it: it[0]):
-            if cell["state"] == "FAIL" and name == row.name:
-                count += 1
-                cell["number"] = count
+    keys = [(peer.name, row.name) for row in scenarios.ALL for peer in peers]
+    red = [cells[key] for key in keys if cells.get(key, {}).get("state") == "FAIL"]
+    for count, cell in enumerate(red, 1):
+        cell["number"] = count
 
 
 def text(peers, cells, about):
     """The page. `cells`: (peer, scenario) to its result; `about`: when, how long, with which options."""
-    number(cells)
+    number(peers, cells)
     tried = [it for it in cells.values() if it["state"] in ("ok", "FAIL")]
     yield "# b2b and programs of others"
     yield ""

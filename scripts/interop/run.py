@@ -98,7 +98,13 @@ def main():
                 print(f"{peer.name}: is not here; not tried")
                 continue
             versions.append(peer.version())
-            peer.prepare(world, top)
+            try:
+                peer.prepare(world, top)
+            except Gone as gone:
+                print(f"{peer.name}: {gone}")
+                cells.update({(peer.name, it.name): {"state": "FAIL", "why": str(gone), "message": "", "folder": "target/interop"}
+                              for it in scenarios.ALL if it.name in wanted and hasattr(peer, it.method)})
+                continue
             for row in scenarios.ALL:
                 if row.name not in wanted or (chosen.quick and not row.quick):
                     continue

@@ -6,7 +6,7 @@ import subprocess
 
 import judge
 from server import DOMAIN, password
-from world import NAT, Gone
+from world import NAT, SERVER, SERVER6, Gone
 
 SDP = """v=0
 o=sipp {version} {version} IN IP[local_ip_type] [local_ip]
@@ -52,18 +52,18 @@ class Script:
                     f"To: <sip:{self.called}@{DOMAIN}>{tag}\n")
         return self._send(
             f"{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch};rport\nMax-Forwards: 70\n{ends}"
-            f"Call-ID: [call_id]\nCSeq: {cseq or self.count} {method}\nContact: <sip:{self.user}@[local_ip]:[local_port]>\n"
+            f"Call-ID: [call_id]\nCSeq: {cseq or self.count} {method}\nContact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n"
             "User-Agent: SIPp\nAllow: INVITE, ACK, CANCEL, BYE, INFO, PRACK, REFER, NOTIFY\n" + more, body, lost)
 
     def respond(self, status, more="", body="", lost=False):
         """A response of one that is called, to the last request."""
         return self._send(f"SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
-                          f"[last_CSeq:]\nContact: <sip:{self.user}@[local_ip]:[local_port]>\n{more}", body, lost)
+                          f"[last_CSeq:]\nContact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}", body, lost)
 
     def agree(self, more="", body=""):
         """200 to a request within a call: its To has a tag already."""
         return self._send("SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n"
-                          f"Contact: <sip:{self.user}@[local_ip]:[local_port]>\n{more}", body, False)
+                          f"Contact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}", body, False)
 
     def gets(self, request=None, response=None, optional=False, **more):
         words = f'request="{request}"' if request else f'response="{response}"'
@@ -121,17 +121,17 @@ class Script:
 class Party:
     """A SIPp that does one script."""
 
-    def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1):
+    def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1, six=False):
         self.case, self.name = case, name
-        self.address = NAT if net == "home" else case.world.address(net, last)
-        at = case.world.address(net, last)
+        self.address = NAT if net == "home" else case.world.address(net, last, six)
+        at = case.world.address(net, last, six)
         path = case.folder / f"sipp-{name}.xml"
         path.write_text(script.text())
         for hz in (440, 523):
             if not (case.folder / f"{hz}.ulaw").exists():
                 judge.write_ulaw(case.folder / f"{hz}.ulaw", hz)
         self.process = case.world.start(case.world.host(net, last), [
-            "sipp", "10.9.0.1:5060", "-sf", path, "-i", at, "-mi", at, "-p", 5060, "-mp", 20000,
+            "sipp", f"[{SERVER6}]:5060" if six else f"{SERVER}:5060", "-sf", path, "-i", at, "-mi", at, "-p", 5060, "-mp", 20000,
             "-m", calls, "-nostdin", "-timeout", 70, "-timeout_error", "-recv_timeout", 30000, "-trace_err", "-trace_msg",
             *words], case.folder / f"sipp-{name}.log", cwd=case.folder, environment={"TERM": "xterm", "PAGER": "cat"})
 
@@ -150,6 +150,7 @@ class Party:
 class Sipp:
     name, title, quick = "sipp", "SIPp", True
     NOT = {
+        "direct": "a phone has one leg",
         "register-tls": "Debian's build has no TLS", "call-tls": "Debian's build has no TLS", "register-there": "a phone",
         "srtp-in": "no SRTP", "srtp-out": "no SRTP", "srtp-must-in": "no SRTP", "srtp-must-out": "no SRTP",
         "edge-in": "its scripts know no outbound proxy", "edge-out": "its scripts know no outbound proxy",
@@ -201,7 +202,7 @@ class Sipp:
 
     def _calls(self, case, script, steps, codecs="pcmu,pcma", hears=True, **more):
         self._serve(case)
-        ours = case.our("1002", steps, codecs=codecs)
+        ours = case.our("1002", steps, codecs=codecs, six=more.get("six", False))
         peer = Party(case, script, **more)
         ours.done()
         peer.done()
@@ -219,6 +220,9 @@ class Sipp:
 
     def nat_in(self, case):
         self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS, net="home")
+
+    def ipv6_in(self, case):
+        self._calls(case, Script(called="1002").invite().up().says("440.ulaw").over(), self.ANSWERS, six=True)
 
     def delayed_in(self, case):
         self._calls(case, Script(called="1002").invite(body="").up(sdp()).says("440.ulaw").over(), self.ANSWERS)
