@@ -57,6 +57,7 @@ exten => digits,1,Answer()
  same => n,SendDTMF(159)
  same => n,Playtones(440)
  same => n,Wait(30)
+exten => redirect,1,Transfer(PJSIP/sip:1003@10.9.0.1)
 exten => transfer,1,Answer()
  same => n,Playtones(440)
  same => n,Wait(2)
@@ -90,7 +91,7 @@ bind=[::]:5060
 """
 # Of the scenario: what the extensions do.
 DOES = {"transfer-by-peer": "transfer", "dtmf-in": "digits", "info-in": "digits", "early-out": "early", "prack-out": "early",
-        "busy-out": "busy", "cancel-of-peer": "ring"}
+        "busy-out": "busy", "cancel-of-peer": "ring", "redirect-out": "redirect"}
 # Of the scenario: options of the endpoint.
 OPTIONS = {"info-in": {"dtmf_mode": "info"}, "info-out": {"dtmf_mode": "info"}, "prack-in": {"100rel": "required"},
            "prack-out": {"100rel": "required"}, "direct": {"direct_media": "yes"}}
@@ -194,11 +195,12 @@ options_s = 0
 class Asterisk(PhonePeer):
     name, title, quick = "asterisk", "Asterisk (trunk)", False
     Party = Party
+    TARGET = "gateway/asterisk"
     PCMA, PCMU = "alaw", "ulaw"
     NOT = {
         **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
         "timers-422": "asks for no interval below ours", "delayed-in": "always offers",
-        "hold-by-peer": "holds only for a phone of its own",
+        "hold-by-peer": "holds only for a phone of its own", "glare": "its timing is its own",
     }
 
     def __init__(self):
@@ -269,7 +271,7 @@ class Asterisk(PhonePeer):
     def serve(self, case, changes=None, more=""):
         six, tls = case.scenario.startswith("ipv6"), case.scenario == "call-tls"
         gateway = GATEWAY.format(host=f"[{SIX}]" if six else ADDRESS, port=5061 if tls else 5060, transport="tls" if tls else "udp")
-        case.serve(changes, ("" if case.scenario.startswith("register-") else gateway) + more)
+        case.serve(changes, more + ("" if case.scenario.startswith("register-") else gateway))
 
     def register_there(self, case):
         self.configure(endpoint("udp", "ulaw", False, {}, False), "tone")
@@ -302,6 +304,15 @@ class Asterisk(PhonePeer):
     def prack_out(self, case):
         self._call_out(case)
         case.message("PRACK to the peer", f"sip.Method == PRACK && ip.dst == {ADDRESS}")
+
+    def redirect_out(self, case):
+        self.serve(case)
+        case.listen()
+        self.Party(case)
+        other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; hung up within 20 s")
+        case.our("1002", "dial 1001; say 600 Hz; hears 750 Hz within 15 s; wait 1; hang up").done()
+        other.done()
+        case.message("302 of the peer", f"sip.Status-Code == 302 && ip.src == {ADDRESS}")
 
     def info_in(self, case):
         self._digits_in(case, True)

@@ -52,6 +52,7 @@ class Kamailio(PhonePeer):
 
     name, title, quick = "kamailio", "Kamailio (registrar, dispatcher)", True
     Party = Phone
+    TARGET = "gateway/kamailio"
     NOT = {
         **{it: why for it, why in baresip.Baresip.NOT.items() if it != "register-there"},
         "register-udp": "a registrar", "register-tcp": "a registrar", "register-tls": "a registrar", "call-tls": "its phone's business",
@@ -72,7 +73,7 @@ class Kamailio(PhonePeer):
 
     def serve(self, case, changes=None, more=""):
         start(case, REGISTRAR)
-        return case.serve(changes, GATEWAY + more)
+        return case.serve(changes, more + GATEWAY)
 
     def register_there(self, case):
         self.serve(case, more=TRUNK)

@@ -13,7 +13,7 @@ ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
 # What is nothing for a phone.
 NO_PHONE = {
     "register-there": "a phone", "direct": "a phone has one leg", "crowd": "SIPp is the crowd",
-    "timers-422": "asks for no interval below ours",
+    "timers-422": "asks for no interval below ours", "redirect-out": "does not redirect", "glare": "its timing is its own",
 }
 
 
@@ -26,6 +26,8 @@ class PhonePeer:
     # How this program wants SRTP said: as an offer beside plain RTP, and as a demand.
     SRTP, SRTP_MUST = "srtp", "srtp-mand"
     PCMA, PCMU = "PCMA/8000/1", "PCMU/8000/1"
+    # Where calls for it go.
+    TARGET = "user/1001"
 
     @classmethod
     def prepare(cls, world, folder):
@@ -166,8 +168,12 @@ class PhonePeer:
         case.silent(peer.address, FIRST, held - 1, held)
         case.hears(peer.address, FIRST, after=back)
 
+    def transparent(self):
+        """A route by which a hold and its like reach the peer; b2b answers them otherwise."""
+        return f'[[route]]\nname = "transparent"\ncalled = "1001"\nmode = "transparent"\nto = "{self.TARGET}"\n'
+
     def hold_of_peer(self, case):
-        self.serve(case)
+        self.serve(case, more=self.transparent())
         case.listen()
         peer = self.Party(case)
         ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; hold; cue held; wait 2; cue on; resume; "
@@ -181,6 +187,8 @@ class PhonePeer:
         back = case.now()
         ours.done()
         case.silent("10.9.2.12", PEER, held, on - 0.3)
+        case.message("a hold that reaches the peer", f"sip.Method == INVITE && ip.dst == {peer.address} && sip.to.tag && "
+                     'sdp.media_attr contains "sendonly"')
         case.hears(peer.address, FIRST, after=back)
 
     def transfer_by_peer(self, case):

@@ -133,7 +133,8 @@ class Party:
         self.process = case.world.start(case.world.host(net, last), [
             "sipp", f"[{SERVER6}]:5060" if six else f"{SERVER}:5060", "-sf", path, "-i", at, "-mi", at, "-p", 5060, "-mp", 20000,
             "-m", calls, "-nostdin", "-timeout", 70, "-timeout_error", "-recv_timeout", 30000, "-trace_err", "-trace_msg",
-            *words], case.folder / f"sipp-{name}.log", cwd=case.folder, environment={"TERM": "xterm", "PAGER": "cat"})
+            # By itself it would name an IPv6 address without brackets.
+            *(["-auth_uri", DOMAIN] if six else []), *words], case.folder / f"sipp-{name}.log", cwd=case.folder, environment={"TERM": "xterm", "PAGER": "cat"})
 
     def done(self, seconds=60):
         code = self.process.wait(seconds)
@@ -303,8 +304,8 @@ class Sipp:
 
     # ---- it is called
 
-    def _called(self, case, script, steps=None, codecs="pcmu,pcma", hears=True, good=True):
-        self._serve(case)
+    def _called(self, case, script, steps=None, codecs="pcmu,pcma", hears=True, good=True, more=""):
+        self._serve(case, more=more)
         self._register(case)
         peer = Party(case, script)
         case.pause(0.5)
@@ -357,6 +358,42 @@ class Sipp:
             script.gets(request="INFO").agree()
         self._called(case, script.over(), "dial 1001; say 600 Hz; hears 440 Hz within 15 s; press 159; wait 1; hang up")
         case.message("INFO to the peer", "sip.Method == INFO && ip.dst == 10.9.1.60", 3)
+
+    def redirect_out(self, case):
+        script = Script().called_by()._send(
+            "SIP/2.0 302 Moved Temporarily\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
+            f"[last_CSeq:]\nContact: <sip:1003@{DOMAIN}>\n").gets(request="ACK")
+        self._serve(case)
+        self._register(case)
+        peer = Party(case, script)
+        other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; hung up within 20 s")
+        case.our("1002", "dial 1001; say 600 Hz; hears 750 Hz within 15 s; wait 1; hang up").done()
+        other.done()
+        peer.done()
+
+    TRANSPARENT = '[[route]]\nname = "transparent"\ncalled = "1001"\nmode = "transparent"\nto = "user/1001"\n'
+    HOLDS = ("dial 1001; say 600 Hz; hears 440 Hz within 15 s; hold; wait 3; cue on; resume; hears 440 Hz within 15 s; wait 1; hang up")
+
+    def _reinvite(self, script, direction, version):
+        return script.gets(request="INVITE").agree("", sdp(direction=direction, version=version)).gets(
+            request="ACK")
+
+    def hold_of_peer(self, case):
+        script = self._answers().says("440.ulaw")
+        self._reinvite(script, "recvonly", 2).steps.append('<nop><action><exec rtp_stream="pause"/></action></nop>')
+        self._reinvite(script, "sendrecv", 3).steps.append('<nop><action><exec rtp_stream="resume"/></action></nop>')
+        self._called(case, script.over(), self.HOLDS, more=self.TRANSPARENT)
+        case.message("a hold that reaches the peer", "sip.Method == INVITE && ip.dst == 10.9.1.60 && sip.to.tag && "
+                     'sdp.media_attr contains "sendonly"')
+
+    def glare(self, case):
+        script = self._answers().says("440.ulaw").gets(request="INVITE")
+        script._send("SIP/2.0 491 Request Pending\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n").gets(
+            request="ACK")
+        self._reinvite(script, "recvonly", 2)
+        self._reinvite(script, "sendrecv", 3)
+        self._called(case, script.over(), self.HOLDS, more=self.TRANSPARENT)
+        case.message("491 of the peer", "sip.Status-Code == 491 && ip.src == 10.9.1.60")
 
     def busy_out(self, case):
         self._called(case, Script().called_by().respond("180 Ringing").respond("486 Busy Here", lost=True).gets(request="ACK"),
