@@ -17,7 +17,7 @@ class Party:
     """One linphonec. `address` is where b2b sends RTP to."""
 
     def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs=("PCMU", "PCMA"), home=False, six=False,
-                 answer="auto", proxy=None, register=True, info=False, server=None, delayed=False):
+                 answer="auto", proxy=None, register=True, info=False, server=None, delayed=False, early=False):
         self.case, self.name = case, name
         place, last = ("home", 40) if home else ("peers", 40 + int(name) % 10 + int(name) % 100 // 10 * 4)
         machine, at = case.world.host(place, last), case.world.address(place, last, six)
@@ -41,12 +41,14 @@ class Party:
             f"[sip]\n{ports}\nmedia_encryption={encryption}\nmedia_encryption_mandatory={mandatory}\nuse_ipv6={int(six)}\n"
             f"use_info={int(info)}\nuse_rfc2833={int(not info)}\nverify_server_certs=1\nroot_ca={case.world.folder}/ca.pem\n"
             f"default_proxy=0\nguess_hostname=1\nkeepalive_period=10000\nsdp_200_ack={int(delayed)}\nincall_timeout=120\n"
+            f"incoming_calls_early_media={int(early)}\nreal_early_media={int(early)}\n"
             f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
             f"reg_sendregister={int(register)}\nquality_reporting_enabled=0\npublish=0\n"
             f"[auth_info_0]\nusername={name}\npasswd={password(name)}\nrealm={DOMAIN}\n{kinds}"
             "[rtp]\naudio_rtp_port=21000\n[net]\nfirewall_policy=0\n[sound]\nechocancellation=0\n"
             "[misc]\nlog_collection_upload=0\n[video]\nenabled=0\ncapture=0\ndisplay=0\n")
         words = ["linphonec", "-c", path, "-d", "3", "-l", self.folder / "log", *(["-a"] if answer == "auto" else [])]
+        words += ["--real-early-media"] if early else []
         self.process = case.world.start(machine, words, case.folder / f"linphone-{name}.log", cwd=self.folder, environment={
             "HOME": str(self.folder), "TERM": "dumb"})
         self.process.says("linphonec>", 20)
@@ -110,6 +112,19 @@ class Linphone(PhonePeer):
         text = subprocess.run(["linphonec", "-v"], capture_output=True, text=True, check=False)
         found = re.search(r"version: *(\S+)", text.stdout + text.stderr, re.IGNORECASE)
         return f"linphonec {found.group(1).rstrip('.') if found else ''}"
+
+    def early_out(self, case):
+        self.serve(case)
+        case.listen()
+        peer = self.Party(case, answer="manual", early=True)
+        ours = case.our("1002", "dial 1001; say 600 Hz; hears 440 Hz within 15 s; cue up; wait 2; hang up")
+        peer.ringing()
+        case.pause(2)
+        peer.process.type("answer")
+        ours.done()
+        case.message("183 with a session", f"sip.Status-Code == 183 && sdp && ip.src == {peer.address}")
+        case.hears_before_answer("10.9.2.12", 440)
+        case.hears(peer.address, 600)
 
     def delayed_in(self, case):
         self._call_in(case, delayed=True)

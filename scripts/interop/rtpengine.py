@@ -1,0 +1,41 @@
+"""rtpengine as Debian has it, in user space: it carries the media of calls that b2b switches. Its phone is a baresip."""
+
+import re
+import shutil
+import subprocess
+
+import baresip
+from world import SERVER
+
+
+class Rtpengine(baresip.Baresip):
+    """The scenarios of baresip, with `media.controller` at rtpengine, which is beside b2b."""
+
+    name, title, quick = "rtpengine", "rtpengine (media), baresip", False
+    REGISTERS = ("register-udp", "register-tcp", "register-tls")
+    NOT = {
+        **baresip.Baresip.NOT, **{it: "no media" for it in (*REGISTERS, "cancel-by-peer", "cancel-of-peer", "busy-in", "busy-out")},
+        "codec-in": "b2b lets it relay only", "codec-out": "b2b lets it relay only",
+        "ipv6-in": "its configuration here has no IPv6", "ipv6-out": "its configuration here has no IPv6",
+    }
+
+    @staticmethod
+    def here():
+        return bool(shutil.which("rtpengine")) and baresip.Baresip.here()
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["rtpengine", "--version"], capture_output=True, text=True, check=False)
+        return "rtpengine " + re.search(r"Version: (\S+)", text.stdout + text.stderr).group(1)
+
+    def serve(self, case, changes=None, more=""):
+        process = case.world.start("server", [
+            "rtpengine", "--foreground", "--log-stderr", "--config-file=none", "--table=-1", f"--interface={SERVER}",
+            "--listen-ng=127.0.0.1:22222", "--port-min=30000", "--port-max=39999", "--log-level=5"],
+            case.folder / "rtpengine.log", cwd=case.folder)
+        case.pause(0.7)
+        changes = {name: dict(keys) for name, keys in (changes or {}).items()}
+        # The threads are of b2b's own media.
+        changes.setdefault("media", {}).update(controller="rtpengine://127.0.0.1:22222")
+        case.serve(changes, more)
+        return process
