@@ -134,8 +134,8 @@ class Case:
             return ""
         found = self.capture.messages("sip.Status-Code >= 300 && sip.Status-Code != 401 && sip.Status-Code != 407 "
                                       "&& sip.Status-Code != 487")
-        found = found or self.capture.messages("sip")
+        # Who refuses first is who refuses; where nobody does, it is what came last.
+        found = found[:1] or self.capture.messages("sip")[-1:]
         if not found:
             return "no SIP message in the capture"
-        last = found[-1]
-        return f"frame {last.frame} {last.source} > {last.target}: {last.line}"
+        return f"frame {found[0].frame} {found[0].source} > {found[0].target}: {found[0].line}"

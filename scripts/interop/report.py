@@ -1,5 +1,6 @@
 """docs/interop.md: the table of what a run has seen, reasons of red cells, versions."""
 
+import textwrap
 import time
 
 import reasons
@@ -21,18 +22,25 @@ def number(peers, cells):
         cell["number"] = count
 
 
+def wrapped(words, first="", further=""):
+    return textwrap.wrap(" ".join(words.split()), 108, initial_indent=first, subsequent_indent=further,
+                         break_long_words=False, break_on_hyphens=False)
+
+
 def text(peers, cells, about):
     """The page. `cells`: (peer, scenario) to its result; `about`: when, how long, with which options."""
     number(peers, cells)
     tried = [it for it in cells.values() if it["state"] in ("ok", "FAIL")]
     yield "# b2b and programs of others"
     yield ""
-    yield "Written by `scripts/interop.sh` (`scripts/interop/README.md`): nothing here is older than the run below. Each cell"
-    yield "is one run of one scenario; sound is judged at both ends by tones, messages by tshark. `not tried` is not `ok`;"
-    yield "`n/a`: this program does not do that. The numbers are below the table."
+    yield from wrapped(
+        "Written by `scripts/interop.sh` (`scripts/interop/README.md`): all here is of the run named below. Each cell is "
+        "one run of one scenario with phones of b2b's own at the other side; sound is judged at both ends by tones, messages "
+        "by tshark. `not tried` is not `ok`; `n/a`: this program does not do that, the reason is below. Numbers are those of the list "
+        "below the table.")
     yield ""
-    yield f"Run of {about['when']}, {about['seconds'] / 60:.0f} minutes: {about['what']}. b2b {about['b2b']}."
-    yield f"{sum(it['state'] == 'ok' for it in tried)} of {len(tried)} cells that were run are ok."
+    yield from wrapped(f"Run of {about['when']}, {about['seconds'] / 60:.0f} minutes: {about['what']}. b2b {about['b2b']}. "
+                       f"{sum(it['state'] == 'ok' for it in tried)} of {len(tried)} cells that were run are ok.")
     yield ""
     yield "| scenario | " + " | ".join(it.title for it in peers) + " |"
     yield "|---|" + "---|" * len(peers)
@@ -41,19 +49,26 @@ def text(peers, cells, about):
     yield ""
     yield "## Red cells"
     yield ""
-    red = sorted(((cell["number"], key, cell) for key, cell in cells.items() if cell["state"] == "FAIL"))
+    red = sorted((cell["number"], key) for key, cell in cells.items() if cell["state"] == "FAIL")
     if not red:
         yield "None."
-    for count, key, cell in red:
-        yield f"{count}. **{key[0]}, {key[1]}**: {reasons.REASONS.get(key, 'no reason is known.')}"
-        yield f"   Seen: {cell['why']}; {cell['message'] or 'no capture'} (`{cell['folder']}/capture.pcap`)."
-    aside = sorted((key, cell) for key, cell in cells.items() if cell["state"] == "n/a" and cell.get("why"))
-    if aside:
-        yield ""
-        yield "## Not applicable, and why"
-        yield ""
-        for key, cell in aside:
-            yield f"- {key[0]}, {key[1]}: {cell['why']}"
+    for count, key in red:
+        cell = cells[key]
+        yield from wrapped(f"**{' '.join(key)}**: {reasons.of(key, cell) or 'no reason is known.'}", f"{count}. ", "   ")
+        yield from wrapped(f"Seen: {cell['why']}; {cell['message'] or 'no capture'} (`{cell['folder']}/capture.pcap`).",
+                           "   ", "   ")
+    yield ""
+    yield "## Not applicable"
+    yield ""
+    for peer in peers:
+        groups = {}
+        for row in scenarios.ALL:
+            cell = cells.get((peer.name, row.name), {})
+            if cell.get("state") == "n/a":
+                groups.setdefault(cell["why"], []).append(f"`{row.name}`")
+        if groups:
+            yield from wrapped(f"{peer.title}: " + "; ".join(f"{', '.join(names)}: {why}" for why, names in groups.items()) + ".",
+                               "- ", "  ")
     yield ""
     yield "## Versions"
     yield ""

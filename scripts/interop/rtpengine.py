@@ -15,6 +15,8 @@ class Rtpengine(baresip.Baresip):
     REGISTERS = ("register-udp", "register-tcp", "register-tls")
     NOT = {
         **baresip.Baresip.NOT, **{it: "no media" for it in (*REGISTERS, "cancel-by-peer", "cancel-of-peer", "busy-in", "busy-out")},
+        **{it: "b2b refuses SRTP with rtpengine when it reads its configuration"
+           for it in ("srtp-in", "srtp-out", "srtp-must-in", "srtp-must-out")},
         "codec-in": "b2b lets it relay only", "codec-out": "b2b lets it relay only",
         "ipv6-in": "its configuration here has no IPv6", "ipv6-out": "its configuration here has no IPv6",
     }

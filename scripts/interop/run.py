@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -50,8 +51,7 @@ def run_cell(world, chosen, peer, row, folder):
         return {"state": "n/a", "why": peer.NOT[row.name]}
     if method is None:
         return {"state": "not tried"}
-    # What is known to be red is not tried again.
-    for attempt in range(1 if (peer.name, row.name) in reasons.REASONS else TRIES):
+    for attempt in range(TRIES):
         begun = time.monotonic()
         case = Case(world, Path(chosen.binary).resolve(), folder, peer, row.name)
         why = None
@@ -68,7 +68,10 @@ def run_cell(world, chosen, peer, row, folder):
         result = {"state": "FAIL" if why else "ok", "seconds": round(time.monotonic() - begun, 1), "tries": attempt + 1}
         if not why:
             return result
-        result.update(why=why, message=case.last_words(), folder=str(folder.relative_to(ROOT)))
+        result.update(why=" ".join(why.split()), message=case.last_words(), folder=str(folder.relative_to(ROOT)))
+        # What is known to be red is not tried again.
+        if reasons.of((peer.name, row.name), result):
+            break
     return result
 
 
@@ -123,6 +126,7 @@ def main():
     whole = not (chosen.quick or chosen.peers or chosen.only)
     what = "all peers and scenarios" if whole else "a part, " + " ".join(
         sys.argv[1:]).replace(str(chosen.binary), "…")
+    versions.append(f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}")
     about = {"when": report.when(), "seconds": time.monotonic() - begun, "what": what, "versions": versions,
              "b2b": built(chosen.binary)}
     page = "\n".join(report.text(peers, cells, about)) + "\n"
@@ -144,7 +148,7 @@ def verdict(cells, seconds):
     """Says how it went; the exit code."""
     states = [it["state"] for it in cells.values()]
     red = [key for key, it in cells.items() if it["state"] == "FAIL"]
-    bare = [key for key in red if key not in reasons.REASONS]
+    bare = [key for key in red if not reasons.of(key, cells[key])]
     mended = [key for key, it in cells.items() if it["state"] == "ok" and key in reasons.REASONS]
     print(f"{states.count('ok')} ok, {len(red)} red, {states.count('not tried')} not tried, {states.count('n/a')} n/a"
           f" in {seconds:.0f} s; target/interop/interop.md")
