@@ -17,7 +17,7 @@ class Party:
     """One linphonec. `address` is where b2b sends RTP to."""
 
     def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs=("PCMU", "PCMA"), home=False, six=False,
-                 answer="auto", proxy=None, register=True, info=False, server=None, delayed=False, early=False):
+                 answer="auto", proxy=None, register=True, info=False, server=None, delayed=False, early=False, timers=False, reliable=False):
         self.case, self.name = case, name
         place, last = ("home", 40) if home else ("peers", 40 + int(name) % 10 + int(name) % 100 // 10 * 4)
         machine, at = case.world.host(place, last), case.world.address(place, last, six)
@@ -42,7 +42,9 @@ class Party:
             f"use_info={int(info)}\nuse_rfc2833={int(not info)}\nverify_server_certs=1\nroot_ca={case.world.folder}/ca.pem\n"
             f"default_proxy=0\nguess_hostname=1\nkeepalive_period=10000\nsdp_200_ack={int(delayed)}\nincall_timeout=120\n"
             f"incoming_calls_early_media={int(early)}\nreal_early_media={int(early)}\n"
-            f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
+            + ("session_expires_enabled=1\nsession_expires_value=90\nsession_expires_min_value=90\n"
+               "supported=replaces, outbound, timer\n" if timers else "")
+            + ("100rel_support_level=2\n" if reliable else "") + f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
             f"reg_sendregister={int(register)}\nquality_reporting_enabled=0\npublish=0\n"
             f"[auth_info_0]\nusername={name}\npasswd={password(name)}\nrealm={DOMAIN}\n{kinds}"
             "[rtp]\naudio_rtp_port=21000\n[net]\nfirewall_policy=0\n[sound]\nechocancellation=0\n"
@@ -100,8 +102,9 @@ class Party:
 class Linphone(PhonePeer):
     name, title, quick = "linphone", "Linphone", True
     Party = Party
+    TIMERS = {"timers": True}
     PCMA, PCMU = ("PCMA",), ("PCMU",)
-    NOT = {**NO_PHONE, "info-out": "always takes telephone-event"}
+    NOT = {**NO_PHONE, "prack-in": "supports 100rel and never requires it", "info-out": "always takes telephone-event"}
 
     @staticmethod
     def here():
@@ -112,6 +115,10 @@ class Linphone(PhonePeer):
         text = subprocess.run(["linphonec", "-v"], capture_output=True, text=True, check=False)
         found = re.search(r"version: *(\S+)", text.stdout + text.stderr, re.IGNORECASE)
         return f"linphonec {found.group(1).rstrip('.') if found else ''}"
+
+    def prack_out(self, case):
+        self._call_out(case, reliable=True)
+        case.message("PRACK to the peer", "sip.Method == PRACK && ip.dst == 10.9.1.41")
 
     def early_out(self, case):
         self.serve(case)

@@ -26,6 +26,8 @@ class PhonePeer:
     # How this program wants SRTP said: as an offer beside plain RTP, and as a demand.
     SRTP, SRTP_MUST = "srtp", "srtp-mand"
     PCMA, PCMU = "PCMA/8000/1", "PCMU/8000/1"
+    # What a party of this program takes for session timers.
+    TIMERS = {}
     # Where calls for it go.
     TARGET = "user/1001"
 
@@ -302,7 +304,7 @@ class PhonePeer:
     def timers(self, case):
         self.serve(case)
         case.listen()
-        peer = self.Party(case)
+        peer = self.Party(case, **self.TIMERS)
         steps = f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; cue up; wait 50; hears {PEER} Hz within 15 s; hang up"
         ours = case.our("1002", steps)
         ours.cue("up")
