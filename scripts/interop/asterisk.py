@@ -64,7 +64,7 @@ exten => transfer,1,Answer()
  same => n,Transfer(PJSIP/sip:1003@10.9.0.1)
  same => n,Wait(5)
 """
-TRANSPORTS = f"""[global]
+TRANSPORTS = """[global]
 type=global
 endpoint_identifier_order=auth_username,username,ip
 [udp]
@@ -90,32 +90,66 @@ protocol=udp
 bind=[::]:5060
 """
 # Of the scenario: what the extensions do.
-DOES = {"transfer-by-peer": "transfer", "dtmf-in": "digits", "info-in": "digits", "early-out": "early", "prack-out": "early",
-        "busy-out": "busy", "cancel-of-peer": "ring", "redirect-out": "redirect"}
+DOES = {
+    "transfer-by-peer": "transfer",
+    "dtmf-in": "digits",
+    "info-in": "digits",
+    "early-out": "early",
+    "prack-out": "early",
+    "busy-out": "busy",
+    "cancel-of-peer": "ring",
+    "redirect-out": "redirect",
+}
 # Of the scenario: options of the endpoint.
-OPTIONS = {"info-in": {"dtmf_mode": "info"}, "info-out": {"dtmf_mode": "info"}, "prack-in": {"100rel": "required"},
-           "prack-out": {"100rel": "required"}, "direct": {"direct_media": "yes"}}
-SRTP = {None: {}, "srtp": {"media_encryption": "sdes", "media_encryption_optimistic": "yes"},
-        "srtp-mand": {"media_encryption": "sdes"}}
+OPTIONS = {
+    "info-in": {"dtmf_mode": "info"},
+    "info-out": {"dtmf_mode": "info"},
+    "prack-in": {"100rel": "required"},
+    "prack-out": {"100rel": "required"},
+    "direct": {"direct_media": "yes"},
+}
+SRTP = {
+    None: {},
+    "srtp": {"media_encryption": "sdes", "media_encryption_optimistic": "yes"},
+    "srtp-mand": {"media_encryption": "sdes"},
+}
 
 
 def endpoint(transport, allow, six, options, register):
     """pjsip.conf: b2b as a trunk by its address."""
-    keys = {"transport": "udp6" if six else transport, "context": "from-b2b", "disallow": "all", "allow": allow, "aors": "b2b",
-            "send_pai": "yes", "trust_id_outbound": "yes", "direct_media": "no", "timers": "yes", "rtp_symmetric": "yes", **options}
+    keys = {
+        "transport": "udp6" if six else transport,
+        "context": "from-b2b",
+        "disallow": "all",
+        "allow": allow,
+        "aors": "b2b",
+        "send_pai": "yes",
+        "trust_id_outbound": "yes",
+        "direct_media": "no",
+        "timers": "yes",
+        "rtp_symmetric": "yes",
+        **options,
+    }
     if six:
         keys["rtp_ipv6"] = "yes"
     host = f"[{SERVER6}]" if six else SERVER
     contact = f"sip:{host}:5061\\;transport=tls" if transport == "tls" else f"sip:{host}:5060\\;transport={transport}"
     text = TRANSPORTS + "[b2b]\ntype=endpoint\n" + "".join(f"{key}={it}\n" for key, it in keys.items())
-    text += f"[b2b]\ntype=aor\ncontact={contact}\n[b2b]\ntype=identify\nendpoint=b2b\nmatch={SERVER6 if six else SERVER}\n"
+    text += (
+        f"[b2b]\ntype=aor\ncontact={contact}\n[b2b]\ntype=identify\nendpoint=b2b\nmatch={SERVER6 if six else SERVER}\n"
+    )
     # b2b registers here with a password.
-    text += ("[trunk]\ntype=endpoint\ncontext=from-b2b\ndisallow=all\nallow=ulaw\nauth=trunk\naors=trunk\n"
-             "[trunk]\ntype=auth\nauth_type=digest\nusername=trunk\npassword=right-horse-trunk\n[trunk]\ntype=aor\nmax_contacts=2\n")
+    text += (
+        "[trunk]\ntype=endpoint\ncontext=from-b2b\ndisallow=all\nallow=ulaw\nauth=trunk\naors=trunk\n"
+        "[trunk]\ntype=auth\nauth_type=digest\nusername=trunk\npassword=right-horse-trunk\n"
+        "[trunk]\ntype=aor\nmax_contacts=2\n"
+    )
     if register:
-        text += (f"[reg]\ntype=registration\ntransport={transport}\noutbound_auth=reg\nserver_uri={contact}\n"
-                 f"client_uri=sip:1001@{DOMAIN}\ncontact_user=1001\nretry_interval=2\nexpiration=120\n"
-                 f"[reg]\ntype=auth\nauth_type=digest\nusername=1001\npassword={password('1001')}\n")
+        text += (
+            f"[reg]\ntype=registration\ntransport={transport}\noutbound_auth=reg\nserver_uri={contact}\n"
+            f"client_uri=sip:1001@{DOMAIN}\ncontact_user=1001\nretry_interval=2\nexpiration=120\n"
+            f"[reg]\ntype=auth\nauth_type=digest\nusername=1001\npassword={password('1001')}\n"
+        )
     return text
 
 
@@ -199,8 +233,10 @@ class Asterisk(PhonePeer):
     PCMA, PCMU = "alaw", "ulaw"
     NOT = {
         **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
-        "timers-422": "asks for no interval below ours", "delayed-in": "always offers",
-        "hold-by-peer": "holds only for a phone of its own", "glare": "its timing is its own",
+        "timers-422": "asks for no interval below ours",
+        "delayed-in": "always offers",
+        "hold-by-peer": "holds only for a phone of its own",
+        "glare": "its timing is its own",
     }
 
     def __init__(self):
@@ -214,7 +250,9 @@ class Asterisk(PhonePeer):
         return self._root() is not None
 
     def version(self):
-        text = subprocess.run(["chroot", self._root(), "/usr/sbin/asterisk", "-V"], capture_output=True, text=True, check=False).stdout
+        text = subprocess.run(
+            ["chroot", self._root(), "/usr/sbin/asterisk", "-V"], capture_output=True, text=True, check=False
+        ).stdout
         return text.strip() + " (Debian sid)"
 
     def prepare(self, world, folder):
@@ -226,35 +264,83 @@ class Asterisk(PhonePeer):
         for name in ("cert.pem", "key.pem", "ca.pem"):
             (self.folder / "tls" / name).write_bytes((Path(folder) / name).read_bytes())
         triplet = next(it.parent.name for it in (self.root / "usr/lib").glob("*-linux-gnu/asterisk"))
-        files = {"asterisk.conf": MAIN.format(triplet=triplet), "extensions.conf": EXTENSIONS, "extensions.ael": "", "extensions.lua": "",
-                 "rtp.conf": "[general]\nrtpstart=22000\nrtpend=23000\n", "logger.conf": "[general]\n[logfiles]\nconsole=notice,warning,error,verbose\n",
-                 "modules.conf": "[modules]\nautoload=yes\n" + "".join(f"noload={it}.so\n" for it in (
-                     "chan_iax2", "chan_unistim", "chan_ooh323", "chan_motif", "chan_mobile", "chan_console", "pbx_lua", "pbx_dundi",
-                     "res_config_ldap", "res_config_pgsql", "res_config_mysql", "cdr_pgsql", "cel_pgsql", "res_xmpp", "res_snmp",
-                     "res_phoneprov", "res_corosync", "res_hep", "res_prometheus")),
-                 "pjsip.conf": endpoint("udp", "ulaw", False, {}, False)}
+        files = {
+            "asterisk.conf": MAIN.format(triplet=triplet),
+            "extensions.conf": EXTENSIONS,
+            "extensions.ael": "",
+            "extensions.lua": "",
+            "rtp.conf": "[general]\nrtpstart=22000\nrtpend=23000\n",
+            "logger.conf": "[general]\n[logfiles]\nconsole=notice,warning,error,verbose\n",
+            "modules.conf": "[modules]\nautoload=yes\n"
+            + "".join(
+                f"noload={it}.so\n"
+                for it in (
+                    "chan_iax2",
+                    "chan_unistim",
+                    "chan_ooh323",
+                    "chan_motif",
+                    "chan_mobile",
+                    "chan_console",
+                    "pbx_lua",
+                    "pbx_dundi",
+                    "res_config_ldap",
+                    "res_config_pgsql",
+                    "res_config_mysql",
+                    "cdr_pgsql",
+                    "cel_pgsql",
+                    "res_xmpp",
+                    "res_snmp",
+                    "res_phoneprov",
+                    "res_corosync",
+                    "res_hep",
+                    "res_prometheus",
+                )
+            ),
+            "pjsip.conf": endpoint("udp", "ulaw", False, {}, False),
+        }
         for name, text in files.items():
             (self.folder / ("" if name == "asterisk.conf" else "etc") / name).write_text(text)
         # Names that nobody knows here are to fail at once: a reload looks some up.
-        files = {"resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
-                 "hosts": f"127.0.0.1 localhost {socket.gethostname()}\n"}
+        files = {
+            "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+            "hosts": f"127.0.0.1 localhost {socket.gethostname()}\n",
+        }
         for name, text in files.items():
             (self.folder / name).write_text(text)
-        inside = ('touch "$1/etc/hosts"; mount --bind "$2/resolv.conf" "$1/etc/resolv.conf"; mount --bind "$2/hosts" "$1/etc/hosts"; '
-                  'mount --bind /proc "$1/proc"; mount --bind /dev "$1/dev"; mount --bind "$2" "$1/mnt"; '
-                  'exec chroot "$1" /usr/sbin/asterisk -f -U root -G root -C /mnt/asterisk.conf -vvv')
-        self.process = world.start(world.host("peers", LAST), [
-            "unshare", "--mount", "sh", "-ec", inside, "sh", self.root, self.folder], Path(folder) / "asterisk.log")
+        inside = (
+            'touch "$1/etc/hosts"; '
+            'mount --bind "$2/resolv.conf" "$1/etc/resolv.conf"; mount --bind "$2/hosts" "$1/etc/hosts"; '
+            'mount --bind /proc "$1/proc"; mount --bind /dev "$1/dev"; mount --bind "$2" "$1/mnt"; '
+            'exec chroot "$1" /usr/sbin/asterisk -f -U root -G root -C /mnt/asterisk.conf -vvv'
+        )
+        self.process = world.start(
+            world.host("peers", LAST),
+            ["unshare", "--mount", "sh", "-ec", inside, "sh", self.root, self.folder],
+            Path(folder) / "asterisk.log",
+        )
         self.process.says("Asterisk Ready", 60)
         if "chan_pjsip.so" not in self.ask("module show like chan_pjsip"):
             raise Gone("Asterisk has no chan_pjsip")
 
     def ask(self, command):
         """A command, and what Asterisk says to it."""
-        words = ["nsenter", "-t", str(self.process.child.pid), "-m", "-n", "chroot", self.root, "/usr/sbin/asterisk",
-                 "-C", "/mnt/asterisk.conf", "-rx", command]
-        return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=20,
-                              stdin=subprocess.DEVNULL).stdout
+        words = [
+            "nsenter",
+            "-t",
+            str(self.process.child.pid),
+            "-m",
+            "-n",
+            "chroot",
+            self.root,
+            "/usr/sbin/asterisk",
+            "-C",
+            "/mnt/asterisk.conf",
+            "-rx",
+            command,
+        ]
+        return subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, check=False, timeout=20, stdin=subprocess.DEVNULL
+        ).stdout
 
     def configure(self, text, does):
         self.ask("channel request hangup all")
@@ -270,7 +356,9 @@ class Asterisk(PhonePeer):
 
     def serve(self, case, changes=None, more=""):
         six, tls = case.scenario.startswith("ipv6"), case.scenario == "call-tls"
-        gateway = GATEWAY.format(host=f"[{SIX}]" if six else ADDRESS, port=5061 if tls else 5060, transport="tls" if tls else "udp")
+        gateway = GATEWAY.format(
+            host=f"[{SIX}]" if six else ADDRESS, port=5061 if tls else 5060, transport="tls" if tls else "udp"
+        )
         case.serve(changes, more + ("" if case.scenario.startswith("register-") else gateway))
 
     def register_there(self, case):
@@ -329,8 +417,13 @@ class Asterisk(PhonePeer):
         self.serve(case)
         case.listen()
         self.Party(case)
-        other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; wait 4; hears 600 Hz; cue late; wait 4; hung up within 30 s")
-        ours = case.our("1002", "dial 31003; say 600 Hz; hears 750 Hz within 15 s; wait 4; hears 750 Hz; press 159; wait 2; hang up")
+        other = case.our(
+            "1003",
+            "answer; say 750 Hz; hears 600 Hz within 15 s; wait 4; hears 600 Hz; cue late; wait 4; hung up within 30 s",
+        )
+        ours = case.our(
+            "1002", "dial 31003; say 600 Hz; hears 750 Hz within 15 s; wait 4; hears 750 Hz; press 159; wait 2; hang up"
+        )
         ours.done()
         other.done()
         if other.digits() != "159":

@@ -21,9 +21,23 @@ def modules():
 class Party:
     """One baresip. `address` is where b2b sends RTP to."""
 
-    def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs="PCMU/8000/1,PCMA/8000/1",
-                 home=False, six=False, answer="auto", proxy=None, register=True, info=False, server=None,
-                 register_there=False):
+    def __init__(
+        self,
+        case,
+        name="1001",
+        hz=440,
+        transport="udp",
+        srtp=None,
+        codecs="PCMU/8000/1,PCMA/8000/1",
+        home=False,
+        six=False,
+        answer="auto",
+        proxy=None,
+        register=True,
+        info=False,
+        server=None,
+        register_there=False,
+    ):
         self.case, self.name = case, name
         place, last = ("home", 50) if home else ("peers", 50 + int(name) % 10 + int(name) % 100 // 10 * 4)
         machine, at = case.world.host(place, last), case.world.address(place, last, six)
@@ -37,19 +51,28 @@ class Party:
             f"sip_listen {bind}:5060\nnet_interface eth0\nsip_cafile {case.world.folder}/ca.pem\n"
             f"audio_source aufile,{self.folder}/said.wav\naudio_player aubridge,x\naudio_alert aubridge,xa\n"
             "ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports 20000-20100\n"
-            f"snd_path {self.folder}\nmodule_path {modules()}\n" + "".join(f"module {it}.so\n" for it in parts)
-            + "module_app account.so\nmodule_app menu.so\n")
+            f"snd_path {self.folder}\nmodule_path {modules()}\n"
+            + "".join(f"module {it}.so\n" for it in parts)
+            + "module_app account.so\nmodule_app menu.so\n"
+        )
         host = server or (f"[{SERVER6}]" if six else SERVER)
         port = 5061 if transport == "tls" else 5060
         out = proxy or f"sip:{host}:{port};transport={transport}"
         (self.folder / "accounts").write_text(
-            f"<sip:{name}@{DOMAIN}>;outbound=\"{out}\";auth_user={name};auth_pass={password(name)};"
+            f'<sip:{name}@{DOMAIN}>;outbound="{out}";auth_user={name};auth_pass={password(name)};'
             f"regint={60 if register else 0};answermode={answer};audio_codecs={codecs}"
-            + (f";mediaenc={srtp}" if srtp else "") + (";dtmfmode=info" if info else "") + "\n")
+            + (f";mediaenc={srtp}" if srtp else "")
+            + (";dtmfmode=info" if info else "")
+            + "\n"
+        )
         (self.folder / "contacts").write_text("")
-        self.process = case.world.start(machine, ["baresip", "-f", self.folder, "-6" if six else "-4"],
-                                        case.folder / f"baresip-{name}.log", environment={"HOME": str(self.folder)},
-                                        cwd=self.folder)
+        self.process = case.world.start(
+            machine,
+            ["baresip", "-f", self.folder, "-6" if six else "-4"],
+            case.folder / f"baresip-{name}.log",
+            environment={"HOME": str(self.folder)},
+            cwd=self.folder,
+        )
         self.process.says("baresip is ready", 15)
         if register_there:
             self.process.says("registered successfully|200 OK", 15)
@@ -109,8 +132,10 @@ class Baresip(PhonePeer):
     NOT = {
         **NO_PHONE,
         "timers": "1.0 has no RFC 4028",
-        "prack-in": "1.0 has no 100rel", "prack-out": "1.0 has no 100rel",
-        "info-in": "1.0 has RFC 4733 only", "info-out": "always takes telephone-event",
+        "prack-in": "1.0 has no 100rel",
+        "prack-out": "1.0 has no 100rel",
+        "info-in": "1.0 has RFC 4733 only",
+        "info-out": "always takes telephone-event",
         "delayed-in": "always offers",
         "early-out": "1.0 answers 183 without sound of its own",
     }

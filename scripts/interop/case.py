@@ -35,8 +35,11 @@ class Case:
     def listen(self):
         """Begins the capture of everything that b2b sends and gets."""
         path = self.folder / "capture.pcap"
-        self.listener = self.world.start("server", [
-            "dumpcap", "-q", "-P", "-i", "any", "-f", "udp or tcp", "-B", "16", "-w", path], self.folder / "dumpcap.log")
+        self.listener = self.world.start(
+            "server",
+            ["dumpcap", "-q", "-P", "-i", "any", "-f", "udp or tcp", "-B", "16", "-w", path],
+            self.folder / "dumpcap.log",
+        )
         # "Capturing on" comes before the socket is open, "File:" after.
         self.listener.says("File: ", 10)
         self.capture = judge.Capture(path)
@@ -65,36 +68,46 @@ class Case:
 
     def hears(self, address, hz, after=0.0, before=None, at_least=0.4):
         """RTP (G.711) that b2b sends to this address has this tone for so many seconds in that time."""
+
         def check():
             found = self.capture.tone_seconds(_ours(address), address, hz, after, before)
             if found < at_least:
                 heard = self.capture.sounds(_ours(address), address, after, before)
                 raise Gone(f"{hz} Hz is not in the RTP to {address}: {found:.1f} s of {at_least} s; there is {heard}")
+
         self.later(check)
 
     def hears_before_answer(self, address, hz, at_least=0.4):
         """RTP to our phone at this address has this tone before the 200 to its INVITE."""
+
         def check():
-            answers = self.capture.messages(f"sip.Status-Code == 200 && sip.CSeq.method == INVITE && ip.dst == {address}")
+            answers = self.capture.messages(
+                f"sip.Status-Code == 200 && sip.CSeq.method == INVITE && ip.dst == {address}"
+            )
             found = self.capture.tone_seconds(SERVER, address, hz, 0.0, answers[0].time) if answers else 0.0
             if found < at_least:
                 raise Gone(f"{hz} Hz is not in the RTP to {address} before the answer: {found:.1f} s")
+
         self.later(check)
 
     def silent(self, address, hz, after, before):
         """This tone is not in the RTP to this address in that time."""
+
         def check():
             found = self.capture.tone_seconds(_ours(address), address, hz, after, before)
             if found > 0.3:
                 raise Gone(f"{hz} Hz goes to {address} for {found:.1f} s where it should not")
+
         self.later(check)
 
     def message(self, what, filter_, count=1):
         """So many messages at least that this display filter of tshark takes; `what` names them."""
+
         def check():
             found = self.capture.messages(filter_)
             if len(found) < count:
                 raise Gone(f"{what}: {len(found)} messages, {count} are wanted ({filter_})")
+
         self.later(check)
 
     def no_message(self, what, filter_):
@@ -102,6 +115,7 @@ class Case:
             found = self.capture.messages(filter_)
             if found:
                 raise Gone(f"{what}: frame {found[0].frame}, {found[0].line}")
+
         self.later(check)
 
     # ---- the end
@@ -109,7 +123,7 @@ class Case:
     def end(self):
         """Ends what the scenario has started; the capture last."""
         server = [it for it in (self.server and self.server.process, getattr(self, "listener", None)) if it]
-        for process in reversed(self.world.processes[self.before:]):
+        for process in reversed(self.world.processes[self.before :]):
             if process not in server:
                 process.end()
         if self.server:
@@ -119,21 +133,22 @@ class Case:
         if self.capture:
             time.sleep(0.3)
             self.listener.end(signal.SIGINT)
-        del self.world.processes[self.before:]
+        del self.world.processes[self.before :]
 
     def judge(self):
         for check in self.checks:
             check()
         log = (self.folder / "b2b.log").read_text() if self.server else ""
         if "panicked at" in log:
-            raise Gone("b2b has panicked: " + log[log.index("panicked at"):][:160])
+            raise Gone("b2b has panicked: " + log[log.index("panicked at") :][:160])
 
     def last_words(self):
         """Of a failure: the message of the capture that most likely says why."""
         if not self.capture:
             return ""
-        found = self.capture.messages("sip.Status-Code >= 300 && sip.Status-Code != 401 && sip.Status-Code != 407 "
-                                      "&& sip.Status-Code != 487")
+        found = self.capture.messages(
+            "sip.Status-Code >= 300 && sip.Status-Code != 401 && sip.Status-Code != 407 " "&& sip.Status-Code != 487"
+        )
         # Who refuses first is who refuses; where nobody does, it is what came last.
         found = found[:1] or self.capture.messages("sip")[-1:]
         if not found:

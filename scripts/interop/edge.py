@@ -6,7 +6,11 @@ from pathlib import Path
 from world import Gone
 
 ADDRESS, LAST = "10.9.1.30", 30
-FOLDERS = ("/usr/lib/x86_64-linux-gnu/kamailio/modules/", "/usr/lib/kamailio/modules/", "/usr/lib/aarch64-linux-gnu/kamailio/modules/")
+FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu/kamailio/modules/",
+    "/usr/lib/kamailio/modules/",
+    "/usr/lib/aarch64-linux-gnu/kamailio/modules/",
+)
 MODULES = "tm tmx sl rr pv maxfwd usrloc registrar textops siputils xlog path nathelper dispatcher kex corex auth"
 HEAD = """#!KAMAILIO
 debug=2
@@ -81,9 +85,12 @@ def start(case, body):
     load = "\n".join(f'loadmodule "{it}.so"' for it in MODULES.split())
     config = folder / "kamailio.cfg"
     config.write_text(HEAD.format(at=ADDRESS, modules=modules(), load=load, folder=folder) + body)
-    process = case.world.start(case.world.host("peers", LAST), [
-        "kamailio", "-f", config, "-Y", folder, "-P", folder / "pid", "-DD", "-E", "-m", "32", "-M", "4"],
-        case.folder / "kamailio.log", cwd=folder)
+    process = case.world.start(
+        case.world.host("peers", LAST),
+        ["kamailio", "-f", config, "-Y", folder, "-P", folder / "pid", "-DD", "-E", "-m", "32", "-M", "4"],
+        case.folder / "kamailio.log",
+        cwd=folder,
+    )
     check = ["nsenter", f"--net=/run/netns/{case.world.space(f'peers-{LAST}')}", "ss", "-ltnH", "sport = :5060"]
     for _ in range(100):
         if subprocess.run(check, capture_output=True, text=True, check=False).stdout.strip():

@@ -48,7 +48,7 @@ def share(samples, hz, rate=RATE):
 def tone_seconds(samples, hz, rate=RATE):
     """For how long the samples are this tone more than anything else."""
     piece = PIECE * rate // RATE
-    found = sum(share(samples[at:at + piece], hz, rate) > 0.5 for at in range(0, len(samples) - piece + 1, piece))
+    found = sum(share(samples[at : at + piece], hz, rate) > 0.5 for at in range(0, len(samples) - piece + 1, piece))
     return found * PIECE / RATE
 
 
@@ -60,14 +60,14 @@ def read_wav(path, channel=-1):
     channels, rate = struct.unpack_from("<HI", octets, 22)
     at = octets.find(b"data") + 8
     body = octets[at:]
-    samples = array.array("h", body[:len(body) // (2 * channels) * 2 * channels])
-    return samples[channel % channels::channels], rate
+    samples = array.array("h", body[: len(body) // (2 * channels) * 2 * channels])
+    return samples[channel % channels :: channels], rate
 
 
 def wav_tone(path, hz, after=0.0, channel=-1):
     """Seconds of this tone in a WAV file, from that second on."""
     samples, rate = read_wav(path, channel)
-    return tone_seconds(samples[int(after * rate):], hz, rate)
+    return tone_seconds(samples[int(after * rate) :], hz, rate)
 
 
 def write_tone(path, hz, seconds=60, rate=RATE):
@@ -84,11 +84,13 @@ def write_tone(path, hz, seconds=60, rate=RATE):
 
 def write_ulaw(path, hz, seconds=10):
     """The same tone as PCMU without a header."""
+
     def code(sample):
         sign, sample = (0x80, -sample) if sample < 0 else (0, sample)
         sample = min(sample, 32635) + 0x84
         exponent = max(0, sample.bit_length() - 8)
         return ~(sign | exponent << 4 | sample >> exponent + 3 & 0x0F) & 0xFF
+
     second = bytes(code(int(11000 * math.sin(2 * math.pi * hz * n / RATE))) for n in range(RATE))
     Path(path).write_bytes(second * seconds)
     return path
@@ -117,7 +119,7 @@ class Capture:
             key = (one_port, other_port, octets[2:12])
             if key not in seen:
                 seen.add(key)
-                yield octets[1] & 0x7F, octets[12 + 4 * (octets[0] & 15):], time
+                yield octets[1] & 0x7F, octets[12 + 4 * (octets[0] & 15) :], time
 
     def samples(self, source, target, after=0.0, before=None):
         found = array.array("h")
@@ -138,7 +140,12 @@ class Capture:
         """Digits of RFC 4733 from one address to another, each once."""
         found, last = "", None
         for time, one, _, other, _, octets in self.packets():
-            if (one, other) == (source, target) and len(octets) == 16 and octets[0] >> 6 == 2 and octets[1] & 0x7F in kinds:
+            if (
+                (one, other) == (source, target)
+                and len(octets) == 16
+                and octets[0] >> 6 == 2
+                and octets[1] & 0x7F in kinds
+            ):
                 stamp = octets[4:12]
                 if stamp != last and octets[12] < 16:
                     found, last = found + "0123456789*#ABCD"[octets[12]], stamp
@@ -147,8 +154,16 @@ class Capture:
     def messages(self, filter_):
         """SIP messages that this display filter takes."""
         if filter_ not in self.found:
-            names = ("frame.number", "frame.time_epoch", "ip.src", "ipv6.src", "ip.dst", "ipv6.dst",
-                     "sip.Request-Line", "sip.Status-Line")
+            names = (
+                "frame.number",
+                "frame.time_epoch",
+                "ip.src",
+                "ipv6.src",
+                "ip.dst",
+                "ipv6.dst",
+                "sip.Request-Line",
+                "sip.Status-Line",
+            )
             words = ["tshark", "-n", "-r", self.path, "-Y", f"sip && ({filter_})", "-T", "fields", "-E", "separator=|"]
             for name in names:
                 words += ["-e", name]
@@ -176,16 +191,16 @@ def _datagrams(path):
     at = 24
     while at + 16 <= len(octets):
         seconds, part, length, _ = struct.unpack_from(order + "IIII", octets, at)
-        frame = octets[at + 16:at + 16 + length]
+        frame = octets[at + 16 : at + 16 + length]
         at += 16 + length
-        protocol, body = frame[kind:kind + 2], frame[skip:]
+        protocol, body = frame[kind : kind + 2], frame[skip:]
         if protocol == b"\x08\x00" and len(body) > 28 and body[9] == 17 and not int.from_bytes(body[6:8]) & 0x1FFF:
             head = (body[0] & 15) * 4
             source, target = socket.inet_ntoa(body[12:16]), socket.inet_ntoa(body[16:20])
         elif protocol == b"\x86\xdd" and len(body) > 48 and body[6] == 17:
             head = 40
-            source, target = (socket.inet_ntop(socket.AF_INET6, body[it:it + 16]) for it in (8, 24))
+            source, target = (socket.inet_ntop(socket.AF_INET6, body[it : it + 16]) for it in (8, 24))
         else:
             continue
         ports = struct.unpack_from("!HH", body, head)
-        yield seconds + part / unit, source, ports[0], target, ports[1], body[head + 8:]
+        yield seconds + part / unit, source, ports[0], target, ports[1], body[head + 8 :]

@@ -55,11 +55,17 @@ class Kamailio(PhonePeer):
     TARGET = "gateway/kamailio"
     NOT = {
         **{it: why for it, why in baresip.Baresip.NOT.items() if it != "register-there"},
-        "register-udp": "a registrar", "register-tcp": "a registrar", "register-tls": "a registrar", "call-tls": "its phone's business",
+        "register-udp": "a registrar",
+        "register-tcp": "a registrar",
+        "register-tls": "a registrar",
+        "call-tls": "its phone's business",
         **{it: "NAT of its phones is its own business" for it in ("nat-in", "nat-out")},
         **{it: "its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},
-        "edge-in": "a registrar", "edge-out": "a registrar",
-        "early-out": "its phone's business", "info-in": "its phone's business", "timers": "its phone has no RFC 4028",
+        "edge-in": "a registrar",
+        "edge-out": "a registrar",
+        "early-out": "its phone's business",
+        "info-in": "its phone's business",
+        "timers": "its phone has no RFC 4028",
     }
 
     @staticmethod

@@ -16,8 +16,26 @@ POLICIES = {None: ("none", 0), "srtp": ("srtp", 0), "srtp-mand": ("srtp", 1)}
 class Party:
     """One linphonec. `address` is where b2b sends RTP to."""
 
-    def __init__(self, case, name="1001", hz=440, transport="udp", srtp=None, codecs=("PCMU", "PCMA"), home=False, six=False,
-                 answer="auto", proxy=None, register=True, info=False, server=None, delayed=False, early=False, timers=False, reliable=False):
+    def __init__(
+        self,
+        case,
+        name="1001",
+        hz=440,
+        transport="udp",
+        srtp=None,
+        codecs=("PCMU", "PCMA"),
+        home=False,
+        six=False,
+        answer="auto",
+        proxy=None,
+        register=True,
+        info=False,
+        server=None,
+        delayed=False,
+        early=False,
+        timers=False,
+        reliable=False,
+    ):
         self.case, self.name = case, name
         place, last = ("home", 40) if home else ("peers", 40 + int(name) % 10 + int(name) % 100 // 10 * 4)
         machine, at = case.world.host(place, last), case.world.address(place, last, six)
@@ -30,29 +48,56 @@ class Party:
         host = server or (f"[{SERVER6}]" if six else SERVER)
         route = proxy or f"sip:{host}:{5061 if transport == 'tls' else 5060};transport={transport}"
         encryption, mandatory = POLICIES[srtp]
-        ports = {"udp": "sip_port=5060\nsip_tcp_port=-1\nsip_tls_port=-1", "tcp": "sip_port=-1\nsip_tcp_port=-2\nsip_tls_port=-1",
-                 "tls": "sip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-2"}[transport]
+        ports = {
+            "udp": "sip_port=5060\nsip_tcp_port=-1\nsip_tls_port=-1",
+            "tcp": "sip_port=-1\nsip_tcp_port=-2\nsip_tls_port=-1",
+            "tls": "sip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-2",
+        }[transport]
         kinds = "".join(
-            f"[audio_codec_{n}]\nmime={mime}\nrate={rate}\nenabled={int(mime in codecs)}\n" for n, (mime, rate) in enumerate(
-                (("PCMU", 8000), ("PCMA", 8000), ("G722", 8000), ("opus", 48000), ("speex", 8000), ("speex", 16000),
-                 ("GSM", 8000))))
+            f"[audio_codec_{n}]\nmime={mime}\nrate={rate}\nenabled={int(mime in codecs)}\n"
+            for n, (mime, rate) in enumerate(
+                (
+                    ("PCMU", 8000),
+                    ("PCMA", 8000),
+                    ("G722", 8000),
+                    ("opus", 48000),
+                    ("speex", 8000),
+                    ("speex", 16000),
+                    ("GSM", 8000),
+                )
+            )
+        )
         path = self.folder / "rc"
         path.write_text(
-            f"[sip]\n{ports}\nmedia_encryption={encryption}\nmedia_encryption_mandatory={mandatory}\nuse_ipv6={int(six)}\n"
-            f"use_info={int(info)}\nuse_rfc2833={int(not info)}\nverify_server_certs=1\nroot_ca={case.world.folder}/ca.pem\n"
-            f"default_proxy=0\nguess_hostname=1\nkeepalive_period=10000\nsdp_200_ack={int(delayed)}\nincall_timeout=120\n"
+            f"[sip]\n{ports}\nmedia_encryption={encryption}\nmedia_encryption_mandatory={mandatory}\n"
+            f"use_ipv6={int(six)}\n"
+            f"use_info={int(info)}\nuse_rfc2833={int(not info)}\nverify_server_certs=1\n"
+            f"root_ca={case.world.folder}/ca.pem\n"
+            f"default_proxy=0\nguess_hostname=1\nkeepalive_period=10000\nsdp_200_ack={int(delayed)}\n"
+            "incall_timeout=120\n"
             f"incoming_calls_early_media={int(early)}\nreal_early_media={int(early)}\n"
-            + ("session_expires_enabled=1\nsession_expires_value=90\nsession_expires_min_value=90\n"
-               "supported=replaces, outbound, timer\n" if timers else "")
-            + ("100rel_support_level=2\n" if reliable else "") + f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
+            + (
+                "session_expires_enabled=1\nsession_expires_value=90\nsession_expires_min_value=90\n"
+                "supported=replaces, outbound, timer\n"
+                if timers
+                else ""
+            )
+            + ("100rel_support_level=2\n" if reliable else "")
+            + f"[proxy_0]\nreg_proxy={route}\nreg_route={route}\nreg_identity=sip:{name}@{DOMAIN}\nreg_expires=100\n"
             f"reg_sendregister={int(register)}\nquality_reporting_enabled=0\npublish=0\n"
             f"[auth_info_0]\nusername={name}\npasswd={password(name)}\nrealm={DOMAIN}\n{kinds}"
             "[rtp]\naudio_rtp_port=21000\n[net]\nfirewall_policy=0\n[sound]\nechocancellation=0\n"
-            "[misc]\nlog_collection_upload=0\n[video]\nenabled=0\ncapture=0\ndisplay=0\n")
+            "[misc]\nlog_collection_upload=0\n[video]\nenabled=0\ncapture=0\ndisplay=0\n"
+        )
         words = ["linphonec", "-c", path, "-d", "3", "-l", self.folder / "log", *(["-a"] if answer == "auto" else [])]
         words += ["--real-early-media"] if early else []
-        self.process = case.world.start(machine, words, case.folder / f"linphone-{name}.log", cwd=self.folder, environment={
-            "HOME": str(self.folder), "TERM": "dumb"})
+        self.process = case.world.start(
+            machine,
+            words,
+            case.folder / f"linphone-{name}.log",
+            cwd=self.folder,
+            environment={"HOME": str(self.folder), "TERM": "dumb"},
+        )
         self.process.says("linphonec>", 20)
         for line in ("soundcard use files", f"record {self.wav}", f"play {said}"):
             self.process.type(line)

@@ -16,11 +16,32 @@ class OurPhone:
         machine = case.world.host("phones", last)
         secret = case.folder / f"{name}.password"
         secret.write_text(password(name) + "\n")
-        host, bind = (f"[{SERVER6}]", f"[{case.world.address('phones', last, six=True)}]:0") if six else (SERVER, f"{address}:0")
-        self.process = case.world.start(machine, [
-            case.binary, "--role", "phone", "--identity", f"sip:{name}@{host}:5060", "--password-file", secret,
-            "--sip-bind", bind, "--codecs", codecs, "--srtp", srtp, "--steps", steps, "--json"],
-            case.folder / f"phone-{name}.log", cwd=case.folder)
+        host, bind = (
+            (f"[{SERVER6}]", f"[{case.world.address('phones', last, six=True)}]:0") if six else (SERVER, f"{address}:0")
+        )
+        self.process = case.world.start(
+            machine,
+            [
+                case.binary,
+                "--role",
+                "phone",
+                "--identity",
+                f"sip:{name}@{host}:5060",
+                "--password-file",
+                secret,
+                "--sip-bind",
+                bind,
+                "--codecs",
+                codecs,
+                "--srtp",
+                srtp,
+                "--steps",
+                steps,
+                "--json",
+            ],
+            case.folder / f"phone-{name}.log",
+            cwd=case.folder,
+        )
         case.registered(name)
 
     def events(self):
@@ -38,8 +59,11 @@ class OurPhone:
 
     def cue(self, name, seconds=40):
         """Waits until its steps have come to this cue."""
-        wait_for(f"cue {name} of our phone {self.name}", lambda: self.saw(event="step", cue=name, ok=True) or self._over(),
-                 seconds)
+        wait_for(
+            f"cue {name} of our phone {self.name}",
+            lambda: self.saw(event="step", cue=name, ok=True) or self._over(),
+            seconds,
+        )
 
     def _over(self):
         failed = self.saw(event="step", ok=False)

@@ -12,8 +12,12 @@ ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
 
 # What is nothing for a phone.
 NO_PHONE = {
-    "register-there": "a phone", "direct": "a phone has one leg", "crowd": "SIPp is the crowd",
-    "timers-422": "asks for no interval below ours", "redirect-out": "does not redirect", "glare": "its timing is its own",
+    "register-there": "a phone",
+    "direct": "a phone has one leg",
+    "crowd": "SIPp is the crowd",
+    "timers-422": "asks for no interval below ours",
+    "redirect-out": "does not redirect",
+    "glare": "its timing is its own",
 }
 
 
@@ -61,7 +65,18 @@ class PhonePeer:
 
     # ---- calls
 
-    def _call_in(self, case, changes=None, codecs="pcmu,pcma", by_capture=True, six=False, more="", our=None, codecs_of_peer=None, **party):
+    def _call_in(
+        self,
+        case,
+        changes=None,
+        codecs="pcmu,pcma",
+        by_capture=True,
+        six=False,
+        more="",
+        our=None,
+        codecs_of_peer=None,
+        **party,
+    ):
         """The peer calls 1002; each hears the other."""
         self.serve(case, changes, more)
         case.listen()
@@ -73,7 +88,18 @@ class PhonePeer:
         ours.done()
         self._ear(case, peer, FIRST, by_capture)
 
-    def _call_out(self, case, changes=None, codecs="pcmu,pcma", by_capture=True, six=False, more="", our=None, codecs_of_peer=None, **party):
+    def _call_out(
+        self,
+        case,
+        changes=None,
+        codecs="pcmu,pcma",
+        by_capture=True,
+        six=False,
+        more="",
+        our=None,
+        codecs_of_peer=None,
+        **party,
+    ):
         """1002 calls the peer; each hears the other."""
         self.serve(case, changes, more)
         case.listen()
@@ -165,8 +191,11 @@ class PhonePeer:
         ours.cue("back")
         back = case.now()
         ours.done()
-        case.message("a re-INVITE that holds", f"sip.Method == INVITE && ip.src == {peer.address} && "
-                     '(sdp.media_attr contains "sendonly" || sdp.media_attr contains "inactive")')
+        case.message(
+            "a re-INVITE that holds",
+            f"sip.Method == INVITE && ip.src == {peer.address} && "
+            '(sdp.media_attr contains "sendonly" || sdp.media_attr contains "inactive")',
+        )
         case.silent(peer.address, FIRST, held - 1, held)
         case.hears(peer.address, FIRST, after=back)
 
@@ -178,8 +207,11 @@ class PhonePeer:
         self.serve(case, more=self.transparent())
         case.listen()
         peer = self.Party(case)
-        ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; hold; cue held; wait 2; cue on; resume; "
-                        f"hears {PEER} Hz within 15 s; cue back; wait 2; hang up")
+        ours = case.our(
+            "1002",
+            f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; hold; cue held; wait 2; cue on; resume; "
+            f"hears {PEER} Hz within 15 s; cue back; wait 2; hang up",
+        )
         ours.cue("held")
         case.pause(0.5)
         held = case.now()
@@ -189,8 +221,10 @@ class PhonePeer:
         back = case.now()
         ours.done()
         case.silent("10.9.2.12", PEER, held, on - 0.3)
-        case.message("a hold that reaches the peer", f"sip.Method == INVITE && ip.dst == {peer.address} && sip.to.tag && "
-                     'sdp.media_attr contains "sendonly"')
+        case.message(
+            "a hold that reaches the peer",
+            f"sip.Method == INVITE && ip.dst == {peer.address} && sip.to.tag && " 'sdp.media_attr contains "sendonly"',
+        )
         case.hears(peer.address, FIRST, after=back)
 
     def transfer_by_peer(self, case):
@@ -250,6 +284,7 @@ class PhonePeer:
             got = case.capture.events("10.9.0.1", peer.address, range(96, 128))
             if got != "159#":
                 raise Gone(f"the events to the peer are `{got}` instead of 159#")
+
         case.later(check)
 
     # ---- calls that fail
@@ -298,18 +333,27 @@ class PhonePeer:
         peer.refuse()
         if ours.process.wait(15) == 0:
             raise Gone("our phone was answered")
-        case.message("a refusal of the peer", f"(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == {peer.address}")
-        case.message("the same to our phone", "(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == 10.9.0.1")
+        case.message(
+            "a refusal of the peer", f"(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == {peer.address}"
+        )
+        case.message(
+            "the same to our phone", "(sip.Status-Code == 486 || sip.Status-Code == 603) && ip.src == 10.9.0.1"
+        )
 
     def timers(self, case):
         self.serve(case)
         case.listen()
         peer = self.Party(case, **self.TIMERS)
-        steps = f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; cue up; wait 50; hears {PEER} Hz within 15 s; hang up"
+        steps = (
+            f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; cue up; wait 50; "
+            f"hears {PEER} Hz within 15 s; hang up"
+        )
         ours = case.our("1002", steps)
         ours.cue("up")
         ours.done(90)
         case.message("Session-Expires to the peer", f"sip.Session-Expires && ip.dst == {peer.address}")
         # Whoever is the refresher: re-INVITE or UPDATE, after the call is up.
         refresh = "(sip.Method == UPDATE || sip.Method == INVITE) && sip.to.tag"
-        case.message("a refresh on the peer's leg", f"{refresh} && (ip.src == {peer.address} || ip.dst == {peer.address})")
+        case.message(
+            "a refresh on the peer's leg", f"{refresh} && (ip.src == {peer.address} || ip.dst == {peer.address})"
+        )

@@ -23,8 +23,14 @@ def number(peers, cells):
 
 
 def wrapped(words, first="", further=""):
-    return textwrap.wrap(" ".join(words.split()), 108, initial_indent=first, subsequent_indent=further,
-                         break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        " ".join(words.split()),
+        108,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def text(peers, cells, about):
@@ -34,13 +40,17 @@ def text(peers, cells, about):
     yield "# b2b and programs of others"
     yield ""
     yield from wrapped(
-        "Written by `scripts/interop.sh` (`scripts/interop/README.md`): all here is of the run named below. Each cell is "
-        "one run of one scenario with phones of b2b's own at the other side; sound is judged at both ends by tones, messages "
-        "by tshark. `not tried` is not `ok`; `n/a`: this program does not do that, the reason is below. Numbers are those of the list "
-        "below the table.")
+        "Written by `scripts/interop.sh` (`scripts/interop/README.md`): all here is of the run named below. Each cell "
+        "is one run of one scenario with phones of b2b's own at the other side; sound is judged at both ends by tones, "
+        "messages by tshark. `not tried` is not `ok`; `n/a`: this program does not do that, the reason is below. Numbers are those of "
+        "the list "
+        "below the table."
+    )
     yield ""
-    yield from wrapped(f"Run of {about['when']}, {about['seconds'] / 60:.0f} minutes: {about['what']}. b2b {about['b2b']}. "
-                       f"{sum(it['state'] == 'ok' for it in tried)} of {len(tried)} cells that were run are ok.")
+    yield from wrapped(
+        f"Run of {about['when']}, {about['seconds'] / 60:.0f} minutes: {about['what']}. b2b {about['b2b']}. "
+        f"{sum(it['state'] == 'ok' for it in tried)} of {len(tried)} cells that were run are ok."
+    )
     yield ""
     yield "| scenario | " + " | ".join(it.title for it in peers) + " |"
     yield "|---|" + "---|" * len(peers)
@@ -54,9 +64,12 @@ def text(peers, cells, about):
         yield "None."
     for count, key in red:
         cell = cells[key]
-        yield from wrapped(f"**{' '.join(key)}**: {reasons.of(key, cell) or 'no reason is known.'}", f"{count}. ", "   ")
-        yield from wrapped(f"Seen: {cell['why']}; {cell['message'] or 'no capture'} (`{cell['folder']}/capture.pcap`).",
-                           "   ", "   ")
+        yield from wrapped(
+            f"**{' '.join(key)}**: {reasons.of(key, cell) or 'no reason is known.'}", f"{count}. ", "   "
+        )
+        yield from wrapped(
+            f"Seen: {cell['why']}; {cell['message'] or 'no capture'} (`{cell['folder']}/capture.pcap`).", "   ", "   "
+        )
     yield ""
     yield "## Not applicable"
     yield ""
@@ -67,8 +80,11 @@ def text(peers, cells, about):
             if cell.get("state") == "n/a":
                 groups.setdefault(cell["why"], []).append(f"`{row.name}`")
         if groups:
-            yield from wrapped(f"{peer.title}: " + "; ".join(f"{', '.join(names)}: {why}" for why, names in groups.items()) + ".",
-                               "- ", "  ")
+            yield from wrapped(
+                f"{peer.title}: " + "; ".join(f"{', '.join(names)}: {why}" for why, names in groups.items()) + ".",
+                "- ",
+                "  ",
+            )
     yield ""
     yield "## Versions"
     yield ""

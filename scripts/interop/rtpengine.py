@@ -1,4 +1,6 @@
-"""rtpengine as Debian has it, in user space: it carries the media of calls that b2b switches. Its phone is a baresip."""
+"""rtpengine as Debian has it, in user space: it carries the media of calls
+that b2b switches. Its phone is a baresip.
+"""
 
 import re
 import shutil
@@ -14,11 +16,16 @@ class Rtpengine(baresip.Baresip):
     name, title, quick = "rtpengine", "rtpengine (media), baresip", False
     REGISTERS = ("register-udp", "register-tcp", "register-tls")
     NOT = {
-        **baresip.Baresip.NOT, **{it: "no media" for it in (*REGISTERS, "cancel-by-peer", "cancel-of-peer", "busy-in", "busy-out")},
-        **{it: "b2b refuses SRTP with rtpengine when it reads its configuration"
-           for it in ("srtp-in", "srtp-out", "srtp-must-in", "srtp-must-out")},
-        "codec-in": "b2b lets it relay only", "codec-out": "b2b lets it relay only",
-        "ipv6-in": "its configuration here has no IPv6", "ipv6-out": "its configuration here has no IPv6",
+        **baresip.Baresip.NOT,
+        **{it: "no media" for it in (*REGISTERS, "cancel-by-peer", "cancel-of-peer", "busy-in", "busy-out")},
+        **{
+            it: "b2b refuses SRTP with rtpengine when it reads its configuration"
+            for it in ("srtp-in", "srtp-out", "srtp-must-in", "srtp-must-out")
+        },
+        "codec-in": "b2b lets it relay only",
+        "codec-out": "b2b lets it relay only",
+        "ipv6-in": "its configuration here has no IPv6",
+        "ipv6-out": "its configuration here has no IPv6",
     }
 
     @staticmethod
@@ -31,10 +38,23 @@ class Rtpengine(baresip.Baresip):
         return "rtpengine " + re.search(r"Version: (\S+)", text.stdout + text.stderr).group(1)
 
     def serve(self, case, changes=None, more=""):
-        process = case.world.start("server", [
-            "rtpengine", "--foreground", "--log-stderr", "--config-file=none", "--table=-1", f"--interface={SERVER}",
-            "--listen-ng=127.0.0.1:22222", "--port-min=30000", "--port-max=39999", "--log-level=5"],
-            case.folder / "rtpengine.log", cwd=case.folder)
+        process = case.world.start(
+            "server",
+            [
+                "rtpengine",
+                "--foreground",
+                "--log-stderr",
+                "--config-file=none",
+                "--table=-1",
+                f"--interface={SERVER}",
+                "--listen-ng=127.0.0.1:22222",
+                "--port-min=30000",
+                "--port-max=39999",
+                "--log-level=5",
+            ],
+            case.folder / "rtpengine.log",
+            cwd=case.folder,
+        )
         case.pause(0.7)
         changes = {name: dict(keys) for name, keys in (changes or {}).items()}
         # The threads are of b2b's own media.

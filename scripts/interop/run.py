@@ -37,7 +37,9 @@ def options():
     parser.add_argument("--peers", help="only these, with commas between them")
     parser.add_argument("--only", help="only these scenarios, with commas between them")
     parser.add_argument("--binary", default=os.environ.get("B2B_BINARY", built), help="the b2b that is tried")
-    parser.add_argument("--asterisk", default=os.environ.get("B2B_ASTERISK"), help="the folder that --get-asterisk has made")
+    parser.add_argument(
+        "--asterisk", default=os.environ.get("B2B_ASTERISK"), help="the folder that --get-asterisk has made"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the captures of green cells, too")
     parser.add_argument("--write", action="store_true", help="write docs/interop.md whatever was run")
     parser.add_argument("--list", action="store_true", help="say which peers and scenarios there are")
@@ -85,7 +87,9 @@ def main():
         return 0
     names = chosen.peers.split(",") if chosen.peers else [it.name for it in peers]
     wanted = chosen.only.split(",") if chosen.only else [it.name for it in scenarios.ALL]
-    unknown = [it for it in wanted if it not in scenarios.BY_NAME] + [it for it in names if it not in {it.name for it in peers}]
+    unknown = [it for it in wanted if it not in scenarios.BY_NAME] + [
+        it for it in names if it not in {it.name for it in peers}
+    ]
     if unknown:
         sys.exit(f"there is no {', '.join(unknown)}; --list says what there is")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -106,8 +110,18 @@ def main():
                 peer.prepare(world, top)
             except Gone as gone:
                 print(f"{peer.name}: {gone}")
-                cells.update({(peer.name, it.name): {"state": "FAIL", "why": str(gone), "message": "", "folder": "target/interop"}
-                              for it in scenarios.ALL if it.name in wanted and hasattr(peer, it.method)})
+                cells.update(
+                    {
+                        (peer.name, it.name): {
+                            "state": "FAIL",
+                            "why": str(gone),
+                            "message": "",
+                            "folder": "target/interop",
+                        }
+                        for it in scenarios.ALL
+                        if it.name in wanted and hasattr(peer, it.method)
+                    }
+                )
                 continue
             for row in scenarios.ALL:
                 if row.name not in wanted or (chosen.quick and not row.quick):
@@ -117,18 +131,26 @@ def main():
                 cells[peer.name, row.name] = cell
                 if cell["state"] in ("ok", "FAIL"):
                     tries = "" if cell["tries"] == 1 else f", try {cell['tries']}"
-                    print(f"{peer.name:10} {row.name:18} {cell['state']:5} {cell['seconds']:5.1f} s{tries}"
-                          + (f"  {cell['why']} [{cell['message']}]" if cell["state"] == "FAIL" else ""), flush=True)
+                    print(
+                        f"{peer.name:10} {row.name:18} {cell['state']:5} {cell['seconds']:5.1f} s{tries}"
+                        + (f"  {cell['why']} [{cell['message']}]" if cell["state"] == "FAIL" else ""),
+                        flush=True,
+                    )
                 if cell["state"] == "ok" and not chosen.keep:
                     for path in folder.glob("capture.pcap"):
                         path.unlink()
             world.end_all()
     whole = not (chosen.quick or chosen.peers or chosen.only)
-    what = "all peers and scenarios" if whole else "a part, " + " ".join(
-        sys.argv[1:]).replace(str(chosen.binary), "…")
+    words = " ".join(sys.argv[1:]).replace(str(chosen.binary), "…")
+    what = "all peers and scenarios" if whole else f"a part, {words}"
     versions.append(f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}")
-    about = {"when": report.when(), "seconds": time.monotonic() - begun, "what": what, "versions": versions,
-             "b2b": built(chosen.binary)}
+    about = {
+        "when": report.when(),
+        "seconds": time.monotonic() - begun,
+        "what": what,
+        "versions": versions,
+        "b2b": built(chosen.binary),
+    }
     page = "\n".join(report.text(peers, cells, about)) + "\n"
     (top / "interop.md").write_text(page)
     (top / "cells.json").write_text(json.dumps({" ".join(key): it for key, it in cells.items()}, indent=1))
@@ -140,7 +162,9 @@ def main():
 def built(binary):
     """Version of b2b and the commit of this tree."""
     version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout.split()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return f"{version[-1] if version else ''} at {commit.stdout.strip() or 'no commit'}"
 
 
@@ -150,8 +174,10 @@ def verdict(cells, seconds):
     red = [key for key, it in cells.items() if it["state"] == "FAIL"]
     bare = [key for key in red if not reasons.of(key, cells[key])]
     mended = [key for key, it in cells.items() if it["state"] == "ok" and key in reasons.REASONS]
-    print(f"{states.count('ok')} ok, {len(red)} red, {states.count('not tried')} not tried, {states.count('n/a')} n/a"
-          f" in {seconds:.0f} s; target/interop/interop.md")
+    print(
+        f"{states.count('ok')} ok, {len(red)} red, {states.count('not tried')} not tried, {states.count('n/a')} n/a"
+        f" in {seconds:.0f} s; target/interop/interop.md"
+    )
     for key in bare:
         print(f"red without a reason in scripts/interop/reasons.py: {' '.join(key)}")
     for key in mended:

@@ -20,18 +20,52 @@ def certificates(folder):
     folder = Path(folder)
     # Linphone looks for an address among the names, too.
     names = f"subjectAltName=DNS:b2b.test,DNS:{SERVER}," + ",".join(
-        f"IP:{it}" for it in (SERVER, SERVER6, "10.9.1.20", "10.9.1.30"))
+        f"IP:{it}" for it in (SERVER, SERVER6, "10.9.1.20", "10.9.1.30")
+    )
     known = folder / "names.ext"
     # Another run may use them at this moment. They hold for 30 days.
-    if (folder / "cert.pem").exists() and known.read_text() == names + "\n" and known.stat().st_mtime > time.time() - 86400:
+    if (
+        (folder / "cert.pem").exists()
+        and known.read_text() == names + "\n"
+        and known.stat().st_mtime > time.time() - 86400
+    ):
         return
     known.write_text(names + "\n")
     for words in (
-            ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "30",
-             "-subj", "/CN=interop"],
-            ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=b2b.test"],
-            ["x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-             "-out", "cert.pem", "-days", "30", "-extfile", "names.ext"]):
+        [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=interop",
+        ],
+        ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=b2b.test"],
+        [
+            "x509",
+            "-req",
+            "-in",
+            "request.pem",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            "cert.pem",
+            "-days",
+            "30",
+            "-extfile",
+            "names.ext",
+        ],
+    ):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
@@ -41,7 +75,11 @@ def configuration(certs, changes, more):
     sections = {
         "server": {
             "listen": [f"udp:{SERVER}:5060", f"tcp:{SERVER}:5060", f"tls:{SERVER}:5061", f"udp:[{SERVER6}]:5060"],
-            "domains": [DOMAIN], "store": "memory", "cdr": "cdr.jsonl", "drain_s": 1, "session_expires_s": 90,
+            "domains": [DOMAIN],
+            "store": "memory",
+            "cdr": "cdr.jsonl",
+            "drain_s": 1,
+            "session_expires_s": 90,
         },
         "tls": {"certificate": f"{certs}/cert.pem", "key": f"{certs}/key.pem", "authorities": f"{certs}/ca.pem"},
         "media": {"threads": 1},
@@ -51,8 +89,10 @@ def configuration(certs, changes, more):
     }
     for name, keys in changes.items():
         sections.setdefault(name, {}).update(keys)
-    text = "".join(f"[{name}]\n" + "".join(f"{key} = {toml(it)}\n" for key, it in keys.items()) + "\n"
-                   for name, keys in sections.items())
+    text = "".join(
+        f"[{name}]\n" + "".join(f"{key} = {toml(it)}\n" for key, it in keys.items()) + "\n"
+        for name, keys in sections.items()
+    )
     text += "".join(f'[[user]]\nname = "{name}"\npassword = "{password(name)}"\n' for name in USERS)
     return text + more + ROUTES
 
@@ -86,8 +126,9 @@ class Server:
         self.folder = Path(folder)
         config = self.folder / "b2b.toml"
         config.write_text(configuration(world.folder, changes or {}, more))
-        self.process = world.start("server", [binary, "--role", "b2bua", "--config", config],
-                                   self.folder / "b2b.log", cwd=self.folder)
+        self.process = world.start(
+            "server", [binary, "--role", "b2bua", "--config", config], self.folder / "b2b.log", cwd=self.folder
+        )
         try:
             self.process.says("READY role=b2bua", 20)
         except Gone as gone:

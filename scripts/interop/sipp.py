@@ -4,158 +4,26 @@ import re
 import shutil
 import subprocess
 
-import judge
 from server import DOMAIN, password
-from world import NAT, SERVER, SERVER6, Gone
-
-SDP = """v=0
-o=sipp {version} {version} IN IP[local_ip_type] [local_ip]
-s=-
-c=IN IP[media_ip_type] [media_ip]
-t=0 0
-m=audio [rtpstream_audio_port] RTP/AVP {kinds}
-{lines}a=ptime:20
-a={direction}
-"""
-NAMES = {0: "PCMU/8000", 8: "PCMA/8000", 9: "G722/8000", 101: "telephone-event/8000"}
-
-
-def sdp(*kinds, direction="sendrecv", version=1):
-    kinds = kinds or (0,)
-    lines = "".join(f"a=rtpmap:{it} {NAMES[it]}\n" for it in kinds)
-    return SDP.format(kinds=" ".join(map(str, kinds)), lines=lines, direction=direction, version=version)
-
-
-class Script:
-    """A scenario of SIPp, put together step by step. `called`: whom it calls; none: it is called."""
-
-    def __init__(self, user="1001", called=None):
-        self.user, self.called, self.steps, self.count = user, called, [], 0
-
-    def _send(self, text, body="", lost=True):
-        head = text.strip() + "\n" + ("Content-Type: application/sdp\n" if body.startswith("v=0") else "")
-        message = f"{head}Content-Length: [len]\n\n{body}"
-        self.steps.append(f'<send{" retrans=" + chr(34) + "500" + chr(34) if lost else ""}><![CDATA[\n\n{message}\n]]></send>')
-        return self
-
-    def request(self, method, more="", body="", uri="[next_url]", lost=True, cseq=None, back=0):
-        """A request of a caller, or within a call that came in."""
-        if method not in ("ACK", "CANCEL"):
-            self.count += 1
-        tag = "" if uri != "[next_url]" and method in ("INVITE", "CANCEL", "REGISTER") else "[peer_tag_param]"
-        # CANCEL has the branch of its INVITE, so many steps before it.
-        branch = f"[branch-{back}]" if back else "[branch]"
-        if self.called is None:
-            ends = "From: [$2]\nTo: [$1]\n"
-        else:
-            ends = (f"From: <sip:{self.user}@{DOMAIN}>;tag=[pid]c[call_number]\n"
-                    f"To: <sip:{self.called}@{DOMAIN}>{tag}\n")
-        return self._send(
-            f"{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch};rport\nMax-Forwards: 70\n{ends}"
-            f"Call-ID: [call_id]\nCSeq: {cseq or self.count} {method}\nContact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n"
-            "User-Agent: SIPp\nAllow: INVITE, ACK, CANCEL, BYE, INFO, PRACK, REFER, NOTIFY\n" + more, body, lost)
-
-    def respond(self, status, more="", body="", lost=False):
-        """A response of one that is called, to the last request."""
-        return self._send(f"SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
-                          f"[last_CSeq:]\nContact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}", body, lost)
-
-    def agree(self, more="", body=""):
-        """200 to a request within a call: its To has a tag already."""
-        return self._send("SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n"
-                          f"Contact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}", body, False)
-
-    def gets(self, request=None, response=None, optional=False, **more):
-        words = f'request="{request}"' if request else f'response="{response}"'
-        words += ' optional="true"' if optional else ""
-        words += "".join(f' {key}="{it}"' for key, it in more.items())
-        self.steps.append(f"<recv {words}/>")
-        return self
-
-    def ringing(self):
-        return self.gets(response=100, optional=True).gets(response=180, optional=True).gets(response=183, optional=True)
-
-    def pause(self, seconds):
-        self.steps.append(f'<pause milliseconds="{int(seconds * 1000)}"/>')
-        return self
-
-    def says(self, name, kind="0,PCMU/8000"):
-        self.steps.append(f'<nop><action><exec rtp_stream="{name},-1,{kind}"/></action></nop>')
-        return self
-
-    # ---- the usual parts
-
-    def invite(self, body=None, more="", answer=None):
-        """INVITE, its challenge, and INVITE with the answer to it."""
-        uri = f"sip:{self.called}@{DOMAIN}"
-        body = sdp() if body is None else body
-        self.request("INVITE", more, body, uri).gets(response=100, optional=True).gets(response=407, auth="true")
-        self._ack(uri)
-        answer = answer or f"[authentication username={self.user} password={password(self.user)}]"
-        return self.request("INVITE", f"{more}{answer}\n", body, uri)
-
-    def _ack(self, uri):
-        return self.request("ACK", uri=uri, lost=False)
-
-    def up(self, body="", more=""):
-        """The answer and its ACK."""
-        return self.ringing().gets(response=200, rrs="true").request("ACK", more, body, lost=False)
-
-    def over(self):
-        """The far end hangs up."""
-        return self.gets(request="BYE").agree()
-
-    def called_by(self):
-        """INVITE comes; its ends are kept for requests of our own."""
-        self.steps.append('<recv request="INVITE" rrs="true"><action>'
-                          '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="1"/>'
-                          '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="2"/></action></recv>')
-        return self
-
-    def text(self):
-        keep = '<Reference variables="1,2"/>' if self.called is None else ""
-        return '<?xml version="1.0"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n<scenario name="b2b">\n' + "\n".join(
-            self.steps) + "\n" + keep + "</scenario>\n"
-
-
-class Party:
-    """A SIPp that does one script."""
-
-    def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1, six=False):
-        self.case, self.name = case, name
-        self.address = NAT if net == "home" else case.world.address(net, last, six)
-        at = case.world.address(net, last, six)
-        path = case.folder / f"sipp-{name}.xml"
-        path.write_text(script.text())
-        for hz in (440, 523):
-            if not (case.folder / f"{hz}.ulaw").exists():
-                judge.write_ulaw(case.folder / f"{hz}.ulaw", hz)
-        self.process = case.world.start(case.world.host(net, last), [
-            "sipp", f"[{SERVER6}]:5060" if six else f"{SERVER}:5060", "-sf", path, "-i", at, "-mi", at, "-p", 5060, "-mp", 20000,
-            "-m", calls, "-nostdin", "-timeout", 70, "-timeout_error", "-recv_timeout", 30000, "-trace_err", "-trace_msg",
-            # By itself it would name an IPv6 address without brackets.
-            *(["-auth_uri", DOMAIN] if six else []), *words], case.folder / f"sipp-{name}.log", cwd=case.folder, environment={"TERM": "xterm", "PAGER": "cat"})
-
-    def done(self, seconds=60):
-        code = self.process.wait(seconds)
-        if code:
-            raise Gone(f"SIPp ended with {code}: {self._error()}")
-
-    def _error(self):
-        for path in self.case.folder.glob(f"sipp-{self.name}_*_errors.log"):
-            text = " ".join(path.read_text().split())
-            return text[:300]
-        return "it says nothing"
+from sippscript import Party, Script, sdp
+from world import Gone
 
 
 class Sipp:
     name, title, quick = "sipp", "SIPp", True
     NOT = {
         "direct": "a phone has one leg",
-        "register-tls": "Debian's build has no TLS", "call-tls": "Debian's build has no TLS", "register-there": "a phone",
-        "srtp-in": "no SRTP", "srtp-out": "no SRTP", "srtp-must-in": "no SRTP", "srtp-must-out": "no SRTP",
-        "edge-in": "its scripts know no outbound proxy", "edge-out": "its scripts know no outbound proxy",
-        "dtmf-in": "no telephone-event of its own", "dtmf-out": "no telephone-event of its own",
+        "register-tls": "Debian's build has no TLS",
+        "call-tls": "Debian's build has no TLS",
+        "register-there": "a phone",
+        "srtp-in": "no SRTP",
+        "srtp-out": "no SRTP",
+        "srtp-must-in": "no SRTP",
+        "srtp-must-out": "no SRTP",
+        "edge-in": "its scripts know no outbound proxy",
+        "edge-out": "its scripts know no outbound proxy",
+        "dtmf-in": "no telephone-event of its own",
+        "dtmf-out": "no telephone-event of its own",
     }
 
     @staticmethod
@@ -233,15 +101,19 @@ class Sipp:
         script.request("INVITE", body=sdp(direction="sendonly", version=2)).up()
         script.pause(2).request("INVITE", body=sdp(version=3)).up().over()
         self._calls(case, script, "answer; say 600 Hz; hears 440 Hz within 15 s; wait 7; hears 440 Hz; hang up")
-        case.message("200 to the hold", "sip.Status-Code == 200 && ip.dst == 10.9.1.60 && sdp.media_attr contains \"recvonly\"")
+        case.message(
+            "200 to the hold", 'sip.Status-Code == 200 && ip.dst == 10.9.1.60 && sdp.media_attr contains "recvonly"'
+        )
 
     def prack_in(self, case):
         script = Script(called="1002").invite(more="Require: 100rel\n")
         script.gets(response=100, optional=True).gets(response=180, rrs="true")
         script.request("PRACK", "RAck: [last_rseq] 2 INVITE\n")
         script.steps[-1] = script.steps[-1].replace("[last_rseq]", "[$3]")
-        script.steps[-2] = ('<recv response="180" rrs="true"><action><ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" '
-                            'assign_to="3"/></action></recv>')
+        script.steps[-2] = (
+            '<recv response="180" rrs="true"><action><ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" '
+            'assign_to="3"/></action></recv>'
+        )
         script.gets(response=200, optional=False).gets(response=200, rrs="true")
         script.request("ACK", lost=False, cseq=2).says("440.ulaw").over()
         self._calls(case, script, self.ANSWERS)
@@ -249,7 +121,9 @@ class Sipp:
     def transfer_by_peer(self, case):
         self._serve(case)
         other = case.our("1003", "answer; say 750 Hz; hears 600 Hz within 15 s; hung up within 20 s")
-        ours = case.our("1002", "answer; say 600 Hz; hears 440 Hz within 15 s; hears 750 Hz within 20 s; wait 1; hang up")
+        ours = case.our(
+            "1002", "answer; say 600 Hz; hears 440 Hz within 15 s; hears 750 Hz within 20 s; wait 1; hang up"
+        )
         script = Script(called="1002").invite().up().says("440.ulaw").pause(2)
         script.request("REFER", f"Refer-To: <sip:1003@{DOMAIN}>\n").gets(response=202)
         # Of 100, 180 and 200.
@@ -277,7 +151,9 @@ class Sipp:
     def cancel_by_peer(self, case):
         uri = f"sip:1002@{DOMAIN}"
         script = Script(called="1002").invite().gets(response=100, optional=True).gets(response=180).pause(0.5)
-        script.request("CANCEL", uri=uri, cseq=2, back=4).gets(response=200).gets(response=487).request("ACK", uri=uri, lost=False)
+        script.request("CANCEL", uri=uri, cseq=2, back=4).gets(response=200).gets(response=487).request(
+            "ACK", uri=uri, lost=False
+        )
         self._serve(case)
         # Nobody answers: 1002 rings at a SIPp that does not.
         self._register(case, user="1002")
@@ -300,7 +176,9 @@ class Sipp:
         script.invite(more="Supported: timer\nSession-Expires: 90;refresher=uac\nMin-SE: 90\n")
         self._calls(case, script.up().says("440.ulaw").over(), self.ANSWERS)
         case.message("422 with Min-SE", "sip.Status-Code == 422 && sip.Min-SE")
-        case.message("Session-Expires in the 200", "sip.Status-Code == 200 && sip.Session-Expires && ip.dst == 10.9.1.60")
+        case.message(
+            "Session-Expires in the 200", "sip.Status-Code == 200 && sip.Session-Expires && ip.dst == 10.9.1.60"
+        )
 
     # ---- it is called
 
@@ -309,7 +187,9 @@ class Sipp:
         self._register(case)
         peer = Party(case, script)
         case.pause(0.5)
-        ours = case.our("1002", steps or "dial 1001; say 600 Hz; hears 440 Hz within 15 s; wait 2; hang up", codecs=codecs)
+        ours = case.our(
+            "1002", steps or "dial 1001; say 600 Hz; hears 440 Hz within 15 s; wait 2; hang up", codecs=codecs
+        )
         if good:
             ours.done()
         elif ours.process.wait(30) == 0:
@@ -320,7 +200,13 @@ class Sipp:
         return ours
 
     def _answers(self, *kinds):
-        return Script().called_by().respond("180 Ringing").respond("200 OK", "", sdp(*kinds), lost=True).gets(request="ACK")
+        return (
+            Script()
+            .called_by()
+            .respond("180 Ringing")
+            .respond("200 OK", "", sdp(*kinds), lost=True)
+            .gets(request="ACK")
+        )
 
     def call_out(self, case):
         self._called(case, self._answers().says("440.ulaw").over())
@@ -345,24 +231,45 @@ class Sipp:
     @staticmethod
     def _keeps_invite(script):
         """200 to the INVITE after another request: its headers are those that were kept."""
-        script.steps[0] = script.steps[0].replace("</action>", (
-            '<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="4"/>'
-            '<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="5"/></action>'))
-        script._send("SIP/2.0 200 OK\nVia:[$4]\nFrom:[$1]\nTo:[$2];tag=[pid]u[call_number]\n[last_Call-ID:]\nCSeq:[$5]\n"
-                     "Contact: <sip:1001@[local_ip]:[local_port]>\n", sdp(), True)
+        script.steps[0] = script.steps[0].replace(
+            "</action>",
+            (
+                '<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="4"/>'
+                '<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="5"/></action>'
+            ),
+        )
+        script._send(
+            "SIP/2.0 200 OK\nVia:[$4]\nFrom:[$1]\nTo:[$2];tag=[pid]u[call_number]\n[last_Call-ID:]\nCSeq:[$5]\n"
+            "Contact: <sip:1001@[local_ip]:[local_port]>\n",
+            sdp(),
+            True,
+        )
 
     def info_out(self, case):
-        script = Script().called_by().respond("180 Ringing").respond(
-            "200 OK", "Allow: INVITE, ACK, CANCEL, BYE, INFO\n", sdp(0), lost=True).gets(request="ACK").says("440.ulaw")
+        script = (
+            Script()
+            .called_by()
+            .respond("180 Ringing")
+            .respond("200 OK", "Allow: INVITE, ACK, CANCEL, BYE, INFO\n", sdp(0), lost=True)
+            .gets(request="ACK")
+            .says("440.ulaw")
+        )
         for _ in "159":
             script.gets(request="INFO").agree()
         self._called(case, script.over(), "dial 1001; say 600 Hz; hears 440 Hz within 15 s; press 159; wait 1; hang up")
         case.message("INFO to the peer", "sip.Method == INFO && ip.dst == 10.9.1.60", 3)
 
     def redirect_out(self, case):
-        script = Script().called_by()._send(
-            "SIP/2.0 302 Moved Temporarily\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
-            f"[last_CSeq:]\nContact: <sip:1003@{DOMAIN}>\n").gets(request="ACK")
+        script = (
+            Script()
+            .called_by()
+            ._send(
+                "SIP/2.0 302 Moved Temporarily\n"
+                "[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
+                f"[last_CSeq:]\nContact: <sip:1003@{DOMAIN}>\n"
+            )
+            .gets(request="ACK")
+        )
         self._serve(case)
         self._register(case)
         peer = Party(case, script)
@@ -372,32 +279,41 @@ class Sipp:
         peer.done()
 
     TRANSPARENT = '[[route]]\nname = "transparent"\ncalled = "1001"\nmode = "transparent"\nto = "user/1001"\n'
-    HOLDS = ("dial 1001; say 600 Hz; hears 440 Hz within 15 s; hold; wait 3; cue on; resume; hears 440 Hz within 15 s; wait 1; hang up")
+    HOLDS = (
+        "dial 1001; say 600 Hz; hears 440 Hz within 15 s; hold; wait 3; cue on; resume; "
+        "hears 440 Hz within 15 s; wait 1; hang up"
+    )
 
     def _reinvite(self, script, direction, version):
-        return script.gets(request="INVITE").agree("", sdp(direction=direction, version=version)).gets(
-            request="ACK")
+        return script.gets(request="INVITE").agree("", sdp(direction=direction, version=version)).gets(request="ACK")
 
     def hold_of_peer(self, case):
         script = self._answers().says("440.ulaw")
         self._reinvite(script, "recvonly", 2).steps.append('<nop><action><exec rtp_stream="pause"/></action></nop>')
         self._reinvite(script, "sendrecv", 3).steps.append('<nop><action><exec rtp_stream="resume"/></action></nop>')
         self._called(case, script.over(), self.HOLDS, more=self.TRANSPARENT)
-        case.message("a hold that reaches the peer", "sip.Method == INVITE && ip.dst == 10.9.1.60 && sip.to.tag && "
-                     'sdp.media_attr contains "sendonly"')
+        case.message(
+            "a hold that reaches the peer",
+            "sip.Method == INVITE && ip.dst == 10.9.1.60 && sip.to.tag && " 'sdp.media_attr contains "sendonly"',
+        )
 
     def glare(self, case):
         script = self._answers().says("440.ulaw").gets(request="INVITE")
-        script._send("SIP/2.0 491 Request Pending\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n").gets(
-            request="ACK")
+        script._send(
+            "SIP/2.0 491 Request Pending\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n"
+        ).gets(request="ACK")
         self._reinvite(script, "recvonly", 2)
         self._reinvite(script, "sendrecv", 3)
         self._called(case, script.over(), self.HOLDS, more=self.TRANSPARENT)
         case.message("491 of the peer", "sip.Status-Code == 491 && ip.src == 10.9.1.60")
 
     def busy_out(self, case):
-        self._called(case, Script().called_by().respond("180 Ringing").respond("486 Busy Here", lost=True).gets(request="ACK"),
-                     "dial 1001 within 20 s", good=False)
+        self._called(
+            case,
+            Script().called_by().respond("180 Ringing").respond("486 Busy Here", lost=True).gets(request="ACK"),
+            "dial 1001 within 20 s",
+            good=False,
+        )
 
     def cancel_of_peer(self, case):
         script = Script().called_by().respond("180 Ringing").gets(request="CANCEL")
@@ -407,8 +323,10 @@ class Sipp:
     def crowd(self, case):
         """100 phones behind the NAT register, and all of them are in a call at once."""
         self._serve(case)
-        lines = "".join(f"{name};[authentication username={name} password={password(name)}]\n"
-                        for name in (str(1100 + n) for n in range(100)))
+        lines = "".join(
+            f"{name};[authentication username={name} password={password(name)}]\n"
+            for name in (str(1100 + n) for n in range(100))
+        )
         (case.folder / "users.csv").write_text("SEQUENTIAL\n" + lines)
         many = ("-inf", case.folder / "users.csv", "-r", 20)
         Party(case, self._registration("[field0]", "[field1]"), "registers", "home", words=many, calls=100).done()

@@ -19,7 +19,12 @@ from pathlib import Path
 
 SERVER, SERVER6 = "10.9.0.1", "fd09::1"
 NAT = "10.9.3.2"
-NETS = {"peers": ("10.9.1", "fd09:1:"), "phones": ("10.9.2", "fd09:2:"), "nat": ("10.9.3", "fd09:3:"), "home": ("192.168.9", None)}
+NETS = {
+    "peers": ("10.9.1", "fd09:1:"),
+    "phones": ("10.9.2", "fd09:2:"),
+    "nat": ("10.9.3", "fd09:3:"),
+    "home": ("192.168.9", None),
+}
 # The processor may be busy with builds: everything waits for so many times as long as it needs.
 PATIENCE = float(os.environ.get("B2B_PATIENCE", "1"))
 
@@ -49,8 +54,15 @@ class Process:
         self.terminal = terminal
         self.text = ""
         words = ["nsenter", f"--net=/run/netns/{space}", *map(str, command)]
-        self.child = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd,
-                                      env={**os.environ, **(environment or {})}, start_new_session=True)
+        self.child = subprocess.Popen(
+            words,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
         os.close(theirs)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -125,8 +137,23 @@ class World:
             self._in("server", "ip", "-6", "addr", "add", f"{SERVER6}/128", "dev", "lo", "nodad")
             nat = self.host("nat", 2)
             for kind in ("udp", "tcp"):
-                self._in(nat, "iptables", "-t", "nat", "-A", "POSTROUTING", "-s", "192.168.9.0/24", "-p", kind, "-j", "SNAT",
-                         "--to-source", f"{NAT}:40000-49999", "--random")
+                self._in(
+                    nat,
+                    "iptables",
+                    "-t",
+                    "nat",
+                    "-A",
+                    "POSTROUTING",
+                    "-s",
+                    "192.168.9.0/24",
+                    "-p",
+                    kind,
+                    "-j",
+                    "SNAT",
+                    "--to-source",
+                    f"{NAT}:40000-49999",
+                    "--random",
+                )
         except BaseException:
             self.__exit__()
             raise
@@ -142,8 +169,16 @@ class World:
         self._run("ip", "netns", "add", self.space(name))
         self.made.append(name)
         self._in(name, "ip", "link", "set", "lo", "up")
-        self._in(name, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
-                 "net.ipv6.conf.default.accept_dad=0", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+        self._in(
+            name,
+            "sysctl",
+            "-qw",
+            "net.ipv4.ip_forward=1",
+            "net.ipv6.conf.all.forwarding=1",
+            "net.ipv6.conf.default.accept_dad=0",
+            "net.ipv4.conf.all.rp_filter=0",
+            "net.ipv4.conf.default.rp_filter=0",
+        )
 
     def host(self, net, last):
         """The machine with this address, as a namespace: made when it is first asked for."""
@@ -153,8 +188,21 @@ class World:
         (four, six), over = NETS[net], f"nat-{NAT.rsplit('.', 1)[1]}" if net == "home" else "server"
         link, gateway = f"{net}{last}", "192.168.9.254" if net == "home" else SERVER
         self._space(name)
-        self._run("ip", "link", "add", link, "netns", self.space(over), "type", "veth",
-                  "peer", "name", "eth0", "netns", self.space(name))
+        self._run(
+            "ip",
+            "link",
+            "add",
+            link,
+            "netns",
+            self.space(over),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            self.space(name),
+        )
         if net == "home":
             self._in(over, "ip", "addr", "add", f"{gateway}/32", "dev", link)
         self._in(over, "ip", "-6", "addr", "add", "fe80::1/64", "dev", link, "nodad")
