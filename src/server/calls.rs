@@ -350,7 +350,7 @@ async fn stages(
                 }
                 (own, route) => own.or_else(|| route.clone()),
             };
-            contact.srtp.clone_from(&policy.srtp);
+            contact.srtp.clone_from(&parts.srtp);
         }
         let lasts = policy.timeout.or_else(|| all_together(settings, target));
         stages.push(DialStage { contacts, lasts, failover: parts.failover.clone() });

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::in_force::Settings;
 use super::origin::Origin;
+use super::settings::srtp_rules;
 use crate::config::MediaAnswer;
 use b2b_call::controller::{Answering, Bound, NamedSources};
 use b2b_call::handler::Party;
@@ -24,7 +25,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         Origin::User(name) => {
             if let Some(user) = settings.directory.user(name) {
                 sources.networks.extend_from_slice(&user.media_from);
-                srtp.clone_from(&user.srtp);
+                srtp = user.srtp.as_ref().map(srtp_rules);
             }
             format!("user/{name}")
         }
@@ -35,7 +36,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
                     gateway.reached_by().filter_map(|host| host.host.parse::<IpAddr>().ok()).collect();
                 is_at = is_at.or_else(|| hosts.first().copied());
                 spared.extend(hosts.into_iter().map(IpNet::from));
-                srtp.clone_from(&gateway.srtp);
+                srtp = gateway.srtp.as_ref().map(srtp_rules);
                 sources.answer = match gateway.media_answer {
                     MediaAnswer::Source => Answering::Source,
                     MediaAnswer::Signalled => Answering::Signalled,

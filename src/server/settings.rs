@@ -9,18 +9,21 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 use super::caller_policy;
+use crate::config::parties::LargeMessages;
+use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
     Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
     ServerConfig, Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
-use b2b_call::controller::PairPolicy;
+use b2b_call::controller::{PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, Withheld};
 use b2b_call::policy::Redirects;
 use b2b_call::resolver::{Gateway, GatewayHost, Group};
 use b2b_sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
+use b2b_sip::endpoint::LargeRequests;
 use b2b_sip::endpoint::SessionTimers;
 use b2b_sip::net::budget::Rate;
 use b2b_sip::net::{NetLimits, ProvenBy};
@@ -112,7 +115,11 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             let hosts = from.hosts.iter().map(|host| GatewayHost::new(&host.to_string(), host.priority));
             let mut gateway = Gateway::new(&from.name, hosts);
             gateway.transport = from.transport;
-            gateway.large = from.large;
+            gateway.large = match from.large {
+                None => LargeRequests::AsNamed,
+                Some(LargeMessages::Udp) => LargeRequests::Udp,
+                Some(LargeMessages::Tcp) => LargeRequests::Tcp,
+            };
             let field = |(name, value): &(String, Secret)| {
                 (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.reveal().as_bytes()))
             };
@@ -172,6 +179,20 @@ pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
     }
 }
 
+/// Encryption of media, as the controller is told.
+pub fn srtp_rules(srtp: &Srtp) -> SrtpRules {
+    SrtpRules {
+        offer: match srtp.offer {
+            SrtpOffer::None => Offer::None,
+            SrtpOffer::Osrtp => Offer::Osrtp,
+            SrtpOffer::Savp => Offer::Savp,
+        },
+        plain: srtp.plain,
+        encrypted: srtp.encrypted,
+        suites: srtp.suites.iter().filter_map(|name| name.parse().ok()).collect(),
+    }
+}
+
 /// What may be offered where only these codecs are allowed; none: nothing is said.
 fn own_policy(config: &ServerConfig, codecs: &[Codec]) -> Option<Arc<PairPolicy>> {
     let policy = || PairPolicy { codecs: names(codecs), ..pair_policy(config) };
@@ -187,6 +208,8 @@ fn names(codecs: &[Codec]) -> Vec<String> {
 pub struct RouteParts {
     /// What may be offered to its targets.
     pub policy: Option<Arc<PairPolicy>>,
+    /// Encryption of the media of targets of which nothing is said.
+    pub srtp: Option<Arc<SrtpRules>>,
     /// What leads from one target to the next.
     pub failover: Failover,
 }
@@ -196,6 +219,7 @@ pub fn routes(config: &ServerConfig) -> Vec<RouteParts> {
     let parts = |route: &Route| match &route.action {
         Action::Dial { policy, .. } => RouteParts {
             policy: own_policy(config, &policy.codecs),
+            srtp: policy.srtp.as_ref().map(|srtp| Arc::new(srtp_rules(srtp))),
             failover: match &policy.failover {
                 Rule::Never => Failover::Never,
                 Rule::On(ranges) => Failover::On(ranges.iter().map(|range| (range.0, range.1)).collect()),

@@ -29,7 +29,7 @@ pub fn switch(config: &ServerConfig) -> SwitchConfig {
         rtp_timeout: config.media.rtp_timeout,
         max_duration: config.limits.duration,
         policy: settings::pair_policy(config),
-        srtp: config.media.srtp.clone(),
+        srtp: settings::srtp_rules(&config.media.srtp),
         recording: recordings::rules(&config.recording).map(Arc::new),
         ..SwitchConfig::default()
     }

@@ -39,7 +39,7 @@ pub mod recording;
 mod root;
 pub mod route;
 mod schema;
-mod srtp;
+pub mod srtp;
 pub mod summary;
 mod texts;
 pub mod tls;
@@ -55,7 +55,6 @@ use ipnet::IpNet;
 use b2b_base::logging::Format;
 use b2b_base::util::file::FileMode;
 use b2b_base::util::redact::Redaction;
-use b2b_call::controller::SrtpRules;
 use b2b_config::table::Named;
 use b2b_sip::msg::Transport;
 
@@ -77,6 +76,7 @@ pub use route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
     Target,
 };
+pub use srtp::Srtp;
 pub use tls::{GatewayTls, Tls};
 
 #[cfg(test)]
@@ -233,7 +233,7 @@ pub struct Media {
     /// From where anybody's media may come, beside what the signalling names.
     pub media_from: Vec<IpNet>,
     /// Whether media are encrypted, on each leg by itself, where neither party nor route says it.
-    pub srtp: SrtpRules,
+    pub srtp: Srtp,
 }
 
 /// `[http]`.

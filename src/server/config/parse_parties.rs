@@ -8,7 +8,8 @@ use super::identity;
 use super::parse::{Outside, secret};
 use super::parse_route;
 use super::parties::{
-    Credentials, Gateway, GatewayAuth, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User,
+    Credentials, Gateway, GatewayAuth, GatewayHost, Group, LargeMessages, MediaAnswer, Redirects, Strategy,
+    User,
 };
 use super::pattern::{Pattern, Rewrite, Template};
 use super::srtp;
@@ -18,7 +19,6 @@ use b2b_config::lines::Text;
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
-use b2b_sip::endpoint::LargeRequests;
 
 /// Whether dialogs go to a gateway's own hosts only.
 pub(super) const DIALOG: Named<bool> =
@@ -29,9 +29,9 @@ pub(super) const DTMF: Named<bool> =
     Named { refusal: "no such choice; choose", values: &[("events", false), ("inband", true)] };
 
 /// The way of large messages.
-pub(super) const LARGE: Named<LargeRequests> = Named {
+pub(super) const LARGE: Named<LargeMessages> = Named {
     refusal: "no such choice; choose",
-    values: &[("udp", LargeRequests::Udp), ("tcp", LargeRequests::Tcp)],
+    values: &[("udp", LargeMessages::Udp), ("tcp", LargeMessages::Tcp)],
 };
 
 pub(super) fn user(
@@ -129,7 +129,7 @@ pub(super) fn gateway(
         headers: headers(section)?,
         session_timers: section.switch("session_timers")?,
         reliable: section.switch("reliable")?,
-        large: section.choice_if_set("large", &LARGE)?.unwrap_or_default(),
+        large: section.choice_if_set("large", &LARGE)?,
         auth,
         realms: section.parsed_list("realm", texts::quotable)?,
         min_algorithm: section.choice("min_algorithm", &MinAlgorithm::NAMED)?,

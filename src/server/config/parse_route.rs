@@ -12,8 +12,6 @@ use super::route::{
 use super::srtp;
 use super::texts::network;
 use super::{ConfigError, ConfigProblem};
-use std::sync::Arc;
-
 use b2b_config::keys::nearest;
 use b2b_config::lines::Text;
 use b2b_config::section::Section;
@@ -175,7 +173,7 @@ fn policy(
         unanswered,
         headers,
         codecs: codecs::codecs(section)?,
-        srtp: srtp::srtp(section, None)?.map(Arc::new),
+        srtp: srtp::srtp(section, None)?,
     })
 }
 

@@ -6,10 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::identity::GatewayIdentity;
-use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Target};
-use b2b_call::controller::SrtpRules;
+use super::{Codec, GatewayTls, MinAlgorithm, Rewrite, Secret, Srtp, Target};
 use b2b_config::table::Named;
-use b2b_sip::endpoint::LargeRequests;
 use b2b_sip::msg::Transport;
 
 /// `[[user]]`: someone who registers.
@@ -38,7 +36,7 @@ pub struct User {
     /// From where else their phones may send media.
     pub media_from: Vec<IpNet>,
     /// Encryption of their media; none: as the route says, or everybody's.
-    pub srtp: Option<SrtpRules>,
+    pub srtp: Option<Srtp>,
     /// Line in the file.
     pub line: usize,
 }
@@ -77,8 +75,8 @@ pub struct Gateway {
     pub session_timers: bool,
     /// PRACK is offered in calls to it.
     pub reliable: bool,
-    /// By which way large messages go.
-    pub large: LargeRequests,
+    /// By which way large messages go; none: as the transport says.
+    pub large: Option<LargeMessages>,
     /// How we answer its challenges.
     pub auth: Option<GatewayAuth>,
     /// Realms whose challenges are answered; empty: those that its hosts have asked for.
@@ -118,7 +116,7 @@ pub struct Gateway {
     /// Its parties press keys as tones in their audio, and take no events.
     pub inband: bool,
     /// Encryption of its media; none: as the route says, or everybody's.
-    pub srtp: Option<SrtpRules>,
+    pub srtp: Option<Srtp>,
     /// Its dialogs go to its own hosts only.
     pub dialog_own: bool,
     /// What it says and is told of callers.
@@ -178,6 +176,13 @@ impl fmt::Display for GatewayHost {
             None => f.write_str(&self.host),
         }
     }
+}
+
+/// By which way messages of more than 1,300 octets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LargeMessages {
+    Udp,
+    Tcp,
 }
 
 /// How we answer a gateway's challenges.

@@ -1,13 +1,11 @@
 //! `[[route]]`: which calls it takes, where they go, what holds for them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Codec, Pattern, Strategy, Template};
-use b2b_call::controller::SrtpRules;
+use super::{Codec, Pattern, Srtp, Strategy, Template};
 use b2b_config::table::Named;
 use b2b_sip::msg::Method;
 
@@ -127,7 +125,7 @@ pub struct Policy {
     /// What may be offered, best first; empty: anything. A gateway's list wins.
     pub codecs: Vec<Codec>,
     /// Encryption of the media of whom it calls, where nothing is said of them; none: everybody's.
-    pub srtp: Option<Arc<SrtpRules>>,
+    pub srtp: Option<Srtp>,
 }
 
 impl Default for Policy {

@@ -1,6 +1,5 @@
 //! `srtp` of `[media]`, users, gateways and routes: a word, or a table that says more.
 
-use b2b_call::controller::{SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite};
 use b2b_config::rows;
 use b2b_config::section::Section;
 use b2b_config::table::Takes::{Choice, Choices, Switch};
@@ -9,16 +8,55 @@ use b2b_sip::msg::Transport;
 
 use super::ConfigError;
 
+/// Encryption of a party's media (RFC 4568).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srtp {
+    /// What b2b offers.
+    pub offer: SrtpOffer,
+    /// It takes plain RTP.
+    pub plain: bool,
+    /// It takes SRTP.
+    pub encrypted: bool,
+    /// Names of the suites that are offered, best first, and taken; empty: the usual ones are
+    /// offered, all are taken.
+    pub suites: Vec<&'static str>,
+}
+
+/// What is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SrtpOffer {
+    /// Plain RTP.
+    None,
+    /// Keys under `RTP/AVP` (RFC 8643).
+    Osrtp,
+    /// `RTP/SAVP`.
+    Savp,
+}
+
+impl From<SrtpOffer> for Srtp {
+    /// With what is taken then, where nothing else is said.
+    fn from(offer: SrtpOffer) -> Self {
+        let (plain, encrypted) = (offer != SrtpOffer::Savp, offer != SrtpOffer::None);
+        Srtp { offer, plain, encrypted, suites: Vec::new() }
+    }
+}
+
+impl Default for Srtp {
+    fn default() -> Self {
+        SrtpOffer::None.into()
+    }
+}
+
 /// The words: a table each.
-pub(super) const WORDS: Named<SrtpPolicy> = Named {
+pub(super) const WORDS: Named<SrtpOffer> = Named {
     refusal: "no such choice; choose",
     values: &[
-        ("off", SrtpPolicy::Off),
-        ("offered", SrtpPolicy::Offered),
-        ("required", SrtpPolicy::Required),
-        ("none", SrtpPolicy::Off),
-        ("osrtp", SrtpPolicy::Offered),
-        ("savp", SrtpPolicy::Required),
+        ("off", SrtpOffer::None),
+        ("offered", SrtpOffer::Osrtp),
+        ("required", SrtpOffer::Savp),
+        ("none", SrtpOffer::None),
+        ("osrtp", SrtpOffer::Osrtp),
+        ("savp", SrtpOffer::Savp),
     ],
 };
 
@@ -40,15 +78,15 @@ enum Accept {
 const ACCEPTS: Named<Accept> =
     Named { refusal: "no such choice; choose from", values: &[("rtp", Accept::Rtp), ("srtp", Accept::Srtp)] };
 
-const SUITES: Named<SrtpSuite> = Named {
+const SUITES: Named<&str> = Named {
     refusal: "no such suite; choose from",
     values: &[
-        ("AES_CM_128_HMAC_SHA1_80", SrtpSuite::AesCm128HmacSha1_80),
-        ("AES_CM_128_HMAC_SHA1_32", SrtpSuite::AesCm128HmacSha1_32),
-        ("AES_256_CM_HMAC_SHA1_80", SrtpSuite::Aes256CmHmacSha1_80),
-        ("AES_256_CM_HMAC_SHA1_32", SrtpSuite::Aes256CmHmacSha1_32),
-        ("AEAD_AES_128_GCM", SrtpSuite::AeadAes128Gcm),
-        ("AEAD_AES_256_GCM", SrtpSuite::AeadAes256Gcm),
+        ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"),
+        ("AES_CM_128_HMAC_SHA1_32", "AES_CM_128_HMAC_SHA1_32"),
+        ("AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80"),
+        ("AES_256_CM_HMAC_SHA1_32", "AES_256_CM_HMAC_SHA1_32"),
+        ("AEAD_AES_128_GCM", "AEAD_AES_128_GCM"),
+        ("AEAD_AES_256_GCM", "AEAD_AES_256_GCM"),
     ],
 };
 
@@ -72,13 +110,13 @@ pub const SRTP: Table = Table {
 pub(super) fn srtp(
     section: &Section<'_>,
     transport: Option<Option<Transport>>,
-) -> Result<Option<SrtpRules>, ConfigError> {
+) -> Result<Option<Srtp>, ConfigError> {
     let (rules, insists) = match section.choice_or_table("srtp")? {
         None => return Ok(None),
         Some(Ok(word)) => {
             let read = WORDS.read(&word.text);
-            let policy = read.map_err(|why| section.bad("srtp", word.at, &word.text, why))?;
-            (SrtpRules::from(policy), false)
+            let offer = read.map_err(|why| section.bad("srtp", word.at, &word.text, why))?;
+            (Srtp::from(offer), false)
         }
         Some(Err(table)) => table_of(&table)?,
     };
@@ -92,15 +130,10 @@ pub(super) fn srtp(
     Ok(Some(rules))
 }
 
-fn table_of(table: &Section<'_>) -> Result<(SrtpRules, bool), ConfigError> {
+fn table_of(table: &Section<'_>) -> Result<(Srtp, bool), ConfigError> {
     let offer = table.choice("offer", &OFFERS)?;
     let accept = table.choices("accept", &ACCEPTS)?;
-    let usual = match offer {
-        SrtpOffer::None => SrtpPolicy::Off,
-        SrtpOffer::Osrtp => SrtpPolicy::Offered,
-        SrtpOffer::Savp => SrtpPolicy::Required,
-    };
-    let mut rules = SrtpRules { suites: table.choices("suites", &SUITES)?, ..usual.into() };
+    let mut rules = Srtp { suites: table.choices("suites", &SUITES)?, ..offer.into() };
     if table.has("accept") {
         rules.plain = accept.contains(&Accept::Rtp);
         rules.encrypted = accept.contains(&Accept::Srtp);
@@ -125,7 +158,7 @@ mod tests {
     use super::*;
     use crate::config::parse_alone;
 
-    fn carrier(lines: &str) -> Result<Option<SrtpRules>, String> {
+    fn carrier(lines: &str) -> Result<Option<Srtp>, String> {
         let text = format!("[[gateway]]\nname = \"carrier\"\nhosts = [\"sip.example.com\"]\n{lines}\n");
         let read = parse_alone(&text).map_err(|errors| errors.to_string());
         read.map(|config| config.gateway("carrier").and_then(|gateway| gateway.srtp.clone()))
@@ -134,9 +167,9 @@ mod tests {
     #[test]
     fn a_word_is_short_for_a_table() {
         for (word, table, policy) in [
-            ("off", "{ offer = \"none\" }", SrtpPolicy::Off),
-            ("offered", "{ offer = \"osrtp\" }", SrtpPolicy::Offered),
-            ("required", "{ offer = \"savp\" }", SrtpPolicy::Required),
+            ("off", "{ offer = \"none\" }", SrtpOffer::None),
+            ("offered", "{ offer = \"osrtp\" }", SrtpOffer::Osrtp),
+            ("required", "{ offer = \"savp\" }", SrtpOffer::Savp),
         ] {
             for value in [format!("{word:?}"), table.to_owned()] {
                 let read = carrier(&format!("transport = \"tls\"\nsrtp = {value}"));
@@ -145,8 +178,7 @@ mod tests {
         }
         let dotted =
             "transport = \"tls\"\nsrtp.accept = [\"rtp\", \"srtp\"]\nsrtp.suites = \"AEAD_AES_128_GCM\"";
-        let rules =
-            SrtpRules { encrypted: true, suites: vec![SrtpSuite::AeadAes128Gcm], ..SrtpPolicy::Off.into() };
+        let rules = Srtp { encrypted: true, suites: vec!["AEAD_AES_128_GCM"], ..Srtp::default() };
         assert_eq!(carrier(dotted), Ok(Some(rules)));
         assert_eq!(carrier(""), Ok(None));
     }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::*;
-use b2b_call::controller::SrtpPolicy;
 
 /// An environment with one variable and one file.
 struct Made;
@@ -142,7 +141,7 @@ fn keys_become_what_they_say() {
     assert_eq!(tls.client_authorities, Some("/etc/b2b/clients.pem".into()));
     assert_eq!((tls.reload, media.rtp_timeout, limits.duration), (None, None, None));
     assert_eq!((media.ports, media.threads), ((30_000, 30_999), Some(2)));
-    assert_eq!(media.srtp, SrtpPolicy::Required.into());
+    assert_eq!(media.srtp, srtp::SrtpOffer::Savp.into());
     let http = http.unwrap();
     assert_eq!(http.token, tokens::MainToken::Given(Secret::new("from a file")));
     let [token] = &http.tokens[..] else { panic!() };
