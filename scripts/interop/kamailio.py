@@ -79,7 +79,8 @@ class Kamailio(PhonePeer):
 
     def serve(self, case, changes=None, more=""):
         start(case, REGISTRAR)
-        return case.serve(changes, more + GATEWAY)
+        must = "srtp = { offer = 'savp', without_tls = true }\n" if case.scenario == "srtp-must-out" else ""
+        return case.serve(changes, more + GATEWAY.replace("[[route]]", must + "[[route]]", 1))
 
     def register_there(self, case):
         self.serve(case, more=TRUNK)

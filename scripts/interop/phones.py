@@ -29,6 +29,7 @@ class PhonePeer:
     NOT = {}
     # How this program wants SRTP said: as an offer beside plain RTP, and as a demand.
     SRTP, SRTP_MUST = "srtp", "srtp-mand"
+    MUST = {"users": {"1001": 'srtp = "required"\n'}}
     PCMA, PCMU = "PCMA/8000/1", "PCMU/8000/1"
     # What a party of this program takes for session timers.
     TIMERS = {}
@@ -172,7 +173,10 @@ class PhonePeer:
         self._call_in(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP_MUST)
 
     def srtp_must_out(self, case):
-        self._call_out(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP_MUST)
+        """Everybody else is plain: that it is called with `RTP/SAVP` stands at the user, or at the gateway."""
+        self._call_out(case, self.MUST, by_capture=False, srtp=self.SRTP_MUST)
+        case.message("an offer of RTP/SAVP", 'sip.Method == INVITE && sdp.media.proto == "RTP/SAVP"')
+        case.message("an answer with keys", 'sdp.media_attr contains "crypto" && sip.Status-Code == 200')
 
     # ---- in a call
 

@@ -4,17 +4,7 @@
 is red in another way has no reason.
 """
 
-MUST = (
-    "488 Not Acceptable Here",
-    'b2b offers `RTP/AVP` with `a=crypto` (`media.srtp = "offered"`); a phone that demands SRTP takes `RTP/SAVP` '
-    "only (RFC 4568) and answers 488. With `required` it would be called, and every plain phone refused: b2b has no "
-    "`srtp` for one user or gateway, and does not try again with `RTP/SAVP`. b2b's.",
-)
-
 REASONS = {
-    ("baresip", "srtp-must-out"): MUST,
-    ("linphone", "srtp-must-out"): ("488 Not acceptable here", MUST[1]),
-    ("kamailio", "srtp-must-out"): MUST,
     ("linphone", "srtp-out"): (
         "an answer with keys: 0 messages",
         "Linphone 5.1 takes `RTP/AVP` with `a=crypto` for plain RTP and answers without keys (it does not do RFC "

@@ -70,8 +70,10 @@ def certificates(folder):
 
 
 def configuration(certs, changes, more):
-    """The configuration's text. `changes`: keys of sections that are other than here; `more`: what follows
-    the users, routes to peers for example."""
+    """The configuration's text. `changes`: keys of sections that are other than here, and in `users` lines of
+    users; `more`: what follows the users, routes to peers for example."""
+    changes = dict(changes)
+    lines = changes.pop("users", {})
     sections = {
         "server": {
             "listen": [f"udp:{SERVER}:5060", f"tcp:{SERVER}:5060", f"tls:{SERVER}:5061", f"udp:[{SERVER6}]:5060"],
@@ -93,7 +95,9 @@ def configuration(certs, changes, more):
         f"[{name}]\n" + "".join(f"{key} = {toml(it)}\n" for key, it in keys.items()) + "\n"
         for name, keys in sections.items()
     )
-    text += "".join(f'[[user]]\nname = "{name}"\npassword = "{password(name)}"\n' for name in USERS)
+    text += "".join(
+        f'[[user]]\nname = "{name}"\npassword = "{password(name)}"\n{lines.get(name, "")}' for name in USERS
+    )
     return text + more + ROUTES
 
 
