@@ -207,6 +207,8 @@ transport = "{transport}"
 sources = ["10.9.1.20", "fd09:1::20"]
 options_s = 0
 class = "internal"
+# It may lead to our own numbers by 302, as it does by REFER.
+redirects = "routes"
 [[route]]
 name = "asterisk"
 called = '1001|1011|3\\d{{4}}'
