@@ -45,26 +45,6 @@ fn calls_go_to_the_host_that_granted_the_registration_by_its_service_route() {
     assert!(!first.has_heard("INVITE"), "it does not know us");
 }
 
-/// A provider whose 200 leads its calls elsewhere: the flow of the registration holds all the same.
-#[test]
-fn a_service_route_does_not_take_calls_away_from_the_flow_of_the_registration() {
-    let (provider, victim, caller) = (phone("provider", 3), phone("victim", 5), phone("caller", 2));
-    let server = server(&format!(
-        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n{ACCOUNT}{TO_CARRIER}",
-        at(&provider)
-    ));
-    let (register, peer) = provider.hear("REGISTER");
-    provider.grant(&register, peer, &format!("Service-Route: <sip:{};lr>\r\n", at(&victim)));
-    until("the registration", || {
-        (server.get("/gateways").json()["gateways"][0]["registration"]["registered"] == true).then_some(())
-    });
-    caller.ask_for(server.sip, "200");
-    let (invite, peer) = provider.hear("INVITE");
-    provider.refuse_to("486 Busy Here", &invite, peer);
-    caller.hear("SIP/2.0 486");
-    assert!(!victim.has_heard("INVITE"));
-}
-
 #[test]
 fn what_a_gateway_is_not_to_be_told_is_not_in_its_invite() {
     let (carrier, caller) = (phone("carrier", 3), phone("caller", 2));
