@@ -465,7 +465,7 @@ fn who_calls_is_told_by_words_that_there_are() {
             ),
             (
                 "identity = [\"pai\", \"p-asserted\"]",
-                "line 4: `gateway.identity` = \"p-asserted\": no such field; choose from pai, ppi, rpid, diversion, history-info or stir",
+                "line 4: `gateway.identity` = \"p-asserted\": no such field; choose from pai, ppi, rpid, diversion, history-info, stir",
             ),
             (
                 "number_format = \"national\"",
