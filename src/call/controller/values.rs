@@ -56,8 +56,9 @@ pub struct EndpointSpec {
     pub sources: NamedSources,
     /// How much is sent without a proof that anybody is there; none: without a bound.
     pub bound: Option<Bound>,
-    /// The party is on our side of the NAT: it is told the address that is bound.
-    #[serde(default)]
+    /// The party is on our side of the NAT: it is told the address that is bound. Media servers of
+    /// before do not know of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inside: bool,
 }
 
