@@ -12,6 +12,10 @@ use b2b_test_support::dns::{NameServer, Zone};
 use b2b_test_support::tls::{Authority, PATIENCE, accept, answer, ask, connect, field, read_message, send};
 use nix::sys::signal::Signal;
 
+/// Nobody is there, and no other test will be: a port that has just been given back is soon another
+/// one's.
+const NOBODY: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 9, 9, 9), 9);
+
 /// A server that trusts this machine, with these lines in `[server]` and after it.
 pub(super) struct Server {
     pub b2b: B2b,
@@ -445,11 +449,10 @@ fn the_certificate_is_looked_at_without_being_told_to() {
 fn a_gateway_is_found_by_srv_and_its_dead_server_passed_over() {
     let folder = tempfile::tempdir().expect("folder");
     let alive = udp("127.0.0.1:0");
-    let dead = port(&udp("127.0.0.1:0"));
     let zone = Zone::default()
-        .srv("_sip._udp.carrier.test", 10, dead, "one.carrier.test")
+        .srv("_sip._udp.carrier.test", 10, NOBODY.1, "one.carrier.test")
         .srv("_sip._udp.carrier.test", 20, port(&alive), "two.carrier.test")
-        .a("one.carrier.test", Ipv4Addr::LOCALHOST)
+        .a("one.carrier.test", NOBODY.0)
         .a("two.carrier.test", Ipv4Addr::LOCALHOST);
     let names = NameServer::start(Some(zone));
     let server = format!("listen = \"udp:127.0.0.1:0\"\nresolver = \"{}\"", names.addr);
@@ -469,8 +472,7 @@ fn a_gateway_is_found_by_srv_and_its_dead_server_passed_over() {
 #[test]
 fn a_call_to_a_port_where_nobody_is_fails_at_once() {
     let folder = tempfile::tempdir().expect("folder");
-    let dead = port(&udp("127.0.0.1:0"));
-    let target = route(&format!("sip:far@127.0.0.1:{dead}"));
+    let target = route(&format!("sip:far@{}:{}", NOBODY.0, NOBODY.1));
     let server = Server::start(folder.path(), "listen = \"udp:127.0.0.1:0\"", &target);
     let ann = udp("127.0.0.1:0");
     let from = ann.local_addr().expect("address").to_string();
