@@ -57,8 +57,8 @@ pub struct SrtpRules {
     pub plain: bool,
     /// Whether SRTP is taken.
     pub encrypted: bool,
-    /// The suites that are offered, best first, and taken; empty: [`OFFERED`] is offered, all that
-    /// we know are taken.
+    /// The suites that are offered, best first, and taken; empty: AES-GCM and two others are
+    /// offered, all that we know are taken.
     pub suites: Vec<Suite>,
 }
 
