@@ -361,6 +361,8 @@ class Asterisk(PhonePeer):
         gateway = GATEWAY.format(
             host=f"[{SIX}]" if six else ADDRESS, port=5061 if tls else 5060, transport="tls" if tls else "udp"
         )
+        if case.scenario == "srtp-must-out":
+            gateway = gateway.replace("[[route]]", "srtp = { offer = 'savp', without_tls = true }\n[[route]]", 1)
         case.serve(changes, more + ("" if case.scenario.startswith("register-") else gateway))
 
     def register_there(self, case):
