@@ -237,7 +237,7 @@ class Asterisk(PhonePeer):
         **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
         "timers-422": "asks for no interval below ours",
         "delayed-in": "always offers",
-        "hold-by-peer": "holds only for a phone of its own",
+        "hold-by-peer": "not written: it holds for a phone of its own, and there is none here",
         "glare": "its timing is its own",
     }
 
@@ -392,10 +392,12 @@ class Asterisk(PhonePeer):
     def prack_in(self, case):
         self._call_in(case)
         case.message("PRACK of the peer", f"sip.Method == PRACK && ip.src == {ADDRESS}")
+        case.message("200 to PRACK", f"sip.Status-Code == 200 && sip.CSeq.method == PRACK && ip.dst == {ADDRESS}")
 
     def prack_out(self, case):
         self._call_out(case)
         case.message("PRACK to the peer", f"sip.Method == PRACK && ip.dst == {ADDRESS}")
+        case.message("200 to PRACK", f"sip.Status-Code == 200 && sip.CSeq.method == PRACK && ip.src == {ADDRESS}")
 
     def redirect_out(self, case):
         self.serve(case)

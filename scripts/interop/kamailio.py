@@ -58,13 +58,13 @@ class Kamailio(PhonePeer):
         "register-udp": "a registrar",
         "register-tcp": "a registrar",
         "register-tls": "a registrar",
-        "call-tls": "its phone's business",
-        **{it: "NAT of its phones is its own business" for it in ("nat-in", "nat-out")},
-        **{it: "its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},
+        "call-tls": "not written: its phone is a plain baresip over UDP",
+        **{it: "not written: its configuration here does nothing about NAT" for it in ("nat-in", "nat-out")},
+        **{it: "not written: its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},
         "edge-in": "a registrar",
         "edge-out": "a registrar",
-        "early-out": "its phone's business",
-        "info-in": "its phone's business",
+        "early-out": "not written: its phone is a plain baresip over UDP",
+        "info-in": "not written: its phone is a plain baresip over UDP",
         "timers": "its phone has no RFC 4028",
     }
 

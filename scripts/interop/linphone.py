@@ -149,7 +149,7 @@ class Linphone(PhonePeer):
     Party = Party
     TIMERS = {"timers": True}
     PCMA, PCMU = ("PCMA",), ("PCMU",)
-    NOT = {**NO_PHONE, "prack-in": "supports 100rel and never requires it", "info-out": "always takes telephone-event"}
+    NOT = {**NO_PHONE, "redirect-out": "not written: it could", "prack-in": "supports 100rel and never requires it", "info-out": "always takes telephone-event"}
 
     @staticmethod
     def here():
@@ -164,6 +164,7 @@ class Linphone(PhonePeer):
     def prack_out(self, case):
         self._call_out(case, reliable=True)
         case.message("PRACK to the peer", "sip.Method == PRACK && ip.dst == 10.9.1.41")
+        case.message("200 to PRACK", "sip.Status-Code == 200 && sip.CSeq.method == PRACK && ip.src == 10.9.1.41")
 
     def early_out(self, case):
         self.serve(case)

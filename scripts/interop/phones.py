@@ -151,7 +151,7 @@ class PhonePeer:
         proxy = edge.before(case)
         call(case, {"registrar": {"proxies": [edge.ADDRESS]}}, proxy=proxy)
         case.message("REGISTER with Path", f"sip.Method == REGISTER && sip.Path && ip.src == {edge.ADDRESS}")
-        case.no_message("SIP that goes past the edge", "ip.addr == 10.9.0.1 && ip.addr == 10.9.1.40/28")
+        case.no_message("SIP that goes past the edge", "ip.addr == 10.9.0.1 && (ip.addr == 10.9.1.40/29 || ip.addr == 10.9.1.48/29)")
 
     def edge_in(self, case):
         self._edge(case, self._call_in)

@@ -12,6 +12,12 @@ REASONS = {
     ),
 }
 
+REASONS["linphone", "prack-out"] = (
+    "200 to PRACK: 0 messages",
+    "Linphone 5.1 with `100rel_support_level=2` sends its 180 reliably and answers the PRACK with 501; its 200 to the "
+    "INVITE comes all the same, the call is up and heard both ways. Linphone's.",
+)
+
 
 def of(key, cell):
     """The reason of this red cell; None: nobody knows it."""

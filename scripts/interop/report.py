@@ -70,14 +70,17 @@ def text(peers, cells, about):
         yield from wrapped(
             f"Seen: {cell['why']}; {cell['message'] or 'no capture'} (`{cell['folder']}/capture.pcap`).", "   ", "   "
         )
+    late = [" ".join(key) for key, cell in cells.items() if cell["state"] == "ok" and cell.get("tries", 1) > 1]
     yield ""
-    yield "## Not applicable"
+    yield from wrapped(f"Green only when tried again: {', '.join(late) or 'none'}.")
+    yield ""
+    yield "## Not applicable, and not written"
     yield ""
     for peer in peers:
         groups = {}
         for row in scenarios.ALL:
             cell = cells.get((peer.name, row.name), {})
-            if cell.get("state") == "n/a":
+            if cell.get("why") and cell.get("state") in ("n/a", "not tried"):
                 groups.setdefault(cell["why"], []).append(f"`{row.name}`")
         if groups:
             yield from wrapped(

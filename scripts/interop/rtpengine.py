@@ -24,8 +24,8 @@ class Rtpengine(baresip.Baresip):
         },
         "codec-in": "b2b lets it relay only",
         "codec-out": "b2b lets it relay only",
-        "ipv6-in": "its configuration here has no IPv6",
-        "ipv6-out": "its configuration here has no IPv6",
+        "ipv6-in": "not written: its configuration here has no IPv6",
+        "ipv6-out": "not written: its configuration here has no IPv6",
     }
 
     @staticmethod

@@ -20,10 +20,10 @@ class Sipp:
         "srtp-out": "no SRTP",
         "srtp-must-in": "no SRTP",
         "srtp-must-out": "no SRTP",
-        "edge-in": "its scripts know no outbound proxy",
-        "edge-out": "its scripts know no outbound proxy",
-        "dtmf-in": "no telephone-event of its own",
-        "dtmf-out": "no telephone-event of its own",
+        "edge-in": "not written: its scripts know no outbound proxy",
+        "edge-out": "not written: its scripts know no outbound proxy",
+        "dtmf-in": "not written: it could play captures of digits",
+        "dtmf-out": "not written: it could play captures of digits",
     }
 
     @staticmethod
