@@ -35,9 +35,7 @@ impl Failover {
     /// Those that have failed lately come last, in their order.
     pub fn arrange(&self, now: Instant, targets: &mut VecDeque<Target>) {
         if !self.failed.is_empty() {
-            targets
-                .make_contiguous()
-                .sort_by_key(|target| self.failed.get(target).is_some_and(|until| *until > now));
+            targets.make_contiguous().sort_by_key(|target| self.avoids(now, *target));
         }
     }
 
