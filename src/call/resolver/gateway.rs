@@ -15,6 +15,7 @@ use crate::lookup::{
     ResolvedContact, Resolver, Withheld,
 };
 use crate::negotiate::pair::PairPolicy;
+use crate::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use b2b_sip::endpoint::{Flow, LargeRequests};
 use b2b_sip::msg::{Transport, Uri};
 
@@ -177,6 +178,17 @@ pub struct GrantedBy {
     pub service_route: Option<String>,
 }
 
+impl GrantedBy {
+    /// A contact of this host by the way of the registration.
+    fn instead_of(&self, usual: ResolvedContact) -> ResolvedContact {
+        let name = usual.gateway.as_ref().map(|gateway| gateway.name.as_ref());
+        let trunk = Trunk { name, redirects: &Redirects::Own, dialog_own: false };
+        let verdict = decide(Asker::new(Party::Gateway(trunk)), Way::ServiceRoute, Place::Elsewhere);
+        let route = self.service_route.clone().filter(|_| verdict.decision == Decision::Follow);
+        ResolvedContact { priority: 0, flow: self.flow, path: route.or_else(|| usual.path.clone()), ..usual }
+    }
+}
+
 /// Who knows how gateways fare.
 pub trait GatewayStatus: Send + Sync {
     /// Whether a host answers.
@@ -222,20 +234,16 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         let caller = gateway.number(request.caller.as_deref());
         let up = |host: &&GatewayHost| self.status.health(name, &host.host) != Health::Down;
         let granted = self.status.granted_by(name);
-        let contacts: Vec<_> = gateway
-            .hosts
-            .iter()
-            .filter(up)
-            .map(|host| match granted.as_ref().filter(|granted| *granted.host == *host.host) {
-                Some(granted) => ResolvedContact {
-                    priority: 0,
-                    flow: granted.flow,
-                    path: granted.service_route.clone().or_else(|| gateway.route.clone()),
-                    ..contact(gateway, host, &user, &caller)
-                },
-                None => contact(gateway, host, &user, &caller),
-            })
-            .collect();
+        let reach = |host: &GatewayHost| {
+            let usual = contact(gateway, host, &user, &caller);
+            match &granted {
+                None => usual,
+                Some(granted) if *granted.host == *host.host => granted.instead_of(usual),
+                // Behind it, whatever its own place is: of one place both would be dialled at once.
+                Some(_) => ResolvedContact { priority: usual.priority.saturating_add(1), ..usual },
+            }
+        };
+        let contacts: Vec<_> = gateway.hosts.iter().filter(up).map(reach).collect();
         if contacts.is_empty() {
             let hosts: Vec<&str> = gateway.hosts.iter().map(|host| &*host.host).collect();
             return Err(LookupError::GatewayDown { gateway: name.to_owned(), hosts: hosts.join(", ") });
