@@ -166,9 +166,7 @@ fn headers(section: &Section<'_>) -> Result<Vec<(String, Secret)>, ConfigError> 
     let read = |(name, value): (String, Text)| {
         let bad = |why: String| section.bad("headers", value.at, &name, why);
         parse_route::header_name(&name).map_err(bad)?;
-        if !value.text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
-            return Err(bad("its value has characters that cannot be sent; use plain ASCII".to_owned()));
-        }
+        texts::field_value(&value.text).map_err(bad)?;
         Ok((name, Secret::new(value.text)))
     };
     pairs.map(read).collect()

@@ -30,6 +30,14 @@ pub(super) const REDACTION: Named<Redaction> = Named {
     values: &[("off", Redaction::Off), ("numbers", Redaction::Numbers)],
 };
 
+/// The value of a header field that we send.
+pub(super) fn field_value(text: &str) -> Read<()> {
+    match text.len() <= 4_096 && text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+        true => Ok(()),
+        false => Err("its value has characters that cannot be sent; use plain ASCII".to_string()),
+    }
+}
+
 pub(super) fn listener(text: &str) -> Read<Listener> {
     let fix = "write it like udp:127.0.0.1:5060, tcp:0.0.0.0:5060 or tls:[::]:5061";
     let (transport, bind) = text.split_once(':').ok_or(fix)?;

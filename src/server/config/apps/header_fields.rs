@@ -1,5 +1,6 @@
 //! The key `headers`: header fields that an HTTP request of ours carries.
 
+use crate::config::texts::field_value;
 use crate::config::{ConfigError, Secret};
 use b2b_config::section::Section;
 
@@ -29,8 +30,8 @@ pub(super) fn header_fields(
         if OURS.contains(&lower.as_str()) || ours.contains(&lower.as_str()) {
             return wrong(text.at, &name, "b2b sends that itself; Authorization is what token is for");
         }
-        if text.text.len() > 4_096 || !text.text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
-            return wrong(text.at, &name, "its value has characters that cannot be sent; use plain ASCII");
+        if let Err(why) = field_value(&text.text) {
+            return wrong(text.at, &name, &why);
         }
         found.push((name, Secret::new(text.text)));
     }
