@@ -154,6 +154,17 @@ impl ServerAdmission {
         shows.then(|| self.parts.certified.peer(flow)).flatten()
     }
 
+    /// The gateway that a connection is with, whatever its address: by the certificate that it has
+    /// shown, or since we have registered there by that connection, and a NAT or a CGNAT's pool lets
+    /// its calls come by no other way.
+    fn known_by(&self, flow: &Flow) -> Option<Arc<str>> {
+        let registered = || {
+            let one = flow.transport.is_reliable() && !self.settings.origins.is_proxy(flow.remote.ip());
+            one.then(|| self.parts.board.registered_by(flow)).flatten()
+        };
+        self.certified(flow).or_else(registered)
+    }
+
     /// Who came by this flow has given a right password.
     fn prove(&mut self, flow: &Flow) {
         if flow.transport.is_reliable() {
@@ -254,7 +265,7 @@ impl AdmissionControl for ServerAdmission {
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
         let source = self.source(request, flow);
-        let gateway = self.certified(flow);
+        let gateway = self.known_by(flow);
         match self.admit(now, request, source, gateway.as_deref()) {
             Ok((identity, channels)) => {
                 if identity.is_some() {
@@ -366,11 +377,11 @@ impl AdmissionControl for ServerAdmission {
     }
 
     fn gateway_of_caller(&self, flow: &Flow) -> Option<Arc<str>> {
-        self.certified(flow)
+        self.known_by(flow)
     }
 
     fn tls_of_caller(&self, identity: Option<&str>, flow: &Flow) -> Option<Arc<str>> {
-        let gateway = self.certified(flow);
+        let gateway = self.known_by(flow);
         match self.settings.caller(identity, gateway.as_deref(), flow.remote.ip()).0 {
             Origin::Gateway(name) => self.settings.trunk(name)?.0.tls.clone(),
             Origin::User(_) | Origin::Trusted | Origin::Unknown => None,
@@ -382,7 +393,7 @@ impl AdmissionControl for ServerAdmission {
     }
 
     fn hops_of_caller(&mut self, identity: Option<&str>, flow: &Flow) -> HopRule {
-        let gateway = self.certified(flow);
+        let gateway = self.known_by(flow);
         self.hops.of_caller(&self.settings, identity, gateway.as_deref(), flow)
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use b2b_call::channels::{Channels, Holder};
 use b2b_call::resolver::{GatewayStatus, GrantedBy, Health};
+use b2b_sip::endpoint::Flow;
 
 /// Addresses that are remembered of one name: a lookup gives a few of a pool's.
 const ADDRESSES: usize = 64;
@@ -117,6 +118,19 @@ impl GatewayBoard {
     pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
         let located = self.located.read().unwrap_or_else(PoisonError::into_inner);
         located.get(host).cloned().unwrap_or_default()
+    }
+
+    /// The gateway at which a registration of ours is in force that went by this connection.
+    pub fn registered_by(&self, flow: &Flow) -> Option<Arc<str>> {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |state: &GatewayState| {
+            state
+                .granted_by
+                .as_ref()
+                .and_then(|by| by.flow)
+                .is_some_and(|by| by.id == flow.id && by.transport == flow.transport)
+        };
+        states.iter().find(|(_, state)| is_it(state)).map(|(name, _)| name.as_str().into())
     }
 
     /// The gateway is gone.

@@ -1,10 +1,12 @@
 //! By which way requests go to a provider: the host and the flow that granted the registration, its
 //! Service-Route, an outbound proxy.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use crate::server_support::phone::{Phone, field};
 use crate::server_support::{configured, server, start, until};
+use b2b_test_support::tls::{PATIENCE, answer, read_message, send};
+use socket2::{Domain, Socket, Type};
 
 fn phone(name: &'static str, last: u8) -> Phone {
     Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
@@ -65,6 +67,63 @@ fn what_a_gateway_is_not_to_be_told_is_not_in_its_invite() {
     assert_eq!(run("session_timers = false\n"), (false, false, true, true));
     assert_eq!(run("reliable = false\n"), (true, true, false, true));
     assert_eq!(run("session_timers = false\nreliable = false\n"), (false, false, false, true));
+}
+
+/// Behind a CGNAT nobody knows the addresses of a provider's pool: its connection says who it is.
+#[test]
+fn calls_by_the_connection_of_a_registration_are_the_gateways_and_others_from_there_are_not() {
+    let callee = phone("callee", 4);
+    let provider = TcpListener::bind("127.0.0.3:0").expect("a listener");
+    let host = provider.local_addr().expect("an address");
+    let lines = format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{host}\"]\ntransport = \"tcp\"\noptions_s = 0\n{ACCOUNT}\
+         [[route]]\nsource = \"gateway/carrier\"\nto = [\"{}\"]\n",
+        callee.uri()
+    );
+    let folder = configured(&lines);
+    let path = folder.path().join("b2bua.toml");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    let text = text.replace("trusted = [\"127.0.0.0/8\"]\n", "");
+    std::fs::write(&path, text).expect("a file");
+    let server = start(folder);
+    let (mut connection, _) = provider.accept().expect("a connection");
+    connection.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let register = read_message(&mut connection);
+    let contact = format!("Contact: {};expires=600\r\n", field(&register, "Contact"));
+    let ours = field(&register, "Contact");
+    let ours = ours.trim_start_matches('<').split(['>', ';']).next().expect("a URI").to_owned();
+    send(&mut connection, &answer(&register, "200 OK", &contact, ""));
+    until("the registration", || {
+        (server.get("/gateways").json()["gateways"][0]["registration"]["registered"] == true).then_some(())
+    });
+    let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\n\
+                m=audio 40000 RTP/AVP 8\r\n";
+    let invite = |call: &str| {
+        format!(
+            "INVITE {ours} SIP/2.0\r\nVia: SIP/2.0/TCP {host};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
+             From: <sip:0123@{host}>;tag={call}\r\nTo: <{ours}>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:{host};transport=tcp>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    send(&mut connection, &invite("by-it"));
+    let (theirs, peer) = callee.hear("INVITE");
+    callee.refuse_to("486 Busy Here", &theirs, peer);
+    let refused = std::iter::repeat_with(|| read_message(&mut connection)).find(|it| !it.contains(" 100 "));
+    assert!(refused.as_deref().is_some_and(|it| it.starts_with("SIP/2.0 486")), "{refused:?}");
+    // The same words from the same address, by another connection.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 3], 0)).into()).expect("its address");
+    socket.connect(&server.sip.into()).expect("a connection");
+    let mut stranger = TcpStream::from(socket);
+    stranger.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    send(&mut stranger, &invite("by-another"));
+    let asked = std::iter::repeat_with(|| read_message(&mut stranger)).find(|it| !it.contains(" 100 "));
+    assert!(
+        asked.as_deref().is_some_and(|it| it.starts_with("SIP/2.0 407") || it.starts_with("SIP/2.0 401")),
+        "{asked:?}"
+    );
+    assert!(!callee.has_heard("INVITE"));
 }
 
 /// A LAN beside a trunk that is behind a NAT: each is told the address by which it reaches us.
