@@ -33,7 +33,7 @@ use b2b_call::identity::Reads;
 use b2b_call::lookup::{Diverted, GatewayUse, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules, Outgoing};
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties, Side};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SubscriptionId,
@@ -205,6 +205,7 @@ impl ServerAdmission {
                 Reply { reason: "Too Many Calls From This Address".into(), ..Reply::status(480) }
             }
             NoEntry::User => Reply { reason: "Too Many Calls Of This User".into(), ..Reply::status(480) },
+            NoEntry::GatewayRate => retry_after(503, "Too Many Calls In This Second", Duration::from_secs(1)),
             NoEntry::Gateway => {
                 let mut reply = retry_after(503, "All Channels In Use", Duration::from_secs(5));
                 let reason = Reason::q850(NO_CIRCUIT).to_string();
@@ -222,6 +223,7 @@ impl ServerAdmission {
             NoEntry::Source => &mut it.source_full,
             NoEntry::User => &mut it.user_full,
             NoEntry::Gateway => &mut it.gateway_full,
+            NoEntry::GatewayRate => &mut it.gateway_over_rate,
         });
     }
 
@@ -313,17 +315,24 @@ impl AdmissionControl for ServerAdmission {
 
     fn outgoing(
         &mut self,
-        _: Instant,
+        now: Instant,
         contact: &ResolvedContact,
         held: &[Channel],
-    ) -> Result<Vec<Channel>, (u16, &'static str)> {
-        let mut channels = Vec::new();
+    ) -> Result<Outgoing, (u16, &'static str)> {
+        let (mut channels, mut wait) = (Vec::new(), Duration::ZERO);
         if let Some(gateway) = &contact.gateway {
             let channel = self.channel_limits.through(&gateway.name, gateway.channels).map_err(|why| {
                 self.count(why);
                 (503, "All Channels In Use")
             });
             channels.push(channel?);
+            let per_s = self.settings.config.gateway(&gateway.name).and_then(|it| it.calls_per_s);
+            if let Some(per_s) = per_s {
+                wait = self.channel_limits.wait(now, &gateway.name, per_s).map_err(|why| {
+                    self.count(why);
+                    (503, "Too Many Calls In This Second")
+                })?;
+            }
         }
         let user = contact.user.as_ref().and_then(|name| self.settings.directory.user(name));
         if let Some(user) = user {
@@ -344,7 +353,7 @@ impl AdmissionControl for ServerAdmission {
             });
             channels.push(channel?);
         }
-        Ok(channels)
+        Ok(Outgoing { channels, wait })
     }
 
     fn media_rules(&self, now: Instant, party: &Party) -> MediaRules {

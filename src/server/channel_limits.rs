@@ -26,7 +26,12 @@ pub struct ChannelLimits {
     sources: SourceBudget,
     strangers: SourceBudget,
     next_sweep: Instant,
+    /// When the next call may go out to gateways that take so many in a second.
+    gateways: HashMap<Arc<str>, Instant>,
 }
+
+/// A call waits for its gateway no longer than this: the next target may be quicker.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Buckets of users are swept at most this often.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -46,6 +51,8 @@ pub enum NoEntry {
     User,
     /// All channels of the gateway are in use.
     Gateway,
+    /// The gateway takes no more calls in this second, and enough wait for the next ones.
+    GatewayRate,
 }
 
 impl ChannelLimits {
@@ -61,6 +68,7 @@ impl ChannelLimits {
             sources: SourceBudget::new(now, sources, SOURCES, KnownSources::default()),
             strangers: SourceBudget::new(now, strangers, SOURCES, KnownSources::default()),
             next_sweep: now,
+            gateways: HashMap::new(),
         }
     }
 
@@ -134,6 +142,21 @@ impl ChannelLimits {
     pub fn through(&self, gateway: &Arc<str>, channels: Option<u32>) -> Result<Channel, NoEntry> {
         let limit = channels.map(|channels| channels as usize);
         self.take(Holder::Gateway(gateway.clone()), limit, NoEntry::Gateway)
+    }
+
+    /// How long a call waits for a gateway that takes so many in a second. They go out evenly: a
+    /// provider counts a burst as too many.
+    ///
+    /// # Errors
+    /// Those before it fill the next two seconds.
+    pub fn wait(&mut self, now: Instant, gateway: &Arc<str>, per_s: u32) -> Result<Duration, NoEntry> {
+        let next = self.gateways.entry(gateway.clone()).or_insert(now);
+        let wait = next.saturating_duration_since(now);
+        if wait > LONGEST_WAIT {
+            return Err(NoEntry::GatewayRate);
+        }
+        *next = now + wait + Duration::from_secs(1) / per_s.max(1);
+        Ok(wait)
     }
 
     /// A user is called: at each of his phones it is the same call.
@@ -297,5 +320,19 @@ mod tests {
         }
         assert_eq!((0..100).filter(|_| channel_limits.answers_stranger(now, THERE)).count(), 30);
         assert!(channel_limits.answers_stranger(now, HERE), "another source's flood is its own");
+    }
+
+    #[test]
+    fn calls_to_a_gateway_go_out_evenly_and_none_waits_for_long() {
+        let (config, now) = (config(), Instant::now());
+        let mut limits = ChannelLimits::new(now, &config.limits, Channels::default());
+        let (one, other): (Arc<str>, Arc<str>) = ("g".into(), "h".into());
+        let waits: Vec<_> = (0..7).map(|_| limits.wait(now, &one, 2).map(|it| it.as_millis())).collect();
+        let full = Err(NoEntry::GatewayRate);
+        assert_eq!(waits, [Ok(0), Ok(500), Ok(1_000), Ok(1_500), Ok(2_000), full, full]);
+        assert_eq!(limits.wait(now, &other, 2), Ok(Duration::ZERO), "each has its own");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(limits.wait(later, &one, 2), Ok(Duration::from_millis(1_500)));
+        assert_eq!(limits.wait(now + Duration::from_secs(60), &one, 2), Ok(Duration::ZERO));
     }
 }

@@ -33,6 +33,8 @@ pub struct AdmissionCounters {
     pub user_full: u64,
     /// Calls from and to gateways without a free channel.
     pub gateway_full: u64,
+    /// Calls to gateways that take no more in this second, nor in the next two.
+    pub gateway_over_rate: u64,
     /// Keep-alives sent to phones.
     pub keep_alives: u64,
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Turn;
 use crate::channels::Channel;
@@ -73,6 +73,15 @@ pub struct MediaRules {
     pub srtp: Option<SrtpRules>,
 }
 
+/// What a contact may be dialled with.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// What its leg holds as long as it is there.
+    pub channels: Vec<Channel>,
+    /// Its INVITE has to wait so long: its gateway takes so many calls in a second.
+    pub wait: Duration,
+}
+
 /// Decides on requests before they become calls.
 pub trait AdmissionControl: Send {
     /// An INVITE that starts a call.
@@ -98,7 +107,7 @@ pub trait AdmissionControl: Send {
     }
 
     /// A contact that is about to be dialled; `held` is what the legs of its call hold
-    /// already. Gives what its leg is to hold.
+    /// already. Gives what its leg is to hold, and how long it is to wait.
     ///
     /// # Errors
     /// It may not be dialled: a status and its reason, as if the contact had said so.
@@ -107,8 +116,8 @@ pub trait AdmissionControl: Send {
         _now: Instant,
         _contact: &ResolvedContact,
         _held: &[Channel],
-    ) -> Result<Vec<Channel>, (u16, &'static str)> {
-        Ok(Vec::new())
+    ) -> Result<Outgoing, (u16, &'static str)> {
+        Ok(Outgoing::default())
     }
 
     /// From where else than the signalling names a party may send media.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::admission::Outgoing;
 use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
 use super::invite::shown_by;
 use super::redirect::of_reason;
@@ -219,8 +220,8 @@ impl Switch {
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
         let held = self.held_by_call(call);
-        let channels = self.admission.outgoing(t.now, &contact, &held);
-        self.counters.dialled += u64::from(channels.is_ok());
+        let outgoing = self.admission.outgoing(t.now, &contact, &held);
+        self.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.calls.get(call.0).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
             .or_else(|| caller.and_then(|leg| Some(self.legs.get(leg.0)?.family)))
@@ -237,13 +238,21 @@ impl Switch {
                 dialling.branches.push(leg);
             }
         }
-        match channels {
-            Ok(channels) => {
+        match outgoing {
+            Ok(Outgoing { channels, wait }) => {
                 if let Some(it) = self.legs.get_mut(leg.0) {
                     it.channels = channels;
                 }
                 self.tell_leg(t, leg);
-                self.offer_to_branch(t, caller, leg);
+                if wait.is_zero() {
+                    return self.offer_to_branch(t, caller, leg);
+                }
+                self.after(t, wait, move |switch, t| {
+                    let is_wanted = switch.legs.get(leg.0).is_some_and(|it| !it.ending);
+                    if is_wanted {
+                        switch.offer_to_branch(t, caller, leg);
+                    }
+                });
             }
             Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, reason)),
         }

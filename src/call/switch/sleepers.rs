@@ -1,7 +1,9 @@
 //! Who waits for a moment: applications, which have no clock of their own.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use super::command::{Reply, Until};
 use super::{Switch, Turn};
@@ -49,6 +51,18 @@ impl Switch {
             return;
         }
         self.sleepers.add(at, reply);
+    }
+
+    /// Does this when so much time has passed.
+    pub(super) fn after(
+        &mut self,
+        t: &mut Turn<'_>,
+        wait: Duration,
+        then: impl FnOnce(&mut Switch, &mut Turn<'_>) + Send + 'static,
+    ) {
+        let (reply, woken) = oneshot::channel();
+        self.sleep(t, Until::In(wait), reply);
+        self.run(t, Box::pin(woken), move |switch, t, _| then(switch, t));
     }
 
     pub(super) fn wake(&mut self, t: &Turn<'_>) {

@@ -144,6 +144,7 @@ pub(super) fn gateway(
         class,
         redirects: redirects(section, names)?,
         channels: section.whole_if_set("channels")?,
+        calls_per_s: section.whole_if_set("calls_per_s")?,
         trying: section.seconds_if_set("trying_s")?,
         called: rewrites(section, "called")?,
         caller: rewrites(section, "caller")?,

@@ -105,6 +105,8 @@ pub struct Gateway {
     pub redirects: Redirects,
     /// Calls at once, both ways together; none: any number.
     pub channels: Option<usize>,
+    /// New calls to it in a second; none: any number.
+    pub calls_per_s: Option<u32>,
     /// How long a host may be without any response; none: as `limits` say.
     pub trying: Option<Duration>,
     /// Rules on the called number of calls to it; the first that matches applies.

@@ -96,6 +96,8 @@ pub const GATEWAY: Table = Table {
         redirects: Texts("`own`, `routes`, or a list of gateways", any) => "own",
             "Where its redirects (3xx) and transfers (REFER) may lead beside its own `hosts` and `sources`: nowhere, to the hosts of these gateways and through them, or through the routes as calls of its class.";
         channels: Whole(1, 100_000), "Calls at once, both ways together. Without it: any number.";
+        calls_per_s: Whole(1, 10_000),
+            "New calls to it in a second; they go out evenly. One that would wait for more than two seconds goes to the next target, or gets 503. Without it: any number.";
         trying_s: Whole(1, 32),
             "How long a host may give no response at all before the next one is tried. Without it: `limits.trying_s`.";
         called: Tables("list of rules", &RULE) => [],

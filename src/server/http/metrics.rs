@@ -189,6 +189,7 @@ fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
         ("source_full", admission.source_full),
         ("user_full", admission.user_full),
         ("gateway_full", admission.gateway_full),
+        ("gateway_over_rate", admission.gateway_over_rate),
         ("not_followed", seen.calls.not_followed),
     ];
     page.each("b2b_abuse_total", "kind", Kind::Counter, "What was refused or dropped to protect us.", kinds);

@@ -13,6 +13,7 @@ mod direct;
 mod handlers;
 mod identity;
 mod in_call;
+mod pacing;
 mod reliable;
 mod replacing;
 mod routed;

@@ -1,0 +1,84 @@
+//! A contact whose INVITE has to wait, since its gateway takes so many calls in a second.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use b2b_call::channels::Channel;
+use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::lookup::ResolvedContact;
+use b2b_call::resolver::ChainResolver;
+use b2b_call::service::{CallService, DialOptions};
+use b2b_call::switch::SwitchConfig;
+use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, Outgoing};
+use b2b_sip::endpoint::{Flow, Reply, Termination};
+use b2b_sip::msg::Request;
+use b2b_testkit::{Handler, Harness, Network, SESSION};
+
+use crate::routed::{ANN, BOB, contacts};
+
+const WAIT: Duration = Duration::from_millis(700);
+
+/// Everybody may call, and every call waits.
+struct Pacing;
+
+impl AdmissionControl for Pacing {
+    fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
+        Admission::Accept { identity: None, channels: Vec::new(), policy: None, source: flow.remote }
+    }
+
+    fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
+        Fate::Reply(Reply::status(405))
+    }
+
+    fn outgoing(
+        &mut self,
+        _: Instant,
+        _: &ResolvedContact,
+        _: &[Channel],
+    ) -> Result<Outgoing, (u16, &'static str)> {
+        Ok(Outgoing { wait: WAIT, ..Outgoing::default() })
+    }
+}
+
+fn harness() -> Harness {
+    let handler = Handler(|_: IncomingCall, _: CallService| async {
+        HandlerAction::Dial(Box::new(contacts(&[(BOB, 0)], DialOptions::default())))
+    });
+    let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(handler)];
+    let (resolver, admission) = (Arc::new(ChainResolver::new(Vec::new())), Box::new(Pacing));
+    Harness::with(Instant::now(), handlers, resolver, admission, SwitchConfig::default(), Network::QUIET)
+}
+
+fn invited(harness: &Harness) -> usize {
+    let bob = BOB.parse().unwrap();
+    harness.wire.iter().filter(|it| it.to == bob && it.line().starts_with("INVITE")).count()
+}
+
+#[test]
+fn an_invite_goes_out_when_its_turn_has_come() {
+    let mut harness = harness();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.run(WAIT - Duration::from_millis(100));
+    assert_eq!(invited(&harness), 0);
+    harness.run(Duration::from_millis(200));
+    assert_eq!(invited(&harness), 1);
+    let b = harness.answer_next(bob, SESSION);
+    assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
+    harness.hang_up(ann, a);
+    harness.run(Duration::from_secs(40));
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_who_gives_up_before_that_calls_nobody() {
+    let mut harness = harness();
+    let (ann, _) = (harness.party(ANN), harness.party(BOB));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.run(Duration::from_millis(300));
+    harness.cancel(ann, a);
+    assert!(matches!(harness.ended(ann, a), Some(Termination::LocalCancel)));
+    harness.run(Duration::from_secs(40));
+    assert_eq!(invited(&harness), 0);
+    harness.assert_nothing_left();
+}
