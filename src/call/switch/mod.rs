@@ -19,7 +19,7 @@
 //! - `reliable`: provisional responses with PRACK, and who offers late
 //! - `refresh`: session timers
 //! - `requests`: other requests inside a call; `transfer`: sending a party elsewhere;
-//!   `referral`: where to; `replacing`: who may take whose place
+//!   `referral`: where to; `referring`: REFERs that go out; `replacing`: who may take whose place
 //! - `moving`: a party that is given to an application
 //! - `identity`: who a party is, and whom it is told that it is connected with
 //! - `consult`: sending him to a call that still rings
@@ -67,6 +67,7 @@ mod recording;
 mod records;
 mod redirect;
 mod referral;
+mod referring;
 mod refresh;
 mod reliable;
 mod replacing;
