@@ -2,10 +2,12 @@
 //! become commands to the thread that owns the calls.
 //!
 //! - `steering`: taking a leg from whoever has it, for programs outside
+//! - `refer`: parties that are sent away by REFER
 //! - `media`: prompts, digits, recordings, rooms
 //! - `time`: the clock of applications, what they do beside calls, what they tell
 
 mod media;
+mod refer;
 mod steering;
 mod time;
 
@@ -16,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(super) use media::LegMedia;
 pub use media::Place;
+pub use refer::{ReferError, ReferOutcome, ReferRequest};
 
 use super::bridge_fsm::BridgeMode;
 use super::controller::PairPolicy;
@@ -313,7 +316,7 @@ impl CallService {
     /// # Errors
     /// The leg does not wait for an answer, or there is no media for it.
     pub async fn answer(&self, leg: LegId) -> Result<(), CallError> {
-        self.command(|reply| Command::Answer { leg, reply }).await
+        self.command(|reply| Command::Answer { leg, headers: Vec::new(), reply }).await
     }
 
     /// Refuses an adopted leg with 300 to 699; an empty reason takes the standard phrase.
@@ -397,8 +400,21 @@ impl CallService {
     /// # Errors
     /// The leg is not in a bridge.
     pub async fn transfer(&self, leg: LegId, target: &str) -> Result<(), CallError> {
+        self.transfer_with(leg, target, Arc::default()).await
+    }
+
+    /// The same, with changes to the header fields of the INVITE to the target.
+    ///
+    /// # Errors
+    /// The leg is not in a bridge.
+    pub async fn transfer_with(
+        &self,
+        leg: LegId,
+        target: &str,
+        rules: Arc<[HeaderRule]>,
+    ) -> Result<(), CallError> {
         let target = target.to_owned();
-        self.command(|reply| Command::Transfer { leg, target, reply }).await
+        self.command(|reply| Command::Transfer { leg, target, rules, reply }).await
     }
 
     /// Ends a leg: BYE, CANCEL or a refusal, whichever fits.

@@ -10,9 +10,14 @@ use crate::bridge_fsm::BridgeMode;
 use crate::controller::{Hold, MediaController, Recorded, RecordingSpec};
 use crate::event::Event;
 use crate::handler::HandlerAction;
+use crate::headers::HeaderRule;
 use crate::lookup::{LookupError, LookupResult};
-use crate::service::{CallEnd, CallError, DialError, DialRequest, LegMedia, Place, Watched};
+use crate::service::{
+    CallEnd, CallError, DialError, DialRequest, LegMedia, Place, ReferError, ReferOutcome, ReferRequest,
+    Watched,
+};
 use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::HeaderFields;
 
 /// Where an answer goes. A receiver that is gone is no fault.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -56,6 +61,8 @@ pub(crate) enum Command {
     },
     Answer {
         leg: LegId,
+        /// Header fields of the 200.
+        headers: HeaderFields,
         reply: Reply<Result<(), CallError>>,
     },
     Reject {
@@ -85,7 +92,15 @@ pub(crate) enum Command {
     Transfer {
         leg: LegId,
         target: String,
+        /// Changes to the INVITE of the target.
+        rules: Arc<[HeaderRule]>,
         reply: Reply<Result<(), CallError>>,
+    },
+    /// Asks a party to call somebody by itself.
+    Refer {
+        leg: LegId,
+        request: ReferRequest,
+        reply: Reply<Result<ReferOutcome, ReferError>>,
     },
     /// Puts a party on hold, with music for it or without a sound, or takes it back.
     Hold {

@@ -194,8 +194,8 @@ pub struct Switch {
     of_endpoint: HashMap<EndpointId, LegId>,
     /// Requests that went across, and who waits for their answers.
     passed: HashMap<RequestId, (LegId, ServerTransactionId)>,
-    /// REFERs that went across: to which leg, and who waits for news.
-    referred: HashMap<ReferId, (LegId, UsageId, ReferId)>,
+    /// REFERs that went out, and who waits for news of them.
+    referred: HashMap<ReferId, referring::Referred>,
     /// The same, for who comes with a Replaces afterwards; the latest last.
     passed_refers: Vec<replacing::PassedRefer>,
     timers: TimerQueue<CallId>,

@@ -10,6 +10,7 @@ use crate::call_fsm::CallEvent;
 use crate::lookup::{LookupError, LookupRequest};
 use crate::service::{CallError, DialError, Watched};
 use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::check_headers;
 
 impl Switch {
     /// Carries a command out; its answer goes back when there is one.
@@ -18,7 +19,15 @@ impl Switch {
         match command {
             Command::Lookup { target, reply } => self.look_up(t, target, reply),
             Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
-            Command::Answer { leg, reply } => self.answer_here_and_now(t, leg, reply),
+            Command::Answer { leg, headers, reply } => {
+                if check_headers(&headers).is_err() {
+                    return drop(reply.send(Err(CallError::WrongState("a header field cannot be sent"))));
+                }
+                if let Some(it) = self.legs.get_mut(leg.0).filter(|it| it.is_waiting()) {
+                    it.given.extend(headers);
+                }
+                self.answer_here_and_now(t, leg, reply);
+            }
             Command::Reject { leg, status, reason, reply } => {
                 let waiting = self.legs.get(leg.0).map(|it| it.is_waiting());
                 let result = match waiting {
@@ -58,9 +67,10 @@ impl Switch {
             Command::Bridge { a, b, mode, auto_hangup, reply } => {
                 let _ = reply.send(self.bridge_legs(t, a, b, mode, auto_hangup));
             }
-            Command::Transfer { leg, target, reply } => {
-                let _ = reply.send(self.transfer_to(t, leg, target));
+            Command::Transfer { leg, target, rules, reply } => {
+                let _ = reply.send(self.transfer_to(t, leg, target, rules));
             }
+            Command::Refer { leg, request, reply } => self.send_away(t, leg, request, reply),
             Command::Hold { leg, hold, reply } => self.put_on_hold(t, leg, hold, reply),
             Command::Unbridge { leg, kept, reply } => drop(reply.send(self.unbridge(t, leg, kept))),
             Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),

@@ -1,11 +1,79 @@
-//! REFERs that go out: a party is asked to call somebody by itself (RFC 3515).
+//! REFERs that go out: a party is asked to call somebody by itself (RFC 3515), by another
+//! party's REFER that crosses or by a command.
 
 use bytes::Bytes;
 
+use super::command::Reply;
 use super::{Switch, Turn};
 use crate::LegId;
-use b2b_sip::endpoint::{ReferId, ReferTo, RequestFailure, UsageId};
+use crate::event::{Event, TransferKind};
+use crate::service::{ReferError, ReferOutcome, ReferRequest};
+use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
 use b2b_sip::msg::{Name, NameAddr, Request, Response};
+
+/// A REFER that went out, until it is known how it ended.
+pub(super) struct Referred {
+    /// Who was asked to call.
+    leg: LegId,
+    told: Told,
+}
+
+/// Who hears how a REFER goes.
+enum Told {
+    /// The party whose REFER crossed.
+    Party(UsageId, ReferId),
+    /// Whoever commanded it.
+    Command(Box<Commanded>),
+}
+
+/// A REFER that was commanded.
+struct Commanded {
+    /// The leg of the command: this one's partner, or itself.
+    by: LegId,
+    progress: Progress,
+    reply: Reply<Result<ReferOutcome, ReferError>>,
+}
+
+/// How far a commanded REFER is. A NOTIFY may come before the 2xx (RFC 3515 §2.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Neither answered nor told of.
+    Sent,
+    /// The party has taken it; the latest status that it told of, 202 until there is one.
+    Taken(u16),
+}
+
+/// What there is of a commanded REFER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// The status of its final response; none: there is none.
+    Answer(Option<u16>),
+    /// A NOTIFY's status.
+    Status(u16),
+    /// No NOTIFY will come any more.
+    NoMore,
+    /// The party has hung up.
+    Left,
+}
+
+impl Progress {
+    /// The next step, or how it ended.
+    fn step(self, heard: Heard) -> Result<Progress, Result<ReferOutcome, ReferError>> {
+        match (self, heard) {
+            (_, Heard::Answer(None)) => Err(Err(ReferError::Refused(408))),
+            (_, Heard::Answer(Some(status @ 300..))) => Err(Err(ReferError::Refused(status))),
+            (Progress::Sent, Heard::Answer(Some(status))) => Ok(Progress::Taken(status)),
+            (Progress::Taken(_), Heard::Answer(Some(_))) => Ok(self),
+            (_, Heard::Status(status @ ..200)) => Ok(Progress::Taken(status)),
+            (_, Heard::Status(status @ 200..300)) => Err(Ok(ReferOutcome { status, confirmed: true })),
+            (_, Heard::Status(status)) => Err(Err(ReferError::Failed(status))),
+            (_, Heard::NoMore) => Err(Err(ReferError::Unknown)),
+            // Providers hang up as soon as they have taken it: it has gone over, as far as can be seen.
+            (Progress::Taken(status), Heard::Left) => Err(Ok(ReferOutcome { status, confirmed: false })),
+            (Progress::Sent, Heard::Left) => Err(Err(ReferError::Gone)),
+        }
+    }
+}
 
 impl Switch {
     /// The far end is to be asked by the other side itself.
@@ -25,7 +93,7 @@ impl Switch {
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
         match t.sip.refer(t.now, other, value, true, by_whom.into_iter().collect()) {
             Ok(id) => {
-                self.referred.insert(id, (to, usage, refer));
+                self.referred.insert(id, Referred { leg: to, told: Told::Party(usage, refer) });
                 self.remember_refer(t, (by, to));
             }
             Err(error) => {
@@ -35,14 +103,76 @@ impl Switch {
         }
     }
 
-    /// The answer to a REFER that went across.
+    /// Asks the partner of a leg, or the party of a leg that has none, to call somebody by itself.
+    pub(super) fn send_away(
+        &mut self,
+        t: &mut Turn<'_>,
+        by: LegId,
+        request: ReferRequest,
+        reply: Reply<Result<ReferOutcome, ReferError>>,
+    ) {
+        let target = request.to.clone();
+        match self.begin_sending(t, by, request) {
+            Ok((id, leg)) => {
+                let commanded = Commanded { by, progress: Progress::Sent, reply };
+                self.referred.insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
+                if let Some(call) = self.legs.get(leg.0).map(|it| it.call) {
+                    self.tell(
+                        t,
+                        Event::TransferRequested { call, leg: by, kind: TransferKind::Blind, target },
+                    );
+                }
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn begin_sending(
+        &mut self,
+        t: &mut Turn<'_>,
+        by: LegId,
+        request: ReferRequest,
+    ) -> Result<(ReferId, LegId), ReferError> {
+        let partner = self.bridged(by).map(|(_, partner, _)| partner);
+        let leg = partner.unwrap_or(by);
+        let it = self.legs.get(leg.0).filter(|it| !it.ending).ok_or(ReferError::Gone)?;
+        let busy = self.calls.get(it.call.0).is_none_or(|it| it.dialling.is_some());
+        if busy || self.is_sent_away(leg) {
+            return Err(ReferError::WrongState("a transfer is under way"));
+        }
+        let usage = it.usage.filter(|_| it.is_up()).ok_or(ReferError::WrongState("it is not answered"))?;
+        if !request.is_uri() {
+            return Err(ReferError::BadTarget(request.to));
+        }
+        let by_whom = partner.and_then(|_| self.referred_by(by)).map(|by| ("Referred-By".into(), by.into()));
+        let own = request.headers.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let headers = by_whom.into_iter().chain(own).collect();
+        let value = format!("<{}>", request.to);
+        let sent = t.sip.refer(t.now, usage, value.into(), true, headers).map_err(|error| match error {
+            CommandError::WrongState(why) => ReferError::WrongState(why),
+            CommandError::BadHeader { name } => ReferError::BadHeader(name),
+            _ => ReferError::Gone,
+        })?;
+        Ok((sent, leg))
+    }
+
+    /// Whether the party of a leg has been asked by a command to call somebody by itself.
+    pub(super) fn is_sent_away(&self, leg: LegId) -> bool {
+        self.referred.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
+    }
+
+    /// The answer to a REFER of ours.
     pub(super) fn refer_answered(
         &mut self,
         t: &mut Turn<'_>,
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
-        let Some((_, usage, refer)) = self.referred.get(&id).copied() else { return };
+        let Some(it) = self.referred.get(&id) else { return };
+        let Told::Party(usage, refer) = it.told else {
+            let status = result.as_ref().ok().map(|response| response.status());
+            return self.heard_of(t, id, Heard::Answer(status));
+        };
         let status = match result {
             Ok(response) => response.status(),
             Err(RequestFailure::NoResponse) => 408,
@@ -54,7 +184,7 @@ impl Switch {
         t.answer_refer(usage, refer, status);
     }
 
-    /// News of a REFER that went across.
+    /// News of a REFER of ours.
     pub(super) fn refer_progress(
         &mut self,
         t: &mut Turn<'_>,
@@ -62,7 +192,16 @@ impl Switch {
         status: Option<(u16, String)>,
         last: bool,
     ) {
-        let Some((_, usage, refer)) = self.referred.get(&id).copied() else { return };
+        let Some(it) = self.referred.get(&id) else { return };
+        let Told::Party(usage, refer) = it.told else {
+            if let Some((status, _)) = status {
+                self.heard_of(t, id, Heard::Status(status));
+            }
+            if last {
+                self.heard_of(t, id, Heard::NoMore);
+            }
+            return;
+        };
         if last {
             self.referred.remove(&id);
         }
@@ -78,10 +217,48 @@ impl Switch {
         if self.referred.is_empty() {
             return;
         }
-        let waiting: Vec<_> = self.referred.extract_if(|_, (to, ..)| *to == leg).collect();
-        for (_, (_, usage, refer)) in waiting {
-            // It has gone over to whom it was sent, as far as can be seen from here.
-            let _ = t.sip.notify_refer(t.now, usage, refer, 200, "");
+        let waiting: Vec<_> =
+            self.referred.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
+        for id in waiting {
+            let told = self.referred.get(&id).map(|it| &it.told);
+            if let Some(Told::Party(usage, refer)) = told {
+                // It has gone over to whom it was sent, as far as can be seen from here.
+                let _ = t.sip.notify_refer(t.now, *usage, *refer, 200, "");
+                self.referred.remove(&id);
+            } else {
+                self.heard_of(t, id, Heard::Left);
+            }
+        }
+    }
+
+    /// A commanded REFER goes on or ends. Who has gone over is hung up (RFC 5589 §6.1).
+    fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
+        let Some(it) = self.referred.get_mut(&id) else { return };
+        let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else { return };
+        let by = commanded.by;
+        let call = self.legs.get(leg.0).map(|it| it.call);
+        match commanded.progress.step(heard) {
+            Ok(progress) => {
+                commanded.progress = progress;
+                if let (Progress::Taken(status @ ..200), Some(call)) = (progress, call) {
+                    self.tell(t, Event::TransferProgress { call, leg: by, status });
+                }
+            }
+            Err(result) => {
+                let Some(Referred { told: Told::Command(commanded), .. }) = self.referred.remove(&id) else {
+                    return;
+                };
+                if let Some(call) = call {
+                    let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);
+                    self.tell(t, Event::TransferEnded { call, leg: by, status });
+                }
+                let gone_over = result.is_ok();
+                // Who does not wait any more has lost interest.
+                let _ = commanded.reply.send(result);
+                if gone_over {
+                    self.leave(t, leg, false);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Transfers: a party is sent to somebody else, by its REFER's wish (RFC 3515,
 //! RFC 5589), by Replaces (RFC 3891), or by an application's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call_fsm::CallEvent;
 use crate::event::{Event, TransferKind};
+use crate::headers::HeaderRule;
 use crate::leg_fsm::TerminationCause;
 use crate::policy::{Asker, Party, Place, Way, decide};
 use crate::service::{CallError, DialRequest};
@@ -191,10 +193,11 @@ impl Switch {
         t: &mut Turn<'_>,
         leg: LegId,
         target: String,
+        rules: Arc<[HeaderRule]>,
     ) -> Result<(), CallError> {
         let (call, stays, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
         let busy = self.calls.get(call.0).is_none_or(|it| it.dialling.is_some());
-        if busy || !self.advance_call(t, call, CallEvent::Transfer) {
+        if busy || self.is_sent_away(stays) || !self.advance_call(t, call, CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
         }
         self.tell(
@@ -203,6 +206,7 @@ impl Switch {
         );
         let mut request = DialRequest::to(target);
         request.options.caller = self.shown(stays);
+        request.options.rules = rules;
         self.dial(t, call, request, Purpose::Transfer { leaves: leg, stays, referrer: None });
         Ok(())
     }

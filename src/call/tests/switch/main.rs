@@ -17,6 +17,7 @@ mod pacing;
 mod reliable;
 mod replacing;
 mod routed;
+mod sent_away;
 mod storm;
 mod timers;
 mod topology;
