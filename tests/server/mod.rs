@@ -38,6 +38,7 @@ mod registrar_turn;
 mod remote;
 mod remote_example;
 mod remote_faults;
+mod sent_away;
 mod sigkill;
 mod tls_gateways;
 mod tls_identities;

@@ -336,6 +336,25 @@ impl Phone {
         self.hear("SIP/2.0 202");
     }
 
+    /// Answers the next REFER so; gives it.
+    pub fn answer_refer(&self, status: &str) -> String {
+        let (refer, peer) = self.hear("REFER");
+        let more = format!("Contact: <{}>\r\n", self.uri());
+        self.respond_with(status, &refer, &field(&refer, "To"), &more, "", peer);
+        refer
+    }
+
+    /// Tells who has sent it a REFER how its call goes (RFC 3515 §2.4.5).
+    pub fn tell_of_refer(&self, dialog: &Dialog, cseq: u32, status: &str, state: &str) {
+        let more = format!(
+            "Contact: <{}>\r\nEvent: refer\r\nSubscription-State: {state}\r\n\
+             Content-Type: message/sipfrag\r\n",
+            self.uri()
+        );
+        self.request_with(dialog, "NOTIFY", cseq, &more, &format!("SIP/2.0 {status}\r\n"));
+        self.hear("SIP/2.0 200");
+    }
+
     /// Agrees to whatever it is asked, until it is called off.
     pub fn agree(&self, over: &AtomicBool) {
         let mut buffer = vec![0; 65_536];

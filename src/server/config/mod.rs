@@ -69,6 +69,7 @@ pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use load::{LoadError, load};
 pub use parse::{Outside, parse};
+pub use parse_route::header_name;
 pub use parties::{Gateway, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};
 pub use recording::Recording;
@@ -77,6 +78,7 @@ pub use route::{
     Target,
 };
 pub use srtp::Srtp;
+pub use texts::field_value;
 pub use tls::{GatewayTls, Tls};
 
 #[cfg(test)]

@@ -384,7 +384,11 @@ pub(super) fn method(text: &str) -> Read<Method> {
 }
 
 /// RFC 3261 §25.1 token.
-pub(super) fn header_name(text: &str) -> Read<String> {
+/// The name of a SIP header field that may be written by others than b2b itself.
+///
+/// # Errors
+/// It is none, or it belongs to the dialog; in words.
+pub fn header_name(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
     if text.is_empty() || !text.chars().all(good) {
         return Err("not a header name".to_string());

@@ -31,7 +31,10 @@ pub(super) const REDACTION: Named<Redaction> = Named {
 };
 
 /// The value of a header field that we send.
-pub(super) fn field_value(text: &str) -> Read<()> {
+///
+/// # Errors
+/// It cannot be sent; in words.
+pub fn field_value(text: &str) -> Read<()> {
     match text.len() <= 4_096 && text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
         true => Ok(()),
         false => Err("its value has characters that cannot be sent; use plain ASCII".to_string()),

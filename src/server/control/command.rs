@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 pub use super::digits::Digits;
 use super::digits::MOST_DIGITS;
+use super::header_fields::{self, HeaderFields};
 use super::sound::Sounds;
+pub use super::transfer::TransferBy;
 use crate::config::tokens::Scope;
 use b2b_app::queue::machine::agent::Duty;
 
@@ -60,6 +62,10 @@ pub enum Command {
         /// What is noted on the call.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         variables: BTreeMap<String, String>,
+        /// More header fields of the INVITEs, to both: names and values. They stand in the place of
+        /// b2b's own.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderFields,
     },
     /// Calls somebody for this party, and joins both when he answers. Result: `bridge`.
     Dial {
@@ -70,9 +76,16 @@ pub enum Command {
         caller: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ring_s: Option<u64>,
+        /// More header fields of the INVITE: names and values. They stand in the place of b2b's own.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderFields,
     },
     /// Answers a caller.
-    Answer {},
+    Answer {
+        /// More header fields of the 200: names and values.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderFields,
+    },
     /// Refuses a caller who is not answered.
     Reject {
         /// 300 to 699.
@@ -108,8 +121,19 @@ pub enum Command {
     /// Takes the party back that was put on hold.
     Resume {},
     /// Sends the other party of this leg's bridge to a target; done when the target has answered.
+    /// Result: `by`; and of `refer` its `status` and whether it is `confirmed`.
     Transfer {
+        /// A target as routes have it; for `refer` a `sip:`, `sips:` or `tel:` URI.
         to: String,
+        #[serde(default, skip_serializing_if = "TransferBy::is_dial")]
+        by: TransferBy,
+        /// A target as routes have it that is called from here when the party does not take the
+        /// REFER, or its call is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallback: Option<String>,
+        /// More header fields of the INVITE, or of the REFER: names and values.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderFields,
     },
     /// Plays to its end, or until it is stopped. Result: `complete`.
     Play {
@@ -318,7 +342,7 @@ impl Command {
         match self {
             Command::Originate { .. } => "originate",
             Command::Dial { .. } => "dial",
-            Command::Answer {} => "answer",
+            Command::Answer { .. } => "answer",
             Command::Reject { .. } => "reject",
             Command::Hangup {} => "hangup",
             Command::Bridge { .. } => "bridge",
@@ -426,10 +450,17 @@ impl Command {
             Command::Originate { to: Some(_), app: Some(_), .. } => {
                 Err("to and app are both set; keep one".to_owned())
             }
-            Command::Originate { caller, number: called, ring_s, .. } => {
-                number("caller", caller).and_then(|()| number("number", called)).and_then(|()| ring(ring_s))
+            Command::Originate { caller, number: called, ring_s, headers, .. } => {
+                number("caller", caller).and_then(|()| number("number", called))?;
+                ring(ring_s).and_then(|()| header_fields::check(headers))
             }
-            Command::Dial { caller, ring_s, .. } => number("caller", caller).and_then(|()| ring(ring_s)),
+            Command::Dial { caller, ring_s, headers, .. } => number("caller", caller)
+                .and_then(|()| ring(ring_s))
+                .and_then(|()| header_fields::check(headers)),
+            Command::Answer { headers } => header_fields::check(headers),
+            Command::Transfer { to, by, fallback, headers } => {
+                by.check(to, fallback.is_some()).and_then(|()| header_fields::check(headers))
+            }
             Command::Handle { number: called, .. } => number("number", called),
             Command::Reject { status, .. } if !(300..700).contains(status) => {
                 Err("status: 300 to 699".to_owned())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::header_fields::{self, HeaderFields};
 use crate::in_force::Settings;
 use b2b_call::lookup::{LookupError, ResolvedContact};
 use b2b_call::service::{CallService, DialOptions, DialOrder};
@@ -15,8 +16,14 @@ pub async fn contacts(service: &CallService, target: &str) -> Result<Vec<Resolve
 }
 
 /// How somebody is called who is to see `caller`, or else the number of `shown`; each contact may
-/// ring for so many seconds.
-pub fn options(settings: &Settings, caller: Option<&str>, shown: &str, ring_s: Option<u64>) -> DialOptions {
+/// ring for so many seconds. `headers`: more fields of the INVITE.
+pub fn options(
+    settings: &Settings,
+    caller: Option<&str>,
+    shown: &str,
+    ring_s: Option<u64>,
+    headers: &HeaderFields,
+) -> DialOptions {
     let ring = ring_s.map_or(settings.config.limits.ring, Duration::from_secs);
     DialOptions {
         order: DialOrder::Parallel,
@@ -24,6 +31,7 @@ pub fn options(settings: &Settings, caller: Option<&str>, shown: &str, ring_s: O
         total_timeout: ring * 3,
         max_redirects: settings.config.limits.redirects,
         caller: Some((String::new(), caller.map_or_else(|| number_of(shown), str::to_owned))),
+        rules: header_fields::rules(headers),
         ..DialOptions::default()
     }
 }

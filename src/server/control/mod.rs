@@ -13,6 +13,7 @@
 pub mod command;
 pub mod dial;
 mod digits;
+pub mod header_fields;
 mod hold;
 mod left;
 mod memory;
@@ -20,6 +21,7 @@ pub mod remote;
 mod run;
 mod running;
 pub mod sound;
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

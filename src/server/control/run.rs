@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::command::{Command, Digits, Order, Whole};
+use super::command::{Command, Digits, Order, TransferBy, Whole};
 use super::dial::{contacts, options};
+use super::header_fields::{self, HeaderFields};
 use super::memory::Failure;
 use super::{Parts, Running, hold};
 use b2b_app::conference::{Conference, NotDone, Order as RoomOrder};
 use b2b_app::queue::Change;
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::bus::Received;
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
-use b2b_call::event::Event;
 use b2b_call::lookup::LookupError;
 use b2b_call::service::{CallError, DialError, DialOptions, DialRequest, DialTo, Place, RouteTaken, Watched};
 use b2b_call::{CallId, LegId};
@@ -64,7 +63,7 @@ impl From<NotDone> for Failure {
     }
 }
 
-type Done = Result<Value, Failure>;
+pub(super) type Done = Result<Value, Failure>;
 
 fn done() -> Done {
     Ok(json!({}))
@@ -130,10 +129,12 @@ impl Run<'_> {
                 let unknown = "it is over, or never was";
                 return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
             }
-            Command::Dial { to, caller, ring_s } => {
-                return self.dial(self.leg().await?, to, caller.as_deref(), *ring_s).await;
+            Command::Dial { to, caller, ring_s, headers } => {
+                return self.dial(self.leg().await?, to, (caller.as_deref(), *ring_s), headers).await;
             }
-            Command::Answer {} => service.answer(self.leg().await?).await?,
+            Command::Answer { headers } => {
+                service.answer_with(self.leg().await?, header_fields::pairs(headers)).await?;
+            }
             Command::Reject { status, reason } => {
                 service.reject(self.leg().await?, *status, reason).await?;
             }
@@ -147,7 +148,12 @@ impl Run<'_> {
             Command::Unbridge { app } => return self.unbridge(self.leg().await?, app.as_deref()).await,
             Command::Hold { class } => hold::hold(service, self.leg().await?, class.as_deref()).await?,
             Command::Resume {} => hold::resume(service, self.leg().await?).await?,
-            Command::Transfer { to } => return self.transfer(self.leg().await?, to).await,
+            Command::Transfer { to, by: TransferBy::Dial, headers, .. } => {
+                return self.transfer(self.leg().await?, to, headers).await;
+            }
+            Command::Transfer { to, by: TransferBy::Refer, fallback, headers } => {
+                return self.refer(self.leg().await?, to, fallback.as_deref(), headers).await;
+            }
             Command::Play { sound, times } => {
                 let leg = self.leg().await?;
                 let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
@@ -231,7 +237,7 @@ impl Run<'_> {
             Command::Dial { .. } => service.stop_dialling(leg).await,
             // What is done at once, is the end of something, or stays when nobody waits for it any more.
             Command::Originate { .. }
-            | Command::Answer {}
+            | Command::Answer { .. }
             | Command::Reject { .. }
             | Command::Hangup {}
             | Command::Bridge { .. }
@@ -287,7 +293,8 @@ impl Run<'_> {
     }
 
     async fn originate(&self) -> Done {
-        let Command::Originate { from, to, app, number, caller, ring_s, variables } = &self.order.command
+        let Command::Originate { from, to, app, number, caller, ring_s, variables, headers } =
+            &self.order.command
         else {
             return done();
         };
@@ -305,7 +312,7 @@ impl Run<'_> {
         let shown = to.as_deref().or(number.as_deref()).unwrap_or(from);
         let why = format!("a command calls {from}");
         let route = Some(RouteTaken { name: "api".to_owned(), why });
-        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s);
+        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers);
         let request =
             DialRequest { to: DialTo::Contacts(first), options: DialOptions { route, ..options_of(shown) } };
         let (call, leg) = service.originate(request).await?;
@@ -335,10 +342,17 @@ impl Run<'_> {
         Ok(result)
     }
 
-    async fn dial(&self, leg: LegId, to: &str, caller: Option<&str>, ring_s: Option<u64>) -> Done {
+    /// Calls somebody for a leg, who sees this number, or the party's own, and may ring so long.
+    pub(super) async fn dial(
+        &self,
+        leg: LegId,
+        to: &str,
+        (caller, ring_s): (Option<&str>, Option<u64>),
+        headers: &HeaderFields,
+    ) -> Done {
         let settings = self.parts.current.get();
         let found = contacts(&self.parts.service, to).await?;
-        let mut options = options(&settings, caller, "", ring_s);
+        let mut options = options(&settings, caller, "", ring_s, headers);
         if caller.is_none() {
             // The caller's own.
             options.caller = None;
@@ -352,31 +366,6 @@ impl Run<'_> {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    async fn transfer(&self, leg: LegId, to: &str) -> Done {
-        let mut events = self.parts.bus.subscribe();
-        self.parts.service.transfer(leg, to).await?;
-        while let Some(received) = events.recv().await {
-            match received {
-                Received::Event(it) => match it.event {
-                    Event::TransferEnded { leg: left, status, .. } if left == leg => {
-                        return match status {
-                            200..=299 => done(),
-                            _ => {
-                                let error = format!("the target did not take the call: {status}");
-                                Err(Failure { reason: "refused", error, status: Some(status) })
-                            }
-                        };
-                    }
-                    _ => {}
-                },
-                Received::Lagged(_) => {
-                    return Err(Failure::new("unknown", "too much has happened to say how it ended"));
-                }
-            }
-        }
-        Err(CallError::Stopping.into())
     }
 
     async fn unbridge(&self, leg: LegId, app: Option<&str>) -> Done {

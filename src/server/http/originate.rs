@@ -11,6 +11,7 @@ use super::Api;
 use super::answer::Problem;
 use super::body::{self, Body};
 use crate::control::dial;
+use crate::control::header_fields::{self, HeaderFields};
 use b2b_call::CallId;
 use b2b_call::lookup::LookupError;
 use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo, RouteTaken};
@@ -28,6 +29,9 @@ pub struct OriginateRequest {
     caller: Option<String>,
     /// How long each may ring; without it `limits.ring_s`.
     ring_s: Option<u64>,
+    /// More header fields of the INVITEs, to both: names and values.
+    #[serde(default)]
+    headers: HeaderFields,
 }
 
 /// The call that has begun.
@@ -36,7 +40,7 @@ pub struct Begun {
     call: CallId,
 }
 
-const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON; caller and ring_s may be added";
+const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON; caller, ring_s and headers may be added";
 
 /// Begins it. What becomes of it `GET /calls/{id}` and the events tell.
 pub async fn begin(
@@ -52,11 +56,14 @@ pub async fn begin(
     {
         return Err(Problem::bad("caller is no number", "leave it out, or name one"));
     }
+    let bad = |why: String| Problem::bad(why, "leave it out");
+    header_fields::check(&asked_for.headers).map_err(bad)?;
     let contacts =
         async |target: &str| dial::contacts(&api.service, target).await.map_err(|error| unknown(&error));
     let (first, second) = (contacts(&asked_for.from).await?, contacts(&asked_for.to).await?);
-    let options =
-        |shown: &str| dial::options(&settings, asked_for.caller.as_deref(), shown, asked_for.ring_s);
+    let options = |shown: &str| {
+        dial::options(&settings, asked_for.caller.as_deref(), shown, asked_for.ring_s, &asked_for.headers)
+    };
     let route = RouteTaken {
         name: "api".to_owned(),
         why: format!("POST /calls from {} to {}", asked_for.from, asked_for.to),

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use std::collections::BTreeMap;
+
 use super::super::dial::{contacts, options};
+use super::super::header_fields::{self, HeaderFields};
 use crate::control::Failure;
 use crate::in_force::Settings;
 use b2b_call::LegId;
@@ -25,6 +28,9 @@ pub enum Decision {
         caller: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ring_s: Option<u64>,
+        /// More header fields of the INVITE: names and values. They stand in the place of b2b's own.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderFields,
     },
     /// Gives the caller to another application.
     Handle { app: String },
@@ -103,12 +109,13 @@ impl Decision {
                     "name the leg of another call of yours that is answered",
                 ));
             }
-            Decision::Dial { to, caller, ring_s } => {
+            Decision::Dial { to, caller, ring_s, headers } => {
                 if ring_s.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
                     return Err(Failure::new("invalid", "ring_s: 1 to 3600"));
                 }
+                header_fields::check(&headers).map_err(|why| Failure::new("invalid", why))?;
                 let found = contacts(service, &to).await?;
-                let usual = options(settings, caller.as_deref(), "", ring_s);
+                let usual = options(settings, caller.as_deref(), "", ring_s, &headers);
                 let shown = usual.caller.clone().filter(|_| caller.is_some());
                 let options = DialOptions { caller: shown, ..usual };
                 HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(found), options }))

@@ -1,0 +1,59 @@
+//! Header fields that programs want in SIP messages of ours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{field_value, header_name};
+use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
+
+/// Names and values.
+pub type HeaderFields = BTreeMap<String, String>;
+
+/// Most fields of one command.
+const MOST: usize = 32;
+
+/// # Errors
+/// What cannot be sent, in words.
+pub fn check(fields: &HeaderFields) -> Result<(), String> {
+    if fields.len() > MOST {
+        return Err(format!("headers: up to {MOST}"));
+    }
+    for (name, value) in fields {
+        header_name(name).map(drop).map_err(|why| format!("headers: {name:?}: {why}"))?;
+        field_value(value).map_err(|why| format!("headers: {name}: {why}"))?;
+    }
+    Ok(())
+}
+
+/// For INVITEs of ours: each stands in the place of those of its name.
+pub fn rules(fields: &HeaderFields) -> Arc<[HeaderRule]> {
+    let rule = |(name, value): (&String, &String)| HeaderRule {
+        to: RuledMessage::Request,
+        name: name.clone(),
+        change: HeaderChange::Replace(value.clone()),
+    };
+    fields.iter().map(rule).collect()
+}
+
+/// For other messages of ours.
+pub fn pairs(fields: &HeaderFields) -> Vec<(String, String)> {
+    fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_the_dialog_and_lines_of_their_own_are_no_programs_business() {
+        let checked = |name: &str, value: &str| check(&HeaderFields::from([(name.into(), value.into())]));
+        assert_eq!(checked("X-Customer", "4711; vip"), Ok(()));
+        for (name, value) in
+            [("Via", "x"), ("contact", "<sip:h>"), ("X A", "b"), ("", "b"), ("X-A", "b\r\nTo: c")]
+        {
+            assert!(checked(name, value).is_err_and(|why| why.starts_with("headers: ")), "{name}");
+        }
+        let many = (0..=MOST).map(|n| (format!("X-{n}"), String::new())).collect();
+        assert!(check(&many).is_err());
+    }
+}

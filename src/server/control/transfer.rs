@@ -1,0 +1,116 @@
+//! Transfers that programs command: called from here, or by the party itself (REFER).
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::header_fields::{self, HeaderFields};
+use super::memory::Failure;
+use super::run::{Done, Run};
+use b2b_call::LegId;
+use b2b_call::bus::Received;
+use b2b_call::event::Event;
+use b2b_call::service::{CallError, ReferError, ReferRequest};
+
+/// Who calls the target of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferBy {
+    /// b2b, and it joins both.
+    #[default]
+    Dial,
+    /// The party itself: it is asked to (REFER, RFC 3515), and both legs end here.
+    Refer,
+}
+
+impl TransferBy {
+    pub(super) fn is_dial(&self) -> bool {
+        *self == TransferBy::Dial
+    }
+
+    /// What no type says.
+    pub(super) fn check(self, to: &str, falls_back: bool) -> Result<(), String> {
+        match self {
+            TransferBy::Dial if falls_back => Err("fallback: goes with by = \"refer\"".to_owned()),
+            TransferBy::Refer
+                if !(ReferRequest { to: to.to_owned(), ..ReferRequest::default() }.is_uri()) =>
+            {
+                Err("to: a sip:, sips: or tel: URI, with by = \"refer\"".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<ReferError> for Failure {
+    fn from(error: ReferError) -> Self {
+        let (reason, status) = match &error {
+            ReferError::Gone => ("gone", None),
+            ReferError::WrongState(_) => ("wrong_state", None),
+            ReferError::BadTarget(_) | ReferError::BadHeader(_) => ("invalid", None),
+            ReferError::Refused(status) | ReferError::Failed(status) => ("refused", Some(*status)),
+            ReferError::Unknown => ("unknown", None),
+            ReferError::Stopping => ("stopping", None),
+        };
+        Failure { reason, error: error.to_string(), status }
+    }
+}
+
+impl Run<'_> {
+    /// The partner of a leg is called a target for, from here.
+    pub(super) async fn transfer(&self, leg: LegId, to: &str, headers: &HeaderFields) -> Done {
+        let mut events = self.parts.bus.subscribe();
+        self.parts.service.transfer_with(leg, to, header_fields::rules(headers)).await?;
+        while let Some(received) = events.recv().await {
+            match received {
+                Received::Event(it) => match it.event {
+                    Event::TransferEnded { leg: left, status, .. } if left == leg => {
+                        return match status {
+                            200..=299 => Ok(json!({ "by": "dial" })),
+                            _ => {
+                                let error = format!("the target did not take the call: {status}");
+                                Err(Failure { reason: "refused", error, status: Some(status) })
+                            }
+                        };
+                    }
+                    _ => {}
+                },
+                Received::Lagged(_) => {
+                    return Err(Failure::new("unknown", "too much has happened to say how it ended"));
+                }
+            }
+        }
+        Err(CallError::Stopping.into())
+    }
+
+    /// The partner of a leg, or its own party, is asked to call by itself. If it does not, the
+    /// fall-back is called from here.
+    pub(super) async fn refer(
+        &self,
+        leg: LegId,
+        to: &str,
+        fallback: Option<&str>,
+        headers: &HeaderFields,
+    ) -> Done {
+        let service = &self.parts.service;
+        let request = ReferRequest { to: to.to_owned(), headers: header_fields::pairs(headers) };
+        let error = match service.refer(leg, request).await {
+            Ok(outcome) => {
+                return Ok(
+                    json!({ "by": "refer", "status": outcome.status, "confirmed": outcome.confirmed }),
+                );
+            }
+            Err(error) => error,
+        };
+        match (fallback, &error) {
+            (Some(to), ReferError::Refused(_) | ReferError::Failed(_)) => {
+                tracing::info!("leg {}: {error}; {to} is called from here", leg.0);
+                match service.is_joined(leg).await? {
+                    true => self.transfer(leg, to, headers).await,
+                    false => self.dial(leg, to, (None, None), headers).await,
+                }
+            }
+            _ => Err(error.into()),
+        }
+    }
+}
