@@ -9,6 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import bythebook
 import judge
 from phones import PhonePeer
 from server import DOMAIN, password
@@ -302,6 +303,10 @@ class Asterisk(PhonePeer):
         }
         for name, text in files.items():
             (self.folder / ("" if name == "asterisk.conf" else "etc") / name).write_text(text)
+        self._resolve_nothing()
+        self._start(world, Path(folder) / "asterisk.log")
+
+    def _resolve_nothing(self):
         # Names that nobody knows here are to fail at once: a reload looks some up.
         files = {
             "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
@@ -309,6 +314,8 @@ class Asterisk(PhonePeer):
         }
         for name, text in files.items():
             (self.folder / name).write_text(text)
+
+    def _start(self, world, log):
         inside = (
             'touch "$1/etc/hosts"; '
             'mount --bind "$2/resolv.conf" "$1/etc/resolv.conf"; mount --bind "$2/hosts" "$1/etc/hosts"; '
@@ -318,11 +325,32 @@ class Asterisk(PhonePeer):
         self.process = world.start(
             world.host("peers", LAST),
             ["unshare", "--mount", "sh", "-ec", inside, "sh", self.root, self.folder],
-            Path(folder) / "asterisk.log",
+            log,
         )
         self.process.says("Asterisk Ready", 60)
         if "chan_pjsip.so" not in self.ask("module show like chan_pjsip"):
             raise Gone("Asterisk has no chan_pjsip")
+
+    def by_the_book(self, case):
+        """The configuration that Debian ships, with what docs/asterisk.md adds to it."""
+        own = {name: (self.folder / "etc" / name).read_text() for name in ("pjsip.conf", "extensions.conf")}
+        shared = case.world.processes.index(self.process)
+        self.process.end()
+        try:
+            for name in own:
+                stock = (self.root / "etc/asterisk" / name).read_text()
+                book = "\n".join(bythebook.blocks("asterisk.md", name))
+                (self.folder / "etc" / name).write_text(stock + "\n" + book)
+            self._start(case.world, case.folder / "asterisk.log")
+            case.serve(text=bythebook.blocks("asterisk.md", "b2b.toml")[0])
+            bythebook.call_both_ways(case, ADDRESS, "6001", "1002")
+        finally:
+            self.process.end()
+            for name, text in own.items():
+                (self.folder / "etc" / name).write_text(text)
+            self._start(case.world, case.folder.parent / "asterisk.log")
+            # It is for the cells that follow: it does not end with this one.
+            case.world.processes[shared] = case.world.processes.pop()
 
     def ask(self, command):
         """A command, and what Asterisk says to it."""

@@ -37,6 +37,7 @@ class Party:
         info=False,
         server=None,
         register_there=False,
+        domain=DOMAIN,
     ):
         self.case, self.name = case, name
         place, last = ("home", 50) if home else ("peers", 50 + int(name) % 10 + int(name) % 100 // 10 * 4)
@@ -59,7 +60,7 @@ class Party:
         port = 5061 if transport == "tls" else 5060
         out = proxy or f"sip:{host}:{port};transport={transport}"
         (self.folder / "accounts").write_text(
-            f'<sip:{name}@{DOMAIN}>;outbound="{out}";auth_user={name};auth_pass={password(name)};'
+            f'<sip:{name}@{domain}>;outbound="{out}";auth_user={name};auth_pass={password(name)};'
             f"regint={60 if register else 0};answermode={answer};audio_codecs={codecs}"
             + (f";mediaenc={srtp}" if srtp else "")
             + (";dtmfmode=info" if info else "")

@@ -27,9 +27,9 @@ class Case:
         self.checks, self.capture, self.server = [], None, None
         self.before = len(world.processes)
 
-    def serve(self, changes=None, more=""):
-        """b2b with these changes to its configuration (server.configuration)."""
-        self.server = Server(self.world, self.binary, self.folder, changes, more)
+    def serve(self, changes=None, more="", text=None):
+        """b2b with these changes to its configuration (server.configuration), or with all of it written out."""
+        self.server = Server(self.world, self.binary, self.folder, changes, more, text)
         return self.server
 
     def listen(self):

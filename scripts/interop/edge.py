@@ -79,12 +79,20 @@ def modules():
 
 
 def start(case, body):
+    """With this end of its configuration."""
     folder = case.folder / "kamailio"
     folder.mkdir()
     (folder / "dispatcher.list").write_text("1 sip:10.9.0.1:5060\n")
     load = "\n".join(f'loadmodule "{it}.so"' for it in MODULES.split())
+    return start_with(case, HEAD.format(at=ADDRESS, modules=modules(), load=load, folder=folder) + body)
+
+
+def start_with(case, text):
+    """With this configuration."""
+    folder = case.folder / "kamailio"
+    folder.mkdir(exist_ok=True)
     config = folder / "kamailio.cfg"
-    config.write_text(HEAD.format(at=ADDRESS, modules=modules(), load=load, folder=folder) + body)
+    config.write_text(text)
     process = case.world.start(
         case.world.host("peers", LAST),
         ["kamailio", "-f", config, "-Y", folder, "-P", folder / "pid", "-DD", "-E", "-m", "32", "-M", "4"],

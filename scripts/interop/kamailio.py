@@ -6,10 +6,13 @@ b2b registers there as `kamtrunk`, and sends calls to it as to a gateway. Its ph
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import baresip
-from edge import ADDRESS, REGISTRAR, modules, start
+import bythebook
+from edge import ADDRESS, REGISTRAR, modules, start, start_with
 from phones import PhonePeer
+from world import Gone
 
 GATEWAY = f"""
 [[gateway]]
@@ -81,6 +84,20 @@ class Kamailio(PhonePeer):
         start(case, REGISTRAR)
         must = "srtp = { offer = 'savp', without_tls = true }\n" if case.scenario == "srtp-must-out" else ""
         return case.serve(changes, more + GATEWAY.replace("[[route]]", must + "[[route]]", 1))
+
+    def by_the_book(self, case):
+        """The configuration that Debian ships, with the changes of docs/kamailio.md."""
+        text = Path("/etc/kamailio/kamailio.cfg").read_text()
+        first = "#!KAMAILIO\n"
+        text = text.replace(first, first + bythebook.blocks("kamailio.md", "kamailio.cfg, below #!KAMAILIO")[0], 1)
+        for line in bythebook.blocks("kamailio.md", "kamailio.cfg")[0].splitlines():
+            name, _ = line.split(" = ")
+            text, changed = re.subn(rf'^{re.escape(name)} = "".*$', line, text, flags=re.M)
+            if changed != 1:
+                raise Gone(f"the file of Debian has no line {name}")
+        start_with(case, text)
+        case.serve(text=bythebook.blocks("kamailio.md", "b2b.toml")[0])
+        bythebook.call_both_ways(case, ADDRESS, "2001", "+49301002")
 
     def register_there(self, case):
         self.serve(case, more=TRUNK)

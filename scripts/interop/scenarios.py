@@ -52,6 +52,7 @@ ALL = [
     _row("edge-out", "call to a peer behind a Kamailio edge (Path)", quick=False),
     _row("ipv6-in", "call by the peer over IPv6"),
     _row("ipv6-out", "call to the peer over IPv6", quick=False),
+    _row("by-the-book", "as docs/asterisk.md and docs/kamailio.md say, calls both ways", quick=False),
     _row("direct", "re-INVITEs of the peer's direct media, both legs of a call"),
     _row("crowd", "100 phones behind one address", quick=False),
 ]

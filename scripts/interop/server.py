@@ -126,10 +126,11 @@ reject = 404
 class Server:
     """b2b in the namespace `server`, ready."""
 
-    def __init__(self, world, binary, folder, changes=None, more=""):
+    def __init__(self, world, binary, folder, changes=None, more="", text=None):
+        """`text`: all of the configuration, instead of that of the scenarios."""
         self.folder = Path(folder)
         config = self.folder / "b2b.toml"
-        config.write_text(configuration(world.folder, changes or {}, more))
+        config.write_text(text or configuration(world.folder, changes or {}, more))
         self.process = world.start(
             "server", [binary, "--role", "b2bua", "--config", config], self.folder / "b2b.log", cwd=self.folder
         )
