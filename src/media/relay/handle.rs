@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// What relay threads need to start.
 #[derive(Debug, Clone)]
 pub struct RelayConfig {
-    /// Addresses to bind: at most one IPv4 and one IPv6 address. No wildcards.
+    /// Addresses to bind, each once; no wildcards. The first of a family is that of endpoints that
+    /// name no address.
     pub addresses: Vec<IpAddr>,
     /// RTP takes even ports of this range, RTCP the odd ones behind them.
     pub ports: RangeInclusive<u16>,
@@ -77,7 +78,7 @@ pub enum OpenError {
     /// Ports or descriptors are used up.
     #[error("no free RTP port; widen the port range or end calls")]
     Ports,
-    /// No address of this family is configured.
+    /// No address of this family, or not this one, is configured.
     #[error("no media address of this family; add one")]
     Family,
     /// The threads are gone.
@@ -88,14 +89,14 @@ pub enum OpenError {
 struct Thread {
     shared: Arc<Shared>,
     commands: Sender<Command>,
-    /// Endpoints bound ahead: IPv4, IPv6.
-    ready: [Option<Receiver<Ready>>; 2],
+    /// Endpoints bound ahead, of each address.
+    ready: Vec<Receiver<Ready>>,
     open: AtomicUsize,
 }
 
 impl Thread {
-    fn open(&self, ipv6: bool, config: &EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
-        let bound = self.ready[usize::from(ipv6)].as_ref().ok_or(OpenError::Family)?;
+    fn open(&self, address: usize, config: &EndpointConfig) -> Result<(RelayId, SocketAddr), OpenError> {
+        let bound = self.ready.get(address).ok_or(OpenError::Family)?;
         let Ready { id, local } = match bound.try_recv() {
             Ok(ready) => ready,
             Err(_) if self.shared.exhausted.load(Ordering::Acquire) => return Err(OpenError::Ports),
@@ -152,6 +153,8 @@ impl Roomer {
 /// The relay's front. Commands return at once and are obeyed in their order.
 pub struct RelayHandle {
     threads: Vec<Thread>,
+    /// What is bound.
+    addresses: Vec<IpAddr>,
     own_tables: usize,
     answers: Sender<Answer>,
     traces: Gatherer,
@@ -189,10 +192,9 @@ impl RelayHandle {
         let ranges = split(&config.ports, count).ok_or(SpawnError::Ports(count))?;
         let vital = Vital::default();
         let answers = between(vital.clone()).map_err(SpawnError::System)?;
-        let local = |ipv6| config.addresses.iter().copied().find(|ip| ip.is_ipv6() == ipv6);
-        let traces = Gatherer::start([local(false), local(true)]).map_err(SpawnError::System)?;
-        let (threads, joins) = (Vec::new(), Mutex::default());
-        let mut handle = RelayHandle { threads, own_tables: 0, answers, traces, vital, joins };
+        let traces = Gatherer::start().map_err(SpawnError::System)?;
+        let (threads, joins, addresses) = (Vec::new(), Mutex::default(), config.addresses.clone());
+        let mut handle = RelayHandle { threads, addresses, own_tables: 0, answers, traces, vital, joins };
         let allowances = Arc::new(Allowances::default());
         let (told_table, tables) = crossbeam_channel::unbounded();
         for (index, range) in ranges.into_iter().enumerate() {
@@ -203,11 +205,11 @@ impl RelayHandle {
                 exhausted: AtomicBool::new(false),
             });
             let (commands, command_queue) = crossbeam_channel::unbounded();
-            let mut ready = [None, None];
+            let mut ready = Vec::new();
             let mut addresses = Vec::new();
             for &ip in &config.addresses {
                 let (told, bound) = crossbeam_channel::unbounded();
-                ready[usize::from(ip.is_ipv6())] = Some(bound);
+                ready.push(bound);
                 let start = rng.random_range(0..usize::from(u16::MAX));
                 addresses.push((ip, told, PortPool::new(range.clone(), start)));
             }
@@ -257,16 +259,31 @@ impl RelayHandle {
         near: Option<RelayId>,
         config: EndpointConfig,
     ) -> Result<(RelayId, SocketAddr), OpenError> {
+        let usual = self.addresses.iter().find(|ip| ip.is_ipv6() == ipv6).ok_or(OpenError::Family)?;
+        self.open_at(*usual, near, config)
+    }
+
+    /// The same at this address.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_at(
+        &self,
+        ip: IpAddr,
+        near: Option<RelayId>,
+        config: EndpointConfig,
+    ) -> Result<(RelayId, SocketAddr), OpenError> {
+        let address = self.addresses.iter().position(|it| *it == ip).ok_or(OpenError::Family)?;
         if let Some(near) = near.and_then(|near| self.threads.get(usize::from(near.thread))) {
-            return near.open(ipv6, &config);
+            return near.open(address, &config);
         }
         let emptiest = self.threads.iter().min_by_key(|thread| thread.open.load(Ordering::Relaxed));
         let emptiest = emptiest.ok_or(OpenError::Stopped)?;
-        match emptiest.open(ipv6, &config) {
+        match emptiest.open(address, &config) {
             // Its ports rest; those of the others may not.
             Err(OpenError::Ports) => {
                 let mut others = self.threads.iter().filter(|thread| !std::ptr::eq(*thread, emptiest));
-                others.find_map(|thread| thread.open(ipv6, &config).ok()).ok_or(OpenError::Ports)
+                others.find_map(|thread| thread.open(address, &config).ok()).ok_or(OpenError::Ports)
             }
             opened => opened,
         }

@@ -94,7 +94,8 @@ struct Place {
     rtcp: Option<UdpSocket>,
     protection: Option<Box<Protection>>,
     address: usize,
-    port: u16,
+    /// Where RTP is received.
+    local: SocketAddr,
     /// Where its packets are copied, if anybody wants them.
     tap: Option<Box<Tap>>,
     /// Who records it.
@@ -152,10 +153,12 @@ impl Place {
     #[cold]
     #[inline(never)]
     fn trace(&mut self, sent: bool, channel: Channel, remote: SocketAddr, datagram: &[u8]) {
-        let port = self.port + u16::from(channel == Channel::Rtcp);
+        let port = self.local.port() + u16::from(channel == Channel::Rtcp);
+        let local = SocketAddr::new(self.local.ip(), port);
         let way = (sent, self.protection.is_some());
         // The moment of this packet: the loop's may be that of 255 packets before it.
-        let more = self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), way, port, remote, datagram));
+        let more =
+            self.tap.as_mut().is_some_and(|tap| tap.take(Instant::now(), way, local, remote, datagram));
         if !more {
             self.tap = None;
         }
@@ -423,9 +426,10 @@ impl<E: From<RelayEvent>> Driver<E> {
                     break;
                 }
                 let (protection, tap, records, unproven) = (None, None, Vec::new(), None);
+                let local = SocketAddr::new(*ip, port);
                 sockets.places[slot as usize] =
-                    Some(Place { id, rtp, rtcp: None, protection, address, port, tap, records, unproven });
-                if told.send(Ready { id, local: SocketAddr::new(*ip, port) }).is_err() {
+                    Some(Place { id, rtp, rtcp: None, protection, address, local, tap, records, unproven });
+                if told.send(Ready { id, local }).is_err() {
                     return true;
                 }
                 tries = 0;
@@ -442,7 +446,7 @@ impl<E: From<RelayEvent>> Driver<E> {
         if remote.rtcp_mux || !rtcp_sockets {
             place.rtcp = None;
         } else if place.rtcp.is_none() {
-            let address = SocketAddr::new(self.addresses[place.address].0, place.port + 1);
+            let address = SocketAddr::new(place.local.ip(), place.local.port() + 1);
             // Held by somebody else, or no descriptor left: the call does without.
             let Ok(rtcp) = bind(address) else { return };
             let event = EpollEvent::new(EpollFlags::EPOLLIN, token(id.slot, Channel::Rtcp));
@@ -456,7 +460,7 @@ impl<E: From<RelayEvent>> Driver<E> {
             return;
         }
         if let Some(place) = sockets.places[id.slot as usize].take() {
-            self.addresses[place.address].2.give_back(now, place.port);
+            self.addresses[place.address].2.give_back(now, place.local.port());
             sockets.free.push(id.slot);
         }
     }

@@ -2,7 +2,7 @@
 //! length before each packet.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ const RING: usize = 64 * 1_024;
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);
 /// Octets of a packet's head: time, length and length on the wire, flags, port of ours and
-/// of theirs, their address.
-const HEAD: usize = 8 + 2 + 2 + 1 + 2 + 2 + 16;
+/// of theirs, our address and theirs.
+const HEAD: usize = 8 + 2 + 2 + 1 + 2 + 2 + 16 + 16;
 const SENT: u8 = 1;
 const IPV6: u8 = 2;
 /// What is kept of a packet that is neither RTP nor RTCP where headers are asked for.
@@ -51,13 +51,13 @@ impl std::fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// Copies a packet that was `sent` or has come, with SRTP where it is `secured`: `port` is
-    /// ours. Whether more are wanted.
+    /// Copies a packet that was `sent` or has come, with SRTP where it is `secured`. Whether more are
+    /// wanted.
     pub fn take(
         &mut self,
         at: Instant,
         (sent, secured): (bool, bool),
-        port: u16,
+        local: SocketAddr,
         remote: SocketAddr,
         datagram: &[u8],
     ) -> bool {
@@ -73,18 +73,20 @@ impl Tap {
             return true;
         }
         let at = at.saturating_duration_since(self.trace.since).as_nanos() as u64;
-        let (flag, ip) = match remote.ip() {
-            IpAddr::V4(ip) => (0, ip.to_ipv6_mapped()),
-            IpAddr::V6(ip) => (IPV6, ip),
+        let mapped = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
         };
+        let flag = if remote.is_ipv6() { IPV6 } else { 0 };
         let mut head = [0; HEAD];
         head[..8].copy_from_slice(&at.to_le_bytes());
         head[8..10].copy_from_slice(&(kept.len() as u16).to_le_bytes());
         head[10..12].copy_from_slice(&(datagram.len() as u16).to_le_bytes());
         head[12] = flag | if sent { SENT } else { 0 };
-        head[13..15].copy_from_slice(&port.to_le_bytes());
+        head[13..15].copy_from_slice(&local.port().to_le_bytes());
         head[15..17].copy_from_slice(&remote.port().to_le_bytes());
-        head[17..].copy_from_slice(&ip.octets());
+        head[17..33].copy_from_slice(&mapped(local.ip()));
+        head[33..].copy_from_slice(&mapped(remote.ip()));
         // There is room for both, and whoever reads waits for both.
         let _ = self.ring.push_entire_slice(&head);
         let _ = self.ring.push_entire_slice(kept);
@@ -116,9 +118,8 @@ fn is_key(datagram: &[u8], secured: bool) -> bool {
 }
 
 impl Tapped {
-    /// Brings what is there into the trace; `locals` are our IPv4 and our IPv6 address.
-    /// Whether more may come.
-    pub(super) fn gather(&mut self, locals: [Option<IpAddr>; 2]) -> bool {
+    /// Brings what is there into the trace. Whether more may come.
+    pub(super) fn gather(&mut self) -> bool {
         // Asked before the ring is emptied: what was pushed before it was left is then seen.
         let left = self.ring.is_abandoned();
         let mut buffer = [0; SIZE];
@@ -140,7 +141,7 @@ impl Tapped {
                 break;
             }
             read(0, &mut head);
-            let [t0, t1, t2, t3, t4, t5, t6, t7, k0, k1, o0, o1, flags, p0, p1, q0, q1, ip @ ..] = head;
+            let [t0, t1, t2, t3, t4, t5, t6, t7, k0, k1, o0, o1, flags, p0, p1, q0, q1, ips @ ..] = head;
             let length = usize::from(u16::from_le_bytes([k0, k1]));
             if slots < HEAD + length {
                 break;
@@ -152,14 +153,17 @@ impl Tapped {
                 return false;
             }
             let v6 = flags & IPV6 != 0;
-            let ip = Ipv6Addr::from(ip);
-            let ip = if v6 { IpAddr::V6(ip) } else { ip.to_canonical() };
-            let local = locals[usize::from(v6)].unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let ip = |octets: u128| match IpAddr::V6(Ipv6Addr::from(octets)) {
+                ip if v6 => ip,
+                ip => ip.to_canonical(),
+            };
+            let ips = addresses(ips);
+            let (local, remote) = (ip(ips.0), ip(ips.1));
             let packet = Packet {
                 at,
                 sent: flags & SENT != 0,
                 local: SocketAddr::new(local, u16::from_le_bytes([p0, p1])),
-                remote: SocketAddr::new(ip, u16::from_le_bytes([q0, q1])),
+                remote: SocketAddr::new(remote, u16::from_le_bytes([q0, q1])),
                 octets,
                 original: u16::from_le_bytes([o0, o1]),
             };
@@ -170,17 +174,27 @@ impl Tapped {
     }
 }
 
+/// Two addresses.
+fn addresses(octets: [u8; 32]) -> (u128, u128) {
+    let half = |at: usize| {
+        let mut half = [0; 16];
+        half.copy_from_slice(&octets[at..at + 16]);
+        u128::from_be_bytes(half)
+    };
+    (half(0), half(16))
+}
+
 /// The thread that empties rings: asleep while there are none, and over with its handle.
 pub struct Gatherer(Sender<Tapped>);
 
 impl Gatherer {
-    /// Starts it; `locals` are the addresses at which media is received.
+    /// Starts it.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn start(locals: [Option<IpAddr>; 2]) -> io::Result<Gatherer> {
+    pub fn start() -> io::Result<Gatherer> {
         let (to, tapped) = crossbeam_channel::unbounded();
-        let run = move || gather(&tapped, locals);
+        let run = move || gather(&tapped);
         std::thread::Builder::new().name("media-traces".into()).spawn(run)?;
         Ok(Gatherer(to))
     }
@@ -192,7 +206,7 @@ impl Gatherer {
     }
 }
 
-fn gather(new: &Receiver<Tapped>, locals: [Option<IpAddr>; 2]) {
+fn gather(new: &Receiver<Tapped>) {
     let mut open: Vec<Tapped> = Vec::new();
     loop {
         let next = match open.is_empty() {
@@ -201,7 +215,7 @@ fn gather(new: &Receiver<Tapped>, locals: [Option<IpAddr>; 2]) {
         };
         let over = matches!(next, Err(RecvTimeoutError::Disconnected));
         open.extend(next);
-        open.retain_mut(|tapped| tapped.gather(locals));
+        open.retain_mut(Tapped::gather);
         if over {
             return;
         }

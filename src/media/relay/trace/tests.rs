@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 
-const LOCALS: [Option<IpAddr>; 2] =
-    [Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)), Some(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))];
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 20_000);
 
 fn rtp(sequence: u16) -> Vec<u8> {
     // One CSRC and an extension of one word: 24 octets of header.
@@ -34,13 +33,15 @@ fn packets_come_out_as_they_went_in_around_the_end_of_the_ring() {
     for n in 0..2_000u16 {
         let remote = if n % 2 == 0 { "192.0.2.7:4000" } else { "[2001:db8::7]:4000" };
         let packet = &rtp(n)[..100 + usize::from(n % 85)];
-        assert!(tap.take(start + ms(n.into()), (n % 3 == 0, false), 20_000, party(remote), packet));
+        // Of a network of its own, and another one.
+        let local = if n % 2 == 0 { LOCAL } else { party("[::1]:20000") };
+        assert!(tap.take(start + ms(n.into()), (n % 3 == 0, false), local, party(remote), packet));
         if n % 50 == 0 {
-            assert!(tapped.gather(LOCALS));
+            assert!(tapped.gather());
         }
     }
     drop(tap);
-    assert!(!tapped.gather(LOCALS), "nothing comes any more");
+    assert!(!tapped.gather(), "nothing comes any more");
     let packets = trace.packets();
     let mut seen = 0u16;
     for packet in packets.iter() {
@@ -85,8 +86,8 @@ fn which_key_is_pressed_is_kept_of_no_telephone_event() {
         (false, packet(111, 14), 38),
         (false, vec![0x80, 201, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 16),
     ] {
-        assert!(tap.take(start, (true, secured), 20_000, party("192.0.2.7:4000"), &packet));
-        tapped.gather(LOCALS);
+        assert!(tap.take(start, (true, secured), LOCAL, party("192.0.2.7:4000"), &packet));
+        tapped.gather();
         let packets = trace.packets();
         let last = packets.iter().last().map(|it| (it.octets.len(), it.original));
         assert_eq!(last, Some((kept, packet.len())), "{packet:?}");
@@ -100,9 +101,9 @@ fn of_rtp_only_the_header_is_kept_where_that_is_asked_for_and_rtcp_whole() {
     let mut report = vec![0x80, 201, 0, 7];
     report.resize(32, 1);
     for packet in [&rtp(1)[..], &report, &[0xd5; 172], &[0x15; 172], &[], &[0x80]] {
-        assert!(tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), packet));
+        assert!(tap.take(start, (true, false), LOCAL, party("192.0.2.7:4000"), packet));
     }
-    tapped.gather(LOCALS);
+    tapped.gather();
     let packets = trace.packets();
     let seen: Vec<_> = packets.iter().map(|packet| (packet.octets.len(), packet.original)).collect();
     assert_eq!(seen, [(24, 184), (32, 32), (48, 172), (48, 172), (0, 0), (1, 1)]);
@@ -113,12 +114,12 @@ fn what_finds_no_room_is_counted_and_leaves_no_hole() {
     let (trace, start) = trace(Snap::Whole, None, 10 * (OWN + 184) + 100);
     let (mut tap, mut tapped) = tap(trace.clone());
     for n in 0..1_000 {
-        assert!(tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), &rtp(n)));
+        assert!(tap.take(start, (true, false), LOCAL, party("192.0.2.7:4000"), &rtp(n)));
     }
-    tapped.gather(LOCALS);
+    tapped.gather();
     // Short enough for what is left: but it came later.
-    assert!(tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), &rtp(7)[..30]));
-    tapped.gather(LOCALS);
+    assert!(tap.take(start, (true, false), LOCAL, party("192.0.2.7:4000"), &rtp(7)[..30]));
+    tapped.gather();
     let stats = trace.stats();
     assert_eq!((stats.packets, stats.left_out), (10, 991));
     assert!(stats.bytes <= 10 * (OWN + 184) as u64 + 100);
@@ -131,8 +132,8 @@ fn a_flood_of_sources_is_bounded() {
     let (trace, start) = trace(Snap::Whole, None, usize::MAX);
     let (mut tap, mut tapped) = tap(trace.clone());
     for port in 1..=1_000 {
-        assert!(tap.take(start, (false, false), 20_000, SocketAddr::from(([192, 0, 2, 7], port)), &[1; 20]));
-        tapped.gather(LOCALS);
+        assert!(tap.take(start, (false, false), LOCAL, SocketAddr::from(([192, 0, 2, 7], port)), &[1; 20]));
+        tapped.gather();
     }
     assert_eq!((trace.stats().packets, trace.stats().left_out), (128, 872));
 }
@@ -142,18 +143,18 @@ fn a_trace_ends_when_it_is_time_or_when_it_is_stopped_and_the_tap_learns_it() {
     let (trace, start) = trace(Snap::Whole, Some(5), usize::MAX);
     let at = |seconds| start + Duration::from_secs(seconds);
     let (mut one, mut gathered) = tap(trace.clone());
-    let mut packet = |at| one.take(at, (true, false), 20_000, party("192.0.2.7:4000"), &rtp(1));
-    assert!(packet(at(4)) && gathered.gather(LOCALS) && trace.is_running(at(4)));
-    assert!(packet(at(5)) && !gathered.gather(LOCALS) && !trace.is_running(at(5)));
+    let mut packet = |at| one.take(at, (true, false), LOCAL, party("192.0.2.7:4000"), &rtp(1));
+    assert!(packet(at(4)) && gathered.gather() && trace.is_running(at(4)));
+    assert!(packet(at(5)) && !gathered.gather() && !trace.is_running(at(5)));
     drop(gathered);
     assert!(!packet(at(6)));
     assert_eq!(trace.stats().packets, 1);
 
     let trace = Arc::new(PacketTrace::new(start, None, Snap::Whole, usize::MAX));
     let (_tap, mut gathered) = tap(trace.clone());
-    assert!(gathered.gather(LOCALS) && trace.is_running(at(9_000)));
+    assert!(gathered.gather() && trace.is_running(at(9_000)));
     trace.stop();
-    assert!(!gathered.gather(LOCALS) && !trace.is_running(at(1)));
+    assert!(!gathered.gather() && !trace.is_running(at(1)));
 }
 
 #[test]
@@ -162,9 +163,7 @@ fn a_copy_takes_no_memory_not_even_when_the_ring_is_full() {
     let (mut tap, _tapped) = tap(trace.clone());
     let packet = rtp(1);
     let mut copies = || {
-        (0..1_000)
-            .filter(|_| tap.take(start, (true, false), 20_000, party("192.0.2.7:4000"), &packet))
-            .count()
+        (0..1_000).filter(|_| tap.take(start, (true, false), LOCAL, party("192.0.2.7:4000"), &packet)).count()
     };
     let mut copied = 0;
     let taken = allocation_counter::measure(|| copied = copies());
